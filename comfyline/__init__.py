@@ -1,0 +1,1 @@
+"""Comfyline: a serverless job service for ComfyUI on AWS primitives."""

@@ -1,0 +1,46 @@
+"""Identifiers: prefixed, fixed-length, URL-safe.
+
+A job id is either derived from (owner, idempotency key), so that the same intent always names the
+same job and one conditional write decides who made it, or random and sortable by time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import NewType
+
+JobId = NewType("JobId", str)
+OwnerId = NewType("OwnerId", str)
+KeyId = NewType("KeyId", str)
+WorkerId = NewType("WorkerId", str)
+ConnectionId = NewType("ConnectionId", str)
+
+# Crockford's base 32 in lower case: no i, l, o, u, and it sorts as the number does.
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_ID_LENGTH = 26  # 130 bits: a 48-bit time in ms and 80 random bits, or the head of a SHA-256
+
+JOB_ID_PATTERN = rf"^job_[{_ALPHABET}]{{{_ID_LENGTH}}}$"
+
+
+def derived_job_id(owner: OwnerId, idempotency_key: str) -> JobId:
+    """The one id of what `owner` means by `idempotency_key`; two owners never share an id."""
+    # The owner's length comes first: ("ab", "c") and ("a", "bc") must not meet.
+    digest = hashlib.sha256(f"{len(owner)}:{owner}:{idempotency_key}".encode()).digest()
+    return JobId("job_" + _base32(int.from_bytes(digest, "big") >> (256 - 5 * _ID_LENGTH)))
+
+
+def random_job_id(now: datetime) -> JobId:
+    """A fresh id; ids made later (to the millisecond) sort later."""
+    milliseconds = int(now.timestamp() * 1000)
+    return JobId("job_" + _base32((milliseconds << 80) | secrets.randbits(80)))
+
+
+def random_worker_id() -> WorkerId:
+    """A fresh id for one worker process."""
+    return WorkerId("wrk_" + _base32(secrets.randbits(5 * _ID_LENGTH)))
+
+
+def _base32(number: int) -> str:
+    return "".join(_ALPHABET[(number >> (5 * i)) & 31] for i in reversed(range(_ID_LENGTH)))

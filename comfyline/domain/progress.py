@@ -1,0 +1,19 @@
+"""How far an attempt is, as the worker folds it from ComfyUI's messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One picture of an attempt: `fraction` is 0..1 and never falls within an attempt."""
+
+    fraction: float = 0.0
+    node: str | None = None
+    node_type: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    nodes_done: int = 0
+    nodes_total: int = 0
+    message: str | None = None

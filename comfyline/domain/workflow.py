@@ -1,0 +1,147 @@
+"""Graphs in ComfyUI's API format: what is one, how the parameter form becomes one.
+
+A graph is untrusted: its shape is proved here, before anything is stored, because ComfyUI answers
+500 with plain text to shapes it does not expect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from comfyline.domain.errors import FieldError, InvalidRequest
+from comfyline.domain.ids import JobId
+from comfyline.domain.job import Graph
+
+MAX_NODES = 2_000  # far beyond a hand-made graph; keeps validation and progress cheap
+MAX_SEED = 2**63 - 1  # ComfyUI takes up to 2**64 - 1; JSON clients and databases often do not
+
+_EXPORT_HINT = (
+    "This is a workflow saved from the editor. Send the API format: in ComfyUI choose "
+    '"Workflow > Export (API)" and submit that file.'
+)
+
+
+def canonical_json(value: Any) -> bytes:
+    """One spelling for equal JSON values: sorted keys, no blanks, UTF-8.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode()
+
+
+def fingerprint(request: Any) -> str:
+    """SHA-256 (hex) of the canonical form of a request as the client sent it."""
+    return hashlib.sha256(canonical_json(request)).hexdigest()
+
+
+def validate_graph(workflow: Mapping[str, Any]) -> Graph:
+    """The same graph, proved to have the shape that ComfyUI's `POST /prompt` expects.
+
+    Raises:
+        InvalidRequest: with each fault's place under `workflow`.
+    """
+    if isinstance(workflow.get("nodes"), list):
+        raise InvalidRequest(_EXPORT_HINT, [FieldError(("body", "workflow"), _EXPORT_HINT)])
+    errors = list(_graph_errors(workflow))
+    if errors:
+        raise InvalidRequest("The workflow is not a ComfyUI graph in API format.", errors)
+    return workflow
+
+
+def _graph_errors(workflow: Mapping[str, Any]) -> Iterator[FieldError]:
+    if not workflow:
+        yield FieldError(("body", "workflow"), "a workflow needs at least one node")
+    if len(workflow) > MAX_NODES:
+        yield FieldError(("body", "workflow"), f"at most {MAX_NODES} nodes")
+        return
+    for node_id, node in workflow.items():
+        for place, message in _node_errors(node, workflow):
+            yield FieldError(("body", "workflow", node_id, *place), message)
+
+
+def _node_errors(node: Any, workflow: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if not isinstance(node, dict):
+        yield (), "a node is an object with class_type and inputs"
+        return
+    if not isinstance(node.get("class_type"), str) or not node["class_type"]:
+        yield ("class_type",), "a node names its class_type, a string"
+    inputs = node.get("inputs")
+    if not isinstance(inputs, dict):
+        yield ("inputs",), "a node's inputs are an object"
+        return
+    for name, value in inputs.items():
+        if is_link(value) and value[0] not in workflow:
+            yield ("inputs", name), f"links to node {value[0]!r}, which is not in the workflow"
+
+
+def is_link(value: Any) -> bool:
+    """`[node id, output slot]`: an input taken from another node rather than a widget's value."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(value[1], int)
+    )
+
+
+def drawn_seed(job_id: JobId) -> int:
+    """The seed of a request that named none: fixed by the job's id, so a replay draws the same."""
+    digest = hashlib.sha256(f"seed:{job_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") & MAX_SEED
+
+
+def text_to_image_graph(params: Mapping[str, Any], *, checkpoint: str) -> Graph:
+    """ComfyUI's standard text-to-image graph from the parameter form; `seed` must be set."""
+    return {
+        "1": _node("CheckpointLoaderSimple", ckpt_name=checkpoint),
+        "2": _node("CLIPTextEncode", clip=["1", 1], text=params["prompt"]),
+        "3": _node("CLIPTextEncode", clip=["1", 1], text=params["negative_prompt"]),
+        "4": _node(
+            "EmptyLatentImage",
+            width=params["width"],
+            height=params["height"],
+            batch_size=params["batch_size"],
+        ),
+        "5": _node(
+            "KSampler",
+            model=["1", 0],
+            positive=["2", 0],
+            negative=["3", 0],
+            latent_image=["4", 0],
+            seed=params["seed"],
+            steps=params["steps"],
+            cfg=params["cfg_scale"],
+            sampler_name=params["sampler"],
+            scheduler=params["scheduler"],
+            denoise=1.0,
+        ),
+        "6": _node("VAEDecode", samples=["5", 0], vae=["1", 2]),
+        "7": _node("SaveImage", images=["6", 0], filename_prefix="image"),
+    }
+
+
+def _node(class_type: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def with_output_folder(graph: Graph, folder: str) -> Graph:
+    """The graph with every `filename_prefix` moved into `folder`.
+
+    A folder of the attempt's own makes ComfyUI run the output nodes of a cached graph again (it
+    writes nothing otherwise); whatever leads out of a folder is dropped from the prefix.
+    """
+    return {node_id: _moved(node, folder) for node_id, node in graph.items()}
+
+
+def _moved(node: Mapping[str, Any], folder: str) -> Mapping[str, Any]:
+    prefix = node["inputs"].get("filename_prefix")
+    if not isinstance(prefix, str):
+        return node
+    inside = posixpath.normpath("/" + prefix.replace("\\", "/")).lstrip("/") or "ComfyUI"
+    return {**node, "inputs": {**node["inputs"], "filename_prefix": f"{folder}/{inside}"}}

@@ -1,0 +1,415 @@
+"""The ports in memory: for unit tests and for trying things. One lock each; nothing is kept.
+
+What a caller hands over is copied as JSON, so that what is read is what a real store would give.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from threading import Condition, RLock
+from typing import IO, Any
+from urllib.parse import urlencode
+
+from comfyline.domain.errors import (
+    Conflict,
+    ConnectionGone,
+    LeaseLost,
+    RequestTooLarge,
+    Unavailable,
+)
+from comfyline.domain.events import Renewed, Watched
+from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
+from comfyline.domain.job import Artifact, Graph, Job, JobParams, JobRecord, Priority, Status
+from comfyline.domain.lifecycle import from_states
+from comfyline.domain.workflow import canonical_json
+from comfyline.ports import ApiKey, Clock, Connection, ListPosition, Ticket
+
+MAX_BODY_BYTES = 399 * 1024  # compressed, as strict as the real store
+
+
+class InMemoryJobStore:
+    """`JobStore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._jobs: dict[JobId, Job] = {}
+        self._requests: dict[tuple[JobId, str], _Request] = {}
+        self._artifacts: dict[tuple[JobId, int], _Made] = {}
+
+    # --- a job's beginning ------------------------------------------------------------------------
+
+    def put_request(self, job: Job, params: JobParams, graph: Graph) -> None:
+        """See JobStore."""
+        body = zlib.compress(canonical_json(graph))
+        if len(body) > MAX_BODY_BYTES:
+            raise RequestTooLarge(f"A request has at most {MAX_BODY_BYTES} bytes, compressed.")
+        copied = _copied(params)
+        with self._lock:
+            self._requests[job.id, job.fingerprint] = _Request(job.queued_at, copied, body)
+
+    def add(self, job: Job) -> Job | None:
+        """See JobStore."""
+        with self._lock:
+            existing = self._jobs.setdefault(job.id, job)
+        return None if existing == job else existing
+
+    def replace(self, expired: Job, job: Job) -> None:
+        """See JobStore."""
+        with self._lock:
+            current = self._jobs.get(job.id)
+            if current is not None and current != job and not _is_same(current, expired):
+                raise Conflict(current)
+            self._jobs[job.id] = job
+
+    # --- a job's changes --------------------------------------------------------------------------
+
+    def save(self, before: Job, after: Job) -> Job:
+        """See JobStore."""
+        names = [f.name for f in fields(Job) if getattr(before, f.name) != getattr(after, f.name)]
+        changes = {name: getattr(after, name) for name in names}
+        with self._lock:
+            current = self._jobs.get(before.id)
+            if current is not None and _guard(current) == _guard(before):
+                self._jobs[before.id] = replace(current, **changes)
+                return self._jobs[before.id]
+        if current is not None and _holds(current, after, changes):
+            return current
+        raise Conflict(current)
+
+    def renew(self, job_id: JobId, attempt: int, until: datetime) -> Job:
+        """See JobStore."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if (
+                job is None
+                or job.lease is None
+                or job.attempt != attempt
+                or job.status not in from_states(Renewed)
+            ):
+                raise LeaseLost(f"attempt {attempt} no longer holds {job_id}")
+            lease = replace(job.lease, expires_at=until)
+            self._jobs[job_id] = replace(job, lease=lease)
+            return self._jobs[job_id]
+
+    def watch(self, job_id: JobId, until: datetime) -> Job | None:
+        """See JobStore."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or job.status not in from_states(Watched):
+                return job
+            later = max(until, job.watched_until or until)
+            self._jobs[job_id] = replace(job, watched_until=later)
+            return self._jobs[job_id]
+
+    def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
+        """See JobStore."""
+        with self._lock:
+            self._artifacts[job.id, job.attempt] = _Made(job.queued_at, tuple(artifacts))
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def get(self, job_id: JobId) -> Job | None:
+        """See JobStore."""
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def read(self, job_id: JobId) -> JobRecord | None:
+        """See JobStore."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None:
+                return None
+            record = self._record(job)
+            if job.status is not Status.SUCCEEDED:
+                return record
+            made = self._artifacts.get((job.id, job.attempt))
+            return replace(record, artifacts=made.artifacts if made else ())
+
+    def graph(self, job: Job) -> Graph:
+        """See JobStore."""
+        with self._lock:
+            request = self._requests.get((job.id, job.fingerprint))
+        if request is None:
+            raise LookupError(f"{job.id} has no graph")
+        graph: Graph = json.loads(zlib.decompress(request.graph))
+        return graph
+
+    def page(
+        self, owner: OwnerId, *, status: Status | None, limit: int, after: ListPosition | None
+    ) -> list[JobRecord]:
+        """See JobStore."""
+        with self._lock:
+            listed = [
+                job
+                for job in self._jobs.values()
+                if job.owner == owner
+                and status in (None, job.status)
+                and (after is None or _place(job) < (after.queued_at, after.job_id))
+            ]
+            newest = sorted(listed, key=_place, reverse=True)[:limit]
+            return [self._record(job) for job in newest]
+
+    def due(self, now: datetime, limit: int) -> list[Job]:
+        """See JobStore."""
+        with self._lock:
+            due = [(job.due_at, job.id) for job in self._jobs.values() if job.due_at]
+            first = [job_id for due_at, job_id in sorted(due) if due_at <= now][:limit]
+            return [self._jobs[job_id] for job_id in first]
+
+    def _record(self, job: Job) -> JobRecord:
+        request = self._requests.get((job.id, job.fingerprint))
+        return JobRecord(job, _copied(request.params) if request else JobParams(params={}))
+
+    # --- a job's end ------------------------------------------------------------------------------
+
+    def delete(self, job: Job) -> None:
+        """See JobStore."""
+        with self._lock:
+            current = self._jobs.get(job.id)
+            if current is not None and not _is_same(current, job):
+                raise Conflict(current)
+            self._jobs.pop(job.id, None)
+            end = job.expires_at or job.queued_at + timedelta.resolution
+            self._requests = {
+                key: request
+                for key, request in self._requests.items()
+                if key[0] != job.id or request.queued_at >= end
+            }
+            self._artifacts = {
+                key: made
+                for key, made in self._artifacts.items()
+                if key[0] != job.id or made.queued_at >= end
+            }
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    queued_at: datetime
+    params: JobParams
+    graph: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    queued_at: datetime
+    artifacts: tuple[Artifact, ...]
+
+
+def _copied(params: JobParams) -> JobParams:
+    return JobParams(params=_copy(params.params), metadata=_copy(params.metadata))
+
+
+def _copy(value: Any) -> Any:
+    return json.loads(canonical_json(value))
+
+
+def _place(job: Job) -> tuple[datetime, JobId]:
+    return job.queued_at, job.id
+
+
+def _is_same(one: Job, other: Job) -> bool:
+    """A version of one job; another job of the same id was queued at another time."""
+    return (one.version, one.queued_at) == (other.version, other.queued_at)
+
+
+def _guard(job: Job) -> tuple[int, int, Status]:
+    return job.version, job.attempt, job.status
+
+
+def _holds(current: Job, after: Job, changes: dict[str, Any]) -> bool:
+    """Everything that the change is about is so already, but for a heartbeat's new lease end."""
+    same = all(getattr(current, name) == changes[name] for name in changes if name != "lease")
+    return same and _guard(current) == _guard(after) and _holder(current) == _holder(after)
+
+
+def _holder(job: Job) -> str | None:
+    return job.lease.worker_id if job.lease else None
+
+
+# --- tickets --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Message:
+    job_id: JobId
+    owner: OwnerId
+    visible_at: datetime
+    receipt: str = ""  # of the latest delivery
+
+
+class InMemoryJobQueue:
+    """`JobQueue` in memory, oldest ticket first; a delivered one is hidden by the clock."""
+
+    def __init__(self, clock: Clock, *, visibility: timedelta = timedelta(seconds=120)) -> None:
+        self._clock = clock
+        self._visibility = visibility
+        self._changed = Condition()
+        self._lanes: dict[Priority, list[_Message]] = {lane: [] for lane in Priority}
+
+    def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
+        """See JobQueue; no fairness."""
+        with self._changed:
+            self._lanes[priority].append(_Message(job_id, owner, self._clock()))
+            self._changed.notify_all()
+
+    def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
+        """See JobQueue; it waits in real time."""
+        give_up_at = time.monotonic() + wait_seconds
+        with self._changed:
+            while not (tickets := self._delivered(priority, limit)):
+                left = give_up_at - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(min(left, self._seconds_until_visible(priority)))
+        return tickets
+
+    def _delivered(self, priority: Priority, limit: int) -> list[Ticket]:
+        now = self._clock()
+        visible = [message for message in self._lanes[priority] if message.visible_at <= now]
+        for message in visible[:limit]:
+            message.visible_at = now + self._visibility
+            message.receipt = secrets.token_hex(8)
+        return [Ticket(m.job_id, priority, m.receipt) for m in visible[:limit]]
+
+    def _seconds_until_visible(self, priority: Priority) -> float:
+        now = self._clock()
+        times = [(m.visible_at - now).total_seconds() for m in self._lanes[priority]]
+        return max(min(times, default=60.0), 0.001)
+
+    def hide(self, ticket: Ticket, seconds: int) -> None:
+        """See JobQueue."""
+        with self._changed:
+            for message in self._lanes[ticket.priority]:
+                if message.receipt == ticket.receipt and message.visible_at > self._clock():
+                    message.visible_at = self._clock() + timedelta(seconds=seconds)
+            self._changed.notify_all()
+
+    def delete(self, ticket: Ticket) -> None:
+        """See JobQueue."""
+        with self._changed:
+            lane = self._lanes[ticket.priority]
+            lane[:] = [message for message in lane if message.receipt != ticket.receipt]
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as it was put."""
+
+    body: bytes
+    content_type: str
+
+
+class InMemoryArtifactStore:
+    """`ArtifactStore` in memory; `files` is what it holds, by key."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, StoredFile] = {}
+        self._lock = RLock()
+
+    def put(self, key: str, body: IO[bytes], content_type: str) -> None:
+        """See ArtifactStore."""
+        stored = StoredFile(body.read(), content_type)
+        with self._lock:
+            self.files[key] = stored
+
+    def sign(self, key: str, *, name: str, seconds: int) -> str:
+        """See ArtifactStore; nothing answers at this URL."""
+        return f"memory:///{key}?{urlencode({'name': name, 'seconds': seconds})}"
+
+    def delete_prefix(self, prefix: str) -> None:
+        """See ArtifactStore."""
+        with self._lock:
+            for key in [key for key in self.files if key.startswith(prefix)]:
+                del self.files[key]
+
+
+# --- sockets --------------------------------------------------------------------------------------
+
+
+class InMemoryConnectionStore:
+    """`ConnectionStore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._open: dict[ConnectionId, Connection] = {}
+        self._followers: defaultdict[JobId, set[ConnectionId]] = defaultdict(set)
+
+    def open(self, connection: Connection) -> None:
+        """See ConnectionStore."""
+        with self._lock:
+            self._open[connection.id] = connection
+
+    def get(self, connection_id: ConnectionId) -> Connection | None:
+        """See ConnectionStore."""
+        with self._lock:
+            return self._open.get(connection_id)
+
+    def close(self, connection_id: ConnectionId) -> None:
+        """See ConnectionStore."""
+        with self._lock:
+            self._open.pop(connection_id, None)
+
+    def subscribe(self, connection: Connection, job_id: JobId) -> None:
+        """See ConnectionStore."""
+        with self._lock:
+            self._followers[job_id].add(connection.id)
+
+    def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
+        """See ConnectionStore."""
+        with self._lock:
+            self._followers[job_id].discard(connection_id)
+
+    def subscribers(self, job_id: JobId) -> list[ConnectionId]:
+        """See ConnectionStore."""
+        with self._lock:
+            return sorted(self._followers[job_id])
+
+
+class InMemorySockets:
+    """`Sockets` in memory: what each client was `sent`; a test says who is `gone` or `slow`."""
+
+    def __init__(self) -> None:
+        self.sent: defaultdict[ConnectionId, list[bytes]] = defaultdict(list)
+        self.gone: set[ConnectionId] = set()
+        self.slow: set[ConnectionId] = set()
+        self._lock = RLock()
+
+    def post(self, connection_id: ConnectionId, message: bytes) -> None:
+        """See Sockets."""
+        with self._lock:
+            if connection_id in self.gone:
+                raise ConnectionGone(connection_id)
+            if connection_id in self.slow:
+                raise Unavailable(f"{connection_id} is slow")
+            self.sent[connection_id].append(message)
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+class InMemoryKeyStore:
+    """`KeyStore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._keys: dict[KeyId, ApiKey] = {}
+
+    def get(self, key_id: KeyId) -> ApiKey | None:
+        """See KeyStore."""
+        with self._lock:
+            return self._keys.get(key_id)
+
+    def put(self, key: ApiKey) -> None:
+        """See KeyStore."""
+        with self._lock:
+            self._keys[key.id] = key

@@ -1,0 +1,230 @@
+"""What the use cases need from the world, by role. Synchronous; adapters are thread-safe.
+
+`memory.py` and `aws/` implement these and are judged by the same contract tests. An adapter
+translates its technology's errors once, at the call: what may work later becomes `Unavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Protocol
+
+from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
+from comfyline.domain.job import Artifact, Graph, Job, JobParams, JobRecord, Priority, Status
+
+Clock = Callable[[], datetime]  # aware, UTC
+
+
+@dataclass(frozen=True, slots=True)
+class ListPosition:
+    """Where a page of an owner's jobs ended; the next one begins after it."""
+
+    queued_at: datetime
+    job_id: JobId
+
+
+class JobStore(Protocol):
+    """Jobs and their sibling items.
+
+    Every read by id is consistent: it sees every earlier write. What `page` and `due` find may lag
+    by moments, but each row they give is as it is now.
+    """
+
+    def put_request(self, job: Job, params: JobParams, graph: Graph) -> None:
+        """Store what `job` was asked, under its id and fingerprint, unconditionally.
+
+        It comes before `add`: names are content-addressed, so it cannot clash, and what no job
+        claims is removed in time.
+
+        Raises:
+            RequestTooLarge: the compressed graph does not fit into one item.
+        """
+
+    def add(self, job: Job) -> Job | None:
+        """Store a new job unless its id is taken, by one conditional write.
+
+        Returns None when it was added, else the job that has the id.
+        """
+
+    def replace(self, expired: Job, job: Job) -> None:
+        """Put `job` in the place of a record whose retention is over, or that is gone by now.
+
+        Raises:
+            Conflict: another job is in its place; never without it.
+        """
+
+    def save(self, before: Job, after: Job) -> Job:
+        """Write what differs, provided the row still has `before`'s version, attempt and status.
+
+        Saving the same change twice succeeds (the answer of the first may have been lost).
+        Returns the row as stored: a concurrent heartbeat or watch is in it.
+
+        Raises:
+            Conflict: with the row as it is now.
+        """
+
+    def renew(self, job_id: JobId, attempt: int, until: datetime) -> Job:
+        """Extend the lease of `attempt`; the answer carries the cancel flag.
+
+        Raises:
+            LeaseLost: that attempt no longer holds the job.
+        """
+
+    def watch(self, job_id: JobId, until: datetime) -> Job | None:
+        """Note that somebody follows the job until then, never shortening an earlier note.
+
+        Returns the row after it, unchanged if it is terminal, or None.
+        """
+
+    def get(self, job_id: JobId) -> Job | None:
+        """The row alone."""
+
+    def read(self, job_id: JobId) -> JobRecord | None:
+        """The row with what was asked and, if it succeeded, its artifacts; not the graph."""
+
+    def graph(self, job: Job) -> Graph:
+        """The compiled graph of `job`, as it was put.
+
+        Raises:
+            LookupError: there is none.
+        """
+
+    def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
+        """Store the artifact list of the job's attempt; a terminal write makes it count."""
+
+    def page(
+        self, owner: OwnerId, *, status: Status | None, limit: int, after: ListPosition | None
+    ) -> list[JobRecord]:
+        """Up to `limit` of the owner's jobs, newest first, at a cost that does not grow.
+
+        Artifacts are left out.
+        """
+
+    def due(self, now: datetime, limit: int) -> list[Job]:
+        """Up to `limit` jobs whose due time has come, most overdue first within a shard."""
+
+    def delete(self, job: Job) -> None:
+        """Remove the row, provided it is still this version, then its sibling items.
+
+        A later job of the same id keeps its own. Deleting twice is no error.
+
+        Raises:
+            Conflict: it has changed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One delivery of one message: which job to look at, and the handle of this delivery."""
+
+    job_id: JobId
+    priority: Priority
+    receipt: str
+
+
+class JobQueue(Protocol):
+    """Tickets in three lanes. At least once, in no particular order."""
+
+    def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
+        """Queue a ticket; `owner` is what the queue is fair between.
+
+        Raises:
+            Unavailable: the queue is out of reach.
+        """
+
+    def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
+        """Up to `limit` tickets of one lane, waiting up to `wait_seconds` for the first.
+
+        A message that is no ticket is removed and logged, never returned.
+        """
+
+    def hide(self, ticket: Ticket, seconds: int) -> None:
+        """Keep the ticket from everybody for that long from now; 0 hands it back at once.
+
+        No error if the delivery is over: whoever has the ticket now decides about it.
+        """
+
+    def delete(self, ticket: Ticket) -> None:
+        """Done with it; no error if the delivery is over."""
+
+
+class ArtifactStore(Protocol):
+    """Output files, under the prefix of their job and attempt."""
+
+    def put(self, key: str, body: IO[bytes], content_type: str) -> None:
+        """Store a file; the same key again overwrites it."""
+
+    def sign(self, key: str, *, name: str, seconds: int) -> str:
+        """A URL that fetches the file, under `name`, for that long. Makes no call."""
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove every file under `prefix`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open WebSocket and whose it is."""
+
+    id: ConnectionId
+    owner: OwnerId
+    key_id: KeyId
+    expires_at: datetime
+
+
+class ConnectionStore(Protocol):
+    """Open sockets and what each follows. Every read is consistent."""
+
+    def open(self, connection: Connection) -> None:
+        """Remember a socket."""
+
+    def get(self, connection_id: ConnectionId) -> Connection | None:
+        """The socket, unless it was closed."""
+
+    def close(self, connection_id: ConnectionId) -> None:
+        """Forget the socket; its subscriptions end as they are found, or by their TTL."""
+
+    def subscribe(self, connection: Connection, job_id: JobId) -> None:
+        """From now on the socket is among the job's subscribers."""
+
+    def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
+        """No longer; also when it never was."""
+
+    def subscribers(self, job_id: JobId) -> list[ConnectionId]:
+        """Every socket that follows the job."""
+
+
+class Sockets(Protocol):
+    """The way to the clients behind open sockets."""
+
+    def post(self, connection_id: ConnectionId, message: bytes) -> None:
+        """Deliver one message.
+
+        Raises:
+            ConnectionGone: the client has left.
+            Unavailable: the client is slow or the gateway throttles.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A key as it is stored: never the secret itself."""
+
+    id: KeyId
+    secret_sha256: str
+    owner: OwnerId
+    scopes: frozenset[str]
+    created_at: datetime
+    expires_at: datetime | None = None
+    disabled: bool = False
+
+
+class KeyStore(Protocol):
+    """API keys."""
+
+    def get(self, key_id: KeyId) -> ApiKey | None:
+        """The key, read consistently: a disabling counts at once."""
+
+    def put(self, key: ApiKey) -> None:
+        """Store or replace a key."""

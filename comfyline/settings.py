@@ -1,0 +1,137 @@
+"""One settings model per process; a field's name in capitals is its environment variable.
+
+infra/ builds each function's environment from these models and each process reads its own back, so
+a variable that is missing or misspelt is a type error or a test failure, never a surprise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Settings(BaseModel):
+    """Base: immutable, no stray fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """The settings of this process.
+
+        Raises:
+            pydantic.ValidationError: naming each variable that is missing or wrong.
+        """
+        names = cls.model_fields
+        return cls(**{name: environ[name.upper()] for name in names if name.upper() in environ})
+
+    def to_environment(self) -> dict[str, str]:
+        """The environment that reads back as these settings."""
+        fields = self.model_dump()
+        return {name.upper(): str(value) for name, value in fields.items() if value is not None}
+
+
+class QueueSettings(Settings):
+    """Where tickets are."""
+
+    high_queue_url: str
+    normal_queue_url: str
+    low_queue_url: str
+
+
+class SocketSettings(Settings):
+    """The WebSocket API and who is connected to it."""
+
+    connections_table: str
+    websocket_api_id: str
+    websocket_stage: str
+
+
+class AuthorizeSettings(Settings):
+    """functions/authorize.py"""
+
+    keys_table: str
+
+
+class SubmitJobSettings(QueueSettings):
+    """functions/submit_job.py"""
+
+    jobs_table: str
+    default_checkpoint: str
+    start_deadline_seconds: int = 24 * 3600
+    execution_timeout_seconds: int = 600
+    retention_seconds: int = 7 * 24 * 3600
+
+
+class GetJobSettings(Settings):
+    """functions/get_job.py"""
+
+    jobs_table: str
+    artifacts_bucket: str
+
+
+class ListJobsSettings(Settings):
+    """functions/list_jobs.py"""
+
+    jobs_table: str
+
+
+class CancelJobSettings(Settings):
+    """functions/cancel_job.py"""
+
+    jobs_table: str
+
+
+class SocketConnectSettings(Settings):
+    """functions/socket_connect.py"""
+
+    connections_table: str
+
+
+class SocketSubscribeSettings(SocketSettings):
+    """functions/socket_subscribe.py"""
+
+    jobs_table: str
+    artifacts_bucket: str
+
+
+class SocketDisconnectSettings(Settings):
+    """functions/socket_disconnect.py"""
+
+    connections_table: str
+
+
+class PushUpdatesSettings(SocketSettings):
+    """functions/push_updates.py"""
+
+    jobs_table: str
+    artifacts_bucket: str
+
+
+class SweepJobsSettings(QueueSettings):
+    """functions/sweep_jobs.py"""
+
+    jobs_table: str
+    artifacts_bucket: str
+
+
+class HealthSettings(Settings):
+    """functions/health.py: nothing"""
+
+
+class UnknownRouteSettings(Settings):
+    """functions/unknown_route.py"""
+
+    routes: str  # "GET /healthz,POST /api/v1/jobs,…": every route that the API has
+
+
+class WorkerSettings(QueueSettings):
+    """gpu_worker/"""
+
+    jobs_table: str
+    artifacts_bucket: str
+    comfyui_url: str = "http://127.0.0.1:8188"
+    lease_seconds: float = 120.0
+    heartbeat_seconds: float = 30.0

@@ -1,0 +1,1 @@
+"""What the service does, one verb a file, in terms of the domain and the ports."""

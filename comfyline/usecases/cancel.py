@@ -1,0 +1,55 @@
+"""End a job that its owner no longer wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comfyline.domain.errors import JobNotFound
+from comfyline.domain.events import Event
+from comfyline.domain.ids import JobId, OwnerId
+from comfyline.domain.job import Job
+from comfyline.domain.lifecycle import on_cancel
+from comfyline.ports import Clock, JobStore
+from comfyline.usecases.change import change
+from comfyline.usecases.read import as_of
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """The job after the request, and what became of the request."""
+
+    job: Job
+    message: str
+
+
+def cancel(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> Cancellation:
+    """Cancel at once a job that nobody holds; ask the worker that holds it otherwise.
+
+    A job that has ended is left as it is. Repeating the request changes nothing.
+
+    Raises:
+        JobNotFound: unknown, past its retention, or somebody else's.
+    """
+    job = store.get(job_id)
+    if job is None or job.owner != owner or job.is_past_retention(clock()):
+        raise JobNotFound(job_id)
+    job = as_of(clock(), store, job)
+    if job.status.is_terminal:
+        return Cancellation(job, f"The job had already ended: {job.status}.")
+
+    def cancel_if_not_asked(current: Job) -> Event | None:
+        if current.status.is_terminal or current.is_canceling:
+            return None
+        return on_cancel(current, clock())
+
+    job = change(store, clock, job, cancel_if_not_asked)
+    return Cancellation(job, _MESSAGES[job.status.value if job.status.is_terminal else "held"])
+
+
+_MESSAGES = {
+    "held": "A worker holds the job and will end it.",
+    "canceled": "The job was canceled before it ran.",
+    "succeeded": "The job succeeded before it could be canceled.",
+    "failed": "The job failed before it could be canceled.",
+    "expired": "The job expired before it could be canceled.",
+}

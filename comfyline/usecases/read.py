@@ -1,0 +1,86 @@
+"""Show jobs to their owner, truly by the clock.
+
+A job past its start deadline that nobody has ended yet is ended by the reader that finds it, and a
+record past its retention is gone, whether or not the sweeper has come by.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from comfyline.domain.errors import FieldError, InvalidRequest, JobNotFound, TransitionRefused
+from comfyline.domain.events import Event, Expired
+from comfyline.domain.ids import JobId, OwnerId
+from comfyline.domain.job import Job, JobRecord, Status
+from comfyline.ports import Clock, JobStore, ListPosition
+from comfyline.usecases.change import change
+
+
+def read_job(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> JobRecord:
+    """The owner's job as it is now.
+
+    Raises:
+        JobNotFound: unknown, past its retention, or somebody else's.
+    """
+    record = store.read(job_id)
+    now = clock()
+    if record is None or record.job.owner != owner or record.job.is_past_retention(now):
+        raise JobNotFound(job_id)
+    return replace(record, job=as_of(now, store, record.job))
+
+
+def as_of(now: datetime, store: JobStore, job: Job) -> Job:
+    """`job`, expired if by the clock it should be."""
+
+    def expire_if_overdue(current: Job) -> Event | None:
+        overdue = current.is_past_start_deadline(now) and not current.has_live_lease(now)
+        return Expired() if overdue else None
+
+    try:
+        return change(store, lambda: now, job, expire_if_overdue)
+    except TransitionRefused:
+        return job
+
+
+def read_page(
+    owner: OwnerId,
+    *,
+    status: Status | None,
+    limit: int,
+    cursor: str | None,
+    store: JobStore,
+    clock: Clock,
+) -> tuple[list[JobRecord], str | None]:
+    """One page of the owner's jobs, newest first, and the cursor of the next.
+
+    Raises:
+        InvalidRequest: the cursor is not one of ours.
+    """
+    after = _position(cursor) if cursor else None
+    records = store.page(owner, status=status, limit=limit, after=after)
+    now = clock()
+    shown = [
+        replace(record, job=as_of(now, store, record.job))
+        for record in records
+        if not record.job.is_past_retention(now)
+    ]
+    return shown, _cursor(records[-1].job) if len(records) == limit else None
+
+
+def _cursor(job: Job) -> str:
+    text = json.dumps([job.queued_at.isoformat(), job.id])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> ListPosition:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        queued_at, job_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+        return ListPosition(datetime.fromisoformat(queued_at).astimezone(UTC), JobId(str(job_id)))
+    except (ValueError, TypeError, binascii.Error) as error:
+        detail = "The cursor is not one that this API has given."
+        raise InvalidRequest(detail, [FieldError(("query", "cursor"), detail)]) from error

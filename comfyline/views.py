@@ -1,0 +1,184 @@
+"""How the domain is shown: jobs as the contract's views, changes as its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from comfyline import wire
+from comfyline.domain.job import Artifact, Job, JobError, JobRecord, Status
+from comfyline.ports import ArtifactStore
+
+# Long enough to fetch a large file, short enough to be worthless in a log; ask again on 403.
+URL_LIFETIME = timedelta(minutes=15)
+
+
+def status_of(job: Job) -> wire.Status:
+    """The job's state; `canceling` while a worker has yet to end it."""
+    return "canceling" if job.is_canceling else job.status.value
+
+
+def accepted(job: Job) -> wire.JobAccepted:
+    """The answer to a submission."""
+    return wire.JobAccepted(
+        job_id=job.id,
+        status=status_of(job),
+        queued_at=job.queued_at,
+        location=f"{wire.API_PREFIX}/jobs/{job.id}",
+    )
+
+
+def job_view(record: JobRecord, *, store: ArtifactStore | None, now: datetime) -> wire.JobView:
+    """The whole job, its artifacts behind freshly signed URLs; without a store, no result."""
+    job = record.job
+    return wire.JobView(
+        job_id=job.id,
+        status=status_of(job),
+        progress=job.progress.fraction,
+        progress_detail=_progress_detail(job),
+        submitted_by=job.owner,
+        params=dict(record.params.params),
+        metadata=dict(record.params.metadata),
+        priority=job.priority.value,
+        result=result_view(record, store, now) if store else None,
+        error=_error_view(job.error),
+        timestamps=_timestamps(job),
+        attempt=job.attempt,
+        interruptions=job.interruptions,
+        cached=job.cached,
+        gpu_seconds=job.gpu_seconds,
+        version=job.version,
+    )
+
+
+def result_view(record: JobRecord, store: ArtifactStore, now: datetime) -> wire.ResultView | None:
+    """What a succeeded job has made."""
+    if record.job.status is not Status.SUCCEEDED:
+        return None
+    return wire.ResultView(artifacts=_artifact_views(record.artifacts, store, now))
+
+
+def _artifact_views(
+    artifacts: Sequence[Artifact], store: ArtifactStore, now: datetime
+) -> list[wire.ArtifactView]:
+    seconds = int(URL_LIFETIME.total_seconds())
+    return [
+        wire.ArtifactView(
+            url=store.sign(a.key, name=a.name, seconds=seconds),
+            url_expires_at=now + URL_LIFETIME,
+            name=a.name,
+            kind=a.kind,
+            content_type=a.content_type,
+            bytes=a.bytes,
+            sha256=a.sha256,
+            node=a.node,
+        )
+        for a in artifacts
+    ]
+
+
+def _progress_detail(job: Job) -> wire.ProgressDetail:
+    p = job.progress
+    return wire.ProgressDetail(
+        node=p.node,
+        node_type=p.node_type,
+        step=p.step,
+        steps=p.steps,
+        nodes_done=p.nodes_done,
+        nodes_total=p.nodes_total,
+        message=p.message,
+    )
+
+
+def _error_view(error: JobError | None) -> wire.ErrorView | None:
+    if error is None:
+        return None
+    return wire.ErrorView(
+        type=error.type,
+        message=error.message,
+        node_id=error.node_id,
+        node_type=error.node_type,
+        attempt=error.attempt,
+    )
+
+
+def _timestamps(job: Job) -> wire.Timestamps:
+    return wire.Timestamps(
+        queued_at=job.queued_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        expires_at=job.expires_at,
+    )
+
+
+# --- messages -----------------------------------------------------------------------------------
+
+
+def status_message(job: Job, *, reason: str | None = None) -> wire.StatusMessage:
+    """The state of the job: the snapshot on subscribe, or a change of state."""
+    return wire.StatusMessage(
+        job_id=job.id,
+        version=job.version,
+        status=status_of(job),
+        progress=job.progress.fraction,
+        attempt=job.attempt,
+        reason=reason,
+    )
+
+
+def progress_message(job: Job) -> wire.ProgressMessage:
+    """How far the attempt is."""
+    p = job.progress
+    return wire.ProgressMessage(
+        job_id=job.id,
+        version=job.version,
+        progress=p.fraction,
+        message=p.message,
+        node=p.node,
+        node_type=p.node_type,
+        step=p.step,
+        steps=p.steps,
+    )
+
+
+def ending_messages(
+    record: JobRecord, store: ArtifactStore, now: datetime
+) -> list[wire.JobMessage]:
+    """What an ended job says, in the order of its parts: each artifact, then `done`.
+
+    Part 0 is the status message of the same version.
+    """
+    job = record.job
+    files = result_view(record, store, now)
+    messages: list[wire.JobMessage] = [
+        wire.ArtifactMessage(
+            job_id=job.id,
+            version=job.version,
+            part=part,
+            url=artifact.url,
+            name=artifact.name,
+            kind=artifact.kind,
+            node=artifact.node,
+            attempt=job.attempt,
+        )
+        for part, artifact in enumerate(files.artifacts if files else (), start=1)
+    ]
+    return [*messages, _done_message(job, files, part=len(messages) + 1)]
+
+
+def _done_message(job: Job, files: wire.ResultView | None, *, part: int) -> wire.DoneMessage:
+    return wire.DoneMessage.model_validate(
+        {
+            "job_id": job.id,
+            "version": job.version,
+            "part": part,
+            "status": job.status.value,
+            "result": _short(files) if files else None,
+            "error": _error_view(job.error),
+        }
+    )
+
+
+def _short(files: wire.ResultView) -> wire.ResultView:
+    shown = files.artifacts[: wire.MAX_ARTIFACTS_IN_MESSAGE]
+    return wire.ResultView(artifacts=shown, truncated=len(shown) < len(files.artifacts))

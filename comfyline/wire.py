@@ -1,0 +1,305 @@
+"""The public contract: requests, answers, problems and WebSocket messages, as they travel.
+
+Requests forbid unknown fields and coerce nothing: a misspelt option must not be ignored. What the
+service says is read leniently, so that an old client survives a newer service.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+
+from comfyline.domain.ids import JOB_ID_PATTERN
+
+API_PREFIX = "/api/v1"
+
+MAX_BODY_BYTES = 4 * 1024 * 1024  # below the 6 MB that a Lambda may be called with
+MAX_PIXELS = 4_000_000  # one image of 4 MP fits a 24 GB GPU with SDXL
+MAX_BATCH_SIZE = 10
+MAX_PROMPT_LENGTH = 20_000
+MAX_METADATA_BYTES = 1024  # listed with each job, so it must stay small
+MAX_SEED = 2**63 - 1
+MAX_START_DEADLINE_SECONDS = 7 * 24 * 3600  # half of a ticket's life in the queue
+MAX_EXECUTION_TIMEOUT_SECONDS = 6 * 3600  # below the 12 h that a ticket can stay hidden
+MAX_MESSAGE_BYTES = 32 * 1024  # API Gateway's frame
+MAX_ARTIFACTS_IN_MESSAGE = 8
+
+Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
+EndStatus = Literal["succeeded", "failed", "canceled", "expired"]
+Priority = Literal["high", "normal", "low"]
+Metadata = dict[Annotated[str, Field(min_length=1, max_length=128)], str]
+
+
+# --- what a caller sends ----------------------------------------------------------------------
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _JobOptions(_Request):
+    priority: Priority = "normal"
+    start_deadline_seconds: int | None = Field(None, ge=1, le=MAX_START_DEADLINE_SECONDS)
+    execution_timeout_seconds: int | None = Field(None, ge=1, le=MAX_EXECUTION_TIMEOUT_SECONDS)
+    metadata: Metadata = Field(default_factory=dict)
+
+    @field_validator("metadata")
+    @classmethod
+    def _small(cls, value: Metadata) -> Metadata:
+        if sum(len(k.encode()) + len(v.encode()) for k, v in value.items()) > MAX_METADATA_BYTES:
+            raise ValueError(f"metadata is at most {MAX_METADATA_BYTES} bytes in all")
+        return value
+
+
+class TextToImageRequest(_JobOptions):
+    """The parameter form: compiled into a ComfyUI text-to-image graph."""
+
+    prompt: str = Field(min_length=1, max_length=MAX_PROMPT_LENGTH)
+    negative_prompt: str = Field("", max_length=MAX_PROMPT_LENGTH)
+    width: int = Field(512, ge=16, le=16384, multiple_of=8)
+    height: int = Field(512, ge=16, le=16384, multiple_of=8)
+    steps: int = Field(20, ge=1, le=1000)
+    cfg_scale: float = Field(7.0, ge=0, le=100, allow_inf_nan=False)
+    sampler: str = Field("euler", min_length=1, max_length=64)
+    scheduler: str = Field("normal", min_length=1, max_length=64)
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    model: str | None = Field(None, min_length=1, max_length=255)
+    batch_size: int = Field(1, ge=1)
+
+
+class WorkflowRequest(_JobOptions):
+    """The workflow form: a graph in ComfyUI's API format."""
+
+    workflow: dict[str, Any]
+
+
+# --- what the service answers -----------------------------------------------------------------
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class JobAccepted(_Answer):
+    """202 of a submission."""
+
+    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)]
+    status: Status
+    queued_at: datetime
+    location: str
+
+
+class ProgressDetail(_Answer):
+    """Where in its graph the job is."""
+
+    node: str | None = None
+    node_type: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    nodes_done: int = 0
+    nodes_total: int = 0
+    message: str | None = None
+
+
+class ArtifactView(_Answer):
+    """One output file; `url` is signed afresh at each read."""
+
+    url: str
+    name: str
+    kind: str
+    content_type: str
+    bytes: int
+    sha256: str
+    node: str
+    url_expires_at: datetime | None = None
+
+
+class ResultView(_Answer):
+    """What a succeeded job has made; `truncated` where a message had no room for all."""
+
+    artifacts: list[ArtifactView]
+    truncated: bool = False
+
+
+class ErrorView(_Answer):
+    """Why the job, or its last attempt, failed."""
+
+    type: str
+    message: str
+    node_id: str | None = None
+    node_type: str | None = None
+    attempt: int | None = None
+
+
+class Timestamps(_Answer):
+    """The job's times, UTC."""
+
+    queued_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+class JobView(_Answer):
+    """A job as its owner sees it."""
+
+    job_id: str
+    status: Status
+    progress: float = Field(ge=0, le=1)
+    progress_detail: ProgressDetail
+    submitted_by: str
+    params: dict[str, Any]
+    metadata: dict[str, str]
+    priority: Priority
+    result: ResultView | None = None
+    error: ErrorView | None = None
+    timestamps: Timestamps
+    attempt: int
+    interruptions: int
+    cached: bool
+    gpu_seconds: float
+    version: int
+
+
+class JobPage(_Answer):
+    """One page of the caller's jobs, newest first, without results."""
+
+    jobs: list[JobView]
+    next_cursor: str | None = None
+
+
+class CancelAnswer(_Answer):
+    """202 of a cancel: what became of it."""
+
+    job_id: str
+    status: Status
+    message: str
+
+
+class Health(_Answer):
+    """200 of /healthz."""
+
+    status: Literal["ok"]
+
+
+class FieldProblem(_Answer):
+    """One field of a 422."""
+
+    loc: list[str | int]
+    msg: str
+
+
+class Problem(_Answer):
+    """RFC 9457, `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str | None = None
+    errors: list[FieldProblem] | None = None
+
+
+# --- the WebSocket ----------------------------------------------------------------------------
+
+
+class Subscribe(_Request):
+    """Follow a job."""
+
+    action: Literal["subscribe"]
+    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)]
+    after: int | None = Field(None, ge=0)
+
+
+class Unsubscribe(_Request):
+    """Follow it no longer."""
+
+    action: Literal["unsubscribe"]
+    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)]
+
+
+class Ping(_Request):
+    """Keep the connection."""
+
+    action: Literal["ping"]
+
+
+ClientMessage = Annotated[Subscribe | Unsubscribe | Ping, Field(discriminator="action")]
+
+
+class _JobMessage(_Answer):
+    """Ordered by (version, part): a client drops what is not newer than what it has."""
+
+    job_id: str
+    version: int
+    part: int = 0
+
+
+class StatusMessage(_JobMessage):
+    """The snapshot on subscribe, and every change of state."""
+
+    type: Literal["status"] = "status"
+    status: Status
+    progress: float
+    attempt: int
+    reason: str | None = None
+
+
+class ProgressMessage(_JobMessage):
+    """How far the attempt is."""
+
+    type: Literal["progress"] = "progress"
+    progress: float
+    message: str | None = None
+    node: str | None = None
+    node_type: str | None = None
+    step: int | None = None
+    steps: int | None = None
+
+
+class ArtifactMessage(_JobMessage):
+    """A file was stored."""
+
+    type: Literal["artifact"] = "artifact"
+    url: str
+    name: str
+    kind: str
+    node: str
+    attempt: int
+
+
+class DoneMessage(_JobMessage):
+    """The job has ended; nothing follows."""
+
+    type: Literal["done"] = "done"
+    status: EndStatus
+    result: ResultView | None = None
+    error: ErrorView | None = None
+
+
+class ErrorMessage(_Answer):
+    """The last message of the client was refused."""
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+    job_id: str | None = None
+
+
+class PongMessage(_Answer):
+    """Answer to a ping."""
+
+    type: Literal["pong"] = "pong"
+
+
+JobMessage = StatusMessage | ProgressMessage | ArtifactMessage | DoneMessage
+ServerMessage = Annotated[
+    StatusMessage | ProgressMessage | ArtifactMessage | DoneMessage | ErrorMessage | PongMessage,
+    Field(discriminator="type"),
+]
+
+client_message: TypeAdapter[Subscribe | Unsubscribe | Ping] = TypeAdapter(ClientMessage)
+server_message: TypeAdapter[JobMessage | ErrorMessage | PongMessage] = TypeAdapter(ServerMessage)

@@ -1,0 +1,113 @@
+"""Values for tests. Ids are random, so tests that share a store never meet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from comfyline.domain import events as ev
+from comfyline.domain.ids import OwnerId, random_job_id, random_worker_id
+from comfyline.domain.job import Artifact, Graph, Job, JobParams, Priority
+from comfyline.domain.lifecycle import advance, submitted
+from comfyline.domain.workflow import fingerprint, text_to_image_graph
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+LEASE = timedelta(seconds=120)
+
+PARAMS: dict[str, Any] = {
+    "prompt": "a red fox",
+    "negative_prompt": "",
+    "width": 512,
+    "height": 512,
+    "batch_size": 1,
+    "seed": 42,
+    "steps": 20,
+    "cfg_scale": 7.5,
+    "sampler": "euler",
+    "scheduler": "normal",
+}
+
+
+class FrozenClock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, span: timedelta | float) -> datetime:
+        """Move it on, by a span or by seconds; the new time."""
+        self.now += span if isinstance(span, timedelta) else timedelta(seconds=span)
+        return self.now
+
+
+def an_owner() -> OwnerId:
+    """Somebody whom no other test knows."""
+    return OwnerId("owner-" + random_job_id(NOW)[-10:])
+
+
+def a_job(**overrides: Any) -> Job:
+    """A job as it is first stored: queued at NOW, unless overridden, and due 30 s later."""
+    queued_at = overrides.get("queued_at", NOW)
+    values: dict[str, Any] = {
+        "id": random_job_id(queued_at),
+        "owner": an_owner(),
+        "fingerprint": fingerprint(PARAMS),
+        "priority": Priority.NORMAL,
+        "queued_at": queued_at,
+        "start_deadline": queued_at + timedelta(days=1),
+        "execution_timeout": timedelta(minutes=10),
+        "retention": timedelta(days=7),
+    }
+    made = {"history", "due_at"} & overrides.keys()
+    job = submitted(Job(**values | {k: v for k, v in overrides.items() if k not in made}))
+    return replace(job, **{name: overrides[name] for name in made})
+
+
+def claimed(job: Job, *, now: datetime = NOW, lease: timedelta = LEASE) -> Job:
+    """The job in the hands of some worker."""
+    event = ev.Claimed(worker_id=random_worker_id(), lease_expires_at=now + lease)
+    return advance(job, event, now)
+
+
+def running(job: Job, *, now: datetime = NOW) -> Job:
+    """The job, claimed and started."""
+    job = claimed(job, now=now)
+    return advance(job, ev.Started(attempt=job.attempt), now)
+
+
+def succeeded(job: Job, *, now: datetime = NOW) -> Job:
+    """The job, claimed, started and done."""
+    job = running(job, now=now)
+    return advance(job, ev.Succeeded(attempt=job.attempt, gpu_seconds=1.25), now)
+
+
+def canceled(job: Job, *, now: datetime = NOW) -> Job:
+    """The job, canceled before anybody took it."""
+    return advance(job, ev.Canceled(), now)
+
+
+def some_params(**overrides: Any) -> JobParams:
+    """What the parameter form asks."""
+    return JobParams(params=PARAMS | overrides, metadata={"project": "foxes"})
+
+
+def a_graph(prompt: str = "a red fox") -> Graph:
+    """ComfyUI's text-to-image graph."""
+    return text_to_image_graph(PARAMS | {"prompt": prompt}, checkpoint="model.safetensors")
+
+
+def an_artifact(job: Job, n: int = 0) -> Artifact:
+    """An image of the job's attempt."""
+    return Artifact(
+        key=f"jobs/{job.id}/{job.attempt}/{n}_image.png",
+        name=f"image_{n:05}_.png",
+        kind="image",
+        content_type="image/png",
+        bytes=1234,
+        sha256="0" * 64,
+        node="7",
+    )
