@@ -1,0 +1,116 @@
+"""Tickets in three SQS standard queues, one a lane; fair between owners by their message group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from comfyline.aws.errors import error_code, translated
+from comfyline.domain.ids import JobId, OwnerId
+from comfyline.domain.job import Priority
+from comfyline.ports import Ticket
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+SCHEMA = 1
+
+# SQS's own bounds.
+MAX_HIDE_SECONDS = 43_200
+MAX_WAIT_SECONDS = 20
+MAX_RECEIVED = 10
+_GROUP_ID = re.compile(r"[!-~]{1,128}")  # letters, digits and punctuation of ASCII, no blank
+
+# The ticket has been delivered again, or is gone: whoever has it now decides about it.
+_STALE = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid"})
+
+# Of a time within the bounds: the 12 h count from the delivery. It comes back a little earlier.
+_TOO_LONG = frozenset({"InvalidParameterValue"})
+
+_log = logging.getLogger(__name__)
+
+
+class SqsJobQueue:
+    """`JobQueue` in SQS. A ticket whose delivery is over is neither hidden nor deleted by it."""
+
+    def __init__(self, client: SQSClient, urls: Mapping[Priority, str]) -> None:
+        self._client = client
+        self._urls = dict(urls)
+
+    @translated()
+    def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
+        """See JobQueue."""
+        self._client.send_message(
+            QueueUrl=self._urls[priority],
+            MessageBody=json.dumps({"schema": SCHEMA, "job_id": job_id}),
+            MessageGroupId=_group_id(owner),
+        )
+
+    @translated()
+    def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
+        """See JobQueue; SQS waits up to 20 s and gives up to 10 at once."""
+        answer = self._client.receive_message(
+            QueueUrl=self._urls[priority],
+            MaxNumberOfMessages=min(limit, MAX_RECEIVED),
+            WaitTimeSeconds=min(wait_seconds, MAX_WAIT_SECONDS),
+        )
+        tickets = (self._ticket(priority, message) for message in answer.get("Messages", []))
+        return [ticket for ticket in tickets if ticket is not None]
+
+    def _ticket(self, priority: Priority, message: Any) -> Ticket | None:
+        job_id = _job_id(message["Body"])
+        receipt = message["ReceiptHandle"]
+        if job_id is None:
+            extra = {"action": "ticket_unreadable", "message_id": message["MessageId"]}
+            _log.error("unreadable ticket removed", extra=extra)
+            self._client.delete_message(QueueUrl=self._urls[priority], ReceiptHandle=receipt)
+            return None
+        return Ticket(job_id, priority, receipt)
+
+    @translated()
+    def hide(self, ticket: Ticket, seconds: int) -> None:
+        """See JobQueue; SQS hides until 12 h after the delivery."""
+        try:
+            self._client.change_message_visibility(
+                QueueUrl=self._urls[ticket.priority],
+                ReceiptHandle=ticket.receipt,
+                VisibilityTimeout=min(seconds, MAX_HIDE_SECONDS),
+            )
+        except ClientError as error:
+            _pass_if(_STALE | _TOO_LONG, error, ticket)
+
+    @translated()
+    def delete(self, ticket: Ticket) -> None:
+        """See JobQueue."""
+        url = self._urls[ticket.priority]
+        try:
+            self._client.delete_message(QueueUrl=url, ReceiptHandle=ticket.receipt)
+        except ClientError as error:
+            _pass_if(_STALE, error, ticket)
+
+
+def _pass_if(codes: frozenset[str], error: ClientError, ticket: Ticket) -> None:
+    code = error_code(error)
+    if code not in codes:
+        raise error
+    extra = {"action": "ticket_out_of_hand", "job_id": ticket.job_id, "code": code}
+    _log.info("ticket out of hand", extra=extra)
+
+
+def _group_id(owner: OwnerId) -> str:
+    return owner if _GROUP_ID.fullmatch(owner) else hashlib.sha256(owner.encode()).hexdigest()
+
+
+def _job_id(body: str) -> JobId | None:
+    try:
+        ticket = json.loads(body)
+    except ValueError:
+        return None
+    job_id = ticket.get("job_id") if isinstance(ticket, dict) else None
+    return JobId(job_id) if isinstance(job_id, str) and job_id else None

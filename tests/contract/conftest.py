@@ -1,0 +1,174 @@
+"""Each port's two implementations, built alike: in memory, and AWS's on moto in this process.
+
+moto is single-threaded here; races of the AWS adapters are run against the emulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+from moto import mock_aws
+
+from comfyline import memory
+from comfyline.aws.artifacts import S3ArtifactStore
+from comfyline.aws.connections_table import DynamoConnectionStore
+from comfyline.aws.job_queues import SqsJobQueue
+from comfyline.aws.jobs_table import DynamoJobStore
+from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.domain.job import Priority
+from comfyline.ports import ArtifactStore, ConnectionStore, JobQueue, JobStore, KeyStore
+from tests.support.builders import FrozenClock
+
+REGION = "us-east-1"
+BUCKET = "artifacts"
+
+AwsClient = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def aws_session() -> boto3.Session:
+    """One session for all, since it caches the service models. The credentials are moto's."""
+    return boto3.Session("testing", "testing", region_name=REGION)
+
+
+@pytest.fixture
+def aws_client(aws_session: boto3.Session) -> Iterator[AwsClient]:
+    """Makes clients of an empty AWS."""
+    with mock_aws():
+        yield aws_session.client
+
+
+def _attributes(**types: str) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "AttributeType": type_} for name, type_ in types.items()]
+
+
+def _keys(partition: str, *sort: str) -> list[dict[str, str]]:
+    ranges = [{"AttributeName": name, "KeyType": "RANGE"} for name in sort]
+    return [{"AttributeName": partition, "KeyType": "HASH"}, *ranges]
+
+
+def _index(name: str, partition: str, *sort: str) -> dict[str, Any]:
+    keys = _keys(partition, *sort)
+    return {"IndexName": name, "KeySchema": keys, "Projection": {"ProjectionType": "KEYS_ONLY"}}
+
+
+def create_jobs_table(client: Any, name: str) -> None:
+    """The jobs table as infra declares it."""
+    strings = dict.fromkeys(["pk", "sk", "owner", "status", "listed_at", "due_shard"], "S")
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_attributes(**strings, due_at="N"),
+        KeySchema=_keys("pk", "sk"),
+        GlobalSecondaryIndexes=[
+            _index("by_owner", "owner", "status", "listed_at"),
+            _index("by_due", "due_shard", "due_at"),
+        ],
+    )
+
+
+def create_table(client: Any, name: str, *keys: str) -> None:
+    """A table of string keys without indexes."""
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_attributes(**dict.fromkeys(keys, "S")),
+        KeySchema=_keys(*keys),
+    )
+
+
+@pytest.fixture
+def dynamo_job_store(aws_client: AwsClient) -> DynamoJobStore:
+    client = aws_client("dynamodb")
+    create_jobs_table(client, "jobs")
+    return DynamoJobStore(client, "jobs")
+
+
+@pytest.fixture
+def queue_urls(aws_client: AwsClient) -> dict[Priority, str]:
+    client = aws_client("sqs")
+    return {p: client.create_queue(QueueName=p.value)["QueueUrl"] for p in Priority}
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock()
+
+
+@pytest.fixture(params=["memory", "aws"])
+def job_store(request: pytest.FixtureRequest) -> JobStore:
+    if request.param == "memory":
+        return memory.InMemoryJobStore()
+    store: DynamoJobStore = request.getfixturevalue("dynamo_job_store")
+    return store
+
+
+@pytest.fixture(params=["memory", "aws"])
+def job_queue(request: pytest.FixtureRequest, clock: FrozenClock) -> JobQueue:
+    if request.param == "memory":
+        return memory.InMemoryJobQueue(clock)
+    client = request.getfixturevalue("aws_client")("sqs")
+    return SqsJobQueue(client, request.getfixturevalue("queue_urls"))
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """An artifact store, and a look at what it holds: body and content type, or None."""
+
+    store: ArtifactStore
+    look: Callable[[str], tuple[bytes, str] | None]
+
+
+@pytest.fixture(params=["memory", "aws"])
+def files(request: pytest.FixtureRequest) -> Files:
+    if request.param == "memory":
+        return _files_in_memory()
+    config = Config(signature_version="s3v4")
+    client = request.getfixturevalue("aws_client")("s3", config=config)
+    client.create_bucket(Bucket=BUCKET)
+    return _files_in_s3(client)
+
+
+def _files_in_memory() -> Files:
+    store = memory.InMemoryArtifactStore()
+
+    def look(key: str) -> tuple[bytes, str] | None:
+        file = store.files.get(key)
+        return (file.body, file.content_type) if file else None
+
+    return Files(store, look)
+
+
+def _files_in_s3(client: Any) -> Files:
+    store = S3ArtifactStore(client, BUCKET)
+
+    def look(key: str) -> tuple[bytes, str] | None:
+        url = store.sign(key, name="looked-at", seconds=60)
+        answer = requests.get(url, timeout=5)  # moto answers; nothing leaves the process
+        return (answer.content, answer.headers["Content-Type"]) if answer.ok else None
+
+    return Files(store, look)
+
+
+@pytest.fixture(params=["memory", "aws"])
+def connection_store(request: pytest.FixtureRequest) -> ConnectionStore:
+    if request.param == "memory":
+        return memory.InMemoryConnectionStore()
+    client = request.getfixturevalue("aws_client")("dynamodb")
+    create_table(client, "connections", "pk", "sk")
+    return DynamoConnectionStore(client, "connections")
+
+
+@pytest.fixture(params=["memory", "aws"])
+def key_store(request: pytest.FixtureRequest) -> KeyStore:
+    if request.param == "memory":
+        return memory.InMemoryKeyStore()
+    client = request.getfixturevalue("aws_client")("dynamodb")
+    create_table(client, "keys", "pk")
+    return DynamoKeyStore(client, "keys")

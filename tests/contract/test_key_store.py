@@ -1,0 +1,39 @@
+"""What every KeyStore does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from comfyline.domain.ids import KeyId
+from comfyline.ports import ApiKey, KeyStore
+from tests.support.builders import NOW, an_owner
+
+
+def a_key() -> ApiKey:
+    return ApiKey(
+        id=KeyId("key_1"),
+        secret_sha256="ab" * 32,
+        owner=an_owner(),
+        scopes=frozenset({"jobs:read", "jobs:write"}),
+        created_at=NOW,
+    )
+
+
+class TestKeyStore:
+    def test_a_key_comes_back_as_it_was_put(self, key_store: KeyStore) -> None:
+        key = a_key()
+        key_store.put(key)
+        assert key_store.get(key.id) == key
+
+    def test_an_unknown_key_is_none(self, key_store: KeyStore) -> None:
+        assert key_store.get(KeyId("key_unknown")) is None
+
+    def test_a_key_is_replaced(self, key_store: KeyStore) -> None:
+        key = a_key()
+        key_store.put(key)
+        ended = replace(
+            key, disabled=True, expires_at=NOW + timedelta(days=1), scopes=frozenset[str]()
+        )
+        key_store.put(ended)
+        assert key_store.get(key.id) == ended
