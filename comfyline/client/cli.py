@@ -1,0 +1,258 @@
+"""The command line: `comfyline submit | get | list | watch | cancel`.
+
+stdout carries results only (ids, progress, paths, JSON lines); hints and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+from rich.console import Console
+
+from comfyline import wire
+from comfyline.client import view
+from comfyline.client.arguments import AsJson, JobId, Out, graph, one_of, pairs
+from comfyline.client.errors import ComfylineClientError, DownloadFailed, NotConfigured
+from comfyline.client.extensions import ExtensibleGroup
+from comfyline.client.http import Comfyline, Job, SubmitOptions
+from comfyline.client.progress import following
+
+USAGE = 2
+INTERRUPTED = 130  # what a shell reports for SIGINT
+EXIT_CODES: dict[wire.EndStatus, int] = {
+    "succeeded": 0,
+    "failed": 1,
+    "canceled": 3,
+    "expired": 4,
+}
+MAX_PAGE = 100
+
+app = typer.Typer(
+    cls=ExtensibleGroup,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals hold the API key
+    help="Run ComfyUI jobs on a Comfyline service.\n\n"
+    "Set COMFYLINE_URL and COMFYLINE_API_KEY first, and COMFYLINE_WS_URL for live progress.\n\n"
+    'Example: comfyline submit "a red fox in the snow" --watch --out pictures\n\n'
+    "Exit codes: 0 succeeded, 1 failed or refused, 2 usage, 3 canceled, 4 expired.",
+)
+
+
+@app.command()
+def submit(
+    ctx: typer.Context,
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", help="What the picture shows.")
+    ] = None,
+    workflow: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A graph in ComfyUI's API format, instead of a prompt; - reads stdin.",
+        ),
+    ] = None,
+    negative: Annotated[str | None, typer.Option(help="What it must not show.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
+    cfg: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="As ComfyUI names it, e.g. euler.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="As ComfyUI names it, e.g. karras.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed, the same picture.")] = None,
+    model: Annotated[str | None, typer.Option(help="A checkpoint of the service.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="How many pictures.")] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option(metavar="high|normal|low", callback=one_of(wire.Priority)),
+    ] = None,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A label to find it by; may be repeated."),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="Run again with the same key, it is the same job.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait and show progress.")] = False,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job: a prompt, or a ComfyUI workflow.
+
+    Prints the job's id; with --watch or --out it waits for the end.
+
+    Example: comfyline submit "a red fox in the snow" --steps 30 --seed 7 --out pictures
+    """
+    picture: SubmitOptions = {
+        "negative_prompt": negative,
+        "width": width,
+        "height": height,
+        "steps": steps,
+        "cfg_scale": cfg,
+        "sampler": sampler,
+        "scheduler": scheduler,
+        "seed": seed,
+        "model": model,
+        "batch_size": batch_size,
+    }
+    if (prompt is None) == (workflow is None):
+        raise typer.BadParameter("give either a PROMPT or --workflow FILE")
+    if workflow is not None and any(value is not None for value in picture.values()):
+        raise typer.BadParameter("a workflow says all about the picture itself; give no options")
+    options = SubmitOptions(
+        **picture,
+        priority=priority,  # type: ignore[typeddict-item]  # its callback has checked it
+        metadata=pairs(meta),
+    )
+    with _service(ctx, as_json) as client:
+        job = client.submit(
+            prompt,
+            workflow=graph(workflow) if workflow else None,
+            idempotency_key=idempotency_key,
+            **options,
+        )
+        _show_accepted(job, as_json)
+        if watch or out:
+            raise typer.Exit(_watched(job, out, as_json))
+    if not as_json:
+        _hint(f"Follow it: comfyline watch {job.id}")
+
+
+@app.command()
+def get(ctx: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+    """Show one job.
+
+    Example: comfyline get job_01jc3m9p8qk2v5w7x9y0z1a2b3
+    """
+    with _service(ctx, as_json) as client:
+        job = client.get(job_id)
+    if as_json:
+        view.json_line(Console(), job.model_dump(mode="json"))
+    else:
+        view.job_details(Console(), job)
+
+
+@app.command("list")
+def list_jobs(
+    ctx: typer.Context,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATUS",
+            help="Only " + ", ".join(get_args(wire.Status)) + ".",
+            callback=one_of(wire.Status),
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List your jobs, newest first.
+
+    Example: comfyline list --status failed --limit 5
+    """
+    with _service(ctx, as_json) as client:
+        pages = client.list(status, min(limit, MAX_PAGE))  # type: ignore[arg-type]
+        jobs = list(islice((job for page in pages for job in page.jobs), limit))
+    if as_json:
+        for job in jobs:
+            view.json_line(Console(), job.model_dump(mode="json"))
+    elif jobs:
+        view.job_table(Console(), jobs, datetime.now(UTC))
+    else:
+        _hint("No jobs.")
+
+
+@app.command()
+def watch(ctx: typer.Context, job_id: JobId, out: Out = None, as_json: AsJson = False) -> None:
+    """Follow a job to its end, from wherever it is; Ctrl-C leaves it running.
+
+    Example: comfyline watch job_01jc3m9p8qk2v5w7x9y0z1a2b3 --out pictures
+    """
+    with _service(ctx, as_json) as client:
+        raise typer.Exit(_watched(client.job(job_id), out, as_json))
+
+
+@app.command()
+def cancel(ctx: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+    """Cancel a job: a waiting one at once, a running one as soon as the engine obeys.
+
+    Example: comfyline cancel job_01jc3m9p8qk2v5w7x9y0z1a2b3
+    """
+    with _service(ctx, as_json) as client:
+        answer = client.cancel(job_id)
+    if as_json:
+        view.json_line(Console(), answer.model_dump(mode="json"))
+    else:
+        view.say(Console(), f"{answer.status}: {answer.message}")
+
+
+# --- what the commands share ---------------------------------------------------------------------
+
+
+@contextmanager
+def _service(ctx: typer.Context, as_json: bool) -> Iterator[Comfyline]:
+    """The client (a test's own, where it gives one); its errors are shown and end the command."""
+    try:
+        with ctx.obj or Comfyline() as client:
+            yield client
+    except ComfylineClientError as error:
+        view.error(Console(stderr=True), error, as_json=as_json)
+        raise typer.Exit(USAGE if isinstance(error, NotConfigured) else 1) from error
+
+
+def _watched(job: Job, out: Path | None, as_json: bool) -> int:
+    """Show the job to its end and save its files; the exit code."""
+    try:
+        done = _shown(job, as_json)
+        if done.status == "succeeded" and out is not None:
+            _save(job, out, as_json)
+    except KeyboardInterrupt:
+        # Hints only: the job is not ours to stop.
+        again = f"comfyline watch {job.id}" + (f" --out {shlex.quote(str(out))}" if out else "")
+        _hint(f"\nThe job goes on. Follow it again: {again}\nStop it: comfyline cancel {job.id}")
+        return INTERRUPTED
+    if not as_json:
+        view.ending(Console(stderr=True), job.id, done)
+        if done.status == "succeeded" and out is None:
+            _hint(f"Save its files: comfyline watch {job.id} --out DIR")
+    return EXIT_CODES[done.status]
+
+
+def _shown(job: Job, as_json: bool) -> wire.DoneMessage:
+    with following(Console(), as_json=as_json) as shown:
+        for message in job.events():
+            shown.show(message)
+            if isinstance(message, wire.DoneMessage):
+                return message
+    raise AssertionError("a job's events end with done")
+
+
+def _save(job: Job, out: Path, as_json: bool) -> None:
+    try:
+        paths = job.download(out)
+    except OSError as error:
+        raise DownloadFailed(f"cannot save the files: {error}") from error
+    for path in paths:
+        if as_json:
+            saved = {"type": "saved", "job_id": job.id, "path": str(path)}
+            view.json_line(Console(), saved)
+        else:
+            view.say(Console(), str(path))
+
+
+def _show_accepted(job: Job, as_json: bool) -> None:
+    if as_json and job.accepted is not None:
+        accepted = job.accepted.model_dump(mode="json")
+        view.json_line(Console(), {"type": "accepted", **accepted})
+    else:
+        view.say(Console(), job.id)
+
+
+def _hint(text: str) -> None:
+    view.say(Console(stderr=True), text, "dim")

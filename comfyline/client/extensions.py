@@ -1,0 +1,55 @@
+"""Commands that other distributions, or extras of this one, add to `comfyline`.
+
+Each is a Typer app, found by the entry point group `comfyline.commands` and loaded when used.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+GROUP = "comfyline.commands"
+
+
+class ExtensibleGroup(TyperGroup):
+    """The built-in commands, and those of the entry points; a built-in name always wins."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, the built-in ones first."""
+        built_in = super().list_commands(ctx)
+        return [
+            *built_in,
+            *(name for name in entry_points(group=GROUP).names if name not in built_in),
+        ]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, or None."""
+        built_in = super().get_command(ctx, cmd_name)
+        found = entry_points(group=GROUP, name=cmd_name)
+        if built_in is not None or not found:
+            return built_in
+        try:
+            command = get_command(next(iter(found)).load())
+        except ImportError as error:
+            command = get_command(_unavailable(str(error)))
+        command.name = cmd_name
+        return command
+
+
+def _unavailable(why: str) -> typer.Typer:
+    """What stands for a command whose dependencies are not installed: it says so."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command(
+        help=f"Not available: {why}.",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
+    def missing() -> None:
+        typer.echo(f"This command is not available: {why}.", err=True)
+        raise typer.Exit(1)
+
+    return app

@@ -1,0 +1,195 @@
+"""What the terminal shows of jobs and of what went wrong.
+
+Texts from elsewhere (node names, messages, file names) are shown as text: their control characters
+and brackets do nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from comfyline import wire
+from comfyline.client.errors import ApiError, ComfylineClientError, Forbidden, Unauthorized
+
+STYLES = {
+    "queued": "yellow",
+    "running": "cyan",
+    "canceling": "magenta",
+    "succeeded": "green",
+    "failed": "red",
+    "canceled": "magenta",
+    "expired": "red",
+}
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: str) -> str:
+    """The text without what could steer a terminal."""
+    return _CONTROL.sub("?", text)
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a line as it is: never wrapped, so that ids, paths and commands can be copied."""
+    console.print(Text(clean(text), style=style), soft_wrap=True)
+
+
+def json_line(console: Console, value: object) -> None:
+    """One JSON value on a line of its own, at once; not styled and not cut."""
+    # ASCII, so that any locale's stdout can take it; control characters are escaped as well.
+    console.file.write(json.dumps(value) + "\n")
+    console.file.flush()
+
+
+def doing(at: wire.ProgressMessage | wire.ProgressDetail) -> str:
+    """Where in its graph the job is: "KSampler step 8/20"."""
+    if at.step is not None and at.steps is not None:
+        what: str | None = f"step {at.step}/{at.steps}"
+    else:
+        what = at.message
+    return clean(" ".join(part for part in (at.node_type or at.node, what) if part))
+
+
+# --- a job, standing still ---------------------------------------------------------------------
+
+
+def ending(console: Console, job_id: str, done: wire.DoneMessage) -> None:
+    """Say how the job has ended, unless it has succeeded."""
+    if done.status != "succeeded":
+        say(console, f"Job {job_id} {_ENDINGS[done.status]}", style="bold red")
+    if done.error is not None:
+        _show_error(console, done.error)
+
+
+_ENDINGS = {
+    "failed": "failed.",
+    "canceled": "was canceled.",
+    "expired": "expired: it waited too long for its first start.",
+}
+
+
+def _show_error(console: Console, error: wire.ErrorView) -> None:
+    say(console, f"  {error.message}")
+    node = f"node {error.node_id} ({error.node_type or 'unknown class'})" if error.node_id else ""
+    attempt = f"attempt {error.attempt}" if error.attempt else ""
+    say(console, "  " + ", ".join(part for part in (error.type, node, attempt) if part), "dim")
+
+
+def job_details(console: Console, job: wire.JobView) -> None:
+    """Everything worth a look about one job."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in _details(job):
+        grid.add_row(name, value if isinstance(value, Text) else Text(clean(value)))
+    console.print(grid)
+
+
+def _details(job: wire.JobView) -> Iterator[tuple[str, str | Text]]:
+    yield "job", job.job_id
+    yield "status", Text(job.status, style=STYLES.get(job.status, ""))
+    if job.status in ("running", "canceling"):
+        yield "progress", f"{job.progress:.0%}  {doing(job.progress_detail)}"
+    yield "request", _request(job)
+    yield "priority", job.priority
+    yield from ((f"meta {name}", value) for name, value in job.metadata.items())
+    yield from _times(job.timestamps)
+    if job.attempt > 1 or job.interruptions:
+        yield "attempts", f"{job.attempt}, interrupted {job.interruptions} times"
+    if job.cached:
+        yield "cached", "yes: the engine had this result already"
+    if job.error is not None:
+        yield "error", f"{job.error.message} ({job.error.type})"
+    for artifact in job.result.artifacts if job.result else ():
+        yield "file", f"{artifact.name}  {artifact.bytes:,} bytes, {artifact.content_type}"
+
+
+def _times(at: wire.Timestamps) -> Iterator[tuple[str, str]]:
+    named = {"queued": at.queued_at, "started": at.started_at, "finished": at.finished_at}
+    for name, when in named.items():
+        if when is not None:
+            yield name, f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if at.started_at and at.finished_at:
+        yield "took", _span(at.finished_at - at.started_at)
+    if at.expires_at is not None:
+        yield "kept until", f"{at.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def job_table(console: Console, jobs: Iterable[wire.JobView], now: datetime) -> None:
+    """One line for each job; ids are whole, the request is cut to what is left."""
+    table = Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+        header_style="dim",
+        expand=True,  # what gives the request the rest of the line, and no other column less
+    )
+    for name in ("job", "status", "done", "age", "took"):
+        table.add_column(name, no_wrap=True, justify="right" if name == "done" else "left")
+    table.add_column("request", no_wrap=True, overflow="ellipsis", ratio=1)
+    for job in jobs:
+        table.add_row(*_row(job, now))
+    console.print(table)
+
+
+def _row(job: wire.JobView, now: datetime) -> Iterator[str | Text]:
+    at = job.timestamps
+    yield job.job_id
+    yield Text(job.status, style=STYLES.get(job.status, ""))
+    yield f"{job.progress:.0%}"
+    yield _span(now - at.queued_at)
+    yield _span((at.finished_at or now) - at.started_at) if at.started_at else ""
+    yield Text(_request(job))
+
+
+def _request(job: wire.JobView) -> str:
+    prompt = job.params.get("prompt")
+    return clean(" ".join(prompt.split())) if isinstance(prompt, str) else "a workflow"
+
+
+def _span(time: timedelta) -> str:
+    seconds = max(0.0, time.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+# --- what went wrong -----------------------------------------------------------------------------
+
+
+def error(console: Console, problem: ComfylineClientError, *, as_json: bool) -> None:
+    """Say what is wrong, where, and what to quote when asking for help."""
+    if as_json:
+        return json_line(console, error_json(problem))
+    console.print(Text.assemble(("Error: ", "bold red"), clean(str(problem))), soft_wrap=True)
+    if not isinstance(problem, ApiError):
+        return None
+    told = problem.problem
+    for field in (told.errors if told else None) or ():
+        # The service repeats a message that is about one field as its detail.
+        what = "" if told and field.msg == told.detail else f": {field.msg}"
+        say(console, f"  {'.'.join(map(str, field.loc))}{what}")
+    if isinstance(problem, Unauthorized | Forbidden):
+        say(console, "  Is COMFYLINE_API_KEY the key of this service?")
+    if problem.request_id:
+        say(console, f"  request id {problem.request_id}", "dim")
+    return None
+
+
+def error_json(problem: ComfylineClientError) -> dict[str, object]:
+    """The error for machines: the service's problem as it is, where there is one."""
+    about: dict[str, object] = {"type": "error", "message": str(problem)}
+    if isinstance(problem, ApiError):
+        about |= {"status": problem.status, "request_id": problem.request_id}
+        if problem.problem is not None:
+            about["problem"] = problem.problem.model_dump(mode="json", exclude_none=True)
+    return about
