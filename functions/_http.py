@@ -1,0 +1,181 @@
+"""HTTP API events (payload 2.0) in, answers and problems (RFC 9457) out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from pydantic import BaseModel
+
+from comfyline import wire
+from comfyline.domain.errors import (
+    ComfylineError,
+    FieldError,
+    InvalidRequest,
+    JobNotFound,
+    MalformedRequest,
+    RequestRefused,
+    RequestTooLarge,
+    Unavailable,
+)
+from comfyline.domain.ids import JOB_ID_PATTERN, JobId, OwnerId
+
+RETRY_AFTER_SECONDS = 5  # a throttled table or a failover is over by then, or lasts minutes
+
+Event = Mapping[str, Any]
+_PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, as the gateway hands it over."""
+
+    event: Event
+
+    @property
+    def id(self) -> str:
+        """The caller's X-Request-ID if it is sane, else the gateway's."""
+        given = self.header("x-request-id") or ""
+        return given if _PRINTABLE.fullmatch(given) else self.event["requestContext"]["requestId"]
+
+    @property
+    def owner(self) -> OwnerId:
+        """Whose key the authorizer found."""
+        return OwnerId(self.event["requestContext"]["authorizer"]["lambda"]["owner"])
+
+    @property
+    def job_id(self) -> JobId:
+        """The id in the path.
+
+        Raises:
+            JobNotFound: it cannot be one.
+        """
+        text = (self.event.get("pathParameters") or {}).get("job_id", "")
+        if not re.fullmatch(JOB_ID_PATTERN, text):
+            raise JobNotFound(text)
+        return JobId(text)
+
+    def header(self, name: str) -> str | None:
+        """A header's value; names are lower case."""
+        value: str | None = (self.event.get("headers") or {}).get(name)
+        return value
+
+    def query(self, name: str) -> str | None:
+        """A query parameter's value."""
+        value: str | None = (self.event.get("queryStringParameters") or {}).get(name)
+        return value
+
+    def json(self) -> Any:
+        """The parsed body.
+
+        Raises:
+            MalformedRequest, RequestTooLarge: the body is not JSON, or over the limit.
+        """
+        body = self._body()
+        if len(body) > wire.MAX_BODY_BYTES:
+            raise RequestTooLarge(f"A body has at most {wire.MAX_BODY_BYTES} bytes.")
+        try:
+            return json.loads(body.decode(), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise MalformedRequest(f"The body is not JSON: {error}.") from error
+
+    def _body(self) -> bytes:
+        text: str = self.event.get("body") or ""
+        if not self.event.get("isBase64Encoded"):
+            return text.encode("utf-8", "surrogatepass")
+        try:
+            return base64.b64decode(text, validate=True)
+        except binascii.Error as error:
+            raise MalformedRequest("The body is not readable.") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: a model of the contract, a status and headers."""
+
+    body: BaseModel
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def to_gateway(self, request_id: str) -> dict[str, Any]:
+        """The answer in the gateway's payload format 2.0."""
+        is_problem = isinstance(self.body, wire.Problem)
+        kind = "application/problem+json" if is_problem else "application/json"
+        headers = {"content-type": kind, "x-request-id": request_id, **self.headers}
+        text = self.body.model_dump_json(exclude_none=is_problem)
+        return {"statusCode": self.status, "headers": headers, "body": text}
+
+
+def http_handler(
+    logger: Logger,
+) -> Callable[[Callable[[Request], Answer]], Callable[[Event, Any], dict[str, Any]]]:
+    """Make a Lambda handler of a function from request to answer; its errors become problems.
+
+    An error that is nobody's (a bug) is logged whole and answered by a bare 500 problem.
+    """
+
+    def decorate(handle: Callable[[Request], Answer]) -> Callable[[Event, Any], dict[str, Any]]:
+        @wraps(handle)
+        def handler(event: Event, _context: Any) -> dict[str, Any]:
+            request = Request(event)
+            logger.set_correlation_id(request.id)
+            try:
+                answer = handle(request)
+            except RequestRefused as error:
+                answer = _refusal(error, request.id)
+            except Unavailable as error:
+                logger.exception("out of reach", extra={"action": "unavailable"})
+                answer = _failure(error, request.id, {"retry-after": str(RETRY_AFTER_SECONDS)})
+            except Exception as error:
+                logger.exception("unexpected error", extra={"action": "bug"})
+                answer = _failure(error, request.id, {})
+            return answer.to_gateway(request.id)
+
+        return handler
+
+    return decorate
+
+
+def _refusal(error: RequestRefused, request_id: str) -> Answer:
+    fields = [wire.FieldProblem(loc=list(e.loc), msg=e.msg) for e in error.errors]
+    problem = _problem(type(error), error.detail, request_id, fields or None)
+    return Answer(problem, error.status, error.headers)
+
+
+def _failure(error: Exception, request_id: str, headers: Mapping[str, str]) -> Answer:
+    kind = type(error) if isinstance(error, ComfylineError) else ComfylineError
+    detail = "The request could not be served now." if kind.retryable else "This is our fault."
+    return Answer(_problem(kind, detail, request_id, None), kind.status, headers)
+
+
+def _problem(
+    kind: type[ComfylineError],
+    detail: str,
+    request_id: str,
+    fields: list[wire.FieldProblem] | None,
+) -> wire.Problem:
+    return wire.Problem(
+        type=f"urn:comfyline:problem:{kind.code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        code=kind.code,
+        request_id=request_id,
+        errors=fields,
+    )
+
+
+def invalid(detail: str, *loc: str) -> InvalidRequest:
+    """A 422 about one field."""
+    return InvalidRequest(detail, [FieldError(loc, detail)])

@@ -1,0 +1,46 @@
+"""WebSocket API events in; a bare status out: some gateways would send a body to the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from comfyline.domain.errors import Unavailable
+from comfyline.domain.ids import ConnectionId, KeyId, OwnerId
+
+Event = Mapping[str, Any]
+
+
+def connection_id(event: Event) -> ConnectionId:
+    """Which socket the event is about."""
+    return ConnectionId(event["requestContext"]["connectionId"])
+
+
+def caller(event: Event) -> tuple[OwnerId, KeyId]:
+    """Who opened it, as the $connect authorizer found."""
+    context = event["requestContext"]["authorizer"]
+    return OwnerId(context["owner"]), KeyId(context["key_id"])
+
+
+def socket_handler(
+    logger: Logger,
+) -> Callable[[Callable[[Event], None]], Callable[[Event, Any], dict[str, int]]]:
+    """Make a Lambda handler of a function of the event; it answers a status alone."""
+
+    def decorate(handle: Callable[[Event], None]) -> Callable[[Event, Any], dict[str, int]]:
+        @wraps(handle)
+        def handler(event: Event, _context: Any) -> dict[str, int]:
+            logger.set_correlation_id(event["requestContext"]["requestId"])
+            try:
+                handle(event)
+            except Unavailable:
+                logger.exception("out of reach", extra={"action": "unavailable"})
+                return {"statusCode": 503}
+            return {"statusCode": 200}
+
+        return handler
+
+    return decorate

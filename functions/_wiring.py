@@ -1,0 +1,111 @@
+"""The composition root of the Lambdas: the only place here that picks concrete classes.
+
+Nothing is read or built at import; each client is made at its first use and kept while the
+function stays warm.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from botocore.config import Config
+
+from comfyline.aws.artifacts import S3ArtifactStore
+from comfyline.aws.connections_table import DynamoConnectionStore
+from comfyline.aws.job_queues import SqsJobQueue
+from comfyline.aws.jobs_table import DynamoJobStore
+from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.aws.sockets import ApiGatewaySockets
+from comfyline.domain.job import Priority
+from comfyline.settings import Settings
+
+if TYPE_CHECKING:
+    from comfyline.settings import QueueSettings, SocketSettings
+
+# A call that hangs must fail while the caller still waits: 3 tries fit into the 15 s of a function.
+_CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=3,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+# Without it boto3 signs URLs by the version that newer regions refuse.
+_S3_CONFIG = _CONFIG.merge(Config(signature_version="s3v4"))
+
+S = TypeVar("S", bound=Settings)
+
+
+def clock() -> datetime:
+    """Now, UTC."""
+    return datetime.now(UTC)
+
+
+def settings(model: type[S]) -> S:
+    """The settings of this function, read once from its environment."""
+    known = _settings.get(model)
+    if not isinstance(known, model):
+        known = _settings[model] = model.from_environment(os.environ)
+    return known
+
+
+_settings: dict[type[Settings], Settings] = {}
+
+
+@cache
+def _session() -> boto3.Session:
+    return boto3.Session()
+
+
+@cache
+def _client(service: str, endpoint: str | None = None, config: Config = _CONFIG) -> Any:
+    # A client for a service that is known only by name: boto3's stubs type the literal names.
+    make: Callable[..., Any] = _session().client
+    return make(service, config=config, endpoint_url=endpoint)
+
+
+def jobs(table: str) -> DynamoJobStore:
+    """The jobs table."""
+    return DynamoJobStore(_client("dynamodb"), table)
+
+
+def connections(table: str) -> DynamoConnectionStore:
+    """The connections table."""
+    return DynamoConnectionStore(_client("dynamodb"), table)
+
+
+def keys(table: str) -> DynamoKeyStore:
+    """The keys table."""
+    return DynamoKeyStore(_client("dynamodb"), table)
+
+
+def queue(urls: QueueSettings) -> SqsJobQueue:
+    """The three lanes."""
+    by_priority = {
+        Priority.HIGH: urls.high_queue_url,
+        Priority.NORMAL: urls.normal_queue_url,
+        Priority.LOW: urls.low_queue_url,
+    }
+    return SqsJobQueue(_client("sqs"), by_priority)
+
+
+def artifacts(bucket: str) -> S3ArtifactStore:
+    """The artifact bucket."""
+    return S3ArtifactStore(_client("s3", config=_S3_CONFIG), bucket)
+
+
+def sockets(api: SocketSettings) -> ApiGatewaySockets:
+    """The clients behind the WebSocket API."""
+    return ApiGatewaySockets(_client("apigatewaymanagementapi", _callback_url(api)))
+
+
+def _callback_url(api: SocketSettings) -> str:
+    emulator = os.environ.get("AWS_ENDPOINT_URL")
+    if emulator:  # an emulator serves every API below its own address
+        path = f"{api.websocket_api_id}/{api.websocket_stage}"
+        return f"{emulator.rstrip('/')}/_aws/execute-api/{path}"
+    host = f"{api.websocket_api_id}.execute-api.{_session().region_name}.amazonaws.com"
+    return f"https://{host}/{api.websocket_stage}"

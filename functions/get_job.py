@@ -1,0 +1,23 @@
+"""GET /api/v1/jobs/{job_id}"""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger
+
+from comfyline import views
+from comfyline.settings import GetJobSettings
+from comfyline.usecases.read import read_job
+from functions import _wiring
+from functions._http import Answer, Request, http_handler
+
+logger = Logger(service="get_job")
+
+
+@http_handler(logger)
+def handler(request: Request) -> Answer:
+    """200 with the whole job."""
+    settings = _wiring.settings(GetJobSettings)
+    store = _wiring.jobs(settings.jobs_table)
+    record = read_job(request.job_id, request.owner, store=store, clock=_wiring.clock)
+    artifacts = _wiring.artifacts(settings.artifacts_bucket)
+    return Answer(views.job_view(record, store=artifacts, now=_wiring.clock()))

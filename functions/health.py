@@ -1,0 +1,16 @@
+"""GET /healthz: the API answers. Needs no key, reads nothing."""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger
+
+from comfyline import wire
+from functions._http import Answer, Request, http_handler
+
+logger = Logger(service="health")
+
+
+@http_handler(logger)
+def handler(_request: Request) -> Answer:
+    """200."""
+    return Answer(wire.Health(status="ok"))

@@ -1,0 +1,50 @@
+"""GET /api/v1/jobs"""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger
+
+from comfyline import views, wire
+from comfyline.domain.job import Status
+from comfyline.settings import ListJobsSettings
+from comfyline.usecases.read import read_page
+from functions import _wiring
+from functions._http import Answer, Request, http_handler, invalid
+
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+
+logger = Logger(service="list_jobs")
+
+
+@http_handler(logger)
+def handler(request: Request) -> Answer:
+    """200 with one page of the caller's jobs, newest first."""
+    settings = _wiring.settings(ListJobsSettings)
+    records, cursor = read_page(
+        request.owner,
+        status=_status(request.query("status")),
+        limit=_limit(request.query("limit")),
+        cursor=request.query("cursor"),
+        store=_wiring.jobs(settings.jobs_table),
+        clock=_wiring.clock,
+    )
+    now = _wiring.clock()
+    jobs = [views.job_view(record, store=None, now=now) for record in records]
+    return Answer(wire.JobPage(jobs=jobs, next_cursor=cursor))
+
+
+def _status(text: str | None) -> Status | None:
+    if text is None:
+        return None
+    try:
+        return Status(text)
+    except ValueError:
+        raise invalid(f"status is one of {', '.join(Status)}", "query", "status") from None
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= MAX_LIMIT):
+        raise invalid(f"limit is a number from 1 to {MAX_LIMIT}", "query", "limit")
+    return int(text)

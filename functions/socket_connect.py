@@ -1,0 +1,23 @@
+"""$connect of the WebSocket API: remember whose socket it is."""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger
+
+from comfyline.ports import Connection
+from comfyline.settings import SocketConnectSettings
+from comfyline.usecases.follow import CONNECTION_LIFETIME
+from functions import _wiring
+from functions._socket import Event, caller, connection_id, socket_handler
+
+logger = Logger(service="socket_connect")
+
+
+@socket_handler(logger)
+def handler(event: Event) -> None:
+    """The connection is stored, or refused with 503."""
+    settings = _wiring.settings(SocketConnectSettings)
+    owner, key_id = caller(event)
+    expires_at = _wiring.clock() + CONNECTION_LIFETIME
+    connection = Connection(connection_id(event), owner, key_id, expires_at)
+    _wiring.connections(settings.connections_table).open(connection)

@@ -1,0 +1,27 @@
+"""The minute's schedule: put right what a crash or a lost message has left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from comfyline.settings import SweepJobsSettings
+from comfyline.usecases.sweep import Sweeper
+from functions import _wiring
+
+logger = Logger(service="sweep_jobs")
+
+
+def handler(_event: Any, _context: Any) -> dict[str, int]:
+    """What was done, counted by event."""
+    settings = _wiring.settings(SweepJobsSettings)
+    sweeper = Sweeper(
+        store=_wiring.jobs(settings.jobs_table),
+        queue=_wiring.queue(settings),
+        artifacts=_wiring.artifacts(settings.artifacts_bucket),
+        clock=_wiring.clock,
+    )
+    done = dict(sweeper.sweep())
+    logger.info("swept", extra={"action": "swept", "done": done})
+    return done

@@ -1,0 +1,33 @@
+"""$default of the HTTP API: a problem for what no route matches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from aws_lambda_powertools import Logger
+
+from comfyline.domain.errors import MethodNotAllowed, RouteNotFound
+from comfyline.settings import UnknownRouteSettings
+from functions import _wiring
+from functions._http import Answer, Request, http_handler
+
+logger = Logger(service="unknown_route")
+
+
+@http_handler(logger)
+def handler(request: Request) -> Answer:
+    """405 where the path has other methods, 404 otherwise."""
+    path = request.event["rawPath"]
+    methods = sorted(_methods_of(path, _wiring.settings(UnknownRouteSettings).routes))
+    if methods:
+        raise MethodNotAllowed(f"{path} has {', '.join(methods)}.", allow=methods)
+    raise RouteNotFound(f"There is no {path}.")
+
+
+def _methods_of(path: str, routes: str) -> Iterator[str]:
+    for route in filter(None, routes.split(",")):
+        method, template = route.split(" ", 1)
+        pattern = re.sub(r"\\\{[^/]+\\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, path):
+            yield method
