@@ -1,0 +1,1 @@
+"""ComfyUI as an engine: `protocol` decides and does no I/O; `http` and `socket` obey."""

@@ -1,0 +1,156 @@
+"""ComfyUI's HTTP API, as far as a worker needs it; every call is one request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from gpu_worker.comfy.outputs import OutputFile
+
+# The engine's loop shares the interpreter with its nodes: a busy one answers late, not never.
+TIMEOUT = httpx.Timeout(connect=2.0, read=30.0, write=30.0, pool=5.0)
+
+Graph = Mapping[str, Mapping[str, Any]]
+
+
+class EngineUnreachable(Exception):
+    """No answer: it is not there, restarts, or is too busy. What was asked may have been done."""
+
+
+class EngineError(Exception):
+    """It answered, but not as ComfyUI should."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProblem:
+    """What one node of a rejected graph has wrong."""
+
+    node_id: str
+    node_type: str | None
+    type: str
+    message: str
+    input_name: str | None = None
+
+
+class PromptRejected(Exception):
+    """The graph is not valid here: an unknown node, a bad link, a value out of range."""
+
+    def __init__(self, error_type: str, message: str, problems: list[NodeProblem]) -> None:
+        super().__init__(message)
+        self.type, self.message, self.problems = error_type, message, problems
+
+
+class ComfyHttp:
+    """One engine. Raises EngineUnreachable and EngineError from every method."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        """`client` has the engine's base URL; closing it is its owner's."""
+        self._client = client
+
+    async def submit(
+        self, graph: Graph, *, prompt_id: str, client_id: str, extra_data: Mapping[str, Any]
+    ) -> None:
+        """Queue the graph under our id.
+
+        Raises:
+            PromptRejected: nothing was queued; or, where one output was valid and another was not,
+                it was queued without the other, and must be cancelled.
+        """
+        body = {
+            "prompt": graph,
+            "prompt_id": prompt_id,
+            "client_id": client_id,
+            "extra_data": extra_data,
+        }
+        response = await self._request("POST", "/prompt", json=body, allow={400})
+        answer = _json(response)
+        if response.status_code == 400 or answer.get("node_errors"):
+            raise _rejection(answer)
+
+    async def is_queued(self, prompt_id: str) -> bool:
+        """It runs or waits."""
+        queue = _json(await self._request("GET", "/queue"))
+        entries = [*queue.get("queue_running", ()), *queue.get("queue_pending", ())]
+        return any(len(entry) > 1 and entry[1] == prompt_id for entry in entries)
+
+    async def history(self, prompt_id: str) -> Mapping[str, Any] | None:
+        """Its history entry, which exists once it has ended."""
+        entry = _json(await self._request("GET", f"/history/{prompt_id}")).get(prompt_id)
+        return entry if isinstance(entry, dict) else None
+
+    async def cancel(self, prompt_id: str) -> None:
+        """Delete it if it waits, interrupt it if it runs. No answer tells which, or whether.
+
+        An interrupt that comes as the execution begins is lost: repeat until it has ended.
+        """
+        await self._request("POST", "/queue", json={"delete": [prompt_id]})
+        await self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
+
+    async def forget(self, prompt_id: str) -> None:
+        """Drop its history entry, which holds the whole graph; files stay."""
+        await self._request("POST", "/history", json={"delete": [prompt_id]})
+
+    async def view(self, file: OutputFile) -> AsyncIterator[bytes]:
+        """The bytes of an output file, as they come."""
+        query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
+        try:
+            async with self._client.stream("GET", "/view", params=query) as response:
+                _check(response)
+                async for chunk in response.aiter_bytes():
+                    yield chunk
+        except httpx.TransportError as error:
+            raise EngineUnreachable(f"GET /view: {error!r}") from error
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        allow: frozenset[int] | set[int] = frozenset(),
+    ) -> httpx.Response:
+        try:
+            response = await self._client.request(method, path, json=json)
+        except httpx.TransportError as error:
+            raise EngineUnreachable(f"{method} {path}: {error!r}") from error
+        if response.status_code not in allow:
+            _check(response)
+        return response
+
+
+def _check(response: httpx.Response) -> None:
+    if not response.is_success:
+        path = response.request.url.path
+        raise EngineError(f"{response.request.method} {path} answered {response.status_code}")
+
+
+def _json(response: httpx.Response) -> dict[str, Any]:
+    try:
+        value = response.json()  # Python's json reads the bare NaN that a history may hold
+    except ValueError as error:
+        raise EngineError(f"{response.request.url.path} answered no JSON") from error
+    if not isinstance(value, dict):
+        raise EngineError(f"{response.request.url.path} answered no object")
+    return value
+
+
+def _rejection(answer: Mapping[str, Any]) -> PromptRejected:
+    problems = [
+        NodeProblem(
+            node_id=str(node_id),
+            node_type=node.get("class_type"),
+            type=str(error.get("type")),
+            message=f"{error.get('message')}: {error.get('details')}",
+            input_name=(error.get("extra_info") or {}).get("input_name"),
+        )
+        for node_id, node in (answer.get("node_errors") or {}).items()
+        for error in node.get("errors", ())
+    ]
+    error = answer.get("error") or {}
+    default = problems[0].message if problems else "ComfyUI rejected the workflow."
+    return PromptRejected(
+        str(error.get("type") or "invalid_prompt"), str(error.get("message") or default), problems
+    )

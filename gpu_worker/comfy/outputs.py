@@ -1,0 +1,90 @@
+"""What a prompt has made, read generically: nodes name their outputs as they like.
+
+`outputs` maps a node to keys (`images`, `gifs`, `audio`, `text`, …) and each key to a list of
+dicts with a filename, of strings, or of booleans (`animated`). Files and texts count.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_KINDS = {
+    "image": {"png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "avif", "exr"},
+    "animation": {"gif", "apng"},
+    "video": {"mp4", "webm", "mkv", "mov", "avi"},
+    "audio": {"wav", "mp3", "flac", "ogg", "opus", "m4a"},
+    "text": {"txt", "json", "csv", "md", "srt"},
+    "latent": {"latent"},
+    "model": {"glb", "gltf", "obj", "ply", "stl", "safetensors"},
+}
+_KIND_OF = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFile:
+    """A file in one of ComfyUI's directories, `type` being which."""
+
+    node: str
+    filename: str
+    subfolder: str
+    type: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """How the file is called."""
+        return posixpath.basename(self.filename)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputText:
+    """A text that a node shows and writes to no file."""
+
+    node: str
+    text: str
+    number: int
+    kind: str = "text"
+
+    @property
+    def name(self) -> str:
+        """How the file is called that will hold it."""
+        return f"text_{self.node}_{self.number}.txt"
+
+
+Output = OutputFile | OutputText
+
+
+def outputs_of(outputs: Mapping[str, Any], *, with_temp: bool = False) -> tuple[Output, ...]:
+    """Every file and text, each once, in the order of nodes; previews (`temp`) only if asked."""
+    found = dict.fromkeys(
+        output
+        for node, keys in outputs.items()
+        if isinstance(keys, dict)
+        for key, values in keys.items()
+        if isinstance(values, list)
+        for output in _of_key(node, key, values, animated=bool(keys.get("animated")))
+    )
+    wanted = (o for o in found if with_temp or isinstance(o, OutputText) or o.type != "temp")
+    return tuple(wanted)
+
+
+def _of_key(node: str, key: str, values: list[Any], *, animated: bool) -> Iterator[Output]:
+    for number, value in enumerate(values):
+        if isinstance(value, dict) and isinstance(value.get("filename"), str):
+            yield OutputFile(
+                node=node,
+                filename=value["filename"],
+                subfolder=str(value.get("subfolder") or ""),
+                type=str(value.get("type") or "output"),
+                kind=_kind(value["filename"], key, animated=animated),
+            )
+        elif isinstance(value, str) and key == "text":
+            yield OutputText(node=node, text=value, number=number)
+
+
+def _kind(filename: str, key: str, *, animated: bool) -> str:
+    kind = _KIND_OF.get(filename.rpartition(".")[2].lower(), "file")
+    return "animation" if animated and kind == "image" and key == "images" else kind

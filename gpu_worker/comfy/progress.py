@@ -1,0 +1,125 @@
+"""One fraction out of many nodes.
+
+Each node of the graph weighs 1, a node with a `steps` widget as many as it has steps: a graph with
+one sampler then moves with the sampler instead of jumping. A node is done when it is cached or
+finished, and partly done by its own steps. The fraction never falls, and stays below 1: only the
+end of the job is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ALMOST_DONE = 0.99  # outputs have yet to be stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """How far the prompt is, and where."""
+
+    fraction: float = 0.0
+    node: str | None = None
+    node_type: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    nodes_done: int = 0
+    nodes_total: int = 0
+
+    @property
+    def message(self) -> str | None:
+        """A few words for people."""
+        if self.step is not None and self.steps is not None:
+            return f"step {self.step}/{self.steps}"
+        return self.node_type
+
+
+class ProgressFold:
+    """Folds what is heard of the nodes into snapshots; each method returns one if it is news."""
+
+    def __init__(self, graph: Mapping[str, Mapping[str, Any]]) -> None:
+        self._types = {node: str(spec.get("class_type")) for node, spec in graph.items()}
+        self._weights = {node: _weight(spec) for node, spec in graph.items()}
+        self._parts: dict[str, float] = {}
+        self._steps: dict[str, tuple[int, int]] = {}
+        self._node: str | None = None
+        self._fraction = 0.0
+        self._last = Snapshot(nodes_total=len(graph))
+
+    def cached(self, nodes: Iterable[str]) -> Snapshot | None:
+        """These need not run."""
+        self._parts.update({node: 1.0 for node in nodes if node in self._weights})
+        return self._news()
+
+    def executing(self, node: str) -> Snapshot | None:
+        """This one runs now; what ran before it is done, as one runs at a time."""
+        if self._node not in (None, node):
+            self._finish(self._node)
+        self._node = node
+        return self._news()
+
+    def finished(self, node: str) -> Snapshot | None:
+        """This one has made its output."""
+        self._finish(node)
+        return self._news()
+
+    def stepped(self, node: str, value: Any, maximum: Any) -> Snapshot | None:
+        """This one is at `value` of `maximum`."""
+        self._step(node, value, maximum)
+        return self._news()
+
+    def states(self, nodes: Mapping[str, Any]) -> Snapshot | None:
+        """All nodes that were started so far, as `progress_state` lists them."""
+        for node_id, state in nodes.items():
+            if not isinstance(state, dict):
+                continue
+            node = str(state.get("display_node_id") or node_id)
+            if state.get("state") == "finished" and node == node_id:
+                self._finish(node)
+            else:
+                self._step(node, state.get("value"), state.get("max"))
+        return self._news()
+
+    def _finish(self, node: str | None) -> None:
+        if node in self._weights:
+            self._parts[node] = 1.0
+
+    def _step(self, node: str, value: Any, maximum: Any) -> None:
+        if node not in self._weights or not _is_count(value) or not _is_count(maximum):
+            return
+        if maximum < 1 or value > maximum:
+            return
+        self._parts[node] = max(self._parts.get(node, 0.0), value / maximum)
+        if maximum > 1:  # every node counts to 1; only a bar counts further
+            self._steps[node] = (int(value), int(maximum))
+
+    def _news(self) -> Snapshot | None:
+        total = sum(self._weights.values()) or 1.0
+        done = sum(self._weights[node] * part for node, part in self._parts.items())
+        self._fraction = max(self._fraction, min(done / total, ALMOST_DONE))
+        step, steps = self._steps.get(self._node or "", (None, None))
+        snapshot = Snapshot(
+            fraction=round(self._fraction, 4),
+            node=self._node,
+            node_type=self._types.get(self._node or ""),
+            step=step,
+            steps=steps,
+            nodes_done=sum(part >= 1.0 for part in self._parts.values()),
+            nodes_total=len(self._weights),
+        )
+        if snapshot == self._last:
+            return None
+        self._last = snapshot
+        return snapshot
+
+
+def _weight(spec: Mapping[str, Any]) -> float:
+    inputs = spec.get("inputs")
+    steps: Any = inputs.get("steps") if isinstance(inputs, dict) else None
+    return float(steps) if _is_count(steps) and 1 <= steps <= 10_000 else 1.0
+
+
+def _is_count(value: Any) -> bool:
+    # NaN compares false with everything, so it fails the range.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9

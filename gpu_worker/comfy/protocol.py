@@ -1,0 +1,201 @@
+"""One prompt as ComfyUI tells of it: frames and history entries in, events and an outcome out.
+
+No I/O, no clock. The rules, each seen on a real server (tests/recordings):
+
+- Truth is the history entry: its `status_str` and the last of its `status.messages`. Success and
+  the final `executing` with a null node are only reasons to look there, since the entry is written
+  between the two and both also follow what is no success.
+- Anything may be missing (no replay after a reconnect, a stalled reader elsewhere stops delivery),
+  come for another prompt, or without a prompt_id. Nothing that comes in raises.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpu_worker.comfy.progress import ProgressFold, Snapshot
+
+MAX_MESSAGE_LENGTH = 1000  # of an error's text; the row that holds it stays small
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The engine executes the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """The prompt is further."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryWanted:
+    """The prompt seems to have ended: look at its history now."""
+
+
+Event = Started | Progressed | HistoryWanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded:
+    """It ran to its end; `cached` if some of its nodes were taken from an earlier run."""
+
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A node raised. Server paths (traceback) and user inputs are left behind."""
+
+    type: str
+    message: str
+    node_id: str | None = None
+    node_type: str | None = None
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Somebody stopped it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The server knows nothing of it any more: it has restarted, or the prompt was deleted."""
+
+
+Outcome = Succeeded | Failed | Interrupted | Lost
+
+
+class PromptRun:
+    """Follows one prompt. Feed it everything; it picks what is its own."""
+
+    def __init__(self, prompt_id: str, graph: Mapping[str, Mapping[str, Any]]) -> None:
+        self.prompt_id = prompt_id
+        self.outcome: Outcome | None = None
+        self.started = False
+        self._fold = ProgressFold(graph)
+        self._cached = False
+
+    # Public methods for receiving
+
+    def receive(self, frame: str | bytes) -> list[Event]:
+        """What one socket frame says about this prompt."""
+        message = _parsed(frame)
+        if message is None or self.outcome is not None:
+            return []
+        kind, data = message
+        if data.get("prompt_id") != self.prompt_id:
+            return []
+        handle = getattr(self, f"_on_{kind}", None)
+        events = self._start() if kind in _SIGNS_OF_LIFE else []
+        return [*events, *handle(data)] if handle else events
+
+    def receive_history(self, entry: Mapping[str, Any] | None) -> Outcome | None:
+        """The outcome, if the history entry tells one; kept as `outcome`."""
+        if self.outcome is None and entry is not None:
+            self.outcome = self._outcome_of(entry)
+        return self.outcome
+
+    # Private methods for the kinds of message
+
+    def _start(self) -> list[Event]:
+        if self.started:
+            return []
+        self.started = True
+        return [Started()]
+
+    def _on_execution_cached(self, data: Mapping[str, Any]) -> list[Event]:
+        nodes = [str(node) for node in data.get("nodes") or ()]
+        self._cached = self._cached or bool(nodes)
+        return self._moved(self._fold.cached(nodes))
+
+    def _on_executing(self, data: Mapping[str, Any]) -> list[Event]:
+        if data.get("node") is None:
+            return [HistoryWanted()]
+        return self._moved(self._fold.executing(_shown_node(data)))
+
+    def _on_progress(self, data: Mapping[str, Any]) -> list[Event]:
+        return self._moved(
+            self._fold.stepped(str(data.get("node")), data.get("value"), data.get("max"))
+        )
+
+    def _on_progress_state(self, data: Mapping[str, Any]) -> list[Event]:
+        nodes = data.get("nodes")
+        return self._moved(self._fold.states(nodes)) if isinstance(nodes, dict) else []
+
+    def _on_executed(self, data: Mapping[str, Any]) -> list[Event]:
+        return self._moved(self._fold.finished(_shown_node(data)))
+
+    def _on_execution_success(self, _data: Mapping[str, Any]) -> list[Event]:
+        return [HistoryWanted()]
+
+    _on_execution_error = _on_execution_success
+    _on_execution_interrupted = _on_execution_success
+
+    def _moved(self, snapshot: Snapshot | None) -> list[Event]:
+        return [] if snapshot is None else [Progressed(snapshot)]
+
+    # Private methods for the history
+
+    def _outcome_of(self, entry: Mapping[str, Any]) -> Outcome | None:
+        status = entry.get("status")
+        if not isinstance(status, dict) or not isinstance(status.get("status_str"), str):
+            return None
+        outputs = entry.get("outputs") or {}
+        messages = [m for m in status.get("messages") or () if len(m) == 2]
+        if status["status_str"] == "success":
+            return Succeeded(outputs=outputs, cached=self._cached or _names_cached(messages))
+        kind, data = messages[-1] if messages else ("execution_error", {})
+        if kind == "execution_interrupted":
+            return Interrupted()
+        return _failure(data, outputs)
+
+
+_SIGNS_OF_LIFE = frozenset(
+    {"execution_start", "execution_cached", "executing", "progress", "progress_state", "executed"}
+)
+
+
+def _parsed(frame: str | bytes) -> tuple[str, Mapping[str, Any]] | None:
+    """The type and data of a text frame; None for previews (bytes) and whatever is no message."""
+    if isinstance(frame, bytes):
+        return None
+    try:
+        message = json.loads(frame)  # reads the bare NaN that ComfyUI may send
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return None
+    data = message.get("data")
+    return (message["type"], data) if isinstance(data, dict) else None
+
+
+def _shown_node(data: Mapping[str, Any]) -> str:
+    """The node of the submitted graph; inside an expanded subgraph `node` is not one."""
+    return str(data.get("display_node") or data.get("node"))
+
+
+def _names_cached(messages: list[Any]) -> bool:
+    return any(kind == "execution_cached" and data.get("nodes") for kind, data in messages)
+
+
+def _failure(data: Mapping[str, Any], outputs: Mapping[str, Any]) -> Failed:
+    message = str(data.get("exception_message") or "The node failed without a message.").strip()
+    return Failed(
+        type=str(data.get("exception_type") or "unknown"),
+        message=message[:MAX_MESSAGE_LENGTH],
+        node_id=_text_or_none(data.get("node_id")),
+        node_type=_text_or_none(data.get("node_type")),
+        outputs=outputs,
+    )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)

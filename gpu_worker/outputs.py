@@ -1,0 +1,90 @@
+"""From ComfyUI's output files to stored artifacts: stream, hash, upload."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+import re
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from comfyline.domain.job import Artifact, Job
+from comfyline.ports import ArtifactStore
+from gpu_worker.comfy.http import ComfyHttp
+from gpu_worker.comfy.outputs import Output, OutputFile
+
+AT_ONCE = 4  # keeps both the engine's loop and the uplink busy without flooding either
+IN_MEMORY_BYTES = 16 * 1024 * 1024  # larger files are spooled to disk
+MAX_NAME_LENGTH = 120  # leaves room for the prefix within S3's 1,024 bytes, whatever the alphabet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collector:
+    """Stores what a prompt has made, under the prefix of the attempt that made it."""
+
+    http: ComfyHttp
+    artifacts: ArtifactStore
+
+    async def collect(self, job: Job, outputs: Sequence[Output]) -> list[Artifact]:
+        """Store every output; the artifacts, in the order of the outputs.
+
+        Raises:
+            EngineUnreachable, EngineError: a file could not be fetched.
+            Unavailable: a file could not be stored.
+        """
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(number: int, output: Output) -> Artifact:
+            async with gate:
+                return await self._store(job, number, output)
+
+        tasks = [asyncio.create_task(one(n, output)) for n, output in enumerate(outputs)]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _store(self, job: Job, number: int, output: Output) -> Artifact:
+        name = safe_name(output.name)
+        key = f"jobs/{job.id}/{job.attempt}/{number}_{name}"
+        content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as body:
+            size, sha256 = await _spool(self._read(output), body)
+            await asyncio.to_thread(self.artifacts.put, key, body, content_type)
+        return Artifact(
+            key=key,
+            name=name,
+            kind=output.kind,
+            content_type=content_type,
+            bytes=size,
+            sha256=sha256,
+            node=output.node,
+        )
+
+    async def _read(self, output: Output) -> AsyncIterator[bytes]:
+        if isinstance(output, OutputFile):
+            async for chunk in self.http.view(output):
+                yield chunk
+        else:
+            yield output.text.encode()
+
+
+async def _spool(chunks: AsyncIterator[bytes], body: IO[bytes]) -> tuple[int, str]:
+    """Write the chunks and rewind; their size in bytes and their SHA-256 (hex)."""
+    size, digest = 0, hashlib.sha256()
+    async for chunk in chunks:
+        size += len(chunk)
+        digest.update(chunk)
+        body.write(chunk)
+    body.seek(0)
+    return size, digest.hexdigest()
+
+
+def safe_name(name: str) -> str:
+    """The last part of a path, without what means something to a shell, a URL or a file system."""
+    last = re.split(r"[/\\]", name)[-1]
+    return re.sub(r"[^\w.\- ()]", "_", last)[-MAX_NAME_LENGTH:].strip(". ") or "file"

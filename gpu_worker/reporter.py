@@ -1,0 +1,94 @@
+"""Tell the row how the attempt goes: the start at once, progress coalesced.
+
+Every answer of a write is the row as it is now, so a cancel is heard with no read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from comfyline.domain.errors import Unavailable
+from comfyline.domain.job import Job, Status
+from comfyline.domain.progress import Progress
+from comfyline.ports import Clock, JobStore
+from comfyline.usecases.report import report_progress, report_started
+
+WATCHED_INTERVAL = timedelta(milliseconds=500)  # what an eye follows
+UNWATCHED_INTERVAL = timedelta(seconds=5)  # each write is paid for, and nobody looks
+
+_log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """The one writer of an attempt's row while it runs; `job` is the row as last heard."""
+
+    def __init__(
+        self, job: Job, store: JobStore, clock: Clock, *, answered: Callable[[Job], None]
+    ) -> None:
+        self.job = job
+        self._store, self._clock, self._answered = store, clock, answered
+        self._started = False
+        self._progress: Progress | None = None  # the latest that is not written yet
+        self._news = asyncio.Event()
+        self._writing = asyncio.Lock()
+
+    def started(self) -> None:
+        """The engine has begun."""
+        self._started = True
+        self._news.set()
+
+    def progressed(self, progress: Progress) -> None:
+        """The attempt is this far; what was not written by now never is."""
+        self._progress = progress
+        self._news.set()
+
+    def heard(self, job: Job) -> None:
+        """An answer of the row, from whichever write."""
+        if job.version >= self.job.version:
+            self.job = job
+        self._answered(job)
+
+    async def write_for_ever(self) -> None:
+        """Write what there is to tell, until cancelled.
+
+        Raises:
+            LeaseLost, TransitionRefused: the attempt no longer holds the job.
+        """
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                async with self._writing:
+                    await self._write()
+                if self._progress is not None:
+                    self._news.set()
+            except Unavailable:  # the next write tells more, and the lease has its own heart
+                _log.warning("report missed", extra={"action": "missed", "job_id": self.job.id})
+            await asyncio.sleep(self._interval().total_seconds())
+
+    @asynccontextmanager
+    async def quiet(self) -> AsyncIterator[Job]:
+        """The row, with no write of ours under way or to come while the block ends the attempt."""
+        async with self._writing:
+            yield self.job
+
+    async def _write(self) -> None:
+        if self._started and self.job.status is Status.QUEUED:
+            self.heard(await asyncio.to_thread(self._report_started))
+        elif self._progress is not None and self._progress != self.job.progress:
+            progress, self._progress = self._progress, None
+            self.heard(await asyncio.to_thread(self._report_progress, progress))
+
+    def _report_started(self) -> Job:
+        return report_started(self.job, store=self._store, clock=self._clock)
+
+    def _report_progress(self, progress: Progress) -> Job:
+        return report_progress(self.job, progress, store=self._store, clock=self._clock)
+
+    def _interval(self) -> timedelta:
+        watched = self.job.watched_until is not None and self.job.watched_until > self._clock()
+        return WATCHED_INTERVAL if watched else UNWATCHED_INTERVAL

@@ -1,0 +1,305 @@
+"""One worker with one engine (the simulator), on the ports in memory: what becomes of a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from comfyline import memory
+from comfyline.domain.events import LeaseExpired
+from comfyline.domain.ids import random_job_id, random_worker_id
+from comfyline.domain.job import Job, JobParams, Status
+from comfyline.domain.lifecycle import MAX_FAILURES, advance, submitted
+from comfyline.domain.workflow import fingerprint, text_to_image_graph
+from comfyline.usecases.cancel import cancel
+from comfyline.usecases.claim import Terms
+from comfyline.usecases.finish import Finisher
+from gpu_worker.comfy.engine import ComfyEngine
+from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.outputs import Collector
+from gpu_worker.run import Toolbox
+from gpu_worker.worker import Worker
+from localcloud.comfyui_sim.options import Options
+from localcloud.comfyui_sim.server import Simulator
+from tests.support.builders import PARAMS, a_job
+from tests.support.eventually import eventually
+
+LEASE = timedelta(seconds=20)
+EMPTY_IMAGE = {
+    "1": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0},
+    },
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x/y"}},
+}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class World:
+    """A worker at work, and what is around it."""
+
+    sim: Simulator
+    http: httpx.AsyncClient
+    jobs: memory.InMemoryJobStore = field(default_factory=memory.InMemoryJobStore)
+    queue: memory.InMemoryJobQueue = field(default_factory=lambda: memory.InMemoryJobQueue(now))
+    artifacts: memory.InMemoryArtifactStore = field(default_factory=memory.InMemoryArtifactStore)
+
+    def submit(self, graph: Mapping[str, Any] | None = None, **overrides: Any) -> Job:
+        graph = graph or a_graph()
+        job = submitted(
+            replace(
+                a_job(id=random_job_id(now()), queued_at=now(), fingerprint=fingerprint(graph)),
+                start_deadline=now() + timedelta(hours=1),
+                **overrides,
+            )
+        )
+        self.jobs.put_request(job, JobParams(params={}), graph)
+        assert self.jobs.add(job) is None
+        self.queue.send(job.id, job.owner, job.priority)
+        return job
+
+    def job(self, job: Job) -> Job:
+        current = self.jobs.get(job.id)
+        assert current is not None
+        return current
+
+    async def until(self, job: Job, *statuses: Status) -> Job:
+        await eventually(lambda: self.job(job).status in statuses)
+        return self.job(job)
+
+    async def faults(self, **switches: Any) -> None:
+        (await self.http.post("/sim/faults", json=switches)).raise_for_status()
+
+    async def executed(self) -> int:
+        return int((await self.http.get("/sim/executed")).json()["count"])
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[asyncio.Event]:
+        """A worker until the block ends; the event drains it earlier."""
+        drain = asyncio.Event()
+        async with ComfyEngine.connected(self.sim.url) as engine:
+            working = asyncio.create_task(self._worker(engine).work(drain))
+            try:
+                yield drain
+            finally:
+                drain.set()
+                await asyncio.wait_for(working, 10)
+
+    def _worker(self, engine: ComfyEngine) -> Worker:
+        heartbeat = Heartbeat(
+            store=self.jobs,
+            queue=self.queue,
+            clock=now,
+            lease=LEASE,
+            interval=timedelta(seconds=0.05),
+        )
+        tools = Toolbox(
+            store=self.jobs,
+            clock=now,
+            engine=engine,
+            finisher=Finisher(store=self.jobs, queue=self.queue, clock=now),
+            heartbeat=heartbeat,
+            collector=Collector(http=engine.http, artifacts=self.artifacts),
+        )
+        return Worker(
+            queue=self.queue, terms=Terms(worker_id=random_worker_id(), lease=LEASE), tools=tools
+        )
+
+
+def a_graph(*, seed: int = 1, steps: int = 4) -> Mapping[str, Any]:
+    params = {**PARAMS, "seed": seed, "steps": steps, "width": 64, "height": 64}
+    return text_to_image_graph(params, checkpoint="sd15-sim.safetensors")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    options = Options(data_dir=tmp_path, port=0, step_ms=2)
+    async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
+        yield World(sim, http)
+
+
+async def test_a_job_succeeds_and_its_picture_is_stored(world: World) -> None:
+    job = world.submit(a_graph(steps=8))
+    async with world.working():
+        done = await world.until(job, Status.SUCCEEDED)
+    record = world.jobs.read(job.id)
+    assert record is not None
+    (artifact,) = record.artifacts
+    body = world.artifacts.files[artifact.key].body
+    assert Image.open(BytesIO(body)).size == (64, 64)
+    assert (artifact.kind, artifact.content_type, artifact.node) == ("image", "image/png", "7")
+    assert artifact.key == f"jobs/{job.id}/1/0_{artifact.name}"
+    assert (done.attempt, done.progress.fraction, done.cached) == (1, 1.0, False)
+    assert done.gpu_seconds > 0
+    assert [c.event for c in done.history] == ["submitted", "claimed", "started", "succeeded"]
+    assert world.queue.receive(job.priority, wait_seconds=0) == []
+
+
+async def test_an_equal_graph_is_written_again_and_told_as_cached(world: World) -> None:
+    first, second = world.submit(), world.submit()
+    async with world.working():
+        await world.until(first, Status.SUCCEEDED)
+        done = await world.until(second, Status.SUCCEEDED)
+    assert done.cached
+    record = world.jobs.read(second.id)
+    assert record is not None
+    assert record.artifacts[0].key in world.artifacts.files
+
+
+async def test_a_node_that_raises_fails_the_job_at_once_with_the_node(world: World) -> None:
+    await world.faults(nodes={"KSampler": {"kind": "error", "message": "mat1 and mat2"}})
+    job = world.submit()
+    async with world.working():
+        done = await world.until(job, Status.FAILED)
+    assert done.error is not None
+    assert (done.error.type, done.error.node_id, done.error.node_type) == (
+        "node_error",
+        "5",
+        "KSampler",
+    )
+    assert "mat1 and mat2" in done.error.message
+    assert done.attempt == 1
+
+
+async def test_a_graph_that_the_engine_rejects_fails_with_node_and_input(world: World) -> None:
+    graph = {k: {**v, "inputs": dict(v["inputs"])} for k, v in a_graph().items()}
+    graph["5"]["inputs"]["sampler_name"] = "no_such_sampler"
+    job = world.submit(graph)
+    async with world.working():
+        done = await world.until(job, Status.FAILED)
+    assert done.error is not None
+    assert (done.error.type, done.error.node_id) == ("value_not_in_list", "5")
+    assert "sampler_name" in done.error.message
+    assert await world.executed() == 0
+
+
+async def test_out_of_memory_is_the_engines_fault_and_tried_again(world: World) -> None:
+    await world.faults(nodes={"KSampler": {"kind": "out_of_memory", "times": 1}})
+    job = world.submit()
+    async with world.working():
+        done = await world.until(job, Status.SUCCEEDED)
+    assert (done.attempt, done.failures) == (2, 1)
+
+
+async def test_a_job_that_always_runs_out_of_memory_ends_after_the_limit(world: World) -> None:
+    await world.faults(nodes={"KSampler": {"kind": "out_of_memory"}})
+    job = world.submit()
+    async with world.working():
+        done = await world.until(job, Status.FAILED)
+    assert done.error is not None
+    assert (done.attempt, done.failures, done.error.type) == (
+        MAX_FAILURES,
+        MAX_FAILURES,
+        "out_of_memory",
+    )
+
+
+async def test_a_muted_socket_costs_a_poll_and_nothing_else(world: World) -> None:
+    await world.faults(mute_sockets=True)
+    job = world.submit()
+    async with world.working():
+        done = await world.until(job, Status.SUCCEEDED)
+    assert [c.event for c in done.history] == ["submitted", "claimed", "started", "succeeded"]
+
+
+async def test_a_dropped_socket_loses_nothing(world: World) -> None:
+    await world.faults(step_ms=20)
+    job = world.submit(a_graph(steps=20))
+    async with world.working():
+        await world.until(job, Status.RUNNING)
+        await world.faults(drop_sockets=True)
+        done = await world.until(job, Status.SUCCEEDED)
+    assert done.attempt == 1
+
+
+async def test_a_running_job_is_canceled_and_the_engine_is_free_again(world: World) -> None:
+    await world.faults(step_ms=100)
+    job = world.submit(a_graph(steps=600))
+    async with world.working():
+        await world.until(job, Status.RUNNING)
+        asked = cancel(job.id, job.owner, store=world.jobs, clock=now)
+        assert asked.job.is_canceling
+        done = await world.until(job, Status.CANCELED)
+        await world.faults(step_ms=1)
+        after = world.submit(EMPTY_IMAGE)
+        await world.until(after, Status.SUCCEEDED)
+    assert done.error is None
+
+
+async def test_a_queued_job_that_was_canceled_never_runs(world: World) -> None:
+    job = world.submit()
+    assert cancel(job.id, job.owner, store=world.jobs, clock=now).job.status is Status.CANCELED
+    after = world.submit(EMPTY_IMAGE)
+    async with world.working():
+        await world.until(after, Status.SUCCEEDED)
+        await eventually(lambda: not world.queue.receive(job.priority, wait_seconds=0))
+    assert world.job(job).attempt == 0
+
+
+async def test_a_drained_worker_gives_the_job_back_within_two_seconds(world: World) -> None:
+    await world.faults(step_ms=100)
+    job = world.submit(a_graph(steps=600))
+    async with world.working() as drain:
+        await world.until(job, Status.RUNNING)
+        drained_at = now()
+        drain.set()
+        back = await world.until(job, Status.QUEUED)
+    assert back.lease is None
+    assert (back.interruptions, back.failures) == (1, 0)
+    assert (back.history[-1].at - drained_at).total_seconds() < 2
+    (ticket,) = world.queue.receive(job.priority, wait_seconds=0)
+    assert ticket.job_id == job.id
+
+
+async def test_a_job_past_its_execution_timeout_fails_and_the_engine_is_free(world: World) -> None:
+    await world.faults(step_ms=100)
+    job = world.submit(a_graph(steps=600), execution_timeout=timedelta(seconds=0.3))
+    after = world.submit(EMPTY_IMAGE)
+    async with world.working():
+        done = await world.until(job, Status.FAILED)
+        await world.until(after, Status.SUCCEEDED)
+    assert done.error is not None
+    assert done.error.type == "execution_timeout"
+
+
+async def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(world: World) -> None:
+    await world.faults(step_ms=50)
+    job = world.submit(a_graph(steps=400))
+    async with world.working():
+        running = await world.until(job, Status.RUNNING)
+        late = now() + LEASE + timedelta(seconds=1)
+        taken = world.jobs.save(running, advance(running, LeaseExpired(), late))
+        engine_is_free = asyncio.create_task(_idle(world))
+        await engine_is_free
+    assert world.job(job).history == taken.history
+    assert world.artifacts.files == {}
+
+
+async def _idle(world: World) -> None:
+    async with asyncio.timeout(10):
+        while (await world.http.get("/queue")).json()["queue_running"]:
+            await asyncio.sleep(0.01)
+
+
+async def test_file_names_stay_inside_the_attempts_folder(world: World) -> None:
+    graph = {k: {**v, "inputs": dict(v["inputs"])} for k, v in EMPTY_IMAGE.items()}
+    graph["2"]["inputs"]["filename_prefix"] = "../../etc/evil"
+    job = world.submit(graph)
+    async with world.working():
+        await world.until(job, Status.SUCCEEDED)
+    (key,) = world.artifacts.files
+    assert key.startswith(f"jobs/{job.id}/1/0_evil")
