@@ -1,0 +1,112 @@
+"""The one code asset that every function shares.
+
+On AWS it holds the sources and the locked wheels for the functions' platform; for an emulator,
+which runs handlers in its own interpreter, the sources alone. It is made without Docker, by uv, and
+named by a hash of what it is made from: the same sources and lock are the same asset anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.deployment import Target
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("comfyline", "functions")
+# What only a client, or only a test, imports.
+LEFT_OUT = ("comfyline/client", "comfyline/memory.py")
+# Lambda's runtime brings boto3, and leaving it out saves 31 MB of every cold start's download; the
+# others belong to the client.
+PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
+PLATFORM = ("--python-platform", "aarch64-manylinux2014", "--python-version", "3.13")
+
+
+@dataclass(frozen=True, slots=True)
+class CodeAsset:
+    """A folder to upload and the hash that names it."""
+
+    folder: Path
+    digest: str
+
+
+def code_asset(target: Target, cache: Path = ROOT / ".cache" / "function-code") -> CodeAsset:
+    """The asset of the current sources, built unless `cache` has it.
+
+    Raises:
+        subprocess.CalledProcessError: uv cannot export the lock or get a wheel.
+    """
+    requirements = locked_requirements() if target is Target.AWS else ""
+    digest = _digest(requirements)
+    folder = cache / digest
+    if not folder.exists():
+        _build(folder, requirements)
+    return CodeAsset(folder, digest)
+
+
+def locked_requirements() -> str:
+    """The lock's pins and hashes for a function, as a requirements file."""
+    prunes = [option for name in PRUNED for option in ("--prune", name)]
+    return _uv(
+        *("export", "--frozen", "--offline", "--no-dev", "--extra", "lambda"),
+        *("--no-emit-project", "--no-header", "--no-annotate"),
+        *prunes,
+    )
+
+
+def _sources() -> Iterator[Path]:
+    """The files of the asset, relative to the root, in a stable order."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*")):
+            relative = path.relative_to(ROOT)
+            left_out = any(relative.is_relative_to(name) for name in LEFT_OUT)
+            if path.is_file() and "__pycache__" not in relative.parts and not left_out:
+                yield relative
+
+
+def _digest(requirements: str) -> str:
+    digest = hashlib.sha256(" ".join((*PLATFORM, requirements)).encode())
+    for source in _sources():
+        digest.update(f"\0{source.as_posix()}\0".encode())
+        digest.update((ROOT / source).read_bytes())
+    return digest.hexdigest()
+
+
+def _build(folder: Path, requirements: str) -> None:
+    """Make the folder, or nothing: another process that looks never sees half of it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        draft = Path(scratch, "code")
+        for source in _sources():
+            (draft / source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / source, draft / source)
+        if requirements:
+            _install(requirements, draft)
+        if not folder.exists():  # somebody else was faster, with the same content
+            draft.replace(folder)
+
+
+def _install(requirements: str, folder: Path) -> None:
+    pins = folder.parent / "requirements.txt"
+    pins.write_text(requirements)
+    _uv(
+        *("pip", "install", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"),
+        *("--target", str(folder), "--link-mode", "copy", *PLATFORM, "--requirement", str(pins)),
+    )
+    # Commands that nothing runs, with this machine's interpreter in their first line; uv's lock.
+    shutil.rmtree(folder / "bin", ignore_errors=True)
+    (folder / ".lock").unlink(missing_ok=True)
+
+
+def _uv(*arguments: str) -> str:
+    # The environment's own uv where there is one, so that make needs nothing on the PATH.
+    beside = Path(sys.executable).with_name("uv")
+    uv = str(beside) if beside.exists() else "uv"
+    done = subprocess.run([uv, *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout

@@ -1,0 +1,159 @@
+"""What each process may do: one grant for each resource and purpose, and nothing else.
+
+A purpose becomes the statement's Sid. Taking one grant away must break something that the tests
+see, or the grant is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import MappingProxyType
+
+from aws_cdk import aws_iam as iam
+
+
+class Resource(Enum):
+    """What can be acted on; a stack says which ARNs stand for each."""
+
+    JOBS = auto()
+    JOBS_STREAM = auto()
+    JOBS_BY_OWNER = auto()
+    JOBS_BY_DUE = auto()
+    CONNECTIONS = auto()
+    KEYS = auto()
+    QUEUES = auto()  # the three lanes
+    UNDELIVERED_UPDATES = auto()
+    BUCKET = auto()
+    ARTIFACTS = auto()  # what lies in the bucket
+    SOCKETS = auto()  # the clients of the WebSocket API
+    OWN_LOGS = auto()
+    ANY = auto()  # only for actions that know no resource; WILDCARD_REASONS says why
+
+
+Arns = Mapping[Resource, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Permission for one purpose."""
+
+    purpose: str
+    actions: tuple[str, ...]
+    resource: Resource
+
+    def statement(self, arns: Arns) -> iam.PolicyStatement:
+        """The grant as IAM takes it.
+
+        Raises:
+            KeyError: `arns` lacks the resource.
+        """
+        return iam.PolicyStatement(
+            sid=self.purpose, actions=list(self.actions), resources=list(arns[self.resource])
+        )
+
+
+def _may(purpose: str, resource: Resource, *actions: str) -> Grant:
+    return Grant(purpose, actions, resource)
+
+
+_WRITE_LOGS = _may("WriteLogs", Resource.OWN_LOGS, "logs:CreateLogStream", "logs:PutLogEvents")
+_SEND_TRACES = _may("SendTraces", Resource.ANY, "xray:PutTraceSegments", "xray:PutTelemetryRecords")
+EVERY_FUNCTION = (_WRITE_LOGS, _SEND_TRACES)
+
+_READ_KEY = _may("ReadKey", Resource.KEYS, "dynamodb:GetItem")
+_GET_JOB = _may("GetJob", Resource.JOBS, "dynamodb:GetItem")
+_READ_JOB = _may("ReadJob", Resource.JOBS, "dynamodb:Query")
+_READ_JOBS = _may("ReadJobs", Resource.JOBS, "dynamodb:BatchGetItem")
+_CHANGE_JOB = _may("ChangeJob", Resource.JOBS, "dynamodb:UpdateItem")
+_SEND_TICKET = _may("SendTicket", Resource.QUEUES, "sqs:SendMessage")
+# A signed URL can do what its signer may do.
+_SIGN_ARTIFACT = _may("SignArtifact", Resource.ARTIFACTS, "s3:GetObject")
+_POST_TO_SOCKET = _may("PostToSocket", Resource.SOCKETS, "execute-api:ManageConnections")
+
+FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
+    {
+        "AuthorizeHttp": (_READ_KEY,),
+        "AuthorizeSocket": (_READ_KEY,),
+        "SubmitJob": (
+            _may("StoreRequest", Resource.JOBS, "dynamodb:BatchWriteItem"),
+            _may("AddJob", Resource.JOBS, "dynamodb:PutItem"),
+            _CHANGE_JOB,  # a replay that finds the job overdue expires it
+            _SEND_TICKET,
+        ),
+        "GetJob": (_READ_JOB, _CHANGE_JOB, _SIGN_ARTIFACT),
+        "ListJobs": (
+            _may("PageJobs", Resource.JOBS_BY_OWNER, "dynamodb:Query"),
+            _READ_JOBS,
+            _CHANGE_JOB,
+        ),
+        "CancelJob": (_GET_JOB, _CHANGE_JOB),
+        "Health": (),
+        "UnknownRoute": (),
+        "SocketConnect": (_may("OpenConnection", Resource.CONNECTIONS, "dynamodb:PutItem"),),
+        "SocketDisconnect": (_may("CloseConnection", Resource.CONNECTIONS, "dynamodb:DeleteItem"),),
+        "SocketSubscribe": (
+            _may("GetConnection", Resource.CONNECTIONS, "dynamodb:GetItem"),
+            _may("Subscribe", Resource.CONNECTIONS, "dynamodb:PutItem"),
+            _may("Unsubscribe", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
+            _GET_JOB,
+            _may("WatchJob", Resource.JOBS, "dynamodb:UpdateItem"),
+            _READ_JOB,  # with its artifacts, where it has ended
+            _SIGN_ARTIFACT,
+            _POST_TO_SOCKET,
+        ),
+        "PushUpdates": (
+            _may(
+                "FollowStream",
+                Resource.JOBS_STREAM,
+                "dynamodb:DescribeStream",
+                "dynamodb:GetRecords",
+                "dynamodb:GetShardIterator",
+            ),
+            _may("FindStream", Resource.ANY, "dynamodb:ListStreams"),
+            _may("ReportUndelivered", Resource.UNDELIVERED_UPDATES, "sqs:SendMessage"),
+            _may("FindSubscribers", Resource.CONNECTIONS, "dynamodb:Query"),
+            _may("DropSubscriber", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
+            _READ_JOB,
+            _SIGN_ARTIFACT,
+            _POST_TO_SOCKET,
+        ),
+        "SweepJobs": (
+            _may("FindDueJobs", Resource.JOBS_BY_DUE, "dynamodb:Query"),
+            _READ_JOBS,
+            _CHANGE_JOB,
+            _SEND_TICKET,
+            _READ_JOB,  # a job's sibling items, to delete them too
+            _may("DeleteJob", Resource.JOBS, "dynamodb:DeleteItem"),
+            _may("ListArtifacts", Resource.BUCKET, "s3:ListBucket"),
+            _may("DeleteArtifacts", Resource.ARTIFACTS, "s3:DeleteObject"),
+        ),
+    }
+)
+
+WORKER_GRANTS = (
+    _GET_JOB,  # the row, and its graph
+    _CHANGE_JOB,
+    _may("StoreArtifactList", Resource.JOBS, "dynamodb:PutItem"),
+    _may(
+        "TakeTickets",
+        Resource.QUEUES,
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:ChangeMessageVisibility",
+    ),
+    _may("StoreArtifact", Resource.ARTIFACTS, "s3:PutObject", "s3:AbortMultipartUpload"),
+)
+
+# Why a purpose may name more than one resource by a wildcard.
+WILDCARD_REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "SendTraces": "X-Ray's write actions support no resource",
+        "FindStream": "ListStreams supports no resource",
+        "SignArtifact": "each file's key is made when the file is",
+        "StoreArtifact": "each file's key is made when the file is",
+        "DeleteArtifacts": "each file's key is made when the file is",
+        "PostToSocket": "the gateway makes a connection's id when it opens",
+    }
+)

@@ -1,0 +1,179 @@
+"""What answers a call, a change of a job or the clock: APIs, functions, event sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_sqs as sqs
+from aws_cdk.aws_lambda_event_sources import DynamoEventSource, SqsDlq
+from aws_cdk.aws_scheduler_targets import LambdaInvoke
+from constructs import Construct
+
+from comfyline.settings import (
+    AuthorizeSettings,
+    CancelJobSettings,
+    GetJobSettings,
+    HealthSettings,
+    ListJobsSettings,
+    PushUpdatesSettings,
+    Settings,
+    SocketConnectSettings,
+    SocketDisconnectSettings,
+    SocketSubscribeSettings,
+    SubmitJobSettings,
+    SweepJobsSettings,
+    UnknownRouteSettings,
+)
+from infra.constructs.function import PythonFunction
+from infra.constructs.grants import FUNCTION_GRANTS, Resource
+from infra.constructs.http_api import ROUTE_LIST, JobsHttpApi
+from infra.constructs.websocket_api import STAGE, JobsWebSocketApi
+from infra.deployment import Deployment
+from infra.stacks.data import DataStack
+
+# API Gateway waits 10 s for an authorizer and 29 s for a WebSocket route. A function makes a few
+# calls of some milliseconds; this leaves room for one cold start and one retried call.
+AUTHORIZER_TIMEOUT = Duration.seconds(8)
+REQUEST_TIMEOUT = Duration.seconds(10)
+# A batch of 100 changes in sequence at worst, each allowed 2 s at a slow client's socket.
+PUSH_TIMEOUT = Duration.minutes(4)
+SWEEP_EVERY = Duration.minutes(1)
+# Shorter than the interval, so that two rounds never run at once.
+SWEEP_TIMEOUT = Duration.seconds(55)
+
+STREAM_BATCH = 100
+STREAM_PARALLELIZATION = 10  # the most; the order within one job is kept
+# A client that hears nothing for 30 s asks over HTTP, so older news is worth nothing; unbounded,
+# one poisonous record would hold its shard for 24 h.
+STREAM_RETRIES = 3
+STREAM_MAX_AGE = Duration.minutes(5)
+UNDELIVERED_RETENTION = Duration.days(14)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    handler: str  # <module>.<function> in functions/
+    settings: Settings
+    timeout: Duration = REQUEST_TIMEOUT
+
+
+class ApiStack(Stack):
+    """The HTTP API, the WebSocket API, the functions and what triggers them."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        deployment: Deployment,
+        data: DataStack,
+        code: lambda_.Code,
+    ) -> None:
+        super().__init__(scope, name, stack_name=name)
+        self._deployment, self._data = deployment, data
+        self._sockets = JobsWebSocketApi(self, "WebSocket")
+        self._undelivered = sqs.Queue(
+            self,
+            "UndeliveredUpdates",
+            retention_period=UNDELIVERED_RETENTION,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=not deployment.is_local,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        functions = self._make_functions(code)
+        self._sockets.add_routes(functions)
+        self._http = JobsHttpApi(self, "Http", functions=functions)
+        self._follow_stream(functions["PushUpdates"])
+        self._sweep_every_minute(functions["SweepJobs"])
+        self._write_outputs()
+
+    def _make_functions(self, code: lambda_.Code) -> dict[str, lambda_.Function]:
+        arns = {
+            **self._data.arns,
+            Resource.UNDELIVERED_UPDATES: [self._undelivered.queue_arn],
+            Resource.SOCKETS: [self._sockets.sockets_arn],
+        }
+        return {
+            name: PythonFunction(
+                self,
+                name,
+                handler=spec.handler,
+                code=code,
+                settings=spec.settings,
+                grants=FUNCTION_GRANTS[name],
+                arns=arns,
+                timeout=spec.timeout,
+            ).function
+            for name, spec in self._specs().items()
+        }
+
+    def _specs(self) -> dict[str, _Spec]:
+        jobs = {"jobs_table": self._data.jobs.table_name}
+        connections = {"connections_table": self._data.connections.table_name}
+        bucket = {"artifacts_bucket": self._data.artifacts.bucket_name}
+        queues = self._data.queue_urls
+        sockets = {"websocket_api_id": self._sockets.api.api_id, "websocket_stage": STAGE}
+        authorize = AuthorizeSettings(keys_table=self._data.keys.table_name)
+        submit = SubmitJobSettings.model_validate(
+            {**jobs, **queues, "default_checkpoint": self._deployment.default_checkpoint}
+        )
+        follow = {**jobs, **connections, **bucket, **sockets}
+        push, sweep = PushUpdatesSettings(**follow), SweepJobsSettings(**jobs, **bucket, **queues)
+        return {
+            "AuthorizeHttp": _Spec("authorize.http_handler", authorize, AUTHORIZER_TIMEOUT),
+            "AuthorizeSocket": _Spec("authorize.socket_handler", authorize, AUTHORIZER_TIMEOUT),
+            "SubmitJob": _Spec("submit_job.handler", submit),
+            "GetJob": _Spec("get_job.handler", GetJobSettings(**jobs, **bucket)),
+            "ListJobs": _Spec("list_jobs.handler", ListJobsSettings(**jobs)),
+            "CancelJob": _Spec("cancel_job.handler", CancelJobSettings(**jobs)),
+            "Health": _Spec("health.handler", HealthSettings()),
+            "UnknownRoute": _Spec("unknown_route.handler", UnknownRouteSettings(routes=ROUTE_LIST)),
+            "SocketConnect": _Spec("socket_connect.handler", SocketConnectSettings(**connections)),
+            "SocketDisconnect": _Spec(
+                "socket_disconnect.handler", SocketDisconnectSettings(**connections)
+            ),
+            "SocketSubscribe": _Spec("socket_subscribe.handler", SocketSubscribeSettings(**follow)),
+            "PushUpdates": _Spec("push_updates.handler", push, PUSH_TIMEOUT),
+            "SweepJobs": _Spec("sweep_jobs.handler", sweep, SWEEP_TIMEOUT),
+        }
+
+    def _follow_stream(self, push_updates: lambda_.Function) -> None:
+        of_jobs = {"dynamodb": {"Keys": {"sk": {"S": lambda_.FilterRule.is_equal("job")}}}}
+        push_updates.add_event_source(
+            DynamoEventSource(
+                self._data.jobs,
+                # LATEST could miss what changes while the mapping is being made.
+                starting_position=lambda_.StartingPosition.TRIM_HORIZON,
+                batch_size=STREAM_BATCH,
+                parallelization_factor=STREAM_PARALLELIZATION,
+                report_batch_item_failures=True,
+                bisect_batch_on_error=True,
+                retry_attempts=STREAM_RETRIES,
+                max_record_age=STREAM_MAX_AGE,
+                on_failure=SqsDlq(self._undelivered),
+                filters=[lambda_.FilterCriteria.filter(of_jobs)],
+            )
+        )
+
+    def _sweep_every_minute(self, sweep_jobs: lambda_.Function) -> None:
+        scheduler.Schedule(
+            self,
+            "EveryMinute",
+            schedule=scheduler.ScheduleExpression.rate(SWEEP_EVERY),
+            # The next minute is the retry.
+            target=LambdaInvoke(sweep_jobs, retry_attempts=0, max_event_age=SWEEP_EVERY),
+        )
+
+    def _write_outputs(self) -> None:
+        outputs = {
+            "HttpApiId": self._http.api.api_id,
+            "HttpApiUrl": self._http.api.api_endpoint,
+            "WebSocketApiId": self._sockets.api.api_id,
+            "WebSocketStage": STAGE,
+            "WebSocketUrl": self._sockets.stage.url,
+        }
+        for name, value in outputs.items():
+            CfnOutput(self, name, value=value)

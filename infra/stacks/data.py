@@ -1,0 +1,192 @@
+"""What must survive every deployment of code: tables, queues, the bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_dynamodb as ddb
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.constructs.grants import Resource
+from infra.deployment import Deployment
+
+ARTIFACT_PREFIX = "jobs/"
+BY_OWNER = "by_owner"
+BY_DUE = "by_due"
+
+# A backstop far beyond the jobs' own retention (7 days by default): the sweeper is what deletes.
+ARTIFACT_EXPIRY = Duration.days(30)
+# No multipart upload outlives its job, which runs for 6 hours at most.
+UPLOAD_EXPIRY = Duration.days(1)
+DEAD_LETTER_RETENTION = Duration.days(14)  # SQS's maximum
+# Less than the dead-letter queue's: a moved message keeps its age, and someone must find it there.
+TICKET_RETENTION = Duration.days(13)
+# Claims are counted in the table, so this is only for a ticket that nobody can make sense of.
+MAX_RECEIVES = 50
+
+_STRING = ddb.AttributeType.STRING
+
+
+class DataStack(Stack):
+    """Tables, queues and the bucket."""
+
+    def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
+        super().__init__(scope, name, stack_name=name)
+        self._local = deployment.is_local
+        self._removal = RemovalPolicy.DESTROY if self._local else RemovalPolicy.RETAIN
+        self.jobs = self._jobs_table()
+        # Sockets live for two hours: nothing to keep.
+        self.connections = ddb.TableV2(
+            self,
+            "Connections",
+            partition_key=_key("pk"),
+            sort_key=_key("sk"),
+            billing=ddb.Billing.on_demand(),
+            time_to_live_attribute="ttl",
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        self.keys = self._durable_table("Keys")
+        self.dead_letters = self._queue("DeadLetters", retention=DEAD_LETTER_RETENTION)
+        self.queues = {
+            lane: self._lane(lane, Duration.seconds(deployment.lease_seconds))
+            for lane in ("High", "Normal", "Low")
+        }
+        self.artifacts = self._bucket()
+        self._write_outputs()
+
+    @property
+    def queue_urls(self) -> dict[str, str]:
+        """The lanes' URLs as the settings models name them."""
+        return {f"{lane.lower()}_queue_url": queue.queue_url for lane, queue in self.queues.items()}
+
+    @property
+    def arns(self) -> dict[Resource, list[str]]:
+        """The ARNs that grants on this stack's resources name."""
+        table, stream = self.jobs.table_arn, self.jobs.table_stream_arn
+        assert stream is not None  # it has a stream
+        return {
+            Resource.JOBS: [table],
+            Resource.JOBS_STREAM: [stream],
+            Resource.JOBS_BY_OWNER: [f"{table}/index/{BY_OWNER}"],
+            Resource.JOBS_BY_DUE: [f"{table}/index/{BY_DUE}"],
+            Resource.CONNECTIONS: [self.connections.table_arn],
+            Resource.KEYS: [self.keys.table_arn],
+            Resource.QUEUES: [queue.queue_arn for queue in self.queues.values()],
+            Resource.BUCKET: [self.artifacts.bucket_arn],
+            Resource.ARTIFACTS: [self.artifacts.arn_for_objects(f"{ARTIFACT_PREFIX}*")],
+        }
+
+    def _jobs_table(self) -> ddb.TableV2:
+        table = self._durable_table(
+            "Jobs",
+            sort_key=_key("sk"),
+            stream=ddb.StreamViewType.NEW_AND_OLD_IMAGES,
+            ttl="ttl",
+        )
+        # Both indexes hold keys alone, so that a heartbeat or a progress write never touches them.
+        table.add_global_secondary_index(
+            index_name=BY_OWNER,
+            partition_keys=[_key("owner")],
+            sort_keys=[_key("status"), _key("listed_at")],
+            projection_type=ddb.ProjectionType.KEYS_ONLY,
+        )
+        table.add_global_secondary_index(
+            index_name=BY_DUE,
+            partition_key=_key("due_shard"),
+            sort_key=ddb.Attribute(name="due_at", type=ddb.AttributeType.NUMBER),
+            projection_type=ddb.ProjectionType.KEYS_ONLY,
+        )
+        return table
+
+    def _durable_table(
+        self,
+        name: str,
+        *,
+        sort_key: ddb.Attribute | None = None,
+        stream: ddb.StreamViewType | None = None,
+        ttl: str | None = None,
+    ) -> ddb.TableV2:
+        return ddb.TableV2(
+            self,
+            name,
+            partition_key=_key("pk"),
+            sort_key=sort_key,
+            billing=ddb.Billing.on_demand(),
+            dynamo_stream=stream,
+            time_to_live_attribute=ttl,
+            deletion_protection=not self._local,
+            point_in_time_recovery_specification=ddb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=not self._local
+            ),
+            removal_policy=self._removal,
+        )
+
+    def _lane(self, lane: str, visibility: Duration) -> sqs.Queue:
+        # The lease and the visibility are renewed together, so they are of one length.
+        dead_letters = sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=MAX_RECEIVES)
+        return self._queue(
+            f"{lane}Queue",
+            retention=TICKET_RETENTION,
+            visibility=visibility,
+            dead_letters=dead_letters,
+        )
+
+    def _queue(
+        self,
+        name: str,
+        *,
+        retention: Duration,
+        visibility: Duration | None = None,
+        dead_letters: sqs.DeadLetterQueue | None = None,
+    ) -> sqs.Queue:
+        return sqs.Queue(
+            self,
+            name,
+            retention_period=retention,
+            visibility_timeout=visibility,
+            dead_letter_queue=dead_letters,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=not self._local,
+            # Tickets can be made again from the jobs table at any time.
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+
+    def _bucket(self) -> s3.Bucket:
+        return s3.Bucket(
+            self,
+            "Artifacts",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=not self._local,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    id="expire-artifacts",
+                    prefix=ARTIFACT_PREFIX,
+                    expiration=ARTIFACT_EXPIRY,
+                    abort_incomplete_multipart_upload_after=UPLOAD_EXPIRY,
+                )
+            ],
+            # Any page may show an image: the signature in the URL is the permission.
+            cors=[s3.CorsRule(allowed_methods=[s3.HttpMethods.GET], allowed_origins=["*"])],
+            removal_policy=self._removal,
+        )
+
+    def _write_outputs(self) -> None:
+        outputs: Mapping[str, str] = {
+            "JobsTable": self.jobs.table_name,
+            "ConnectionsTable": self.connections.table_name,
+            "KeysTable": self.keys.table_name,
+            "ArtifactsBucket": self.artifacts.bucket_name,
+            **{f"{lane}QueueUrl": queue.queue_url for lane, queue in self.queues.items()},
+            "DeadLetterQueueUrl": self.dead_letters.queue_url,
+        }
+        for name, value in outputs.items():
+            CfnOutput(self, name, value=value)
+
+
+def _key(name: str) -> ddb.Attribute:
+    return ddb.Attribute(name=name, type=_STRING)

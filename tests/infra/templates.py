@@ -1,0 +1,121 @@
+"""Synthesised templates, read as plain data."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The three templates of one deployment."""
+
+    data: Json
+    api: Json
+    worker: Json
+
+    @classmethod
+    def read(cls, folder: Path, prefix: str) -> Templates:
+        """The templates that a synthesis left in `folder`."""
+
+        def template(part: str) -> Json:
+            text = (folder / f"{prefix}-{part}.template.json").read_text()
+            parsed: Json = json.loads(text)
+            return parsed
+
+        return cls(template("data"), template("api"), template("worker"))
+
+    @cached_property
+    def _exports(self) -> dict[str, Any]:
+        outputs = self.data["Outputs"].values()
+        return {o["Export"]["Name"]: o["Value"] for o in outputs if "Export" in o}
+
+    def render(self, value: Any) -> str:
+        """A value as text: references become `<logical id>` or `<logical id>.<attribute>`."""
+        match value:
+            case {"Ref": name}:
+                return str(name)
+            case {"Fn::GetAtt": [name, attribute]}:
+                return f"{name}.{attribute}"
+            case {"Fn::Join": [separator, parts]}:
+                return str(separator).join(map(self.render, parts))
+            case {"Fn::ImportValue": name}:
+                return self.render(self._exports[name])
+        return str(value)
+
+    def functions(self) -> dict[str, Json]:
+        """The functions' properties, by the name of their construct."""
+        return {
+            plain_name(name).removesuffix("Function"): properties
+            for name, properties in resources(self.api, "AWS::Lambda::Function").items()
+        }
+
+    def environment(self, function: str) -> dict[str, str]:
+        """A function's environment, rendered."""
+        variables = self.functions()[function]["Environment"]["Variables"]
+        return {name: self.render(value) for name, value in variables.items()}
+
+    def routes(self, api: str) -> dict[str, tuple[str, str]]:
+        """The function behind each route key of an API, and how a caller is authorized."""
+        integrations = resources(self.api, "AWS::ApiGatewayV2::Integration")
+        found = {}
+        for route in resources(self.api, "AWS::ApiGatewayV2::Route").values():
+            if plain_name(self.render(route["ApiId"])) != api:
+                continue
+            integration = self.render(route["Target"]).removeprefix("integrations/")
+            uri = self.render(integrations[integration]["IntegrationUri"])
+            found[route["RouteKey"]] = (function_in(uri), route.get("AuthorizationType", "NONE"))
+        return found
+
+
+def resources(template: Json, kind: str) -> dict[str, Json]:
+    """The properties of a template's resources of one type, by logical id."""
+    found: Mapping[str, Json] = template["Resources"]
+    return {name: r.get("Properties", {}) for name, r in found.items() if r["Type"] == kind}
+
+
+def only(found: Mapping[str, Json]) -> Json:
+    """The one resource."""
+    (properties,) = found.values()
+    return properties
+
+
+def named(template: Json, kind: str, name: str) -> Json:
+    """The one resource of that type whose construct has that name."""
+    matching = {k: v for k, v in resources(template, kind).items() if plain_name(k) == name}
+    return only(matching)
+
+
+def plain_name(logical_id: str) -> str:
+    """A logical id without the hash at its end."""
+    return re.sub(r"[0-9A-F]{8}$", "", logical_id)
+
+
+def function_in(text: str) -> str:
+    """The function whose ARN is in a rendered text."""
+    found = re.search(r"(\w+?)Function[0-9A-F]{8}", text)
+    assert found, text
+    return found[1]
+
+
+def statements(template: Json) -> list[tuple[str, Json]]:
+    """Every statement of a role's policies, with the logical id of what holds it."""
+    found = []
+    for name, role in resources(template, "AWS::IAM::Role").items():
+        for policy in role.get("Policies", []):
+            found += [(name, statement) for statement in policy["PolicyDocument"]["Statement"]]
+    for name, policy in resources(template, "AWS::IAM::Policy").items():
+        found += [(name, statement) for statement in policy["PolicyDocument"]["Statement"]]
+    return found
+
+
+def listed(value: Any) -> list[Any]:
+    """IAM writes a list of one as the thing itself."""
+    return value if isinstance(value, list) else [value]

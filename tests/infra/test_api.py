@@ -1,0 +1,195 @@
+"""Routes, authorizers, event sources and environments, as the template says them."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from comfyline import settings
+from tests.infra.templates import Templates, function_in, named, only, plain_name, resources
+
+# The settings model of each function.
+MODELS: dict[str, type[settings.Settings]] = {
+    "AuthorizeHttp": settings.AuthorizeSettings,
+    "AuthorizeSocket": settings.AuthorizeSettings,
+    "SubmitJob": settings.SubmitJobSettings,
+    "GetJob": settings.GetJobSettings,
+    "ListJobs": settings.ListJobsSettings,
+    "CancelJob": settings.CancelJobSettings,
+    "Health": settings.HealthSettings,
+    "UnknownRoute": settings.UnknownRouteSettings,
+    "SocketConnect": settings.SocketConnectSettings,
+    "SocketSubscribe": settings.SocketSubscribeSettings,
+    "SocketDisconnect": settings.SocketDisconnectSettings,
+    "PushUpdates": settings.PushUpdatesSettings,
+    "SweepJobs": settings.SweepJobsSettings,
+}
+
+
+def test_http_routes(aws: Templates) -> None:
+    assert aws.routes("HttpApi") == {
+        "POST /api/v1/jobs": ("SubmitJob", "CUSTOM"),
+        "GET /api/v1/jobs": ("ListJobs", "CUSTOM"),
+        "GET /api/v1/jobs/{job_id}": ("GetJob", "CUSTOM"),
+        "DELETE /api/v1/jobs/{job_id}": ("CancelJob", "CUSTOM"),
+        "GET /healthz": ("Health", "NONE"),
+        "$default": ("UnknownRoute", "NONE"),
+    }
+
+
+def test_unknown_route_knows_the_others(aws: Templates) -> None:
+    known = aws.environment("UnknownRoute")["ROUTES"].split(",")
+    assert sorted(known) == sorted(aws.routes("HttpApi").keys() - {"$default"})
+
+
+def test_websocket_routes(aws: Templates) -> None:
+    assert aws.routes("WebSocketApi") == {
+        "$connect": ("SocketConnect", "CUSTOM"),
+        "$disconnect": ("SocketDisconnect", "NONE"),
+        "subscribe": ("SocketSubscribe", "NONE"),
+        "unsubscribe": ("SocketSubscribe", "NONE"),
+        "ping": ("SocketSubscribe", "NONE"),
+        "$default": ("SocketSubscribe", "NONE"),
+    }
+    api = named(aws.api, "AWS::ApiGatewayV2::Api", "WebSocketApi")
+    assert api["RouteSelectionExpression"] == "$request.body.action"
+
+
+def test_no_route_answers_on_the_socket_by_itself(aws: Templates) -> None:
+    assert not resources(aws.api, "AWS::ApiGatewayV2::RouteResponse")
+
+
+def test_http_authorizer(aws: Templates) -> None:
+    authorizer = named(aws.api, "AWS::ApiGatewayV2::Authorizer", "HttpApiAuthorizeHttp")
+    assert function_in(aws.render(authorizer["AuthorizerUri"])) == "AuthorizeHttp"
+    assert authorizer["AuthorizerType"] == "REQUEST"
+    assert authorizer["EnableSimpleResponses"] is True
+    assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
+    assert authorizer["AuthorizerResultTtlInSeconds"] == 30
+
+
+def test_websocket_authorizer_requires_no_single_credential(aws: Templates) -> None:
+    name = "WebSocketApiAuthorizeSocket"
+    authorizer = named(aws.api, "AWS::ApiGatewayV2::Authorizer", name)
+    assert function_in(aws.render(authorizer["AuthorizerUri"])) == "AuthorizeSocket"
+    assert authorizer["AuthorizerType"] == "REQUEST"
+    assert authorizer.get("IdentitySource", []) == []
+
+
+def test_gateway_may_invoke_what_its_routes_name(aws: Templates) -> None:
+    permissions = resources(aws.api, "AWS::Lambda::Permission").values()
+    allowed = {function_in(aws.render(p["FunctionName"])) for p in permissions}
+    assert allowed == set(MODELS) - {"PushUpdates", "SweepJobs"}
+    assert all("SourceArn" in permission for permission in permissions)
+
+
+def test_stages(aws: Templates) -> None:
+    http = named(aws.api, "AWS::ApiGatewayV2::Stage", "HttpStage")
+    socket = named(aws.api, "AWS::ApiGatewayV2::Stage", "WebSocketStage")
+    assert (http["StageName"], http["AutoDeploy"]) == ("$default", True)
+    assert (socket["StageName"], socket["AutoDeploy"]) == ("live", True)
+    for stage in (http, socket):
+        # The account's own limit is shared with the callbacks to sockets.
+        assert 0 < stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] < 5000
+        assert 0 < stage["DefaultRouteSettings"]["ThrottlingRateLimit"] < 10_000
+
+
+def test_access_log_keeps_no_query_and_no_header(aws: Templates) -> None:
+    log = named(aws.api, "AWS::ApiGatewayV2::Stage", "HttpStage")["AccessLogSettings"]
+    assert "$context.requestId" in log["Format"]
+    assert "query" not in log["Format"].lower()
+    assert "header" not in log["Format"].lower()
+
+
+def test_every_log_group_ends(aws: Templates) -> None:
+    for template in (aws.api, aws.worker):
+        for group in resources(template, "AWS::Logs::LogGroup").values():
+            assert group["RetentionInDays"] <= 31
+
+
+def test_stream_feeds_push_updates(aws: Templates) -> None:
+    source = only(resources(aws.api, "AWS::Lambda::EventSourceMapping"))
+    assert function_in(aws.render(source["FunctionName"])) == "PushUpdates"
+    table, _, attribute = aws.render(source["EventSourceArn"]).partition(".")
+    assert (plain_name(table), attribute) == ("Jobs", "StreamArn")
+    assert source["StartingPosition"] == "TRIM_HORIZON"
+    assert source["BatchSize"] == 100
+    assert source["ParallelizationFactor"] == 10
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BisectBatchOnFunctionError"] is True
+    # Unbounded, one record that always fails would hold up its shard for a day.
+    assert 0 <= source["MaximumRetryAttempts"] <= 10
+    assert 60 <= source["MaximumRecordAgeInSeconds"] <= 3600
+    destination = aws.render(source["DestinationConfig"]["OnFailure"]["Destination"])
+    assert plain_name(destination.removesuffix(".Arn")) == "UndeliveredUpdates"
+    assert source["FilterCriteria"]["Filters"] == [
+        {"Pattern": '{"dynamodb":{"Keys":{"sk":{"S":["job"]}}}}'}
+    ]
+
+
+def test_clock_feeds_sweep_jobs(aws: Templates) -> None:
+    schedule = only(resources(aws.api, "AWS::Scheduler::Schedule"))
+    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+    assert function_in(aws.render(schedule["Target"]["Arn"])) == "SweepJobs"
+    assert aws.functions()["SweepJobs"]["Timeout"] < 60  # two rounds never run at once
+
+
+@pytest.mark.parametrize("function", ["AuthorizeHttp", "AuthorizeSocket"])
+def test_authorizers_end_before_the_gateway_gives_up(aws: Templates, function: str) -> None:
+    assert aws.functions()[function]["Timeout"] < 10
+
+
+def test_every_function_has_a_settings_model(aws: Templates) -> None:
+    assert set(aws.functions()) == set(MODELS)
+
+
+@pytest.mark.parametrize("function", MODELS)
+def test_environment_is_the_settings_model(aws: Templates, function: str) -> None:
+    model, environment = MODELS[function], aws.environment(function)
+    common = {"POWERTOOLS_SERVICE_NAME", "LOG_LEVEL"}
+    assert set(environment) == {name.upper() for name in model.model_fields} | common
+    read = model.from_environment(environment).to_environment()
+    assert read.items() <= environment.items()
+
+
+@pytest.mark.parametrize("function", MODELS)
+def test_environment_names_the_right_resources(aws: Templates, function: str) -> None:
+    right = {
+        "JOBS_TABLE": "Jobs",
+        "CONNECTIONS_TABLE": "Connections",
+        "KEYS_TABLE": "Keys",
+        "ARTIFACTS_BUCKET": "Artifacts",
+        "HIGH_QUEUE_URL": "HighQueue",
+        "NORMAL_QUEUE_URL": "NormalQueue",
+        "LOW_QUEUE_URL": "LowQueue",
+        "WEBSOCKET_API_ID": "WebSocketApi",
+        "WEBSOCKET_STAGE": "live",
+    }
+    for name, value in aws.environment(function).items():
+        assert plain_name(value) == right.get(name, value)
+
+
+@pytest.mark.parametrize("function", MODELS)
+def test_handler_exists(aws: Templates, function: str) -> None:
+    module, _, name = aws.functions()[function]["Handler"].rpartition(".")
+    assert module.startswith("functions.")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_functions_share_one_asset_and_one_platform(aws: Templates) -> None:
+    functions = aws.functions().values()
+    assert len({str(function["Code"]) for function in functions}) == 1
+    assert {function["Runtime"] for function in functions} == {"python3.13"}
+    assert {str(function["Architectures"]) for function in functions} == {"['arm64']"}
+    assert {function["TracingConfig"]["Mode"] for function in functions} == {"Active"}
+
+
+def test_outputs(aws: Templates) -> None:
+    assert set(aws.api["Outputs"]) == {
+        "HttpApiId",
+        "HttpApiUrl",
+        "WebSocketApiId",
+        "WebSocketStage",
+        "WebSocketUrl",
+    }

@@ -1,0 +1,53 @@
+"""The code asset, short of the wheels: getting those needs the network, or uv's cache of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.assets import LEFT_OUT, PRUNED, ROOT, CodeAsset, code_asset, locked_requirements
+from infra.deployment import Target
+
+
+@pytest.fixture(scope="module")
+def local_asset(tmp_path_factory: pytest.TempPathFactory) -> CodeAsset:
+    return code_asset(Target.LOCAL, tmp_path_factory.mktemp("cache"))
+
+
+def files_of(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_it_holds_the_sources_of_the_functions_and_nothing_else(local_asset: CodeAsset) -> None:
+    found = files_of(local_asset.folder)
+    assert {"comfyline/settings.py", "functions/submit_job.py"} <= found
+    assert {Path(name).parts[0] for name in found} == {"comfyline", "functions"}
+    assert not [name for name in found if name.startswith(LEFT_OUT) or "__pycache__" in name]
+
+
+def test_it_is_a_faithful_copy(local_asset: CodeAsset) -> None:
+    for name in files_of(local_asset.folder):
+        assert (local_asset.folder / name).read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_the_same_sources_are_the_same_asset(local_asset: CodeAsset, tmp_path: Path) -> None:
+    again = code_asset(Target.LOCAL, tmp_path)
+    assert again.digest == local_asset.digest
+    assert files_of(again.folder) == files_of(local_asset.folder)
+
+
+def test_an_asset_that_is_there_is_not_made_again(local_asset: CodeAsset) -> None:
+    marker = local_asset.folder / "functions" / "__init__.py"
+    before = marker.stat().st_mtime_ns
+    assert code_asset(Target.LOCAL, local_asset.folder.parent) == local_asset
+    assert marker.stat().st_mtime_ns == before
+
+
+def test_requirements_are_locked_and_lean() -> None:
+    text = locked_requirements()
+    names = set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE))
+    assert {"aws-lambda-powertools", "pydantic", "pydantic-core"} <= names
+    assert not names & {*PRUNED, "botocore", "comfyline"}
+    assert text.count("--hash=sha256:") >= len(names)

@@ -1,0 +1,101 @@
+"""What each role may do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from infra.constructs.grants import WILDCARD_REASONS
+from tests.infra.templates import Templates, listed, plain_name, resources, statements
+
+# What CDK itself grants, and why it may name more than one resource.
+CDK_REASONS = {"SchedulerRoleForTarget": "invokes any version of the one function it names"}
+
+
+@pytest.fixture(scope="module")
+def all_statements(aws: Templates) -> list[tuple[str, dict[str, Any]]]:
+    return [*statements(aws.api), *statements(aws.worker)]
+
+
+def roles_that_may(aws: Templates, action: str) -> set[str]:
+    return {
+        plain_name(name).removesuffix("Role")
+        for name, statement in [*statements(aws.api), *statements(aws.worker)]
+        if action in listed(statement["Action"])
+    }
+
+
+def test_every_wildcard_has_a_reason(
+    aws: Templates, all_statements: list[tuple[str, dict[str, Any]]]
+) -> None:
+    for holder, statement in all_statements:
+        if any("*" in aws.render(resource) for resource in listed(statement["Resource"])):
+            known = statement.get("Sid") in WILDCARD_REASONS
+            assert known or holder.startswith(tuple(CDK_REASONS)), statement
+
+
+def test_every_reason_is_needed(
+    aws: Templates, all_statements: list[tuple[str, dict[str, Any]]]
+) -> None:
+    wild = {
+        statement.get("Sid")
+        for _, statement in all_statements
+        if any("*" in aws.render(resource) for resource in listed(statement["Resource"]))
+    }
+    assert set(WILDCARD_REASONS) <= wild
+
+
+def test_actions_are_named(all_statements: list[tuple[str, dict[str, Any]]]) -> None:
+    for _, statement in all_statements:
+        assert statement["Effect"] == "Allow"
+        assert not any("*" in action for action in listed(statement["Action"]))
+
+
+def test_roles_hold_their_own_grants_and_no_managed_policy(aws: Templates) -> None:
+    for template in (aws.api, aws.worker):
+        for role in resources(template, "AWS::IAM::Role").values():
+            assert "ManagedPolicyArns" not in role
+            documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
+            sids = [s["Sid"] for document in documents for s in document["Statement"]]
+            assert len(sids) == len(set(sids))
+
+
+def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
+    for holder, statement in statements(aws.api):
+        if "logs:PutLogEvents" in listed(statement["Action"]):
+            group = plain_name(aws.render(statement["Resource"]).removesuffix(".Arn"))
+            assert group.removesuffix("Logs") == plain_name(holder).removesuffix("Role")
+
+
+@pytest.mark.parametrize(
+    ("action", "roles"),
+    [
+        ("sqs:SendMessage", {"SubmitJob", "SweepJobs", "PushUpdates"}),
+        ("sqs:ReceiveMessage", {"Task"}),
+        ("s3:PutObject", {"Task"}),
+        ("s3:GetObject", {"GetJob", "SocketSubscribe", "PushUpdates"}),
+        ("s3:DeleteObject", {"SweepJobs"}),
+        ("s3:ListBucket", {"SweepJobs"}),
+        ("execute-api:ManageConnections", {"SocketSubscribe", "PushUpdates"}),
+        ("dynamodb:GetRecords", {"PushUpdates"}),
+        ("dynamodb:BatchWriteItem", {"SubmitJob"}),
+        ("dynamodb:BatchGetItem", {"ListJobs", "SweepJobs"}),
+        ("dynamodb:Scan", set()),
+        ("iam:PassRole", set()),
+    ],
+)
+def test_who_may(aws: Templates, action: str, roles: set[str]) -> None:
+    assert roles_that_may(aws, action) == roles
+
+
+def test_only_authorizers_read_keys(
+    aws: Templates, all_statements: list[tuple[str, dict[str, Any]]]
+) -> None:
+    readers = {
+        plain_name(holder)
+        for holder, statement in all_statements
+        for resource in listed(statement["Resource"])
+        if plain_name(aws.render(resource).removesuffix(".Arn")) == "Keys"
+    }
+    assert readers == {"AuthorizeHttpRole", "AuthorizeSocketRole"}
