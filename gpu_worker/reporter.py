@@ -32,6 +32,7 @@ class Reporter:
         self.job = job
         self._store, self._clock, self._answered = store, clock, answered
         self._started = False
+        self._has_told = False  # of progress, in this attempt
         self._progress: Progress | None = None  # the latest that is not written yet
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -82,6 +83,7 @@ class Reporter:
         elif self._progress is not None and self._progress != self.job.progress:
             progress, self._progress = self._progress, None
             self.heard(await asyncio.to_thread(self._report_progress, progress))
+            self._has_told = True
 
     def _report_started(self) -> Job:
         return report_started(self.job, store=self._store, clock=self._clock)
@@ -91,4 +93,6 @@ class Reporter:
 
     def _interval(self) -> timedelta:
         watched = self.job.watched_until is not None and self.job.watched_until > self._clock()
-        return WATCHED_INTERVAL if watched else UNWATCHED_INTERVAL
+        # An idle worker starts a job before its submitter's socket is open: the first progress
+        # comes soon, since only the answer of a write tells that somebody watches by now.
+        return WATCHED_INTERVAL if watched or not self._has_told else UNWATCHED_INTERVAL

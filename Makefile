@@ -1,0 +1,75 @@
+# Every target does the set-up it needs: Python >= 3.11 and make are enough.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest -q
+STATE ?= .local
+OUT ?= out
+
+.DEFAULT_GOAL := help
+.PHONY: help dev run up down test unit contract integration infra e2e check format synth iam-mutation clean
+
+help: ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+dev: .venv/.complete ## Set up the environment in .venv
+
+.venv/.complete: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; choose one with make PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv sync --quiet --frozen --inexact --all-extras
+	@touch $@
+
+# --- the whole service on this machine ---------------------------------------------------------------
+
+run: dev ## Start everything, run one job, save its picture under out/, stop everything
+	@$(BIN)/python -m localcloud run --out $(OUT)
+
+up: dev ## Start everything in the background (COMFYUI_URL=, WORKERS=, PORT=)
+	@$(BIN)/python -m localcloud up --state $(STATE)
+
+down: dev ## Stop what `make up` has started
+	@$(BIN)/python -m localcloud down --state $(STATE)
+
+# --- tests -------------------------------------------------------------------------------------------
+
+test: dev ## Run every test tier, as CI does
+	$(PYTEST) tests
+
+unit: dev ## Values, use cases and the client; touches nothing
+	$(PYTEST) tests/unit
+
+contract: dev ## One body of tests for every adapter of a port; the simulator against recordings
+	$(PYTEST) tests/contract
+
+integration: dev ## One process with what is right beside it
+	$(PYTEST) tests/integration
+
+infra: dev ## The synthesised templates
+	$(PYTEST) tests/infra
+
+e2e: dev ## The deployed service, by its public surfaces only
+	$(PYTEST) tests/e2e
+
+iam-mutation: dev ## Take each permission away in turn: its user must fail
+	$(PYTEST) tests/e2e/test_permissions.py --all-mutations
+
+check: dev ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: dev ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# --- AWS ---------------------------------------------------------------------------------------------
+
+synth: dev ## Write the AWS templates to cdk.out/
+	PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes aws-cdk@2.1148.1 synth --quiet $(CDK_ARGS)
+
+clean: down ## Remove what was built; the next target builds it again
+	rm -rf .venv .cache .local cdk.out out .mypy_cache .pytest_cache .ruff_cache

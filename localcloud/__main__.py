@@ -1,0 +1,247 @@
+"""`python -m localcloud up | down | run`: the whole service on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+
+from localcloud.cloud import KeyNotCreated, Options, local_cloud
+from localcloud.comfyui import ComfyuiUnreachable
+from localcloud.deployment import DeploymentFailed
+from localcloud.emulator import EmulatorFailed
+from localcloud.processes import MARK, end_all
+from localcloud.readiness import NotAnswering
+from localcloud.state import DEFAULT_STATE, ROOT, Endpoints, State, is_free
+from localcloud.synthesis import SynthesisFailed
+
+DEFAULT_PORT = 4566  # where people expect an AWS emulator
+UP_SECONDS = 240.0
+EXAMPLE_PROMPT = "a red fox in the snow, morning light"
+EXAMPLE_STEPS = "60"  # long enough to be watched
+
+_FAILURES = (
+    ComfyuiUnreachable,
+    DeploymentFailed,
+    EmulatorFailed,
+    KeyNotCreated,
+    NotAnswering,
+    SynthesisFailed,
+    TimeoutError,
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="The whole service on this machine: no Docker, no cloud account, no GPU.",
+)
+_out = Console(highlight=False)
+
+StateFolder = Annotated[
+    Path, typer.Option("--state", help="Keeps logs and endpoints.json.", file_okay=False)
+]
+Port = Annotated[int, typer.Option(envvar="PORT", help="Of the AWS emulator; 0: any free port.")]
+Workers = Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Each with a ComfyUI.")]
+ComfyuiUrl = Annotated[
+    str | None,
+    typer.Option(envvar="COMFYUI_URL", help="A real ComfyUI; without it, simulators are used."),
+]
+
+
+@app.command()
+def up(
+    state_folder: StateFolder = DEFAULT_STATE,
+    port: Port = DEFAULT_PORT,
+    workers: Workers = 1,
+    comfyui_url: ComfyuiUrl = None,
+) -> None:
+    """Start everything in the background and say where it is."""
+    state = State(state_folder.absolute())
+    endpoints = state.read()
+    if endpoints is not None and psutil.pid_exists(endpoints.pids.supervisor):
+        _say_where(state, endpoints, "It is up already.")
+        return
+    end_all(state)  # what a killed supervisor left behind
+    if port and not is_free(port):
+        _fail(f"Port {port} is taken. Choose another: make up PORT=0")
+    state.prepare()
+    with state.log("supervisor").open("wb") as log:
+        options = ["--port", str(port), "--workers", str(workers)]
+        options += ["--comfyui-url", comfyui_url] if comfyui_url else []
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "localcloud", "serve", "--state", str(state.folder), *options],
+            cwd=ROOT,
+            env={**os.environ, MARK: str(state.folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    _say_where(state, _wait_until_up(state, supervisor), "Everything is up.")
+
+
+def _wait_until_up(state: State, supervisor: subprocess.Popen[bytes]) -> Endpoints:
+    told, give_up_at = 0, time.monotonic() + UP_SECONDS
+    while supervisor.poll() is None and time.monotonic() < give_up_at:
+        endpoints = state.read()
+        lines = state.log("supervisor").read_text(errors="replace").splitlines()
+        for line in lines[told:]:
+            _out.print(line, style="dim", markup=False)
+        told = len(lines)
+        if endpoints is not None:
+            return endpoints
+        time.sleep(0.1)
+    end_all(state)
+    _fail(state.log("supervisor").read_text(errors="replace").strip())
+    raise AssertionError("unreachable")
+
+
+def _say_where(state: State, endpoints: Endpoints, first: str) -> None:
+    _out.print(f"{first} Use it from this shell:\n", markup=False)
+    for name, value in client_environment(endpoints).items():
+        _out.print(f"  export {name}={value}", markup=False, soft_wrap=True)
+    _out.print('  .venv/bin/comfyline submit "a red fox" --watch --out out', markup=False)
+    _out.print(f"\nAll endpoints: {state.endpoints_file}\nStop it: make down", markup=False)
+
+
+def client_environment(endpoints: Endpoints) -> dict[str, str]:
+    """What the client reads from its environment."""
+    return {
+        "COMFYLINE_URL": endpoints.api_url,
+        "COMFYLINE_WS_URL": endpoints.ws_url,
+        "COMFYLINE_API_KEY": endpoints.api_key,
+    }
+
+
+@app.command()
+def serve(
+    state_folder: StateFolder = DEFAULT_STATE,
+    port: Port = DEFAULT_PORT,
+    workers: Workers = 1,
+    comfyui_url: ComfyuiUrl = None,
+) -> None:
+    """Keep everything running in the foreground until SIGTERM or Ctrl-C."""
+    _configure_logging()
+    state = State(state_folder.absolute())
+    options = Options(port=port, workers=workers, comfyui_url=_trimmed(comfyui_url))
+    try:
+        asyncio.run(_serve(state, options))
+    except _FAILURES as error:
+        _fail(str(error) or type(error).__name__)
+    finally:
+        end_all(state)
+
+
+async def _serve(state: State, options: Options) -> None:
+    stop = _stop_signal()
+    async with local_cloud(state, options, _tell):
+        await stop.wait()
+
+
+@app.command()
+def down(state_folder: StateFolder = DEFAULT_STATE) -> None:
+    """Stop everything that `up` has started; nothing is left."""
+    state = State(state_folder.absolute())
+    endpoints = state.read()
+    if endpoints is not None:
+        _end_supervisor(endpoints.pids.supervisor)
+    end_all(state)
+    state.endpoints_file.unlink(missing_ok=True)
+    _out.print("Everything is stopped.")
+
+
+def _end_supervisor(pid: int) -> None:
+    try:
+        supervisor = psutil.Process(pid)
+        if "localcloud" in supervisor.cmdline():  # and not who has the number now
+            supervisor.terminate()
+            supervisor.wait(timeout=30)
+    except (psutil.NoSuchProcess, psutil.TimeoutExpired):
+        return
+
+
+@app.command()
+def run(
+    prompt: Annotated[str, typer.Argument(help="What the picture shows.")] = EXAMPLE_PROMPT,
+    out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("out"),
+    state_folder: StateFolder = DEFAULT_STATE / "run",
+    workers: Workers = 1,
+    comfyui_url: ComfyuiUrl = None,
+) -> None:
+    """Start everything, run one job through the public API, save its picture, stop everything."""
+    _configure_logging()
+    state = State(state_folder.absolute())
+    end_all(state)
+    options = Options(workers=workers, comfyui_url=_trimmed(comfyui_url))
+    try:
+        status = asyncio.run(_run(state, options, prompt, out))
+    except _FAILURES as error:
+        _fail(str(error) or type(error).__name__)
+    finally:
+        end_all(state)
+    raise typer.Exit(status)
+
+
+async def _run(state: State, options: Options, prompt: str, out: Path) -> int:
+    stop = _stop_signal()
+    async with local_cloud(state, options, _tell) as endpoints:
+        client = await _start_client(prompt, out, client_environment(endpoints))
+        stopping = asyncio.create_task(stop.wait())
+        ending = asyncio.create_task(client.wait())
+        await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if client.returncode is None:
+            client.terminate()
+        return await ending
+
+
+async def _start_client(
+    prompt: str, out: Path, settings: Mapping[str, str]
+) -> asyncio.subprocess.Process:
+    arguments = ("submit", prompt, "--steps", EXAMPLE_STEPS, "--watch", "--out", str(out))
+    _out.print(f"\n$ comfyline {shlex.join(arguments)}", markup=False, soft_wrap=True)
+    return await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("comfyline"), *arguments, env={**os.environ, **settings}
+    )
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by SIGTERM or Ctrl-C."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _tell(line: str) -> None:
+    _out.print(f"{line} …", markup=False)
+
+
+def _trimmed(url: str | None) -> str | None:
+    return url.rstrip("/") if url else None
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True, highlight=False).print(message, style="red", markup=False)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

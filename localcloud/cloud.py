@@ -1,0 +1,170 @@
+"""A whole local cloud: emulator, deployed templates, ComfyUI and workers, and where they are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from localcloud import comfyui, readiness
+from localcloud.deployment import deploy
+from localcloud.emulator import ADMINISTRATOR, REGION, Emulator, emulator, inherited
+from localcloud.processes import Restarted
+from localcloud.state import ROOT, Endpoints, Pids, State, free_port
+from localcloud.synthesis import Assembly, synthesise
+from localcloud.task import Task, role_credentials
+
+CONTEXT = {"target": "local"}
+OWNERS = ("local-developer", "another-developer")
+
+
+class KeyNotCreated(Exception):
+    """The administration's own command failed; the message is what it said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a person may choose."""
+
+    port: int = 0  # of the emulator; 0: any that is free
+    workers: int = 1
+    comfyui_url: str | None = None  # a real one, which all workers share; None: simulators
+
+
+Tell = Callable[[str], None]  # one line about each stage as it begins
+
+
+@asynccontextmanager
+async def local_cloud(state: State, options: Options, tell: Tell) -> AsyncIterator[Endpoints]:
+    """Everything up and answering, until the block ends; `endpoints.json` is there meanwhile.
+
+    Raises:
+        SynthesisFailed, EmulatorFailed, DeploymentFailed, KeyNotCreated, ComfyuiUnreachable,
+        NotAnswering: in the order of the stages.
+    """
+    state.prepare()
+    async with AsyncExitStack() as stack:
+        tell("Synthesising the templates and starting the emulator")
+        synthesising = asyncio.create_task(asyncio.to_thread(synthesise, CONTEXT))
+        aws = await stack.enter_async_context(emulator(state, options.port or free_port()))
+        cloud = _Cloud(state, options, aws, stack)
+        await cloud.start(await synthesising, tell)
+        tell("Asking the API")
+        await readiness.check(cloud.endpoints())
+        try:
+            yield cloud.publish()
+        finally:
+            cloud.withdraw()
+
+
+class _Cloud:
+    def __init__(
+        self, state: State, options: Options, aws: Emulator, stack: AsyncExitStack
+    ) -> None:
+        self._state, self._options, self._aws, self._stack = state, options, aws, stack
+        self._outputs: dict[str, str] = {}
+        self._keys: list[str] = []
+        self._engines: list[Restarted] = []
+        self._engine_urls: list[str] = []
+        self._workers: list[Restarted] = []
+        self._published = False
+
+    async def start(self, assembly: Assembly, tell: Tell) -> None:
+        tell("Deploying the stacks")
+        self._outputs = await asyncio.to_thread(deploy, assembly, self._aws)
+        self._keys = [await _new_key(owner, self._outputs, self._aws) for owner in OWNERS]
+        tell("Starting ComfyUI and the workers")
+        await self._start_engines()
+        await self._start_workers()
+
+    async def _start_engines(self) -> None:
+        for number in range(self._options.workers):
+            url = self._options.comfyui_url
+            if url is None:
+                port = free_port()
+                url = f"http://127.0.0.1:{port}"
+                program = comfyui.simulator(number, port, self._state)
+                engine = Restarted(program, self._state, self._changed)
+                await self._stack.enter_async_context(engine.running())
+                self._engines.append(engine)
+            self._engine_urls.append(url)
+        await asyncio.gather(*map(comfyui.ready, self._engine_urls))
+
+    async def _start_workers(self) -> None:
+        task = await asyncio.to_thread(Task.deployed, self._outputs, self._aws)
+        credentials = await self._stack.enter_async_context(
+            role_credentials(task.role_arn, self._aws)
+        )
+        for number, url in enumerate(self._engine_urls):
+            program = task.program(number, emulator=self._aws, credentials=credentials, comfyui=url)
+            worker = Restarted(program, self._state, self._changed)
+            await self._stack.enter_async_context(worker.running())
+            self._workers.append(worker)
+
+    # --- where everything is ------------------------------------------------------------------
+
+    def publish(self) -> Endpoints:
+        self._published = True
+        endpoints = self.endpoints()
+        self._state.write(endpoints)
+        return endpoints
+
+    def withdraw(self) -> None:
+        self._published = False
+        self._state.endpoints_file.unlink(missing_ok=True)
+
+    def _changed(self) -> None:
+        if self._published:  # a process was started again: its pid is another
+            self.publish()
+
+    def endpoints(self) -> Endpoints:
+        api, sockets = self._outputs["HttpApiId"], self._outputs["WebSocketApiId"]
+        stage = self._outputs["WebSocketStage"]
+        base = f"{self._aws.url}/_aws/execute-api"
+        return Endpoints(
+            api_url=f"{base}/{api}",
+            ws_url=f"{base}/{sockets}/{stage}".replace("http", "ws", 1),
+            api_key=self._keys[0],
+            second_api_key=self._keys[1],
+            aws_endpoint_url=self._aws.url,
+            aws_access_key_id=ADMINISTRATOR[0],
+            aws_secret_access_key=ADMINISTRATOR[1],
+            region=REGION,
+            comfyui_url=self._engine_urls[0],
+            comfyui_urls=self._engine_urls,
+            outputs={k: v for k, v in self._outputs.items() if not k.startswith("Exports")},
+            pids=Pids(
+                supervisor=os.getpid(),
+                emulator=self._aws.pid,
+                comfyui=[e.pid for e in self._engines if e.pid is not None],
+                workers=[w.pid for w in self._workers if w.pid is not None],
+            ),
+        )
+
+
+async def _new_key(owner: str, outputs: Mapping[str, str], aws: Emulator) -> str:
+    """An API key, made by the command that an administrator uses."""
+    making = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "comfyline.admin", "keys", "create"),
+        *("--owner", owner, "--scope", "jobs", "--scope", "admin", "--json"),
+        cwd=ROOT,
+        env={
+            **inherited(),
+            "AWS_ACCESS_KEY_ID": ADMINISTRATOR[0],
+            "AWS_SECRET_ACCESS_KEY": ADMINISTRATOR[1],
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": aws.url,
+            "KEYS_TABLE": outputs["KeysTable"],
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said, complained = await making.communicate()
+    if making.returncode != 0:
+        raise KeyNotCreated(complained.decode())
+    key: str = json.loads(said)["key"]
+    return key

@@ -1,0 +1,52 @@
+"""The ComfyUI beside each worker: a simulator process, unless a real one is named."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import httpx
+
+from localcloud.emulator import inherited
+from localcloud.processes import Program
+from localcloud.state import State
+
+READY_SECONDS = 60.0
+
+
+class ComfyuiUnreachable(Exception):
+    """Nobody answers like ComfyUI at that URL."""
+
+
+def simulator(number: int, port: int, state: State) -> Program:
+    """A simulator that listens on that port."""
+    return Program(
+        name=f"comfyui-{number}",
+        arguments=(
+            *(sys.executable, "-m", "localcloud.comfyui_sim"),
+            *("--port", str(port), "--data-dir", str(state.folder / f"comfyui-{number}")),
+        ),
+        environment=inherited(),
+    )
+
+
+async def ready(url: str) -> None:
+    """Return once ComfyUI answers there.
+
+    Raises:
+        ComfyuiUnreachable: it does not.
+    """
+    async with httpx.AsyncClient(trust_env=False) as http:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while not await _answers(http, url):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise ComfyuiUnreachable(f"no ComfyUI answers at {url}") from None
+
+
+async def _answers(http: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await http.get(f"{url}/prompt")).is_success
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,138 @@
+"""Child processes: started with a log of their own, started again when they die, ended for good.
+
+Every process that belongs to a local cloud carries the cloud's folder in a variable of its
+environment, which its own children inherit. So the end of a cloud finds all of them, also those
+whose parent was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import psutil
+
+from localcloud.state import State
+
+MARK = "COMFYLINE_LOCAL_CLOUD"
+STOP_SECONDS = 10.0  # a worker gives its job back within 2 s; after this it is killed
+FIRST_RESTART_SECONDS = 0.2
+LONGEST_RESTART_SECONDS = 5.0
+STEADY_SECONDS = 10.0  # a process that lived this long did not die of its start
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What to start. The environment is all that the process sees."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+
+
+async def start(program: Program, state: State) -> asyncio.subprocess.Process:
+    """Start the program; its output goes to its log.
+
+    It is in a session of its own: a Ctrl-C in the terminal is for the supervisor to pass on.
+    """
+    with state.log(program.name).open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            *program.arguments,
+            env={**program.environment, MARK: str(state.folder)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """End the process: asked first, killed if it does not go."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def running(program: Program, state: State) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The program, until the block ends."""
+    process = await start(program, state)
+    try:
+        yield process
+    finally:
+        await stop(process)
+
+
+class Restarted:
+    """A program that is started again whenever it dies, as ECS would; later and later if it keeps
+    dying of its start.
+    """
+
+    def __init__(self, program: Program, state: State, changed: Callable[[], None]) -> None:
+        self._program, self._state, self._changed = program, state, changed
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs now."""
+        alive = self._process is not None and self._process.returncode is None
+        return self._process.pid if alive and self._process else None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run it until the block ends."""
+        self._process = await start(self._program, self._state)
+        keeping = asyncio.create_task(self._keep())
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+            await stop(self._process)
+
+    async def _keep(self) -> None:
+        loop, pause = asyncio.get_running_loop(), FIRST_RESTART_SECONDS
+        while self._process is not None:
+            started_at = loop.time()
+            self._changed()
+            status = await self._process.wait()
+            lived = loop.time() - started_at
+            pause = FIRST_RESTART_SECONDS if lived > STEADY_SECONDS else pause * 2
+            extra = {"action": "restarted", "process": self._program.name, "status": status}
+            _log.warning("%s ended with %s", self._program.name, status, extra=extra)
+            await asyncio.sleep(min(pause, LONGEST_RESTART_SECONDS))
+            self._process = await start(self._program, self._state)
+
+
+def of_cloud(state: State) -> Iterator[psutil.Process]:
+    """Every process of the cloud in that folder, whoever its parent is now; not ourselves."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) == str(state.folder):
+                yield process
+
+
+def end_all(state: State) -> int:
+    """End every process of the cloud in that folder; how many there were."""
+    processes = list(of_cloud(state))
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=STOP_SECONDS)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=STOP_SECONDS)
+    return len(processes)

@@ -1,0 +1,144 @@
+"""The templates, as the CDK app writes them; made again only if what they are made of changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localcloud.state import ROOT
+
+CACHE = ROOT / ".cache" / "templates"
+KEPT = 4  # assemblies: a few branches' worth
+# What a synthesis reads. The sources are in, since an asset is named by their hash.
+INPUTS = ("infra", "comfyline", "functions", "cdk.json", "pyproject.toml", "uv.lock")
+
+Context = Mapping[str, str]
+
+
+class SynthesisFailed(Exception):
+    """The CDK app did not write its templates; the message is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file or folder that a stack needs in the account's asset bucket before it deploys."""
+
+    path: Path
+    is_folder: bool  # uploaded as a zip
+    bucket: str  # with placeholders for account and region
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisedStack:
+    """One stack of an assembly."""
+
+    name: str
+    template: Asset
+    assets: tuple[Asset, ...]  # the template among them
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A folder of templates and assets: a CDK cloud assembly."""
+
+    folder: Path
+
+    def stacks(self) -> list[SynthesisedStack]:
+        """The stacks, each after those it depends on."""
+        manifest: Any = json.loads((self.folder / "manifest.json").read_text())
+        artifacts = manifest["artifacts"]
+        waiting = [n for n, a in artifacts.items() if a["type"] == "aws:cloudformation:stack"]
+        ordered: list[str] = []
+        while waiting:
+            ready = [n for n in waiting if not set(waiting) & set(artifacts[n]["dependencies"])]
+            ordered += ready
+            waiting = [n for n in waiting if n not in ready]
+        return [self._stack(name, artifacts[name]) for name in ordered]
+
+    def _stack(self, name: str, artifact: Any) -> SynthesisedStack:
+        template_file = artifact["properties"]["templateFile"]
+        files: Any = json.loads((self.folder / f"{name}.assets.json").read_text())["files"]
+        assets = tuple(asset for file in files.values() for asset in self._assets(file))
+        template = next(a for a in assets if a.path == self.folder / template_file)
+        return SynthesisedStack(artifact["properties"].get("stackName", name), template, assets)
+
+    def _assets(self, file: Any) -> Iterator[Asset]:
+        source = file["source"]
+        for destination in file["destinations"].values():
+            yield Asset(
+                path=self.folder / source["path"],
+                is_folder=source["packaging"] == "zip",
+                bucket=destination["bucketName"],
+                key=destination["objectKey"],
+            )
+
+
+def synthesise(context: Context, cache: Path = CACHE) -> Assembly:
+    """The assembly of the current sources for that CDK context.
+
+    Raises:
+        SynthesisFailed: with what the CDK app said.
+    """
+    folder = cache / _digest(context)
+    if not (folder / "manifest.json").exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            draft = Path(scratch, "assembly")
+            _run_app(context, draft)
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.replace(folder)
+    folder.touch()
+    _forget_old(cache)
+    return Assembly(folder)
+
+
+def _run_app(context: Context, folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.app"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            # jsii looks for node on the PATH; the environment brings its own.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "CDK_OUTDIR": str(folder),
+            "CDK_CONTEXT_JSON": json.dumps(dict(context)),
+            "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SynthesisFailed(done.stdout)
+
+
+def _digest(context: Context) -> str:
+    digest = hashlib.sha256(json.dumps(dict(context), sort_keys=True).encode())
+    for path in _inputs():
+        digest.update(f"\0{path.relative_to(ROOT).as_posix()}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _inputs() -> Iterator[Path]:
+    for name in INPUTS:
+        place = ROOT / name
+        found = sorted(place.rglob("*")) if place.is_dir() else [place]
+        yield from (p for p in found if p.is_file() and "__pycache__" not in p.parts)
+
+
+def _forget_old(cache: Path) -> None:
+    assemblies = [p for p in cache.iterdir() if (p / "manifest.json").exists()]
+    for old in sorted(assemblies, key=lambda p: p.stat().st_mtime, reverse=True)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
