@@ -82,6 +82,7 @@ class _Cloud:
         await self._start_workers()
 
     async def _start_engines(self) -> None:
+        self._stack.push_async_callback(_stop_all, self._engines)
         for number in range(self._options.workers):
             url = self._options.comfyui_url
             if url is None:
@@ -89,8 +90,8 @@ class _Cloud:
                 url = f"http://127.0.0.1:{port}"
                 program = comfyui.simulator(number, port, self._state)
                 engine = Restarted(program, self._state, self._changed)
-                await self._stack.enter_async_context(engine.running())
                 self._engines.append(engine)
+                await engine.start()
             self._engine_urls.append(url)
         await asyncio.gather(*map(comfyui.ready, self._engine_urls))
 
@@ -99,11 +100,12 @@ class _Cloud:
         credentials = await self._stack.enter_async_context(
             role_credentials(task.role_arn, self._aws)
         )
+        self._stack.push_async_callback(_stop_all, self._workers)
         for number, url in enumerate(self._engine_urls):
             program = task.program(number, emulator=self._aws, credentials=credentials, comfyui=url)
             worker = Restarted(program, self._state, self._changed)
-            await self._stack.enter_async_context(worker.running())
             self._workers.append(worker)
+            await worker.start()
 
     # --- where everything is ------------------------------------------------------------------
 
@@ -144,6 +146,11 @@ class _Cloud:
                 workers=[w.pid for w in self._workers if w.pid is not None],
             ),
         )
+
+
+async def _stop_all(processes: list[Restarted]) -> None:
+    """All at once: a worker takes seconds to let its polls return and to give its job back."""
+    await asyncio.gather(*(process.stop() for process in processes))
 
 
 async def _new_key(owner: str, outputs: Mapping[str, str], aws: Emulator) -> str:

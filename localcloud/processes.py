@@ -83,6 +83,7 @@ class Restarted:
     def __init__(self, program: Program, state: State, changed: Callable[[], None]) -> None:
         self._program, self._state, self._changed = program, state, changed
         self._process: asyncio.subprocess.Process | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -90,16 +91,17 @@ class Restarted:
         alive = self._process is not None and self._process.returncode is None
         return self._process.pid if alive and self._process else None
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Run it until the block ends."""
+    async def start(self) -> None:
+        """Run it from now on."""
         self._process = await start(self._program, self._state)
-        keeping = asyncio.create_task(self._keep())
-        try:
-            yield
-        finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """End it for good; nothing happens if it was never started."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._process is not None:
             await stop(self._process)
 
     async def _keep(self) -> None:
@@ -110,7 +112,7 @@ class Restarted:
             status = await self._process.wait()
             lived = loop.time() - started_at
             pause = FIRST_RESTART_SECONDS if lived > STEADY_SECONDS else pause * 2
-            extra = {"action": "restarted", "process": self._program.name, "status": status}
+            extra = {"action": "restarted", "program": self._program.name, "status": status}
             _log.warning("%s ended with %s", self._program.name, status, extra=extra)
             await asyncio.sleep(min(pause, LONGEST_RESTART_SECONDS))
             self._process = await start(self._program, self._state)

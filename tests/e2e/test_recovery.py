@@ -1,0 +1,97 @@
+"""Workers die and are told to go; jobs go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from comfyline import wire
+from comfyline.client import Comfyline, Job
+from localcloud.state import Endpoints, State
+from tests.support.eventually import eventually_now
+
+VISIBILITY_SECONDS = 20  # of the local deployment
+pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(180)]
+
+
+@contextmanager
+def slow_steps(endpoints: Endpoints, milliseconds: int) -> Iterator[None]:
+    for url in endpoints.comfyui_urls:
+        faults = {"step_ms": milliseconds}
+        httpx.post(f"{url}/sim/faults", json=faults, trust_env=False).raise_for_status()
+    try:
+        yield
+    finally:
+        for url in endpoints.comfyui_urls:
+            httpx.delete(f"{url}/sim/faults", trust_env=False).raise_for_status()
+
+
+def a_running_job(client: Comfyline) -> Job:
+    job = client.submit("long enough", steps=400, width=64, height=64)
+    eventually_now(lambda: job.refresh().status == "running", within=30)
+    return job
+
+
+def signalled(state: State, number: signal.Signals) -> None:
+    """Every worker gets the signal: whichever holds the job is among them."""
+    found = state.read()
+    assert found is not None
+    for pid in found.pids.workers:
+        os.kill(pid, number)
+
+
+def test_a_killed_worker_costs_one_visibility(
+    client: Comfyline, endpoints: Endpoints, state: State
+) -> None:
+    with slow_steps(endpoints, 20):
+        job = a_running_job(client)
+        signalled(state, signal.SIGKILL)
+        killed_at = time.monotonic()
+
+        def is_running_again() -> bool:
+            view = job.refresh()
+            return view.attempt == 2 and view.status == "running"
+
+        eventually_now(is_running_again, within=VISIBILITY_SECONDS + 30)
+        took = time.monotonic() - killed_at
+        done = job.wait(120)
+    assert done.status == "succeeded"
+    assert done.attempt == 2
+    # What is to be met on a quiet machine is the benchmark's to say; this is no hang.
+    assert took < VISIBILITY_SECONDS + 20
+
+
+def test_a_worker_told_to_go_gives_its_job_back(
+    client: Comfyline, endpoints: Endpoints, state: State
+) -> None:
+    with slow_steps(endpoints, 20):
+        job = a_running_job(client)
+        signalled(state, signal.SIGTERM)
+        told = [m for m in job.events(timeout=120) if isinstance(m, wire.StatusMessage)]
+    view = job.refresh()
+    assert told[-1].status == "succeeded"
+    assert view.status == "succeeded"
+    assert (view.interruptions, view.attempt) == (1, 2)
+    assert view.error is None
+
+
+def test_a_worker_that_died_is_started_again(state: State) -> None:
+    before = state.read()
+    assert before is not None
+    os.kill(before.pids.workers[0], signal.SIGKILL)
+
+    def replaced() -> bool:
+        now = state.read()
+        return now is not None and before.pids.workers[0] not in now.pids.workers
+
+    eventually_now(replaced, within=30)
+    now = state.read()
+    assert now is not None
+    assert len(now.pids.workers) == len(before.pids.workers)
+    assert now.pids.workers[1:] == before.pids.workers[1:]
