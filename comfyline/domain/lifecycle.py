@@ -25,6 +25,7 @@ MAX_HISTORY = 20  # keeps the hot row, which every update is charged for, near 1
 TICKET_GRACE = timedelta(seconds=30)  # a ticket not claimed by then may have been lost
 TICKET_GRACE_FACTOR = 4  # a backlog is not sent again each minute
 MAX_TICKET_GRACE = timedelta(hours=1)
+MAX_TICKET_GRACE_STEPS = 4  # past the hour by then; a power that went on would overflow in a day
 LEASE_GRACE = timedelta(seconds=2)  # clocks differ; the worker's own view of its lease wins
 
 Q, R = Status.QUEUED, Status.RUNNING
@@ -331,7 +332,7 @@ def _due_at(job: Job, event: ev.Event, now: datetime) -> datetime | None:
 
 
 def _ticket_due_at(job: Job, now: datetime) -> datetime:
-    factor = int(TICKET_GRACE_FACTOR**job.ticket_sends)
+    factor = int(TICKET_GRACE_FACTOR ** min(job.ticket_sends, MAX_TICKET_GRACE_STEPS))
     grace = min(TICKET_GRACE * factor, MAX_TICKET_GRACE)
     if job.started_at is None:
         return min(now + grace, job.start_deadline)
