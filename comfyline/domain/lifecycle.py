@@ -172,6 +172,11 @@ def _is_free(job: Job, now: datetime) -> bool:
     return not job.has_live_lease(now)
 
 
+def _is_held(job: Job, _now: datetime) -> bool:
+    # A dead lease will do: who accounts for it sees the flag. Without one nobody would.
+    return job.lease is not None
+
+
 def _is_claimable(job: Job, now: datetime) -> bool:
     # A dead lease must be accounted for (LeaseExpired) before the next claim.
     return job.lease is None and not job.is_canceling and not job.is_past_start_deadline(now)
@@ -204,6 +209,7 @@ def _is_overdue(job: Job, now: datetime) -> bool:
 _GUARDS: Mapping[type[ev.Event], Callable[[Job, datetime], bool]] = {
     ev.Claimed: _is_claimable,
     ev.Canceled: _is_free,
+    ev.CancelRequested: _is_held,
     ev.Stopped: _is_canceling,
     ev.Failed: _is_wanted,
     ev.FailedWhileCanceling: _is_canceling,
