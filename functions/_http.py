@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ class Request:
         if len(body) > wire.MAX_BODY_BYTES:
             raise RequestTooLarge(f"A body has at most {wire.MAX_BODY_BYTES} bytes.")
         try:
-            return json.loads(body.decode(), parse_constant=_refuse_constant)
+            return json.loads(body.decode(), parse_constant=_refuse_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise MalformedRequest(f"The body is not JSON: {error}.") from error
 
@@ -94,6 +95,13 @@ class Request:
             return base64.b64decode(text, validate=True)
         except binascii.Error as error:
             raise MalformedRequest("The body is not readable.") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
 
 
 def _refuse_constant(name: str) -> None:
