@@ -7,7 +7,6 @@ record past its retention is gone, whether or not the sweeper has come by.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -81,6 +80,6 @@ def _position(cursor: str) -> ListPosition:
         padded = cursor + "=" * (-len(cursor) % 4)
         queued_at, job_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
         return ListPosition(datetime.fromisoformat(queued_at).astimezone(UTC), JobId(str(job_id)))
-    except (ValueError, TypeError, binascii.Error) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         detail = "The cursor is not one that this API has given."
         raise InvalidRequest(detail, [FieldError(("query", "cursor"), detail)]) from error

@@ -1,0 +1,28 @@
+"""A cursor is the caller's to send, so it may be anything."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from comfyline.domain.errors import InvalidRequest
+from comfyline.memory import InMemoryJobStore
+from comfyline.usecases.read import read_page
+from tests.support.builders import FrozenClock, an_owner
+
+HOSTILE = ["{", "[1, 2]", "{}", '["x", "y"]', "[" * 5000, '["0001-01-01T00:00:00+14:00", "job"]']
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_cursor_that_was_never_given_is_refused(text: str) -> None:
+    cursor = base64.urlsafe_b64encode(text.encode()).decode()
+    with pytest.raises(InvalidRequest):
+        read_page(
+            an_owner(),
+            status=None,
+            limit=20,
+            cursor=cursor,
+            store=InMemoryJobStore(),
+            clock=FrozenClock(),
+        )
