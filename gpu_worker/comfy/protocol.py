@@ -112,7 +112,7 @@ class PromptRun:
         return [Started()]
 
     def _on_execution_cached(self, data: Mapping[str, Any]) -> list[Event]:
-        nodes = [str(node) for node in data.get("nodes") or ()]
+        nodes = [str(node) for node in _items(data.get("nodes"))]
         self._cached = self._cached or bool(nodes)
         return self._moved(self._fold.cached(nodes))
 
@@ -148,8 +148,12 @@ class PromptRun:
         status = entry.get("status")
         if not isinstance(status, dict) or not isinstance(status.get("status_str"), str):
             return None
-        outputs = entry.get("outputs") or {}
-        messages = [m for m in status.get("messages") or () if len(m) == 2]
+        outputs = _object(entry.get("outputs"))
+        messages = [
+            (pair[0], _object(pair[1]))
+            for pair in _items(status.get("messages"))
+            if isinstance(pair, list) and len(pair) == 2
+        ]
         if status["status_str"] == "success":
             return Succeeded(outputs=outputs, cached=self._cached or _names_cached(messages))
         kind, data = messages[-1] if messages else ("execution_error", {})
@@ -182,7 +186,15 @@ def _shown_node(data: Mapping[str, Any]) -> str:
     return str(data.get("display_node") or data.get("node"))
 
 
-def _names_cached(messages: list[Any]) -> bool:
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _names_cached(messages: list[tuple[Any, dict[str, Any]]]) -> bool:
     return any(kind == "execution_cached" and data.get("nodes") for kind, data in messages)
 
 

@@ -1,0 +1,415 @@
+"""The protocol, fed with every recorded conversation with a real ComfyUI, and with hostile ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpu_worker.comfy.protocol import (
+    MAX_MESSAGE_LENGTH,
+    Event,
+    Failed,
+    HistoryWanted,
+    Interrupted,
+    Outcome,
+    Progressed,
+    PromptRun,
+    Started,
+    Succeeded,
+)
+from tests.support import recordings
+
+PROMPT_ID = "0f9d4f8e-55a4-4f2e-9c55-3a7f0d6e1b11"
+GRAPH = {
+    "1": {"class_type": "EmptyImage", "inputs": {}},
+    "2": {"class_type": "KSampler", "inputs": {"steps": 8, "image": ["1", 0]}},
+}
+
+
+# --- recorded conversations -----------------------------------------------------------------------
+
+
+@dataclass
+class Told:
+    """What a PromptRun made of one recorded conversation."""
+
+    run: PromptRun
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """Outcome (or `-`), whether it was seen to start, and whether the history was wanted."""
+        outcome = type(self.run.outcome).__name__ if self.run.outcome else "-"
+        started = "started" if any(isinstance(e, Started) for e in self.events) else "unseen"
+        wanted = any(isinstance(e, HistoryWanted) for e in self.events)
+        return " ".join([outcome, started, *(["wanted"] if wanted else [])])
+
+
+def submitted(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Id and graph of each prompt that the recorded server accepted, each id once."""
+    seen = set()
+    for event in recordings.load(name):
+        if event["kind"] != "http" or event["method"] != "POST" or event["path"] != "/prompt":
+            continue
+        answer, request = event.get("response_json"), event.get("request_json")
+        if event.get("status") == 200 and answer["prompt_id"] not in seen:
+            seen.add(answer["prompt_id"])
+            yield answer["prompt_id"], request["prompt"]
+
+
+def frame_of(event: Mapping[str, Any]) -> str | bytes:
+    """A recorded message as it came over the wire."""
+    if "binary" in event:
+        header = bytes.fromhex(event["binary"]["header_hex"].replace(" ", ""))
+        return header.ljust(event["binary"]["length"], b"\0")
+    text = json.dumps(event["json"])
+    return text.replace('"<bare NaN>"', "NaN").replace('"<bare Infinity>"', "Infinity")
+
+
+def histories(event: Mapping[str, Any], prompt_id: str) -> Iterator[Any]:
+    """The entry of the prompt, if the event is a history that has it."""
+    if event["kind"] == "http" and event["method"] == "GET" and "/history" in event["path"]:
+        answer = event.get("response_json")
+        if isinstance(answer, dict) and prompt_id in answer:
+            yield answer[prompt_id]
+
+
+def replayed(name: str, prompt_id: str, graph: Mapping[str, Any]) -> Told:
+    told = Told(PromptRun(prompt_id, graph))
+    for event in recordings.load(name):
+        if event["kind"] == "ws" and event["dir"] == "recv":
+            told.events += told.run.receive(frame_of(event))
+        for entry in histories(event, prompt_id):
+            told.run.receive_history(entry)
+    return told
+
+
+def everything() -> list[tuple[str, str, Mapping[str, Any]]]:
+    return [
+        (name, prompt_id, graph)
+        for name in recordings.names()
+        for prompt_id, graph in submitted(name)
+    ]
+
+
+ALL = everything()
+
+# Of each recording, what becomes of its accepted prompts in the order of their posts. A prompt
+# without an outcome is one whose history the recording client never asked for.
+EXPECTED: dict[str, list[str]] = {
+    "batch_of_four": ["Succeeded started wanted"],
+    "cached_output_file_gone": [
+        "- started wanted",
+        "Succeeded started wanted",
+        "Succeeded started wanted",
+    ],
+    "cached_rerun": ["Succeeded started wanted"],
+    "cancel_lost_right_after_submit_cancel": ["- started wanted"],
+    "delete_while_queued": ["- started wanted", "- unseen", "- unseen"],
+    "error_without_client_id": ["- started", "- started wanted"],
+    "history_admin": ["- started wanted", "Succeeded started wanted", "- started wanted"],
+    "hostile_request_fields": [
+        "- started wanted",
+        "- started wanted",
+        "Succeeded started wanted",
+        "- started wanted",
+        "Succeeded started wanted",
+        "- unseen",
+    ],
+    "interrupt_global": ["Interrupted started wanted"],
+    "interrupt_last_node_lost": ["Succeeded started wanted", "- started wanted"],
+    "interrupt_node_that_does_not_check": ["Interrupted started wanted"],
+    "interrupt_when_idle": ["- started wanted"],
+    "interrupt_with_prompt_id": ["Interrupted started wanted", "- started wanted"],
+    "jobs_api": ["- started wanted", "- unseen", "- started wanted"],
+    "ksampler_sd15_cold": ["Succeeded started wanted"],
+    "ksampler_sd15_warm_preview_metadata": ["- started wanted"],
+    "ksampler_tiny": ["- started wanted", "- started wanted", "- started wanted"],
+    "large_text_message": ["- started wanted", "Succeeded started"],
+    "nan_in_ui_output": ["Succeeded started wanted"],
+    "no_client_id_progress_broadcast": ["- started"],
+    "no_websocket_client": ["Succeeded unseen"],
+    "node_error": ["Failed started wanted", "Failed started wanted"],
+    "out_of_memory": ["Failed started wanted", "Failed started wanted", "- started wanted"],
+    "priority_number_front": [
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+    ],
+    "prompt_id_and_extra_data": [
+        "Succeeded started wanted",
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+        "Succeeded started wanted",
+        "Succeeded started",
+        "- started wanted",
+        "- started wanted",
+    ],
+    "save_path_traversal": [
+        "Failed started wanted",
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+        "- started wanted",
+    ],
+    "scale_invert_chain": ["Succeeded started wanted", "- started wanted"],
+    "server_dies_inside_a_node": ["- started"],
+    "server_killed_mid_run": ["- started", "- unseen"],
+    "server_sigterm_mid_run": ["- started"],
+    "stalled_reader": ["- unseen", "Succeeded unseen"],
+    "succeeded_empty_image": ["Succeeded started wanted"],
+    "two_prompts_back_to_back": ["Succeeded started wanted", "Succeeded started wanted"],
+    "unserialisable_ui_output": ["- started"],
+    "upload_and_load_image": ["Succeeded started wanted", "- started wanted", "- started wanted"],
+    "validation_errors": ["Succeeded started wanted"],
+    "websocket_abrupt_drop": ["- started wanted"],
+    "websocket_reconnect_after_finish": ["Succeeded started"],
+    "websocket_reconnect_mid_run": ["Succeeded started wanted"],
+    "websocket_takeover_same_client_id": ["Succeeded started", "- unseen"],
+}
+
+
+@pytest.mark.parametrize("name", recordings.names())
+def test_each_recorded_prompt_ends_as_it_did(name: str) -> None:
+    summaries = [replayed(name, *prompt).summary for prompt in submitted(name)]
+    assert summaries == EXPECTED.get(name, [])
+
+
+@pytest.mark.parametrize(("name", "prompt_id", "graph"), ALL)
+def test_recorded_progress_only_rises_and_starts_once(
+    name: str, prompt_id: str, graph: Mapping[str, Any]
+) -> None:
+    events = replayed(name, prompt_id, graph).events
+    assert sum(isinstance(event, Started) for event in events) <= 1
+    if events:
+        assert isinstance(events[0], Started | HistoryWanted)
+    snapshots = [event.snapshot for event in events if isinstance(event, Progressed)]
+    fractions = [snapshot.fraction for snapshot in snapshots]
+    assert fractions == sorted(fractions)
+    assert all(0.0 <= fraction < 1.0 for fraction in fractions)
+    assert all(0 <= s.nodes_done <= s.nodes_total == len(graph) for s in snapshots)
+
+
+@pytest.mark.parametrize(("name", "prompt_id", "graph"), ALL)
+def test_a_recorded_conversation_of_another_prompt_says_nothing(
+    name: str, prompt_id: str, graph: Mapping[str, Any]
+) -> None:
+    run = PromptRun(PROMPT_ID, graph)
+    frames = [e for e in recordings.load(name) if e["kind"] == "ws" and e["dir"] == "recv"]
+    assert [event for frame in frames for event in run.receive(frame_of(frame))] == []
+    assert run.outcome is None
+
+
+@pytest.mark.parametrize(("name", "prompt_id", "graph"), ALL)
+def test_a_recorded_history_alone_tells_the_same_end(
+    name: str, prompt_id: str, graph: Mapping[str, Any]
+) -> None:
+    """Whatever the socket has lost, the truth is in the history."""
+    with_socket = replayed(name, prompt_id, graph).run.outcome
+    run = PromptRun(prompt_id, graph)
+    for event in recordings.load(name):
+        for entry in histories(event, prompt_id):
+            run.receive_history(entry)
+    assert run.outcome == with_socket
+
+
+def the_prompt(name: str, number: int = 0) -> Told:
+    return replayed(name, *list(submitted(name))[number])
+
+
+def outcome_of(name: str, number: int = 0) -> Outcome | None:
+    return the_prompt(name, number).run.outcome
+
+
+def test_a_failure_names_the_node_its_class_and_what_it_said() -> None:
+    outcome = outcome_of("node_error")
+    assert isinstance(outcome, Failed)
+    assert (outcome.node_id, outcome.node_type) == ("1", "LoadImage")
+    assert outcome.type == "PIL.UnidentifiedImageError"
+    assert "cannot identify image file" in outcome.message
+
+
+def test_outputs_that_were_made_before_a_failure_are_kept() -> None:
+    made = {"7": {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}}
+    outcome = PromptRun(PROMPT_ID, GRAPH).receive_history(_error_entry() | {"outputs": made})
+    assert isinstance(outcome, Failed)
+    assert outcome.outputs == made
+
+
+def test_out_of_memory_keeps_its_type() -> None:
+    outcome = outcome_of("out_of_memory")
+    assert isinstance(outcome, Failed)
+    assert outcome.type == "torch.OutOfMemoryError"
+
+
+def test_a_cached_rerun_is_told_as_cached() -> None:
+    outcome = outcome_of("cached_rerun")
+    assert isinstance(outcome, Succeeded)
+    assert outcome.cached
+    assert outcome.outputs
+
+
+def test_a_first_run_is_not() -> None:
+    outcome = outcome_of("succeeded_empty_image")
+    assert isinstance(outcome, Succeeded)
+    assert not outcome.cached
+
+
+def test_bare_nan_in_a_frame_is_read() -> None:
+    assert outcome_of("nan_in_ui_output") is not None
+    run = PromptRun(PROMPT_ID, GRAPH)
+    frame = '{"type": "executed", "data": {"node": "1", "output": {"v": [NaN, Infinity]}, '
+    assert run.receive(frame + f'"prompt_id": "{PROMPT_ID}"}}}}') != []
+
+
+def test_a_sampler_moves_the_fraction_by_its_steps() -> None:
+    events = the_prompt("ksampler_tiny").events
+    steps = [e.snapshot for e in events if isinstance(e, Progressed) and e.snapshot.steps]
+    assert [s.step for s in steps] == sorted(s.step for s in steps if s.step)
+    assert {s.node_type for s in steps} == {"KSampler"}
+    assert steps[-1].step == steps[-1].steps
+
+
+# --- hostile conversations ------------------------------------------------------------------------
+
+
+def message(kind: str, **data: Any) -> str:
+    return json.dumps({"type": kind, "data": {"prompt_id": PROMPT_ID, **data}})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+KINDS = st.sampled_from(
+    [
+        "execution_start",
+        "execution_cached",
+        "executing",
+        "progress",
+        "progress_state",
+        "executed",
+        "execution_success",
+        "execution_error",
+        "execution_interrupted",
+        "status",
+        "moved",
+        "start",
+    ]
+)
+FIELDS = st.dictionaries(
+    st.sampled_from(
+        ["node", "display_node", "nodes", "value", "max", "output", "prompt_id", "sid"]
+    ),
+    JSON,
+)
+
+
+@given(st.text() | st.binary() | JSON.map(json.dumps))
+def test_no_frame_raises(frame: str | bytes) -> None:
+    assert PromptRun(PROMPT_ID, GRAPH).receive(frame) == []
+
+
+@given(st.lists(st.tuples(KINDS, FIELDS), max_size=8))
+def test_no_message_of_ours_raises_whatever_its_fields_hold(
+    messages: list[tuple[str, dict[str, Any]]],
+) -> None:
+    run = PromptRun(PROMPT_ID, GRAPH)
+    last = 0.0
+    for kind, fields in messages:
+        frame = json.dumps({"type": kind, "data": {**fields, "prompt_id": PROMPT_ID}})
+        for event in run.receive(frame):
+            if isinstance(event, Progressed):
+                assert last <= event.snapshot.fraction < 1.0
+                last = event.snapshot.fraction
+    assert run.outcome is None
+
+
+STATUS = st.fixed_dictionaries(
+    {}, optional={"status_str": JSON | st.sampled_from(["success", "error"]), "messages": JSON}
+)
+
+
+@given(st.fixed_dictionaries({}, optional={"status": STATUS | JSON, "outputs": JSON}))
+def test_no_history_entry_raises(entry: dict[str, Any]) -> None:
+    run = PromptRun(PROMPT_ID, GRAPH)
+    outcome = run.receive_history(entry)
+    assert outcome is run.outcome
+    if isinstance(outcome, Succeeded | Failed):
+        assert isinstance(outcome.outputs, Mapping)
+
+
+@pytest.mark.parametrize("nodes", [1, True, "12", {"1": 2}, [None, ["x"]]])
+def test_cached_nodes_of_any_shape_are_no_error(nodes: Any) -> None:
+    assert PromptRun(PROMPT_ID, GRAPH).receive(message("execution_cached", nodes=nodes))
+
+
+def test_deeply_nested_json_is_no_message() -> None:
+    assert PromptRun(PROMPT_ID, GRAPH).receive("[" * 100_000) == []
+
+
+def test_a_long_error_text_is_cut() -> None:
+    entry = _error_entry(exception_type="ValueError", exception_message="x" * 1_000_000)
+    outcome = PromptRun(PROMPT_ID, GRAPH).receive_history(entry)
+    assert isinstance(outcome, Failed)
+    assert len(outcome.message) == MAX_MESSAGE_LENGTH
+
+
+def test_an_error_without_a_word_still_says_something() -> None:
+    outcome = PromptRun(PROMPT_ID, GRAPH).receive_history(_error_entry())
+    assert isinstance(outcome, Failed)
+    assert (outcome.type, bool(outcome.message), outcome.node_id) == ("unknown", True, None)
+
+
+def test_tracebacks_and_inputs_are_left_behind() -> None:
+    entry = _error_entry(exception_message="boom", traceback=["/srv/x"], current_inputs={"a": 1})
+    assert "/srv/x" not in repr(PromptRun(PROMPT_ID, GRAPH).receive_history(entry))
+
+
+def test_the_reconnect_message_without_a_prompt_id_says_nothing() -> None:
+    run = PromptRun(PROMPT_ID, GRAPH)
+    assert run.receive(json.dumps({"type": "executing", "data": {"node": "1"}})) == []
+
+
+def test_a_node_of_an_expanded_subgraph_is_told_as_the_node_that_was_submitted() -> None:
+    events = PromptRun(PROMPT_ID, GRAPH).receive(
+        message("executing", node="2.0.0.1", display_node="2")
+    )
+    (_, progressed) = events
+    assert isinstance(progressed, Progressed)
+    assert progressed.snapshot.node_type == "KSampler"
+
+
+def test_what_comes_after_the_outcome_says_nothing() -> None:
+    run = PromptRun(PROMPT_ID, GRAPH)
+    run.receive_history({"status": {"status_str": "success", "messages": []}})
+    assert run.receive(message("executing", node="1")) == []
+    assert isinstance(run.receive_history(_error_entry()), Succeeded)
+
+
+def test_an_interrupted_prompt_is_no_failure() -> None:
+    messages = [["execution_start", {}], ["execution_interrupted", {"node_id": "2"}]]
+    entry = {"status": {"status_str": "error", "messages": messages}}
+    assert isinstance(PromptRun(PROMPT_ID, GRAPH).receive_history(entry), Interrupted)
+
+
+def _error_entry(**data: Any) -> dict[str, Any]:
+    messages = [["execution_start", {}], ["execution_error", data]]
+    return {"status": {"status_str": "error", "completed": False, "messages": messages}}
