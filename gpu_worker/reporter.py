@@ -32,8 +32,8 @@ class Reporter:
         self.job = job
         self._store, self._clock, self._answered = store, clock, answered
         self._started = False
-        self._has_told = False  # of progress, in this attempt
-        self._progress: Progress | None = None  # the latest that is not written yet
+        self._progress: Progress | None = None  # the latest
+        self._written: Progress | None = None
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
 
@@ -65,10 +65,10 @@ class Reporter:
             try:
                 async with self._writing:
                     await self._write()
-                if self._progress is not None:
-                    self._news.set()
-            except Unavailable:  # the next write tells more, and the lease has its own heart
+            except Unavailable:  # it is tried again, and the lease has its own heart
                 _log.warning("report missed", extra={"action": "missed", "job_id": self.job.id})
+            if self._is_start_untold or self._is_progress_untold:
+                self._news.set()
             await asyncio.sleep(self._interval().total_seconds())
 
     @asynccontextmanager
@@ -78,12 +78,19 @@ class Reporter:
             yield self.job
 
     async def _write(self) -> None:
-        if self._started and self.job.status is Status.QUEUED:
+        if self._is_start_untold:
             self.heard(await asyncio.to_thread(self._report_started))
-        elif self._progress is not None and self._progress != self.job.progress:
-            progress, self._progress = self._progress, None
+        elif self._is_progress_untold and (progress := self._progress) is not None:
             self.heard(await asyncio.to_thread(self._report_progress, progress))
-            self._has_told = True
+            self._written = progress
+
+    @property
+    def _is_start_untold(self) -> bool:
+        return self._started and self.job.status is Status.QUEUED
+
+    @property
+    def _is_progress_untold(self) -> bool:
+        return self._started and self._progress is not self._written
 
     def _report_started(self) -> Job:
         return report_started(self.job, store=self._store, clock=self._clock)
@@ -95,4 +102,4 @@ class Reporter:
         watched = self.job.watched_until is not None and self.job.watched_until > self._clock()
         # An idle worker starts a job before its submitter's socket is open: the first progress
         # comes soon, since only the answer of a write tells that somebody watches by now.
-        return WATCHED_INTERVAL if watched or not self._has_told else UNWATCHED_INTERVAL
+        return WATCHED_INTERVAL if watched or self._written is None else UNWATCHED_INTERVAL

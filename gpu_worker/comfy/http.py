@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from gpu_worker.comfy.outputs import OutputFile
+from gpu_worker.comfy.shapes import fields, items
 
 # The engine's loop shares the interpreter with its nodes: a busy one answers late, not never.
 TIMEOUT = httpx.Timeout(connect=2.0, read=30.0, write=30.0, pool=5.0)
@@ -73,8 +74,8 @@ class ComfyHttp:
     async def is_queued(self, prompt_id: str) -> bool:
         """It runs or waits."""
         queue = _json(await self._request("GET", "/queue"))
-        entries = [*queue.get("queue_running", ()), *queue.get("queue_pending", ())]
-        return any(len(entry) > 1 and entry[1] == prompt_id for entry in entries)
+        entries = items(queue.get("queue_running")) + items(queue.get("queue_pending"))
+        return any(items(entry)[1:2] == [prompt_id] for entry in entries)
 
     async def history(self, prompt_id: str) -> Mapping[str, Any] | None:
         """Its history entry, which exists once it has ended."""
@@ -139,18 +140,23 @@ def _json(response: httpx.Response) -> dict[str, Any]:
 
 def _rejection(answer: Mapping[str, Any]) -> PromptRejected:
     problems = [
-        NodeProblem(
-            node_id=str(node_id),
-            node_type=node.get("class_type"),
-            type=str(error.get("type")),
-            message=f"{error.get('message')}: {error.get('details')}",
-            input_name=(error.get("extra_info") or {}).get("input_name"),
-        )
-        for node_id, node in (answer.get("node_errors") or {}).items()
-        for error in node.get("errors", ())
+        _problem(node_id, fields(node), fields(error))
+        for node_id, node in fields(answer.get("node_errors")).items()
+        for error in items(fields(node).get("errors"))
     ]
-    error = answer.get("error") or {}
+    error = fields(answer.get("error"))
     default = problems[0].message if problems else "ComfyUI rejected the workflow."
     return PromptRejected(
         str(error.get("type") or "invalid_prompt"), str(error.get("message") or default), problems
+    )
+
+
+def _problem(node_id: str, node: Mapping[str, Any], error: Mapping[str, Any]) -> NodeProblem:
+    input_name = fields(error.get("extra_info")).get("input_name")
+    return NodeProblem(
+        node_id=node_id,
+        node_type=None if node.get("class_type") is None else str(node["class_type"]),
+        type=str(error.get("type")),
+        message=f"{error.get('message')}: {error.get('details')}",
+        input_name=None if input_name is None else str(input_name),
     )

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gpu_worker.comfy.shapes import items
+
 _KINDS = {
     "image": {"png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "avif", "exr"},
     "animation": {"gif", "apng"},
@@ -65,7 +67,7 @@ def outputs_of(outputs: Mapping[str, Any], *, with_temp: bool = False) -> tuple[
         if isinstance(keys, dict)
         for key, values in keys.items()
         if isinstance(values, list)
-        for output in _of_key(node, key, values, animated=bool(keys.get("animated")))
+        for output in _of_key(node, key, values, animated=any(items(keys.get("animated"))))
     )
     wanted = (o for o in found if with_temp or isinstance(o, OutputText) or o.type != "temp")
     return tuple(wanted)

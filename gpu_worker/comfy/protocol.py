@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpu_worker.comfy.progress import ProgressFold, Snapshot
+from gpu_worker.comfy.shapes import fields, items
 
 MAX_MESSAGE_LENGTH = 1000  # of an error's text; the row that holds it stays small
 
@@ -112,7 +113,7 @@ class PromptRun:
         return [Started()]
 
     def _on_execution_cached(self, data: Mapping[str, Any]) -> list[Event]:
-        nodes = [str(node) for node in _items(data.get("nodes"))]
+        nodes = [str(node) for node in items(data.get("nodes"))]
         self._cached = self._cached or bool(nodes)
         return self._moved(self._fold.cached(nodes))
 
@@ -148,10 +149,10 @@ class PromptRun:
         status = entry.get("status")
         if not isinstance(status, dict) or not isinstance(status.get("status_str"), str):
             return None
-        outputs = _object(entry.get("outputs"))
+        outputs = fields(entry.get("outputs"))
         messages = [
-            (pair[0], _object(pair[1]))
-            for pair in _items(status.get("messages"))
+            (pair[0], fields(pair[1]))
+            for pair in items(status.get("messages"))
             if isinstance(pair, list) and len(pair) == 2
         ]
         if status["status_str"] == "success":
@@ -184,14 +185,6 @@ def _parsed(frame: str | bytes) -> tuple[str, Mapping[str, Any]] | None:
 def _shown_node(data: Mapping[str, Any]) -> str:
     """The node of the submitted graph; inside an expanded subgraph `node` is not one."""
     return str(data.get("display_node") or data.get("node"))
-
-
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _names_cached(messages: list[tuple[Any, dict[str, Any]]]) -> bool:

@@ -1,0 +1,15 @@
+"""Read what an engine says without trusting its shape: what is not as it should be is empty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def items(value: Any) -> list[Any]:
+    """The list itself, or an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def fields(value: Any) -> dict[str, Any]:
+    """The object itself, or an empty one."""
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,200 @@
+"""ComfyUI's HTTP API through a mock transport: what is sent, and what each answer means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from gpu_worker.comfy.http import ComfyHttp, EngineError, EngineUnreachable, PromptRejected
+from gpu_worker.comfy.outputs import OutputFile
+from tests.support import recordings
+
+GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {}}}
+FILE = OutputFile(node="9", filename="a b.png", subfolder="x/y", type="output", kind="image")
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+class Server:
+    """Answers by `answer` and remembers what was asked."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.asked: list[httpx.Request] = []
+        self._answer = answer
+        client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(self))
+        self.http = ComfyHttp(client)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        return self._answer(request)
+
+    @property
+    def bodies(self) -> list[tuple[str, Any]]:
+        return [(r.url.path, json.loads(r.content)) for r in self.asked]
+
+
+def answering(status: int = 200, **keywords: Any) -> Server:
+    return Server(lambda _request: httpx.Response(status, **keywords))
+
+
+def refusing(error: Exception) -> Server:
+    def refuse(_request: httpx.Request) -> httpx.Response:
+        raise error
+
+    return Server(refuse)
+
+
+async def submit(server: Server) -> None:
+    await server.http.submit(GRAPH, prompt_id="p", client_id="c", extra_data={"x": 1})
+
+
+async def test_submit_sends_our_ids_and_our_extra_data() -> None:
+    server = answering(json={"prompt_id": "p", "number": 1, "node_errors": {}})
+    await submit(server)
+    body = {"prompt": GRAPH, "prompt_id": "p", "client_id": "c", "extra_data": {"x": 1}}
+    assert server.bodies == [("/prompt", body)]
+
+
+async def test_200_with_node_errors_is_a_rejection() -> None:
+    problem = {"type": "required_input_missing", "message": "Required", "details": "images"}
+    answer = {
+        "prompt_id": "p",
+        "node_errors": {"4": {"class_type": "SaveImage", "errors": [problem]}},
+    }
+    with pytest.raises(PromptRejected) as rejected:
+        await submit(answering(json=answer))
+    (found,) = rejected.value.problems
+    assert (found.node_id, found.node_type, found.type) == (
+        "4",
+        "SaveImage",
+        "required_input_missing",
+    )
+
+
+REFUSED = [
+    (event["status"], event["response_json"])
+    for event in recordings.load("validation_errors")
+    if event["kind"] == "http"
+    and event["path"] == "/prompt"
+    and event.get("status") == 400
+    and isinstance(event.get("response_json"), dict)
+]
+
+
+@pytest.mark.parametrize(("status", "body"), REFUSED)
+async def test_each_recorded_refusal_says_what_is_wrong(status: int, body: Any) -> None:
+    with pytest.raises(PromptRejected) as rejected:
+        await submit(answering(status, json=body))
+    assert rejected.value.type == body["error"]["type"]
+    assert rejected.value.message
+    assert len(rejected.value.problems) == sum(
+        len(node["errors"]) for node in body["node_errors"].values()
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": "plain text", "node_errors": {}},
+        {"error": None, "node_errors": None},
+        {"error": {"type": 1}, "node_errors": {"1": None}},
+        {"error": {}, "node_errors": {"1": {"errors": None}}},
+        {"error": {}, "node_errors": {"1": {"errors": ["text", {"extra_info": "x"}]}}},
+        {"error": {}, "node_errors": [1]},
+    ],
+)
+async def test_a_refusal_of_any_shape_is_a_rejection(answer: Any) -> None:
+    with pytest.raises(PromptRejected):
+        await submit(answering(400, json=answer))
+
+
+@pytest.mark.parametrize("status", [301, 404, 413, 500, 503])
+async def test_any_other_status_is_the_engines_error(status: int) -> None:
+    with pytest.raises(EngineError, match=str(status)):
+        await submit(answering(status, text="500 Internal Server Error"))
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[]", "null", '"text"', "1"])
+async def test_an_answer_that_is_no_object_is_the_engines_error(text: str) -> None:
+    server = answering(text=text)
+    with pytest.raises(EngineError):
+        await server.http.history("p")
+    with pytest.raises(EngineError):
+        await server.http.is_queued("p")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("late"),
+        httpx.RemoteProtocolError("cut"),
+        httpx.PoolTimeout("full"),
+    ],
+)
+async def test_no_answer_is_unreachable(error: Exception) -> None:
+    server = refusing(error)
+    with pytest.raises(EngineUnreachable):
+        await submit(server)
+    with pytest.raises(EngineUnreachable):
+        await server.http.cancel("p")
+    with pytest.raises(EngineUnreachable):
+        [chunk async for chunk in server.http.view(FILE)]
+
+
+@pytest.mark.parametrize(
+    ("queue", "is_queued"),
+    [
+        ({"queue_running": [[1, "p", {}, {}, []]], "queue_pending": []}, True),
+        ({"queue_running": [], "queue_pending": [[1, "q"], [2, "p"]]}, True),
+        ({"queue_running": [], "queue_pending": [[1, "q"]]}, False),
+        ({}, False),
+        ({"queue_running": [[], [1], "p", None], "queue_pending": None}, False),
+    ],
+)
+async def test_a_prompt_is_queued_while_it_runs_or_waits(queue: Any, is_queued: bool) -> None:
+    assert await answering(json=queue).http.is_queued("p") is is_queued
+
+
+async def test_a_history_entry_may_hold_bare_nan() -> None:
+    server = answering(text='{"p": {"outputs": {"1": {"v": [NaN, Infinity]}}}}')
+    entry = await server.http.history("p")
+    assert entry is not None
+    assert entry["outputs"]["1"]["v"][1] == float("inf")
+
+
+@pytest.mark.parametrize("text", ["{}", '{"other": {}}', '{"p": null}', '{"p": []}'])
+async def test_no_history_entry_is_none(text: str) -> None:
+    assert await answering(text=text).http.history("p") is None
+
+
+async def test_a_cancel_deletes_it_or_interrupts_it_and_nothing_else() -> None:
+    server = answering()
+    await server.http.cancel("p")
+    assert server.bodies == [("/queue", {"delete": ["p"]}), ("/interrupt", {"prompt_id": "p"})]
+
+
+async def test_forgetting_deletes_one_history_entry() -> None:
+    server = answering()
+    await server.http.forget("p")
+    assert server.bodies == [("/history", {"delete": ["p"]})]
+
+
+async def test_a_file_is_asked_for_by_name_folder_and_type() -> None:
+    server = answering(content=b"pixels")
+    assert b"".join([chunk async for chunk in server.http.view(FILE)]) == b"pixels"
+    (request,) = server.asked
+    assert dict(request.url.params) == {
+        "filename": "a b.png",
+        "subfolder": "x/y",
+        "type": "output",
+    }
+
+
+async def test_a_file_that_is_gone_is_the_engines_error() -> None:
+    with pytest.raises(EngineError, match="404"):
+        [chunk async for chunk in answering(404).http.view(FILE)]

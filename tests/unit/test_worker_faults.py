@@ -1,0 +1,71 @@
+"""Whose fault: the recorded failures and those of the issue trackers, one line each."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpu_worker.comfy.http import NodeProblem, PromptRejected
+from gpu_worker.comfy.protocol import Failed
+from gpu_worker.faults import job_error_of, rejection_error, retry_is_of_use
+
+TIPS = "\nThis error means you ran out of memory on your GPU.\n\nTIPS: ..."
+
+
+@pytest.mark.parametrize(
+    ("exception_type", "message", "kind"),
+    [
+        ("torch.OutOfMemoryError", "Allocation on device" + TIPS, "out_of_memory"),
+        ("torch.cuda.OutOfMemoryError", "CUDA out of memory. Tried to allocate", "out_of_memory"),
+        ("RuntimeError", "CUDA out of memory. Tried to allocate", "out_of_memory"),
+        ("RuntimeError", "CUDA error: out of memory", "gpu_error"),
+        ("torch.AcceleratorError", "CUDA error: an illegal memory access", "gpu_error"),
+        (
+            "RuntimeError",
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: x",
+            "out_of_memory",
+        ),
+    ],
+)
+def test_the_engines_faults_are_tried_again(exception_type: str, message: str, kind: str) -> None:
+    failed = Failed(type=exception_type, message=message, node_id="5", node_type="KSampler")
+    assert retry_is_of_use(failed)
+    error = job_error_of(failed)
+    assert (error.type, error.node_id, error.node_type) == (kind, "5", "KSampler")
+
+
+@pytest.mark.parametrize(
+    ("exception_type", "message"),
+    [
+        ("PIL.UnidentifiedImageError", "cannot identify image file"),
+        ("RuntimeError", "mat1 and mat2 shapes cannot be multiplied"),
+        ("Exception", "Saving image outside the output folder is not allowed"),
+        ("ValueError", ""),
+    ],
+)
+def test_the_jobs_own_errors_are_final_and_named(exception_type: str, message: str) -> None:
+    failed = Failed(type=exception_type, message=message, node_id="9", node_type="SaveImage")
+    assert not retry_is_of_use(failed)
+    error = job_error_of(failed)
+    assert (error.type, error.message) == ("node_error", f"{exception_type}: {message}")
+
+
+def test_a_rejection_names_the_first_node_and_its_input() -> None:
+    problem = NodeProblem(
+        node_id="5",
+        node_type="KSampler",
+        type="value_not_in_list",
+        message="Value not in list: sampler_name",
+        input_name="sampler_name",
+    )
+    error = rejection_error(PromptRejected("prompt_outputs_failed_validation", "no", [problem]))
+    assert (error.type, error.node_id, error.node_type) == ("value_not_in_list", "5", "KSampler")
+    assert error.message.endswith("(input sampler_name)")
+
+
+def test_a_rejection_without_a_node_keeps_its_own_words() -> None:
+    error = rejection_error(PromptRejected("missing_node_type", "Node 'X' not found.", []))
+    assert (error.type, error.message, error.node_id) == (
+        "missing_node_type",
+        "Node 'X' not found.",
+        None,
+    )
