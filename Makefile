@@ -54,7 +54,7 @@ e2e: dev ## The deployed service, by its public surfaces only
 	$(PYTEST) tests/e2e
 
 iam-mutation: dev ## Take each permission away in turn: its user must fail
-	$(PYTEST) tests/e2e/test_permissions.py --all-mutations
+	$(PYTEST) tests/e2e/test_permissions.py --mutations .
 
 check: dev ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -24,5 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--endpoints", metavar="FILE", help="endpoints.json of a deployment that is up already"
     )
     group.addoption(
-        "--all-mutations", action="store_true", help="take away every permission, not a sample"
+        "--mutations",
+        metavar="REGEX",
+        help="take away each permission that matches, like 'SubmitJob.AddJob'; default: a sample",
     )

@@ -1,0 +1,166 @@
+"""The deployment seen by its account's administrator: stacks, policies, rows and files."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from comfyline.aws.artifacts import S3ArtifactStore
+from comfyline.aws.jobs_table import DynamoJobStore
+from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.domain.ids import OwnerId, random_job_id
+from comfyline.domain.job import Artifact, Job
+from comfyline.usecases.authenticate import create_key
+from localcloud.deployment import apply_template
+from localcloud.emulator import Emulator
+from localcloud.state import Endpoints
+from tests.support.builders import a_graph, a_job, some_params
+
+ROLE = "AWS::IAM::Role"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of one role's policy."""
+
+    stack: str
+    role: str  # logical id
+    policy: int
+    index: int
+    sid: str
+
+    @property
+    def owner(self) -> str:
+        """The function, or the worker, whose role it is."""
+        name = self.role[:-8].removesuffix("Role")
+        return "Worker" if name == "Task" else name
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.sid}"
+
+
+@dataclass(frozen=True)
+class Account:
+    """The administrator's view."""
+
+    endpoints: Endpoints
+
+    @cached_property
+    def emulator(self) -> Emulator:
+        return Emulator(self.endpoints.aws_endpoint_url, self.endpoints.pids.emulator)
+
+    @cached_property
+    def jobs(self) -> DynamoJobStore:
+        return DynamoJobStore(self.emulator.client("dynamodb"), self.endpoints.outputs["JobsTable"])
+
+    @cached_property
+    def artifacts(self) -> S3ArtifactStore:
+        bucket = self.endpoints.outputs["ArtifactsBucket"]
+        return S3ArtifactStore(self.emulator.client("s3"), bucket)
+
+    def new_key(self, owner: OwnerId) -> str:
+        """A key that no authorizer has in its cache."""
+        client = self.emulator.client("dynamodb")
+        keys = DynamoKeyStore(client, self.endpoints.outputs["KeysTable"])
+        _, token = create_key(owner, scopes=["jobs"], expires_at=None, keys=keys, clock=now)
+        return token
+
+    def items(self, output: str, key: dict[str, Any]) -> list[dict[str, Any]]:
+        """What a table holds under a partition key."""
+        answer = self.emulator.client("dynamodb").query(
+            TableName=self.endpoints.outputs[output],
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": key},
+            ConsistentRead=True,
+        )
+        found: list[dict[str, Any]] = answer["Items"]
+        return found
+
+    def files(self, job: Job) -> int:
+        """How many files are stored under the job's prefix."""
+        bucket = self.endpoints.outputs["ArtifactsBucket"]
+        answer = self.emulator.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"jobs/{job.id}/")
+        return int(answer["KeyCount"])
+
+    # --- jobs that nobody submitted ---------------------------------------------------------------
+
+    def seeded(self, owner: OwnerId, **overrides: Any) -> Job:
+        """A job in the table without a ticket, that the sweeper leaves alone."""
+        queued_at = overrides.pop("queued_at", now())
+        fresh = a_job(id=overrides.pop("id", random_job_id(now())), owner=owner)
+        times = {"queued_at": queued_at, "start_deadline": queued_at + timedelta(hours=1)}
+        job = replace(fresh, **times, **{"due_at": None, "history": (), **overrides})
+        self.jobs.put_request(job, some_params(), a_graph())
+        assert self.jobs.add(job) is None
+        return job
+
+    def stored_artifact(self, job: Job) -> Artifact:
+        """A file of the job's attempt, and the list that names it."""
+        key = f"jobs/{job.id}/{job.attempt}/0_a.txt"
+        self.artifacts.put(key, io.BytesIO(b"made"), "text/plain")
+        made = Artifact(
+            key=key,
+            name="a.txt",
+            kind="text",
+            content_type="text/plain",
+            bytes=4,
+            sha256="0" * 64,
+            node="1",
+        )
+        self.jobs.put_artifacts(job, [made])
+        return made
+
+    # --- policies ---------------------------------------------------------------------------------
+
+    def statements(self) -> list[Statement]:
+        """Every statement that the deployed roles hold."""
+        return [
+            Statement(stack, role, policy, index, statement.get("Sid", ""))
+            for stack, template in self._templates.items()
+            for role, resource in template["Resources"].items()
+            if resource["Type"] == ROLE
+            for policy, document in enumerate(resource["Properties"].get("Policies", []))
+            for index, statement in enumerate(document["PolicyDocument"]["Statement"])
+        ]
+
+    @contextmanager
+    def without(self, statement: Statement) -> Iterator[None]:
+        """The deployment without that statement, by an update of its stack; restored after."""
+        template = self._templates[statement.stack]
+        mutated = copy.deepcopy(template)
+        role = mutated["Resources"][statement.role]["Properties"]
+        del role["Policies"][statement.policy]["PolicyDocument"]["Statement"][statement.index]
+        self._apply(statement.stack, mutated)
+        try:
+            yield
+        finally:
+            self._apply(statement.stack, template)
+
+    @cached_property
+    def _templates(self) -> dict[str, Any]:
+        cloudformation = self.emulator.client("cloudformation")
+        names = [stack["StackName"] for stack in cloudformation.describe_stacks()["Stacks"]]
+        return {name: _parsed(cloudformation.get_template(StackName=name)) for name in names}
+
+    def _apply(self, stack: str, template: Any) -> None:
+        s3, bucket = self.emulator.client("s3"), "mutated-templates"
+        s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key=stack, Body=json.dumps(template).encode())
+        url = f"{self.endpoints.aws_endpoint_url}/{bucket}/{stack}"
+        apply_template(stack, {"TemplateURL": url}, self.emulator)
+
+
+def _parsed(answer: Any) -> Any:
+    body = answer["TemplateBody"]
+    return json.loads(body) if isinstance(body, str) else body

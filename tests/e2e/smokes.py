@@ -1,0 +1,249 @@
+"""A smoke run of each function and of the worker that needs every one of its permissions."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+
+from comfyline.domain.events import Progressed, Succeeded
+from comfyline.domain.ids import OwnerId, derived_job_id
+from comfyline.domain.job import Job
+from comfyline.domain.lifecycle import advance
+from comfyline.domain.progress import Progress
+from comfyline.domain.workflow import fingerprint
+from tests.e2e.account import Account, now
+from tests.support.builders import running, succeeded
+from tests.support.eventually import eventually_now
+
+# Of what should happen at once. A run without a permission waits this long in vain.
+SOON = 5.0
+# The worker may have to be started again, after crashes that a missing permission caused.
+WORKER_SOON = 12.0
+PAST = timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A fresh owner with a fresh key, so that no cache answers for a function."""
+
+    account: Account
+    owner: OwnerId
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+    def call(self, method: str, path: str, **request: Any) -> httpx.Response:
+        base = f"{self.account.endpoints.api_url}/api/v1"
+        headers = {**self.headers, **request.pop("headers", {})}
+        with httpx.Client(trust_env=False, timeout=30) as http:
+            return http.request(method, base + path, headers=headers, **request)
+
+    @contextmanager
+    def socket(self) -> Iterator[ClientConnection]:
+        url = self.account.endpoints.ws_url
+        with connect(url, additional_headers=self.headers, proxy=None, close_timeout=1) as one:
+            yield one
+
+    def overdue(self, **overrides: Any) -> Job:
+        """A job past its start deadline that nobody has ended yet."""
+        return self.account.seeded(self.owner, queued_at=now() - PAST, **overrides)
+
+    def ended(self, **overrides: Any) -> Job:
+        """A job that has succeeded and made a file."""
+        account = self.account
+        before = account.seeded(self.owner, **overrides)
+        account.stored_artifact(running(before, now=before.queued_at))
+        return account.jobs.save(before, succeeded(before, now=before.queued_at))
+
+    def started(self) -> Job:
+        """A job that some worker runs."""
+        before = self.account.seeded(self.owner)
+        return self.account.jobs.save(before, running(before, now=now()))
+
+
+def a_caller(account: Account) -> Caller:
+    owner = OwnerId("smoke-" + secrets.token_hex(4))
+    return Caller(account, owner, account.new_key(owner))
+
+
+# --- HTTP -----------------------------------------------------------------------------------------
+
+
+def authorize_http(caller: Caller) -> None:
+    assert caller.call("GET", "/jobs").status_code == 200
+
+
+def submit_job(caller: Caller) -> None:
+    body = {"prompt": "smoke", "steps": 1, "width": 64, "height": 64, "priority": "low"}
+    assert caller.call("POST", "/jobs", json=body).status_code == 202
+    key = secrets.token_hex(8)
+    job_id = derived_job_id(caller.owner, key)
+    caller.overdue(id=job_id, fingerprint=fingerprint(body))
+    replay = caller.call("POST", "/jobs", json=body, headers={"Idempotency-Key": key})
+    assert (replay.status_code, replay.json()["status"]) == (202, "expired")
+
+
+def get_job(caller: Caller) -> None:
+    overdue = caller.call("GET", f"/jobs/{caller.overdue().id}")
+    assert overdue.json()["status"] == "expired"
+    ended = caller.call("GET", f"/jobs/{caller.ended().id}")
+    (artifact,) = ended.json()["result"]["artifacts"]
+    assert_fetched(artifact["url"])
+
+
+def list_jobs(caller: Caller) -> None:
+    job = caller.overdue()
+    (listed,) = caller.call("GET", "/jobs").json()["jobs"]
+    assert (listed["job_id"], listed["status"]) == (job.id, "expired")
+
+
+def cancel_job(caller: Caller) -> None:
+    job = caller.account.seeded(caller.owner)
+    assert caller.call("DELETE", f"/jobs/{job.id}").json()["status"] == "canceled"
+
+
+def assert_fetched(url: str) -> None:
+    assert httpx.get(url, trust_env=False).content == b"made"
+
+
+# --- sockets --------------------------------------------------------------------------------------
+
+
+def heard(socket: ClientConnection, kind: str) -> dict[str, Any]:
+    """The next message of that kind."""
+    while True:
+        message: dict[str, Any] = json.loads(socket.recv(timeout=SOON))
+        if message["type"] == kind:
+            return message
+
+
+def say(socket: ClientConnection, action: str, job: Job) -> None:
+    socket.send(json.dumps({"action": action, "job_id": job.id}))
+
+
+def followers(caller: Caller, job: Job) -> int:
+    return len(caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"}))
+
+
+def socket_connects(caller: Caller) -> None:
+    with caller.socket() as socket:
+        socket.send(json.dumps({"action": "ping"}))
+        heard(socket, "pong")
+
+
+def socket_disconnect(caller: Caller) -> None:
+    job = caller.started()
+    with caller.socket() as socket:
+        say(socket, "subscribe", job)
+        heard(socket, "status")
+        (follower,) = caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"})
+    connection = follower["sk"]
+    eventually_now(lambda: not caller.account.items("ConnectionsTable", connection), within=SOON)
+
+
+def socket_subscribe(caller: Caller) -> None:
+    job = caller.started()
+    with caller.socket() as socket:
+        say(socket, "subscribe", job)
+        assert heard(socket, "status")["status"] == "running"
+        assert caller.account.jobs.get(job.id).watched_until is not None  # type: ignore[union-attr]
+        assert followers(caller, job) == 1
+        say(socket, "unsubscribe", job)
+        eventually_now(lambda: followers(caller, job) == 0, within=SOON)
+        say(socket, "subscribe", caller.ended())
+        assert_fetched(heard(socket, "artifact")["url"])
+        heard(socket, "done")
+
+
+def push_updates(caller: Caller) -> None:
+    jobs, job = caller.account.jobs, caller.started()
+    with caller.socket() as socket:
+        say(socket, "subscribe", job)
+        heard(socket, "status")
+        watched = jobs.get(job.id)
+        assert watched is not None
+        half = Progressed(attempt=1, progress=Progress(fraction=0.5))
+        moved = jobs.save(watched, advance(watched, half, now()))
+        assert heard(socket, "progress")["progress"] == 0.5
+        caller.account.stored_artifact(moved)
+        jobs.save(moved, advance(moved, Succeeded(attempt=1), now()))
+        assert_fetched(heard(socket, "artifact")["url"])
+        heard(socket, "done")
+        eventually_now(lambda: followers(caller, job) == 0, within=SOON)
+
+
+# --- the clock and the worker ---------------------------------------------------------------------
+
+
+def sweep_jobs(caller: Caller) -> None:
+    account = caller.account
+    ended = caller.ended(queued_at=now() - 2 * PAST)
+    account.jobs.save(ended, replace(ended, expires_at=now() - PAST, due_at=now() - PAST))
+    lost = account.seeded(caller.owner, due_at=now() - PAST)
+    answer = account.emulator.client("lambda").invoke(FunctionName=sweeper_name(account))
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    assert account.items("JobsTable", {"S": ended.id}) == []
+    assert account.files(ended) == 0
+    found = account.jobs.get(lost.id)
+    assert found is not None
+    assert found.ticket_sends == 1
+
+
+def sweeper_name(account: Account) -> str:
+    answer = account.emulator.client("cloudformation").list_stack_resources(
+        StackName="comfyline-dev-api"
+    )
+    return next(
+        str(r["PhysicalResourceId"])
+        for r in answer["StackResourceSummaries"]
+        if r["ResourceType"] == "AWS::Lambda::Function"
+        and r["LogicalResourceId"].startswith("SweepJobs")
+    )
+
+
+def worker(caller: Caller) -> None:
+    # A poll that is open already may still bring each worker one ticket, but not one more.
+    for _ in range(len(caller.account.endpoints.pids.workers) + 1):
+        worker_runs_a_job(caller)
+
+
+def worker_runs_a_job(caller: Caller) -> None:
+    body = {"prompt": secrets.token_hex(8), "steps": 1, "width": 64, "height": 64}
+    answer = caller.call("POST", "/jobs", json=body)
+    path = f"/jobs/{answer.json()['job_id']}"
+    try:
+        eventually_now(
+            lambda: caller.call("GET", path).json()["status"] == "succeeded",
+            within=WORKER_SOON,
+            every=0.2,
+        )
+        (artifact,) = caller.call("GET", path).json()["result"]["artifacts"]
+        assert httpx.get(artifact["url"], trust_env=False).is_success
+    finally:
+        caller.call("DELETE", path)
+
+
+SMOKES: dict[str, Callable[[Caller], None]] = {
+    "AuthorizeHttp": authorize_http,
+    "AuthorizeSocket": socket_connects,
+    "SubmitJob": submit_job,
+    "GetJob": get_job,
+    "ListJobs": list_jobs,
+    "CancelJob": cancel_job,
+    "SocketConnect": socket_connects,
+    "SocketDisconnect": socket_disconnect,
+    "SocketSubscribe": socket_subscribe,
+    "PushUpdates": push_updates,
+    "SweepJobs": sweep_jobs,
+    "Worker": worker,
+}
