@@ -22,6 +22,7 @@ from comfyline.domain.errors import (
     ConnectionGone,
     LeaseLost,
     RequestTooLarge,
+    TooManySubscriptions,
     Unavailable,
 )
 from comfyline.domain.events import Renewed, Watched
@@ -29,7 +30,7 @@ from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
 from comfyline.domain.job import Artifact, Graph, Job, JobParams, JobRecord, Priority, Status
 from comfyline.domain.lifecycle import from_states
 from comfyline.domain.workflow import canonical_json
-from comfyline.ports import ApiKey, Clock, Connection, ListPosition, Ticket
+from comfyline.ports import ApiKey, Clock, Connection, ListPosition, Subscriber, Ticket
 
 MAX_BODY_BYTES = 399 * 1024  # compressed, as strict as the real store
 
@@ -342,7 +343,7 @@ class InMemoryConnectionStore:
     def __init__(self) -> None:
         self._lock = RLock()
         self._open: dict[ConnectionId, Connection] = {}
-        self._followers: defaultdict[JobId, set[ConnectionId]] = defaultdict(set)
+        self._followers: defaultdict[JobId, dict[ConnectionId, _Subscription]] = defaultdict(dict)
 
     def open(self, connection: Connection) -> None:
         """See ConnectionStore."""
@@ -358,21 +359,42 @@ class InMemoryConnectionStore:
         """See ConnectionStore."""
         with self._lock:
             self._open.pop(connection_id, None)
+            for followers in self._followers.values():
+                followers.pop(connection_id, None)
 
-    def subscribe(self, connection: Connection, job_id: JobId) -> None:
+    def subscribe(
+        self, connection: Connection, job_id: JobId, *, since: datetime, limit: int
+    ) -> None:
         """See ConnectionStore."""
         with self._lock:
-            self._followers[job_id].add(connection.id)
+            if connection.id not in self._open:
+                raise ConnectionGone(connection.id)
+            others = sum(
+                connection.id in followers
+                for job, followers in self._followers.items()
+                if job != job_id
+            )
+            if others >= limit:
+                raise TooManySubscriptions(limit)
+            subscription = _Subscription(since, connection.expires_at)
+            self._followers[job_id][connection.id] = subscription
 
     def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
         """See ConnectionStore."""
         with self._lock:
-            self._followers[job_id].discard(connection_id)
+            self._followers[job_id].pop(connection_id, None)
 
-    def subscribers(self, job_id: JobId) -> list[ConnectionId]:
+    def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
         """See ConnectionStore."""
         with self._lock:
-            return sorted(self._followers[job_id])
+            found = sorted(self._followers[job_id].items())
+        return [Subscriber(name, each.since) for name, each in found if each.expires_at > now]
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscription:
+    since: datetime
+    expires_at: datetime
 
 
 class InMemorySockets:
@@ -382,16 +404,22 @@ class InMemorySockets:
         self.sent: defaultdict[ConnectionId, list[bytes]] = defaultdict(list)
         self.gone: set[ConnectionId] = set()
         self.slow: set[ConnectionId] = set()
+        self.closed: set[ConnectionId] = set()
         self._lock = RLock()
 
     def post(self, connection_id: ConnectionId, message: bytes) -> None:
         """See Sockets."""
         with self._lock:
-            if connection_id in self.gone:
+            if connection_id in self.gone | self.closed:
                 raise ConnectionGone(connection_id)
             if connection_id in self.slow:
                 raise Unavailable(f"{connection_id} is slow")
             self.sent[connection_id].append(message)
+
+    def close(self, connection_id: ConnectionId) -> None:
+        """See Sockets."""
+        with self._lock:
+            self.closed.add(connection_id)
 
 
 # --- keys -----------------------------------------------------------------------------------------

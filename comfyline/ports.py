@@ -173,6 +173,14 @@ class Connection:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """A socket that follows a job, and since when."""
+
+    id: ConnectionId
+    since: datetime
+
+
 class ConnectionStore(Protocol):
     """Open sockets and what each follows. Every read is consistent."""
 
@@ -183,16 +191,23 @@ class ConnectionStore(Protocol):
         """The socket, unless it was closed."""
 
     def close(self, connection_id: ConnectionId) -> None:
-        """Forget the socket; its subscriptions end as they are found, or by their TTL."""
+        """Forget the socket and all that it follows; closing twice is no error."""
 
-    def subscribe(self, connection: Connection, job_id: JobId) -> None:
-        """From now on the socket is among the job's subscribers."""
+    def subscribe(
+        self, connection: Connection, job_id: JobId, *, since: datetime, limit: int
+    ) -> None:
+        """From now on the socket is among the job's subscribers; twice is once.
+
+        Raises:
+            ConnectionGone: the socket was closed.
+            TooManySubscriptions: it follows `limit` other jobs already.
+        """
 
     def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
         """No longer; also when it never was."""
 
-    def subscribers(self, job_id: JobId) -> list[ConnectionId]:
-        """Every socket that follows the job."""
+    def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
+        """Every socket that follows the job and can still be open."""
 
 
 class Sockets(Protocol):
@@ -202,9 +217,12 @@ class Sockets(Protocol):
         """Deliver one message.
 
         Raises:
-            ConnectionGone: the client has left.
+            ConnectionGone: the client has left, or its `$connect` has not returned yet.
             Unavailable: the client is slow or the gateway throttles.
         """
+
+    def close(self, connection_id: ConnectionId) -> None:
+        """Hang up; no error if the client has left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

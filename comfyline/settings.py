@@ -88,6 +88,7 @@ class SocketConnectSettings(Settings):
     """functions/socket_connect.py"""
 
     connections_table: str
+    greeter_function: str  # functions/socket_subscribe.py
 
 
 class SocketSubscribeSettings(SocketSettings):

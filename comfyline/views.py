@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from comfyline import wire
-from comfyline.domain.job import Artifact, Job, JobError, JobRecord, Status
+from comfyline.domain.job import Artifact, Change, Job, JobError, JobRecord, Status
 from comfyline.ports import ArtifactStore
 
 # Long enough to fetch a large file, short enough to be worthless in a log; ask again on 403.
 URL_LIFETIME = timedelta(minutes=15)
+# Of `done`'s artifacts; leaves room for its error, whose text is at most some KB.
+MAX_RESULT_BYTES = wire.MAX_MESSAGE_BYTES - 8 * 1024
 
 
 def status_of(job: Job) -> wire.Status:
@@ -114,16 +116,50 @@ def _timestamps(job: Job) -> wire.Timestamps:
 # --- messages -----------------------------------------------------------------------------------
 
 
-def status_message(job: Job, *, reason: str | None = None) -> wire.StatusMessage:
-    """The state of the job: the snapshot on subscribe, or a change of state."""
+def status_message(job: Job, *, snapshot: bool = False) -> wire.StatusMessage:
+    """The state of the job: its last change, or the snapshot on subscribe."""
+    last = job.history[-1] if job.history else None
     return wire.StatusMessage(
         job_id=job.id,
         version=job.version,
         status=status_of(job),
         progress=job.progress.fraction,
         attempt=job.attempt,
-        reason=reason,
+        reason=_REASONS.get(last.event) if last else None,
+        snapshot=snapshot or None,
     )
+
+
+def missed_messages(job: Job, after: int) -> list[wire.StatusMessage]:
+    """The changes of state between version `after` and the job as it is, oldest first.
+
+    As far as the row remembers them; the state of this version is for `status_message`.
+    """
+    return [_told(job, line) for line in job.history if after < line.version < job.version]
+
+
+def _told(job: Job, line: Change) -> wire.StatusMessage:
+    asked = job.cancel_requested_at
+    canceling = asked is not None and line.at >= asked and not line.status.is_terminal
+    # A state begins at 0, but for a cancel, which comes in the middle of an attempt.
+    amid = line.event == "cancel_requested" and line.attempt == job.attempt
+    return wire.StatusMessage(
+        job_id=job.id,
+        version=line.version,
+        status="canceling" if canceling else line.status.value,
+        progress=job.progress.fraction if amid else 0.0,
+        attempt=line.attempt,
+        reason=_REASONS.get(line.event),
+    )
+
+
+# Why a job waits again, or what has changed about one that goes on waiting.
+_REASONS: Mapping[str, wire.Reason] = {
+    "claimed": "claimed",
+    "interrupted": "interrupted",
+    "failed": "attempt_failed",
+    "lease_expired": "worker_lost",
+}
 
 
 def progress_message(job: Job) -> wire.ProgressMessage:
@@ -181,4 +217,6 @@ def _done_message(job: Job, files: wire.ResultView | None, *, part: int) -> wire
 
 def _short(files: wire.ResultView) -> wire.ResultView:
     shown = files.artifacts[: wire.MAX_ARTIFACTS_IN_MESSAGE]
+    while shown and sum(len(a.model_dump_json()) for a in shown) > MAX_RESULT_BYTES:
+        shown = shown[:-1]  # names and signed URLs have no length that we could promise
     return wire.ResultView(artifacts=shown, truncated=len(shown) < len(files.artifacts))

@@ -24,6 +24,8 @@ MAX_SEED = 2**63 - 1
 MAX_START_DEADLINE_SECONDS = 7 * 24 * 3600  # half of a ticket's life in the queue
 MAX_EXECUTION_TIMEOUT_SECONDS = 6 * 3600  # below the 12 h that a ticket can stay hidden
 MAX_MESSAGE_BYTES = 32 * 1024  # API Gateway's frame
+MAX_CLIENT_MESSAGE_BYTES = 1024  # a subscription has some 80 bytes
+MAX_SUBSCRIPTIONS = 250  # of one socket; their list is kept in its row, which stays below 8 KB
 MAX_ARTIFACTS_IN_MESSAGE = 8
 
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
@@ -238,14 +240,24 @@ class _JobMessage(_Answer):
     part: int = 0
 
 
+Reason = Literal["claimed", "interrupted", "attempt_failed", "worker_lost"]
+
+
 class StatusMessage(_JobMessage):
-    """The snapshot on subscribe, and every change of state."""
+    """The snapshot on subscribe, and every change of state.
+
+    `snapshot` marks the answer to a subscription. What was missed since its `after` comes before
+    it, and live messages may already come between: keep those until the snapshot is there, and
+    nothing is taken for old that is only late.
+    """
 
     type: Literal["status"] = "status"
     status: Status
     progress: float
     attempt: int
-    reason: str | None = None
+    reason: Reason | str | None = None
+    snapshot: bool | None = None
+    queue_position: int | None = None
 
 
 class ProgressMessage(_JobMessage):

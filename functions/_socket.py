@@ -25,6 +25,11 @@ def caller(event: Event) -> tuple[OwnerId, KeyId]:
     return OwnerId(context["owner"]), KeyId(context["key_id"])
 
 
+def is_greeting(event: Event) -> bool:
+    """It is no message of the client, but what its `$connect` asked for; see `LambdaGreeter`."""
+    return bool(event["requestContext"].get("greeting"))
+
+
 def socket_handler(
     logger: Logger,
 ) -> Callable[[Callable[[Event], None]], Callable[[Event, Any], dict[str, int]]]:

@@ -17,15 +17,24 @@ from botocore.config import Config
 
 from comfyline.aws.artifacts import S3ArtifactStore
 from comfyline.aws.connections_table import DynamoConnectionStore
+from comfyline.aws.greeter import LambdaGreeter
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
 from comfyline.aws.sockets import ApiGatewaySockets
 from comfyline.domain.job import Priority
 from comfyline.settings import Settings
+from comfyline.usecases.notify import Notifier
 
 if TYPE_CHECKING:
-    from comfyline.settings import QueueSettings, SocketSettings
+    from concurrent.futures import Executor
+
+    from comfyline.settings import (
+        PushUpdatesSettings,
+        QueueSettings,
+        SocketSettings,
+        SocketSubscribeSettings,
+    )
 
 # A call that hangs must fail while the caller still waits: 3 tries fit into the 15 s of a function.
 _CONFIG = Config(
@@ -35,6 +44,11 @@ _CONFIG = Config(
 )
 # Without it boto3 signs URLs by the version that newer regions refuse.
 _S3_CONFIG = _CONFIG.merge(Config(signature_version="s3v4"))
+
+# A try to reach a client is one call, tried again by the use case, which knows what may be lost.
+_SOCKETS_CONFIG = _CONFIG.merge(
+    Config(read_timeout=2, retries={"total_max_attempts": 1}, max_pool_connections=64)
+)
 
 S = TypeVar("S", bound=Settings)
 
@@ -99,7 +113,25 @@ def artifacts(bucket: str) -> S3ArtifactStore:
 
 def sockets(api: SocketSettings) -> ApiGatewaySockets:
     """The clients behind the WebSocket API."""
-    return ApiGatewaySockets(_client("apigatewaymanagementapi", _callback_url(api)))
+    url = _callback_url(api)
+    return ApiGatewaySockets(_client("apigatewaymanagementapi", url, _SOCKETS_CONFIG))
+
+
+def greeter(function: str) -> LambdaGreeter:
+    """The function that speaks to a socket when it is open."""
+    return LambdaGreeter(_client("lambda"), function)
+
+
+def notifier(settings: PushUpdatesSettings | SocketSubscribeSettings, posts: Executor) -> Notifier:
+    """Tells followers; `posts` runs what goes to many at once."""
+    return Notifier(
+        jobs=jobs(settings.jobs_table),
+        connections=connections(settings.connections_table),
+        artifacts=artifacts(settings.artifacts_bucket),
+        sockets=sockets(settings),
+        clock=clock,
+        executor=posts,
+    )
 
 
 def _callback_url(api: SocketSettings) -> str:

@@ -1,4 +1,8 @@
-"""$connect of the WebSocket API: remember whose socket it is."""
+"""$connect of the WebSocket API: remember whose socket it is.
+
+Nothing can be posted to it before this has returned, so what `?job_id=` asks for is left to an
+asynchronous call.
+"""
 
 from __future__ import annotations
 
@@ -21,3 +25,6 @@ def handler(event: Event) -> None:
     expires_at = _wiring.clock() + CONNECTION_LIFETIME
     connection = Connection(connection_id(event), owner, key_id, expires_at)
     _wiring.connections(settings.connections_table).open(connection)
+    wanted = (event.get("queryStringParameters") or {}).get("job_id")
+    if wanted is not None:
+        _wiring.greeter(settings.greeter_function).greet(connection.id, wanted)

@@ -1,19 +1,28 @@
-"""What a client says on its socket: subscribe, unsubscribe, ping, or something we do not know."""
+"""What a client says on its socket: subscribe, unsubscribe, ping, or something we do not know.
+
+Also what its `?job_id=` at connect says, which `socket_connect` hands over as a subscription.
+"""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 from aws_lambda_powertools import Logger
 from pydantic import BaseModel, ValidationError
 
 from comfyline import wire
-from comfyline.domain.errors import ConnectionGone, JobNotFound
+from comfyline.domain.errors import ConnectionGone, RequestRefused
 from comfyline.domain.ids import ConnectionId, JobId
 from comfyline.ports import ConnectionStore
 from comfyline.settings import SocketSubscribeSettings
-from comfyline.usecases.follow import follow
-from comfyline.usecases.notify import Notifier
+from comfyline.usecases.follow import Follower
 from functions import _wiring
-from functions._socket import Event, connection_id, socket_handler
+from functions._socket import Event, connection_id, is_greeting, socket_handler
+
+ACTIONS = ("subscribe", "unsubscribe", "ping")
 
 logger = Logger(service="socket_subscribe")
 
@@ -21,49 +30,65 @@ logger = Logger(service="socket_subscribe")
 @socket_handler(logger)
 def handler(event: Event) -> None:
     """The request is done, or the client is told on its socket what was wrong with it."""
-    socket = connection_id(event)
+    socket, follower = connection_id(event), _follower()
+    follow = follower.greet if is_greeting(event) else follower.follow
     try:
-        _answer(socket, event.get("body") or "")
+        _answer(socket, event.get("body") or "", follow)
     except ConnectionGone:
         logger.info("client left", extra={"action": "client_left"})
+        _connections().close(socket)
 
 
-def _answer(socket: ConnectionId, body: str) -> None:
+def _answer(socket: ConnectionId, body: str, follow: Callable[..., None]) -> None:
     try:
-        message = wire.client_message.validate_json(body)
+        message = wire.client_message.validate_json(_within_limit(body))
     except ValidationError as error:
-        return _say(socket, wire.ErrorMessage(code="bad_message", message=_first_fault(error)))
+        return _say(socket, _fault(body, error))
+    except RequestRefused as refused:
+        return _say(socket, wire.ErrorMessage(code=refused.code, message=refused.detail))
     match message:
         case wire.Ping():
             return _say(socket, wire.PongMessage())
         case wire.Unsubscribe():
             return _connections().unsubscribe(socket, JobId(message.job_id))
         case wire.Subscribe():
-            return _subscribe(socket, JobId(message.job_id))
+            return _subscribe(socket, message, follow)
 
 
-def _subscribe(socket: ConnectionId, job_id: JobId) -> None:
-    connection = _connections().get(socket)
-    if connection is None:
-        raise ConnectionGone(socket)
-    jobs, notifier = _wiring.jobs(_settings().jobs_table), _notifier()
+def _subscribe(socket: ConnectionId, message: wire.Subscribe, follow: Callable[..., None]) -> None:
+    job_id = JobId(message.job_id)
     try:
-        follow(
-            connection,
-            job_id,
-            jobs=jobs,
-            connections=_connections(),
-            notifier=notifier,
-            clock=_wiring.clock,
-        )
-    except JobNotFound as error:
+        follow(socket, job_id, **({} if message.after is None else {"after": message.after}))
+    except RequestRefused as error:
         _say(socket, wire.ErrorMessage(code=error.code, message=error.detail, job_id=job_id))
 
 
-def _first_fault(error: ValidationError) -> str:
+def _within_limit(body: str) -> str:
+    if len(body.encode()) > wire.MAX_CLIENT_MESSAGE_BYTES:
+        raise MessageTooLarge(f"A message has at most {wire.MAX_CLIENT_MESSAGE_BYTES} bytes.")
+    return body
+
+
+class MessageTooLarge(RequestRefused):
+    """The client's message is longer than any that means something."""
+
+    code = "message_too_large"
+    status = 413
+    title = "Message too large"
+
+
+def _fault(body: str, error: ValidationError) -> wire.ErrorMessage:
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        return wire.ErrorMessage(code="bad_json", message="The message is not JSON.")
+    if not isinstance(asked, dict) or asked.get("action") not in ACTIONS:
+        known = ", ".join(ACTIONS)
+        return wire.ErrorMessage(code="unknown_action", message=f"The actions are {known}.")
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    text = f"{place}: {first['msg']}" if place else first["msg"]
+    return wire.ErrorMessage(code="bad_message", message=text)
 
 
 def _say(socket: ConnectionId, message: BaseModel) -> None:
@@ -78,12 +103,16 @@ def _connections() -> ConnectionStore:
     return _wiring.connections(_settings().connections_table)
 
 
-def _notifier() -> Notifier:
+@cache
+def _no_posts_aside() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1)  # an answer goes to one socket; its thread is never started
+
+
+def _follower() -> Follower:
     settings = _settings()
-    return Notifier(
+    return Follower(
         jobs=_wiring.jobs(settings.jobs_table),
         connections=_connections(),
-        artifacts=_wiring.artifacts(settings.artifacts_bucket),
-        sockets=_wiring.sockets(settings),
+        notifier=_wiring.notifier(settings, _no_posts_aside()),
         clock=_wiring.clock,
     )

@@ -1,20 +1,24 @@
 """The connections table: open sockets, and under each job the sockets that follow it.
 
     pk                  sk                    holds
-    conn#<connection>   conn                  whose socket it is
+    conn#<connection>   conn                  whose socket it is, and the names of what it follows
     job#<job>           conn#<connection>     a subscription
 
-Every item has a TTL at which the gateway ends the socket: `$disconnect` may never come.
+A job is named in the socket's row before its subscription is put and after that is deleted, so
+whoever closes the socket finds every subscription. Every item has a TTL at which the gateway ends
+the socket: `$disconnect` may never come. TTL removes late, so readers look at the time themselves.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from comfyline.aws.codec import read_time, time_of, ttl_of
 from comfyline.aws.errors import translated
+from comfyline.domain.errors import ConnectionGone, TooManySubscriptions
 from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
-from comfyline.ports import Connection
+from comfyline.ports import Connection, Subscriber
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -57,31 +61,82 @@ class DynamoConnectionStore:
     @translated()
     def close(self, connection_id: ConnectionId) -> None:
         """See ConnectionStore."""
-        self._client.delete_item(TableName=self._table, Key=_connection_key(connection_id))
+        key = _connection_key(connection_id)
+        # The subscriptions first: if this dies between, the row still names them.
+        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        for job_id in answer.get("Item", {}).get("jobs", {}).get("SS", []):
+            self._delete_subscription(connection_id, JobId(job_id))
+        self._client.delete_item(TableName=self._table, Key=key)
 
     @translated()
-    def subscribe(self, connection: Connection, job_id: JobId) -> None:
+    def subscribe(
+        self, connection: Connection, job_id: JobId, *, since: datetime, limit: int
+    ) -> None:
         """See ConnectionStore."""
-        item = {**_subscription_key(connection.id, job_id), "ttl": ttl_of(connection.expires_at)}
+        self._name(connection.id, job_id, limit)
+        item = {
+            **_subscription_key(connection.id, job_id),
+            "since": time_of(since),
+            "ttl": ttl_of(connection.expires_at),
+        }
         self._client.put_item(TableName=self._table, Item=item)
+
+    def _name(self, connection_id: ConnectionId, job_id: JobId, limit: int) -> None:
+        is_open = "attribute_exists(pk)"
+        has_room = "(attribute_not_exists(jobs) OR size(jobs) < :limit OR contains(jobs, :job))"
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_connection_key(connection_id),
+                UpdateExpression="ADD jobs :jobs",
+                ConditionExpression=f"{is_open} AND {has_room}",
+                ExpressionAttributeValues={
+                    ":jobs": {"SS": [job_id]},
+                    ":job": {"S": job_id},
+                    ":limit": {"N": str(limit)},
+                },
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            if error.response.get("Item"):
+                raise TooManySubscriptions(limit) from error
+            raise ConnectionGone(connection_id) from error
 
     @translated()
     def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
         """See ConnectionStore."""
+        self._delete_subscription(connection_id, job_id)
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_connection_key(connection_id),
+                UpdateExpression="DELETE jobs :jobs",
+                ConditionExpression="attribute_exists(pk)",
+                ExpressionAttributeValues={":jobs": {"SS": [job_id]}},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return  # closed meanwhile, which forgets all
+
+    def _delete_subscription(self, connection_id: ConnectionId, job_id: JobId) -> None:
         key = _subscription_key(connection_id, job_id)
         self._client.delete_item(TableName=self._table, Key=key)
 
     @translated()
-    def subscribers(self, job_id: JobId) -> list[ConnectionId]:
+    def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
         """See ConnectionStore."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": f"job#{job_id}"}},
+            FilterExpression="#ttl > :now",
+            ExpressionAttributeNames={"#ttl": "ttl"},
+            ExpressionAttributeValues={":pk": {"S": f"job#{job_id}"}, ":now": ttl_of(now)},
             ConsistentRead=True,
         )
-        found = [item["sk"]["S"] for page in pages for item in page["Items"]]
-        return [ConnectionId(sk.removeprefix("conn#")) for sk in found]
+        items: Any = [item for page in pages for item in page["Items"]]
+        return [
+            Subscriber(ConnectionId(i["sk"]["S"].removeprefix("conn#")), read_time(i["since"]))
+            for i in items
+        ]
 
 
 def _connection_key(connection_id: ConnectionId) -> dict[str, Any]:

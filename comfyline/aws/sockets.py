@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from comfyline.aws.errors import translated
@@ -25,3 +26,9 @@ class ApiGatewaySockets:
             self._client.post_to_connection(ConnectionId=connection_id, Data=message)
         except self._client.exceptions.GoneException as error:
             raise ConnectionGone(connection_id) from error
+
+    @translated()
+    def close(self, connection_id: ConnectionId) -> None:
+        """See Sockets."""
+        with suppress(self._client.exceptions.GoneException):
+            self._client.delete_connection(ConnectionId=connection_id)

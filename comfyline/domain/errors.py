@@ -8,7 +8,8 @@ ComfylineError
 │   ├── RequestTooLarge            413
 │   ├── JobNotFound                404  unknown, or another owner's
 │   ├── RouteNotFound              404
-│   └── MethodNotAllowed           405
+│   ├── MethodNotAllowed           405
+│   └── TooManySubscriptions       429  of one socket
 ├── Unavailable                    503  ours, for now; the same call may work later
 ├── TransitionRefused              the lifecycle has no such change
 │   └── LeaseLost                  the attempt that speaks is not the one that holds the job
@@ -100,6 +101,15 @@ class MethodNotAllowed(RequestRefused):
     def __init__(self, detail: str, allow: Sequence[str]) -> None:
         super().__init__(detail)
         self.headers = {"allow": ", ".join(allow)}
+
+
+class TooManySubscriptions(RequestRefused):
+    code = "too_many_subscriptions"
+    status = 429
+    title = "Too many subscriptions"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A socket follows at most {limit} jobs; open another one.")
 
 
 class Unavailable(ComfylineError):

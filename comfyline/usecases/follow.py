@@ -6,35 +6,77 @@ that note is in the snapshot, a change after it finds the subscription. Nothing 
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
-from comfyline.domain.errors import JobNotFound
-from comfyline.domain.ids import JobId
+from comfyline import wire
+from comfyline.domain.errors import ConnectionGone, JobNotFound
+from comfyline.domain.ids import ConnectionId, JobId
+from comfyline.domain.job import Job
 from comfyline.ports import Clock, Connection, ConnectionStore, JobStore
 from comfyline.usecases.notify import Notifier
+from comfyline.usecases.read import as_of
 
 CONNECTION_LIFETIME = timedelta(hours=2)  # API Gateway ends a WebSocket then
 
+# Between the tries to reach a socket whose `$connect` may not have returned yet: 5 s in all, longer
+# than a cold start takes to answer.
+GREETING_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.75, 1.5, 2.0)
 
-def follow(
-    connection: Connection,
-    job_id: JobId,
-    *,
-    jobs: JobStore,
-    connections: ConnectionStore,
-    notifier: Notifier,
-    clock: Clock,
-) -> None:
-    """Subscribe the socket to its owner's job and send it the snapshot.
 
-    Raises:
-        JobNotFound: unknown, past its retention, or somebody else's; the socket does not follow it.
-    """
-    # Whose it is comes before everything: a push must not find another's subscription even once.
-    job = jobs.get(job_id)
-    if job is None or job.owner != connection.owner or job.is_past_retention(clock()):
-        raise JobNotFound(job_id)
-    if not job.status.is_terminal:
-        connections.subscribe(connection, job_id)
-        job = jobs.watch(job_id, connection.expires_at) or job
-    notifier.tell(connection.id, job)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follower:
+    """Subscribes sockets to their owners' jobs."""
+
+    jobs: JobStore
+    connections: ConnectionStore
+    notifier: Notifier
+    clock: Clock
+    sleep: Callable[[float], None] = time.sleep
+
+    def follow(self, socket: ConnectionId, job_id: JobId, *, after: int | None = None) -> None:
+        """Subscribe the socket and answer with what it missed since version `after`.
+
+        Doing it again is harmless and answers again.
+
+        Raises:
+            JobNotFound: unknown, past its retention, or somebody else's; it is not subscribed.
+            TooManySubscriptions: not subscribed either.
+            ConnectionGone: the client has left, or its `$connect` has not returned yet.
+        """
+        connection = self.connections.get(socket)
+        if connection is None:
+            raise ConnectionGone(socket)
+        job = self._owned(connection, job_id)
+        if not job.status.is_terminal:
+            job = self._subscribed(connection, job)
+        self.notifier.answer(connection.id, job, after)
+
+    def greet(self, socket: ConnectionId, job_id: JobId) -> None:
+        """The same for a socket that is being opened, as soon as it can be spoken to.
+
+        Raises:
+            JobNotFound, TooManySubscriptions: as above.
+            ConnectionGone: it could not be reached.
+        """
+        for pause in GREETING_PAUSES_SECONDS:
+            try:
+                return self.follow(socket, job_id)
+            except ConnectionGone:
+                self.sleep(pause)
+        return self.follow(socket, job_id)
+
+    def _owned(self, connection: Connection, job_id: JobId) -> Job:
+        # Whose it is comes before all: a push must not find another's subscription even once.
+        job = self.jobs.get(job_id)
+        now = self.clock()
+        if job is None or job.owner != connection.owner or job.is_past_retention(now):
+            raise JobNotFound(job_id)
+        return as_of(now, self.jobs, job)
+
+    def _subscribed(self, connection: Connection, job: Job) -> Job:
+        now, limit = self.clock(), wire.MAX_SUBSCRIPTIONS
+        self.connections.subscribe(connection, job.id, since=now, limit=limit)
+        return self.jobs.watch(job.id, connection.expires_at) or job

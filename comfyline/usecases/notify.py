@@ -1,106 +1,170 @@
-"""Tell the followers of a job what has changed, from the old and the new image of its row.
+"""Tell the followers of a job what has changed, from the old and the new images of its row.
 
-Nothing is remembered between changes: messages are derived, and numbered by (version, part).
+Nothing is remembered between changes: messages are derived, and numbered by (version, part). Each
+follower is served on its own, in order; a slow one loses progress first, and is hung up on when it
+does not even take a state, so that it comes again and resumes. It never holds up another.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from datetime import timedelta
 
 from comfyline import wire
 from comfyline.domain.errors import ConnectionGone, Unavailable
 from comfyline.domain.ids import ConnectionId
 from comfyline.domain.job import Job
-from comfyline.ports import ArtifactStore, Clock, ConnectionStore, JobStore, Sockets
-from comfyline.views import ending_messages, progress_message, status_message, status_of
+from comfyline.ports import ArtifactStore, Clock, ConnectionStore, JobStore, Sockets, Subscriber
+from comfyline.views import ending_messages, missed_messages, progress_message, status_message
 
-MAX_TRIES = (
-    3  # of a message that must arrive; after that the connection is closed to make it resume
-)
+MAX_TRIES = 3  # of a message that must arrive; after that the client is hung up on, and resumes
+PATIENCE = timedelta(seconds=2)  # for all of its tries
+TRY_AGAIN_SECONDS = 0.3  # what a gateway needs to drain a client's buffer
+# The gateway answers "gone" until `$connect` has returned, so a young socket may yet be there.
+CONNECT_GRACE = timedelta(seconds=10)
 
 _log = logging.getLogger(__name__)
 
+Change = tuple[Job | None, Job]  # the old and the new image of a job's row
 
-def first_message(old: Job | None, new: Job) -> wire.JobMessage | None:
-    """What a change says at once: the new state, or how far the attempt is; None if neither."""
+
+class _TooSlow(Exception):
+    """The client does not take a message that must arrive."""
+
+
+def message_of(old: Job | None, new: Job) -> wire.StatusMessage | wire.ProgressMessage | None:
+    """What a change says: the new state, or how far the attempt is; None if no client sees it."""
     if old is not None and old.version == new.version:
         return None
-    if old is None or (status_of(old), old.attempt) != (status_of(new), new.attempt):
-        return status_message(new, reason=_reason(old, new))
-    if old.progress != new.progress:
-        return progress_message(new)
-    return status_message(new)
-
-
-def _reason(old: Job | None, new: Job) -> str | None:
-    if old is None:
-        return None
-    if new.interruptions > old.interruptions:
-        return "interrupted"
-    if new.failures > old.failures and new.error is not None:
-        return new.error.type
-    return None
+    recorded = bool(new.history) and new.history[-1].version == new.version
+    return status_message(new) if recorded else progress_message(new)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notifier:
-    """Sends the messages of changes to everybody who follows the job."""
+    """Sends the messages of changes to everybody who follows the job.
+
+    `executor` runs the posts, which only wait; they wait for nothing else in it.
+    """
 
     jobs: JobStore
     connections: ConnectionStore
     artifacts: ArtifactStore
     sockets: Sockets
     clock: Clock
+    executor: Executor
+    sleep: Callable[[float], None] = time.sleep
 
-    def notify(self, old: Job | None, new: Job) -> int:
-        """Deliver what the change says, at least once; how many posts were made.
+    def notify(self, changes: Sequence[Change]) -> int:
+        """Deliver what consecutive changes of one job say, at least once; how many posts it took.
 
         A job that nobody watches costs no read: whoever subscribes writes `watched_until` before
-        taking the snapshot, so a row without it was changed before that snapshot.
+        taking the snapshot, so a row without it was changed before that snapshot. Likewise who
+        subscribes after the subscribers were read takes a snapshot that has all these changes.
+
+        Raises:
+            Unavailable: nobody, or not everybody, was told; the same call may be made again.
         """
-        message = first_message(old, new)
-        if message is None or new.watched_until is None or new.watched_until < self.clock():
+        watched = [change for change in changes if self._is_watched(change[1])]
+        messages = _without_outdated_progress([m for c in watched if (m := message_of(*c))])
+        if not messages:
             return 0
-        subscribers = self.connections.subscribers(new.id)
+        job = changes[-1][1]
+        subscribers = self.connections.subscribers(job.id, self.clock())
         if not subscribers:
             return 0
-        messages = [message, *self._ending(new)]
-        return sum(self._deliver(connection, new, messages) for connection in subscribers)
+        told = [*messages, *self._ending(job)]
+        return sum(self.executor.map(lambda one: self._serve(one, job, told), subscribers))
 
-    def tell(self, connection: ConnectionId, job: Job) -> None:
-        """Send one follower the job as it is: the snapshot, and its end if it has ended."""
-        self._deliver(connection, job, [status_message(job), *self._ending(job)])
+    def answer(self, connection: ConnectionId, job: Job, after: int | None) -> None:
+        """Answer a subscription: what was missed since `after`, the snapshot, the end if it is.
+
+        Raises:
+            ConnectionGone: the client has left, or its `$connect` has not returned yet.
+        """
+        missed = missed_messages(job, after) if after is not None else []
+        messages = [*missed, status_message(job, snapshot=True), *self._ending(job)]
+        try:
+            for message in messages:
+                self._post(connection, message)
+        except _TooSlow:
+            return self._hang_up(connection)
+        if job.status.is_terminal:
+            self.connections.unsubscribe(connection, job.id)
+        return None
+
+    def _is_watched(self, job: Job) -> bool:
+        return job.watched_until is not None and job.watched_until >= self.clock()
 
     def _ending(self, job: Job) -> list[wire.JobMessage]:
         if not job.status.is_terminal:
             return []
         record = self.jobs.read(job.id)
-        if record is None:
-            return []
-        return ending_messages(record, self.artifacts, self.clock())
+        return ending_messages(record, self.artifacts, self.clock()) if record else []
 
-    def _deliver(self, connection: ConnectionId, job: Job, messages: list[wire.JobMessage]) -> int:
+    # --- one follower -----------------------------------------------------------------------------
+
+    def _serve(self, one: Subscriber, job: Job, messages: Sequence[wire.JobMessage]) -> int:
         try:
             for message in messages:
-                self._post(connection, message)
+                self._post(one.id, message)
+        except _TooSlow:
+            self._tidy(lambda: self._hang_up(one.id))
+            return 0
         except ConnectionGone:
-            self.connections.unsubscribe(connection, job.id)
+            if one.since + CONNECT_GRACE < self.clock():
+                self._tidy(lambda: self.connections.close(one.id))
             return 0
         if job.status.is_terminal:
-            self.connections.unsubscribe(connection, job.id)
+            self._tidy(lambda: self.connections.unsubscribe(one.id, job.id))
         return len(messages)
+
+    def _hang_up(self, connection: ConnectionId) -> None:
+        _log.warning("client too slow", extra={"action": "client_hung_up_on"})
+        self.sockets.close(connection)
+        self.connections.close(connection)
+
+    def _tidy(self, act: Callable[[], None]) -> None:
+        """What TTL would do in time is not worth telling everybody again."""
+        try:
+            act()
+        except Unavailable:
+            _log.warning("subscription left over", extra={"action": "subscription_left"})
 
     def _post(self, connection: ConnectionId, message: wire.JobMessage) -> None:
         body = message.model_dump_json(exclude_none=True).encode()
-        tries = 1 if isinstance(message, wire.ProgressMessage) else MAX_TRIES
-        for left in reversed(range(tries)):
+        if isinstance(message, wire.ProgressMessage):
+            return self._post_once(connection, message.job_id, body)
+        return self._post_surely(connection, body)
+
+    def _post_once(self, connection: ConnectionId, job_id: str, body: bytes) -> None:
+        try:
+            self.sockets.post(connection, body)
+        except Unavailable:  # the next one tells more
+            extra = {"action": "progress_dropped", "job_id": job_id}
+            _log.info("progress dropped", extra=extra)
+
+    def _post_surely(self, connection: ConnectionId, body: bytes) -> None:
+        give_up_at = self.clock() + PATIENCE
+        for left in reversed(range(MAX_TRIES)):
             try:
                 return self.sockets.post(connection, body)
-            except Unavailable:
-                if left == 0 and tries > 1:
-                    raise  # the batch is retried: a state must arrive
-        _log.warning(
-            "progress dropped", extra={"action": "progress_dropped", "job_id": message.job_id}
-        )
+            except Unavailable as error:
+                if left == 0 or self.clock() >= give_up_at:
+                    raise _TooSlow from error
+                self.sleep(TRY_AGAIN_SECONDS)
         return None
+
+
+def _without_outdated_progress(messages: Sequence[wire.JobMessage]) -> list[wire.JobMessage]:
+    """Every state, and of the progress only what nothing here comes after."""
+    last = len(messages) - 1
+    return [
+        message
+        for n, message in enumerate(messages)
+        if n == last or not isinstance(message, wire.ProgressMessage)
+    ]

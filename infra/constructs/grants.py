@@ -28,6 +28,7 @@ class Resource(Enum):
     BUCKET = auto()
     ARTIFACTS = auto()  # what lies in the bucket
     SOCKETS = auto()  # the clients of the WebSocket API
+    GREETER = auto()  # the function that speaks to a socket when it is open
     OWN_LOGS = auto()
     ANY = auto()  # only for actions that know no resource; WILDCARD_REASONS says why
 
@@ -71,6 +72,10 @@ _SEND_TICKET = _may("SendTicket", Resource.QUEUES, "sqs:SendMessage")
 # A signed URL can do what its signer may do.
 _SIGN_ARTIFACT = _may("SignArtifact", Resource.ARTIFACTS, "s3:GetObject")
 _POST_TO_SOCKET = _may("PostToSocket", Resource.SOCKETS, "execute-api:ManageConnections")
+_CLOSE_CONNECTION = (
+    _may("GetConnection", Resource.CONNECTIONS, "dynamodb:GetItem"),
+    _may("CloseConnection", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
+)
 
 FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
     {
@@ -91,12 +96,14 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         "CancelJob": (_GET_JOB, _CHANGE_JOB),
         "Health": (),
         "UnknownRoute": (),
-        "SocketConnect": (_may("OpenConnection", Resource.CONNECTIONS, "dynamodb:PutItem"),),
-        "SocketDisconnect": (_may("CloseConnection", Resource.CONNECTIONS, "dynamodb:DeleteItem"),),
+        "SocketConnect": (
+            _may("OpenConnection", Resource.CONNECTIONS, "dynamodb:PutItem"),
+            _may("GreetConnection", Resource.GREETER, "lambda:InvokeFunction"),
+        ),
+        "SocketDisconnect": _CLOSE_CONNECTION,
         "SocketSubscribe": (
-            _may("GetConnection", Resource.CONNECTIONS, "dynamodb:GetItem"),
-            _may("Subscribe", Resource.CONNECTIONS, "dynamodb:PutItem"),
-            _may("Unsubscribe", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
+            *_CLOSE_CONNECTION,
+            _may("Subscribe", Resource.CONNECTIONS, "dynamodb:PutItem", "dynamodb:UpdateItem"),
             _GET_JOB,
             _may("WatchJob", Resource.JOBS, "dynamodb:UpdateItem"),
             _READ_JOB,  # with its artifacts, where it has ended
@@ -114,7 +121,8 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             _may("FindStream", Resource.ANY, "dynamodb:ListStreams"),
             _may("ReportUndelivered", Resource.UNDELIVERED_UPDATES, "sqs:SendMessage"),
             _may("FindSubscribers", Resource.CONNECTIONS, "dynamodb:Query"),
-            _may("DropSubscriber", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
+            *_CLOSE_CONNECTION,
+            _may("DropSubscription", Resource.CONNECTIONS, "dynamodb:UpdateItem"),
             _READ_JOB,
             _SIGN_ARTIFACT,
             _POST_TO_SOCKET,

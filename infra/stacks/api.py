@@ -28,7 +28,7 @@ from comfyline.settings import (
     UnknownRouteSettings,
 )
 from infra.constructs.function import PythonFunction
-from infra.constructs.grants import FUNCTION_GRANTS, Resource
+from infra.constructs.grants import FUNCTION_GRANTS, Arns, Resource
 from infra.constructs.http_api import ROUTE_LIST, JobsHttpApi
 from infra.constructs.websocket_api import STAGE, JobsWebSocketApi
 from infra.deployment import Deployment
@@ -96,19 +96,33 @@ class ApiStack(Stack):
             Resource.UNDELIVERED_UPDATES: [self._undelivered.queue_arn],
             Resource.SOCKETS: [self._sockets.sockets_arn],
         }
-        return {
-            name: PythonFunction(
-                self,
-                name,
-                handler=spec.handler,
-                code=code,
-                settings=spec.settings,
-                grants=FUNCTION_GRANTS[name],
-                arns=arns,
-                timeout=spec.timeout,
-            ).function
-            for name, spec in self._specs().items()
+        functions = {
+            name: self._make(name, spec, code, arns) for name, spec in self._specs().items()
         }
+        greeter = functions["SocketSubscribe"]
+        connect = SocketConnectSettings(
+            connections_table=self._data.connections.table_name,
+            greeter_function=greeter.function_name,
+        )
+        functions["SocketConnect"] = self._make(
+            "SocketConnect",
+            _Spec("socket_connect.handler", connect),
+            code,
+            {**arns, Resource.GREETER: [greeter.function_arn]},
+        )
+        return functions
+
+    def _make(self, name: str, spec: _Spec, code: lambda_.Code, arns: Arns) -> lambda_.Function:
+        return PythonFunction(
+            self,
+            name,
+            handler=spec.handler,
+            code=code,
+            settings=spec.settings,
+            grants=FUNCTION_GRANTS[name],
+            arns=arns,
+            timeout=spec.timeout,
+        ).function
 
     def _specs(self) -> dict[str, _Spec]:
         jobs = {"jobs_table": self._data.jobs.table_name}
@@ -131,7 +145,6 @@ class ApiStack(Stack):
             "CancelJob": _Spec("cancel_job.handler", CancelJobSettings(**jobs)),
             "Health": _Spec("health.handler", HealthSettings()),
             "UnknownRoute": _Spec("unknown_route.handler", UnknownRouteSettings(routes=ROUTE_LIST)),
-            "SocketConnect": _Spec("socket_connect.handler", SocketConnectSettings(**connections)),
             "SocketDisconnect": _Spec(
                 "socket_disconnect.handler", SocketDisconnectSettings(**connections)
             ),

@@ -1,0 +1,267 @@
+"""The WebSocket's functions: what the gateway and the stream bring, what the sockets are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from comfyline import memory, wire
+from comfyline.aws import codec
+from comfyline.aws.jobs_table import DynamoJobStore
+from comfyline.domain import events as ev
+from comfyline.domain.errors import Unavailable
+from comfyline.domain.ids import ConnectionId
+from comfyline.domain.job import Job
+from comfyline.domain.lifecycle import advance
+from functions import _wiring, push_updates, socket_connect, socket_disconnect, socket_subscribe
+from tests.contract.conftest import REGION, create_jobs_table, create_table
+from tests.support.builders import a_job, an_owner, claimed
+
+OWNER = an_owner()
+ENVIRONMENT = {
+    "JOBS_TABLE": "jobs",
+    "CONNECTIONS_TABLE": "connections",
+    "ARTIFACTS_BUCKET": "artifacts",
+    "WEBSOCKET_API_ID": "api",
+    "WEBSOCKET_STAGE": "live",
+    "GREETER_FUNCTION": "greeter",
+}
+
+
+@dataclass
+class Service:
+    """The functions over tables of moto; sockets and asynchronous calls are in memory."""
+
+    jobs: DynamoJobStore
+    client: Any
+    sockets: memory.InMemorySockets
+    greetings: list[dict[str, Any]]
+
+    def connect(self, socket: str, **query: str) -> int:
+        context = {"authorizer": {"owner": OWNER, "key_id": "k"}}
+        event = self._event(socket, context)
+        answer = socket_connect.handler({**event, "queryStringParameters": query or None}, None)
+        return answer["statusCode"]
+
+    def says(self, socket: str, body: str | dict[str, Any]) -> list[Any]:
+        text = body if isinstance(body, str) else json.dumps(body)
+        event = {**self._event(socket, {}), "body": text}
+        assert socket_subscribe.handler(event, None) == {"statusCode": 200}
+        return self.heard(socket)
+
+    def disconnect(self, socket: str) -> None:
+        assert socket_disconnect.handler(self._event(socket, {}), None) == {"statusCode": 200}
+
+    def heard(self, socket: str) -> list[Any]:
+        return [json.loads(body) for body in self.sockets.sent.pop(ConnectionId(socket), [])]
+
+    def rows(self) -> list[Any]:
+        rows: list[Any] = self.client.scan(TableName="connections")["Items"]
+        return rows
+
+    def _event(self, socket: str, context: dict[str, Any]) -> dict[str, Any]:
+        return {"requestContext": {"connectionId": socket, "requestId": "r", **context}}
+
+
+class Greeter:
+    def __init__(self, greetings: list[dict[str, Any]]) -> None:
+        self._greetings = greetings
+
+    def invoke(self, **request: Any) -> None:
+        self._greetings.append(request)
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(_wiring, "_settings", {})
+    sockets, greetings = memory.InMemorySockets(), []  # type: ignore[var-annotated]
+    with mock_aws():
+        dynamodb = boto3.client("dynamodb", REGION)
+        create_jobs_table(dynamodb, "jobs")
+        create_table(dynamodb, "connections", "pk", "sk")
+        clients = {"dynamodb": dynamodb, "lambda": Greeter(greetings)}
+        clients["s3"] = boto3.client("s3", REGION)
+        monkeypatch.setattr(_wiring, "_client", lambda name, *_, **__: clients[name])
+        monkeypatch.setattr(_wiring, "sockets", lambda _api: sockets)
+        yield Service(DynamoJobStore(dynamodb, "jobs"), dynamodb, sockets, greetings)
+
+
+def queued(service: Service) -> Job:
+    job = a_job(owner=OWNER, queued_at=_wiring.clock())
+    service.jobs.add(job)
+    return job
+
+
+def row(job: Job) -> dict[str, Any]:
+    return {**codec.item_of(job), "sk": {"S": "job"}}
+
+
+def record(old: Job, new: Job, number: int = 1, **image: Any) -> dict[str, Any]:
+    keys = {"pk": {"S": new.id}, "sk": {"S": "job"}}
+    images = {"OldImage": row(old), "NewImage": row(new) | image}
+    return {"dynamodb": {"Keys": keys, "SequenceNumber": str(number), **images}}
+
+
+def subscribed(service: Service, socket: str) -> Job:
+    job = queued(service)
+    service.says(socket, {"action": "subscribe", "job_id": job.id})
+    found = service.jobs.get(job.id)
+    assert found is not None
+    return found
+
+
+# --- what a client says ---------------------------------------------------------------------------
+
+
+def test_subscribe_ping_unsubscribe(service: Service) -> None:
+    assert service.connect("c1") == 200
+    job = queued(service)
+    (snapshot,) = service.says("c1", {"action": "subscribe", "job_id": job.id})
+    assert (snapshot["type"], snapshot["snapshot"], snapshot["job_id"]) == ("status", True, job.id)
+    assert service.says("c1", {"action": "ping"}) == [{"type": "pong"}]
+    assert service.says("c1", {"action": "unsubscribe", "job_id": job.id}) == []
+    assert [item["sk"]["S"] for item in service.rows()] == ["conn"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("not json", "bad_json"),
+        ("", "bad_json"),
+        ("[" * 500, "bad_json"),
+        ("[]", "unknown_action"),
+        ('{"action": "dance"}', "unknown_action"),
+        ('{"action": ["subscribe"]}', "unknown_action"),
+        ('{"action": "subscribe"}', "bad_message"),
+        ('{"action": "subscribe", "job_id": "no"}', "bad_message"),
+        ('{"action": "subscribe", "job_id": "job_' + "0" * 26 + '", "after": -1}', "bad_message"),
+        ('{"action": "ping", "more": 1}', "bad_message"),
+        ('{"action": "subscribe", "job_id": "job_' + "0" * 26 + '"}', "job_not_found"),
+        ('{"action": "ping", "x": "' + "x" * 1024 + '"}', "message_too_large"),
+    ],
+)
+def test_a_bad_message_is_told_what_is_wrong_with_it(
+    service: Service, body: str, code: str
+) -> None:
+    service.connect("c1")
+    (error,) = service.says("c1", body)
+    assert (error["type"], error["code"]) == ("error", code)
+    assert error["message"]
+    assert wire.server_message.validate_python(error)
+
+
+def test_one_job_too_many_is_told_so(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_SUBSCRIPTIONS", 1)
+    service.connect("c1")
+    subscribed(service, "c1")
+    other = queued(service)
+    (error,) = service.says("c1", {"action": "subscribe", "job_id": other.id})
+    assert (error["code"], error["job_id"]) == ("too_many_subscriptions", other.id)
+
+
+def test_a_disconnect_leaves_no_row(service: Service) -> None:
+    service.connect("c1")
+    for _ in range(3):
+        subscribed(service, "c1")
+    assert len(service.rows()) == 4
+    service.disconnect("c1")
+    assert service.rows() == []
+
+
+def test_every_row_ends_by_itself(service: Service) -> None:
+    service.connect("c1")
+    subscribed(service, "c1")
+    until = _wiring.clock().timestamp() + 2 * 3600 + 1
+    assert all(0 < float(item["ttl"]["N"]) <= until + 1 for item in service.rows())
+
+
+# --- ?job_id= at connect --------------------------------------------------------------------------
+
+
+def test_a_job_asked_for_at_connect_is_greeted_by_an_asynchronous_call(service: Service) -> None:
+    job = queued(service)
+    service.connect("c1", job_id=job.id)
+    (call,) = service.greetings
+    assert (call["FunctionName"], call["InvocationType"]) == ("greeter", "Event")
+    assert service.heard("c1") == []  # nothing can be posted before $connect has returned
+    socket_subscribe.handler(json.loads(call["Payload"]), None)
+    (snapshot,) = service.heard("c1")
+    assert (snapshot["job_id"], snapshot["snapshot"]) == (job.id, True)
+
+
+@pytest.mark.parametrize("wanted", ["", "nonsense", "job_" + "0" * 26])
+def test_a_wrong_job_at_connect_is_told_on_the_socket(service: Service, wanted: str) -> None:
+    assert service.connect("c1", job_id=wanted) == 200
+    (call,) = service.greetings
+    socket_subscribe.handler(json.loads(call["Payload"]), None)
+    (error,) = service.heard("c1")
+    assert error["code"] == ("job_not_found" if wanted.startswith("job_") else "bad_message")
+
+
+# --- the stream -----------------------------------------------------------------------------------
+
+
+def test_a_batch_tells_each_jobs_changes(service: Service) -> None:
+    service.connect("c1")
+    jobs = [subscribed(service, "c1") for _ in range(3)]
+    service.heard("c1")
+    records = [record(job, claimed(job), n) for n, job in enumerate(jobs)]
+    assert push_updates.handler({"Records": records}, None) == {"batchItemFailures": []}
+    assert {(m["job_id"], m["version"]) for m in service.heard("c1")} == {(j.id, 2) for j in jobs}
+
+
+def test_a_poisoned_record_is_passed_over(service: Service) -> None:
+    service.connect("c1")
+    one, two = subscribed(service, "c1"), subscribed(service, "c1")
+    service.heard("c1")
+    started = advance(claimed(one), ev.Started(attempt=1), _wiring.clock())
+    records = [
+        record(one, claimed(one), 1, schema={"N": "99"}),
+        record(two, claimed(two), 2),
+        record(claimed(one), started, 3),
+        record(two, claimed(two), 4, status={"S": "strange"}),
+    ]
+    assert push_updates.handler({"Records": records}, None) == {"batchItemFailures": []}
+    told = {(m["job_id"], m["version"], m["status"]) for m in service.heard("c1")}
+    assert told == {(two.id, 2, "queued"), (one.id, 3, "running")}
+
+
+def test_only_what_may_work_later_comes_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.connect("c1")
+    fine, throttled, broken = (subscribed(service, "c1") for _ in range(3))
+    service.heard("c1")
+    real = _wiring.connections("connections").subscribers
+
+    class Troubled(type(_wiring.connections("connections"))):  # type: ignore[misc]
+        def subscribers(self, job_id: Any, now: Any) -> Any:
+            if job_id == throttled.id:
+                raise Unavailable("throttled")
+            if job_id == broken.id:
+                raise RuntimeError("a bug")
+            return real(job_id, now)
+
+    monkeypatch.setattr(
+        _wiring, "connections", lambda table: Troubled(_wiring._client("dynamodb"), table)
+    )
+    jobs = [throttled, fine, broken]
+    records = [record(job, claimed(job), n) for n, job in enumerate(jobs, start=7)]
+    answer = push_updates.handler({"Records": records}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "7"}]}
+    assert {m["job_id"] for m in service.heard("c1")} == {fine.id}
+
+
+def test_a_removed_row_says_nothing(service: Service) -> None:
+    gone = {"Keys": {"pk": {"S": "job_x"}, "sk": {"S": "job"}}, "SequenceNumber": "1"}
+    records = [{"dynamodb": {**gone, "OldImage": row(a_job())}}]
+    assert push_updates.handler({"Records": records}, None) == {"batchItemFailures": []}
+    assert push_updates.handler({"Records": []}, None) == {"batchItemFailures": []}
