@@ -165,6 +165,7 @@ def test_environment_names_the_right_resources(aws: Templates, function: str) ->
         "LOW_QUEUE_URL": "LowQueue",
         "WEBSOCKET_API_ID": "WebSocketApi",
         "WEBSOCKET_STAGE": "live",
+        "GREETER_FUNCTION": "SocketSubscribeFunction",
     }
     for name, value in aws.environment(function).items():
         assert plain_name(value) == right.get(name, value)
