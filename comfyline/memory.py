@@ -27,7 +27,16 @@ from comfyline.domain.errors import (
 )
 from comfyline.domain.events import Renewed, Watched
 from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
-from comfyline.domain.job import Artifact, Graph, Job, JobParams, JobRecord, Priority, Status
+from comfyline.domain.job import (
+    HAS_ARTIFACTS,
+    Artifact,
+    Graph,
+    Job,
+    JobParams,
+    JobRecord,
+    Priority,
+    Status,
+)
 from comfyline.domain.lifecycle import from_states
 from comfyline.domain.workflow import canonical_json
 from comfyline.ports import ApiKey, Clock, Connection, ListPosition, Subscriber, Ticket
@@ -128,7 +137,7 @@ class InMemoryJobStore:
             if job is None:
                 return None
             record = self._record(job)
-            if job.status is not Status.SUCCEEDED:
+            if job.status not in HAS_ARTIFACTS:
                 return record
             made = self._artifacts.get((job.id, job.attempt))
             return replace(record, artifacts=made.artifacts if made else ())

@@ -134,5 +134,11 @@ class WorkerSettings(QueueSettings):
     jobs_table: str
     artifacts_bucket: str
     comfyui_url: str = "http://127.0.0.1:8188"
+    comfyui_command: str | None = None  # starts it there; None: somebody else keeps it
+    comfyui_directory: str | None = None  # its base directory (input, output), if it is ours
+    comfyui_user: str | None = None  # whom it runs as
+    engine_max_prompts: int = 1000  # before it is started anew
+    engine_max_memory_mib: int | None = None
+    engine_silent_seconds: float = 900.0  # of a running prompt, before it counts as stuck
     lease_seconds: float = 120.0
     heartbeat_seconds: float = 30.0

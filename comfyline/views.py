@@ -54,8 +54,8 @@ def job_view(record: JobRecord, *, store: ArtifactStore | None, now: datetime) -
 
 
 def result_view(record: JobRecord, store: ArtifactStore, now: datetime) -> wire.ResultView | None:
-    """What a succeeded job has made."""
-    if record.job.status is not Status.SUCCEEDED:
+    """What an ended job has made; of a failed one, what there was before the failure."""
+    if record.job.status is not Status.SUCCEEDED and not record.artifacts:
         return None
     return wire.ResultView(artifacts=_artifact_views(record.artifacts, store, now))
 

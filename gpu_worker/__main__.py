@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -23,10 +28,14 @@ from comfyline.settings import WorkerSettings
 from comfyline.usecases.claim import Terms
 from comfyline.usecases.finish import Finisher
 from gpu_worker.comfy.engine import ComfyEngine
+from gpu_worker.comfy.keeper import EngineCrashLoop, ForeignEngine, Keeper
+from gpu_worker.comfy.watchdog import Limits
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.outputs import Collector
 from gpu_worker.run import Toolbox
-from gpu_worker.worker import Worker
+from gpu_worker.supervisor import EngineProcess, Policy
+from gpu_worker.worker import DrainOverran, Worker
+from gpu_worker.workspace import Workspace
 
 # A long poll lasts 5 s; everything else answers in milliseconds or is tried again.
 _CONFIG = Config(
@@ -37,23 +46,59 @@ _CONFIG = Config(
 )
 
 
+# Three long polls, four transfers, and the writes of three jobs, each of which may have to wait.
+_THREADS = 32
+
+
 def main() -> None:
-    """Work until SIGTERM or SIGINT, then give back what runs and exit 0."""
+    """Work until SIGTERM or SIGINT, then give back what runs and exit 0; 1 if that failed."""
     settings = WorkerSettings.from_environment(os.environ)
     worker_id = random_worker_id()
     logger = Logger(service="gpu_worker", worker_id=worker_id)
     copy_config_to_registered_loggers(source_logger=logger, include={"comfyline", "gpu_worker"})
-    asyncio.run(_work(settings, Terms(worker_id=worker_id, lease=_lease(settings)), logger))
+    terms = Terms(worker_id=worker_id, lease=timedelta(seconds=settings.lease_seconds))
+    try:
+        asyncio.run(_work(settings, terms, logger))
+    except (EngineCrashLoop, DrainOverran):
+        logger.critical("worker failed", exc_info=True, extra={"action": "worker_failed"})
+        sys.stdout.flush()
+        os._exit(1)  # a thread that hangs must not keep a useless worker alive
 
 
 async def _work(settings: WorkerSettings, terms: Terms, logger: Logger) -> None:
-    drain = asyncio.Event()
+    drain, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS))
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, drain.set)
+        loop.add_signal_handler(number, drain.set)
     logger.info("worker started", extra={"action": "worker_started"})
-    async with ComfyEngine.connected(settings.comfyui_url) as engine:
+    limits = Limits(silent=settings.engine_silent_seconds)
+    async with (
+        _keeper(settings) as keeper,
+        ComfyEngine.connected(settings.comfyui_url, keeper, limits) as engine,
+    ):
         await _assembled(settings, terms, engine).work(drain)
     logger.info("worker stopped", extra={"action": "worker_stopped"})
+
+
+@asynccontextmanager
+async def _keeper(settings: WorkerSettings) -> AsyncIterator[Keeper]:
+    """Ours where the settings name a command; its process ends with the block."""
+    if settings.comfyui_command is None:
+        yield ForeignEngine()
+        return
+    memory_mib = settings.engine_max_memory_mib
+    engine = EngineProcess(
+        shlex.split(settings.comfyui_command),
+        Path(settings.comfyui_directory or "."),
+        environ=os.environ,
+        user=settings.comfyui_user,
+        policy=Policy(
+            max_prompts=settings.engine_max_prompts,
+            max_memory_bytes=None if memory_mib is None else memory_mib * 2**20,
+        ),
+    )
+    async with engine.kept():
+        yield engine
 
 
 def _assembled(settings: WorkerSettings, terms: Terms, engine: ComfyEngine) -> Worker:
@@ -82,12 +127,13 @@ def _assembled(settings: WorkerSettings, terms: Terms, engine: ComfyEngine) -> W
         finisher=Finisher(store=store, queue=queue, clock=_now),
         heartbeat=heartbeat,
         collector=Collector(http=engine.http, artifacts=artifacts),
+        workspace=Workspace(_base(settings)),
     )
     return Worker(queue=queue, terms=terms, tools=tools)
 
 
-def _lease(settings: WorkerSettings) -> timedelta:
-    return timedelta(seconds=settings.lease_seconds)
+def _base(settings: WorkerSettings) -> Path | None:
+    return None if settings.comfyui_directory is None else Path(settings.comfyui_directory)
 
 
 def _now() -> datetime:

@@ -39,6 +39,11 @@ def retry_is_of_use(outcome: Failed) -> bool:
     return engine_fault(outcome) is not None
 
 
+def breaks_engine(outcome: Failed) -> bool:
+    """After a CUDA error the context may be unusable, and every later prompt would fail too."""
+    return engine_fault(outcome) == "gpu_error"
+
+
 def job_error_of(outcome: Failed) -> JobError:
     """The error as the client sees it: the node, its class, and what it said."""
     kind = engine_fault(outcome) or "node_error"

@@ -1,20 +1,28 @@
-"""Where the next ticket comes from: three lanes, polled at once."""
+"""Where the next ticket comes from: three lanes.
+
+An idle worker waits in long polls on all of them at once. A busy one, which only wants a job to
+queue ahead, takes short looks by weight: whoever waits in a long poll always wins, so that no job
+waits behind a running one while another GPU is idle.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import logging
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 from comfyline.domain.errors import Unavailable
 from comfyline.domain.job import Priority
 from comfyline.ports import JobQueue, Ticket
 
 LONG_POLL_SECONDS = 5  # bounds how long a shutdown waits for open polls
+LOOK_SECONDS = 2.0  # between the looks of a busy worker; each look is paid for
 RETRY_SECONDS = 1.0  # between polls of a queue that is out of reach
 
-# Whose turn it is when several lanes have work: high before normal before low, low never starved.
+# Whose turn it is where several lanes have work: high before normal before low, low never starved.
 _TURNS = (
     Priority.HIGH,
     Priority.HIGH,
@@ -29,31 +37,51 @@ _log = logging.getLogger(__name__)
 
 
 class Lanes:
-    """Long polls on every lane; what comes while nobody wants it is put back at once."""
+    """Takes one ticket at a time; what comes while nobody wants it is put back at once."""
 
-    def __init__(self, queue: JobQueue) -> None:
+    def __init__(self, queue: JobQueue, *, long_poll_seconds: int = LONG_POLL_SECONDS) -> None:
         self._queue = queue
+        self._long_poll_seconds = long_poll_seconds
         self._polls: dict[Priority, asyncio.Task[list[Ticket]]] = {}
         self._turns = itertools.cycle(_TURNS)
-        self._wanted = False
+        self._waits = False
+        self._late: set[asyncio.Task[None]] = set()  # what is being put back
 
-    async def take(self) -> Ticket:
-        """The next ticket; waits for one as long as it takes."""
-        self._wanted = True
+    async def take(self, idle: asyncio.Event) -> Ticket:
+        """The next ticket; waits for one as long as it takes. `idle`: the GPU has nothing to do."""
+        while True:
+            ticket = await (self._wait() if idle.is_set() else self._look())
+            if ticket is not None:
+                return ticket
+            if not idle.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(idle.wait(), LOOK_SECONDS)
+
+    async def _wait(self) -> Ticket | None:
+        self._waits = True
         try:
-            while True:
-                tickets = await self._poll_all()
-                if tickets:
-                    self._wanted = False  # what a poll brings from now on is too much
-                    return await self._choose(tickets)
+            tickets = await self._poll_all()
         finally:
-            self._wanted = False
+            self._waits = False  # what a poll brings from now on is too much
+        return self._choose(tickets) if tickets else None
+
+    async def _look(self) -> Ticket | None:
+        for priority in _order(next(self._turns)):
+            looking = asyncio.create_task(self._receive(priority, wait_seconds=0))
+            try:
+                tickets = await asyncio.shield(looking)
+            except asyncio.CancelledError:
+                self._later(self._return(looking))
+                raise
+            if tickets:
+                return tickets[0]
+        return None
 
     async def close(self) -> None:
         """Let open polls return and put back what they bring."""
-        self._wanted = False
-        for brought in await asyncio.gather(*self._polls.values()):
-            await self._put_back(brought)
+        for poll in self._polls.values():
+            self._later(self._return(poll))
+        await asyncio.gather(*self._late)
 
     async def _poll_all(self) -> list[Ticket]:
         for priority in Priority:
@@ -64,27 +92,39 @@ class Lanes:
         return [ticket for priority in done for ticket in self._polls.pop(priority).result()]
 
     async def _poll(self, priority: Priority) -> list[Ticket]:
-        try:
-            tickets = await asyncio.to_thread(
-                self._queue.receive, priority, wait_seconds=LONG_POLL_SECONDS
-            )
-        except Unavailable:
-            _log.warning("lane out of reach", extra={"action": "poll_failed", "lane": priority})
-            await asyncio.sleep(RETRY_SECONDS)
-            return []
-        if self._wanted:
+        tickets = await self._receive(priority, wait_seconds=self._long_poll_seconds)
+        if self._waits:
             return tickets
         await self._put_back(tickets)
         return []
 
-    async def _choose(self, tickets: list[Ticket]) -> Ticket:
-        turn = next(self._turns)
-        order = list(Priority)
-        tickets.sort(key=lambda t: (t.priority is not turn, order.index(t.priority)))
-        await self._put_back(tickets[1:])
+    async def _receive(self, priority: Priority, *, wait_seconds: int) -> list[Ticket]:
+        try:
+            return await asyncio.to_thread(self._queue.receive, priority, wait_seconds=wait_seconds)
+        except Unavailable:
+            _log.warning("lane out of reach", extra={"action": "poll_failed", "lane": priority})
+            await asyncio.sleep(RETRY_SECONDS)
+            return []
+
+    def _choose(self, tickets: list[Ticket]) -> Ticket:
+        order = _order(next(self._turns))
+        tickets.sort(key=lambda ticket: order.index(ticket.priority))
+        self._later(self._put_back(tickets[1:]))
         return tickets[0]
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _return(self, poll: asyncio.Task[list[Ticket]]) -> None:
+        await self._put_back(await poll)
 
     async def _put_back(self, tickets: list[Ticket]) -> None:
         for ticket in tickets:
             with suppress(Unavailable):  # it comes back by itself when its visibility ends
                 await asyncio.to_thread(self._queue.hide, ticket, 0)
+
+
+def _order(turn: Priority) -> list[Priority]:
+    return [turn, *(priority for priority in Priority if priority is not turn)]

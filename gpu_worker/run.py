@@ -1,9 +1,9 @@
 """One attempt of one job, from its claim to its terminal write.
 
-    claim ── graph ── engine ────────────── collect ── terminal write ── ticket
-                       │  │                                 │
-             heartbeat ┘  └ progress, coalesced             └ fenced by the attempt: refused if the
-                                                              lease was lost meanwhile
+    claim ── graph ── engine ─────── off the GPU ── collect ── terminal write ── ticket ── clean
+                       │  │                                         │
+             heartbeat ┘  └ progress, coalesced                     └ fenced by the attempt: refused
+                                                                      if the lease was lost
 
 Whatever happens here, the row decides: each answer of it carries the cancel flag, and an attempt
 that no longer holds the job stops and writes nothing more.
@@ -15,12 +15,12 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from comfyline.domain.errors import LeaseLost, TransitionRefused, Unavailable
-from comfyline.domain.job import Job, JobError, Status
+from comfyline.domain.errors import JobNotFound, LeaseLost, TransitionRefused, Unavailable
+from comfyline.domain.job import Artifact, Job, JobError, Status
 from comfyline.domain.progress import Progress
 from comfyline.domain.workflow import with_output_folder
 from comfyline.ports import Clock, JobStore, Ticket
@@ -29,13 +29,15 @@ from comfyline.usecases.report import report_started
 from gpu_worker.comfy import protocol
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
-from gpu_worker.comfy.outputs import outputs_of
+from gpu_worker.comfy.keeper import EngineCrashLoop
+from gpu_worker.comfy.outputs import Output, outputs_of
 from gpu_worker.comfy.progress import Snapshot
-from gpu_worker.faults import job_error_of, rejection_error, retry_is_of_use
+from gpu_worker.faults import breaks_engine, job_error_of, rejection_error, retry_is_of_use
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.interruption import Reason, Stop
 from gpu_worker.outputs import Collector
 from gpu_worker.reporter import Reporter
+from gpu_worker.workspace import Workspace
 
 OBEY_SECONDS = 1.0  # a draining worker gives the job back then, whether or not the engine obeyed
 COLLECT_SECONDS = 60.0  # a draining worker may still store what a finished prompt has made
@@ -57,16 +59,23 @@ class Toolbox:
     finisher: Finisher
     heartbeat: Heartbeat
     collector: Collector
+    workspace: Workspace
 
 
 class Attempt:
     """Runs one claimed job. `stop` may be asked of it at any time, from outside or by the row."""
 
-    def __init__(self, job: Job, ticket: Ticket, tools: Toolbox) -> None:
+    def __init__(
+        self, job: Job, ticket: Ticket, tools: Toolbox, left_engine: Callable[[], None]
+    ) -> None:
+        """`left_engine` is called once the GPU is done with it."""
         self.stop = Stop()
         self._job_id, self._attempt, self._ticket, self._tools = job.id, job.attempt, ticket, tools
+        self._prompt_id = str(uuid.uuid5(_PROMPTS, f"{job.id}/{job.attempt}"))
         self._reporter = Reporter(job, tools.store, tools.clock, answered=self._heed)
+        self._left_engine = left_engine
         self._started_at: float | None = None
+        self._gpu_seconds = 0.0
         self._timeout: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
@@ -75,20 +84,24 @@ class Attempt:
         Afterwards the row is ended, given back, or somebody else's, or it is out of reach and the
         lease will run out.
         """
-        heart = asyncio.create_task(self._beat())
-        reports = asyncio.create_task(self._report())
+        side_tasks = [asyncio.create_task(self._beat()), asyncio.create_task(self._report())]
         try:
-            await self._run_and_end()
-        except (LeaseLost, TransitionRefused):
+            with self._tools.engine.held():
+                await self._run_and_end()
+        except (LeaseLost, TransitionRefused, JobNotFound):
             _log.warning("lease lost", extra=self._context("lease_lost"))
         except Unavailable:
             _log.exception("row out of reach", extra=self._context("attempt_abandoned"))
         finally:
-            if self._timeout is not None:
-                self._timeout.cancel()
-            heart.cancel()
-            reports.cancel()
-            await asyncio.gather(heart, reports, return_exceptions=True)
+            for task in side_tasks:
+                task.cancel()
+            await asyncio.gather(*side_tasks, return_exceptions=True)
+            await self._clean()
+
+    async def _clean(self) -> None:
+        """After the last write: what is still needed after a crash is still there."""
+        await self._tools.engine.forget(self._prompt_id)
+        await asyncio.to_thread(self._tools.workspace.remove, self._folder)
 
     # --- from the engine to the end -----------------------------------------------------------
 
@@ -97,26 +110,40 @@ class Attempt:
             outcome = await self._outcome()
             if isinstance(outcome, protocol.Succeeded) and not self.stop.lost:
                 return await self._succeed(outcome)
+            return await self._end(outcome)
         except PromptRejected as rejected:
             return await self._finish(self._tools.finisher.fail, rejection_error(rejected))
-        except EngineUnreachable:
-            _log.warning("engine unreachable", extra=self._context("engine_unreachable"))
+        except (EngineUnreachable, EngineCrashLoop, Unavailable) as error:  # ours, not the job's
+            _log.warning("given back", extra=self._context("given_back"), exc_info=error)
             return await self._give_back()
         except EngineError as error:
             problem = JobError(type="engine_error", message=str(error))
             return await self._finish(self._tools.finisher.retry, problem)
-        return await self._end(outcome)
 
     async def _outcome(self) -> protocol.Outcome | None:
         """How the prompt ended; None if a hurry left no time to learn it."""
-        job = self._reporter.job
-        graph = await asyncio.to_thread(self._tools.store.graph, job)
-        graph = with_output_folder(graph, f"{job.id}/{self._attempt}")
-        prompt_id = str(uuid.uuid5(_PROMPTS, f"{job.id}/{self._attempt}"))
-        running = self._tools.engine.run(
-            graph, prompt_id, on_event=self._on_event, cancel=self.stop.requested
-        )
-        return await self._unless_hurried(running, OBEY_SECONDS)
+        try:
+            graph = await asyncio.to_thread(self._tools.store.graph, self._reporter.job)
+            running = self._tools.engine.run(
+                with_output_folder(graph, self._folder),
+                self._prompt_id,
+                on_event=self._on_event,
+                cancel=self.stop.requested,
+            )
+            return await self._unless_hurried(running, OBEY_SECONDS)
+        finally:
+            self._leave_engine()
+
+    def _leave_engine(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+        if self._started_at is not None:
+            self._gpu_seconds = round(time.monotonic() - self._started_at, 3)
+        self._left_engine()
+
+    @property
+    def _folder(self) -> str:
+        return f"{self._job_id}/{self._attempt}"
 
     async def _unless_hurried(self, work: Coroutine[Any, Any, T], seconds: float) -> T | None:
         """What `work` returns; None if it takes longer than `seconds` once there is a hurry."""
@@ -131,12 +158,9 @@ class Attempt:
             hurry.cancel()
 
     async def _succeed(self, outcome: protocol.Succeeded) -> None:
-        gpu_seconds = self._gpu_seconds()
-        collecting = self._tools.collector.collect(self._reporter.job, outputs_of(outcome.outputs))
-        artifacts = await self._unless_hurried(collecting, COLLECT_SECONDS)
+        artifacts = await self._collected(outcome.outputs)
         if artifacts is None:
-            await self._give_back()
-            return
+            return await self._give_back()
         async with self._reporter.quiet() as job:
             await asyncio.to_thread(
                 self._tools.finisher.succeed,
@@ -144,8 +168,21 @@ class Attempt:
                 self._ticket,
                 artifacts,
                 cached=outcome.cached,
-                gpu_seconds=gpu_seconds,
+                gpu_seconds=self._gpu_seconds,
             )
+        return None
+
+    async def _collected(self, outputs: Mapping[str, Any]) -> list[Artifact] | None:
+        """What the prompt made, stored; None if a hurry left no time."""
+        return await self._unless_hurried(self._collect(outputs_of(outputs)), COLLECT_SECONDS)
+
+    async def _collect(self, outputs: Sequence[Output]) -> list[Artifact]:
+        collector, job = self._tools.collector, self._reporter.job
+        try:
+            return await collector.collect(job, outputs)
+        except EngineUnreachable:  # what it made lies on disk and outlives it
+            await self._tools.engine.wait_answer()
+            return await collector.collect(job, outputs)
 
     async def _surely_started(self, job: Job) -> Job:
         """Whatever messages were lost, what has succeeded has run."""
@@ -160,25 +197,27 @@ class Attempt:
         if self.stop.lost:
             return None
         if isinstance(outcome, protocol.Failed):
-            finish = finisher.retry if retry_is_of_use(outcome) else finisher.fail
-            return await self._finish(finish, job_error_of(outcome))
+            return await self._fail(outcome)
         if reason is Reason.TIMEOUT:
             return await self._finish(finisher.fail, _TIMED_OUT)
         if reason is Reason.CANCEL and outcome is not None:
-            async with self._reporter.quiet() as job:
-                await asyncio.to_thread(
-                    finisher.stop, job, self._ticket, gpu_seconds=self._gpu_seconds()
-                )
-            return None
-        if reason is not None:
+            return await self._finish(finisher.stop)
+        if reason is not None or self._started_at is None:
+            # A prompt that only waited has no part in the death of its engine.
             return await self._give_back()
         return await self._finish(finisher.retry, _ENGINE_LOST)
 
-    async def _finish(self, finish: Callable[..., Job], error: JobError) -> None:
+    async def _fail(self, outcome: protocol.Failed) -> None:
+        if breaks_engine(outcome):
+            self._tools.engine.restart("gpu_error")
+        if retry_is_of_use(outcome):
+            return await self._finish(self._tools.finisher.retry, job_error_of(outcome))
+        artifacts = await self._collected(outcome.outputs)
+        return await self._finish(self._tools.finisher.fail, job_error_of(outcome), artifacts or ())
+
+    async def _finish(self, finish: Callable[..., Job], *what: Any) -> None:
         async with self._reporter.quiet() as job:
-            await asyncio.to_thread(
-                finish, job, self._ticket, error, gpu_seconds=self._gpu_seconds()
-            )
+            await asyncio.to_thread(finish, job, self._ticket, *what, gpu_seconds=self._gpu_seconds)
 
     async def _give_back(self) -> None:
         async with self._reporter.quiet() as job:
@@ -216,9 +255,6 @@ class Attempt:
 
     def _lose(self) -> None:
         self.stop.request(Reason.LEASE_LOST)
-
-    def _gpu_seconds(self) -> float:
-        return 0.0 if self._started_at is None else round(time.monotonic() - self._started_at, 3)
 
     def _context(self, action: str) -> dict[str, object]:
         return {"action": action, "job_id": self._job_id, "attempt": self._attempt}

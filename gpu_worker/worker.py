@@ -1,4 +1,11 @@
-"""The worker's loop: wait for the engine, take a ticket, claim its job, run it; then the next."""
+"""The worker's loop: while one job runs, the next waits in the engine and the last is stored.
+
+    ticket ── claim ── ahead ──> running ──> finishing ── ended
+                        └ in the engine ┘        └ off the GPU: outputs, terminal write, ticket
+
+`Slots` says how many jobs may be where, `Lanes` where the next ticket comes from, and each job is
+an `Attempt` that runs by itself.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +20,19 @@ from comfyline.domain.job import Job
 from comfyline.ports import JobQueue, Ticket
 from comfyline.usecases.claim import Terms, claim
 from gpu_worker.interruption import Reason
-from gpu_worker.lanes import Lanes
+from gpu_worker.lanes import LONG_POLL_SECONDS, Lanes
 from gpu_worker.run import Attempt, Toolbox
+from gpu_worker.slots import Slot, Slots
+
+# What is stored and written by then was worth the wait. It lies within the time that ECS grants,
+# which lies within the two minutes of a spot notice.
+DRAIN_SECONDS = 90.0
 
 _log = logging.getLogger(__name__)
+
+
+class DrainOverran(Exception):
+    """A job would not let go; its lease will run out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,29 +42,43 @@ class Worker:
     queue: JobQueue
     terms: Terms
     tools: Toolbox
+    long_poll_seconds: int = LONG_POLL_SECONDS
 
     async def work(self, drain: asyncio.Event) -> None:
-        """Run jobs until `drain` is set; then give back what still runs, and return."""
-        lanes = Lanes(self.queue)
-        while not drain.is_set():
-            ticket = await _unless(drain, self._next_ticket(lanes))
-            if ticket is not None:
-                await self._handle(ticket, drain)
-        await lanes.close()
+        """Run jobs until `drain` is set; then give back what is on the GPU, store what is not.
 
-    async def _next_ticket(self, lanes: Lanes) -> Ticket:
+        Raises:
+            DrainOverran: that took too long.
+            EngineCrashLoop: no engine will stay up.
+        """
+        lanes, slots = Lanes(self.queue, long_poll_seconds=self.long_poll_seconds), Slots()
+        attempts: set[asyncio.Task[None]] = set()
+        try:
+            while (ticket := await _unless(drain, self._next_ticket(lanes, slots))) is not None:
+                attempt = asyncio.create_task(self._handle(ticket, slots.enter(), drain))
+                attempts.add(attempt)
+                attempt.add_done_callback(attempts.discard)
+        finally:
+            drain.set()
+            await _within(DRAIN_SECONDS, {*attempts, asyncio.create_task(lanes.close())})
+
+    async def _next_ticket(self, lanes: Lanes, slots: Slots) -> Ticket:
+        await slots.room()
         # A job taken while the engine is down would only be given back.
         await self.tools.engine.wait_ready()
-        return await lanes.take()
+        return await lanes.take(slots.idle)
 
-    async def _handle(self, ticket: Ticket, drain: asyncio.Event) -> None:
+    async def _handle(self, ticket: Ticket, slot: Slot, drain: asyncio.Event) -> None:
         try:
             job = await asyncio.to_thread(self._claim, ticket)
-        except Unavailable:
+            if job is not None:
+                await self._run(Attempt(job, ticket, self.tools, slot.leave_engine), drain)
+        except Unavailable:  # the ticket comes back when its visibility ends
             _log.exception("not claimed", extra={"action": "claim_failed", "job_id": ticket.job_id})
-            return  # the ticket comes back when its visibility ends
-        if job is not None:
-            await self._run(Attempt(job, ticket, self.tools), drain)
+        except Exception:  # noqa: BLE001 - a bug of ours costs this job a lease, never the worker
+            _log.exception("attempt broke", extra={"action": "broke", "job_id": ticket.job_id})
+        finally:
+            slot.free()
 
     def _claim(self, ticket: Ticket) -> Job | None:
         store, clock = self.tools.store, self.tools.clock
@@ -76,3 +106,9 @@ async def _unless(drain: asyncio.Event, take: Coroutine[Any, Any, Ticket]) -> Ti
     finally:
         taking.cancel()
         draining.cancel()
+
+
+async def _within(seconds: float, tasks: set[asyncio.Task[None]]) -> None:
+    _, late = await asyncio.wait(tasks, timeout=seconds)
+    if late:
+        raise DrainOverran(f"{len(late)} tasks are still at work after {seconds} s")

@@ -32,6 +32,8 @@ class Status(StrEnum):
         return self in TERMINAL
 
 
+# What was made before a node failed is kept; any other end shows nothing.
+HAS_ARTIFACTS = frozenset({Status.SUCCEEDED, Status.FAILED})
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED})
 
 

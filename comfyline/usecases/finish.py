@@ -42,8 +42,18 @@ class Finisher:
         event = Succeeded(attempt=job.attempt, cached=cached, gpu_seconds=gpu_seconds)
         return self._end(job, ticket, lambda _current: event)
 
-    def fail(self, job: Job, ticket: Ticket, error: JobError, *, gpu_seconds: float = 0.0) -> Job:
-        """The job's own error: trying again would repeat it."""
+    def fail(
+        self,
+        job: Job,
+        ticket: Ticket,
+        error: JobError,
+        artifacts: Sequence[Artifact] = (),
+        *,
+        gpu_seconds: float = 0.0,
+    ) -> Job:
+        """The job's own error: trying again would repeat it. What it made before is listed."""
+        if artifacts:
+            self.store.put_artifacts(job, artifacts)
         event = FailedForGood(attempt=job.attempt, error=error, gpu_seconds=gpu_seconds)
         return self._end(job, ticket, lambda _current: event)
 

@@ -21,8 +21,20 @@ class EngineUnreachable(Exception):
     """No answer: it is not there, restarts, or is too busy. What was asked may have been done."""
 
 
+class EngineGone(EngineUnreachable):
+    """Nobody listens there: it has died, or is about to start."""
+
+
 class EngineError(Exception):
     """It answered, but not as ComfyUI should."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineQueue:
+    """The ids of the prompts that run (none or one) and that wait."""
+
+    running: frozenset[str]
+    pending: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +83,10 @@ class ComfyHttp:
         if response.status_code == 400 or answer.get("node_errors"):
             raise _rejection(answer)
 
-    async def is_queued(self, prompt_id: str) -> bool:
-        """It runs or waits."""
+    async def queue(self) -> EngineQueue:
+        """What runs and what waits."""
         queue = _json(await self._request("GET", "/queue"))
-        entries = items(queue.get("queue_running")) + items(queue.get("queue_pending"))
-        return any(items(entry)[1:2] == [prompt_id] for entry in entries)
+        return EngineQueue(_ids(queue.get("queue_running")), _ids(queue.get("queue_pending")))
 
     async def history(self, prompt_id: str) -> Mapping[str, Any] | None:
         """Its history entry, which exists once it has ended."""
@@ -103,7 +114,7 @@ class ComfyHttp:
                 async for chunk in response.aiter_bytes():
                     yield chunk
         except httpx.TransportError as error:
-            raise EngineUnreachable(f"GET /view: {error!r}") from error
+            raise _unreachable("GET /view", error) from error
 
     async def _request(
         self,
@@ -116,10 +127,20 @@ class ComfyHttp:
         try:
             response = await self._client.request(method, path, json=json)
         except httpx.TransportError as error:
-            raise EngineUnreachable(f"{method} {path}: {error!r}") from error
+            raise _unreachable(f"{method} {path}", error) from error
         if response.status_code not in allow:
             _check(response)
         return response
+
+
+def _unreachable(what: str, error: httpx.TransportError) -> EngineUnreachable:
+    kind = EngineGone if isinstance(error, httpx.ConnectError) else EngineUnreachable
+    return kind(f"{what}: {error!r}")
+
+
+def _ids(entries: Any) -> frozenset[str]:
+    """Of the five parts of each entry, the second."""
+    return frozenset(i for entry in items(entries) for i in items(entry)[1:2] if type(i) is str)
 
 
 def _check(response: httpx.Response) -> None:

@@ -98,6 +98,10 @@ class PromptRun:
         events = self._start() if kind in _SIGNS_OF_LIFE else []
         return [*events, *handle(data)] if handle else events
 
+    def seen_running(self) -> list[Event]:
+        """It was seen to run, whatever the socket told."""
+        return self._start()
+
     def receive_history(self, entry: Mapping[str, Any] | None) -> Outcome | None:
         """The outcome, if the history entry tells one; kept as `outcome`."""
         if self.outcome is None and entry is not None:

@@ -58,7 +58,9 @@ class WorkerStack(Stack):
             artifacts_bucket=data.artifacts.bucket_name,
             lease_seconds=deployment.lease_seconds,
             heartbeat_seconds=deployment.heartbeat_seconds,
-            **data.queue_urls,
+            high_queue_url=data.queue_urls["high_queue_url"],
+            normal_queue_url=data.queue_urls["normal_queue_url"],
+            low_queue_url=data.queue_urls["low_queue_url"],
         )
 
     def _add_container(self, deployment: Deployment, settings: WorkerSettings) -> None:

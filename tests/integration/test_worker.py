@@ -25,10 +25,13 @@ from comfyline.usecases.cancel import cancel
 from comfyline.usecases.claim import Terms
 from comfyline.usecases.finish import Finisher
 from gpu_worker.comfy.engine import ComfyEngine
+from gpu_worker.comfy.keeper import ForeignEngine
+from gpu_worker.comfy.watchdog import DEFAULT_LIMITS, Limits
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.outputs import Collector
 from gpu_worker.run import Toolbox
 from gpu_worker.worker import Worker
+from gpu_worker.workspace import Workspace
 from localcloud.comfyui_sim.options import Options
 from localcloud.comfyui_sim.server import Simulator
 from tests.support.builders import PARAMS, a_job
@@ -54,6 +57,7 @@ class World:
 
     sim: Simulator
     http: httpx.AsyncClient
+    limits: Limits = DEFAULT_LIMITS
     jobs: memory.InMemoryJobStore = field(default_factory=memory.InMemoryJobStore)
     queue: memory.InMemoryJobQueue = field(default_factory=lambda: memory.InMemoryJobQueue(now))
     artifacts: memory.InMemoryArtifactStore = field(default_factory=memory.InMemoryArtifactStore)
@@ -91,7 +95,7 @@ class World:
     async def working(self) -> AsyncIterator[asyncio.Event]:
         """A worker until the block ends; the event drains it earlier."""
         drain = asyncio.Event()
-        async with ComfyEngine.connected(self.sim.url) as engine:
+        async with ComfyEngine.connected(self.sim.url, ForeignEngine(), self.limits) as engine:
             working = asyncio.create_task(self._worker(engine).work(drain))
             try:
                 yield drain
@@ -114,9 +118,13 @@ class World:
             finisher=Finisher(store=self.jobs, queue=self.queue, clock=now),
             heartbeat=heartbeat,
             collector=Collector(http=engine.http, artifacts=self.artifacts),
+            workspace=Workspace(self.sim.engine.folders.base),
         )
         return Worker(
-            queue=self.queue, terms=Terms(worker_id=random_worker_id(), lease=LEASE), tools=tools
+            queue=self.queue,
+            terms=Terms(worker_id=random_worker_id(), lease=LEASE),
+            tools=tools,
+            long_poll_seconds=1,
         )
 
 

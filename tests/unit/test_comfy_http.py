@@ -9,7 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from gpu_worker.comfy.http import ComfyHttp, EngineError, EngineUnreachable, PromptRejected
+from gpu_worker.comfy.http import (
+    ComfyHttp,
+    EngineError,
+    EngineGone,
+    EngineUnreachable,
+    PromptRejected,
+)
 from gpu_worker.comfy.outputs import OutputFile
 from tests.support import recordings
 
@@ -124,7 +130,7 @@ async def test_an_answer_that_is_no_object_is_the_engines_error(text: str) -> No
     with pytest.raises(EngineError):
         await server.http.history("p")
     with pytest.raises(EngineError):
-        await server.http.is_queued("p")
+        await server.http.queue()
 
 
 @pytest.mark.parametrize(
@@ -147,17 +153,27 @@ async def test_no_answer_is_unreachable(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    ("queue", "is_queued"),
+    ("queue", "running", "pending"),
     [
-        ({"queue_running": [[1, "p", {}, {}, []]], "queue_pending": []}, True),
-        ({"queue_running": [], "queue_pending": [[1, "q"], [2, "p"]]}, True),
-        ({"queue_running": [], "queue_pending": [[1, "q"]]}, False),
-        ({}, False),
-        ({"queue_running": [[], [1], "p", None], "queue_pending": None}, False),
+        ({"queue_running": [[1, "p", {}, {}, []]], "queue_pending": []}, {"p"}, set()),
+        ({"queue_running": [], "queue_pending": [[1, "q"], [2, "p"]]}, set(), {"p", "q"}),
+        ({}, set(), set()),
+        ({"queue_running": [[], [1], "p", None, [1, {}]], "queue_pending": 1}, set(), set()),
     ],
 )
-async def test_a_prompt_is_queued_while_it_runs_or_waits(queue: Any, is_queued: bool) -> None:
-    assert await answering(json=queue).http.is_queued("p") is is_queued
+async def test_the_queue_tells_what_runs_and_what_waits(
+    queue: Any, running: set[str], pending: set[str]
+) -> None:
+    told = await answering(json=queue).http.queue()
+    assert (told.running, told.pending) == (running, pending)
+
+
+async def test_a_refused_connection_is_told_from_a_late_answer() -> None:
+    with pytest.raises(EngineGone):
+        await refusing(httpx.ConnectError("refused")).http.queue()
+    with pytest.raises(EngineUnreachable) as late:
+        await refusing(httpx.ReadTimeout("late")).http.queue()
+    assert not isinstance(late.value, EngineGone)
 
 
 async def test_a_history_entry_may_hold_bare_nan() -> None:
