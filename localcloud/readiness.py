@@ -14,7 +14,8 @@ from websockets.asyncio.client import connect
 
 from localcloud.state import Endpoints
 
-PATIENCE_SECONDS = 60.0  # cold starts on a busy machine
+PATIENCE_SECONDS = 90.0  # cold starts on a busy machine, some of which run into a timeout
+AGAIN_SECONDS = 0.5
 
 
 class NotAnswering(Exception):
@@ -27,11 +28,15 @@ async def check(endpoints: Endpoints) -> None:
     Raises:
         NotAnswering: one of them does not.
     """
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    give_up_at = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while True:
+        try:
             await asyncio.gather(_http(endpoints), _socket(endpoints))
-    except (TimeoutError, httpx.HTTPError, websockets.WebSocketException, OSError) as error:
-        raise NotAnswering(f"the deployed API does not answer: {error!r}") from error
+            return
+        except (httpx.HTTPError, websockets.WebSocketException, OSError, NotAnswering) as error:
+            if asyncio.get_running_loop().time() > give_up_at:
+                raise NotAnswering(f"the deployed API does not answer: {error!r}") from error
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _http(endpoints: Endpoints) -> None:
@@ -45,8 +50,11 @@ async def _http(endpoints: Endpoints) -> None:
 
 async def _socket(endpoints: Endpoints) -> None:
     headers = {"Authorization": f"Bearer {endpoints.api_key}"}
-    async with connect(endpoints.ws_url, additional_headers=headers, proxy=None) as socket:
+    async with connect(
+        endpoints.ws_url, additional_headers=headers, proxy=None, open_timeout=30
+    ) as socket:
         await socket.send(json.dumps({"action": "ping"}))
-        answer = await socket.recv()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            answer = await socket.recv()
         if json.loads(answer).get("type") != "pong":
             raise NotAnswering(f"a ping on the socket was answered {answer!r}")
