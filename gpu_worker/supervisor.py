@@ -118,7 +118,7 @@ class EngineProcess:
         except OSError:
             _log.exception("engine not started", extra={"action": "engine_not_started"})
         finally:
-            self._bury()
+            await self._bury()
         self._judge(time.monotonic() - born_at)
 
     async def _start(self) -> asyncio.subprocess.Process:
@@ -132,11 +132,12 @@ class EngineProcess:
             preexec_fn=_die_with_parent,
         )
 
-    def _bury(self) -> None:
+    async def _bury(self) -> None:
         process, self._process = self._process, None
         self._changed.clear()
         if process is not None:
             _kill(process)  # what it has started goes with it
+            await process.wait()
             _log.warning(
                 "engine ended",
                 extra={"action": "engine_ended", "pid": process.pid, "status": process.returncode},

@@ -26,10 +26,11 @@ def test_environment_is_the_settings_model(aws: Templates) -> None:
     variables = container(aws)["Environment"]
     environment = {variable["Name"]: aws.render(variable["Value"]) for variable in variables}
     fields = {name.upper() for name in WorkerSettings.model_fields}
-    assert set(environment) == fields | {"AWS_DEFAULT_REGION"}
-    assert WorkerSettings.from_environment(environment).to_environment().items() <= (
-        environment.items()
-    )
+    assert set(environment) - fields == {"AWS_DEFAULT_REGION"}
+    # What the task leaves open is the image's to say: how its ComfyUI is started.
+    settings = WorkerSettings.from_environment(environment)
+    assert set(settings.to_environment()) == set(environment) & fields
+    assert settings.to_environment().items() <= environment.items()
 
 
 def test_outputs(aws: Templates) -> None:

@@ -3,141 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
-from comfyline import memory
 from comfyline.domain.events import LeaseExpired
-from comfyline.domain.ids import random_job_id, random_worker_id
-from comfyline.domain.job import Job, JobParams, Status
-from comfyline.domain.lifecycle import MAX_FAILURES, advance, submitted
-from comfyline.domain.workflow import fingerprint, text_to_image_graph
+from comfyline.domain.job import Status
+from comfyline.domain.lifecycle import MAX_FAILURES, advance
 from comfyline.usecases.cancel import cancel
-from comfyline.usecases.claim import Terms
-from comfyline.usecases.finish import Finisher
-from gpu_worker.comfy.engine import ComfyEngine
-from gpu_worker.comfy.keeper import ForeignEngine
-from gpu_worker.comfy.watchdog import DEFAULT_LIMITS, Limits
-from gpu_worker.heartbeat import Heartbeat
-from gpu_worker.outputs import Collector
-from gpu_worker.run import Toolbox
-from gpu_worker.worker import Worker
-from gpu_worker.workspace import Workspace
-from localcloud.comfyui_sim.options import Options
+from localcloud.comfyui_sim.options import GUISES, Options
 from localcloud.comfyui_sim.server import Simulator
-from tests.support.builders import PARAMS, a_job
 from tests.support.eventually import eventually
-
-LEASE = timedelta(seconds=20)
-EMPTY_IMAGE = {
-    "1": {
-        "class_type": "EmptyImage",
-        "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0},
-    },
-    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x/y"}},
-}
+from tests.support.worker_world import EMPTY_IMAGE, LEASE, World, a_graph, now
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass
-class World:
-    """A worker at work, and what is around it."""
-
-    sim: Simulator
-    http: httpx.AsyncClient
-    limits: Limits = DEFAULT_LIMITS
-    jobs: memory.InMemoryJobStore = field(default_factory=memory.InMemoryJobStore)
-    queue: memory.InMemoryJobQueue = field(default_factory=lambda: memory.InMemoryJobQueue(now))
-    artifacts: memory.InMemoryArtifactStore = field(default_factory=memory.InMemoryArtifactStore)
-
-    def submit(self, graph: Mapping[str, Any] | None = None, **overrides: Any) -> Job:
-        graph = graph or a_graph()
-        job = submitted(
-            replace(
-                a_job(id=random_job_id(now()), queued_at=now(), fingerprint=fingerprint(graph)),
-                start_deadline=now() + timedelta(hours=1),
-                **overrides,
-            )
-        )
-        self.jobs.put_request(job, JobParams(params={}), graph)
-        assert self.jobs.add(job) is None
-        self.queue.send(job.id, job.owner, job.priority)
-        return job
-
-    def job(self, job: Job) -> Job:
-        current = self.jobs.get(job.id)
-        assert current is not None
-        return current
-
-    async def until(self, job: Job, *statuses: Status) -> Job:
-        await eventually(lambda: self.job(job).status in statuses)
-        return self.job(job)
-
-    async def faults(self, **switches: Any) -> None:
-        (await self.http.post("/sim/faults", json=switches)).raise_for_status()
-
-    async def executed(self) -> int:
-        return int((await self.http.get("/sim/executed")).json()["count"])
-
-    @asynccontextmanager
-    async def working(self) -> AsyncIterator[asyncio.Event]:
-        """A worker until the block ends; the event drains it earlier."""
-        drain = asyncio.Event()
-        async with ComfyEngine.connected(self.sim.url, ForeignEngine(), self.limits) as engine:
-            working = asyncio.create_task(self._worker(engine).work(drain))
-            try:
-                yield drain
-            finally:
-                drain.set()
-                await asyncio.wait_for(working, 10)
-
-    def _worker(self, engine: ComfyEngine) -> Worker:
-        heartbeat = Heartbeat(
-            store=self.jobs,
-            queue=self.queue,
-            clock=now,
-            lease=LEASE,
-            interval=timedelta(seconds=0.05),
-        )
-        tools = Toolbox(
-            store=self.jobs,
-            clock=now,
-            engine=engine,
-            finisher=Finisher(store=self.jobs, queue=self.queue, clock=now),
-            heartbeat=heartbeat,
-            collector=Collector(http=engine.http, artifacts=self.artifacts),
-            workspace=Workspace(self.sim.engine.folders.base),
-        )
-        return Worker(
-            queue=self.queue,
-            terms=Terms(worker_id=random_worker_id(), lease=LEASE),
-            tools=tools,
-            long_poll_seconds=1,
-        )
-
-
-def a_graph(*, seed: int = 1, steps: int = 4) -> Mapping[str, Any]:
-    params = {**PARAMS, "seed": seed, "steps": steps, "width": 64, "height": 64}
-    return text_to_image_graph(params, checkpoint="sd15-sim.safetensors")
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    options = Options(data_dir=tmp_path, port=0, step_ms=2)
+@pytest.fixture(params=GUISES)
+async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """Beside an engine of today and of the oldest that is supported."""
+    options = Options(data_dir=tmp_path, port=0, step_ms=2, guise=request.param)
     async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
-        yield World(sim, http)
+        yield World(sim.url, tmp_path, http)
 
 
 async def test_a_job_succeeds_and_its_picture_is_stored(world: World) -> None:

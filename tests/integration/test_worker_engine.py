@@ -1,0 +1,185 @@
+"""An engine of our own: started without our secrets, watched, and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from comfyline.domain.job import Status
+from comfyline.usecases.cancel import cancel
+from gpu_worker.comfy.engine import ComfyEngine
+from gpu_worker.comfy.keeper import EngineCrashLoop
+from gpu_worker.comfy.watchdog import Limits
+from gpu_worker.supervisor import DEFAULT_POLICY, EngineProcess, Policy
+from tests.support.eventually import eventually
+from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
+
+REPOSITORY = Path(__file__).parent.parent.parent
+STARTS = 30.0  # seconds; a process on a busy machine takes its time
+
+
+def a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{a_free_port()}") as http:
+        yield World(str(http.base_url).rstrip("/"), tmp_path, http)
+
+
+def simulator(world: World, *options: str) -> Sequence[str]:
+    port = str(world.http.base_url.port)
+    data = ["--port", port, "--data-dir", str(world.base)]
+    return [sys.executable, "-m", "localcloud.comfyui_sim", *data, *options]
+
+
+@asynccontextmanager
+async def an_engine(
+    world: World, *options: str, policy: Policy = DEFAULT_POLICY
+) -> AsyncIterator[EngineProcess]:
+    environ = {**os.environ, "AWS_SECRET_ACCESS_KEY": "secret", "JOBS_TABLE": "jobs"}
+    command = simulator(world, "--step-ms", "100", *options)
+    engine = EngineProcess(command, REPOSITORY, environ=environ, policy=policy)
+    async with engine.kept():
+        yield engine
+
+
+def pid_of(engine: EngineProcess) -> int:
+    assert engine.pid is not None
+    return engine.pid
+
+
+async def until(world: World, job: object, status: Status) -> None:
+    await eventually(lambda: world.job(job).status is status, within=STARTS)  # type: ignore[arg-type]
+
+
+async def test_the_engine_gets_no_credentials_and_ends_with_the_worker(world: World) -> None:
+    async with an_engine(world) as engine:
+        await engine.wait_up()
+        pid = pid_of(engine)
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"AWS_" not in environ
+    assert b"JOBS_TABLE" not in environ
+    assert b"PATH=" in environ
+    await eventually(lambda: not Path(f"/proc/{pid}/environ").exists())
+
+
+async def test_a_killed_engine_costs_the_running_job_a_try_and_the_one_ahead_none(
+    world: World,
+) -> None:
+    running, ahead = world.submit(a_graph(seed=1, steps=40)), world.submit(a_graph(seed=2, steps=4))
+    async with an_engine(world) as engine, world.working(engine):
+        await until(world, running, Status.RUNNING)
+        await eventually(lambda: world.job(ahead).lease is not None)
+        os.kill(pid_of(engine), signal.SIGKILL)
+        await eventually(lambda: world.job(running).failures == 1)
+        await until(world, ahead, Status.SUCCEEDED)
+        await until(world, running, Status.SUCCEEDED)
+    assert world.job(running).attempt == 2
+    assert world.job(ahead).failures == 0
+
+
+async def test_a_node_that_kills_its_engine_ends_the_job_after_three_tries(world: World) -> None:
+    graph = {
+        "1": EMPTY_IMAGE["1"],
+        "2": {
+            "class_type": "ProbeFault",
+            "inputs": {"images": ["1", 0], "kind": "exit", "nonce": 0},
+        },
+    }
+    poison, other = world.submit(graph), world.submit(EMPTY_IMAGE)
+    async with an_engine(world, policy=Policy(max_failures=9)) as engine, world.working(engine):
+        await until(world, poison, Status.FAILED)
+        await until(world, other, Status.SUCCEEDED)
+    done = world.job(poison)
+    assert done.error is not None
+    assert (done.failures, done.error.type) == (3, "engine_lost")
+
+
+async def test_a_node_that_does_not_stop_costs_a_restart_and_the_job_is_canceled(
+    world: World,
+) -> None:
+    world = replace(world, limits=Limits(disobedient=0.5))
+    job = world.submit(a_sleep(600))
+    async with an_engine(world) as engine, world.working(engine):
+        await until(world, job, Status.RUNNING)
+        before = pid_of(engine)
+        cancel(job.id, job.owner, store=world.jobs, clock=now)
+        await until(world, job, Status.CANCELED)
+        after = world.submit(EMPTY_IMAGE)
+        await until(world, after, Status.SUCCEEDED)
+        assert pid_of(engine) != before
+
+
+def a_sleep(seconds: float) -> dict[str, object]:
+    """A node that looks at no interrupt."""
+    sleep = {"images": ["1", 0], "seconds": seconds, "progress": False, "nonce": 0}
+    return {
+        **EMPTY_IMAGE,
+        "3": {"class_type": "ProbeSleep", "inputs": sleep},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
+    }
+
+
+async def test_a_silent_engine_is_restarted_and_the_job_tried_again(world: World) -> None:
+    world = replace(world, limits=Limits(silent=1.0))
+    job = world.submit(a_graph(steps=4))
+    async with an_engine(world) as engine, world.working(engine):
+        await eventually(lambda: world.job(job).status is Status.RUNNING, within=STARTS)
+        await world.faults(stall=True)
+        await eventually(lambda: world.job(job).failures == 1)
+        await until(world, job, Status.SUCCEEDED)
+
+
+async def test_a_cuda_error_restarts_the_engine(world: World) -> None:
+    job = world.submit(a_graph(steps=2))
+    async with an_engine(world) as engine:
+        await engine.wait_up()
+        async with asyncio.timeout(STARTS):
+            await _faults_once_up(world)
+        before = pid_of(engine)
+        async with world.working(engine):
+            await until(world, job, Status.SUCCEEDED)
+        assert pid_of(engine) != before
+    assert world.job(job).failures == 1
+
+
+async def _faults_once_up(world: World) -> None:
+    while True:
+        try:
+            return await world.faults(nodes={"KSampler": {"kind": "cuda_error"}})
+        except httpx.TransportError:
+            await asyncio.sleep(0.05)
+
+
+async def test_an_engine_is_recycled_between_jobs_and_no_job_notices(world: World) -> None:
+    jobs = [world.submit(a_graph(seed=n, steps=1)) for n in range(5)]
+    async with an_engine(world, policy=Policy(max_prompts=2)) as engine, world.working(engine):
+        await engine.wait_up()
+        first = pid_of(engine)
+        for job in jobs:
+            await until(world, job, Status.SUCCEEDED)
+        assert pid_of(engine) != first
+    assert [world.job(job).attempt for job in jobs] == [1] * 5
+
+
+async def test_an_engine_that_does_not_stay_up_ends_the_worker(world: World) -> None:
+    job = world.submit(EMPTY_IMAGE)
+    engine = EngineProcess(["false"], world.base, environ={}, policy=Policy(max_failures=2))
+    async with engine.kept(), ComfyEngine.connected(world.url, engine) as comfy:
+        with pytest.raises(EngineCrashLoop):
+            await asyncio.wait_for(world.worker(comfy).work(asyncio.Event()), STARTS)
+    assert world.job(job).attempt == 0

@@ -1,0 +1,214 @@
+"""Jobs overlap on one worker: one ahead, one running, one finishing, and never more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+import pytest
+
+from comfyline import memory
+from comfyline.domain.errors import Unavailable
+from comfyline.domain.job import Job, Priority, Status
+from comfyline.usecases.cancel import cancel
+from gpu_worker.comfy.watchdog import Limits
+from localcloud.comfyui_sim.options import Options
+from localcloud.comfyui_sim.server import Simulator
+from tests.support.eventually import eventually
+from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
+
+
+class SlowStore(memory.InMemoryArtifactStore):
+    """Stores nothing until `gate` opens; out of reach for the next `failures` puts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.waiting = 0
+        self.failures = 0
+
+    def put(self, key: str, body: IO[bytes], content_type: str) -> None:
+        self.waiting += 1
+        assert self.gate.wait(30)
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("slow down")
+        super().put(key, body, content_type)
+
+
+@pytest.fixture
+def store() -> SlowStore:
+    return SlowStore()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, store: SlowStore) -> AsyncIterator[World]:
+    options = Options(data_dir=tmp_path, port=0, step_ms=2)
+    async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
+        yield World(sim.url, tmp_path, http, artifacts=store)
+
+
+async def in_engine(world: World) -> tuple[int, int]:
+    """How many prompts run and wait."""
+    queue = (await world.http.get("/queue")).json()
+    return len(queue["queue_running"]), len(queue["queue_pending"])
+
+
+def claimed(world: World, *jobs: Job) -> list[bool]:
+    return [world.job(job).lease is not None for job in jobs]
+
+
+async def until_one_is_ahead(world: World) -> None:
+    async with asyncio.timeout(10):
+        while await in_engine(world) != (1, 1):
+            await asyncio.sleep(0.01)
+
+
+async def test_exactly_one_prompt_waits_behind_the_running_one(world: World) -> None:
+    await world.faults(step_ms=100)
+    jobs = [world.submit(a_graph(seed=n, steps=600)) for n in range(3)]
+    async with world.working():
+        await until_one_is_ahead(world)
+        await world.until(jobs[0], Status.RUNNING)
+        assert claimed(world, *jobs) == [True, True, False]
+        assert world.job(jobs[1]).status is Status.QUEUED
+
+
+async def test_the_next_runs_while_the_last_is_stored(world: World, store: SlowStore) -> None:
+    store.gate.clear()
+    first, second = world.submit(a_graph(seed=1)), world.submit(a_graph(seed=2))
+    async with world.working():
+        await eventually(lambda: store.waiting == 2)
+        assert world.job(first).status is Status.RUNNING
+        store.gate.set()
+        await world.until(first, Status.SUCCEEDED)
+        await world.until(second, Status.SUCCEEDED)
+
+
+async def test_jobs_that_cannot_be_stored_stop_the_claiming(world: World, store: SlowStore) -> None:
+    store.gate.clear()
+    jobs = [world.submit(a_graph(seed=n)) for n in range(5)]
+    async with world.working():
+        await eventually(lambda: sum(claimed(world, *jobs)) == 3)
+        await eventually(lambda: store.waiting == 3)
+        assert sum(claimed(world, *jobs)) == 3
+        store.gate.set()
+        for job in jobs:
+            await world.until(job, Status.SUCCEEDED)
+
+
+async def test_a_canceled_job_ahead_never_runs(world: World) -> None:
+    await world.faults(step_ms=100)
+    running, ahead = world.submit(a_graph(seed=1, steps=600)), world.submit(a_graph(seed=2))
+    async with world.working():
+        await until_one_is_ahead(world)
+        assert cancel(ahead.id, ahead.owner, store=world.jobs, clock=now).job.is_canceling
+        await world.until(ahead, Status.CANCELED)
+        assert world.job(running).status is Status.RUNNING
+        assert await world.executed() == 1
+
+
+async def test_a_drained_worker_gives_back_the_running_job_and_the_one_ahead(
+    world: World,
+) -> None:
+    await world.faults(step_ms=100)
+    jobs = [world.submit(a_graph(seed=n, steps=600)) for n in range(2)]
+    async with world.working() as drain:
+        await until_one_is_ahead(world)
+        await world.until(jobs[0], Status.RUNNING)
+        drained_at = now()
+        drain.set()
+        for job in jobs:
+            await eventually(lambda job=job: world.job(job).lease is None)
+    for job in jobs:
+        back = world.job(job)
+        assert (back.status, back.interruptions, back.failures) == (Status.QUEUED, 1, 0)
+        assert (back.history[-1].at - drained_at).total_seconds() < 2
+    tickets = world.queue.receive(Priority.NORMAL, wait_seconds=0, limit=10)
+    assert {ticket.job_id for ticket in tickets} == {job.id for job in jobs}
+
+
+async def test_what_has_left_the_gpu_is_stored_although_the_worker_goes(
+    world: World, store: SlowStore
+) -> None:
+    store.gate.clear()
+    job = world.submit(a_graph())
+    async with world.working() as drain:
+        await eventually(lambda: store.waiting)
+        drain.set()
+        await asyncio.sleep(0.1)
+        assert world.job(job).status is Status.RUNNING
+        store.gate.set()
+        done = await world.until(job, Status.SUCCEEDED)
+    assert done.interruptions == 0
+
+
+async def test_a_store_out_of_reach_gives_the_job_back(world: World, store: SlowStore) -> None:
+    store.failures = 1
+    job = world.submit(a_graph())
+    async with world.working():
+        done = await world.until(job, Status.SUCCEEDED)
+    assert (done.attempt, done.failures, done.interruptions) == (2, 0, 1)
+
+
+async def test_what_was_made_before_a_node_failed_is_kept_and_listed(world: World) -> None:
+    await world.faults(nodes={"VAEDecode": {"kind": "error"}})
+    job = world.submit(two_outputs())
+    async with world.working():
+        await world.until(job, Status.FAILED)
+    record = world.jobs.read(job.id)
+    assert record is not None
+    assert [artifact.node for artifact in record.artifacts] == ["02"]
+    assert record.artifacts[0].key in world.artifacts.files
+
+
+def two_outputs() -> dict[str, Any]:
+    """An image that is saved at once, and one that goes through a sampler."""
+    save = {"class_type": "SaveImage", "inputs": {"images": ["01", 0], "filename_prefix": "e"}}
+    return {"01": EMPTY_IMAGE["1"], "02": save, **a_graph()}
+
+
+async def test_nothing_of_an_ended_job_stays_in_the_engine(world: World) -> None:
+    job = world.submit(a_graph())
+    async with world.working():
+        await world.until(job, Status.SUCCEEDED)
+    assert (await world.http.get("/history")).json() == {}
+    assert list((world.base / "output").iterdir()) == []
+
+
+async def test_a_muted_socket_does_not_stop_the_clock_of_a_job(world: World) -> None:
+    await world.faults(mute_sockets=True, step_ms=100)
+    job = world.submit(a_graph(steps=600), execution_timeout=timedelta(seconds=0.2))
+    async with world.working():
+        done = await world.until(job, Status.FAILED)
+    assert done.error is not None
+    assert done.error.type == "execution_timeout"
+
+
+async def test_a_foreign_engine_that_hangs_gets_no_work_until_it_is_idle(world: World) -> None:
+    world = replace(world, limits=Limits(silent=0.2, pending=60, disobedient=0.2))
+    await world.faults(stall=True)
+    await world.http.post("/prompt", json={"prompt": EMPTY_IMAGE})  # somebody else's
+    job = world.submit(a_graph())
+    async with world.working():
+        await eventually(lambda: world.job(job).lease is not None)
+        await world.faults(stall=False)
+        await world.until(job, Status.SUCCEEDED)
+        await world.faults(step_ms=100)
+        stuck = world.submit(a_graph(seed=9, steps=600))
+        await world.until(stuck, Status.RUNNING)
+        await world.faults(stall=True)
+        await eventually(lambda: world.job(stuck).failures == 1)
+        other = world.submit(EMPTY_IMAGE)
+        await asyncio.sleep(0.5)
+        assert world.job(other).lease is None
+        await world.faults(stall=False, step_ms=1)
+        await world.until(other, Status.SUCCEEDED)
+        await world.until(stuck, Status.SUCCEEDED)
