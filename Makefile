@@ -7,7 +7,7 @@ STATE ?= .local
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e check format synth iam-mutation clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos check format synth iam-mutation clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ infra: dev ## The synthesised templates
 
 e2e: dev ## The deployed service, by its public surfaces only
 	$(PYTEST) tests/e2e
+
+chaos: dev ## Workers, engines, tickets and stores fail at random: 500 jobs (CHAOS_JOBS=, CHAOS_SEED=)
+	CHAOS_JOBS=$${CHAOS_JOBS:-500} $(PYTEST) -s -p no:logging tests/chaos
 
 iam-mutation: dev ## Take each permission away in turn: its user must fail
 	$(PYTEST) tests/e2e/test_permissions.py --mutations .

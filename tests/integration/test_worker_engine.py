@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,16 +21,11 @@ from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.watchdog import Limits
 from gpu_worker.supervisor import DEFAULT_POLICY, EngineProcess, Policy
 from tests.support.eventually import eventually
+from tests.support.ports import a_free_port
 from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
 
 REPOSITORY = Path(__file__).parent.parent.parent
 STARTS = 30.0  # seconds; a process on a busy machine takes its time
-
-
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
