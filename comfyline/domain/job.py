@@ -151,6 +151,15 @@ class Job:
         return self.expires_at is not None and now >= self.expires_at
 
 
+def artifact_prefixes(job: Job) -> list[str]:
+    """Where each attempt of the job keeps its files.
+
+    Not all of the id: a record that takes this one's place goes on counting attempts, and what
+    those make is not this job's.
+    """
+    return [f"jobs/{job.id}/{attempt}/" for attempt in range(1, job.attempt + 1)]
+
+
 @dataclass(frozen=True, slots=True)
 class JobRecord:
     """A job with its sibling items, as a reader shows it."""

@@ -1,0 +1,173 @@
+"""The whole service in memory, under one clock that stands until it is moved."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+from comfyline.domain.ids import JobId, OwnerId, WorkerId, random_worker_id
+from comfyline.domain.job import Artifact, Job, JobRecord, Priority
+from comfyline.memory import InMemoryArtifactStore, InMemoryJobQueue, InMemoryJobStore
+from comfyline.ports import Clock, JobQueue, JobStore, Ticket
+from comfyline.usecases.claim import Terms, claim
+from comfyline.usecases.finish import Finisher
+from comfyline.usecases.report import report_started
+from comfyline.usecases.submit import Accepted, Defaults, Submission, submit
+from comfyline.usecases.sweep import Sweeper
+from comfyline.wire import TextToImageRequest, WorkflowRequest
+from tests.support.builders import LEASE, FrozenClock, an_artifact, an_owner
+
+P = TypeVar("P")
+
+SENT: Mapping[str, Any] = {"prompt": "a red fox", "seed": 42}
+DEFAULTS = Defaults(
+    checkpoint="model.safetensors",
+    start_deadline=timedelta(days=1),
+    execution_timeout=timedelta(minutes=10),
+    retention=timedelta(days=7),
+)
+
+
+class World:
+    """The ports and what its users, workers and sweepers do with them; `owner` is the user."""
+
+    def __init__(self) -> None:
+        self.clock = FrozenClock()
+        self.store = InMemoryJobStore()
+        self.queue = InMemoryJobQueue(self.clock, visibility=LEASE)
+        self.artifacts = InMemoryArtifactStore()
+        self.owner = an_owner()
+
+    def submit(
+        self,
+        sent: Mapping[str, Any] = SENT,
+        *,
+        key: str | None = None,
+        owner: OwnerId | None = None,
+        store: JobStore | None = None,
+        queue: JobQueue | None = None,
+    ) -> Accepted:
+        form = WorkflowRequest if "workflow" in sent else TextToImageRequest
+        submission = Submission(
+            owner=owner or self.owner,
+            request=form.model_validate(sent),
+            sent=sent,
+            idempotency_key=key,
+            request_id="request-1",
+        )
+        return submit(
+            submission,
+            store=store or self.store,
+            queue=queue or self.queue,
+            clock=self.clock,
+            defaults=DEFAULTS,
+        )
+
+    # --- a worker ---------------------------------------------------------------------------------
+
+    def tickets(self, priority: Priority = Priority.NORMAL) -> list[Ticket]:
+        """Every ticket that is visible, received."""
+        return self.queue.receive(priority, wait_seconds=0, limit=100)
+
+    def ticket(self) -> Ticket:
+        """The one ticket that is visible, received."""
+        [ticket] = self.tickets()
+        return ticket
+
+    def claim(
+        self,
+        ticket: Ticket,
+        *,
+        worker_id: WorkerId | None = None,
+        store: JobStore | None = None,
+        clock: Clock | None = None,
+    ) -> Job | None:
+        terms = Terms(worker_id=worker_id or random_worker_id(), lease=LEASE)
+        jobs = store or self.store
+        return claim(ticket, terms, store=jobs, queue=self.queue, clock=clock or self.clock)
+
+    def claimed(self) -> tuple[Job, Ticket]:
+        """The job of the one ticket, in the hands of a worker."""
+        ticket = self.ticket()
+        job = self.claim(ticket)
+        assert job is not None
+        return job, ticket
+
+    def started(self) -> tuple[Job, Ticket]:
+        """The same, running."""
+        job, ticket = self.claimed()
+        return report_started(job, store=self.store, clock=self.clock), ticket
+
+    def succeeded(self) -> Job:
+        """The job of the one ticket, done and with a file."""
+        job, ticket = self.started()
+        return self.finisher().succeed(
+            job, ticket, [self.upload(job)], cached=False, gpu_seconds=1.5
+        )
+
+    def upload(self, job: Job) -> Artifact:
+        """A file of the job's attempt, stored."""
+        artifact = an_artifact(job)
+        self.artifacts.put(artifact.key, io.BytesIO(b"png"), artifact.content_type)
+        return artifact
+
+    def finisher(self, store: JobStore | None = None) -> Finisher:
+        return Finisher(store=store or self.store, queue=self.queue, clock=self.clock)
+
+    # --- the rest ---------------------------------------------------------------------------------
+
+    def sweep(self, **ports: Any) -> Counter[str]:
+        """One round of the sweeper, with other ports if they are given."""
+        own = {"store": self.store, "queue": self.queue, "artifacts": self.artifacts}
+        return Sweeper(clock=self.clock, **(own | ports)).sweep()
+
+    def row(self, job_id: JobId) -> Job:
+        job = self.store.get(job_id)
+        assert job is not None
+        return job
+
+    def record(self, job_id: JobId) -> JobRecord:
+        record = self.store.read(job_id)
+        assert record is not None
+        return record
+
+
+@dataclass(slots=True)
+class _Interrupted:
+    port: Any
+    method: str
+    action: Callable[[], object]
+    left: int
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.port, name)
+        if name != self.method or self.left == 0:
+            return method
+        self.left -= 1
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.action()
+            return method(*args, **kwargs)
+
+        return call
+
+
+def meanwhile(port: P, method: str, action: Callable[[], object], *, times: int = 1) -> P:
+    """The same port, where `action` comes in just before the first calls of `method`.
+
+    It is what somebody else does at the worst moment, or an error that the call ends with.
+    """
+    return cast("P", _Interrupted(port, method, action, times))
+
+
+def raising(error: Exception) -> Callable[[], object]:
+    """An action that ends the call with `error`."""
+
+    def fail() -> None:
+        raise error
+
+    return fail
