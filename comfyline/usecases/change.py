@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 
 from comfyline.domain.errors import Conflict, JobNotFound, Unavailable
 from comfyline.domain.events import Event
@@ -36,20 +37,20 @@ def change(store: JobStore, clock: Clock, job: Job, decide: Callable[[Job], Even
         if event is None:
             return job
         try:
-            return apply(store, clock, job, event)
+            return apply(store, clock(), job, event)
         except Conflict as conflict:
             job = current_or_not_found(job, conflict)
     raise Unavailable(f"too many writers of {job.id}")
 
 
-def apply(store: JobStore, clock: Clock, job: Job, event: Event) -> Job:
-    """One event by one conditional write; the job as stored.
+def apply(store: JobStore, now: datetime, job: Job, event: Event) -> Job:
+    """One event, of `now`, by one conditional write; the job as stored.
 
     Raises:
         Conflict: somebody else was first.
         TransitionRefused, LeaseLost: the lifecycle forbids the event.
     """
-    changed = store.save(job, advance(job, event, clock()))
+    changed = store.save(job, advance(job, event, now))
     if type(event) not in UNRECORDED:
         _log_change(changed, event)
     return changed

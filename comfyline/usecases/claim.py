@@ -45,9 +45,13 @@ def claim(
 def _settle(job_id: JobId, terms: Terms, store: JobStore, clock: Clock) -> tuple[Job | None, bool]:
     """Bring the job to where it is ours, another's or ended, one event at a time."""
     job = store.get(job_id)
-    while job is not None and (event := _next_step(job, clock(), terms)) is not None:
+    while job is not None:
+        now = clock()  # read once: what is allowed at one moment may not be at the next
+        event = _next_step(job, now, terms)
+        if event is None:
+            break
         try:
-            job = apply(store, clock, job, event)
+            job = apply(store, now, job, event)
         except Conflict as conflict:
             job = conflict.current
         else:

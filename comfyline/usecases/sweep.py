@@ -53,7 +53,7 @@ class Sweeper:
         if job.is_past_retention(now):
             return self._remove(job)
         event = due_event(job, now)
-        job = change(self.store, self.clock, job, lambda current: due_event(current, now))
+        job = change(self.store, lambda: now, job, lambda current: due_event(current, now))
         if job.lease is None and not job.status.is_terminal:
             # Noted before it is sent: if we die in between, the job is due again a little later.
             self.queue.send(job.id, job.owner, job.priority)
