@@ -21,6 +21,7 @@ from comfyline.domain.ids import JobId, OwnerId, derived_job_id, random_job_id
 from comfyline.domain.job import Graph, Job, JobParams, Priority
 from comfyline.domain.lifecycle import submitted
 from comfyline.ports import Clock, JobQueue, JobStore
+from comfyline.usecases.change import current_or_not_found
 from comfyline.usecases.read import as_of
 from comfyline.wire import MAX_BATCH_SIZE, MAX_PIXELS, TextToImageRequest, WorkflowRequest
 
@@ -78,13 +79,11 @@ def submit(
     job = _job_of(submission, clock(), defaults, new_id)
     params, graph = _compiled(submission.request, job.id, defaults.checkpoint)
     store.put_request(job, params, graph)
-    existing = store.add(job)
-    if existing is not None and existing.is_past_retention(job.queued_at):
-        existing = _take_over(store, existing, job)
-    if existing is None:
-        _send(queue, job)
-        return Accepted(job, replayed=False)
-    return Accepted(_replayed(store, queue, clock, existing, job), replayed=True)
+    stored, is_new = _put(store, job)
+    if is_new:
+        _send(queue, stored)
+        return Accepted(stored, replayed=False)
+    return Accepted(_replayed(store, queue, clock, stored, job), replayed=True)
 
 
 def _job_of(
@@ -137,17 +136,27 @@ def _check_size(request: TextToImageRequest) -> None:
         raise RequestTooLarge(f"A batch has at most {MAX_BATCH_SIZE} images.")
 
 
-def _take_over(store: JobStore, expired: Job, job: Job) -> Job | None:
-    """Put `job` where a record past its retention still lies; the job that was faster, if any.
+def _put(store: JobStore, job: Job) -> tuple[Job, bool]:
+    """The job that has the id now, as stored, and whether this post has put it there."""
+    existing = store.add(job)
+    if existing is None:
+        return job, True
+    if existing.is_past_retention(job.queued_at):
+        return _take_over(store, existing, job)
+    return existing, False
+
+
+def _take_over(store: JobStore, expired: Job, job: Job) -> tuple[Job, bool]:
+    """Put `job` where a record past its retention still lies, unless another post was faster.
 
     It goes on counting where the old one ended, so that its tickets and workers stay fenced.
     """
-    heir = replace(job, attempt=expired.attempt, version=expired.version + 1)
+    heir = submitted(replace(job, attempt=expired.attempt, version=expired.version + 1))
     try:
-        store.replace(expired, submitted(heir))
+        store.replace(expired, heir)
     except Conflict as conflict:
-        return conflict.current
-    return None
+        return current_or_not_found(job, conflict), False
+    return heir, True
 
 
 def _replayed(store: JobStore, queue: JobQueue, clock: Clock, existing: Job, job: Job) -> Job:
@@ -158,9 +167,14 @@ def _replayed(store: JobStore, queue: JobQueue, clock: Clock, existing: Job, job
         )
     existing = as_of(clock(), store, existing)
     age = job.queued_at - existing.queued_at
-    if existing.attempt == 0 and not existing.status.is_terminal and age > TICKET_IN_FLIGHT:
+    if _is_untouched(existing) and age > TICKET_IN_FLIGHT:
         _send(queue, existing)
     return existing
+
+
+def _is_untouched(job: Job) -> bool:
+    """Nobody has claimed or ended it; `attempt` cannot tell, since a take-over carries it on."""
+    return len(job.history) == 1
 
 
 def _send(queue: JobQueue, job: Job) -> None:
