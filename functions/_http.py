@@ -29,6 +29,8 @@ from comfyline.domain.errors import (
 from comfyline.domain.ids import JOB_ID_PATTERN, JobId, OwnerId
 
 RETRY_AFTER_SECONDS = 5  # a throttled table or a failover is over by then, or lasts minutes
+# What a problem repeats of a request is bounded: the caller has sent it, and Lambda answers 6 MB.
+MAX_DETAIL, MAX_SHOWN = 1_000, 200  # characters
 
 Event = Mapping[str, Any]
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
@@ -156,7 +158,13 @@ def http_handler(
 
 
 def _refusal(error: RequestRefused, request_id: str) -> Answer:
-    fields = [wire.FieldProblem(loc=list(e.loc), msg=e.msg) for e in error.errors]
+    fields = [
+        wire.FieldProblem(
+            loc=[shown(part) if isinstance(part, str) else part for part in e.loc],
+            msg=shown(e.msg),
+        )
+        for e in error.errors
+    ]
     problem = _problem(type(error), error.detail, request_id, fields or None)
     return Answer(problem, error.status, error.headers)
 
@@ -177,11 +185,17 @@ def _problem(
         type=f"urn:comfyline:problem:{kind.code}",
         title=kind.title,
         status=kind.status,
-        detail=detail,
+        detail=shown(detail, MAX_DETAIL),
         code=kind.code,
         request_id=request_id,
         errors=fields,
     )
+
+
+def shown(text: str, limit: int = MAX_SHOWN) -> str:
+    """The beginning of what a caller sent, fit to be sent back: no half of a surrogate pair."""
+    short = text if len(text) <= limit else text[: limit - 1] + "…"
+    return short.encode(errors="replace").decode()
 
 
 def invalid(detail: str, *loc: str) -> InvalidRequest:

@@ -20,6 +20,7 @@ from comfyline.ports import ConnectionStore
 from comfyline.settings import SocketSubscribeSettings
 from comfyline.usecases.follow import Follower
 from functions import _wiring
+from functions._http import shown
 from functions._socket import Event, connection_id, is_greeting, socket_handler
 
 ACTIONS = ("subscribe", "unsubscribe", "ping")
@@ -86,7 +87,7 @@ def _fault(body: str, error: ValidationError) -> wire.ErrorMessage:
         known = ", ".join(ACTIONS)
         return wire.ErrorMessage(code="unknown_action", message=f"The actions are {known}.")
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
+    place = shown(".".join(str(part) for part in first["loc"][1:]))
     text = f"{place}: {first['msg']}" if place else first["msg"]
     return wire.ErrorMessage(code="bad_message", message=text)
 

@@ -10,7 +10,12 @@ from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from comfyline import views, wire
-from comfyline.domain.errors import FieldError, InvalidRequest, MalformedRequest
+from comfyline.domain.errors import (
+    MAX_FIELD_ERRORS,
+    FieldError,
+    InvalidRequest,
+    MalformedRequest,
+)
 from comfyline.settings import SubmitJobSettings
 from comfyline.usecases.submit import Defaults, Submission, submit
 from functions import _wiring
@@ -66,7 +71,7 @@ def parse_submission(sent: Any) -> wire.TextToImageRequest | wire.WorkflowReques
     """The request in one of its two forms.
 
     Raises:
-        InvalidRequest: with every field that is wrong.
+        InvalidRequest: with the fields that are wrong.
     """
     if not isinstance(sent, dict):
         raise InvalidRequest("The body is a JSON object.", [FieldError(("body",), "not an object")])
@@ -77,8 +82,14 @@ def parse_submission(sent: Any) -> wire.TextToImageRequest | wire.WorkflowReques
     try:
         return form.model_validate(sent)
     except ValidationError as error:
-        fields = [FieldError(("body", *e["loc"]), e["msg"]) for e in error.errors()]
-        raise InvalidRequest("The request has invalid fields.", fields) from error
+        raise InvalidRequest("The request has invalid fields.", _field_errors(error)) from error
+
+
+def _field_errors(error: ValidationError) -> list[FieldError]:
+    if error.error_count() > MAX_FIELD_ERRORS:
+        # Each that is listed takes a kilobyte, and a body has room for half a million.
+        return [FieldError(("body",), f"{error.error_count()} fields are invalid")]
+    return [FieldError(("body", *e["loc"]), e["msg"]) for e in error.errors()]
 
 
 def _defaults(settings: SubmitJobSettings) -> Defaults:

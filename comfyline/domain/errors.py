@@ -19,12 +19,16 @@ ComfylineError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from comfyline.domain.job import Job
+
+
+MAX_FIELD_ERRORS = 50  # told of one request; whoever has more will ask again
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,12 @@ class ComfylineError(Exception):
 
 
 class RequestRefused(ComfylineError):
-    """The caller must change the request."""
+    """The caller must change the request; of `errors`, the first ones are kept."""
 
-    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+    def __init__(self, detail: str, errors: Iterable[FieldError] = ()) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.errors = tuple(errors)
+        self.errors = tuple(islice(errors, MAX_FIELD_ERRORS))
         self.headers: dict[str, str] = {}
 
 

@@ -10,9 +10,10 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-from comfyline.domain.errors import FieldError, InvalidRequest
+from comfyline.domain.errors import MAX_FIELD_ERRORS, FieldError, InvalidRequest
 from comfyline.domain.ids import JobId
 from comfyline.domain.job import Graph
 
@@ -44,11 +45,11 @@ def validate_graph(workflow: Mapping[str, Any]) -> Graph:
     """The same graph, proved to have the shape that ComfyUI's `POST /prompt` expects.
 
     Raises:
-        InvalidRequest: with each fault's place under `workflow`.
+        InvalidRequest: with the first faults' places under `workflow`.
     """
     if isinstance(workflow.get("nodes"), list):
         raise InvalidRequest(_EXPORT_HINT, [FieldError(("body", "workflow"), _EXPORT_HINT)])
-    errors = list(_graph_errors(workflow))
+    errors = list(islice(_graph_errors(workflow), MAX_FIELD_ERRORS))
     if errors:
         raise InvalidRequest("The workflow is not a ComfyUI graph in API format.", errors)
     return workflow

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from typing import Any
 
-from comfyline.domain.errors import InvalidRequest, MalformedRequest
-from functions._http import Request
+import pytest
+from aws_lambda_powertools import Logger
+from pydantic import ValidationError
+
+from comfyline import wire
+from comfyline.domain.errors import MAX_FIELD_ERRORS, InvalidRequest, MalformedRequest
+from comfyline.domain.workflow import validate_graph
+from functions._http import Answer, Request, http_handler
 from functions.list_jobs import _limit
+from functions.socket_subscribe import _first_fault
+from functions.submit_job import parse_submission
+
+ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
+
+
+@http_handler(Logger(service="test"))
+def parsed(request: Request) -> Answer:
+    """A post as far as its parsing goes."""
+    form = parse_submission(request.json())
+    if isinstance(form, wire.WorkflowRequest):
+        validate_graph(form.workflow)
+    return Answer(wire.Health(status="ok"), 202)
+
+
+def posted(body: str) -> tuple[int, dict[str, Any]]:
+    """The status and the content of the answer to a body."""
+    answer = parsed({"body": body, "requestContext": {"requestId": "request-1"}}, None)
+    assert len(answer["body"].encode()) < ENOUGH_BYTES
+    return answer["statusCode"], json.loads(answer["body"])
 
 
 @pytest.mark.parametrize("body", ["", "{", "NaN", "[Infinity]", '{"x": 1e999}', "[-1e999]"])
@@ -28,3 +55,45 @@ def test_a_limit_out_of_range_is_refused(text: str) -> None:
 @pytest.mark.parametrize(("text", "limit"), [(None, 20), ("1", 1), ("100", 100), ("020", 20)])
 def test_a_limit_in_range_is_taken(text: str | None, limit: int) -> None:
     assert _limit(text) == limit
+
+
+def a_node(**inputs: Any) -> dict[str, Any]:
+    return {"workflow": {"1": {"class_type": "SaveImage", "inputs": inputs}}}
+
+
+MANY = range(50_000)
+LONG = "\x00🦊" * 400_000
+
+
+class TestRefusalsAreBounded:
+    """A body may hold 4 MB of mistakes; an answer holds 6 MB at most, and a function 512 MB."""
+
+    @pytest.mark.parametrize(
+        ("sent", "listed"),
+        [
+            (a_node(**{f"{n:x}": ["x", 0] for n in MANY}), MAX_FIELD_ERRORS),
+            ({"workflow": {LONG: 0}}, 1),
+            (a_node(image=[LONG, 0]), 1),
+            ({"prompt": "a red fox", LONG: 0}, 1),
+            ({"prompt": "a red fox", **{f"{n:x}": 0 for n in range(50)}}, MAX_FIELD_ERRORS),
+            ({"prompt": "a red fox", **{f"{n:x}": 0 for n in MANY}}, 1),
+            ({"prompt": "a red fox", "metadata": {f"{n:x}": 0 for n in MANY}}, 1),
+        ],
+        ids=["links", "node id", "link", "field", "some fields", "many fields", "metadata"],
+    )
+    def test_of_many_or_long_mistakes_some_are_told(self, sent: Any, listed: int) -> None:
+        status, problem = posted(json.dumps(sent, ensure_ascii=False, separators=(",", ":")))
+        assert (status, problem["code"]) == (422, "invalid_request")
+        assert len(problem["errors"]) == listed
+
+    def test_a_mistake_of_ordinary_length_is_told_whole(self) -> None:
+        _, problem = posted(json.dumps(a_node(image=["9", 0])))
+        loc = ["body", "workflow", "1", "inputs", "image"]
+        assert problem["errors"] == [
+            {"loc": loc, "msg": "links to node '9', which is not in the workflow"}
+        ]
+
+    def test_on_a_socket(self) -> None:
+        with pytest.raises(ValidationError) as caught:
+            wire.client_message.validate_python({"action": "ping", LONG: 0})
+        assert len(_first_fault(caught.value)) < 300
