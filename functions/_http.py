@@ -31,6 +31,8 @@ from comfyline.domain.ids import JOB_ID_PATTERN, JobId, OwnerId
 RETRY_AFTER_SECONDS = 5  # a throttled table or a failover is over by then, or lasts minutes
 # What a problem repeats of a request is bounded: the caller has sent it, and Lambda answers 6 MB.
 MAX_DETAIL, MAX_SHOWN = 1_000, 200  # characters
+# No workflow is nested deeper than a few levels; far deeper ones exhaust what reads them later.
+MAX_JSON_DEPTH = 64
 
 Event = Mapping[str, Any]
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
@@ -85,9 +87,15 @@ class Request:
         if len(body) > wire.MAX_BODY_BYTES:
             raise RequestTooLarge(f"A body has at most {wire.MAX_BODY_BYTES} bytes.")
         try:
-            return json.loads(body.decode(), parse_constant=_refuse_constant, parse_float=_finite)
+            text = body.decode()
+            value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+            if "\\u" in text:  # the way in for half of a surrogate pair, which no text can hold
+                json.dumps(value, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise MalformedRequest(f"The body is not JSON: {error}.") from error
+        if _is_deeper_than(MAX_JSON_DEPTH, value):
+            raise MalformedRequest(f"The body is nested deeper than {MAX_JSON_DEPTH} levels.")
+        return value
 
     def _body(self) -> bytes:
         text: str = self.event.get("body") or ""
@@ -108,6 +116,16 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def _is_deeper_than(limit: int, value: Any) -> bool:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        parts = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [v for part in parts for v in part if isinstance(v, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

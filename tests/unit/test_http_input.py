@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from comfyline import wire
 from comfyline.domain.errors import MAX_FIELD_ERRORS, InvalidRequest, MalformedRequest
-from comfyline.domain.workflow import validate_graph
-from functions._http import Answer, Request, http_handler
+from comfyline.domain.workflow import fingerprint, validate_graph
+from functions._http import MAX_JSON_DEPTH, Answer, Request, http_handler
 from functions.list_jobs import _limit
 from functions.socket_subscribe import _first_fault
 from functions.submit_job import parse_submission
@@ -40,6 +40,32 @@ def posted(body: str) -> tuple[int, dict[str, Any]]:
 def test_what_is_no_finite_json_is_malformed(body: str) -> None:
     with pytest.raises(MalformedRequest):
         Request({"body": body}).json()
+
+
+@pytest.mark.parametrize("sent", ['{{"{}": 1}}', '["{}"]', '{{"a": [{{"b": "x{}"}}]}}'])
+@pytest.mark.parametrize("half", ["\\ud800", "\\udfff", "\\udc00\\ud800", "\ud800"])
+def test_half_a_surrogate_pair_is_malformed(sent: str, half: str) -> None:
+    status, problem = posted(sent.format(half))
+    assert (status, problem["code"]) == (400, "malformed_request")
+
+
+def test_a_whole_pair_and_a_written_backslash_are_read() -> None:
+    sent = '["\\ud83e\\udd8a", "\\\\ud800"]'
+    assert Request({"body": sent}).json() == ["🦊", "\\ud800"]
+
+
+@pytest.mark.parametrize("depth", [MAX_JSON_DEPTH + 1, 500, 2_000, 200_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_nesting_that_nobody_could_read_later_is_malformed(
+    depth: int, opening: str, closing: str
+) -> None:
+    status, problem = posted(opening * depth + "1" + closing * depth)
+    assert (status, problem["code"]) == (400, "malformed_request")
+
+
+def test_the_deepest_request_is_read_and_fingerprinted() -> None:
+    sent = Request({"body": "[" * MAX_JSON_DEPTH + "]" * MAX_JSON_DEPTH}).json()
+    assert fingerprint(sent)
 
 
 def test_finite_json_is_read() -> None:
