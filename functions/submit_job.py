@@ -60,7 +60,7 @@ def idempotency_key(request: Request) -> str | None:
     key = request.header("idempotency-key")
     if key is None:
         return None
-    if len(key) > 2 and key[0] == key[-1] == '"':
+    if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not _KEY.fullmatch(key) or not key.strip():
         raise MalformedRequest("Idempotency-Key is 1 to 255 printable ASCII characters.")

@@ -15,7 +15,7 @@ from comfyline.domain.workflow import fingerprint, validate_graph
 from functions._http import MAX_JSON_DEPTH, Answer, Request, http_handler
 from functions.list_jobs import _limit
 from functions.socket_subscribe import _first_fault
-from functions.submit_job import parse_submission
+from functions.submit_job import idempotency_key, parse_submission
 
 ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
 
@@ -70,6 +70,26 @@ def test_the_deepest_request_is_read_and_fingerprinted() -> None:
 
 def test_finite_json_is_read() -> None:
     assert Request({"body": '{"x": [1, 2.5e3, null]}'}).json() == {"x": [1, 2500.0, None]}
+
+
+def keyed(key: str) -> Request:
+    return Request({"headers": {"idempotency-key": key}})
+
+
+@pytest.mark.parametrize(
+    "key", ["", " ", '""', '" "', "é", "a\n", "\x00", "\ud800", "k" * 256, '"' + "k" * 256 + '"']
+)
+def test_an_idempotency_key_that_says_nothing_is_malformed(key: str) -> None:
+    with pytest.raises(MalformedRequest):
+        idempotency_key(keyed(key))
+
+
+@pytest.mark.parametrize(
+    ("header", "key"), [("k", "k"), ('"k"', "k"), ('"', '"'), ('a "b"', 'a "b"'), ("k" * 255,) * 2]
+)
+def test_an_idempotency_key_is_taken_without_its_quotes(header: str, key: str) -> None:
+    assert idempotency_key(keyed(header)) == key
+    assert idempotency_key(Request({})) is None
 
 
 @pytest.mark.parametrize("text", ["", "0", "101", "-1", "1.5", "00999", "0001" + "9" * 5000, "٣"])
