@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from comfyline.domain.errors import FieldError, InvalidRequest, JobNotFound, TransitionRefused
 from comfyline.domain.events import Event, Expired
-from comfyline.domain.ids import JobId, OwnerId
+from comfyline.domain.ids import JOB_ID_PATTERN, JobId, OwnerId
 from comfyline.domain.job import Job, JobRecord, Status
 from comfyline.ports import Clock, JobStore, ListPosition
 from comfyline.usecases.change import change
@@ -79,7 +80,9 @@ def _position(cursor: str) -> ListPosition:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         queued_at, job_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        return ListPosition(datetime.fromisoformat(queued_at).astimezone(UTC), JobId(str(job_id)))
+        if not re.fullmatch(JOB_ID_PATTERN, job_id):
+            raise ValueError(f"{job_id} is no job id")
+        return ListPosition(datetime.fromisoformat(queued_at).astimezone(UTC), JobId(job_id))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         detail = "The cursor is not one that this API has given."
         raise InvalidRequest(detail, [FieldError(("query", "cursor"), detail)]) from error

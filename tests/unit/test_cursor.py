@@ -11,7 +11,19 @@ from comfyline.memory import InMemoryJobStore
 from comfyline.usecases.read import read_page
 from tests.support.builders import FrozenClock, an_owner
 
-HOSTILE = ["{", "[1, 2]", "{}", '["x", "y"]', "[" * 5000, '["0001-01-01T00:00:00+14:00", "job"]']
+ID = "job_" + "0" * 26
+HOSTILE = [
+    "{",
+    "[1, 2]",
+    "{}",
+    '["x", "y"]',
+    "[" * 5000,
+    f'["0001-01-01T00:00:00+14:00", "{ID}"]',
+    '["2026-01-01T00:00:00+00:00", ["job"]]',
+    '["2026-01-01T00:00:00+00:00", "job"]',
+    f'["2026-01-01T00:00:00+00:00", "{ID}\\n"]',
+    '["2026-01-01T00:00:00+00:00", "\\ud800"]',
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
