@@ -85,6 +85,8 @@ class FailedForGood(WorkerEvent):
 class FailedWhileCanceling(WorkerEvent):
     """The attempt failed and nobody wants another."""
 
+    gpu_seconds: float = 0.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted(WorkerEvent):

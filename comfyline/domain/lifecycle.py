@@ -114,7 +114,7 @@ def submitted(job: Job) -> Job:
 def on_failure(job: Job, attempt: int, error: JobError, *, gpu_seconds: float = 0.0) -> ev.Event:
     """`attempt` says that it failed by no fault of the job."""
     if job.is_canceling:
-        return ev.FailedWhileCanceling(attempt=attempt)
+        return ev.FailedWhileCanceling(attempt=attempt, gpu_seconds=gpu_seconds)
     kind = ev.FailedForGood if job.failures + 1 >= MAX_FAILURES else ev.Failed
     return kind(attempt=attempt, error=error, gpu_seconds=gpu_seconds)
 
@@ -284,7 +284,9 @@ def _lease_expired(job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]
     return _given_back() | {"failures": job.failures + 1, "error": lost}
 
 
-def _stopped(job: Job, event: ev.Stopped, _now: datetime) -> dict[str, Any]:
+def _stopped(
+    job: Job, event: ev.Stopped | ev.FailedWhileCanceling, _now: datetime
+) -> dict[str, Any]:
     return {"gpu_seconds": job.gpu_seconds + event.gpu_seconds}
 
 
@@ -300,6 +302,7 @@ _EFFECTS: Mapping[type[ev.Event], _Effect] = {
     ev.Succeeded: _succeeded,
     ev.Failed: _failed,
     ev.FailedForGood: _failed_for_good,
+    ev.FailedWhileCanceling: _stopped,
     ev.Interrupted: _interrupted,
     ev.InterruptedForGood: _interrupted_for_good,
     ev.Stopped: _stopped,

@@ -291,6 +291,11 @@ class TestCounters:
         job = running(job)
         assert advance(job, ev.Succeeded(attempt=2, gpu_seconds=3), NOW).gpu_seconds == 5
 
+    def test_a_failure_under_a_cancel_has_cost_gpu_seconds_too(self) -> None:
+        job = replace(running(a_job()), cancel_requested_at=NOW, gpu_seconds=1.0)
+        event = on_failure(job, 1, ERROR, gpu_seconds=2.0)
+        assert advance(job, event, NOW).gpu_seconds == 3.0
+
     def test_success_forgets_what_earlier_attempts_died_of(self) -> None:
         job = running(advance(running(a_job()), ev.Failed(attempt=1, error=ERROR), NOW))
         done = advance(job, ev.Succeeded(attempt=2, cached=True), NOW)
