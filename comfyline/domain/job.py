@@ -116,7 +116,7 @@ class Job:
     attempt: int = 0  # counts claims; the fencing token, nothing else
     failures: int = 0
     interruptions: int = 0
-    ticket_sends: int = 0  # by the sweeper, beyond the first
+    ticket_sends: int = 0  # by the sweeper since the job began to wait, beyond the first
     lease: Lease | None = None
     cancel_requested_at: datetime | None = None
     started_at: datetime | None = None  # of the first start

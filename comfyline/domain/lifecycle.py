@@ -235,8 +235,9 @@ def _nothing(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
 
 
 def _claimed(job: Job, event: ev.Claimed, _now: datetime) -> dict[str, Any]:
-    lease = Lease(event.worker_id, event.lease_expires_at)
-    return {"lease": lease, "attempt": job.attempt + 1, "progress": Progress(), "cached": False}
+    taken = {"lease": Lease(event.worker_id, event.lease_expires_at), "attempt": job.attempt + 1}
+    # Its tickets arrive, so should it wait again, the next one is not held back by the last wait.
+    return taken | {"progress": Progress(), "cached": False, "ticket_sends": 0}
 
 
 def _renewed(job: Job, event: ev.Renewed, _now: datetime) -> dict[str, Any]:

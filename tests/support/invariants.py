@@ -65,11 +65,13 @@ def check_change(before: Job, after: Job) -> None:
     assert before.version <= after.version, "the version fell"
     if before.version == after.version:
         _check_invisible(before, after)
-    for name in ("attempt", "failures", "interruptions", "ticket_sends", "gpu_seconds"):
+    for name in ("attempt", "failures", "interruptions", "gpu_seconds"):
         assert getattr(before, name) <= getattr(after, name), f"{name} fell"
     for name in ("started_at", "cancel_requested_at"):
         earlier = getattr(before, name)
         assert earlier in (None, getattr(after, name)), f"{name} was rewritten"
+    if before.attempt == after.attempt:
+        assert before.ticket_sends <= after.ticket_sends, "ticket_sends fell without a claim"
     if before.attempt == after.attempt and before.lease and after.lease:
         assert before.lease.worker_id == after.lease.worker_id, "two workers in one attempt"
 

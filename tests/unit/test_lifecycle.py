@@ -349,6 +349,11 @@ class TestDue:
         job = a_job(start_deadline=NOW + timedelta(days=7), ticket_sends=1000)
         assert advance(job, ev.TicketResent(), NOW).due_at == NOW + MAX_TICKET_GRACE
 
+    def test_a_claim_shows_that_tickets_arrive_so_the_waits_begin_anew(self) -> None:
+        job = running(a_job(ticket_sends=4))
+        job = advance(job, ev.Interrupted(attempt=1), NOW)
+        assert (job.ticket_sends, job.due_at) == (0, NOW + TICKET_GRACE)
+
     def test_never_later_than_the_start_deadline(self) -> None:
         deadline = NOW + TICKET_GRACE / 2
         assert a_job(start_deadline=deadline).due_at == deadline
