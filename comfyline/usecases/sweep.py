@@ -13,7 +13,7 @@ from datetime import datetime
 
 from comfyline.domain.errors import Conflict, JobNotFound, TransitionRefused, Unavailable
 from comfyline.domain.events import Event, Expired, FoundAlive, TicketResent
-from comfyline.domain.job import Job
+from comfyline.domain.job import Job, artifact_prefix
 from comfyline.domain.lifecycle import on_dead_lease
 from comfyline.ports import ArtifactStore, Clock, JobQueue, JobStore
 from comfyline.usecases.change import change
@@ -21,11 +21,6 @@ from comfyline.usecases.change import change
 BATCH = 500  # looked at in one run; what is left is the most recent and comes next minute
 
 _log = logging.getLogger(__name__)
-
-
-def artifact_prefix(job: Job) -> str:
-    """Where every attempt of the job keeps its files."""
-    return f"jobs/{job.id}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
