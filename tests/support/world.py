@@ -11,12 +11,19 @@ from typing import Any, TypeVar, cast
 
 from comfyline.domain.ids import JobId, OwnerId, WorkerId, random_worker_id
 from comfyline.domain.job import Artifact, Job, JobRecord, Priority
-from comfyline.memory import InMemoryArtifactStore, InMemoryJobQueue, InMemoryJobStore
+from comfyline.memory import (
+    InMemoryArtifactStore,
+    InMemoryJobQueue,
+    InMemoryJobStore,
+    InMemoryOwnerStore,
+    InMemoryUploadStore,
+)
 from comfyline.ports import Clock, JobQueue, JobStore, Ticket
+from comfyline.usecases.admit import Admission
 from comfyline.usecases.claim import Terms, claim
 from comfyline.usecases.finish import Finisher
 from comfyline.usecases.report import report_started
-from comfyline.usecases.submit import Accepted, Defaults, Submission, submit
+from comfyline.usecases.submit import Accepted, Caller, Defaults, Submitter
 from comfyline.usecases.sweep import Sweeper
 from comfyline.wire import TextToImageRequest, WorkflowRequest
 from tests.support.builders import LEASE, FrozenClock, an_artifact, an_owner
@@ -40,6 +47,7 @@ class World:
         self.store = InMemoryJobStore()
         self.queue = InMemoryJobQueue(self.clock, visibility=LEASE)
         self.artifacts = InMemoryArtifactStore()
+        self.owners = InMemoryOwnerStore()
         self.owner = an_owner()
 
     def submit(
@@ -52,20 +60,20 @@ class World:
         queue: JobQueue | None = None,
     ) -> Accepted:
         form = WorkflowRequest if "workflow" in sent else TextToImageRequest
-        submission = Submission(
-            owner=owner or self.owner,
-            request=form.model_validate(sent),
-            sent=sent,
-            idempotency_key=key,
-            request_id="request-1",
-        )
-        return submit(
-            submission,
+        caller = Caller(owner=owner or self.owner, idempotency_key=key, request_id="request-1")
+        submitter = Submitter(
             store=store or self.store,
             queue=queue or self.queue,
+            uploads=InMemoryUploadStore(),
+            admission=self.admission,
             clock=self.clock,
             defaults=DEFAULTS,
         )
+        return submitter.submit(form.model_validate(sent), sent, caller)
+
+    @property
+    def admission(self) -> Admission:
+        return Admission(owners=self.owners, jobs=self.store, clock=self.clock)
 
     # --- a worker ---------------------------------------------------------------------------------
 
