@@ -10,8 +10,8 @@ import secrets
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from threading import Condition, RLock
 from typing import IO, Any
@@ -39,7 +39,23 @@ from comfyline.domain.job import (
 )
 from comfyline.domain.lifecycle import from_states
 from comfyline.domain.workflow import canonical_json
-from comfyline.ports import ApiKey, Clock, Connection, ListPosition, Subscriber, Ticket
+from comfyline.ports import (
+    ApiKey,
+    Clock,
+    Connection,
+    Flags,
+    Full,
+    Limits,
+    ListPosition,
+    SocketTicket,
+    StoredUpload,
+    Subscriber,
+    Taken,
+    Ticket,
+    UploadForm,
+    Usage,
+    minute_of,
+)
 
 MAX_BODY_BYTES = 399 * 1024  # compressed, as strict as the real store
 
@@ -130,6 +146,11 @@ class InMemoryJobStore:
         with self._lock:
             return self._jobs.get(job_id)
 
+    def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
+        """See JobStore."""
+        with self._lock:
+            return [self._jobs[job_id] for job_id in dict.fromkeys(job_ids) if job_id in self._jobs]
+
     def read(self, job_id: JobId) -> JobRecord | None:
         """See JobStore."""
         with self._lock:
@@ -213,7 +234,7 @@ class _Made:
 
 
 def _copied(params: JobParams) -> JobParams:
-    return JobParams(params=_copy(params.params), metadata=_copy(params.metadata))
+    return replace(params, params=_copy(params.params), metadata=_copy(params.metadata))
 
 
 def _copy(value: Any) -> Any:
@@ -268,6 +289,18 @@ class InMemoryJobQueue:
         with self._changed:
             self._lanes[priority].append(_Message(job_id, owner, self._clock()))
             self._changed.notify_all()
+
+    def depth(self, priority: Priority) -> int:
+        """See JobQueue."""
+        with self._changed:
+            now = self._clock()
+            return sum(message.visible_at <= now for message in self._lanes[priority])
+
+    def in_flight(self, priority: Priority) -> int:
+        """See JobQueue."""
+        with self._changed:
+            now = self._clock()
+            return sum(message.visible_at > now for message in self._lanes[priority])
 
     def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
         """See JobQueue; it waits in real time."""
@@ -439,6 +472,7 @@ class InMemoryKeyStore:
 
     def __init__(self) -> None:
         self._lock = RLock()
+        self._flags = Flags()
         self._keys: dict[KeyId, ApiKey] = {}
 
     def get(self, key_id: KeyId) -> ApiKey | None:
@@ -450,3 +484,125 @@ class InMemoryKeyStore:
         """See KeyStore."""
         with self._lock:
             self._keys[key.id] = key
+
+    def all(self) -> list[ApiKey]:
+        """See KeyStore."""
+        with self._lock:
+            return sorted(self._keys.values(), key=lambda key: (key.created_at, key.id))
+
+    def flags(self) -> Flags:
+        """See KeyStore."""
+        return self._flags
+
+    def put_flags(self, flags: Flags) -> None:
+        """See KeyStore."""
+        self._flags = flags
+
+
+class InMemorySocketTicketStore:
+    """`SocketTicketStore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._tickets: dict[str, SocketTicket] = {}
+
+    def put(self, ticket: SocketTicket) -> None:
+        """See SocketTicketStore."""
+        with self._lock:
+            self._tickets[ticket.sha256] = ticket
+
+    def take(self, sha256: str) -> SocketTicket | None:
+        """See SocketTicketStore."""
+        with self._lock:
+            return self._tickets.pop(sha256, None)
+
+
+# --- owners ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Owner:
+    slots: dict[JobId, datetime] = field(default_factory=dict)
+    minute: int = 0
+    posts: int = 0
+    usage: Usage = field(default_factory=Usage)
+    counted: dict[JobId, datetime] = field(default_factory=dict)
+
+
+class InMemoryOwnerStore:
+    """`OwnerStore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._owners: defaultdict[OwnerId, _Owner] = defaultdict(_Owner)
+
+    def take_slot(
+        self, owner: OwnerId, job_id: JobId, limits: Limits, now: datetime
+    ) -> Taken | Full:
+        """See OwnerStore."""
+        cap, rate = limits.max_active_jobs, limits.jobs_per_minute
+        minute = minute_of(now)
+        with self._lock:
+            row = self._owners[owner]
+            is_new = job_id not in row.slots
+            posts = row.posts if row.minute == minute else 0
+            if is_new and cap is not None and len(row.slots) >= cap:
+                return Full(dict(row.slots), by_rate=False)
+            if rate is not None and posts >= rate:
+                return Full(dict(row.slots), by_rate=True)
+            row.slots[job_id], row.minute, row.posts = now, minute, posts + 1
+            return Taken(is_new, now)
+
+    def give_back(self, owner: OwnerId, job_id: JobId, taken: Taken) -> None:
+        """See OwnerStore."""
+        with self._lock:
+            slots = self._owners[owner].slots
+            if slots.get(job_id) == taken.at:
+                del slots[job_id]
+
+    def free_slot(self, owner: OwnerId, job_id: JobId, ended_at: datetime) -> None:
+        """See OwnerStore."""
+        with self._lock:
+            slots = self._owners[owner].slots
+            if job_id in slots and slots[job_id] <= ended_at:
+                del slots[job_id]
+
+    def slots(self, shard: int) -> list[tuple[OwnerId, Mapping[JobId, datetime]]]:
+        """See OwnerStore; everything is in the first shard."""
+        with self._lock:
+            rows = self._owners.items() if shard == 0 else ()
+            return [(owner, dict(row.slots)) for owner, row in rows if row.slots]
+
+    def add_usage(self, owner: OwnerId, job_id: JobId, gpu_seconds: float, now: datetime) -> None:
+        """See OwnerStore."""
+        with self._lock:
+            row = self._owners[owner]
+            if job_id not in row.counted:
+                row.counted[job_id] = now
+                row.usage = Usage(row.usage.gpu_seconds + gpu_seconds, row.usage.jobs + 1)
+
+    def usage(self, owner: OwnerId) -> Usage:
+        """See OwnerStore."""
+        with self._lock:
+            return self._owners[owner].usage
+
+
+# --- uploads --------------------------------------------------------------------------------------
+
+
+class InMemoryUploadStore:
+    """`UploadStore` in memory; `files` is what has arrived, by key."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, StoredUpload] = {}
+
+    def offer(
+        self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
+    ) -> UploadForm:
+        """See UploadStore; nothing answers at this URL."""
+        said = {"Content-Type": content_type, "size": str(size), "seconds": str(seconds)}
+        return UploadForm("memory:///", {"key": key, **said, "sha256": sha256 or ""})
+
+    def look(self, key: str) -> StoredUpload | None:
+        """See UploadStore."""
+        return self.files.get(key)

@@ -6,8 +6,8 @@ translates its technology's errors once, at the call: what may work later become
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, Protocol
 
@@ -81,6 +81,9 @@ class JobStore(Protocol):
     def get(self, job_id: JobId) -> Job | None:
         """The row alone."""
 
+    def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
+        """The rows that exist among these, each once, in no promised order."""
+
     def read(self, job_id: JobId) -> JobRecord | None:
         """The row with what was asked and, if it succeeded, its artifacts; not the graph."""
 
@@ -134,6 +137,12 @@ class JobQueue(Protocol):
             Unavailable: the queue is out of reach.
         """
 
+    def depth(self, priority: Priority) -> int:
+        """About how many tickets of the lane wait for a worker."""
+
+    def in_flight(self, priority: Priority) -> int:
+        """About how many tickets of the lane are in the hands of workers."""
+
     def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
         """Up to `limit` tickets of one lane, waiting up to `wait_seconds` for the first.
 
@@ -150,6 +159,16 @@ class JobQueue(Protocol):
         """Done with it; no error if the delivery is over."""
 
 
+class DeadLetters(Protocol):
+    """Tickets that were delivered too often."""
+
+    def receive(self, limit: int) -> list[tuple[JobId | None, str]]:
+        """Up to `limit` of them: the job, None if it cannot be read, and a receipt."""
+
+    def delete(self, receipt: str) -> None:
+        """Done with one."""
+
+
 class ArtifactStore(Protocol):
     """Output files, under the prefix of their job and attempt."""
 
@@ -161,6 +180,106 @@ class ArtifactStore(Protocol):
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove every file under `prefix`."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadForm:
+    """A form that a browser or a client posts, with the file as its last field."""
+
+    url: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """An upload that has arrived."""
+
+    content_type: str
+    bytes: int
+    stored_at: datetime
+
+
+class UploadStore(Protocol):
+    """Files that callers send for their jobs to use."""
+
+    def offer(
+        self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
+    ) -> UploadForm:
+        """A form that stores exactly one file of that type and size at `key`, for that long.
+
+        Makes no call.
+        """
+
+    def look(self, key: str) -> StoredUpload | None:
+        """What lies at `key`, None if nothing has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an owner's jobs have used, of those that have ended."""
+
+    gpu_seconds: float = 0.0
+    jobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A slot that was taken: whether it was free before, and the time that it now bears."""
+
+    is_new: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """No slot was taken: the slots that are, each with its time, and which bound was met."""
+
+    slots: Mapping[JobId, datetime]
+    by_rate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a key allows its owner; None: no bound."""
+
+    max_active_jobs: int | None = None
+    jobs_per_minute: int | None = None
+
+
+def minute_of(now: datetime) -> int:
+    """The minute that a post is counted in."""
+    return int(now.timestamp()) // 60
+
+
+class OwnerStore(Protocol):
+    """One row for each owner that has a limit or has used something: named slots and totals."""
+
+    def take_slot(
+        self, owner: OwnerId, job_id: JobId, limits: Limits, now: datetime
+    ) -> Taken | Full:
+        """Take the slot of that name and count the post, by one conditional write.
+
+        A slot that is taken already is taken again and bears the new time, however full it is.
+        Minutes are of the clock: a burst may meet two of them.
+        """
+
+    def give_back(self, owner: OwnerId, job_id: JobId, taken: Taken) -> None:
+        """Free a slot that turned out not to be needed, if it still bears that time."""
+
+    def free_slot(self, owner: OwnerId, job_id: JobId, ended_at: datetime) -> None:
+        """The job has ended: free its slot, unless a later job of the same id has taken it."""
+
+    def slots(self, shard: int) -> list[tuple[OwnerId, Mapping[JobId, datetime]]]:
+        """The taken slots of every owner of a shard, 0 to OWNER_SHARDS - 1."""
+
+    def add_usage(self, owner: OwnerId, job_id: JobId, gpu_seconds: float, now: datetime) -> None:
+        """Count an ended job in its owner's totals, once however often it is told."""
+
+    def usage(self, owner: OwnerId) -> Usage:
+        """The owner's totals."""
+
+
+OWNER_SHARDS = 4  # each is a partition of its own; the sweeper looks at all of them every minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,13 +355,51 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None = None
     disabled: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What an operator can switch off."""
+
+    jobs_enabled: bool = True
+    websocket_enabled: bool = True
 
 
 class KeyStore(Protocol):
-    """API keys."""
+    """API keys, and the operator's switches beside them."""
 
     def get(self, key_id: KeyId) -> ApiKey | None:
         """The key, read consistently: a disabling counts at once."""
 
     def put(self, key: ApiKey) -> None:
         """Store or replace a key."""
+
+    def all(self) -> list[ApiKey]:
+        """Every key, oldest first."""
+
+    def flags(self) -> Flags:
+        """The switches, read consistently; all on if nobody has touched them."""
+
+    def put_flags(self, flags: Flags) -> None:
+        """Set the switches."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketTicket:
+    """Leave to open one socket, for a client that cannot send a header."""
+
+    sha256: str  # of the ticket; the ticket itself is told once and not kept
+    owner: OwnerId
+    key_id: KeyId
+    expires_at: datetime
+
+
+class SocketTicketStore(Protocol):
+    """Tickets that have not been used."""
+
+    def put(self, ticket: SocketTicket) -> None:
+        """Store a ticket."""
+
+    def take(self, sha256: str) -> SocketTicket | None:
+        """Remove the ticket and return it: of two that take it, one gets it."""

@@ -41,6 +41,13 @@ class QueueSettings(Settings):
     low_queue_url: str
 
 
+class RedriveSettings(QueueSettings):
+    """`comfyline admin redrive`"""
+
+    jobs_table: str
+    dead_letter_queue_url: str
+
+
 class SocketSettings(Settings):
     """The WebSocket API and who is connected to it."""
 
@@ -50,22 +57,30 @@ class SocketSettings(Settings):
 
 
 class AuthorizeSettings(Settings):
-    """functions/authorize.py"""
+    """functions/authorize.py: the HTTP API"""
 
     keys_table: str
 
 
+class AuthorizeSocketSettings(AuthorizeSettings):
+    """functions/authorize.py: the WebSocket API, which also takes one-time tickets"""
+
+    connections_table: str
+
+
 class SubmitJobSettings(QueueSettings):
-    """functions/submit_job.py"""
+    """functions/submit_job.py, functions/generate.py and functions/retry_job.py"""
 
     jobs_table: str
+    owners_table: str
+    artifacts_bucket: str
     default_checkpoint: str
     start_deadline_seconds: int = 24 * 3600
     execution_timeout_seconds: int = 600
     retention_seconds: int = 7 * 24 * 3600
 
 
-class GetJobSettings(Settings):
+class GetJobSettings(QueueSettings):
     """functions/get_job.py"""
 
     jobs_table: str
@@ -82,6 +97,41 @@ class CancelJobSettings(Settings):
     """functions/cancel_job.py"""
 
     jobs_table: str
+    artifacts_bucket: str
+
+
+class ListEventsSettings(Settings):
+    """functions/list_events.py"""
+
+    jobs_table: str
+
+
+class CreateUploadSettings(Settings):
+    """functions/create_upload.py"""
+
+    artifacts_bucket: str
+
+
+class CreateSocketTicketSettings(Settings):
+    """functions/create_socket_ticket.py"""
+
+    connections_table: str
+
+
+class ListModelsSettings(Settings):
+    """functions/list_models.py"""
+
+    default_checkpoint: str
+
+
+class GetUsageSettings(Settings):
+    """functions/get_usage.py"""
+
+    owners_table: str
+
+
+class ShowDocsSettings(Settings):
+    """functions/show_docs.py: nothing"""
 
 
 class SocketConnectSettings(Settings):
@@ -108,6 +158,7 @@ class PushUpdatesSettings(SocketSettings):
     """functions/push_updates.py"""
 
     jobs_table: str
+    owners_table: str
     artifacts_bucket: str
 
 
@@ -115,6 +166,7 @@ class SweepJobsSettings(QueueSettings):
     """functions/sweep_jobs.py"""
 
     jobs_table: str
+    owners_table: str
     artifacts_bucket: str
 
 

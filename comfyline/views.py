@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from comfyline import wire
-from comfyline.domain.job import Artifact, Change, Job, JobError, JobRecord, Status
+from comfyline.domain.job import Change, Job, JobError, JobRecord, Status
 from comfyline.ports import ArtifactStore
 
 # Long enough to fetch a large file, short enough to be worthless in a log; ask again on 403.
@@ -30,7 +30,13 @@ def accepted(job: Job) -> wire.JobAccepted:
     )
 
 
-def job_view(record: JobRecord, *, store: ArtifactStore | None, now: datetime) -> wire.JobView:
+def job_view(
+    record: JobRecord,
+    *,
+    store: ArtifactStore | None,
+    now: datetime,
+    queue_position: int | None = None,
+) -> wire.JobView:
     """The whole job, its artifacts behind freshly signed URLs; without a store, no result."""
     job = record.job
     return wire.JobView(
@@ -50,6 +56,8 @@ def job_view(record: JobRecord, *, store: ArtifactStore | None, now: datetime) -
         cached=job.cached,
         gpu_seconds=job.gpu_seconds,
         version=job.version,
+        queue_position=queue_position,
+        retry_of=record.params.retry_of,
     )
 
 
@@ -57,11 +65,11 @@ def result_view(record: JobRecord, store: ArtifactStore, now: datetime) -> wire.
     """What an ended job has made; of a failed one, what there was before the failure."""
     if record.job.status is not Status.SUCCEEDED and not record.artifacts:
         return None
-    return wire.ResultView(artifacts=_artifact_views(record.artifacts, store, now))
+    return wire.ResultView(artifacts=_artifact_views(record, store, now))
 
 
 def _artifact_views(
-    artifacts: Sequence[Artifact], store: ArtifactStore, now: datetime
+    record: JobRecord, store: ArtifactStore, now: datetime
 ) -> list[wire.ArtifactView]:
     seconds = int(URL_LIFETIME.total_seconds())
     return [
@@ -74,9 +82,27 @@ def _artifact_views(
             bytes=a.bytes,
             sha256=a.sha256,
             node=a.node,
+            seed=record.params.params.get("seed"),
+            meta={"attempt": record.job.attempt},
         )
-        for a in artifacts
+        for a in record.artifacts
     ]
+
+
+def event_list(job: Job, *, after: int) -> wire.EventList:
+    """The job's changes of state beyond version `after`."""
+    events = [
+        wire.EventView(
+            version=change.version,
+            at=change.at,
+            event=change.event,
+            status=change.status.value,
+            attempt=change.attempt,
+        )
+        for change in job.history
+        if change.version > after
+    ]
+    return wire.EventList(job_id=job.id, events=events)
 
 
 def _progress_detail(job: Job) -> wire.ProgressDetail:

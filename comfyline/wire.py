@@ -20,6 +20,9 @@ MAX_PIXELS = 4_000_000  # one image of 4 MP fits a 24 GB GPU with SDXL
 MAX_BATCH_SIZE = 10
 MAX_PROMPT_LENGTH = 20_000
 MAX_METADATA_BYTES = 1024  # listed with each job, so it must stay small
+MAX_INPUTS = 100
+MAX_UPLOAD_BYTES = 100 * 1024 * 1024  # ComfyUI's own limit of a body
+MAX_WAIT_SECONDS = 25  # the gateway gives up after 30
 MAX_SEED = 2**63 - 1
 MAX_START_DEADLINE_SECONDS = 7 * 24 * 3600  # half of a ticket's life in the queue
 MAX_EXECUTION_TIMEOUT_SECONDS = 6 * 3600  # below the 12 h that a ticket can stay hidden
@@ -46,6 +49,7 @@ class _JobOptions(_Request):
     start_deadline_seconds: int | None = Field(None, ge=1, le=MAX_START_DEADLINE_SECONDS)
     execution_timeout_seconds: int | None = Field(None, ge=1, le=MAX_EXECUTION_TIMEOUT_SECONDS)
     metadata: Metadata = Field(default_factory=dict)
+    reuse: bool | None = None
 
     @field_validator("metadata")
     @classmethod
@@ -53,6 +57,9 @@ class _JobOptions(_Request):
         if sum(len(k.encode()) + len(v.encode()) for k, v in value.items()) > MAX_METADATA_BYTES:
             raise ValueError(f"metadata is at most {MAX_METADATA_BYTES} bytes in all")
         return value
+
+
+JOB_OPTIONS = frozenset(_JobOptions.model_fields)
 
 
 class TextToImageRequest(_JobOptions):
@@ -75,6 +82,16 @@ class WorkflowRequest(_JobOptions):
     """The workflow form: a graph in ComfyUI's API format."""
 
     workflow: dict[str, Any]
+    inputs: dict[str, str] = Field(default_factory=dict, max_length=MAX_INPUTS)
+
+
+class UploadRequest(_Request):
+    """A file that a job will use; the answer is a form to post it with."""
+
+    name: str = Field(min_length=1, max_length=255)
+    content_type: str = Field(pattern=r"^(image|audio|video)/[a-z0-9][a-z0-9.+-]{0,63}$")
+    bytes: int = Field(ge=1, le=MAX_UPLOAD_BYTES)
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
 
 # --- what the service answers -----------------------------------------------------------------
@@ -116,6 +133,8 @@ class ArtifactView(_Answer):
     sha256: str
     node: str
     url_expires_at: datetime | None = None
+    seed: int | None = None
+    meta: dict[str, Any] = Field(default_factory=dict)
 
 
 class ResultView(_Answer):
@@ -163,6 +182,8 @@ class JobView(_Answer):
     cached: bool
     gpu_seconds: float
     version: int
+    queue_position: int | None = Field(None, ge=1)
+    retry_of: str | None = None
 
 
 class JobPage(_Answer):
@@ -178,6 +199,57 @@ class CancelAnswer(_Answer):
     job_id: str
     status: Status
     message: str
+
+
+class EventView(_Answer):
+    """One change of a job's state."""
+
+    version: int
+    at: datetime
+    event: str
+    status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
+    attempt: int
+
+
+class EventList(_Answer):
+    """A job's changes of state in order; the first of very many may be left out."""
+
+    job_id: str
+    events: list[EventView]
+
+
+class UploadAccepted(_Answer):
+    """201 of an upload: post `fields` and then the file, as `file`, to `url`."""
+
+    upload_id: str
+    url: str
+    fields: dict[str, str]
+    expires_at: datetime
+
+
+class SocketTicketView(_Answer):
+    """201: opens one socket, as `?ticket=`."""
+
+    ticket: str
+    expires_at: datetime
+
+
+class Models(_Answer):
+    """What the deployment has; no node classes means that all are allowed."""
+
+    default_checkpoint: str
+    checkpoints: list[str]
+    samplers: list[str]
+    schedulers: list[str]
+    node_classes: list[str]
+
+
+class UsageView(_Answer):
+    """What the caller's ended jobs have used in all."""
+
+    owner: str
+    gpu_seconds: float
+    jobs: int
 
 
 class Health(_Answer):
@@ -203,6 +275,12 @@ class Problem(_Answer):
     code: str
     request_id: str | None = None
     errors: list[FieldProblem] | None = None
+
+
+class GatewayMessage(_Answer):
+    """What the gateway answers by itself, before any function is asked."""
+
+    message: str | None = None
 
 
 # --- the WebSocket ----------------------------------------------------------------------------

@@ -19,18 +19,22 @@ from comfyline import wire
 from comfyline.domain.errors import (
     ComfylineError,
     FieldError,
+    Forbidden,
     InvalidRequest,
     JobNotFound,
+    JobsDisabled,
     MalformedRequest,
     RequestRefused,
     RequestTooLarge,
     Unavailable,
 )
-from comfyline.domain.ids import JOB_ID_PATTERN, JobId, OwnerId
+from comfyline.domain.ids import JOB_ID_PATTERN, JobId, KeyId, OwnerId
+from comfyline.ports import Limits
 
 RETRY_AFTER_SECONDS = 5  # a throttled table or a failover is over by then, or lasts minutes
 # What a problem repeats of a request is bounded: the caller has sent it, and Lambda answers 6 MB.
 MAX_DETAIL, MAX_SHOWN = 1_000, 200  # characters
+PAUSED_SECONDS = 60  # an operator's pause lasts minutes at least, and authorizers cache it for 30 s
 # No workflow is nested deeper than a few levels; far deeper ones exhaust what reads them later.
 MAX_JSON_DEPTH = 64
 
@@ -53,7 +57,41 @@ class Request:
     @property
     def owner(self) -> OwnerId:
         """Whose key the authorizer found."""
-        return OwnerId(self.event["requestContext"]["authorizer"]["lambda"]["owner"])
+        return OwnerId(self._caller["owner"])
+
+    @property
+    def key_id(self) -> KeyId:
+        """The key that the authorizer found."""
+        return KeyId(self._caller["key_id"])
+
+    @property
+    def limits(self) -> Limits:
+        """What the key allows its owner."""
+        cap, rate = self._caller.get("max_active_jobs"), self._caller.get("jobs_per_minute")
+        return Limits(int(cap) if cap else None, int(rate) if rate else None)
+
+    @property
+    def _caller(self) -> Mapping[str, str]:
+        caller: Mapping[str, str] = self.event["requestContext"]["authorizer"]["lambda"]
+        return caller
+
+    def require(self, scope: str) -> None:
+        """The key has the scope.
+
+        Raises:
+            Forbidden: it has not.
+        """
+        if scope not in self._caller["scopes"].split(" "):
+            raise Forbidden(f"The key lacks the scope {scope}.")
+
+    def require_jobs_enabled(self) -> None:
+        """The service accepts jobs.
+
+        Raises:
+            JobsDisabled: an operator has paused it.
+        """
+        if self._caller.get("jobs_enabled") == "false":
+            raise JobsDisabled("an operator has paused the service")
 
     @property
     def job_id(self) -> JobId:
@@ -130,9 +168,9 @@ def _is_deeper_than(limit: int, value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: a model of the contract, a status and headers."""
+    """What goes back: a model of the contract or a text as it is, a status and headers."""
 
-    body: BaseModel
+    body: BaseModel | str
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -141,15 +179,20 @@ class Answer:
         is_problem = isinstance(self.body, wire.Problem)
         kind = "application/problem+json" if is_problem else "application/json"
         headers = {"content-type": kind, "x-request-id": request_id, **self.headers}
-        text = self.body.model_dump_json(exclude_none=is_problem)
+        text = (
+            self.body
+            if isinstance(self.body, str)
+            else self.body.model_dump_json(exclude_none=is_problem)
+        )
         return {"statusCode": self.status, "headers": headers, "body": text}
 
 
 def http_handler(
-    logger: Logger,
+    logger: Logger, *, scope: str | None = "jobs"
 ) -> Callable[[Callable[[Request], Answer]], Callable[[Event, Any], dict[str, Any]]]:
     """Make a Lambda handler of a function from request to answer; its errors become problems.
 
+    `scope` is what the caller's key must have; None for a route that needs no key.
     An error that is nobody's (a bug) is logged whole and answered by a bare 500 problem.
     """
 
@@ -159,9 +202,13 @@ def http_handler(
             request = Request(event)
             logger.set_correlation_id(request.id)
             try:
+                if scope is not None:
+                    request.require(scope)
                 answer = handle(request)
             except RequestRefused as error:
                 answer = _refusal(error, request.id)
+            except JobsDisabled as error:
+                answer = _failure(error, request.id, {"retry-after": str(PAUSED_SECONDS)})
             except Unavailable as error:
                 logger.exception("out of reach", extra={"action": "unavailable"})
                 answer = _failure(error, request.id, {"retry-after": str(RETRY_AFTER_SECONDS)})

@@ -6,22 +6,27 @@ function stays warm.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
 
 from comfyline.aws.artifacts import S3ArtifactStore
-from comfyline.aws.connections_table import DynamoConnectionStore
+from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
 from comfyline.aws.greeter import LambdaGreeter
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.aws.sockets import ApiGatewaySockets
+from comfyline.aws.uploads import S3UploadStore
+from comfyline.domain.catalogue import Catalogue
 from comfyline.domain.job import Priority
 from comfyline.settings import Settings
 from comfyline.usecases.notify import Notifier
@@ -96,6 +101,28 @@ def keys(table: str) -> DynamoKeyStore:
     return DynamoKeyStore(_client("dynamodb"), table)
 
 
+def owners(table: str) -> DynamoOwnerStore:
+    """The owners table."""
+    return DynamoOwnerStore(_client("dynamodb"), table)
+
+
+def tickets(connections_table: str) -> DynamoSocketTicketStore:
+    """The one-time tickets."""
+    return DynamoSocketTicketStore(_client("dynamodb"), connections_table)
+
+
+@cache
+def catalogue() -> Catalogue:
+    """What the deployment's engine has: the file beside this one."""
+    names = json.loads(Path(__file__).with_name("catalogue.json").read_text())
+    return Catalogue(
+        checkpoints=tuple(names["checkpoints"]),
+        samplers=tuple(names["samplers"]),
+        schedulers=tuple(names["schedulers"]),
+        node_classes=frozenset(names["node_classes"]),
+    )
+
+
 def queue(urls: QueueSettings) -> SqsJobQueue:
     """The three lanes."""
     by_priority = {
@@ -109,6 +136,11 @@ def queue(urls: QueueSettings) -> SqsJobQueue:
 def artifacts(bucket: str) -> S3ArtifactStore:
     """The artifact bucket."""
     return S3ArtifactStore(_client("s3", config=_S3_CONFIG), bucket)
+
+
+def uploads(bucket: str) -> S3UploadStore:
+    """The callers' files, in the same bucket."""
+    return S3UploadStore(_client("s3", config=_S3_CONFIG), bucket)
 
 
 def sockets(api: SocketSettings) -> ApiGatewaySockets:

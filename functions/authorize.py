@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from comfyline.ports import ApiKey
-from comfyline.settings import AuthorizeSettings
-from comfyline.usecases.authenticate import authenticate
+from comfyline.ports import ApiKey, Flags, KeyStore
+from comfyline.settings import AuthorizeSettings, AuthorizeSocketSettings
+from comfyline.usecases.authenticate import authenticate, redeem_ticket
 from functions import _wiring
 
-SCOPE = "jobs"  # what every route so far needs
+SOCKET_SCOPE = "jobs"
 
 logger = Logger(service="authorize")
 
@@ -20,16 +21,23 @@ Event = Mapping[str, Any]
 
 
 def http_handler(event: Event, _context: Any) -> dict[str, Any]:
-    """A simple response: refused is 403; without the header the gateway answers 401 by itself."""
-    key = _key(event)
+    """A simple response: refused is 403; without the header the gateway answers 401 by itself.
+
+    It is cached for every route, so what a key may do is on the way to the functions, which check.
+    """
+    keys = _wiring.keys(_wiring.settings(AuthorizeSettings).keys_table)
+    key = authenticate(_headers(event).get("authorization"), keys=keys, clock=_wiring.clock)
     if key is None:
+        logger.info("caller refused", extra={"action": "caller_refused"})
         return {"isAuthorized": False}
-    return {"isAuthorized": True, "context": _caller(key)}
+    return {"isAuthorized": True, "context": _caller(key, keys.flags())}
 
 
 def socket_handler(event: Event, _context: Any) -> dict[str, Any]:
     """An IAM policy, the only answer that a WebSocket API takes."""
-    key = _key(event)
+    settings = _wiring.settings(AuthorizeSocketSettings)
+    keys = _wiring.keys(settings.keys_table)
+    key = _socket_key(event, keys, settings)
     statement = {
         "Action": "execute-api:Invoke",
         "Effect": "Allow" if key else "Deny",
@@ -38,21 +46,31 @@ def socket_handler(event: Event, _context: Any) -> dict[str, Any]:
     return {
         "principalId": key.owner if key else "nobody",
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": _caller(key) if key else {},
+        "context": _caller(key, keys.flags()) if key else {},
     }
 
 
-def _key(event: Event) -> ApiKey | None:
-    settings = _wiring.settings(AuthorizeSettings)
-    # A WebSocket API keeps the header's case as the client sent it.
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    keys = _wiring.keys(settings.keys_table)
-    key = authenticate(headers.get("authorization"), keys=keys, clock=_wiring.clock)
-    if key is None or SCOPE not in key.scopes:
+def _socket_key(event: Event, keys: KeyStore, settings: AuthorizeSocketSettings) -> ApiKey | None:
+    """Behind the ticket of a browser, which can send no header, or behind the header."""
+    ticket = (event.get("queryStringParameters") or {}).get("ticket")
+    if ticket:
+        tickets = _wiring.tickets(settings.connections_table)
+        key = redeem_ticket(ticket, tickets=tickets, keys=keys, clock=_wiring.clock)
+    else:
+        key = authenticate(_headers(event).get("authorization"), keys=keys, clock=_wiring.clock)
+    if key is None or SOCKET_SCOPE not in key.scopes:
         logger.info("caller refused", extra={"action": "caller_refused"})
         return None
     return key
 
 
-def _caller(key: ApiKey) -> dict[str, str]:
-    return {"owner": key.owner, "key_id": key.id, "scopes": " ".join(sorted(key.scopes))}
+def _headers(event: Event) -> dict[str, str]:
+    # A WebSocket API keeps the headers' case as the client sent it.
+    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+
+
+def _caller(key: ApiKey, flags: Flags) -> dict[str, str]:
+    bounds = {name: str(bound) for name, bound in asdict(key.limits).items() if bound is not None}
+    switches = {name: str(value).lower() for name, value in asdict(flags).items()}
+    scopes = " ".join(sorted(key.scopes))
+    return {"owner": key.owner, "key_id": key.id, "scopes": scopes, **bounds, **switches}

@@ -6,18 +6,28 @@ from aws_lambda_powertools import Logger
 
 from comfyline import views, wire
 from comfyline.settings import CancelJobSettings
-from comfyline.usecases.cancel import cancel
+from comfyline.usecases.cancel import Cancellation, cancel, purge
 from functions import _wiring
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, Request, http_handler, invalid
 
 logger = Logger(service="cancel_job")
 
 
 @http_handler(logger)
 def handler(request: Request) -> Answer:
-    """202 with what became of the cancel."""
-    settings = _wiring.settings(CancelJobSettings)
-    store = _wiring.jobs(settings.jobs_table)
-    done = cancel(request.job_id, request.owner, store=store, clock=_wiring.clock)
+    """202 with what became of the cancel, or of the purge."""
+    text = request.query("purge")
+    if text not in (None, "true", "false"):
+        raise invalid("purge is true or false", "query", "purge")
+    done = _done(request, is_purge=text == "true")
     status = views.status_of(done.job)
     return Answer(wire.CancelAnswer(job_id=done.job.id, status=status, message=done.message), 202)
+
+
+def _done(request: Request, *, is_purge: bool) -> Cancellation:
+    settings = _wiring.settings(CancelJobSettings)
+    store, clock = _wiring.jobs(settings.jobs_table), _wiring.clock
+    if not is_purge:
+        return cancel(request.job_id, request.owner, store=store, clock=clock)
+    files = _wiring.artifacts(settings.artifacts_bucket)
+    return purge(request.job_id, request.owner, store=store, artifacts=files, clock=clock)

@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger
 
 from comfyline import views
 from comfyline.settings import GetJobSettings
-from comfyline.usecases.read import read_job
+from comfyline.usecases.read import queue_position, read_job
 from functions import _wiring
 from functions._http import Answer, Request, http_handler
 
@@ -19,5 +19,7 @@ def handler(request: Request) -> Answer:
     settings = _wiring.settings(GetJobSettings)
     store = _wiring.jobs(settings.jobs_table)
     record = read_job(request.job_id, request.owner, store=store, clock=_wiring.clock)
+    position = queue_position(record.job, queue=_wiring.queue(settings))
     artifacts = _wiring.artifacts(settings.artifacts_bucket)
-    return Answer(views.job_view(record, store=artifacts, now=_wiring.clock()))
+    now = _wiring.clock()
+    return Answer(views.job_view(record, store=artifacts, now=now, queue_position=position))

@@ -10,7 +10,7 @@ from functions._http import Answer, Request, http_handler
 logger = Logger(service="health")
 
 
-@http_handler(logger)
+@http_handler(logger, scope=None)
 def handler(_request: Request) -> Answer:
     """200."""
     return Answer(wire.Health(status="ok"))

@@ -18,6 +18,7 @@ from comfyline.aws.codec import job_of
 from comfyline.domain.errors import Unavailable
 from comfyline.domain.job import Job
 from comfyline.settings import PushUpdatesSettings
+from comfyline.usecases.admit import Admission
 from comfyline.usecases.notify import Change, Notifier
 from functions import _wiring
 
@@ -35,16 +36,20 @@ def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
     for record in event["Records"]:
         by_job[_job_id(record)].append(record)
     with ThreadPoolExecutor(POSTS_AT_ONCE) as posts, ThreadPoolExecutor(JOBS_AT_ONCE) as jobs:
-        notifier = _notifier(posts)
-        failed = list(jobs.map(lambda records: _push(notifier, records), by_job.values()))
+        notifier, admission = _notifier(posts), _admission()
+        failed = list(
+            jobs.map(lambda records: _push(notifier, admission, records), by_job.values())
+        )
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed if number]}
 
 
-def _push(notifier: Notifier, records: Sequence[Record]) -> str | None:
+def _push(notifier: Notifier, admission: Admission, records: Sequence[Record]) -> str | None:
     """Tell one job's changes in order; the number of the first of them if they must come again."""
     extra = {"action": "push_failed", "job_id": _job_id(records[0])}
     try:
         changes = [change for record in records if (change := _change(record))]
+        if changes and changes[-1][1].status.is_terminal:
+            admission.ended(changes[-1][1])  # first: who hears the end may post the next job
         if changes:
             notifier.notify(changes)
     except Unavailable:
@@ -78,3 +83,12 @@ def _job_id(record: Record) -> str:
 def _notifier(posts: Executor) -> Notifier:
     settings = _wiring.settings(PushUpdatesSettings)
     return _wiring.notifier(settings, posts)
+
+
+def _admission() -> Admission:
+    settings = _wiring.settings(PushUpdatesSettings)
+    return Admission(
+        owners=_wiring.owners(settings.owners_table),
+        jobs=_wiring.jobs(settings.jobs_table),
+        clock=_wiring.clock,
+    )

@@ -7,6 +7,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from comfyline.settings import SweepJobsSettings
+from comfyline.usecases.admit import Admission
 from comfyline.usecases.sweep import Sweeper
 from functions import _wiring
 
@@ -23,5 +24,15 @@ def handler(_event: Any, _context: Any) -> dict[str, int]:
         clock=_wiring.clock,
     )
     done = dict(sweeper.sweep())
+    if dropped := _admission(settings).reconcile_all():
+        done["SlotDropped"] = dropped
     logger.info("swept", extra={"action": "swept", "done": done})
     return done
+
+
+def _admission(settings: SweepJobsSettings) -> Admission:
+    return Admission(
+        owners=_wiring.owners(settings.owners_table),
+        jobs=_wiring.jobs(settings.jobs_table),
+        clock=_wiring.clock,
+    )

@@ -15,7 +15,7 @@ from functions._http import Answer, Request, http_handler
 logger = Logger(service="unknown_route")
 
 
-@http_handler(logger)
+@http_handler(logger, scope=None)
 def handler(request: Request) -> Answer:
     """405 where the path has other methods, 404 otherwise."""
     path = request.event["rawPath"]

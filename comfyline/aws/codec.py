@@ -166,7 +166,7 @@ def unpack(body: bytes) -> Any:
 
 def packed_params(params: JobParams) -> bytes:
     """What was asked, for its sibling item."""
-    return pack({"params": params.params, "metadata": params.metadata})
+    return pack(asdict(params))
 
 
 def unpacked_params(body: bytes) -> JobParams:
@@ -275,6 +275,7 @@ _ERROR = _record(
 
 _UNLESS_DEFAULT: Mapping[str, _Kind] = {
     "request_id": _TEXT,
+    "has_slot": _FLAG,
     "failures": _INTEGER,
     "interruptions": _INTEGER,
     "ticket_sends": _INTEGER,

@@ -3,6 +3,7 @@
     pk                  sk                    holds
     conn#<connection>   conn                  whose socket it is, and the names of what it follows
     job#<job>           conn#<connection>     a subscription
+    ticket#<sha256>     ticket                leave to open one socket, until it is used
 
 A job is named in the socket's row before its subscription is put and after that is deleted, so
 whoever closes the socket finds every subscription. Every item has a TTL at which the gateway ends
@@ -18,7 +19,7 @@ from comfyline.aws.codec import read_time, time_of, ttl_of
 from comfyline.aws.errors import translated
 from comfyline.domain.errors import ConnectionGone, TooManySubscriptions
 from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
-from comfyline.ports import Connection, Subscriber
+from comfyline.ports import Connection, SocketTicket, Subscriber
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -137,6 +138,42 @@ class DynamoConnectionStore:
             Subscriber(ConnectionId(i["sk"]["S"].removeprefix("conn#")), read_time(i["since"]))
             for i in items
         ]
+
+
+class DynamoSocketTicketStore:
+    """`SocketTicketStore` in the connections table."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    @translated()
+    def put(self, ticket: SocketTicket) -> None:
+        """See SocketTicketStore."""
+        item = {
+            **_ticket_key(ticket.sha256),
+            "owner": {"S": ticket.owner},
+            "key_id": {"S": ticket.key_id},
+            "expires_at": time_of(ticket.expires_at),
+            "ttl": ttl_of(ticket.expires_at),
+        }
+        self._client.put_item(TableName=self._table, Item=item)
+
+    @translated()
+    def take(self, sha256: str) -> SocketTicket | None:
+        """See SocketTicketStore: the delete hands back what it removed."""
+        answer = self._client.delete_item(
+            TableName=self._table, Key=_ticket_key(sha256), ReturnValues="ALL_OLD"
+        )
+        item: Any = answer.get("Attributes")
+        if item is None:
+            return None
+        owner, key_id = OwnerId(item["owner"]["S"]), KeyId(item["key_id"]["S"])
+        return SocketTicket(sha256, owner, key_id, read_time(item["expires_at"]))
+
+
+def _ticket_key(sha256: str) -> dict[str, Any]:
+    return {"pk": {"S": f"ticket#{sha256}"}, "sk": {"S": "ticket"}}
 
 
 def _connection_key(connection_id: ConnectionId) -> dict[str, Any]:

@@ -52,6 +52,21 @@ class SqsJobQueue:
             MessageGroupId=_group_id(owner),
         )
 
+    def depth(self, priority: Priority) -> int:
+        """See JobQueue."""
+        return self._count(priority, "ApproximateNumberOfMessages")
+
+    def in_flight(self, priority: Priority) -> int:
+        """See JobQueue."""
+        return self._count(priority, "ApproximateNumberOfMessagesNotVisible")
+
+    @translated()
+    def _count(self, priority: Priority, name: Any) -> int:
+        answer = self._client.get_queue_attributes(
+            QueueUrl=self._urls[priority], AttributeNames=[name]
+        )
+        return int(answer["Attributes"][name])
+
     @translated()
     def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
         """See JobQueue; SQS waits up to 20 s and gives up to 10 at once."""
@@ -93,6 +108,28 @@ class SqsJobQueue:
             self._client.delete_message(QueueUrl=url, ReceiptHandle=ticket.receipt)
         except ClientError as error:
             _pass_if(_STALE, error, ticket)
+
+
+class SqsDeadLetters:
+    """`DeadLetters` in SQS."""
+
+    def __init__(self, client: SQSClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    @translated()
+    def receive(self, limit: int) -> list[tuple[JobId | None, str]]:
+        """See DeadLetters."""
+        answer = self._client.receive_message(
+            QueueUrl=self._url, MaxNumberOfMessages=min(limit, MAX_RECEIVED), WaitTimeSeconds=1
+        )
+        messages: Any = answer.get("Messages", [])
+        return [(_job_id(m["Body"]), m["ReceiptHandle"]) for m in messages]
+
+    @translated()
+    def delete(self, receipt: str) -> None:
+        """See DeadLetters."""
+        self._client.delete_message(QueueUrl=self._url, ReceiptHandle=receipt)
 
 
 def _pass_if(codes: frozenset[str], error: ClientError, ticket: Ticket) -> None:

@@ -212,6 +212,11 @@ class DynamoJobStore:
         return codec.job_of(item) if item else None
 
     @translated()
+    def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
+        """See JobStore."""
+        return self._rows(list(dict.fromkeys(job_ids)))
+
+    @translated()
     def graph(self, job: Job) -> Graph:
         """See JobStore."""
         item = self._get_item(job.id, _input_sk(job))

@@ -1,16 +1,23 @@
-"""The keys table: one item for each API key, under its id; the secret only as a hash."""
+"""The keys table: one item for each API key, under its id; the secret only as a hash.
+
+Beside them, under `flags`, what an operator has switched off.
+"""
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from comfyline.aws.codec import read_time, time_of
 from comfyline.aws.errors import translated
 from comfyline.domain.ids import KeyId, OwnerId
-from comfyline.ports import ApiKey
+from comfyline.ports import ApiKey, Flags, Limits
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+_FLAGS = {"pk": {"S": "flags"}}  # no key's id, which is 16 hexadecimal digits
+_LIMITS = ("max_active_jobs", "jobs_per_minute")
 
 
 class DynamoKeyStore:
@@ -26,12 +33,35 @@ class DynamoKeyStore:
         key = {"pk": {"S": key_id}}
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         item: Any = answer.get("Item")
-        return _key_of(item) if item else None
+        return _key_of(item) if item and "secret_sha256" in item else None
 
     @translated()
     def put(self, key: ApiKey) -> None:
         """See KeyStore."""
         self._client.put_item(TableName=self._table, Item=_item_of(key))
+
+    @translated()
+    def all(self) -> list[ApiKey]:
+        """See KeyStore: a scan, for an operator."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table, ConsistentRead=True
+        )
+        items = [item for page in pages for item in page["Items"] if "secret_sha256" in item]
+        return sorted(map(_key_of, items), key=lambda key: (key.created_at, key.id))
+
+    @translated()
+    def flags(self) -> Flags:
+        """See KeyStore."""
+        answer = self._client.get_item(TableName=self._table, Key=_FLAGS, ConsistentRead=True)
+        item: Any = answer.get("Item", {})
+        names = [f.name for f in fields(Flags) if f.name in item]
+        return Flags(**{name: item[name]["BOOL"] for name in names})
+
+    @translated()
+    def put_flags(self, flags: Flags) -> None:
+        """See KeyStore."""
+        switches = {name: {"BOOL": value} for name, value in asdict(flags).items()}
+        self._client.put_item(TableName=self._table, Item={**_FLAGS, **switches})
 
 
 def _item_of(key: ApiKey) -> dict[str, Any]:
@@ -44,7 +74,12 @@ def _item_of(key: ApiKey) -> dict[str, Any]:
         "created_at": time_of(key.created_at),
         "disabled": {"BOOL": key.disabled},
         **expiry,
+        **{name: {"N": str(bound)} for name, bound in _bounds(key.limits).items()},
     }
+
+
+def _bounds(limits: Limits) -> dict[str, int]:
+    return {name: bound for name, bound in asdict(limits).items() if bound is not None}
 
 
 def _key_of(item: Any) -> ApiKey:
@@ -56,4 +91,5 @@ def _key_of(item: Any) -> ApiKey:
         created_at=read_time(item["created_at"]),
         expires_at=read_time(item["expires_at"]) if "expires_at" in item else None,
         disabled=item["disabled"]["BOOL"],
+        limits=Limits(**{name: int(item[name]["N"]) for name in _LIMITS if name in item}),
     )

@@ -48,8 +48,11 @@ class Retries:
 class SubmitOptions(TypedDict, total=False):
     """What `submit` takes besides the prompt or the workflow; the service judges the values.
 
-    Those from `negative_prompt` to `batch_size` go with a prompt only.
+    Those from `negative_prompt` to `batch_size` go with a prompt only, `inputs` with a workflow.
     """
+
+    inputs: Mapping[str, str] | None
+    reuse: bool | None
 
     negative_prompt: str | None
     width: int | None

@@ -6,11 +6,16 @@ ComfylineError
 │   ├── InvalidRequest             422  the JSON does not say a job
 │   ├── IdempotencyKeyReused       422  the key already names another request
 │   ├── RequestTooLarge            413
+│   ├── Forbidden                  403  the key lacks the scope
 │   ├── JobNotFound                404  unknown, or another owner's
 │   ├── RouteNotFound              404
 │   ├── MethodNotAllowed           405
-│   └── TooManySubscriptions       429  of one socket
+│   ├── TooManySubscriptions       429  of one socket
+│   ├── JobNotRetryable            409  it has not ended, or it succeeded
+│   ├── TooManyJobs                429  the owner's cap of jobs that have not ended
+│   └── TooManyRequests            429  the owner's rate
 ├── Unavailable                    503  ours, for now; the same call may work later
+│   └── JobsDisabled               503  an operator has paused the service
 ├── TransitionRefused              the lifecycle has no such change
 │   └── LeaseLost                  the attempt that speaks is not the one that holds the job
 ├── Conflict                       somebody changed the row first; carries the row as it is now
@@ -82,6 +87,12 @@ class RequestTooLarge(RequestRefused):
     title = "Request too large"
 
 
+class Forbidden(RequestRefused):
+    code = "forbidden"
+    status = 403
+    title = "Scope missing"
+
+
 class JobNotFound(RequestRefused):
     code = "job_not_found"
     status = 404
@@ -116,6 +127,31 @@ class TooManySubscriptions(RequestRefused):
         super().__init__(f"A socket follows at most {limit} jobs; open another one.")
 
 
+class JobNotRetryable(RequestRefused):
+    code = "job_not_retryable"
+    status = 409
+    title = "Job cannot be retried"
+
+
+class _TooMany(RequestRefused):
+    status = 429
+    retryable = True
+
+    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+        super().__init__(detail)
+        self.headers = {"retry-after": str(retry_after_seconds)}
+
+
+class TooManyJobs(_TooMany):
+    code = "too_many_jobs"
+    title = "Too many jobs that have not ended"
+
+
+class TooManyRequests(_TooMany):
+    code = "too_many_requests"
+    title = "Too many requests"
+
+
 class Unavailable(ComfylineError):
     """A part of the service is out of reach; nothing was accepted."""
 
@@ -123,6 +159,13 @@ class Unavailable(ComfylineError):
     status = 503
     title = "Service unavailable"
     retryable = True
+
+
+class JobsDisabled(Unavailable):
+    """An operator has paused the service; nothing was accepted."""
+
+    code = "jobs_disabled"
+    title = "Jobs are disabled"
 
 
 class TransitionRefused(ComfylineError):

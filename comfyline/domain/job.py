@@ -94,6 +94,7 @@ class JobParams:
 
     params: Mapping[str, Any]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    retry_of: JobId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,7 @@ class Job:
     execution_timeout: timedelta  # of one attempt, from ComfyUI's execution_start
     retention: timedelta  # from the end
     request_id: str | None = None
+    has_slot: bool = False  # its owner is capped: the end of the job frees a slot
     schema: int = SCHEMA
 
     status: Status = Status.QUEUED

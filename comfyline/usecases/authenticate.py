@@ -1,4 +1,4 @@
-"""API keys: `cl_<id>_<secret>`. Only a hash of the secret is kept."""
+"""API keys: `cl_<id>_<secret>`, and one-time tickets for sockets. Only hashes are kept."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from comfyline.domain.ids import KeyId, OwnerId
-from comfyline.ports import ApiKey, Clock, KeyStore
+from comfyline.ports import ApiKey, Clock, KeyStore, Limits, SocketTicket, SocketTicketStore
 
 SCOPES = frozenset({"jobs", "admin"})
+# What the queue is fair between and a log may show; a name that begins otherwise is our own.
+OWNER_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
+TICKET_LIFETIME = timedelta(seconds=60)  # from the answer of one call to the next
 _TOKEN = re.compile(r"cl_([0-9a-f]{16})_([0-9A-Za-z_-]{32,64})")
 
 
@@ -38,6 +42,7 @@ def create_key(
     expires_at: datetime | None,
     keys: KeyStore,
     clock: Clock,
+    limits: Limits | None = None,
 ) -> tuple[ApiKey, str]:
     """Store a new key; the token, which is told this once, beside it."""
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
@@ -48,9 +53,41 @@ def create_key(
         scopes=frozenset(scopes),
         created_at=clock(),
         expires_at=expires_at,
+        limits=limits or Limits(),
     )
     keys.put(key)
     return key, f"cl_{key_id}_{secret}"
+
+
+def disable_key(key_id: KeyId, *, keys: KeyStore) -> ApiKey | None:
+    """The key, which opens nothing from now on but what an authorizer has cached; None: unknown."""
+    key = keys.get(key_id)
+    if key is None:
+        return None
+    disabled = replace(key, disabled=True)
+    keys.put(disabled)
+    return disabled
+
+
+def create_ticket(
+    owner: OwnerId, key_id: KeyId, *, tickets: SocketTicketStore, clock: Clock
+) -> tuple[SocketTicket, str]:
+    """Store leave to open one socket; the ticket, which is told this once, beside it."""
+    secret = secrets.token_urlsafe(32)
+    stored = SocketTicket(_hash(secret), owner, key_id, clock() + TICKET_LIFETIME)
+    tickets.put(stored)
+    return stored, secret
+
+
+def redeem_ticket(
+    ticket: str, *, tickets: SocketTicketStore, keys: KeyStore, clock: Clock
+) -> ApiKey | None:
+    """The key that the ticket was made with, once; None if the ticket or the key is void."""
+    stored = tickets.take(_hash(ticket))
+    if stored is None or clock() >= stored.expires_at:
+        return None
+    key = keys.get(stored.key_id)
+    return None if key is None or key.disabled or _is_over(key, clock()) else key
 
 
 def _is_over(key: ApiKey, now: datetime) -> bool:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from comfyline.domain.errors import JobNotFound
 from comfyline.domain.events import Event
 from comfyline.domain.ids import JobId, OwnerId
-from comfyline.domain.job import Job
+from comfyline.domain.job import Job, artifact_prefixes
 from comfyline.domain.lifecycle import on_cancel
-from comfyline.ports import Clock, JobStore
+from comfyline.ports import ArtifactStore, Clock, JobStore
 from comfyline.usecases.change import change
 from comfyline.usecases.read import as_of
 
@@ -30,10 +30,7 @@ def cancel(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> C
     Raises:
         JobNotFound: unknown, past its retention, or somebody else's.
     """
-    job = store.get(job_id)
-    if job is None or job.owner != owner or job.is_past_retention(clock()):
-        raise JobNotFound(job_id)
-    job = as_of(clock(), store, job)
+    job = _owned(job_id, owner, store, clock)
     if job.status.is_terminal:
         return Cancellation(job, f"The job had already ended: {job.status}.")
 
@@ -44,6 +41,32 @@ def cancel(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> C
 
     job = change(store, clock, job, cancel_if_not_asked)
     return Cancellation(job, _MESSAGES[job.status.value if job.status.is_terminal else "held"])
+
+
+def purge(
+    job_id: JobId, owner: OwnerId, *, store: JobStore, artifacts: ArtifactStore, clock: Clock
+) -> Cancellation:
+    """Remove an ended job's record, input and artifacts now; one that has not is canceled instead.
+
+    Raises:
+        JobNotFound: unknown, past its retention, or somebody else's.
+    """
+    job = _owned(job_id, owner, store, clock)
+    if not job.status.is_terminal:
+        done = cancel(job_id, owner, store=store, clock=clock)
+        return Cancellation(done.job, f"{done.message} Purge it once it has ended.")
+    # Files first: if we die in between, the record is there to purge again.
+    for prefix in artifact_prefixes(job):
+        artifacts.delete_prefix(prefix)
+    store.delete(job)
+    return Cancellation(job, "The job, its input and its artifacts were removed.")
+
+
+def _owned(job_id: JobId, owner: OwnerId, store: JobStore, clock: Clock) -> Job:
+    job = store.get(job_id)
+    if job is None or job.owner != owner or job.is_past_retention(clock()):
+        raise JobNotFound(job_id)
+    return as_of(clock(), store, job)
 
 
 _MESSAGES = {

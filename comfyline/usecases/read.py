@@ -12,11 +12,17 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from comfyline.domain.errors import FieldError, InvalidRequest, JobNotFound, TransitionRefused
+from comfyline.domain.errors import (
+    FieldError,
+    InvalidRequest,
+    JobNotFound,
+    TransitionRefused,
+    Unavailable,
+)
 from comfyline.domain.events import Event, Expired
 from comfyline.domain.ids import JOB_ID_PATTERN, JobId, OwnerId
-from comfyline.domain.job import Job, JobRecord, Status
-from comfyline.ports import Clock, JobStore, ListPosition
+from comfyline.domain.job import Job, JobRecord, Priority, Status
+from comfyline.ports import Clock, JobQueue, JobStore, ListPosition
 from comfyline.usecases.change import change
 
 
@@ -46,6 +52,21 @@ def as_of(now: datetime, store: JobStore, job: Job) -> Job:
         return job
 
 
+def queue_position(job: Job, *, queue: JobQueue) -> int | None:
+    """About where a queued job stands: it is no further back than the tickets that wait before it.
+
+    None once a worker holds it or it has ended, and where the queue is out of reach: a job can be
+    shown without it.
+    """
+    if job.status is not Status.QUEUED or job.lease is not None:
+        return None
+    before = list(Priority)[: list(Priority).index(job.priority) + 1]
+    try:
+        return max(1, sum(queue.depth(priority) for priority in before))
+    except Unavailable:
+        return None
+
+
 def read_page(
     owner: OwnerId,
     *,
@@ -68,6 +89,8 @@ def read_page(
         for record in records
         if not record.job.is_past_retention(now)
     ]
+    if status is not None:  # a job that was overdue has just left the state that was asked for
+        shown = [record for record in shown if record.job.status is status]
     return shown, _cursor(records[-1].job) if len(records) == limit else None
 
 

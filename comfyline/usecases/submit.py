@@ -1,32 +1,58 @@
-"""Accept a job: its request, then one conditional Put, then its ticket.
+"""Accept a job: its slot, its request, then one conditional Put, then its ticket.
 
-put_request ──> add ─────────────> send ──> 202
-    │            │                   └─ lost: the sweeper sends it again when the row is due
-    │            └─ the acceptance: what fails before it leaves nothing but orphans with a TTL,
-    │               what fails after it leaves a job that will run
-    └─ content-addressed under the job, so it never clashes and needs no transaction
+take ──> put_request ──> add ─────────────> send ──> 202
+  │         │             │                   └─ lost: the sweeper sends it again when it is due
+  │         │             └─ the acceptance: what fails before it leaves nothing but orphans that
+  │         │                end by themselves, what fails after it leaves a job that will run
+  │         └─ content-addressed under the job, so it never clashes and needs no transaction
+  └─ named by the job, so a retry takes the same one; an owner without limits needs none
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
+from comfyline.domain import uploads as up
 from comfyline.domain import workflow
-from comfyline.domain.errors import Conflict, IdempotencyKeyReused, RequestTooLarge, Unavailable
-from comfyline.domain.ids import JobId, OwnerId, derived_job_id, random_job_id
-from comfyline.domain.job import Graph, Job, JobParams, Priority
+from comfyline.domain.catalogue import Catalogue
+from comfyline.domain.errors import (
+    Conflict,
+    FieldError,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    JobNotFound,
+    JobNotRetryable,
+    RequestRefused,
+    RequestTooLarge,
+    Unavailable,
+)
+from comfyline.domain.ids import (
+    JobId,
+    OwnerId,
+    derived_job_id,
+    random_job_id,
+    retry_job_id,
+    reused_job_id,
+)
+from comfyline.domain.job import Graph, Job, JobParams, Priority, Status
 from comfyline.domain.lifecycle import submitted
-from comfyline.ports import Clock, JobQueue, JobStore
+from comfyline.ports import Clock, JobQueue, JobStore, Limits, Taken, UploadStore
+from comfyline.usecases.admit import Admission
 from comfyline.usecases.change import current_or_not_found
-from comfyline.usecases.read import as_of
-from comfyline.wire import MAX_BATCH_SIZE, MAX_PIXELS, TextToImageRequest, WorkflowRequest
+from comfyline.usecases.compile import compiled
+from comfyline.usecases.read import as_of, read_job
+from comfyline.wire import MAX_UPLOAD_BYTES, TextToImageRequest, WorkflowRequest
 
 # A replay within this time finds the ticket of the first post still on its way.
 TICKET_IN_FLIGHT = timedelta(seconds=2)
+# A request that failed this often and is still reused gets a job of its own each time.
+MAX_REUSES = 32
+RETRYABLE = frozenset({Status.FAILED, Status.CANCELED, Status.EXPIRED})
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +68,11 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """A request that was parsed, and who sent it. `sent` is the JSON exactly as it came."""
+class Caller:
+    """Who posts, under which limits, and what a retry of the same post repeats."""
 
     owner: OwnerId
-    request: TextToImageRequest | WorkflowRequest
-    sent: Any
+    limits: Limits = field(default_factory=Limits)
     idempotency_key: str | None = None
     request_id: str | None = None
 
@@ -60,116 +85,209 @@ class Accepted:
     replayed: bool
 
 
-def submit(
-    submission: Submission,
-    *,
-    store: JobStore,
-    queue: JobQueue,
-    clock: Clock,
-    defaults: Defaults,
-    new_id: Callable[[datetime], JobId] = random_job_id,
-) -> Accepted:
-    """Accept the request exactly once per (owner, idempotency key).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitter:
+    """Accepts requests, each exactly once per (owner, idempotency key)."""
 
-    Raises:
-        InvalidRequest, RequestTooLarge: nothing was stored that counts.
-        IdempotencyKeyReused: the key names a job that was made from another body.
-        Unavailable: the store is out of reach; the post may be repeated.
-    """
-    job = _job_of(submission, clock(), defaults, new_id)
-    params, graph = _compiled(submission.request, job.id, defaults.checkpoint)
-    store.put_request(job, params, graph)
-    stored, is_new = _put(store, job)
-    if is_new:
-        _send(queue, stored)
-        return Accepted(stored, replayed=False)
-    return Accepted(_replayed(store, queue, clock, stored, job), replayed=True)
+    store: JobStore
+    queue: JobQueue
+    uploads: UploadStore
+    admission: Admission
+    clock: Clock
+    defaults: Defaults
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    new_id: Callable[[datetime], JobId] = random_job_id
 
+    def submit(
+        self, request: TextToImageRequest | WorkflowRequest, sent: Any, caller: Caller
+    ) -> Accepted:
+        """Accept a new request; `sent` is its JSON exactly as it came.
 
-def _job_of(
-    submission: Submission,
-    now: datetime,
-    defaults: Defaults,
-    new_id: Callable[[datetime], JobId],
-) -> Job:
-    request, key = submission.request, submission.idempotency_key
-    return submitted(
-        Job(
-            id=derived_job_id(submission.owner, key) if key else new_id(now),
-            owner=submission.owner,
-            fingerprint=workflow.fingerprint(submission.sent),
+        Raises:
+            InvalidRequest, RequestTooLarge, TooManyJobs, TooManyRequests: nothing was accepted.
+            IdempotencyKeyReused: the key names a job that was made from another body.
+            Unavailable: the store is out of reach; the post may be repeated.
+        """
+        checkpoint = self.defaults.checkpoint
+        parts = compiled(request, checkpoint=checkpoint, catalogue=self.catalogue)
+        draft = self._draft(request, workflow.fingerprint(sent), caller)
+        for job_id in self._ids(draft, caller, may_reuse=_may_reuse(request)):
+            job = replace(draft, id=job_id)
+            accepted = self._accept(job, *parts.for_job(job_id), caller)
+            if caller.idempotency_key or accepted.job.status not in RETRYABLE:
+                break
+        return accepted
+
+    def retry(self, job_id: JobId, caller: Caller) -> Accepted:
+        """A new job from the same input as one that failed, was canceled or expired.
+
+        Without an idempotency key there is one retry for each job and state.
+
+        Raises:
+            JobNotFound: unknown, past its retention, or somebody else's.
+            JobNotRetryable: it has not ended, or it succeeded.
+            As submit.
+        """
+        record = read_job(job_id, caller.owner, store=self.store, clock=self.clock)
+        old = record.job
+        if old.status not in RETRYABLE:
+            raise JobNotRetryable(f"The job is {old.status}; one that failed, was canceled or "
+                                  "expired can be retried.")  # fmt: skip
+        key = caller.idempotency_key
+        new_id = derived_job_id(old.owner, key) if key else _only_retry(old)
+        job = self._successor(old, new_id, caller)
+        try:
+            graph = self.store.graph(old)
+        except LookupError as error:
+            raise JobNotFound(job_id) from error
+        return self._accept(job, replace(record.params, retry_of=old.id), graph, caller)
+
+    # --- the job that a request would make --------------------------------------------------------
+
+    def _draft(
+        self, request: TextToImageRequest | WorkflowRequest, fingerprint: str, caller: Caller
+    ) -> Job:
+        now, defaults = self.clock(), self.defaults
+        timeout = _seconds(request.execution_timeout_seconds, defaults.execution_timeout)
+        return Job(
+            id=self.new_id(now),
+            owner=caller.owner,
+            fingerprint=fingerprint,
             priority=Priority(request.priority),
             queued_at=now,
             start_deadline=now + _seconds(request.start_deadline_seconds, defaults.start_deadline),
-            execution_timeout=_seconds(
-                request.execution_timeout_seconds, defaults.execution_timeout
-            ),
+            execution_timeout=timeout,
             retention=defaults.retention,
-            request_id=submission.request_id,
+            request_id=caller.request_id,
         )
-    )
+
+    def _ids(self, draft: Job, caller: Caller, *, may_reuse: bool) -> Iterator[JobId]:
+        """The ids to try, until one is free or stands for the request."""
+        if caller.idempotency_key is not None:
+            return iter([derived_job_id(draft.owner, caller.idempotency_key)])
+        if not may_reuse:
+            return iter([draft.id])
+        ids = (reused_job_id(draft.owner, draft.fingerprint, n) for n in range(MAX_REUSES))
+        return chain(ids, [draft.id])
+
+    def _successor(self, old: Job, job_id: JobId, caller: Caller) -> Job:
+        now = self.clock()
+        return Job(
+            id=job_id,
+            owner=old.owner,
+            fingerprint=workflow.fingerprint({"retry_of": old.id}),
+            priority=old.priority,
+            queued_at=now,
+            start_deadline=now + (old.start_deadline - old.queued_at),
+            execution_timeout=old.execution_timeout,
+            retention=self.defaults.retention,
+            request_id=caller.request_id,
+        )
+
+    # --- from the job to its acceptance -----------------------------------------------------------
+
+    def _accept(self, job: Job, params: JobParams, graph: Graph, caller: Caller) -> Accepted:
+        try:
+            self._check_uploads(job, graph)
+            taken = self.admission.take(job.owner, job.id, caller.limits)
+        except RequestRefused:
+            # A replay comes before every refusal that was not there when the job was accepted.
+            if (earlier := self._earlier(job)) is None:
+                raise
+            return Accepted(self._replayed(earlier, job), replayed=True)
+        job = submitted(replace(job, has_slot=taken is not None))
+        existing, is_new = self._put(job, params, graph, taken)
+        if is_new:
+            self._send(existing)
+            return Accepted(existing, replayed=False)
+        if existing.status.is_terminal or not existing.has_slot:
+            self.admission.give_back(job.owner, job.id, taken)
+        return Accepted(self._replayed(existing, job), replayed=True)
+
+    def _put(
+        self, job: Job, params: JobParams, graph: Graph, taken: Taken | None
+    ) -> tuple[Job, bool]:
+        """The job that has the id now, as stored, and whether this post has put it there."""
+        try:
+            self.store.put_request(job, params, graph)
+        except RequestTooLarge:
+            self.admission.give_back(job.owner, job.id, taken)
+            raise
+        existing = self.store.add(job)
+        if existing is None:
+            return job, True
+        if existing.is_past_retention(job.queued_at):
+            return self._take_over(existing, job)
+        return existing, False
+
+    def _take_over(self, expired: Job, job: Job) -> tuple[Job, bool]:
+        """Put `job` where a record past its retention still lies, unless another post was faster.
+
+        It goes on counting where the old one ended, so that its tickets and workers stay fenced.
+        """
+        heir = submitted(replace(job, attempt=expired.attempt, version=expired.version + 1))
+        try:
+            self.store.replace(expired, heir)
+        except Conflict as conflict:
+            return current_or_not_found(job, conflict), False
+        return heir, True
+
+    def _earlier(self, job: Job) -> Job | None:
+        earlier = self.store.get(job.id)
+        is_over = earlier is None or earlier.is_past_retention(job.queued_at)
+        return None if is_over else earlier
+
+    def _replayed(self, existing: Job, job: Job) -> Job:
+        if existing.fingerprint != job.fingerprint:
+            raise IdempotencyKeyReused(
+                "This Idempotency-Key was used for a request with another body. Use a new key for "
+                "a new request."
+            )
+        existing = as_of(self.clock(), self.store, existing)
+        age = job.queued_at - existing.queued_at
+        if _is_untouched(existing) and age > TICKET_IN_FLIGHT:
+            self._send(existing)
+        return existing
+
+    def _send(self, job: Job) -> None:
+        # The Put was the acceptance: a ticket that cannot be sent now is the sweeper's to send.
+        try:
+            self.queue.send(job.id, job.owner, job.priority)
+        except Unavailable:
+            _log.warning("ticket not sent", extra={"action": "ticket_not_sent", "job_id": job.id})
+
+    def _check_uploads(self, job: Job, graph: Graph) -> None:
+        needed_until = job.start_deadline + job.execution_timeout
+        found = (self._upload_error(job.owner, r, needed_until) for r in up.references(graph))
+        if errors := [error for error in found if error is not None]:
+            raise InvalidRequest("The inputs cannot be used.", errors)
+
+    def _upload_error(
+        self, owner: OwnerId, reference: up.Reference, needed_until: datetime
+    ) -> FieldError | None:
+        if reference.kind is None:
+            return reference.error("this input takes no uploaded file")
+        stored = self.uploads.look(up.upload_key(owner, reference.upload_id))
+        if stored is None:
+            return reference.error(f"there is no upload {reference.upload_id}")
+        if not stored.content_type.startswith(f"{reference.kind}/"):
+            return reference.error(f"takes {reference.kind}, the upload is {stored.content_type}")
+        if stored.bytes > MAX_UPLOAD_BYTES:
+            return reference.error(f"an upload has at most {MAX_UPLOAD_BYTES} bytes")
+        if not up.outlives(stored.stored_at, needed_until):
+            return reference.error("the upload would be gone before the job must run; send it anew")
+        return None
 
 
 def _seconds(asked: int | None, default: timedelta) -> timedelta:
     return default if asked is None else timedelta(seconds=asked)
 
 
-def _compiled(
-    request: TextToImageRequest | WorkflowRequest, job_id: JobId, checkpoint: str
-) -> tuple[JobParams, Graph]:
-    if isinstance(request, WorkflowRequest):
-        graph = workflow.validate_graph(request.workflow)
-        return JobParams(params={}, metadata=request.metadata), graph
-    _check_size(request)
-    options = {"priority", "start_deadline_seconds", "execution_timeout_seconds", "metadata"}
-    params = request.model_dump(exclude=options)
-    params["seed"] = workflow.drawn_seed(job_id) if request.seed is None else request.seed
-    params["model"] = request.model or checkpoint
-    graph = workflow.text_to_image_graph(params, checkpoint=params["model"])
-    return JobParams(params=params, metadata=request.metadata), graph
-
-
-def _check_size(request: TextToImageRequest) -> None:
-    if request.width * request.height > MAX_PIXELS:
-        raise RequestTooLarge(f"An image has at most {MAX_PIXELS} pixels.")
-    if request.batch_size > MAX_BATCH_SIZE:
-        raise RequestTooLarge(f"A batch has at most {MAX_BATCH_SIZE} images.")
-
-
-def _put(store: JobStore, job: Job) -> tuple[Job, bool]:
-    """The job that has the id now, as stored, and whether this post has put it there."""
-    existing = store.add(job)
-    if existing is None:
-        return job, True
-    if existing.is_past_retention(job.queued_at):
-        return _take_over(store, existing, job)
-    return existing, False
-
-
-def _take_over(store: JobStore, expired: Job, job: Job) -> tuple[Job, bool]:
-    """Put `job` where a record past its retention still lies, unless another post was faster.
-
-    It goes on counting where the old one ended, so that its tickets and workers stay fenced.
-    """
-    heir = submitted(replace(job, attempt=expired.attempt, version=expired.version + 1))
-    try:
-        store.replace(expired, heir)
-    except Conflict as conflict:
-        return current_or_not_found(job, conflict), False
-    return heir, True
-
-
-def _replayed(store: JobStore, queue: JobQueue, clock: Clock, existing: Job, job: Job) -> Job:
-    if existing.fingerprint != job.fingerprint:
-        raise IdempotencyKeyReused(
-            "This Idempotency-Key was used for a request with another body. Use a new key for a "
-            "new request."
-        )
-    existing = as_of(clock(), store, existing)
-    age = job.queued_at - existing.queued_at
-    if _is_untouched(existing) and age > TICKET_IN_FLIGHT:
-        _send(queue, existing)
-    return existing
+def _may_reuse(request: TextToImageRequest | WorkflowRequest) -> bool:
+    """An explicit seed makes the parameter form's result the same each time; nothing else does."""
+    if request.reuse is not None:
+        return request.reuse
+    return isinstance(request, TextToImageRequest) and request.seed is not None
 
 
 def _is_untouched(job: Job) -> bool:
@@ -177,9 +295,5 @@ def _is_untouched(job: Job) -> bool:
     return len(job.history) == 1
 
 
-def _send(queue: JobQueue, job: Job) -> None:
-    # The Put was the acceptance: a ticket that cannot be sent now is the sweeper's to send.
-    try:
-        queue.send(job.id, job.owner, job.priority)
-    except Unavailable:
-        _log.warning("ticket not sent", extra={"action": "ticket_not_sent", "job_id": job.id})
+def _only_retry(old: Job) -> JobId:
+    return retry_job_id(old.owner, old.id, old.version)

@@ -23,10 +23,12 @@ class Resource(Enum):
     JOBS_BY_DUE = auto()
     CONNECTIONS = auto()
     KEYS = auto()
+    OWNERS = auto()
     QUEUES = auto()  # the three lanes
     UNDELIVERED_UPDATES = auto()
     BUCKET = auto()
     ARTIFACTS = auto()  # what lies in the bucket
+    UPLOADS = auto()  # what callers have sent, in the same bucket
     SOCKETS = auto()  # the clients of the WebSocket API
     GREETER = auto()  # the function that speaks to a socket when it is open
     OWN_LOGS = auto()
@@ -71,30 +73,73 @@ _CHANGE_JOB = _may("ChangeJob", Resource.JOBS, "dynamodb:UpdateItem")
 _SEND_TICKET = _may("SendTicket", Resource.QUEUES, "sqs:SendMessage")
 # A signed URL can do what its signer may do.
 _SIGN_ARTIFACT = _may("SignArtifact", Resource.ARTIFACTS, "s3:GetObject")
+_TAKE_SLOT = _may("TakeSlot", Resource.OWNERS, "dynamodb:UpdateItem", "dynamodb:PutItem")
+_FREE_SLOT = _may("FreeSlot", Resource.OWNERS, "dynamodb:UpdateItem")
+_LIST_ARTIFACTS = _may("ListArtifacts", Resource.BUCKET, "s3:ListBucket")
+_DELETE_ARTIFACTS = _may("DeleteArtifacts", Resource.ARTIFACTS, "s3:DeleteObject")
+_DELETE_JOB = _may("DeleteJob", Resource.JOBS, "dynamodb:DeleteItem")
 _POST_TO_SOCKET = _may("PostToSocket", Resource.SOCKETS, "execute-api:ManageConnections")
 _CLOSE_CONNECTION = (
     _may("GetConnection", Resource.CONNECTIONS, "dynamodb:GetItem"),
     _may("CloseConnection", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
 )
 
+# What accepting a job takes, whichever way it was posted.
+_ACCEPT = (
+    _may("StoreRequest", Resource.JOBS, "dynamodb:BatchWriteItem"),
+    _may("AddJob", Resource.JOBS, "dynamodb:PutItem"),
+    _CHANGE_JOB,  # a replay that finds the job overdue expires it
+    _SEND_TICKET,
+    _TAKE_SLOT,
+    _READ_JOBS,  # those that hold the slots of an owner who is full
+    _may("LookAtUpload", Resource.UPLOADS, "s3:GetObject"),
+    _may("TellMissingUpload", Resource.BUCKET, "s3:ListBucket"),
+)
+# The answer may be the ended job.
+_SUBMIT = (*_ACCEPT, _GET_JOB, _READ_JOB, _SIGN_ARTIFACT)
+
 FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
     {
         "AuthorizeHttp": (_READ_KEY,),
-        "AuthorizeSocket": (_READ_KEY,),
-        "SubmitJob": (
-            _may("StoreRequest", Resource.JOBS, "dynamodb:BatchWriteItem"),
-            _may("AddJob", Resource.JOBS, "dynamodb:PutItem"),
-            _CHANGE_JOB,  # a replay that finds the job overdue expires it
-            _SEND_TICKET,
+        "AuthorizeSocket": (
+            _READ_KEY,
+            _may("TakeTicket", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
         ),
-        "GetJob": (_READ_JOB, _CHANGE_JOB, _SIGN_ARTIFACT),
+        "SubmitJob": _SUBMIT,
+        "Generate": _SUBMIT,
+        "RetryJob": (
+            *_ACCEPT,
+            _GET_JOB,  # the graph of the job that is retried
+            _READ_JOB,
+        ),
+        "GetJob": (
+            _READ_JOB,
+            _CHANGE_JOB,
+            _SIGN_ARTIFACT,
+            _may("CountTickets", Resource.QUEUES, "sqs:GetQueueAttributes"),
+        ),
+        "ListEvents": (_READ_JOB, _CHANGE_JOB),
         "ListJobs": (
             _may("PageJobs", Resource.JOBS_BY_OWNER, "dynamodb:Query"),
             _READ_JOBS,
             _CHANGE_JOB,
         ),
-        "CancelJob": (_GET_JOB, _CHANGE_JOB),
+        "CancelJob": (
+            _GET_JOB,
+            _CHANGE_JOB,
+            # to purge
+            _READ_JOB,
+            _DELETE_JOB,
+            _LIST_ARTIFACTS,
+            _DELETE_ARTIFACTS,
+        ),
+        "CreateUpload": (_may("SignUpload", Resource.UPLOADS, "s3:PutObject"),),
+        "CreateSocketTicket": (_may("StoreTicket", Resource.CONNECTIONS, "dynamodb:PutItem"),),
+        "ListModels": (),
+        "GetUsage": (_may("ReadUsage", Resource.OWNERS, "dynamodb:GetItem"),),
         "Health": (),
+        "ShowOpenapi": (),
+        "ShowDocs": (),
         "UnknownRoute": (),
         "SocketConnect": (
             _may("OpenConnection", Resource.CONNECTIONS, "dynamodb:PutItem"),
@@ -123,6 +168,8 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             _may("FindSubscribers", Resource.CONNECTIONS, "dynamodb:Query"),
             *_CLOSE_CONNECTION,
             _may("DropSubscription", Resource.CONNECTIONS, "dynamodb:UpdateItem"),
+            _FREE_SLOT,
+            _may("CountUsage", Resource.OWNERS, "dynamodb:PutItem"),
             _READ_JOB,
             _SIGN_ARTIFACT,
             _POST_TO_SOCKET,
@@ -133,9 +180,11 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             _CHANGE_JOB,
             _SEND_TICKET,
             _READ_JOB,  # a job's sibling items, to delete them too
-            _may("DeleteJob", Resource.JOBS, "dynamodb:DeleteItem"),
-            _may("ListArtifacts", Resource.BUCKET, "s3:ListBucket"),
-            _may("DeleteArtifacts", Resource.ARTIFACTS, "s3:DeleteObject"),
+            _DELETE_JOB,
+            _LIST_ARTIFACTS,
+            _DELETE_ARTIFACTS,
+            _may("FindSlots", Resource.OWNERS, "dynamodb:Query"),
+            _FREE_SLOT,
         ),
     }
 )
@@ -151,6 +200,7 @@ WORKER_GRANTS = (
         "sqs:DeleteMessage",
         "sqs:ChangeMessageVisibility",
     ),
+    _may("FetchUpload", Resource.UPLOADS, "s3:GetObject"),
     _may("StoreArtifact", Resource.ARTIFACTS, "s3:PutObject", "s3:AbortMultipartUpload"),
 )
 
@@ -161,6 +211,9 @@ WILDCARD_REASONS: Mapping[str, str] = MappingProxyType(
         "FindStream": "ListStreams supports no resource",
         "SignArtifact": "each file's key is made when the file is",
         "StoreArtifact": "each file's key is made when the file is",
+        "LookAtUpload": "each file's key is made when its form is",
+        "SignUpload": "each file's key is made when its form is",
+        "FetchUpload": "each file's key is made when its form is",
         "DeleteArtifacts": "each file's key is made when the file is",
         "PostToSocket": "the gateway makes a connection's id when it opens",
     }

@@ -28,9 +28,18 @@ PROTECTED_ROUTES: Mapping[tuple[gw.HttpMethod, str], str] = {
     (gw.HttpMethod.GET, "/api/v1/jobs"): "ListJobs",
     (gw.HttpMethod.GET, "/api/v1/jobs/{job_id}"): "GetJob",
     (gw.HttpMethod.DELETE, "/api/v1/jobs/{job_id}"): "CancelJob",
+    (gw.HttpMethod.POST, "/api/v1/jobs/{job_id}/retry"): "RetryJob",
+    (gw.HttpMethod.GET, "/api/v1/jobs/{job_id}/events"): "ListEvents",
+    (gw.HttpMethod.POST, "/api/v1/generate"): "Generate",
+    (gw.HttpMethod.POST, "/api/v1/uploads"): "CreateUpload",
+    (gw.HttpMethod.POST, "/api/v1/ws-tickets"): "CreateSocketTicket",
+    (gw.HttpMethod.GET, "/api/v1/models"): "ListModels",
+    (gw.HttpMethod.GET, "/api/v1/usage"): "GetUsage",
 }
 OPEN_ROUTES: Mapping[tuple[gw.HttpMethod, str], str] = {
     (gw.HttpMethod.GET, "/healthz"): "Health",
+    (gw.HttpMethod.GET, "/openapi.json"): "ShowOpenapi",
+    (gw.HttpMethod.GET, "/docs"): "ShowDocs",
 }
 # What an answer to a wrong method says is there.
 ROUTE_LIST = ",".join(

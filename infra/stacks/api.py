@@ -14,12 +14,19 @@ from constructs import Construct
 
 from comfyline.settings import (
     AuthorizeSettings,
+    AuthorizeSocketSettings,
     CancelJobSettings,
+    CreateSocketTicketSettings,
+    CreateUploadSettings,
     GetJobSettings,
+    GetUsageSettings,
     HealthSettings,
+    ListEventsSettings,
     ListJobsSettings,
+    ListModelsSettings,
     PushUpdatesSettings,
     Settings,
+    ShowDocsSettings,
     SocketConnectSettings,
     SocketDisconnectSettings,
     SocketSubscribeSettings,
@@ -38,6 +45,8 @@ from infra.stacks.data import DataStack
 # calls of some milliseconds; this leaves room for one cold start and one retried call.
 AUTHORIZER_TIMEOUT = Duration.seconds(8)
 REQUEST_TIMEOUT = Duration.seconds(10)
+# A caller may prefer to wait for 25 s; the gateway gives up after 30.
+WAITING_TIMEOUT = Duration.seconds(29)
 # A batch of 100 changes in sequence at worst, each allowed 2 s at a slow client's socket.
 PUSH_TIMEOUT = Duration.minutes(4)
 SWEEP_EVERY = Duration.minutes(1)
@@ -130,19 +139,38 @@ class ApiStack(Stack):
         bucket = {"artifacts_bucket": self._data.artifacts.bucket_name}
         queues = self._data.queue_urls
         sockets = {"websocket_api_id": self._sockets.api.api_id, "websocket_stage": STAGE}
+        owners = {"owners_table": self._data.owners.table_name}
+        checkpoint = {"default_checkpoint": self._deployment.default_checkpoint}
         authorize = AuthorizeSettings(keys_table=self._data.keys.table_name)
+        authorize_socket = AuthorizeSocketSettings(
+            keys_table=self._data.keys.table_name, **connections
+        )
         submit = SubmitJobSettings.model_validate(
-            {**jobs, **queues, "default_checkpoint": self._deployment.default_checkpoint}
+            {**jobs, **owners, **bucket, **queues, **checkpoint}
         )
         follow = {**jobs, **connections, **bucket, **sockets}
-        push, sweep = PushUpdatesSettings(**follow), SweepJobsSettings(**jobs, **bucket, **queues)
+        push = PushUpdatesSettings(**follow, **owners)
+        sweep = SweepJobsSettings(**jobs, **owners, **bucket, **queues)
         return {
             "AuthorizeHttp": _Spec("authorize.http_handler", authorize, AUTHORIZER_TIMEOUT),
-            "AuthorizeSocket": _Spec("authorize.socket_handler", authorize, AUTHORIZER_TIMEOUT),
-            "SubmitJob": _Spec("submit_job.handler", submit),
-            "GetJob": _Spec("get_job.handler", GetJobSettings(**jobs, **bucket)),
+            "AuthorizeSocket": _Spec(
+                "authorize.socket_handler", authorize_socket, AUTHORIZER_TIMEOUT
+            ),
+            "SubmitJob": _Spec("submit_job.handler", submit, WAITING_TIMEOUT),
+            "Generate": _Spec("generate.handler", submit, WAITING_TIMEOUT),
+            "RetryJob": _Spec("retry_job.handler", submit),
+            "GetJob": _Spec("get_job.handler", GetJobSettings(**jobs, **bucket, **queues)),
             "ListJobs": _Spec("list_jobs.handler", ListJobsSettings(**jobs)),
-            "CancelJob": _Spec("cancel_job.handler", CancelJobSettings(**jobs)),
+            "ListEvents": _Spec("list_events.handler", ListEventsSettings(**jobs)),
+            "CancelJob": _Spec("cancel_job.handler", CancelJobSettings(**jobs, **bucket)),
+            "CreateUpload": _Spec("create_upload.handler", CreateUploadSettings(**bucket)),
+            "CreateSocketTicket": _Spec(
+                "create_socket_ticket.handler", CreateSocketTicketSettings(**connections)
+            ),
+            "ListModels": _Spec("list_models.handler", ListModelsSettings(**checkpoint)),
+            "GetUsage": _Spec("get_usage.handler", GetUsageSettings(**owners)),
+            "ShowOpenapi": _Spec("show_docs.openapi_handler", ShowDocsSettings()),
+            "ShowDocs": _Spec("show_docs.page_handler", ShowDocsSettings()),
             "Health": _Spec("health.handler", HealthSettings()),
             "UnknownRoute": _Spec("unknown_route.handler", UnknownRouteSettings(routes=ROUTE_LIST)),
             "SocketDisconnect": _Spec(

@@ -14,11 +14,14 @@ from infra.constructs.grants import Resource
 from infra.deployment import Deployment
 
 ARTIFACT_PREFIX = "jobs/"
+UPLOADS_PREFIX = "uploads/"
 BY_OWNER = "by_owner"
 BY_DUE = "by_due"
 
 # A backstop far beyond the jobs' own retention (7 days by default): the sweeper is what deletes.
 ARTIFACT_EXPIRY = Duration.days(30)
+# Longer than the 8 days for which the service counts on an upload.
+CALLER_FILE_EXPIRY = Duration.days(9)
 # No multipart upload outlives its job, which runs for 6 hours at most.
 UPLOAD_EXPIRY = Duration.days(1)
 DEAD_LETTER_RETENTION = Duration.days(14)  # SQS's maximum
@@ -49,6 +52,7 @@ class DataStack(Stack):
             removal_policy=RemovalPolicy.DESTROY,
         )
         self.keys = self._durable_table("Keys")
+        self.owners = self._durable_table("Owners", sort_key=_key("sk"), ttl="ttl")
         self.dead_letters = self._queue("DeadLetters", retention=DEAD_LETTER_RETENTION)
         self.queues = {
             lane: self._lane(lane, Duration.seconds(deployment.lease_seconds))
@@ -74,9 +78,11 @@ class DataStack(Stack):
             Resource.JOBS_BY_DUE: [f"{table}/index/{BY_DUE}"],
             Resource.CONNECTIONS: [self.connections.table_arn],
             Resource.KEYS: [self.keys.table_arn],
+            Resource.OWNERS: [self.owners.table_arn],
             Resource.QUEUES: [queue.queue_arn for queue in self.queues.values()],
             Resource.BUCKET: [self.artifacts.bucket_arn],
             Resource.ARTIFACTS: [self.artifacts.arn_for_objects(f"{ARTIFACT_PREFIX}*")],
+            Resource.UPLOADS: [self.artifacts.arn_for_objects(f"{UPLOADS_PREFIX}*")],
         }
 
     def _jobs_table(self) -> ddb.TableV2:
@@ -168,10 +174,18 @@ class DataStack(Stack):
                     prefix=ARTIFACT_PREFIX,
                     expiration=ARTIFACT_EXPIRY,
                     abort_incomplete_multipart_upload_after=UPLOAD_EXPIRY,
+                ),
+                s3.LifecycleRule(
+                    id="expire-uploads", prefix=UPLOADS_PREFIX, expiration=CALLER_FILE_EXPIRY
+                ),
+            ],
+            # Any page may show an image or send one: the signature is the permission.
+            cors=[
+                s3.CorsRule(
+                    allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.POST],
+                    allowed_origins=["*"],
                 )
             ],
-            # Any page may show an image: the signature in the URL is the permission.
-            cors=[s3.CorsRule(allowed_methods=[s3.HttpMethods.GET], allowed_origins=["*"])],
             removal_policy=self._removal,
         )
 
@@ -180,6 +194,7 @@ class DataStack(Stack):
             "JobsTable": self.jobs.table_name,
             "ConnectionsTable": self.connections.table_name,
             "KeysTable": self.keys.table_name,
+            "OwnersTable": self.owners.table_name,
             "ArtifactsBucket": self.artifacts.bucket_name,
             **{f"{lane}QueueUrl": queue.queue_url for lane, queue in self.queues.items()},
             "DeadLetterQueueUrl": self.dead_letters.queue_url,

@@ -17,12 +17,21 @@ from moto import mock_aws
 
 from comfyline import memory
 from comfyline.aws.artifacts import S3ArtifactStore
-from comfyline.aws.connections_table import DynamoConnectionStore
+from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.domain.job import Priority
-from comfyline.ports import ArtifactStore, ConnectionStore, JobQueue, JobStore, KeyStore
+from comfyline.ports import (
+    ArtifactStore,
+    ConnectionStore,
+    JobQueue,
+    JobStore,
+    KeyStore,
+    OwnerStore,
+    SocketTicketStore,
+)
 from tests.support.builders import FrozenClock
 
 REGION = "us-east-1"
@@ -172,3 +181,21 @@ def key_store(request: pytest.FixtureRequest) -> KeyStore:
     client = request.getfixturevalue("aws_client")("dynamodb")
     create_table(client, "keys", "pk")
     return DynamoKeyStore(client, "keys")
+
+
+@pytest.fixture(params=["memory", "aws"])
+def owner_store(request: pytest.FixtureRequest) -> OwnerStore:
+    if request.param == "memory":
+        return memory.InMemoryOwnerStore()
+    client = request.getfixturevalue("aws_client")("dynamodb")
+    create_table(client, "owners", "pk", "sk")
+    return DynamoOwnerStore(client, "owners")
+
+
+@pytest.fixture(params=["memory", "aws"])
+def ticket_store(request: pytest.FixtureRequest) -> SocketTicketStore:
+    if request.param == "memory":
+        return memory.InMemorySocketTicketStore()
+    client = request.getfixturevalue("aws_client")("dynamodb")
+    create_table(client, "connections", "pk", "sk")
+    return DynamoSocketTicketStore(client, "connections")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from comfyline.domain.ids import KeyId
-from comfyline.ports import ApiKey, KeyStore
+from comfyline.ports import ApiKey, Flags, KeyStore, Limits
 from tests.support.builders import NOW, an_owner
 
 
@@ -37,3 +37,22 @@ class TestKeyStore:
         )
         key_store.put(ended)
         assert key_store.get(key.id) == ended
+
+    def test_limits_are_kept(self, key_store: KeyStore) -> None:
+        key = replace(a_key(), limits=Limits(max_active_jobs=5, jobs_per_minute=60))
+        key_store.put(key)
+        assert key_store.get(key.id) == key
+
+    def test_all_keys_oldest_first(self, key_store: KeyStore) -> None:
+        newer = replace(a_key(), id=KeyId("key_2"), created_at=NOW + timedelta(days=1))
+        older = a_key()
+        for key in (newer, older):
+            key_store.put(key)
+        key_store.put_flags(Flags(jobs_enabled=False))
+        assert key_store.all() == [older, newer]
+
+    def test_everything_is_on_until_it_is_switched_off(self, key_store: KeyStore) -> None:
+        assert key_store.flags() == Flags(jobs_enabled=True, websocket_enabled=True)
+        key_store.put_flags(Flags(jobs_enabled=False))
+        assert key_store.flags() == Flags(jobs_enabled=False, websocket_enabled=True)
+        assert key_store.get(KeyId("flags")) is None

@@ -7,16 +7,27 @@ import importlib
 import pytest
 
 from comfyline import settings
+from comfyline.openapi import OPERATIONS
+from comfyline.wire import MAX_WAIT_SECONDS
 from tests.infra.templates import Templates, function_in, named, only, plain_name, resources
 
 # The settings model of each function.
 MODELS: dict[str, type[settings.Settings]] = {
     "AuthorizeHttp": settings.AuthorizeSettings,
-    "AuthorizeSocket": settings.AuthorizeSettings,
+    "AuthorizeSocket": settings.AuthorizeSocketSettings,
     "SubmitJob": settings.SubmitJobSettings,
     "GetJob": settings.GetJobSettings,
     "ListJobs": settings.ListJobsSettings,
     "CancelJob": settings.CancelJobSettings,
+    "Generate": settings.SubmitJobSettings,
+    "RetryJob": settings.SubmitJobSettings,
+    "ListEvents": settings.ListEventsSettings,
+    "CreateUpload": settings.CreateUploadSettings,
+    "CreateSocketTicket": settings.CreateSocketTicketSettings,
+    "ListModels": settings.ListModelsSettings,
+    "GetUsage": settings.GetUsageSettings,
+    "ShowOpenapi": settings.ShowDocsSettings,
+    "ShowDocs": settings.ShowDocsSettings,
     "Health": settings.HealthSettings,
     "UnknownRoute": settings.UnknownRouteSettings,
     "SocketConnect": settings.SocketConnectSettings,
@@ -33,9 +44,34 @@ def test_http_routes(aws: Templates) -> None:
         "GET /api/v1/jobs": ("ListJobs", "CUSTOM"),
         "GET /api/v1/jobs/{job_id}": ("GetJob", "CUSTOM"),
         "DELETE /api/v1/jobs/{job_id}": ("CancelJob", "CUSTOM"),
+        "POST /api/v1/jobs/{job_id}/retry": ("RetryJob", "CUSTOM"),
+        "GET /api/v1/jobs/{job_id}/events": ("ListEvents", "CUSTOM"),
+        "POST /api/v1/generate": ("Generate", "CUSTOM"),
+        "POST /api/v1/uploads": ("CreateUpload", "CUSTOM"),
+        "POST /api/v1/ws-tickets": ("CreateSocketTicket", "CUSTOM"),
+        "GET /api/v1/models": ("ListModels", "CUSTOM"),
+        "GET /api/v1/usage": ("GetUsage", "CUSTOM"),
         "GET /healthz": ("Health", "NONE"),
+        "GET /openapi.json": ("ShowOpenapi", "NONE"),
+        "GET /docs": ("ShowDocs", "NONE"),
         "$default": ("UnknownRoute", "NONE"),
     }
+
+
+def test_every_route_is_in_the_document(aws: Templates) -> None:
+    routes = aws.routes("HttpApi")
+    documented = {
+        f"{method} {path}": operation.is_open for (method, path), operation in OPERATIONS.items()
+    }
+    deployed = {key: kind == "NONE" for key, (_, kind) in routes.items() if key != "$default"}
+    assert documented == deployed
+
+
+def test_a_wait_ends_before_the_function_and_the_function_before_the_gateway(
+    aws: Templates,
+) -> None:
+    for name in ("SubmitJob", "Generate"):
+        assert MAX_WAIT_SECONDS + 3 < aws.functions()[name]["Timeout"] < 30
 
 
 def test_unknown_route_knows_the_others(aws: Templates) -> None:
@@ -159,6 +195,7 @@ def test_environment_names_the_right_resources(aws: Templates, function: str) ->
         "JOBS_TABLE": "Jobs",
         "CONNECTIONS_TABLE": "Connections",
         "KEYS_TABLE": "Keys",
+        "OWNERS_TABLE": "Owners",
         "ARTIFACTS_BUCKET": "Artifacts",
         "HIGH_QUEUE_URL": "HighQueue",
         "NORMAL_QUEUE_URL": "NormalQueue",

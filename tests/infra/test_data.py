@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from comfyline import wire
+from comfyline.domain.uploads import UPLOAD_LIFETIME
 from comfyline.settings import SubmitJobSettings
 from tests.infra.templates import Json, Templates, named, only, plain_name, resources, statements
 
@@ -97,13 +99,17 @@ def test_bucket(aws: Templates) -> None:
     encryption = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption == [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
     assert bucket["CorsConfiguration"]["CorsRules"] == [
-        {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}
+        {"AllowedMethods": ["GET", "POST"], "AllowedOrigins": ["*"]}
     ]
 
 
 def test_bucket_expiry_is_a_backstop(aws: Templates, local: Templates) -> None:
     bucket = only(resources(aws.data, "AWS::S3::Bucket"))
-    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    rules = {rule["Prefix"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    rule, uploads = rules["jobs/"], rules["uploads/"]
+    assert uploads["ExpirationInDays"] * DAY > UPLOAD_LIFETIME.total_seconds()
+    longest_way = wire.MAX_START_DEADLINE_SECONDS + wire.MAX_EXECUTION_TIMEOUT_SECONDS
+    assert UPLOAD_LIFETIME.total_seconds() > longest_way
     assert (rule["Status"], rule["Prefix"]) == ("Enabled", "jobs/")
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     retention = SubmitJobSettings.model_fields["retention_seconds"].default
@@ -145,6 +151,7 @@ def test_outputs(aws: Templates) -> None:
         "JobsTable",
         "ConnectionsTable",
         "KeysTable",
+        "OwnersTable",
         "ArtifactsBucket",
         "HighQueueUrl",
         "NormalQueueUrl",

@@ -10,6 +10,8 @@ from infra.constructs.grants import WILDCARD_REASONS
 from tests.infra.templates import Templates, listed, plain_name, resources, statements
 
 # What CDK itself grants, and why it may name more than one resource.
+POSTS = {"SubmitJob", "Generate", "RetryJob"}
+
 CDK_REASONS = {"SchedulerRoleForTarget": "invokes any version of the one function it names"}
 
 
@@ -71,16 +73,17 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
 @pytest.mark.parametrize(
     ("action", "roles"),
     [
-        ("sqs:SendMessage", {"SubmitJob", "SweepJobs", "PushUpdates"}),
+        ("sqs:SendMessage", {*POSTS, "SweepJobs", "PushUpdates"}),
         ("sqs:ReceiveMessage", {"Task"}),
-        ("s3:PutObject", {"Task"}),
-        ("s3:GetObject", {"GetJob", "SocketSubscribe", "PushUpdates"}),
-        ("s3:DeleteObject", {"SweepJobs"}),
-        ("s3:ListBucket", {"SweepJobs"}),
+        ("s3:PutObject", {"Task", "CreateUpload"}),
+        ("sqs:GetQueueAttributes", {"GetJob"}),
+        ("s3:GetObject", {*POSTS, "GetJob", "SocketSubscribe", "PushUpdates", "Task"}),
+        ("s3:DeleteObject", {"SweepJobs", "CancelJob"}),
+        ("s3:ListBucket", {*POSTS, "SweepJobs", "CancelJob"}),
         ("execute-api:ManageConnections", {"SocketSubscribe", "PushUpdates"}),
         ("dynamodb:GetRecords", {"PushUpdates"}),
-        ("dynamodb:BatchWriteItem", {"SubmitJob"}),
-        ("dynamodb:BatchGetItem", {"ListJobs", "SweepJobs"}),
+        ("dynamodb:BatchWriteItem", POSTS),
+        ("dynamodb:BatchGetItem", {*POSTS, "ListJobs", "SweepJobs"}),
         ("dynamodb:Scan", set()),
         ("iam:PassRole", set()),
     ],
@@ -99,3 +102,20 @@ def test_only_authorizers_read_keys(
         if plain_name(aws.render(resource).removesuffix(".Arn")) == "Keys"
     }
     assert readers == {"AuthorizeHttpRole", "AuthorizeSocketRole"}
+
+
+def test_uploads_and_artifacts_are_told_apart(
+    aws: Templates, all_statements: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """Who may sign a caller's form cannot touch what a worker has stored."""
+    places = {
+        statement["Sid"]: aws.render(statement["Resource"]).rpartition("/")[0].rpartition("/")[2]
+        for _, statement in all_statements
+        if statement.get("Sid") in {"SignUpload", "LookAtUpload", "FetchUpload", "StoreArtifact"}
+    }
+    assert places == {
+        "SignUpload": "uploads",
+        "LookAtUpload": "uploads",
+        "FetchUpload": "uploads",
+        "StoreArtifact": "jobs",
+    }

@@ -9,12 +9,19 @@ import pytest
 
 from comfyline.domain.ids import JobId, OwnerId, random_worker_id
 from comfyline.domain.job import Job, JobError, Priority, Status
-from comfyline.memory import InMemoryArtifactStore, InMemoryJobQueue, InMemoryJobStore
-from comfyline.ports import Ticket
+from comfyline.memory import (
+    InMemoryArtifactStore,
+    InMemoryJobQueue,
+    InMemoryJobStore,
+    InMemoryOwnerStore,
+    InMemoryUploadStore,
+)
+from comfyline.ports import Limits, Ticket
+from comfyline.usecases.admit import Admission
 from comfyline.usecases.claim import Terms, claim
 from comfyline.usecases.finish import Finisher
 from comfyline.usecases.report import report_started
-from comfyline.usecases.submit import Accepted, Defaults, Submission, submit
+from comfyline.usecases.submit import Accepted, Caller, Defaults, Submitter
 from comfyline.usecases.sweep import Sweeper
 from comfyline.wire import TextToImageRequest
 from tests.support.builders import LEASE, FrozenClock, an_artifact
@@ -22,6 +29,8 @@ from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle, check_record, check_ticketed
 
 NOBODY = Process(10**9, answered=False)  # a process that lives
+FOX = OwnerId("fox")
+UNLIMITED = Limits()
 SENT = {"prompt": "a red fox", "seed": 42}
 DEFAULTS = Defaults(
     checkpoint="model.safetensors",
@@ -34,22 +43,28 @@ DEFAULTS = Defaults(
 class World:
     """The service in memory, and what its processes do in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = UNLIMITED) -> None:
+        self.limits = limits
         self.clock = FrozenClock()
         self.store = InMemoryJobStore()
         self.queue = InMemoryJobQueue(self.clock, visibility=LEASE)
         self.artifacts = InMemoryArtifactStore()
+        self.owners = InMemoryOwnerStore()
         self.seen = Chronicle()
 
     def submit(self, process: Process = NOBODY) -> Accepted:
-        submission = Submission(
-            owner=OwnerId("fox"),
-            request=TextToImageRequest.model_validate(SENT),
-            sent=SENT,
-            idempotency_key="once",
-        )
         store, queue = process.using(self.store), process.using(self.queue)
-        return submit(submission, store=store, queue=queue, clock=self.clock, defaults=DEFAULTS)
+        owners = process.using(self.owners)
+        submitter = Submitter(
+            store=store,
+            queue=queue,
+            uploads=InMemoryUploadStore(),
+            admission=Admission(owners=owners, jobs=store, clock=self.clock),
+            clock=self.clock,
+            defaults=DEFAULTS,
+        )
+        caller = Caller(owner=FOX, limits=self.limits, idempotency_key="once")
+        return submitter.submit(TextToImageRequest.model_validate(SENT), SENT, caller)
 
     def ticket(self) -> Ticket | None:
         return next(iter(self.queue.receive(Priority.NORMAL, wait_seconds=0)), None)
@@ -67,6 +82,13 @@ class World:
         Sweeper(
             store=self.store, queue=self.queue, artifacts=self.artifacts, clock=self.clock
         ).sweep()
+        self.admission().reconcile_all()
+
+    def admission(self) -> Admission:
+        return Admission(owners=self.owners, jobs=self.store, clock=self.clock)
+
+    def slots(self) -> set[JobId]:
+        return {job_id for _, slots in self.owners.slots(0) for job_id in slots}
 
     def started(self) -> tuple[Job, Ticket]:
         """A worker that has begun."""
@@ -124,6 +146,38 @@ def test_a_submission_that_dies_was_accepted_or_may_be_repeated() -> None:
     # put_request, add, send: the Put is the acceptance.
     assert accepted_at == [(3, False), (2, True), (3, True)]
     assert len(died) == 6
+
+
+def test_a_capped_submission_that_dies_leaves_a_slot_only_to_its_job() -> None:
+    worlds: list[World] = []
+
+    def run(process: Process) -> None:
+        worlds.append(World(Limits(max_active_jobs=1)))
+        worlds[-1].submit(process)
+
+    for _ in every_crash(run):
+        world = worlds[-1]
+        again = world.submit()  # full or not, the same intent finds its own slot or its own job
+        assert world.slots() == {again.job.id}
+        assert world.look(again.job.id).has_slot
+        ended = world.comes_to_its_end(again.job.id)
+        world.sweep()
+        assert (ended.status, world.slots()) == (Status.SUCCEEDED, set())
+
+
+def test_a_slot_whose_post_died_for_ever_is_dropped() -> None:
+    worlds: list[World] = []
+
+    def run(process: Process) -> None:
+        worlds.append(World(Limits(max_active_jobs=1)))
+        worlds[-1].submit(process)
+
+    for _ in every_crash(run):
+        world = worlds[-1]
+        world.clock.advance(timedelta(minutes=2))
+        world.sweep()
+        jobs = {job.id for job in world.store.get_many(list(world.slots()))}
+        assert world.slots() == jobs
 
 
 def test_a_claim_that_dies_costs_an_attempt_at_most() -> None:

@@ -1,0 +1,172 @@
+"""What the three ways to post a job share: headers and bodies in, the accepted job out."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from comfyline import views, wire
+from comfyline.domain.errors import (
+    MAX_FIELD_ERRORS,
+    FieldError,
+    InvalidRequest,
+    MalformedRequest,
+)
+from comfyline.settings import SubmitJobSettings
+from comfyline.usecases.admit import Admission
+from comfyline.usecases.submit import Accepted, Caller, Defaults, Submitter
+from comfyline.usecases.wait import WaitRoom
+from functions import _wiring
+from functions._http import Answer, Request
+
+F = TypeVar("F", bound=BaseModel)
+
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+_WEBHOOK = "webhook_url is reserved and not supported yet."
+
+
+def submitter() -> Submitter:
+    """The use case, on this function's resources."""
+    settings = _wiring.settings(SubmitJobSettings)
+    jobs, owners = _wiring.jobs(settings.jobs_table), _wiring.owners(settings.owners_table)
+    return Submitter(
+        store=jobs,
+        queue=_wiring.queue(settings),
+        uploads=_wiring.uploads(settings.artifacts_bucket),
+        admission=Admission(owners=owners, jobs=jobs, clock=_wiring.clock),
+        clock=_wiring.clock,
+        defaults=_defaults(settings),
+        catalogue=_wiring.catalogue(),
+    )
+
+
+def caller(request: Request) -> Caller:
+    """Who posts.
+
+    Raises:
+        MalformedRequest: the Idempotency-Key is none.
+    """
+    key = idempotency_key(request)
+    return Caller(
+        owner=request.owner, limits=request.limits, idempotency_key=key, request_id=request.id
+    )
+
+
+def accept(request: Request, *, wait: int | None) -> Answer:
+    """Accept the body's job: 202, or 200 with the whole job if it ended within `wait` seconds."""
+    request.require_jobs_enabled()
+    sent = request.json()
+    accepted = submitter().submit(parse_submission(sent), sent, caller(request))
+    return answer(accepted, wait=wait)
+
+
+def answer(accepted: Accepted, *, wait: int | None) -> Answer:
+    """The accepted job, waited for if that was asked."""
+    body = views.accepted(accepted.job)
+    headers = {"location": body.location}
+    if accepted.replayed:
+        headers["idempotent-replayed"] = "true"
+    if wait is None:
+        return Answer(body, 202, headers)
+    headers["preference-applied"] = f"wait={wait}"
+    view = _ended(accepted, wait)
+    return Answer(view, 200, headers) if view else Answer(body, 202, headers)
+
+
+def _ended(accepted: Accepted, wait: int) -> wire.JobView | None:
+    settings = _wiring.settings(SubmitJobSettings)
+    room = WaitRoom(
+        jobs=_wiring.jobs(settings.jobs_table),
+        places=_wiring.owners(settings.owners_table),
+        clock=_wiring.clock,
+        sleep=time.sleep,
+    )
+    record = room.wait(accepted.job, f"wait_{secrets.token_hex(8)}", wait)
+    if record is None:
+        return None
+    artifacts = _wiring.artifacts(settings.artifacts_bucket)
+    return views.job_view(record, store=artifacts, now=_wiring.clock())
+
+
+def preferred_wait(request: Request) -> int | None:
+    """The seconds of `Prefer: wait=N` (RFC 7240), at most what the service waits; None: none.
+
+    Raises:
+        MalformedRequest: N is no number.
+    """
+    for preference in (request.header("prefer") or "").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() != "wait":
+            continue
+        text = value.strip().strip('"')
+        if not (text.isascii() and text.isdigit()):
+            raise MalformedRequest("Prefer: wait=N takes a number of seconds.")
+        return min(int(text[:9]), wire.MAX_WAIT_SECONDS)
+    return None
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The key of the header, unquoted if it is a structured-field string.
+
+    Raises:
+        MalformedRequest: it is empty, too long or not printable.
+    """
+    key = request.header("idempotency-key")
+    if key is None:
+        return None
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if not _KEY.fullmatch(key) or not key.strip():
+        raise MalformedRequest("Idempotency-Key is 1 to 255 printable ASCII characters.")
+    return key
+
+
+def parse_submission(sent: Any) -> wire.TextToImageRequest | wire.WorkflowRequest:
+    """The request in one of its two forms.
+
+    Raises:
+        InvalidRequest: with every field that is wrong.
+    """
+    if not isinstance(sent, dict):
+        raise InvalidRequest("The body is a JSON object.", [FieldError(("body",), "not an object")])
+    if "webhook_url" in sent:
+        raise InvalidRequest(_WEBHOOK, [FieldError(("body", "webhook_url"), _WEBHOOK)])
+    if ("prompt" in sent) == ("workflow" in sent):
+        detail = "Send exactly one of `prompt` and `workflow`."
+        raise InvalidRequest(detail, [FieldError(("body",), detail)])
+    if "workflow" in sent:
+        return parse(wire.WorkflowRequest, sent)
+    return parse(wire.TextToImageRequest, sent)
+
+
+def parse(form: type[F], sent: Any) -> F:
+    """The body as `form`.
+
+    Raises:
+        InvalidRequest: with every field that is wrong.
+    """
+    try:
+        return form.model_validate(sent)
+    except ValidationError as error:
+        raise InvalidRequest("The request has invalid fields.", _field_errors(error)) from error
+
+
+def _field_errors(error: ValidationError) -> list[FieldError]:
+    if error.error_count() > MAX_FIELD_ERRORS:
+        # Each that is listed takes a kilobyte, and a body has room for half a million.
+        return [FieldError(("body",), f"{error.error_count()} fields are invalid")]
+    return [FieldError(("body", *e["loc"]), e["msg"]) for e in error.errors()]
+
+
+def _defaults(settings: SubmitJobSettings) -> Defaults:
+    return Defaults(
+        checkpoint=settings.default_checkpoint,
+        start_deadline=timedelta(seconds=settings.start_deadline_seconds),
+        execution_timeout=timedelta(seconds=settings.execution_timeout_seconds),
+        retention=timedelta(seconds=settings.retention_seconds),
+    )

@@ -1,0 +1,18 @@
+"""POST /api/v1/generate: submit and wait, in one call."""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger
+
+from comfyline import wire
+from functions._http import Answer, Request, http_handler
+from functions._submission import accept, preferred_wait
+
+logger = Logger(service="generate")
+
+
+@http_handler(logger)
+def handler(request: Request) -> Answer:
+    """200 with the ended job, or 202 with where to find it; `Prefer: wait=N` shortens the wait."""
+    wait = preferred_wait(request)
+    return accept(request, wait=wire.MAX_WAIT_SECONDS if wait is None else wait)

@@ -1,0 +1,27 @@
+"""GET /api/v1/models"""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger
+
+from comfyline import wire
+from comfyline.settings import ListModelsSettings
+from functions import _wiring
+from functions._http import Answer, Request, http_handler
+
+logger = Logger(service="list_models")
+
+
+@http_handler(logger)
+def handler(_request: Request) -> Answer:
+    """200 with what a request may name."""
+    default, known = _wiring.settings(ListModelsSettings).default_checkpoint, _wiring.catalogue()
+    return Answer(
+        wire.Models(
+            default_checkpoint=default,
+            checkpoints=sorted({default, *known.checkpoints}),
+            samplers=list(known.samplers),
+            schedulers=list(known.schedulers),
+            node_classes=sorted(known.node_classes),
+        )
+    )

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.builders import FrozenClock
+from tests.support.gateway import Gateway, functions_on_moto
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    """The functions' clock."""
+    return FrozenClock()
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch, clock: FrozenClock) -> Iterator[Gateway]:
+    """The HTTP API on an empty AWS."""
+    with functions_on_moto(monkeypatch, clock):
+        yield Gateway()

@@ -1,0 +1,537 @@
+"""The handlers on their tables, queues and bucket, called as the gateway calls them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from comfyline import wire
+from comfyline.aws.job_queues import SqsJobQueue
+from comfyline.domain.ids import JobId, OwnerId, random_worker_id
+from comfyline.domain.job import Job, JobError, Priority
+from comfyline.domain.uploads import UPLOAD_LIFETIME
+from comfyline.openapi import OPERATIONS
+from comfyline.usecases.authenticate import create_key
+from comfyline.usecases.claim import Terms, claim
+from comfyline.usecases.finish import Finisher
+from comfyline.usecases.report import report_started
+from functions import _wiring, authorize, push_updates, sweep_jobs
+from tests.support.builders import FrozenClock
+from tests.support.gateway import HANDLERS, Gateway, Reply
+
+PICTURE = {"prompt": "a red fox"}
+KEY = {"Idempotency-Key": "once"}
+EMPTY_IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64}}
+SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
+GRAPH = {"1": EMPTY_IMAGE, "2": SAVE}
+LOADING = {"1": {"class_type": "LoadImage", "inputs": {"image": "none"}}, "2": SAVE}
+
+
+class Worker:
+    """One that does what it is told, on the functions' resources."""
+
+    def __init__(self, clock: FrozenClock) -> None:
+        self.clock = clock
+        self.store = _wiring.jobs("jobs")
+        sqs = boto3.client("sqs")
+        urls = {p: sqs.get_queue_url(QueueName=p.value)["QueueUrl"] for p in Priority}
+        self.queue = SqsJobQueue(sqs, urls)
+
+    def work(self, *, fails: bool = False, gpu_seconds: float = 1.5) -> Job | None:
+        """Take one job to its end, and tell the end as the stream would."""
+        for priority in Priority:
+            while tickets := self.queue.receive(priority, wait_seconds=0):
+                (ticket,) = tickets
+                terms = Terms(worker_id=random_worker_id(), lease=timedelta(seconds=60))
+                job = claim(ticket, terms, store=self.store, queue=self.queue, clock=self.clock)
+                if job is None:
+                    continue
+                job = report_started(job, store=self.store, clock=self.clock)
+                finisher = Finisher(store=self.store, queue=self.queue, clock=self.clock)
+                if fails:
+                    error = JobError(type="boom", message="it broke")
+                    ended = finisher.fail(job, ticket, error, gpu_seconds=gpu_seconds)
+                else:
+                    ended = finisher.succeed(job, ticket, [], cached=False, gpu_seconds=gpu_seconds)
+                push_updates._admission().ended(ended)
+                return ended
+        return None
+
+
+@pytest.fixture
+def worker(gateway: Gateway, clock: FrozenClock) -> Worker:
+    return Worker(clock)
+
+
+def code(reply: Reply) -> tuple[int, str]:
+    problem = wire.Problem.model_validate_json(reply.text)
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert problem.status == reply.status
+    return reply.status, problem.code
+
+
+def submit(gateway: Gateway, body: Any = PICTURE, **headers: str) -> str:
+    reply = gateway("POST", "/api/v1/jobs", body, headers=headers)
+    assert reply.status == 202, reply.text
+    return str(reply.json["job_id"])
+
+
+def view(gateway: Gateway, job_id: str) -> wire.JobView:
+    reply = gateway("GET", f"/api/v1/jobs/{job_id}")
+    assert reply.status == 200, reply.text
+    return wire.JobView.model_validate_json(reply.text)
+
+
+class Calls:
+    """The AWS calls that are made while it counts."""
+
+    def __init__(self) -> None:
+        self.counted: Counter[str] = Counter()
+        for service in ("dynamodb", "sqs", "s3"):
+            client = _wiring._client(service)
+            client.meta.events.register("before-call", self._count)
+
+    def _count(self, model: Any, **_: Any) -> None:
+        self.counted[model.name] += 1
+
+
+class TestIdempotency:
+    def test_a_replay_is_the_same_job_and_says_so(self, gateway: Gateway) -> None:
+        first, second = (gateway("POST", "/api/v1/jobs", PICTURE, headers=KEY) for _ in range(2))
+        assert (first.status, second.status) == (202, 202)
+        assert first.json == second.json
+        assert "idempotent-replayed" not in first.headers
+        assert second.headers["idempotent-replayed"] == "true"
+        assert second.headers["location"] == second.json["location"]
+
+    def test_another_body_is_a_problem_of_its_own(self, gateway: Gateway) -> None:
+        submit(gateway, **KEY)
+        reply = gateway("POST", "/api/v1/jobs", {"prompt": "a blue fox"}, headers=KEY)
+        assert code(reply) == (422, "idempotency_key_reused")
+        assert reply.json["type"] == "urn:comfyline:problem:idempotency_key_reused"
+
+    def test_owners_are_apart(self, gateway: Gateway) -> None:
+        one = gateway("POST", "/api/v1/jobs", PICTURE, headers=KEY)
+        other = gateway("POST", "/api/v1/jobs", PICTURE, headers=KEY, owner="wolf")
+        assert one.json["job_id"] != other.json["job_id"]
+        assert "idempotent-replayed" not in other.headers
+
+    def test_a_quoted_key_is_the_same_key(self, gateway: Gateway) -> None:
+        ids = {submit(gateway, **{"Idempotency-Key": key}) for key in ("abc", '"abc"')}
+        assert len(ids) == 1
+
+    @pytest.mark.parametrize("key", ["", " ", "x" * 256, "ü", "a\tb"])
+    def test_a_malformed_key(self, gateway: Gateway, key: str) -> None:
+        reply = gateway("POST", "/api/v1/jobs", PICTURE, headers={"Idempotency-Key": key})
+        assert code(reply) == (400, "malformed_request")
+
+    def test_a_replay_costs_two_writes_and_no_read(self, gateway: Gateway) -> None:
+        submit(gateway, **KEY)
+        calls = Calls()
+        submit(gateway, **KEY)
+        assert calls.counted == {"BatchWriteItem": 1, "PutItem": 1}
+
+    def test_a_submission_costs_two_writes_and_a_send(self, gateway: Gateway) -> None:
+        submit(gateway)
+        calls = Calls()
+        submit(gateway)
+        assert calls.counted == {"BatchWriteItem": 1, "PutItem": 1, "SendMessage": 1}
+
+    def test_a_replay_after_the_job_expired_past_its_retention_is_a_new_job(
+        self, gateway: Gateway, clock: FrozenClock
+    ) -> None:
+        job_id = submit(gateway, **KEY)
+        gateway("DELETE", f"/api/v1/jobs/{job_id}")
+        clock.advance(timedelta(days=8))
+        assert code(gateway("GET", f"/api/v1/jobs/{job_id}")) == (404, "job_not_found")
+        again = gateway("POST", "/api/v1/jobs", {"prompt": "another"}, headers=KEY)
+        assert (again.status, again.json["job_id"]) == (202, job_id)
+        assert "idempotent-replayed" not in again.headers
+        assert view(gateway, job_id).params["prompt"] == "another"
+
+
+class TestReuse:
+    SEEDED: ClassVar = {"prompt": "a red fox", "seed": 7}
+
+    def test_an_explicit_seed_is_reused_and_a_drawn_one_is_not(self, gateway: Gateway) -> None:
+        assert submit(gateway, self.SEEDED) == submit(gateway, self.SEEDED)
+        assert submit(gateway, PICTURE) != submit(gateway, PICTURE)
+        apart = {**self.SEEDED, "reuse": False}
+        assert submit(gateway, apart) != submit(gateway, apart)
+
+    def test_a_workflow_is_reused_on_demand(self, gateway: Gateway) -> None:
+        asked = {"workflow": GRAPH, "reuse": True}
+        assert submit(gateway, asked) == submit(gateway, asked)
+        assert submit(gateway, {"workflow": GRAPH}) != submit(gateway, {"workflow": GRAPH})
+
+    def test_what_failed_is_not_reused(self, gateway: Gateway, worker: Worker) -> None:
+        ids = []
+        for _ in range(3):
+            ids.append(submit(gateway, self.SEEDED))
+            worker.work(fails=True)
+        assert len(set(ids)) == 3
+        last = submit(gateway, self.SEEDED)
+        worker.work()
+        assert submit(gateway, self.SEEDED) == last
+
+    def test_a_key_comes_before_reuse(self, gateway: Gateway) -> None:
+        ids = {submit(gateway, self.SEEDED, **{"Idempotency-Key": k}) for k in ("a", "b")}
+        assert len(ids) == 2
+
+
+class TestLimits:
+    def test_a_cap_is_exact_and_an_end_makes_room(self, gateway: Gateway, worker: Worker) -> None:
+        gateway.caller["max_active_jobs"] = "2"
+        for _ in range(2):
+            submit(gateway)
+        refused = gateway("POST", "/api/v1/jobs", PICTURE)
+        assert code(refused) == (429, "too_many_jobs")
+        assert int(refused.headers["retry-after"]) > 0
+        worker.work()
+        submit(gateway)
+        assert gateway("POST", "/api/v1/jobs", PICTURE).status == 429
+
+    def test_a_canceled_job_makes_room_though_no_one_told(self, gateway: Gateway) -> None:
+        gateway.caller["max_active_jobs"] = "1"
+        job_id = submit(gateway)
+        gateway("DELETE", f"/api/v1/jobs/{job_id}")
+        submit(gateway)
+
+    def test_a_replay_comes_before_the_refusal(self, gateway: Gateway) -> None:
+        gateway.caller["max_active_jobs"] = "1"
+        job_id = submit(gateway, **KEY)
+        assert submit(gateway, **KEY) == job_id
+        gateway.caller["jobs_per_minute"] = "1"
+        assert submit(gateway, **KEY) == job_id
+
+    def test_a_rate(self, gateway: Gateway, clock: FrozenClock) -> None:
+        gateway.caller["jobs_per_minute"] = "2"
+        for _ in range(2):
+            submit(gateway)
+        refused = gateway("POST", "/api/v1/jobs", PICTURE)
+        assert code(refused) == (429, "too_many_requests")
+        clock.advance(int(refused.headers["retry-after"]))
+        submit(gateway)
+
+    def test_a_replay_of_an_ended_job_holds_no_slot(self, gateway: Gateway, worker: Worker) -> None:
+        gateway.caller["max_active_jobs"] = "1"
+        submit(gateway, **KEY)
+        worker.work()
+        submit(gateway, **KEY)
+        submit(gateway)
+
+    def test_totals_of_an_owner(self, gateway: Gateway, worker: Worker) -> None:
+        for _ in range(2):
+            submit(gateway)
+            ended = worker.work(gpu_seconds=1.25)
+            assert ended is not None
+            push_updates._admission().ended(ended)  # the stream tells it twice
+        usage = gateway("GET", "/api/v1/usage").json
+        assert usage == {"owner": "fox", "gpu_seconds": 2.5, "jobs": 2}
+
+
+class TestWaiting:
+    def test_an_ended_job_is_answered_whole(self, gateway: Gateway, worker: Worker) -> None:
+        submit(gateway, **KEY)
+        worker.work()
+        headers = {**KEY, "Prefer": "wait=5"}
+        reply = gateway("POST", "/api/v1/jobs", PICTURE, headers=headers)
+        assert (reply.status, reply.json["status"]) == (200, "succeeded")
+        assert reply.headers["preference-applied"] == "wait=5"
+
+    def test_no_time_is_202(self, gateway: Gateway) -> None:
+        reply = gateway("POST", "/api/v1/generate", PICTURE, headers={"Prefer": "wait=0"})
+        assert (reply.status, reply.json["status"]) == (202, "queued")
+        assert reply.headers["location"].endswith(reply.json["job_id"])
+
+    @pytest.mark.parametrize("prefer", ["wait=x", "wait=", "wait=-1", "wait=1.5"])
+    def test_a_malformed_wait(self, gateway: Gateway, prefer: str) -> None:
+        reply = gateway("POST", "/api/v1/jobs", PICTURE, headers={"Prefer": prefer})
+        assert code(reply) == (400, "malformed_request")
+
+    def test_other_preferences_are_ignored(self, gateway: Gateway) -> None:
+        reply = gateway("POST", "/api/v1/jobs", PICTURE, headers={"Prefer": "respond-async"})
+        assert "preference-applied" not in reply.headers
+
+
+class TestRetry:
+    def test_a_failed_job_is_made_again_once(self, gateway: Gateway, worker: Worker) -> None:
+        first = submit(gateway, {**PICTURE, "metadata": {"a": "b"}, "priority": "low"})
+        worker.work(fails=True)
+        replies = [gateway("POST", f"/api/v1/jobs/{first}/retry") for _ in range(2)]
+        assert [reply.status for reply in replies] == [202, 202]
+        assert replies[0].json["job_id"] == replies[1].json["job_id"] != first
+        assert replies[1].headers["idempotent-replayed"] == "true"
+        again, old = view(gateway, replies[0].json["job_id"]), view(gateway, first)
+        assert (again.retry_of, again.params, again.metadata) == (first, old.params, {"a": "b"})
+        assert again.priority == "low"
+        ended = worker.work()
+        assert ended is not None
+        assert ended.id == again.job_id
+
+    def test_each_key_is_a_retry_of_its_own(self, gateway: Gateway, worker: Worker) -> None:
+        first = submit(gateway)
+        worker.work(fails=True)
+        path = f"/api/v1/jobs/{first}/retry"
+        ids = [gateway("POST", path, headers={"Idempotency-Key": k}).json["job_id"] for k in "aab"]
+        assert ids[0] == ids[1] != ids[2]
+
+    def test_what_has_not_failed_is_not_retried(self, gateway: Gateway, worker: Worker) -> None:
+        job_id = submit(gateway)
+        path = f"/api/v1/jobs/{job_id}/retry"
+        assert code(gateway("POST", path)) == (409, "job_not_retryable")
+        worker.work()
+        assert code(gateway("POST", path)) == (409, "job_not_retryable")
+        assert code(gateway("POST", path, owner="wolf")) == (404, "job_not_found")
+
+
+class TestDelete:
+    def test_in_every_state(self, gateway: Gateway, worker: Worker) -> None:
+        queued = submit(gateway)
+        canceled = gateway("DELETE", f"/api/v1/jobs/{queued}")
+        assert (canceled.status, canceled.json["status"]) == (202, "canceled")
+        again = gateway("DELETE", f"/api/v1/jobs/{queued}")
+        assert (again.status, again.json["status"]) == (202, "canceled")
+        assert "already" in again.json["message"]
+        assert worker.work() is None  # its ticket finds it ended
+
+    def test_purge_removes_record_input_and_artifacts(
+        self, gateway: Gateway, worker: Worker
+    ) -> None:
+        job_id = submit(gateway, **KEY)
+        worker.work()
+        s3 = boto3.client("s3")
+        s3.put_object(Bucket="files", Key=f"jobs/{job_id}/1/0_x.png", Body=b"x")
+        reply = gateway("DELETE", f"/api/v1/jobs/{job_id}?purge=true")
+        assert reply.status == 202
+        assert gateway("GET", f"/api/v1/jobs/{job_id}").status == 404
+        assert s3.list_objects_v2(Bucket="files")["KeyCount"] == 0
+        left = boto3.client("dynamodb").scan(TableName="jobs")["Items"]
+        assert [item for item in left if item["pk"]["S"] == job_id] == []
+        assert submit(gateway, **KEY) == job_id
+
+    def test_purge_of_a_job_that_has_not_ended_cancels_it(self, gateway: Gateway) -> None:
+        job_id = submit(gateway)
+        reply = gateway("DELETE", f"/api/v1/jobs/{job_id}?purge=true")
+        assert reply.json["status"] == "canceled"
+        assert view(gateway, job_id).status == "canceled"
+
+    def test_purge_is_true_or_false(self, gateway: Gateway) -> None:
+        reply = gateway("DELETE", f"/api/v1/jobs/{submit(gateway)}?purge=maybe")
+        assert code(reply) == (422, "invalid_request")
+
+
+class TestReading:
+    def test_the_three_clocks_are_told_by_the_clock(
+        self, gateway: Gateway, clock: FrozenClock
+    ) -> None:
+        job_id = submit(gateway, {**PICTURE, "start_deadline_seconds": 60})
+        clock.advance(61)
+        assert view(gateway, job_id).status == "expired"
+        assert Worker(clock).work() is None
+        clock.advance(timedelta(days=7))
+        assert gateway("GET", f"/api/v1/jobs/{job_id}").status == 404
+        assert gateway("GET", "/api/v1/jobs").json["jobs"] == []
+
+    def test_past_its_retention_row_and_files_are_gone_within_two_sweeps(
+        self, gateway: Gateway, clock: FrozenClock
+    ) -> None:
+        job_id = submit(gateway)
+        gateway("DELETE", f"/api/v1/jobs/{job_id}")
+        clock.advance(timedelta(days=8))
+        for _ in range(2):
+            sweep_jobs.handler({}, None)
+        assert boto3.client("dynamodb").scan(TableName="jobs")["Items"] == []
+
+    def test_events_are_the_numbered_history(self, gateway: Gateway, worker: Worker) -> None:
+        job_id = submit(gateway)
+        worker.work()
+        events = gateway("GET", f"/api/v1/jobs/{job_id}/events").json["events"]
+        assert [e["event"] for e in events] == ["submitted", "claimed", "started", "succeeded"]
+        versions = [e["version"] for e in events]
+        assert versions == sorted(set(versions))
+        later = gateway("GET", f"/api/v1/jobs/{job_id}/events?after={versions[1]}").json["events"]
+        assert later == events[2:]
+
+    def test_a_queued_job_has_a_place(self, gateway: Gateway, worker: Worker) -> None:
+        ids = [submit(gateway) for _ in range(3)]
+        positions = [view(gateway, job_id).queue_position for job_id in ids]
+        assert all(position is not None and 1 <= position <= 3 for position in positions)
+        worker.work()
+        ended = [v for v in (view(gateway, i) for i in ids) if v.status == "succeeded"]
+        assert [v.queue_position for v in ended] == [None]
+
+    def test_a_list_filters_and_pages(self, gateway: Gateway, clock: FrozenClock) -> None:
+        ids: list[str] = []
+        for _ in range(5):
+            clock.advance(1)
+            ids.append(submit(gateway, {**PICTURE, "metadata": {"n": str(len(ids))}}))
+        gateway("DELETE", f"/api/v1/jobs/{ids[2]}")
+        listed: list[str] = []
+        path = "/api/v1/jobs?limit=2&status=queued"
+        cursor = ""
+        while True:
+            page = gateway("GET", path + cursor).json
+            listed += [job["job_id"] for job in page["jobs"]]
+            if page["next_cursor"] is None:
+                break
+            cursor = f"&cursor={page['next_cursor']}"
+        assert listed == [ids[4], ids[3], ids[1], ids[0]]
+        canceled = gateway("GET", "/api/v1/jobs?status=canceled").json["jobs"]
+        assert [(job["job_id"], job["metadata"]) for job in canceled] == [(ids[2], {"n": "2"})]
+
+    def test_models(self, gateway: Gateway) -> None:
+        models = gateway("GET", "/api/v1/models").json
+        assert models["checkpoints"] == ["sd15.safetensors"]
+        assert "euler" in models["samplers"]
+        assert "karras" in models["schedulers"]
+
+
+class TestUploads:
+    def offered(self, gateway: Gateway, kind: str = "image/png", **options: Any) -> str:
+        asked = {"name": "a.png", "content_type": kind, "bytes": 3}
+        reply = gateway("POST", "/api/v1/uploads", asked, **options)
+        assert reply.status == 201, reply.text
+        answer = wire.UploadAccepted.model_validate_json(reply.text)
+        boto3.client("s3").put_object(
+            Bucket="files", Key=answer.fields["key"], Body=b"abc", ContentType=kind
+        )
+        return answer.upload_id
+
+    def body(self, upload_id: str, place: str = "1.image") -> dict[str, Any]:
+        return {"workflow": LOADING, "inputs": {place: f"upload:{upload_id}"}}
+
+    @pytest.fixture
+    def clock(self) -> FrozenClock:
+        return FrozenClock(datetime.now(UTC))  # S3 tells when a file came by its own clock
+
+    def test_a_file_is_placed_into_the_graph(self, gateway: Gateway) -> None:
+        upload_id = self.offered(gateway)
+        job_id = submit(gateway, self.body(upload_id))
+        job = _wiring.jobs("jobs").get(JobId(job_id))
+        assert job is not None
+        graph = _wiring.jobs("jobs").graph(job)
+        assert graph["1"]["inputs"]["image"] == f"upload:{upload_id}"
+
+    def refused(self, gateway: Gateway, body: Any) -> str:
+        reply = gateway("POST", "/api/v1/jobs", body)
+        assert code(reply) == (422, "invalid_request")
+        (error,) = reply.json["errors"]
+        assert error["loc"][:2] == ["body", "inputs"]
+        return str(error["msg"])
+
+    def test_a_missing_file(self, gateway: Gateway) -> None:
+        message = self.refused(gateway, self.body("upl_" + "0" * 26))
+        assert "node 1 (LoadImage), input image" in message
+        assert "there is no upload" in message
+
+    def test_anothers_file_is_missing(self, gateway: Gateway) -> None:
+        upload_id = self.offered(gateway, owner="wolf")
+        assert "there is no upload" in self.refused(gateway, self.body(upload_id))
+
+    def test_a_file_of_another_kind(self, gateway: Gateway) -> None:
+        upload_id = self.offered(gateway, "audio/flac")
+        message = self.refused(gateway, self.body(upload_id))
+        assert "takes image, the upload is audio/flac" in message
+
+    def test_a_file_that_will_be_gone(self, gateway: Gateway, clock: FrozenClock) -> None:
+        upload_id = self.offered(gateway)
+        clock.advance(UPLOAD_LIFETIME - timedelta(hours=1))
+        assert "gone before" in self.refused(gateway, self.body(upload_id))
+
+    @pytest.mark.parametrize("place", ["9.image", "1", ".image", "1."])
+    def test_a_place_that_is_not_there(self, gateway: Gateway, place: str) -> None:
+        assert self.refused(gateway, self.body(self.offered(gateway), place))
+
+    def test_an_input_that_takes_no_file(self, gateway: Gateway) -> None:
+        message = self.refused(gateway, self.body(self.offered(gateway), "1.seed"))
+        assert "takes no uploaded file" in message
+
+    def test_a_reference_in_the_graph_itself_is_checked_too(self, gateway: Gateway) -> None:
+        reference = "upload:upl_" + "0" * 26
+        graph = {**LOADING, "1": {"class_type": "LoadImage", "inputs": {"image": reference}}}
+        assert "there is no upload" in self.refused(gateway, {"workflow": graph})
+
+    def test_a_replay_needs_its_file_no_more(self, gateway: Gateway) -> None:
+        body = self.body(self.offered(gateway))
+        job_id = submit(gateway, body, **KEY)
+        bucket = boto3.resource("s3").Bucket("files")
+        bucket.objects.all().delete()
+        assert submit(gateway, body, **KEY) == job_id
+
+
+class TestSwitches:
+    def test_a_paused_service_accepts_nothing_and_shows_all(self, gateway: Gateway) -> None:
+        job_id = submit(gateway)
+        gateway.caller["jobs_enabled"] = "false"
+        for path in ("/api/v1/jobs", "/api/v1/generate", f"/api/v1/jobs/{job_id}/retry"):
+            reply = gateway("POST", path, PICTURE)
+            assert code(reply) == (503, "jobs_disabled")
+            assert int(reply.headers["retry-after"]) > 0
+        assert view(gateway, job_id).status == "queued"
+
+    def test_the_store_out_of_reach_is_503(self, gateway: Gateway) -> None:
+        submit(gateway)
+        _wiring._client("dynamodb").meta.events.register("before-call", _throttled)
+        reply = gateway("POST", "/api/v1/jobs", PICTURE)
+        assert code(reply) == (503, "unavailable")
+        assert int(reply.headers["retry-after"]) > 0
+
+    def test_the_queue_out_of_reach_is_202(self, gateway: Gateway, clock: FrozenClock) -> None:
+        submit(gateway)
+        _wiring._client("sqs").meta.events.register("before-call", _throttled)
+        job_id = submit(gateway, {"prompt": "sent later"})
+        _wiring._client("sqs").meta.events.unregister("before-call", _throttled)
+        clock.advance(31)
+        assert sweep_jobs.handler({}, None)["TicketResent"] >= 1
+        worker = Worker(clock)
+        assert job_id in {str(job.id) for job in iter(worker.work, None)}
+
+    @pytest.mark.parametrize("route", [r for r, o in OPERATIONS.items() if not o.is_open])
+    def test_a_key_without_the_scope(self, gateway: Gateway, route: tuple[str, str]) -> None:
+        gateway.caller["scopes"] = "admin"
+        path = route[1].replace("{job_id}", "job_" + "0" * 26)
+        assert code(gateway(route[0], path, {})) == (403, "forbidden")
+
+
+def _throttled(**_: Any) -> None:
+    raise EndpointConnectionError(endpoint_url="https://aws")
+
+
+def test_every_operation_has_its_handler() -> None:
+    assert set(HANDLERS) == {f"{method} {path}" for method, path in OPERATIONS}
+
+
+def test_the_document_and_its_page_need_nothing_from_elsewhere(gateway: Gateway) -> None:
+    document = gateway("GET", "/openapi.json").json
+    assert document["openapi"] == "3.1.0"
+    page = gateway("GET", "/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<script" not in page.text
+    assert "http" not in page.text.replace("HTTP", "")
+    for _, path in OPERATIONS:
+        assert path in page.text
+
+
+def test_a_ticket_opens_a_socket_once(gateway: Gateway, clock: FrozenClock) -> None:
+    key, _ = create_key(
+        OwnerId("fox"), scopes=["jobs"], expires_at=None, keys=_wiring.keys("keys"), clock=clock
+    )
+    gateway.caller["key_id"] = key.id
+    ticket = gateway("POST", "/api/v1/ws-tickets").json["ticket"]
+
+    def opened() -> str:
+        event = {"queryStringParameters": {"ticket": ticket}, "methodArn": "arn"}
+        answer = authorize.socket_handler(event, None)
+        effect: str = answer["policyDocument"]["Statement"][0]["Effect"]
+        return effect
+
+    assert [opened(), opened()] == ["Allow", "Deny"]
+    ticket = gateway("POST", "/api/v1/ws-tickets").json["ticket"]
+    clock.advance(61)
+    assert opened() == "Deny"

@@ -1,0 +1,149 @@
+"""The HTTP API in this process: events as the gateway makes them, handlers by their routes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from comfyline.domain.job import Priority
+from comfyline.ports import Clock
+from functions import _wiring
+from tests.contract.conftest import REGION, create_jobs_table, create_table
+
+# Route -> handler, as infra declares them; a test of the templates holds the routes together.
+HANDLERS: Mapping[str, str] = {
+    "POST /api/v1/jobs": "submit_job.handler",
+    "GET /api/v1/jobs": "list_jobs.handler",
+    "GET /api/v1/jobs/{job_id}": "get_job.handler",
+    "DELETE /api/v1/jobs/{job_id}": "cancel_job.handler",
+    "POST /api/v1/jobs/{job_id}/retry": "retry_job.handler",
+    "GET /api/v1/jobs/{job_id}/events": "list_events.handler",
+    "POST /api/v1/generate": "generate.handler",
+    "POST /api/v1/uploads": "create_upload.handler",
+    "POST /api/v1/ws-tickets": "create_socket_ticket.handler",
+    "GET /api/v1/models": "list_models.handler",
+    "GET /api/v1/usage": "get_usage.handler",
+    "GET /healthz": "health.handler",
+    "GET /openapi.json": "show_docs.openapi_handler",
+    "GET /docs": "show_docs.page_handler",
+}
+ENVIRONMENT = {
+    "JOBS_TABLE": "jobs",
+    "KEYS_TABLE": "keys",
+    "OWNERS_TABLE": "owners",
+    "CONNECTIONS_TABLE": "connections",
+    "ARTIFACTS_BUCKET": "files",
+    "DEFAULT_CHECKPOINT": "sd15.safetensors",
+    "ROUTES": ",".join(HANDLERS),
+    "WEBSOCKET_API_ID": "api",
+    "WEBSOCKET_STAGE": "live",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass
+class Gateway:
+    """Calls handlers as `owner`, whose key has these limits."""
+
+    owner: str = "fox"
+    caller: dict[str, str] = field(default_factory=lambda: {"scopes": "jobs", "key_id": "k"})
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        json_body: Any = None,
+        *,
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        owner: str | None = None,
+    ) -> Reply:
+        url = urlsplit(path)
+        route, parameters = _route(method, url.path)
+        event = {
+            "rawPath": url.path,
+            "headers": {name.lower(): value for name, value in (headers or {}).items()},
+            "queryStringParameters": dict(parse_qsl(url.query, keep_blank_values=True)),
+            "pathParameters": parameters,
+            "requestContext": {
+                "requestId": secrets.token_hex(8),
+                "authorizer": {"lambda": {**self.caller, "owner": owner or self.owner}},
+            },
+            "body": body if body is not None else json.dumps(json_body),
+        }
+        module, _, name = HANDLERS.get(route, "unknown_route.handler").partition(".")
+        handler = getattr(importlib.import_module(f"functions.{module}"), name)
+        answer = handler(event, None)
+        return Reply(answer["statusCode"], answer["headers"], answer["body"])
+
+
+def _route(method: str, path: str) -> tuple[str, dict[str, str]]:
+    for key in HANDLERS:
+        verb, template = key.split(" ")
+        names, parts = template.split("/"), path.split("/")
+        pairs = [(n, p) for n, p in zip(names, parts, strict=False) if n != p]
+        if verb == method and len(names) == len(parts) and all("{" in n for n, _ in pairs):
+            return key, {name.strip("{}"): part for name, part in pairs}
+    return "$default", {}
+
+
+@contextmanager
+def functions_on_moto(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[None]:
+    """The functions' environment and resources, empty, and their clock."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        session = _session()
+        monkeypatch.setattr(_wiring, "_session", _session)
+        dynamodb, sqs = session.client("dynamodb"), session.client("sqs")
+        create_jobs_table(dynamodb, "jobs")
+        create_table(dynamodb, "keys", "pk")
+        for table in ("owners", "connections"):
+            create_table(dynamodb, table, "pk", "sk")
+        session.client("s3").create_bucket(Bucket="files")
+        urls = {
+            f"{p.value.upper()}_QUEUE_URL": sqs.create_queue(QueueName=p.value)["QueueUrl"]
+            for p in Priority
+        }
+        for name, value in {**ENVIRONMENT, **urls}.items():
+            monkeypatch.setenv(name, value)
+        _forget()
+        monkeypatch.setattr(_wiring, "clock", clock)
+        yield
+    _forget()
+
+
+def _forget() -> None:
+    """What a warm function keeps."""
+    _wiring._settings.clear()
+    _wiring._client.cache_clear()
+
+
+@cache
+def _session() -> boto3.Session:
+    """One for all tests, since it caches the service models."""
+    return boto3.Session("testing", "testing", region_name=REGION)
