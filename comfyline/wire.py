@@ -77,6 +77,13 @@ class TextToImageRequest(_JobOptions):
     model: str | None = Field(None, min_length=1, max_length=255)
     batch_size: int = Field(1, ge=1)
 
+    @field_validator("model")
+    @classmethod
+    def _inside(cls, value: str | None) -> str | None:
+        if value is not None and (value.startswith("/") or "\\" in value or ".." in value):
+            raise ValueError("a model is a name, no path that leads elsewhere")
+        return value
+
 
 class WorkflowRequest(_JobOptions):
     """The workflow form: a graph in ComfyUI's API format."""

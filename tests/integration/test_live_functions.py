@@ -27,6 +27,7 @@ OWNER = an_owner()
 ENVIRONMENT = {
     "JOBS_TABLE": "jobs",
     "CONNECTIONS_TABLE": "connections",
+    "OWNERS_TABLE": "owners",
     "ARTIFACTS_BUCKET": "artifacts",
     "WEBSOCKET_API_ID": "api",
     "WEBSOCKET_STAGE": "live",
@@ -86,7 +87,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     with mock_aws():
         dynamodb = boto3.client("dynamodb", REGION)
         create_jobs_table(dynamodb, "jobs")
-        create_table(dynamodb, "connections", "pk", "sk")
+        for table in ("connections", "owners"):
+            create_table(dynamodb, table, "pk", "sk")
         clients = {"dynamodb": dynamodb, "lambda": Greeter(greetings)}
         clients["s3"] = boto3.client("s3", REGION)
         monkeypatch.setattr(_wiring, "_client", lambda name, *_, **__: clients[name])

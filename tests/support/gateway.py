@@ -147,3 +147,9 @@ def _forget() -> None:
 def _session() -> boto3.Session:
     """One for all tests, since it caches the service models."""
     return boto3.Session("testing", "testing", region_name=REGION)
+
+
+def route_of(method: str, path: str) -> str | None:
+    """The route that takes the request, None if it is unknown."""
+    route, _ = _route(method, urlsplit(path).path)
+    return None if route == "$default" else route
