@@ -56,6 +56,7 @@ class World:
     jobs: memory.InMemoryJobStore = field(default_factory=memory.InMemoryJobStore)
     queue: memory.InMemoryJobQueue = field(default_factory=lambda: memory.InMemoryJobQueue(now))
     artifacts: memory.InMemoryArtifactStore = field(default_factory=memory.InMemoryArtifactStore)
+    uploads: memory.InMemoryUploadStore = field(default_factory=memory.InMemoryUploadStore)
 
     def submit(self, graph: Mapping[str, Any] | None = None, **overrides: Any) -> Job:
         graph = graph or a_graph()

@@ -11,19 +11,27 @@ from typing import Any, TypeVar, cast
 
 from comfyline.domain.ids import JobId, OwnerId, WorkerId, random_worker_id
 from comfyline.domain.job import Artifact, Job, JobRecord, Priority
-from comfyline.memory import InMemoryArtifactStore, InMemoryJobQueue, InMemoryJobStore
+from comfyline.memory import (
+    InMemoryArtifactStore,
+    InMemoryJobQueue,
+    InMemoryJobStore,
+    InMemoryOwnerStore,
+    InMemoryUploadStore,
+)
 from comfyline.ports import Clock, JobQueue, JobStore, Ticket
+from comfyline.usecases.admit import Admission
 from comfyline.usecases.claim import Terms, claim
 from comfyline.usecases.finish import Finisher
 from comfyline.usecases.report import report_started
-from comfyline.usecases.submit import Accepted, Defaults, Submission, submit
+from comfyline.usecases.submit import Accepted, Caller, Defaults, Submitter
 from comfyline.usecases.sweep import Sweeper
 from comfyline.wire import TextToImageRequest, WorkflowRequest
 from tests.support.builders import LEASE, FrozenClock, an_artifact, an_owner
 
 P = TypeVar("P")
 
-SENT: Mapping[str, Any] = {"prompt": "a red fox", "seed": 42}
+# Each post without a key is a job of its own.
+SENT: Mapping[str, Any] = {"prompt": "a red fox", "seed": 42, "reuse": False}
 DEFAULTS = Defaults(
     checkpoint="model.safetensors",
     start_deadline=timedelta(days=1),
@@ -40,6 +48,8 @@ class World:
         self.store = InMemoryJobStore()
         self.queue = InMemoryJobQueue(self.clock, visibility=LEASE)
         self.artifacts = InMemoryArtifactStore()
+        self.owners = InMemoryOwnerStore()
+        self.uploads = InMemoryUploadStore()
         self.owner = an_owner()
 
     def submit(
@@ -52,20 +62,16 @@ class World:
         queue: JobQueue | None = None,
     ) -> Accepted:
         form = WorkflowRequest if "workflow" in sent else TextToImageRequest
-        submission = Submission(
-            owner=owner or self.owner,
-            request=form.model_validate(sent),
-            sent=sent,
-            idempotency_key=key,
-            request_id="request-1",
-        )
-        return submit(
-            submission,
+        submitter = Submitter(
             store=store or self.store,
             queue=queue or self.queue,
+            uploads=self.uploads,
+            admission=Admission(owners=self.owners, jobs=self.store, clock=self.clock),
             clock=self.clock,
             defaults=DEFAULTS,
         )
+        caller = Caller(owner=owner or self.owner, idempotency_key=key, request_id="request-1")
+        return submitter.submit(form.model_validate(sent), sent, caller)
 
     # --- a worker ---------------------------------------------------------------------------------
 

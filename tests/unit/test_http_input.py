@@ -13,9 +13,9 @@ from comfyline import wire
 from comfyline.domain.errors import MAX_FIELD_ERRORS, InvalidRequest, MalformedRequest
 from comfyline.domain.workflow import fingerprint, validate_graph
 from functions._http import MAX_JSON_DEPTH, Answer, Request, http_handler
+from functions._submission import idempotency_key, parse_submission
 from functions.list_jobs import _limit
 from functions.socket_subscribe import _fault
-from functions.submit_job import idempotency_key, parse_submission
 
 ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
 
