@@ -23,6 +23,7 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import DEFAULT_LIMITS, Limits
 from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.inputs import Inputs
 from gpu_worker.outputs import Collector
 from gpu_worker.run import Toolbox
 from gpu_worker.worker import Worker
@@ -116,6 +117,7 @@ class World:
             ),
             collector=Collector(http=engine.http, artifacts=self.artifacts),
             workspace=Workspace(self.base),
+            inputs=Inputs(engine.http, self.uploads),
         )
         return Worker(
             queue=self.queue,

@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from comfyline import wire
+from comfyline.domain.catalogue import Catalogue
 from comfyline.domain.errors import MAX_FIELD_ERRORS, InvalidRequest, MalformedRequest
 from comfyline.domain.workflow import fingerprint, validate_graph
 from functions._http import MAX_JSON_DEPTH, Answer, Request, http_handler
@@ -20,12 +21,12 @@ from functions.socket_subscribe import _fault
 ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
 
 
-@http_handler(Logger(service="test"))
+@http_handler(Logger(service="test"), scope=None)
 def parsed(request: Request) -> Answer:
     """A post as far as its parsing goes."""
     form = parse_submission(request.json())
     if isinstance(form, wire.WorkflowRequest):
-        validate_graph(form.workflow)
+        validate_graph(form.workflow, Catalogue())
     return Answer(wire.Health(status="ok"), 202)
 
 
