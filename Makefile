@@ -59,6 +59,9 @@ chaos: dev ## Workers, engines, tickets and stores fail at random: 500 jobs (CHA
 iam-mutation: dev ## Take each permission away in turn: its user must fail
 	$(PYTEST) tests/e2e/test_permissions.py --mutations .
 
+fuzz: dev ## Draw thousands of requests from the contract's document and judge every answer
+	$(PYTEST) tests/e2e/test_fuzz.py --fuzz-examples 40
+
 check: dev ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

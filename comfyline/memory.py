@@ -591,10 +591,11 @@ class InMemoryOwnerStore:
 
 
 class InMemoryUploadStore:
-    """`UploadStore` in memory; `files` is what has arrived, by key."""
+    """`UploadStore` in memory; `files` is what has arrived, by key, and `bodies` its bytes."""
 
     def __init__(self) -> None:
         self.files: dict[str, StoredUpload] = {}
+        self.bodies: dict[str, bytes] = {}
 
     def offer(
         self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
@@ -606,3 +607,10 @@ class InMemoryUploadStore:
     def look(self, key: str) -> StoredUpload | None:
         """See UploadStore."""
         return self.files.get(key)
+
+    def fetch(self, key: str, into: IO[bytes]) -> StoredUpload | None:
+        """See UploadStore."""
+        stored = self.files.get(key)
+        if stored is not None:
+            into.write(self.bodies[key])
+        return stored

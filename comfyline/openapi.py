@@ -41,8 +41,8 @@ _PREFER = {
 _REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
-    "description": "Echoed, logged and kept with the job.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"},
+    "description": "Echoed, logged and kept with the job, if it is 1 to 255 printable characters.",
+    "schema": {"type": "string"},
 }
 
 

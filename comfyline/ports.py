@@ -213,6 +213,9 @@ class UploadStore(Protocol):
     def look(self, key: str) -> StoredUpload | None:
         """What lies at `key`, None if nothing has arrived."""
 
+    def fetch(self, key: str, into: IO[bytes]) -> StoredUpload | None:
+        """Write the file at `key` into `into`; None if there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

@@ -37,6 +37,7 @@ MAX_DETAIL, MAX_SHOWN = 1_000, 200  # characters
 PAUSED_SECONDS = 60  # an operator's pause lasts minutes at least, and authorizers cache it for 30 s
 # No workflow is nested deeper than a few levels; far deeper ones exhaust what reads them later.
 MAX_JSON_DEPTH = 64
+_TOO_DEEP = f"The body is nested deeper than {MAX_JSON_DEPTH} levels."
 
 Event = Mapping[str, Any]
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
@@ -129,10 +130,12 @@ class Request:
             value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
             if "\\u" in text:  # the way in for half of a surrogate pair, which no text can hold
                 json.dumps(value, ensure_ascii=False).encode()
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise MalformedRequest(f"The body is not JSON: {error}.") from error
+        except RecursionError as error:
+            raise MalformedRequest(_TOO_DEEP) from error
         if _is_deeper_than(MAX_JSON_DEPTH, value):
-            raise MalformedRequest(f"The body is nested deeper than {MAX_JSON_DEPTH} levels.")
+            raise MalformedRequest(_TOO_DEEP)
         return value
 
     def _body(self) -> bytes:

@@ -130,7 +130,7 @@ def parse_submission(sent: Any) -> wire.TextToImageRequest | wire.WorkflowReques
     """The request in one of its two forms.
 
     Raises:
-        InvalidRequest: with the fields that are wrong.
+        InvalidRequest: with every field that is wrong.
     """
     if not isinstance(sent, dict):
         raise InvalidRequest("The body is a JSON object.", [FieldError(("body",), "not an object")])
@@ -148,7 +148,7 @@ def parse(form: type[F], sent: Any) -> F:
     """The body as `form`.
 
     Raises:
-        InvalidRequest: with the fields that are wrong.
+        InvalidRequest: with every field that is wrong.
     """
     try:
         return form.model_validate(sent)

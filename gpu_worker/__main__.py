@@ -22,6 +22,7 @@ from botocore.config import Config
 from comfyline.aws.artifacts import S3ArtifactStore
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
+from comfyline.aws.uploads import S3UploadStore
 from comfyline.domain.ids import random_worker_id
 from comfyline.domain.job import Priority
 from comfyline.settings import WorkerSettings
@@ -31,6 +32,7 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop, ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import Limits
 from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.inputs import Inputs
 from gpu_worker.outputs import Collector
 from gpu_worker.run import Toolbox
 from gpu_worker.supervisor import EngineProcess, Policy
@@ -104,7 +106,8 @@ async def _keeper(settings: WorkerSettings) -> AsyncIterator[Keeper]:
 def _assembled(settings: WorkerSettings, terms: Terms, engine: ComfyEngine) -> Worker:
     client: Callable[..., Any] = boto3.Session().client
     store = DynamoJobStore(client("dynamodb", config=_CONFIG), settings.jobs_table)
-    artifacts = S3ArtifactStore(client("s3", config=_CONFIG), settings.artifacts_bucket)
+    s3 = client("s3", config=_CONFIG)
+    artifacts = S3ArtifactStore(s3, settings.artifacts_bucket)
     queue = SqsJobQueue(
         client("sqs", config=_CONFIG),
         {
@@ -128,6 +131,7 @@ def _assembled(settings: WorkerSettings, terms: Terms, engine: ComfyEngine) -> W
         heartbeat=heartbeat,
         collector=Collector(http=engine.http, artifacts=artifacts),
         workspace=Workspace(_base(settings)),
+        inputs=Inputs(engine.http, S3UploadStore(s3, settings.artifacts_bucket)),
     )
     return Worker(queue=queue, terms=terms, tools=tools)
 

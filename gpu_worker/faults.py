@@ -8,6 +8,7 @@ from __future__ import annotations
 from comfyline.domain.job import JobError
 from gpu_worker.comfy.http import PromptRejected
 from gpu_worker.comfy.protocol import Failed
+from gpu_worker.inputs import InputMissing
 
 # exception_type as ComfyUI spells it -> an error type that is ours and stable
 _ENGINE_TYPES = {
@@ -42,6 +43,15 @@ def retry_is_of_use(outcome: Failed) -> bool:
 def breaks_engine(outcome: Failed) -> bool:
     """After a CUDA error the context may be unusable, and every later prompt would fail too."""
     return engine_fault(outcome) == "gpu_error"
+
+
+def input_error(missing: InputMissing) -> JobError:
+    """A file that the job needs is gone, with the node and input that take it."""
+    where = missing.reference
+    message = f"Input {where.input}: {missing}"
+    return JobError(
+        type="input_missing", message=message, node_id=where.node, node_type=where.node_type
+    )
 
 
 def job_error_of(outcome: Failed) -> JobError:

@@ -32,8 +32,15 @@ from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.outputs import Output, outputs_of
 from gpu_worker.comfy.progress import Snapshot
-from gpu_worker.faults import breaks_engine, job_error_of, rejection_error, retry_is_of_use
+from gpu_worker.faults import (
+    breaks_engine,
+    input_error,
+    job_error_of,
+    rejection_error,
+    retry_is_of_use,
+)
 from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.inputs import InputMissing, Inputs
 from gpu_worker.interruption import Reason, Stop
 from gpu_worker.outputs import Collector
 from gpu_worker.reporter import Reporter
@@ -60,6 +67,7 @@ class Toolbox:
     heartbeat: Heartbeat
     collector: Collector
     workspace: Workspace
+    inputs: Inputs
 
 
 class Attempt:
@@ -113,6 +121,8 @@ class Attempt:
             return await self._end(outcome)
         except PromptRejected as rejected:
             return await self._finish(self._tools.finisher.fail, rejection_error(rejected))
+        except InputMissing as missing:
+            return await self._finish(self._tools.finisher.fail, input_error(missing))
         except (EngineUnreachable, EngineCrashLoop, Unavailable) as error:  # ours, not the job's
             _log.warning("given back", extra=self._context("given_back"), exc_info=error)
             return await self._give_back()
@@ -123,7 +133,9 @@ class Attempt:
     async def _outcome(self) -> protocol.Outcome | None:
         """How the prompt ended; None if a hurry left no time to learn it."""
         try:
-            graph = await asyncio.to_thread(self._tools.store.graph, self._reporter.job)
+            job = self._reporter.job
+            graph = await asyncio.to_thread(self._tools.store.graph, job)
+            graph = await self._tools.inputs.placed(job, graph, self._folder)
             running = self._tools.engine.run(
                 with_output_folder(graph, self._folder),
                 self._prompt_id,

@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--endpoints", metavar="FILE", help="endpoints.json of a deployment that is up already"
     )
     group.addoption(
+        "--fuzz-examples",
+        type=int,
+        default=1,
+        help="how many requests tests/e2e/test_fuzz.py draws for each operation, besides its own",
+    )
+    group.addoption(
         "--mutations",
         metavar="REGEX",
         help="take away each permission that matches, like 'SubmitJob.AddJob'; default: a sample",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -12,6 +12,8 @@ from comfyline.ports import StoredUpload, UploadForm
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+CHUNK = 1024 * 1024
 
 
 class S3UploadStore:
@@ -42,6 +44,17 @@ class S3UploadStore:
             if error_code(error) in {"404", "NoSuchKey"}:
                 return None
             raise
+        return StoredUpload(found["ContentType"], found["ContentLength"], found["LastModified"])
+
+    @translated()
+    def fetch(self, key: str, into: IO[bytes]) -> StoredUpload | None:
+        """See UploadStore."""
+        try:
+            found = self._client.get_object(Bucket=self._bucket, Key=key)
+        except self._client.exceptions.NoSuchKey:
+            return None
+        for chunk in found["Body"].iter_chunks(CHUNK):
+            into.write(chunk)
         return StoredUpload(found["ContentType"], found["ContentLength"], found["LastModified"])
 
 

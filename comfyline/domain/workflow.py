@@ -55,9 +55,8 @@ def validate_graph(workflow: Mapping[str, Any], catalogue: Catalogue) -> Graph:
     """
     if isinstance(workflow.get("nodes"), list):
         raise InvalidRequest(_EXPORT_HINT, [FieldError(("body", "workflow"), _EXPORT_HINT)])
-    errors = list(islice(_shape_errors(workflow), MAX_FIELD_ERRORS)) or list(
-        islice(_whole_errors(workflow, catalogue), MAX_FIELD_ERRORS)
-    )
+    shape = list(islice(_shape_errors(workflow), MAX_FIELD_ERRORS))
+    errors = shape or list(islice(_whole_errors(workflow, catalogue), MAX_FIELD_ERRORS))
     if errors:
         raise InvalidRequest("The workflow is not a ComfyUI graph in API format.", errors)
     return workflow

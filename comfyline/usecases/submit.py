@@ -196,13 +196,13 @@ class Submitter:
                 raise
             return Accepted(self._replayed(earlier, job), replayed=True)
         job = submitted(replace(job, has_slot=taken is not None))
-        stored, is_new = self._put(job, params, graph, taken)
+        existing, is_new = self._put(job, params, graph, taken)
         if is_new:
-            self._send(stored)
-            return Accepted(stored, replayed=False)
-        if stored.status.is_terminal or not stored.has_slot:
+            self._send(existing)
+            return Accepted(existing, replayed=False)
+        if existing.status.is_terminal or not existing.has_slot:
             self.admission.give_back(job.owner, job.id, taken)
-        return Accepted(self._replayed(stored, job), replayed=True)
+        return Accepted(self._replayed(existing, job), replayed=True)
 
     def _put(
         self, job: Job, params: JobParams, graph: Graph, taken: Taken | None

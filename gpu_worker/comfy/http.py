@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -116,16 +116,28 @@ class ComfyHttp:
         except httpx.TransportError as error:
             raise _unreachable("GET /view", error) from error
 
+    async def upload(self, name: str, file: IO[bytes], content_type: str, folder: str) -> str:
+        """Put a file of any kind into `folder` of the input directory; the name that a node takes.
+
+        The same name again overwrites it: the folder is the attempt's own.
+        """
+        fields = {"type": "input", "subfolder": folder, "overwrite": "true"}
+        files = {"image": (name, file, content_type)}
+        answer = _json(await self._request("POST", "/upload/image", data=fields, files=files))
+        return f"{answer.get('subfolder', '')}/{answer.get('name', name)}".lstrip("/")
+
     async def _request(
         self,
         method: str,
         path: str,
         *,
         json: Any = None,
+        data: Mapping[str, str] | None = None,
+        files: Mapping[str, Any] | None = None,
         allow: frozenset[int] | set[int] = frozenset(),
     ) -> httpx.Response:
         try:
-            response = await self._client.request(method, path, json=json)
+            response = await self._client.request(method, path, json=json, data=data, files=files)
         except httpx.TransportError as error:
             raise _unreachable(f"{method} {path}", error) from error
         if response.status_code not in allow:

@@ -26,6 +26,7 @@ import pytest
 from comfyline import memory
 from comfyline.domain.ids import random_worker_id
 from comfyline.domain.job import Job, Priority, Status
+from comfyline.memory import InMemoryUploadStore
 from comfyline.usecases.cancel import cancel
 from comfyline.usecases.claim import Terms
 from comfyline.usecases.finish import Finisher
@@ -33,6 +34,7 @@ from comfyline.usecases.sweep import Sweeper
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.watchdog import Limits
 from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.inputs import Inputs
 from gpu_worker.outputs import Collector
 from gpu_worker.run import Toolbox
 from gpu_worker.supervisor import EngineProcess, Policy
@@ -123,6 +125,7 @@ class Crew:
             heartbeat=beat,
             collector=Collector(http=engine.http, artifacts=artifacts),
             workspace=Workspace(base),
+            inputs=Inputs(engine.http, InMemoryUploadStore()),
         )
         terms = Terms(worker_id=random_worker_id(), lease=LEASE)
         return Worker(queue=queue, terms=terms, tools=tools, long_poll_seconds=1)

@@ -15,8 +15,10 @@ from typing import Any
 from comfyline.aws.artifacts import S3ArtifactStore
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.domain.ids import OwnerId, random_job_id
 from comfyline.domain.job import Artifact, Job
+from comfyline.ports import Limits
 from comfyline.usecases.authenticate import create_key
 from localcloud.deployment import apply_template
 from localcloud.emulator import Emulator
@@ -69,11 +71,18 @@ class Account:
         bucket = self.endpoints.outputs["ArtifactsBucket"]
         return S3ArtifactStore(self.emulator.client("s3"), bucket)
 
-    def new_key(self, owner: OwnerId) -> str:
+    @cached_property
+    def owners(self) -> DynamoOwnerStore:
+        client = self.emulator.client("dynamodb")
+        return DynamoOwnerStore(client, self.endpoints.outputs["OwnersTable"])
+
+    def new_key(self, owner: OwnerId, limits: Limits | None = None) -> str:
         """A key that no authorizer has in its cache."""
         client = self.emulator.client("dynamodb")
         keys = DynamoKeyStore(client, self.endpoints.outputs["KeysTable"])
-        _, token = create_key(owner, scopes=["jobs"], expires_at=None, keys=keys, clock=now)
+        _, token = create_key(
+            owner, scopes=["jobs"], expires_at=None, keys=keys, clock=now, limits=limits
+        )
         return token
 
     def items(self, output: str, key: dict[str, Any]) -> list[dict[str, Any]]:

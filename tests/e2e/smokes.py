@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 from collections.abc import Callable, Iterator
@@ -11,16 +12,18 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
 from comfyline.domain.events import Progressed, Succeeded
-from comfyline.domain.ids import OwnerId, derived_job_id
+from comfyline.domain.ids import OwnerId, derived_job_id, random_job_id
 from comfyline.domain.job import Job
 from comfyline.domain.lifecycle import advance
 from comfyline.domain.progress import Progress
 from comfyline.domain.workflow import fingerprint
+from comfyline.ports import OWNER_SHARDS, Limits
 from tests.e2e.account import Account, now
-from tests.support.builders import running, succeeded
+from tests.support.builders import canceled, running, succeeded
 from tests.support.eventually import eventually_now
 
 # Of what should happen at once. A run without a permission waits this long in vain.
@@ -28,6 +31,11 @@ SOON = 5.0
 # The worker may have to be started again, after crashes that a missing permission caused.
 WORKER_SOON = 12.0
 PAST = timedelta(hours=2)
+ONE_JOB = Limits(max_active_jobs=1)
+LOADING = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": "none"}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
+}
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,8 @@ class Caller:
         return account.jobs.save(before, succeeded(before, now=before.queued_at))
 
     def started(self) -> Job:
-        """A job that some worker runs."""
-        before = self.account.seeded(self.owner)
+        """A job that some worker runs, and that holds a slot of its owner."""
+        before = self.account.seeded(self.owner, has_slot=True)
         return self.account.jobs.save(before, running(before, now=now()))
 
 
@@ -84,18 +92,144 @@ def authorize_http(caller: Caller) -> None:
 
 
 def submit_job(caller: Caller) -> None:
+    posts(caller, "/jobs", {"Prefer": "wait=0"})
+
+
+def generate(caller: Caller) -> None:
+    posts(caller, "/generate", {"Prefer": "wait=0"})
+
+
+def posts(caller: Caller, path: str, headers: dict[str, str]) -> None:
+    """Everything that accepting a job and answering for it may need."""
     body = {"prompt": "smoke", "steps": 1, "width": 64, "height": 64, "priority": "low"}
-    assert caller.call("POST", "/jobs", json=body).status_code == 202
+    before = sent_low(caller)
+    made = caller.call("POST", path, json=body, headers=headers)
+    assert made.status_code == 202
+    eventually_now(lambda: sent_low(caller) > before or ended(caller, made), within=SOON)
+    assert_limited(caller, path, body, headers)
+    assert_uploads_looked_at(caller, path, headers)
+    ended_before(caller, path, body)
+    expired_before(caller, path, body, headers)
+
+
+def sent_low(caller: Caller) -> int:
+    """The tickets of the low lane, with those that a worker has."""
+    sqs, url = caller.account.emulator.client("sqs"), caller.account.endpoints.outputs
+    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    answer = sqs.get_queue_attributes(QueueUrl=url["LowQueueUrl"], AttributeNames=list(names))
+    return sum(int(answer["Attributes"][name]) for name in names)
+
+
+def ended(caller: Caller, made: httpx.Response) -> bool:
+    view = caller.call("GET", f"/jobs/{made.json()['job_id']}").json()
+    return bool(view["status"] == "succeeded")
+
+
+def assert_limited(
+    caller: Caller, path: str, body: dict[str, Any], headers: dict[str, str]
+) -> None:
+    """Taken by one post, refused to the next, and free again since its job has ended."""
+    capped = limited(caller)
+    old = caller.account.seeded(capped.owner)
+    caller.account.owners.take_slot(capped.owner, old.id, ONE_JOB, old.queued_at)
+    assert capped.call("POST", path, json=body, headers=headers).status_code == 429
+    caller.account.jobs.save(old, canceled(old, now=now()))
+    assert capped.call("POST", path, json=body, headers=headers).status_code == 202
+
+
+def limited(caller: Caller) -> Caller:
+    owner = OwnerId("smoke-" + secrets.token_hex(4))
+    return Caller(caller.account, owner, caller.account.new_key(owner, ONE_JOB))
+
+
+def assert_uploads_looked_at(caller: Caller, path: str, headers: dict[str, str]) -> None:
+    for upload_id, status in ((uploaded(caller), 202), ("upl_" + "0" * 26, 422)):
+        body = {"workflow": LOADING, "inputs": {"1.image": f"upload:{upload_id}"}}
+        assert caller.call("POST", path, json=body, headers=headers).status_code == status
+
+
+def ended_before(caller: Caller, path: str, body: dict[str, Any]) -> None:
+    key = secrets.token_hex(8)
+    made = caller.ended(id=derived_job_id(caller.owner, key), fingerprint=fingerprint(body))
+    headers = {"Idempotency-Key": key, "Prefer": "wait=1"}
+    replay = caller.call("POST", path, json=body, headers=headers)
+    assert (replay.status_code, replay.json()["job_id"]) == (200, made.id)
+    (artifact,) = replay.json()["result"]["artifacts"]
+    assert_fetched(artifact["url"])
+
+
+def expired_before(
+    caller: Caller, path: str, body: dict[str, Any], headers: dict[str, str]
+) -> None:
     key = secrets.token_hex(8)
     job_id = derived_job_id(caller.owner, key)
     caller.overdue(id=job_id, fingerprint=fingerprint(body))
-    replay = caller.call("POST", "/jobs", json=body, headers={"Idempotency-Key": key})
-    assert (replay.status_code, replay.json()["status"]) == (202, "expired")
+    replay = caller.call("POST", path, json=body, headers={**headers, "Idempotency-Key": key})
+    assert (replay.status_code, replay.json()["status"]) == (200, "expired")
+
+
+def retry_job(caller: Caller) -> None:
+    capped = limited(caller)
+    assert capped.call("POST", f"/jobs/{capped.overdue().id}/retry").status_code == 202
+    assert capped.call("POST", f"/jobs/{capped.overdue().id}/retry").status_code == 429
+    key = {"Idempotency-Key": "again"}
+    old = caller.overdue()
+    first = caller.call("POST", f"/jobs/{old.id}/retry", headers=key)
+    assert first.status_code == 202
+
+
+def list_events(caller: Caller) -> None:
+    answer = caller.call("GET", f"/jobs/{caller.overdue().id}/events")
+    assert answer.json()["events"][-1]["event"] == "expired"
+
+
+def create_upload(caller: Caller) -> None:
+    uploaded(caller)
+
+
+def uploaded(caller: Caller) -> str:
+    """The id of a picture that was sent with the form of the API."""
+    body = picture()
+    asked = {"name": "a.png", "content_type": "image/png", "bytes": len(body)}
+    form = caller.call("POST", "/uploads", json=asked).json()
+    sent = httpx.post(
+        form["url"], data=form["fields"], files={"file": ("a.png", body)}, trust_env=False
+    )
+    assert sent.is_success, sent.text
+    return str(form["upload_id"])
+
+
+def picture() -> bytes:
+    body = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(body, "PNG")
+    return body.getvalue()
+
+
+def create_socket_ticket(caller: Caller) -> None:
+    answer = caller.call("POST", "/ws-tickets")
+    assert answer.status_code == 201
+
+
+def socket_by_ticket(caller: Caller) -> None:
+    """A client without a header, as a browser is; and one with its key."""
+    ticket = caller.call("POST", "/ws-tickets").json()["ticket"]
+    url = f"{caller.account.endpoints.ws_url}?ticket={ticket}"
+    with connect(url, proxy=None, close_timeout=1) as socket:
+        socket.send(json.dumps({"action": "ping"}))
+        heard(socket, "pong")
+    socket_connects(caller)
+
+
+def get_usage(caller: Caller) -> None:
+    caller.account.owners.add_usage(caller.owner, random_job_id(now()), 1.5, now())
+    assert caller.call("GET", "/usage").json()["gpu_seconds"] == 1.5
 
 
 def get_job(caller: Caller) -> None:
     overdue = caller.call("GET", f"/jobs/{caller.overdue().id}")
     assert overdue.json()["status"] == "expired"
+    waiting = caller.call("GET", f"/jobs/{caller.account.seeded(caller.owner).id}")
+    assert waiting.json()["queue_position"] >= 1
     ended = caller.call("GET", f"/jobs/{caller.ended().id}")
     (artifact,) = ended.json()["result"]["artifacts"]
     assert_fetched(artifact["url"])
@@ -110,6 +244,10 @@ def list_jobs(caller: Caller) -> None:
 def cancel_job(caller: Caller) -> None:
     job = caller.account.seeded(caller.owner)
     assert caller.call("DELETE", f"/jobs/{job.id}").json()["status"] == "canceled"
+    made = caller.ended()
+    assert caller.call("DELETE", f"/jobs/{made.id}?purge=true").status_code == 202
+    assert caller.account.items("JobsTable", {"S": made.id}) == []
+    assert caller.account.files(made) == 0
 
 
 def assert_fetched(url: str) -> None:
@@ -176,9 +314,14 @@ def push_updates(caller: Caller) -> None:
         moved = jobs.save(watched, advance(watched, half, now()))
         assert heard(socket, "progress")["progress"] == 0.5
         caller.account.stored_artifact(moved)
-        jobs.save(moved, advance(moved, Succeeded(attempt=1), now()))
+        caller.account.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
+        jobs.save(moved, advance(moved, Succeeded(attempt=1, gpu_seconds=1.5), now()))
         assert_fetched(heard(socket, "artifact")["url"])
         heard(socket, "done")
+        assert caller.account.owners.usage(job.owner).gpu_seconds == 1.5
+        shards = range(OWNER_SHARDS)
+        taken = {owner for shard in shards for owner, _ in caller.account.owners.slots(shard)}
+        assert job.owner not in taken
         eventually_now(lambda: followers(caller, job) == 0, within=SOON)
 
 
@@ -190,6 +333,7 @@ def sweep_jobs(caller: Caller) -> None:
     ended = caller.ended(queued_at=now() - 2 * PAST)
     account.jobs.save(ended, replace(ended, expires_at=now() - PAST, due_at=now() - PAST))
     lost = account.seeded(caller.owner, due_at=now() - PAST)
+    account.owners.take_slot(caller.owner, random_job_id(now()), ONE_JOB, now() - PAST)
     answer = account.emulator.client("lambda").invoke(FunctionName=sweeper_name(account))
     assert "FunctionError" not in answer, answer["Payload"].read()
     assert account.items("JobsTable", {"S": ended.id}) == []
@@ -197,6 +341,8 @@ def sweep_jobs(caller: Caller) -> None:
     found = account.jobs.get(lost.id)
     assert found is not None
     assert found.ticket_sends == 1
+    taken = {owner for shard in range(OWNER_SHARDS) for owner, _ in account.owners.slots(shard)}
+    assert caller.owner not in taken
 
 
 def sweeper_name(account: Account) -> str:
@@ -218,8 +364,8 @@ def worker(caller: Caller) -> None:
 
 
 def worker_runs_a_job(caller: Caller) -> None:
-    body = {"prompt": secrets.token_hex(8), "steps": 1, "width": 64, "height": 64}
-    answer = caller.call("POST", "/jobs", json=body)
+    inputs = {"1.image": f"upload:{uploaded(caller)}"}
+    answer = caller.call("POST", "/jobs", json={"workflow": LOADING, "inputs": inputs})
     path = f"/jobs/{answer.json()['job_id']}"
     try:
         eventually_now(
@@ -235,8 +381,14 @@ def worker_runs_a_job(caller: Caller) -> None:
 
 SMOKES: dict[str, Callable[[Caller], None]] = {
     "AuthorizeHttp": authorize_http,
-    "AuthorizeSocket": socket_connects,
+    "AuthorizeSocket": socket_by_ticket,
     "SubmitJob": submit_job,
+    "Generate": generate,
+    "RetryJob": retry_job,
+    "ListEvents": list_events,
+    "CreateUpload": create_upload,
+    "CreateSocketTicket": create_socket_ticket,
+    "GetUsage": get_usage,
     "GetJob": get_job,
     "ListJobs": list_jobs,
     "CancelJob": cancel_job,

@@ -13,8 +13,11 @@ import pytest
 from PIL import Image
 
 from comfyline.domain.events import LeaseExpired
-from comfyline.domain.job import Status
+from comfyline.domain.ids import UploadId
+from comfyline.domain.job import TERMINAL, Status
 from comfyline.domain.lifecycle import MAX_FAILURES, advance
+from comfyline.domain.uploads import upload_key
+from comfyline.ports import StoredUpload
 from comfyline.usecases.cancel import cancel
 from localcloud.comfyui_sim.options import GUISES, Options
 from localcloud.comfyui_sim.server import Simulator
@@ -201,3 +204,34 @@ async def test_file_names_stay_inside_the_attempts_folder(world: World) -> None:
         await world.until(job, Status.SUCCEEDED)
     (key,) = world.artifacts.files
     assert key.startswith(f"jobs/{job.id}/1/0_evil")
+
+
+UPLOAD = UploadId("upl_" + "0" * 26)
+LOADING = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": f"upload:{UPLOAD}"}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
+}
+
+
+async def test_an_uploaded_picture_is_loaded(world: World) -> None:
+    job = world.submit(LOADING)
+    body = BytesIO()
+    Image.new("RGB", (24, 16), "red").save(body, "PNG")
+    key = upload_key(job.owner, UPLOAD)
+    world.uploads.files[key] = StoredUpload("image/png", len(body.getvalue()), now())
+    world.uploads.bodies[key] = body.getvalue()
+    async with world.working():
+        assert (await world.until(job, *TERMINAL)).status is Status.SUCCEEDED
+    (artifact,) = world.artifacts.files.values()
+    with Image.open(BytesIO(artifact.body)) as image:
+        assert image.size == (24, 16)
+
+
+async def test_an_upload_that_is_gone_fails_the_job_and_names_the_node(world: World) -> None:
+    job = world.submit(LOADING)
+    async with world.working():
+        ended = await world.until(job, *TERMINAL)
+    assert ended.status is Status.FAILED
+    assert ended.error is not None
+    assert ended.error.type == "input_missing"
+    assert (ended.error.node_id, ended.error.node_type) == ("1", "LoadImage")

@@ -23,6 +23,7 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import DEFAULT_LIMITS, Limits
 from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.inputs import Inputs
 from gpu_worker.outputs import Collector
 from gpu_worker.run import Toolbox
 from gpu_worker.worker import Worker
@@ -56,6 +57,7 @@ class World:
     jobs: memory.InMemoryJobStore = field(default_factory=memory.InMemoryJobStore)
     queue: memory.InMemoryJobQueue = field(default_factory=lambda: memory.InMemoryJobQueue(now))
     artifacts: memory.InMemoryArtifactStore = field(default_factory=memory.InMemoryArtifactStore)
+    uploads: memory.InMemoryUploadStore = field(default_factory=memory.InMemoryUploadStore)
 
     def submit(self, graph: Mapping[str, Any] | None = None, **overrides: Any) -> Job:
         graph = graph or a_graph()
@@ -115,6 +117,7 @@ class World:
             ),
             collector=Collector(http=engine.http, artifacts=self.artifacts),
             workspace=Workspace(self.base),
+            inputs=Inputs(engine.http, self.uploads),
         )
         return Worker(
             queue=self.queue,

@@ -30,7 +30,8 @@ from tests.support.builders import LEASE, FrozenClock, an_artifact, an_owner
 
 P = TypeVar("P")
 
-SENT: Mapping[str, Any] = {"prompt": "a red fox", "seed": 42}
+# Each post without a key is a job of its own.
+SENT: Mapping[str, Any] = {"prompt": "a red fox", "seed": 42, "reuse": False}
 DEFAULTS = Defaults(
     checkpoint="model.safetensors",
     start_deadline=timedelta(days=1),
@@ -48,6 +49,7 @@ class World:
         self.queue = InMemoryJobQueue(self.clock, visibility=LEASE)
         self.artifacts = InMemoryArtifactStore()
         self.owners = InMemoryOwnerStore()
+        self.uploads = InMemoryUploadStore()
         self.owner = an_owner()
 
     def submit(
@@ -60,20 +62,16 @@ class World:
         queue: JobQueue | None = None,
     ) -> Accepted:
         form = WorkflowRequest if "workflow" in sent else TextToImageRequest
-        caller = Caller(owner=owner or self.owner, idempotency_key=key, request_id="request-1")
         submitter = Submitter(
             store=store or self.store,
             queue=queue or self.queue,
-            uploads=InMemoryUploadStore(),
-            admission=self.admission,
+            uploads=self.uploads,
+            admission=Admission(owners=self.owners, jobs=self.store, clock=self.clock),
             clock=self.clock,
             defaults=DEFAULTS,
         )
+        caller = Caller(owner=owner or self.owner, idempotency_key=key, request_id="request-1")
         return submitter.submit(form.model_validate(sent), sent, caller)
-
-    @property
-    def admission(self) -> Admission:
-        return Admission(owners=self.owners, jobs=self.store, clock=self.clock)
 
     # --- a worker ---------------------------------------------------------------------------------
 

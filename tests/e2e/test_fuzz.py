@@ -1,0 +1,54 @@
+"""Every operation of the contract, fuzzed from its own document against the running service.
+
+`make fuzz` tries a few thousand requests, the ordinary run some hundred.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from localcloud.state import Endpoints
+
+pytestmark = pytest.mark.timeout(1800)
+
+SEED = 1
+# What schemathesis would count as wrong and is meant so.
+LEFT_OUT = {
+    "positive_data_acceptance": "a schema cannot say which uploads exist or which graphs have ends",
+    "use_after_free": "DELETE cancels: the job is there to be read until its retention is over",
+}
+
+
+def test_no_request_meets_a_fault_or_an_answer_that_is_not_documented(
+    endpoints: Endpoints, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    document = tmp_path / "openapi.json"
+    document.write_text(httpx.get(f"{endpoints.api_url}/openapi.json", trust_env=False).text)
+    report = tmp_path / "report.ndjson"
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("st")),
+            *("run", str(document), "--url", endpoints.api_url),
+            *("-H", f"Authorization: Bearer {endpoints.api_key}"),
+            *("-H", "Prefer: wait=1"),  # no request waits longer for its job
+            *("--exclude-checks", ",".join(LEFT_OUT)),
+            *("--max-examples", str(pytestconfig.getoption("--fuzz-examples"))),
+            *("--seed", str(SEED), "--workers", "1", "--continue-on-failure", "--no-color"),
+            *("--suppress-health-check", "all", "--request-timeout", "30"),
+            *("--report-ndjson-path", str(report)),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=1700,
+        check=False,
+    )
+    print(done.stdout[-3000:])
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-3000:]
+    assert all(json.loads(line) for line in report.read_text().splitlines())
