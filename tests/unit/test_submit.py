@@ -195,7 +195,7 @@ class TestReplay:
         world = World()
         first = world.submit(key="once").job
         world.clock.advance(1)
-        again = world.submit(dict(reversed(SENT.items())), key="once")
+        again = world.submit(dict(reversed(list(SENT.items()))), key="once")
         assert (again.job, again.replayed) == (first, True)
         assert listed(world) == [first]
         assert len(world.tickets()) == 1
