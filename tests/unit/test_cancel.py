@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,11 @@ from comfyline.domain.errors import JobNotFound
 from comfyline.domain.ids import JobId, OwnerId, random_job_id
 from comfyline.domain.job import Job, JobError, Status
 from comfyline.ports import JobStore, Ticket
-from comfyline.usecases.cancel import Cancellation, cancel
+from comfyline.usecases.cancel import Cancellation, cancel, purge
 from comfyline.usecases.report import report_started
 from comfyline.views import status_of
 from tests.support.builders import LEASE, NOW, an_owner
-from tests.support.crashes import Process
+from tests.support.crashes import Process, every_crash
 from tests.support.world import DEFAULTS, World, meanwhile
 
 BOOM = JobError(type="boom", message="it broke")
@@ -177,3 +178,83 @@ class TestNotFound:
         store = meanwhile(world.store, "save", lambda: world.store.delete(job))
         with pytest.raises(JobNotFound):
             canceled(world, job.id, store=store)
+
+
+def purged(world: World, job_id: JobId, *, process: Process | None = None, **ports: Any) -> str:
+    """What the owner is told of a purge."""
+    own: dict[str, Any] = {"store": world.store, "artifacts": world.artifacts} | ports
+    if process is not None:
+        own = {name: process.using(port) for name, port in own.items()}
+    return purge(job_id, world.owner, clock=world.clock, **own).message
+
+
+class TestPurge:
+    def test_takes_an_ended_jobs_record_request_and_files_now(self) -> None:
+        world = World()
+        world.submit()
+        job, ticket = world.started()
+        world.upload(job)
+        world.finisher().give_back(job, ticket)
+        job = world.succeeded()
+        assert "removed" in purged(world, job.id)
+        assert (world.store.read(job.id), world.artifacts.files) == (None, {})
+        with pytest.raises(LookupError):
+            world.store.graph(job)
+        with pytest.raises(JobNotFound):
+            purged(world, job.id)
+
+    def test_of_a_job_that_has_not_ended_is_a_cancel(self) -> None:
+        world = World()
+        world.submit()
+        job, _ = world.started()
+        world.upload(job)
+        assert "once it has ended" in purged(world, job.id)
+        assert status_of(world.row(job.id)) == "canceling"
+        assert len(world.artifacts.files) == 1
+
+    def test_anothers_job_is_not_found(self) -> None:
+        world = World()
+        world.submit()
+        job = world.succeeded()
+        world.owner = an_owner()
+        with pytest.raises(JobNotFound):
+            purged(world, job.id)
+        assert len(world.artifacts.files) == 1
+
+    def test_asked_twice_at_once_is_done_once(self) -> None:
+        world = World()
+        world.submit()
+        job = world.succeeded()
+        store = meanwhile(world.store, "delete", lambda: purged(world, job.id))
+        assert "removed" in purged(world, job.id, store=store)
+
+    def test_leaves_a_record_that_takes_its_place_meanwhile_alone(self) -> None:
+        world = World()
+        world.submit(key="once")
+        old = world.succeeded()
+        world.clock.advance(DEFAULTS.retention - timedelta.resolution)
+
+        def post_and_run_again() -> None:
+            world.clock.advance(timedelta.resolution)
+            world.submit(key="once")
+            world.succeeded()
+
+        artifacts = meanwhile(world.artifacts, "delete_prefix", post_and_run_again)
+        assert "removed" in purged(world, old.id, artifacts=artifacts)
+        assert world.row(old.id).attempt == 2
+        assert list(world.artifacts.files) == [f"jobs/{old.id}/2/0_image.png"]
+
+    def test_that_dies_may_be_asked_again_and_leaves_no_file_behind(self) -> None:
+        worlds: list[tuple[World, Job]] = []
+
+        def run(process: Process) -> None:
+            world = World()
+            world.submit()
+            worlds.append((world, world.succeeded()))
+            purged(world, worlds[-1][1].id, process=process)
+
+        for process in every_crash(run):
+            world, job = worlds[-1]
+            if world.store.get(job.id) is not None:
+                purged(world, job.id)
+            assert (world.store.get(job.id), world.artifacts.files) == (None, {}), process
