@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
-from comfyline.domain.errors import JobNotFound
+from comfyline.domain.errors import Conflict, JobNotFound
 from comfyline.domain.events import Event
 from comfyline.domain.ids import JobId, OwnerId
 from comfyline.domain.job import Job, artifact_prefixes
@@ -58,7 +59,8 @@ def purge(
     # Files first: if we die in between, the record is there to purge again.
     for prefix in artifact_prefixes(job):
         artifacts.delete_prefix(prefix)
-    store.delete(job)
+    with suppress(Conflict):  # past its retention by now, and its key was used anew
+        store.delete(job)
     return Cancellation(job, "The job, its input and its artifacts were removed.")
 
 

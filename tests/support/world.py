@@ -18,7 +18,7 @@ from comfyline.memory import (
     InMemoryOwnerStore,
     InMemoryUploadStore,
 )
-from comfyline.ports import Clock, JobQueue, JobStore, Ticket
+from comfyline.ports import ArtifactStore, Clock, JobQueue, JobStore, Ticket
 from comfyline.usecases.admit import Admission
 from comfyline.usecases.claim import Terms, claim
 from comfyline.usecases.finish import Finisher
@@ -126,10 +126,20 @@ class World:
 
     # --- the rest ---------------------------------------------------------------------------------
 
-    def sweep(self, **ports: Any) -> Counter[str]:
+    def sweep(
+        self,
+        *,
+        store: JobStore | None = None,
+        queue: JobQueue | None = None,
+        artifacts: ArtifactStore | None = None,
+    ) -> Counter[str]:
         """One round of the sweeper, with other ports if they are given."""
-        own = {"store": self.store, "queue": self.queue, "artifacts": self.artifacts}
-        return Sweeper(clock=self.clock, **(own | ports)).sweep()
+        return Sweeper(
+            store=store or self.store,
+            queue=queue or self.queue,
+            artifacts=artifacts or self.artifacts,
+            clock=self.clock,
+        ).sweep()
 
     def row(self, job_id: JobId) -> Job:
         job = self.store.get(job_id)

@@ -107,7 +107,10 @@ FILES = st.fixed_dictionaries(
 KEYS = st.sampled_from(["images", "text", "gifs", "animated", "audio"])
 
 
-@given(st.dictionaries(st.text(max_size=4), JSON | st.dictionaries(KEYS, st.lists(JSON | FILES))))
+NODES = JSON | st.dictionaries(KEYS, st.lists(JSON | FILES, max_size=3), max_size=2)
+
+
+@given(st.dictionaries(st.text(max_size=4), NODES, max_size=3))
 def test_no_outputs_raise(made: dict[str, Any]) -> None:
     for output in outputs_of(made, with_temp=True):
         assert isinstance(output.name, str)
