@@ -7,8 +7,13 @@ with Comfyline() as client:
     for message in job.events():
         print(message)
     print(job.download("out"))
+
+`AsyncComfyline` is the same for asyncio. What is not named here may change without notice.
 """
 
+from comfyline.client.aio import AsyncComfyline, AsyncJob
+from comfyline.client.backoff import Backoff
+from comfyline.client.calls import Retries
 from comfyline.client.errors import (
     ApiError,
     ComfylineClientError,
@@ -16,6 +21,10 @@ from comfyline.client.errors import (
     DownloadFailed,
     Forbidden,
     InvalidRequest,
+    JobCanceled,
+    JobExpired,
+    JobFailed,
+    JobNotSucceeded,
     NotConfigured,
     NotFound,
     RateLimited,
@@ -24,29 +33,70 @@ from comfyline.client.errors import (
     TransportFailed,
     Unauthorized,
     UnexpectedAnswer,
+    UploadFailed,
     WaitTimedOut,
 )
-from comfyline.client.http import Comfyline, Job, Retries
+from comfyline.client.http import Comfyline, Job
 from comfyline.client.stream import Pace
+from comfyline.wire import (
+    ArtifactMessage,
+    ArtifactView,
+    CancelAnswer,
+    DoneMessage,
+    ErrorView,
+    JobAccepted,
+    JobMessage,
+    JobPage,
+    JobView,
+    Models,
+    ProgressDetail,
+    ProgressMessage,
+    ResultView,
+    StatusMessage,
+    Timestamps,
+)
 
 __all__ = [
     "ApiError",
+    "ArtifactMessage",
+    "ArtifactView",
+    "AsyncComfyline",
+    "AsyncJob",
+    "Backoff",
+    "CancelAnswer",
     "Comfyline",
     "ComfylineClientError",
     "Conflict",
+    "DoneMessage",
     "DownloadFailed",
+    "ErrorView",
     "Forbidden",
     "InvalidRequest",
     "Job",
+    "JobAccepted",
+    "JobCanceled",
+    "JobExpired",
+    "JobFailed",
+    "JobMessage",
+    "JobNotSucceeded",
+    "JobPage",
+    "JobView",
+    "Models",
     "NotConfigured",
     "NotFound",
     "Pace",
+    "ProgressDetail",
+    "ProgressMessage",
     "RateLimited",
+    "ResultView",
     "Retries",
     "ServiceUnavailable",
+    "StatusMessage",
     "SubscriptionRefused",
+    "Timestamps",
     "TransportFailed",
     "Unauthorized",
     "UnexpectedAnswer",
+    "UploadFailed",
     "WaitTimedOut",
 ]

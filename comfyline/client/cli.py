@@ -19,9 +19,10 @@ from rich.console import Console
 from comfyline import wire
 from comfyline.client import view
 from comfyline.client.arguments import AsJson, JobId, Out, graph, one_of, pairs
+from comfyline.client.calls import SubmitOptions
 from comfyline.client.errors import ComfylineClientError, DownloadFailed, NotConfigured
 from comfyline.client.extensions import ExtensibleGroup
-from comfyline.client.http import Comfyline, Job, SubmitOptions
+from comfyline.client.http import Comfyline, Job
 from comfyline.client.progress import following
 
 USAGE = 2

@@ -1,4 +1,8 @@
-"""Saves a job's files: streamed, checked, and never outside the directory or over another file."""
+"""Saves a job's files: streamed, checked, and never outside the directory or over another file.
+
+What has arrived of a file is kept beside it under the name of its content, so that a transfer that
+breaks, or a process that dies, goes on where it was; only what matches the SHA-256 gets the name.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,8 @@ import hashlib
 import itertools
 import os
 import re
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +20,12 @@ import httpx
 from comfyline import wire
 from comfyline.client.backoff import Backoff
 from comfyline.client.errors import DownloadFailed
+from comfyline.client.flow import EndFetch, Fetch, Flow, NextChunk, Pause, Together
 
 TRIES = 5
+AT_ONCE = 4  # fills most links without taking one whole
 MAX_NAME_BYTES = 200  # most file systems allow 255; leaves room for a number
 _LONGEST_SUFFIX = 20
-_CHUNK_BYTES = 1024 * 1024
 
 # S3 answers 403 for a signature past its time and 400 (ExpiredToken) for one whose signer's session
 # has ended; a fresh URL helps with both.
@@ -57,80 +61,104 @@ class _Unlucky(Exception):
 class Downloads:
     """Saves the files of the job that `read` reads."""
 
-    http: httpx.Client
-    read: Callable[[], wire.JobView]
+    read: Callable[[], Flow[wire.JobView]]
     backoff: Backoff
-    sleep: Callable[[float], None]
 
-    def save(self, directory: Path) -> list[Path]:
+    def save(self, directory: Path) -> Flow[list[Path]]:
         """See `Job.download`."""
-        artifacts = self._artifacts()
+        artifacts = yield from self._artifacts()
         directory.mkdir(parents=True, exist_ok=True)
-        return [self._saved(index, each, directory) for index, each in enumerate(artifacts)]
+        # Equal files are one transfer: two would write to the same place.
+        numbers = {a.sha256.lower(): n for n, a in reversed(list(enumerate(artifacts)))}
+        firsts = sorted(numbers.values())
+        flows = [self._arrived(n, artifacts[n], directory) for n in firsts]
+        yield Together(flows, AT_ONCE)
+        return _placed_all(artifacts, directory)
 
-    def _artifacts(self) -> list[wire.ArtifactView]:
-        view = self.read()
+    def _artifacts(self) -> Flow[list[wire.ArtifactView]]:
+        view = yield from self.read()
         if view.result is None:
             raise DownloadFailed(f"job {view.job_id} is {view.status}: it has no files")
         return view.result.artifacts
 
-    def _saved(self, index: int, artifact: wire.ArtifactView, directory: Path) -> Path:
-        for path in itertools.takewhile(os.path.lexists, _paths(directory, artifact.name)):
-            if _holds(path, artifact):
-                return path
-        with _temporary(directory) as temporary:
-            self._fetch(index, artifact, temporary)
-            return _placed(temporary, artifact, directory)
+    def _arrived(self, index: int, artifact: wire.ArtifactView, directory: Path) -> Flow[None]:
+        """Have the content in the directory: under the name of a file, or as a whole part."""
+        taken = itertools.takewhile(os.path.lexists, _paths(directory, artifact.name))
+        if not any(_holds(path, artifact) for path in taken):
+            yield from self._fetch(index, artifact, _part(directory, artifact))
 
-    def _fetch(self, index: int, artifact: wire.ArtifactView, path: Path) -> None:
+    def _fetch(self, index: int, artifact: wire.ArtifactView, part: Path) -> Flow[None]:
         for failures in itertools.count(1):
             try:
-                self._try(artifact, path)
+                yield from self._try(artifact, part)
                 return
             except _Unlucky as error:
                 if failures == TRIES:
                     raise DownloadFailed(f"{safe_name(artifact.name)}: {error}") from error
-                self.sleep(self.backoff.seconds(failures))
+                yield Pause(self.backoff.seconds(failures))
                 if error.stale:
-                    artifact = self._fresh(index, artifact)
+                    artifact = yield from self._fresh(index, artifact)
 
-    def _fresh(self, index: int, artifact: wire.ArtifactView) -> wire.ArtifactView:
-        artifacts = self._artifacts()
+    def _fresh(self, index: int, artifact: wire.ArtifactView) -> Flow[wire.ArtifactView]:
+        artifacts = yield from self._artifacts()
         if index >= len(artifacts) or artifacts[index].sha256 != artifact.sha256:
             raise DownloadFailed(f"{safe_name(artifact.name)}: the job no longer has this file")
         return artifacts[index]
 
-    def _try(self, artifact: wire.ArtifactView, path: Path) -> None:
+    def _try(self, artifact: wire.ArtifactView, part: Path) -> Flow[None]:
+        have = part.stat().st_size if part.exists() else 0
+        if have < artifact.bytes or not have:
+            yield from self._transfer(artifact, part, have)
+        if not part.exists() or part.stat().st_size < artifact.bytes:
+            raise _Unlucky(f"not the {artifact.bytes} bytes that the job has")
+        if not _holds(part, artifact):
+            part.unlink()  # going on from it would repeat what is wrong
+            raise _Unlucky("the content does not match its SHA-256")
+
+    def _transfer(self, artifact: wire.ArtifactView, part: Path, have: int) -> Flow[None]:
         # The stored bytes are what the SHA-256 is of: no content coding may come between.
-        headers = {"Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         try:
-            with self.http.stream("GET", artifact.url, headers=headers) as response:
-                status = response.status_code
-                if status != httpx.codes.OK:
-                    raise _Unlucky(f"HTTP {status}", stale=status in _STALE_STATUS)
-                _write(response, artifact, path)
+            response: httpx.Response = yield Fetch(artifact.url, headers)
+            status = response.status_code
+            if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
+                raise _Unlucky(f"HTTP {status}", stale=status in _STALE_STATUS)
+            goes_on = status == httpx.codes.PARTIAL_CONTENT
+            yield from _written(part, artifact.bytes, have if goes_on else 0)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             # Without the URL: its signature opens the file to whoever reads the message.
             raise _Unlucky(type(error).__name__) from error
+        yield EndFetch()
 
 
-def _write(response: httpx.Response, artifact: wire.ArtifactView, path: Path) -> None:
-    digest, size = hashlib.sha256(), 0
-    with path.open("wb") as file:
-        for chunk in response.iter_raw(_CHUNK_BYTES):
-            size += len(chunk)
-            if size > artifact.bytes:
+def _written(part: Path, most: int, have: int) -> Flow[None]:
+    """Append the download to what is there; more than `most` bytes in all are not taken."""
+    with part.open("ab" if have else "wb") as file:
+        while chunk := (yield NextChunk()):
+            have += len(chunk)
+            if have > most:
                 break  # do not let a wrong answer fill the disk
-            digest.update(chunk)
             file.write(chunk)
-    if size != artifact.bytes:
-        raise _Unlucky(f"not the {artifact.bytes} bytes that the job has")
-    if digest.hexdigest() != artifact.sha256.lower():
-        raise _Unlucky("the content does not match its SHA-256")
 
 
-def _placed(temporary: Path, artifact: wire.ArtifactView, directory: Path) -> Path:
-    """Move the file under the first name that is free, or already its own."""
+def _part(directory: Path, artifact: wire.ArtifactView) -> Path:
+    # Of the digest only what is one: it comes from elsewhere and becomes a name.
+    digest = hashlib.sha256(artifact.sha256.lower().encode()).hexdigest()[:32]
+    return directory / f".comfyline-{digest}.part"
+
+
+def _placed_all(artifacts: Sequence[wire.ArtifactView], directory: Path) -> list[Path]:
+    paths: list[Path] = []
+    named: dict[str, Path] = {}  # the first file of each content
+    for artifact in artifacts:
+        path = _placed(artifact, directory, named.get(artifact.sha256))
+        named.setdefault(artifact.sha256, path)
+        paths.append(path)
+    return paths
+
+
+def _placed(artifact: wire.ArtifactView, directory: Path, same: Path | None) -> Path:
+    """Move the part under the first name that is free, or already its own."""
     for path in _paths(directory, artifact.name):
         try:
             path.touch(exist_ok=False)  # claims the name: a rename alone would overwrite
@@ -139,7 +167,10 @@ def _placed(temporary: Path, artifact: wire.ArtifactView, directory: Path) -> Pa
                 return path
             continue
         break
-    temporary.replace(path)
+    part = _part(directory, artifact)
+    if same is not None:
+        shutil.copyfile(same, part)
+    part.replace(path)
     return path
 
 
@@ -155,12 +186,3 @@ def _holds(path: Path, artifact: wire.ArtifactView) -> bool:
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == artifact.sha256.lower()
-
-
-@contextmanager
-def _temporary(directory: Path) -> Iterator[Path]:
-    path = directory / f".comfyline-{secrets.token_hex(8)}.part"
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)

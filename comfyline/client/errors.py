@@ -14,7 +14,12 @@ ComfylineClientError
 ├── TransportFailed            nobody answered, after all retries
 ├── UnexpectedAnswer           somebody answered who is not the service
 ├── WaitTimedOut               the job goes on; also a TimeoutError
-└── DownloadFailed             a file did not arrive as promised; nothing of it is left behind
+├── JobNotSucceeded            `run` only: the job has ended, and not well; carries it as `job`
+│   ├── JobFailed
+│   ├── JobCanceled
+│   └── JobExpired             it waited too long for its first start
+├── UploadFailed               an input file did not reach the store
+└── DownloadFailed             a file did not arrive as promised; it is not under its name
 """
 
 from __future__ import annotations
@@ -107,6 +112,44 @@ class UnexpectedAnswer(ComfylineClientError):
 
 class WaitTimedOut(ComfylineClientError, TimeoutError):
     """The job had not ended in the time given; it goes on."""
+
+
+class JobNotSucceeded(ComfylineClientError):
+    """The job has ended without success; `job` is how it ended."""
+
+    def __init__(self, job: wire.JobView) -> None:
+        why = f": {job.error.message} ({job.error.type})" if job.error else ""
+        super().__init__(f"job {job.job_id} {_ENDINGS.get(job.status, job.status)}{why}")
+        self.job = job
+
+
+class JobFailed(JobNotSucceeded):
+    """Its own error, or one failure too many; `job.error` says which."""
+
+
+class JobCanceled(JobNotSucceeded):
+    """Somebody canceled it."""
+
+
+class JobExpired(JobNotSucceeded):
+    """It waited past its start deadline and never ran."""
+
+
+_ENDINGS = {"failed": "failed", "canceled": "was canceled", "expired": "expired"}
+_BY_ENDING: dict[str, type[JobNotSucceeded]] = {
+    "failed": JobFailed,
+    "canceled": JobCanceled,
+    "expired": JobExpired,
+}
+
+
+def ending_error(job: wire.JobView) -> JobNotSucceeded | None:
+    """Why an ended job is no success; None if it is one."""
+    return None if job.status == "succeeded" else _BY_ENDING[job.status](job)
+
+
+class UploadFailed(ComfylineClientError):
+    """The file store did not take an input file."""
 
 
 class DownloadFailed(ComfylineClientError):

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 from comfyline import wire
-from comfyline.client import Comfyline, Pace, Retries
+from comfyline.client import AsyncComfyline, Comfyline, Pace, Retries
 from comfyline.client.backoff import Backoff
 
 JOB = "job_01jc3m9p8qk2v5w7x9y0z1a2b3"
@@ -95,15 +95,43 @@ class Service:
             answer = answer(request)
         return httpx.Response(200, json=answer) if isinstance(answer, dict) else answer
 
+    def _wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
     def client(self, ws_url: str | None = None, pace: Pace = PACE, tries: int = 5) -> Comfyline:
         return Comfyline(
             URL,
             KEY,
             ws_url or "",
             transport=httpx.MockTransport(self),
-            retries=Retries(tries=tries, sleep=self.waits.append),
+            retries=Retries(tries=tries),
             pace=pace,
+            sleep=self._wait,
         )
+
+    def async_client(self, ws_url: str | None = None, pace: Pace = PACE) -> AsyncComfyline:
+        async def wait(seconds: float) -> None:
+            self._wait(seconds)
+
+        transport = httpx.MockTransport(self)
+        return AsyncComfyline(URL, KEY, ws_url or "", transport=transport, pace=pace, sleep=wait)
+
+
+class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body as from the network, for both clients; an exception among its chunks breaks it."""
+
+    def __init__(self, *chunks: bytes | Exception) -> None:
+        self.chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self.chunks:
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self:
+            yield chunk
 
 
 class Live:
@@ -160,6 +188,10 @@ def _sending(server_side: Live, messages: list[dict[str, Any]]) -> Script:
 def status(version: int, state: str = "running", **more: Any) -> dict[str, Any]:
     told = {"type": "status", "job_id": JOB, "version": version, "status": state}
     return {**told, "progress": 0.1, "attempt": 1, **more}
+
+
+def snapshot(version: int, state: str = "running", **more: Any) -> dict[str, Any]:
+    return status(version, state, snapshot=True, **more)
 
 
 def progress(version: int, **more: Any) -> dict[str, Any]:

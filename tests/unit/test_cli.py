@@ -29,6 +29,10 @@ from tests.unit.client_fakes import (
 )
 
 
+def history(*events: Any) -> dict[str, Any]:
+    return {"job_id": JOB, "events": list(events)}
+
+
 def run(service: Service, *args: str, stdin: str | None = None) -> Result:
     return CliRunner().invoke(cli.app, args, obj=service.client(), input=stdin)
 
@@ -129,7 +133,7 @@ def test_watching_prints_a_line_for_each_change_and_then_the_paths(tmp_path: Pat
 
     job = succeeded(artifact())
     running = job_view("running", 2)
-    service = Service(accepted(), running, job_view("running", 3), job, job, files)
+    service = Service(accepted(), running, job_view("running", 3), job, history(), job, files)
     result = run(service, "submit", "a fox", "--out", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [

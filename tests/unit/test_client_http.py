@@ -27,8 +27,8 @@ from comfyline.client import (
     UnexpectedAnswer,
 )
 from comfyline.client.backoff import Backoff
+from comfyline.client.calls import SubmitOptions
 from comfyline.client.errors import retry_after_seconds
-from comfyline.client.http import SubmitOptions
 from tests.unit.client_fakes import JOB, KEY, URL, Service, accepted, job_view, problem, succeeded
 
 
