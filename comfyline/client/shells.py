@@ -20,7 +20,6 @@ from comfyline.client.flow import Effect, Flow, SocketLost, Steps
 
 T = TypeVar("T")
 
-CHUNK_BYTES = 1024 * 1024
 # Silence finds a dead connection and our own ping keeps a live one; no message of the service is
 # larger than the library's own bound.
 _SOCKET_OPTIONS: dict[str, Any] = {"ping_interval": None}
@@ -110,7 +109,7 @@ class _Line:
                 self._fetched.close()  # of a try that has failed
                 stream = self._shell.http.stream("GET", url, headers=dict(headers))
                 response = self._fetched.enter_context(stream)
-                self._chunks = response.iter_raw(CHUNK_BYTES)
+                self._chunks = response.iter_raw()
                 return response
             case do.NextChunk():
                 return next(self._chunks, b"")
@@ -240,7 +239,7 @@ class _AsyncLine:
                 await self._fetched.aclose()  # of a try that has failed
                 stream = self._shell.http.stream("GET", url, headers=dict(headers))
                 response = await self._fetched.enter_async_context(stream)
-                self._chunks = response.aiter_raw(CHUNK_BYTES)
+                self._chunks = response.aiter_raw()
                 return response
             case do.NextChunk():
                 return await anext(_surely(self._chunks), b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyline.client import Comfyline, DownloadFailed
-from comfyline.client.download import MAX_NAME_BYTES, TRIES, safe_name
-from tests.unit.client_fakes import JOB, Service, artifact, job_view, succeeded
+from comfyline.client.download import AT_ONCE, MAX_NAME_BYTES, TRIES, safe_name
+from tests.unit.client_fakes import JOB, Service, Stream, artifact, job_view, succeeded
 
 
 class Bucket:
     """Serves files like S3, behind the job's API; each answer is used once, the last stays."""
 
-    def __init__(self, job: dict[str, Any], *answers: httpx.Response | bytes | Exception) -> None:
+    def __init__(self, job: dict[str, Any], *answers: Any) -> None:
         self.job = job
         self.answers = list(answers)
         self.fetched: list[httpx.Request] = []
@@ -30,10 +31,19 @@ class Bucket:
             self.reads += 1
             return httpx.Response(200, json=self.job)
         self.fetched.append(request)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        answer = self._of(str(request.url))
         if isinstance(answer, Exception):
             raise answer
+        if callable(answer):
+            return answer(request)
         return answer if isinstance(answer, httpx.Response) else stored(answer)
+
+    def _of(self, url: str) -> Any:
+        """The next answer; of files alone the one of that URL, as they are fetched side by side."""
+        if all(isinstance(answer, bytes) for answer in self.answers):
+            own = [each for each in self.answers if artifact(content=each)["url"] == url]
+            return (own or self.answers)[0]
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
     def download(self, directory: Path) -> list[Path]:
         client: Comfyline = self._service.client()
@@ -90,9 +100,9 @@ def test_a_broken_transfer_is_tried_again(tmp_path: Path) -> None:
         succeeded(artifact(content=b"one")),
         httpx.ReadError("cut"),
         httpx.Response(500),
-        b"on",
-        b"two",
-        b"one",
+        stored(b"on"),
+        stored(b"two"),
+        stored(b"one"),
     )
     assert bucket.download(tmp_path)[0].read_bytes() == b"one"
     assert len(bucket.fetched) == TRIES
@@ -158,3 +168,77 @@ def test_no_name_leaves_the_directory(name: str) -> None:
     assert not safe.startswith(".")
     assert len(safe.encode()) <= MAX_NAME_BYTES
     assert safe_name(safe) == safe
+
+
+# --- going on, and side by side -------------------------------------------------------------------
+
+
+def ranged(content: bytes, *, breaks_at: int | None = None) -> Any:
+    """A store that knows ranges; its first answer breaks after so many bytes."""
+    breaks = [breaks_at] if breaks_at is not None else []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        begin = int(request.headers.get("range", "bytes=0-")[6:-1])
+        status = 206 if "range" in request.headers else 200
+        if breaks:
+            part = content[begin : breaks.pop()]
+            return httpx.Response(status, stream=Stream(part, httpx.ReadError("cut")))
+        return httpx.Response(status, stream=Stream(content[begin:]))
+
+    return answer
+
+
+def test_a_broken_transfer_goes_on_where_it_was(tmp_path: Path) -> None:
+    bucket = Bucket(succeeded(artifact(content=b"0123456789")), ranged(b"0123456789", breaks_at=4))
+    (path,) = bucket.download(tmp_path)
+    assert path.read_bytes() == b"0123456789"
+    assert [request.headers.get("range") for request in bucket.fetched] == [None, "bytes=4-"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_process_goes_on_where_one_has_died(tmp_path: Path) -> None:
+    job = succeeded(artifact(content=b"0123456789"))
+    cut = httpx.Response(200, stream=Stream(b"01234", httpx.ReadError("cut")))
+    with pytest.raises(DownloadFailed):
+        Bucket(job, cut, httpx.ConnectError("gone")).download(tmp_path)
+    bucket = Bucket(job, ranged(b"0123456789"))
+    (path,) = bucket.download(tmp_path)
+    assert path.read_bytes() == b"0123456789"
+    assert bucket.fetched[0].headers["range"] == "bytes=5-"
+
+
+def test_a_store_that_knows_no_ranges_sends_all_again(tmp_path: Path) -> None:
+    cut = httpx.Response(200, stream=Stream(b"012", httpx.ReadError("cut")))
+    bucket = Bucket(succeeded(artifact(content=b"0123456789")), cut, b"0123456789")
+    assert bucket.download(tmp_path)[0].read_bytes() == b"0123456789"
+
+
+def test_a_part_that_is_wrong_is_not_gone_on_from(tmp_path: Path) -> None:
+    cut = httpx.Response(200, stream=Stream(b"XXXX", httpx.ReadError("cut")))
+    rest = httpx.Response(206, stream=Stream(b"456789"))
+    bucket = Bucket(succeeded(artifact(content=b"0123456789")), cut, rest, b"0123456789")
+    assert bucket.download(tmp_path)[0].read_bytes() == b"0123456789"
+    assert "range" not in bucket.fetched[2].headers
+
+
+def test_files_are_fetched_side_by_side(tmp_path: Path) -> None:
+    together = threading.Barrier(AT_ONCE)
+    contents = [bytes([n]) for n in range(AT_ONCE)]
+    by_url = {artifact(content=content)["url"]: content for content in contents}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        together.wait(10)  # breaks unless all are under way
+        return stored(by_url[str(request.url)])
+
+    job = succeeded(*(artifact(f"{n}.png", content) for n, content in enumerate(contents)))
+    paths = Bucket(job, answer).download(tmp_path)
+    assert [path.read_bytes() for path in paths] == contents
+
+
+def test_equal_files_of_several_names_are_fetched_once(tmp_path: Path) -> None:
+    job = succeeded(artifact("a.png"), artifact("b.png"), artifact("a.png"))
+    bucket = Bucket(job, b"pixels")
+    paths = bucket.download(tmp_path)
+    assert [path.name for path in paths] == ["a.png", "b.png", "a.png"]
+    assert all(path.read_bytes() == b"pixels" for path in paths)
+    assert len(bucket.fetched) == 1
