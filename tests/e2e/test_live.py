@@ -1,0 +1,243 @@
+"""Live progress: whoever joins, drops out or comes late hears every state once, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import boto3
+import pytest
+from websockets.asyncio.client import connect
+
+from comfyline import wire
+from comfyline.client import AsyncComfyline, AsyncJob, Backoff, Comfyline, Pace
+from localcloud.state import Endpoints, State
+from tests.e2e.test_recovery import signalled, slow_steps
+from tests.support.cutter import Cutter
+from tests.support.eventually import eventually_now
+
+pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(240)]
+
+SOCKETS = 300
+WITHIN_SECONDS = 5.0
+CLIENTS = 50
+WATCHERS = 200
+DROPPED = 1000
+
+Messages = Sequence[wire.JobMessage]
+
+
+def a_client(endpoints: Endpoints, ws_url: str | None = None) -> AsyncComfyline:
+    pace = Pace(backoff=Backoff(base_seconds=0.2, cap_seconds=2), open_seconds=60)
+    return AsyncComfyline(
+        endpoints.api_url, endpoints.api_key, ws_url or endpoints.ws_url, pace=pace
+    )
+
+
+async def a_running_job(client: AsyncComfyline, steps: int) -> AsyncJob:
+    job = await client.submit("watched", steps=steps, width=64, height=64)
+    async for message in job.events(60):
+        if isinstance(message, wire.StatusMessage) and message.status == "running":
+            break
+    return job
+
+
+async def heard(client: AsyncComfyline, job: AsyncJob, *, after: float = 0) -> Messages:
+    await asyncio.sleep(after)
+    return [message async for message in client.job(job.id).events(180)]
+
+
+def states(messages: Messages) -> list[tuple[int, str, int]]:
+    found = [m for m in messages if isinstance(m, wire.StatusMessage)]
+    return [(m.version, m.status, m.attempt) for m in found]
+
+
+def assert_each_once_in_order(messages: Messages) -> None:
+    numbers = [(m.version, m.part) for m in messages if not getattr(m, "queue_position", None)]
+    assert numbers == sorted(set(numbers))
+    assert [m.type for m in messages].count("done") == 1
+    assert messages[-1].type == "done"
+
+
+def assert_progress_never_falls(messages: Messages) -> None:
+    attempt, fraction = 0, 0.0
+    for message in messages:
+        if isinstance(message, wire.StatusMessage):
+            begins_again = message.status == "queued" or message.attempt != attempt
+            fraction = 0.0 if begins_again else fraction
+            attempt = message.attempt
+        if isinstance(message, wire.StatusMessage | wire.ProgressMessage):
+            assert message.progress >= fraction, message
+            fraction = message.progress
+
+
+def assert_no_state_missed(messages: Messages, truth: Messages) -> None:
+    """From the first that it heard on: a socket that joins later begins with the snapshot."""
+    first = messages[0].version
+    joined = [state for state in states(truth) if state[0] > first]
+    assert [state for state in states(messages) if state[0] > first] == joined
+
+
+async def test_sockets_opened_around_the_end_of_a_job_are_each_told_done_once(
+    endpoints: Endpoints,
+) -> None:
+    chance = random.Random(1)
+    async with a_client(endpoints) as client:
+        with slow_steps(endpoints, 10):
+            job = await a_running_job(client, steps=400)  # some 4 s
+            delays = [chance.uniform(0, WITHIN_SECONDS) for _ in range(SOCKETS)]
+            told = await asyncio.gather(*(heard(client, job, after=d) for d in delays))
+    for messages in told:
+        assert_each_once_in_order(messages)
+        assert messages[-1].status == "succeeded"  # type: ignore[union-attr]
+
+
+async def test_joins_and_forced_disconnects_miss_no_state_and_repeat_none(
+    endpoints: Endpoints, state: State
+) -> None:
+    chance = random.Random(2)
+    cutter = Cutter(endpoints.ws_url)
+    async with cutter.running(), a_client(endpoints) as sure:
+        async with a_client(endpoints, cutter.url) as shaken:
+            with slow_steps(endpoints, 20):
+                job = await a_running_job(sure, steps=400)
+                truth = asyncio.create_task(heard(sure, job))
+                dropped = [asyncio.create_task(heard(shaken, job)) for _ in range(CLIENTS)]
+                joins = [heard(sure, job, after=chance.uniform(0, 8)) for _ in range(CLIENTS)]
+                joined = asyncio.gather(*joins)
+                cuts = 0
+                for n in range(6):
+                    await asyncio.sleep(1.5)
+                    cuts += cutter.cut()
+                    if n == 2:
+                        signalled(state, signal.SIGTERM)  # states change while nobody is there
+                told = [*await asyncio.gather(*dropped), *await joined]
+                reference = await truth
+    assert cuts >= CLIENTS
+    assert {attempt for _, _, attempt in states(reference)} >= {1, 2}
+    for messages in [reference, *told]:
+        assert_each_once_in_order(messages)
+        assert_progress_never_falls(messages)
+        assert_no_state_missed(messages, reference)
+
+
+async def test_watchers_of_a_killed_worker_see_the_interruption_and_one_end(
+    endpoints: Endpoints, state: State
+) -> None:
+    async with a_client(endpoints) as client:
+        with slow_steps(endpoints, 10):
+            job = await a_running_job(client, steps=300)
+            watching = [asyncio.create_task(heard(client, job)) for _ in range(5)]
+            await asyncio.sleep(1)
+            signalled(state, signal.SIGKILL)
+            told = await asyncio.gather(*watching)
+    for messages in told:
+        assert_each_once_in_order(messages)
+        assert_progress_never_falls(messages)
+        reasons = [m.reason for m in messages if isinstance(m, wire.StatusMessage)]
+        assert "worker_lost" in reasons
+        assert states(messages)[-1][1:] == ("succeeded", 2)
+
+
+async def test_many_watch_one_job(endpoints: Endpoints) -> None:
+    async with a_client(endpoints) as client:
+        with slow_steps(endpoints, 20):
+            job = await a_running_job(client, steps=600)
+            told = await asyncio.gather(*(heard(client, job) for _ in range(WATCHERS)))
+    for messages in told:
+        assert_each_once_in_order(messages)
+        assert_progress_never_falls(messages)
+
+
+async def test_one_watches_many_jobs(endpoints: Endpoints) -> None:
+    async with a_client(endpoints) as client:
+        jobs = [await client.submit("one", steps=1, width=64, height=64) for _ in range(20)]
+        told = [message async for message in client.events([job.id for job in jobs], 180)]
+    for job in jobs:
+        assert_each_once_in_order([m for m in told if m.job_id == job.id])
+
+
+def admin(endpoints: Endpoints, service: str) -> Any:
+    return boto3.client(  # type: ignore[call-overload]
+        service,
+        region_name=endpoints.region,
+        endpoint_url=endpoints.aws_endpoint_url,
+        aws_access_key_id=endpoints.aws_access_key_id,
+        aws_secret_access_key=endpoints.aws_secret_access_key,
+    )
+
+
+def dropped_rows(job_id: str, number: int, ttl: float) -> list[dict[str, Any]]:
+    """What a connection leaves whose `$disconnect` never came."""
+    name, end = f"dropped-{job_id}-{number}=", {"N": str(int(ttl))}
+    since = {"N": str(int((time.time() - 60) * 1000))}
+    socket = {"pk": {"S": f"conn#{name}"}, "sk": {"S": "conn"}, "jobs": {"SS": [job_id]}}
+    subscription = {"pk": {"S": f"job#{job_id}"}, "sk": {"S": f"conn#{name}"}, "since": since}
+    return [{**socket, "ttl": end}, {**subscription, "ttl": end}]
+
+
+def put_all(dynamodb: Any, table: str, rows: list[dict[str, Any]]) -> None:
+    for begin in range(0, len(rows), 24):
+        requests = [{"PutRequest": {"Item": row}} for row in rows[begin : begin + 24]]
+        dynamodb.batch_write_item(RequestItems={table: requests})
+
+
+def test_connections_that_never_said_goodbye_leave_nothing(
+    client: Comfyline, endpoints: Endpoints
+) -> None:
+    """Half are found gone by a push; half have reached their TTL before anything is pushed."""
+    dynamodb, table = admin(endpoints, "dynamodb"), endpoints.outputs["ConnectionsTable"]
+    with slow_steps(endpoints, 10):
+        job = client.submit("watched by the dead", steps=300, width=64, height=64)
+        now = time.time()
+        ends = [now - 1 if n % 2 else now + 7200 for n in range(DROPPED)]
+        rows = [row for n, end in enumerate(ends) for row in dropped_rows(job.id, n, end)]
+        put_all(dynamodb, table, rows)
+        told = list(job.events(120))
+    assert_each_once_in_order(told)
+
+    def left() -> int:
+        pages = dynamodb.get_paginator("scan").paginate(TableName=table)
+        return sum("dropped-" in str(item) for page in pages for item in page["Items"])
+
+    eventually_now(lambda: left() == 0, within=120, every=1)
+    undelivered = admin(endpoints, "sqs").list_queues()["QueueUrls"]
+    (queue,) = [url for url in undelivered if "Undelivered" in url]
+    attributes = admin(endpoints, "sqs").get_queue_attributes(
+        QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"]
+    )
+    assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "0"
+
+
+async def test_a_job_asked_for_at_connect_is_told_and_followed(endpoints: Endpoints) -> None:
+    headers = {"Authorization": f"Bearer {endpoints.api_key}"}
+    async with a_client(endpoints) as client:
+        job = await client.submit("at connect", steps=2, width=64, height=64)
+        url = f"{endpoints.ws_url}?job_id={job.id}"
+        async with connect(url, additional_headers=headers) as socket:
+            messages = []
+            while not messages or messages[-1].type != "done":
+                raw = await asyncio.wait_for(socket.recv(), 60)
+                messages.append(wire.server_message.validate_json(raw))
+    assert isinstance(messages[0], wire.StatusMessage)
+    assert messages[0].snapshot
+
+
+async def test_anothers_job_is_refused_and_the_socket_stays(endpoints: Endpoints) -> None:
+    async with a_client(endpoints) as client:
+        job = await client.submit("mine", steps=1, width=64, height=64)
+    headers = {"Authorization": f"Bearer {endpoints.second_api_key}"}
+    async with connect(endpoints.ws_url, additional_headers=headers) as socket:
+        for said, code in (
+            (f'{{"action": "subscribe", "job_id": "{job.id}"}}', "job_not_found"),
+            ("nonsense", "bad_json"),
+            ('{"action": "dance"}', "unknown_action"),
+        ):
+            await socket.send(said)
+            answer = wire.server_message.validate_json(await asyncio.wait_for(socket.recv(), 30))
+            assert isinstance(answer, wire.ErrorMessage)
+            assert answer.code == code
