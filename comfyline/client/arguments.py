@@ -29,15 +29,28 @@ def one_of(kind: Any) -> Callable[[str | None], str | None]:
     return _matching("|".join(names), "one of " + ", ".join(names))
 
 
+_is_job_id = _matching(JOB_ID_PATTERN, "a job id: job_ and 26 characters")
+
+
+def _job_ids(values: list[str] | None) -> list[str] | None:
+    for value in values or ():
+        _is_job_id(value)
+    return values
+
+
 JobId = Annotated[
     str,
     typer.Argument(
         metavar="ID",
         help="The job's id, job_...",
-        callback=_matching(JOB_ID_PATTERN, "a job id: job_ and 26 characters"),
+        callback=_is_job_id,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines only, for machines.")]
+JobIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID]...", help="The jobs' ids, job_...", callback=_job_ids),
+]
 Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", file_okay=False, help="Wait, and save the files here."),
@@ -53,6 +66,19 @@ def pairs(texts: list[str] | None) -> dict[str, str] | None:
             raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--meta")
         found[key] = value
     return found or None
+
+
+def files(texts: list[str] | None) -> dict[str, Path]:
+    """NODE.INPUT=FILE texts as places and the files that are there."""
+    found = {}
+    for text in texts or ():
+        place, separator, name = text.partition("=")
+        if not separator or "." not in place.strip("."):
+            raise typer.BadParameter(f"{text!r} is not NODE.INPUT=FILE", param_hint="--input")
+        if not Path(name).is_file():
+            raise typer.BadParameter(f"there is no file {name}", param_hint="--input")
+        found[place] = Path(name)
+    return found
 
 
 def graph(file: Path) -> dict[str, Any]:

@@ -1,11 +1,10 @@
-"""The command line: `comfyline submit | get | list | watch | cancel`.
+"""The command line: `comfyline submit | get | list | watch | cancel | retry`.
 
 stdout carries results only (ids, progress, paths, JSON lines); hints and errors go to stderr.
 """
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,23 +17,23 @@ from rich.console import Console
 
 from comfyline import wire
 from comfyline.client import view
-from comfyline.client.arguments import AsJson, JobId, Out, graph, one_of, pairs
+from comfyline.client.arguments import (
+    AsJson,
+    JobId,
+    JobIds,
+    Out,
+    files,
+    graph,
+    one_of,
+    pairs,
+)
 from comfyline.client.calls import SubmitOptions
-from comfyline.client.errors import ComfylineClientError, DownloadFailed, NotConfigured
+from comfyline.client.errors import ComfylineClientError, NotConfigured
 from comfyline.client.extensions import ExtensibleGroup
 from comfyline.client.http import Comfyline, Job
-from comfyline.client.progress import following
+from comfyline.client.watching import MAX_PAGE, hint, unfinished, watched
 
 USAGE = 2
-INTERRUPTED = 130  # what a shell reports for SIGINT
-EXIT_CODES: dict[wire.EndStatus, int] = {
-    "succeeded": 0,
-    "failed": 1,
-    "canceled": 3,
-    "expired": 4,
-}
-MAX_PAGE = 100
-
 app = typer.Typer(
     cls=ExtensibleGroup,
     no_args_is_help=True,
@@ -57,6 +56,14 @@ def submit(
         typer.Option(
             metavar="FILE",
             help="A graph in ComfyUI's API format, instead of a prompt; - reads stdin.",
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="NODE.INPUT=FILE",
+            help="A file for the workflow to take, e.g. 10.image=photo.png; may be repeated.",
         ),
     ] = None,
     negative: Annotated[str | None, typer.Option(help="What it must not show.")] = None,
@@ -89,6 +96,8 @@ def submit(
     Prints the job's id; with --watch or --out it waits for the end.
 
     Example: comfyline submit "a red fox in the snow" --steps 30 --seed 7 --out pictures
+
+    Example: comfyline submit --workflow graph.json --input 10.image=photo.png --watch
     """
     picture: SubmitOptions = {
         "negative_prompt": negative,
@@ -106,6 +115,8 @@ def submit(
         raise typer.BadParameter("give either a PROMPT or --workflow FILE")
     if workflow is not None and any(value is not None for value in picture.values()):
         raise typer.BadParameter("a workflow says all about the picture itself; give no options")
+    if inputs and workflow is None:
+        raise typer.BadParameter("--input goes with --workflow: it names a node of the graph")
     options = SubmitOptions(
         **picture,
         priority=priority,  # type: ignore[typeddict-item]  # its callback has checked it
@@ -115,14 +126,12 @@ def submit(
         job = client.submit(
             prompt,
             workflow=graph(workflow) if workflow else None,
+            files=files(inputs),
             idempotency_key=idempotency_key,
             **options,
         )
         _show_accepted(job, as_json)
-        if watch or out:
-            raise typer.Exit(_watched(job, out, as_json))
-    if not as_json:
-        _hint(f"Follow it: comfyline watch {job.id}")
+        _follow_if(watch, client, job, out, as_json)
 
 
 @app.command()
@@ -166,17 +175,34 @@ def list_jobs(
     elif jobs:
         view.job_table(Console(), jobs, datetime.now(UTC))
     else:
-        _hint("No jobs.")
+        hint("No jobs.")
 
 
 @app.command()
-def watch(ctx: typer.Context, job_id: JobId, out: Out = None, as_json: AsJson = False) -> None:
-    """Follow a job to its end, from wherever it is; Ctrl-C leaves it running.
+def watch(
+    ctx: typer.Context,
+    job_ids: JobIds = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All of your jobs that have not ended.")
+    ] = False,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow jobs to their end, from wherever they are; Ctrl-C leaves them running.
+
+    Of several jobs the exit code is that of the first that did not succeed.
 
     Example: comfyline watch job_01jc3m9p8qk2v5w7x9y0z1a2b3 --out pictures
+
+    Example: comfyline watch --all
     """
+    if bool(job_ids) == every:
+        raise typer.BadParameter("give either ids or --all")
     with _service(ctx, as_json) as client:
-        raise typer.Exit(_watched(client.job(job_id), out, as_json))
+        found = list(dict.fromkeys(job_ids or unfinished(client)))
+        if not found:
+            return hint("No jobs are waiting or running.")
+        raise typer.Exit(watched(client, found, out, as_json))
 
 
 @app.command()
@@ -193,6 +219,26 @@ def cancel(ctx: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
         view.say(Console(), f"{answer.status}: {answer.message}")
 
 
+@app.command()
+def retry(
+    ctx: typer.Context,
+    job_id: JobId,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait and show progress.")] = False,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a job again that failed, was canceled or expired: a new job from the same input.
+
+    Prints the new job's id. Doing it twice gives the same job.
+
+    Example: comfyline retry job_01jc3m9p8qk2v5w7x9y0z1a2b3 --watch
+    """
+    with _service(ctx, as_json) as client:
+        job = client.retry(job_id)
+        _show_accepted(job, as_json)
+        _follow_if(watch, client, job, out, as_json)
+
+
 # --- what the commands share ---------------------------------------------------------------------
 
 
@@ -207,44 +253,11 @@ def _service(ctx: typer.Context, as_json: bool) -> Iterator[Comfyline]:
         raise typer.Exit(USAGE if isinstance(error, NotConfigured) else 1) from error
 
 
-def _watched(job: Job, out: Path | None, as_json: bool) -> int:
-    """Show the job to its end and save its files; the exit code."""
-    try:
-        done = _shown(job, as_json)
-        if done.status == "succeeded" and out is not None:
-            _save(job, out, as_json)
-    except KeyboardInterrupt:
-        # Hints only: the job is not ours to stop.
-        again = f"comfyline watch {job.id}" + (f" --out {shlex.quote(str(out))}" if out else "")
-        _hint(f"\nThe job goes on. Follow it again: {again}\nStop it: comfyline cancel {job.id}")
-        return INTERRUPTED
+def _follow_if(watch: bool, client: Comfyline, job: Job, out: Path | None, as_json: bool) -> None:
+    if watch or out:
+        raise typer.Exit(watched(client, [job.id], out, as_json))
     if not as_json:
-        view.ending(Console(stderr=True), job.id, done)
-        if done.status == "succeeded" and out is None:
-            _hint(f"Save its files: comfyline watch {job.id} --out DIR")
-    return EXIT_CODES[done.status]
-
-
-def _shown(job: Job, as_json: bool) -> wire.DoneMessage:
-    with following(Console(), as_json=as_json) as shown:
-        for message in job.events():
-            shown.show(message)
-            if isinstance(message, wire.DoneMessage):
-                return message
-    raise AssertionError("a job's events end with done")
-
-
-def _save(job: Job, out: Path, as_json: bool) -> None:
-    try:
-        paths = job.download(out)
-    except OSError as error:
-        raise DownloadFailed(f"cannot save the files: {error}") from error
-    for path in paths:
-        if as_json:
-            saved = {"type": "saved", "job_id": job.id, "path": str(path)}
-            view.json_line(Console(), saved)
-        else:
-            view.say(Console(), str(path))
+        hint(f"Follow it: comfyline watch {job.id}")
 
 
 def _show_accepted(job: Job, as_json: bool) -> None:
@@ -253,7 +266,3 @@ def _show_accepted(job: Job, as_json: bool) -> None:
         view.json_line(Console(), {"type": "accepted", **accepted})
     else:
         view.say(Console(), job.id)
-
-
-def _hint(text: str) -> None:
-    view.say(Console(stderr=True), text, "dim")

@@ -1,8 +1,8 @@
-"""A job on its way: JSON lines, a live bar, or a line for each change."""
+"""Jobs on their way: JSON lines, live bars, or a line for each change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,20 +31,24 @@ class Shows(Protocol):
 
 
 @contextmanager
-def following(console: Console, *, as_json: bool) -> Iterator[Shows]:
-    """How to show a job's messages here: JSON lines, a live bar, or a line for each change."""
+def following(console: Console, job_ids: Sequence[str], *, as_json: bool) -> Iterator[Shows]:
+    """How to show jobs' messages here: JSON lines, live bars, or a line for each change.
+
+    Of several jobs each bar and each line says which it is of.
+    """
+    many = len(job_ids) > 1
     if as_json:
         yield _JsonLines(console)
     elif not console.is_terminal:
-        yield _Lines(console)
+        yield _Lines(console, job_ids, many=many)
     else:
-        with _progress(console) as progress:
-            yield _Bar(progress)
+        with _progress(console, many=many) as progress:
+            yield _Bars(progress, job_ids)
 
 
 @dataclass(slots=True)
 class _Scene:
-    """The messages so far, as one line."""
+    """The messages of one job so far, as one line."""
 
     status: str = "queued"
     progress: float = 0.0
@@ -54,7 +58,7 @@ class _Scene:
         match message:
             case wire.StatusMessage():
                 self.status, self.progress = message.status, message.progress
-                self.detail = message.reason or ""
+                self.detail = _why(message)
             case wire.ProgressMessage():
                 # Only a job that runs has progress; the change of state may have been missed.
                 self.status = "running" if self.status == "queued" else self.status
@@ -62,40 +66,62 @@ class _Scene:
             case wire.ArtifactMessage():
                 self.detail = message.name
             case wire.DoneMessage():
-                self.status, self.detail = message.status, ""
+                self.status = message.status
+                self.detail = message.error.message if message.error else ""
                 self.progress = 1.0 if message.status == "succeeded" else self.progress
 
 
+def _why(message: wire.StatusMessage) -> str:
+    if message.queue_position is not None:
+        return f"number {message.queue_position} in the queue"
+    return _REASONS.get(message.reason or "", message.reason or "")
+
+
+_REASONS = {
+    "claimed": "a worker has it",
+    "interrupted": "its worker had to go; it waits for another",
+    "attempt_failed": "an attempt failed; it is tried again",
+    "worker_lost": "its worker was lost; it is tried again",
+}
+
+
 class _Lines:
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, job_ids: Sequence[str], *, many: bool) -> None:
         self._console = console
-        self._scene = _Scene()
-        self._last = ""
+        self._scenes = {job_id: _Scene() for job_id in job_ids}
+        self._last: dict[str, str] = {}
+        self._many = many
 
     def show(self, message: wire.JobMessage) -> None:
-        self._scene.take(message)
-        scene = self._scene
-        line = f"{scene.status:<9} {scene.progress:>4.0%}  {scene.detail}".rstrip()
-        if line != self._last:
+        job_id, scene = message.job_id, self._scenes[message.job_id]
+        scene.take(message)
+        which = f"{job_id}  " if self._many else ""
+        line = f"{which}{scene.status:<9} {scene.progress:>4.0%}  {scene.detail}".rstrip()
+        if line != self._last.get(job_id):
             say(self._console, line)
             self._console.file.flush()  # who reads a pipe wants it as it happens
-        self._last = line
+        self._last[job_id] = line
 
 
-class _Bar:
-    def __init__(self, progress: Progress) -> None:
+class _Bars:
+    def __init__(self, progress: Progress, job_ids: Sequence[str]) -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=1.0, status="", detail="")
-        self._scene = _Scene()
+        self._tasks = {
+            job_id: progress.add_task(job_id, total=1.0, status="", detail="") for job_id in job_ids
+        }
+        self._scenes = {job_id: _Scene() for job_id in job_ids}
 
     def show(self, message: wire.JobMessage) -> None:
-        self._scene.take(message)
+        scene, task = self._scenes[message.job_id], self._tasks[message.job_id]
+        scene.take(message)
         self._progress.update(
-            self._task,
-            completed=self._scene.progress,
-            status=self._scene.status,
-            detail=clean(self._scene.detail),
+            task,
+            completed=scene.progress,
+            status=scene.status,
+            detail=clean(scene.detail),
         )
+        if isinstance(message, wire.DoneMessage):
+            self._progress.stop_task(task)
 
 
 class _StatusColumn(ProgressColumn):
@@ -109,11 +135,14 @@ class _StatusColumn(ProgressColumn):
         return Text(status, style=STYLES.get(status, ""))
 
 
-def _progress(console: Console) -> Progress:
+def _progress(console: Console, *, many: bool) -> Progress:
     detail = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    whole = Column(no_wrap=True)  # an id that is cut is of no use
+    which = [TextColumn("{task.description}", markup=False, table_column=whole)] if many else []
     return Progress(
+        *which,
         _StatusColumn(),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=12 if many else 24),
         TaskProgressColumn(),
         TextColumn("{task.fields[detail]}", markup=False, table_column=detail),
         TimeElapsedColumn(),

@@ -101,22 +101,25 @@ async def test_joins_and_forced_disconnects_miss_no_state_and_repeat_none(
 ) -> None:
     chance = random.Random(2)
     cutter = Cutter(endpoints.ws_url)
-    async with cutter.running(), a_client(endpoints) as sure:
-        async with a_client(endpoints, cutter.url) as shaken:
-            with slow_steps(endpoints, 20):
-                job = await a_running_job(sure, steps=400)
-                truth = asyncio.create_task(heard(sure, job))
-                dropped = [asyncio.create_task(heard(shaken, job)) for _ in range(CLIENTS)]
-                joins = [heard(sure, job, after=chance.uniform(0, 8)) for _ in range(CLIENTS)]
-                joined = asyncio.gather(*joins)
-                cuts = 0
-                for n in range(6):
-                    await asyncio.sleep(1.5)
-                    cuts += cutter.cut()
-                    if n == 2:
-                        signalled(state, signal.SIGTERM)  # states change while nobody is there
-                told = [*await asyncio.gather(*dropped), *await joined]
-                reference = await truth
+    async with (
+        cutter.running(),
+        a_client(endpoints) as sure,
+        a_client(endpoints, cutter.url) as shaken,
+    ):
+        with slow_steps(endpoints, 20):
+            job = await a_running_job(sure, steps=400)
+            truth = asyncio.create_task(heard(sure, job))
+            dropped = [asyncio.create_task(heard(shaken, job)) for _ in range(CLIENTS)]
+            joins = [heard(sure, job, after=chance.uniform(0, 8)) for _ in range(CLIENTS)]
+            joined = asyncio.gather(*joins)
+            cuts = 0
+            for n in range(6):
+                await asyncio.sleep(1.5)
+                cuts += cutter.cut()
+                if n == 2:
+                    signalled(state, signal.SIGTERM)  # states change while nobody is there
+            told = [*await asyncio.gather(*dropped), *await joined]
+            reference = await truth
     assert cuts >= CLIENTS
     assert {attempt for _, _, attempt in states(reference)} >= {1, 2}
     for messages in [reference, *told]:

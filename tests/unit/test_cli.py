@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from comfyline import wire
-from comfyline.client import cli, view
+from comfyline.client import cli, view, watching
 from comfyline.client.progress import following
 from tests.unit.client_fakes import (
     JOB,
@@ -124,6 +124,33 @@ def test_missing_settings_are_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> 
     assert "COMFYLINE_URL is not set" in result.stderr
 
 
+def test_submit_uploads_what_the_workflow_takes(tmp_path: Path) -> None:
+    file, photo = tmp_path / "graph.json", tmp_path / "photo.png"
+    file.write_text("{}")
+    photo.write_bytes(b"pixels")
+    form = {"upload_id": "up_1", "url": "https://files.test/b", "fields": {}}
+    form["expires_at"] = "2026-01-02T03:04:05Z"
+    service = Service(form, httpx.Response(204), accepted())
+    place = f"10.image={photo}"
+    result = run(service, "submit", "--workflow", str(file), "--input", place)
+    assert result.exit_code == 0, result.output
+    assert json.loads(service.requests[2].content)["inputs"] == {"10.image": "upload:up_1"}
+
+
+def test_an_input_that_cannot_be_meant_is_a_usage_error(tmp_path: Path) -> None:
+    file = tmp_path / "graph.json"
+    file.write_text("{}")
+    service = Service(accepted())
+    for args in (
+        ["a fox", "--input", f"10.image={file}"],
+        ["--workflow", str(file), "--input", "10.image"],
+        ["--workflow", str(file), "--input", f"image={file}"],
+        ["--workflow", str(file), "--input", f"10.image={tmp_path / 'missing'}"],
+    ):
+        assert run(service, "submit", *args).exit_code == 2, args
+    assert service.requests == []
+
+
 # --- waiting -------------------------------------------------------------------------------------
 
 
@@ -172,7 +199,7 @@ def test_the_exit_code_tells_how_the_job_ended(status: str, code: int, tmp_path:
     result = run(Service(job), "watch", JOB)
     assert result.exit_code == code
     assert ("No such model.\n  node_error, node 4" in result.stderr) is (status == "failed")
-    assert set(cli.EXIT_CODES) == set(get_args(wire.EndStatus))
+    assert set(watching.EXIT_CODES) == set(get_args(wire.EndStatus))
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on() -> None:
@@ -280,7 +307,7 @@ def test_a_terminal_gets_one_live_bar() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, color_system=None)
     job = wire.JobView.model_validate(job_view())
-    with following(console, as_json=False) as shown:
+    with following(console, [JOB], as_json=False) as shown:
         for message in cli_messages(job):
             shown.show(message)
     assert "running" in screen.getvalue()
@@ -347,3 +374,85 @@ def test_a_command_whose_dependencies_are_missing_says_so(monkeypatch: pytest.Mo
     result = CliRunner().invoke(cli.app, ["keys", "list", "--all"])
     assert result.exit_code == 1
     assert "No module named 'no_such_module'" in result.stderr
+
+
+# --- again, and many -----------------------------------------------------------------------------
+
+OTHER = "job_" + "0" * 26
+
+
+def test_retry_prints_the_new_job_and_may_watch_it() -> None:
+    result = run(Service(accepted()), "retry", JOB)
+    assert (result.exit_code, result.stdout) == (0, f"{JOB}\n")
+    assert "comfyline watch" in result.stderr
+    service = Service(accepted(), succeeded())
+    result = run(service, "retry", JOB, "--watch", "--json")
+    assert result.exit_code == 0
+    assert [line["type"] for line in lines(result)] == ["accepted", "status", "done"]
+
+
+def many(**ends: str) -> Service:
+    """Several jobs that have ended, by their ids."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/jobs"):
+            state = request.url.params["status"]
+            jobs = (
+                [job_view(state, 1)]
+                if state == "running"
+                else [{**job_view(state, 1), "job_id": OTHER}]
+            )
+            return httpx.Response(200, json={"jobs": jobs, "next_cursor": None})
+        job_id = request.url.path.rpartition("/")[2]
+        view = job_view(ends[job_id], 9) if job_id in ends else succeeded()
+        return httpx.Response(200, json={**view, "job_id": job_id})
+
+    return Service(answer)
+
+
+def test_watching_several_says_which_line_is_of_which() -> None:
+    result = run(many(**{OTHER: "expired"}), "watch", JOB, OTHER)
+    assert result.stdout.splitlines() == [f"{JOB}  succeeded 100%", f"{OTHER}  expired    42%"]
+    assert result.exit_code == 4
+    assert f"Job {OTHER} expired" in result.stderr
+
+
+def test_watch_all_follows_what_has_not_ended() -> None:
+    result = run(many(), "watch", "--all", "--json")
+    assert {line["job_id"] for line in lines(result)} == {JOB, OTHER}
+    assert result.exit_code == 0
+
+
+def test_watch_all_without_jobs_and_watch_of_nothing() -> None:
+    result = run(Service({"jobs": [], "next_cursor": None}), "watch", "--all")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "No jobs" in result.stderr
+    for args in ([], [JOB, "--all"], [JOB, "nonsense"]):
+        assert run(Service(job_view()), "watch", *args).exit_code == 2
+
+
+def test_files_of_several_jobs_do_not_mix(tmp_path: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "files.test":
+            return httpx.Response(200, content=iter([b"pixels"]))
+        job_id = request.url.path.rpartition("/")[2]
+        return httpx.Response(200, json={**succeeded(artifact()), "job_id": job_id})
+
+    result = run(Service(answer), "watch", JOB, OTHER, "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([JOB, OTHER])
+    assert (tmp_path / JOB / "fox.png").read_bytes() == b"pixels"
+
+
+def test_a_terminal_gets_a_bar_for_each_job() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=110)
+    with following(console, [JOB, OTHER], as_json=False) as shown:
+        waits = {"status": "queued", "progress": 0, "attempt": 0, "queue_position": 3}
+        shown.show(wire.StatusMessage(job_id=JOB, version=1, **waits))  # type: ignore[arg-type]
+        shown.show(wire.ProgressMessage(job_id=OTHER, version=4, progress=0.5, message="step 1/2"))
+    text = out.getvalue()
+    assert "number 3 in the queue" in text
+    assert "50%" in text
+    assert JOB in text
+    assert OTHER in text
