@@ -7,7 +7,7 @@ STATE ?= .local
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos check format synth iam-mutation clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos check format synth iam-mutation bench-live clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ e2e: dev ## The deployed service, by its public surfaces only
 
 chaos: dev ## Workers, engines, tickets and stores fail at random: 500 jobs (CHAOS_JOBS=, CHAOS_SEED=)
 	CHAOS_JOBS=$${CHAOS_JOBS:-500} $(PYTEST) -s -p no:logging tests/chaos
+
+bench-live: dev ## How long progress and the end of a job take to a client (goals beside)
+	@$(BIN)/python -m bench.live
 
 iam-mutation: dev ## Take each permission away in turn: its user must fail
 	$(PYTEST) tests/e2e/test_permissions.py --mutations .
