@@ -1,8 +1,8 @@
-"""How live is live progress: from what ComfyUI notes to what a client hears.
+"""How live is live progress: from what ComfyUI tells to what a client hears.
 
-ComfyUI keeps the times of `execution_start` and `execution_success` in its history, on the clock
-of this machine. The first becomes the status `running`, which nothing coalesces, and the second
-`done`; both are compared with the moment at which a client yields the message.
+ComfyUI tells every socket how long its queue is: as it takes a prompt, and as it has ended one.
+The first becomes the status `running`, which nothing coalesces, and the second `done`; a socket of
+our own beside the worker's hears both, and a client yields them, on the same clock.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from websockets.asyncio.client import connect
 
 from comfyline import wire
 from comfyline.client import AsyncComfyline
@@ -48,33 +49,41 @@ async def heard(client: AsyncComfyline, job_id: str, ready: asyncio.Event | None
     return times
 
 
-async def noted(endpoints: Endpoints, job_id: str, attempt: int) -> Mapping[str, float]:
-    """When ComfyUI says that things happened, in seconds since the epoch."""
-    folder = f"{job_id}/{attempt}"  # of the outputs, which is in the graph of no other prompt
-    async with httpx.AsyncClient(trust_env=False) as http:
-        for url in endpoints.comfyui_urls:
-            for entry in (await http.get(f"{url}/history")).json().values():
-                if folder in json.dumps(entry["prompt"]):
-                    messages = entry["status"]["messages"]
-                    return {kind: about["timestamp"] / 1000 for kind, about in messages}
-    raise LookupError(f"no ComfyUI has run {job_id}")
+class Engines:
+    """Hears when the engines took their last prompt, and when they ended it."""
+
+    def __init__(self) -> None:
+        self.taken_at = self.ended_at = 0.0
+
+    async def listen(self, url: str) -> None:
+        """Until cancelled."""
+        where = url.replace("http", "ws", 1) + f"/ws?clientId={uuid.uuid4()}"
+        async with connect(where, max_size=None) as socket:
+            async for frame in socket:
+                told = json.loads(frame) if isinstance(frame, str) else {}
+                if told.get("type") == "status" and "sid" not in told["data"]:
+                    self._note(told["data"]["status"]["exec_info"]["queue_remaining"])
+
+    def _note(self, remaining: int) -> None:
+        if remaining:
+            self.taken_at = time.time()
+        else:
+            self.ended_at = time.time()
 
 
-async def one_job(endpoints: Endpoints, client: AsyncComfyline) -> tuple[float, float]:
+async def one_job(engines: Engines, client: AsyncComfyline) -> tuple[float, float]:
     """Seconds from the start, and from the end of GPU work, to what the client hears of it."""
     job = await client.submit(uuid.uuid4().hex, steps=20, width=64, height=64)
     times = await heard(client, job.id)
-    view = await job.refresh()
-    told = await noted(endpoints, job.id, view.attempt)
-    return times["running"] - told["execution_start"], times["done"] - told["execution_success"]
+    return times["running"] - engines.taken_at, times["done"] - engines.ended_at
 
 
 async def one_job_of_many_watchers(
-    endpoints: Endpoints, client: AsyncComfyline, watchers: int
+    endpoints: Endpoints, engines: Engines, client: AsyncComfyline, watchers: int
 ) -> list[float]:
     """The same from the end, for each of many; all of them are there before it ends."""
     for url in endpoints.comfyui_urls:
-        httpx.post(f"{url}/sim/faults", json={"step_ms": 20}, trust_env=False).raise_for_status()
+        httpx.post(f"{url}/sim/faults", json={"step_ms": 100}, trust_env=False).raise_for_status()
     job = await client.submit(uuid.uuid4().hex, steps=900, width=64, height=64)
     ready = [asyncio.Event() for _ in range(watchers)]
     watching = [asyncio.create_task(heard(client, job.id, each)) for each in ready]
@@ -82,9 +91,7 @@ async def one_job_of_many_watchers(
     for url in endpoints.comfyui_urls:
         httpx.delete(f"{url}/sim/faults", trust_env=False).raise_for_status()
     times = await asyncio.gather(*watching)
-    view = await job.refresh()
-    end = (await noted(endpoints, job.id, view.attempt))["execution_success"]
-    return [each["done"] - end for each in times]
+    return [each["done"] - engines.ended_at for each in times]
 
 
 def line(name: str, seconds: Sequence[float]) -> str:
@@ -99,14 +106,18 @@ def line(name: str, seconds: Sequence[float]) -> str:
 
 async def measure(endpoints: Endpoints, jobs: int, watchers: int) -> None:
     """Print all of it."""
+    engines = Engines()
+    listening = [asyncio.create_task(engines.listen(url)) for url in endpoints.comfyui_urls]
     where = (endpoints.api_url, endpoints.api_key, endpoints.ws_url)
     async with AsyncComfyline(*where) as client:
-        await one_job(endpoints, client)  # the functions' cold starts are nobody's progress
-        pairs = [await one_job(endpoints, client) for _ in range(jobs)]
+        await one_job(engines, client)  # the functions' cold starts are nobody's progress
+        pairs = [await one_job(engines, client) for _ in range(jobs)]
         print(line("ComfyUI event -> client", [start for start, _ in pairs]))
         print(line("end of GPU work -> done", [end for _, end in pairs]), flush=True)
-        many = await one_job_of_many_watchers(endpoints, client, watchers)
+        many = await one_job_of_many_watchers(endpoints, engines, client, watchers)
         print(line("end of GPU work -> done, each of many watchers", many))
+    for task in listening:
+        task.cancel()
 
 
 @contextmanager
