@@ -7,7 +7,7 @@ STATE ?= .local
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos check format synth iam-mutation bench-live clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos fuzz iam-mutation check format bench-live synth clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'

@@ -34,6 +34,7 @@ app.add_typer(admin, name="admin")
 
 DRAIN_POLL_SECONDS = 5.0  # SQS's own counts lag by more
 
+Sockets = Annotated[bool, typer.Option("--sockets", help="New sockets for live progress, too.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
@@ -102,16 +103,16 @@ def disable(key_id: str, as_json: AsJson = False) -> None:
 
 
 @admin.command()
-def pause() -> None:
+def pause(sockets: Sockets = False) -> None:
     """Accept no new jobs; those that are in go on. Authorizers may remember it for 30 s."""
-    _switch(jobs_enabled=False)
+    _switch(jobs_enabled=False, sockets=sockets)
     typer.echo("paused")
 
 
 @admin.command()
-def resume() -> None:
+def resume(sockets: Sockets = False) -> None:
     """Accept jobs again."""
-    _switch(jobs_enabled=True)
+    _switch(jobs_enabled=True, sockets=sockets)
     typer.echo("resumed")
 
 
@@ -158,9 +159,10 @@ def _shown(key: ApiKey) -> dict[str, object]:
     }
 
 
-def _switch(*, jobs_enabled: bool) -> None:
+def _switch(*, jobs_enabled: bool, sockets: bool = False) -> None:
     store = _store()
-    store.put_flags(replace(store.flags(), jobs_enabled=jobs_enabled))
+    flags = replace(store.flags(), jobs_enabled=jobs_enabled)
+    store.put_flags(replace(flags, websocket_enabled=jobs_enabled) if sockets else flags)
 
 
 def _queue(urls: QueueSettings) -> SqsJobQueue:

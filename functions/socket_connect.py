@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
+from comfyline.domain.errors import SocketsDisabled
 from comfyline.ports import Connection
 from comfyline.settings import SocketConnectSettings
 from comfyline.usecases.follow import CONNECTION_LIFETIME
@@ -20,6 +21,8 @@ logger = Logger(service="socket_connect")
 @socket_handler(logger)
 def handler(event: Event) -> None:
     """The connection is stored, or refused with 503."""
+    if event["requestContext"]["authorizer"].get("websocket_enabled") == "false":
+        raise SocketsDisabled("an operator has switched live progress off")
     settings = _wiring.settings(SocketConnectSettings)
     owner, key_id = caller(event)
     expires_at = _wiring.clock() + CONNECTION_LIFETIME

@@ -15,7 +15,8 @@ ComfylineError
 │   ├── TooManyJobs                429  the owner's cap of jobs that have not ended
 │   └── TooManyRequests            429  the owner's rate
 ├── Unavailable                    503  ours, for now; the same call may work later
-│   └── JobsDisabled               503  an operator has paused the service
+│   ├── JobsDisabled               503  an operator has paused the service
+│   └── SocketsDisabled            503  an operator has switched live progress off
 ├── TransitionRefused              the lifecycle has no such change
 │   └── LeaseLost                  the attempt that speaks is not the one that holds the job
 ├── Conflict                       somebody changed the row first; carries the row as it is now
@@ -166,6 +167,13 @@ class JobsDisabled(Unavailable):
 
     code = "jobs_disabled"
     title = "Jobs are disabled"
+
+
+class SocketsDisabled(Unavailable):
+    """An operator has switched live progress off; clients ask over HTTP."""
+
+    code = "sockets_disabled"
+    title = "Sockets are disabled"
 
 
 class TransitionRefused(ComfylineError):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from comfyline import admin
 from comfyline.usecases.authenticate import authenticate
-from functions import _wiring, authorize
+from functions import _wiring, authorize, socket_connect
 from tests.support.gateway import Gateway
 
 
@@ -65,6 +65,15 @@ def test_pause_and_resume_reach_the_authorizer(gateway: Gateway) -> None:
         caller = context(token)
         assert caller is not None
         assert caller["jobs_enabled"] == enabled
+
+
+def test_sockets_are_switched_off_and_on_too(gateway: Gateway) -> None:
+    token = json.loads(done("keys", "create", "--owner", "fox", "--json"))["key"]
+    for command, status in (("pause", 503), ("resume", 200)):
+        done("admin", command, "--sockets")
+        caller = context(token)
+        event = {"requestContext": {"requestId": "r", "connectionId": "c", "authorizer": caller}}
+        assert socket_connect.handler(event, None) == {"statusCode": status}
 
 
 def test_drain_pauses_and_waits_for_the_queues(

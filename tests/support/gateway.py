@@ -48,6 +48,7 @@ ENVIRONMENT = {
     "ROUTES": ",".join(HANDLERS),
     "WEBSOCKET_API_ID": "api",
     "WEBSOCKET_STAGE": "live",
+    "GREETER_FUNCTION": "greeter",
 }
 
 
