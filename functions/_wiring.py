@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,15 +17,18 @@ from botocore.config import Config
 
 from comfyline.aws.artifacts import S3ArtifactStore
 from comfyline.aws.connections_table import DynamoConnectionStore
+from comfyline.aws.fleet import DynamoScalingMemory, EcsFleet, SqsBacklog
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
 from comfyline.aws.sockets import ApiGatewaySockets
 from comfyline.domain.job import Priority
+from comfyline.domain.scaling import Limits, WarmHours
 from comfyline.settings import Settings
+from comfyline.usecases.scale import Scaler
 
 if TYPE_CHECKING:
-    from comfyline.settings import QueueSettings, SocketSettings
+    from comfyline.settings import QueueSettings, ScaleWorkersSettings, SocketSettings
 
 # A call that hangs must fail while the caller still waits: 3 tries fit into the 15 s of a function.
 _CONFIG = Config(
@@ -95,6 +98,31 @@ def queue(urls: QueueSettings) -> SqsJobQueue:
 def artifacts(bucket: str) -> S3ArtifactStore:
     """The artifact bucket."""
     return S3ArtifactStore(_client("s3", config=_S3_CONFIG), bucket)
+
+
+def scaler(of: ScaleWorkersSettings) -> Scaler:
+    """What resizes the fleet."""
+    urls = (of.high_queue_url, of.normal_queue_url, of.low_queue_url)
+    return Scaler(
+        backlog=SqsBacklog(_client("sqs"), _client("cloudwatch"), urls),
+        fleet=EcsFleet(_client("ecs"), of.cluster, of.service),
+        memory=DynamoScalingMemory(_client("dynamodb"), of.scaling_table),
+        limits=_limits(of),
+        clock=clock,
+    )
+
+
+def _limits(of: ScaleWorkersSettings) -> Limits:
+    return Limits(
+        min_workers=of.min_workers,
+        max_workers=of.max_workers,
+        warm_workers=of.warm_workers,
+        warm_hours=WarmHours.parse(of.warm_hours) if of.warm_hours else None,
+        job_time=timedelta(seconds=of.job_seconds),
+        target_wait=timedelta(seconds=of.target_wait_seconds),
+        boot_time=timedelta(seconds=of.boot_seconds),
+        quiet_time=timedelta(seconds=of.quiet_seconds),
+    )
 
 
 def sockets(api: SocketSettings) -> ApiGatewaySockets:
