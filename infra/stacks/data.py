@@ -24,6 +24,8 @@ UPLOAD_EXPIRY = Duration.days(1)
 DEAD_LETTER_RETENTION = Duration.days(14)  # SQS's maximum
 # Less than the dead-letter queue's: a moved message keeps its age, and someone must find it there.
 TICKET_RETENTION = Duration.days(13)
+# A day, which browsers shorten to what they allow.
+CORS_CACHE_SECONDS = 24 * 3600
 # Claims are counted in the table, so this is only for a ticket that nobody can make sense of.
 MAX_RECEIVES = 50
 
@@ -36,7 +38,9 @@ class DataStack(Stack):
     def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
         super().__init__(scope, name, stack_name=name)
         self._local = deployment.is_local
-        self._removal = RemovalPolicy.DESTROY if self._local else RemovalPolicy.RETAIN
+        self._keep = deployment.keep_data
+        self._removal = RemovalPolicy.RETAIN if self._keep else RemovalPolicy.DESTROY
+        self._origins = list(deployment.allowed_origins)
         self.jobs = self._jobs_table()
         # Sockets live for two hours: nothing to keep.
         self.connections = ddb.TableV2(
@@ -117,9 +121,9 @@ class DataStack(Stack):
             billing=ddb.Billing.on_demand(),
             dynamo_stream=stream,
             time_to_live_attribute=ttl,
-            deletion_protection=not self._local,
+            deletion_protection=self._keep,
             point_in_time_recovery_specification=ddb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=not self._local
+                point_in_time_recovery_enabled=self._keep
             ),
             removal_policy=self._removal,
         )
@@ -170,10 +174,22 @@ class DataStack(Stack):
                     abort_incomplete_multipart_upload_after=UPLOAD_EXPIRY,
                 )
             ],
-            # Any page may show an image: the signature in the URL is the permission.
-            cors=[s3.CorsRule(allowed_methods=[s3.HttpMethods.GET], allowed_origins=["*"])],
+            cors=self._cors(),
             removal_policy=self._removal,
         )
+
+    def _cors(self) -> list[s3.CorsRule]:
+        # Any page may show an image: the signature in the URL is the permission.
+        show = s3.CorsRule(allowed_methods=[s3.HttpMethods.GET], allowed_origins=["*"])
+        if not self._origins:
+            return [show]
+        upload = s3.CorsRule(
+            allowed_methods=[s3.HttpMethods.POST],
+            allowed_origins=self._origins,
+            allowed_headers=["*"],
+            max_age=CORS_CACHE_SECONDS,
+        )
+        return [show, upload]
 
     def _write_outputs(self) -> None:
         outputs: Mapping[str, str] = {

@@ -7,7 +7,7 @@ import importlib
 import pytest
 
 from comfyline import settings
-from tests.infra.templates import Templates, function_in, named, only, plain_name, resources
+from tests.infra.templates import Json, Templates, function_in, named, only, plain_name, resources
 
 # The settings model of each function.
 MODELS: dict[str, type[settings.Settings]] = {
@@ -193,3 +193,36 @@ def test_outputs(aws: Templates) -> None:
         "WebSocketStage",
         "WebSocketUrl",
     }
+
+
+def test_pages_of_other_origins(aws: Templates, asg: Templates, local: Templates) -> None:
+    def cors(templates: Templates) -> Json | None:
+        api = named(templates.api, "AWS::ApiGatewayV2::Api", "HttpApi")
+        found: Json | None = api.get("CorsConfiguration")
+        return found
+
+    assert cors(aws) is None
+    allowed = cors(asg)
+    assert allowed is not None
+    assert allowed["AllowOrigins"] == ["https://app.example.com"]
+    assert "authorization" in allowed["AllowHeaders"]
+    assert "AllowCredentials" not in allowed
+    everyone = cors(local)
+    assert everyone is not None
+    assert everyone["AllowOrigins"] == ["*"]
+
+
+def test_domains_of_ones_own(aws: Templates, asg: Templates) -> None:
+    assert not resources(aws.api, "AWS::ApiGatewayV2::DomainName")
+    domains = resources(asg.api, "AWS::ApiGatewayV2::DomainName").values()
+    assert {d["DomainName"] for d in domains} == {"api.example.com", "live.example.com"}
+    for domain in domains:
+        (configuration,) = domain["DomainNameConfigurations"]
+        assert configuration["SecurityPolicy"] == "TLS_1_2"
+        assert configuration["CertificateArn"].endswith(":certificate/0")
+    mapped = {
+        (asg.render(m["DomainName"]), plain_name(asg.render(m["Stage"])))
+        for m in resources(asg.api, "AWS::ApiGatewayV2::ApiMapping").values()
+    }
+    assert len(mapped) == 2
+    assert {"ApiDomainTarget", "SocketDomainTarget"} <= set(asg.api["Outputs"])

@@ -114,6 +114,21 @@ def test_bucket_expiry_is_a_backstop(aws: Templates, local: Templates) -> None:
     )
 
 
+def test_only_dev_may_lose_its_data(aws: Templates, dev: Templates) -> None:
+    for name in ("Jobs", "Keys", "Artifacts"):
+        assert (deletion_policy(aws, name), deletion_policy(dev, name)) == ("Retain", "Delete")
+    replica = named(dev.data, TABLE, "Jobs")["Replicas"][0]
+    assert replica["DeletionProtectionEnabled"] is False  # or the stack could not be deleted
+
+
+def test_pages_that_may_upload(asg: Templates) -> None:
+    bucket = only(resources(asg.data, "AWS::S3::Bucket"))
+    show, upload = bucket["CorsConfiguration"]["CorsRules"]
+    assert (show["AllowedMethods"], show["AllowedOrigins"]) == (["GET"], ["*"])
+    assert upload["AllowedMethods"] == ["POST"]
+    assert upload["AllowedOrigins"] == ["https://app.example.com"]
+
+
 def plain_http_refused(template: Json) -> set[str]:
     """The queues and buckets whose policy denies a call without TLS."""
     refused = set()
