@@ -17,6 +17,7 @@ from infra.deployment import Deployment
 from infra.stacks.api import ApiStack
 from infra.stacks.data import DataStack
 from infra.stacks.fleet import FleetStack
+from infra.stacks.observability import ObservabilityStack
 from infra.stacks.scaler import ScalerStack
 from infra.stacks.worker import WorkerStack
 
@@ -36,6 +37,7 @@ class Stacks:
     worker: WorkerStack
     fleet: FleetStack | None = None
     scaler: ScalerStack | None = None
+    observability: ObservabilityStack | None = None
 
 
 def new_app(outdir: str) -> App:
@@ -59,7 +61,16 @@ def add_stacks(app: App, deployment: Deployment, asset: CodeAsset) -> Stacks:
     fleet = FleetStack(app, name("fleet"), deployment=deployment)
     worker = WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
     scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, code=code())
-    return Stacks(data, api, worker, fleet, scaler)
+    observability = ObservabilityStack(
+        app,
+        name("observability"),
+        deployment=deployment,
+        data=data,
+        api=api,
+        worker=worker,
+        scaler=scaler,
+    )
+    return Stacks(data, api, worker, fleet, scaler, observability)
 
 
 def tag(app: App, deployment: Deployment) -> None:

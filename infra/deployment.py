@@ -30,6 +30,7 @@ _COMMON: Mapping[str, Any] = {
     "dashboard": "true",
     "container_insights": "false",
     "oldest_job_minutes": 30,
+    "runbook_url": "docs/runbook.md",
     **FLEET_DEFAULTS,
 }
 # Locally a crash should be seen to heal while one waits; on AWS renewals are paid for.
@@ -72,6 +73,7 @@ CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
         "boot_seconds": "from the order of a worker to its first job",
         "quiet_seconds": "how long a worker that is needed no more is kept",
         "alarm_email": "who is told of alarms",
+        "runbook_url": "where alarms say the runbook is",
         "oldest_job_minutes": "a job that waits longer raises an alarm",
         "dashboard": "whether there is a dashboard (true, false)",
         "container_insights": "whether ECS reports its own metrics, which are paid for when idle",
@@ -109,6 +111,7 @@ class Deployment:
     fleet: FleetChoices
     alarm_email: str | None
     oldest_job_minutes: int
+    runbook_url: str
     dashboard: bool
     container_insights: bool
 
@@ -159,6 +162,7 @@ class Deployment:
             fleet=FleetChoices.from_context(context),
             alarm_email=context.optional("alarm_email"),
             oldest_job_minutes=context.number("oldest_job_minutes", 1, 24 * 60),
+            runbook_url=context.text("runbook_url"),
             dashboard=context.switch("dashboard"),
             container_insights=context.switch("container_insights"),
         )

@@ -177,4 +177,10 @@ REASONS = (
         r".*-fleet/Instances/ASG",
         "the volume is encrypted; the rule does not look into launch templates",
     ),
+    # --- observability ---
+    Reason(
+        r"Serverless-SNSRedrivePolicy",
+        r".*-observability/Alarms/.+/Resource",
+        "a mail that is lost is followed by the alarm's own state, and by its end",
+    ),
 )

@@ -22,6 +22,7 @@ class Templates:
     worker: Json
     fleet: Json
     scaler: Json
+    observability: Json
 
     @classmethod
     def read(cls, folder: Path, prefix: str) -> Templates:
