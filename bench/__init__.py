@@ -1,0 +1,1 @@
+"""What is measured and modelled rather than tested."""

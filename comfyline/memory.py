@@ -38,15 +38,19 @@ from comfyline.domain.job import (
     Status,
 )
 from comfyline.domain.lifecycle import from_states
+from comfyline.domain.scaling import Need
 from comfyline.domain.workflow import canonical_json
 from comfyline.ports import (
     ApiKey,
     Clock,
     Connection,
+    Depths,
     Flags,
+    FleetSize,
     Full,
     Limits,
     ListPosition,
+    Recent,
     SocketTicket,
     StoredUpload,
     Subscriber,
@@ -272,11 +276,15 @@ class _Message:
     job_id: JobId
     owner: OwnerId
     visible_at: datetime
+    sent_at: datetime
     receipt: str = ""  # of the latest delivery
 
 
 class InMemoryJobQueue:
-    """`JobQueue` in memory, oldest ticket first; a delivered one is hidden by the clock."""
+    """`JobQueue` in memory, oldest ticket first; a delivered one is hidden by the clock.
+
+    It is its own `Backlog`.
+    """
 
     def __init__(self, clock: Clock, *, visibility: timedelta = timedelta(seconds=120)) -> None:
         self._clock = clock
@@ -287,7 +295,7 @@ class InMemoryJobQueue:
     def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
         """See JobQueue; no fairness."""
         with self._changed:
-            self._lanes[priority].append(_Message(job_id, owner, self._clock()))
+            self._lanes[priority].append(_Message(job_id, owner, self._clock(), self._clock()))
             self._changed.notify_all()
 
     def depth(self, priority: Priority) -> int:
@@ -320,6 +328,20 @@ class InMemoryJobQueue:
             message.visible_at = now + self._visibility
             message.receipt = secrets.token_hex(8)
         return [Ticket(m.job_id, priority, m.receipt) for m in visible[:limit]]
+
+    def depths(self) -> Depths:
+        """See Backlog; exact."""
+        now = self._clock()
+        with self._changed:
+            times = [message.visible_at for lane in self._lanes.values() for message in lane]
+        in_flight = sum(time > now for time in times)
+        return Depths(waiting=len(times) - in_flight, in_flight=in_flight)
+
+    def oldest_wait(self, now: datetime) -> timedelta:
+        """See Backlog; exact."""
+        with self._changed:
+            sent = [message.sent_at for lane in self._lanes.values() for message in lane]
+        return now - min(sent, default=now)
 
     def _seconds_until_visible(self, priority: Priority) -> float:
         now = self._clock()
@@ -614,3 +636,39 @@ class InMemoryUploadStore:
         if stored is not None:
             into.write(self.bodies[key])
         return stored
+
+
+class InMemoryFleet:
+    """`Fleet` in memory; `started` says how many of the desired workers are up."""
+
+    def __init__(self) -> None:
+        self._desired = 0
+        self.started = 0
+
+    def size(self) -> FleetSize:
+        """See Fleet."""
+        return FleetSize(desired=self._desired, running=self.started)
+
+    def resize(self, workers: int) -> None:
+        """See Fleet."""
+        self._desired = workers
+
+
+class InMemoryScalingMemory:
+    """`ScalingMemory` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._recent = Recent()
+
+    def load(self) -> Recent:
+        """See ScalingMemory."""
+        return self._recent
+
+    def save(self, needs: Sequence[Need], version: int) -> bool:
+        """See ScalingMemory."""
+        with self._lock:
+            if self._recent.version != version:
+                return False
+            self._recent = Recent(tuple(needs), version + 1)
+            return True

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import IO, Protocol
 
 from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
 from comfyline.domain.job import Artifact, Graph, Job, JobParams, JobRecord, Priority, Status
+from comfyline.domain.scaling import Need
 
 Clock = Callable[[], datetime]  # aware, UTC
 
@@ -406,3 +407,60 @@ class SocketTicketStore(Protocol):
 
     def take(self, sha256: str) -> SocketTicket | None:
         """Remove the ticket and return it: of two that take it, one gets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """Tickets of all lanes together; both counts may lag behind by moments."""
+
+    waiting: int  # no worker has them
+    in_flight: int  # workers have them
+
+
+class Backlog(Protocol):
+    """What the lanes hold, from outside."""
+
+    def depths(self) -> Depths:
+        """How many tickets there are now."""
+
+    def oldest_wait(self, now: datetime) -> timedelta:
+        """How long the oldest ticket has been there; it may be one that a worker has.
+
+        Minutes old at worst, and nothing where nothing is known.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSize:
+    """The workers that should be, and those that are up."""
+
+    desired: int
+    running: int
+
+
+class Fleet(Protocol):
+    """The workers, as their platform sees them."""
+
+    def size(self) -> FleetSize:
+        """How many there are."""
+
+    def resize(self, workers: int) -> None:
+        """Ask for that many; protected ones stay until they are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What the scaler remembers; `version` is 0 before it has ever remembered anything."""
+
+    needs: tuple[Need, ...] = ()
+    version: int = 0
+
+
+class ScalingMemory(Protocol):
+    """What the scaler needs to know the next time. Reads are consistent."""
+
+    def load(self) -> Recent:
+        """What was saved last."""
+
+    def save(self, needs: Sequence[Need], version: int) -> bool:
+        """Replace what has that version; False if another round of the scaler was faster."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Settings(BaseModel):
@@ -168,6 +168,24 @@ class SweepJobsSettings(QueueSettings):
     jobs_table: str
     owners_table: str
     artifacts_bucket: str
+
+
+class ScaleWorkersSettings(QueueSettings):
+    """functions/scale_workers.py; what each limit means is in comfyline/domain/scaling.py"""
+
+    environment: str
+    cluster: str
+    service: str
+    scaling_table: str
+    min_workers: int
+    max_workers: int
+    warm_workers: int
+    # The days and hours, UTC; empty for none.
+    warm_hours: str = Field(pattern=r"^(|[a-z]{3}-[a-z]{3} \d\d-\d\d)$")
+    job_seconds: int
+    target_wait_seconds: int
+    boot_seconds: int
+    quiet_seconds: int
 
 
 class HealthSettings(Settings):

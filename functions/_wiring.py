@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +19,7 @@ from botocore.config import Config
 
 from comfyline.aws.artifacts import S3ArtifactStore
 from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
+from comfyline.aws.fleet import DynamoScalingMemory, EcsFleet, SqsBacklog
 from comfyline.aws.greeter import LambdaGreeter
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
@@ -28,8 +29,10 @@ from comfyline.aws.sockets import ApiGatewaySockets
 from comfyline.aws.uploads import S3UploadStore
 from comfyline.domain.catalogue import Catalogue
 from comfyline.domain.job import Priority
+from comfyline.domain.scaling import Limits, WarmHours
 from comfyline.settings import Settings
 from comfyline.usecases.notify import Notifier
+from comfyline.usecases.scale import Scaler
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from comfyline.settings import (
         PushUpdatesSettings,
         QueueSettings,
+        ScaleWorkersSettings,
         SocketSettings,
         SocketSubscribeSettings,
     )
@@ -141,6 +145,31 @@ def artifacts(bucket: str) -> S3ArtifactStore:
 def uploads(bucket: str) -> S3UploadStore:
     """The callers' files, in the same bucket."""
     return S3UploadStore(_client("s3", config=_S3_CONFIG), bucket)
+
+
+def scaler(of: ScaleWorkersSettings) -> Scaler:
+    """What resizes the fleet."""
+    urls = (of.high_queue_url, of.normal_queue_url, of.low_queue_url)
+    return Scaler(
+        backlog=SqsBacklog(_client("sqs"), _client("cloudwatch"), urls),
+        fleet=EcsFleet(_client("ecs"), of.cluster, of.service),
+        memory=DynamoScalingMemory(_client("dynamodb"), of.scaling_table),
+        limits=_limits(of),
+        clock=clock,
+    )
+
+
+def _limits(of: ScaleWorkersSettings) -> Limits:
+    return Limits(
+        min_workers=of.min_workers,
+        max_workers=of.max_workers,
+        warm_workers=of.warm_workers,
+        warm_hours=WarmHours.parse(of.warm_hours) if of.warm_hours else None,
+        job_time=timedelta(seconds=of.job_seconds),
+        target_wait=timedelta(seconds=of.target_wait_seconds),
+        boot_time=timedelta(seconds=of.boot_seconds),
+        quiet_time=timedelta(seconds=of.quiet_seconds),
+    )
 
 
 def sockets(api: SocketSettings) -> ApiGatewaySockets:

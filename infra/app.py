@@ -1,7 +1,6 @@
-"""The CDK app: three stacks for one deployment.
+"""The CDK app: the stacks of one deployment. deployment.py has the context keys.
 
-Context keys: `env`, `target` (aws | local), `default_checkpoint`, `worker_image`, `lease_seconds`,
-`heartbeat_seconds`; see deployment.py.
+An emulator has no GPUs: it takes what works on a job, and neither the fleet nor what watches it.
 """
 
 from __future__ import annotations
@@ -10,13 +9,16 @@ import os
 import sys
 from dataclasses import dataclass
 
-from aws_cdk import App
+from aws_cdk import App, Tags
 from aws_cdk import aws_lambda as lambda_
 
 from infra.assets import CodeAsset, code_asset
 from infra.deployment import Deployment
 from infra.stacks.api import ApiStack
 from infra.stacks.data import DataStack
+from infra.stacks.fleet import FleetStack
+from infra.stacks.observability import ObservabilityStack
+from infra.stacks.scaler import ScalerStack
 from infra.stacks.worker import WorkerStack
 
 # Set here and not in cdk.json, so that the template is the same without the CDK's CLI.
@@ -33,6 +35,9 @@ class Stacks:
     data: DataStack
     api: ApiStack
     worker: WorkerStack
+    fleet: FleetStack | None = None
+    scaler: ScalerStack | None = None
+    observability: ObservabilityStack | None = None
 
 
 def new_app(outdir: str) -> App:
@@ -42,15 +47,36 @@ def new_app(outdir: str) -> App:
 
 def add_stacks(app: App, deployment: Deployment, asset: CodeAsset) -> Stacks:
     """Declare the deployment. The stacks know no account or region: the one deployed to decides."""
-    code = lambda_.Code.from_asset(str(asset.folder), asset_hash=asset.digest)
-    data = DataStack(app, deployment.stack_name("data"), deployment=deployment)
-    return Stacks(
+
+    def code() -> lambda_.Code:  # CDK wants one for each stack; it is uploaded once
+        return lambda_.Code.from_asset(str(asset.folder), asset_hash=asset.digest)
+
+    name = deployment.stack_name
+    data = DataStack(app, name("data"), deployment=deployment)
+    api = ApiStack(app, name("api"), deployment=deployment, data=data, code=code())
+    tag(app, deployment)
+    if deployment.is_local:
+        worker = WorkerStack(app, name("worker"), deployment=deployment, data=data)
+        return Stacks(data, api, worker)
+    fleet = FleetStack(app, name("fleet"), deployment=deployment)
+    worker = WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
+    scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, code=code())
+    observability = ObservabilityStack(
+        app,
+        name("observability"),
+        deployment=deployment,
         data=data,
-        api=ApiStack(
-            app, deployment.stack_name("api"), deployment=deployment, data=data, code=code
-        ),
-        worker=WorkerStack(app, deployment.stack_name("worker"), deployment=deployment, data=data),
+        api=api,
+        worker=worker,
+        scaler=scaler,
     )
+    return Stacks(data, api, worker, fleet, scaler, observability)
+
+
+def tag(app: App, deployment: Deployment) -> None:
+    """Let costs be told apart by environment."""
+    Tags.of(app).add("project", "comfyline")
+    Tags.of(app).add("environment", deployment.env)
 
 
 def main() -> None:

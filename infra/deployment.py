@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
 
-ContextLookup = Callable[[str], Any]  # the value of a context key, None where it is not given
+from infra.context import Context, ContextLookup
+from infra.fleet_choices import FLEET_DEFAULTS, FleetChoices
 
 # Queue visibility follows the lease, and SQS takes at most 12 hours of it.
 MAX_LEASE_SECONDS = 12 * 3600
+# Names of stacks, of the cluster and in ARNs are made from it.
+_ENV = re.compile(r"[a-z][a-z0-9-]{0,19}")
 
 
 class Target(StrEnum):
@@ -21,11 +25,20 @@ class Target(StrEnum):
     LOCAL = "local"  # an emulator on this machine: plain HTTP, nothing worth keeping
 
 
+_COMMON: Mapping[str, Any] = {
+    "env": "dev",
+    "dashboard": "true",
+    "container_insights": "false",
+    "oldest_job_minutes": 30,
+    "runbook_url": "docs/runbook.md",
+    **FLEET_DEFAULTS,
+}
 # Locally a crash should be seen to heal while one waits; on AWS renewals are paid for.
 _DEFAULTS: Mapping[Target, Mapping[str, Any]] = MappingProxyType(
     {
-        Target.AWS: {"lease_seconds": 120, "heartbeat_seconds": 30},
+        Target.AWS: {**_COMMON, "lease_seconds": 120, "heartbeat_seconds": 30},
         Target.LOCAL: {
+            **_COMMON,
             "lease_seconds": 20,
             "heartbeat_seconds": 5,
             "default_checkpoint": "sd15-sim.safetensors",
@@ -34,6 +47,48 @@ _DEFAULTS: Mapping[Target, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
+# What every context key means, for docs and for the message about a key that nobody knows.
+CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "env": "name of the environment; several live side by side in one account",
+        "target": "aws, or local for an emulator",
+        "default_checkpoint": "the checkpoint of a job that names none",
+        "worker_image": "the worker's image, with its tag or digest",
+        "lease_seconds": "how long a worker that is silent keeps its job",
+        "heartbeat_seconds": "how often a worker renews its lease",
+        "keep_data": "whether tables and bucket outlive the stack; only env=dev may lose them",
+        "allowed_origins": "web pages that may call the API and post uploads, between commas",
+        "api_domain": "custom domain of the HTTP API",
+        "socket_domain": "custom domain of the WebSocket API; it cannot be the same",
+        "certificate_arn": "the certificate of both domains, in the region of the deployment",
+        "capacity": "managed (ECS Managed Instances) or asg (an Auto Scaling group)",
+        "instance_types": "GPU instance types with one GPU each, between commas",
+        "spot_percent": "share of spot in the fleet",
+        "min_workers": "workers that always run",
+        "max_workers": "workers that may run at most",
+        "warm_workers": "workers that run at least in the warm hours",
+        "warm_hours": "UTC, such as `mon-fri 07-18`",
+        "job_seconds": "GPU time of a usual job",
+        "target_wait_seconds": "how long a backlog may take once its workers are up",
+        "boot_seconds": "from the order of a worker to its first job",
+        "quiet_seconds": "how long a worker that is needed no more is kept",
+        "alarm_email": "who is told of alarms",
+        "runbook_url": "where alarms say the runbook is",
+        "oldest_job_minutes": "a job that waits longer raises an alarm",
+        "dashboard": "whether there is a dashboard (true, false)",
+        "container_insights": "whether ECS reports its own metrics, which are paid for when idle",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domains:
+    """The deployment's own names. The APIs' two domains cannot be one."""
+
+    api: str
+    socket: str
+    certificate_arn: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
@@ -41,7 +96,7 @@ class Deployment:
 
     Raises:
         ValueError: the lease could run out between two heartbeats, or is longer than SQS can hide
-            a message.
+            a message; the name of the environment cannot be part of other names.
     """
 
     env: str
@@ -50,8 +105,19 @@ class Deployment:
     worker_image: str
     lease_seconds: int
     heartbeat_seconds: int
+    keep_data: bool
+    allowed_origins: tuple[str, ...]
+    domains: Domains | None
+    fleet: FleetChoices
+    alarm_email: str | None
+    oldest_job_minutes: int
+    runbook_url: str
+    dashboard: bool
+    container_insights: bool
 
     def __post_init__(self) -> None:
+        if not _ENV.fullmatch(self.env):
+            raise ValueError(f"env={self.env!r} must match {_ENV.pattern}")
         # Two renewals may fail before a lease is lost.
         if not 0 < self.heartbeat_seconds * 3 < self.lease_seconds <= MAX_LEASE_SECONDS:
             raise ValueError(
@@ -63,6 +129,11 @@ class Deployment:
     def is_local(self) -> bool:
         """Whether an emulator takes the templates."""
         return self.target is Target.LOCAL
+
+    @property
+    def cluster_name(self) -> str:
+        """The fleet's cluster; known before it is made, for the grants that name its tasks."""
+        return f"comfyline-{self.env}"
 
     def stack_name(self, part: str) -> str:
         """The name of one of the deployment's stacks."""
@@ -76,20 +147,48 @@ class Deployment:
             ValueError: a required key is missing or a value is wrong; the message says which.
         """
         target = Target(lookup("target") or Target.AWS)
-
-        def value(key: str) -> str:
-            given = lookup(key)
-            if given is None:
-                given = _DEFAULTS[target].get(key, "")
-            if given == "":
-                raise ValueError(f"context key {key!r} is required: add -c {key}=<value>")
-            return str(given)
-
+        context = Context(lookup, _DEFAULTS[target])
+        env = context.text("env")
         return cls(
-            env=lookup("env") or "dev",
+            env=env,
             target=target,
-            default_checkpoint=value("default_checkpoint"),
-            worker_image=value("worker_image"),
-            lease_seconds=int(value("lease_seconds")),
-            heartbeat_seconds=int(value("heartbeat_seconds")),
+            default_checkpoint=context.text("default_checkpoint"),
+            worker_image=context.text("worker_image"),
+            lease_seconds=context.number("lease_seconds", 1, 10**6),
+            heartbeat_seconds=context.number("heartbeat_seconds", 0, 10**6),
+            keep_data=_keep_data(context, env, target),
+            allowed_origins=_origins(context, target),
+            domains=_domains(context),
+            fleet=FleetChoices.from_context(context),
+            alarm_email=context.optional("alarm_email"),
+            oldest_job_minutes=context.number("oldest_job_minutes", 1, 24 * 60),
+            runbook_url=context.text("runbook_url"),
+            dashboard=context.switch("dashboard"),
+            container_insights=context.switch("container_insights"),
         )
+
+
+def _keep_data(context: Context, env: str, target: Target) -> bool:
+    # Forgetting the key must not cost a team its data: only what is called dev is disposable.
+    if context.optional("keep_data") is not None:
+        return context.switch("keep_data")
+    return target is Target.AWS and env != "dev"
+
+
+def _origins(context: Context, target: Target) -> tuple[str, ...]:
+    origins = context.items("allowed_origins")
+    wrong = [o for o in origins if o != "*" and not re.fullmatch(r"https?://[^/*\s]+", o)]
+    if wrong:
+        raise ValueError(f"context key 'allowed_origins' holds {wrong[0]!r}: no origin")
+    return origins or (("*",) if target is Target.LOCAL else ())
+
+
+def _domains(context: Context) -> Domains | None:
+    keys = ("api_domain", "socket_domain", "certificate_arn")
+    given = {key: context.optional(key) for key in keys}
+    if not any(given.values()):
+        return None
+    api, socket, certificate = (context.text(key) for key in keys)
+    if api == socket:
+        raise ValueError("context key 'socket_domain' must differ from 'api_domain'")
+    return Domains(api=api, socket=socket, certificate_arn=certificate)

@@ -31,6 +31,10 @@ class Resource(Enum):
     UPLOADS = auto()  # what callers have sent, in the same bucket
     SOCKETS = auto()  # the clients of the WebSocket API
     GREETER = auto()  # the function that speaks to a socket when it is open
+    TASKS = auto()  # the workers' own tasks, in the fleet's cluster
+    FLEET = auto()  # the service that runs the workers
+    SCALING = auto()  # what the scaler remembers
+    IMAGE = auto()  # the repository of the worker's image
     OWN_LOGS = auto()
     ANY = auto()  # only for actions that know no resource; WILDCARD_REASONS says why
 
@@ -61,9 +65,9 @@ def _may(purpose: str, resource: Resource, *actions: str) -> Grant:
     return Grant(purpose, actions, resource)
 
 
-_WRITE_LOGS = _may("WriteLogs", Resource.OWN_LOGS, "logs:CreateLogStream", "logs:PutLogEvents")
+WRITE_LOGS = _may("WriteLogs", Resource.OWN_LOGS, "logs:CreateLogStream", "logs:PutLogEvents")
 _SEND_TRACES = _may("SendTraces", Resource.ANY, "xray:PutTraceSegments", "xray:PutTelemetryRecords")
-EVERY_FUNCTION = (_WRITE_LOGS, _SEND_TRACES)
+EVERY_FUNCTION = (WRITE_LOGS, _SEND_TRACES)
 
 _READ_KEY = _may("ReadKey", Resource.KEYS, "dynamodb:GetItem")
 _GET_JOB = _may("GetJob", Resource.JOBS, "dynamodb:GetItem")
@@ -78,6 +82,14 @@ _FREE_SLOT = _may("FreeSlot", Resource.OWNERS, "dynamodb:UpdateItem")
 _LIST_ARTIFACTS = _may("ListArtifacts", Resource.BUCKET, "s3:ListBucket")
 _DELETE_ARTIFACTS = _may("DeleteArtifacts", Resource.ARTIFACTS, "s3:DeleteObject")
 _DELETE_JOB = _may("DeleteJob", Resource.JOBS, "dynamodb:DeleteItem")
+_FOLLOW_STREAM = _may(
+    "FollowStream",
+    Resource.JOBS_STREAM,
+    "dynamodb:DescribeStream",
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+)
+_FIND_STREAM = _may("FindStream", Resource.ANY, "dynamodb:ListStreams")
 _POST_TO_SOCKET = _may("PostToSocket", Resource.SOCKETS, "execute-api:ManageConnections")
 _CLOSE_CONNECTION = (
     _may("GetConnection", Resource.CONNECTIONS, "dynamodb:GetItem"),
@@ -156,14 +168,8 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             _POST_TO_SOCKET,
         ),
         "PushUpdates": (
-            _may(
-                "FollowStream",
-                Resource.JOBS_STREAM,
-                "dynamodb:DescribeStream",
-                "dynamodb:GetRecords",
-                "dynamodb:GetShardIterator",
-            ),
-            _may("FindStream", Resource.ANY, "dynamodb:ListStreams"),
+            _FOLLOW_STREAM,
+            _FIND_STREAM,
             _may("ReportUndelivered", Resource.UNDELIVERED_UPDATES, "sqs:SendMessage"),
             _may("FindSubscribers", Resource.CONNECTIONS, "dynamodb:Query"),
             *_CLOSE_CONNECTION,
@@ -202,6 +208,38 @@ WORKER_GRANTS = (
     ),
     _may("FetchUpload", Resource.UPLOADS, "s3:GetObject"),
     _may("StoreArtifact", Resource.ARTIFACTS, "s3:PutObject", "s3:AbortMultipartUpload"),
+    _may("ProtectTask", Resource.TASKS, "ecs:UpdateTaskProtection"),
+)
+
+PULL_IMAGE = (
+    _may("LogInToRegistry", Resource.ANY, "ecr:GetAuthorizationToken"),
+    _may(
+        "PullImage",
+        Resource.IMAGE,
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:GetDownloadUrlForLayer",
+    ),
+)
+
+SCALER_GRANTS = (
+    _may("ReadDepths", Resource.QUEUES, "sqs:GetQueueAttributes"),
+    _may("ReadWaits", Resource.ANY, "cloudwatch:GetMetricData"),
+    _may("ReadFleet", Resource.FLEET, "ecs:DescribeServices"),
+    _may("ResizeFleet", Resource.FLEET, "ecs:UpdateService"),
+    _may("Remember", Resource.SCALING, "dynamodb:GetItem", "dynamodb:PutItem"),
+    _FOLLOW_STREAM,
+    _FIND_STREAM,
+)
+
+# Grants that no run on one machine can use, and why.
+UNUSED_LOCALLY: Mapping[str, str] = MappingProxyType(
+    {
+        "SendTraces": "the platform sends traces, and an emulator has none",
+        "ProtectTask": "the ECS agent asks for it, and only there is one",
+        "ReadWaits": "no emulator keeps the age of a queue's messages",
+        "FindStream": "an event source mapping lists streams only as it is made on AWS",
+    }
 )
 
 # Why a purpose may name more than one resource by a wildcard.
@@ -215,6 +253,9 @@ WILDCARD_REASONS: Mapping[str, str] = MappingProxyType(
         "SignUpload": "each file's key is made when its form is",
         "FetchUpload": "each file's key is made when its form is",
         "DeleteArtifacts": "each file's key is made when the file is",
+        "LogInToRegistry": "GetAuthorizationToken supports no resource",
+        "ReadWaits": "GetMetricData supports no resource",
+        "ProtectTask": "ECS makes a task's id when it starts the task",
         "PostToSocket": "the gateway makes a connection's id when it opens",
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jsii
 from aws_cdk import Duration, RemovalPolicy
@@ -46,6 +46,16 @@ ROUTE_LIST = ",".join(
     f"{method.value} {path}" for method, path in (*OPEN_ROUTES, *PROTECTED_ROUTES)
 )
 
+# What pages of other origins may send and read beside what every page may.
+CORS_REQUEST_HEADERS = ("idempotency-key", "prefer", "x-request-id")
+CORS_ANSWER_HEADERS = (
+    "idempotent-replayed",
+    "location",
+    "preference-applied",
+    "retry-after",
+    "x-request-id",
+)
+
 # No query string and no header: a ticket or a cursor is nobody's business.
 _LOGGED = {
     "requestId": "$context.requestId",
@@ -79,15 +89,37 @@ class _AccessLog:
         return self._format
 
 
+def _cors(origins: Sequence[str]) -> gw.CorsPreflightOptions | None:
+    # A key travels in a header that a page must set itself, never in a cookie: no credentials.
+    if not origins:
+        return None
+    return gw.CorsPreflightOptions(
+        allow_origins=list(origins),
+        allow_methods=[gw.CorsHttpMethod.GET, gw.CorsHttpMethod.POST, gw.CorsHttpMethod.DELETE],
+        allow_headers=["authorization", "content-type", *CORS_REQUEST_HEADERS],
+        expose_headers=list(CORS_ANSWER_HEADERS),
+        max_age=Duration.hours(1),
+    )
+
+
 class JobsHttpApi(Construct):
     """The HTTP API with its one stage."""
 
-    def __init__(self, scope: Construct, name: str, *, functions: Mapping[str, IFunction]) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        functions: Mapping[str, IFunction],
+        allowed_origins: Sequence[str] = (),
+        domain: gw.DomainName | None = None,
+    ) -> None:
         super().__init__(scope, name)
         self._functions = functions
         self.api = gw.HttpApi(
             self,
             "Api",
+            cors_preflight=_cors(allowed_origins),
             create_default_stage=False,  # its own stage below has the throttle and the log
             # Unknown routes and methods get our problem+json, without a key.
             default_integration=self._integration("UnknownRoute"),
@@ -104,6 +136,7 @@ class JobsHttpApi(Construct):
             auto_deploy=True,
             throttle=THROTTLE,
             access_log_settings=_AccessLog(log_group),
+            domain_mapping=gw.DomainMappingOptions(domain_name=domain) if domain else None,
         )
 
     def _add_routes(self) -> None:

@@ -26,7 +26,7 @@ class JobsWebSocketApi(Construct):
     posts to their connection.
     """
 
-    def __init__(self, scope: Construct, name: str) -> None:
+    def __init__(self, scope: Construct, name: str, *, domain: gw.DomainName | None = None) -> None:
         super().__init__(scope, name)
         self.api = gw.WebSocketApi(self, "Api", route_selection_expression="$request.body.action")
         self.stage = gw.WebSocketStage(
@@ -36,6 +36,7 @@ class JobsWebSocketApi(Construct):
             stage_name=STAGE,
             auto_deploy=True,
             throttle=THROTTLE,
+            domain_mapping=gw.DomainMappingOptions(domain_name=domain) if domain else None,
         )
 
     @property

@@ -34,6 +34,7 @@ from comfyline.settings import (
     SweepJobsSettings,
     UnknownRouteSettings,
 )
+from infra.constructs.domains import custom_domains
 from infra.constructs.function import PythonFunction
 from infra.constructs.grants import FUNCTION_GRANTS, Arns, Resource
 from infra.constructs.http_api import ROUTE_LIST, JobsHttpApi
@@ -83,8 +84,9 @@ class ApiStack(Stack):
     ) -> None:
         super().__init__(scope, name, stack_name=name)
         self._deployment, self._data = deployment, data
-        self._sockets = JobsWebSocketApi(self, "WebSocket")
-        self._undelivered = sqs.Queue(
+        api_domain, socket_domain = custom_domains(self, deployment)
+        self._sockets = JobsWebSocketApi(self, "WebSocket", domain=socket_domain)
+        self.undelivered = sqs.Queue(
             self,
             "UndeliveredUpdates",
             retention_period=UNDELIVERED_RETENTION,
@@ -92,9 +94,15 @@ class ApiStack(Stack):
             enforce_ssl=not deployment.is_local,
             removal_policy=RemovalPolicy.DESTROY,
         )
-        functions = self._make_functions(code)
+        self.functions = functions = self._make_functions(code)
         self._sockets.add_routes(functions)
-        self._http = JobsHttpApi(self, "Http", functions=functions)
+        self.http = JobsHttpApi(
+            self,
+            "Http",
+            functions=functions,
+            allowed_origins=deployment.allowed_origins,
+            domain=api_domain,
+        )
         self._follow_stream(functions["PushUpdates"])
         self._sweep_every_minute(functions["SweepJobs"])
         self._write_outputs()
@@ -102,7 +110,7 @@ class ApiStack(Stack):
     def _make_functions(self, code: lambda_.Code) -> dict[str, lambda_.Function]:
         arns = {
             **self._data.arns,
-            Resource.UNDELIVERED_UPDATES: [self._undelivered.queue_arn],
+            Resource.UNDELIVERED_UPDATES: [self.undelivered.queue_arn],
             Resource.SOCKETS: [self._sockets.sockets_arn],
         }
         functions = {
@@ -194,7 +202,7 @@ class ApiStack(Stack):
                 bisect_batch_on_error=True,
                 retry_attempts=STREAM_RETRIES,
                 max_record_age=STREAM_MAX_AGE,
-                on_failure=SqsDlq(self._undelivered),
+                on_failure=SqsDlq(self.undelivered),
                 filters=[lambda_.FilterCriteria.filter(of_jobs)],
             )
         )
@@ -210,8 +218,8 @@ class ApiStack(Stack):
 
     def _write_outputs(self) -> None:
         outputs = {
-            "HttpApiId": self._http.api.api_id,
-            "HttpApiUrl": self._http.api.api_endpoint,
+            "HttpApiId": self.http.api.api_id,
+            "HttpApiUrl": self.http.api.api_endpoint,
             "WebSocketApiId": self._sockets.api.api_id,
             "WebSocketStage": STAGE,
             "WebSocketUrl": self._sockets.stage.url,

@@ -39,7 +39,8 @@ class DataStack(Stack):
     def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
         super().__init__(scope, name, stack_name=name)
         self._local = deployment.is_local
-        self._removal = RemovalPolicy.DESTROY if self._local else RemovalPolicy.RETAIN
+        self._keep = deployment.keep_data
+        self._removal = RemovalPolicy.RETAIN if self._keep else RemovalPolicy.DESTROY
         self.jobs = self._jobs_table()
         # Sockets live for two hours: nothing to keep.
         self.connections = ddb.TableV2(
@@ -123,9 +124,9 @@ class DataStack(Stack):
             billing=ddb.Billing.on_demand(),
             dynamo_stream=stream,
             time_to_live_attribute=ttl,
-            deletion_protection=not self._local,
+            deletion_protection=self._keep,
             point_in_time_recovery_specification=ddb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=not self._local
+                point_in_time_recovery_enabled=self._keep
             ),
             removal_policy=self._removal,
         )

@@ -1,4 +1,7 @@
-"""The GPU worker's task: what runs, with which environment, and what it may do."""
+"""The GPU worker: what runs, with which environment, what it may do, and the service that runs it.
+
+An emulator has no fleet: there it is the task alone, and processes on this machine read it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,13 @@ from constructs import Construct
 
 from comfyline.settings import WorkerSettings
 from infra.constructs.function import LOG_RETENTION
-from infra.constructs.grants import WORKER_GRANTS
+from infra.constructs.grants import PULL_IMAGE, WORKER_GRANTS, WRITE_LOGS, Resource
+from infra.constructs.image import repository_arns
+from infra.constructs.worker_service import worker_service
 from infra.deployment import Deployment
+from infra.fleet_choices import Capacity
 from infra.stacks.data import DataStack
+from infra.stacks.fleet import FleetStack
 
 # One task fills the smallest GPU instance (4 vCPU, 16 GiB) and leaves the agent its share.
 CPU_UNITS = 3584
@@ -20,37 +27,78 @@ MEMORY_MIB = 14 * 1024
 # The worker drains within 100 s, and a spot instance is taken back after 120 s.
 STOP_TIMEOUT = Duration.seconds(110)
 
+_COMPATIBILITY = {
+    Capacity.MANAGED: ecs.Compatibility.MANAGED_INSTANCES,
+    Capacity.ASG: ecs.Compatibility.EC2,
+}
+
 
 class WorkerStack(Stack):
-    """The task definition and its role."""
+    """The task definition, its roles and its service."""
 
     def __init__(
-        self, scope: Construct, name: str, *, deployment: Deployment, data: DataStack
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        deployment: Deployment,
+        data: DataStack,
+        fleet: FleetStack | None = None,
     ) -> None:
         super().__init__(scope, name, stack_name=name)
-        role = self._role(data)
+        self.log_group = logs.LogGroup(
+            self, "Logs", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
+        )
+        role = self._role(deployment, data)
         self.task = ecs.TaskDefinition(
             self,
             "Worker",
-            compatibility=ecs.Compatibility.MANAGED_INSTANCES,
+            compatibility=_COMPATIBILITY[deployment.fleet.capacity],
             # A task with its own interface gets no public address on such hosts and would need NAT.
             network_mode=ecs.NetworkMode.HOST,
             cpu=str(CPU_UNITS),
             memory_mib=str(MEMORY_MIB),
             task_role=role.without_policy_updates(),
+            execution_role=self._execution_role(deployment.worker_image),
         )
         self._add_container(deployment, self._settings(deployment, data))
+        if fleet is not None:
+            service = worker_service(self, deployment.fleet.capacity, fleet, self.task)
+            CfnOutput(self, "WorkerService", value=service.service_name)
         CfnOutput(self, "WorkerTaskDefinition", value=self.task.task_definition_arn)
         CfnOutput(self, "WorkerTaskRole", value=role.role_arn)
 
-    def _role(self, data: DataStack) -> iam.Role:
-        statements = [grant.statement(data.arns) for grant in WORKER_GRANTS]
+    def _role(self, deployment: Deployment, data: DataStack) -> iam.Role:
+        # The cluster comes with the fleet, after this stack: it is known by its name.
+        tasks = self.format_arn(
+            service="ecs", resource="task", resource_name=f"{deployment.cluster_name}/*"
+        )
+        arns = {**data.arns, Resource.TASKS: [tasks]}
+        statements = [grant.statement(arns) for grant in WORKER_GRANTS]
         return iam.Role(
             self,
             "TaskRole",
             assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
             inline_policies={"Grants": iam.PolicyDocument(statements=statements)},
         )
+
+    def _execution_role(self, image: str) -> iam.IRole:
+        """What starts the container: it pulls the image and opens the log."""
+        repositories = repository_arns(self, image)
+        arns = {
+            Resource.OWN_LOGS: [self.log_group.log_group_arn],
+            Resource.IMAGE: repositories,
+            Resource.ANY: ["*"],
+        }
+        grants = [WRITE_LOGS, *(PULL_IMAGE if repositories else ())]
+        statements = [grant.statement(arns) for grant in grants]
+        role = iam.Role(
+            self,
+            "ExecutionRole",
+            assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
+            inline_policies={"Grants": iam.PolicyDocument(statements=statements)},
+        )
+        return role.without_policy_updates()
 
     def _settings(self, deployment: Deployment, data: DataStack) -> WorkerSettings:
         return WorkerSettings(
@@ -64,9 +112,6 @@ class WorkerStack(Stack):
         )
 
     def _add_container(self, deployment: Deployment, settings: WorkerSettings) -> None:
-        log_group = logs.LogGroup(
-            self, "Logs", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
-        )
         self.task.add_container(
             "Worker",
             image=ecs.ContainerImage.from_registry(deployment.worker_image),
@@ -74,5 +119,5 @@ class WorkerStack(Stack):
             stop_timeout=STOP_TIMEOUT,
             # ECS tells a task on an instance no region, and the SDK reads this name.
             environment={**settings.to_environment(), "AWS_DEFAULT_REGION": self.region},
-            logging=ecs.LogDrivers.aws_logs(stream_prefix="worker", log_group=log_group),
+            logging=ecs.LogDrivers.aws_logs(stream_prefix="worker", log_group=self.log_group),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,34 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Templates:
-    """The three templates of one deployment."""
+    """The templates of one deployment; an emulator has no fleet and nothing that watches it."""
 
     data: Json
     api: Json
     worker: Json
+    fleet: Json
+    scaler: Json
+    observability: Json
 
     @classmethod
     def read(cls, folder: Path, prefix: str) -> Templates:
         """The templates that a synthesis left in `folder`."""
 
         def template(part: str) -> Json:
-            text = (folder / f"{prefix}-{part}.template.json").read_text()
-            parsed: Json = json.loads(text)
+            path = folder / f"{prefix}-{part}.template.json"
+            parsed: Json = json.loads(path.read_text()) if path.exists() else {"Resources": {}}
             return parsed
 
-        return cls(template("data"), template("api"), template("worker"))
+        return cls(*(template(part.name) for part in fields(cls)))
+
+    @property
+    def all(self) -> list[Json]:
+        """Every template."""
+        return [getattr(self, part.name) for part in fields(self)]
 
     @cached_property
     def _exports(self) -> dict[str, Any]:
-        outputs = self.data["Outputs"].values()
+        outputs = [o for template in self.all for o in template.get("Outputs", {}).values()]
         return {o["Export"]["Name"]: o["Value"] for o in outputs if "Export" in o}
 
     def render(self, value: Any) -> str:

@@ -9,7 +9,7 @@ import pytest
 from comfyline import settings
 from comfyline.openapi import OPERATIONS
 from comfyline.wire import MAX_WAIT_SECONDS
-from tests.infra.templates import Templates, function_in, named, only, plain_name, resources
+from tests.infra.templates import Json, Templates, function_in, named, only, plain_name, resources
 
 # The settings model of each function.
 MODELS: dict[str, type[settings.Settings]] = {
@@ -224,10 +224,44 @@ def test_functions_share_one_asset_and_one_platform(aws: Templates) -> None:
 
 
 def test_outputs(aws: Templates) -> None:
-    assert set(aws.api["Outputs"]) == {
+    named_outputs = {n for n, o in aws.api["Outputs"].items() if "Export" not in o}
+    assert named_outputs == {
         "HttpApiId",
         "HttpApiUrl",
         "WebSocketApiId",
         "WebSocketStage",
         "WebSocketUrl",
     }
+
+
+def test_pages_of_other_origins(aws: Templates, asg: Templates, local: Templates) -> None:
+    def cors(templates: Templates) -> Json | None:
+        api = named(templates.api, "AWS::ApiGatewayV2::Api", "HttpApi")
+        found: Json | None = api.get("CorsConfiguration")
+        return found
+
+    assert cors(aws) is None
+    allowed = cors(asg)
+    assert allowed is not None
+    assert allowed["AllowOrigins"] == ["https://app.example.com"]
+    assert "authorization" in allowed["AllowHeaders"]
+    assert "AllowCredentials" not in allowed
+    everyone = cors(local)
+    assert everyone is not None
+    assert everyone["AllowOrigins"] == ["*"]
+
+
+def test_domains_of_ones_own(aws: Templates, asg: Templates) -> None:
+    assert not resources(aws.api, "AWS::ApiGatewayV2::DomainName")
+    domains = resources(asg.api, "AWS::ApiGatewayV2::DomainName").values()
+    assert {d["DomainName"] for d in domains} == {"api.example.com", "live.example.com"}
+    for domain in domains:
+        (configuration,) = domain["DomainNameConfigurations"]
+        assert configuration["SecurityPolicy"] == "TLS_1_2"
+        assert configuration["CertificateArn"].endswith(":certificate/0")
+    mapped = {
+        (asg.render(m["DomainName"]), plain_name(asg.render(m["Stage"])))
+        for m in resources(asg.api, "AWS::ApiGatewayV2::ApiMapping").values()
+    }
+    assert len(mapped) == 2
+    assert {"ApiDomainTarget", "SocketDomainTarget"} <= set(asg.api["Outputs"])

@@ -120,6 +120,13 @@ def test_bucket_expiry_is_a_backstop(aws: Templates, local: Templates) -> None:
     )
 
 
+def test_only_dev_may_lose_its_data(aws: Templates, dev: Templates) -> None:
+    for name in ("Jobs", "Keys", "Artifacts"):
+        assert (deletion_policy(aws, name), deletion_policy(dev, name)) == ("Retain", "Delete")
+    replica = named(dev.data, TABLE, "Jobs")["Replicas"][0]
+    assert replica["DeletionProtectionEnabled"] is False  # or the stack could not be deleted
+
+
 def plain_http_refused(template: Json) -> set[str]:
     """The queues and buckets whose policy denies a call without TLS."""
     refused = set()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.deployment import Deployment, Target
+from infra.deployment import CONTEXT_KEYS, Deployment, Target
 
 
 def deployment(**context: Any) -> Deployment:
@@ -56,3 +56,59 @@ def test_a_lease_outlives_three_heartbeats(times: dict[str, int]) -> None:
 def test_unknown_target() -> None:
     with pytest.raises(ValueError, match="mars"):
         deployment(target="mars")
+
+
+AWS = {"default_checkpoint": "a.safetensors", "worker_image": "image"}
+
+
+@pytest.mark.parametrize(
+    ("context", "kept"),
+    [
+        ({}, False),
+        ({"env": "dev"}, False),
+        ({"env": "dev", "keep_data": "true"}, True),
+        ({"env": "prod"}, True),
+        ({"env": "staging"}, True),
+        ({"env": "staging", "keep_data": "false"}, False),
+        ({"target": "local", "env": "prod"}, False),
+    ],
+)
+def test_data_is_kept_unless_it_is_dev(context: dict[str, str], kept: bool) -> None:
+    assert deployment(**AWS, **context).keep_data is kept
+
+
+@pytest.mark.parametrize(
+    ("context", "key"),
+    [
+        ({"env": "My_Env"}, "env"),
+        ({"keep_data": "perhaps"}, "keep_data"),
+        ({"capacity": "fargate"}, "capacity"),
+        ({"instance_types": "g5.metal"}, "instance_types"),
+        ({"instance_types": ","}, "instance_types"),
+        ({"spot_percent": "101"}, "spot_percent"),
+        ({"max_workers": "5001"}, "max_workers"),
+        ({"min_workers": "11"}, "min_workers"),
+        ({"max_workers": "many"}, "max_workers"),
+        ({"warm_hours": "mon-fri 07-18"}, "warm_workers"),
+        ({"warm_workers": "1", "warm_hours": "always"}, "warm_hours"),
+        ({"allowed_origins": "app.example.com"}, "allowed_origins"),
+        ({"allowed_origins": "https://app.example.com/path"}, "allowed_origins"),
+        ({"api_domain": "a.example.com"}, "socket_domain"),
+        ({"api_domain": "a.b", "socket_domain": "a.b", "certificate_arn": "arn"}, "socket_domain"),
+        ({"job_seconds": "0"}, "job_seconds"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key(context: dict[str, str], key: str) -> None:
+    with pytest.raises(ValueError, match=key):
+        deployment(**AWS, **context)
+
+
+def test_every_key_that_is_read_is_described() -> None:
+    read = set[str]()
+
+    def lookup(key: str) -> str | None:
+        read.add(key)
+        return AWS.get(key)
+
+    Deployment.from_context(lookup)
+    assert read == set(CONTEXT_KEYS)

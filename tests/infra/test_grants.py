@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from infra.constructs.grants import WILDCARD_REASONS
-from tests.infra.templates import Templates, listed, plain_name, resources, statements
+from infra.constructs.grants import UNUSED_LOCALLY, WILDCARD_REASONS
+from tests.infra.templates import Json, Templates, listed, plain_name, resources, statements
 
 # What CDK itself grants, and why it may name more than one resource.
 POSTS = {"SubmitJob", "Generate", "RetryJob"}
@@ -15,15 +15,21 @@ POSTS = {"SubmitJob", "Generate", "RetryJob"}
 CDK_REASONS = {"SchedulerRoleForTarget": "invokes any version of the one function it names"}
 
 
+def ours(templates: Templates) -> list[Json]:
+    """The templates whose roles run our code; what runs the instances is AWS's and CDK's."""
+    return [templates.api, templates.worker, templates.scaler]
+
+
 @pytest.fixture(scope="module")
 def all_statements(aws: Templates) -> list[tuple[str, dict[str, Any]]]:
-    return [*statements(aws.api), *statements(aws.worker)]
+    return [s for template in ours(aws) for s in statements(template)]
 
 
 def roles_that_may(aws: Templates, action: str) -> set[str]:
     return {
         plain_name(name).removesuffix("Role")
-        for name, statement in [*statements(aws.api), *statements(aws.worker)]
+        for template in ours(aws)
+        for name, statement in statements(template)
         if action in listed(statement["Action"])
     }
 
@@ -55,7 +61,7 @@ def test_actions_are_named(all_statements: list[tuple[str, dict[str, Any]]]) -> 
 
 
 def test_roles_hold_their_own_grants_and_no_managed_policy(aws: Templates) -> None:
-    for template in (aws.api, aws.worker):
+    for template in ours(aws):
         for role in resources(template, "AWS::IAM::Role").values():
             assert "ManagedPolicyArns" not in role
             documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
@@ -76,20 +82,44 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
         ("sqs:SendMessage", {*POSTS, "SweepJobs", "PushUpdates"}),
         ("sqs:ReceiveMessage", {"Task"}),
         ("s3:PutObject", {"Task", "CreateUpload"}),
-        ("sqs:GetQueueAttributes", {"GetJob"}),
+        ("sqs:GetQueueAttributes", {"GetJob", "ScaleWorkers"}),
         ("s3:GetObject", {*POSTS, "GetJob", "SocketSubscribe", "PushUpdates", "Task"}),
         ("s3:DeleteObject", {"SweepJobs", "CancelJob"}),
         ("s3:ListBucket", {*POSTS, "SweepJobs", "CancelJob"}),
         ("execute-api:ManageConnections", {"SocketSubscribe", "PushUpdates"}),
-        ("dynamodb:GetRecords", {"PushUpdates"}),
+        ("dynamodb:GetRecords", {"PushUpdates", "ScaleWorkers"}),
         ("dynamodb:BatchWriteItem", POSTS),
         ("dynamodb:BatchGetItem", {*POSTS, "ListJobs", "SweepJobs"}),
         ("dynamodb:Scan", set()),
         ("iam:PassRole", set()),
+        ("ecs:UpdateService", {"ScaleWorkers"}),
+        ("ecs:UpdateTaskProtection", {"Task"}),
+        ("ecr:BatchGetImage", {"Execution"}),
     ],
 )
 def test_who_may(aws: Templates, action: str, roles: set[str]) -> None:
     assert roles_that_may(aws, action) == roles
+
+
+def test_what_no_local_run_can_use_is_granted(
+    all_statements: list[tuple[str, dict[str, Any]]],
+) -> None:
+    granted = {statement.get("Sid") for _, statement in all_statements}
+    assert set(UNUSED_LOCALLY) <= granted
+
+
+def test_the_scaler_moves_the_one_service(aws: Templates) -> None:
+    (resource,) = {
+        aws.render(statement["Resource"])
+        for _, statement in statements(aws.scaler)
+        if "ecs:UpdateService" in listed(statement["Action"])
+    }
+    assert resource.endswith(":service/comfyline-test/worker")
+
+
+def test_an_image_of_another_registry_needs_no_grant(asg: Templates) -> None:
+    sids = {statement["Sid"] for _, statement in statements(asg.worker)}
+    assert not sids & {"LogInToRegistry", "PullImage"}
 
 
 def test_only_authorizers_read_keys(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from comfyline.settings import WorkerSettings
-from tests.infra.templates import Json, Templates, only, resources
+from tests.infra.templates import Json, Templates, only, plain_name, resources
 
 DRAIN_SECONDS, SPOT_NOTICE_SECONDS = 100, 120
 
@@ -17,7 +19,7 @@ def container(templates: Templates) -> Json:
 
 def test_container(aws: Templates) -> None:
     worker = container(aws)
-    assert worker["Image"] == "registry.example/worker:1"
+    assert worker["Image"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker:1"
     assert worker["ResourceRequirements"] == [{"Type": "GPU", "Value": "1"}]
     assert DRAIN_SECONDS < worker["StopTimeout"] < SPOT_NOTICE_SECONDS
 
@@ -34,4 +36,41 @@ def test_environment_is_the_settings_model(aws: Templates) -> None:
 
 
 def test_outputs(aws: Templates) -> None:
-    assert set(aws.worker["Outputs"]) == {"WorkerTaskDefinition", "WorkerTaskRole"}
+    ours = {"WorkerTaskDefinition", "WorkerTaskRole", "WorkerService"}
+    assert {name for name, o in aws.worker["Outputs"].items() if "Export" not in o} == ours
+
+
+def test_an_emulator_gets_the_task_alone(local: Templates) -> None:
+    assert set(local.worker["Outputs"]) == {"WorkerTaskDefinition", "WorkerTaskRole"}
+    assert not resources(local.worker, "AWS::ECS::Service")
+    assert not local.fleet["Resources"]
+    assert not local.scaler["Resources"]
+
+
+@pytest.mark.parametrize("variant", ["aws", "asg"])
+def test_service(request: pytest.FixtureRequest, variant: str) -> None:
+    templates: Templates = request.getfixturevalue(variant)
+    service = only(resources(templates.worker, "AWS::ECS::Service"))
+    assert service["DesiredCount"] == 0  # absent, CloudFormation would start one
+    assert service["ServiceName"] == "worker"
+    assert "LaunchType" not in service
+    assert "NetworkConfiguration" not in service
+    deployment = service["DeploymentConfiguration"]
+    assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 200)
+    assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+    task = only(resources(templates.worker, "AWS::ECS::TaskDefinition"))
+    assert task["NetworkMode"] == "host"
+    kind = {"aws": ["MANAGED_INSTANCES"], "asg": ["EC2"]}[variant]
+    assert task["RequiresCompatibilities"] == kind
+
+
+def test_shares_of_spot_and_on_demand(aws: Templates) -> None:
+    strategy = only(resources(aws.worker, "AWS::ECS::Service"))["CapacityProviderStrategy"]
+    shares = {plain_name(aws.render(s["CapacityProvider"])): s["Weight"] for s in strategy}
+    assert shares == {"Spot": 80, "OnDemand": 20}
+
+
+def test_no_stack_imports_what_a_new_worker_changes(aws: Templates) -> None:
+    outputs = aws.worker.get("Outputs", {}).values()
+    exported = {plain_name(aws.render(o["Value"])) for o in outputs if "Export" in o}
+    assert exported <= {"Logs"}  # CloudFormation refuses to change what another stack imports

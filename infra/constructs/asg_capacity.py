@@ -1,0 +1,103 @@
+"""Capacity by an Auto Scaling group: slower to shrink, but it takes an image of one's own."""
+
+from __future__ import annotations
+
+from aws_cdk import aws_autoscaling as autoscaling
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.constructs.network import WorkerNetwork
+from infra.fleet_choices import FleetChoices
+
+VOLUME_GIB = 200
+# gp3's free throughput is 125 MiB/s, at which a 7 GB image takes a minute to unpack.
+VOLUME_THROUGHPUT_MIB = 500
+_AGENT_OPTIONS = (
+    # CDK's `spot_instance_draining` does not reach a group with mixed instances, and without it a
+    # worker hears of a spot notice only when it is too late.
+    "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true",
+    "ECS_CONTAINER_STOP_TIMEOUT=110s",
+    "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached",
+)
+
+
+def asg_capacity(
+    scope: Construct, fleet: FleetChoices, cluster: ecs.Cluster, network: WorkerNetwork
+) -> list[ecs.CapacityProviderStrategy]:
+    """The one provider, added to the cluster: the group itself mixes spot and on demand."""
+    launch = _launch_template(scope, network)
+    group = autoscaling.AutoScalingGroup(
+        scope,
+        "Instances",
+        vpc=network.vpc,
+        vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC),
+        min_capacity=0,
+        max_capacity=fleet.max_workers,
+        mixed_instances_policy=_mix(fleet, launch),
+        # Managed termination protection requires it: an instance with a task is never taken.
+        new_instances_protected_from_scale_in=True,
+        # ECS hears nothing of terminations for rebalancing, so a worker could not drain.
+        capacity_rebalance=False,
+    )
+    provider = ecs.AsgCapacityProvider(
+        scope,
+        "Group",
+        auto_scaling_group=group,
+        enable_managed_scaling=True,
+        enable_managed_termination_protection=True,
+        enable_managed_draining=True,
+        target_capacity_percent=100,
+    )
+    cluster.add_asg_capacity_provider(provider)
+    return [
+        ecs.CapacityProviderStrategy(capacity_provider=provider.capacity_provider_name, weight=1)
+    ]
+
+
+def _mix(fleet: FleetChoices, launch: ec2.LaunchTemplate) -> autoscaling.MixedInstancesPolicy:
+    return autoscaling.MixedInstancesPolicy(
+        launch_template=launch,
+        launch_template_overrides=[
+            autoscaling.LaunchTemplateOverrides(instance_type=ec2.InstanceType(name))
+            for name in fleet.instance_types
+        ],
+        instances_distribution=autoscaling.InstancesDistribution(
+            on_demand_percentage_above_base_capacity=100 - fleet.spot_percent,
+            spot_allocation_strategy=(autoscaling.SpotAllocationStrategy.PRICE_CAPACITY_OPTIMIZED),
+        ),
+    )
+
+
+def _launch_template(scope: Construct, network: WorkerNetwork) -> ec2.LaunchTemplate:
+    role = iam.Role(
+        scope,
+        "InstanceRole",
+        assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+        # A task in host mode can reach it: the cluster adds what its agent must do, nothing else.
+    )
+    user_data = ec2.UserData.for_linux()
+    user_data.add_commands(*(f"echo {option} >> /etc/ecs/ecs.config" for option in _AGENT_OPTIONS))
+    return ec2.LaunchTemplate(
+        scope,
+        "Launch",
+        machine_image=ecs.EcsOptimizedImage.amazon_linux2023(ecs.AmiHardwareType.GPU),
+        role=role,
+        security_group=network.security_group,
+        user_data=user_data,
+        require_imdsv2=True,
+        http_put_response_hop_limit=1,
+        detailed_monitoring=False,
+        block_devices=[
+            ec2.BlockDevice(
+                device_name="/dev/xvda",
+                volume=ec2.BlockDeviceVolume.ebs(
+                    VOLUME_GIB,
+                    encrypted=True,
+                    volume_type=ec2.EbsDeviceVolumeType.GP3,
+                    throughput=VOLUME_THROUGHPUT_MIB,
+                ),
+            )
+        ],
+    )

@@ -1,0 +1,40 @@
+"""The APIs under names of one's own."""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_apigatewayv2 as gw
+from aws_cdk import aws_certificatemanager as acm
+
+from infra.deployment import Deployment
+
+
+def custom_domains(
+    stack: Stack, deployment: Deployment
+) -> tuple[gw.DomainName | None, gw.DomainName | None]:
+    """The domains of the HTTP and of the WebSocket API, or none.
+
+    DNS is not ours: the outputs say what the two names must point to.
+    """
+    domains = deployment.domains
+    if domains is None:
+        return None, None
+    certificate = acm.Certificate.from_certificate_arn(
+        stack, "Certificate", domains.certificate_arn
+    )
+    return (
+        _domain(stack, "ApiDomain", domains.api, certificate),
+        _domain(stack, "SocketDomain", domains.socket, certificate),
+    )
+
+
+def _domain(stack: Stack, name: str, host: str, certificate: acm.ICertificate) -> gw.DomainName:
+    domain = gw.DomainName(
+        stack,
+        name,
+        domain_name=host,
+        certificate=certificate,
+        security_policy=gw.SecurityPolicy.TLS_1_2,
+    )
+    CfnOutput(stack, f"{name}Target", value=domain.regional_domain_name)
+    return domain

@@ -1,0 +1,39 @@
+"""The GPU fleet: a network without fixed costs, a cluster, and the capacity for its tasks.
+
+It comes before the worker's stack and knows nothing of the task: every deployment of a worker makes
+a new revision of it, and what one stack exports to another cannot change.
+"""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_ecs as ecs
+from constructs import Construct
+
+from infra.constructs.asg_capacity import asg_capacity
+from infra.constructs.managed_capacity import managed_capacity
+from infra.constructs.network import worker_network
+from infra.deployment import Deployment
+from infra.fleet_choices import Capacity
+
+
+class FleetStack(Stack):
+    """Everything that costs money while workers run, and nothing that does while none runs."""
+
+    def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
+        super().__init__(scope, name, stack_name=name)
+        network = worker_network(self)
+        insights = ecs.ContainerInsights
+        self.cluster = ecs.Cluster(
+            self,
+            "Cluster",
+            cluster_name=deployment.cluster_name,
+            vpc=network.vpc,
+            container_insights_v2=(
+                insights.ENHANCED if deployment.container_insights else insights.DISABLED
+            ),
+        )
+        managed = deployment.fleet.capacity is Capacity.MANAGED
+        make = managed_capacity if managed else asg_capacity
+        self.strategies = make(self, deployment.fleet, self.cluster, network)
+        CfnOutput(self, "FleetCluster", value=self.cluster.cluster_name)

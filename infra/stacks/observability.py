@@ -1,0 +1,189 @@
+"""What an operator sees and is told: one dashboard, the alarms, and whom they tell."""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_cloudwatch as cw
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.constructs.alarms import BELOW, QUIET_IS_BAD, Watch, add_alarms, rounds
+from infra.constructs.dashboard import add_dashboard
+from infra.constructs.signals import Signals
+from infra.deployment import Deployment
+from infra.stacks.api import ApiStack
+from infra.stacks.data import DataStack
+from infra.stacks.scaler import ScalerStack
+from infra.stacks.worker import WorkerStack
+
+# A job that fails by its own fault is its owner's business; this many at once are ours.
+FAILED_JOBS = 10
+# Half a minute is what a client waits before it asks over HTTP.
+LATE_UPDATES = Duration.seconds(30)
+# Longer than an instance takes to boot and to load its models.
+UNSERVED_MINUTES = 15
+
+
+class ObservabilityStack(Stack):
+    """Nothing here is needed for a job to run."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        deployment: Deployment,
+        data: DataStack,
+        api: ApiStack,
+        worker: WorkerStack,
+        scaler: ScalerStack,
+    ) -> None:
+        super().__init__(scope, name, stack_name=name)
+        self._deployment = deployment
+        self._data, self._api, self._scaler = data, api, scaler
+        self._signals = Signals(deployment.env, data, api)
+        self._count_outcomes(worker.log_group, "Worker")
+        self._count_outcomes(api.functions["SweepJobs"].log_group, "Sweeper")
+        topic = self._topic()
+        add_alarms(
+            self,
+            self._watches(),
+            prefix=deployment.cluster_name,
+            runbook=deployment.runbook_url,
+            topic=topic,
+        )
+        if deployment.dashboard:
+            add_dashboard(self, self._signals, deployment)
+        CfnOutput(self, "AlarmTopic", value=topic.topic_arn)
+
+    def _count_outcomes(self, log: logs.ILogGroup, where: str) -> None:
+        """Every change of a job is one line of the log, so counting lines costs no call."""
+        for status, metric in self._signals.outcomes.items():
+            logs.MetricFilter(
+                self,
+                f"{where}{metric}",
+                log_group=log,
+                filter_pattern=logs.FilterPattern.all(
+                    logs.FilterPattern.string_value("$.action", "=", "job_changed"),
+                    logs.FilterPattern.string_value("$.status", "=", status),
+                ),
+                metric_namespace=self._signals.namespace,
+                metric_name=metric,
+            )
+
+    def _topic(self) -> sns.Topic:
+        topic = sns.Topic(self, "Alarms", enforce_ssl=True)
+        # A policy of one's own replaces the one by which an account's alarms may speak.
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsMaySpeak",
+                actions=["sns:Publish"],
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+            )
+        )
+        if self._deployment.alarm_email:
+            email = subscriptions.EmailSubscription(self._deployment.alarm_email)
+            topic.add_subscription(email)
+        return topic
+
+    def _watches(self) -> list[Watch]:
+        return [*self._job_watches(), *self._service_watches()]
+
+    def _job_watches(self) -> list[Watch]:
+        signals, five = self._signals, Duration.minutes(5)
+        return [
+            Watch(
+                name="OldestJobWaits",
+                says="A job waits much longer than it should.",
+                metric=signals.scaler("OldestWait", "Maximum"),
+                threshold=self._deployment.oldest_job_minutes * 60,
+                periods=5,
+            ),
+            Watch(
+                name="NoWorkerForWaitingJobs",
+                says="Jobs wait and no worker is up.",
+                metric=signals.scaler("TicketsUnserved", "Minimum"),
+                threshold=0,
+                periods=UNSERVED_MINUTES,
+            ),
+            Watch(
+                name="JobsFail",
+                says=f"More than {FAILED_JOBS} jobs have failed within five minutes.",
+                metric=signals.outcome("failed").with_(period=five),
+                threshold=FAILED_JOBS,
+            ),
+            Watch(
+                name="DeadLetters",
+                says="A ticket was received too often to be made sense of.",
+                metric=_waiting(self._data.dead_letters),
+                threshold=0,
+            ),
+            Watch(
+                name="UndeliveredUpdates",
+                says="Changes of jobs were not told to their watchers.",
+                metric=_waiting(self._api.undelivered),
+                threshold=0,
+            ),
+        ]
+
+    def _service_watches(self) -> list[Watch]:
+        signals, five = self._signals, Duration.minutes(5)
+        return [
+            Watch(
+                name="ApiFails",
+                says="The API answers with its own errors.",
+                metric=signals.api("5xx").with_(period=five),
+                threshold=5,
+            ),
+            Watch(
+                name="FunctionsThrottled",
+                says="The account's limit of concurrent functions is reached.",
+                metric=signals.throttles(),
+                threshold=0,
+                periods=2,
+            ),
+            Watch(
+                name="JobsTableThrottled",
+                says="DynamoDB refuses writes of jobs.",
+                metric=signals.table("WriteThrottleEvents"),
+                threshold=0,
+                periods=2,
+            ),
+            Watch(
+                name="UpdatesLate",
+                says="Watchers hear of changes late.",
+                metric=signals.iterator_age(),
+                threshold=LATE_UPDATES.to_milliseconds(),
+                periods=5,
+            ),
+            Watch(
+                name="SweeperStopped",
+                says="Nothing puts right what crashes leave.",
+                metric=rounds(self._api.functions["SweepJobs"].function_name),
+                threshold=1,
+                periods=2,
+                comparison=BELOW,
+                missing=QUIET_IS_BAD,
+            ),
+            Watch(
+                name="ScalerStopped",
+                says="Nothing starts or stops workers.",
+                metric=rounds(self._scaler.function.function_name),
+                threshold=1,
+                periods=2,
+                comparison=BELOW,
+                missing=QUIET_IS_BAD,
+            ),
+        ]
+
+
+def _waiting(queue: sqs.IQueue) -> cw.Metric:
+    return queue.metric_approximate_number_of_messages_visible(
+        period=Duration.minutes(5), statistic="Maximum"
+    )

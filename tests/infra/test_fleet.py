@@ -1,0 +1,86 @@
+"""The fleet, in both kinds of capacity: what it costs when idle, and who can reach it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.infra.templates import Templates, named, only, resources
+
+PROVIDER = "AWS::ECS::CapacityProvider"
+# Paid for by the hour, whether used or not.
+FIXED_COSTS = {
+    "AWS::EC2::EIP",
+    "AWS::EC2::NatGateway",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer",
+    "AWS::KMS::Key",
+    "AWS::EC2::Instance",
+}
+
+
+@pytest.mark.parametrize("variant", ["aws", "asg", "dev"])
+def test_nothing_costs_by_the_hour(request: pytest.FixtureRequest, variant: str) -> None:
+    templates: Templates = request.getfixturevalue(variant)
+    kinds = {r["Type"] for template in templates.all for r in template["Resources"].values()}
+    assert not kinds & FIXED_COSTS
+    endpoints = resources(templates.fleet, "AWS::EC2::VPCEndpoint").values()
+    assert {endpoint["VpcEndpointType"] for endpoint in endpoints} == {"Gateway"}
+    services = sorted(templates.render(e["ServiceName"]).rpartition(".")[2] for e in endpoints)
+    assert services == ["dynamodb", "s3"]
+
+
+def test_nothing_reaches_a_worker(aws: Templates) -> None:
+    group = only(resources(aws.fleet, "AWS::EC2::SecurityGroup"))
+    assert group.get("SecurityGroupIngress", []) == []
+    assert not resources(aws.fleet, "AWS::EC2::SecurityGroupIngress")
+    (out,) = group["SecurityGroupEgress"]
+    assert (out["IpProtocol"], out["FromPort"], out["ToPort"]) == ("tcp", 443, 443)
+
+
+@pytest.mark.parametrize(("name", "option"), [("Spot", "SPOT"), ("OnDemand", "ON_DEMAND")])
+def test_managed_providers(aws: Templates, name: str, option: str) -> None:
+    provider = named(aws.fleet, PROVIDER, name)["ManagedInstancesProvider"]
+    launch = provider["InstanceLaunchTemplate"]
+    assert launch["CapacityOptionType"] == option
+    assert launch["LocalStorageConfiguration"] == {"UseLocalStorage": True}
+    needs = launch["InstanceRequirements"]
+    assert needs["AcceleratorCount"] == {"Min": 1, "Max": 1}
+    assert needs["AllowedInstanceTypes"] == ["g6.xlarge", "g5.xlarge"]
+    # Beside the scaler's quiet time, an empty instance is worth nothing.
+    assert 0 < provider["InfrastructureOptimization"]["ScaleInAfter"] <= 300
+
+
+def test_group(asg: Templates) -> None:
+    group = only(resources(asg.fleet, "AWS::AutoScaling::AutoScalingGroup"))
+    assert (group["MinSize"], group["MaxSize"]) == ("0", "10")
+    assert group["NewInstancesProtectedFromScaleIn"] is True
+    assert group["CapacityRebalance"] is False
+    mix = group["MixedInstancesPolicy"]
+    assert mix["InstancesDistribution"]["OnDemandPercentageAboveBaseCapacity"] == 50
+    types = [o["InstanceType"] for o in mix["LaunchTemplate"]["Overrides"]]
+    assert types == ["g6.xlarge", "g5.xlarge"]
+    provider = only(resources(asg.fleet, PROVIDER))["AutoScalingGroupProvider"]
+    assert provider["ManagedTerminationProtection"] == "ENABLED"
+    assert provider["ManagedDraining"] == "ENABLED"
+
+
+def test_group_instances(asg: Templates) -> None:
+    launch = only(resources(asg.fleet, "AWS::EC2::LaunchTemplate"))["LaunchTemplateData"]
+    assert launch["MetadataOptions"]["HttpTokens"] == "required"
+    assert launch["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+    assert launch["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+    user_data = asg.render(launch["UserData"]["Fn::Base64"])
+    # Without it no worker would hear of a spot notice in time.
+    assert "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true" in user_data
+    assert "ECS_CONTAINER_STOP_TIMEOUT=110s" in user_data
+
+
+def test_insights_are_asked_for(aws: Templates, asg: Templates) -> None:
+    def insights(templates: Templates) -> str:
+        settings = only(resources(templates.fleet, "AWS::ECS::Cluster"))["ClusterSettings"]
+        return str(settings[0]["Value"])
+
+    assert (insights(aws), insights(asg)) == ("disabled", "enhanced")
+
+
+def test_cluster_has_the_name_that_grants_name(aws: Templates) -> None:
+    assert only(resources(aws.fleet, "AWS::ECS::Cluster"))["ClusterName"] == "comfyline-test"

@@ -1,0 +1,53 @@
+"""What cfn-lint and cdk-nag say, in both kinds of capacity and two environments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cfnlint.api import lint
+from cfnlint.config import ManualArgs
+
+from infra.deployment import Target
+from infra.nag import REASONS, Finding, findings, without_reason
+from tests.infra.conftest import UNUSUAL, declared
+
+VARIANTS = {
+    "managed": {"env": "dev"},
+    "asg": UNUSUAL,
+}
+# Redundant dependencies and a note on IAM's own default, both CDK's writing.
+IGNORED = ["W3005", "W3045"]
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    FINDINGS[request.param] = findings(declared(Target.AWS, folder, **VARIANTS[request.param]))
+    return folder / "out"
+
+
+FINDINGS: dict[str, list[Finding]] = {}
+
+
+def test_lint_finds_nothing(found: Path) -> None:
+    templates = sorted(found.glob("*.template.json"))
+    assert len(templates) == 6
+    config = ManualArgs(regions=["eu-west-1"], ignore_checks=IGNORED)
+    matches = [str(m) for path in templates for m in lint(path.read_text(), config=config)]
+    assert matches == []
+
+
+def test_every_finding_has_a_reason(found: Path, request: pytest.FixtureRequest) -> None:
+    variant = request.node.callspec.params["found"]
+    assert FINDINGS[variant]  # the packs have run
+    assert without_reason(FINDINGS[variant]) == []
+
+
+def test_every_reason_has_a_finding(tmp_path_factory: pytest.TempPathFactory) -> None:
+    for name, context in VARIANTS.items():
+        if name not in FINDINGS:
+            folder = tmp_path_factory.mktemp(name)
+            FINDINGS[name] = findings(declared(Target.AWS, folder, **context))
+    every = [finding for found in FINDINGS.values() for finding in found]
+    assert [r.why for r in REASONS if not any(r.covers(f) for f in every)] == []

@@ -1,0 +1,65 @@
+"""The scaler's function and what calls it."""
+
+from __future__ import annotations
+
+import importlib
+
+from comfyline.settings import ScaleWorkersSettings
+from tests.infra.templates import Json, Templates, only, plain_name, resources
+
+
+def function(templates: Templates) -> Json:
+    return only(resources(templates.scaler, "AWS::Lambda::Function"))
+
+
+def environment(templates: Templates) -> dict[str, str]:
+    variables = function(templates)["Environment"]["Variables"]
+    return {name: templates.render(value) for name, value in variables.items()}
+
+
+def test_handler_exists(aws: Templates) -> None:
+    module, _, name = function(aws)["Handler"].rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_environment_is_the_settings_model(aws: Templates) -> None:
+    found = environment(aws)
+    common = {"POWERTOOLS_SERVICE_NAME", "LOG_LEVEL"}
+    assert set(found) == {n.upper() for n in ScaleWorkersSettings.model_fields} | common
+    settings = ScaleWorkersSettings.from_environment(found)
+    assert (settings.cluster, settings.service) == ("comfyline-test", "worker")
+    assert (settings.min_workers, settings.max_workers) == (0, 10)
+    assert plain_name(settings.scaling_table) == "Scaling"
+
+
+def test_warm_hours_come_from_the_context(asg: Templates) -> None:
+    settings = ScaleWorkersSettings.from_environment(environment(asg))
+    assert (settings.warm_workers, settings.warm_hours) == (2, "mon-fri 07-18")
+
+
+def test_each_minute(aws: Templates) -> None:
+    schedule = only(resources(aws.scaler, "AWS::Scheduler::Schedule"))
+    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+    assert function(aws)["Timeout"] < 60  # two rounds of the schedule never run at once
+
+
+def test_new_jobs_wake_it(aws: Templates) -> None:
+    source = only(resources(aws.scaler, "AWS::Lambda::EventSourceMapping"))
+    table, _, attribute = aws.render(source["EventSourceArn"]).partition(".")
+    assert (plain_name(table), attribute) == ("Jobs", "StreamArn")
+    assert source["FilterCriteria"]["Filters"] == [
+        {"Pattern": '{"eventName":["INSERT"],"dynamodb":{"Keys":{"sk":{"S":["job"]}}}}'}
+    ]
+    assert source["MaximumBatchingWindowInSeconds"] <= 5
+    assert source["MaximumRetryAttempts"] == 0
+    assert source["MaximumRecordAgeInSeconds"] == 60
+
+
+def test_the_stream_has_no_more_readers_than_it_serves(aws: Templates) -> None:
+    readers = [
+        source
+        for template in aws.all
+        for source in resources(template, "AWS::Lambda::EventSourceMapping").values()
+        if "Jobs" in aws.render(source["EventSourceArn"])
+    ]
+    assert len(readers) <= 2

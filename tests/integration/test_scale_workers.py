@@ -1,0 +1,99 @@
+"""The scaler's function on moto: environment in, resized service and metrics out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from comfyline.settings import ScaleWorkersSettings
+from functions import _wiring, scale_workers
+from tests.contract.conftest import create_table
+from tests.contract.test_fleet import create_service
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        session = boto3.Session()
+        create_table(session.client("dynamodb"), "scaling", "pk")
+        create_service(session.client("ecs"))
+        for name, value in settings(session).to_environment().items():
+            monkeypatch.setenv(name, value)
+        forget_what_is_warm()
+        yield session
+        forget_what_is_warm()
+
+
+def forget_what_is_warm() -> None:
+    _wiring._settings.clear()
+    _wiring._session.cache_clear()
+    _wiring._client.cache_clear()
+
+
+def settings(session: boto3.Session) -> ScaleWorkersSettings:
+    sqs = session.client("sqs")
+    urls = {
+        f"{lane}_queue_url": sqs.create_queue(QueueName=lane)["QueueUrl"]
+        for lane in ("high", "normal", "low")
+    }
+    return ScaleWorkersSettings(
+        environment="test",
+        cluster="comfyline",
+        service="worker",
+        scaling_table="scaling",
+        min_workers=0,
+        max_workers=4,
+        warm_workers=0,
+        warm_hours="",
+        job_seconds=10,
+        target_wait_seconds=20,
+        boot_seconds=60,
+        quiet_seconds=120,
+        **urls,
+    )
+
+
+def desired(session: boto3.Session) -> int:
+    client = session.client("ecs")
+    answer = client.describe_services(cluster="comfyline", services=["worker"])
+    return answer["services"][0]["desiredCount"]
+
+
+def test_an_idle_fleet_is_left_alone_and_measured_by_nothing(
+    aws: boto3.Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale_workers.handler({}, None)
+    assert desired(aws) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_waiting_tickets_become_workers_and_metrics(
+    aws: boto3.Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sqs = aws.client("sqs")
+    url = sqs.get_queue_url(QueueName="low")["QueueUrl"]
+    for number in range(3):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    scale_workers.handler({}, None)
+    assert desired(aws) == 2
+    (metrics,) = [m for m in printed(capsys) if "_aws" in m]
+    assert metrics["environment"] == "test"
+    assert metrics["TicketsUnserved"] == [3.0]
+    assert metrics["WorkersDesired"] == [2.0]
+
+
+def test_a_record_of_the_stream_wakes_the_fleet(aws: boto3.Session) -> None:
+    scale_workers.handler({"Records": [{"eventName": "INSERT"}]}, None)
+    assert desired(aws) == 1
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
