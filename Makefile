@@ -63,7 +63,7 @@ iam-mutation: dev ## Take each permission away in turn: its user must fail
 	$(PYTEST) tests/e2e/test_permissions.py --mutations .
 
 fuzz: dev ## Draw thousands of requests from the contract's document and judge every answer
-	$(PYTEST) tests/e2e/test_fuzz.py --fuzz-examples 40
+	$(PYTEST) tests/e2e/test_fuzz.py --fuzz-examples 60
 
 check: dev ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .
