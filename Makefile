@@ -5,9 +5,11 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q
 STATE ?= .local
 OUT ?= out
+WORKER_IMAGE ?= comfyline-worker
+CHECKPOINT ?= sd15.safetensors
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos fuzz iam-mutation check format bench-live synth clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos crowds fuzz iam-mutation check format bench-live synth clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +64,9 @@ bench-live: dev ## How long progress and the end of a job take to a client (goal
 iam-mutation: dev ## Take each permission away in turn: its user must fail
 	$(PYTEST) tests/e2e/test_permissions.py --mutations .
 
+crowds: dev ## Hundreds of clients around the end of a job, watching, joining and dropping out
+	$(PYTEST) tests/e2e/test_live.py --crowd full
+
 fuzz: dev ## Draw thousands of requests from the contract's document and judge every answer
 	$(PYTEST) tests/e2e/test_fuzz.py --fuzz-examples 60
 
@@ -77,8 +82,13 @@ format: dev ## Format and mend what can be mended
 
 # --- AWS ---------------------------------------------------------------------------------------------
 
-synth: dev ## Write the AWS templates to cdk.out/
-	PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes aws-cdk@2.1148.1 synth --quiet $(CDK_ARGS)
+synth: dev ## Write the AWS templates of two environments and both kinds of capacity to cdk.out/
+	@for env in dev prod; do for capacity in managed asg; do \
+	  echo "$$env, $$capacity"; \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes aws-cdk@2.1148.1 synth --quiet \
+	    --output cdk.out/$$env-$$capacity -c env=$$env -c capacity=$$capacity \
+	    -c worker_image=$(WORKER_IMAGE) -c default_checkpoint=$(CHECKPOINT) || exit 1; \
+	done; done
 
 clean: down ## Remove what was built; the next target builds it again
 	rm -rf .venv .cache .local cdk.out out .mypy_cache .pytest_cache .ruff_cache

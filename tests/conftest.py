@@ -30,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many requests tests/e2e/test_fuzz.py draws for each operation, besides its own",
     )
     group.addoption(
+        "--crowd",
+        choices=["small", "full"],
+        default="small",
+        help="how many clients tests/e2e/test_live.py sends at once: a tenth, or all",
+    )
+    group.addoption(
         "--mutations",
         metavar="REGEX",
         help="take away each permission that matches, like 'SubmitJob.AddJob'; default: a sample",
