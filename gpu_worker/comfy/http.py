@@ -178,6 +178,9 @@ def _rejection(answer: Mapping[str, Any]) -> PromptRejected:
         for error in items(fields(node).get("errors"))
     ]
     error = fields(answer.get("error"))
+    about = fields(error.get("extra_info"))
+    if not problems and about.get("node_id") is not None:  # a class that is not installed here
+        problems = [_problem(str(about["node_id"]), about, error)]
     default = problems[0].message if problems else "ComfyUI rejected the workflow."
     return PromptRejected(
         str(error.get("type") or "invalid_prompt"), str(error.get("message") or default), problems

@@ -97,9 +97,17 @@ async def test_each_recorded_refusal_says_what_is_wrong(status: int, body: Any) 
         await submit(answering(status, json=body))
     assert rejected.value.type == body["error"]["type"]
     assert rejected.value.message
-    assert len(rejected.value.problems) == sum(
-        len(node["errors"]) for node in body["node_errors"].values()
-    )
+    in_nodes = sum(len(node["errors"]) for node in body["node_errors"].values())
+    names_one = "node_id" in body["error"]["extra_info"]  # a class that is not installed
+    assert len(rejected.value.problems) == in_nodes + names_one
+
+
+async def test_a_class_that_is_not_installed_is_told_with_its_node() -> None:
+    (body,) = [body for _, body in REFUSED if "NoSuchNode" in body["error"]["message"]]
+    with pytest.raises(PromptRejected) as rejected:
+        await submit(answering(400, json=body))
+    (problem,) = rejected.value.problems
+    assert (problem.node_id, problem.node_type) == ("1", "NoSuchNode")
 
 
 @pytest.mark.parametrize(
