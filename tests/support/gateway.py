@@ -19,7 +19,7 @@ from moto import mock_aws
 from comfyline.domain.job import Priority
 from comfyline.ports import Clock
 from functions import _wiring
-from tests.contract.conftest import REGION, create_jobs_table, create_table
+from tests.support.aws import REGION, create_jobs_table, create_table
 
 # Route -> handler, as infra declares them; a test of the templates holds the routes together.
 HANDLERS: Mapping[str, str] = {
