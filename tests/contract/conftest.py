@@ -32,9 +32,9 @@ from comfyline.ports import (
     OwnerStore,
     SocketTicketStore,
 )
+from tests.support.aws import REGION, create_jobs_table, create_queues, create_table
 from tests.support.builders import FrozenClock
 
-REGION = "us-east-1"
 BUCKET = "artifacts"
 
 AwsClient = Callable[..., Any]
@@ -53,45 +53,6 @@ def aws_client(aws_session: boto3.Session) -> Iterator[AwsClient]:
         yield aws_session.client
 
 
-def _attributes(**types: str) -> list[dict[str, str]]:
-    return [{"AttributeName": name, "AttributeType": type_} for name, type_ in types.items()]
-
-
-def _keys(partition: str, *sort: str) -> list[dict[str, str]]:
-    ranges = [{"AttributeName": name, "KeyType": "RANGE"} for name in sort]
-    return [{"AttributeName": partition, "KeyType": "HASH"}, *ranges]
-
-
-def _index(name: str, partition: str, *sort: str) -> dict[str, Any]:
-    keys = _keys(partition, *sort)
-    return {"IndexName": name, "KeySchema": keys, "Projection": {"ProjectionType": "KEYS_ONLY"}}
-
-
-def create_jobs_table(client: Any, name: str) -> None:
-    """The jobs table as infra declares it."""
-    strings = dict.fromkeys(["pk", "sk", "owner", "status", "listed_at", "due_shard"], "S")
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=_attributes(**strings, due_at="N"),
-        KeySchema=_keys("pk", "sk"),
-        GlobalSecondaryIndexes=[
-            _index("by_owner", "owner", "status", "listed_at"),
-            _index("by_due", "due_shard", "due_at"),
-        ],
-    )
-
-
-def create_table(client: Any, name: str, *keys: str) -> None:
-    """A table of string keys without indexes."""
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=_attributes(**dict.fromkeys(keys, "S")),
-        KeySchema=_keys(*keys),
-    )
-
-
 @pytest.fixture
 def dynamo_job_store(aws_client: AwsClient) -> DynamoJobStore:
     client = aws_client("dynamodb")
@@ -101,8 +62,7 @@ def dynamo_job_store(aws_client: AwsClient) -> DynamoJobStore:
 
 @pytest.fixture
 def queue_urls(aws_client: AwsClient) -> dict[Priority, str]:
-    client = aws_client("sqs")
-    return {p: client.create_queue(QueueName=p.value)["QueueUrl"] for p in Priority}
+    return create_queues(aws_client("sqs"))
 
 
 @pytest.fixture

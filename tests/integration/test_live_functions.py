@@ -20,7 +20,7 @@ from comfyline.domain.ids import ConnectionId
 from comfyline.domain.job import Job
 from comfyline.domain.lifecycle import advance
 from functions import _wiring, push_updates, socket_connect, socket_disconnect, socket_subscribe
-from tests.contract.conftest import REGION, create_jobs_table, create_table
+from tests.support.aws import REGION, create_jobs_table, create_table
 from tests.support.builders import a_job, an_owner, claimed
 
 OWNER = an_owner()

@@ -16,10 +16,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from comfyline.domain.job import Priority
 from comfyline.ports import Clock
 from functions import _wiring
-from tests.contract.conftest import REGION, create_jobs_table, create_table
+from tests.support.aws import REGION, create_jobs_table, create_queues, create_table
 
 # Route -> handler, as infra declares them; a test of the templates holds the routes together.
 HANDLERS: Mapping[str, str] = {
@@ -120,15 +119,15 @@ def functions_on_moto(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator
     with mock_aws():
         session = _session()
         monkeypatch.setattr(_wiring, "_session", _session)
-        dynamodb, sqs = session.client("dynamodb"), session.client("sqs")
+        dynamodb = session.client("dynamodb")
         create_jobs_table(dynamodb, "jobs")
         create_table(dynamodb, "keys", "pk")
         for table in ("owners", "connections"):
             create_table(dynamodb, table, "pk", "sk")
         session.client("s3").create_bucket(Bucket="files")
         urls = {
-            f"{p.value.upper()}_QUEUE_URL": sqs.create_queue(QueueName=p.value)["QueueUrl"]
-            for p in Priority
+            f"{priority.value.upper()}_QUEUE_URL": url
+            for priority, url in create_queues(session.client("sqs")).items()
         }
         for name, value in {**ENVIRONMENT, **urls}.items():
             monkeypatch.setenv(name, value)

@@ -1,0 +1,22 @@
+"""What a refusal looks like from outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from comfyline import wire
+
+MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
+
+
+def problem(answer: Mapping[str, Any]) -> wire.Problem:
+    """The problem in an answer, which is one in every respect."""
+    body = json.loads(answer["body"])
+    assert answer["headers"]["content-type"] == "application/problem+json"
+    assert body["status"] == answer["statusCode"]
+    assert body["request_id"] == answer["headers"]["x-request-id"]
+    assert body["type"] == f"urn:comfyline:problem:{body['code']}"
+    assert set(body) - {"errors"} == MEMBERS
+    return wire.Problem.model_validate(body)

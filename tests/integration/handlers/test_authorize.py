@@ -1,0 +1,125 @@
+"""Both authorizers, from the gateway's question to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from comfyline.domain.ids import KeyId, OwnerId
+from comfyline.usecases.authenticate import create_key
+from functions import authorize
+from tests.integration.handlers.conftest import Cloud
+from tests.support import events
+from tests.support.builders import NOW, an_owner
+
+HEADERS = ["{token}", "Basic {token}", "Bearer {token}x", "Bearer", "Bearer  ", "Bearer\t{token}"]
+
+
+def a_token(cloud: Cloud, owner: OwnerId, scopes: Iterable[str] = ("jobs",)) -> tuple[KeyId, str]:
+    expires_at = NOW + timedelta(days=1)
+    key, token = create_key(
+        owner, scopes=scopes, expires_at=expires_at, keys=cloud.keys, clock=cloud.clock
+    )
+    return key.id, token
+
+
+def disable(cloud: Cloud, key_id: KeyId) -> None:
+    key = cloud.keys.get(key_id)
+    assert key is not None
+    cloud.keys.put(replace(key, disabled=True))
+
+
+def http_answer(authorization: str | None) -> bool:
+    answer = authorize.http_handler(events.asking("authorize_http", authorization), None)
+    allowed: bool = answer["isAuthorized"]
+    assert allowed or not answer.get("context")
+    return allowed
+
+
+def socket_answer(authorization: str | None) -> bool:
+    answer = authorize.socket_handler(events.asking("authorize_socket", authorization), None)
+    (statement,) = answer["policyDocument"]["Statement"]
+    assert answer["policyDocument"]["Version"] == "2012-10-17"
+    assert statement["Action"] == "execute-api:Invoke"
+    assert statement["Resource"] == events.load("authorize_socket")["methodArn"]
+    allowed: bool = {"Allow": True, "Deny": False}[statement["Effect"]]
+    assert allowed or (answer["principalId"], answer["context"]) == ("nobody", {})
+    return allowed
+
+
+Allows = Callable[[str | None], bool]
+
+BOTH = pytest.mark.parametrize("allows", [http_answer, socket_answer])
+
+
+def test_a_request_with_a_key_is_its_owners(cloud: Cloud) -> None:
+    owner = an_owner()
+    key_id, token = a_token(cloud, owner)
+    event = events.asking("authorize_http", f"Bearer {token}")
+    answer = authorize.http_handler(event, None)
+    assert answer["isAuthorized"] is True
+    caller = {"owner": owner, "key_id": key_id, "scopes": "jobs"}
+    assert answer["context"] | caller == answer["context"]
+
+
+def test_a_socket_with_a_key_is_its_owners(cloud: Cloud) -> None:
+    owner = an_owner()
+    key_id, token = a_token(cloud, owner)
+    event = events.asking("authorize_socket", f"Bearer {token}")
+    answer = authorize.socket_handler(event, None)
+    assert answer["principalId"] == owner
+    caller = {"owner": owner, "key_id": key_id}
+    assert answer["context"] | caller == answer["context"]
+    # A gateway takes strings, numbers and booleans only.
+    assert all(isinstance(value, str) for value in answer["context"].values())
+
+
+@BOTH
+def test_a_good_key_opens(cloud: Cloud, allows: Allows) -> None:
+    _, token = a_token(cloud, an_owner())
+    assert allows(f"Bearer {token}")
+    assert allows(f"bearer {token}")
+
+
+@BOTH
+def test_the_answer_takes_no_scheme_but_bearer(cloud: Cloud, allows: Allows) -> None:
+    _, token = a_token(cloud, an_owner())
+    for header in HEADERS:
+        assert not allows(header.format(token=token)), header
+    assert not allows(None)
+
+
+@BOTH
+def test_an_unknown_key_and_a_wrong_secret_open_nothing(cloud: Cloud, allows: Allows) -> None:
+    key_id, token = a_token(cloud, an_owner())
+    assert not allows("Bearer cl_0123456789abcdef_" + "s" * 43)
+    assert not allows(f"Bearer cl_{key_id}_" + "s" * 43)
+    assert not allows("Bearer " + token.replace(key_id, "0123456789abcdef"))
+
+
+@BOTH
+def test_an_expired_key_opens_nothing(cloud: Cloud, allows: Allows) -> None:
+    _, token = a_token(cloud, an_owner())
+    cloud.clock.advance(timedelta(days=1))
+    assert not allows(f"Bearer {token}")
+
+
+@BOTH
+def test_a_disabling_counts_at_once(cloud: Cloud, allows: Allows) -> None:
+    key_id, token = a_token(cloud, an_owner())
+    assert allows(f"Bearer {token}")
+    disable(cloud, key_id)
+    assert not allows(f"Bearer {token}")
+
+
+def test_a_socket_needs_the_scope(cloud: Cloud) -> None:
+    _, token = a_token(cloud, an_owner(), scopes=["admin"])
+    assert not socket_answer(f"Bearer {token}")
+
+
+def test_no_secret_is_stored(cloud: Cloud) -> None:
+    _, token = a_token(cloud, an_owner())
+    assert token.rpartition("_")[2] not in str(cloud.items("keys"))

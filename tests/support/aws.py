@@ -1,0 +1,53 @@
+"""An empty AWS of moto in this process, and what infra would have created in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfyline.domain.job import Priority
+
+REGION = "us-east-1"
+
+
+def _attributes(**types: str) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "AttributeType": type_} for name, type_ in types.items()]
+
+
+def _keys(partition: str, *sort: str) -> list[dict[str, str]]:
+    ranges = [{"AttributeName": name, "KeyType": "RANGE"} for name in sort]
+    return [{"AttributeName": partition, "KeyType": "HASH"}, *ranges]
+
+
+def _index(name: str, partition: str, *sort: str) -> dict[str, Any]:
+    keys = _keys(partition, *sort)
+    return {"IndexName": name, "KeySchema": keys, "Projection": {"ProjectionType": "KEYS_ONLY"}}
+
+
+def create_jobs_table(client: Any, name: str) -> None:
+    """The jobs table as infra declares it."""
+    strings = dict.fromkeys(["pk", "sk", "owner", "status", "listed_at", "due_shard"], "S")
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_attributes(**strings, due_at="N"),
+        KeySchema=_keys("pk", "sk"),
+        GlobalSecondaryIndexes=[
+            _index("by_owner", "owner", "status", "listed_at"),
+            _index("by_due", "due_shard", "due_at"),
+        ],
+    )
+
+
+def create_table(client: Any, name: str, *keys: str) -> None:
+    """A table of string keys without indexes."""
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_attributes(**dict.fromkeys(keys, "S")),
+        KeySchema=_keys(*keys),
+    )
+
+
+def create_queues(client: Any) -> dict[Priority, str]:
+    """The three lanes; their URLs."""
+    return {p: client.create_queue(QueueName=p.value)["QueueUrl"] for p in Priority}
