@@ -13,7 +13,8 @@ import pytest
 
 from localcloud.state import Endpoints
 from tests.e2e.account import Account, Statement
-from tests.e2e.smokes import SMOKES, a_caller
+from tests.e2e.caller import a_caller
+from tests.e2e.smokes import SMOKES
 
 pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(900)]
 

@@ -33,7 +33,8 @@ def slow_steps(endpoints: Endpoints, milliseconds: int) -> Iterator[None]:
 
 
 def a_running_job(client: Comfyline) -> Job:
-    job = client.submit("long enough", steps=400, width=64, height=64)
+    # Before what other tests may have left in the queue.
+    job = client.submit("long enough", steps=400, width=64, height=64, priority="high")
     eventually_now(lambda: job.refresh().status == "running", within=30)
     return job
 

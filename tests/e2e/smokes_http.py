@@ -1,0 +1,195 @@
+"""Smoke runs of the functions behind the HTTP API, each in need of all its permissions."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from comfyline.domain.ids import OwnerId, UploadId, derived_job_id, random_job_id
+from comfyline.domain.uploads import upload_key
+from comfyline.domain.workflow import fingerprint
+from tests.e2e.account import now
+from tests.e2e.caller import ONE_JOB, SOON, WORKER_SOON, Caller, assert_fetched
+from tests.support.builders import canceled
+from tests.support.eventually import eventually_now
+
+LOADING = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": "none"}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
+}
+
+
+def authorize_http(caller: Caller) -> None:
+    assert caller.call("GET", "/jobs").status_code == 200
+
+
+def submit_job(caller: Caller) -> None:
+    posts(caller, "/jobs", {"Prefer": "wait=0"})
+
+
+def generate(caller: Caller) -> None:
+    posts(caller, "/generate", {"Prefer": "wait=0"})
+
+
+def posts(caller: Caller, path: str, headers: dict[str, str]) -> None:
+    """Everything that accepting a job and answering for it may need."""
+    body = {"prompt": "smoke", "steps": 1, "width": 64, "height": 64, "priority": "low"}
+    before = sent_low(caller)
+    made = caller.call("POST", path, json=body, headers=headers)
+    assert made.status_code == 202
+    eventually_now(lambda: sent_low(caller) > before or ended(caller, made), within=SOON)
+    assert_limited(caller, path, body, headers)
+    assert_uploads_looked_at(caller, path, headers)
+    ended_before(caller, path, body)
+    expired_before(caller, path, body, headers)
+
+
+def sent_low(caller: Caller) -> int:
+    """The tickets of the low lane, with those that a worker has."""
+    sqs, url = caller.account.emulator.client("sqs"), caller.account.endpoints.outputs
+    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    answer = sqs.get_queue_attributes(QueueUrl=url["LowQueueUrl"], AttributeNames=list(names))
+    return sum(int(answer["Attributes"][name]) for name in names)
+
+
+def ended(caller: Caller, made: httpx.Response) -> bool:
+    view = caller.call("GET", f"/jobs/{made.json()['job_id']}").json()
+    return bool(view["status"] == "succeeded")
+
+
+def assert_limited(
+    caller: Caller, path: str, body: dict[str, Any], headers: dict[str, str]
+) -> None:
+    """Taken by one post, refused to the next, and free again since its job has ended."""
+    capped = limited(caller)
+    old = caller.account.seeded(capped.owner)
+    caller.account.owners.take_slot(capped.owner, old.id, ONE_JOB, old.queued_at)
+    assert capped.call("POST", path, json=body, headers=headers).status_code == 429
+    caller.account.jobs.save(old, canceled(old, now=now()))
+    assert capped.call("POST", path, json=body, headers=headers).status_code == 202
+
+
+def limited(caller: Caller) -> Caller:
+    owner = OwnerId("smoke-" + secrets.token_hex(4))
+    return Caller(caller.account, owner, caller.account.new_key(owner, ONE_JOB))
+
+
+def assert_uploads_looked_at(caller: Caller, path: str, headers: dict[str, str]) -> None:
+    for upload_id, status in ((uploaded(caller), 202), ("upl_" + "0" * 26, 422)):
+        body = {"workflow": LOADING, "inputs": {"1.image": f"upload:{upload_id}"}}
+        assert caller.call("POST", path, json=body, headers=headers).status_code == status
+
+
+def ended_before(caller: Caller, path: str, body: dict[str, Any]) -> None:
+    key = secrets.token_hex(8)
+    made = caller.ended(id=derived_job_id(caller.owner, key), fingerprint=fingerprint(body))
+    headers = {"Idempotency-Key": key, "Prefer": "wait=1"}
+    replay = caller.call("POST", path, json=body, headers=headers)
+    assert (replay.status_code, replay.json()["job_id"]) == (200, made.id)
+    (artifact,) = replay.json()["result"]["artifacts"]
+    assert_fetched(artifact["url"])
+
+
+def expired_before(
+    caller: Caller, path: str, body: dict[str, Any], headers: dict[str, str]
+) -> None:
+    key = secrets.token_hex(8)
+    job_id = derived_job_id(caller.owner, key)
+    caller.overdue(id=job_id, fingerprint=fingerprint(body))
+    replay = caller.call("POST", path, json=body, headers={**headers, "Idempotency-Key": key})
+    assert (replay.status_code, replay.json()["status"]) == (200, "expired")
+
+
+def retry_job(caller: Caller) -> None:
+    capped = limited(caller)
+    holder = caller.account.seeded(capped.owner)
+    caller.account.owners.take_slot(capped.owner, holder.id, ONE_JOB, holder.queued_at)
+    path = f"/jobs/{capped.overdue().id}/retry"
+    assert capped.call("POST", path).status_code == 429
+    caller.account.jobs.save(holder, canceled(holder, now=now()))
+    assert capped.call("POST", path).status_code == 202
+    retry_with_upload(caller)
+
+
+def retry_with_upload(caller: Caller) -> None:
+    """Whether the file is still there is looked at again."""
+    upload_id = uploaded(caller)
+    graph = {**LOADING, "2": {"class_type": "NoSuchOutput", "inputs": {"images": ["1", 0]}}}
+    body = {"workflow": graph, "inputs": {"1.image": f"upload:{upload_id}"}}
+    path = f"/jobs/{caller.call('POST', '/jobs', json=body).json()['job_id']}"
+    caller.call("DELETE", path)
+    over = ("failed", "canceled")
+    eventually_now(lambda: caller.call("GET", path).json()["status"] in over, within=WORKER_SOON)
+    first = caller.call("POST", f"{path}/retry", headers={"Idempotency-Key": "1"})
+    assert first.status_code == 202
+    bucket = caller.account.endpoints.outputs["ArtifactsBucket"]
+    s3 = caller.account.emulator.client("s3")
+    s3.delete_object(Bucket=bucket, Key=upload_key(caller.owner, UploadId(upload_id)))
+    second = caller.call("POST", f"{path}/retry", headers={"Idempotency-Key": "2"})
+    assert second.status_code == 422
+
+
+def list_events(caller: Caller) -> None:
+    answer = caller.call("GET", f"/jobs/{caller.overdue().id}/events")
+    assert answer.json()["events"][-1]["event"] == "expired"
+
+
+def create_upload(caller: Caller) -> None:
+    uploaded(caller)
+
+
+def uploaded(caller: Caller) -> str:
+    """The id of a picture that was sent with the form of the API."""
+    body = picture()
+    asked = {"name": "a.png", "content_type": "image/png", "bytes": len(body)}
+    form = caller.call("POST", "/uploads", json=asked).json()
+    sent = httpx.post(
+        form["url"], data=form["fields"], files={"file": ("a.png", body)}, trust_env=False
+    )
+    assert sent.is_success, sent.text
+    return str(form["upload_id"])
+
+
+def picture() -> bytes:
+    body = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(body, "PNG")
+    return body.getvalue()
+
+
+def create_socket_ticket(caller: Caller) -> None:
+    answer = caller.call("POST", "/ws-tickets")
+    assert answer.status_code == 201
+
+
+def get_usage(caller: Caller) -> None:
+    caller.account.owners.add_usage(caller.owner, random_job_id(now()), 1.5, now())
+    assert caller.call("GET", "/usage").json()["gpu_seconds"] == 1.5
+
+
+def get_job(caller: Caller) -> None:
+    overdue = caller.call("GET", f"/jobs/{caller.overdue().id}")
+    assert overdue.json()["status"] == "expired"
+    waiting = caller.call("GET", f"/jobs/{caller.account.seeded(caller.owner).id}")
+    assert waiting.json()["queue_position"] >= 1
+    ended = caller.call("GET", f"/jobs/{caller.ended().id}")
+    (artifact,) = ended.json()["result"]["artifacts"]
+    assert_fetched(artifact["url"])
+
+
+def list_jobs(caller: Caller) -> None:
+    job = caller.overdue()
+    (listed,) = caller.call("GET", "/jobs").json()["jobs"]
+    assert (listed["job_id"], listed["status"]) == (job.id, "expired")
+
+
+def cancel_job(caller: Caller) -> None:
+    job = caller.account.seeded(caller.owner)
+    assert caller.call("DELETE", f"/jobs/{job.id}").json()["status"] == "canceled"
+    made = caller.ended()
+    assert caller.call("DELETE", f"/jobs/{made.id}?purge=true").status_code == 202
+    assert caller.account.items("JobsTable", {"S": made.id}) == []
+    assert caller.account.files(made) == 0
