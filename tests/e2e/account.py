@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from comfyline.aws.artifacts import S3ArtifactStore
+from comfyline.aws.connections_table import DynamoConnectionStore
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
 from comfyline.aws.owners_table import DynamoOwnerStore
@@ -75,6 +76,11 @@ class Account:
     def owners(self) -> DynamoOwnerStore:
         client = self.emulator.client("dynamodb")
         return DynamoOwnerStore(client, self.endpoints.outputs["OwnersTable"])
+
+    @cached_property
+    def connections(self) -> DynamoConnectionStore:
+        table = self.endpoints.outputs["ConnectionsTable"]
+        return DynamoConnectionStore(self.emulator.client("dynamodb"), table)
 
     def new_key(self, owner: OwnerId, limits: Limits | None = None) -> str:
         """A key that no authorizer has in its cache."""

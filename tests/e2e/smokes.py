@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,11 +12,11 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 
 from comfyline.domain.events import Progressed, Succeeded
-from comfyline.domain.ids import random_job_id
+from comfyline.domain.ids import ConnectionId, KeyId, random_job_id
 from comfyline.domain.job import Job
 from comfyline.domain.lifecycle import advance
 from comfyline.domain.progress import Progress
-from comfyline.ports import OWNER_SHARDS
+from comfyline.ports import OWNER_SHARDS, Connection
 from tests.e2e import smokes_http as http
 from tests.e2e.account import Account, now
 from tests.e2e.caller import ONE_JOB, PAST, SOON, WORKER_SOON, Caller, assert_fetched
@@ -80,6 +81,8 @@ def push_updates(caller: Caller) -> None:
     with caller.socket() as socket:
         say(socket, "subscribe", job)
         heard(socket, "status")
+        (follower,) = caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"})
+        gone = a_gone_follower(caller, job)
         watched = jobs.get(job.id)
         assert watched is not None
         half = Progressed(attempt=1, progress=Progress(fraction=0.5))
@@ -95,6 +98,22 @@ def push_updates(caller: Caller) -> None:
         taken = {owner for shard in shards for owner, _ in caller.account.owners.slots(shard)}
         assert job.owner not in taken
         eventually_now(lambda: followers(caller, job) == 0, within=SOON)
+        (row,) = caller.account.items("ConnectionsTable", follower["sk"])
+        assert "jobs" not in row
+        assert caller.account.connections.get(gone) is None
+
+
+def a_gone_follower(caller: Caller, job: Job) -> ConnectionId:
+    """A socket whose client left without a word, long ago."""
+    connection = Connection(
+        id=ConnectionId("gone" + secrets.token_hex(4)),
+        owner=caller.owner,
+        key_id=KeyId("none"),
+        expires_at=now() + PAST,
+    )
+    caller.account.connections.open(connection)
+    caller.account.connections.subscribe(connection, job.id, since=now() - PAST, limit=1)
+    return connection.id
 
 
 def socket_by_ticket(caller: Caller) -> None:
