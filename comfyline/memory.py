@@ -28,7 +28,6 @@ from comfyline.domain.errors import (
 from comfyline.domain.events import Renewed, Watched
 from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
 from comfyline.domain.job import (
-    HAS_ARTIFACTS,
     Artifact,
     Graph,
     Job,
@@ -162,7 +161,7 @@ class InMemoryJobStore:
             if job is None:
                 return None
             record = self._record(job)
-            if job.status not in HAS_ARTIFACTS:
+            if not job.lists_files:
                 return record
             made = self._artifacts.get((job.id, job.attempt))
             return replace(record, artifacts=made.artifacts if made else ())

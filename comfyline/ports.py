@@ -96,7 +96,7 @@ class JobStore(Protocol):
         """
 
     def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
-        """Store the artifact list of the job's attempt; a terminal write makes it count."""
+        """Store the artifact list of the job's attempt; what the row says of it makes it count."""
 
     def page(
         self, owner: OwnerId, *, status: Status | None, limit: int, after: ListPosition | None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from comfyline import wire
-from comfyline.domain.job import Change, Job, JobError, JobRecord, Status
+from comfyline.domain.job import Artifact, Change, Job, JobError, JobRecord, Status
 from comfyline.ports import ArtifactStore
 
 # Long enough to fetch a large file, short enough to be worthless in a log; ask again on 403.
@@ -63,6 +63,8 @@ def job_view(
 
 def result_view(record: JobRecord, store: ArtifactStore, now: datetime) -> wire.ResultView | None:
     """What an ended job has made; of a failed one, what there was before the failure."""
+    if not record.job.status.is_terminal:
+        return None  # what a running attempt has made may yet be void
     if record.job.status is not Status.SUCCEEDED and not record.artifacts:
         return None
     return wire.ResultView(artifacts=_artifact_views(record, store, now))
@@ -71,10 +73,9 @@ def result_view(record: JobRecord, store: ArtifactStore, now: datetime) -> wire.
 def _artifact_views(
     record: JobRecord, store: ArtifactStore, now: datetime
 ) -> list[wire.ArtifactView]:
-    seconds = int(URL_LIFETIME.total_seconds())
     return [
         wire.ArtifactView(
-            url=store.sign(a.key, name=a.name, seconds=seconds),
+            url=_signed(a, store),
             url_expires_at=now + URL_LIFETIME,
             name=a.name,
             kind=a.kind,
@@ -87,6 +88,10 @@ def _artifact_views(
         )
         for a in record.artifacts
     ]
+
+
+def _signed(artifact: Artifact, store: ArtifactStore) -> str:
+    return store.sign(artifact.key, name=artifact.name, seconds=int(URL_LIFETIME.total_seconds()))
 
 
 def event_list(job: Job, *, after: int) -> wire.EventList:
@@ -203,29 +208,37 @@ def progress_message(job: Job) -> wire.ProgressMessage:
     )
 
 
-def ending_messages(
-    record: JobRecord, store: ArtifactStore, now: datetime
-) -> list[wire.JobMessage]:
-    """What an ended job says, in the order of its parts: each artifact, then `done`.
+def artifact_messages(
+    record: JobRecord, store: ArtifactStore, *, version: int, numbers: range
+) -> list[wire.ArtifactMessage]:
+    """The files of these numbers, told with the change to `version`.
 
-    Part 0 is the status message of the same version.
+    Part 0 is the change's own message, so a file's part is its number + 1.
     """
-    job = record.job
-    files = result_view(record, store, now)
-    messages: list[wire.JobMessage] = [
+    return [
         wire.ArtifactMessage(
-            job_id=job.id,
-            version=job.version,
-            part=part,
-            url=artifact.url,
+            job_id=record.job.id,
+            version=version,
+            part=number + 1,
+            number=number,
+            url=_signed(artifact, store),
             name=artifact.name,
             kind=artifact.kind,
             node=artifact.node,
-            attempt=job.attempt,
+            attempt=record.job.attempt,
         )
-        for part, artifact in enumerate(files.artifacts if files else (), start=1)
+        for number, artifact in enumerate(record.artifacts)
+        if number in numbers
     ]
-    return [*messages, _done_message(job, files, part=len(messages) + 1)]
+
+
+def ending_messages(
+    record: JobRecord, store: ArtifactStore, now: datetime, *, told: int = 0
+) -> list[wire.JobMessage]:
+    """What an ended job says: each artifact but the first `told`, then `done`."""
+    job, count = record.job, len(record.artifacts)
+    files = artifact_messages(record, store, version=job.version, numbers=range(told, count))
+    return [*files, _done_message(job, result_view(record, store, now), part=count + 1)]
 
 
 def _done_message(job: Job, files: wire.ResultView | None, *, part: int) -> wire.DoneMessage:

@@ -358,9 +358,14 @@ class ProgressMessage(_JobMessage):
 
 
 class ArtifactMessage(_JobMessage):
-    """A file was stored."""
+    """A file was stored; void if an interruption follows.
+
+    Told as it is stored or at the job's end, and again to a socket that subscribes anew: within an
+    attempt its number tells it apart.
+    """
 
     type: Literal["artifact"] = "artifact"
+    number: int  # its place among the job's files, from 0
     url: str
     name: str
     kind: str

@@ -7,8 +7,9 @@ import hashlib
 import mimetypes
 import re
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from typing import IO
 
 from comfyline.domain.job import Artifact, Job
@@ -28,8 +29,17 @@ class Collector:
     http: ComfyHttp
     artifacts: ArtifactStore
 
-    async def collect(self, job: Job, outputs: Sequence[Output]) -> list[Artifact]:
+    async def collect(
+        self,
+        job: Job,
+        outputs: Sequence[Output],
+        *,
+        stored: Callable[[Sequence[Artifact]], None] = lambda _files: None,
+    ) -> list[Artifact]:
         """Store every output; the artifacts, in the order of the outputs.
+
+        `stored` is told of those that are ready, as far as none before them is missing, whenever
+        there are more of them and others are still on their way.
 
         Raises:
             EngineUnreachable, EngineError: a file could not be fetched.
@@ -37,9 +47,14 @@ class Collector:
         """
         gate = asyncio.Semaphore(AT_ONCE)
 
+        made: dict[int, Artifact] = {}
+
         async def one(number: int, output: Output) -> Artifact:
             async with gate:
-                return await self._store(job, number, output)
+                made[number] = await self._store(job, number, output)
+            if (ready := _unbroken(made)) and len(made) < len(outputs):
+                stored(ready)
+            return made[number]
 
         tasks = [asyncio.create_task(one(n, output)) for n, output in enumerate(outputs)]
         try:
@@ -71,6 +86,11 @@ class Collector:
                 yield chunk
         else:
             yield output.text.encode()
+
+
+def _unbroken(made: Mapping[int, Artifact]) -> list[Artifact]:
+    """The first of them, up to the first that is missing."""
+    return [made[number] for number in takewhile(made.__contains__, count())]
 
 
 async def _spool(chunks: AsyncIterator[bytes], body: IO[bytes]) -> tuple[int, str]:

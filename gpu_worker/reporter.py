@@ -1,4 +1,4 @@
-"""Tell the row how the attempt goes: the start at once, progress coalesced.
+"""Tell the row how the attempt goes: the start at once, progress and files coalesced.
 
 Every answer of a write is the row as it is now, so a cancel is heard with no read.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from comfyline.domain.errors import Unavailable
-from comfyline.domain.job import Job, Status
+from comfyline.domain.job import Artifact, Job, Status
 from comfyline.domain.progress import Progress
 from comfyline.ports import Clock, JobStore
-from comfyline.usecases.report import report_progress, report_started
+from comfyline.usecases.report import report_progress, report_started, report_stored
 
 WATCHED_INTERVAL = timedelta(milliseconds=500)  # what an eye follows
 UNWATCHED_INTERVAL = timedelta(seconds=5)  # each write is paid for, and nobody looks
@@ -34,6 +34,7 @@ class Reporter:
         self._started = False
         self._progress: Progress | None = None  # the latest
         self._written: Progress | None = None
+        self._files: Sequence[Artifact] = ()  # stored while others are on their way
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
 
@@ -45,6 +46,14 @@ class Reporter:
     def progressed(self, progress: Progress) -> None:
         """The attempt is this far; what was not written by now never is."""
         self._progress = progress
+        self._news.set()
+
+    def stored(self, files: Sequence[Artifact]) -> None:
+        """These files are stored and others are to come; told only while somebody watches.
+
+        The terminal write lists them all, so a client that reads has no need of it.
+        """
+        self._files = files
         self._news.set()
 
     def heard(self, job: Job) -> None:
@@ -67,7 +76,7 @@ class Reporter:
                     await self._write()
             except Unavailable:  # it is tried again, and the lease has its own heart
                 _log.warning("report missed", extra={"action": "missed", "job_id": self.job.id})
-            if self._is_start_untold or self._is_progress_untold:
+            if self._is_anything_untold:
                 self._news.set()
             await asyncio.sleep(self._interval().total_seconds())
 
@@ -83,6 +92,12 @@ class Reporter:
         elif self._is_progress_untold and (progress := self._progress) is not None:
             self.heard(await asyncio.to_thread(self._report_progress, progress))
             self._written = progress
+        elif self._are_files_untold:
+            self.heard(await asyncio.to_thread(self._report_stored, self._files))
+
+    @property
+    def _is_anything_untold(self) -> bool:
+        return self._is_start_untold or self._is_progress_untold or self._are_files_untold
 
     @property
     def _is_start_untold(self) -> bool:
@@ -92,14 +107,26 @@ class Reporter:
     def _is_progress_untold(self) -> bool:
         return self._started and self._progress is not self._written
 
+    @property
+    def _are_files_untold(self) -> bool:
+        is_running = self.job.status is Status.RUNNING
+        return is_running and self._is_watched and len(self._files) > self.job.stored
+
     def _report_started(self) -> Job:
         return report_started(self.job, store=self._store, clock=self._clock)
 
     def _report_progress(self, progress: Progress) -> Job:
         return report_progress(self.job, progress, store=self._store, clock=self._clock)
 
+    def _report_stored(self, files: Sequence[Artifact]) -> Job:
+        return report_stored(self.job, files, store=self._store, clock=self._clock)
+
+    @property
+    def _is_watched(self) -> bool:
+        return self.job.watched_until is not None and self.job.watched_until > self._clock()
+
     def _interval(self) -> timedelta:
-        watched = self.job.watched_until is not None and self.job.watched_until > self._clock()
         # An idle worker starts a job before its submitter's socket is open: the first progress
         # comes soon, since only the answer of a write tells that somebody watches by now.
-        return WATCHED_INTERVAL if watched or self._written is None else UNWATCHED_INTERVAL
+        hurry = self._is_watched or self._written is None
+        return WATCHED_INTERVAL if hurry else UNWATCHED_INTERVAL

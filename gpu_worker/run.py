@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from comfyline.domain.errors import JobNotFound, LeaseLost, TransitionRefused, Unavailable
@@ -189,12 +190,14 @@ class Attempt:
         return await self._unless_hurried(self._collect(outputs_of(outputs)), COLLECT_SECONDS)
 
     async def _collect(self, outputs: Sequence[Output]) -> list[Artifact]:
-        collector, job = self._tools.collector, self._reporter.job
+        collect = partial(
+            self._tools.collector.collect, self._reporter.job, outputs, stored=self._reporter.stored
+        )
         try:
-            return await collector.collect(job, outputs)
+            return await collect()
         except EngineUnreachable:  # what it made lies on disk and outlives it
             await self._tools.engine.wait_answer()
-            return await collector.collect(job, outputs)
+            return await collect()
 
     async def _surely_started(self, job: Job) -> Job:
         """Whatever messages were lost, what has succeeded has run."""

@@ -287,6 +287,7 @@ _UNLESS_DEFAULT: Mapping[str, _Kind] = {
     "due_at": _TIME,
     "watched_until": _TIME,
     "progress": _PROGRESS,
+    "stored": _INTEGER,
     "error": _ERROR,
     "cached": _FLAG,
     "gpu_seconds": _REAL,

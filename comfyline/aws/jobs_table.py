@@ -27,7 +27,7 @@ from comfyline.aws.errors import translated
 from comfyline.domain.errors import Conflict, LeaseLost, RequestTooLarge
 from comfyline.domain.events import Event, Renewed, Watched
 from comfyline.domain.ids import JobId, OwnerId
-from comfyline.domain.job import HAS_ARTIFACTS, Artifact, Graph, Job, JobParams, JobRecord, Status
+from comfyline.domain.job import Artifact, Graph, Job, JobParams, JobRecord, Status
 from comfyline.domain.lifecycle import from_states
 from comfyline.ports import ListPosition
 
@@ -237,7 +237,7 @@ class DynamoJobStore:
         if _ROW not in items:
             return None
         job = codec.job_of(items[_ROW])
-        made = items.get(_artifacts_sk(job)) if job.status in HAS_ARTIFACTS else None
+        made = items.get(_artifacts_sk(job)) if job.lists_files else None
         artifacts = codec.unpacked_artifacts(made["body"]["B"]) if made else ()
         return JobRecord(job, _params_of(items.get(_params_sk(job))), artifacts)
 

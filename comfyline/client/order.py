@@ -24,6 +24,7 @@ class Sieve:
         self._seen = (-1, -1)  # (version, part) of the last message let through
         self._state: tuple[str, int] | None = None  # (status, attempt), as last told
         self._position: int | None = None  # in the queue, as last told
+        self._files: set[tuple[int, int]] = set()  # (attempt, number) of those told
         self._kept: list[wire.JobMessage] | None = None  # while an answer is awaited
 
     def subscribed(self) -> None:
@@ -70,15 +71,24 @@ class Sieve:
             if message.job_id != self.job_id or _number(message) <= self._seen or self.ended:
                 continue
             self._seen, self.version = _number(message), message.version
-            self._remember(message)
-            fresh.append(message)
+            if not self._is_told_file(message):
+                self._remember(message)
+                fresh.append(message)
         return fresh
+
+    def _is_told_file(self, message: wire.JobMessage) -> bool:
+        """A file is told as it is stored, and again in each answer and in a read after the end."""
+        if not isinstance(message, wire.ArtifactMessage):
+            return False
+        return (message.attempt, message.number) in self._files
 
     def _remember(self, message: wire.JobMessage) -> None:
         if isinstance(message, wire.StatusMessage):
             self.status = message.status
             self._state = (message.status, message.attempt)
             self._position = message.queue_position or self._position
+        if isinstance(message, wire.ArtifactMessage):
+            self._files.add((message.attempt, message.number))
         self.ended = isinstance(message, wire.DoneMessage)
 
 
@@ -132,8 +142,9 @@ def messages_of(view: wire.JobView, *, news: bool) -> Iterator[wire.JobMessage]:
 
 def _ending(view: wire.JobView, at: dict[str, Any]) -> Iterator[wire.JobMessage]:
     artifacts = view.result.artifacts if view.result else []
-    for part, artifact in enumerate(artifacts, start=1):
-        told = artifact.model_dump() | at | {"part": part, "attempt": view.attempt}
+    for number, artifact in enumerate(artifacts):
+        place = {"part": number + 1, "number": number, "attempt": view.attempt}
+        told = artifact.model_dump() | at | place
         yield wire.ArtifactMessage.model_validate(told)
     end = {"status": view.status, "result": view.result, "error": view.error}
     yield wire.DoneMessage.model_validate({**at, "part": len(artifacts) + 1, **end})

@@ -58,6 +58,13 @@ class Progressed(WorkerEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stored(WorkerEvent):
+    """The first `count` of the attempt's files are stored and listed, with more to come."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded(WorkerEvent):
     """Every output is stored."""
 

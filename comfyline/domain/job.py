@@ -32,8 +32,6 @@ class Status(StrEnum):
         return self in TERMINAL
 
 
-# What was made before a node failed is kept; any other end shows nothing.
-HAS_ARTIFACTS = frozenset({Status.SUCCEEDED, Status.FAILED})
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED})
 
 
@@ -128,6 +126,7 @@ class Job:
     due_at: datetime | None = None  # when the sweeper must look at this job
     watched_until: datetime | None = None
     progress: Progress = field(default_factory=Progress)
+    stored: int = 0  # the attempt's files that are listed and announced before its end
     error: JobError | None = None
     cached: bool = False
     gpu_seconds: float = 0.0
@@ -137,6 +136,16 @@ class Job:
     def is_canceling(self) -> bool:
         """A cancel was asked and a worker has yet to end the job."""
         return self.cancel_requested_at is not None and not self.status.is_terminal
+
+    @property
+    def lists_files(self) -> bool:
+        """Its attempt's artifact list is for clients to see.
+
+        What was made before a node failed is kept; what a running attempt has made may yet be void;
+        any other end shows nothing.
+        """
+        is_storing = self.status is Status.RUNNING and self.stored > 0
+        return is_storing or self.status in (Status.SUCCEEDED, Status.FAILED)
 
     def has_live_lease(self, now: datetime) -> bool:
         """Some worker holds the job at `now`."""

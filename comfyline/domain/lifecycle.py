@@ -38,6 +38,7 @@ TRANSITIONS: Mapping[tuple[Status, type[ev.Event]], Status] = {
     (R, ev.Renewed): R,
     (Q, ev.Started): R,
     (R, ev.Progressed): R,
+    (R, ev.Stored): R,
     (R, ev.Succeeded): S,
     (Q, ev.Failed): Q,
     (R, ev.Failed): Q,
@@ -73,8 +74,8 @@ TRANSITIONS: Mapping[tuple[Status, type[ev.Event]], Status] = {
 # What no client can see does not raise the version, so it never disturbs a concurrent writer.
 INVISIBLE = frozenset({ev.Renewed, ev.Watched, ev.TicketResent, ev.FoundAlive})
 
-# Progress is visible but is no change of state: it is not kept in the history.
-UNRECORDED = INVISIBLE | {ev.Progressed}
+# Progress and files are visible but no change of state: they are not kept in the history.
+UNRECORDED = INVISIBLE | {ev.Progressed, ev.Stored}
 
 
 def from_states(event: type[ev.Event]) -> frozenset[Status]:
@@ -237,7 +238,7 @@ def _nothing(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
 def _claimed(job: Job, event: ev.Claimed, _now: datetime) -> dict[str, Any]:
     taken = {"lease": Lease(event.worker_id, event.lease_expires_at), "attempt": job.attempt + 1}
     # Its tickets arrive, so should it wait again, the next one is not held back by the last wait.
-    return taken | {"progress": Progress(), "cached": False, "ticket_sends": 0}
+    return taken | {"progress": Progress(), "stored": 0, "cached": False, "ticket_sends": 0}
 
 
 def _renewed(job: Job, event: ev.Renewed, _now: datetime) -> dict[str, Any]:
@@ -256,7 +257,7 @@ def _succeeded(job: Job, event: ev.Succeeded, _now: datetime) -> dict[str, Any]:
 
 
 def _given_back() -> dict[str, Any]:
-    return {"lease": None, "attempt_started_at": None, "progress": Progress()}
+    return {"lease": None, "attempt_started_at": None, "progress": Progress(), "stored": 0}
 
 
 def _failed(job: Job, event: ev.Failed, _now: datetime) -> dict[str, Any]:
@@ -300,6 +301,7 @@ _EFFECTS: Mapping[type[ev.Event], _Effect] = {
     ev.Renewed: _renewed,
     ev.Started: _started,
     ev.Progressed: lambda _job, event, _now: {"progress": event.progress},
+    ev.Stored: lambda _job, event, _now: {"stored": event.count},
     ev.Succeeded: _succeeded,
     ev.Failed: _failed,
     ev.FailedForGood: _failed_for_good,
@@ -332,7 +334,7 @@ def _snake_case(name: str) -> str:
 
 
 def _due_at(job: Job, event: ev.Event, now: datetime) -> datetime | None:
-    if isinstance(event, ev.Renewed | ev.Watched | ev.Progressed):
+    if isinstance(event, ev.Renewed | ev.Watched | ev.Progressed | ev.Stored):
         return job.due_at  # an indexed field: frequent writes leave it alone
     if job.status.is_terminal:
         return job.expires_at

@@ -19,7 +19,13 @@ from comfyline.domain.errors import ConnectionGone, Unavailable
 from comfyline.domain.ids import ConnectionId
 from comfyline.domain.job import Job
 from comfyline.ports import ArtifactStore, Clock, ConnectionStore, JobStore, Sockets, Subscriber
-from comfyline.views import ending_messages, missed_messages, progress_message, status_message
+from comfyline.views import (
+    artifact_messages,
+    ending_messages,
+    missed_messages,
+    progress_message,
+    status_message,
+)
 
 MAX_TRIES = 3  # of a message that must arrive; after that the client is hung up on, and resumes
 PATIENCE = timedelta(seconds=2)  # for all of its tries
@@ -77,7 +83,8 @@ class Notifier:
         subscribers = self.connections.subscribers(job.id, self.clock())
         if not subscribers:
             return 0
-        told = [*messages, *self._ending(job)]
+        told = [*messages, *self._announced(watched), *self._ending(job, told=job.stored)]
+        told.sort(key=lambda message: (message.version, message.part))
         return sum(self.executor.map(lambda one: self._serve(one, job, told), subscribers))
 
     def answer(self, connection: ConnectionId, job: Job, after: int | None) -> None:
@@ -87,7 +94,8 @@ class Notifier:
             ConnectionGone: the client has left, or its `$connect` has not returned yet.
         """
         missed = missed_messages(job, after) if after is not None else []
-        messages = [*missed, status_message(job, snapshot=True), *self._ending(job)]
+        files = [] if job.status.is_terminal else self._files(job, range(job.stored))
+        messages = [*missed, status_message(job, snapshot=True), *files, *self._ending(job)]
         try:
             for message in messages:
                 self._post(connection, message)
@@ -100,11 +108,29 @@ class Notifier:
     def _is_watched(self, job: Job) -> bool:
         return job.watched_until is not None and job.watched_until >= self.clock()
 
-    def _ending(self, job: Job) -> list[wire.JobMessage]:
+    def _announced(self, changes: Sequence[Change]) -> list[wire.JobMessage]:
+        """The files that these changes list, before the end of the attempt lists them all."""
+        return [
+            message
+            for old, new in changes
+            if old is not None and old.stored < new.stored
+            for message in self._files(new, range(old.stored, new.stored))
+        ]
+
+    def _files(self, job: Job, numbers: range) -> list[wire.JobMessage]:
+        record = self.jobs.read(job.id) if numbers else None
+        if record is None or record.job.attempt != job.attempt:
+            return []  # void by now
+        return [*artifact_messages(record, self.artifacts, version=job.version, numbers=numbers)]
+
+    def _ending(self, job: Job, told: int = 0) -> list[wire.JobMessage]:
+        """The end, and the files but for those that the followers have been told of."""
         if not job.status.is_terminal:
             return []
         record = self.jobs.read(job.id)
-        return ending_messages(record, self.artifacts, self.clock()) if record else []
+        if record is None:
+            return []
+        return ending_messages(record, self.artifacts, self.clock(), told=told)
 
     # --- one follower -----------------------------------------------------------------------------
 

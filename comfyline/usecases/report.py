@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from comfyline.domain.events import Progressed, Started
-from comfyline.domain.job import Job
+from collections.abc import Sequence
+
+from comfyline.domain.events import Progressed, Started, Stored
+from comfyline.domain.job import Artifact, Job
 from comfyline.domain.progress import Progress
 from comfyline.ports import Clock, JobStore
 from comfyline.usecases.change import change
@@ -26,4 +28,15 @@ def report_progress(job: Job, progress: Progress, *, store: JobStore, clock: Clo
         LeaseLost: the attempt no longer holds the job.
     """
     event = Progressed(attempt=job.attempt, progress=progress)
+    return change(store, clock, job, lambda _current: event)
+
+
+def report_stored(job: Job, files: Sequence[Artifact], *, store: JobStore, clock: Clock) -> Job:
+    """These files of the attempt are stored and more are to come: listed first, then announced.
+
+    Raises:
+        LeaseLost: the attempt no longer holds the job.
+    """
+    store.put_artifacts(job, files)
+    event = Stored(attempt=job.attempt, count=len(files))
     return change(store, clock, job, lambda _current: event)

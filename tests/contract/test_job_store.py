@@ -304,6 +304,17 @@ class TestArtifacts:
         done = job_store.save(start, advance(start, ev.Succeeded(attempt=1), NOW))
         assert job_store.read(job.id) == JobRecord(done, some_params(), tuple(made))
 
+    def test_it_shows_before_the_end_once_the_row_says_so(self, job_store: JobStore) -> None:
+        job = a_job()
+        started = running(job)
+        saved(job_store, job, claimed(job), started)
+        made = tuple(an_artifact(started, n) for n in range(2))
+        job_store.put_artifacts(started, made)
+        storing = job_store.save(started, advance(started, ev.Stored(attempt=1, count=2), NOW))
+        assert job_store.read(job.id) == JobRecord(storing, some_params(), made)
+        free = job_store.save(storing, advance(storing, ev.Interrupted(attempt=1), NOW))
+        assert job_store.read(job.id) == JobRecord(free, some_params(), ())
+
     def test_what_a_losing_attempt_has_made_does_not(self, job_store: JobStore) -> None:
         job = a_job()
         loser = claimed(job)

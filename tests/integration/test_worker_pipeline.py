@@ -31,12 +31,14 @@ class SlowStore(memory.InMemoryArtifactStore):
         super().__init__()
         self.gate = threading.Event()
         self.gate.set()
+        self.held: set[int] = set()  # the numbers of the files that wait for the gate
         self.waiting = 0
         self.failures = 0
 
     def put(self, key: str, body: IO[bytes], content_type: str) -> None:
         self.waiting += 1
-        assert self.gate.wait(30)
+        number = int(key.split("/")[3].split("_")[0])
+        assert self.gate.is_set() or (self.held and number not in self.held) or self.gate.wait(30)
         if self.failures:
             self.failures -= 1
             raise Unavailable("slow down")
@@ -212,3 +214,21 @@ async def test_a_foreign_engine_that_hangs_gets_no_work_until_it_is_idle(world: 
         await world.faults(stall=False, step_ms=1)
         await world.until(other, Status.SUCCEEDED)
         await world.until(stuck, Status.SUCCEEDED)
+
+
+async def test_a_watcher_sees_each_file_as_it_is_stored(world: World, store: SlowStore) -> None:
+    store.held = {1}
+    store.gate.clear()
+    job = world.submit(two_outputs())
+    world.jobs.watch(job.id, now() + timedelta(hours=1))
+    async with world.working():
+        await eventually(lambda: world.job(job).stored == 1)
+        record = world.jobs.read(job.id)
+        assert record is not None
+        assert record.job.status is Status.RUNNING
+        assert [artifact.key in world.artifacts.files for artifact in record.artifacts] == [True]
+        store.gate.set()
+        await world.until(job, Status.SUCCEEDED)
+    record = world.jobs.read(job.id)
+    assert record is not None
+    assert len(record.artifacts) == 2

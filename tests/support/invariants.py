@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from comfyline.domain.ids import JobId
-from comfyline.domain.job import HAS_ARTIFACTS, Job, JobRecord, Status
+from comfyline.domain.job import Job, JobRecord, Status
 from comfyline.domain.lifecycle import MAX_FAILURES, MAX_HISTORY, MAX_INTERRUPTIONS
 
 
@@ -84,7 +84,7 @@ def _check_invisible(before: Job, after: Job) -> None:
 def check_record(record: JobRecord) -> None:
     """What a reader is shown: only the winning attempt's files, and only of a job that won."""
     check_job(record.job)
-    assert record.job.status in HAS_ARTIFACTS or not record.artifacts
+    assert record.job.lists_files or not record.artifacts
     prefix = f"jobs/{record.job.id}/{record.job.attempt}/"
     for artifact in record.artifacts:
         assert artifact.key.startswith(prefix), "a file of an attempt that lost"

@@ -244,6 +244,28 @@ def test_whatever_is_repeated_or_overtaken_each_is_told_once_in_order(seed: int)
     assert [m.type for m in told].count("done") == 1
 
 
+def test_a_file_is_told_once_however_often_it_is_announced() -> None:
+    def file(version: int, number: int, attempt: int = 1) -> wire.ArtifactMessage:
+        return wire.ArtifactMessage(
+            job_id=JOB,
+            version=version,
+            part=number + 1,
+            number=number,
+            url="https://files.example/1",
+            name="a.png",
+            kind="image",
+            node="7",
+            attempt=attempt,
+        )
+
+    sieve = Sieve(JOB)
+    first = sieve.take(file(4, 0))
+    after_reconnect = [*sieve.take(file(5, 0)), *sieve.take(file(5, 1))]
+    next_attempt = sieve.take(file(9, 0, attempt=2))
+    told = [(m.version, m.part) for m in [*first, *after_reconnect, *next_attempt]]
+    assert told == [(4, 1), (5, 2), (9, 1)]
+
+
 def _merged(chance: random.Random, one: list[Any], other: list[Any]) -> list[Any]:
     merged, one, other = [], list(one), list(other)
     while one or other:

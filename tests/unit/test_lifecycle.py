@@ -50,6 +50,7 @@ SPECIFICATION: dict[type[ev.Event], tuple[Status | None, Status | None]] = {
     ev.Renewed: (Q, R),
     ev.Started: (R, None),
     ev.Progressed: (None, R),
+    ev.Stored: (None, R),
     ev.Succeeded: (None, S),
     ev.Failed: (Q, Q),
     ev.FailedForGood: (F, F),
@@ -84,6 +85,7 @@ _ARGUMENTS: dict[type[ev.Event], dict[str, Any]] = {
     ev.Claimed: {"worker_id": random_worker_id(), "lease_expires_at": NOW + LEASE},
     ev.Renewed: {"lease_expires_at": NOW + 2 * LEASE},
     ev.Progressed: {"progress": Progress(fraction=0.5)},
+    ev.Stored: {"count": 2},
     ev.Failed: {"error": ERROR},
     ev.FailedForGood: {"error": ERROR},
     ev.LeaseExpiredForGood: {"error": ERROR},
@@ -153,7 +155,7 @@ class TestTable:
         job = job_for(kind, Q if SPECIFICATION[kind][0] else R)
         after = advance(job, event_of(kind, job.attempt), NOW)
         new = after.history[len(job.history) :]
-        if kind in UNSEEN | {ev.Progressed}:
+        if kind in UNSEEN | {ev.Progressed, ev.Stored}:
             assert new == ()
         else:
             [line] = new
@@ -361,7 +363,7 @@ class TestDue:
     def test_a_leased_job_is_due_when_the_lease_is_surely_over(self) -> None:
         assert claimed(a_job()).due_at == NOW + LEASE + LEASE_GRACE
 
-    @pytest.mark.parametrize("kind", [ev.Renewed, ev.Watched, ev.Progressed])
+    @pytest.mark.parametrize("kind", [ev.Renewed, ev.Watched, ev.Progressed, ev.Stored])
     def test_frequent_writes_leave_the_indexed_field_alone(self, kind: type[ev.Event]) -> None:
         job = running(a_job())
         assert advance(job, event_of(kind, 1), NOW + SECOND).due_at == job.due_at

@@ -131,6 +131,16 @@ def at(fraction: float) -> Any:
     return lambda job: ev.Progressed(attempt=job.attempt, progress=progress)
 
 
+def stored(world: World, count: int) -> Any:
+    """So many files of the attempt are listed, and then announced."""
+
+    def event(job: Job) -> ev.Stored:
+        world.rows.put_artifacts(job, [an_artifact(job, n) for n in range(count)])
+        return ev.Stored(attempt=job.attempt, count=count)
+
+    return event
+
+
 def succeed(job: Job) -> ev.Succeeded:
     return ev.Succeeded(attempt=job.attempt)
 
@@ -188,6 +198,55 @@ def test_what_no_client_sees_says_nothing() -> None:
     job = builders.running(a_job())
     watched = advance(job, ev.Watched(until=NOW), NOW)
     assert message_of(job, watched) is None
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def files(messages: Sequence[Any]) -> list[tuple[int, int, int]]:
+    """(version, part, number) of each file told."""
+    return [(m["version"], m["part"], m["number"]) for m in messages if m["type"] == "artifact"]
+
+
+def test_each_file_is_told_as_it_is_stored_and_the_end_tells_the_rest(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.follower.follow(socket, job.id)
+    for event in (claim, start, stored(world, 1), stored(world, 3)):
+        world.happens(job, event)
+        world.push()
+    assert files(world.heard()) == [(4, 1, 0), (5, 2, 1), (5, 3, 2)]
+    ended = world.happens(job)
+    world.rows.put_artifacts(ended, [an_artifact(ended, n) for n in range(4)])
+    world.happens(job, succeed)
+    world.push()
+    heard = world.heard()
+    assert files(heard) == [(6, 4, 3)]
+    assert heard[-1]["type"] == "done"
+    assert len(heard[-1]["result"]["artifacts"]) == 4
+
+
+def test_changes_that_come_together_are_told_in_order(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.follower.follow(socket, job.id)
+    world.happens(job, claim, start, stored(world, 1), at(0.9), stored(world, 2), succeed)
+    world.push()
+    order = [(m["version"], m.get("part", 0)) for m in world.heard()]
+    assert order == sorted(set(order))
+
+
+def test_who_joins_late_is_told_the_files_there_are(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.happens(job, claim, start, stored(world, 2))
+    world.follower.follow(socket, job.id)
+    assert files(world.heard()) == [(4, 1, 0), (4, 2, 1)]
+
+
+def test_the_files_of_a_lost_attempt_are_void(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.follower.follow(socket, job.id)
+    world.happens(job, claim, start, stored(world, 2), interrupt, claim)
+    world.push()
+    assert files(world.heard()) == []
 
 
 # --- subscriptions --------------------------------------------------------------------------------

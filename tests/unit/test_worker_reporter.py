@@ -16,7 +16,7 @@ from comfyline.domain.job import Job, Status
 from comfyline.domain.progress import Progress
 from gpu_worker import reporter as module
 from gpu_worker.reporter import UNWATCHED_INTERVAL, WATCHED_INTERVAL, Reporter
-from tests.support.builders import NOW, FrozenClock, a_job, claimed
+from tests.support.builders import NOW, FrozenClock, a_job, an_artifact, claimed
 from tests.support.eventually import eventually
 
 
@@ -133,6 +133,22 @@ async def test_nothing_is_written_while_the_attempt_ends(store: CountingStore, j
         reporter.started()
         await asyncio.sleep(0.01)
         assert store.saves == 0
+
+
+async def test_files_are_announced_only_to_who_watches(store: CountingStore, job: Job) -> None:
+    reporter = a_reporter(job, store)
+    files = [an_artifact(job, n) for n in range(2)]
+    async with writing(reporter):
+        reporter.started()
+        reporter.stored(files)
+        await eventually(lambda: current(store, job).status is Status.RUNNING)
+        reporter.heard(watched := store.watch(job.id, NOW + timedelta(hours=1)) or job)
+        assert watched.stored == 0
+        reporter.stored(files)
+        await eventually(lambda: current(store, job).stored == 2)
+    record = store.read(job.id)
+    assert record is not None
+    assert record.artifacts == tuple(files)
 
 
 def test_a_watched_job_is_told_of_more_often() -> None:
