@@ -54,6 +54,7 @@ from comfyline.wire import (
     ResultView,
     StatusMessage,
     Timestamps,
+    UsageView,
 )
 
 __all__ = [
@@ -98,5 +99,6 @@ __all__ = [
     "Unauthorized",
     "UnexpectedAnswer",
     "UploadFailed",
+    "UsageView",
     "WaitTimedOut",
 ]

@@ -99,6 +99,10 @@ class AsyncComfyline:
         """See `Comfyline.cancel`."""
         return await self._shell.run(self._service.calls.cancel(job_id))
 
+    async def purge(self, job_id: str) -> wire.CancelAnswer:
+        """See `Comfyline.purge`."""
+        return await self._shell.run(self._service.calls.purge(job_id))
+
     async def retry(self, job_id: str, *, idempotency_key: str | None = None) -> AsyncJob:
         """See `Comfyline.retry`."""
         accepted = await self._shell.run(self._service.calls.retry(job_id, idempotency_key))
@@ -107,6 +111,10 @@ class AsyncComfyline:
     async def models(self) -> wire.Models:
         """See `Comfyline.models`."""
         return await self._shell.run(self._service.calls.models())
+
+    async def usage(self) -> wire.UsageView:
+        """See `Comfyline.usage`."""
+        return await self._shell.run(self._service.calls.usage())
 
     def job(self, job_id: str) -> AsyncJob:
         """See `Comfyline.job`."""
@@ -142,6 +150,10 @@ class AsyncJob:
     async def cancel(self) -> wire.CancelAnswer:
         """See `Job.cancel`."""
         return await self._client.cancel(self.id)
+
+    async def purge(self) -> wire.CancelAnswer:
+        """See `Job.purge`."""
+        return await self._client.purge(self.id)
 
     async def retry(self, *, idempotency_key: str | None = None) -> AsyncJob:
         """See `Job.retry`."""

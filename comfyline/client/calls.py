@@ -112,6 +112,10 @@ class Calls:
         """See Comfyline.cancel."""
         return self._call(wire.CancelAnswer, "DELETE", job_path(job_id))
 
+    def purge(self, job_id: str) -> Flow[wire.CancelAnswer]:
+        """See Comfyline.purge."""
+        return self._call(wire.CancelAnswer, "DELETE", job_path(job_id), params={"purge": "true"})
+
     def retry(self, job_id: str, idempotency_key: str | None) -> Flow[wire.JobAccepted]:
         """See Comfyline.retry."""
         # Without a key of the caller's the service takes job and state for one.
@@ -127,6 +131,10 @@ class Calls:
     def models(self) -> Flow[wire.Models]:
         """See Comfyline.models."""
         return self._call(wire.Models, "GET", "/models")
+
+    def usage(self) -> Flow[wire.UsageView]:
+        """See Comfyline.usage."""
+        return self._call(wire.UsageView, "GET", "/usage")
 
     def upload(self, file: Path) -> Flow[str]:
         """Store a file as an input; `upload:<id>`, as `inputs` take it."""

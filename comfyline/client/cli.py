@@ -1,4 +1,4 @@
-"""The command line: `comfyline submit | get | list | watch | cancel | retry`.
+"""The command line: `comfyline submit | get | list | watch | cancel | retry | models | usage`.
 
 stdout carries results only (ids, progress, paths, JSON lines); hints and errors go to stderr.
 """
@@ -80,6 +80,15 @@ def submit(
         str | None,
         typer.Option(metavar="high|normal|low", callback=one_of(wire.Priority)),
     ] = None,
+    start_deadline: Annotated[
+        int | None, typer.Option(help="Seconds it may wait before it expires.")
+    ] = None,
+    execution_timeout: Annotated[
+        int | None, typer.Option(help="Seconds it may run before it fails.")
+    ] = None,
+    reuse: Annotated[
+        bool | None, typer.Option(help="Take an equal job of yours, if there is one, or never.")
+    ] = None,
     meta: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A label to find it by; may be repeated."),
@@ -120,6 +129,9 @@ def submit(
     options = SubmitOptions(
         **picture,
         priority=priority,  # type: ignore[typeddict-item]  # its callback has checked it
+        start_deadline_seconds=start_deadline,
+        execution_timeout_seconds=execution_timeout,
+        reuse=reuse,
         metadata=pairs(meta),
     )
     with _service(ctx, as_json) as client:
@@ -206,13 +218,20 @@ def watch(
 
 
 @app.command()
-def cancel(ctx: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+def cancel(
+    ctx: typer.Context,
+    job_id: JobId,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Remove an ended job, its files and all, for good.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Cancel a job: a waiting one at once, a running one as soon as the engine obeys.
 
     Example: comfyline cancel job_01jc3m9p8qk2v5w7x9y0z1a2b3
     """
     with _service(ctx, as_json) as client:
-        answer = client.cancel(job_id)
+        answer = client.purge(job_id) if purge else client.cancel(job_id)
     if as_json:
         view.json_line(Console(), answer.model_dump(mode="json"))
     else:
@@ -237,6 +256,26 @@ def retry(
         job = client.retry(job_id)
         _show_accepted(job, as_json)
         _follow_if(watch, client, job, out, as_json)
+
+
+@app.command()
+def models(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Show what jobs may ask for: checkpoints, samplers, schedulers, node classes.
+
+    Example: comfyline models
+    """
+    with _service(ctx, as_json) as client:
+        view.answer(Console(), client.models(), as_json=as_json)
+
+
+@app.command()
+def usage(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Show what your jobs have used so far.
+
+    Example: comfyline usage
+    """
+    with _service(ctx, as_json) as client:
+        view.answer(Console(), client.usage(), as_json=as_json)
 
 
 # --- what the commands share ---------------------------------------------------------------------

@@ -122,6 +122,10 @@ class Comfyline:
         """Ask for the job's end; the answer says what became of it. A finished job stays."""
         return self._shell.run(self._service.calls.cancel(job_id))
 
+    def purge(self, job_id: str) -> wire.CancelAnswer:
+        """Remove an ended job and all it has stored, for good; one that goes on is canceled."""
+        return self._shell.run(self._service.calls.purge(job_id))
+
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
         """A new job from the same input, for one that failed, was canceled or expired.
 
@@ -134,6 +138,10 @@ class Comfyline:
     def models(self) -> wire.Models:
         """What the deployment can run: checkpoints, samplers, schedulers, node classes."""
         return self._shell.run(self._service.calls.models())
+
+    def usage(self) -> wire.UsageView:
+        """What the caller's jobs have used so far."""
+        return self._shell.run(self._service.calls.usage())
 
     def job(self, job_id: str) -> Job:
         """The handle of a job known by its id; asks nothing yet.
@@ -177,6 +185,10 @@ class Job:
     def cancel(self) -> wire.CancelAnswer:
         """Ask for its end; see `Comfyline.cancel`."""
         return self._client.cancel(self.id)
+
+    def purge(self) -> wire.CancelAnswer:
+        """Remove it and its files; see `Comfyline.purge`."""
+        return self._client.purge(self.id)
 
     def retry(self, *, idempotency_key: str | None = None) -> Job:
         """A new job from its input; see `Comfyline.retry`."""

@@ -54,7 +54,9 @@ class _Scene:
     progress: float = 0.0
     detail: str = ""
 
-    def take(self, message: wire.JobMessage) -> None:
+    def take(self, message: wire.JobMessage) -> bool:
+        """Whether there is anything new to say."""
+        is_news = True
         match message:
             case wire.StatusMessage():
                 self.status, self.progress = message.status, message.progress
@@ -66,9 +68,11 @@ class _Scene:
             case wire.ArtifactMessage():
                 self.detail = message.name
             case wire.DoneMessage():
+                is_news = self.status != message.status or message.error is not None
                 self.status = message.status
                 self.detail = message.error.message if message.error else ""
                 self.progress = 1.0 if message.status == "succeeded" else self.progress
+        return is_news
 
 
 def _why(message: wire.StatusMessage) -> str:
@@ -94,10 +98,10 @@ class _Lines:
 
     def show(self, message: wire.JobMessage) -> None:
         job_id, scene = message.job_id, self._scenes[message.job_id]
-        scene.take(message)
+        is_news = scene.take(message)
         which = f"{job_id}  " if self._many else ""
         line = f"{which}{scene.status:<9} {scene.progress:>4.0%}  {scene.detail}".rstrip()
-        if line != self._last.get(job_id):
+        if is_news and line != self._last.get(job_id):
             say(self._console, line)
             self._console.file.flush()  # who reads a pipe wants it as it happens
         self._last[job_id] = line

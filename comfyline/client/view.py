@@ -84,10 +84,32 @@ def _show_error(console: Console, error: wire.ErrorView) -> None:
 
 def job_details(console: Console, job: wire.JobView) -> None:
     """Everything worth a look about one job."""
+    _show_pairs(console, _details(job))
+
+
+def answer(console: Console, told: wire.Models | wire.UsageView, *, as_json: bool) -> None:
+    """Each field of an answer by its name."""
+    values = told.model_dump(mode="json")
+    if as_json:
+        return json_line(console, values)
+    return _show_pairs(console, ((_name(name), _value(values[name])) for name in values))
+
+
+def _name(field: str) -> str:
+    return field.replace("_", " ")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "any"  # a list that restricts nothing is empty
+    return str(value)
+
+
+def _show_pairs(console: Console, pairs: Iterable[tuple[str, str | Text]]) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for name, value in _details(job):
+    for name, value in pairs:
         grid.add_row(name, value if isinstance(value, Text) else Text(clean(value)))
     console.print(grid)
 

@@ -59,6 +59,7 @@ def test_submit_sends_every_option_under_its_wire_name() -> None:
     text = "a fox --negative wolf --width 640 --height 480 --steps 30 --cfg 6.5 --sampler heun"
     text += " --scheduler karras --seed 7 --model m.safetensors --batch-size 2 --priority high"
     words = text.removeprefix("a fox ").split()
+    words += "--start-deadline 60 --execution-timeout 90 --no-reuse".split()
     keyed = ["--meta", "a=b=c", "--meta", "d=", "--idempotency-key", "k1"]
     assert run(service, "submit", "a fox", *words, *keyed).exit_code == 0
     assert sent(service) == {
@@ -74,6 +75,9 @@ def test_submit_sends_every_option_under_its_wire_name() -> None:
         "model": "m.safetensors",
         "batch_size": 2,
         "priority": "high",
+        "start_deadline_seconds": 60,
+        "execution_timeout_seconds": 90,
+        "reuse": False,
         "metadata": {"a": "b=c", "d": ""},
     }
     assert wire.TextToImageRequest.model_validate(sent(service)).metadata == {"a": "b=c", "d": ""}
@@ -169,7 +173,6 @@ def test_watching_prints_a_line_for_each_change_and_then_the_paths(tmp_path: Pat
         "running    42%  KSampler step 8/20",
         "succeeded 100%",
         "succeeded 100%  fox.png",
-        "succeeded 100%",
         str(tmp_path / "out" / "fox.png"),
     ]
     assert (tmp_path / "out" / "fox.png").read_bytes() == b"pixels"
@@ -335,11 +338,39 @@ def test_the_table_keeps_ids_whole_in_a_narrow_terminal() -> None:
     assert len(row) <= 80
 
 
-@pytest.mark.parametrize("command", ["submit", "get", "list", "watch", "cancel"])
+@pytest.mark.parametrize(
+    "command", ["submit", "get", "list", "watch", "cancel", "retry", "models", "usage"]
+)
 def test_each_help_teaches_by_an_example(command: str) -> None:
     result = CliRunner().invoke(cli.app, [command, "--help"])
     assert result.exit_code == 0
     assert f"Example: comfyline {command}" in result.stdout
+
+
+def test_models_and_usage_are_shown_by_name() -> None:
+    lists = {"samplers": ["euler", "heun"], "schedulers": [], "node_classes": []}
+    models = {"default_checkpoint": "m.ckpt", "checkpoints": ["m.ckpt"], **lists}
+    shown = run(Service(httpx.Response(200, json=models)), "models").stdout.split("\n")
+    assert [" ".join(line.split()) for line in shown] == [
+        "default checkpoint m.ckpt",
+        "checkpoints m.ckpt",
+        "samplers euler, heun",
+        "schedulers any",
+        "node classes any",
+        "",
+    ]
+    used = {"owner": "ann", "gpu_seconds": 12.5, "jobs": 3}
+    service = Service(httpx.Response(200, json=used))
+    assert lines(run(service, "usage", "--json")) == [used]
+    assert service.requests[0].url.path == "/api/v1/usage"
+
+
+def test_cancel_may_purge() -> None:
+    answer = {"job_id": JOB, "status": "succeeded", "message": "removed"}
+    service = Service(httpx.Response(200, json=answer))
+    assert run(service, "cancel", JOB, "--purge").stdout == "succeeded: removed\n"
+    (request,) = service.requests
+    assert (request.method, request.url.query) == ("DELETE", b"purge=true")
 
 
 # --- commands from elsewhere ---------------------------------------------------------------------

@@ -41,10 +41,10 @@ Comfyline ComfylineClientError Conflict DoneMessage DownloadFailed ErrorView For
 InvalidRequest Job JobAccepted JobCanceled JobExpired JobFailed JobMessage JobNotSucceeded JobPage
 JobView Models NotConfigured NotFound Pace ProgressDetail ProgressMessage RateLimited ResultView
 Retries ServiceUnavailable StatusMessage SubscriptionRefused Timestamps TransportFailed
-Unauthorized UnexpectedAnswer UploadFailed WaitTimedOut"""
+Unauthorized UnexpectedAnswer UploadFailed UsageView WaitTimedOut"""
 
-CLIENT = "cancel close events get job list models retry run submit"
-JOBS = "cancel download events refresh retry wait"
+CLIENT = "cancel close events get job list models purge retry run submit usage"
+JOBS = "cancel download events purge refresh retry wait"
 
 
 def public(kind: type) -> str:
