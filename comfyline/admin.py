@@ -9,29 +9,37 @@ import json
 import os
 import re
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import boto3
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
+from comfyline.aws.inventory import Inventory, Places
 from comfyline.aws.job_queues import SqsDeadLetters, SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.aws.sockets import ApiGatewaySockets, callback_url
+from comfyline.domain.audit import DEFAULT_TIMES, Report, audit
 from comfyline.domain.ids import KeyId, OwnerId
 from comfyline.domain.job import Priority
 from comfyline.ports import ApiKey, Limits
-from comfyline.settings import AuthorizeSettings, QueueSettings, RedriveSettings
+from comfyline.settings import AuditSettings, AuthorizeSettings, QueueSettings, RedriveSettings
 from comfyline.usecases.authenticate import OWNER_PATTERN, SCOPES, create_key, disable_key
 from comfyline.usecases.redrive import redrive
 
 app = typer.Typer(no_args_is_help=True, help="Administer a deployment, with AWS credentials.")
 keys = typer.Typer(no_args_is_help=True, help="API keys. The table is named by KEYS_TABLE.")
-admin = typer.Typer(no_args_is_help=True, help="Pause, drain and redrive a deployment.")
+admin = typer.Typer(no_args_is_help=True, help="Pause, drain, redrive and audit a deployment.")
 app.add_typer(keys, name="keys")
 app.add_typer(admin, name="admin")
 
+AUDIT_POLL_SECONDS = 3.0
 DRAIN_POLL_SECONDS = 5.0  # SQS's own counts lag by more
 
 Sockets = Annotated[bool, typer.Option("--sockets", help="New sockets for live progress, too.")]
@@ -45,7 +53,7 @@ def main() -> None:
 
 @admin.callback()
 def about_admin() -> None:
-    """Pause, drain and redrive a deployment."""
+    """Pause, drain, redrive and audit a deployment."""
 
 
 @keys.callback()
@@ -146,6 +154,48 @@ def redrive_dead_letters(as_json: AsJson = False) -> None:
     )
 
 
+@admin.command("audit")
+def audit_deployment(
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that a change may be under way.")
+    ] = DEFAULT_TIMES.grace.total_seconds(),
+    wait: Annotated[
+        float, typer.Option(min=0, help="Look again until all is well, so many seconds at most.")
+    ] = 0.0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="What would go by itself is a finding, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check all that the deployment holds against what must be true of it; 1 if it is not.
+
+    It reads every table and lists the bucket, and changes nothing.
+    """
+    inventory, give_up_at = _inventory(), time.monotonic() + wait
+    times = replace(DEFAULT_TIMES, grace=timedelta(seconds=grace))
+    while not (report := audit(inventory.taken(), times)).is_clean(strict=strict):
+        if time.monotonic() >= give_up_at:
+            break
+        time.sleep(AUDIT_POLL_SECONDS)
+    if as_json:
+        typer.echo(json.dumps(asdict(report)))
+    else:
+        _print_report(report)
+    raise typer.Exit(not report.is_clean(strict=strict))
+
+
+def _print_report(report: Report) -> None:
+    console = Console()
+    table = Table("what", "which", "finding")
+    for finding in (*report.findings, *report.leftovers):
+        table.add_row(finding.kind, escape(finding.subject), escape(str(finding)))
+    if table.row_count:
+        console.print(table)
+    console.print(", ".join(f"{n} {what}" for what, n in report.counts.items()), soft_wrap=True)
+    found, left = len(report.findings), len(report.leftovers)
+    console.print(f"{found} findings; {left} leftovers, which go by themselves", soft_wrap=True)
+
+
 def _shown(key: ApiKey) -> dict[str, object]:
     return {
         "id": key.id,
@@ -172,6 +222,30 @@ def _queue(urls: QueueSettings) -> SqsJobQueue:
         Priority.LOW: urls.low_queue_url,
     }
     return SqsJobQueue(boto3.client("sqs"), by_priority)
+
+
+def _inventory() -> Inventory:
+    settings = AuditSettings.from_environment(os.environ)
+    client: Callable[..., Any] = boto3.Session().client
+    dynamodb = client("dynamodb")
+    stage = settings.websocket_api_id, settings.websocket_stage, dynamodb.meta.region_name
+    return Inventory(
+        dynamodb=dynamodb,
+        s3=client("s3"),
+        sqs=client("sqs"),
+        sockets=ApiGatewaySockets(
+            client("apigatewaymanagementapi", endpoint_url=callback_url(*stage))
+        ),
+        places=Places(
+            jobs_table=settings.jobs_table,
+            owners_table=settings.owners_table,
+            connections_table=settings.connections_table,
+            bucket=settings.artifacts_bucket,
+            lanes=(settings.high_queue_url, settings.normal_queue_url, settings.low_queue_url),
+            dead_letters=settings.dead_letter_queue_url,
+        ),
+        clock=_now,
+    )
 
 
 def _store() -> DynamoKeyStore:

@@ -56,6 +56,13 @@ class SocketSettings(Settings):
     websocket_stage: str
 
 
+class AuditSettings(RedriveSettings, SocketSettings):
+    """`comfyline admin audit`"""
+
+    owners_table: str
+    artifacts_bucket: str
+
+
 class AuthorizeSettings(Settings):
     """functions/authorize.py: the HTTP API"""
 

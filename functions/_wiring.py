@@ -25,7 +25,7 @@ from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
 from comfyline.aws.owners_table import DynamoOwnerStore
-from comfyline.aws.sockets import ApiGatewaySockets
+from comfyline.aws.sockets import ApiGatewaySockets, callback_url
 from comfyline.aws.uploads import S3UploadStore
 from comfyline.domain.catalogue import Catalogue
 from comfyline.domain.job import Priority
@@ -174,7 +174,7 @@ def _limits(of: ScaleWorkersSettings) -> Limits:
 
 def sockets(api: SocketSettings) -> ApiGatewaySockets:
     """The clients behind the WebSocket API."""
-    url = _callback_url(api)
+    url = callback_url(api.websocket_api_id, api.websocket_stage, _session().region_name)
     return ApiGatewaySockets(_client("apigatewaymanagementapi", url, _SOCKETS_CONFIG))
 
 
@@ -193,12 +193,3 @@ def notifier(settings: PushUpdatesSettings | SocketSubscribeSettings, posts: Exe
         clock=clock,
         executor=posts,
     )
-
-
-def _callback_url(api: SocketSettings) -> str:
-    emulator = os.environ.get("AWS_ENDPOINT_URL")
-    if emulator:  # an emulator serves every API below its own address
-        path = f"{api.websocket_api_id}/{api.websocket_stage}"
-        return f"{emulator.rstrip('/')}/_aws/execute-api/{path}"
-    host = f"{api.websocket_api_id}.execute-api.{_session().region_name}.amazonaws.com"
-    return f"https://{host}/{api.websocket_stage}"

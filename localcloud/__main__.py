@@ -18,7 +18,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from localcloud.cloud import KeyNotCreated, Options, local_cloud
+from localcloud.cloud import KeyNotCreated, Options, administration, local_cloud
 from localcloud.comfyui import ComfyuiUnreachable
 from localcloud.deployment import DeploymentFailed
 from localcloud.emulator import EmulatorFailed
@@ -171,6 +171,21 @@ def _end_supervisor(pid: int) -> None:
             supervisor.wait(timeout=30)
     except (psutil.NoSuchProcess, psutil.TimeoutExpired):
         return
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def audit(context: typer.Context, state_folder: StateFolder = DEFAULT_STATE) -> None:
+    """Check all that a running deployment holds; options as `comfyline admin audit` has them."""
+    endpoints = State(state_folder.absolute()).read()
+    if endpoints is None:
+        _fail(f"Nothing is up in {state_folder}")
+        return
+    command = (sys.executable, "-m", "comfyline.admin", "admin", "audit", *context.args)
+    done = subprocess.run(command, cwd=ROOT, env=administration(endpoints), check=False)
+    raise typer.Exit(done.returncode)
 
 
 @app.command()

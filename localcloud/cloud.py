@@ -159,14 +159,7 @@ async def _new_key(owner: str, outputs: Mapping[str, str], aws: Emulator) -> str
         *(sys.executable, "-m", "comfyline.admin", "keys", "create"),
         *("--owner", owner, "--scope", "jobs", "--scope", "admin", "--json"),
         cwd=ROOT,
-        env={
-            **inherited(),
-            "AWS_ACCESS_KEY_ID": ADMINISTRATOR[0],
-            "AWS_SECRET_ACCESS_KEY": ADMINISTRATOR[1],
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": aws.url,
-            "KEYS_TABLE": outputs["KeysTable"],
-        },
+        env=_administrator(aws.url) | {"KEYS_TABLE": outputs["KeysTable"]},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -175,3 +168,36 @@ async def _new_key(owner: str, outputs: Mapping[str, str], aws: Emulator) -> str
         raise KeyNotCreated(complained.decode())
     key: str = json.loads(said)["key"]
     return key
+
+
+def administration(endpoints: Endpoints) -> dict[str, str]:
+    """The environment of the administration's commands, as an operator would set it."""
+    outputs = endpoints.outputs
+    names = {name: outputs[output] for name, output in _SETTINGS.items() if output in outputs}
+    return _administrator(endpoints.aws_endpoint_url) | names
+
+
+# What the administration reads, and the stacks' output that has it.
+_SETTINGS = {
+    "ARTIFACTS_BUCKET": "ArtifactsBucket",
+    "CONNECTIONS_TABLE": "ConnectionsTable",
+    "DEAD_LETTER_QUEUE_URL": "DeadLetterQueueUrl",
+    "HIGH_QUEUE_URL": "HighQueueUrl",
+    "JOBS_TABLE": "JobsTable",
+    "KEYS_TABLE": "KeysTable",
+    "LOW_QUEUE_URL": "LowQueueUrl",
+    "NORMAL_QUEUE_URL": "NormalQueueUrl",
+    "OWNERS_TABLE": "OwnersTable",
+    "WEBSOCKET_API_ID": "WebSocketApiId",
+    "WEBSOCKET_STAGE": "WebSocketStage",
+}
+
+
+def _administrator(aws_url: str) -> dict[str, str]:
+    return {
+        **inherited(),
+        "AWS_ACCESS_KEY_ID": ADMINISTRATOR[0],
+        "AWS_SECRET_ACCESS_KEY": ADMINISTRATOR[1],
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ENDPOINT_URL": aws_url,
+    }

@@ -119,6 +119,11 @@ def ttl_of(time: datetime) -> dict[str, str]:
     return {"N": str(math.ceil(time.timestamp()))}
 
 
+def read_ttl(attribute: Mapping[str, str]) -> datetime:
+    """The time in a TTL attribute."""
+    return datetime.fromtimestamp(int(attribute["N"]), UTC)
+
+
 def time_of(time: datetime) -> dict[str, str]:
     """A time as an attribute."""
     return {"N": _milliseconds(time - _EPOCH)}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def make(target: str, **variables: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+def audit(state: State) -> subprocess.CompletedProcess[str]:
+    """What the auditor says about everything that the tests have left."""
+    command = [sys.executable, "-m", "localcloud", "audit", "--state", str(state.folder)]
+    return subprocess.run(
+        [*command, "--wait", "240"],  # the sweeper comes each minute
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="session")
 def state(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
     """The folder of the deployment that the tests are run against."""
@@ -44,9 +57,11 @@ def state(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     started = make("up", STATE=state.folder, PORT=0, WORKERS=WORKERS)
     assert started.returncode == 0, started.stdout + started.stderr
     yield state
+    audited = audit(state)
     stopped = make("down", STATE=state.folder)
     assert stopped.returncode == 0, stopped.stderr
     assert not list(of_cloud(state)), "make down has left a process behind"
+    assert audited.returncode == 0, audited.stdout + audited.stderr
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,159 @@
+"""`comfyline admin audit`: what is planted in tables, queues and bucket is found there."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+from typer.testing import CliRunner
+
+from comfyline import admin
+from comfyline.aws.artifacts import S3ArtifactStore
+from comfyline.aws.connections_table import DynamoConnectionStore
+from comfyline.aws.jobs_table import DynamoJobStore
+from comfyline.aws.owners_table import DynamoOwnerStore
+from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
+from comfyline.domain.job import Artifact, Job
+from comfyline.ports import Connection, Limits
+from tests.support.builders import (
+    FrozenClock,
+    a_graph,
+    a_job,
+    an_artifact,
+    running,
+    some_params,
+    succeeded,
+)
+from tests.support.gateway import Gateway
+
+FOX = OwnerId("fox")
+
+
+class Deployment:
+    """What the audit reads, and ways to break it."""
+
+    def __init__(self, clock: FrozenClock) -> None:
+        self.clock = clock
+        self.dynamodb, self.s3 = boto3.client("dynamodb"), boto3.client("s3")
+        self.jobs = DynamoJobStore(self.dynamodb, "jobs")
+        self.owners = DynamoOwnerStore(self.dynamodb, "owners")
+        self.connections = DynamoConnectionStore(self.dynamodb, "connections")
+        self.files = S3ArtifactStore(self.s3, "files")
+
+    def succeeded(self) -> tuple[Job, Artifact]:
+        """A job that has ended well, with one file."""
+        job = a_job(queued_at=self.clock())
+        self.jobs.put_request(job, some_params(), a_graph())
+        self.jobs.add(job)
+        ended = succeeded(job, now=self.clock())
+        made = replace(an_artifact(ended), bytes=4)
+        self.files.put(made.key, io.BytesIO(b"made"), made.content_type)
+        self.jobs.put_artifacts(ended, [made])
+        return self.jobs.save(job, ended), made
+
+    def audit(self, *options: str) -> tuple[int, Any]:
+        done = CliRunner().invoke(admin.app, ["admin", "audit", "--json", *options])
+        return done.exit_code, json.loads(done.output)
+
+
+@pytest.fixture
+def deployment(gateway: Gateway, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    dead = boto3.client("sqs").create_queue(QueueName="dead")["QueueUrl"]
+    monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", dead)
+    monkeypatch.setattr(admin, "_now", clock)
+    monkeypatch.setattr(admin, "AUDIT_POLL_SECONDS", 0.0)
+    return Deployment(clock)
+
+
+def found(answer: tuple[int, Any], kind: str = "findings") -> list[tuple[str, str]]:
+    return [(each["kind"], each["subject"]) for each in answer[1][kind]]
+
+
+def test_a_whole_deployment_is_clean(deployment: Deployment, gateway: Gateway) -> None:
+    deployment.succeeded()
+    assert gateway("POST", "/api/v1/jobs", {"prompt": "a fox"}).status == 202
+    status, report = deployment.audit("--strict", "--grace", "0")
+    assert (status, report["findings"], report["leftovers"]) == (0, [], [])
+    counts = {"queued": 1, "succeeded": 1, "tickets": 1, "files": 1, "bytes": 4}
+    assert counts.items() <= report["counts"].items()
+
+
+def test_what_is_planted_is_found(deployment: Deployment, clock: FrozenClock) -> None:
+    cut, lost = deployment.succeeded()[1], deployment.succeeded()[1]
+    deployment.files.put(cut.key, io.BytesIO(b""), "image/png")
+    deployment.files.delete_prefix(lost.key)
+    deployment.owners.take_slot(FOX, JobId("job_none"), Limits(max_active_jobs=1), clock())
+    row = {"pk": {"S": "job_x"}, "sk": {"S": "job"}, "schema": {"N": "99"}}
+    deployment.dynamodb.put_item(TableName="jobs", Item=row)
+    queue = boto3.client("sqs").get_queue_url(QueueName="normal")["QueueUrl"]
+    boto3.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
+    clock.advance(timedelta(minutes=10))
+    answer = deployment.audit("--grace", "120")
+    assert answer[0] == 1
+    assert found(answer) == sorted(
+        [
+            ("artifact", cut.key),
+            ("artifact", lost.key),
+            ("row", "job_x job"),
+            ("slot", "fox job_none"),
+            ("ticket", "lanes"),
+        ]
+    )
+
+
+def test_files_without_a_job_are_found(deployment: Deployment, clock: FrozenClock) -> None:
+    deployment.files.put("jobs/job_none/1/0_a.png", io.BytesIO(b"x"), "image/png")
+    clock.advance(timedelta(days=2000))  # the bucket's times are of the wall clock
+    assert found(deployment.audit()) == [("file", "jobs/job_none/1/0_a.png")]
+
+
+def test_what_goes_by_itself_is_no_finding(deployment: Deployment, clock: FrozenClock) -> None:
+    job = a_job(queued_at=clock())
+    deployment.jobs.put_request(job, some_params(), a_graph())  # and died
+    connection = Connection(ConnectionId("c"), FOX, KeyId("k"), clock() + timedelta(hours=2))
+    deployment.connections.open(connection)
+    deployment.connections.subscribe(connection, job.id, since=clock(), limit=5)
+    deployment.dynamodb.delete_item(
+        TableName="connections", Key={"pk": {"S": "conn#c"}, "sk": {"S": "conn"}}
+    )
+    clock.advance(timedelta(minutes=10))
+    answer = deployment.audit()
+    assert (answer[0], found(answer)) == (0, [])
+    assert found(answer, "leftovers") == [
+        ("item", f"{job.id} input#{job.fingerprint}"),
+        ("item", f"{job.id} job#params#{job.fingerprint}"),
+        ("subscription", f"c {job.id}"),
+    ]
+    assert deployment.audit("--strict")[0] == 1
+
+
+def test_it_looks_again_while_it_may_wait(
+    deployment: Deployment, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = a_job(queued_at=clock())
+    deployment.jobs.add(job)
+    after = deployment.jobs.save(job, running(job, now=clock()))
+    clock.advance(timedelta(hours=1))  # the sweeper is late
+    assert found(deployment.audit()) == [("overdue", after.id)]
+
+    def swept(_seconds: float) -> None:
+        deployment.jobs.save(after, replace(after, due_at=clock() + timedelta(hours=1)))
+
+    monkeypatch.setattr(admin.time, "sleep", swept)
+    assert deployment.audit("--wait", "60")[0] == 0
+
+
+def test_a_person_gets_a_table(deployment: Deployment) -> None:
+    _, made = deployment.succeeded()
+    deployment.files.delete_prefix(made.key)
+    deployment.clock.advance(timedelta(minutes=10))
+    done = CliRunner().invoke(admin.app, ["admin", "audit"], env={"COLUMNS": "200"})
+    assert done.exit_code == 1
+    assert made.key in done.output
+    assert "is listed and not there" in done.output
+    assert "1 findings; 0 leftovers" in done.output
