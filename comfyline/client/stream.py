@@ -52,6 +52,7 @@ class Pace:
 
     silence_seconds: float = 30  # then the jobs are read over HTTP: the socket may be dead
     queue_seconds: float = 10  # the same while a job waits: its place in the queue is not pushed
+    place_seconds: float = 1  # the same, the first time: an idle worker has taken it by then
     ping_seconds: float = 8 * 60  # below IDLE_LIMIT_SECONDS by more than one silence
     poll_seconds: float = 2  # between reads where there is no socket to listen to
     outage_seconds: float = 5 * 60  # a laptop that wakes up, or a redeployment
@@ -89,6 +90,7 @@ class _Following:
         self._jobs = {job_id: Sieve(job_id) for job_id in job_ids}
         self._deadline = time.monotonic() + timeout if timeout is not None else None
         self._last_contact = time.monotonic()
+        self._has_looked = False  # over HTTP
         self._open: dict[str, Sieve] = dict(self._jobs)  # those that have not ended
 
     def flow(self) -> Flow[None]:
@@ -115,6 +117,7 @@ class _Following:
     # --- HTTP -------------------------------------------------------------------------------------
 
     def _over_http(self) -> Flow[None]:
+        self._has_looked = True
         for sieve in list(self._open.values()):
             try:
                 messages = yield from self._read(sieve)
@@ -192,9 +195,11 @@ class _Following:
         return float("inf") if self._deadline is None else self._deadline - time.monotonic()
 
     def _silence(self) -> float:
-        waiting = any(sieve.status == "queued" for sieve in self._open.values())
         pace = self._pace
-        return min(pace.queue_seconds, pace.silence_seconds) if waiting else pace.silence_seconds
+        if not any(sieve.status == "queued" for sieve in self._open.values()):
+            return pace.silence_seconds
+        queue_seconds = pace.queue_seconds if self._has_looked else pace.place_seconds
+        return min(queue_seconds, pace.silence_seconds)
 
     def _patience(self, heard: float, pinged: float) -> float:
         next_act = min(heard + self._silence(), pinged + self._pace.ping_seconds)

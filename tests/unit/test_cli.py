@@ -59,7 +59,7 @@ def test_submit_sends_every_option_under_its_wire_name() -> None:
     text = "a fox --negative wolf --width 640 --height 480 --steps 30 --cfg 6.5 --sampler heun"
     text += " --scheduler karras --seed 7 --model m.safetensors --batch-size 2 --priority high"
     words = text.removeprefix("a fox ").split()
-    words += "--start-deadline 60 --execution-timeout 90 --no-reuse".split()
+    words += ["--start-deadline", "60", "--execution-timeout", "90", "--no-reuse"]
     keyed = ["--meta", "a=b=c", "--meta", "d=", "--idempotency-key", "k1"]
     assert run(service, "submit", "a fox", *words, *keyed).exit_code == 0
     assert sent(service) == {
