@@ -148,6 +148,7 @@ def redrive_dead_letters(as_json: AsJson = False) -> None:
         dead=SqsDeadLetters(boto3.client("sqs"), settings.dead_letter_queue_url),
         store=DynamoJobStore(boto3.client("dynamodb"), settings.jobs_table),
         queue=_queue(settings),
+        clock=_now,
     )
     typer.echo(
         json.dumps(done) if as_json else ", ".join(f"{n} {what}" for what, n in done.items())

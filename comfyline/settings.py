@@ -177,6 +177,12 @@ class SweepJobsSettings(QueueSettings):
     artifacts_bucket: str
 
 
+class RedriveTicketsSettings(QueueSettings):
+    """functions/redrive_tickets.py"""
+
+    jobs_table: str
+
+
 class ScaleWorkersSettings(QueueSettings):
     """functions/scale_workers.py; what each limit means is in comfyline/domain/scaling.py"""
 

@@ -112,6 +112,11 @@ REASONS = (
         "a wake-up that is lost is made up for by the next minute's round",
     ),
     Reason(
+        r"Serverless-LambdaEventSourceMappingDestination",
+        r".*-api/RedriveTickets/Function/.*",
+        "what it cannot settle stays in the dead-letter queue",
+    ),
+    Reason(
         r"(AwsSolutions-IAM5\[Resource::\*\]|Serverless-LambdaStarPermissions)",
         _FUNCTION_ROLE,
         "X-Ray, ListStreams and GetMetricData support no resource; see WILDCARD_REASONS",

@@ -79,7 +79,7 @@ class SqsJobQueue:
         return [ticket for ticket in tickets if ticket is not None]
 
     def _ticket(self, priority: Priority, message: Any) -> Ticket | None:
-        job_id = _job_id(message["Body"])
+        job_id = job_id_of(message["Body"])
         receipt = message["ReceiptHandle"]
         if job_id is None:
             extra = {"action": "ticket_unreadable", "message_id": message["MessageId"]}
@@ -124,7 +124,7 @@ class SqsDeadLetters:
             QueueUrl=self._url, MaxNumberOfMessages=min(limit, MAX_RECEIVED), WaitTimeSeconds=1
         )
         messages: Any = answer.get("Messages", [])
-        return [(_job_id(m["Body"]), m["ReceiptHandle"]) for m in messages]
+        return [(job_id_of(m["Body"]), m["ReceiptHandle"]) for m in messages]
 
     @translated()
     def delete(self, receipt: str) -> None:
@@ -144,7 +144,8 @@ def _group_id(owner: OwnerId) -> str:
     return owner if _GROUP_ID.fullmatch(owner) else hashlib.sha256(owner.encode()).hexdigest()
 
 
-def _job_id(body: str) -> JobId | None:
+def job_id_of(body: str) -> JobId | None:
+    """The job that a message names; None if it is no ticket of ours."""
     try:
         ticket = json.loads(body)
     except ValueError:

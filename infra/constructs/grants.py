@@ -25,6 +25,7 @@ class Resource(Enum):
     KEYS = auto()
     OWNERS = auto()
     QUEUES = auto()  # the three lanes
+    DEAD_LETTERS = auto()
     UNDELIVERED_UPDATES = auto()
     BUCKET = auto()
     ARTIFACTS = auto()  # what lies in the bucket
@@ -191,6 +192,18 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             _DELETE_ARTIFACTS,
             _may("FindSlots", Resource.OWNERS, "dynamodb:Query"),
             _FREE_SLOT,
+        ),
+        "RedriveTickets": (
+            _may(
+                "FollowDeadLetters",
+                Resource.DEAD_LETTERS,
+                "sqs:ReceiveMessage",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+            ),
+            _GET_JOB,
+            _CHANGE_JOB,
+            _SEND_TICKET,
         ),
     }
 )

@@ -8,7 +8,7 @@ from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
-from aws_cdk.aws_lambda_event_sources import DynamoEventSource, SqsDlq
+from aws_cdk.aws_lambda_event_sources import DynamoEventSource, SqsDlq, SqsEventSource
 from aws_cdk.aws_scheduler_targets import LambdaInvoke
 from constructs import Construct
 
@@ -25,6 +25,7 @@ from comfyline.settings import (
     ListJobsSettings,
     ListModelsSettings,
     PushUpdatesSettings,
+    RedriveTicketsSettings,
     Settings,
     ShowDocsSettings,
     SocketConnectSettings,
@@ -53,6 +54,9 @@ PUSH_TIMEOUT = Duration.minutes(4)
 SWEEP_EVERY = Duration.minutes(1)
 # Shorter than the interval, so that two rounds never run at once.
 SWEEP_TIMEOUT = Duration.seconds(55)
+# Three calls of some milliseconds for each ticket, some of them retried.
+REDRIVE_TIMEOUT = Duration.seconds(30)
+REDRIVE_BATCH = 10
 
 STREAM_BATCH = 100
 STREAM_PARALLELIZATION = 10  # the most; the order within one job is kept
@@ -105,6 +109,11 @@ class ApiStack(Stack):
         )
         self._follow_stream(functions["PushUpdates"])
         self._sweep_every_minute(functions["SweepJobs"])
+        functions["RedriveTickets"].add_event_source(
+            SqsEventSource(
+                data.dead_letters, batch_size=REDRIVE_BATCH, report_batch_item_failures=True
+            )
+        )
         self._write_outputs()
 
     def _make_functions(self, code: lambda_.Code) -> dict[str, lambda_.Function]:
@@ -187,6 +196,11 @@ class ApiStack(Stack):
             "SocketSubscribe": _Spec("socket_subscribe.handler", SocketSubscribeSettings(**follow)),
             "PushUpdates": _Spec("push_updates.handler", push, PUSH_TIMEOUT),
             "SweepJobs": _Spec("sweep_jobs.handler", sweep, SWEEP_TIMEOUT),
+            "RedriveTickets": _Spec(
+                "redrive_tickets.handler",
+                RedriveTicketsSettings(**jobs, **queues),
+                REDRIVE_TIMEOUT,
+            ),
         }
 
     def _follow_stream(self, push_updates: lambda_.Function) -> None:

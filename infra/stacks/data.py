@@ -25,6 +25,8 @@ CALLER_FILE_EXPIRY = Duration.days(9)
 # No multipart upload outlives its job, which runs for 6 hours at most.
 UPLOAD_EXPIRY = Duration.days(1)
 DEAD_LETTER_RETENTION = Duration.days(14)  # SQS's maximum
+# Six times what its function may take, as Lambda asks for; also how soon a failed one comes again.
+DEAD_LETTER_VISIBILITY = Duration.minutes(3)
 # Less than the dead-letter queue's: a moved message keeps its age, and someone must find it there.
 TICKET_RETENTION = Duration.days(13)
 # Claims are counted in the table, so this is only for a ticket that nobody can make sense of.
@@ -54,7 +56,9 @@ class DataStack(Stack):
         )
         self.keys = self._durable_table("Keys")
         self.owners = self._durable_table("Owners", sort_key=_key("sk"), ttl="ttl")
-        self.dead_letters = self._queue("DeadLetters", retention=DEAD_LETTER_RETENTION)
+        self.dead_letters = self._queue(
+            "DeadLetters", retention=DEAD_LETTER_RETENTION, visibility=DEAD_LETTER_VISIBILITY
+        )
         self.queues = {
             lane: self._lane(lane, Duration.seconds(deployment.lease_seconds))
             for lane in ("High", "Normal", "Low")
@@ -81,6 +85,7 @@ class DataStack(Stack):
             Resource.KEYS: [self.keys.table_arn],
             Resource.OWNERS: [self.owners.table_arn],
             Resource.QUEUES: [queue.queue_arn for queue in self.queues.values()],
+            Resource.DEAD_LETTERS: [self.dead_letters.queue_arn],
             Resource.BUCKET: [self.artifacts.bucket_arn],
             Resource.ARTIFACTS: [self.artifacts.arn_for_objects(f"{ARTIFACT_PREFIX}*")],
             Resource.UPLOADS: [self.artifacts.arn_for_objects(f"{UPLOADS_PREFIX}*")],

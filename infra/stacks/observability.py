@@ -120,8 +120,8 @@ class ObservabilityStack(Stack):
             ),
             Watch(
                 name="DeadLetters",
-                says="A ticket was received too often to be made sense of.",
-                metric=_waiting(self._data.dead_letters),
+                says="A ticket was delivered too often.",
+                metric=_received(self._data.dead_letters),
                 threshold=0,
             ),
             Watch(
@@ -187,3 +187,8 @@ def _waiting(queue: sqs.IQueue) -> cw.Metric:
     return queue.metric_approximate_number_of_messages_visible(
         period=Duration.minutes(5), statistic="Maximum"
     )
+
+
+def _received(queue: sqs.IQueue) -> cw.Metric:
+    """What came or came again: its function takes a message long before anybody could count it."""
+    return queue.metric_number_of_messages_received(period=Duration.minutes(5), statistic="Sum")

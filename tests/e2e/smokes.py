@@ -147,6 +147,18 @@ def sweep_jobs(caller: Caller) -> None:
     assert caller.owner not in taken
 
 
+def redrive_tickets(caller: Caller) -> None:
+    """A dead ticket comes back to life, and a worker takes it; the queue is empty then."""
+    account = caller.account
+    lost = account.seeded(caller.owner)
+    account.emulator.client("sqs").send_message(
+        QueueUrl=account.endpoints.outputs["DeadLetterQueueUrl"],
+        MessageBody=json.dumps({"schema": 1, "job_id": lost.id}),
+    )
+    # Only a ticket leads a worker to it: the sweeper leaves it alone.
+    eventually_now(lambda: account.jobs.get(lost.id).attempt > 0, within=WORKER_SOON)  # type: ignore[union-attr]
+
+
 def sweeper_name(account: Account) -> str:
     pages = (
         account.emulator.client("cloudformation")
@@ -202,5 +214,6 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "SocketSubscribe": socket_subscribe,
     "PushUpdates": push_updates,
     "SweepJobs": sweep_jobs,
+    "RedriveTickets": redrive_tickets,
     "Worker": worker,
 }

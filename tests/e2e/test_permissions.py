@@ -26,6 +26,7 @@ EXCUSED = {
     "WriteLogs": "Lambda's own runtime writes the log",
     "SendTraces": "Lambda's own agent sends the traces",
     "FollowStream": "Lambda's poller reads the stream",
+    "FollowDeadLetters": "Lambda's poller reads the queue",
     "FindStream": "Lambda's poller finds the stream",
     "ReportUndelivered": "Lambda's poller reports what it gave up on",
     "TellMissingUpload": "without it S3 answers 403 for a missing object; the emulator always 404",

@@ -35,6 +35,7 @@ MODELS: dict[str, type[settings.Settings]] = {
     "SocketDisconnect": settings.SocketDisconnectSettings,
     "PushUpdates": settings.PushUpdatesSettings,
     "SweepJobs": settings.SweepJobsSettings,
+    "RedriveTickets": settings.RedriveTicketsSettings,
 }
 
 
@@ -116,7 +117,7 @@ def test_websocket_authorizer_requires_no_single_credential(aws: Templates) -> N
 def test_gateway_may_invoke_what_its_routes_name(aws: Templates) -> None:
     permissions = resources(aws.api, "AWS::Lambda::Permission").values()
     allowed = {function_in(aws.render(p["FunctionName"])) for p in permissions}
-    assert allowed == set(MODELS) - {"PushUpdates", "SweepJobs"}
+    assert allowed == set(MODELS) - {"PushUpdates", "SweepJobs", "RedriveTickets"}
     assert all("SourceArn" in permission for permission in permissions)
 
 
@@ -145,7 +146,8 @@ def test_every_log_group_ends(aws: Templates) -> None:
 
 
 def test_stream_feeds_push_updates(aws: Templates) -> None:
-    source = only(resources(aws.api, "AWS::Lambda::EventSourceMapping"))
+    mappings = resources(aws.api, "AWS::Lambda::EventSourceMapping").values()
+    (source,) = (m for m in mappings if "DeadLetters" not in aws.render(m["EventSourceArn"]))
     assert function_in(aws.render(source["FunctionName"])) == "PushUpdates"
     table, _, attribute = aws.render(source["EventSourceArn"]).partition(".")
     assert (plain_name(table), attribute) == ("Jobs", "StreamArn")
@@ -162,6 +164,15 @@ def test_stream_feeds_push_updates(aws: Templates) -> None:
     assert source["FilterCriteria"]["Filters"] == [
         {"Pattern": '{"dynamodb":{"Keys":{"sk":{"S":["job"]}}}}'}
     ]
+
+
+def test_dead_letters_feed_redrive_tickets(aws: Templates) -> None:
+    mappings = resources(aws.api, "AWS::Lambda::EventSourceMapping").values()
+    (mapping,) = (m for m in mappings if "DeadLetters" in aws.render(m["EventSourceArn"]))
+    assert function_in(aws.render(mapping["FunctionName"])) == "RedriveTickets"
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    queue = named(aws.data, "AWS::SQS::Queue", "DeadLetters")
+    assert queue["VisibilityTimeout"] == 6 * aws.functions()["RedriveTickets"]["Timeout"]
 
 
 def test_clock_feeds_sweep_jobs(aws: Templates) -> None:

@@ -94,6 +94,7 @@ def test_redrive_sends_the_tickets_of_live_jobs_again(
     sqs = boto3.client("sqs")
     dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
     monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", dead)
+    monkeypatch.setattr(admin, "_now", _wiring.clock)
     live, ended = (
         gateway("POST", "/api/v1/jobs", {"prompt": name}).json["job_id"] for name in ("a", "b")
     )

@@ -1,0 +1,45 @@
+"""The dead-letter queue: a ticket that was delivered too often is replaced or, in the end, dropped.
+
+Each ticket is settled on its own; one whose job is out of reach is reported and comes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from comfyline.aws.job_queues import job_id_of
+from comfyline.domain.errors import Unavailable
+from comfyline.settings import RedriveTicketsSettings
+from comfyline.usecases.redrive import send_again
+from functions import _wiring
+
+logger = Logger(service="redrive_tickets")
+
+
+def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
+    """The messages that must come again."""
+    failed = [record["messageId"] for record in event["Records"] if not _settle(record)]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def _settle(record: Mapping[str, Any]) -> bool:
+    """Replace or drop one ticket; False if it must come again."""
+    job_id = job_id_of(record["body"])
+    if job_id is None:  # no retry makes it readable; its text is kept here alone
+        extra = {"action": "ticket_unreadable", "message_id": record["messageId"]}
+        logger.error("unreadable ticket dropped", extra=extra | {"body": record["body"][:200]})
+        return True
+    settings = _wiring.settings(RedriveTicketsSettings)
+    store, queue = _wiring.jobs(settings.jobs_table), _wiring.queue(settings)
+    try:
+        sent = send_again(job_id, store=store, queue=queue, clock=_wiring.clock)
+    except Unavailable:
+        extra = {"action": "redrive_failed", "job_id": job_id}
+        logger.warning("ticket not settled yet", exc_info=True, extra=extra)
+        return False
+    action = "ticket_redriven" if sent else "ticket_dropped"
+    logger.warning("ticket was delivered too often", extra={"action": action, "job_id": job_id})
+    return True

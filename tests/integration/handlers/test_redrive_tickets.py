@@ -1,0 +1,59 @@
+"""The dead-letter queue's function, on whole payloads of SQS."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from comfyline.domain.errors import Unavailable
+from comfyline.domain.job import Job
+from functions import _wiring, redrive_tickets
+from tests.integration.handlers.conftest import Cloud
+from tests.support.events import load
+
+
+def event(*bodies: str) -> dict[str, Any]:
+    """A batch with one message a body, as Lambda hands it over."""
+    whole = load("sqs_dead_letters")
+    (record,) = whole["Records"]
+    records = [record | {"messageId": f"m{n}", "body": body} for n, body in enumerate(bodies)]
+    return {"Records": records}
+
+
+def ticket(job_id: str) -> str:
+    return json.dumps({"schema": 1, "job_id": job_id})
+
+
+def test_a_live_job_gets_a_fresh_ticket(cloud: Cloud, queued: Job) -> None:
+    assert redrive_tickets.handler(event(ticket(queued.id)), None) == {"batchItemFailures": []}
+    assert cloud.tickets(queued.priority) == [queued.id]
+    assert cloud.job(queued.id).ticket_sends == 1
+
+
+@pytest.mark.parametrize("body", ["", "nonsense", "[]", "{}", '{"job_id": 7}', ticket("unknown")])
+def test_what_leads_nowhere_is_dropped(cloud: Cloud, queued: Job, body: str) -> None:
+    answer = redrive_tickets.handler(event(body), None)
+    assert answer == {"batchItemFailures": []}
+    assert cloud.tickets(queued.priority) == []
+
+
+def test_what_is_out_of_reach_comes_again_alone(
+    cloud: Cloud, queued: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = cloud.jobs
+
+    class Store:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(known, name)
+
+        def get(self, job_id: Any) -> Job | None:
+            if job_id == "throttled":
+                raise Unavailable(job_id)
+            return known.get(job_id)
+
+    monkeypatch.setattr(_wiring, "jobs", lambda _table: Store())
+    answer = redrive_tickets.handler(event(ticket("throttled"), ticket(queued.id)), None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert cloud.tickets(queued.priority) == [queued.id]
