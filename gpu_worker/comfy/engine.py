@@ -160,9 +160,9 @@ class ComfyEngine:
             await self.http.submit(
                 graph, prompt_id=prompt_id, client_id=self._client_id, extra_data=_EXTRA_DATA
             )
-        except PromptRejected:
-            # Where another output was valid, the rest of it has been queued.
-            await self.http.cancel(prompt_id)
+        except PromptRejected as rejected:
+            if rejected.queued:
+                await self.http.cancel(prompt_id)
             raise
         except EngineUnreachable:
             if not await self._is_known(prompt_id):

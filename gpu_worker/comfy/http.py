@@ -49,11 +49,17 @@ class NodeProblem:
 
 
 class PromptRejected(Exception):
-    """The graph is not valid here: an unknown node, a bad link, a value out of range."""
+    """The graph is not valid here: an unknown node, a bad link, a value out of range.
 
-    def __init__(self, error_type: str, message: str, problems: list[NodeProblem]) -> None:
+    `queued`: only some of its outputs are wrong, and the rest of it has been queued.
+    """
+
+    def __init__(
+        self, error_type: str, message: str, problems: list[NodeProblem], *, queued: bool = False
+    ) -> None:
         super().__init__(message)
         self.type, self.message, self.problems = error_type, message, problems
+        self.queued = queued
 
 
 class ComfyHttp:
@@ -69,8 +75,7 @@ class ComfyHttp:
         """Queue the graph under our id.
 
         Raises:
-            PromptRejected: nothing was queued; or, where one output was valid and another was not,
-                it was queued without the other, and must be cancelled.
+            PromptRejected: nothing was queued, unless it says so; then it must be cancelled.
         """
         body = {
             "prompt": graph,
@@ -81,7 +86,7 @@ class ComfyHttp:
         response = await self._request("POST", "/prompt", json=body, allow={400})
         answer = _json(response)
         if response.status_code == 400 or answer.get("node_errors"):
-            raise _rejection(answer)
+            raise _rejection(answer, queued=response.status_code != 400)
 
     async def queue(self) -> EngineQueue:
         """What runs and what waits."""
@@ -171,7 +176,7 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     return value
 
 
-def _rejection(answer: Mapping[str, Any]) -> PromptRejected:
+def _rejection(answer: Mapping[str, Any], *, queued: bool) -> PromptRejected:
     problems = [
         _problem(node_id, fields(node), fields(error))
         for node_id, node in fields(answer.get("node_errors")).items()
@@ -183,7 +188,10 @@ def _rejection(answer: Mapping[str, Any]) -> PromptRejected:
         problems = [_problem(str(about["node_id"]), about, error)]
     default = problems[0].message if problems else "ComfyUI rejected the workflow."
     return PromptRejected(
-        str(error.get("type") or "invalid_prompt"), str(error.get("message") or default), problems
+        str(error.get("type") or "invalid_prompt"),
+        str(error.get("message") or default),
+        problems,
+        queued=queued,
     )
 
 
