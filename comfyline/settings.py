@@ -225,3 +225,4 @@ class WorkerSettings(QueueSettings):
     engine_silent_seconds: float = 900.0  # of a running prompt, before it counts as stuck
     lease_seconds: float = 120.0
     heartbeat_seconds: float = 30.0
+    ecs_agent_uri: str | None = None  # set by ECS for every task of its own

@@ -31,9 +31,12 @@ from comfyline.usecases.finish import Finisher
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop, ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import Limits
+from gpu_worker.ecs import spot_notices, task_protection
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
+from gpu_worker.notice import drain_on_notice
 from gpu_worker.outputs import Collector
+from gpu_worker.protection import Protection
 from gpu_worker.run import Toolbox
 from gpu_worker.supervisor import EngineProcess, Policy
 from gpu_worker.worker import DrainOverran, Worker
@@ -77,8 +80,9 @@ async def _work(settings: WorkerSettings, terms: Terms, logger: Logger) -> None:
     async with (
         _keeper(settings) as keeper,
         ComfyEngine.connected(settings.comfyui_url, keeper, limits) as engine,
+        _fleet(settings, drain) as protection,
     ):
-        await _assembled(settings, terms, engine).work(drain)
+        await _assembled(settings, terms, engine, protection).work(drain)
     logger.info("worker stopped", extra={"action": "worker_stopped"})
 
 
@@ -103,7 +107,25 @@ async def _keeper(settings: WorkerSettings) -> AsyncIterator[Keeper]:
         yield engine
 
 
-def _assembled(settings: WorkerSettings, terms: Terms, engine: ComfyEngine) -> Worker:
+@asynccontextmanager
+async def _fleet(
+    settings: WorkerSettings, drain: asyncio.Event
+) -> AsyncIterator[Protection | None]:
+    """Its protection, and its notices, while the block lasts; None where there is no fleet."""
+    if settings.ecs_agent_uri is None:
+        yield None
+        return
+    async with task_protection(settings.ecs_agent_uri) as protection, spot_notices() as notices:
+        listening = asyncio.create_task(drain_on_notice(notices, drain))
+        try:
+            yield protection
+        finally:
+            listening.cancel()
+
+
+def _assembled(
+    settings: WorkerSettings, terms: Terms, engine: ComfyEngine, protection: Protection | None
+) -> Worker:
     client: Callable[..., Any] = boto3.Session().client
     store = DynamoJobStore(client("dynamodb", config=_CONFIG), settings.jobs_table)
     s3 = client("s3", config=_CONFIG)
@@ -133,7 +155,7 @@ def _assembled(settings: WorkerSettings, terms: Terms, engine: ComfyEngine) -> W
         workspace=Workspace(_base(settings)),
         inputs=Inputs(engine.http, S3UploadStore(s3, settings.artifacts_bucket)),
     )
-    return Worker(queue=queue, terms=terms, tools=tools)
+    return Worker(queue=queue, terms=terms, tools=tools, protection=protection)
 
 
 def _base(settings: WorkerSettings) -> Path | None:

@@ -20,6 +20,7 @@ class Slots:
     def __init__(self) -> None:
         self.idle = asyncio.Event()  # nothing is in the engine or on its way there
         self.idle.set()
+        self.taken = asyncio.Event()  # the worker holds at least one job
         self._in_engine = 0
         self._in_all = 0
         self._changed = asyncio.Event()
@@ -42,6 +43,10 @@ class Slots:
             self.idle.clear()
         else:
             self.idle.set()
+        if self._in_all:
+            self.taken.set()
+        else:
+            self.taken.clear()
         self._changed.set()
 
 

@@ -21,6 +21,7 @@ from comfyline.ports import JobQueue, Ticket
 from comfyline.usecases.claim import Terms, claim
 from gpu_worker.interruption import Reason
 from gpu_worker.lanes import LONG_POLL_SECONDS, Lanes
+from gpu_worker.protection import Protection, keep_protected
 from gpu_worker.run import Attempt, Toolbox
 from gpu_worker.slots import Slot, Slots
 
@@ -43,6 +44,7 @@ class Worker:
     terms: Terms
     tools: Toolbox
     long_poll_seconds: int = LONG_POLL_SECONDS
+    protection: Protection | None = None  # None: nobody stops this worker but by a signal
 
     async def work(self, drain: asyncio.Event) -> None:
         """Run jobs until `drain` is set; then give back what is on the GPU, store what is not.
@@ -53,6 +55,7 @@ class Worker:
         """
         lanes, slots = Lanes(self.queue, long_poll_seconds=self.long_poll_seconds), Slots()
         attempts: set[asyncio.Task[None]] = set()
+        guard = self._guard(slots)
         try:
             while (ticket := await _unless(drain, self._next_ticket(lanes, slots))) is not None:
                 attempt = asyncio.create_task(self._handle(ticket, slots.enter(), drain))
@@ -60,7 +63,16 @@ class Worker:
                 attempt.add_done_callback(attempts.discard)
         finally:
             drain.set()
-            await _within(DRAIN_SECONDS, {*attempts, asyncio.create_task(lanes.close())})
+            try:
+                await _within(DRAIN_SECONDS, {*attempts, asyncio.create_task(lanes.close())})
+            finally:
+                if guard is not None:
+                    guard.cancel()
+
+    def _guard(self, slots: Slots) -> asyncio.Task[None] | None:
+        if self.protection is None:
+            return None
+        return asyncio.create_task(keep_protected(self.protection, slots))
 
     async def _next_ticket(self, lanes: Lanes, slots: Slots) -> Ticket:
         await slots.room()

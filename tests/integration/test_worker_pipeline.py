@@ -232,3 +232,21 @@ async def test_a_watcher_sees_each_file_as_it_is_stored(world: World, store: Slo
     record = world.jobs.read(job.id)
     assert record is not None
     assert len(record.artifacts) == 2
+
+
+class Fleet:
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+
+    async def ask(self, *, protected: bool) -> None:
+        self.asked.append(protected)
+
+
+async def test_the_fleet_is_asked_to_spare_a_worker_with_a_job_and_no_other(world: World) -> None:
+    world.protection = fleet = Fleet()
+    async with world.working():
+        assert fleet.asked == []
+        await world.until(world.submit(), Status.SUCCEEDED)
+        assert fleet.asked == [True]

@@ -25,6 +25,7 @@ from gpu_worker.comfy.watchdog import DEFAULT_LIMITS, Limits
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
 from gpu_worker.outputs import Collector
+from gpu_worker.protection import Protection
 from gpu_worker.run import Toolbox
 from gpu_worker.worker import Worker
 from gpu_worker.workspace import Workspace
@@ -57,6 +58,7 @@ class World:
     jobs: memory.InMemoryJobStore = field(default_factory=memory.InMemoryJobStore)
     queue: memory.InMemoryJobQueue = field(default_factory=lambda: memory.InMemoryJobQueue(now))
     artifacts: memory.InMemoryArtifactStore = field(default_factory=memory.InMemoryArtifactStore)
+    protection: Protection | None = None
     uploads: memory.InMemoryUploadStore = field(default_factory=memory.InMemoryUploadStore)
 
     def submit(self, graph: Mapping[str, Any] | None = None, **overrides: Any) -> Job:
@@ -124,6 +126,7 @@ class World:
             terms=Terms(worker_id=random_worker_id(), lease=LEASE),
             tools=tools,
             long_poll_seconds=1,
+            protection=self.protection,
         )
 
 
