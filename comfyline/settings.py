@@ -81,7 +81,6 @@ class SubmitJobSettings(QueueSettings):
     jobs_table: str
     owners_table: str
     artifacts_bucket: str
-    default_checkpoint: str
     start_deadline_seconds: int = 24 * 3600
     execution_timeout_seconds: int = 600
     retention_seconds: int = 7 * 24 * 3600
@@ -126,9 +125,7 @@ class CreateSocketTicketSettings(Settings):
 
 
 class ListModelsSettings(Settings):
-    """functions/list_models.py"""
-
-    default_checkpoint: str
+    """functions/list_models.py: nothing"""
 
 
 class GetUsageSettings(Settings):

@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from comfyline.domain.environment import Environment
 from infra.context import Context, ContextLookup
 from infra.fleet_choices import FLEET_DEFAULTS, FleetChoices
 
+ROOT = Path(__file__).resolve().parents[1]
 # Queue visibility follows the lease, and SQS takes at most 12 hours of it.
 MAX_LEASE_SECONDS = 12 * 3600
 # Names of stacks, of the cluster and in ARNs are made from it.
@@ -36,12 +39,17 @@ _COMMON: Mapping[str, Any] = {
 # Locally a crash should be seen to heal while one waits; on AWS renewals are paid for.
 _DEFAULTS: Mapping[Target, Mapping[str, Any]] = MappingProxyType(
     {
-        Target.AWS: {**_COMMON, "lease_seconds": 120, "heartbeat_seconds": 30},
+        Target.AWS: {
+            **_COMMON,
+            "environment": "gpu_worker/environment.lock.toml",
+            "lease_seconds": 120,
+            "heartbeat_seconds": 30,
+        },
         Target.LOCAL: {
             **_COMMON,
             "lease_seconds": 20,
             "heartbeat_seconds": 5,
-            "default_checkpoint": "sd15-sim.safetensors",
+            "environment": "localcloud/environment.lock.toml",
             "worker_image": "comfyline-worker",  # never pulled: the worker runs as a process
         },
     }
@@ -52,7 +60,7 @@ CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
     {
         "env": "name of the environment; several live side by side in one account",
         "target": "aws, or local for an emulator",
-        "default_checkpoint": "the checkpoint of a job that names none",
+        "environment": "path of the environment lock: the image's, too",
         "worker_image": "the worker's image, with its tag or digest",
         "lease_seconds": "how long a worker that is silent keeps its job",
         "heartbeat_seconds": "how often a worker renews its lease",
@@ -101,7 +109,7 @@ class Deployment:
 
     env: str
     target: Target
-    default_checkpoint: str
+    environment: Path  # the environment lock; it is a valid one
     worker_image: str
     lease_seconds: int
     heartbeat_seconds: int
@@ -152,7 +160,7 @@ class Deployment:
         return cls(
             env=env,
             target=target,
-            default_checkpoint=context.text("default_checkpoint"),
+            environment=_environment(context),
             worker_image=context.text("worker_image"),
             lease_seconds=context.number("lease_seconds", 1, 10**6),
             heartbeat_seconds=context.number("heartbeat_seconds", 0, 10**6),
@@ -166,6 +174,15 @@ class Deployment:
             dashboard=context.switch("dashboard"),
             container_insights=context.switch("container_insights"),
         )
+
+
+def _environment(context: Context) -> Path:
+    path = ROOT / context.text("environment")
+    try:
+        Environment.parse(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"context key 'environment' is {path}: {error}") from error
+    return path
 
 
 def _keep_data(context: Context, env: str, target: Target) -> bool:

@@ -31,7 +31,6 @@ def declared(target: Target, folder: Path, **context: str) -> App:
     context = {
         "env": "test",
         "target": target.value,
-        "default_checkpoint": "some.safetensors",
         "worker_image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker:1",
         **context,
     }
