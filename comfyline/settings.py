@@ -214,5 +214,8 @@ class WorkerSettings(QueueSettings):
     engine_max_prompts: int = 1000  # before it is started anew
     engine_max_memory_mib: int | None = None
     engine_silent_seconds: float = 900.0  # of a running prompt, before it counts as stuck
+    environment_lock: str | None = None  # its path; None: nothing is fetched, nothing warmed up
+    models_bucket: str | None = None  # where the lock's models are
+    models_directory: str | None = None  # where the engine looks for them
     lease_seconds: float = 120.0
     heartbeat_seconds: float = 30.0
