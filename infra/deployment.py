@@ -17,6 +17,7 @@ from infra.fleet_choices import FLEET_DEFAULTS, FleetChoices
 ROOT = Path(__file__).resolve().parents[1]
 # Queue visibility follows the lease, and SQS takes at most 12 hours of it.
 MAX_LEASE_SECONDS = 12 * 3600
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Names of stacks, of the cluster and in ARNs are made from it.
 _ENV = re.compile(r"[a-z][a-z0-9-]{0,19}")
 
@@ -62,6 +63,7 @@ CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
         "target": "aws, or local for an emulator",
         "environment": "path of the environment lock: the image's, too",
         "worker_image": "the worker's image, with its tag or digest",
+        "models_bucket": "whose models/ workers fetch from; the deployment's own bucket if missing",
         "lease_seconds": "how long a worker that is silent keeps its job",
         "heartbeat_seconds": "how often a worker renews its lease",
         "keep_data": "whether tables and bucket outlive the stack; only env=dev may lose them",
@@ -111,6 +113,7 @@ class Deployment:
     target: Target
     environment: Path  # the environment lock; it is a valid one
     worker_image: str
+    models_bucket: str | None
     lease_seconds: int
     heartbeat_seconds: int
     keep_data: bool
@@ -162,6 +165,7 @@ class Deployment:
             target=target,
             environment=_environment(context),
             worker_image=context.text("worker_image"),
+            models_bucket=_models_bucket(context),
             lease_seconds=context.number("lease_seconds", 1, 10**6),
             heartbeat_seconds=context.number("heartbeat_seconds", 0, 10**6),
             keep_data=_keep_data(context, env, target),
@@ -183,6 +187,13 @@ def _environment(context: Context) -> Path:
     except (OSError, ValueError) as error:
         raise ValueError(f"context key 'environment' is {path}: {error}") from error
     return path
+
+
+def _models_bucket(context: Context) -> str | None:
+    name = context.optional("models_bucket")
+    if name is not None and not _BUCKET.fullmatch(name):
+        raise ValueError(f"context key 'models_bucket' is the name of a bucket, not {name!r}")
+    return name
 
 
 def _keep_data(context: Context, env: str, target: Target) -> bool:

@@ -127,3 +127,10 @@ def test_every_key_that_is_read_is_described() -> None:
 
     Deployment.from_context(lookup)
     assert read == set(CONTEXT_KEYS)
+
+
+@pytest.mark.parametrize("name", ["s3://models", "Team", "a", "a/b", "arn:aws:s3:::b"])
+def test_a_models_bucket_is_a_name(name: str) -> None:
+    with pytest.raises(ValueError, match="'models_bucket'"):
+        deployment(worker_image="image", models_bucket=name)
+    assert deployment(worker_image="image").models_bucket is None
