@@ -6,7 +6,6 @@ PYTEST := $(BIN)/pytest -q
 STATE ?= .local
 OUT ?= out
 WORKER_IMAGE ?= comfyline-worker
-CHECKPOINT ?= sd15.safetensors
 
 .DEFAULT_GOAL := help
 .PHONY: help dev run up down test unit contract integration infra e2e chaos crowds fuzz iam-mutation check format bench-live synth clean
@@ -87,7 +86,7 @@ synth: dev ## Write the AWS templates of two environments and both kinds of capa
 	  echo "$$env, $$capacity"; \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes aws-cdk@2.1148.1 synth --quiet \
 	    --output cdk.out/$$env-$$capacity -c env=$$env -c capacity=$$capacity \
-	    -c worker_image=$(WORKER_IMAGE) -c default_checkpoint=$(CHECKPOINT) || exit 1; \
+	    -c worker_image=$(WORKER_IMAGE) || exit 1; \
 	done; done
 
 clean: down ## Remove what was built; the next target builds it again

@@ -10,7 +10,7 @@ import secrets
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from threading import Condition, RLock
@@ -49,6 +49,7 @@ from comfyline.ports import (
     Full,
     Limits,
     ListPosition,
+    ModelMissing,
     Recent,
     SocketTicket,
     StoredUpload,
@@ -60,6 +61,7 @@ from comfyline.ports import (
     minute_of,
 )
 
+MODEL_CHUNK = 1024
 MAX_BODY_BYTES = 399 * 1024  # compressed, as strict as the real store
 
 
@@ -635,6 +637,21 @@ class InMemoryUploadStore:
         if stored is not None:
             into.write(self.bodies[key])
         return stored
+
+
+class InMemoryModelStore:
+    """`ModelStore` in memory; `files` is what lies there, by key."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """See ModelStore; in chunks that tests can count."""
+        if key not in self.files:
+            raise ModelMissing(key)
+        body = self.files[key]
+        for start in range(0, len(body), MODEL_CHUNK):
+            yield body[start : start + MODEL_CHUNK]
 
 
 class InMemoryFleet:

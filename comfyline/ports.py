@@ -6,7 +6,7 @@ translates its technology's errors once, at the call: what may work later become
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import IO, Protocol
@@ -216,6 +216,22 @@ class UploadStore(Protocol):
 
     def fetch(self, key: str, into: IO[bytes]) -> StoredUpload | None:
         """Write the file at `key` into `into`; None if there is none."""
+
+
+class ModelMissing(Exception):
+    """Nothing lies at the key, or it may not be read: S3 does not tell one from the other."""
+
+
+class ModelStore(Protocol):
+    """The engine's models, large and never changed."""
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The file at `key`, in chunks of at most a few MiB.
+
+        Raises:
+            ModelMissing: there is nothing to read; raised by the first chunk.
+            Unavailable: out of reach, also in the middle.
+        """
 
 
 @dataclass(frozen=True, slots=True)

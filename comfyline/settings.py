@@ -81,7 +81,6 @@ class SubmitJobSettings(QueueSettings):
     jobs_table: str
     owners_table: str
     artifacts_bucket: str
-    default_checkpoint: str
     start_deadline_seconds: int = 24 * 3600
     execution_timeout_seconds: int = 600
     retention_seconds: int = 7 * 24 * 3600
@@ -126,9 +125,7 @@ class CreateSocketTicketSettings(Settings):
 
 
 class ListModelsSettings(Settings):
-    """functions/list_models.py"""
-
-    default_checkpoint: str
+    """functions/list_models.py: nothing"""
 
 
 class GetUsageSettings(Settings):
@@ -223,6 +220,9 @@ class WorkerSettings(QueueSettings):
     engine_max_prompts: int = 1000  # before it is started anew
     engine_max_memory_mib: int | None = None
     engine_silent_seconds: float = 900.0  # of a running prompt, before it counts as stuck
+    environment_lock: str | None = None  # its path; None: nothing is fetched, nothing warmed up
+    models_bucket: str | None = None  # where the lock's models are
+    models_directory: str | None = None  # where the engine looks for them
     lease_seconds: float = 120.0
     heartbeat_seconds: float = 30.0
     ecs_agent_uri: str | None = None  # set by ECS for every task of its own

@@ -41,7 +41,7 @@ def submitter() -> Submitter:
         admission=Admission(owners=owners, jobs=jobs, clock=_wiring.clock),
         clock=_wiring.clock,
         defaults=_defaults(settings),
-        catalogue=_wiring.catalogue(),
+        catalogue=_wiring.environment().catalogue,
     )
 
 
@@ -165,7 +165,7 @@ def _field_errors(error: ValidationError) -> list[FieldError]:
 
 def _defaults(settings: SubmitJobSettings) -> Defaults:
     return Defaults(
-        checkpoint=settings.default_checkpoint,
+        checkpoint=_wiring.environment().default_checkpoint,
         start_deadline=timedelta(seconds=settings.start_deadline_seconds),
         execution_timeout=timedelta(seconds=settings.execution_timeout_seconds),
         retention=timedelta(seconds=settings.retention_seconds),

@@ -6,7 +6,6 @@ function stays warm.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -27,7 +26,7 @@ from comfyline.aws.keys_table import DynamoKeyStore
 from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.aws.sockets import ApiGatewaySockets, callback_url
 from comfyline.aws.uploads import S3UploadStore
-from comfyline.domain.catalogue import Catalogue
+from comfyline.domain.environment import Environment
 from comfyline.domain.job import Priority
 from comfyline.domain.scaling import Limits, WarmHours
 from comfyline.settings import Settings
@@ -44,6 +43,9 @@ if TYPE_CHECKING:
         SocketSettings,
         SocketSubscribeSettings,
     )
+
+# In an asset, the deployment's own lock is where the sources have the usual one.
+_LOCK = Path(__file__).parents[1] / "gpu_worker" / "environment.lock.toml"
 
 # A call that hangs must fail while the caller still waits: 3 tries fit into the 15 s of a function.
 _CONFIG = Config(
@@ -116,15 +118,9 @@ def tickets(connections_table: str) -> DynamoSocketTicketStore:
 
 
 @cache
-def catalogue() -> Catalogue:
-    """What the deployment's engine has: the file beside this one."""
-    names = json.loads(Path(__file__).with_name("catalogue.json").read_text())
-    return Catalogue(
-        checkpoints=tuple(names["checkpoints"]),
-        samplers=tuple(names["samplers"]),
-        schedulers=tuple(names["schedulers"]),
-        node_classes=frozenset(names["node_classes"]),
-    )
+def environment() -> Environment:
+    """What the deployment's engine has, by the lock that its workers are made from."""
+    return Environment.parse(_LOCK.read_text())
 
 
 def queue(urls: QueueSettings) -> SqsJobQueue:

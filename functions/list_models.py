@@ -5,7 +5,6 @@ from __future__ import annotations
 from aws_lambda_powertools import Logger
 
 from comfyline import wire
-from comfyline.settings import ListModelsSettings
 from functions import _wiring
 from functions._http import Answer, Request, http_handler
 
@@ -15,7 +14,8 @@ logger = Logger(service="list_models")
 @http_handler(logger)
 def handler(_request: Request) -> Answer:
     """200 with what a request may name."""
-    default, known = _wiring.settings(ListModelsSettings).default_checkpoint, _wiring.catalogue()
+    environment = _wiring.environment()
+    default, known = environment.default_checkpoint, environment.catalogue
     return Answer(
         wire.Models(
             default_checkpoint=default,

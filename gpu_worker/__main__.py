@@ -22,6 +22,7 @@ from botocore.config import Config
 from comfyline.aws.artifacts import S3ArtifactStore
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
+from comfyline.aws.models import S3ModelStore
 from comfyline.aws.uploads import S3UploadStore
 from comfyline.domain.ids import random_worker_id
 from comfyline.domain.job import Priority
@@ -34,8 +35,10 @@ from gpu_worker.comfy.watchdog import Limits
 from gpu_worker.ecs import spot_notices, task_protection
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
+from gpu_worker.models import ModelFolder, ModelsUnusable
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.outputs import Collector
+from gpu_worker.prepare import Preparation, WarmUpFailed
 from gpu_worker.protection import Protection
 from gpu_worker.run import Toolbox
 from gpu_worker.supervisor import EngineProcess, Policy
@@ -64,7 +67,7 @@ def main() -> None:
     terms = Terms(worker_id=worker_id, lease=timedelta(seconds=settings.lease_seconds))
     try:
         asyncio.run(_work(settings, terms, logger))
-    except (EngineCrashLoop, DrainOverran):
+    except (EngineCrashLoop, DrainOverran, ModelsUnusable, WarmUpFailed):
         logger.critical("worker failed", exc_info=True, extra={"action": "worker_failed"})
         sys.stdout.flush()
         os._exit(1)  # a thread that hangs must not keep a useless worker alive
@@ -82,8 +85,22 @@ async def _work(settings: WorkerSettings, terms: Terms, logger: Logger) -> None:
         ComfyEngine.connected(settings.comfyui_url, keeper, limits) as engine,
         _fleet(settings, drain) as protection,
     ):
-        await _assembled(settings, terms, engine, protection).work(drain)
+        preparation = _preparation(settings)
+        if preparation is None or await preparation.done(engine, drain):
+            await _assembled(settings, terms, engine, protection).work(drain)
     logger.info("worker stopped", extra={"action": "worker_stopped"})
+
+
+def _preparation(settings: WorkerSettings) -> Preparation | None:
+    """None where no lock says what this machine has."""
+    if settings.environment_lock is None:
+        return None
+    folder = None
+    if settings.models_bucket is not None and settings.models_directory is not None:
+        client: Callable[..., Any] = boto3.Session().client
+        store = S3ModelStore(client("s3", config=_CONFIG), settings.models_bucket)
+        folder = ModelFolder(store, Path(settings.models_directory))
+    return Preparation.of_lock(Path(settings.environment_lock), folder)
 
 
 @asynccontextmanager

@@ -11,12 +11,14 @@ import asyncio
 import ctypes
 import logging
 import os
+import pwd
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gpu_worker.comfy.http import EngineQueue
 from gpu_worker.comfy.keeper import EngineCrashLoop
@@ -126,7 +128,7 @@ class EngineProcess:
             *self._command,
             cwd=self._directory,
             env=self._environ,
-            user=self._user,
+            **_identity(self._user),
             start_new_session=True,
             stdin=asyncio.subprocess.DEVNULL,
             preexec_fn=_die_with_parent,
@@ -156,6 +158,15 @@ class EngineProcess:
         limit = self._policy.max_memory_bytes
         too_big = limit is not None and self.pid is not None and _memory_bytes(self.pid) > limit
         return too_big or self._prompts >= self._policy.max_prompts
+
+
+def _identity(user: str | None) -> dict[str, Any]:
+    """The user whole: with his group and no other, or the engine would keep those of the worker."""
+    if user is None:
+        return {}
+    group = pwd.getpwnam(user).pw_gid
+    # What the engine writes into a folder of the worker's group, the worker can remove.
+    return {"user": user, "group": group, "extra_groups": (), "umask": 0o002}
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

@@ -12,16 +12,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.deployment import Target
+from infra.deployment import ROOT, Target
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("comfyline", "functions")
 # What only a client, or only a test, imports.
-LEFT_OUT = ("comfyline/client", "comfyline/memory.py")
+LEFT_OUT = ("comfyline/client", "comfyline/env.py", "comfyline/memory.py")
+ENVIRONMENT = "gpu_worker/environment.lock.toml"  # where the functions look for the lock
 # Lambda's runtime brings boto3, and leaving it out saves 31 MB of every cold start's download; the
 # others belong to the client.
 PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
@@ -36,17 +36,20 @@ class CodeAsset:
     digest: str
 
 
-def code_asset(target: Target, cache: Path = ROOT / ".cache" / "function-code") -> CodeAsset:
-    """The asset of the current sources, built unless `cache` has it.
+def code_asset(
+    target: Target, environment: Path, cache: Path = ROOT / ".cache" / "function-code"
+) -> CodeAsset:
+    """The asset of the current sources and that environment lock, built unless `cache` has it.
 
     Raises:
         subprocess.CalledProcessError: uv cannot export the lock or get a wheel.
     """
     requirements = locked_requirements() if target is Target.AWS else ""
-    digest = _digest(requirements)
+    sources = {**{str(path): ROOT / path for path in _sources()}, ENVIRONMENT: environment}
+    digest = _digest(requirements, sources)
     folder = cache / digest
     if not folder.exists():
-        _build(folder, requirements)
+        _build(folder, requirements, sources)
     return CodeAsset(folder, digest)
 
 
@@ -70,22 +73,22 @@ def _sources() -> Iterator[Path]:
                 yield relative
 
 
-def _digest(requirements: str) -> str:
+def _digest(requirements: str, sources: Mapping[str, Path]) -> str:
     digest = hashlib.sha256(" ".join((*PLATFORM, requirements)).encode())
-    for source in _sources():
-        digest.update(f"\0{source.as_posix()}\0".encode())
-        digest.update((ROOT / source).read_bytes())
+    for name, path in sources.items():
+        digest.update(f"\0{name}\0".encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _build(folder: Path, requirements: str) -> None:
+def _build(folder: Path, requirements: str, sources: Mapping[str, Path]) -> None:
     """Make the folder, or nothing: another process that looks never sees half of it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         draft = Path(scratch, "code")
-        for source in _sources():
-            (draft / source).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / source, draft / source)
+        for name, path in sources.items():
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, draft / name)
         if requirements:
             _install(requirements, draft)
         if not folder.exists():  # somebody else was faster, with the same content

@@ -6,14 +6,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from comfyline.domain.environment import Environment
 from infra.context import Context, ContextLookup
 from infra.fleet_choices import FLEET_DEFAULTS, FleetChoices
 
+ROOT = Path(__file__).resolve().parents[1]
 # Queue visibility follows the lease, and SQS takes at most 12 hours of it.
 MAX_LEASE_SECONDS = 12 * 3600
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Names of stacks, of the cluster and in ARNs are made from it.
 _ENV = re.compile(r"[a-z][a-z0-9-]{0,19}")
 
@@ -36,12 +40,17 @@ _COMMON: Mapping[str, Any] = {
 # Locally a crash should be seen to heal while one waits; on AWS renewals are paid for.
 _DEFAULTS: Mapping[Target, Mapping[str, Any]] = MappingProxyType(
     {
-        Target.AWS: {**_COMMON, "lease_seconds": 120, "heartbeat_seconds": 30},
+        Target.AWS: {
+            **_COMMON,
+            "environment": "gpu_worker/environment.lock.toml",
+            "lease_seconds": 120,
+            "heartbeat_seconds": 30,
+        },
         Target.LOCAL: {
             **_COMMON,
             "lease_seconds": 20,
             "heartbeat_seconds": 5,
-            "default_checkpoint": "sd15-sim.safetensors",
+            "environment": "localcloud/environment.lock.toml",
             "worker_image": "comfyline-worker",  # never pulled: the worker runs as a process
         },
     }
@@ -52,8 +61,9 @@ CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
     {
         "env": "name of the environment; several live side by side in one account",
         "target": "aws, or local for an emulator",
-        "default_checkpoint": "the checkpoint of a job that names none",
+        "environment": "path of the environment lock: the image's, too",
         "worker_image": "the worker's image, with its tag or digest",
+        "models_bucket": "whose models/ workers fetch from; the deployment's own bucket if missing",
         "lease_seconds": "how long a worker that is silent keeps its job",
         "heartbeat_seconds": "how often a worker renews its lease",
         "keep_data": "whether tables and bucket outlive the stack; only env=dev may lose them",
@@ -101,8 +111,9 @@ class Deployment:
 
     env: str
     target: Target
-    default_checkpoint: str
+    environment: Path  # the environment lock; it is a valid one
     worker_image: str
+    models_bucket: str | None
     lease_seconds: int
     heartbeat_seconds: int
     keep_data: bool
@@ -152,8 +163,9 @@ class Deployment:
         return cls(
             env=env,
             target=target,
-            default_checkpoint=context.text("default_checkpoint"),
+            environment=_environment(context),
             worker_image=context.text("worker_image"),
+            models_bucket=_models_bucket(context),
             lease_seconds=context.number("lease_seconds", 1, 10**6),
             heartbeat_seconds=context.number("heartbeat_seconds", 0, 10**6),
             keep_data=_keep_data(context, env, target),
@@ -166,6 +178,22 @@ class Deployment:
             dashboard=context.switch("dashboard"),
             container_insights=context.switch("container_insights"),
         )
+
+
+def _environment(context: Context) -> Path:
+    path = ROOT / context.text("environment")
+    try:
+        Environment.parse(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"context key 'environment' is {path}: {error}") from error
+    return path
+
+
+def _models_bucket(context: Context) -> str | None:
+    name = context.optional("models_bucket")
+    if name is not None and not _BUCKET.fullmatch(name):
+        raise ValueError(f"context key 'models_bucket' is the name of a bucket, not {name!r}")
+    return name
 
 
 def _keep_data(context: Context, env: str, target: Target) -> bool:

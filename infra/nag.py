@@ -122,7 +122,7 @@ REASONS = (
         "X-Ray, ListStreams and GetMetricData support no resource; see WILDCARD_REASONS",
     ),
     Reason(
-        r"AwsSolutions-IAM5\[Resource::.*/(jobs|uploads)/\*\]",
+        r"AwsSolutions-IAM5\[Resource::.*/(jobs|uploads|models)/\*\]",
         r".*-(api/\w+/Role|worker/TaskRole)/Resource",
         "each file's key is made when the file is",
     ),

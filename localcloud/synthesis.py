@@ -17,6 +17,7 @@ from typing import Any
 from localcloud.state import ROOT
 
 CACHE = ROOT / ".cache" / "templates"
+LOCK = "localcloud/environment.lock.toml"  # the deployment's, as infra/ has it by default
 KEPT = 4  # assemblies: a few branches' worth
 # What a synthesis reads. The sources are in, since an asset is named by their hash.
 INPUTS = ("infra", "comfyline", "functions", "cdk.json", "pyproject.toml", "uv.lock")
@@ -125,14 +126,14 @@ def _run_app(context: Context, folder: Path) -> None:
 
 def _digest(context: Context) -> str:
     digest = hashlib.sha256(json.dumps(dict(context), sort_keys=True).encode())
-    for path in _inputs():
-        digest.update(f"\0{path.relative_to(ROOT).as_posix()}\0".encode())
+    for path in _inputs(context):
+        digest.update(f"\0{path}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 
 
-def _inputs() -> Iterator[Path]:
-    for name in INPUTS:
+def _inputs(context: Context) -> Iterator[Path]:
+    for name in (*INPUTS, context.get("environment", LOCK)):
         place = ROOT / name
         found = sorted(place.rglob("*")) if place.is_dir() else [place]
         yield from (p for p in found if p.is_file() and "__pycache__" not in p.parts)

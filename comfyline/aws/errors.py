@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from comfyline.domain.errors import Unavailable
@@ -48,7 +48,7 @@ def translated() -> Iterator[None]:
         if error_code(error) in _PASSING or _status(error) >= 500:
             raise Unavailable(f"{error.operation_name}: {error_code(error)}") from error
         raise
-    except (BotoConnectionError, HTTPClientError) as error:
+    except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise Unavailable(type(error).__name__) from error
 
 

@@ -30,6 +30,7 @@ class Resource(Enum):
     BUCKET = auto()
     ARTIFACTS = auto()  # what lies in the bucket
     UPLOADS = auto()  # what callers have sent, in the same bucket
+    MODELS = auto()  # the engine's models, in the same bucket unless another is named
     SOCKETS = auto()  # the clients of the WebSocket API
     GREETER = auto()  # the function that speaks to a socket when it is open
     TASKS = auto()  # the workers' own tasks, in the fleet's cluster
@@ -220,6 +221,7 @@ WORKER_GRANTS = (
         "sqs:ChangeMessageVisibility",
     ),
     _may("FetchUpload", Resource.UPLOADS, "s3:GetObject"),
+    _may("FetchModel", Resource.MODELS, "s3:GetObject"),
     _may("StoreArtifact", Resource.ARTIFACTS, "s3:PutObject", "s3:AbortMultipartUpload"),
     _may("ProtectTask", Resource.TASKS, "ecs:UpdateTaskProtection"),
 )
@@ -265,6 +267,7 @@ WILDCARD_REASONS: Mapping[str, str] = MappingProxyType(
         "LookAtUpload": "each file's key is made when its form is",
         "SignUpload": "each file's key is made when its form is",
         "FetchUpload": "each file's key is made when its form is",
+        "FetchModel": "the lock in the worker's image names the models",
         "DeleteArtifacts": "each file's key is made when the file is",
         "LogInToRegistry": "GetAuthorizationToken supports no resource",
         "ReadWaits": "GetMetricData supports no resource",

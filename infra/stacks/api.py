@@ -87,7 +87,7 @@ class ApiStack(Stack):
         code: lambda_.Code,
     ) -> None:
         super().__init__(scope, name, stack_name=name)
-        self._deployment, self._data = deployment, data
+        self._data = data
         api_domain, socket_domain = custom_domains(self, deployment)
         self._sockets = JobsWebSocketApi(self, "WebSocket", domain=socket_domain)
         self.undelivered = sqs.Queue(
@@ -157,14 +157,11 @@ class ApiStack(Stack):
         queues = self._data.queue_urls
         sockets = {"websocket_api_id": self._sockets.api.api_id, "websocket_stage": STAGE}
         owners = {"owners_table": self._data.owners.table_name}
-        checkpoint = {"default_checkpoint": self._deployment.default_checkpoint}
         authorize = AuthorizeSettings(keys_table=self._data.keys.table_name)
         authorize_socket = AuthorizeSocketSettings(
             keys_table=self._data.keys.table_name, **connections
         )
-        submit = SubmitJobSettings.model_validate(
-            {**jobs, **owners, **bucket, **queues, **checkpoint}
-        )
+        submit = SubmitJobSettings.model_validate({**jobs, **owners, **bucket, **queues})
         follow = {**jobs, **connections, **bucket, **sockets}
         push = PushUpdatesSettings(**follow, **owners)
         sweep = SweepJobsSettings(**jobs, **owners, **bucket, **queues)
@@ -184,7 +181,7 @@ class ApiStack(Stack):
             "CreateSocketTicket": _Spec(
                 "create_socket_ticket.handler", CreateSocketTicketSettings(**connections)
             ),
-            "ListModels": _Spec("list_models.handler", ListModelsSettings(**checkpoint)),
+            "ListModels": _Spec("list_models.handler", ListModelsSettings()),
             "GetUsage": _Spec("get_usage.handler", GetUsageSettings(**owners)),
             "ShowOpenapi": _Spec("show_docs.openapi_handler", ShowDocsSettings()),
             "ShowDocs": _Spec("show_docs.page_handler", ShowDocsSettings()),

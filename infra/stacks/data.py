@@ -15,6 +15,7 @@ from infra.deployment import Deployment
 
 ARTIFACT_PREFIX = "jobs/"
 UPLOADS_PREFIX = "uploads/"
+MODELS_PREFIX = "models/"  # nothing there expires
 BY_OWNER = "by_owner"
 BY_DUE = "by_due"
 

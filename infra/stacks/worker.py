@@ -9,6 +9,7 @@ from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from comfyline.settings import WorkerSettings
@@ -18,7 +19,7 @@ from infra.constructs.image import repository_arns
 from infra.constructs.worker_service import worker_service
 from infra.deployment import Deployment
 from infra.fleet_choices import Capacity
-from infra.stacks.data import DataStack
+from infra.stacks.data import MODELS_PREFIX, DataStack
 from infra.stacks.fleet import FleetStack
 
 # One task fills the smallest GPU instance (4 vCPU, 16 GiB) and leaves the agent its share.
@@ -26,6 +27,14 @@ CPU_UNITS = 3584
 MEMORY_MIB = 14 * 1024
 # The worker drains within 100 s, and a spot instance is taken back after 120 s.
 STOP_TIMEOUT = Duration.seconds(110)
+
+USER = "worker"
+# What a worker that is not root needs to run its engine as somebody else, and to end it. In the
+# image, only the worker's own interpreter has them.
+CAPABILITIES = (ecs.Capability.SETUID, ecs.Capability.SETGID, ecs.Capability.KILL)
+# All that can be written, each as the image's VOLUME of that path: the host makes them and they go
+# with the task.
+VOLUMES = {"models": "/models", "work": "/work", "tmp": "/tmp"}  # noqa: S108 - the container's own
 
 _COMPATIBILITY = {
     Capacity.MANAGED: ecs.Compatibility.MANAGED_INSTANCES,
@@ -48,6 +57,11 @@ class WorkerStack(Stack):
         super().__init__(scope, name, stack_name=name)
         self.log_group = logs.LogGroup(
             self, "Logs", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
+        )
+        self._models = (
+            s3.Bucket.from_bucket_name(self, "Models", deployment.models_bucket)
+            if deployment.models_bucket
+            else data.artifacts
         )
         role = self._role(deployment, data)
         self.task = ecs.TaskDefinition(
@@ -73,7 +87,8 @@ class WorkerStack(Stack):
         tasks = self.format_arn(
             service="ecs", resource="task", resource_name=f"{deployment.cluster_name}/*"
         )
-        arns = {**data.arns, Resource.TASKS: [tasks]}
+        models = self._models.arn_for_objects(f"{MODELS_PREFIX}*")
+        arns = {**data.arns, Resource.TASKS: [tasks], Resource.MODELS: [models]}
         statements = [grant.statement(arns) for grant in WORKER_GRANTS]
         return iam.Role(
             self,
@@ -104,6 +119,7 @@ class WorkerStack(Stack):
         return WorkerSettings(
             jobs_table=data.jobs.table_name,
             artifacts_bucket=data.artifacts.bucket_name,
+            models_bucket=self._models.bucket_name,
             lease_seconds=deployment.lease_seconds,
             heartbeat_seconds=deployment.heartbeat_seconds,
             high_queue_url=data.queue_urls["high_queue_url"],
@@ -112,12 +128,27 @@ class WorkerStack(Stack):
         )
 
     def _add_container(self, deployment: Deployment, settings: WorkerSettings) -> None:
-        self.task.add_container(
+        container = self.task.add_container(
             "Worker",
             image=ecs.ContainerImage.from_registry(deployment.worker_image),
             gpu_count=1,
             stop_timeout=STOP_TIMEOUT,
+            user=USER,
+            readonly_root_filesystem=True,
+            linux_parameters=self._linux_parameters(),
             # ECS tells a task on an instance no region, and the SDK reads this name.
             environment={**settings.to_environment(), "AWS_DEFAULT_REGION": self.region},
             logging=ecs.LogDrivers.aws_logs(stream_prefix="worker", log_group=self.log_group),
         )
+        for name, path in VOLUMES.items():
+            self.task.add_volume(name=name)
+            container.add_mount_points(
+                ecs.MountPoint(container_path=path, source_volume=name, read_only=False)
+            )
+
+    def _linux_parameters(self) -> ecs.LinuxParameters:
+        # An init reaps what a killed engine leaves behind.
+        parameters = ecs.LinuxParameters(self, "Limits", init_process_enabled=True)
+        parameters.drop_capabilities(ecs.Capability.ALL)
+        parameters.add_capabilities(*CAPABILITIES)
+        return parameters

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
+
+import boto3
 
 from comfyline.aws.artifacts import S3ArtifactStore
 from comfyline.aws.connections_table import DynamoConnectionStore
@@ -81,6 +83,15 @@ class Account:
     def connections(self) -> DynamoConnectionStore:
         table = self.endpoints.outputs["ConnectionsTable"]
         return DynamoConnectionStore(self.emulator.client("dynamodb"), table)
+
+    def as_role(self, output: str) -> Callable[[str], Any]:
+        """Makes clients that may do what the role may."""
+        given = self.emulator.client("sts").assume_role(
+            RoleArn=self.endpoints.outputs[output], RoleSessionName="smoke"
+        )["Credentials"]
+        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        session = boto3.Session(*(given[n] for n in names), region_name=self.endpoints.region)
+        return partial(session.client, endpoint_url=self.endpoints.aws_endpoint_url)
 
     def new_key(self, owner: OwnerId, limits: Limits | None = None) -> str:
         """A key that no authorizer has in its cache."""

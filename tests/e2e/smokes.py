@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+from comfyline.aws.models import S3ModelStore
 from comfyline.domain.events import Progressed, Succeeded
 from comfyline.domain.ids import ConnectionId, KeyId, random_job_id
 from comfyline.domain.job import Job
@@ -175,9 +176,19 @@ def sweeper_name(account: Account) -> str:
 
 
 def worker(caller: Caller) -> None:
+    worker_fetches_a_model(caller)
     # A poll that is open already may still bring each worker one ticket, but not one more.
     for _ in range(len(caller.account.endpoints.pids.workers) + 1):
         worker_runs_a_job(caller)
+
+
+def worker_fetches_a_model(caller: Caller) -> None:
+    """As it does when it starts, before there is a job."""
+    account, key = caller.account, f"models/loras/{secrets.token_hex(8)}"
+    bucket = account.endpoints.outputs["ArtifactsBucket"]
+    account.emulator.client("s3").put_object(Bucket=bucket, Key=key, Body=b"weights")
+    store = S3ModelStore(account.as_role("WorkerTaskRole")("s3"), bucket)
+    assert b"".join(store.read(key)) == b"weights"
 
 
 def worker_runs_a_job(caller: Caller) -> None:

@@ -18,6 +18,7 @@ UNUSUAL = {
     "certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/0",
     "allowed_origins": "https://app.example.com",
     "worker_image": "registry.example/worker:1",
+    "models_bucket": "team-models",
     "spot_percent": "50",
     "warm_workers": "2",
     "warm_hours": "mon-fri 07-18",
@@ -31,7 +32,6 @@ def declared(target: Target, folder: Path, **context: str) -> App:
     context = {
         "env": "test",
         "target": target.value,
-        "default_checkpoint": "some.safetensors",
         "worker_image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker:1",
         **context,
     }

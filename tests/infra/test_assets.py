@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from infra.assets import LEFT_OUT, PRUNED, ROOT, CodeAsset, code_asset, locked_requirements
+from infra.assets import (
+    ENVIRONMENT,
+    LEFT_OUT,
+    PRUNED,
+    ROOT,
+    CodeAsset,
+    code_asset,
+    locked_requirements,
+)
 from infra.deployment import Target
+
+LOCK = ROOT / "localcloud" / "environment.lock.toml"
 
 
 @pytest.fixture(scope="module")
 def local_asset(tmp_path_factory: pytest.TempPathFactory) -> CodeAsset:
-    return code_asset(Target.LOCAL, tmp_path_factory.mktemp("cache"))
+    return code_asset(Target.LOCAL, LOCK, tmp_path_factory.mktemp("cache"))
 
 
 def files_of(folder: Path) -> set[str]:
@@ -23,17 +33,19 @@ def files_of(folder: Path) -> set[str]:
 def test_it_holds_the_sources_of_the_functions_and_nothing_else(local_asset: CodeAsset) -> None:
     found = files_of(local_asset.folder)
     assert {"comfyline/settings.py", "functions/submit_job.py"} <= found
-    assert {Path(name).parts[0] for name in found} == {"comfyline", "functions"}
+    assert {Path(name).parts[0] for name in found} == {"comfyline", "functions", "gpu_worker"}
+    assert {name for name in found if name.startswith("gpu_worker")} == {ENVIRONMENT}
     assert not [name for name in found if name.startswith(LEFT_OUT) or "__pycache__" in name]
 
 
 def test_it_is_a_faithful_copy(local_asset: CodeAsset) -> None:
     for name in files_of(local_asset.folder):
-        assert (local_asset.folder / name).read_bytes() == (ROOT / name).read_bytes()
+        source = LOCK if name == ENVIRONMENT else ROOT / name
+        assert (local_asset.folder / name).read_bytes() == source.read_bytes()
 
 
 def test_the_same_sources_are_the_same_asset(local_asset: CodeAsset, tmp_path: Path) -> None:
-    again = code_asset(Target.LOCAL, tmp_path)
+    again = code_asset(Target.LOCAL, LOCK, tmp_path)
     assert again.digest == local_asset.digest
     assert files_of(again.folder) == files_of(local_asset.folder)
 
@@ -41,7 +53,7 @@ def test_the_same_sources_are_the_same_asset(local_asset: CodeAsset, tmp_path: P
 def test_an_asset_that_is_there_is_not_made_again(local_asset: CodeAsset) -> None:
     marker = local_asset.folder / "functions" / "__init__.py"
     before = marker.stat().st_mtime_ns
-    assert code_asset(Target.LOCAL, local_asset.folder.parent) == local_asset
+    assert code_asset(Target.LOCAL, LOCK, local_asset.folder.parent) == local_asset
     assert marker.stat().st_mtime_ns == before
 
 
@@ -51,3 +63,11 @@ def test_requirements_are_locked_and_lean() -> None:
     assert {"aws-lambda-powertools", "pydantic", "pydantic-core"} <= names
     assert not names & {*PRUNED, "botocore", "comfyline"}
     assert text.count("--hash=sha256:") >= len(names)
+
+
+def test_another_lock_is_another_asset(local_asset: CodeAsset, tmp_path: Path) -> None:
+    lock = tmp_path / "team.toml"
+    lock.write_text(LOCK.read_text() + "\n# ours\n")
+    asset = code_asset(Target.LOCAL, lock, tmp_path / "cache")
+    assert asset.digest != local_asset.digest
+    assert (asset.folder / ENVIRONMENT).read_text() == lock.read_text()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.deployment import CONTEXT_KEYS, Deployment, Target
+from infra.deployment import CONTEXT_KEYS, ROOT, Deployment, Target
 
 
 def deployment(**context: Any) -> Deployment:
@@ -16,13 +17,13 @@ def deployment(**context: Any) -> Deployment:
 def test_local_needs_nothing_else() -> None:
     local = deployment(target="local")
     assert local.is_local
-    assert local.default_checkpoint == "sd15-sim.safetensors"
+    assert local.environment == ROOT / "localcloud" / "environment.lock.toml"
     assert (local.lease_seconds, local.heartbeat_seconds) == (20, 5)
     assert local.stack_name("data") == "comfyline-dev-data"
 
 
 def test_aws_is_the_default_target() -> None:
-    aws = deployment(env="prod", default_checkpoint="a.safetensors", worker_image="image")
+    aws = deployment(env="prod", worker_image="image")
     assert (aws.target, aws.is_local) == (Target.AWS, False)
     assert (aws.lease_seconds, aws.heartbeat_seconds) == (120, 30)
     assert aws.stack_name("api") == "comfyline-prod-api"
@@ -32,12 +33,26 @@ def test_values_from_a_command_line_are_text() -> None:
     assert deployment(target="local", lease_seconds="90").lease_seconds == 90
 
 
-@pytest.mark.parametrize("missing", ["default_checkpoint", "worker_image"])
-def test_aws_says_which_key_it_misses(missing: str) -> None:
-    context = {"default_checkpoint": "a.safetensors", "worker_image": "image"}
-    del context[missing]
-    with pytest.raises(ValueError, match=f"'{missing}' is required"):
-        deployment(**context)
+def test_aws_says_which_key_it_misses() -> None:
+    with pytest.raises(ValueError, match="'worker_image' is required"):
+        deployment()
+
+
+def test_a_lock_of_ones_own(tmp_path: Path) -> None:
+    lock = tmp_path / "team.toml"
+    lock.write_text((ROOT / "gpu_worker" / "environment.lock.toml").read_text())
+    assert deployment(worker_image="image", environment=str(lock)).environment == lock
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "No such file"), ("a =", "not TOML"), ("a = 1", "comfyui")]
+)
+def test_a_lock_that_is_none_deploys_nothing(tmp_path: Path, text: str | None, said: str) -> None:
+    lock = tmp_path / "team.toml"
+    if text is not None:
+        lock.write_text(text)
+    with pytest.raises(ValueError, match=f"'environment' is .*team.toml: .*{said}"):
+        deployment(worker_image="image", environment=str(lock))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +73,7 @@ def test_unknown_target() -> None:
         deployment(target="mars")
 
 
-AWS = {"default_checkpoint": "a.safetensors", "worker_image": "image"}
+AWS = {"worker_image": "image"}
 
 
 @pytest.mark.parametrize(
@@ -112,3 +127,10 @@ def test_every_key_that_is_read_is_described() -> None:
 
     Deployment.from_context(lookup)
     assert read == set(CONTEXT_KEYS)
+
+
+@pytest.mark.parametrize("name", ["s3://models", "Team", "a", "a/b", "arn:aws:s3:::b"])
+def test_a_models_bucket_is_a_name(name: str) -> None:
+    with pytest.raises(ValueError, match="'models_bucket'"):
+        deployment(worker_image="image", models_bucket=name)
+    assert deployment(worker_image="image").models_bucket is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from comfyline.settings import WorkerSettings
-from tests.infra.templates import Json, Templates, only, plain_name, resources
+from tests.infra.templates import Json, Templates, only, plain_name, resources, statements
 
 DRAIN_SECONDS, SPOT_NOTICE_SECONDS = 100, 120
 
@@ -22,6 +22,47 @@ def test_container(aws: Templates) -> None:
     assert worker["Image"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker:1"
     assert worker["ResourceRequirements"] == [{"Type": "GPU", "Value": "1"}]
     assert DRAIN_SECONDS < worker["StopTimeout"] < SPOT_NOTICE_SECONDS
+
+
+def test_container_is_locked_down(aws: Templates) -> None:
+    worker = container(aws)
+    assert worker["User"] == "worker"
+    assert worker["ReadonlyRootFilesystem"] is True
+    assert "Privileged" not in worker
+    assert worker["LinuxParameters"] == {
+        "Capabilities": {"Drop": ["ALL"], "Add": ["SETUID", "SETGID", "KILL"]},
+        "InitProcessEnabled": True,
+    }
+
+
+def test_volumes_are_all_that_can_be_written(aws: Templates) -> None:
+    task = only(resources(aws.worker, "AWS::ECS::TaskDefinition"))
+    assert task["Volumes"] == [{"Name": name} for name in ("models", "work", "tmp")]
+    mounts = {
+        mount["SourceVolume"]: (mount["ContainerPath"], mount["ReadOnly"])
+        for mount in container(aws)["MountPoints"]
+    }
+    assert mounts == {
+        "models": ("/models", False),
+        "work": ("/work", False),
+        "tmp": ("/tmp", False),
+    }
+
+
+@pytest.mark.parametrize(("variant", "bucket"), [("aws", None), ("asg", "team-models")])
+def test_models_are_read_and_nothing_else_beside_them(
+    request: pytest.FixtureRequest, variant: str, bucket: str | None
+) -> None:
+    templates: Templates = request.getfixturevalue(variant)
+    (fetch,) = (s for _, s in statements(templates.worker) if s.get("Sid") == "FetchModel")
+    assert fetch["Action"] == "s3:GetObject"
+    named = {v["Name"]: templates.render(v["Value"]) for v in container(templates)["Environment"]}
+    if bucket is None:
+        assert named["MODELS_BUCKET"] == named["ARTIFACTS_BUCKET"]
+        assert templates.render(fetch["Resource"]).endswith(".Arn/models/*")
+    else:
+        assert named["MODELS_BUCKET"] == bucket
+        assert templates.render(fetch["Resource"]).endswith(f":s3:::{bucket}/models/*")
 
 
 def test_environment_is_the_settings_model(aws: Templates) -> None:

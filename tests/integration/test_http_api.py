@@ -387,7 +387,9 @@ class TestReading:
 
     def test_models(self, gateway: Gateway) -> None:
         models = gateway("GET", "/api/v1/models").json
-        assert models["checkpoints"] == ["sd15.safetensors"]
+        assert models["default_checkpoint"] == "v1-5-pruned-emaonly.safetensors"
+        assert models["checkpoints"] == ["v1-5-pruned-emaonly.safetensors"]
+        assert models["node_classes"] == []
         assert "euler" in models["samplers"]
         assert "karras" in models["schedulers"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -69,6 +70,22 @@ async def test_the_engine_gets_no_credentials_and_ends_with_the_worker(world: Wo
     assert b"JOBS_TABLE" not in environ
     assert b"PATH=" in environ
     await eventually(lambda: not Path(f"/proc/{pid}/environ").exists())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+async def test_an_engine_of_another_user_keeps_nothing_of_ours(world: World) -> None:
+    command = ["sleep", "60"]
+    nobody = pwd.getpwnam("nobody")
+    engine = EngineProcess(command, Path("/"), environ=os.environ, user=nobody.pw_name)
+    async with engine.kept():
+        await engine.wait_up()
+        status = Path(f"/proc/{pid_of(engine)}/status").read_text()
+    ids = {line.partition(":")[0]: line.split()[1:] for line in status.splitlines()}
+    assert ids["Uid"] == [str(nobody.pw_uid)] * 4
+    assert ids["Gid"] == [str(nobody.pw_gid)] * 4
+    assert ids["Groups"] == []
+    assert ids["Umask"] == ["0002"]
+    assert ids["CapEff"] == ["0" * 16]
 
 
 async def test_a_killed_engine_costs_the_running_job_a_try_and_the_one_ahead_none(

@@ -43,7 +43,6 @@ ENVIRONMENT = {
     "OWNERS_TABLE": "owners",
     "CONNECTIONS_TABLE": "connections",
     "ARTIFACTS_BUCKET": "files",
-    "DEFAULT_CHECKPOINT": "sd15.safetensors",
     "ROUTES": ",".join(HANDLERS),
     "WEBSOCKET_API_ID": "api",
     "WEBSOCKET_STAGE": "live",

@@ -25,7 +25,6 @@ ENVIRONMENT = {
     "CONNECTIONS_TABLE": "connections",
     "OWNERS_TABLE": "owners",
     "ARTIFACTS_BUCKET": BUCKET,
-    "DEFAULT_CHECKPOINT": "model.safetensors",
     "ROUTES": "GET /healthz,POST /api/v1/jobs,GET /api/v1/jobs/{job_id}",
 }
 

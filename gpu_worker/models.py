@@ -1,0 +1,181 @@
+"""The engine's models on this machine: fetched before the first job, checked, fetched once.
+
+    S3 ── stream and hash ──> .<name>.part ── rename ──> <name>, and .<name>.checked beside it
+
+A model is there whole and right, or not at all. What was checked is remembered with the file's size
+and time, so that gigabytes are not hashed at each start. Nothing is flushed to the disk by force:
+the folder does not outlive its machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from comfyline.domain.environment import Model
+from comfyline.domain.errors import Unavailable
+from comfyline.ports import ModelMissing, ModelStore
+
+AT_ONCE = 4  # one connection to S3 does not fill a GPU instance's line
+TRIES = 4
+PAUSE_SECONDS = 2.0  # between tries, and between looks at a folder that another worker fills
+
+_log = logging.getLogger(__name__)
+
+
+class ModelsUnusable(Exception):
+    """A model that the lock names cannot be had as it says: this worker is of no use."""
+
+
+class _Stopped(Exception):
+    """Nobody wants the models any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """The engine's models folder. Several workers may share one: they fetch in turn."""
+
+    store: ModelStore
+    root: Path
+    pause_seconds: float = PAUSE_SECONDS
+
+    async def fill(self, models: Sequence[Model], drain: asyncio.Event) -> bool:
+        """Whether every model is there now, as the lock says; False if `drain` came first.
+
+        Raises:
+            ModelsUnusable: one of them cannot be had; the message says which and why.
+        """
+        stop = Event()
+        filling = asyncio.create_task(asyncio.to_thread(self._fill, models, stop))
+        draining = asyncio.create_task(drain.wait())
+        try:
+            await asyncio.wait({filling, draining}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            draining.cancel()
+            stop.set()
+        try:
+            await filling
+        except _Stopped:
+            return False
+        return True
+
+    def _fill(self, models: Sequence[Model], stop: Event) -> None:
+        started_at = time.monotonic()
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self._alone(stop), ThreadPoolExecutor(AT_ONCE) as pool:
+            for left in self.root.rglob(".*.part"):
+                left.unlink()
+            there = pool.map(self._is_there, models)
+            missing = [model for model, is_there in zip(models, there, strict=True) if not is_there]
+            self._require_space(missing)
+            self._fetch_all(pool, missing, stop)
+        _log.info(
+            "models ready",
+            extra={
+                "action": "models_ready",
+                "models": len(models),
+                "fetched_bytes": sum(model.bytes for model in missing),
+                "seconds": round(time.monotonic() - started_at, 1),
+            },
+        )
+
+    @contextmanager
+    def _alone(self, stop: Event) -> Iterator[None]:
+        """No other worker fetches into the folder; the lock goes with its process."""
+        with (self.root / ".lock").open("wb") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if stop.wait(self.pause_seconds):
+                        raise _Stopped from None
+            yield
+
+    def _is_there(self, model: Model) -> bool:
+        path = self.root / model.path
+        if not path.is_file() or path.stat().st_size != model.bytes:
+            return False
+        if _checked(path).is_file() and _checked(path).read_text() == _identity(path, model):
+            return True
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != model.sha256:
+                return False
+        _checked(path).write_text(_identity(path, model))
+        return True
+
+    def _require_space(self, missing: Sequence[Model]) -> None:
+        wanted, free = sum(m.bytes for m in missing), shutil.disk_usage(self.root).free
+        if wanted > free:
+            raise ModelsUnusable(f"models of {wanted:,} bytes do not fit into {free:,} bytes")
+
+    def _fetch_all(self, pool: ThreadPoolExecutor, models: Sequence[Model], stop: Event) -> None:
+        """The first that fails stops the others."""
+        fetching = [pool.submit(self._fetch, model, stop) for model in models]
+        done, _ = wait(fetching, return_when=FIRST_EXCEPTION)
+        failed = [error for one in done if (error := one.exception()) is not None]
+        if failed:
+            stop.set()
+            raise failed[0]
+
+    def _fetch(self, model: Model, stop: Event) -> None:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                return self._fetch_once(model, stop)
+            except ModelMissing as error:
+                raise ModelsUnusable(f"{error} is missing, or may not be read") from error
+            except Unavailable as error:
+                if not tries_left:
+                    raise ModelsUnusable(f"{model.key}: {error}") from error
+                _log.warning("model again", extra={"action": "model_again", "key": model.key})
+            if stop.wait(self.pause_seconds):
+                raise _Stopped
+        return None
+
+    def _fetch_once(self, model: Model, stop: Event) -> None:
+        path = self.root / model.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            self._download(model, part, stop)
+            _checked(path).unlink(missing_ok=True)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        _checked(path).write_text(_identity(path, model))
+
+    def _download(self, model: Model, part: Path, stop: Event) -> None:
+        size, digest = 0, hashlib.sha256()
+        with part.open("wb") as file:
+            for chunk in self.store.read(model.key):
+                if stop.is_set():
+                    raise _Stopped
+                size += len(chunk)
+                if size > model.bytes:
+                    raise ModelsUnusable(f"{model.key} has more than {model.bytes:,} bytes")
+                digest.update(chunk)
+                file.write(chunk)
+        if (size, digest.hexdigest()) != (model.bytes, model.sha256):
+            raise ModelsUnusable(
+                f"{model.key} has {size:,} bytes with the SHA-256 {digest.hexdigest()}; "
+                f"the lock says {model.bytes:,} with {model.sha256}"
+            )
+
+
+def _checked(path: Path) -> Path:
+    return path.with_name(f".{path.name}.checked")
+
+
+def _identity(path: Path, model: Model) -> str:
+    found = path.stat()
+    return f"{model.sha256} {found.st_size} {found.st_mtime_ns}\n"
