@@ -57,7 +57,8 @@ class JobStore(Protocol):
         """
 
     def save(self, before: Job, after: Job) -> Job:
-        """Write what differs, provided the row still has `before`'s version, attempt and status.
+        """Write what differs, provided the row is of the same job as `before`, not a later one of
+        its id, and still has its version, attempt and status.
 
         Saving the same change twice succeeds (the answer of the first may have been lost).
         Returns the row as stored: a concurrent heartbeat or watch is in it.
@@ -66,8 +67,8 @@ class JobStore(Protocol):
             Conflict: with the row as it is now.
         """
 
-    def renew(self, job_id: JobId, attempt: int, until: datetime) -> Job:
-        """Extend the lease of `attempt`; the answer carries the cancel flag.
+    def renew(self, job: Job, until: datetime) -> Job:
+        """Extend the lease of the job's attempt; the answer carries the cancel flag.
 
         Raises:
             LeaseLost: that attempt no longer holds the job.

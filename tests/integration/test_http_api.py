@@ -13,7 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from comfyline import wire
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.domain.ids import JobId, OwnerId, random_worker_id
-from comfyline.domain.job import Job, JobError, Priority
+from comfyline.domain.job import Job, JobError, Priority, artifact_key
 from comfyline.domain.uploads import UPLOAD_LIFETIME
 from comfyline.openapi import OPERATIONS
 from comfyline.usecases.authenticate import create_key
@@ -304,9 +304,10 @@ class TestDelete:
         self, gateway: Gateway, worker: Worker
     ) -> None:
         job_id = submit(gateway, **KEY)
-        worker.work()
+        ended = worker.work()
+        assert ended is not None
         s3 = boto3.client("s3")
-        s3.put_object(Bucket="files", Key=f"jobs/{job_id}/1/0_x.png", Body=b"x")
+        s3.put_object(Bucket="files", Key=artifact_key(ended, 0, "x.png"), Body=b"x")
         reply = gateway("DELETE", f"/api/v1/jobs/{job_id}?purge=true")
         assert reply.status == 202
         assert gateway("GET", f"/api/v1/jobs/{job_id}").status == 404

@@ -85,7 +85,7 @@ def check_record(record: JobRecord) -> None:
     """What a reader is shown: only the winning attempt's files, and only of a job that won."""
     check_job(record.job)
     assert record.job.status in HAS_ARTIFACTS or not record.artifacts
-    prefix = f"jobs/{record.job.id}/{record.job.attempt}/"
+    prefix = f"jobs/{record.job.attempt_path}/"
     for artifact in record.artifacts:
         assert artifact.key.startswith(prefix), "a file of an attempt that lost"
 
