@@ -549,7 +549,7 @@ class _Owner:
     minute: int = 0
     posts: int = 0
     usage: Usage = field(default_factory=Usage)
-    counted: dict[JobId, datetime] = field(default_factory=dict)
+    counted: dict[tuple[JobId, str], datetime] = field(default_factory=dict)
 
 
 class InMemoryOwnerStore:
@@ -596,13 +596,13 @@ class InMemoryOwnerStore:
             rows = self._owners.items() if shard == 0 else ()
             return [(owner, dict(row.slots)) for owner, row in rows if row.slots]
 
-    def add_usage(self, owner: OwnerId, job_id: JobId, gpu_seconds: float, now: datetime) -> None:
+    def add_usage(self, job: Job, now: datetime) -> None:
         """See OwnerStore."""
         with self._lock:
-            row = self._owners[owner]
-            if job_id not in row.counted:
-                row.counted[job_id] = now
-                row.usage = Usage(row.usage.gpu_seconds + gpu_seconds, row.usage.jobs + 1)
+            row = self._owners[job.owner]
+            if (job.id, job.incarnation) not in row.counted:
+                row.counted[job.id, job.incarnation] = now
+                row.usage = Usage(row.usage.gpu_seconds + job.gpu_seconds, row.usage.jobs + 1)
 
     def usage(self, owner: OwnerId) -> Usage:
         """See OwnerStore."""

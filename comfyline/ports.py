@@ -277,8 +277,11 @@ class OwnerStore(Protocol):
     def slots(self, shard: int) -> list[tuple[OwnerId, Mapping[JobId, datetime]]]:
         """The taken slots of every owner of a shard, 0 to OWNER_SHARDS - 1."""
 
-    def add_usage(self, owner: OwnerId, job_id: JobId, gpu_seconds: float, now: datetime) -> None:
-        """Count an ended job in its owner's totals, once however often it is told."""
+    def add_usage(self, job: Job, now: datetime) -> None:
+        """Count an ended job in its owner's totals, once however often it is told.
+
+        A later job of the same id is counted too.
+        """
 
     def usage(self, owner: OwnerId) -> Usage:
         """The owner's totals."""

@@ -229,8 +229,7 @@ class Attempt:
             await asyncio.to_thread(finish, job, self._ticket, *what, gpu_seconds=self._gpu_seconds)
 
     async def _give_back(self) -> None:
-        async with self._reporter.quiet() as job:
-            await asyncio.to_thread(self._tools.finisher.give_back, job, self._ticket)
+        await self._finish(self._tools.finisher.give_back)
 
     # --- what is heard meanwhile --------------------------------------------------------------
 

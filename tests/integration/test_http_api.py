@@ -340,14 +340,22 @@ class TestReading:
         assert gateway("GET", "/api/v1/jobs").json["jobs"] == []
 
     def test_past_its_retention_row_and_files_are_gone_within_two_sweeps(
-        self, gateway: Gateway, clock: FrozenClock
+        self, gateway: Gateway, clock: FrozenClock, worker: Worker
     ) -> None:
         job_id = submit(gateway)
-        gateway("DELETE", f"/api/v1/jobs/{job_id}")
-        clock.advance(timedelta(days=8))
+        ended = worker.work()
+        assert ended is not None
+        files = boto3.resource("s3").Bucket("files")
+        files.put_object(Key=artifact_key(ended, 0, "x.png"), Body=b"x")
+        clock.advance(ended.retention - timedelta.resolution)
+        sweep_jobs.handler({}, None)
+        assert view(gateway, job_id).status == "succeeded"
+        clock.advance(timedelta.resolution)
+        assert code(gateway("GET", f"/api/v1/jobs/{job_id}")) == (404, "job_not_found")
         for _ in range(2):
             sweep_jobs.handler({}, None)
         assert boto3.client("dynamodb").scan(TableName="jobs")["Items"] == []
+        assert list(files.objects.all()) == []
 
     def test_events_are_the_numbered_history(self, gateway: Gateway, worker: Worker) -> None:
         job_id = submit(gateway)

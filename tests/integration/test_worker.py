@@ -178,6 +178,7 @@ async def test_a_drained_worker_gives_the_job_back_within_two_seconds(world: Wor
     assert back.lease is None
     assert (back.interruptions, back.failures) == (1, 0)
     assert (back.history[-1].at - drained_at).total_seconds() < 2
+    assert back.gpu_seconds > 0
     (ticket,) = world.queue.receive(job.priority, wait_seconds=0)
     assert ticket.job_id == job.id
 
@@ -191,6 +192,15 @@ async def test_a_job_past_its_execution_timeout_fails_and_the_engine_is_free(wor
         await world.until(after, Status.SUCCEEDED)
     assert done.error is not None
     assert done.error.type == "execution_timeout"
+
+
+async def test_a_job_past_its_start_deadline_expires_and_never_runs(world: World) -> None:
+    late, after = world.submit(start_deadline=now()), world.submit(EMPTY_IMAGE)
+    async with world.working():
+        done = await world.until(late, Status.EXPIRED)
+        await world.until(after, Status.SUCCEEDED)
+    assert (done.attempt, done.started_at) == (0, None)
+    assert await world.executed() == 1
 
 
 async def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(world: World) -> None:

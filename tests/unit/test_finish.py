@@ -12,7 +12,8 @@ from comfyline.domain.errors import JobNotFound, LeaseLost
 from comfyline.domain.job import Job, JobError, Status
 from comfyline.domain.lifecycle import MAX_FAILURES, MAX_INTERRUPTIONS
 from comfyline.domain.progress import Progress
-from comfyline.ports import Ticket
+from comfyline.ports import Ticket, Usage
+from comfyline.usecases.admit import Admission
 from comfyline.usecases.cancel import cancel, purge
 from comfyline.usecases.finish import Finisher
 from comfyline.usecases.report import report_progress, report_started
@@ -39,7 +40,7 @@ ENDINGS: dict[str, End] = {
     "succeed": succeed,
     "fail": lambda f, j, t: f.fail(j, t, BOOM, gpu_seconds=2.0),
     "retry": lambda f, j, t: f.retry(j, t, BOOM, gpu_seconds=2.0),
-    "give_back": lambda f, j, t: f.give_back(j, t),
+    "give_back": lambda f, j, t: f.give_back(j, t, gpu_seconds=2.0),
     "stop": stop,
 }
 every_ending = pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
@@ -143,6 +144,45 @@ class TestTicket:
         assert len(world.tickets()) == (0 if ended.status.is_terminal else 1)
         world.clock.advance(LEASE)
         assert len(world.tickets()) == (0 if ended.status.is_terminal else 1)
+
+
+class TestGpuSeconds:
+    @every_ending
+    def test_every_ending_tells_what_the_attempt_has_used(self, end: End) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        if end is stop:
+            job = ask_cancel(world, job)
+        assert end(world.finisher(), job, ticket).gpu_seconds == 2.0
+
+    @pytest.mark.parametrize("ending", ["retry", "give_back"])
+    def test_what_is_not_wanted_any_more_has_used_it_too(self, ending: str) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        ask_cancel(world, job)
+        ended = ENDINGS[ending](world.finisher(), job, ticket)
+        assert (ended.status, ended.gpu_seconds) == (Status.CANCELED, 2.0)
+
+    def test_add_up_over_the_attempts_and_count_once_for_the_owner(self) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        for ending in ("give_back", "retry"):
+            told = [ENDINGS[ending](world.finisher(), job, ticket) for _ in range(2)]
+            assert told == [world.row(job.id)] * 2  # the answer of the first may have been lost
+            job, ticket = world.started()
+        ended = succeed(world.finisher(), job, ticket)
+        assert ended.gpu_seconds == 6.0
+        admission = Admission(owners=world.owners, jobs=world.store, clock=world.clock)
+        for _ in range(2):
+            admission.ended(ended)
+        assert world.owners.usage(world.owner) == Usage(gpu_seconds=6.0, jobs=1)
+
+    def test_given_back_once_too_often_has_used_the_last_attempt_too(self) -> None:
+        world = World()
+        world.submit()
+        for _ in range(MAX_INTERRUPTIONS):
+            ended = world.finisher().give_back(*world.started(), gpu_seconds=0.5)
+        assert (ended.status, ended.gpu_seconds) == (Status.FAILED, MAX_INTERRUPTIONS / 2)
 
 
 class TestLeaseLost:
