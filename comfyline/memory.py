@@ -72,7 +72,7 @@ class InMemoryJobStore:
         self._lock = RLock()
         self._jobs: dict[JobId, Job] = {}
         self._requests: dict[tuple[JobId, str], _Request] = {}
-        self._artifacts: dict[tuple[JobId, int], _Made] = {}
+        self._artifacts: dict[str, _Made] = {}
 
     # --- a job's beginning ------------------------------------------------------------------------
 
@@ -114,20 +114,20 @@ class InMemoryJobStore:
             return current
         raise Conflict(current)
 
-    def renew(self, job_id: JobId, attempt: int, until: datetime) -> Job:
+    def renew(self, job: Job, until: datetime) -> Job:
         """See JobStore."""
         with self._lock:
-            job = self._jobs.get(job_id)
+            current = self._jobs.get(job.id)
             if (
-                job is None
-                or job.lease is None
-                or job.attempt != attempt
-                or job.status not in from_states(Renewed)
+                current is None
+                or current.lease is None
+                or current.attempt_path != job.attempt_path
+                or current.status not in from_states(Renewed)
             ):
-                raise LeaseLost(f"attempt {attempt} no longer holds {job_id}")
-            lease = replace(job.lease, expires_at=until)
-            self._jobs[job_id] = replace(job, lease=lease)
-            return self._jobs[job_id]
+                raise LeaseLost(f"attempt {job.attempt} no longer holds {job.id}")
+            lease = replace(current.lease, expires_at=until)
+            self._jobs[job.id] = replace(current, lease=lease)
+            return self._jobs[job.id]
 
     def watch(self, job_id: JobId, until: datetime) -> Job | None:
         """See JobStore."""
@@ -142,7 +142,7 @@ class InMemoryJobStore:
     def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
         """See JobStore."""
         with self._lock:
-            self._artifacts[job.id, job.attempt] = _Made(job.queued_at, tuple(artifacts))
+            self._artifacts[job.attempt_path] = _Made(job.id, job.queued_at, tuple(artifacts))
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class InMemoryJobStore:
             record = self._record(job)
             if not job.lists_files:
                 return record
-            made = self._artifacts.get((job.id, job.attempt))
+            made = self._artifacts.get(job.attempt_path)
             return replace(record, artifacts=made.artifacts if made else ())
 
     def graph(self, job: Job) -> Graph:
@@ -221,7 +221,7 @@ class InMemoryJobStore:
             self._artifacts = {
                 key: made
                 for key, made in self._artifacts.items()
-                if key[0] != job.id or made.queued_at >= end
+                if made.job_id != job.id or made.queued_at >= end
             }
 
 
@@ -234,6 +234,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
+    job_id: JobId
     queued_at: datetime
     artifacts: tuple[Artifact, ...]
 
@@ -255,8 +256,8 @@ def _is_same(one: Job, other: Job) -> bool:
     return (one.version, one.queued_at) == (other.version, other.queued_at)
 
 
-def _guard(job: Job) -> tuple[int, int, Status]:
-    return job.version, job.attempt, job.status
+def _guard(job: Job) -> tuple[datetime, int, int, Status]:
+    return job.queued_at, job.version, job.attempt, job.status
 
 
 def _holds(current: Job, after: Job, changes: dict[str, Any]) -> bool:
@@ -549,7 +550,7 @@ class _Owner:
     minute: int = 0
     posts: int = 0
     usage: Usage = field(default_factory=Usage)
-    counted: dict[JobId, datetime] = field(default_factory=dict)
+    counted: dict[tuple[JobId, str], datetime] = field(default_factory=dict)
 
 
 class InMemoryOwnerStore:
@@ -596,13 +597,13 @@ class InMemoryOwnerStore:
             rows = self._owners.items() if shard == 0 else ()
             return [(owner, dict(row.slots)) for owner, row in rows if row.slots]
 
-    def add_usage(self, owner: OwnerId, job_id: JobId, gpu_seconds: float, now: datetime) -> None:
+    def add_usage(self, job: Job, now: datetime) -> None:
         """See OwnerStore."""
         with self._lock:
-            row = self._owners[owner]
-            if job_id not in row.counted:
-                row.counted[job_id] = now
-                row.usage = Usage(row.usage.gpu_seconds + gpu_seconds, row.usage.jobs + 1)
+            row = self._owners[job.owner]
+            if (job.id, job.incarnation) not in row.counted:
+                row.counted[job.id, job.incarnation] = now
+                row.usage = Usage(row.usage.gpu_seconds + job.gpu_seconds, row.usage.jobs + 1)
 
     def usage(self, owner: OwnerId) -> Usage:
         """See OwnerStore."""

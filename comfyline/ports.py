@@ -57,7 +57,8 @@ class JobStore(Protocol):
         """
 
     def save(self, before: Job, after: Job) -> Job:
-        """Write what differs, provided the row still has `before`'s version, attempt and status.
+        """Write what differs, provided the row is of the same job as `before`, not a later one of
+        its id, and still has its version, attempt and status.
 
         Saving the same change twice succeeds (the answer of the first may have been lost).
         Returns the row as stored: a concurrent heartbeat or watch is in it.
@@ -66,8 +67,8 @@ class JobStore(Protocol):
             Conflict: with the row as it is now.
         """
 
-    def renew(self, job_id: JobId, attempt: int, until: datetime) -> Job:
-        """Extend the lease of `attempt`; the answer carries the cancel flag.
+    def renew(self, job: Job, until: datetime) -> Job:
+        """Extend the lease of the job's attempt; the answer carries the cancel flag.
 
         Raises:
             LeaseLost: that attempt no longer holds the job.
@@ -292,8 +293,11 @@ class OwnerStore(Protocol):
     def slots(self, shard: int) -> list[tuple[OwnerId, Mapping[JobId, datetime]]]:
         """The taken slots of every owner of a shard, 0 to OWNER_SHARDS - 1."""
 
-    def add_usage(self, owner: OwnerId, job_id: JobId, gpu_seconds: float, now: datetime) -> None:
-        """Count an ended job in its owner's totals, once however often it is told."""
+    def add_usage(self, job: Job, now: datetime) -> None:
+        """Count an ended job in its owner's totals, once however often it is told.
+
+        A later job of the same id is counted too.
+        """
 
     def usage(self, owner: OwnerId) -> Usage:
         """The owner's totals."""

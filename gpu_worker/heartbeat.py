@@ -64,6 +64,6 @@ class Heartbeat:
             renewed(job)
 
     def _beat(self, job: Job, ticket: Ticket) -> Job:
-        job = self.store.renew(job.id, job.attempt, self.clock() + self.lease)
+        job = self.store.renew(job, self.clock() + self.lease)
         self.queue.hide(ticket, int(self.lease.total_seconds()))
         return job

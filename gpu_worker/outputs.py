@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 from typing import IO
 
-from comfyline.domain.job import Artifact, Job
+from comfyline.domain.job import Artifact, Job, artifact_key
 from comfyline.ports import ArtifactStore
 from gpu_worker.comfy.http import ComfyHttp
 from gpu_worker.comfy.outputs import Output, OutputFile
@@ -65,7 +65,7 @@ class Collector:
 
     async def _store(self, job: Job, number: int, output: Output) -> Artifact:
         name = safe_name(output.name)
-        key = f"jobs/{job.id}/{job.attempt}/{number}_{name}"
+        key = artifact_key(job, number, name)
         content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as body:
             size, sha256 = await _spool(self._read(output), body)

@@ -80,7 +80,8 @@ class Attempt:
         """`left_engine` is called once the GPU is done with it."""
         self.stop = Stop()
         self._job_id, self._attempt, self._ticket, self._tools = job.id, job.attempt, ticket, tools
-        self._prompt_id = str(uuid.uuid5(_PROMPTS, f"{job.id}/{job.attempt}"))
+        self._folder = job.attempt_path
+        self._prompt_id = str(uuid.uuid5(_PROMPTS, job.attempt_path))
         self._reporter = Reporter(job, tools.store, tools.clock, answered=self._heed)
         self._left_engine = left_engine
         self._started_at: float | None = None
@@ -153,10 +154,6 @@ class Attempt:
         if self._started_at is not None:
             self._gpu_seconds = round(time.monotonic() - self._started_at, 3)
         self._left_engine()
-
-    @property
-    def _folder(self) -> str:
-        return f"{self._job_id}/{self._attempt}"
 
     async def _unless_hurried(self, work: Coroutine[Any, Any, T], seconds: float) -> T | None:
         """What `work` returns; None if it takes longer than `seconds` once there is a hurry."""
@@ -235,8 +232,7 @@ class Attempt:
             await asyncio.to_thread(finish, job, self._ticket, *what, gpu_seconds=self._gpu_seconds)
 
     async def _give_back(self) -> None:
-        async with self._reporter.quiet() as job:
-            await asyncio.to_thread(self._tools.finisher.give_back, job, self._ticket)
+        await self._finish(self._tools.finisher.give_back)
 
     # --- what is heard meanwhile --------------------------------------------------------------
 
@@ -260,7 +256,7 @@ class Attempt:
     async def _report(self) -> None:
         try:
             await self._reporter.write_for_ever()
-        except (LeaseLost, TransitionRefused):
+        except (LeaseLost, TransitionRefused, JobNotFound):
             self._lose()
 
     async def _beat(self) -> None:

@@ -16,7 +16,7 @@ class Workspace:
     base: Path | None = None
 
     def remove(self, folder: str) -> None:
-        """Remove an attempt's folder (`<job>/<attempt>`), and its job's once that is empty."""
+        """Remove an attempt's folder (its `attempt_path`), and its job's once that is empty."""
         if self.base is None:
             return
         for name in FOLDERS:

@@ -135,7 +135,7 @@ class _Jobs:
         self.jobs: dict[JobId, Job] = {}
         self.unreadable: list[str] = []
         self.siblings: list[Sibling] = []
-        self.artifacts: dict[tuple[JobId, int], Sequence[Artifact]] = {}
+        self.artifacts: dict[str, Sequence[Artifact]] = {}
 
     def add(self, item: Mapping[str, Any]) -> None:
         """One item, whatever it is."""
@@ -149,9 +149,9 @@ class _Jobs:
             self.unreadable.append(f"{item['pk']['S']} {item['sk']['S']}")
 
     def _add_sibling(self, job_id: JobId, name: str, item: Mapping[str, Any]) -> None:
-        attempt = int(name.removeprefix(_ARTIFACTS)) if name.startswith(_ARTIFACTS) else None
+        attempt = name.removeprefix(_ARTIFACTS) if name.startswith(_ARTIFACTS) else None
         if attempt is not None:
-            self.artifacts[job_id, attempt] = codec.unpacked_artifacts(item["body"]["B"])
+            self.artifacts[f"{job_id}/{attempt}"] = codec.unpacked_artifacts(item["body"]["B"])
         queued_at = codec.read_time(item["queued_at"])
         self.siblings.append(Sibling(job_id, name, queued_at, _ttl(item), attempt))
 

@@ -1,10 +1,11 @@
 """The jobs table: a job is a partition, its row and what belongs to it are the items.
 
-    pk      sk                       holds
-    job id  job                      the row: all that changes, and the keys of both indexes
-    job id  job#artifacts#<attempt>  what an attempt has made; the terminal write makes it count
-    job id  job#params#<fingerprint> what was asked, to be shown
-    job id  input#<fingerprint>      the compiled graph
+    pk      sk                                     holds
+    job id  job                                    the row: all that changes, and the indexes' keys
+    job id  job#artifacts#<incarnation>-<attempt>  what an attempt has made; its terminal write
+                                                   makes it count
+    job id  job#params#<fingerprint>               what was asked, to be shown
+    job id  input#<fingerprint>                    the compiled graph
 
 One query for `job...` reads a job without its graph. The row alone decides whether a job exists:
 items without one are never seen, and end by their TTL.
@@ -119,18 +120,19 @@ class DynamoJobStore:
         sets = {name: value for name, value in new.items() if value != old.get(name)}
         sets["version"] = new["version"]  # never nothing to set
         removes = old.keys() - new.keys()
-        exists = "attribute_exists(pk)"
+        is_the_job = "queued_at = :queued_at"  # false for a row that does not exist
         has_version = "#version = :version_before"
         has_attempt = "#attempt = :attempt_before"
         has_status = "#status = :status_before"
         guarded = ("version", "attempt", "status")
+        guards = {f":{name}_before": old[name] for name in guarded}
         try:
             return self._update_row(
                 before.id,
                 update=_assignments(sets, removes),
-                condition=f"{exists} AND {has_version} AND {has_attempt} AND {has_status}",
+                condition=f"{is_the_job} AND {has_version} AND {has_attempt} AND {has_status}",
                 names={*sets, *removes, *guarded},
-                values=_values(sets) | {f":{name}_before": old[name] for name in guarded},
+                values=_values(sets) | guards | {":queued_at": old["queued_at"]},
             )
         except self._client.exceptions.ConditionalCheckFailedException as refusal:
             current = _row_in_the_way(refusal)
@@ -139,29 +141,31 @@ class DynamoJobStore:
             raise Conflict(current) from refusal
 
     @translated()
-    def renew(self, job_id: JobId, attempt: int, until: datetime) -> Job:
+    def renew(self, job: Job, until: datetime) -> Job:
         """See JobStore."""
         # holder:   claim 3 ── renew 3 ──(stalls)────────────── renew 3: refused
         # sweeper:                     lease over: given back ┘   by the missing lease, or by
         # another:                                 └── claim 4 ┘  the attempt, or by the status
+        # owner:    purges the ended job ── posts its key again ── claim 3: refused by queued_at
         states = _status_values(Renewed)
         is_held = "attribute_exists(lease)"
-        is_ours = "#attempt = :attempt"
+        is_ours = "queued_at = :queued_at AND #attempt = :attempt"
         is_live = f"#status IN ({', '.join(states)})"
         try:
             return self._update_row(
-                job_id,
+                job.id,
                 update="SET lease_until = :until",
                 condition=f"{is_held} AND {is_ours} AND {is_live}",
                 names={"attempt", "status"},
                 values={
                     ":until": codec.time_of(until),
-                    ":attempt": {"N": str(attempt)},
+                    ":queued_at": codec.time_of(job.queued_at),
+                    ":attempt": {"N": str(job.attempt)},
                     **states,
                 },
             )
         except self._client.exceptions.ConditionalCheckFailedException as refusal:
-            raise LeaseLost(f"attempt {attempt} no longer holds {job_id}") from refusal
+            raise LeaseLost(f"attempt {job.attempt} no longer holds {job.id}") from refusal
 
     @translated()
     def watch(self, job_id: JobId, until: datetime) -> Job | None:
@@ -340,7 +344,7 @@ def _params_sk(job: Job) -> str:
 
 
 def _artifacts_sk(job: Job) -> str:
-    return f"job#artifacts#{job.attempt}"
+    return f"job#artifacts#{job.incarnation}-{job.attempt}"
 
 
 def _input_sk(job: Job) -> str:
@@ -400,6 +404,6 @@ def _holds(current: Job, new: codec.Item, changed: Set[str]) -> bool:
     The version alone would not say it: another change of the same version may have won. The end of
     the lease does not count, since a heartbeat may have moved it on.
     """
-    about = (changed | {"version", "attempt", "status", "lease"}) - {"lease_until"}
+    about = (changed | {"queued_at", "version", "attempt", "status", "lease"}) - {"lease_until"}
     row = codec.item_of(current)
     return all(row.get(name) == new.get(name) for name in about)

@@ -1,8 +1,9 @@
 """The owners table: for each owner one row of slots, rate and totals; and what was counted.
 
-    pk              sk        holds
-    shard#<n>       <owner>   the slots {job id: when taken}, the posts of a minute, the totals
-    counted#<job>   counted   the job is in its owner's totals; ends by its TTL
+    pk              sk                     holds
+    shard#<n>       <owner>                the slots {job id: when taken}, the posts of a minute,
+                                           the totals
+    counted#<job>   counted#<incarnation>  the job is in its owner's totals; ends by its TTL
 
 A slot is taken by one conditional write, so a cap is exact however many posts come at once.
 """
@@ -20,6 +21,7 @@ from comfyline.aws import codec
 from comfyline.aws.errors import error_code, translated
 from comfyline.domain.errors import Unavailable
 from comfyline.domain.ids import JobId, OwnerId
+from comfyline.domain.job import Job
 from comfyline.ports import OWNER_SHARDS, Full, Limits, Taken, Usage, minute_of
 
 if TYPE_CHECKING:
@@ -141,22 +143,22 @@ class DynamoOwnerStore:
     # --- totals -----------------------------------------------------------------------------------
 
     @translated()
-    def add_usage(self, owner: OwnerId, job_id: JobId, gpu_seconds: float, now: datetime) -> None:
+    def add_usage(self, job: Job, now: datetime) -> None:
         """See OwnerStore: the sum and the note that it was made are one write."""
         note = {
-            "pk": {"S": f"counted#{job_id}"},
-            "sk": {"S": "counted"},
+            "pk": {"S": f"counted#{job.id}"},
+            "sk": {"S": f"counted#{job.incarnation}"},
             "ttl": codec.ttl_of(now + COUNTED_FOR),
         }
         is_new = "attribute_not_exists(pk)"
         put: Any = {"TableName": self._table, "Item": note, "ConditionExpression": is_new}
         add: Any = {
             "TableName": self._table,
-            "Key": _key(owner),
+            "Key": _key(job.owner),
             "UpdateExpression": "ADD gpu_seconds :seconds, jobs :one SET slots = "
             "if_not_exists(slots, :none)",
             "ExpressionAttributeValues": {
-                ":seconds": {"N": format(gpu_seconds, ".6f")},
+                ":seconds": {"N": format(job.gpu_seconds, ".6f")},
                 ":one": {"N": "1"},
                 ":none": {"M": {}},
             },

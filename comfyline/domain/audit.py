@@ -21,7 +21,7 @@ from comfyline.domain.uploads import UPLOAD_LIFETIME, UPLOAD_PREFIX
 TTL_LAG = timedelta(days=3)  # DynamoDB removes within a few days, by its documentation
 LIFECYCLE_LAG = timedelta(days=3)  # and S3 within a day or two
 
-_ARTIFACT_KEY = re.compile(r"jobs/(?P<job>[^/]+)/(?P<attempt>\d+)/.+")
+_ARTIFACT_KEY = re.compile(r"jobs/(?P<job>[^/]+)/(?P<attempt>[0-9a-f]+-\d+)/.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Sibling:
     name: str  # its sort key
     queued_at: datetime  # of the job that it was put for
     ends_at: datetime | None  # its TTL
-    attempt: int | None = None  # of an artifact list
+    attempt: str | None = None  # of an artifact list: the last part of its `attempt_path`
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Holdings:
     jobs: Mapping[JobId, Job]
     unreadable: Sequence[str] = ()  # ids of rows that are no job
     siblings: Sequence[Sibling] = ()
-    artifacts: Mapping[tuple[JobId, int], Sequence[Artifact]] = field(default_factory=dict)
+    artifacts: Mapping[str, Sequence[Artifact]] = field(default_factory=dict)  # by attempt path
     slots: Sequence[HeldSlot] = ()
     sockets: Mapping[ConnectionId, Socket] = field(default_factory=dict)
     subscriptions: Sequence[Subscription] = ()
@@ -183,7 +183,7 @@ class _Audit:
         is_kept = job.expires_at is not None and job.expires_at > self._held.read_at
         if not (is_settled and is_kept and job.lists_files):
             return
-        listed = self._held.artifacts.get((job.id, job.attempt))
+        listed = self._held.artifacts.get(job.attempt_path)
         if listed is None and job.status is Status.SUCCEEDED:
             yield Finding("artifact", job.id, "succeeded without a list of files")
         for artifact in listed or ():
@@ -204,7 +204,7 @@ class _Audit:
             yield Finding("item", subject, "should be gone by its TTL, or has none")
         elif job is None and sibling.queued_at < self._settled:
             yield Finding("item", subject, "belongs to no job", is_leftover=True)
-        elif job is not None and (sibling.attempt or 0) > job.attempt:
+        elif job is not None and sibling.attempt and not _has_claimed(job, sibling.attempt):
             yield Finding("item", subject, "belongs to an attempt that nobody has claimed")
 
     def _is_never_removed(self, ends_at: datetime | None) -> bool:
@@ -217,23 +217,23 @@ class _Audit:
             return
         match = _ARTIFACT_KEY.fullmatch(file.key)
         if match:
-            yield from self._of_output(file, JobId(match["job"]), int(match["attempt"]))
+            yield from self._of_output(file, JobId(match["job"]), match["attempt"])
         elif not file.key.startswith(UPLOAD_PREFIX):
             yield Finding("file", file.key, "lies where nobody puts files")
         elif file.stored_at + UPLOAD_LIFETIME + LIFECYCLE_LAG < self._held.read_at:
             yield Finding("file", file.key, "is an upload that the bucket should have removed")
 
-    def _of_output(self, file: StoredFile, job_id: JobId, attempt: int) -> Iterator[Finding]:
+    def _of_output(self, file: StoredFile, job_id: JobId, attempt: str) -> Iterator[Finding]:
         job = self._held.jobs.get(job_id)
         if job is None:
             yield Finding("file", file.key, "belongs to no job")
-        elif attempt > job.attempt:
+        elif not _has_claimed(job, attempt):
             yield Finding("file", file.key, "belongs to an attempt that nobody has claimed")
         elif job.status.is_terminal and not self._is_listed(file, job):
             yield Finding("file", file.key, "is of an ended job, not in its list", is_leftover=True)
 
     def _is_listed(self, file: StoredFile, job: Job) -> bool:
-        listed = self._held.artifacts.get((job.id, job.attempt), ())
+        listed = self._held.artifacts.get(job.attempt_path, ())
         return job.lists_files and any(one.key == file.key for one in listed)
 
     # --- what comes and goes ----------------------------------------------------------------------
@@ -264,3 +264,9 @@ class _Audit:
             yield Finding("ticket", "lanes", f"{held.tickets} left, and every job has ended")
         if held.dead_tickets:
             yield Finding("ticket", "dead letters", f"{held.dead_tickets}: see the runbook")
+
+
+def _has_claimed(job: Job, attempt: str) -> bool:
+    """An attempt of this very job, which its row counts."""
+    claimed = {f"{job.incarnation}-{number}" for number in range(1, job.attempt + 1)}
+    return attempt in claimed

@@ -27,6 +27,13 @@ class WorkerEvent(Event):
     attempt: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnded(WorkerEvent):
+    """Base of the ends of an attempt, which tell how long it has had the GPU."""
+
+    gpu_seconds: float = 0.0
+
+
 # --- from workers -----------------------------------------------------------------------------
 
 
@@ -65,56 +72,49 @@ class Stored(WorkerEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Succeeded(WorkerEvent):
+class Succeeded(AttemptEnded):
     """Every output is stored."""
 
     cached: bool = False
-    gpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(WorkerEvent):
+class Failed(AttemptEnded):
     """The attempt failed by no fault of the job; it may be tried again."""
 
     error: JobError
-    gpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedForGood(WorkerEvent):
+class FailedForGood(AttemptEnded):
     """The job's own error, or one failure too many."""
 
     error: JobError
-    gpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedWhileCanceling(WorkerEvent):
+class FailedWhileCanceling(AttemptEnded):
     """The attempt failed and nobody wants another."""
 
-    gpu_seconds: float = 0.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interrupted(WorkerEvent):
+class Interrupted(AttemptEnded):
     """The worker gives the job back: it was told to go. Not a failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InterruptedForGood(WorkerEvent):
+class InterruptedForGood(AttemptEnded):
     """Given back once too often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InterruptedWhileCanceling(WorkerEvent):
+class InterruptedWhileCanceling(AttemptEnded):
     """Given back, and nobody wants it any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped(WorkerEvent):
+class Stopped(AttemptEnded):
     """The worker ended the job because its cancel was asked."""
-
-    gpu_seconds: float = 0.0
 
 
 # --- from callers -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain, pairwise
 
-from comfyline.domain.job import Job, JobRecord, Status
+from comfyline.domain.job import Job, JobRecord, Status, artifact_key
 from comfyline.domain.lifecycle import MAX_FAILURES, MAX_HISTORY, MAX_INTERRUPTIONS
 
 
@@ -99,7 +99,7 @@ def _faults_within_attempt(before: Job, after: Job) -> Iterator[str]:
 def record_faults(record: JobRecord) -> Iterator[str]:
     """What a reader is shown: the last attempt's files alone, and only of a job that has any."""
     job = record.job
-    prefix = f"jobs/{job.id}/{job.attempt}/"
+    prefix = artifact_key(job, 0, "").removesuffix("0_")
     shows_any = job.lists_files or not record.artifacts
     are_ours = all(artifact.key.startswith(prefix) for artifact in record.artifacts)
     yield from chain(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +12,10 @@ from comfyline.domain.ids import JobId, OwnerId, WorkerId
 from comfyline.domain.progress import Progress
 
 SCHEMA = 1  # code reads one older and one newer, so that workers and functions upgrade in any order
+
+ARTIFACT_ROOT = "jobs/"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Graph = Mapping[str, Mapping[str, Any]]
 
@@ -133,6 +137,23 @@ class Job:
     history: tuple[Change, ...] = ()
 
     @property
+    def incarnation(self) -> str:
+        """Tells the job from every other of the same id: once its record is gone, a post with the
+        same key makes a new one, which counts its attempts from the start.
+        """
+        return format((self.queued_at - _EPOCH) // timedelta.resolution, "x")
+
+    @property
+    def attempt_path(self) -> str:
+        """What no other attempt of any job has, as a relative path."""
+        return f"{self.id}/{self.incarnation}-{self.attempt}"
+
+    @property
+    def artifact_prefix(self) -> str:
+        """What all keys of the job's files begin with, and those of no other job of its id."""
+        return f"{ARTIFACT_ROOT}{self.id}/{self.incarnation}-"
+
+    @property
     def is_canceling(self) -> bool:
         """A cancel was asked and a worker has yet to end the job."""
         return self.cancel_requested_at is not None and not self.status.is_terminal
@@ -162,13 +183,9 @@ class Job:
         return self.expires_at is not None and now >= self.expires_at
 
 
-def artifact_prefixes(job: Job) -> list[str]:
-    """Where each attempt of the job keeps its files.
-
-    Not all of the id: a record that takes this one's place goes on counting attempts, and what
-    those make is not this job's.
-    """
-    return [f"jobs/{job.id}/{attempt}/" for attempt in range(1, job.attempt + 1)]
+def artifact_key(job: Job, number: int, name: str) -> str:
+    """The place of one file of the job's attempt; `name` is safe in a path."""
+    return f"{ARTIFACT_ROOT}{job.attempt_path}/{number}_{name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,13 +120,13 @@ def on_failure(job: Job, attempt: int, error: JobError, *, gpu_seconds: float = 
     return kind(attempt=attempt, error=error, gpu_seconds=gpu_seconds)
 
 
-def on_interruption(job: Job, attempt: int) -> ev.Event:
+def on_interruption(job: Job, attempt: int, *, gpu_seconds: float = 0.0) -> ev.Event:
     """`attempt` says that its worker was told to go."""
     if job.is_canceling:
-        return ev.InterruptedWhileCanceling(attempt=attempt)
-    if job.interruptions + 1 >= MAX_INTERRUPTIONS:
-        return ev.InterruptedForGood(attempt=attempt)
-    return ev.Interrupted(attempt=attempt)
+        return ev.InterruptedWhileCanceling(attempt=attempt, gpu_seconds=gpu_seconds)
+    is_last = job.interruptions + 1 >= MAX_INTERRUPTIONS
+    kind = ev.InterruptedForGood if is_last else ev.Interrupted
+    return kind(attempt=attempt, gpu_seconds=gpu_seconds)
 
 
 def on_dead_lease(job: Job, now: datetime) -> ev.Event:
@@ -250,46 +250,44 @@ def _started(job: Job, _event: ev.Started, now: datetime) -> dict[str, Any]:
     return {"started_at": job.started_at or now, "attempt_started_at": now}
 
 
-def _succeeded(job: Job, event: ev.Succeeded, _now: datetime) -> dict[str, Any]:
+def _used(job: Job, event: ev.AttemptEnded, _now: datetime) -> dict[str, Any]:
+    """Each attempt adds what it has used, with the write that ends it: once, and if it held."""
+    return {"gpu_seconds": job.gpu_seconds + event.gpu_seconds}
+
+
+def _succeeded(job: Job, event: ev.Succeeded, now: datetime) -> dict[str, Any]:
     done = replace(job.progress, fraction=1.0, message=None)
-    gpu_seconds = job.gpu_seconds + event.gpu_seconds
-    return {"cached": event.cached, "progress": done, "gpu_seconds": gpu_seconds, "error": None}
+    return _used(job, event, now) | {"cached": event.cached, "progress": done, "error": None}
 
 
 def _given_back() -> dict[str, Any]:
     return {"lease": None, "attempt_started_at": None, "progress": Progress(), "stored": 0}
 
 
-def _failed(job: Job, event: ev.Failed, _now: datetime) -> dict[str, Any]:
-    counted = {"failures": job.failures + 1, "gpu_seconds": job.gpu_seconds + event.gpu_seconds}
-    return _given_back() | counted | {"error": replace(event.error, attempt=job.attempt)}
+def _failed(job: Job, event: ev.Failed, now: datetime) -> dict[str, Any]:
+    return _given_back() | _failed_for_good(job, event, now)
 
 
-def _failed_for_good(job: Job, event: ev.FailedForGood, _now: datetime) -> dict[str, Any]:
+def _failed_for_good(
+    job: Job, event: ev.Failed | ev.FailedForGood, now: datetime
+) -> dict[str, Any]:
     error = replace(event.error, attempt=job.attempt)
-    gpu_seconds = job.gpu_seconds + event.gpu_seconds
-    return {"failures": job.failures + 1, "gpu_seconds": gpu_seconds, "error": error}
+    return _used(job, event, now) | {"failures": job.failures + 1, "error": error}
 
 
-def _interrupted(job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
-    return _given_back() | {"interruptions": job.interruptions + 1}
+def _interrupted(job: Job, event: ev.Interrupted, now: datetime) -> dict[str, Any]:
+    return _given_back() | _used(job, event, now) | {"interruptions": job.interruptions + 1}
 
 
-def _interrupted_for_good(job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
+def _interrupted_for_good(job: Job, event: ev.InterruptedForGood, now: datetime) -> dict[str, Any]:
     message = f"The job was interrupted {MAX_INTERRUPTIONS} times."
     error = _error(job, "interrupted_too_often", message)
-    return {"interruptions": job.interruptions + 1, "error": error}
+    return _used(job, event, now) | {"interruptions": job.interruptions + 1, "error": error}
 
 
 def _lease_expired(job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
     lost = _error(job, "worker_lost", "The worker was lost while it held this job.")
     return _given_back() | {"failures": job.failures + 1, "error": lost}
-
-
-def _stopped(
-    job: Job, event: ev.Stopped | ev.FailedWhileCanceling, _now: datetime
-) -> dict[str, Any]:
-    return {"gpu_seconds": job.gpu_seconds + event.gpu_seconds}
 
 
 def _cancel_requested(job: Job, _event: ev.Event, now: datetime) -> dict[str, Any]:
@@ -305,10 +303,11 @@ _EFFECTS: Mapping[type[ev.Event], _Effect] = {
     ev.Succeeded: _succeeded,
     ev.Failed: _failed,
     ev.FailedForGood: _failed_for_good,
-    ev.FailedWhileCanceling: _stopped,
+    ev.FailedWhileCanceling: _used,
     ev.Interrupted: _interrupted,
     ev.InterruptedForGood: _interrupted_for_good,
-    ev.Stopped: _stopped,
+    ev.InterruptedWhileCanceling: _used,
+    ev.Stopped: _used,
     ev.Canceled: _cancel_requested,
     ev.CancelRequested: _cancel_requested,
     ev.Watched: lambda _job, event, _now: {"watched_until": event.until},

@@ -62,7 +62,7 @@ class Admission:
         if job.has_slot:
             self.owners.free_slot(job.owner, job.id, ended_at)
         if job.gpu_seconds:
-            self.owners.add_usage(job.owner, job.id, job.gpu_seconds, ended_at)
+            self.owners.add_usage(job, ended_at)
 
     def reconcile_all(self) -> int:
         """Drop every slot of a job that has ended or never was; how many."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from comfyline.domain.errors import Conflict, JobNotFound
 from comfyline.domain.events import Event
 from comfyline.domain.ids import JobId, OwnerId
-from comfyline.domain.job import Job, artifact_prefixes
+from comfyline.domain.job import Job
 from comfyline.domain.lifecycle import on_cancel
 from comfyline.ports import ArtifactStore, Clock, JobStore
 from comfyline.usecases.change import change
@@ -57,8 +57,7 @@ def purge(
         done = cancel(job_id, owner, store=store, clock=clock)
         return Cancellation(done.job, f"{done.message} Purge it once it has ended.")
     # Files first: if we die in between, the record is there to purge again.
-    for prefix in artifact_prefixes(job):
-        artifacts.delete_prefix(prefix)
+    artifacts.delete_prefix(job.artifact_prefix)
     with suppress(Conflict):  # past its retention by now, and its key was used anew
         store.delete(job)
     return Cancellation(job, "The job, its input and its artifacts were removed.")

@@ -28,7 +28,7 @@ def change(store: JobStore, clock: Clock, job: Job, decide: Callable[[Job], Even
     the job as stored.
 
     Raises:
-        JobNotFound: the row is gone.
+        JobNotFound: the row is gone, whether or not another job has its id by now.
         TransitionRefused, LeaseLost: the lifecycle forbids the event for the row as it is now.
         Unavailable: the row would not hold still.
     """
@@ -39,7 +39,7 @@ def change(store: JobStore, clock: Clock, job: Job, decide: Callable[[Job], Even
         try:
             return apply(store, clock(), job, event)
         except Conflict as conflict:
-            job = current_or_not_found(job, conflict)
+            job = _current_or_gone(job, conflict)
     raise Unavailable(f"too many writers of {job.id}")
 
 
@@ -65,6 +65,18 @@ def current_or_not_found(job: Job, conflict: Conflict) -> Job:
     if conflict.current is None:
         raise JobNotFound(job.id) from conflict
     return conflict.current
+
+
+def _current_or_gone(job: Job, conflict: Conflict) -> Job:
+    """The same job as it is now; one that was made anew under its id is another.
+
+    Raises:
+        JobNotFound: its record is gone.
+    """
+    current = current_or_not_found(job, conflict)
+    if current.queued_at != job.queued_at:
+        raise JobNotFound(job.id) from conflict
+    return current
 
 
 def _log_change(job: Job, event: Event) -> None:

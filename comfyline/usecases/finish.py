@@ -65,9 +65,13 @@ class Finisher:
             lambda current: on_failure(current, job.attempt, error, gpu_seconds=gpu_seconds),
         )
 
-    def give_back(self, job: Job, ticket: Ticket) -> Job:
+    def give_back(self, job: Job, ticket: Ticket, *, gpu_seconds: float = 0.0) -> Job:
         """The worker was told to go: back into the queue, which is no failure."""
-        return self._end(job, ticket, lambda current: on_interruption(current, job.attempt))
+        return self._end(
+            job,
+            ticket,
+            lambda current: on_interruption(current, job.attempt, gpu_seconds=gpu_seconds),
+        )
 
     def stop(self, job: Job, ticket: Ticket, *, gpu_seconds: float = 0.0) -> Job:
         """The job's cancel was asked, and it has stopped."""

@@ -48,7 +48,7 @@ def as_of(now: datetime, store: JobStore, job: Job) -> Job:
 
     try:
         return change(store, lambda: now, job, expire_if_overdue)
-    except TransitionRefused:
+    except (TransitionRefused, JobNotFound):  # changed or removed since: so it was when read
         return job
 
 

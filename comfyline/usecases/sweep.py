@@ -13,7 +13,7 @@ from datetime import datetime
 
 from comfyline.domain.errors import Conflict, JobNotFound, TransitionRefused, Unavailable
 from comfyline.domain.events import Event, Expired, FoundAlive, TicketResent
-from comfyline.domain.job import Job, artifact_prefixes
+from comfyline.domain.job import Job
 from comfyline.domain.lifecycle import on_dead_lease
 from comfyline.ports import ArtifactStore, Clock, JobQueue, JobStore
 from comfyline.usecases.change import change
@@ -61,8 +61,7 @@ class Sweeper:
 
     def _remove(self, job: Job) -> str:
         # Files first: a row without files is found again next minute, files without a row are not.
-        for prefix in artifact_prefixes(job):
-            self.artifacts.delete_prefix(prefix)
+        self.artifacts.delete_prefix(job.artifact_prefix)
         self.store.delete(job)
         return "Removed"
 

@@ -174,7 +174,7 @@ class TestSave:
         job = stored(job_store, a_job())
         after = claimed(job)
         job_store.save(job, after)
-        renewed = job_store.renew(job.id, 1, LATER + LEASE)
+        renewed = job_store.renew(after, LATER + LEASE)
         assert job_store.save(job, after) == renewed
 
     def test_another_change_of_the_same_version_is_a_conflict(self, job_store: JobStore) -> None:
@@ -199,7 +199,7 @@ class TestSave:
     def test_a_heartbeat_and_a_watch_are_not_overwritten(self, job_store: JobStore) -> None:
         job = a_job()
         before = saved(job_store, job, claimed(job))
-        job_store.renew(job.id, 1, LATER + LEASE)
+        job_store.renew(before, LATER + LEASE)
         job_store.watch(job.id, LATER)
         after = job_store.save(before, advance(before, ev.Started(attempt=1), NOW))
         assert after.status is Status.RUNNING
@@ -229,14 +229,14 @@ class TestRenew:
         job = a_job()
         taken = saved(job_store, job, claimed(job))
         assert taken.lease is not None
-        renewed = job_store.renew(job.id, 1, LATER)
+        renewed = job_store.renew(taken, LATER)
         assert renewed == replace(taken, lease=replace(taken.lease, expires_at=LATER))
 
     def test_the_answer_carries_the_cancel(self, job_store: JobStore) -> None:
         job = a_job()
         taken = claimed(job)
         saved(job_store, job, taken, advance(taken, ev.CancelRequested(), NOW))
-        assert job_store.renew(job.id, 1, LATER).is_canceling
+        assert job_store.renew(taken, LATER).is_canceling
 
     def test_an_earlier_attempt_is_fenced(self, job_store: JobStore) -> None:
         job = a_job()
@@ -244,7 +244,7 @@ class TestRenew:
         free = advance(taken, ev.LeaseExpired(), NOW + LEASE)
         latest = saved(job_store, job, taken, free, claimed(free, now=NOW + LEASE))
         with pytest.raises(LeaseLost):
-            job_store.renew(job.id, 1, LATER)
+            job_store.renew(taken, LATER)
         assert job_store.get(job.id) == latest
 
     @pytest.mark.parametrize("attempt", [0, 1, 2])
@@ -255,14 +255,66 @@ class TestRenew:
         taken = claimed(job)
         saved(job_store, job, taken, advance(taken, ev.Interrupted(attempt=1), NOW))
         with pytest.raises(LeaseLost):
-            job_store.renew(job.id, attempt, LATER)
+            job_store.renew(replace(taken, attempt=attempt), LATER)
 
     def test_nobody_holds_an_ended_or_an_unknown_job(self, job_store: JobStore) -> None:
         job = a_job()
         saved(job_store, job, claimed(job), succeeded(job))
-        for job_id in (job.id, random_job_id(NOW)):
+        for holder in (claimed(job), claimed(a_job())):
             with pytest.raises(LeaseLost):
-                job_store.renew(job_id, 1, LATER)
+                job_store.renew(holder, LATER)
+
+
+class TestAnotherJobOfTheSameId:
+    """Its record was removed and its key used again: the counters start anew, the fence holds."""
+
+    def test_an_attempt_of_the_first_neither_renews_nor_changes_the_second(
+        self, job_store: JobStore
+    ) -> None:
+        first, second, taken = self._both_claimed(job_store)
+        with pytest.raises(LeaseLost):
+            job_store.renew(first, LATER + LEASE)
+        for event in (ev.Started(attempt=1), ev.FailedWhileCanceling(attempt=1)):
+            wanted = first if isinstance(event, ev.Started) else _canceling(first)
+            assert refused(job_store.save, wanted, advance(wanted, event, LATER))
+        assert job_store.get(second.id) == taken
+
+    def test_a_change_of_the_first_is_not_taken_for_saved(self, job_store: JobStore) -> None:
+        first, _, taken = self._both_claimed(job_store)
+        assert refused(job_store.save, replace(first, lease=None, attempt=0), first) == taken
+
+    def test_the_files_of_the_first_are_not_the_seconds(self, job_store: JobStore) -> None:
+        first, second, taken = self._both_claimed(job_store)
+        made = an_artifact(taken)
+        job_store.put_artifacts(taken, [made])
+        job_store.put_artifacts(first, [an_artifact(first, n) for n in range(3)])
+        started = job_store.save(taken, advance(taken, ev.Started(attempt=1), LATER))
+        job_store.save(started, advance(started, ev.Succeeded(attempt=1, gpu_seconds=1.0), LATER))
+        record = job_store.read(second.id)
+        assert record is not None
+        assert record.artifacts == (made,)
+        assert made.key not in {an_artifact(first, n).key for n in range(3)}
+
+    def _both_claimed(self, store: JobStore) -> tuple[Job, Job, Job]:
+        """Attempt 1 of a job that is gone, the job that has its id, and attempt 1 of that."""
+        old = a_job()
+        first = claimed(old)
+        store.delete(saved(store, old, first, *_ended(first)))
+        second = stored(store, a_job(id=old.id, owner=old.owner, queued_at=LATER))
+        assert first.lease is not None
+        claim = ev.Claimed(worker_id=first.lease.worker_id, lease_expires_at=LATER + LEASE)
+        taken = store.save(second, advance(second, claim, LATER))
+        assert (taken.version, taken.attempt, taken.status) == (first.version, 1, first.status)
+        return first, second, taken
+
+
+def _canceling(job: Job) -> Job:
+    return advance(job, ev.CancelRequested(), LATER)
+
+
+def _ended(job: Job) -> list[Job]:
+    asked = advance(job, ev.CancelRequested(), NOW)
+    return [asked, advance(asked, ev.Stopped(attempt=job.attempt), NOW)]
 
 
 class TestWatch:
@@ -569,8 +621,8 @@ class TestDynamo:
         job = stored(dynamo_job_store, a_job())
         del calls[:]
         dynamo_job_store.read(job.id)
-        dynamo_job_store.save(job, claimed(job))
-        dynamo_job_store.renew(job.id, 1, LATER)
+        taken = dynamo_job_store.save(job, claimed(job))
+        dynamo_job_store.renew(taken, LATER)
         dynamo_job_store.watch(job.id, LATER)
         dynamo_job_store.watch(job.id, NOW)
         refused(dynamo_job_store.save, job, canceled(job))
@@ -611,7 +663,7 @@ class TestDynamo:
         expected = (job.start_deadline + job.retention + ORPHAN_MARGIN).timestamp()
         assert ttls.pop("job") is None
         assert ttls.keys() == {
-            "job#artifacts#1",
+            f"job#artifacts#{job.incarnation}-1",
             f"job#params#{job.fingerprint}",
             f"input#{job.fingerprint}",
         }

@@ -37,7 +37,7 @@ def test_an_older_worker_runs_what_a_newer_api_accepted_and_loses_nothing(
     taken = store.save(found, claimed(found))
     started = store.save(taken, running(found))
     assert started.lease is not None
-    store.renew(job.id, 1, started.lease.expires_at)
+    store.renew(started, started.lease.expires_at)
     ended = store.save(started, advance(started, Succeeded(attempt=1, gpu_seconds=1.0), NOW))
     assert ended.status.is_terminal
     key = {"pk": {"S": job.id}, "sk": {"S": "job"}}

@@ -20,7 +20,7 @@ from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
 from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.domain.ids import OwnerId, random_job_id
-from comfyline.domain.job import Artifact, Job
+from comfyline.domain.job import Artifact, Job, artifact_key
 from comfyline.ports import Limits
 from comfyline.usecases.authenticate import create_key
 from localcloud.deployment import apply_template
@@ -133,7 +133,7 @@ class Account:
 
     def stored_artifact(self, job: Job) -> Artifact:
         """A file of the job's attempt, and the list that names it."""
-        key = f"jobs/{job.id}/{job.attempt}/0_a.txt"
+        key = artifact_key(job, 0, "a.txt")
         self.artifacts.put(key, io.BytesIO(b"made"), "text/plain")
         made = Artifact(
             key=key,

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from comfyline.domain.ids import OwnerId, UploadId, derived_job_id, random_job_id
+from comfyline.domain.ids import OwnerId, UploadId, derived_job_id
 from comfyline.domain.uploads import upload_key
 from comfyline.domain.workflow import fingerprint
 from tests.e2e.account import now
 from tests.e2e.caller import ONE_JOB, SOON, WORKER_SOON, Caller, assert_fetched
-from tests.support.builders import canceled
+from tests.support.builders import a_job, canceled
 from tests.support.eventually import eventually_now
 
 LOADING = {
@@ -166,7 +166,7 @@ def create_socket_ticket(caller: Caller) -> None:
 
 
 def get_usage(caller: Caller) -> None:
-    caller.account.owners.add_usage(caller.owner, random_job_id(now()), 1.5, now())
+    caller.account.owners.add_usage(a_job(owner=caller.owner, gpu_seconds=1.5), now())
     assert caller.call("GET", "/usage").json()["gpu_seconds"] == 1.5
 
 

@@ -107,9 +107,9 @@ def test_what_is_planted_is_found(deployment: Deployment, clock: FrozenClock) ->
 
 
 def test_files_without_a_job_are_found(deployment: Deployment, clock: FrozenClock) -> None:
-    deployment.files.put("jobs/job_none/1/0_a.png", io.BytesIO(b"x"), "image/png")
+    deployment.files.put("jobs/job_none/0a-1/0_a.png", io.BytesIO(b"x"), "image/png")
     clock.advance(timedelta(days=2000))  # the bucket's times are of the wall clock
-    assert found(deployment.audit()) == [("file", "jobs/job_none/1/0_a.png")]
+    assert found(deployment.audit()) == [("file", "jobs/job_none/0a-1/0_a.png")]
 
 
 def test_what_goes_by_itself_is_no_finding(deployment: Deployment, clock: FrozenClock) -> None:

@@ -13,7 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from comfyline import wire
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.domain.ids import JobId, OwnerId, random_worker_id
-from comfyline.domain.job import Job, JobError, Priority
+from comfyline.domain.job import Job, JobError, Priority, artifact_key
 from comfyline.domain.uploads import UPLOAD_LIFETIME
 from comfyline.openapi import OPERATIONS
 from comfyline.usecases.authenticate import create_key
@@ -304,9 +304,10 @@ class TestDelete:
         self, gateway: Gateway, worker: Worker
     ) -> None:
         job_id = submit(gateway, **KEY)
-        worker.work()
+        ended = worker.work()
+        assert ended is not None
         s3 = boto3.client("s3")
-        s3.put_object(Bucket="files", Key=f"jobs/{job_id}/1/0_x.png", Body=b"x")
+        s3.put_object(Bucket="files", Key=artifact_key(ended, 0, "x.png"), Body=b"x")
         reply = gateway("DELETE", f"/api/v1/jobs/{job_id}?purge=true")
         assert reply.status == 202
         assert gateway("GET", f"/api/v1/jobs/{job_id}").status == 404
@@ -339,14 +340,22 @@ class TestReading:
         assert gateway("GET", "/api/v1/jobs").json["jobs"] == []
 
     def test_past_its_retention_row_and_files_are_gone_within_two_sweeps(
-        self, gateway: Gateway, clock: FrozenClock
+        self, gateway: Gateway, clock: FrozenClock, worker: Worker
     ) -> None:
         job_id = submit(gateway)
-        gateway("DELETE", f"/api/v1/jobs/{job_id}")
-        clock.advance(timedelta(days=8))
+        ended = worker.work()
+        assert ended is not None
+        files = boto3.resource("s3").Bucket("files")
+        files.put_object(Key=artifact_key(ended, 0, "x.png"), Body=b"x")
+        clock.advance(ended.retention - timedelta.resolution)
+        sweep_jobs.handler({}, None)
+        assert view(gateway, job_id).status == "succeeded"
+        clock.advance(timedelta.resolution)
+        assert code(gateway("GET", f"/api/v1/jobs/{job_id}")) == (404, "job_not_found")
         for _ in range(2):
             sweep_jobs.handler({}, None)
         assert boto3.client("dynamodb").scan(TableName="jobs")["Items"] == []
+        assert list(files.objects.all()) == []
 
     def test_events_are_the_numbered_history(self, gateway: Gateway, worker: Worker) -> None:
         job_id = submit(gateway)

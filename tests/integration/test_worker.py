@@ -14,11 +14,11 @@ from PIL import Image
 
 from comfyline.domain.events import LeaseExpired
 from comfyline.domain.ids import UploadId
-from comfyline.domain.job import TERMINAL, Status
+from comfyline.domain.job import TERMINAL, Status, artifact_key
 from comfyline.domain.lifecycle import MAX_FAILURES, advance
 from comfyline.domain.uploads import upload_key
 from comfyline.ports import StoredUpload
-from comfyline.usecases.cancel import cancel
+from comfyline.usecases.cancel import cancel, purge
 from localcloud.comfyui_sim.options import GUISES, Options
 from localcloud.comfyui_sim.server import Simulator
 from tests.support.eventually import eventually
@@ -43,7 +43,7 @@ async def test_a_job_succeeds_and_its_picture_is_stored(world: World) -> None:
     body = world.artifacts.files[artifact.key].body
     assert Image.open(BytesIO(body)).size == (64, 64)
     assert (artifact.kind, artifact.content_type, artifact.node) == ("image", "image/png", "7")
-    assert artifact.key == f"jobs/{job.id}/1/0_{artifact.name}"
+    assert artifact.key == artifact_key(done, 0, artifact.name)
     assert (done.attempt, done.progress.fraction, done.cached) == (1, 1.0, False)
     assert done.gpu_seconds > 0
     assert [c.event for c in done.history] == ["submitted", "claimed", "started", "succeeded"]
@@ -59,6 +59,22 @@ async def test_an_equal_graph_is_written_again_and_told_as_cached(world: World) 
     record = world.jobs.read(second.id)
     assert record is not None
     assert record.artifacts[0].key in world.artifacts.files
+
+
+async def test_a_key_that_is_used_again_runs_again(world: World) -> None:
+    first = world.submit()
+    async with world.working():
+        await world.until(first, Status.SUCCEEDED)
+        old = world.jobs.read(first.id)
+        purge(first.id, first.owner, store=world.jobs, artifacts=world.artifacts, clock=now)
+        second = world.submit(id=first.id, owner=first.owner)
+        await world.until(second, Status.SUCCEEDED)
+    record = world.jobs.read(second.id)
+    assert old is not None
+    assert record is not None
+    assert record.job.attempt == old.job.attempt == 1
+    assert {artifact.key for artifact in record.artifacts} == world.artifacts.files.keys()
+    assert old.artifacts[0].key != record.artifacts[0].key
 
 
 async def test_a_node_that_raises_fails_the_job_at_once_with_the_node(world: World) -> None:
@@ -162,6 +178,7 @@ async def test_a_drained_worker_gives_the_job_back_within_two_seconds(world: Wor
     assert back.lease is None
     assert (back.interruptions, back.failures) == (1, 0)
     assert (back.history[-1].at - drained_at).total_seconds() < 2
+    assert back.gpu_seconds > 0
     (ticket,) = world.queue.receive(job.priority, wait_seconds=0)
     assert ticket.job_id == job.id
 
@@ -175,6 +192,15 @@ async def test_a_job_past_its_execution_timeout_fails_and_the_engine_is_free(wor
         await world.until(after, Status.SUCCEEDED)
     assert done.error is not None
     assert done.error.type == "execution_timeout"
+
+
+async def test_a_job_past_its_start_deadline_expires_and_never_runs(world: World) -> None:
+    late, after = world.submit(start_deadline=now()), world.submit(EMPTY_IMAGE)
+    async with world.working():
+        done = await world.until(late, Status.EXPIRED)
+        await world.until(after, Status.SUCCEEDED)
+    assert (done.attempt, done.started_at) == (0, None)
+    assert await world.executed() == 1
 
 
 async def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(world: World) -> None:
@@ -203,7 +229,7 @@ async def test_file_names_stay_inside_the_attempts_folder(world: World) -> None:
     async with world.working():
         await world.until(job, Status.SUCCEEDED)
     (key,) = world.artifacts.files
-    assert key.startswith(f"jobs/{job.id}/1/0_evil")
+    assert key.startswith(f"jobs/{world.job(job).attempt_path}/0_evil")
 
 
 UPLOAD = UploadId("upl_" + "0" * 26)

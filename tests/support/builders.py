@@ -8,7 +8,7 @@ from typing import Any
 
 from comfyline.domain import events as ev
 from comfyline.domain.ids import OwnerId, random_job_id, random_worker_id
-from comfyline.domain.job import Artifact, Graph, Job, JobParams, Priority
+from comfyline.domain.job import Artifact, Graph, Job, JobParams, Priority, artifact_key
 from comfyline.domain.lifecycle import advance, submitted
 from comfyline.domain.workflow import fingerprint, text_to_image_graph
 
@@ -103,7 +103,7 @@ def a_graph(prompt: str = "a red fox") -> Graph:
 def an_artifact(job: Job, n: int = 0) -> Artifact:
     """An image of the job's attempt."""
     return Artifact(
-        key=f"jobs/{job.id}/{job.attempt}/{n}_image.png",
+        key=artifact_key(job, n, "image.png"),
         name=f"image_{n:05}_.png",
         kind="image",
         content_type="image/png",

@@ -66,8 +66,7 @@ class World:
         job = submitted(
             replace(
                 a_job(id=random_job_id(now()), queued_at=now(), fingerprint=fingerprint(graph)),
-                start_deadline=now() + timedelta(hours=1),
-                **overrides,
+                **{"start_deadline": now() + timedelta(hours=1), **overrides},
             )
         )
         self.jobs.put_request(job, JobParams(params={}), graph)

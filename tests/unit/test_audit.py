@@ -19,6 +19,7 @@ NOBODY = JobId("job_nobody")
 
 ENDED = succeeded(a_job())
 MADE = an_artifact(ENDED)
+FIRST = f"{ENDED.incarnation}-1"  # its only attempt
 WAITS = replace(a_job(), due_at=LATER)
 CONNECTION = ConnectionId("c")
 
@@ -33,13 +34,13 @@ def a_file(key: str, **changes: Any) -> au.StoredFile:
 
 def holding(*jobs: Job, **changes: Any) -> au.Holdings:
     """A deployment with one ended job and one that waits, whole in every part."""
-    artifacts: dict[tuple[JobId, int], tuple[Artifact, ...]] = {(ENDED.id, 1): (MADE,)}
+    artifacts: dict[str, tuple[Artifact, ...]] = {ENDED.attempt_path: (MADE,)}
     whole = au.Holdings(
         read_at=LATER,
         jobs={job.id: job for job in (ENDED, WAITS, *jobs)},
         siblings=[
             a_sibling(ENDED.id, "input#f"),
-            a_sibling(ENDED.id, "job#artifacts#1", attempt=1),
+            a_sibling(ENDED.id, f"job#artifacts#{FIRST}", attempt=FIRST),
             a_sibling(WAITS.id, "input#f"),
         ],
         artifacts=artifacts,
@@ -112,7 +113,7 @@ class TestItems:
         assert kinds(holding(siblings=[forever])) == [("item", f"{NOBODY} input#f")]
 
     def test_of_an_attempt_that_never_was(self) -> None:
-        stray = a_sibling(ENDED.id, "job#artifacts#2", attempt=2)
+        stray = a_sibling(ENDED.id, "job#artifacts#2", attempt="2")
         assert kinds(holding(siblings=[stray])) == [("item", f"{ENDED.id} job#artifacts#2")]
 
 
@@ -136,7 +137,14 @@ class TestArtifacts:
 
 
 class TestFiles:
-    @pytest.mark.parametrize("key", [f"jobs/{NOBODY}/1/0_a.png", f"jobs/{ENDED.id}/2/0_a.png"])
+    @pytest.mark.parametrize(
+        "key",
+        [
+            f"jobs/{NOBODY}/0a-1/0_a.png",
+            f"jobs/{ENDED.id}/{ENDED.incarnation}-2/0_a.png",
+            f"jobs/{ENDED.id}/0a-1/0_a.png",
+        ],
+    )
     def test_of_no_job_or_attempt(self, key: str) -> None:
         assert kinds(holding(files=files(a_file(key)))) == [("file", key)]
 
@@ -145,12 +153,12 @@ class TestFiles:
         assert kinds(holding(files=files(a_file(key)))) == [("file", key)]
 
     def test_that_came_only_now(self) -> None:
-        fresh = a_file(f"jobs/{NOBODY}/1/0_a.png", stored_at=LATER)
+        fresh = a_file(f"jobs/{NOBODY}/0a-1/0_a.png", stored_at=LATER)
         assert kinds(holding(files=files(fresh))) == []
 
     def test_of_an_attempt_that_lost(self) -> None:
         again = replace(ENDED, attempt=2, history=(replace(ENDED.history[-1], attempt=2),))
-        listed = {(ENDED.id, 2): ()}
+        listed: dict[str, tuple[Artifact, ...]] = {again.attempt_path: ()}
         assert left(holding(again, artifacts=listed)) == [("file", MADE.key)]
 
     def test_of_a_job_that_shows_none(self) -> None:

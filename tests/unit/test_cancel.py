@@ -15,7 +15,7 @@ from comfyline.ports import JobStore, Ticket
 from comfyline.usecases.cancel import Cancellation, cancel, purge
 from comfyline.usecases.report import report_started
 from comfyline.views import status_of
-from tests.support.builders import LEASE, NOW, an_owner
+from tests.support.builders import LEASE, NOW, an_artifact, an_owner
 from tests.support.crashes import Process, every_crash
 from tests.support.world import DEFAULTS, World, meanwhile
 
@@ -84,7 +84,7 @@ class TestAWorkerHoldsIt:
         world.submit()
         job, _ = world.claimed()
         canceled(world, job.id)
-        assert world.store.renew(job.id, 1, NOW + 2 * LEASE).is_canceling
+        assert world.store.renew(job, NOW + 2 * LEASE).is_canceling
         assert report_started(job, store=world.store, clock=world.clock).is_canceling
 
     @pytest.mark.parametrize("ending", ["retry", "give_back"])
@@ -242,7 +242,7 @@ class TestPurge:
         artifacts = meanwhile(world.artifacts, "delete_prefix", post_and_run_again)
         assert "removed" in purged(world, old.id, artifacts=artifacts)
         assert world.row(old.id).attempt == 2
-        assert list(world.artifacts.files) == [f"jobs/{old.id}/2/0_image.png"]
+        assert list(world.artifacts.files) == [an_artifact(world.row(old.id)).key]
 
     def test_that_dies_may_be_asked_again_and_leaves_no_file_behind(self) -> None:
         worlds: list[tuple[World, Job]] = []

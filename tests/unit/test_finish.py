@@ -11,10 +11,12 @@ import pytest
 from comfyline.domain.errors import JobNotFound, LeaseLost
 from comfyline.domain.job import Job, JobError, Status
 from comfyline.domain.lifecycle import MAX_FAILURES, MAX_INTERRUPTIONS
-from comfyline.ports import Ticket
-from comfyline.usecases.cancel import cancel
+from comfyline.domain.progress import Progress
+from comfyline.ports import Ticket, Usage
+from comfyline.usecases.admit import Admission
+from comfyline.usecases.cancel import cancel, purge
 from comfyline.usecases.finish import Finisher
-from comfyline.usecases.report import report_started
+from comfyline.usecases.report import report_progress, report_started
 from tests.support.builders import LEASE, NOW, an_artifact
 from tests.support.invariants import check_record
 from tests.support.world import World, meanwhile
@@ -38,7 +40,7 @@ ENDINGS: dict[str, End] = {
     "succeed": succeed,
     "fail": lambda f, j, t: f.fail(j, t, BOOM, gpu_seconds=2.0),
     "retry": lambda f, j, t: f.retry(j, t, BOOM, gpu_seconds=2.0),
-    "give_back": lambda f, j, t: f.give_back(j, t),
+    "give_back": lambda f, j, t: f.give_back(j, t, gpu_seconds=2.0),
     "stop": stop,
 }
 every_ending = pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
@@ -144,6 +146,45 @@ class TestTicket:
         assert len(world.tickets()) == (0 if ended.status.is_terminal else 1)
 
 
+class TestGpuSeconds:
+    @every_ending
+    def test_every_ending_tells_what_the_attempt_has_used(self, end: End) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        if end is stop:
+            job = ask_cancel(world, job)
+        assert end(world.finisher(), job, ticket).gpu_seconds == 2.0
+
+    @pytest.mark.parametrize("ending", ["retry", "give_back"])
+    def test_what_is_not_wanted_any_more_has_used_it_too(self, ending: str) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        ask_cancel(world, job)
+        ended = ENDINGS[ending](world.finisher(), job, ticket)
+        assert (ended.status, ended.gpu_seconds) == (Status.CANCELED, 2.0)
+
+    def test_add_up_over_the_attempts_and_count_once_for_the_owner(self) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        for ending in ("give_back", "retry"):
+            told = [ENDINGS[ending](world.finisher(), job, ticket) for _ in range(2)]
+            assert told == [world.row(job.id)] * 2  # the answer of the first may have been lost
+            job, ticket = world.started()
+        ended = succeed(world.finisher(), job, ticket)
+        assert ended.gpu_seconds == 6.0
+        admission = Admission(owners=world.owners, jobs=world.store, clock=world.clock)
+        for _ in range(2):
+            admission.ended(ended)
+        assert world.owners.usage(world.owner) == Usage(gpu_seconds=6.0, jobs=1)
+
+    def test_given_back_once_too_often_has_used_the_last_attempt_too(self) -> None:
+        world = World()
+        world.submit()
+        for _ in range(MAX_INTERRUPTIONS):
+            ended = world.finisher().give_back(*world.started(), gpu_seconds=0.5)
+        assert (ended.status, ended.gpu_seconds) == (Status.FAILED, MAX_INTERRUPTIONS / 2)
+
+
 class TestLeaseLost:
     @every_ending
     def test_to_another_worker_nothing_is_written(self, end: End) -> None:
@@ -178,6 +219,53 @@ class TestLeaseLost:
             world.finisher().give_back(job, ticket)
 
 
+def used_again(world: World) -> tuple[Job, Ticket]:
+    """A running attempt whose job is canceled, swept and purged, and its key posted once more."""
+    world.submit(key="once")
+    asleep, ticket = world.started()
+    ask_cancel(world, asleep)
+    world.clock.advance(LEASE + timedelta(seconds=2))
+    world.sweep()
+    ports = {"store": world.store, "artifacts": world.artifacts, "clock": world.clock}
+    purge(asleep.id, world.owner, **ports)
+    world.submit(key="once")
+    return asleep, ticket
+
+
+class TestKeyUsedAgain:
+    """The job was removed while its worker slept, and its key was used for another."""
+
+    @every_ending
+    def test_the_worker_that_wakes_writes_nothing(self, end: End) -> None:
+        world = World()
+        asleep, ticket = used_again(world)
+        _, theirs = world.tickets()
+        taken = world.claim(theirs)
+        assert taken is not None
+        working = report_started(taken, store=world.store, clock=world.clock)
+        assert (working.id, working.attempt) == (asleep.id, asleep.attempt)
+        with pytest.raises(JobNotFound):
+            end(world.finisher(), asleep, ticket)
+        with pytest.raises(JobNotFound):
+            report_progress(asleep, Progress(fraction=0.5), store=world.store, clock=world.clock)
+        assert world.row(asleep.id) == working
+        succeed(world.finisher(), working, theirs)
+        assert [a.key for a in world.record(asleep.id).artifacts] == [an_artifact(working).key]
+
+    def test_the_old_ticket_is_one_more_of_the_new_job(self) -> None:
+        world = World()
+        used_again(world)
+        old, new = world.tickets()
+        job = world.claim(old)
+        assert job is not None
+        assert world.claim(new) is None
+        succeed(world.finisher(), report_started(job, store=world.store, clock=world.clock), old)
+        world.clock.advance(LEASE * 2)
+        assert world.claim(world.ticket()) is None
+        assert world.tickets() == []
+        assert world.row(job.id).attempt == 1
+
+
 class TestRace:
     @pytest.mark.parametrize("ending", ["retry", "give_back"])
     def test_a_cancel_that_comes_meanwhile_ends_the_job(self, ending: str) -> None:
@@ -193,7 +281,7 @@ class TestRace:
         world = World()
         job, ticket = a_started_job(world)
         until = NOW + 2 * LEASE
-        store = meanwhile(world.store, "save", lambda: world.store.renew(job.id, 1, until))
+        store = meanwhile(world.store, "save", lambda: world.store.renew(job, until))
         assert succeed(world.finisher(store), job, ticket).status is Status.SUCCEEDED
 
     def test_a_late_start_is_refused_once_the_attempt_has_ended(self) -> None:

@@ -105,6 +105,19 @@ class TestStartDeadline:
         world.clock.advance(DEFAULTS.start_deadline)
         assert read(world, job.id).job == waiting
 
+    def test_a_purge_that_comes_meanwhile_leaves_what_was_read(self) -> None:
+        world = World()
+        job = world.submit().job
+        world.clock.now = job.start_deadline
+
+        def expire_and_purge() -> None:
+            ended = read(world, job.id).job
+            world.store.delete(ended)
+
+        store = meanwhile(world.store, "save", expire_and_purge)
+        assert read(world, job.id, store=store).job == job
+        assert world.store.get(job.id) is None
+
     def test_a_cancel_that_comes_meanwhile_is_what_is_shown(self) -> None:
         world = World()
         job = world.submit().job

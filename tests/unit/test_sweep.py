@@ -12,7 +12,7 @@ from comfyline.domain.ids import JobId
 from comfyline.domain.job import Job, Status
 from comfyline.domain.lifecycle import LEASE_GRACE, MAX_FAILURES, TICKET_GRACE
 from comfyline.usecases.cancel import cancel
-from tests.support.builders import LEASE
+from tests.support.builders import LEASE, an_artifact
 from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle, check_ticketed
 from tests.support.world import DEFAULTS, World, meanwhile, raising
@@ -79,7 +79,7 @@ class TestLease:
         world = World()
         job = vanished(world)
         until = world.clock() + 2 * LEASE
-        alive = world.store.renew(job.id, job.attempt, until)
+        alive = world.store.renew(job, until)
         world.clock.advance(LEASE + LEASE_GRACE)
         assert world.sweep() == {"FoundAlive": 1}
         after = world.row(job.id)
@@ -125,7 +125,7 @@ class TestLease:
 
         def speak() -> object:
             if ending == "renew":
-                return world.store.renew(job.id, 1, world.clock() + LEASE)
+                return world.store.renew(job, world.clock() + LEASE)
             return world.finisher().succeed(job, ticket, [], cached=False, gpu_seconds=1.0)
 
         world.clock.advance(LEASE + LEASE_GRACE)
@@ -169,7 +169,7 @@ class TestRemoval:
         world.clock.now = old.queued_at + DEFAULTS.retention
         world.sweep()
         assert world.store.get(old.id) is None
-        assert list(world.artifacts.files) == [f"jobs/{other.id}/1/0_image.png"]
+        assert list(world.artifacts.files) == [an_artifact(other).key]
         assert world.store.graph(other)
 
     def test_a_record_taken_over_meanwhile_keeps_its_files(self) -> None:
@@ -185,7 +185,7 @@ class TestRemoval:
         artifacts = meanwhile(world.artifacts, "delete_prefix", post_and_run_again)
         assert world.sweep(artifacts=artifacts) == {"ChangedMeanwhile": 1}
         assert world.row(old.id).attempt == 2
-        assert list(world.artifacts.files) == [f"jobs/{old.id}/2/0_image.png"]
+        assert list(world.artifacts.files) == [an_artifact(world.row(old.id)).key]
 
 
 class TestTrouble:

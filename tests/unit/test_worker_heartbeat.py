@@ -10,7 +10,6 @@ import pytest
 
 from comfyline import memory
 from comfyline.domain.errors import Unavailable
-from comfyline.domain.ids import JobId
 from comfyline.domain.job import Job
 from comfyline.ports import Ticket
 from gpu_worker.heartbeat import GRACE, Heartbeat
@@ -26,11 +25,11 @@ class FlakyStore(memory.InMemoryJobStore):
     down = False
     misses = 0
 
-    def renew(self, job_id: JobId, attempt: int, until: datetime) -> Job:
+    def renew(self, job: Job, until: datetime) -> Job:
         if self.down:
             self.misses += 1
             raise Unavailable("throttled")
-        return super().renew(job_id, attempt, until)
+        return super().renew(job, until)
 
 
 @dataclass
