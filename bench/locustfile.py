@@ -104,6 +104,7 @@ def _judge(environment: Any, **_: Any) -> None:
     environment.process_exit_code = 0 if is_good else 1
 
 
-events.test_start.add_listener(_begin)
-events.request.add_listener(_note)
-events.quitting.add_listener(_judge)
+hooks: Any = events  # locust's own types end here
+hooks.test_start.add_listener(_begin)
+hooks.request.add_listener(_note)
+hooks.quitting.add_listener(_judge)

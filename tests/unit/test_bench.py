@@ -11,6 +11,7 @@ from bench import __main__ as bench_all
 from bench import results
 from bench.engines import Told, idle_share
 from bench.figures import Figure, Measurement, Result, results_of
+from bench.memory import Memory
 from bench.stage import Stage
 
 TIME = Figure(name="time", series="s", goal=100, factor=1.5, slack=10)
@@ -100,3 +101,23 @@ class TestKept:
         machine = json.loads(results.document([]))["machine"]
         assert machine["cores"] > 0
         assert machine["commit"]
+
+
+class TestMemory:
+    MIB = 2**20
+
+    @pytest.mark.parametrize(
+        ("samples", "grows"),
+        [
+            ([50, 100, 100, 100, 100, 100, 100, 100], False),  # only warms up
+            ([100, 100, 100, 100, 150, 200, 250, 300], True),
+            ([10, 10, 10, 10, 15, 20, 25, 30], False),  # much more, and nothing
+            ([500, 500, 500, 500, 510, 520, 525, 530], False),
+            ([100, 300, 900], False),  # too short to tell
+        ],
+    )
+    def test_growth(self, samples: list[int], grows: bool) -> None:
+        assert Memory.grows("worker-0", [mib * self.MIB for mib in samples]) is grows
+
+    def test_the_emulator_keeps_what_aws_would(self) -> None:
+        assert not Memory.grows("emulator", [n * 100 * self.MIB for n in range(1, 20)])
