@@ -12,7 +12,7 @@ import httpx
 
 from bench import graphs
 from bench.figures import Figure, Measurement, Series
-from bench.stage import Stage, until
+from bench.stage import Stage
 
 CLIENTS = (1, 10, 50)
 POSTS = {1: 30, 10: 100, 50: 200}  # of all clients together
@@ -31,7 +31,7 @@ async def submissions(stage: Stage, clients: int) -> Series:
     started = time.monotonic()
     await asyncio.gather(*(one_client() for _ in range(clients)))
     took = time.monotonic() - started
-    await _drained(stage)
+    await stage.drained()
     return {f"submit_{clients}": times, f"throughput_{clients}": [len(times) / took]}
 
 
@@ -41,7 +41,7 @@ async def replays(stage: Stage) -> Series:
     key = {"Idempotency-Key": uuid.uuid4().hex}
     post = partial(stage.http.post, "/jobs", json=body, headers=key)
     await _timed(post)
-    await _drained(stage)
+    await stage.drained()
     return {"replay": [await _timed(post) for _ in range(stage.many(LOOKS))]}
 
 
@@ -63,19 +63,6 @@ async def _timed(call: Callable[[], Awaitable[httpx.Response]]) -> float:
     started = time.perf_counter()
     (await call()).raise_for_status()
     return 1000 * (time.perf_counter() - started)
-
-
-async def _drained(stage: Stage) -> None:
-    """Nothing waits and nothing runs."""
-
-    async def is_empty() -> bool:
-        for status in ("queued", "running"):
-            answer = await stage.http.get("/jobs", params={"status": status, "limit": 1})
-            if answer.raise_for_status().json()["jobs"]:
-                return False
-        return True
-
-    await until(is_empty)
 
 
 def _of_clients(clients: int) -> Measurement:

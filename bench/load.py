@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ def main() -> int:
     options.add_argument("--workers", type=int, default=1)
     options.add_argument("--endpoints", type=Path, help="endpoints.json of a cloud that is up")
     given = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no cloud behind
     comfyui_url = os.environ.get("COMFYUI_URL")
     with a_cloud(given.endpoints, workers=given.workers, comfyui_url=comfyui_url) as state:
         endpoints = state.read()

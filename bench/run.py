@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ def main(measurements: Sequence[Measurement], description: str | None, kept: str
     `kept` names the file under bench/results/ that is compared with, and written by --keep.
     """
     given = _options(description).parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no cloud behind
     chosen = [each for each in measurements if not given.only or given.only in each.name]
     found = asyncio.run(_taken(chosen, given))
     before = results.read(results.FOLDER / f"{kept}.json")
@@ -58,5 +60,6 @@ async def _taken(measurements: Sequence[Measurement], given: argparse.Namespace)
                     for number in range(given.runs):
                         print(f"{measurement.name}, run {number + 1}", file=sys.stderr)
                         runs.append(await measurement.take(stage))
+                        await stage.drained()
                     found += results_of(measurement, runs)
     return found

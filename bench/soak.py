@@ -24,7 +24,7 @@ import httpx
 
 from bench import graphs
 from bench.memory import Memory
-from bench.stage import Stage, a_cloud, staged, until
+from bench.stage import Stage, a_cloud, staged
 from comfyline.client import AsyncJob, ComfylineClientError
 from localcloud.state import State
 
@@ -63,7 +63,7 @@ class Soak:
             task.cancel()
         for task in done:
             task.result()  # a bug of the soak itself
-        await until(self._all_ended, within=600)
+        await self.stage.drained(within=600)
         await asyncio.wait_for(asyncio.gather(*self._watching), 120)
 
     async def _again(self, every: float, act: Callable[[], Awaitable[None]]) -> None:
@@ -140,13 +140,6 @@ class Soak:
         with suppress(ProcessLookupError):  # it is being started again
             os.kill(victim, number)
 
-    async def _all_ended(self) -> bool:
-        for status in ("queued", "running"):
-            answer = await self.stage.http.get("/jobs", params={"status": status, "limit": 1})
-            if answer.raise_for_status().json()["jobs"]:
-                return False
-        return True
-
 
 def _that_fails() -> graphs.Graph:
     fault = {"images": ["1", 0], "kind": "raise", "nonce": 0}
@@ -168,6 +161,7 @@ def main() -> int:
     options.add_argument("--minutes", type=float, default=minutes)
     options.add_argument("--seed", type=int, default=int(time.time()))
     given = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no cloud behind
     with a_cloud(workers=WORKERS) as state:
         soak = asyncio.run(_soaked(state, 60 * given.minutes, given.seed))
         command = [sys.executable, "-m", "localcloud", "audit", "--state", str(state.folder)]

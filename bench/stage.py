@@ -24,6 +24,8 @@ from localcloud.state import Endpoints, State
 
 VISIBILITY_SECONDS = 20.0  # of the local deployment
 PATIENCE_SECONDS = 120.0
+LOOK_SECONDS = 0.05
+DRAINED_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,22 @@ class Stage:
         answer = await self.http.get(f"/jobs/{job_id}/events")
         return list(answer.raise_for_status().json()["events"])
 
+    async def drained(self, within: float = PATIENCE_SECONDS) -> None:
+        """Return once no job of ours waits or runs. One look for all: watchers would cost calls.
+
+        Raises:
+            TimeoutError: some still do.
+        """
+
+        async def is_empty() -> bool:
+            for status in ("queued", "running"):
+                answer = await self.http.get("/jobs", params={"status": status, "limit": 1})
+                if answer.raise_for_status().json()["jobs"]:
+                    return False
+            return True
+
+        await until(is_empty, within=within, every=DRAINED_SECONDS)
+
     async def faults(self, **switches: Any) -> None:
         """Switch the simulators' faults and times."""
         for url in self.endpoints.comfyui_urls:
@@ -75,7 +93,12 @@ class Stage:
                     await http.delete(f"{url}/sim/faults")
 
 
-async def until(look: Callable[[], Awaitable[Any]], *, within: float = PATIENCE_SECONDS) -> Any:
+async def until(
+    look: Callable[[], Awaitable[Any]],
+    *,
+    within: float = PATIENCE_SECONDS,
+    every: float = LOOK_SECONDS,
+) -> Any:
     """The first truthy answer of `look`.
 
     Raises:
@@ -85,7 +108,7 @@ async def until(look: Callable[[], Awaitable[Any]], *, within: float = PATIENCE_
     while not (answer := await look()):
         if time.monotonic() > give_up_at:
             raise TimeoutError(f"still {answer!r} after {within} s")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every)
     return answer
 
 
