@@ -8,7 +8,7 @@ OUT ?= out
 WORKER_IMAGE ?= comfyline-worker
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos crowds fuzz iam-mutation check format bench-live synth clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos crowds fuzz iam-mutation check format bench bench-worker bench-live load soak synth clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,8 +57,20 @@ e2e: dev ## The deployed service, by its public surfaces only
 chaos: dev ## Workers, engines, tickets and stores fail at random: 500 jobs (CHAOS_JOBS=, CHAOS_SEED=)
 	CHAOS_JOBS=$${CHAOS_JOBS:-500} $(PYTEST) -s -p no:logging tests/chaos
 
-bench-live: dev ## How long progress and the end of a job take to a client (goals beside)
-	@$(BIN)/python -m bench.live
+bench: dev ## Every figure of the running service beside its goal and the kept result (COMFYUI_URL=, BENCH=options)
+	@$(BIN)/python -m bench $(BENCH)
+
+bench-worker: dev ## Whether the GPU is ever idle, and what crashes cost (COMFYUI_URL=, BENCH=options)
+	@$(BIN)/python -m bench.worker $(BENCH)
+
+bench-live: dev ## How long progress and the end of a job take to a client (COMFYUI_URL=, BENCH=options)
+	@$(BIN)/python -m bench.live $(BENCH)
+
+load: dev ## 50 users post a job a second for 5 minutes (LOAD_USERS=, LOAD_MINUTES=)
+	@$(BIN)/python -m bench.load
+
+soak: dev ## Mixed traffic with cancels and kills; memory stays flat, the audit finds nothing (SOAK_MINUTES=60)
+	@$(BIN)/python -m bench.soak
 
 iam-mutation: dev ## Take each permission away in turn: its user must fail
 	$(PYTEST) tests/e2e/test_permissions.py --mutations .

@@ -1,0 +1,16 @@
+"""`make bench`: every figure of the running service, in one table and one JSON."""
+
+from __future__ import annotations
+
+from bench import api, handler, live, overhead, run, worker
+
+MEASUREMENTS = (
+    *api.MEASUREMENTS,
+    *overhead.MEASUREMENTS,
+    *live.MEASUREMENTS,
+    *handler.MEASUREMENTS,
+    *worker.MEASUREMENTS,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(run.main(MEASUREMENTS, __doc__, "all"))

@@ -1,0 +1,123 @@
+"""The submit handler's own time: what it takes beyond its AWS calls.
+
+The handler runs in this process as the deployed function would, on the same tables and queues; the
+clock stands still while a client of AWS has the word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.client import BaseClient
+
+from bench.figures import Figure, Measurement, Series
+from bench.stage import Stage
+from localcloud.cloud import administration
+from localcloud.state import Endpoints
+
+POSTS = 100
+WARM_UP = 5
+REFERENCE_BODY = {"prompt": "a red fox in the snow, morning light", "width": 512, "height": 512}
+
+
+class Calls:
+    """Counts the calls of every AWS client while it is in force, and the time that they take."""
+
+    def __init__(self) -> None:
+        self.seconds, self.names = 0.0, list[str]()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """In force until the block ends."""
+        base: Any = BaseClient  # what every client's methods go through, which is not typed
+        original = base._make_api_call
+
+        def call(client: BaseClient, name: str, parameters: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return original(client, name, parameters)
+            finally:
+                self.seconds += time.perf_counter() - started
+                self.names.append(name)
+
+        base._make_api_call = call
+        try:
+            yield
+        finally:
+            base._make_api_call = original
+
+
+async def own_time(stage: Stage) -> Series:
+    """The reference body, once after the other."""
+    return await asyncio.to_thread(_measured, stage.endpoints, stage.many(POSTS))
+
+
+def _measured(endpoints: Endpoints, posts: int) -> Series:
+    os.environ.update(_environment(endpoints))
+    os.environ["POWERTOOLS_LOG_LEVEL"] = "WARNING"  # printing is the terminal's time
+    from functions import submit_job
+
+    own: list[float] = []
+    counts: list[float] = []
+    for _ in range(WARM_UP + posts):
+        calls, event = Calls(), an_event()
+        with calls.counted():
+            started = time.perf_counter()
+            answer = submit_job.handler(event, None)
+            took = time.perf_counter() - started
+        assert answer["statusCode"] == 202, answer
+        own.append(1000 * (took - calls.seconds))
+        counts.append(len(calls.names))
+    return {"own_time": own[WARM_UP:], "aws_calls": counts[WARM_UP:]}
+
+
+def _environment(endpoints: Endpoints) -> Mapping[str, str]:
+    return {**administration(endpoints), "DEFAULT_CHECKPOINT": "sd15-sim.safetensors"}
+
+
+def an_event() -> dict[str, Any]:
+    """The gateway's event of a post, by an owner whose key has no limits."""
+    return {
+        "rawPath": "/api/v1/jobs",
+        "headers": {"content-type": "application/json"},
+        "pathParameters": {},
+        "requestContext": {
+            "requestId": uuid.uuid4().hex,
+            "http": {"method": "POST", "path": "/api/v1/jobs"},
+            "authorizer": {
+                "lambda": {"owner": "bench", "key_id": "bench", "scopes": "jobs"},
+            },
+        },
+        "body": json.dumps(REFERENCE_BODY | {"seed": uuid.uuid4().int % 2**32, "reuse": False}),
+    }
+
+
+MEASUREMENTS = (
+    Measurement(
+        name="the submit handler",
+        take=own_time,
+        figures=[
+            Figure(
+                name="submit handler beyond its AWS calls, p50",
+                series="own_time",
+                goal=3.0,
+                slack=0.5,
+            ),
+            Figure(
+                name="AWS calls of a post",
+                series="aws_calls",
+                statistic="max",
+                unit="",
+                goal=3.0,
+                factor=1.0,
+            ),
+        ],
+    ),
+)

@@ -1,0 +1,123 @@
+"""The benchmarks' own arithmetic: a figure that is wrong is worse than none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import __main__ as bench_all
+from bench import results
+from bench.engines import Told, idle_share
+from bench.figures import Figure, Measurement, Result, results_of
+from bench.memory import Memory
+from bench.stage import Stage
+
+TIME = Figure(name="time", series="s", goal=100, factor=1.5, slack=10)
+RATE = Figure(name="rate", series="s", goal=10, more_is_better=True)
+
+
+def told(*pairs: tuple[float, int]) -> list[Told]:
+    return [Told(at, 0, remaining) for at, remaining in pairs]
+
+
+class TestIdleShare:
+    @pytest.mark.parametrize(
+        ("changes", "share"),
+        [
+            ([(0, 1), (10, 0)], 0.0),
+            ([(0, 1), (4, 0), (5, 1), (10, 0)], 0.1),
+            ([(0, 1), (2, 2), (4, 1), (4, 1), (6, 2), (10, 0)], 0.0),
+            ([(0, 1), (4, 0), (4.5, 0), (5, 1), (10, 0)], 0.1),
+            ([(2, 1), (10, 0)], 0.2),
+            ([(0, 1), (8, 0)], 0.2),
+            ([], 1.0),
+        ],
+    )
+    def test_is_what_lies_between_the_end_of_one_and_the_arrival_of_the_next(
+        self, changes: list[tuple[float, int]], share: float
+    ) -> None:
+        assert idle_share(told(*changes), 0.0, 10.0) == pytest.approx(share)
+
+    def test_counts_only_within_the_window(self) -> None:
+        gaps = told((0, 1), (1, 0), (3, 1), (6, 0), (7, 1), (12, 0))
+        assert idle_share(gaps, 2.0, 10.0) == pytest.approx(2 / 8)
+
+
+class TestFigures:
+    async def none(self, _stage: Stage) -> dict[str, list[float]]:
+        return {}
+
+    def test_the_median_of_the_runs_counts(self) -> None:
+        measurement = Measurement(name="m", take=self.none, figures=[TIME])
+        (result,) = results_of(measurement, [{"s": [1.0, 3.0]}, {"s": [90.0]}, {"s": [4.0]}])
+        assert (list(result.runs), result.value) == ([2.0, 90.0, 4.0], 4.0)
+
+    def test_what_was_not_measured_is_no_figure(self) -> None:
+        measurement = Measurement(name="m", take=self.none, figures=[TIME])
+        assert results_of(measurement, [{}, {"s": []}]) == []
+
+    @pytest.mark.parametrize(
+        ("figure", "before", "now", "is_worse"),
+        [
+            (TIME, 100, 151, True),
+            (TIME, 100, 149, False),
+            (TIME, 1, 9, False),  # much more, and nothing
+            (RATE, 15, 9, True),
+            (RATE, 15, 11, False),
+            (RATE, 15, 40, False),
+        ],
+    )
+    def test_a_regression_is_a_factor_and_an_amount(
+        self, figure: Figure, before: float, now: float, is_worse: bool
+    ) -> None:
+        assert figure.is_worse(now, before) is is_worse
+
+    def test_goals(self) -> None:
+        assert [TIME.meets_goal(100), TIME.meets_goal(101)] == [True, False]
+        assert [RATE.meets_goal(10), RATE.meets_goal(9)] == [True, False]
+
+    def test_the_names_in_the_table_are_distinct(self) -> None:
+        names = [f.name for m in bench_all.MEASUREMENTS for f in m.figures]
+        assert len(names) == len(set(names))
+
+
+class TestKept:
+    def test_figures_that_were_not_taken_stay(self, tmp_path: Path) -> None:
+        path = tmp_path / "results" / "all.json"
+        results.keep(path, results.document([Result(figure=TIME, runs=[50.0])]))
+        results.keep(path, results.document([Result(figure=RATE, runs=[12.0])]))
+        kept = results.read(path)
+        assert kept is not None
+        assert {name: one["value"] for name, one in kept["figures"].items()} == {
+            "time": 50.0,
+            "rate": 12.0,
+        }
+        again = [Result(figure=TIME, runs=[80.0]), Result(figure=RATE, runs=[11.0])]
+        assert [line.is_worse for line in results.compared(again, kept)] == [True, False]
+
+    def test_the_machine_is_recorded(self) -> None:
+        machine = json.loads(results.document([]))["machine"]
+        assert machine["cores"] > 0
+        assert machine["commit"]
+
+
+class TestMemory:
+    MIB = 2**20
+
+    @pytest.mark.parametrize(
+        ("samples", "grows"),
+        [
+            ([50, 100, 100, 100, 100, 100, 100, 100], False),  # only warms up
+            ([100, 100, 100, 100, 150, 200, 250, 300], True),
+            ([10, 10, 10, 10, 15, 20, 25, 30], False),  # much more, and nothing
+            ([500, 500, 500, 500, 510, 520, 525, 530], False),
+            ([100, 300, 900], False),  # too short to tell
+        ],
+    )
+    def test_growth(self, samples: list[int], grows: bool) -> None:
+        assert Memory.grows("worker-0", [mib * self.MIB for mib in samples]) is grows
+
+    def test_the_emulator_keeps_what_aws_would(self) -> None:
+        assert not Memory.grows("emulator", [n * 100 * self.MIB for n in range(1, 20)])
