@@ -111,7 +111,8 @@ class _Bars:
     def __init__(self, progress: Progress, job_ids: Sequence[str]) -> None:
         self._progress = progress
         self._tasks = {
-            job_id: progress.add_task(job_id, total=1.0, status="", detail="") for job_id in job_ids
+            job_id: progress.add_task(job_id, total=1.0, status="", detail="connecting …")
+            for job_id in job_ids
         }
         self._scenes = {job_id: _Scene() for job_id in job_ids}
 

@@ -54,7 +54,9 @@ def doing(at: wire.ProgressMessage | wire.ProgressDetail) -> str:
         what: str | None = f"step {at.step}/{at.steps}"
     else:
         what = at.message
-    return clean(" ".join(part for part in (at.node_type or at.node, what) if part))
+    where = at.node_type or at.node
+    # A node without steps has no message but its class.
+    return clean(" ".join(dict.fromkeys(part for part in (where, what) if part)))
 
 
 # --- a job, standing still ---------------------------------------------------------------------

@@ -487,3 +487,9 @@ def test_a_terminal_gets_a_bar_for_each_job() -> None:
     assert "50%" in text
     assert JOB in text
     assert OTHER in text
+
+
+def test_a_node_without_steps_is_named_once() -> None:
+    at = {"job_id": JOB, "version": 1, "progress": 0.9, "node": "8", "node_type": "VAEDecode"}
+    named = wire.ProgressMessage.model_validate({**at, "message": "VAEDecode"})
+    assert view.doing(named) == "VAEDecode"
