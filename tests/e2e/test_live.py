@@ -216,6 +216,20 @@ def put_all(dynamodb: Any, table: str, rows: list[dict[str, Any]]) -> None:
         dynamodb.batch_write_item(RequestItems={table: requests})
 
 
+def log_lines(endpoints: Endpoints, group: str) -> list[str]:
+    """What a function has logged."""
+    logs = admin(endpoints, "logs")
+    groups = logs.get_paginator("describe_log_groups").paginate()
+    (name,) = [
+        found["logGroupName"]
+        for page in groups
+        for found in page["logGroups"]
+        if group in found["logGroupName"]
+    ]
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=name)
+    return [event["message"] for page in pages for event in page["events"]]
+
+
 def test_connections_that_never_said_goodbye_leave_nothing(
     client: Comfyline, endpoints: Endpoints, crowd: Crowd
 ) -> None:
@@ -242,6 +256,9 @@ def test_connections_that_never_said_goodbye_leave_nothing(
         QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"]
     )
     assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "0"
+    lines = log_lines(endpoints, "PushUpdatesLogs")
+    assert any(line.startswith("REPORT") for line in lines)
+    assert [line for line in lines if '"level":"ERROR"' in line or "Traceback" in line] == []
 
 
 async def test_a_job_asked_for_at_connect_is_told_and_followed(endpoints: Endpoints) -> None:
