@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import psutil
 import typer
@@ -21,6 +21,12 @@ from rich.console import Console
 from localcloud.cloud import KeyNotCreated, Options, administration, local_cloud
 from localcloud.comfyui import ComfyuiUnreachable
 from localcloud.deployment import DeploymentFailed
+from localcloud.elsewhere import (
+    CommandFailed,
+    down_in_localstack,
+    up_in_localstack,
+    up_on_aws,
+)
 from localcloud.emulator import EmulatorFailed
 from localcloud.processes import MARK, end_all
 from localcloud.readiness import NotAnswering
@@ -33,6 +39,7 @@ EXAMPLE_PROMPT = "a red fox in the snow, morning light"
 EXAMPLE_STEPS = "60"  # long enough to be watched
 
 _FAILURES = (
+    CommandFailed,
     ComfyuiUnreachable,
     DeploymentFailed,
     EmulatorFailed,
@@ -61,15 +68,29 @@ ComfyuiUrl = Annotated[
 ]
 
 
+Target = Annotated[
+    Literal["local", "localstack", "aws"], typer.Option(help="Where it is deployed.")
+]
+Context = Annotated[
+    list[str] | None,
+    typer.Option("--context", metavar="KEY=VALUE", help="For aws: what cdk deploy is told."),
+]
+
+
 @app.command()
 def up(
     state_folder: StateFolder = DEFAULT_STATE,
     port: Port = DEFAULT_PORT,
     workers: Workers = 1,
     comfyui_url: ComfyuiUrl = None,
+    target: Target = "local",
+    context: Context = None,
 ) -> None:
     """Start everything in the background and say where it is."""
     state = State(state_folder.absolute())
+    if target != "local":
+        _say_where(state, _up_elsewhere(state, target, workers, context or []), "It is deployed.")
+        return
     endpoints = state.read()
     if endpoints is not None and psutil.pid_exists(endpoints.pids.supervisor):
         _say_where(state, endpoints, "It is up already.")
@@ -91,6 +112,17 @@ def up(
             start_new_session=True,
         )
     _say_where(state, _wait_until_up(state, supervisor), "Everything is up.")
+
+
+def _up_elsewhere(state: State, target: str, workers: int, context: list[str]) -> Endpoints:
+    _configure_logging()
+    try:
+        if target == "localstack":
+            return asyncio.run(up_in_localstack(state, workers, _tell))
+        return asyncio.run(up_on_aws(state, context, _tell))
+    except _FAILURES as error:
+        _fail(str(error) or type(error).__name__)
+    raise AssertionError("unreachable")
 
 
 def _wait_until_up(state: State, supervisor: subprocess.Popen[bytes]) -> Endpoints:
@@ -152,15 +184,28 @@ async def _serve(state: State, options: Options) -> None:
 
 
 @app.command()
-def down(state_folder: StateFolder = DEFAULT_STATE) -> None:
+def down(state_folder: StateFolder = DEFAULT_STATE, target: Target = "local") -> None:
     """Stop everything that `up` has started; nothing is left."""
     state = State(state_folder.absolute())
     endpoints = state.read()
-    if endpoints is not None:
+    if endpoints is not None and target == "local":
+        target = endpoints.target
+    if target == "aws":
+        _fail("What is in an account is not ours to delete; docs/deploy.md says how to.")
+    if target == "localstack":  # also one whose start has failed half-way
+        _down_in_localstack(state)
+    elif endpoints is not None:
         _end_supervisor(endpoints.pids.supervisor)
     end_all(state)
     state.endpoints_file.unlink(missing_ok=True)
     _out.print("Everything is stopped.")
+
+
+def _down_in_localstack(state: State) -> None:
+    try:
+        down_in_localstack(state)
+    except CommandFailed as error:
+        _fail(str(error))
 
 
 def _end_supervisor(pid: int) -> None:
