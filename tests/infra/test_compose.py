@@ -63,7 +63,7 @@ def test_it_is_locked_down_as_the_task_is(services: Any) -> None:
     assert worker["read_only"] is True
     assert worker["init"] is True
     assert worker["stop_grace_period"] == f"{STOP_TIMEOUT.to_seconds():.0f}s"
-    writable = {worker["tmpfs"], *(volume.partition(":")[2] for volume in worker["volumes"])}
+    writable = {worker["tmpfs"], *worker["volumes"]}
     volumes = yaml.safe_load(value(stages()["simulated"], "VOLUME"))
     assert writable == set(volumes)
 
