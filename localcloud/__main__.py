@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import psutil
 import typer
@@ -21,12 +22,7 @@ from rich.console import Console
 from localcloud.cloud import KeyNotCreated, Options, administration, local_cloud
 from localcloud.comfyui import ComfyuiUnreachable
 from localcloud.deployment import DeploymentFailed
-from localcloud.elsewhere import (
-    CommandFailed,
-    down_in_localstack,
-    up_in_localstack,
-    up_on_aws,
-)
+from localcloud.elsewhere import CommandFailed, down_in_localstack, up_elsewhere
 from localcloud.emulator import EmulatorFailed
 from localcloud.processes import MARK, end_all
 from localcloud.readiness import NotAnswering
@@ -89,7 +85,10 @@ def up(
     """Start everything in the background and say where it is."""
     state = State(state_folder.absolute())
     if target != "local":
-        _say_where(state, _up_elsewhere(state, target, workers, context or []), "It is deployed.")
+        _configure_logging()
+        with _failures_told():
+            deployed = asyncio.run(up_elsewhere(target, state, workers, context or [], _tell))
+        _say_where(state, deployed, "It is deployed.")
         return
     endpoints = state.read()
     if endpoints is not None and psutil.pid_exists(endpoints.pids.supervisor):
@@ -112,17 +111,6 @@ def up(
             start_new_session=True,
         )
     _say_where(state, _wait_until_up(state, supervisor), "Everything is up.")
-
-
-def _up_elsewhere(state: State, target: str, workers: int, context: list[str]) -> Endpoints:
-    _configure_logging()
-    try:
-        if target == "localstack":
-            return asyncio.run(up_in_localstack(state, workers, _tell))
-        return asyncio.run(up_on_aws(state, context, _tell))
-    except _FAILURES as error:
-        _fail(str(error) or type(error).__name__)
-    raise AssertionError("unreachable")
 
 
 def _wait_until_up(state: State, supervisor: subprocess.Popen[bytes]) -> Endpoints:
@@ -170,9 +158,8 @@ def serve(
     state = State(state_folder.absolute())
     options = Options(port=port, workers=workers, comfyui_url=_trimmed(comfyui_url))
     try:
-        asyncio.run(_serve(state, options))
-    except _FAILURES as error:
-        _fail(str(error) or type(error).__name__)
+        with _failures_told():
+            asyncio.run(_serve(state, options))
     finally:
         end_all(state)
 
@@ -193,19 +180,13 @@ def down(state_folder: StateFolder = DEFAULT_STATE, target: Target = "local") ->
     if target == "aws":
         _fail("What is in an account is not ours to delete; docs/deploy.md says how to.")
     if target == "localstack":  # also one whose start has failed half-way
-        _down_in_localstack(state)
+        with _failures_told():
+            down_in_localstack(state)
     elif endpoints is not None:
         _end_supervisor(endpoints.pids.supervisor)
     end_all(state)
     state.endpoints_file.unlink(missing_ok=True)
     _out.print("Everything is stopped.")
-
-
-def _down_in_localstack(state: State) -> None:
-    try:
-        down_in_localstack(state)
-    except CommandFailed as error:
-        _fail(str(error))
 
 
 def _end_supervisor(pid: int) -> None:
@@ -227,7 +208,6 @@ def audit(context: typer.Context, state_folder: StateFolder = DEFAULT_STATE) -> 
     endpoints = State(state_folder.absolute()).read()
     if endpoints is None:
         _fail(f"Nothing is up in {state_folder}")
-        return
     command = (sys.executable, "-m", "comfyline.admin", "admin", "audit", *context.args)
     done = subprocess.run(command, cwd=ROOT, env=administration(endpoints), check=False)
     raise typer.Exit(done.returncode)
@@ -247,9 +227,8 @@ def run(
     end_all(state)
     options = Options(workers=workers, comfyui_url=_trimmed(comfyui_url))
     try:
-        status = asyncio.run(_run(state, options, prompt, out))
-    except _FAILURES as error:
-        _fail(str(error) or type(error).__name__)
+        with _failures_told():
+            status = asyncio.run(_run(state, options, prompt, out))
     finally:
         end_all(state)
     raise typer.Exit(status)
@@ -298,7 +277,15 @@ def _configure_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
 
 
-def _fail(message: str) -> None:
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    try:
+        yield
+    except _FAILURES as error:
+        _fail(str(error) or type(error).__name__)
+
+
+def _fail(message: str) -> NoReturn:
     Console(stderr=True, highlight=False).print(message, style="red", markup=False)
     raise typer.Exit(1)
 

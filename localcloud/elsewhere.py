@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import boto3
 
@@ -35,6 +36,19 @@ Tell = Callable[[str], None]
 
 class CommandFailed(Exception):
     """Docker or the CDK has failed, or is not there; it has said why itself."""
+
+
+async def up_elsewhere(
+    target: Literal["localstack", "aws"],
+    state: State,
+    workers: int,
+    context: Sequence[str],
+    tell: Tell,
+) -> Endpoints:
+    """Deploy there; `workers` counts in LocalStack, `context` in an account. Raises as they do."""
+    if target == "localstack":
+        return await up_in_localstack(state, workers, tell)
+    return await up_on_aws(state, context, tell)
 
 
 async def up_in_localstack(state: State, workers: int, tell: Tell) -> Endpoints:
