@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q
 STATE ?= .local
+TARGET ?= local
+# Of TARGET=aws: key=value of infra/deployment.py, between blanks
+CONTEXT ?=
 OUT ?= out
 WORKER_IMAGE ?= comfyline-worker
 
@@ -28,11 +31,11 @@ dev: .venv/.complete ## Set up the environment in .venv
 run: dev ## Start everything, run one job, save its picture under out/, stop everything
 	@$(BIN)/python -m localcloud run --out $(OUT)
 
-up: dev ## Start everything in the background (COMFYUI_URL=, WORKERS=, PORT=)
-	@$(BIN)/python -m localcloud up --state $(STATE)
+up: dev ## Start everything in the background (COMFYUI_URL=, WORKERS=, PORT=; TARGET=localstack or aws)
+	@$(BIN)/python -m localcloud up --state $(STATE) --target $(TARGET) $(CONTEXT:%=--context %)
 
 down: dev ## Stop what `make up` has started
-	@$(BIN)/python -m localcloud down --state $(STATE)
+	@$(BIN)/python -m localcloud down --state $(STATE) --target $(TARGET)
 
 # --- tests -------------------------------------------------------------------------------------------
 

@@ -109,3 +109,7 @@ def _of_file(model: Model, path: Path) -> str | None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     return None if found == model.sha256 else f"has the SHA-256 {found}"
+
+
+if __name__ == "__main__":
+    app()

@@ -26,7 +26,6 @@ from comfyline.aws.keys_table import DynamoKeyStore
 from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.aws.sockets import ApiGatewaySockets, callback_url
 from comfyline.aws.uploads import S3UploadStore
-from comfyline.domain.environment import Environment
 from comfyline.domain.job import Priority
 from comfyline.domain.scaling import Limits, WarmHours
 from comfyline.settings import Settings
@@ -36,6 +35,7 @@ from comfyline.usecases.scale import Scaler
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from comfyline.domain.environment import Environment
     from comfyline.settings import (
         PushUpdatesSettings,
         QueueSettings,
@@ -120,6 +120,9 @@ def tickets(connections_table: str) -> DynamoSocketTicketStore:
 @cache
 def environment() -> Environment:
     """What the deployment's engine has, by the lock that its workers are made from."""
+    # Its models take 20 ms to build, which functions that ask for no names do not spend.
+    from comfyline.domain.environment import Environment
+
     return Environment.parse(_LOCK.read_text())
 
 

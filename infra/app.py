@@ -87,7 +87,7 @@ def main() -> None:
         deployment = Deployment.from_context(app.node.try_get_context)
     except ValueError as error:
         sys.exit(f"infra: {error}")
-    add_stacks(app, deployment, code_asset(deployment.target, deployment.environment))
+    add_stacks(app, deployment, code_asset(deployment))
     app.synth()
 
 

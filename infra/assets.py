@@ -12,11 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.deployment import ROOT, Target
+from infra.deployment import ROOT, Deployment, Target
 
 PACKAGES = ("comfyline", "functions")
 # What only a client, or only a test, imports.
@@ -25,7 +25,7 @@ ENVIRONMENT = "gpu_worker/environment.lock.toml"  # where the functions look for
 # Lambda's runtime brings boto3, and leaving it out saves 31 MB of every cold start's download; the
 # others belong to the client.
 PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
-PLATFORM = ("--python-platform", "aarch64-manylinux2014", "--python-version", "3.13")
+PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,23 @@ class CodeAsset:
 
 
 def code_asset(
-    target: Target, environment: Path, cache: Path = ROOT / ".cache" / "function-code"
+    deployment: Deployment, cache: Path = ROOT / ".cache" / "function-code"
 ) -> CodeAsset:
-    """The asset of the current sources and that environment lock, built unless `cache` has it.
+    """The asset of the current sources and the environment lock, built unless `cache` has it.
 
     Raises:
         subprocess.CalledProcessError: uv cannot export the lock or get a wheel.
     """
-    requirements = locked_requirements() if target is Target.AWS else ""
-    sources = {**{str(path): ROOT / path for path in _sources()}, ENVIRONMENT: environment}
-    digest = _digest(requirements, sources)
+    requirements = "" if deployment.target is Target.LOCAL else locked_requirements()
+    platform = ("--python-platform", PLATFORMS[deployment.architecture], "--python-version", "3.13")
+    sources = {
+        **{str(path): ROOT / path for path in _sources()},
+        ENVIRONMENT: deployment.environment,
+    }
+    digest = _digest(platform, requirements, sources)
     folder = cache / digest
     if not folder.exists():
-        _build(folder, requirements, sources)
+        _build(folder, sources, platform, requirements)
     return CodeAsset(folder, digest)
 
 
@@ -73,15 +77,17 @@ def _sources() -> Iterator[Path]:
                 yield relative
 
 
-def _digest(requirements: str, sources: Mapping[str, Path]) -> str:
-    digest = hashlib.sha256(" ".join((*PLATFORM, requirements)).encode())
+def _digest(platform: Sequence[str], requirements: str, sources: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256(" ".join((*platform, requirements)).encode())
     for name, path in sources.items():
         digest.update(f"\0{name}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _build(folder: Path, requirements: str, sources: Mapping[str, Path]) -> None:
+def _build(
+    folder: Path, sources: Mapping[str, Path], platform: Sequence[str], requirements: str
+) -> None:
     """Make the folder, or nothing: another process that looks never sees half of it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -90,17 +96,17 @@ def _build(folder: Path, requirements: str, sources: Mapping[str, Path]) -> None
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, draft / name)
         if requirements:
-            _install(requirements, draft)
+            _install(requirements, platform, draft)
         if not folder.exists():  # somebody else was faster, with the same content
             draft.replace(folder)
 
 
-def _install(requirements: str, folder: Path) -> None:
+def _install(requirements: str, platform: Sequence[str], folder: Path) -> None:
     pins = folder.parent / "requirements.txt"
     pins.write_text(requirements)
     _uv(
         *("pip", "install", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"),
-        *("--target", str(folder), "--link-mode", "copy", *PLATFORM, "--requirement", str(pins)),
+        *("--target", str(folder), "--link-mode", "copy", *platform, "--requirement", str(pins)),
     )
     # Commands that nothing runs, with this machine's interpreter in their first line; uv's lock.
     shutil.rmtree(folder / "bin", ignore_errors=True)

@@ -27,15 +27,24 @@ class Target(StrEnum):
 
     AWS = "aws"
     LOCAL = "local"  # an emulator on this machine: plain HTTP, nothing worth keeping
+    LOCALSTACK = "localstack"  # the same, where functions run in containers as Lambda's
 
 
 _COMMON: Mapping[str, Any] = {
     "env": "dev",
+    "architecture": "arm64",
     "dashboard": "true",
     "container_insights": "false",
     "oldest_job_minutes": 30,
     "runbook_url": "docs/runbook.md",
     **FLEET_DEFAULTS,
+}
+_EMULATED: Mapping[str, Any] = {
+    **_COMMON,
+    "lease_seconds": 20,
+    "heartbeat_seconds": 5,
+    "environment": "localcloud/environment.lock.toml",
+    "worker_image": "comfyline-worker",  # never pulled: the worker runs beside the emulator
 }
 # Locally a crash should be seen to heal while one waits; on AWS renewals are paid for.
 _DEFAULTS: Mapping[Target, Mapping[str, Any]] = MappingProxyType(
@@ -46,13 +55,8 @@ _DEFAULTS: Mapping[Target, Mapping[str, Any]] = MappingProxyType(
             "lease_seconds": 120,
             "heartbeat_seconds": 30,
         },
-        Target.LOCAL: {
-            **_COMMON,
-            "lease_seconds": 20,
-            "heartbeat_seconds": 5,
-            "environment": "localcloud/environment.lock.toml",
-            "worker_image": "comfyline-worker",  # never pulled: the worker runs as a process
-        },
+        Target.LOCAL: _EMULATED,
+        Target.LOCALSTACK: _EMULATED,
     }
 )
 
@@ -60,7 +64,8 @@ _DEFAULTS: Mapping[Target, Mapping[str, Any]] = MappingProxyType(
 CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
     {
         "env": "name of the environment; several live side by side in one account",
-        "target": "aws, or local for an emulator",
+        "target": "aws, or local or localstack for an emulator",
+        "architecture": "of the functions: arm64 or x86_64",
         "environment": "path of the environment lock: the image's, too",
         "worker_image": "the worker's image, with its tag or digest",
         "models_bucket": "whose models/ workers fetch from; the deployment's own bucket if missing",
@@ -111,6 +116,7 @@ class Deployment:
 
     env: str
     target: Target
+    architecture: str  # of the functions
     environment: Path  # the environment lock; it is a valid one
     worker_image: str
     models_bucket: str | None
@@ -139,7 +145,7 @@ class Deployment:
     @property
     def is_local(self) -> bool:
         """Whether an emulator takes the templates."""
-        return self.target is Target.LOCAL
+        return self.target is not Target.AWS
 
     @property
     def cluster_name(self) -> str:
@@ -163,6 +169,7 @@ class Deployment:
         return cls(
             env=env,
             target=target,
+            architecture=context.choice("architecture", "arm64", "x86_64"),
             environment=_environment(context),
             worker_image=context.text("worker_image"),
             models_bucket=_models_bucket(context),
@@ -208,7 +215,7 @@ def _origins(context: Context, target: Target) -> tuple[str, ...]:
     wrong = [o for o in origins if o != "*" and not re.fullmatch(r"https?://[^/*\s]+", o)]
     if wrong:
         raise ValueError(f"context key 'allowed_origins' holds {wrong[0]!r}: no origin")
-    return origins or (("*",) if target is Target.LOCAL else ())
+    return origins or (() if target is Target.AWS else ("*",))
 
 
 def _domains(context: Context) -> Domains | None:

@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, NoReturn
 
 import psutil
 import typer
@@ -21,6 +22,7 @@ from rich.console import Console
 from localcloud.cloud import KeyNotCreated, Options, administration, local_cloud
 from localcloud.comfyui import ComfyuiUnreachable
 from localcloud.deployment import DeploymentFailed
+from localcloud.elsewhere import CommandFailed, down_in_localstack, up_elsewhere
 from localcloud.emulator import EmulatorFailed
 from localcloud.processes import MARK, end_all
 from localcloud.readiness import NotAnswering
@@ -33,6 +35,7 @@ EXAMPLE_PROMPT = "a red fox in the snow, morning light"
 EXAMPLE_STEPS = "60"  # long enough to be watched
 
 _FAILURES = (
+    CommandFailed,
     ComfyuiUnreachable,
     DeploymentFailed,
     EmulatorFailed,
@@ -61,15 +64,32 @@ ComfyuiUrl = Annotated[
 ]
 
 
+Target = Annotated[
+    Literal["local", "localstack", "aws"], typer.Option(help="Where it is deployed.")
+]
+Context = Annotated[
+    list[str] | None,
+    typer.Option("--context", metavar="KEY=VALUE", help="For aws: what cdk deploy is told."),
+]
+
+
 @app.command()
 def up(
     state_folder: StateFolder = DEFAULT_STATE,
     port: Port = DEFAULT_PORT,
     workers: Workers = 1,
     comfyui_url: ComfyuiUrl = None,
+    target: Target = "local",
+    context: Context = None,
 ) -> None:
     """Start everything in the background and say where it is."""
     state = State(state_folder.absolute())
+    if target != "local":
+        _configure_logging()
+        with _failures_told():
+            deployed = asyncio.run(up_elsewhere(target, state, workers, context or [], _tell))
+        _say_where(state, deployed, "It is deployed.")
+        return
     endpoints = state.read()
     if endpoints is not None and psutil.pid_exists(endpoints.pids.supervisor):
         _say_where(state, endpoints, "It is up already.")
@@ -138,9 +158,8 @@ def serve(
     state = State(state_folder.absolute())
     options = Options(port=port, workers=workers, comfyui_url=_trimmed(comfyui_url))
     try:
-        asyncio.run(_serve(state, options))
-    except _FAILURES as error:
-        _fail(str(error) or type(error).__name__)
+        with _failures_told():
+            asyncio.run(_serve(state, options))
     finally:
         end_all(state)
 
@@ -152,11 +171,18 @@ async def _serve(state: State, options: Options) -> None:
 
 
 @app.command()
-def down(state_folder: StateFolder = DEFAULT_STATE) -> None:
+def down(state_folder: StateFolder = DEFAULT_STATE, target: Target = "local") -> None:
     """Stop everything that `up` has started; nothing is left."""
     state = State(state_folder.absolute())
     endpoints = state.read()
-    if endpoints is not None:
+    if endpoints is not None and target == "local":
+        target = endpoints.target
+    if target == "aws":
+        _fail("What is in an account is not ours to delete; docs/deploy.md says how to.")
+    if target == "localstack":  # also one whose start has failed half-way
+        with _failures_told():
+            down_in_localstack(state)
+    elif endpoints is not None:
         _end_supervisor(endpoints.pids.supervisor)
     end_all(state)
     state.endpoints_file.unlink(missing_ok=True)
@@ -182,7 +208,6 @@ def audit(context: typer.Context, state_folder: StateFolder = DEFAULT_STATE) -> 
     endpoints = State(state_folder.absolute()).read()
     if endpoints is None:
         _fail(f"Nothing is up in {state_folder}")
-        return
     command = (sys.executable, "-m", "comfyline.admin", "admin", "audit", *context.args)
     done = subprocess.run(command, cwd=ROOT, env=administration(endpoints), check=False)
     raise typer.Exit(done.returncode)
@@ -202,9 +227,8 @@ def run(
     end_all(state)
     options = Options(workers=workers, comfyui_url=_trimmed(comfyui_url))
     try:
-        status = asyncio.run(_run(state, options, prompt, out))
-    except _FAILURES as error:
-        _fail(str(error) or type(error).__name__)
+        with _failures_told():
+            status = asyncio.run(_run(state, options, prompt, out))
     finally:
         end_all(state)
     raise typer.Exit(status)
@@ -253,7 +277,15 @@ def _configure_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
 
 
-def _fail(message: str) -> None:
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    try:
+        yield
+    except _FAILURES as error:
+        _fail(str(error) or type(error).__name__)
+
+
+def _fail(message: str) -> NoReturn:
     Console(stderr=True, highlight=False).print(message, style="red", markup=False)
     raise typer.Exit(1)
 

@@ -76,7 +76,7 @@ class _Cloud:
     async def start(self, assembly: Assembly, tell: Tell) -> None:
         tell("Deploying the stacks")
         self._outputs = await asyncio.to_thread(deploy, assembly, self._aws)
-        self._keys = [await _new_key(owner, self._outputs, self._aws) for owner in OWNERS]
+        self._keys = [await new_key(owner, self._outputs, self._aws.url) for owner in OWNERS]
         tell("Starting ComfyUI and the workers")
         await self._start_engines()
         await self._start_workers()
@@ -153,13 +153,19 @@ async def _stop_all(processes: list[Restarted]) -> None:
     await asyncio.gather(*(process.stop() for process in processes))
 
 
-async def _new_key(owner: str, outputs: Mapping[str, str], aws: Emulator) -> str:
-    """An API key, made by the command that an administrator uses."""
+async def new_key(owner: str, outputs: Mapping[str, str], aws_url: str | None) -> str:
+    """An API key, made by the command that an administrator uses.
+
+    `aws_url`: the emulator's; None: with the credentials of this shell.
+
+    Raises:
+        KeyNotCreated: with what the command said.
+    """
     making = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "comfyline.admin", "keys", "create"),
         *("--owner", owner, "--scope", "jobs", "--scope", "admin", "--json"),
         cwd=ROOT,
-        env=_administrator(aws.url) | {"KEYS_TABLE": outputs["KeysTable"]},
+        env=_administrator(aws_url) | {"KEYS_TABLE": outputs["KeysTable"]},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -174,7 +180,7 @@ def administration(endpoints: Endpoints) -> dict[str, str]:
     """The environment of the administration's commands, as an operator would set it."""
     outputs = endpoints.outputs
     names = {name: outputs[output] for name, output in _SETTINGS.items() if output in outputs}
-    return _administrator(endpoints.aws_endpoint_url) | names
+    return _administrator(endpoints.aws_endpoint_url or None) | names
 
 
 # What the administration reads, and the stacks' output that has it.
@@ -193,7 +199,9 @@ _SETTINGS = {
 }
 
 
-def _administrator(aws_url: str) -> dict[str, str]:
+def _administrator(aws_url: str | None) -> dict[str, str]:
+    if aws_url is None:
+        return dict(os.environ)
     return {
         **inherited(),
         "AWS_ACCESS_KEY_ID": ADMINISTRATOR[0],

@@ -6,7 +6,7 @@ import json
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,14 +15,14 @@ DEFAULT_STATE = ROOT / ".local"
 
 
 class Pids(BaseModel):
-    """The processes of a running local cloud."""
+    """The processes of a cloud on this machine; none of one that is elsewhere."""
 
     model_config = ConfigDict(extra="forbid")
 
-    supervisor: int
-    emulator: int
-    comfyui: list[int]  # empty where COMFYUI_URL names one that is not ours
-    workers: list[int]
+    supervisor: int = 0
+    emulator: int = 0
+    comfyui: list[int] = []  # empty where COMFYUI_URL names one that is not ours
+    workers: list[int] = []
 
 
 class Endpoints(BaseModel):
@@ -30,18 +30,20 @@ class Endpoints(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    target: Literal["local", "localstack", "aws"] = "local"
     api_url: str
     ws_url: str
     api_key: str
     second_api_key: str  # of another owner
-    aws_endpoint_url: str
-    aws_access_key_id: str  # of the account's administrator
-    aws_secret_access_key: str
+    # Of an emulator and its administrator. A real account is reached by this shell's credentials.
+    aws_endpoint_url: str = ""
+    aws_access_key_id: str = ""
+    aws_secret_access_key: str = ""
     region: str
-    comfyui_url: str
-    comfyui_urls: list[str]  # one for each worker
+    comfyui_url: str = ""  # on this machine
+    comfyui_urls: list[str] = []  # one for each worker
     outputs: dict[str, str]  # of all stacks
-    pids: Pids
+    pids: Pids = Pids()
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def _checked_file(name: str) -> str:
 
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Repository = Annotated[str, Field(pattern=r"^https://[\w.-]+(/[\w.-]+)+$")]
+Repository = Annotated[str, Field(pattern=r"^https://[\w.-]+(/\w[\w.-]*)+$")]
 ModelPath = Annotated[str, AfterValidator(_checked_path)]
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,255}$")]
 
@@ -68,6 +68,11 @@ class Source(_Section):
 
     repository: Repository
     commit: Commit
+
+    @property
+    def name(self) -> str:
+        """What its folder is called."""
+        return self.repository.rpartition("/")[2].removesuffix(".git")
 
 
 class Model(_Section):
@@ -128,7 +133,7 @@ class Environment(_Section):
         yield from (f"two models have the path {path}" for path in twice)
         folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
         yield from (f"{path} is a model and a folder" for path in paths if path in folders)
-        names = Counter(_repository_name(node) for node in self.custom_nodes)
+        names = Counter(node.name.lower() for node in self.custom_nodes)
         yield from (f"two custom nodes are called {name}" for name, n in names.items() if n > 1)
         if self.checkpoints and self.default_checkpoint not in self.checkpoints:
             yield f"default_checkpoint {self.default_checkpoint!r} is none of the models"
@@ -173,10 +178,6 @@ def _tuples(value: object) -> object:
     if isinstance(value, list):
         return tuple(_tuples(inner) for inner in value)
     return value
-
-
-def _repository_name(source: Source) -> str:
-    return source.repository.rpartition("/")[2].removesuffix(".git").lower()
 
 
 def _problem(loc: tuple[str | int, ...], message: str) -> str:

@@ -16,6 +16,10 @@ from infra.constructs.grants import EVERY_FUNCTION, Arns, Grant, Resource
 # Lambda gives CPU by memory: below this, imports make a cold start slow; above it, the functions
 # only wait for the network at a higher price.
 MEMORY_MB = 512
+_ARCHITECTURES = {
+    "arm64": lambda_.Architecture.ARM_64,
+    "x86_64": lambda_.Architecture.X86_64,
+}
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 
 
@@ -37,6 +41,7 @@ class PythonFunction(Construct):
         grants: Sequence[Grant],
         arns: Arns,
         timeout: Duration,
+        architecture: str,
     ) -> None:
         """`handler` is `<module>.<function>` in the package functions/."""
         super().__init__(scope, name)
@@ -50,7 +55,7 @@ class PythonFunction(Construct):
             self,
             "Function",
             runtime=lambda_.Runtime.PYTHON_3_13,
-            architecture=lambda_.Architecture.ARM_64,
+            architecture=_ARCHITECTURES[architecture],
             handler=f"functions.{handler}",
             code=code,
             memory_size=MEMORY_MB,

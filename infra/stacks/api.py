@@ -87,7 +87,7 @@ class ApiStack(Stack):
         code: lambda_.Code,
     ) -> None:
         super().__init__(scope, name, stack_name=name)
-        self._data = data
+        self._data, self._architecture = data, deployment.architecture
         api_domain, socket_domain = custom_domains(self, deployment)
         self._sockets = JobsWebSocketApi(self, "WebSocket", domain=socket_domain)
         self.undelivered = sqs.Queue(
@@ -148,6 +148,7 @@ class ApiStack(Stack):
             grants=FUNCTION_GRANTS[name],
             arns=arns,
             timeout=spec.timeout,
+            architecture=self._architecture,
         ).function
 
     def _specs(self) -> dict[str, _Spec]:

@@ -59,6 +59,7 @@ class ScalerStack(Stack):
             "ScaleWorkers",
             handler="scale_workers.handler",
             code=code,
+            architecture=deployment.architecture,
             settings=self._settings(deployment, data, memory.table_name),
             grants=SCALER_GRANTS,
             arns=arns,

@@ -28,7 +28,7 @@ MEMORY_MIB = 14 * 1024
 # The worker drains within 100 s, and a spot instance is taken back after 120 s.
 STOP_TIMEOUT = Duration.seconds(110)
 
-USER = "worker"
+USER = "10001:10001"  # the image's
 # What a worker that is not root needs to run its engine as somebody else, and to end it. In the
 # image, only the worker's own interpreter has them.
 CAPABILITIES = (ecs.Capability.SETUID, ecs.Capability.SETGID, ecs.Capability.KILL)

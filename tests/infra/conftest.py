@@ -18,6 +18,7 @@ UNUSUAL = {
     "certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/0",
     "allowed_origins": "https://app.example.com",
     "worker_image": "registry.example/worker:1",
+    "architecture": "x86_64",
     "models_bucket": "team-models",
     "spot_percent": "50",
     "warm_workers": "2",

@@ -276,3 +276,10 @@ def test_domains_of_ones_own(aws: Templates, asg: Templates) -> None:
     }
     assert len(mapped) == 2
     assert {"ApiDomainTarget", "SocketDomainTarget"} <= set(asg.api["Outputs"])
+
+
+@pytest.mark.parametrize(("variant", "architecture"), [("aws", "arm64"), ("asg", "x86_64")])
+def test_architecture(request: pytest.FixtureRequest, variant: str, architecture: str) -> None:
+    templates: Templates = request.getfixturevalue(variant)
+    found = {tuple(f["Architectures"]) for f in templates.functions().values()}
+    assert found == {(architecture,)}

@@ -16,14 +16,18 @@ from infra.assets import (
     code_asset,
     locked_requirements,
 )
-from infra.deployment import Target
+from infra.deployment import Deployment
 
 LOCK = ROOT / "localcloud" / "environment.lock.toml"
 
 
+def local(**context: str) -> Deployment:
+    return Deployment.from_context({"target": "local", **context}.get)
+
+
 @pytest.fixture(scope="module")
 def local_asset(tmp_path_factory: pytest.TempPathFactory) -> CodeAsset:
-    return code_asset(Target.LOCAL, LOCK, tmp_path_factory.mktemp("cache"))
+    return code_asset(local(), tmp_path_factory.mktemp("cache"))
 
 
 def files_of(folder: Path) -> set[str]:
@@ -45,7 +49,7 @@ def test_it_is_a_faithful_copy(local_asset: CodeAsset) -> None:
 
 
 def test_the_same_sources_are_the_same_asset(local_asset: CodeAsset, tmp_path: Path) -> None:
-    again = code_asset(Target.LOCAL, LOCK, tmp_path)
+    again = code_asset(local(), tmp_path)
     assert again.digest == local_asset.digest
     assert files_of(again.folder) == files_of(local_asset.folder)
 
@@ -53,7 +57,7 @@ def test_the_same_sources_are_the_same_asset(local_asset: CodeAsset, tmp_path: P
 def test_an_asset_that_is_there_is_not_made_again(local_asset: CodeAsset) -> None:
     marker = local_asset.folder / "functions" / "__init__.py"
     before = marker.stat().st_mtime_ns
-    assert code_asset(Target.LOCAL, LOCK, local_asset.folder.parent) == local_asset
+    assert code_asset(local(), local_asset.folder.parent) == local_asset
     assert marker.stat().st_mtime_ns == before
 
 
@@ -68,6 +72,6 @@ def test_requirements_are_locked_and_lean() -> None:
 def test_another_lock_is_another_asset(local_asset: CodeAsset, tmp_path: Path) -> None:
     lock = tmp_path / "team.toml"
     lock.write_text(LOCK.read_text() + "\n# ours\n")
-    asset = code_asset(Target.LOCAL, lock, tmp_path / "cache")
+    asset = code_asset(local(environment=str(lock)), tmp_path / "cache")
     assert asset.digest != local_asset.digest
     assert (asset.folder / ENVIRONMENT).read_text() == lock.read_text()

@@ -134,3 +134,16 @@ def test_a_models_bucket_is_a_name(name: str) -> None:
     with pytest.raises(ValueError, match="'models_bucket'"):
         deployment(worker_image="image", models_bucket=name)
     assert deployment(worker_image="image").models_bucket is None
+
+
+def test_localstack_is_local_with_functions_like_lambdas() -> None:
+    emulated = deployment(target="localstack", architecture="x86_64")
+    assert (emulated.is_local, emulated.keep_data) == (True, False)
+    assert emulated.architecture == "x86_64"
+    assert emulated.allowed_origins == ("*",)
+    assert deployment(worker_image="image").architecture == "arm64"
+
+
+def test_an_architecture_that_lambda_lacks() -> None:
+    with pytest.raises(ValueError, match="'architecture' is one of arm64, x86_64"):
+        deployment(target="local", architecture="riscv")

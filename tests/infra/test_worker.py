@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from comfyline.settings import WorkerSettings
+from infra.stacks.worker import USER
 from tests.infra.templates import Json, Templates, only, plain_name, resources, statements
 
 DRAIN_SECONDS, SPOT_NOTICE_SECONDS = 100, 120
@@ -26,7 +27,7 @@ def test_container(aws: Templates) -> None:
 
 def test_container_is_locked_down(aws: Templates) -> None:
     worker = container(aws)
-    assert worker["User"] == "worker"
+    assert worker["User"] == USER
     assert worker["ReadonlyRootFilesystem"] is True
     assert "Privileged" not in worker
     assert worker["LinuxParameters"] == {

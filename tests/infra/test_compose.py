@@ -1,0 +1,83 @@
+"""The file for LocalStack names what the code and the image expect."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from comfyline.settings import WorkerSettings
+from infra.stacks.worker import STOP_TIMEOUT
+from localcloud.elsewhere import COMPOSE_FILE, LOCALSTACK_PORT, worker_env
+from localcloud.emulator import ADMINISTRATOR
+from localcloud.state import DEFAULT_STATE, ROOT, State
+from tests.infra.test_image import environment_of, stages, value
+
+# What the SDK reads beside the worker's own settings.
+SDK = {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+@pytest.fixture(scope="module")
+def services() -> Any:
+    return yaml.safe_load(COMPOSE_FILE.read_text())["services"]
+
+
+def test_without_a_token_it_says_what_is_missing(services: Any) -> None:
+    token = services["localstack"]["environment"]["LOCALSTACK_AUTH_TOKEN"]
+    assert token.startswith("${LOCALSTACK_AUTH_TOKEN:?")
+    assert "token" in token.partition(":?")[2]
+
+
+def test_localstack_is_pinned_and_for_this_machine_alone(services: Any) -> None:
+    name, _, version = services["localstack"]["image"].partition(":")
+    assert (name, version.count(".")) == ("localstack/localstack", 2)
+    assert services["localstack"]["ports"] == [f"127.0.0.1:{LOCALSTACK_PORT}:{LOCALSTACK_PORT}"]
+
+
+def test_the_worker_is_the_images_target_with_a_simulator(services: Any) -> None:
+    build = services["worker"]["build"]
+    assert (ROOT / build["dockerfile"]).is_file()
+    assert build["target"] in stages()
+    assert "comfyui_sim" in environment_of(stages()[build["target"]])["COMFYUI_COMMAND"]
+
+
+def test_its_variables_are_the_sdks_and_the_settings(services: Any) -> None:
+    worker = services["worker"]
+    fields = {name.upper() for name in WorkerSettings.model_fields}
+    assert set(worker["environment"]) <= SDK | fields
+    assert worker["environment"]["AWS_ENDPOINT_URL"] == f"http://localstack:{LOCALSTACK_PORT}"
+    keys = worker["environment"]
+    assert (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]) == ADMINISTRATOR
+    (file,) = worker["env_file"]
+    default = worker_env(State(DEFAULT_STATE)).relative_to(ROOT)
+    assert file["path"] == f"${{WORKER_ENV:-{default}}}"
+    assert file["required"] is False  # LocalStack starts before it is written
+
+
+def test_it_is_locked_down_as_the_task_is(services: Any) -> None:
+    worker = services["worker"]
+    assert worker["read_only"] is True
+    assert worker["init"] is True
+    assert worker["stop_grace_period"] == f"{STOP_TIMEOUT.to_seconds():.0f}s"
+    writable = {worker["tmpfs"], *worker["volumes"]}
+    volumes = yaml.safe_load(value(stages()["simulated"], "VOLUME"))
+    assert writable == set(volumes)
+
+
+def test_compose_takes_the_file() -> None:
+    compose = ["docker", "compose"]
+    if (
+        shutil.which("docker") is None
+        or subprocess.run([*compose, "version"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("Docker Compose is not installed")
+    command = [*compose, "--file", str(COMPOSE_FILE), "config", "--quiet"]
+    environ = {**os.environ, "LOCALSTACK_AUTH_TOKEN": "token"}
+    subprocess.run(command, env=environ, check=True)
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "LOCALSTACK_AUTH_TOKEN" in refused.stderr

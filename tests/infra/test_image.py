@@ -1,0 +1,140 @@
+"""The worker's image, short of building it: its file as hadolint reads it, and what it promises."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from comfyline.domain.environment import Environment
+from comfyline.settings import WorkerSettings
+from infra.deployment import ROOT
+from infra.stacks.worker import USER, VOLUMES
+
+DOCKERFILE = ROOT / "gpu_worker" / "Dockerfile"
+
+Instruction = tuple[str, str]
+
+
+def stages() -> dict[str, list[Instruction]]:
+    """The instructions of each stage, by its name."""
+    text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    lines = [line for line in re.sub(r"\\\n", "", text).splitlines() if line.strip()]
+    found: dict[str, list[Instruction]] = {"": []}
+    current = ""
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        if word == "FROM":
+            current = rest.rpartition(" AS ")[2]
+            found[current] = []
+        found[current].append((word, rest.strip()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def runtime() -> list[Instruction]:
+    return stages()["runtime"]
+
+
+def environment_of(stage: list[Instruction]) -> dict[str, str]:
+    variables = [word for kind, rest in stage if kind == "ENV" for word in shlex.split(rest)]
+    return dict(word.split("=", 1) for word in variables)
+
+
+def value(stage: list[Instruction], kind: str) -> str:
+    """Of the last such instruction."""
+    return [rest for word, rest in stage if word == kind][-1]
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    if not hadolint.exists():
+        pytest.skip("hadolint has no wheel for this machine")
+    found = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_what_is_built_by_default_is_what_runs() -> None:
+    assert list(stages())[-1] == "runtime"
+
+
+def test_bases_do_not_float() -> None:
+    versions = dict(rest.split("=") for kind, rest in stages()[""] if kind == "ARG")
+    bases = {value(stage, "FROM").partition(" AS ")[0] for name, stage in stages().items() if name}
+    outside = bases - set(stages())
+    assert outside == {"python:${PYTHON}-bookworm", "python:${PYTHON}-slim-bookworm"}
+    assert re.fullmatch(r"3\.13\.\d+", versions["PYTHON"])
+
+
+def test_every_package_is_pinned() -> None:
+    text = (DOCKERFILE.parent / "engine.requirements.txt").read_text()
+    pins = re.findall(r"^[^#\s].*", text, re.MULTILINE)
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+ \\", pin) for pin in pins)
+    assert text.count("--hash=sha256:") >= len(pins)
+    assert {"torch", "torchvision"} <= {pin.partition("==")[0] for pin in pins}
+    installs = re.findall(r"pip install .*", DOCKERFILE.read_text())
+    assert all("==" in line or "/opt/engine" in line for line in installs)
+
+
+@pytest.mark.parametrize("name", ["runtime", "simulated"])
+def test_it_runs_as_the_task_does(name: str) -> None:
+    stage = stages()[name]
+    assert value(stage, "USER") == USER
+    assert value(stage, "ENTRYPOINT") == '["/opt/worker/bin/python", "-m", "gpu_worker"]'
+
+
+def test_volumes_are_the_tasks(runtime: list[Instruction]) -> None:
+    assert set(re.findall(r'"([^"]+)"', value(runtime, "VOLUME"))) == set(VOLUMES.values())
+
+
+def test_volumes_are_made_before_they_are_declared() -> None:
+    """A volume takes over the owner and mode that the folder has in the image."""
+    text = DOCKERFILE.read_text()
+    assert text.index("--group worker --mode 0755 /models") < text.index('VOLUME ["/models"')
+    assert text.index("--group worker --mode 2770") < text.index('VOLUME ["/models"')
+
+
+def test_it_stops_by_the_signal_that_drains(runtime: list[Instruction]) -> None:
+    assert value(runtime, "STOPSIGNAL") == "SIGTERM"
+
+
+@pytest.mark.parametrize("name", ["runtime", "simulated"])
+def test_its_variables_are_the_settings(name: str) -> None:
+    given = environment_of(stages()[name])
+    ours = {name.lower() for name in given} & set(WorkerSettings.model_fields)
+    others = {"HOME", "NVIDIA_DRIVER_CAPABILITIES", "PYTHONUNBUFFERED"}
+    assert {name for name in given if name.lower() not in ours} <= others
+    assert {"comfyui_command", "comfyui_directory"} <= ours
+    assert shlex.split(given["COMFYUI_COMMAND"])[0].startswith("/opt/")
+
+
+def test_the_engine_listens_where_the_worker_looks() -> None:
+    fields = WorkerSettings.model_fields
+    for name in ("runtime", "simulated"):
+        command = environment_of(stages()[name])["COMFYUI_COMMAND"]
+        assert f"--port {fields['comfyui_url'].default.rpartition(':')[2]}" in command
+
+
+def test_the_lock_and_its_warm_up_are_copied() -> None:
+    arguments = dict(rest.split("=") for kind, rest in stages()[""] if kind == "ARG")
+    lock = Environment.parse((ROOT / arguments["ENVIRONMENT"]).read_text())
+    assert Path(arguments["WARM_UP"]).name == lock.warm_up
+    given = environment_of(stages()["runtime"])
+    copies = [rest for kind, rest in stages()["runtime"] if kind == "COPY"]
+    assert f"${{ENVIRONMENT}} {given['ENVIRONMENT_LOCK']}" in copies
+    assert f"${{WARM_UP}} {Path(given['ENVIRONMENT_LOCK']).parent}/" in copies
+
+
+def test_everything_that_is_copied_is_in_the_context() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    for stage in stages().values():
+        for kind, rest in stage:
+            if kind == "COPY" and "--from" not in rest and "$" not in rest:
+                for source in rest.split()[:-1]:
+                    assert (ROOT / source).exists()
+                    assert Path(source).parts[0] in let_in

@@ -1,0 +1,137 @@
+"""Deployments elsewhere, short of Docker and AWS: programs that record their calls stand in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from localcloud import elsewhere
+from localcloud.__main__ import app
+from localcloud.elsewhere import CommandFailed, compose, up_on_aws, worker_env, write_worker_env
+from localcloud.state import Endpoints, State
+from tests.integration.test_worker_preparation import LOCK
+
+OUTPUTS = {
+    "api": {"HttpApiUrl": "https://a.example.com/", "WebSocketUrl": "wss://b.example.com/live"},
+    "data": {"KeysTable": "keys"},
+}
+RECORDER = f"""#!{sys.executable}
+import json, os, sys
+with open(os.environ["RECORD"], "a") as record:
+    kept = {{n: os.environ.get(n) for n in ("WORKER_ENV", "LOCALSTACK_AUTH_TOKEN")}}
+    record.write(json.dumps([sys.argv[1:], kept]) + "\\n")
+if "--outputs-file" in sys.argv:
+    with open(sys.argv[sys.argv.index("--outputs-file") + 1], "w") as outputs:
+        outputs.write({json.dumps(OUTPUTS)!r})
+sys.exit(int(os.environ.get("STATUS", "0")))
+"""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    state = State(tmp_path / "state")
+    state.prepare()
+    return state
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Calls of `docker` and `npx`, one a line."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("docker", "npx"):
+        (programs / name).write_text(RECORDER)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("RECORD", str(tmp_path / "record"))
+    monkeypatch.setattr(elsewhere, "_cdk_environment", lambda: dict(elsewhere.os.environ))
+    return tmp_path / "record"
+
+
+def calls(record: Path) -> list[Any]:
+    return [json.loads(line) for line in record.read_text().splitlines()]
+
+
+def test_compose_is_told_where_the_workers_variables_are(state: State, record: Path) -> None:
+    compose(state, "up", "localstack")
+    ((arguments, variables),) = calls(record)
+    assert arguments == ["compose", "--file", str(elsewhere.COMPOSE_FILE), "up", "localstack"]
+    assert variables == {"WORKER_ENV": str(worker_env(state)), "LOCALSTACK_AUTH_TOKEN": None}
+
+
+def test_the_variables_are_the_task_definitions(state: State) -> None:
+    write_worker_env(state, {"JOBS_TABLE": "jobs", "LOW_QUEUE_URL": "http://a/b=c"})
+    assert worker_env(state).read_text() == "JOBS_TABLE=jobs\nLOW_QUEUE_URL=http://a/b=c\n"
+
+
+def test_a_failure_of_docker_is_told(
+    state: State, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATUS", "7")
+    with pytest.raises(CommandFailed, match="docker compose --file … ended with 7"):
+        compose(state, "up")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(CommandFailed, match="docker is not installed"):
+        compose(state, "up")
+
+
+def test_localstack_that_does_not_start_is_an_error_of_make_up(
+    state: State, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATUS", "1")
+    done = CliRunner().invoke(app, ["up", "--state", str(state.folder), "--target", "localstack"])
+    assert done.exit_code == 1
+    assert "docker compose" in done.output
+    assert state.read() is None
+
+
+def test_localstack_is_stopped_also_where_its_start_has_failed(state: State, record: Path) -> None:
+    write_worker_env(state, {})
+    done = CliRunner().invoke(app, ["down", "--state", str(state.folder), "--target", "localstack"])
+    assert done.exit_code == 0, done.output
+    ((arguments, variables),) = calls(record)
+    assert arguments[3:] == ["down", "--volumes", "--remove-orphans"]
+    assert variables["LOCALSTACK_AUTH_TOKEN"]  # the file asks for one, and stopping needs none
+    assert not worker_env(state).exists()
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account where keys can be made and the API answers."""
+
+    async def new_key(owner: str, outputs: Any, aws_url: str | None) -> str:
+        assert (outputs["KeysTable"], aws_url) == ("keys", None)
+        return f"cl_{owner}"
+
+    async def check(endpoints: Endpoints) -> None:
+        assert endpoints.api_url == "https://a.example.com"
+
+    monkeypatch.setattr(elsewhere, "new_key", new_key)
+    monkeypatch.setattr(elsewhere.readiness, "check", check)
+
+
+@pytest.mark.usefixtures("answering")
+async def test_an_account_gets_what_the_cdk_deploys(state: State, record: Path) -> None:
+    context = ["env=dev", f"environment={LOCK}"]
+    endpoints = await up_on_aws(state, context, lambda line: None)
+    ((arguments, _),) = calls(record)
+    assert arguments[1] == "aws-cdk@2.1148.1"
+    assert arguments[2:8] == ["deploy", "--all", "--context", context[0], "--context", context[1]]
+    assert endpoints == state.read()
+    assert (endpoints.target, endpoints.aws_endpoint_url) == ("aws", "")
+    assert endpoints.ws_url == "wss://b.example.com/live"
+    assert endpoints.api_key != endpoints.second_api_key
+
+
+@pytest.mark.usefixtures("answering")
+async def test_an_account_is_never_torn_down_by_make_down(state: State, record: Path) -> None:
+    await up_on_aws(state, [], lambda line: None)
+    done = CliRunner().invoke(app, ["down", "--state", str(state.folder)])
+    assert done.exit_code == 1
+    assert "docs/deploy.md" in done.output
+    assert state.read() is not None
