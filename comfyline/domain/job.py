@@ -178,6 +178,11 @@ class Job:
             self.status is Status.QUEUED and self.started_at is None and now >= self.start_deadline
         )
 
+    @property
+    def is_untidy(self) -> bool:
+        """It has ended, and files of attempts that lost may still be there."""
+        return self.status.is_terminal and self.due_at != self.expires_at
+
     def is_past_retention(self, now: datetime) -> bool:
         """Its record is void by the clock, whether or not it has been removed yet."""
         return self.expires_at is not None and now >= self.expires_at
@@ -186,6 +191,13 @@ class Job:
 def artifact_key(job: Job, number: int, name: str) -> str:
     """The place of one file of the job's attempt; `name` is safe in a path."""
     return f"{ARTIFACT_ROOT}{job.attempt_path}/{number}_{name}"
+
+
+def losing_prefixes(job: Job) -> list[str]:
+    """Where the attempts of an ended job keep files that no reader is ever shown."""
+    shown = job.attempt if job.lists_files else None
+    attempts = (n for n in range(1, job.attempt + 1) if n != shown)
+    return [f"{job.artifact_prefix}{attempt}/" for attempt in attempts]
 
 
 @dataclass(frozen=True, slots=True)
