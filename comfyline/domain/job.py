@@ -47,6 +47,21 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+class PictureFormat(StrEnum):
+    """What still pictures can be stored as instead of what the engine wrote."""
+
+    WEBP = "webp"
+    JPEG = "jpeg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureEncoding:
+    """How the job's still pictures are to be stored."""
+
+    format: PictureFormat
+    quality: int  # 1 to 100
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A worker's hold on a job. The fencing token is the job's `attempt`."""
@@ -112,6 +127,7 @@ class Job:
     execution_timeout: timedelta  # of one attempt, from ComfyUI's execution_start
     retention: timedelta  # from the end
     request_id: str | None = None
+    output: PictureEncoding | None = None  # None: files stay as the engine wrote them
     has_slot: bool = False  # its owner is capped: the end of the job frees a slot
     schema: int = SCHEMA
 
