@@ -48,6 +48,7 @@ def job_view(
         params=dict(record.params.params),
         metadata=dict(record.params.metadata),
         priority=job.priority.value,
+        output=_output(job),
         result=result_view(record, store, now) if store else None,
         error=_error_view(job.error),
         timestamps=_timestamps(job),
@@ -59,6 +60,12 @@ def job_view(
         queue_position=queue_position,
         retry_of=record.params.retry_of,
     )
+
+
+def _output(job: Job) -> wire.OutputView | None:
+    if job.output is None:
+        return None
+    return wire.OutputView(format=job.output.format.value, quality=job.output.quality)
 
 
 def result_view(record: JobRecord, store: ArtifactStore, now: datetime) -> wire.ResultView | None:

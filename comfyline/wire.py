@@ -34,6 +34,7 @@ MAX_ARTIFACTS_IN_MESSAGE = 8
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
 EndStatus = Literal["succeeded", "failed", "canceled", "expired"]
 Priority = Literal["high", "normal", "low"]
+PictureFormat = Literal["webp", "jpeg"]
 Metadata = dict[Annotated[str, Field(min_length=1, max_length=128)], str]
 
 
@@ -44,12 +45,20 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class OutputOptions(_Request):
+    """How still pictures are stored; whatever else a workflow makes stays as it is."""
+
+    format: PictureFormat
+    quality: int = Field(90, ge=1, le=100)
+
+
 class _JobOptions(_Request):
     priority: Priority = "normal"
     start_deadline_seconds: int | None = Field(None, ge=1, le=MAX_START_DEADLINE_SECONDS)
     execution_timeout_seconds: int | None = Field(None, ge=1, le=MAX_EXECUTION_TIMEOUT_SECONDS)
     metadata: Metadata = Field(default_factory=dict)
     reuse: bool | None = None
+    output: OutputOptions | None = None
 
     @field_validator("metadata")
     @classmethod
@@ -170,6 +179,13 @@ class Timestamps(_Answer):
     expires_at: datetime | None = None
 
 
+class OutputView(_Answer):
+    """How the job's still pictures are stored."""
+
+    format: str
+    quality: int
+
+
 class JobView(_Answer):
     """A job as its owner sees it."""
 
@@ -181,6 +197,7 @@ class JobView(_Answer):
     params: dict[str, Any]
     metadata: dict[str, str]
     priority: Priority
+    output: OutputView | None = None
     result: ResultView | None = None
     error: ErrorView | None = None
     timestamps: Timestamps

@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
+from pathlib import PurePath
 from typing import IO
 
 from comfyline.domain.job import Artifact, Job, artifact_key
 from comfyline.ports import ArtifactStore
 from gpu_worker.comfy.http import ComfyHttp
 from gpu_worker.comfy.outputs import Output, OutputFile
+from gpu_worker.pictures import SUFFIXES, encode
 
 AT_ONCE = 4  # keeps both the engine's loop and the uplink busy without flooding either
 IN_MEMORY_BYTES = 16 * 1024 * 1024  # larger files are spooled to disk
@@ -65,11 +67,20 @@ class Collector:
 
     async def _store(self, job: Job, number: int, output: Output) -> Artifact:
         name = safe_name(output.name)
+        with _spool() as body, _spool() as picture:
+            async for chunk in self._read(output):
+                body.write(chunk)
+            if await asyncio.to_thread(_encode, job, output, body, picture):
+                return await self._put(job, number, output, _renamed(name, job), picture)
+            return await self._put(job, number, output, name, body)
+
+    async def _put(
+        self, job: Job, number: int, output: Output, name: str, body: IO[bytes]
+    ) -> Artifact:
         key = artifact_key(job, number, name)
-        content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as body:
-            size, sha256 = await _spool(self._read(output), body)
-            await asyncio.to_thread(self.artifacts.put, key, body, content_type)
+        content_type = _content_type(name)
+        size, sha256 = await asyncio.to_thread(_measured, body)
+        await asyncio.to_thread(self.artifacts.put, key, body, content_type)
         return Artifact(
             key=key,
             name=name,
@@ -93,15 +104,32 @@ def _unbroken(made: Mapping[int, Artifact]) -> list[Artifact]:
     return [made[number] for number in takewhile(made.__contains__, count())]
 
 
-async def _spool(chunks: AsyncIterator[bytes], body: IO[bytes]) -> tuple[int, str]:
-    """Write the chunks and rewind; their size in bytes and their SHA-256 (hex)."""
-    size, digest = 0, hashlib.sha256()
-    async for chunk in chunks:
-        size += len(chunk)
-        digest.update(chunk)
-        body.write(chunk)
+def _content_type(name: str) -> str:
+    if name.lower().endswith(".webp"):  # which Python's own table lacks before 3.13
+        return "image/webp"
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _spool() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)
+
+
+def _encode(job: Job, output: Output, body: IO[bytes], into: IO[bytes]) -> bool:
+    is_picture = isinstance(output, OutputFile) and output.kind == "image"
+    return job.output is not None and is_picture and encode(body, job.output, into)
+
+
+def _renamed(name: str, job: Job) -> str:
+    return PurePath(name).stem + SUFFIXES[job.output.format] if job.output else name
+
+
+def _measured(body: IO[bytes]) -> tuple[int, str]:
+    """Its size in bytes and its SHA-256 (hex); rewound before and after."""
     body.seek(0)
-    return size, digest.hexdigest()
+    digest = hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]
+    size = body.tell()
+    body.seek(0)
+    return size, digest
 
 
 def safe_name(name: str) -> str:

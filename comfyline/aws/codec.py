@@ -29,6 +29,8 @@ from comfyline.domain.job import (
     JobError,
     JobParams,
     Lease,
+    PictureEncoding,
+    PictureFormat,
     Priority,
     Status,
 )
@@ -280,6 +282,9 @@ _ERROR = _record(
 
 _UNLESS_DEFAULT: Mapping[str, _Kind] = {
     "request_id": _TEXT,
+    "output": _record(
+        PictureEncoding, {"format": _enumeration(PictureFormat), "quality": _INTEGER}
+    ),
     "has_slot": _FLAG,
     "failures": _INTEGER,
     "interruptions": _INTEGER,

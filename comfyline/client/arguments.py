@@ -7,10 +7,12 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args
+from typing import Annotated, Any, NoReturn, cast, get_args
 
 import typer
 
+from comfyline import wire
+from comfyline.client.calls import OutputChoice
 from comfyline.domain.ids import JOB_ID_PATTERN
 
 
@@ -28,6 +30,17 @@ def one_of(kind: Any) -> Callable[[str | None], str | None]:
     names = get_args(kind)
     return _matching("|".join(names), "one of " + ", ".join(names))
 
+
+PictureFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="webp|jpeg",
+        callback=one_of(wire.PictureFormat),
+        help="Store still pictures as that, without their workflow.",
+    ),
+]
+Quality = Annotated[int | None, typer.Option(min=1, max=100, help="Of --format; 90 if not given.")]
 
 _is_job_id = _matching(JOB_ID_PATTERN, "a job id: job_ and 26 characters")
 
@@ -98,3 +111,13 @@ def graph(file: Path) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is Python's, not JSON's")
+
+
+def output_choice(picture_format: str | None, quality: int | None) -> OutputChoice | None:
+    """What --format and --quality ask together."""
+    if picture_format is None:
+        if quality is not None:
+            raise typer.BadParameter("--quality goes with --format")
+        return None
+    choice = OutputChoice(format=cast("wire.PictureFormat", picture_format))
+    return choice if quality is None else {**choice, "quality": quality}

@@ -45,6 +45,13 @@ class Retries:
     longest_wait_seconds: float = 60  # a longer Retry-After is for the caller to decide
 
 
+class OutputChoice(TypedDict, total=False):
+    """How still pictures are stored; `format` must be there."""
+
+    format: wire.PictureFormat
+    quality: int
+
+
 class SubmitOptions(TypedDict, total=False):
     """What `submit` takes besides the prompt or the workflow; the service judges the values.
 
@@ -67,6 +74,7 @@ class SubmitOptions(TypedDict, total=False):
     execution_timeout_seconds: int | None
     metadata: dict[str, str] | None
     reuse: bool | None
+    output: OutputChoice | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,12 @@ from comfyline.client.arguments import (
     JobId,
     JobIds,
     Out,
+    PictureFormat,
+    Quality,
     files,
     graph,
     one_of,
+    output_choice,
     pairs,
 )
 from comfyline.client.calls import SubmitOptions
@@ -86,6 +89,8 @@ def submit(
     execution_timeout: Annotated[
         int | None, typer.Option(help="Seconds it may run before it fails.")
     ] = None,
+    picture_format: PictureFormat = None,
+    quality: Quality = None,
     reuse: Annotated[
         bool | None, typer.Option(help="Take an equal job of yours, if there is one, or never.")
     ] = None,
@@ -132,6 +137,7 @@ def submit(
         start_deadline_seconds=start_deadline,
         execution_timeout_seconds=execution_timeout,
         reuse=reuse,
+        output=output_choice(picture_format, quality),
         metadata=pairs(meta),
     )
     with _service(ctx, as_json) as client:

@@ -168,5 +168,10 @@ class TicketResent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tidied(Event):
+    """The sweeper has removed the files of attempts that lost; no client sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundAlive(Event):
     """The sweeper looked and the lease was live; no client sees it."""

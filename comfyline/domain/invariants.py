@@ -8,10 +8,11 @@ what must come of it, so that a fault in either shows. Each function yields what
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, pairwise
 
 from comfyline.domain.job import Job, JobRecord, Status, artifact_key
-from comfyline.domain.lifecycle import MAX_FAILURES, MAX_HISTORY, MAX_INTERRUPTIONS
+from comfyline.domain.lifecycle import LOSERS_GRACE, MAX_FAILURES, MAX_HISTORY, MAX_INTERRUPTIONS
 
 
 def row_faults(job: Job) -> Iterator[str]:
@@ -48,10 +49,16 @@ def _faults_of_ended(job: Job) -> Iterator[str]:
         (job.lease is None, "an ended job is leased"),
         (end is not None, "ended at no time"),
         (end is not None and job.expires_at == end + job.retention, "kept for another time"),
-        (job.due_at == job.expires_at, "nobody would remove it in time"),
+        (job.due_at == job.expires_at or _is_due_soon(job), "nobody would remove it in time"),
         ((job.status is Status.FAILED) <= (job.error is not None), "failed without a reason"),
         ((job.status is Status.EXPIRED) <= (job.started_at is None), "expired after a start"),
     )
+
+
+def _is_due_soon(job: Job) -> bool:
+    """Its losing attempts have yet to be tidied away."""
+    end = job.finished_at
+    return job.attempt > 0 and end is not None and job.due_at == end + LOSERS_GRACE
 
 
 def _faults_of_live(job: Job) -> Iterator[str]:
@@ -71,7 +78,10 @@ def change_faults(before: Job, after: Job) -> Iterator[str]:
     grow = ("attempt", "failures", "interruptions", "gpu_seconds")
     stay = ("started_at", "cancel_requested_at")
     yield from _broken(
-        (not before.status.is_terminal or after == before, "an ended job has changed"),
+        (
+            not before.status.is_terminal or _is_as_it_ended(before, after),
+            "an ended job has changed",
+        ),
         (before.version <= after.version, "the version fell"),
         *((getattr(before, n) <= getattr(after, n), f"{n} fell") for n in grow),
         *((getattr(before, n) in (None, getattr(after, n)), f"{n} was rewritten") for n in stay),
@@ -80,6 +90,10 @@ def change_faults(before: Job, after: Job) -> Iterator[str]:
         yield from _unseen_changes(before, after)
     if before.attempt == after.attempt:
         yield from _faults_within_attempt(before, after)
+
+
+def _is_as_it_ended(before: Job, after: Job) -> bool:
+    return after in (before, replace(before, due_at=before.expires_at))
 
 
 def _unseen_changes(before: Job, after: Job) -> Iterator[str]:

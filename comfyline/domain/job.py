@@ -47,6 +47,21 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+class PictureFormat(StrEnum):
+    """What still pictures can be stored as instead of what the engine wrote."""
+
+    WEBP = "webp"
+    JPEG = "jpeg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureEncoding:
+    """How the job's still pictures are to be stored."""
+
+    format: PictureFormat
+    quality: int  # 1 to 100
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A worker's hold on a job. The fencing token is the job's `attempt`."""
@@ -112,6 +127,7 @@ class Job:
     execution_timeout: timedelta  # of one attempt, from ComfyUI's execution_start
     retention: timedelta  # from the end
     request_id: str | None = None
+    output: PictureEncoding | None = None  # None: files stay as the engine wrote them
     has_slot: bool = False  # its owner is capped: the end of the job frees a slot
     schema: int = SCHEMA
 
@@ -178,6 +194,11 @@ class Job:
             self.status is Status.QUEUED and self.started_at is None and now >= self.start_deadline
         )
 
+    @property
+    def is_untidy(self) -> bool:
+        """It has ended, and files of attempts that lost may still be there."""
+        return self.status.is_terminal and self.due_at != self.expires_at
+
     def is_past_retention(self, now: datetime) -> bool:
         """Its record is void by the clock, whether or not it has been removed yet."""
         return self.expires_at is not None and now >= self.expires_at
@@ -186,6 +207,13 @@ class Job:
 def artifact_key(job: Job, number: int, name: str) -> str:
     """The place of one file of the job's attempt; `name` is safe in a path."""
     return f"{ARTIFACT_ROOT}{job.attempt_path}/{number}_{name}"
+
+
+def losing_prefixes(job: Job) -> list[str]:
+    """Where the attempts of an ended job keep files that no reader is ever shown."""
+    shown = job.attempt if job.lists_files else None
+    attempts = (n for n in range(1, job.attempt + 1) if n != shown)
+    return [f"{job.artifact_prefix}{attempt}/" for attempt in attempts]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from comfyline.domain import events as ev
 from comfyline.domain.errors import LeaseLost, TransitionRefused
-from comfyline.domain.job import Change, Job, JobError, Lease, Status
+from comfyline.domain.job import Change, Job, JobError, Lease, Status, losing_prefixes
 from comfyline.domain.progress import Progress
 
 MAX_FAILURES = 3  # a fault that is not the job's own rarely strikes three workers in a row
@@ -26,12 +26,16 @@ TICKET_GRACE = timedelta(seconds=30)  # a ticket not claimed by then may have be
 TICKET_GRACE_FACTOR = 4  # a backlog is not sent again each minute
 MAX_TICKET_GRACE = timedelta(hours=1)
 MAX_TICKET_GRACE_STEPS = 4  # past the hour by then; a power that went on would overflow in a day
+# A worker that lost its lease hears of it within a lease and stores for a minute more at most; one
+# that slept for longer leaves files that go with the record.
+LOSERS_GRACE = timedelta(minutes=5)
 LEASE_GRACE = timedelta(seconds=2)  # clocks differ; the worker's own view of its lease wins
 
 Q, R = Status.QUEUED, Status.RUNNING
 S, F, C, X = Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED
 
-# Terminal states have no row: nothing changes a job that has ended, whoever writes.
+# Nothing that a client can see changes a job that has ended, whoever writes: the one row of those
+# states is the sweeper's own note.
 TRANSITIONS: Mapping[tuple[Status, type[ev.Event]], Status] = {
     (Q, ev.Claimed): Q,
     (Q, ev.Renewed): Q,
@@ -69,10 +73,14 @@ TRANSITIONS: Mapping[tuple[Status, type[ev.Event]], Status] = {
     (Q, ev.TicketResent): Q,
     (Q, ev.FoundAlive): Q,
     (R, ev.FoundAlive): R,
+    (S, ev.Tidied): S,
+    (F, ev.Tidied): F,
+    (C, ev.Tidied): C,
+    (X, ev.Tidied): X,
 }
 
 # What no client can see does not raise the version, so it never disturbs a concurrent writer.
-INVISIBLE = frozenset({ev.Renewed, ev.Watched, ev.TicketResent, ev.FoundAlive})
+INVISIBLE = frozenset({ev.Renewed, ev.Watched, ev.TicketResent, ev.FoundAlive, ev.Tidied})
 
 # Progress and files are visible but no change of state: they are not kept in the history.
 UNRECORDED = INVISIBLE | {ev.Progressed, ev.Stored}
@@ -94,7 +102,7 @@ def advance(job: Job, event: ev.Event, now: datetime) -> Job:
     _guard(job, event, now)
     effect: _Effect = _EFFECTS.get(kind, _nothing)
     changed = replace(job, status=TRANSITIONS[job.status, kind], **effect(job, event, now))
-    if changed.status.is_terminal:
+    if changed.status.is_terminal and not job.status.is_terminal:
         changed = replace(changed, finished_at=now, expires_at=now + job.retention, lease=None)
     if kind not in INVISIBLE:
         changed = replace(changed, version=job.version + 1)
@@ -223,6 +231,7 @@ _GUARDS: Mapping[type[ev.Event], Callable[[Job, datetime], bool]] = {
     ev.LeaseExpiredWhileCanceling: _is_dead_and_canceling,
     ev.TicketResent: _is_free,
     ev.FoundAlive: lambda job, now: job.has_live_lease(now),
+    ev.Tidied: lambda job, _now: job.is_untidy,
 }
 
 
@@ -336,10 +345,16 @@ def _due_at(job: Job, event: ev.Event, now: datetime) -> datetime | None:
     if isinstance(event, ev.Renewed | ev.Watched | ev.Progressed | ev.Stored):
         return job.due_at  # an indexed field: frequent writes leave it alone
     if job.status.is_terminal:
-        return job.expires_at
+        return job.expires_at if isinstance(event, ev.Tidied) else _first_due_at_of_ended(job)
     if job.lease is not None:
         return job.lease.expires_at + LEASE_GRACE
     return _ticket_due_at(job, now)
+
+
+def _first_due_at_of_ended(job: Job) -> datetime | None:
+    if job.finished_at is None or job.expires_at is None or not losing_prefixes(job):
+        return job.expires_at
+    return min(job.finished_at + LOSERS_GRACE, job.expires_at)
 
 
 def _ticket_due_at(job: Job, now: datetime) -> datetime:

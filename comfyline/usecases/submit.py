@@ -39,7 +39,15 @@ from comfyline.domain.ids import (
     retry_job_id,
     reused_job_id,
 )
-from comfyline.domain.job import Graph, Job, JobParams, Priority, Status
+from comfyline.domain.job import (
+    Graph,
+    Job,
+    JobParams,
+    PictureEncoding,
+    PictureFormat,
+    Priority,
+    Status,
+)
 from comfyline.domain.lifecycle import submitted
 from comfyline.ports import Clock, JobQueue, JobStore, Limits, Taken, UploadStore
 from comfyline.usecases.admit import Admission
@@ -159,6 +167,7 @@ class Submitter:
             execution_timeout=timeout,
             retention=defaults.retention,
             request_id=caller.request_id,
+            output=_output(request),
         )
 
     def _ids(self, draft: Job, caller: Caller, *, may_reuse: bool) -> Iterator[JobId]:
@@ -182,6 +191,7 @@ class Submitter:
             execution_timeout=old.execution_timeout,
             retention=self.defaults.retention,
             request_id=caller.request_id,
+            output=old.output,
         )
 
     # --- from the job to its acceptance -----------------------------------------------------------
@@ -281,6 +291,13 @@ class Submitter:
 
 def _seconds(asked: int | None, default: timedelta) -> timedelta:
     return default if asked is None else timedelta(seconds=asked)
+
+
+def _output(request: TextToImageRequest | WorkflowRequest) -> PictureEncoding | None:
+    if request.output is None:
+        return None
+    wanted = PictureFormat(request.output.format)
+    return PictureEncoding(format=wanted, quality=request.output.quality)
 
 
 def _may_reuse(request: TextToImageRequest | WorkflowRequest) -> bool:

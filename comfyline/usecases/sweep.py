@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from comfyline.domain.errors import Conflict, JobNotFound, TransitionRefused, Unavailable
-from comfyline.domain.events import Event, Expired, FoundAlive, TicketResent
-from comfyline.domain.job import Job
+from comfyline.domain.events import Event, Expired, FoundAlive, TicketResent, Tidied
+from comfyline.domain.job import Job, losing_prefixes
 from comfyline.domain.lifecycle import on_dead_lease
 from comfyline.ports import ArtifactStore, Clock, JobQueue, JobStore
 from comfyline.usecases.change import change
@@ -52,12 +52,22 @@ class Sweeper:
         now = self.clock()
         if job.is_past_retention(now):
             return self._remove(job)
+        if job.status.is_terminal:
+            return self._tidy(job)
         event = due_event(job, now)
         job = change(self.store, lambda: now, job, lambda current: due_event(current, now))
         if job.lease is None and not job.status.is_terminal:
             # Noted before it is sent: if we die in between, the job is due again a little later.
             self.queue.send(job.id, job.owner, job.priority)
         return type(event).__name__
+
+    def _tidy(self, job: Job) -> str:
+        """Remove what attempts that lost have stored; noted after it, so that none is missed."""
+        for prefix in losing_prefixes(job):
+            self.artifacts.delete_prefix(prefix)
+
+        change(self.store, self.clock, job, lambda current: Tidied() if current.is_untidy else None)
+        return Tidied.__name__
 
     def _remove(self, job: Job) -> str:
         # Files first: a row without files is found again next minute, files without a row are not.

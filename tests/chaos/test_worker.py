@@ -26,7 +26,9 @@ import pytest
 from comfyline import memory
 from comfyline.domain.ids import random_worker_id
 from comfyline.domain.job import Job, Priority, Status
+from comfyline.domain.lifecycle import LOSERS_GRACE
 from comfyline.memory import InMemoryUploadStore
+from comfyline.ports import Clock
 from comfyline.usecases.cancel import cancel
 from comfyline.usecases.claim import Terms
 from comfyline.usecases.finish import Finisher
@@ -41,7 +43,7 @@ from gpu_worker.supervisor import EngineProcess, Policy
 from gpu_worker.worker import Worker
 from gpu_worker.workspace import Workspace
 from tests.support.eventually import eventually
-from tests.support.invariants import Chronicle, check_record
+from tests.support.invariants import Chronicle, check_record, check_tidy
 from tests.support.ports import a_free_port
 from tests.support.switches import Line
 from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
@@ -225,9 +227,12 @@ class Chaos:
                 self.done["ticket_again"] += 1
                 self.world.queue.send(job.id, job.owner, job.priority)
 
-    async def sweep(self) -> None:
+    def sweeper(self, clock: Clock) -> Sweeper:
         world = self.world
-        sweeper = Sweeper(store=world.jobs, queue=world.queue, artifacts=world.artifacts, clock=now)
+        return Sweeper(store=world.jobs, queue=world.queue, artifacts=world.artifacts, clock=clock)
+
+    async def sweep(self) -> None:
+        sweeper = self.sweeper(now)
         while True:
             await asyncio.to_thread(sweeper.sweep)
             await asyncio.sleep(0.5)
@@ -285,11 +290,13 @@ def ended(chaos: Chaos) -> int:
 def judge(chaos: Chaos, store: SeenStore) -> None:
     world = chaos.world
     assert not store.broken, store.broken[0]
+    chaos.sweeper(lambda: now() + LOSERS_GRACE).sweep()
     outcomes: Counter[str] = Counter()
     for submitted in chaos.jobs:
         record = store.read(submitted.id)
         assert record is not None
         check_record(record)
+        check_tidy(record.job, world.artifacts.files)
         outcomes[record.job.status.value] += 1
         outcomes["failures"] += record.job.failures
         outcomes["interruptions"] += record.job.interruptions

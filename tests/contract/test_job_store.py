@@ -553,6 +553,18 @@ class TestDue:
         assert job_store.due(ended.expires_at - SECOND, 10) == []
         assert job_store.due(ended.expires_at, 10) == [ended]
 
+    def test_a_tidied_job_is_due_again_only_for_its_removal(self, job_store: JobStore) -> None:
+        queued = a_job()
+        job_store.add(queued)
+        again = advance(running(queued), ev.Interrupted(attempt=1), NOW)
+        ended = job_store.save(queued, succeeded(again))
+        assert ended.due_at is not None
+        assert ended.expires_at is not None
+        assert job_store.due(ended.due_at, 10) == [ended]
+        tidy = job_store.save(ended, advance(ended, ev.Tidied(), ended.due_at))
+        assert job_store.due(ended.due_at, 10) == []
+        assert job_store.due(ended.expires_at, 10) == [tidy]
+
     def test_a_job_without_a_due_time_never_is(self, job_store: JobStore) -> None:
         job_store.add(a_job(due_at=None))
         assert job_store.due(NOW + timedelta(days=999), 10) == []

@@ -91,6 +91,7 @@ _WRONG: Mapping[str, list[Any]] = {
     "execution_timeout_seconds": [0, 21_601, 0.5, "60"],
     "metadata": [[], "x", {"a": 1}, {"a": None}, {"": "x"}, {"k" * 129: "x"}, {"a": "x" * 1024}],
     "reuse": ["true", 1, "yes"],
+    "output": ["webp", {}, {"format": "png"}, {"format": "webp", "quality": 0}],
     "webhook_url": ["https://example.com/hook", None],
     "stepz": [20],
     "client_id": ["x"],

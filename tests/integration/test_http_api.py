@@ -274,6 +274,16 @@ class TestRetry:
         assert ended is not None
         assert ended.id == again.job_id
 
+    def test_a_retry_stores_its_pictures_as_the_first_was_to(self, gateway: Gateway) -> None:
+        output = {"format": "jpeg", "quality": 90}
+        posted = gateway("POST", "/api/v1/jobs", {"prompt": "x", "output": {"format": "jpeg"}})
+        path = f"/api/v1/jobs/{posted.json['job_id']}"
+        shown = gateway("GET", path).json
+        assert (shown["output"], shown["params"].get("output")) == (output, None)
+        gateway("DELETE", path)
+        again = gateway("POST", f"{path}/retry").json["job_id"]
+        assert gateway("GET", f"/api/v1/jobs/{again}").json["output"] == output
+
     def test_each_key_is_a_retry_of_its_own(self, gateway: Gateway, worker: Worker) -> None:
         first = submit(gateway)
         worker.work(fails=True)

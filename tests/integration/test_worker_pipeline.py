@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 
 from comfyline import memory
 from comfyline.domain.errors import Unavailable
-from comfyline.domain.job import Job, Priority, Status
+from comfyline.domain.job import Job, PictureEncoding, PictureFormat, Priority, Status
 from comfyline.usecases.cancel import cancel
 from gpu_worker.comfy.watchdog import Limits
 from localcloud.comfyui_sim.options import Options
@@ -250,3 +251,18 @@ async def test_the_fleet_is_asked_to_spare_a_worker_with_a_job_and_no_other(worl
         assert fleet.asked == []
         await world.until(world.submit(), Status.SUCCEEDED)
         assert fleet.asked == [True]
+
+
+async def test_pictures_are_stored_as_the_job_wants_them(world: World, store: SlowStore) -> None:
+    webp = PictureEncoding(format=PictureFormat.WEBP, quality=80)
+    async with world.working():
+        job = await world.until(world.submit(EMPTY_IMAGE, output=webp), Status.SUCCEEDED)
+    record = world.jobs.read(job.id)
+    assert record is not None
+    (made,) = record.artifacts
+    body = store.files[made.key].body
+    assert (made.name[-5:], made.content_type, made.kind) == (".webp", "image/webp", "image")
+    assert made.key.endswith(made.name)
+    assert store.files[made.key].content_type == "image/webp"
+    assert (made.bytes, made.sha256) == (len(body), hashlib.sha256(body).hexdigest())
+    assert body[8:12] == b"WEBP"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from comfyline.domain import invariants
 from comfyline.domain.ids import JobId
-from comfyline.domain.job import Job, JobRecord
+from comfyline.domain.job import Job, JobRecord, artifact_key
 
 
 def check_job(job: Job) -> None:
@@ -26,6 +26,14 @@ def check_change(before: Job, after: Job) -> None:
 def check_record(record: JobRecord) -> None:
     """What a reader is shown: only the winning attempt's files, and only of a job that won."""
     assert list(invariants.record_faults(record)) == []
+
+
+def check_tidy(job: Job, keys: Iterable[str]) -> None:
+    """Once the sweeper has tidied up, an ended job has files of the shown attempt alone."""
+    assert not job.is_untidy
+    shown = artifact_key(job, 0, "").removesuffix("0_")
+    left = [key for key in keys if key.startswith(job.artifact_prefix)]
+    assert [key for key in left if not (job.lists_files and key.startswith(shown))] == []
 
 
 def check_ticketed(job: Job, ticketed: Iterable[JobId]) -> None:

@@ -18,7 +18,15 @@ from comfyline.memory import (
     InMemoryOwnerStore,
     InMemoryUploadStore,
 )
-from comfyline.ports import ArtifactStore, Clock, JobQueue, JobStore, Ticket
+from comfyline.ports import (
+    ArtifactStore,
+    Clock,
+    JobQueue,
+    JobStore,
+    Limits,
+    OwnerStore,
+    Ticket,
+)
 from comfyline.usecases.admit import Admission
 from comfyline.usecases.claim import Terms, claim
 from comfyline.usecases.finish import Finisher
@@ -29,6 +37,8 @@ from comfyline.wire import TextToImageRequest, WorkflowRequest
 from tests.support.builders import LEASE, FrozenClock, an_artifact, an_owner
 
 P = TypeVar("P")
+
+UNLIMITED = Limits()
 
 # Each post without a key is a job of its own.
 SENT: Mapping[str, Any] = {"prompt": "a red fox", "seed": 42, "reuse": False}
@@ -58,19 +68,25 @@ class World:
         *,
         key: str | None = None,
         owner: OwnerId | None = None,
+        limits: Limits = UNLIMITED,
         store: JobStore | None = None,
         queue: JobQueue | None = None,
+        owners: OwnerStore | None = None,
     ) -> Accepted:
         form = WorkflowRequest if "workflow" in sent else TextToImageRequest
         submitter = Submitter(
             store=store or self.store,
             queue=queue or self.queue,
             uploads=self.uploads,
-            admission=Admission(owners=self.owners, jobs=self.store, clock=self.clock),
+            admission=Admission(
+                owners=owners or self.owners, jobs=store or self.store, clock=self.clock
+            ),
             clock=self.clock,
             defaults=DEFAULTS,
         )
-        caller = Caller(owner=owner or self.owner, idempotency_key=key, request_id="request-1")
+        caller = Caller(
+            owner=owner or self.owner, limits=limits, idempotency_key=key, request_id="request-1"
+        )
         return submitter.submit(form.model_validate(sent), sent, caller)
 
     # --- a worker ---------------------------------------------------------------------------------
@@ -90,11 +106,12 @@ class World:
         *,
         worker_id: WorkerId | None = None,
         store: JobStore | None = None,
+        queue: JobQueue | None = None,
         clock: Clock | None = None,
     ) -> Job | None:
         terms = Terms(worker_id=worker_id or random_worker_id(), lease=LEASE)
-        jobs = store or self.store
-        return claim(ticket, terms, store=jobs, queue=self.queue, clock=clock or self.clock)
+        jobs, tickets = store or self.store, queue or self.queue
+        return claim(ticket, terms, store=jobs, queue=tickets, clock=clock or self.clock)
 
     def claimed(self) -> tuple[Job, Ticket]:
         """The job of the one ticket, in the hands of a worker."""
@@ -115,14 +132,14 @@ class World:
             job, ticket, [self.upload(job)], cached=False, gpu_seconds=1.5
         )
 
-    def upload(self, job: Job) -> Artifact:
+    def upload(self, job: Job, artifacts: ArtifactStore | None = None) -> Artifact:
         """A file of the job's attempt, stored."""
         artifact = an_artifact(job)
-        self.artifacts.put(artifact.key, io.BytesIO(b"png"), artifact.content_type)
+        (artifacts or self.artifacts).put(artifact.key, io.BytesIO(b"png"), artifact.content_type)
         return artifact
 
-    def finisher(self, store: JobStore | None = None) -> Finisher:
-        return Finisher(store=store or self.store, queue=self.queue, clock=self.clock)
+    def finisher(self, store: JobStore | None = None, queue: JobQueue | None = None) -> Finisher:
+        return Finisher(store=store or self.store, queue=queue or self.queue, clock=self.clock)
 
     # --- the rest ---------------------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ def test_submit_sends_every_option_under_its_wire_name() -> None:
     text += " --scheduler karras --seed 7 --model m.safetensors --batch-size 2 --priority high"
     words = text.removeprefix("a fox ").split()
     words += ["--start-deadline", "60", "--execution-timeout", "90", "--no-reuse"]
+    words += ["--format", "webp", "--quality", "80"]
     keyed = ["--meta", "a=b=c", "--meta", "d=", "--idempotency-key", "k1"]
     assert run(service, "submit", "a fox", *words, *keyed).exit_code == 0
     assert sent(service) == {
@@ -78,10 +79,20 @@ def test_submit_sends_every_option_under_its_wire_name() -> None:
         "start_deadline_seconds": 60,
         "execution_timeout_seconds": 90,
         "reuse": False,
+        "output": {"format": "webp", "quality": 80},
         "metadata": {"a": "b=c", "d": ""},
     }
     assert wire.TextToImageRequest.model_validate(sent(service)).metadata == {"a": "b=c", "d": ""}
     assert service.requests[0].headers["idempotency-key"] == "k1"
+
+
+def test_quality_goes_with_a_format() -> None:
+    service = Service(accepted())
+    assert run(service, "submit", "a fox", "--quality", "80").exit_code == 2
+    assert run(service, "submit", "a fox", "--format", "gif").exit_code == 2
+    assert service.requests == []
+    assert run(service, "submit", "a fox", "--format", "jpeg").exit_code == 0
+    assert sent(service)["output"] == {"format": "jpeg"}
 
 
 @pytest.mark.parametrize("source", ["file", "stdin"])

@@ -20,6 +20,8 @@ from comfyline.domain.job import (
     Job,
     JobError,
     Lease,
+    PictureEncoding,
+    PictureFormat,
     Priority,
     Status,
 )
@@ -77,6 +79,8 @@ JOBS = st.builds(
     failures=COUNTS,
     interruptions=COUNTS,
     ticket_sends=COUNTS,
+    output=st.none()
+    | st.builds(PictureEncoding, format=st.sampled_from(PictureFormat), quality=COUNTS),
     lease=st.none() | st.builds(Lease, NAMES.map(WorkerId), TIMES),
     cancel_requested_at=st.none() | TIMES,
     started_at=st.none() | TIMES,

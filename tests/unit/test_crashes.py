@@ -7,101 +7,69 @@ from datetime import timedelta
 
 import pytest
 
-from comfyline.domain.ids import JobId, OwnerId, random_worker_id
-from comfyline.domain.job import Job, JobError, Priority, Status
-from comfyline.memory import (
-    InMemoryArtifactStore,
-    InMemoryJobQueue,
-    InMemoryJobStore,
-    InMemoryOwnerStore,
-    InMemoryUploadStore,
-)
-from comfyline.ports import Limits, Ticket
+from comfyline.domain.ids import JobId
+from comfyline.domain.job import Job, JobError, Status
+from comfyline.domain.lifecycle import LOSERS_GRACE
+from comfyline.domain.progress import Progress
+from comfyline.ports import OWNER_SHARDS, Limits, Ticket
 from comfyline.usecases.admit import Admission
-from comfyline.usecases.claim import Terms, claim
 from comfyline.usecases.finish import Finisher
-from comfyline.usecases.report import report_started
-from comfyline.usecases.submit import Accepted, Caller, Defaults, Submitter
-from comfyline.usecases.sweep import Sweeper
-from comfyline.wire import TextToImageRequest
-from tests.support.builders import LEASE, FrozenClock, an_artifact
+from comfyline.usecases.report import report_progress, report_started
+from comfyline.usecases.submit import Accepted
+from tests.support.builders import LEASE, an_artifact
 from tests.support.crashes import Process, every_crash
-from tests.support.invariants import Chronicle, check_record, check_ticketed
+from tests.support.invariants import Chronicle, check_record, check_ticketed, check_tidy
+from tests.support.world import UNLIMITED, World
 
 NOBODY = Process(10**9, answered=False)  # a process that lives
-FOX = OwnerId("fox")
-UNLIMITED = Limits()
-SENT = {"prompt": "a red fox", "seed": 42}
-DEFAULTS = Defaults(
-    checkpoint="model.safetensors",
-    start_deadline=timedelta(days=1),
-    execution_timeout=timedelta(minutes=10),
-    retention=timedelta(days=7),
-)
 
 
-class World:
-    """The service in memory, and what its processes do in it."""
+class Town(World):
+    """The service in memory, and what its processes do in it until they die."""
 
     def __init__(self, limits: Limits = UNLIMITED) -> None:
+        super().__init__()
         self.limits = limits
-        self.clock = FrozenClock()
-        self.store = InMemoryJobStore()
-        self.queue = InMemoryJobQueue(self.clock, visibility=LEASE)
-        self.artifacts = InMemoryArtifactStore()
-        self.owners = InMemoryOwnerStore()
         self.seen = Chronicle()
 
-    def submit(self, process: Process = NOBODY) -> Accepted:
-        store, queue = process.using(self.store), process.using(self.queue)
-        owners = process.using(self.owners)
-        submitter = Submitter(
-            store=store,
-            queue=queue,
-            uploads=InMemoryUploadStore(),
-            admission=Admission(owners=owners, jobs=store, clock=self.clock),
-            clock=self.clock,
-            defaults=DEFAULTS,
+    def post(self, process: Process = NOBODY) -> Accepted:
+        return self.submit(
+            key="once",
+            limits=self.limits,
+            store=process.using(self.store),
+            queue=process.using(self.queue),
+            owners=process.using(self.owners),
         )
-        caller = Caller(owner=FOX, limits=self.limits, idempotency_key="once")
-        return submitter.submit(TextToImageRequest.model_validate(SENT), SENT, caller)
 
-    def ticket(self) -> Ticket | None:
-        return next(iter(self.queue.receive(Priority.NORMAL, wait_seconds=0)), None)
-
-    def claim(self, ticket: Ticket, process: Process = NOBODY) -> Job | None:
-        terms = Terms(worker_id=random_worker_id(), lease=LEASE)
+    def take(self, ticket: Ticket, process: Process = NOBODY) -> Job | None:
         store, queue = process.using(self.store), process.using(self.queue)
-        return claim(ticket, terms, store=store, queue=queue, clock=self.clock)
+        return self.claim(ticket, store=store, queue=queue)
 
-    def finisher(self, process: Process = NOBODY) -> Finisher:
-        store, queue = process.using(self.store), process.using(self.queue)
-        return Finisher(store=store, queue=queue, clock=self.clock)
+    def ender(self, process: Process = NOBODY) -> Finisher:
+        return self.finisher(process.using(self.store), process.using(self.queue))
 
-    def sweep(self) -> None:
-        Sweeper(
-            store=self.store, queue=self.queue, artifacts=self.artifacts, clock=self.clock
-        ).sweep()
-        self.admission().reconcile_all()
+    def attempt(self, ticket: Ticket, process: Process = NOBODY) -> None:
+        """All that a worker does for a ticket."""
+        store, clock = process.using(self.store), self.clock
+        job = self.take(ticket, process)
+        if job is None:
+            return
+        job = report_started(self.seen.see(job), store=store, clock=clock)
+        job = report_progress(job, Progress(fraction=0.5), store=store, clock=clock)
+        files = [self.upload(job, process.using(self.artifacts))]
+        self.ender(process).succeed(job, ticket, files, cached=False, gpu_seconds=1.0)
 
-    def admission(self) -> Admission:
-        return Admission(owners=self.owners, jobs=self.store, clock=self.clock)
+    def put_right(self) -> None:
+        """What the schedule does each minute."""
+        self.sweep()
+        Admission(owners=self.owners, jobs=self.store, clock=self.clock).reconcile_all()
 
     def slots(self) -> set[JobId]:
-        return {job_id for _, slots in self.owners.slots(0) for job_id in slots}
-
-    def started(self) -> tuple[Job, Ticket]:
-        """A worker that has begun."""
-        self.submit()
-        ticket = self.ticket()
-        assert ticket is not None
-        job = self.claim(ticket)
-        assert job is not None
-        return report_started(job, store=self.store, clock=self.clock), ticket
+        shards = (self.owners.slots(shard) for shard in range(OWNER_SHARDS))
+        return {job_id for shard in shards for _, slots in shard for job_id in slots}
 
     def look(self, job_id: JobId) -> Job:
-        record = self.store.read(job_id)
-        assert record is not None
+        record = self.record(job_id)
         check_record(record)
         return self.seen.see(record.job)
 
@@ -109,36 +77,29 @@ class World:
         """Swept and worked on by a healthy worker until it has ended."""
         for _ in range(10):
             self.clock.advance(LEASE + timedelta(seconds=3))
-            self.sweep()
+            self.put_right()
             job = self.look(job_id)
-            tickets = self.queue.receive(Priority.NORMAL, wait_seconds=0, limit=10)
+            tickets = self.tickets()
             check_ticketed(job, {ticket.job_id for ticket in tickets})
             for ticket in tickets:
-                self.work(ticket)
+                self.attempt(ticket)
             if self.look(job_id).status.is_terminal:
                 return self.look(job_id)
         pytest.fail(f"still {self.look(job_id).status}")
 
-    def work(self, ticket: Ticket) -> None:
-        job = self.claim(ticket)
-        if job is not None:
-            job = report_started(self.seen.see(job), store=self.store, clock=self.clock)
-            files = [an_artifact(job)]
-            self.finisher().succeed(job, ticket, files, cached=False, gpu_seconds=1.0)
-
 
 def test_a_submission_that_dies_was_accepted_or_may_be_repeated() -> None:
-    worlds: list[World] = []
+    worlds: list[Town] = []
 
     def run(process: Process) -> None:
-        worlds.append(World())
-        worlds[-1].submit(process)
+        worlds.append(Town())
+        worlds[-1].post(process)
 
     died = []
     for process in every_crash(run):
         world = worlds[-1]
         world.clock.advance(1)
-        again = world.submit()
+        again = world.post()
         died.append((process.dies_at, process.answered, again.replayed))
         assert world.comes_to_its_end(again.job.id).status is Status.SUCCEEDED
         assert world.look(again.job.id).attempt == 1
@@ -149,56 +110,80 @@ def test_a_submission_that_dies_was_accepted_or_may_be_repeated() -> None:
 
 
 def test_a_capped_submission_that_dies_leaves_a_slot_only_to_its_job() -> None:
-    worlds: list[World] = []
+    worlds: list[Town] = []
 
     def run(process: Process) -> None:
-        worlds.append(World(Limits(max_active_jobs=1)))
-        worlds[-1].submit(process)
+        worlds.append(Town(Limits(max_active_jobs=1)))
+        worlds[-1].post(process)
 
     for _ in every_crash(run):
         world = worlds[-1]
-        again = world.submit()  # full or not, the same intent finds its own slot or its own job
+        again = world.post()  # full or not, the same intent finds its own slot or its own job
         assert world.slots() == {again.job.id}
         assert world.look(again.job.id).has_slot
         ended = world.comes_to_its_end(again.job.id)
-        world.sweep()
+        world.put_right()
         assert (ended.status, world.slots()) == (Status.SUCCEEDED, set())
 
 
 def test_a_slot_whose_post_died_for_ever_is_dropped() -> None:
-    worlds: list[World] = []
+    worlds: list[Town] = []
 
     def run(process: Process) -> None:
-        worlds.append(World(Limits(max_active_jobs=1)))
-        worlds[-1].submit(process)
+        worlds.append(Town(Limits(max_active_jobs=1)))
+        worlds[-1].post(process)
 
     for _ in every_crash(run):
         world = worlds[-1]
         world.clock.advance(timedelta(minutes=2))
-        world.sweep()
+        world.put_right()
         jobs = {job.id for job in world.store.get_many(list(world.slots()))}
         assert world.slots() == jobs
 
 
 def test_a_claim_that_dies_costs_an_attempt_at_most() -> None:
-    worlds: list[World] = []
+    worlds: list[Town] = []
 
     def run(process: Process) -> None:
-        world = World()
+        world = Town()
         worlds.append(world)
-        world.submit()
+        world.post()
         ticket = world.ticket()
-        assert ticket is not None
-        world.claim(ticket, process)
+        world.take(ticket, process)
 
     attempts = []
     for _ in every_crash(run):
         world = worlds[-1]
-        ended = world.comes_to_its_end(world.submit().job.id)
+        ended = world.comes_to_its_end(world.post().job.id)
         assert ended.status is Status.SUCCEEDED
         attempts.append((ended.attempt, ended.failures))
     # get, save: only the save that arrived was an attempt, lost without notice.
     assert attempts == [(1, 0), (1, 0), (1, 0), (2, 1)]
+
+
+def test_a_worker_that_dies_anywhere_in_an_attempt_costs_that_attempt_at_most() -> None:
+    worlds: list[Town] = []
+
+    def run(process: Process) -> None:
+        world = Town()
+        worlds.append(world)
+        world.post()
+        world.attempt(world.ticket(), process)
+
+    died = 0
+    for _ in every_crash(run):
+        died += 1
+        world = worlds[-1]
+        job_id = world.post().job.id
+        ended = world.comes_to_its_end(job_id)
+        assert (ended.status, ended.interruptions) == (Status.SUCCEEDED, 0)
+        assert (ended.attempt, ended.failures) in [(1, 0), (2, 1)]
+        world.clock.advance(LOSERS_GRACE)
+        world.put_right()
+        check_tidy(world.look(job_id), world.artifacts.files)
+        assert len(world.artifacts.files) == 1
+    # get, claim, start, progress, file, list, end, ticket; before and after each
+    assert died == 2 * 8
 
 
 ENDINGS: list[tuple[Status, Callable[[Finisher, Job, Ticket], Job]]] = [
@@ -216,13 +201,14 @@ ENDINGS: list[tuple[Status, Callable[[Finisher, Job, Ticket], Job]]] = [
 def test_an_ending_that_dies_is_made_once(
     status: Status, end: Callable[[Finisher, Job, Ticket], Job]
 ) -> None:
-    worlds: list[tuple[World, Job]] = []
+    worlds: list[tuple[Town, Job]] = []
 
     def run(process: Process) -> None:
-        world = World()
+        world = Town()
+        world.post()
         job, ticket = world.started()
         worlds.append((world, world.seen.see(job)))
-        end(world.finisher(process), job, ticket)
+        end(world.ender(process), job, ticket)
 
     for _ in every_crash(run):
         world, job = worlds[-1]

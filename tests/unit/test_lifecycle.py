@@ -19,6 +19,7 @@ from comfyline.domain.ids import random_worker_id
 from comfyline.domain.job import Job, JobError, Lease, Status
 from comfyline.domain.lifecycle import (
     LEASE_GRACE,
+    LOSERS_GRACE,
     MAX_FAILURES,
     MAX_HISTORY,
     MAX_INTERRUPTIONS,
@@ -68,7 +69,10 @@ SPECIFICATION: dict[type[ev.Event], tuple[Status | None, Status | None]] = {
     ev.LeaseExpiredWhileCanceling: (C, C),
     ev.TicketResent: (Q, None),
     ev.FoundAlive: (Q, R),
+    ev.Tidied: (None, None),
 }
+# The one event of a job that has ended: it stays as it is.
+OF_ENDED = ev.Tidied
 
 FREE = {ev.Claimed, ev.Canceled, ev.Expired, ev.TicketResent}
 DEAD = {ev.LeaseExpired, ev.LeaseExpiredForGood, ev.LeaseExpiredWhileCanceling}
@@ -79,7 +83,7 @@ CANCELING = {
     ev.LeaseExpiredWhileCanceling,
 }
 # Heartbeats, watches and the sweeper's own notes: what no client can see.
-UNSEEN = {ev.Renewed, ev.Watched, ev.TicketResent, ev.FoundAlive}
+UNSEEN = {ev.Renewed, ev.Watched, ev.TicketResent, ev.FoundAlive, ev.Tidied}
 
 _ARGUMENTS: dict[type[ev.Event], dict[str, Any]] = {
     ev.Claimed: {"worker_id": random_worker_id(), "lease_expires_at": NOW + LEASE},
@@ -118,6 +122,18 @@ def job_for(kind: type[ev.Event], status: Status) -> Job:
     return job
 
 
+def made_of(kind: type[ev.Event], status: Status) -> Status | None:
+    """What `kind` makes of a job in that state; None where it cannot happen."""
+    if status.is_terminal:
+        return status if kind is OF_ENDED else None
+    return dict(zip((Q, R), SPECIFICATION[kind], strict=True))[status]
+
+
+def a_job_before(kind: type[ev.Event]) -> Job:
+    """A job to which it can happen."""
+    return job_for(kind, next(status for status in Status if made_of(kind, status) is not None))
+
+
 class TestTable:
     def test_every_event_is_specified(self) -> None:
         leaves = {k for k in vars(ev).values() if isinstance(k, type) and issubclass(k, ev.Event)}
@@ -126,7 +142,7 @@ class TestTable:
     @pytest.mark.parametrize(("status", "kind"), list(product(Status, SPECIFICATION)))
     def test_each_event_in_each_state(self, status: Status, kind: type[ev.Event]) -> None:
         job = job_for(kind, status)
-        expected = dict(zip((Q, R), SPECIFICATION[kind], strict=True)).get(status)
+        expected = made_of(kind, status)
         event = event_of(kind, job.attempt)
         if expected is None:
             with pytest.raises(TransitionRefused):
@@ -134,11 +150,12 @@ class TestTable:
         else:
             after = advance(job, event, NOW)
             assert after.status is expected
-            check_job(after)
+            if not status.is_terminal:
+                check_job(after)
 
     @pytest.mark.parametrize("kind", list(SPECIFICATION))
     def test_the_from_states_are_those_of_the_table(self, kind: type[ev.Event]) -> None:
-        states = {s for s, to in zip((Q, R), SPECIFICATION[kind], strict=True) if to is not None}
+        states = {status for status in Status if made_of(kind, status) is not None}
         assert from_states(kind) == states
         assert {s for s, event in TRANSITIONS if event is kind} == states
 
@@ -146,13 +163,13 @@ class TestTable:
     def test_versions_rise_for_what_a_client_can_see_and_for_nothing_else(
         self, kind: type[ev.Event]
     ) -> None:
-        job = job_for(kind, Q if SPECIFICATION[kind][0] else R)
+        job = a_job_before(kind)
         after = advance(job, event_of(kind, job.attempt), NOW)
         assert after.version - job.version == (0 if kind in UNSEEN else 1)
 
     @pytest.mark.parametrize("kind", list(SPECIFICATION))
     def test_changes_of_state_are_recorded(self, kind: type[ev.Event]) -> None:
-        job = job_for(kind, Q if SPECIFICATION[kind][0] else R)
+        job = a_job_before(kind)
         after = advance(job, event_of(kind, job.attempt), NOW)
         new = after.history[len(job.history) :]
         if kind in UNSEEN | {ev.Progressed, ev.Stored}:
@@ -374,9 +391,28 @@ class TestDue:
         )
         assert advance(job, ev.FoundAlive(), NOW).due_at == NOW + 2 * LEASE + LEASE_GRACE
 
-    def test_an_ended_job_is_due_for_removal(self) -> None:
-        job = canceled(a_job())
+    @pytest.mark.parametrize("end", [canceled, succeeded])
+    def test_an_ended_job_is_due_for_removal(self, end: Callable[..., Job]) -> None:
+        job = end(a_job())
         assert job.due_at == job.expires_at
+        with pytest.raises(TransitionRefused):
+            advance(job, ev.Tidied(), NOW)
+
+    def test_one_that_had_losing_attempts_is_due_when_those_have_surely_stopped(self) -> None:
+        again = advance(running(a_job()), ev.Interrupted(attempt=1), NOW)
+        job = succeeded(again, now=NOW + SECOND)
+        assert job.due_at == NOW + SECOND + LOSERS_GRACE
+        tidy = advance(job, ev.Tidied(), NOW + LEASE)
+        assert tidy == replace(job, due_at=job.expires_at)
+
+    def test_a_claimed_job_that_shows_nothing_has_only_losing_attempts(self) -> None:
+        stopped = advance(job_for(ev.Stopped, R), ev.Stopped(attempt=1), NOW)
+        assert stopped.due_at == NOW + LOSERS_GRACE
+
+    def test_never_later_than_its_removal(self) -> None:
+        job = a_job(retention=SECOND)
+        again = advance(running(job), ev.Interrupted(attempt=1), NOW)
+        assert succeeded(again).due_at == NOW + SECOND
 
 
 # --- any sequence of events -----------------------------------------------------------------------

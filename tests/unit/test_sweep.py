@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from comfyline.domain.errors import Unavailable
 from comfyline.domain.ids import JobId
-from comfyline.domain.job import Job, Status
-from comfyline.domain.lifecycle import LEASE_GRACE, MAX_FAILURES, TICKET_GRACE
+from comfyline.domain.job import Job, Status, artifact_key
+from comfyline.domain.lifecycle import LEASE_GRACE, LOSERS_GRACE, MAX_FAILURES, TICKET_GRACE
 from comfyline.usecases.cancel import cancel
 from tests.support.builders import LEASE, an_artifact
 from tests.support.crashes import Process, every_crash
-from tests.support.invariants import Chronicle, check_ticketed
+from tests.support.invariants import Chronicle, check_ticketed, check_tidy
 from tests.support.world import DEFAULTS, World, meanwhile, raising
 
 MOMENT = timedelta.resolution
@@ -186,6 +187,107 @@ class TestRemoval:
         assert world.sweep(artifacts=artifacts) == {"ChangedMeanwhile": 1}
         assert world.row(old.id).attempt == 2
         assert list(world.artifacts.files) == [an_artifact(world.row(old.id)).key]
+
+
+def an_attempt_that_lost(world: World) -> Job:
+    """Its worker has stored a file and was told to go."""
+    world.submit()
+    job, ticket = world.started()
+    world.upload(job)
+    world.finisher().give_back(job, ticket)
+    return job
+
+
+class TestLosingAttempts:
+    """What they have stored is shown to nobody, and goes soon after the job's end."""
+
+    def test_go_once_their_worker_has_surely_stopped(self) -> None:
+        world = World()
+        lost = an_attempt_that_lost(world)
+        job = world.succeeded()
+        world.clock.advance(LOSERS_GRACE - MOMENT)
+        world.upload(lost)  # a worker that knows nothing of it yet
+        assert world.sweep() == {}
+        world.clock.advance(MOMENT)
+        assert world.sweep() == {"Tidied": 1}
+        assert list(world.artifacts.files) == [artifact_key(job, 0, "image.png")]
+        check_tidy(world.row(job.id), world.artifacts.files)
+        assert replace(world.row(job.id), due_at=job.due_at) == job
+        assert world.sweep() == {}
+
+    def test_of_a_canceled_job_nothing_stays(self) -> None:
+        world = World()
+        world.submit()
+        job, ticket = world.started()
+        world.upload(job)
+        cancel(job.id, job.owner, store=world.store, clock=world.clock)
+        world.finisher().stop(world.row(job.id), ticket)
+        world.clock.advance(LOSERS_GRACE)
+        assert world.sweep() == {"Tidied": 1}
+        assert world.artifacts.files == {}
+
+    def test_a_job_that_nobody_took_has_none(self) -> None:
+        world = World()
+        job = world.submit().job
+        cancel(job.id, job.owner, store=world.store, clock=world.clock)
+        world.clock.advance(LOSERS_GRACE)
+        assert world.sweep() == {}
+
+    def test_what_comes_even_later_goes_with_the_record(self) -> None:
+        world = World()
+        lost = an_attempt_that_lost(world)
+        world.succeeded()
+        world.clock.advance(LOSERS_GRACE)
+        world.sweep()
+        world.upload(lost)
+        world.clock.advance(DEFAULTS.retention)
+        world.sweep()
+        assert world.artifacts.files == {}
+
+    def test_files_out_of_reach_are_tried_again(self) -> None:
+        world = World()
+        an_attempt_that_lost(world)
+        world.succeeded()
+        world.clock.advance(LOSERS_GRACE)
+        artifacts = meanwhile(world.artifacts, "delete_prefix", raising(Unavailable("throttled")))
+        assert world.sweep(artifacts=artifacts) == {"Unavailable": 1}
+        assert world.sweep() == {"Tidied": 1}
+
+    def test_a_record_taken_over_meanwhile_keeps_its_due_time(self) -> None:
+        world = World()
+        world.submit(key="once")
+        job, ticket = world.started()
+        world.finisher().give_back(job, ticket)
+        old = world.succeeded()
+        world.clock.advance(LOSERS_GRACE)
+
+        def taken_over() -> None:
+            world.clock.advance(DEFAULTS.retention)
+            world.submit(key="once")
+
+        artifacts = meanwhile(world.artifacts, "delete_prefix", taken_over)
+        world.sweep(artifacts=artifacts)
+        row = world.row(old.id)
+        assert (row.status, row.queued_at) == (Status.QUEUED, world.clock.now)
+
+    def test_wherever_the_sweeper_dies_the_next_one_finds_them(self) -> None:
+        world = World()
+
+        def run(process: Process) -> None:
+            nonlocal world
+            world = World()
+            an_attempt_that_lost(world)
+            world.succeeded()
+            world.clock.advance(LOSERS_GRACE)
+            world.sweep(store=process.using(world.store), artifacts=process.using(world.artifacts))
+
+        died = 0
+        for _ in every_crash(run):
+            died += 1
+            world.sweep()
+            (key,) = world.artifacts.files
+            check_tidy(world.row(JobId(key.split("/")[1])), world.artifacts.files)
+        assert died == 6  # find, delete, note; before and after each
 
 
 class TestTrouble:

@@ -1,0 +1,191 @@
+"""Whatever is delivered, late, twice or not at all, and whoever dies at whichever call: what must
+hold holds after each step, and once everybody is healthy again every job comes to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from comfyline.domain.errors import JobNotFound, TransitionRefused
+from comfyline.domain.ids import JobId, OwnerId
+from comfyline.domain.job import Job, JobError, JobRecord
+from comfyline.domain.lifecycle import LOSERS_GRACE
+from comfyline.domain.progress import Progress
+from comfyline.ports import Ticket
+from comfyline.usecases.cancel import cancel
+from comfyline.usecases.finish import Finisher
+from comfyline.usecases.redrive import send_again
+from comfyline.usecases.report import report_progress, report_started
+from tests.support.builders import LEASE
+from tests.support.crashes import Crash, Process
+from tests.support.invariants import Chronicle, check_record, check_ticketed, check_tidy
+from tests.support.world import World
+
+BROKE = JobError(type="boom", message="it broke")
+
+# A process that dies at one of its first calls, before it or with its answer, or that lives.
+LIVES = st.builds(Process, st.sampled_from([99, 99, 99, 99, 1, 2, 3, 4]), st.booleans())
+NUMBERS = st.integers(0, 5)
+MOMENTS = st.sampled_from([1, 5, 19, 21, 30, 120, 3600])
+
+Ending = Callable[[Finisher, Job, Ticket], Job]
+ENDINGS: list[Ending] = [
+    lambda f, j, t: f.succeed(j, t, [], cached=False, gpu_seconds=1.0),
+    lambda f, j, t: f.fail(j, t, BROKE),
+    lambda f, j, t: f.retry(j, t, BROKE),
+    lambda f, j, t: f.give_back(j, t),
+    lambda f, j, t: f.stop(j, t),
+]
+
+
+@dataclass
+class Holding:
+    """What some worker believes that it holds; it may be wrong by now."""
+
+    job: Job
+    ticket: Ticket
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """The service in memory, its processes at the mercy of the draw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world, self.seen = World(), Chronicle()
+        self.world.owner = OwnerId("fox")  # ids come of it, and a draw must mean the same each time
+        self.jobs: list[JobId] = []
+        self.tickets: list[Ticket] = []  # every delivery ever, also those that are over
+        self.workers: list[Holding] = []
+
+    def dying(self, act: Callable[[], object]) -> None:
+        # A refusal is an answer; what must not be is for the invariants to say.
+        with suppress(Crash, TransitionRefused, JobNotFound):
+            act()
+
+    @rule(process=LIVES)
+    def post(self, process: Process) -> None:
+        world, key = self.world, f"intent-{len(self.jobs) % 2}"
+        store, queue = process.using(world.store), process.using(world.queue)
+        self.dying(lambda: world.submit(key=key, store=store, queue=queue))
+        self.jobs = sorted({*self.jobs, *(record.job.id for record in self.listed())})
+
+    def listed(self) -> list[JobRecord]:
+        store, owner = self.world.store, self.world.owner
+        return store.page(owner, status=None, limit=99, after=None)
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=NUMBERS, process=LIVES)
+    def claim(self, which: int, process: Process) -> None:
+        """By a ticket of now, or by one whose delivery is over."""
+        world = self.world
+        self.tickets += world.tickets()
+        if not self.tickets:
+            return
+        ticket = self.tickets[-1 - which % len(self.tickets)]
+
+        def take() -> None:
+            store, queue = process.using(world.store), process.using(world.queue)
+            if (job := world.claim(ticket, store=store, queue=queue)) is not None:
+                self.workers.append(Holding(job, ticket))
+
+        self.dying(take)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS, process=LIVES)
+    def start(self, which: int, process: Process) -> None:
+        held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
+
+        def tell() -> None:
+            held.job = report_started(held.job, store=store, clock=self.world.clock)
+
+        self.dying(tell)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS, process=LIVES)
+    def progress(self, which: int, process: Process) -> None:
+        held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
+
+        def tell() -> None:
+            half = Progress(fraction=0.5)
+            held.job = report_progress(held.job, half, store=store, clock=self.world.clock)
+
+        self.dying(tell)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS)
+    def store_a_file(self, which: int) -> None:
+        self.world.upload(self.workers[-1 - which % len(self.workers)].job)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS, end=st.sampled_from(ENDINGS), process=LIVES)
+    def end(self, which: int, end: Ending, process: Process) -> None:
+        held, world = self.workers[-1 - which % len(self.workers)], self.world
+        finisher = world.finisher(process.using(world.store), process.using(world.queue))
+        self.dying(lambda: end(finisher, held.job, held.ticket))
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=NUMBERS, process=LIVES)
+    def cancel(self, which: int, process: Process) -> None:
+        job_id, world = self.jobs[which % len(self.jobs)], self.world
+        store = process.using(world.store)
+        self.dying(lambda: cancel(job_id, world.owner, store=store, clock=world.clock))
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=NUMBERS, process=LIVES)
+    def redrive(self, which: int, process: Process) -> None:
+        job_id, world = self.jobs[which % len(self.jobs)], self.world
+        store, queue = process.using(world.store), process.using(world.queue)
+        self.dying(lambda: send_again(job_id, store=store, queue=queue, clock=world.clock))
+
+    @rule(process=LIVES)
+    def sweep(self, process: Process) -> None:
+        world = self.world
+        ports = process.using(world.store), process.using(world.queue)
+        files = process.using(world.artifacts)
+        self.dying(lambda: world.sweep(store=ports[0], queue=ports[1], artifacts=files))
+
+    @rule(seconds=MOMENTS)
+    def time_passes(self, seconds: int) -> None:
+        self.world.clock.advance(seconds)
+
+    @invariant()
+    def the_invariants_hold(self) -> None:
+        for job_id in self.jobs:
+            record = self.world.record(job_id)
+            check_record(record)
+            self.seen.see(record.job)
+
+    def teardown(self) -> None:
+        """From now on nobody dies."""
+        for _ in range(30):
+            self.world.clock.advance(LEASE + timedelta(seconds=3))
+            self.world.sweep()
+            self.work()
+            self.the_invariants_hold()
+            if all(self.world.row(job_id).status.is_terminal for job_id in self.jobs):
+                break
+        self.world.clock.advance(LOSERS_GRACE)
+        self.world.sweep()
+        for job_id in self.jobs:
+            row = self.seen.see(self.world.row(job_id))
+            check_ticketed(row, ())
+            check_tidy(row, self.world.artifacts.files)
+
+    def work(self) -> None:
+        for ticket in self.world.tickets():
+            if (job := self.world.claim(ticket)) is not None:
+                job = report_started(job, store=self.world.store, clock=self.world.clock)
+                ENDINGS[0](self.world.finisher(), job, ticket)
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(
+    max_examples=80, stateful_step_count=50, deadline=None, derandomize=True
+)
