@@ -11,11 +11,13 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from comfyline import wire
-from comfyline.domain.ids import JobId, OwnerId
+from comfyline.domain.ids import ConnectionId, JobId, OwnerId
 from comfyline.domain.job import artifact_key
 from comfyline.domain.uploads import UPLOAD_LIFETIME
+from comfyline.memory import InMemorySockets
 from comfyline.openapi import OPERATIONS
-from comfyline.usecases.authenticate import create_key
+from comfyline.ports import Connection
+from comfyline.usecases.authenticate import create_key, disable_key
 from functions import _wiring, authorize, push_updates, sweep_jobs
 from tests.support.builders import FrozenClock
 from tests.support.gateway import HANDLERS, Gateway, Reply
@@ -507,3 +509,23 @@ def test_a_ticket_opens_a_socket_once(gateway: Gateway, clock: FrozenClock) -> N
     ticket = gateway("POST", "/api/v1/ws-tickets").json["ticket"]
     clock.advance(61)
     assert opened() == "Deny"
+
+
+def test_the_sweeper_closes_the_sockets_of_a_disabled_key(
+    gateway: Gateway, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sockets = InMemorySockets()
+    monkeypatch.setattr(_wiring, "sockets", lambda _api: sockets)
+    keys, connections = _wiring.keys("keys"), _wiring.connections("connections")
+    opened = []
+    for name in ("mine", "others"):
+        owner = OwnerId(name)
+        key, _ = create_key(owner, scopes=["jobs"], expires_at=None, keys=keys, clock=clock)
+        end = clock() + timedelta(hours=2)
+        opened.append(Connection(ConnectionId(name), owner, key.id, end))
+        connections.open(opened[-1])
+    assert "SocketClosed" not in sweep_jobs.handler({}, None)
+    disable_key(opened[0].key_id, keys=keys)
+    assert sweep_jobs.handler({}, None)["SocketClosed"] == 1
+    assert [connections.get(one.id) for one in opened] == [None, opened[1]]
+    assert sockets.closed == {opened[0].id}
