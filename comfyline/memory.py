@@ -456,6 +456,14 @@ class InMemoryConnectionStore:
             found = sorted(self._followers[job_id].items())
         return [Subscriber(name, each.since) for name, each in found if each.expires_at > now]
 
+    def by_key(self) -> Mapping[KeyId, Sequence[ConnectionId]]:
+        """See ConnectionStore."""
+        found: defaultdict[KeyId, list[ConnectionId]] = defaultdict(list)
+        with self._lock:
+            for connection in self._open.values():
+                found[connection.key_id].append(connection.id)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class _Subscription:
@@ -503,6 +511,11 @@ class InMemoryKeyStore:
         """See KeyStore."""
         with self._lock:
             return self._keys.get(key_id)
+
+    def get_many(self, key_ids: Sequence[KeyId]) -> list[ApiKey]:
+        """See KeyStore."""
+        with self._lock:
+            return [self._keys[key_id] for key_id in key_ids if key_id in self._keys]
 
     def put(self, key: ApiKey) -> None:
         """See KeyStore."""

@@ -325,7 +325,7 @@ class Subscriber:
 
 
 class ConnectionStore(Protocol):
-    """Open sockets and what each follows. Every read is consistent."""
+    """Open sockets and what each follows. Every read by a name is consistent."""
 
     def open(self, connection: Connection) -> None:
         """Remember a socket."""
@@ -351,6 +351,12 @@ class ConnectionStore(Protocol):
 
     def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
         """Every socket that follows the job and can still be open."""
+
+    def by_key(self) -> Mapping[KeyId, Sequence[ConnectionId]]:
+        """Every open socket, by the key that it was opened with.
+
+        It may lag by moments, at a cost that grows with the open sockets alone.
+        """
 
 
 class Sockets(Protocol):
@@ -395,6 +401,9 @@ class KeyStore(Protocol):
 
     def get(self, key_id: KeyId) -> ApiKey | None:
         """The key, read consistently: a disabling counts at once."""
+
+    def get_many(self, key_ids: Sequence[KeyId]) -> list[ApiKey]:
+        """The keys that exist among these, which are distinct; read consistently, in no order."""
 
     def put(self, key: ApiKey) -> None:
         """Store or replace a key."""

@@ -166,9 +166,10 @@ class PushUpdatesSettings(SocketSettings):
     artifacts_bucket: str
 
 
-class SweepJobsSettings(QueueSettings):
+class SweepJobsSettings(QueueSettings, SocketSettings):
     """functions/sweep_jobs.py"""
 
+    keys_table: str
     jobs_table: str
     owners_table: str
     artifacts_bucket: str

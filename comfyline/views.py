@@ -263,6 +263,6 @@ def _done_message(job: Job, files: wire.ResultView | None, *, part: int) -> wire
 
 def _short(files: wire.ResultView) -> wire.ResultView:
     shown = files.artifacts[: wire.MAX_ARTIFACTS_IN_MESSAGE]
-    while shown and sum(len(a.model_dump_json()) for a in shown) > MAX_RESULT_BYTES:
+    while shown and sum(len(a.model_dump_json().encode()) for a in shown) > MAX_RESULT_BYTES:
         shown = shown[:-1]  # names and signed URLs have no length that we could promise
     return wire.ResultView(artifacts=shown, truncated=len(shown) < len(files.artifacts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any
@@ -12,10 +13,14 @@ Json = dict[str, Any]
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc }
+code, td { overflow-wrap: anywhere }
 code, pre { font: 14px/1.4 ui-monospace, monospace; background: #f4f4f4; border-radius: 3px }
 pre { padding: .75rem; overflow-x: auto } code { padding: 0 .25rem }
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: .25rem .5rem;
-border-bottom: 1px solid #eee; vertical-align: top } .method { color: #06c; font-weight: 600 }
+border-bottom: 1px solid #eee; vertical-align: top }
+summary { padding: .25rem; cursor: pointer }
+summary b { color: #06c; display: inline-block; width: 4.5rem }
+details[open] { margin-bottom: 2rem }
 """
 
 
@@ -26,8 +31,9 @@ def page(document: Json) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width'>",
         f"<title>{escape(info['title'])}</title><style>{_STYLE}</style>",
-        f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>",
+        f"<h1>{escape(info['title'])}</h1><p>{_text(info['description'])}</p>",
         "<p>The same for programs: <a href=openapi.json>openapi.json</a></p>",
+        "<h2>Routes</h2>",
         *_operations(document["paths"]),
         "<h2>Schemas</h2>",
         *_schemas(document["components"]["schemas"]),
@@ -39,16 +45,22 @@ def _operations(paths: Json) -> Iterator[str]:
     for path, methods in paths.items():
         for method, operation in methods.items():
             anchor = escape(operation["operationId"])
-            yield f"<h2 id={anchor}><span class=method>{method.upper()}</span> "
-            yield f"<code>{escape(path)}</code></h2><p>{escape(operation['summary'])}</p>"
+            yield f"<details id={anchor}><summary><b>{method.upper()}</b> "
+            yield f"<code>{escape(path)}</code> {escape(operation['summary'])}</summary>"
             yield _table("Parameter", map(_parameter, operation["parameters"]))
             yield from _examples(operation.get("requestBody"))
             yield _table("Status", map(_response, operation["responses"].items()))
+            yield "</details>"
+
+
+def _text(text: str) -> str:
+    """What stands between backticks is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _parameter(parameter: Json) -> tuple[str, str]:
     name = f"<code>{escape(parameter['name'])}</code> ({parameter['in']})"
-    return name, escape(parameter["description"])
+    return name, _text(parameter["description"])
 
 
 def _response(response: tuple[str, Json]) -> tuple[str, str]:
@@ -66,7 +78,7 @@ def _examples(body: Json | None) -> Iterator[str]:
 
 def _schemas(schemas: Json) -> Iterator[str]:
     for name, schema in schemas.items():
-        yield f"<h3 id={name}>{name}</h3><p>{escape(schema.get('description', ''))}</p>"
+        yield f"<h3 id={name}>{name}</h3><p>{_text(schema.get('description', ''))}</p>"
         required = schema.get("required", [])
         rows = (
             (f"<code>{escape(field)}</code>{' *' if field in required else ''}", _kind(about))

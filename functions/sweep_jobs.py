@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from comfyline.settings import SweepJobsSettings
 from comfyline.usecases.admit import Admission
+from comfyline.usecases.hang_up import Doorkeeper
 from comfyline.usecases.sweep import Sweeper
 from functions import _wiring
+
+CLOSED_AT_ONCE = 32  # they wait on the network
 
 logger = Logger(service="sweep_jobs")
 
@@ -26,8 +30,21 @@ def handler(_event: Any, _context: Any) -> dict[str, int]:
     done = dict(sweeper.sweep())
     if dropped := _admission(settings).reconcile_all():
         done["SlotDropped"] = dropped
+    if closed := _close_sockets(settings):
+        done["SocketClosed"] = closed
     logger.info("swept", extra={"action": "swept", "done": done})
     return done
+
+
+def _close_sockets(settings: SweepJobsSettings) -> int:
+    with ThreadPoolExecutor(CLOSED_AT_ONCE) as executor:
+        return Doorkeeper(
+            connections=_wiring.connections(settings.connections_table),
+            keys=_wiring.keys(settings.keys_table),
+            sockets=_wiring.sockets(settings),
+            clock=_wiring.clock,
+            executor=executor,
+        ).hang_up()
 
 
 def _admission(settings: SweepJobsSettings) -> Admission:

@@ -8,10 +8,15 @@
 A job is named in the socket's row before its subscription is put and after that is deleted, so
 whoever closes the socket finds every subscription. Every item has a TTL at which the gateway ends
 the socket: `$disconnect` may never come. TTL removes late, so readers look at the time themselves.
+
+One sparse index, key (shard, key id), lists the open sockets; it holds keys and no more.
 """
 
 from __future__ import annotations
 
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +28,9 @@ from comfyline.ports import Connection, SocketTicket, Subscriber
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+BY_KEY = "by_key"
+OPEN_SHARDS = 4  # more sockets open and close in a second than one partition of the index takes
 
 
 class DynamoConnectionStore:
@@ -39,6 +47,7 @@ class DynamoConnectionStore:
             **_connection_key(connection.id),
             "owner": {"S": connection.owner},
             "key_id": {"S": connection.key_id},
+            "open_shard": {"S": str(zlib.crc32(connection.id.encode()) % OPEN_SHARDS)},
             "expires_at": time_of(connection.expires_at),
             "ttl": ttl_of(connection.expires_at),
         }
@@ -138,6 +147,25 @@ class DynamoConnectionStore:
             Subscriber(ConnectionId(i["sk"]["S"].removeprefix("conn#")), read_time(i["since"]))
             for i in items
         ]
+
+    @translated()
+    def by_key(self) -> Mapping[KeyId, Sequence[ConnectionId]]:
+        """See ConnectionStore."""
+        found: defaultdict[KeyId, list[ConnectionId]] = defaultdict(list)
+        for shard in range(OPEN_SHARDS):
+            for item in self._open(shard):
+                name = ConnectionId(item["pk"]["S"].removeprefix("conn#"))
+                found[KeyId(item["key_id"]["S"])].append(name)
+        return found
+
+    def _open(self, shard: int) -> Iterator[Any]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=BY_KEY,
+            KeyConditionExpression="open_shard = :shard",
+            ExpressionAttributeValues={":shard": {"S": str(shard)}},
+        )
+        return (item for page in pages for item in page["Items"])
 
 
 class DynamoSocketTicketStore:

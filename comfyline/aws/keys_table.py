@@ -5,9 +5,11 @@ Beside them, under `flags`, what an operator has switched off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from comfyline.aws import batches
 from comfyline.aws.codec import read_time, time_of
 from comfyline.aws.errors import translated
 from comfyline.domain.ids import KeyId, OwnerId
@@ -34,6 +36,12 @@ class DynamoKeyStore:
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         item: Any = answer.get("Item")
         return _key_of(item) if item and "secret_sha256" in item else None
+
+    @translated()
+    def get_many(self, key_ids: Sequence[KeyId]) -> list[ApiKey]:
+        """See KeyStore."""
+        keys = [{"pk": {"S": key_id}} for key_id in key_ids]
+        return [_key_of(item) for item in batches.get_items(self._client, self._table, keys)]
 
     @translated()
     def put(self, key: ApiKey) -> None:

@@ -41,7 +41,8 @@ from comfyline.client.order import Sieve
 
 IDLE_LIMIT_SECONDS = 10 * 60  # API Gateway ends a WebSocket connection that is idle so long
 _TEMPORARY = (TransportFailed, ServiceUnavailable, RateLimited)
-_TEMPORARY_CODES = {"unavailable", "internal_error"}  # of error messages; all others are final
+# Of error messages; all others are final.
+_TEMPORARY_CODES = {"unavailable", "internal_error", "sockets_disabled"}
 
 _log = logging.getLogger(__name__)
 

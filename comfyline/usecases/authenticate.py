@@ -32,7 +32,7 @@ def authenticate(authorization: str | None, *, keys: KeyStore, clock: Clock) -> 
     key = keys.get(KeyId(match[1]))
     if key is None or not hmac.compare_digest(_hash(match[2]), key.secret_sha256):
         return None
-    return None if key.disabled or _is_over(key, clock()) else key
+    return None if is_void(key, clock()) else key
 
 
 def create_key(
@@ -87,11 +87,12 @@ def redeem_ticket(
     if stored is None or clock() >= stored.expires_at:
         return None
     key = keys.get(stored.key_id)
-    return None if key is None or key.disabled or _is_over(key, clock()) else key
+    return None if key is None or is_void(key, clock()) else key
 
 
-def _is_over(key: ApiKey, now: datetime) -> bool:
-    return key.expires_at is not None and now >= key.expires_at
+def is_void(key: ApiKey, now: datetime) -> bool:
+    """The key opens nothing: it was disabled or has expired."""
+    return key.disabled or (key.expires_at is not None and now >= key.expires_at)
 
 
 def _hash(secret: str) -> str:

@@ -22,6 +22,7 @@ class Resource(Enum):
     JOBS_BY_OWNER = auto()
     JOBS_BY_DUE = auto()
     CONNECTIONS = auto()
+    CONNECTIONS_BY_KEY = auto()
     KEYS = auto()
     OWNERS = auto()
     QUEUES = auto()  # the three lanes
@@ -193,6 +194,11 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             _DELETE_ARTIFACTS,
             _may("FindSlots", Resource.OWNERS, "dynamodb:Query"),
             _FREE_SLOT,
+            _may("FindSockets", Resource.CONNECTIONS_BY_KEY, "dynamodb:Query"),
+            _READ_KEY,  # the switches
+            _may("ReadKeys", Resource.KEYS, "dynamodb:BatchGetItem"),
+            _POST_TO_SOCKET,
+            *_CLOSE_CONNECTION,
         ),
         "RedriveTickets": (
             _may(

@@ -165,7 +165,8 @@ class ApiStack(Stack):
         submit = SubmitJobSettings.model_validate({**jobs, **owners, **bucket, **queues})
         follow = {**jobs, **connections, **bucket, **sockets}
         push = PushUpdatesSettings(**follow, **owners)
-        sweep = SweepJobsSettings(**jobs, **owners, **bucket, **queues)
+        keys = {"keys_table": self._data.keys.table_name}
+        sweep = SweepJobsSettings.model_validate({**follow, **owners, **queues, **keys})
         return {
             "AuthorizeHttp": _Spec("authorize.http_handler", authorize, AUTHORIZER_TIMEOUT),
             "AuthorizeSocket": _Spec(

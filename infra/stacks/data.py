@@ -18,6 +18,7 @@ UPLOADS_PREFIX = "uploads/"
 MODELS_PREFIX = "models/"  # nothing there expires
 BY_OWNER = "by_owner"
 BY_DUE = "by_due"
+BY_KEY = "by_key"
 
 # A backstop far beyond the jobs' own retention (7 days by default): the sweeper is what deletes.
 ARTIFACT_EXPIRY = Duration.days(30)
@@ -55,6 +56,12 @@ class DataStack(Stack):
             time_to_live_attribute="ttl",
             removal_policy=RemovalPolicy.DESTROY,
         )
+        self.connections.add_global_secondary_index(
+            index_name=BY_KEY,
+            partition_key=_key("open_shard"),
+            sort_key=_key("key_id"),
+            projection_type=ddb.ProjectionType.KEYS_ONLY,
+        )
         self.keys = self._durable_table("Keys")
         self.owners = self._durable_table("Owners", sort_key=_key("sk"), ttl="ttl")
         self.dead_letters = self._queue(
@@ -83,6 +90,7 @@ class DataStack(Stack):
             Resource.JOBS_BY_OWNER: [f"{table}/index/{BY_OWNER}"],
             Resource.JOBS_BY_DUE: [f"{table}/index/{BY_DUE}"],
             Resource.CONNECTIONS: [self.connections.table_arn],
+            Resource.CONNECTIONS_BY_KEY: [f"{self.connections.table_arn}/index/{BY_KEY}"],
             Resource.KEYS: [self.keys.table_arn],
             Resource.OWNERS: [self.owners.table_arn],
             Resource.QUEUES: [queue.queue_arn for queue in self.queues.values()],

@@ -32,7 +32,13 @@ from comfyline.ports import (
     OwnerStore,
     SocketTicketStore,
 )
-from tests.support.aws import REGION, create_jobs_table, create_queues, create_table
+from tests.support.aws import (
+    REGION,
+    create_connections_table,
+    create_jobs_table,
+    create_queues,
+    create_table,
+)
 from tests.support.builders import FrozenClock
 
 BUCKET = "artifacts"
@@ -130,7 +136,7 @@ def connection_store(request: pytest.FixtureRequest) -> ConnectionStore:
     if request.param == "memory":
         return memory.InMemoryConnectionStore()
     client = request.getfixturevalue("aws_client")("dynamodb")
-    create_table(client, "connections", "pk", "sk")
+    create_connections_table(client, "connections")
     return DynamoConnectionStore(client, "connections")
 
 
@@ -157,5 +163,5 @@ def ticket_store(request: pytest.FixtureRequest) -> SocketTicketStore:
     if request.param == "memory":
         return memory.InMemorySocketTicketStore()
     client = request.getfixturevalue("aws_client")("dynamodb")
-    create_table(client, "connections", "pk", "sk")
+    create_connections_table(client, "connections")
     return DynamoSocketTicketStore(client, "connections")

@@ -93,3 +93,16 @@ class TestConnectionStore:
         connection = an_open_one(connection_store)
         subscribe(connection_store, connection)
         assert connection_store.subscribers(JOB, END + timedelta(seconds=1)) == []
+
+    def test_open_sockets_are_found_by_their_key(self, connection_store: ConnectionStore) -> None:
+        assert connection_store.by_key() == {}
+        opened: dict[str, set[str]] = {"key_1": set(), "key_2": set()}
+        for n in range(20):
+            key_id = KeyId(f"key_{n % 2 + 1}")
+            connection = Connection(ConnectionId(f"c{n}="), an_owner(), key_id, END)
+            connection_store.open(connection)
+            opened[key_id].add(connection.id)
+        subscribe(connection_store, connection)
+        connection_store.close(ConnectionId("c0="))
+        found = {key: set(ids) for key, ids in connection_store.by_key().items()}
+        assert found == {**opened, "key_1": opened["key_1"] - {"c0="}}

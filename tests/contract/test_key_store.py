@@ -29,6 +29,14 @@ class TestKeyStore:
     def test_an_unknown_key_is_none(self, key_store: KeyStore) -> None:
         assert key_store.get(KeyId("key_unknown")) is None
 
+    def test_many_are_those_that_exist(self, key_store: KeyStore) -> None:
+        keys = [replace(a_key(), id=KeyId(f"key_{n}")) for n in range(3)]
+        for key in keys[:2]:
+            key_store.put(key)
+        found = key_store.get_many([key.id for key in keys])
+        assert sorted(found, key=lambda key: key.id) == keys[:2]
+        assert key_store.get_many([]) == []
+
     def test_a_key_is_replaced(self, key_store: KeyStore) -> None:
         key = a_key()
         key_store.put(key)

@@ -83,7 +83,7 @@ def push_updates(caller: Caller) -> None:
         say(socket, "subscribe", job)
         heard(socket, "status")
         (follower,) = caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"})
-        gone = a_gone_follower(caller, job)
+        gone = a_gone_follower(caller, job, KeyId(caller.key.split("_")[1]))
         watched = jobs.get(job.id)
         assert watched is not None
         half = Progressed(attempt=1, progress=Progress(fraction=0.5))
@@ -104,12 +104,12 @@ def push_updates(caller: Caller) -> None:
         assert caller.account.connections.get(gone) is None
 
 
-def a_gone_follower(caller: Caller, job: Job) -> ConnectionId:
+def a_gone_follower(caller: Caller, job: Job, key_id: KeyId) -> ConnectionId:
     """A socket whose client left without a word, long ago."""
     connection = Connection(
         id=ConnectionId("gone" + secrets.token_hex(4)),
         owner=caller.owner,
-        key_id=KeyId("none"),
+        key_id=key_id,
         expires_at=now() + PAST,
     )
     caller.account.connections.open(connection)
@@ -136,8 +136,10 @@ def sweep_jobs(caller: Caller) -> None:
     account.jobs.save(ended, replace(ended, expires_at=now() - PAST, due_at=now() - PAST))
     lost = account.seeded(caller.owner, due_at=now() - PAST)
     account.owners.take_slot(caller.owner, random_job_id(now()), ONE_JOB, now() - PAST)
+    gone = a_gone_follower(caller, lost, KeyId("none"))
     answer = account.emulator.client("lambda").invoke(FunctionName=sweeper_name(account))
     assert "FunctionError" not in answer, answer["Payload"].read()
+    assert account.connections.get(gone) is None  # there is no key "none"
     assert account.items("JobsTable", {"S": ended.id}) == []
     assert account.files(ended) == 0
     found = account.jobs.get(lost.id)

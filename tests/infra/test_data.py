@@ -43,6 +43,10 @@ def test_other_tables(aws: Templates) -> None:
     connections, keys = (named(aws.data, TABLE, name) for name in ("Connections", "Keys"))
     assert keys_of(connections["KeySchema"]) == [("pk", "HASH"), ("sk", "RANGE")]
     assert connections["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+    (index,) = connections["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == "by_key"
+    assert keys_of(index["KeySchema"]) == [("open_shard", "HASH"), ("key_id", "RANGE")]
+    assert index["Projection"]["ProjectionType"] == "KEYS_ONLY"
     assert keys_of(keys["KeySchema"]) == [("pk", "HASH")]
     assert "TimeToLiveSpecification" not in keys
 

@@ -86,7 +86,7 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
         ("s3:GetObject", {*POSTS, "GetJob", "SocketSubscribe", "PushUpdates", "Task"}),
         ("s3:DeleteObject", {"SweepJobs", "CancelJob"}),
         ("s3:ListBucket", {*POSTS, "SweepJobs", "CancelJob"}),
-        ("execute-api:ManageConnections", {"SocketSubscribe", "PushUpdates"}),
+        ("execute-api:ManageConnections", {"SocketSubscribe", "PushUpdates", "SweepJobs"}),
         ("dynamodb:GetRecords", {"PushUpdates", "ScaleWorkers"}),
         ("dynamodb:BatchWriteItem", POSTS),
         ("dynamodb:BatchGetItem", {*POSTS, "ListJobs", "SweepJobs"}),
@@ -122,7 +122,7 @@ def test_an_image_of_another_registry_needs_no_grant(asg: Templates) -> None:
     assert not sids & {"LogInToRegistry", "PullImage"}
 
 
-def test_only_authorizers_read_keys(
+def test_only_authorizers_and_the_sweeper_read_keys(
     aws: Templates, all_statements: list[tuple[str, dict[str, Any]]]
 ) -> None:
     readers = {
@@ -131,7 +131,7 @@ def test_only_authorizers_read_keys(
         for resource in listed(statement["Resource"])
         if plain_name(aws.render(resource).removesuffix(".Arn")) == "Keys"
     }
-    assert readers == {"AuthorizeHttpRole", "AuthorizeSocketRole"}
+    assert readers == {"AuthorizeHttpRole", "AuthorizeSocketRole", "SweepJobsRole"}
 
 
 def test_uploads_and_artifacts_are_told_apart(

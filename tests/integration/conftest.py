@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.builders import FrozenClock
 from tests.support.gateway import Gateway, functions_on_moto
+from tests.support.worker_by_hand import Worker
 
 
 @pytest.fixture
@@ -19,3 +20,9 @@ def gateway(monkeypatch: pytest.MonkeyPatch, clock: FrozenClock) -> Iterator[Gat
     """The HTTP API on an empty AWS."""
     with functions_on_moto(monkeypatch, clock):
         yield Gateway()
+
+
+@pytest.fixture
+def worker(gateway: Gateway, clock: FrozenClock) -> Worker:
+    """One that does what it is told, on the same AWS."""
+    return Worker(clock)

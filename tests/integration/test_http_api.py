@@ -11,18 +11,17 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from comfyline import wire
-from comfyline.aws.job_queues import SqsJobQueue
-from comfyline.domain.ids import JobId, OwnerId, random_worker_id
-from comfyline.domain.job import Job, JobError, Priority, artifact_key
+from comfyline.domain.ids import ConnectionId, JobId, OwnerId
+from comfyline.domain.job import artifact_key
 from comfyline.domain.uploads import UPLOAD_LIFETIME
+from comfyline.memory import InMemorySockets
 from comfyline.openapi import OPERATIONS
-from comfyline.usecases.authenticate import create_key
-from comfyline.usecases.claim import Terms, claim
-from comfyline.usecases.finish import Finisher
-from comfyline.usecases.report import report_started
+from comfyline.ports import Connection
+from comfyline.usecases.authenticate import create_key, disable_key
 from functions import _wiring, authorize, push_updates, sweep_jobs
 from tests.support.builders import FrozenClock
 from tests.support.gateway import HANDLERS, Gateway, Reply
+from tests.support.worker_by_hand import Worker
 
 PICTURE = {"prompt": "a red fox"}
 KEY = {"Idempotency-Key": "once"}
@@ -30,42 +29,6 @@ EMPTY_IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64}
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
 GRAPH = {"1": EMPTY_IMAGE, "2": SAVE}
 LOADING = {"1": {"class_type": "LoadImage", "inputs": {"image": "none"}}, "2": SAVE}
-
-
-class Worker:
-    """One that does what it is told, on the functions' resources."""
-
-    def __init__(self, clock: FrozenClock) -> None:
-        self.clock = clock
-        self.store = _wiring.jobs("jobs")
-        sqs = boto3.client("sqs")
-        urls = {p: sqs.get_queue_url(QueueName=p.value)["QueueUrl"] for p in Priority}
-        self.queue = SqsJobQueue(sqs, urls)
-
-    def work(self, *, fails: bool = False, gpu_seconds: float = 1.5) -> Job | None:
-        """Take one job to its end, and tell the end as the stream would."""
-        for priority in Priority:
-            while tickets := self.queue.receive(priority, wait_seconds=0):
-                (ticket,) = tickets
-                terms = Terms(worker_id=random_worker_id(), lease=timedelta(seconds=60))
-                job = claim(ticket, terms, store=self.store, queue=self.queue, clock=self.clock)
-                if job is None:
-                    continue
-                job = report_started(job, store=self.store, clock=self.clock)
-                finisher = Finisher(store=self.store, queue=self.queue, clock=self.clock)
-                if fails:
-                    error = JobError(type="boom", message="it broke")
-                    ended = finisher.fail(job, ticket, error, gpu_seconds=gpu_seconds)
-                else:
-                    ended = finisher.succeed(job, ticket, [], cached=False, gpu_seconds=gpu_seconds)
-                push_updates._admission().ended(ended)
-                return ended
-        return None
-
-
-@pytest.fixture
-def worker(gateway: Gateway, clock: FrozenClock) -> Worker:
-    return Worker(clock)
 
 
 def code(reply: Reply) -> tuple[int, str]:
@@ -556,3 +519,23 @@ def test_a_ticket_opens_a_socket_once(gateway: Gateway, clock: FrozenClock) -> N
     ticket = gateway("POST", "/api/v1/ws-tickets").json["ticket"]
     clock.advance(61)
     assert opened() == "Deny"
+
+
+def test_the_sweeper_closes_the_sockets_of_a_disabled_key(
+    gateway: Gateway, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sockets = InMemorySockets()
+    monkeypatch.setattr(_wiring, "sockets", lambda _api: sockets)
+    keys, connections = _wiring.keys("keys"), _wiring.connections("connections")
+    opened = []
+    for name in ("mine", "others"):
+        owner = OwnerId(name)
+        key, _ = create_key(owner, scopes=["jobs"], expires_at=None, keys=keys, clock=clock)
+        end = clock() + timedelta(hours=2)
+        opened.append(Connection(ConnectionId(name), owner, key.id, end))
+        connections.open(opened[-1])
+    assert "SocketClosed" not in sweep_jobs.handler({}, None)
+    disable_key(opened[0].key_id, keys=keys)
+    assert sweep_jobs.handler({}, None)["SocketClosed"] == 1
+    assert [connections.get(one.id) for one in opened] == [None, opened[1]]
+    assert sockets.closed == {opened[0].id}

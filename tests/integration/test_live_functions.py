@@ -20,7 +20,7 @@ from comfyline.domain.ids import ConnectionId
 from comfyline.domain.job import Job
 from comfyline.domain.lifecycle import advance
 from functions import _wiring, push_updates, socket_connect, socket_disconnect, socket_subscribe
-from tests.support.aws import REGION, create_jobs_table, create_table
+from tests.support.aws import REGION, create_connections_table, create_jobs_table, create_table
 from tests.support.builders import a_job, an_owner, claimed
 
 OWNER = an_owner()
@@ -87,8 +87,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     with mock_aws():
         dynamodb = boto3.client("dynamodb", REGION)
         create_jobs_table(dynamodb, "jobs")
-        for table in ("connections", "owners"):
-            create_table(dynamodb, table, "pk", "sk")
+        create_connections_table(dynamodb, "connections")
+        create_table(dynamodb, "owners", "pk", "sk")
         clients = {"dynamodb": dynamodb, "lambda": Greeter(greetings)}
         clients["s3"] = boto3.client("s3", REGION)
         monkeypatch.setattr(_wiring, "_client", lambda name, *_, **__: clients[name])

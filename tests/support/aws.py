@@ -38,6 +38,19 @@ def create_jobs_table(client: Any, name: str) -> None:
     )
 
 
+def create_connections_table(client: Any, name: str) -> None:
+    """The connections table as infra declares it."""
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_attributes(
+            **dict.fromkeys(["pk", "sk", "open_shard", "key_id"], "S")
+        ),
+        KeySchema=_keys("pk", "sk"),
+        GlobalSecondaryIndexes=[_index("by_key", "open_shard", "key_id")],
+    )
+
+
 def create_table(client: Any, name: str, *keys: str) -> None:
     """A table of string keys without indexes."""
     client.create_table(

@@ -18,7 +18,13 @@ from moto import mock_aws
 
 from comfyline.ports import Clock
 from functions import _wiring
-from tests.support.aws import REGION, create_jobs_table, create_queues, create_table
+from tests.support.aws import (
+    REGION,
+    create_connections_table,
+    create_jobs_table,
+    create_queues,
+    create_table,
+)
 
 # Route -> handler, as infra declares them; a test of the templates holds the routes together.
 HANDLERS: Mapping[str, str] = {
@@ -121,8 +127,8 @@ def functions_on_moto(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator
         dynamodb = session.client("dynamodb")
         create_jobs_table(dynamodb, "jobs")
         create_table(dynamodb, "keys", "pk")
-        for table in ("owners", "connections"):
-            create_table(dynamodb, table, "pk", "sk")
+        create_table(dynamodb, "owners", "pk", "sk")
+        create_connections_table(dynamodb, "connections")
         session.client("s3").create_bucket(Bucket="files")
         urls = {
             f"{priority.value.upper()}_QUEUE_URL": url

@@ -1,32 +1,20 @@
-"""Cold functions over an empty AWS of moto."""
+"""What handlers' tests look at behind the functions."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from comfyline.domain.ids import JobId
 from comfyline.domain.job import Job, Priority
 from comfyline.ports import ArtifactStore, JobStore, KeyStore
 from functions import _wiring
-from tests.support.aws import REGION, create_jobs_table, create_queues, create_table
 from tests.support.builders import FrozenClock, a_job
-
-BUCKET = "artifacts"
-ENVIRONMENT = {
-    "JOBS_TABLE": "jobs",
-    "KEYS_TABLE": "keys",
-    "CONNECTIONS_TABLE": "connections",
-    "OWNERS_TABLE": "owners",
-    "ARTIFACTS_BUCKET": BUCKET,
-    "ROUTES": "GET /healthz,POST /api/v1/jobs,GET /api/v1/jobs/{job_id}",
-}
+from tests.support.gateway import ENVIRONMENT, Gateway
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,7 @@ class Cloud:
 
     @property
     def artifacts(self) -> ArtifactStore:
-        return _wiring.artifacts(BUCKET)
+        return _wiring.artifacts(ENVIRONMENT["ARTIFACTS_BUCKET"])
 
     def has(self, job: Job) -> Job:
         """The job is stored with its index and due times, without its params."""
@@ -72,48 +60,12 @@ class Cloud:
         return items
 
 
-@pytest.fixture(scope="session")
-def session() -> boto3.Session:
-    """One for all, since it caches the service models. The credentials are moto's."""
-    return boto3.Session("testing", "testing", region_name=REGION)
-
-
 @pytest.fixture
-def clock() -> FrozenClock:
-    return FrozenClock()
-
-
-@pytest.fixture
-def cold(monkeypatch: pytest.MonkeyPatch, session: boto3.Session) -> Iterator[None]:
-    """The functions as after a cold start: no settings read, no client made."""
-    monkeypatch.setattr(_wiring, "_session", lambda: session)
-    monkeypatch.setattr(_wiring, "_settings", {})
-    _wiring._client.cache_clear()
-    yield
-    _wiring._client.cache_clear()
-
-
-@pytest.fixture
-def cloud(
-    monkeypatch: pytest.MonkeyPatch, session: boto3.Session, cold: None, clock: FrozenClock
-) -> Iterator[Cloud]:
-    monkeypatch.setattr(_wiring, "clock", clock)
-    with mock_aws():
-        queue_urls = _create(session)
-        urls = {f"{p.value.upper()}_QUEUE_URL": url for p, url in queue_urls.items()}
-        for name, value in {**ENVIRONMENT, **urls}.items():
-            monkeypatch.setenv(name, value)
-        yield Cloud(_wiring._client, queue_urls, clock)
-
-
-def _create(session: boto3.Session) -> dict[Priority, str]:
-    dynamodb = session.client("dynamodb")
-    create_jobs_table(dynamodb, "jobs")
-    create_table(dynamodb, "keys", "pk")
-    for name in ("connections", "owners"):
-        create_table(dynamodb, name, "pk", "sk")
-    session.client("s3").create_bucket(Bucket=BUCKET)
-    return create_queues(session.client("sqs"))
+def cloud(gateway: Gateway, clock: FrozenClock) -> Cloud:
+    """What is behind the functions of `gateway`."""
+    sqs = _wiring._client("sqs")
+    urls = {p: sqs.get_queue_url(QueueName=p.value)["QueueUrl"] for p in Priority}
+    return Cloud(_wiring._client, urls, clock)
 
 
 @pytest.fixture

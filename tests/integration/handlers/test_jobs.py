@@ -214,8 +214,8 @@ def test_health_needs_neither_key_nor_settings() -> None:
 @pytest.mark.parametrize(
     ("path", "status", "allow"),
     [
-        ("/api/v1/jobs", 405, "POST"),
-        ("/api/v1/jobs/job_x", 405, "GET"),
+        ("/api/v1/jobs", 405, "GET, POST"),
+        ("/api/v1/jobs/job_x", 405, "DELETE, GET"),
         ("/healthz", 405, "GET"),
         ("/healthz/", 404, None),
         ("/api/v1/jobs/a/b", 404, None),

@@ -1,0 +1,225 @@
+"""Every status that the document promises is answered by something, as the document says.
+
+A route that is added gets most of its rows from the tables below; what nobody exercises fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from comfyline import wire
+from comfyline.domain.ids import random_job_id
+from comfyline.openapi import OPERATIONS, document
+from functions import _wiring, show_docs
+from tests.support.builders import NOW
+from tests.support.gateway import Gateway, Reply
+from tests.support.worker_by_hand import Worker
+
+Route = tuple[str, str]
+
+JOBS, JOB = "/api/v1/jobs", "/api/v1/jobs/{job_id}"
+EVENTS, RETRY = f"{JOB}/events", f"{JOB}/retry"
+GENERATE, UPLOADS = "/api/v1/generate", "/api/v1/uploads"
+POSTS = [("POST", JOBS), ("POST", GENERATE)]
+PICTURE = {"prompt": "a red fox"}
+KEY = {"Idempotency-Key": "once"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The API, a worker, and the means to break things."""
+
+    gateway: Gateway
+    worker: Worker
+    patch: pytest.MonkeyPatch
+
+    def submit(self, body: Any = PICTURE, **headers: str) -> str:
+        return str(self.gateway("POST", JOBS, body, headers=headers).json["job_id"])
+
+    def ask(self, route: Route, job_id: str | None = None, **more: Any) -> Reply:
+        """The plainest request that the route takes, about a job that is not there unless said."""
+        method, path = route
+        body = next(iter(OPERATIONS[route].body.values()), None)
+        url = path.replace("{job_id}", job_id or random_job_id(NOW)) + more.pop("query", "")
+        if "body" not in more:
+            more.setdefault("json_body", body)
+        return self.gateway(method, url, **more)
+
+
+Act = Callable[[Stage], Reply]
+ACTS: dict[tuple[str, str, int], Act] = {}
+
+
+def act(status: int, *routes: Route) -> Callable[[Callable[[Stage, Route], Reply]], None]:
+    """What makes these routes answer with that status."""
+
+    def add(call: Callable[[Stage, Route], Reply]) -> None:
+        for route in routes:
+            ACTS[*route, status] = partial(call, route=route)
+
+    return add
+
+
+# --- whom nothing troubles ------------------------------------------------------------------------
+
+IDLE = {(m, p) for m, p in OPERATIONS if p in ("/healthz", "/openapi.json", "/docs")}
+ABOUT_A_JOB = [route for route in OPERATIONS if "{job_id}" in route[1]]
+STORED = [r for r in OPERATIONS if r not in IDLE and r[1] not in ("/api/v1/models", UPLOADS)]
+
+for status in (200, 201):
+    rest = OPERATIONS.keys() - {*POSTS, *ABOUT_A_JOB}
+    plain = [route for route in rest if status in OPERATIONS[route].answers]
+    act(status, *plain)(lambda stage, route: stage.ask(route))
+act(202, *POSTS)(lambda stage, route: stage.ask(route, headers={"Prefer": "wait=0"}))
+act(200, ("GET", JOB), ("GET", EVENTS))(lambda stage, route: stage.ask(route, stage.submit()))
+act(202, ("DELETE", JOB))(lambda stage, route: stage.ask(route, stage.submit()))
+
+
+@act(200, *POSTS)
+def ended_in_time(stage: Stage, route: Route) -> Reply:
+    headers = {**KEY, "Prefer": "wait=1"}
+    stage.submit(**KEY)
+    stage.worker.work()
+    return stage.ask(route, json_body=PICTURE, headers=headers)
+
+
+@act(202, ("POST", RETRY))
+def tried_again(stage: Stage, route: Route) -> Reply:
+    job_id = stage.submit()
+    stage.worker.work(fails=True)
+    return stage.ask(route, job_id)
+
+
+# --- the caller's faults --------------------------------------------------------------------------
+
+TAKE_A_BODY = [*POSTS, ("POST", UPLOADS)]
+
+act(400, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, body="{"))
+act(400, ("POST", RETRY))(
+    lambda stage, route: stage.ask(route, stage.submit(), headers={"Idempotency-Key": "ü"})
+)
+act(404, *ABOUT_A_JOB)(lambda stage, route: stage.ask(route))
+act(409, ("POST", RETRY))(lambda stage, route: stage.ask(route, stage.submit()))
+act(413, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, body="[" + " " * 10_000_000 + "]"))
+act(422, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, json_body={"what": 1}))
+act(422, ("GET", JOBS))(lambda stage, route: stage.ask(route, query="?limit=0"))
+act(422, ("DELETE", JOB))(lambda stage, route: stage.ask(route, stage.submit(), query="?purge=x"))
+act(422, ("GET", EVENTS))(lambda stage, route: stage.ask(route, stage.submit(), query="?after=x"))
+
+
+@act(403, *(route for route in OPERATIONS if route not in IDLE))
+def without_the_scope(stage: Stage, route: Route) -> Reply:
+    stage.gateway.caller["scopes"] = "none"
+    return stage.ask(route)
+
+
+@act(422, ("POST", RETRY))
+def key_of_another_request(stage: Stage, route: Route) -> Reply:
+    job_id = stage.submit(**KEY)
+    stage.worker.work(fails=True)
+    return stage.ask(route, job_id, headers=KEY)
+
+
+@act(429, *POSTS)
+def over_the_cap(stage: Stage, route: Route) -> Reply:
+    stage.gateway.caller["max_active_jobs"] = "1"
+    stage.submit()
+    return stage.ask(route)
+
+
+@act(429, ("POST", RETRY))
+def over_the_cap_again(stage: Stage, route: Route) -> Reply:
+    job_id = stage.submit()
+    stage.worker.work(fails=True)
+    stage.gateway.caller["max_active_jobs"] = "1"
+    stage.submit()
+    return stage.ask(route, job_id)
+
+
+# --- ours -----------------------------------------------------------------------------------------
+
+
+@act(503, *STORED)
+def store_out_of_reach(stage: Stage, route: Route) -> Reply:
+    def unreachable(**_: Any) -> NoReturn:
+        raise EndpointConnectionError(endpoint_url="https://aws")
+
+    _wiring._client("dynamodb").meta.events.register("before-call", unreachable)
+    return stage.ask(route)
+
+
+@act(500, *(route for route in OPERATIONS if route[1] != "/healthz"))
+def bug(stage: Stage, route: Route) -> Reply:
+    def broken(*_: Any) -> NoReturn:
+        raise RuntimeError("a bug")
+
+    stage.patch.setattr(_wiring, "settings", broken)
+    stage.patch.setattr(_wiring, "environment", broken)
+    stage.patch.setattr(show_docs, "_document", broken)
+    stage.patch.setattr(show_docs, "document", broken)
+    return stage.ask(route)
+
+
+# --- what nothing here can answer -----------------------------------------------------------------
+
+EXCUSED: dict[tuple[str, str, int], str] = {
+    ("GET", "/healthz", 500): "it reads nothing and calls nothing that could fail",
+}
+EXCUSED |= {
+    (*route, 401): "the gateway refuses a request without a key itself; see tests/e2e"
+    for route in OPERATIONS
+    if route not in IDLE
+}
+EXCUSED |= {
+    (*route, 429): "only the gateway's throttle refuses it, which no emulator has"
+    for route in OPERATIONS
+    if route not in (*POSTS, ("POST", RETRY))
+}
+EXCUSED |= {
+    (*route, 503): "it needs nothing that could be out of reach but the gateway and the function"
+    for route in OPERATIONS
+    if route not in STORED
+}
+
+
+def documented() -> set[tuple[str, str, int]]:
+    """Every route and status of the document."""
+    return {
+        (method.upper(), path, int(status))
+        for path, methods in document()["paths"].items()
+        for method, operation in methods.items()
+        for status in operation["responses"]
+    }
+
+
+def test_every_documented_status_is_exercised_or_excused() -> None:
+    assert documented() == ACTS.keys() | EXCUSED.keys()
+    assert not ACTS.keys() & EXCUSED.keys()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), sorted(ACTS), ids=lambda part: str(part).removeprefix("/api/v1")
+)
+def test_it_is_answered_as_documented(
+    gateway: Gateway,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    status: int,
+) -> None:
+    reply = ACTS[method, path, status](Stage(gateway, worker, monkeypatch))
+    assert reply.status == status, reply.text
+    response = document()["paths"][path][method.lower()]["responses"][str(status)]
+    assert reply.headers["content-type"].split(";")[0] in response["content"]
+    assert {name.title() for name in reply.headers} - {"Content-Type"} <= {
+        name.title() for name in response["headers"]
+    } | {"Cache-Control", "Content-Security-Policy"}
+    if model := OPERATIONS[method, path].answers.get(status, wire.Problem):
+        model.model_validate_json(reply.text)

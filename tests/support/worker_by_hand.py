@@ -1,0 +1,47 @@
+"""A worker without an engine, on the functions' tables and queues."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import boto3
+
+from comfyline.aws.job_queues import SqsJobQueue
+from comfyline.domain.ids import random_worker_id
+from comfyline.domain.job import Job, JobError, Priority
+from comfyline.ports import Clock
+from comfyline.usecases.claim import Terms, claim
+from comfyline.usecases.finish import Finisher
+from comfyline.usecases.report import report_started
+from functions import _wiring, push_updates
+
+
+class Worker:
+    """One that does what it is told, on the functions' resources."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.store = _wiring.jobs("jobs")
+        sqs = boto3.client("sqs")
+        urls = {p: sqs.get_queue_url(QueueName=p.value)["QueueUrl"] for p in Priority}
+        self.queue = SqsJobQueue(sqs, urls)
+
+    def work(self, *, fails: bool = False, gpu_seconds: float = 1.5) -> Job | None:
+        """Take one job to its end, and tell the end as the stream would."""
+        for priority in Priority:
+            while tickets := self.queue.receive(priority, wait_seconds=0):
+                (ticket,) = tickets
+                terms = Terms(worker_id=random_worker_id(), lease=timedelta(seconds=60))
+                job = claim(ticket, terms, store=self.store, queue=self.queue, clock=self.clock)
+                if job is None:
+                    continue
+                job = report_started(job, store=self.store, clock=self.clock)
+                finisher = Finisher(store=self.store, queue=self.queue, clock=self.clock)
+                if fails:
+                    error = JobError(type="boom", message="it broke")
+                    ended = finisher.fail(job, ticket, error, gpu_seconds=gpu_seconds)
+                else:
+                    ended = finisher.succeed(job, ticket, [], cached=False, gpu_seconds=gpu_seconds)
+                push_updates._admission().ended(ended)
+                return ended
+        return None
