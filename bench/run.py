@@ -23,7 +23,7 @@ def main(measurements: Sequence[Measurement], description: str | None, kept: str
     """
     given = _options(description).parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no cloud behind
-    chosen = [each for each in measurements if not given.only or given.only in each.name]
+    chosen = [each for each in measurements if any(word in each.name for word in given.only)]
     found = asyncio.run(_taken(chosen, given))
     before = results.read(results.FOLDER / f"{kept}.json")
     comparison = results.compared(found, before)
@@ -39,7 +39,7 @@ def _options(description: str | None) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--runs", type=int, default=3, help="of each; the median counts")
     options.add_argument("--scale", type=float, default=1.0, help="of the number of jobs")
-    options.add_argument("--only", help="measurements whose name holds this")
+    options.add_argument("--only", nargs="+", default=[""], help="whose name holds one of these")
     options.add_argument("--endpoints", type=Path, help="endpoints.json of a cloud that is up")
     options.add_argument("--json", help="where the figures are written")
     options.add_argument("--keep", action="store_true", help="compare with these from now on")
