@@ -10,10 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
+
 from bench import results
 from bench.figures import Measurement, Result, Series, results_of
-from bench.stage import a_cloud, staged
+from bench.stage import Stage, a_cloud, staged
 from bench.table import show
+from comfyline.client import ComfylineClientError
 
 
 def main(measurements: Sequence[Measurement], description: str | None, kept: str) -> int:
@@ -32,6 +35,9 @@ def main(measurements: Sequence[Measurement], description: str | None, kept: str
     Path(given.json or os.devnull).write_text(document)
     if given.keep:
         results.keep(results.FOLDER / f"{kept}.json", document)
+    missing = sum(len(each.figures) for each in chosen) - len(found)
+    if missing:
+        print(f"{missing} figures were not measured", file=sys.stderr)
     return int(any(line.is_worse for line in comparison))
 
 
@@ -56,10 +62,18 @@ async def _taken(measurements: Sequence[Measurement], given: argparse.Namespace)
         with a_cloud(given.endpoints, workers=size, comfyui_url=comfyui_url) as state:
             async with staged(state, is_real=bool(comfyui_url), scale=given.scale) as stage:
                 for measurement in of_size:
-                    runs: list[Series] = []
-                    for number in range(given.runs):
-                        print(f"{measurement.name}, run {number + 1}", file=sys.stderr)
-                        runs.append(await measurement.take(stage))
-                        await stage.drained()
-                    found += results_of(measurement, runs)
+                    runs = [await _run(measurement, stage, n + 1) for n in range(given.runs)]
+                    found += results_of(measurement, [run for run in runs if run])
     return found
+
+
+async def _run(measurement: Measurement, stage: Stage, number: int) -> Series:
+    """One run; empty if it failed, which costs its figures and no others."""
+    print(f"{measurement.name}, run {number}", file=sys.stderr)
+    try:
+        series = await measurement.take(stage)
+        await stage.drained()
+        return series
+    except (AssertionError, ComfylineClientError, TimeoutError, httpx.HTTPError) as error:
+        print(f"{measurement.name} failed: {error!r}", file=sys.stderr)
+        return {}
