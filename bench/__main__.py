@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bench import api, handler, live, overhead, run, worker
+from bench import api, functions, handler, live, overhead, run, worker
 
 MEASUREMENTS = (
     *api.MEASUREMENTS,
     *overhead.MEASUREMENTS,
     *live.MEASUREMENTS,
     *handler.MEASUREMENTS,
+    *functions.MEASUREMENTS,
     *worker.MEASUREMENTS,
 )
 

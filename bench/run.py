@@ -10,10 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
+
 from bench import results
 from bench.figures import Measurement, Result, Series, results_of
-from bench.stage import a_cloud, staged
+from bench.stage import Stage, a_cloud, staged
 from bench.table import show
+from comfyline.client import ComfylineClientError
 
 
 def main(measurements: Sequence[Measurement], description: str | None, kept: str) -> int:
@@ -23,7 +26,7 @@ def main(measurements: Sequence[Measurement], description: str | None, kept: str
     """
     given = _options(description).parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no cloud behind
-    chosen = [each for each in measurements if not given.only or given.only in each.name]
+    chosen = [each for each in measurements if any(word in each.name for word in given.only)]
     found = asyncio.run(_taken(chosen, given))
     before = results.read(results.FOLDER / f"{kept}.json")
     comparison = results.compared(found, before)
@@ -32,6 +35,9 @@ def main(measurements: Sequence[Measurement], description: str | None, kept: str
     Path(given.json or os.devnull).write_text(document)
     if given.keep:
         results.keep(results.FOLDER / f"{kept}.json", document)
+    missing = sum(len(each.figures) for each in chosen) - len(found)
+    if missing:
+        print(f"{missing} figures were not measured", file=sys.stderr)
     return int(any(line.is_worse for line in comparison))
 
 
@@ -39,7 +45,7 @@ def _options(description: str | None) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--runs", type=int, default=3, help="of each; the median counts")
     options.add_argument("--scale", type=float, default=1.0, help="of the number of jobs")
-    options.add_argument("--only", help="measurements whose name holds this")
+    options.add_argument("--only", nargs="+", default=[""], help="whose name holds one of these")
     options.add_argument("--endpoints", type=Path, help="endpoints.json of a cloud that is up")
     options.add_argument("--json", help="where the figures are written")
     options.add_argument("--keep", action="store_true", help="compare with these from now on")
@@ -56,10 +62,18 @@ async def _taken(measurements: Sequence[Measurement], given: argparse.Namespace)
         with a_cloud(given.endpoints, workers=size, comfyui_url=comfyui_url) as state:
             async with staged(state, is_real=bool(comfyui_url), scale=given.scale) as stage:
                 for measurement in of_size:
-                    runs: list[Series] = []
-                    for number in range(given.runs):
-                        print(f"{measurement.name}, run {number + 1}", file=sys.stderr)
-                        runs.append(await measurement.take(stage))
-                        await stage.drained()
-                    found += results_of(measurement, runs)
+                    runs = [await _run(measurement, stage, n + 1) for n in range(given.runs)]
+                    found += results_of(measurement, [run for run in runs if run])
     return found
+
+
+async def _run(measurement: Measurement, stage: Stage, number: int) -> Series:
+    """One run; empty if it failed, which costs its figures and no others."""
+    print(f"{measurement.name}, run {number}", file=sys.stderr)
+    try:
+        series = await measurement.take(stage)
+        await stage.drained()
+        return series
+    except (AssertionError, ComfylineClientError, TimeoutError, httpx.HTTPError) as error:
+        print(f"{measurement.name} failed: {error!r}", file=sys.stderr)
+        return {}
