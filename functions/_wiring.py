@@ -23,6 +23,7 @@ from comfyline.aws.greeter import LambdaGreeter
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.aws.ledger_table import DynamoLedger
 from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.aws.sockets import ApiGatewaySockets, callback_url
 from comfyline.aws.uploads import S3UploadStore
@@ -110,6 +111,11 @@ def keys(table: str) -> DynamoKeyStore:
 def owners(table: str) -> DynamoOwnerStore:
     """The owners table."""
     return DynamoOwnerStore(_client("dynamodb"), table)
+
+
+def ledger(owners_table: str) -> DynamoLedger:
+    """What ended jobs come to, beside the owners."""
+    return DynamoLedger(_client("dynamodb"), owners_table)
 
 
 def tickets(connections_table: str) -> DynamoSocketTicketStore:

@@ -18,6 +18,7 @@ from comfyline.aws.artifacts import S3ArtifactStore
 from comfyline.aws.connections_table import DynamoConnectionStore
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.aws.ledger_table import DynamoLedger
 from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.domain.ids import OwnerId, random_job_id
 from comfyline.domain.job import Artifact, Job, artifact_key
@@ -78,6 +79,11 @@ class Account:
     def owners(self) -> DynamoOwnerStore:
         client = self.emulator.client("dynamodb")
         return DynamoOwnerStore(client, self.endpoints.outputs["OwnersTable"])
+
+    @cached_property
+    def ledger(self) -> DynamoLedger:
+        client = self.emulator.client("dynamodb")
+        return DynamoLedger(client, self.endpoints.outputs["OwnersTable"])
 
     @cached_property
     def connections(self) -> DynamoConnectionStore:

@@ -94,7 +94,9 @@ def push_updates(caller: Caller) -> None:
         jobs.save(moved, advance(moved, Succeeded(attempt=1, gpu_seconds=1.5), now()))
         assert_fetched(heard(socket, "artifact")["url"])
         heard(socket, "done")
-        assert caller.account.owners.usage(job.owner).gpu_seconds == 1.5
+        eventually_now(
+            lambda: caller.account.ledger.usage(job.owner).gpu_seconds == 1.5, within=SOON
+        )
         shards = range(OWNER_SHARDS)
         taken = {owner for shard in shards for owner, _ in caller.account.owners.slots(shard)}
         assert job.owner not in taken

@@ -230,7 +230,7 @@ class TestLimits:
             submit(gateway)
             ended = worker.work(gpu_seconds=1.25)
             assert ended is not None
-            push_updates._admission().ended(ended)  # the stream tells it twice
+            push_updates._ledger().count([ended, ended])
         usage = gateway("GET", "/api/v1/usage").json
         assert usage == {"owner": "fox", "gpu_seconds": 2.5, "jobs": 2}
 
