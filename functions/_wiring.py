@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 
 from comfyline.aws.artifacts import S3ArtifactStore
+from comfyline.aws.attendance_table import DynamoAttendance
 from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
 from comfyline.aws.fleet import DynamoScalingMemory, EcsFleet, SqsBacklog
 from comfyline.aws.greeter import LambdaGreeter
@@ -31,6 +32,7 @@ from comfyline.domain.environment import Environment
 from comfyline.domain.job import Priority
 from comfyline.domain.scaling import Limits, WarmHours
 from comfyline.settings import Settings
+from comfyline.usecases.count import Meter
 from comfyline.usecases.notify import Notifier
 from comfyline.usecases.scale import Scaler
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from comfyline.settings import (
+        GetMetricsSettings,
         PushUpdatesSettings,
         QueueSettings,
         ScaleWorkersSettings,
@@ -116,6 +119,16 @@ def owners(table: str) -> DynamoOwnerStore:
 def ledger(owners_table: str) -> DynamoLedger:
     """What ended jobs come to, beside the owners."""
     return DynamoLedger(_client("dynamodb"), owners_table)
+
+
+def meter(of: GetMetricsSettings) -> Meter:
+    """What there is to measure."""
+    return Meter(
+        ledger=ledger(of.owners_table),
+        queue=queue(of),
+        attendance=DynamoAttendance(_client("dynamodb"), of.jobs_table),
+        clock=clock,
+    )
 
 
 def tickets(connections_table: str) -> DynamoSocketTicketStore:

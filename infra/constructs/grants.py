@@ -76,6 +76,7 @@ _GET_JOB = _may("GetJob", Resource.JOBS, "dynamodb:GetItem")
 _READ_JOB = _may("ReadJob", Resource.JOBS, "dynamodb:Query")
 _READ_JOBS = _may("ReadJobs", Resource.JOBS, "dynamodb:BatchGetItem")
 _CHANGE_JOB = _may("ChangeJob", Resource.JOBS, "dynamodb:UpdateItem")
+_COUNT_TICKETS = _may("CountTickets", Resource.QUEUES, "sqs:GetQueueAttributes")
 _SEND_TICKET = _may("SendTicket", Resource.QUEUES, "sqs:SendMessage")
 # A signed URL can do what its signer may do.
 _SIGN_ARTIFACT = _may("SignArtifact", Resource.ARTIFACTS, "s3:GetObject")
@@ -130,7 +131,7 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             _READ_JOB,
             _CHANGE_JOB,
             _SIGN_ARTIFACT,
-            _may("CountTickets", Resource.QUEUES, "sqs:GetQueueAttributes"),
+            _COUNT_TICKETS,
         ),
         "ListEvents": (_READ_JOB, _CHANGE_JOB),
         "ListJobs": (
@@ -151,6 +152,11 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         "CreateSocketTicket": (_may("StoreTicket", Resource.CONNECTIONS, "dynamodb:PutItem"),),
         "ListModels": (),
         "GetUsage": (_may("ReadUsage", Resource.OWNERS, "dynamodb:Query"),),
+        "GetMetrics": (
+            _may("ReadTotals", Resource.OWNERS, "dynamodb:Query"),
+            _may("FindWorkers", Resource.JOBS, "dynamodb:Query"),
+            _COUNT_TICKETS,
+        ),
         "Health": (),
         "ShowOpenapi": (),
         "ShowDocs": (),

@@ -99,12 +99,12 @@ class Account:
         session = boto3.Session(*(given[n] for n in names), region_name=self.endpoints.region)
         return partial(session.client, endpoint_url=self.endpoints.aws_endpoint_url)
 
-    def new_key(self, owner: OwnerId, limits: Limits | None = None) -> str:
+    def new_key(self, owner: OwnerId, limits: Limits | None = None, scope: str = "jobs") -> str:
         """A key that no authorizer has in its cache."""
         client = self.emulator.client("dynamodb")
         keys = DynamoKeyStore(client, self.endpoints.outputs["KeysTable"])
         _, token = create_key(
-            owner, scopes=["jobs"], expires_at=None, keys=keys, clock=now, limits=limits
+            owner, scopes=[scope], expires_at=None, keys=keys, clock=now, limits=limits
         )
         return token
 

@@ -219,6 +219,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "CreateUpload": http.create_upload,
     "CreateSocketTicket": http.create_socket_ticket,
     "GetUsage": http.get_usage,
+    "GetMetrics": http.get_metrics,
     "GetJob": http.get_job,
     "ListJobs": http.list_jobs,
     "CancelJob": http.cancel_job,

@@ -170,6 +170,16 @@ def get_usage(caller: Caller) -> None:
     assert caller.call("GET", "/usage").json()["gpu_seconds"] == 1.5
 
 
+def get_metrics(caller: Caller) -> None:
+    key = caller.account.new_key(caller.owner, scope="admin")
+    answer = httpx.get(
+        f"{caller.account.endpoints.api_url}/metrics",
+        headers={"Authorization": f"Bearer {key}"},
+        trust_env=False,
+    )
+    assert "comfyui_active_workers" in answer.text, answer.text
+
+
 def get_job(caller: Caller) -> None:
     overdue = caller.call("GET", f"/jobs/{caller.overdue().id}")
     assert overdue.json()["status"] == "expired"
