@@ -26,7 +26,7 @@ from comfyline.domain.errors import (
     Unavailable,
 )
 from comfyline.domain.events import Renewed, Watched
-from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
+from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId, WorkerId
 from comfyline.domain.job import (
     Artifact,
     Graph,
@@ -38,6 +38,7 @@ from comfyline.domain.job import (
 )
 from comfyline.domain.lifecycle import from_states
 from comfyline.domain.scaling import Need
+from comfyline.domain.totals import Totals, added, sums_of, totals_of
 from comfyline.domain.workflow import canonical_json
 from comfyline.ports import (
     ApiKey,
@@ -50,6 +51,7 @@ from comfyline.ports import (
     Limits,
     ListPosition,
     ModelMissing,
+    Presence,
     Recent,
     SocketTicket,
     StoredUpload,
@@ -562,8 +564,6 @@ class _Owner:
     slots: dict[JobId, datetime] = field(default_factory=dict)
     minute: int = 0
     posts: int = 0
-    usage: Usage = field(default_factory=Usage)
-    counted: dict[tuple[JobId, str], datetime] = field(default_factory=dict)
 
 
 class InMemoryOwnerStore:
@@ -610,18 +610,50 @@ class InMemoryOwnerStore:
             rows = self._owners.items() if shard == 0 else ()
             return [(owner, dict(row.slots)) for owner, row in rows if row.slots]
 
-    def add_usage(self, job: Job, now: datetime) -> None:
-        """See OwnerStore."""
+
+# --- what is counted ------------------------------------------------------------------------------
+
+
+class InMemoryLedger:
+    """`Ledger` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._counted: dict[tuple[JobId, str], Job] = {}
+
+    def count(self, ended: Sequence[Job]) -> int:
+        """See Ledger."""
         with self._lock:
-            row = self._owners[job.owner]
-            if (job.id, job.incarnation) not in row.counted:
-                row.counted[job.id, job.incarnation] = now
-                row.usage = Usage(row.usage.gpu_seconds + job.gpu_seconds, row.usage.jobs + 1)
+            before = len(self._counted)
+            for job in ended:
+                self._counted.setdefault((job.id, job.incarnation), job)
+            return len(self._counted) - before
 
     def usage(self, owner: OwnerId) -> Usage:
-        """See OwnerStore."""
+        """See Ledger."""
         with self._lock:
-            return self._owners[owner].usage
+            used = [j.gpu_seconds for j in self._counted.values() if j.owner == owner]
+        return Usage(sum(used), sum(seconds > 0 for seconds in used))
+
+    def totals(self) -> Totals:
+        """See Ledger."""
+        with self._lock:
+            return totals_of(added(map(sums_of, self._counted.values())))
+
+
+class InMemoryAttendance:
+    """`Attendance` in memory."""
+
+    def __init__(self) -> None:
+        self._said: dict[WorkerId, Presence] = {}
+
+    def note(self, presence: Presence) -> None:
+        """See Attendance."""
+        self._said[presence.worker_id] = presence
+
+    def present(self, now: datetime) -> list[Presence]:
+        """See Attendance."""
+        return [presence for presence in list(self._said.values()) if presence.until > now]
 
 
 # --- uploads --------------------------------------------------------------------------------------

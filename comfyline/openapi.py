@@ -201,6 +201,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/v1/usage"): Operation(
         "getUsage", "What the caller's jobs have used", {200: wire.UsageView}
     ),
+    ("GET", "/metrics"): Operation(
+        "getMetrics", "The service, for Prometheus; for keys with the scope admin", {200: None}
+    ),
     ("GET", "/healthz"): Operation("health", "The API answers", {200: wire.Health}, is_open=True),
     ("GET", "/openapi.json"): Operation("showOpenapi", "This document", {200: None}, is_open=True),
     ("GET", "/docs"): Operation("showDocs", "This document, to read", {200: None}, is_open=True),
@@ -270,7 +273,7 @@ def _response(operation: Operation, status: int) -> Json:
 
 def _answer(model: type[BaseModel] | None) -> Json:
     if model is None:
-        return {"application/json": {}, "text/html": {}}
+        return {"application/json": {}, "text/html": {}, "text/plain": {}}
     return {"application/json": {"schema": _reference(model)}}
 
 

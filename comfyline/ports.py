@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import IO, Protocol
 
-from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
+from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId, WorkerId
 from comfyline.domain.job import Artifact, Graph, Job, JobParams, JobRecord, Priority, Status
 from comfyline.domain.scaling import Need
+from comfyline.domain.totals import Totals
 
 Clock = Callable[[], datetime]  # aware, UTC
 
@@ -236,14 +237,6 @@ class ModelStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What an owner's jobs have used, of those that have ended."""
-
-    gpu_seconds: float = 0.0
-    jobs: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Taken:
     """A slot that was taken: whether it was free before, and the time that it now bears."""
 
@@ -273,7 +266,7 @@ def minute_of(now: datetime) -> int:
 
 
 class OwnerStore(Protocol):
-    """One row for each owner that has a limit or has used something: named slots and totals."""
+    """One row of named slots for each owner that has a limit."""
 
     def take_slot(
         self, owner: OwnerId, job_id: JobId, limits: Limits, now: datetime
@@ -293,17 +286,54 @@ class OwnerStore(Protocol):
     def slots(self, shard: int) -> list[tuple[OwnerId, Mapping[JobId, datetime]]]:
         """The taken slots of every owner of a shard, 0 to OWNER_SHARDS - 1."""
 
-    def add_usage(self, job: Job, now: datetime) -> None:
-        """Count an ended job in its owner's totals, once however often it is told.
 
-        A later job of the same id is counted too.
+OWNER_SHARDS = 4  # each is a partition of its own; the sweeper looks at all of them every minute
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an owner's jobs have used, of those that have ended."""
+
+    gpu_seconds: float = 0.0
+    jobs: int = 0
+
+
+class Ledger(Protocol):
+    """What ended jobs come to, for their owners and for the whole service."""
+
+    def count(self, ended: Sequence[Job]) -> int:
+        """Count ended jobs, each once however often and by however many it is told.
+
+        Returns how many were new. In an owner's usage are those that used a GPU.
+
+        Raises:
+            Unavailable: some may not be counted; the same call may be made again.
         """
 
     def usage(self, owner: OwnerId) -> Usage:
-        """The owner's totals."""
+        """What the owner's jobs have used."""
+
+    def totals(self) -> Totals:
+        """Of all jobs."""
 
 
-OWNER_SHARDS = 4  # each is a partition of its own; the sweeper looks at all of them every minute
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A worker that is up: how many jobs its GPU runs, and until when that is taken for true."""
+
+    worker_id: WorkerId
+    running: int
+    until: datetime
+
+
+class Attendance(Protocol):
+    """Which workers are up, by what they say of themselves."""
+
+    def note(self, presence: Presence) -> None:
+        """Remember it in place of what that worker said before."""
+
+    def present(self, now: datetime) -> list[Presence]:
+        """Every worker whose word still holds; read consistently."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,13 @@ class GetUsageSettings(Settings):
     owners_table: str
 
 
+class GetMetricsSettings(QueueSettings):
+    """functions/get_metrics.py"""
+
+    jobs_table: str
+    owners_table: str
+
+
 class ShowDocsSettings(Settings):
     """functions/show_docs.py: nothing"""
 

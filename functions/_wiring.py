@@ -17,18 +17,21 @@ import boto3
 from botocore.config import Config
 
 from comfyline.aws.artifacts import S3ArtifactStore
+from comfyline.aws.attendance_table import DynamoAttendance
 from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
 from comfyline.aws.fleet import DynamoScalingMemory, EcsFleet, SqsBacklog
 from comfyline.aws.greeter import LambdaGreeter
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.aws.ledger_table import DynamoLedger
 from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.aws.sockets import ApiGatewaySockets, callback_url
 from comfyline.aws.uploads import S3UploadStore
 from comfyline.domain.job import Priority
 from comfyline.domain.scaling import Limits, WarmHours
 from comfyline.settings import Settings
+from comfyline.usecases.count import Meter
 from comfyline.usecases.notify import Notifier
 from comfyline.usecases.scale import Scaler
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
     from comfyline.domain.environment import Environment
     from comfyline.settings import (
+        GetMetricsSettings,
         PushUpdatesSettings,
         QueueSettings,
         ScaleWorkersSettings,
@@ -110,6 +114,21 @@ def keys(table: str) -> DynamoKeyStore:
 def owners(table: str) -> DynamoOwnerStore:
     """The owners table."""
     return DynamoOwnerStore(_client("dynamodb"), table)
+
+
+def ledger(owners_table: str) -> DynamoLedger:
+    """What ended jobs come to, beside the owners."""
+    return DynamoLedger(_client("dynamodb"), owners_table)
+
+
+def meter(of: GetMetricsSettings) -> Meter:
+    """What there is to measure."""
+    return Meter(
+        ledger=ledger(of.owners_table),
+        queue=queue(of),
+        attendance=DynamoAttendance(_client("dynamodb"), of.jobs_table),
+        clock=clock,
+    )
 
 
 def tickets(connections_table: str) -> DynamoSocketTicketStore:

@@ -15,6 +15,6 @@ logger = Logger(service="get_usage")
 @http_handler(logger)
 def handler(request: Request) -> Answer:
     """200 with what the caller's ended jobs have used in all."""
-    used = _wiring.owners(_wiring.settings(GetUsageSettings).owners_table).usage(request.owner)
+    used = _wiring.ledger(_wiring.settings(GetUsageSettings).owners_table).usage(request.owner)
     view = wire.UsageView(owner=request.owner, gpu_seconds=used.gpu_seconds, jobs=used.jobs)
     return Answer(view)

@@ -2,7 +2,8 @@
 
 Records of one job stay in order; several jobs of a batch go side by side. Where the service is out
 of reach, the first record of the job is reported and the stream comes back to it. A record that no
-retry can help is logged and passed over: it never holds up the others.
+retry can help is logged and passed over: it never holds up the others. The ends in a batch are
+counted together, once however often they come.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from aws_lambda_powertools import Logger
 
 from comfyline.aws.codec import job_of
 from comfyline.domain.errors import Unavailable
+from comfyline.domain.ids import JobId
 from comfyline.domain.job import Job
+from comfyline.ports import Ledger
 from comfyline.settings import PushUpdatesSettings
 from comfyline.usecases.admit import Admission
-from comfyline.usecases.notify import Change, Notifier
+from comfyline.usecases.count import Change, ends_in
+from comfyline.usecases.notify import Notifier
 from functions import _wiring
 
 JOBS_AT_ONCE = 8  # each makes a few reads; more threads than this only queue for the CPU
@@ -28,35 +32,51 @@ POSTS_AT_ONCE = 32  # they wait on the network; a job's 200 watchers are served 
 logger = Logger(service="push_updates")
 
 Record = Mapping[str, Any]
+Numbered = tuple[str, Change]  # by the stream
 
 
 def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
     """The sequence numbers of the records that must come again."""
-    by_job: dict[str, list[Record]] = defaultdict(list)
+    by_job: dict[JobId, list[Numbered]] = defaultdict(list)
     for record in event["Records"]:
-        by_job[_job_id(record)].append(record)
+        if change := _change(record):
+            by_job[change[1].id].append((str(record["dynamodb"]["SequenceNumber"]), change))
     with ThreadPoolExecutor(POSTS_AT_ONCE) as posts, ThreadPoolExecutor(JOBS_AT_ONCE) as jobs:
         notifier, admission = _notifier(posts), _admission()
-        failed = list(
-            jobs.map(lambda records: _push(notifier, admission, records), by_job.values())
-        )
+        failed = [*jobs.map(lambda told: _push(notifier, admission, told), by_job.values())]
+    failed.append(_count([told for changes in by_job.values() for told in changes]))
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed if number]}
 
 
-def _push(notifier: Notifier, admission: Admission, records: Sequence[Record]) -> str | None:
+def _push(notifier: Notifier, admission: Admission, told: Sequence[Numbered]) -> str | None:
     """Tell one job's changes in order; the number of the first of them if they must come again."""
-    extra = {"action": "push_failed", "job_id": _job_id(records[0])}
+    first, changes = told[0][0], [change for _, change in told]
+    job = changes[-1][1]
+    extra = {"action": "push_failed", "job_id": job.id}
     try:
-        changes = [change for record in records if (change := _change(record))]
-        if changes and changes[-1][1].status.is_terminal:
-            admission.ended(changes[-1][1])  # first: who hears the end may post the next job
-        if changes:
-            notifier.notify(changes)
+        if job.status.is_terminal:
+            admission.ended(job)  # first: who hears the end may post the next job
+        notifier.notify(changes)
     except Unavailable:
         logger.warning("changes not told yet", exc_info=True, extra=extra)
-        return str(records[0]["dynamodb"]["SequenceNumber"])
+        return first
     except Exception:  # of this job alone, and for ever: clients poll when in doubt
         logger.exception("changes not told", extra=extra)
+    return None
+
+
+def _count(told: Sequence[Numbered]) -> str | None:
+    """Count the ends among all changes; the number of the first end if they must come again."""
+    ends = [(number, job) for number, change in told for job in ends_in([change])]
+    extra = {"action": "count_failed", "jobs": len(ends)}
+    try:
+        if ends:
+            _ledger().count([job for _, job in ends])
+    except Unavailable:
+        logger.warning("ends not counted yet", exc_info=True, extra=extra)
+        return min((number for number, _ in ends), key=int)
+    except Exception:  # told again it fails again, and would hold up every job
+        logger.exception("ends not counted", extra=extra)
     return None
 
 
@@ -78,6 +98,10 @@ def _job(image: Mapping[str, Any] | None) -> Job | None:
 
 def _job_id(record: Record) -> str:
     return str(record["dynamodb"]["Keys"]["pk"]["S"])
+
+
+def _ledger() -> Ledger:
+    return _wiring.ledger(_wiring.settings(PushUpdatesSettings).owners_table)
 
 
 def _notifier(posts: Executor) -> Notifier:

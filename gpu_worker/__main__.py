@@ -20,6 +20,7 @@ from aws_lambda_powertools.logging.utils import copy_config_to_registered_logger
 from botocore.config import Config
 
 from comfyline.aws.artifacts import S3ArtifactStore
+from comfyline.aws.attendance_table import DynamoAttendance
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.models import S3ModelStore
@@ -39,6 +40,7 @@ from gpu_worker.models import ModelFolder, ModelsUnusable
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.outputs import Collector
 from gpu_worker.prepare import Preparation, WarmUpFailed
+from gpu_worker.presence import present
 from gpu_worker.protection import Protection
 from gpu_worker.run import Toolbox
 from gpu_worker.supervisor import EngineProcess, Policy
@@ -84,6 +86,7 @@ async def _work(settings: WorkerSettings, terms: Terms, logger: Logger) -> None:
         _keeper(settings) as keeper,
         ComfyEngine.connected(settings.comfyui_url, keeper, limits) as engine,
         _fleet(settings, drain) as protection,
+        present(_attendance(settings), terms.worker_id, lambda: engine.running, _now),
     ):
         preparation = _preparation(settings)
         if preparation is None or await preparation.done(engine, drain):
@@ -101,6 +104,11 @@ def _preparation(settings: WorkerSettings) -> Preparation | None:
         store = S3ModelStore(client("s3", config=_CONFIG), settings.models_bucket)
         folder = ModelFolder(store, Path(settings.models_directory))
     return Preparation.of_lock(Path(settings.environment_lock), folder)
+
+
+def _attendance(settings: WorkerSettings) -> DynamoAttendance:
+    client: Callable[..., Any] = boto3.Session().client
+    return DynamoAttendance(client("dynamodb", config=_CONFIG), settings.jobs_table)
 
 
 @asynccontextmanager

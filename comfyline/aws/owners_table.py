@@ -1,9 +1,7 @@
-"""The owners table: for each owner one row of slots, rate and totals; and what was counted.
+"""The owners table: for each owner with a limit one row of slots and rate.
 
-    pk              sk                     holds
-    shard#<n>       <owner>                the slots {job id: when taken}, the posts of a minute,
-                                           the totals
-    counted#<job>   counted#<incarnation>  the job is in its owner's totals; ends by its TTL
+    pk          sk        holds
+    shard#<n>   <owner>   the slots {job id: when taken}, the posts of a minute
 
 A slot is taken by one conditional write, so a cap is exact however many posts come at once.
 """
@@ -12,25 +10,20 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from botocore.exceptions import ClientError
-
 from comfyline.aws import codec
-from comfyline.aws.errors import error_code, translated
+from comfyline.aws.errors import translated
 from comfyline.domain.errors import Unavailable
 from comfyline.domain.ids import JobId, OwnerId
-from comfyline.domain.job import Job
-from comfyline.ports import OWNER_SHARDS, Full, Limits, Taken, Usage, minute_of
+from comfyline.ports import OWNER_SHARDS, Full, Limits, Taken, minute_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 # A lost race for the minute's first post means that another's won; the next try is not such a race.
 MAX_TRIES = 5
-# A change's record is told again for a day at most, and never later than the stream keeps it.
-COUNTED_FOR = timedelta(days=2)
 
 
 class DynamoOwnerStore:
@@ -139,54 +132,6 @@ class DynamoOwnerStore:
         )
         rows = [(OwnerId(row["sk"]["S"]), _slots(row)) for page in pages for row in page["Items"]]
         return [(owner, slots) for owner, slots in rows if slots]
-
-    # --- totals -----------------------------------------------------------------------------------
-
-    @translated()
-    def add_usage(self, job: Job, now: datetime) -> None:
-        """See OwnerStore: the sum and the note that it was made are one write."""
-        note = {
-            "pk": {"S": f"counted#{job.id}"},
-            "sk": {"S": f"counted#{job.incarnation}"},
-            "ttl": codec.ttl_of(now + COUNTED_FOR),
-        }
-        is_new = "attribute_not_exists(pk)"
-        put: Any = {"TableName": self._table, "Item": note, "ConditionExpression": is_new}
-        add: Any = {
-            "TableName": self._table,
-            "Key": _key(job.owner),
-            "UpdateExpression": "ADD gpu_seconds :seconds, jobs :one SET slots = "
-            "if_not_exists(slots, :none)",
-            "ExpressionAttributeValues": {
-                ":seconds": {"N": format(job.gpu_seconds, ".6f")},
-                ":one": {"N": "1"},
-                ":none": {"M": {}},
-            },
-        }
-        try:
-            self._client.transact_write_items(TransactItems=[{"Put": put}, {"Update": add}])
-        except self._client.exceptions.TransactionCanceledException as error:
-            _pass_if_counted(error)
-
-    @translated()
-    def usage(self, owner: OwnerId) -> Usage:
-        """See OwnerStore."""
-        answer = self._client.get_item(TableName=self._table, Key=_key(owner), ConsistentRead=True)
-        row: Any = answer.get("Item", {})
-        seconds, jobs = row.get("gpu_seconds", {"N": "0"}), row.get("jobs", {"N": "0"})
-        return Usage(float(seconds["N"]), int(jobs["N"]))
-
-
-def _pass_if_counted(error: ClientError) -> None:
-    """The job was counted before.
-
-    Raises:
-        Unavailable: the transaction met another.
-    """
-    reasons = [reason.get("Code") for reason in cast(Any, error.response)["CancellationReasons"]]
-    if reasons[0] == "ConditionalCheckFailed":
-        return
-    raise Unavailable(f"{error_code(error)}: {reasons}") from error
 
 
 def _key(owner: OwnerId) -> dict[str, Any]:

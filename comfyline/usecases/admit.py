@@ -57,12 +57,9 @@ class Admission:
             self.owners.give_back(owner, job_id, taken)
 
     def ended(self, job: Job) -> None:
-        """The job has ended: free its slot and count what it has used. Told twice is no harm."""
-        ended_at = job.finished_at or self.clock()
+        """The job has ended: free its slot. Told twice is no harm."""
         if job.has_slot:
-            self.owners.free_slot(job.owner, job.id, ended_at)
-        if job.gpu_seconds:
-            self.owners.add_usage(job, ended_at)
+            self.owners.free_slot(job.owner, job.id, job.finished_at or self.clock())
 
     def reconcile_all(self) -> int:
         """Drop every slot of a job that has ended or never was; how many."""

@@ -19,6 +19,7 @@ from comfyline.domain.errors import ConnectionGone, Unavailable
 from comfyline.domain.ids import ConnectionId
 from comfyline.domain.job import Job
 from comfyline.ports import ArtifactStore, Clock, ConnectionStore, JobStore, Sockets, Subscriber
+from comfyline.usecases.count import Change
 from comfyline.views import (
     artifact_messages,
     ending_messages,
@@ -34,8 +35,6 @@ TRY_AGAIN_SECONDS = 0.3  # what a gateway needs to drain a client's buffer
 CONNECT_GRACE = timedelta(seconds=10)
 
 _log = logging.getLogger(__name__)
-
-Change = tuple[Job | None, Job]  # the old and the new image of a job's row
 
 
 class _TooSlow(Exception):

@@ -117,6 +117,12 @@ class ComfyEngine:
         finally:
             self._held -= 1
 
+    @property
+    def running(self) -> int:
+        """How many prompts have started and not ended: one at most, or ComfyUI has changed."""
+        runs = [following.run for following in self._following.values()]
+        return sum(run.started and run.outcome is None for run in runs)
+
     def restart(self, why: str) -> None:
         """It is of no use any more: what it was given is lost."""
         self._keeper.restart(why)

@@ -77,6 +77,7 @@ _GET_JOB = _may("GetJob", Resource.JOBS, "dynamodb:GetItem")
 _READ_JOB = _may("ReadJob", Resource.JOBS, "dynamodb:Query")
 _READ_JOBS = _may("ReadJobs", Resource.JOBS, "dynamodb:BatchGetItem")
 _CHANGE_JOB = _may("ChangeJob", Resource.JOBS, "dynamodb:UpdateItem")
+_COUNT_TICKETS = _may("CountTickets", Resource.QUEUES, "sqs:GetQueueAttributes")
 _SEND_TICKET = _may("SendTicket", Resource.QUEUES, "sqs:SendMessage")
 # A signed URL can do what its signer may do.
 _SIGN_ARTIFACT = _may("SignArtifact", Resource.ARTIFACTS, "s3:GetObject")
@@ -131,7 +132,7 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             _READ_JOB,
             _CHANGE_JOB,
             _SIGN_ARTIFACT,
-            _may("CountTickets", Resource.QUEUES, "sqs:GetQueueAttributes"),
+            _COUNT_TICKETS,
         ),
         "ListEvents": (_READ_JOB, _CHANGE_JOB),
         "ListJobs": (
@@ -151,7 +152,12 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         "CreateUpload": (_may("SignUpload", Resource.UPLOADS, "s3:PutObject"),),
         "CreateSocketTicket": (_may("StoreTicket", Resource.CONNECTIONS, "dynamodb:PutItem"),),
         "ListModels": (),
-        "GetUsage": (_may("ReadUsage", Resource.OWNERS, "dynamodb:GetItem"),),
+        "GetUsage": (_may("ReadUsage", Resource.OWNERS, "dynamodb:Query"),),
+        "GetMetrics": (
+            _may("ReadTotals", Resource.OWNERS, "dynamodb:Query"),
+            _may("FindWorkers", Resource.JOBS, "dynamodb:Query"),
+            _COUNT_TICKETS,
+        ),
         "Health": (),
         "ShowOpenapi": (),
         "ShowDocs": (),
@@ -178,7 +184,7 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_CLOSE_CONNECTION,
             _may("DropSubscription", Resource.CONNECTIONS, "dynamodb:UpdateItem"),
             _FREE_SLOT,
-            _may("CountUsage", Resource.OWNERS, "dynamodb:PutItem"),
+            _may("CountEnds", Resource.OWNERS, "dynamodb:PutItem"),
             _READ_JOB,
             _SIGN_ARTIFACT,
             _POST_TO_SOCKET,

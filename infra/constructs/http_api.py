@@ -35,6 +35,7 @@ PROTECTED_ROUTES: Mapping[tuple[gw.HttpMethod, str], str] = {
     (gw.HttpMethod.POST, "/api/v1/ws-tickets"): "CreateSocketTicket",
     (gw.HttpMethod.GET, "/api/v1/models"): "ListModels",
     (gw.HttpMethod.GET, "/api/v1/usage"): "GetUsage",
+    (gw.HttpMethod.GET, "/metrics"): "GetMetrics",
 }
 OPEN_ROUTES: Mapping[tuple[gw.HttpMethod, str], str] = {
     (gw.HttpMethod.GET, "/healthz"): "Health",

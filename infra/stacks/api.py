@@ -19,6 +19,7 @@ from comfyline.settings import (
     CreateSocketTicketSettings,
     CreateUploadSettings,
     GetJobSettings,
+    GetMetricsSettings,
     GetUsageSettings,
     HealthSettings,
     ListEventsSettings,
@@ -185,6 +186,9 @@ class ApiStack(Stack):
             ),
             "ListModels": _Spec("list_models.handler", ListModelsSettings()),
             "GetUsage": _Spec("get_usage.handler", GetUsageSettings(**owners)),
+            "GetMetrics": _Spec(
+                "get_metrics.handler", GetMetricsSettings(**jobs, **owners, **queues)
+            ),
             "ShowOpenapi": _Spec("show_docs.openapi_handler", ShowDocsSettings()),
             "ShowDocs": _Spec("show_docs.page_handler", ShowDocsSettings()),
             "Health": _Spec("health.handler", HealthSettings()),

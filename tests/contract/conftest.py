@@ -17,18 +17,22 @@ from moto import mock_aws
 
 from comfyline import memory
 from comfyline.aws.artifacts import S3ArtifactStore
+from comfyline.aws.attendance_table import DynamoAttendance
 from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.aws.ledger_table import DynamoLedger
 from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.domain.job import Priority
 from comfyline.ports import (
     ArtifactStore,
+    Attendance,
     ConnectionStore,
     JobQueue,
     JobStore,
     KeyStore,
+    Ledger,
     OwnerStore,
     SocketTicketStore,
 )
@@ -165,3 +169,21 @@ def ticket_store(request: pytest.FixtureRequest) -> SocketTicketStore:
     client = request.getfixturevalue("aws_client")("dynamodb")
     create_connections_table(client, "connections")
     return DynamoSocketTicketStore(client, "connections")
+
+
+@pytest.fixture(params=["memory", "aws"])
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    if request.param == "memory":
+        return memory.InMemoryLedger()
+    client = request.getfixturevalue("aws_client")("dynamodb")
+    create_table(client, "owners", "pk", "sk")
+    return DynamoLedger(client, "owners")
+
+
+@pytest.fixture(params=["memory", "aws"])
+def attendance(request: pytest.FixtureRequest) -> Attendance:
+    if request.param == "memory":
+        return memory.InMemoryAttendance()
+    client = request.getfixturevalue("aws_client")("dynamodb")
+    create_jobs_table(client, "jobs")
+    return DynamoAttendance(client, "jobs")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from comfyline.domain.ids import JobId, OwnerId, random_job_id
-from comfyline.ports import OWNER_SHARDS, Full, Limits, OwnerStore, Taken, Usage
-from tests.support.builders import NOW, a_job, an_owner
+from comfyline.ports import OWNER_SHARDS, Full, Limits, OwnerStore, Taken
+from tests.support.builders import NOW, an_owner
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -104,34 +101,3 @@ class TestRate:
         assert refused == Full({first: NOW}, by_rate=False)
         owner_store.free_slot(owner, first, NOW)
         assert isinstance(owner_store.take_slot(owner, an_id(), limits, NOW), Taken)
-
-
-class TestUsage:
-    def test_totals_count_each_job_once(self, owner_store: OwnerStore) -> None:
-        owner = an_owner()
-        job = a_job(owner=owner, gpu_seconds=1.5)
-        for _ in range(3):
-            owner_store.add_usage(job, NOW)
-        owner_store.add_usage(a_job(owner=owner, gpu_seconds=0.25), NOW)
-        assert owner_store.usage(owner) == Usage(gpu_seconds=1.75, jobs=2)
-
-    def test_a_later_job_of_the_same_id_counts_too(self, owner_store: OwnerStore) -> None:
-        job = a_job(gpu_seconds=1.5)
-        later = replace(job, queued_at=job.queued_at + timedelta.resolution)
-        for each in (job, later, later):
-            owner_store.add_usage(each, NOW)
-        assert owner_store.usage(job.owner) == Usage(gpu_seconds=3.0, jobs=2)
-
-    def test_an_unknown_owner_has_used_nothing(self, owner_store: OwnerStore) -> None:
-        assert owner_store.usage(an_owner()) == Usage()
-
-    @pytest.mark.parametrize("first", ["usage", "slot"])
-    def test_totals_and_slots_share_a_row(self, owner_store: OwnerStore, first: str) -> None:
-        owner, job_id = an_owner(), an_id()
-        if first == "usage":
-            owner_store.add_usage(a_job(owner=owner, gpu_seconds=2.0), NOW)
-        assert isinstance(owner_store.take_slot(owner, job_id, CAP_OF_TWO, NOW), Taken)
-        if first == "slot":
-            owner_store.add_usage(a_job(owner=owner, gpu_seconds=2.0), NOW)
-        assert owner_store.usage(owner) == Usage(2.0, 1)
-        assert slots_of(owner_store, owner) == {job_id}

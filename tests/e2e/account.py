@@ -18,6 +18,7 @@ from comfyline.aws.artifacts import S3ArtifactStore
 from comfyline.aws.connections_table import DynamoConnectionStore
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.keys_table import DynamoKeyStore
+from comfyline.aws.ledger_table import DynamoLedger
 from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.domain.ids import OwnerId, random_job_id
 from comfyline.domain.job import Artifact, Job, artifact_key
@@ -80,6 +81,11 @@ class Account:
         return DynamoOwnerStore(client, self.endpoints.outputs["OwnersTable"])
 
     @cached_property
+    def ledger(self) -> DynamoLedger:
+        client = self.emulator.client("dynamodb")
+        return DynamoLedger(client, self.endpoints.outputs["OwnersTable"])
+
+    @cached_property
     def connections(self) -> DynamoConnectionStore:
         table = self.endpoints.outputs["ConnectionsTable"]
         return DynamoConnectionStore(self.emulator.client("dynamodb"), table)
@@ -93,12 +99,12 @@ class Account:
         session = boto3.Session(*(given[n] for n in names), region_name=self.endpoints.region)
         return partial(session.client, endpoint_url=self.endpoints.aws_endpoint_url)
 
-    def new_key(self, owner: OwnerId, limits: Limits | None = None) -> str:
+    def new_key(self, owner: OwnerId, limits: Limits | None = None, scope: str = "jobs") -> str:
         """A key that no authorizer has in its cache."""
         client = self.emulator.client("dynamodb")
         keys = DynamoKeyStore(client, self.endpoints.outputs["KeysTable"])
         _, token = create_key(
-            owner, scopes=["jobs"], expires_at=None, keys=keys, clock=now, limits=limits
+            owner, scopes=[scope], expires_at=None, keys=keys, clock=now, limits=limits
         )
         return token
 

@@ -94,7 +94,9 @@ def push_updates(caller: Caller) -> None:
         jobs.save(moved, advance(moved, Succeeded(attempt=1, gpu_seconds=1.5), now()))
         assert_fetched(heard(socket, "artifact")["url"])
         heard(socket, "done")
-        assert caller.account.owners.usage(job.owner).gpu_seconds == 1.5
+        eventually_now(
+            lambda: caller.account.ledger.usage(job.owner).gpu_seconds == 1.5, within=SOON
+        )
         shards = range(OWNER_SHARDS)
         taken = {owner for shard in shards for owner, _ in caller.account.owners.slots(shard)}
         assert job.owner not in taken
@@ -219,6 +221,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "CreateUpload": http.create_upload,
     "CreateSocketTicket": http.create_socket_ticket,
     "GetUsage": http.get_usage,
+    "GetMetrics": http.get_metrics,
     "GetJob": http.get_job,
     "ListJobs": http.list_jobs,
     "CancelJob": http.cancel_job,

@@ -166,8 +166,18 @@ def create_socket_ticket(caller: Caller) -> None:
 
 
 def get_usage(caller: Caller) -> None:
-    caller.account.owners.add_usage(a_job(owner=caller.owner, gpu_seconds=1.5), now())
+    caller.account.ledger.count([a_job(owner=caller.owner, gpu_seconds=1.5)])
     assert caller.call("GET", "/usage").json()["gpu_seconds"] == 1.5
+
+
+def get_metrics(caller: Caller) -> None:
+    key = caller.account.new_key(caller.owner, scope="admin")
+    answer = httpx.get(
+        f"{caller.account.endpoints.api_url}/metrics",
+        headers={"Authorization": f"Bearer {key}"},
+        trust_env=False,
+    )
+    assert "comfyui_active_workers" in answer.text, answer.text
 
 
 def get_job(caller: Caller) -> None:

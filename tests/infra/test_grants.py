@@ -82,7 +82,7 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
         ("sqs:SendMessage", {*POSTS, "SweepJobs", "PushUpdates", "RedriveTickets"}),
         ("sqs:ReceiveMessage", {"Task", "RedriveTickets"}),
         ("s3:PutObject", {"Task", "CreateUpload"}),
-        ("sqs:GetQueueAttributes", {"GetJob", "ScaleWorkers", "RedriveTickets"}),
+        ("sqs:GetQueueAttributes", {"GetJob", "GetMetrics", "ScaleWorkers", "RedriveTickets"}),
         ("s3:GetObject", {*POSTS, "GetJob", "SocketSubscribe", "PushUpdates", "Task"}),
         ("s3:DeleteObject", {"SweepJobs", "CancelJob"}),
         ("s3:ListBucket", {*POSTS, "SweepJobs", "CancelJob"}),

@@ -193,9 +193,29 @@ class TestLimits:
             submit(gateway)
             ended = worker.work(gpu_seconds=1.25)
             assert ended is not None
-            push_updates._admission().ended(ended)  # the stream tells it twice
+            push_updates._ledger().count([ended, ended])
         usage = gateway("GET", "/api/v1/usage").json
         assert usage == {"owner": "fox", "gpu_seconds": 2.5, "jobs": 2}
+
+
+class TestMetrics:
+    def test_everybodys_work_is_shown_to_an_admin_alone(
+        self, gateway: Gateway, worker: Worker
+    ) -> None:
+        refused = gateway("GET", "/metrics")
+        assert code(refused) == (403, "forbidden")
+        for owner in ("fox", "wolf"):
+            gateway("POST", "/api/v1/jobs", PICTURE, owner=owner)
+            ended = worker.work(gpu_seconds=1.25)
+            assert ended is not None
+            push_updates._ledger().count([ended])
+        gateway.caller["scopes"] = "admin"
+        reply = gateway("GET", "/metrics")
+        assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert 'comfyui_jobs_total{status="succeeded"} 2.0' in reply.text
+        assert "comfyui_gpu_seconds_total 2.5" in reply.text
+        assert 'comfyui_queue_depth{priority="normal"} 0.0' in reply.text
+        assert "comfyui_active_workers 0.0" in reply.text
 
 
 class TestWaiting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import boto3
@@ -17,7 +17,7 @@ from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.domain import events as ev
 from comfyline.domain.errors import Unavailable
 from comfyline.domain.ids import ConnectionId
-from comfyline.domain.job import Job
+from comfyline.domain.job import Job, Status
 from comfyline.domain.lifecycle import advance
 from functions import _wiring, push_updates, socket_connect, socket_disconnect, socket_subscribe
 from tests.support.aws import REGION, create_connections_table, create_jobs_table, create_table
@@ -267,3 +267,35 @@ def test_a_removed_row_says_nothing(service: Service) -> None:
     records = [{"dynamodb": {**gone, "OldImage": row(a_job())}}]
     assert push_updates.handler({"Records": records}, None) == {"batchItemFailures": []}
     assert push_updates.handler({"Records": []}, None) == {"batchItemFailures": []}
+
+
+def test_an_end_is_counted_once_however_the_stream_tells_it(service: Service) -> None:
+    jobs = [claimed(queued(service)) for _ in range(3)]
+    ends = [advance(job, ev.Canceled(), _wiring.clock()) for job in map(queued, [service] * 3)]
+    records = [record(queued_as(end), end, n) for n, end in enumerate(ends)]
+    others = [record(job, job, n + 9) for n, job in enumerate(jobs)]
+    for batch in (records[:2], records, records[1:] + others, others + records[::-1]):
+        assert push_updates.handler({"Records": batch}, None) == {"batchItemFailures": []}
+    assert _wiring.ledger("owners").totals().jobs[Status.CANCELED] == 3
+
+
+def queued_as(job: Job) -> Job:
+    return replace(job, status=Status.QUEUED, version=1)
+
+
+def test_ends_that_were_not_counted_come_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Throttled:
+        def count(self, ended: Any) -> int:
+            raise Unavailable("throttled")
+
+    job = queued(service)
+    end = advance(job, ev.Canceled(), _wiring.clock())
+    records = [record(job, claimed(job), 9), record(job, end, 10)]
+    with monkeypatch.context() as patch:
+        patch.setattr(_wiring, "ledger", lambda _table: Throttled())
+        answer = push_updates.handler({"Records": records}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "10"}]}
+    assert push_updates.handler({"Records": records[1:]}, None) == {"batchItemFailures": []}
+    assert _wiring.ledger("owners").totals().jobs[Status.CANCELED] == 1

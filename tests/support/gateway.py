@@ -39,6 +39,7 @@ HANDLERS: Mapping[str, str] = {
     "POST /api/v1/ws-tickets": "create_socket_ticket.handler",
     "GET /api/v1/models": "list_models.handler",
     "GET /api/v1/usage": "get_usage.handler",
+    "GET /metrics": "get_metrics.handler",
     "GET /healthz": "health.handler",
     "GET /openapi.json": "show_docs.openapi_handler",
     "GET /docs": "show_docs.page_handler",

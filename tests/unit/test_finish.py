@@ -12,8 +12,8 @@ from comfyline.domain.errors import JobNotFound, LeaseLost
 from comfyline.domain.job import Job, JobError, Status
 from comfyline.domain.lifecycle import MAX_FAILURES, MAX_INTERRUPTIONS
 from comfyline.domain.progress import Progress
+from comfyline.memory import InMemoryLedger
 from comfyline.ports import Ticket, Usage
-from comfyline.usecases.admit import Admission
 from comfyline.usecases.cancel import cancel, purge
 from comfyline.usecases.finish import Finisher
 from comfyline.usecases.report import report_progress, report_started
@@ -172,10 +172,10 @@ class TestGpuSeconds:
             job, ticket = world.started()
         ended = succeed(world.finisher(), job, ticket)
         assert ended.gpu_seconds == 6.0
-        admission = Admission(owners=world.owners, jobs=world.store, clock=world.clock)
+        ledger = InMemoryLedger()
         for _ in range(2):
-            admission.ended(ended)
-        assert world.owners.usage(world.owner) == Usage(gpu_seconds=6.0, jobs=1)
+            ledger.count([ended])
+        assert ledger.usage(world.owner) == Usage(gpu_seconds=6.0, jobs=1)
 
     def test_given_back_once_too_often_has_used_the_last_attempt_too(self) -> None:
         world = World()

@@ -24,8 +24,9 @@ from comfyline.domain.job import Artifact, Job, JobError, JobParams, JobRecord, 
 from comfyline.domain.lifecycle import advance, on_interruption
 from comfyline.domain.progress import Progress
 from comfyline.ports import Connection
+from comfyline.usecases.count import Change
 from comfyline.usecases.follow import CONNECTION_LIFETIME, GREETING_PAUSES_SECONDS, Follower
-from comfyline.usecases.notify import CONNECT_GRACE, MAX_TRIES, Change, Notifier, message_of
+from comfyline.usecases.notify import CONNECT_GRACE, MAX_TRIES, Notifier, message_of
 from comfyline.views import ending_messages
 from tests.support import builders
 from tests.support.builders import NOW, FrozenClock, a_job, an_artifact, an_owner

@@ -1,0 +1,55 @@
+"""Count what has ended, and say what there is to measure.
+
+The stream tells an end at least once; the ledger counts it once. What the stream gives up on after
+its retries is not counted, and lies where such changes lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from comfyline.domain.job import Job, Priority
+from comfyline.domain.totals import Totals
+from comfyline.ports import Attendance, Clock, JobQueue, Ledger
+
+Change = tuple[Job | None, Job]  # the old and the new image of a job's row
+
+
+def ends_in(changes: Iterable[Change]) -> list[Job]:
+    """The jobs that a change has ended; one that changes nothing of an end is none."""
+    return [
+        new
+        for old, new in changes
+        if new.status.is_terminal and (old is None or not old.status.is_terminal)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The service as it is now, and what it has done."""
+
+    totals: Totals
+    queue_depth: Mapping[Priority, int]
+    active_workers: int
+    running_jobs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """Reads what there is to measure."""
+
+    ledger: Ledger
+    queue: JobQueue
+    attendance: Attendance
+    clock: Clock
+
+    def read(self) -> Measured:
+        """All of it: a handful of calls, however many jobs and workers there are."""
+        present = self.attendance.present(self.clock())
+        return Measured(
+            totals=self.ledger.totals(),
+            queue_depth={lane: self.queue.depth(lane) for lane in Priority},
+            active_workers=len(present),
+            running_jobs=sum(presence.running for presence in present),
+        )

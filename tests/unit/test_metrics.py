@@ -1,0 +1,76 @@
+"""What Prometheus reads at /metrics, parsed by its own parser."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from comfyline.domain.ids import random_worker_id
+from comfyline.domain.job import Priority
+from comfyline.memory import InMemoryAttendance, InMemoryJobQueue, InMemoryLedger
+from comfyline.ports import Presence
+from comfyline.usecases.count import Meter, ends_in
+from functions.get_metrics import shown
+from tests.support.builders import NOW, FrozenClock, a_job, canceled, running, succeeded
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_what_is_shown_is_what_was_done() -> None:
+    clock, ledger, attendance = FrozenClock(), InMemoryLedger(), InMemoryAttendance()
+    queue = InMemoryJobQueue(clock)
+    job = a_job()
+    queue.send(job.id, job.owner, Priority.LOW)
+    attendance.note(Presence(random_worker_id(), 1, NOW + timedelta(seconds=1)))
+    ran = replace(succeeded(job), finished_at=NOW + timedelta(seconds=45), interruptions=2)
+    ledger.count([ran, ran, canceled(a_job())])
+    meter = Meter(ledger=ledger, queue=queue, attendance=attendance, clock=clock)
+    families = text_string_to_metric_families(shown(meter.read()))
+    samples = {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+    assert samples["comfyui_jobs_total", "succeeded"] == 1
+    assert samples["comfyui_jobs_total", "canceled"] == 1
+    assert samples["comfyui_jobs_total", "failed"] == samples["comfyui_jobs_total", "expired"] == 0
+    buckets = {k[1]: v for k, v in samples.items() if k[0] == "comfyui_job_duration_seconds_bucket"}
+    bounds = [float(bound) for bound in buckets]
+    assert bounds == [10, 30, 60, 120, 300, 600, 1200, float("inf")]
+    assert list(buckets.values()) == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert samples["comfyui_job_duration_seconds_sum",] == 45
+    assert samples["comfyui_job_duration_seconds_count",] == 1
+    assert samples["comfyui_gpu_seconds_total",] == 1.25
+    assert samples["comfyui_interruptions_total",] == 2
+    depths = {k[1]: v for k, v in samples.items() if k[0] == "comfyui_queue_depth"}
+    assert depths == {"high": 0, "normal": 0, "low": 1}
+    assert samples["comfyui_active_workers",] == samples["comfyui_running_jobs",] == 1
+
+
+def test_only_the_change_that_ends_a_job_is_an_end() -> None:
+    job = running(a_job())
+    ended = succeeded(a_job())
+    assert ends_in([(None, job), (job, job), (job, ended), (ended, ended)]) == [ended]
+    assert ends_in([(None, ended)]) == [ended]
+
+
+def test_the_dashboard_asks_for_what_there_is_and_for_all_of_it() -> None:
+    dashboard = json.loads((ROOT / "infra" / "grafana" / "comfyline.json").read_text())
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\bcomfyui_\w+", target["expr"])
+    }
+    meter = Meter(
+        ledger=InMemoryLedger(),
+        queue=InMemoryJobQueue(FrozenClock()),
+        attendance=InMemoryAttendance(),
+        clock=FrozenClock(),
+    )
+    families = list(text_string_to_metric_families(shown(meter.read())))
+    there = {sample.name for family in families for sample in family.samples}
+    assert asked <= there
+    parts = re.compile("_(bucket|sum|count)$")
+    assert {parts.sub("", name) for name in asked} == {parts.sub("", name) for name in there}
