@@ -9,7 +9,7 @@ WORKER_IMAGE ?= comfyline-worker
 CHECKPOINT ?= sd15.safetensors
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos crowds fuzz iam-mutation check format bench-live synth clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos crowds fuzz iam-mutation check format bench-live simulate synth clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ chaos: dev ## Workers, engines, tickets and stores fail at random: 500 jobs (CHA
 
 bench-live: dev ## How long progress and the end of a job take to a client (goals beside)
 	@$(BIN)/python -m bench.live
+
+simulate: dev ## The scaler and three usual policies through simulated days; writes docs/scaling.md
+	@$(BIN)/python -m bench.simulation
 
 iam-mutation: dev ## Take each permission away in turn: its user must fail
 	$(PYTEST) tests/e2e/test_permissions.py --mutations .
