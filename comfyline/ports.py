@@ -123,11 +123,15 @@ class JobStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One delivery of one message: which job to look at, and the handle of this delivery."""
+    """One delivery of one message: which job to look at, and the handle of this delivery.
+
+    `trace_id` is that of the request that sent it, where that was traced.
+    """
 
     job_id: JobId
     priority: Priority
     receipt: str
+    trace_id: str | None = None
 
 
 class JobQueue(Protocol):

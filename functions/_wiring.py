@@ -152,7 +152,12 @@ def queue(urls: QueueSettings) -> SqsJobQueue:
         Priority.NORMAL: urls.normal_queue_url,
         Priority.LOW: urls.low_queue_url,
     }
-    return SqsJobQueue(_client("sqs"), by_priority)
+    return SqsJobQueue(_client("sqs"), by_priority, _trace)
+
+
+def _trace() -> str | None:
+    # Lambda sets it anew for each call, whether or not the call is sampled.
+    return os.environ.get("_X_AMZN_TRACE_ID")
 
 
 def artifacts(bucket: str) -> S3ArtifactStore:

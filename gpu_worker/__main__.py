@@ -36,6 +36,7 @@ from gpu_worker.comfy.watchdog import Limits
 from gpu_worker.ecs import spot_notices, task_protection
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
+from gpu_worker.log_context import AboutTheJob
 from gpu_worker.models import ModelFolder, ModelsUnusable
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.outputs import Collector
@@ -65,6 +66,7 @@ def main() -> None:
     settings = WorkerSettings.from_environment(os.environ)
     worker_id = random_worker_id()
     logger = Logger(service="gpu_worker", worker_id=worker_id)
+    logger.registered_handler.addFilter(AboutTheJob())
     copy_config_to_registered_loggers(source_logger=logger, include={"comfyline", "gpu_worker"})
     terms = Terms(worker_id=worker_id, lease=timedelta(seconds=settings.lease_seconds))
     try:

@@ -21,6 +21,7 @@ from comfyline.ports import JobQueue, Ticket
 from comfyline.usecases.claim import Terms, claim
 from gpu_worker.interruption import Reason
 from gpu_worker.lanes import LONG_POLL_SECONDS, Lanes
+from gpu_worker.log_context import about
 from gpu_worker.protection import Protection, keep_protected
 from gpu_worker.run import Attempt, Toolbox
 from gpu_worker.slots import Slot, Slots
@@ -82,15 +83,21 @@ class Worker:
 
     async def _handle(self, ticket: Ticket, slot: Slot, drain: asyncio.Event) -> None:
         try:
-            job = await asyncio.to_thread(self._claim, ticket)
-            if job is not None:
-                await self._run(Attempt(job, ticket, self.tools, slot.leave_engine), drain)
+            # Named as the functions name it, so that one query finds both.
+            with about(job_id=ticket.job_id, xray_trace_id=ticket.trace_id):
+                await self._claim_and_run(ticket, slot, drain)
         except Unavailable:  # the ticket comes back when its visibility ends
             _log.exception("not claimed", extra={"action": "claim_failed", "job_id": ticket.job_id})
         except Exception:  # noqa: BLE001 - a bug of ours costs this job a lease, never the worker
             _log.exception("attempt broke", extra={"action": "broke", "job_id": ticket.job_id})
         finally:
             slot.free()
+
+    async def _claim_and_run(self, ticket: Ticket, slot: Slot, drain: asyncio.Event) -> None:
+        job = await asyncio.to_thread(self._claim, ticket)
+        if job is not None:
+            with about(request_id=job.request_id):
+                await self._run(Attempt(job, ticket, self.tools, slot.leave_engine), drain)
 
     def _claim(self, ticket: Ticket) -> Job | None:
         store, clock = self.tools.store, self.tools.clock

@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
@@ -25,6 +25,8 @@ SCHEMA = 1
 MAX_HIDE_SECONDS = 43_200
 MAX_WAIT_SECONDS = 20
 MAX_RECEIVED = 10
+_TRACE: Literal["AWSTraceHeader"] = "AWSTraceHeader"  # free: it does not count as payload
+_ROOT = re.compile(r"(?:^|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)")
 _GROUP_ID = re.compile(r"[!-~]{1,128}")  # letters, digits and punctuation of ASCII, no blank
 
 # The ticket has been delivered again, or is gone: whoever has it now decides about it.
@@ -37,11 +39,20 @@ _log = logging.getLogger(__name__)
 
 
 class SqsJobQueue:
-    """`JobQueue` in SQS. A ticket whose delivery is over is neither hidden nor deleted by it."""
+    """`JobQueue` in SQS. A ticket whose delivery is over is neither hidden nor deleted by it.
 
-    def __init__(self, client: SQSClient, urls: Mapping[Priority, str]) -> None:
+    `trace` names the trace of what runs now, in X-Ray's form; tickets take it along.
+    """
+
+    def __init__(
+        self,
+        client: SQSClient,
+        urls: Mapping[Priority, str],
+        trace: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._client = client
         self._urls = dict(urls)
+        self._trace = trace
 
     @translated()
     def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
@@ -50,6 +61,7 @@ class SqsJobQueue:
             QueueUrl=self._urls[priority],
             MessageBody=json.dumps({"schema": SCHEMA, "job_id": job_id}),
             MessageGroupId=_group_id(owner),
+            MessageSystemAttributes=_traced(self._trace()),
         )
 
     def depth(self, priority: Priority) -> int:
@@ -74,6 +86,7 @@ class SqsJobQueue:
             QueueUrl=self._urls[priority],
             MaxNumberOfMessages=min(limit, MAX_RECEIVED),
             WaitTimeSeconds=min(wait_seconds, MAX_WAIT_SECONDS),
+            MessageSystemAttributeNames=[_TRACE],
         )
         tickets = (self._ticket(priority, message) for message in answer.get("Messages", []))
         return [ticket for ticket in tickets if ticket is not None]
@@ -86,7 +99,7 @@ class SqsJobQueue:
             _log.error("unreadable ticket removed", extra=extra)
             self._client.delete_message(QueueUrl=self._urls[priority], ReceiptHandle=receipt)
             return None
-        return Ticket(job_id, priority, receipt)
+        return Ticket(job_id, priority, receipt, _trace_id(message.get("Attributes", {})))
 
     @translated()
     def hide(self, ticket: Ticket, seconds: int) -> None:
@@ -138,6 +151,18 @@ def _pass_if(codes: frozenset[str], error: ClientError, ticket: Ticket) -> None:
         raise error
     extra = {"action": "ticket_out_of_hand", "job_id": ticket.job_id, "code": code}
     _log.info("ticket out of hand", extra=extra)
+
+
+def _traced(header: str | None) -> Any:
+    # What SQS would refuse must not cost a ticket.
+    if header is None or not _ROOT.search(header):
+        return {}
+    return {_TRACE: {"DataType": "String", "StringValue": header}}
+
+
+def _trace_id(attributes: Mapping[str, str]) -> str | None:
+    root = _ROOT.search(attributes.get(_TRACE, ""))
+    return root[1] if root else None
 
 
 def _group_id(owner: OwnerId) -> str:

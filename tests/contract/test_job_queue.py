@@ -167,3 +167,24 @@ def test_the_message_group_is_the_owner(
     group = answer["Messages"][0]["Attributes"]["MessageGroupId"]
     assert (group != owner) is hashed
     assert len(group) <= 128
+
+
+HEADER = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+ROOT = "1-5759e988-bd862e3fe1be46a994272793"
+
+
+@pytest.mark.parametrize(
+    ("header", "trace_id"),
+    # What SQS might refuse must not cost a ticket.
+    [(HEADER, ROOT), (None, None), ("", None), ("Root=nothing", None), ("x" * 300, None)],
+)
+def test_a_ticket_takes_its_senders_trace_along(
+    aws_client: AwsClient,
+    queue_urls: dict[Priority, str],
+    header: str | None,
+    trace_id: str | None,
+) -> None:
+    queue = SqsJobQueue(aws_client("sqs"), queue_urls, lambda: header)
+    sent(queue)
+    [ticket] = received(queue)
+    assert ticket.trace_id == trace_id

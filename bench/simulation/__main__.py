@@ -1,0 +1,33 @@
+"""Simulate, print the table, and write docs/scaling.md with its picture."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from bench.simulation.frontier import measure_all
+from bench.simulation.report import PICTURE, document, draw
+from bench.simulation.workload import workloads
+
+# Days to simulate by the size of the fleet: a single GPU sees few jobs a day.
+DAYS = {1: 7.0, 100: 1.0, 10_000: 1.0}
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    docs: Path = parser.parse_args().docs
+    began = time.monotonic()
+    worlds = measure_all(list(workloads(DAYS)))
+    text = document(worlds)
+    (docs / "scaling.md").write_text(text)
+    draw(worlds, docs / PICTURE)
+    print(text)
+    print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Runs every policy through every kind of days, and says who is better in both cost and wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from bench.simulation.policies import OURS, Policy, policies
+from bench.simulation.service import Service
+from bench.simulation.workload import Workload, figures
+from infra.prices import gpu_hour
+
+GPU = "g6.xlarge"
+# Points nearer to each other than this share in cost or in wait are taken to be equal there: other
+# seeds move them by as much.
+NOISE = 0.03
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """What a policy in one setting came to; waits in seconds, dollars for 1,000 jobs."""
+
+    shape: str
+    max_workers: int
+    policy: str
+    setting: str
+    is_default: bool
+    p50: float
+    p95: float
+    paid_over_worked: float
+    dollars: float
+
+    def beats(self, other: Point) -> bool:
+        """Whether it is better in both, by more than noise."""
+        cheaper = self.dollars < other.dollars * (1 - NOISE)
+        return cheaper and self.p95 < other.p95 * (1 - NOISE)
+
+
+def measure(workload: Workload, policy: Policy) -> Point:
+    """One run."""
+    service = Service(workload)
+    bill = service.run(policy.make(service, workload.max_workers), wakes=policy.wakes)
+    dollars = bill.paid / 3600 * gpu_hour(GPU, figures()["spot"]["share"])
+    return Point(
+        shape=workload.shape,
+        max_workers=workload.max_workers,
+        policy=policy.name,
+        setting=policy.setting,
+        is_default=policy.is_default,
+        p50=bill.wait(0.5),
+        p95=bill.wait(0.95),
+        paid_over_worked=bill.paid / bill.worked,
+        dollars=dollars / bill.jobs * 1000,
+    )
+
+
+def _all_policies(workload: Workload) -> list[Point]:
+    return [measure(workload, policy) for policy in policies()]
+
+
+def measure_all(workloads: Sequence[Workload]) -> list[list[Point]]:
+    """Every policy on every workload, in as many processes as there are cores."""
+    with ProcessPoolExecutor() as pool:
+        return list(pool.map(_all_policies, workloads))
+
+
+def beaten(points: Sequence[Point]) -> Iterator[tuple[Point, Point]]:
+    """Settings of the scaler, each with a usual policy that is better in both."""
+    ours = [point for point in points if point.policy == OURS]
+    usual = [point for point in points if point.policy != OURS]
+    for mine in ours:
+        better = [other for other in usual if other.beats(mine)]
+        if better:
+            yield mine, min(better, key=lambda point: point.dollars)
+
+
+def rival(points: Sequence[Point], policy: str) -> Point:
+    """The setting of a usual policy to hold against the scaler's default.
+
+    The cheapest of those that wait no longer; the fastest if all wait longer.
+    """
+    ours = default(points)
+    settings = [point for point in points if point.policy == policy]
+    as_fast = [point for point in settings if point.p95 <= ours.p95]
+    if as_fast:
+        return min(as_fast, key=lambda point: point.dollars)
+    return min(settings, key=lambda point: point.p95)
+
+
+def default(points: Sequence[Point]) -> Point:
+    """The scaler as it is deployed when nothing is said."""
+    return next(point for point in points if point.is_default)
