@@ -29,6 +29,7 @@ from tests.support.worker_world import EMPTY_IMAGE, World, a_graph
 
 LOCK = Path(__file__).parents[2] / "gpu_worker" / "environment.lock.toml"
 BODY = b"weights"
+NOWHERE = "http://127.0.0.1:9"  # the discard port, where nothing answers
 
 
 @pytest.fixture
@@ -72,13 +73,11 @@ async def test_a_node_that_raises(world: World) -> None:
         await warm_up(world, a_graph())
 
 
-async def test_an_engine_that_dies_of_it(world: World) -> None:
-    port = world.http.base_url.port
-    assert port is not None
+async def test_an_engine_that_dies_of_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit(1)"]
     policy = Policy(max_failures=1)
-    dying = EngineProcess(command, world.base, environ={}, policy=policy)
-    async with dying.kept(), an_engine(world.url, dying) as engine:
+    dying = EngineProcess(command, tmp_path, environ={}, policy=policy)
+    async with dying.kept(), an_engine(NOWHERE, dying) as engine:
         with pytest.raises(EngineCrashLoop):
             await prepare.warm_up(engine, EMPTY_IMAGE, asyncio.Event())
 
