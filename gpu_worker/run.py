@@ -16,13 +16,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from comfyline.domain.errors import JobNotFound, LeaseLost, TransitionRefused, Unavailable
 from comfyline.domain.job import Artifact, Job, JobError, Status
-from comfyline.domain.progress import Progress
 from comfyline.domain.workflow import with_output_folder
 from comfyline.ports import Clock, JobStore, Ticket
 from comfyline.usecases.finish import Finisher
@@ -32,7 +31,6 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.outputs import Output, outputs_of
-from gpu_worker.comfy.progress import Snapshot
 from gpu_worker.faults import (
     breaks_engine,
     input_error,
@@ -246,8 +244,8 @@ class Attempt:
                     Reason.TIMEOUT,
                 )
                 self._reporter.started()
-            case protocol.Progressed(snapshot):
-                self._reporter.progressed(_progress_of(snapshot))
+            case protocol.Progressed(progress):
+                self._reporter.progressed(progress)
 
     def _heed(self, job: Job) -> None:
         if job.is_canceling:
@@ -269,10 +267,6 @@ class Attempt:
 
     def _context(self, action: str) -> dict[str, object]:
         return {"action": action, "job_id": self._job_id, "attempt": self._attempt}
-
-
-def _progress_of(snapshot: Snapshot) -> Progress:
-    return Progress(**asdict(snapshot), message=snapshot.message)
 
 
 _TIMED_OUT = JobError(

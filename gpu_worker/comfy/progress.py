@@ -14,34 +14,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from comfyline.domain.progress import Progress
 
 ALMOST_DONE = 0.99  # outputs have yet to be stored
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """How far the prompt is, and where."""
-
-    fraction: float = 0.0
-    node: str | None = None
-    node_type: str | None = None
-    step: int | None = None
-    steps: int | None = None
-    nodes_done: int = 0
-    nodes_total: int = 0
-
-    @property
-    def message(self) -> str | None:
-        """A few words for people."""
-        if self.step is not None and self.steps is not None:
-            return f"step {self.step}/{self.steps}"
-        return self.node_type
-
-
 class ProgressFold:
-    """Folds what is heard of the nodes into snapshots; each method returns one if it is news."""
+    """Folds what is heard of the nodes; each method returns how far it all is, if that is news."""
 
     def __init__(self, graph: Mapping[str, Mapping[str, Any]]) -> None:
         self._types = {node: str(spec.get("class_type")) for node, spec in graph.items()}
@@ -52,31 +33,31 @@ class ProgressFold:
         self._steps: dict[str, tuple[int, int]] = {}
         self._node: str | None = None
         self._fraction = 0.0
-        self._last = Snapshot(nodes_total=len(graph))
+        self._last = Progress(nodes_total=len(graph))
 
-    def cached(self, nodes: Iterable[str]) -> Snapshot | None:
+    def cached(self, nodes: Iterable[str]) -> Progress | None:
         """These need not run."""
         self._cached.update(node for node in nodes if node in self._weights)
         return self._news()
 
-    def executing(self, node: str) -> Snapshot | None:
+    def executing(self, node: str) -> Progress | None:
         """This one runs now; what ran before it is done, as one runs at a time."""
         if self._node not in (None, node):
             self._finish(self._node)
         self._node = node
         return self._news()
 
-    def finished(self, node: str) -> Snapshot | None:
+    def finished(self, node: str) -> Progress | None:
         """This one has made its output."""
         self._finish(node)
         return self._news()
 
-    def stepped(self, node: str, value: Any, maximum: Any) -> Snapshot | None:
+    def stepped(self, node: str, value: Any, maximum: Any) -> Progress | None:
         """This one is at `value` of `maximum`."""
         self._step(node, value, maximum)
         return self._news()
 
-    def states(self, nodes: Mapping[str, Any]) -> Snapshot | None:
+    def states(self, nodes: Mapping[str, Any]) -> Progress | None:
         """All nodes that were started so far, as `progress_state` lists them."""
         for node_id, state in nodes.items():
             if not isinstance(state, dict):
@@ -111,22 +92,24 @@ class ProgressFold:
         self._parts[node] = max(self._parts.get(node, 0.0), min(value / maximum, most))
         self._steps[node] = (int(value), int(maximum))
 
-    def _news(self) -> Snapshot | None:
+    def _news(self) -> Progress | None:
         self._fraction = max(self._fraction, min(self._share_done(), ALMOST_DONE))
         step, steps = self._steps.get(self._node or "", (None, None))
-        snapshot = Snapshot(
+        node_type = self._types.get(self._node or "")
+        progress = Progress(
             fraction=round(self._fraction, 4),
             node=self._node,
-            node_type=self._types.get(self._node or ""),
+            node_type=node_type,
             step=step,
             steps=steps,
             nodes_done=len({n for n, part in self._parts.items() if part >= 1.0} | self._cached),
             nodes_total=len(self._weights),
+            message=node_type if step is None else f"step {step}/{steps}",
         )
-        if snapshot == self._last:
+        if progress == self._last:
             return None
-        self._last = snapshot
-        return snapshot
+        self._last = progress
+        return progress
 
     def _share_done(self) -> float:
         """Of what must run; all of it, if nothing must."""

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpu_worker.comfy.progress import ProgressFold, Snapshot
+from comfyline.domain.progress import Progress
+from gpu_worker.comfy.progress import ProgressFold
 from gpu_worker.comfy.shapes import fields, items
 
 MAX_MESSAGE_LENGTH = 1000  # of an error's text; the row that holds it stays small
@@ -31,7 +32,7 @@ class Started:
 class Progressed:
     """The prompt is further."""
 
-    snapshot: Snapshot
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,8 @@ class PromptRun:
     _on_execution_error = _on_execution_success
     _on_execution_interrupted = _on_execution_success
 
-    def _moved(self, snapshot: Snapshot | None) -> list[Event]:
-        return [] if snapshot is None else [Progressed(snapshot)]
+    def _moved(self, progress: Progress | None) -> list[Event]:
+        return [] if progress is None else [Progressed(progress)]
 
     # Private methods for the history
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_worker.comfy.progress import ALMOST_DONE, ProgressFold, Snapshot
+from comfyline.domain.progress import Progress
+from gpu_worker.comfy.progress import ALMOST_DONE, ProgressFold
 
 GRAPH: dict[str, dict[str, Any]] = {
     "load": {"class_type": "CheckpointLoaderSimple", "inputs": {}},
@@ -17,7 +18,7 @@ GRAPH: dict[str, dict[str, Any]] = {
 }
 
 
-def heard(snapshot: Snapshot | None) -> Snapshot:
+def heard(snapshot: Progress | None) -> Progress:
     assert snapshot is not None
     return snapshot
 

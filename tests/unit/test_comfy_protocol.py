@@ -197,7 +197,7 @@ def test_recorded_progress_only_rises_and_starts_once(
     assert sum(isinstance(event, Started) for event in events) <= 1
     if events:
         assert isinstance(events[0], Started | HistoryWanted)
-    snapshots = [event.snapshot for event in events if isinstance(event, Progressed)]
+    snapshots = [event.progress for event in events if isinstance(event, Progressed)]
     fractions = [snapshot.fraction for snapshot in snapshots]
     assert fractions == sorted(fractions)
     assert all(0.0 <= fraction < 1.0 for fraction in fractions)
@@ -278,7 +278,7 @@ def test_bare_nan_in_a_frame_is_read() -> None:
 
 def test_a_sampler_moves_the_fraction_by_its_steps() -> None:
     events = the_prompt("ksampler_tiny").events
-    steps = [e.snapshot for e in events if isinstance(e, Progressed) and e.snapshot.steps]
+    steps = [e.progress for e in events if isinstance(e, Progressed) and e.progress.steps]
     assert [s.step for s in steps] == sorted(s.step for s in steps if s.step)
     assert {s.node_type for s in steps} == {"KSampler"}
     assert steps[-1].step == steps[-1].steps
@@ -337,8 +337,8 @@ def test_no_message_of_ours_raises_whatever_its_fields_hold(
         frame = json.dumps({"type": kind, "data": {**fields, "prompt_id": PROMPT_ID}})
         for event in run.receive(frame):
             if isinstance(event, Progressed):
-                assert last <= event.snapshot.fraction < 1.0
-                last = event.snapshot.fraction
+                assert last <= event.progress.fraction < 1.0
+                last = event.progress.fraction
     assert run.outcome is None
 
 
@@ -394,7 +394,7 @@ def test_a_node_of_an_expanded_subgraph_is_told_as_the_node_that_was_submitted()
     )
     (_, progressed) = events
     assert isinstance(progressed, Progressed)
-    assert progressed.snapshot.node_type == "KSampler"
+    assert progressed.progress.node_type == "KSampler"
 
 
 def test_what_comes_after_the_outcome_says_nothing() -> None:

@@ -182,7 +182,7 @@ def test_recorded_progress_never_falls(name: str, prompt_id: str, graph: Any) ->
         if "json" in event and event.get("dir") == "recv":
             for told in run.receive(json.dumps(event["json"])):
                 if isinstance(told, Progressed):
-                    found.append(told.snapshot.fraction)
+                    found.append(told.progress.fraction)
     assert found == sorted(found)
     assert all(0 <= fraction <= ALMOST_DONE for fraction in found)
 
@@ -192,7 +192,7 @@ def recorded(name: str, nth: int) -> list[float]:
     run = PromptRun(prompt_id, graph)
     frames = [e for e in recordings.load(name) if "json" in e and e.get("dir") == "recv"]
     told = [event for frame in frames for event in run.receive(json.dumps(frame["json"]))]
-    return [event.snapshot.fraction for event in told if isinstance(event, Progressed)]
+    return [event.progress.fraction for event in told if isinstance(event, Progressed)]
 
 
 @pytest.mark.parametrize("nth", [0, 1, 2])
