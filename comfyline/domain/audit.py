@@ -21,6 +21,7 @@ from comfyline.domain.uploads import UPLOAD_LIFETIME, UPLOAD_PREFIX
 TTL_LAG = timedelta(days=3)  # DynamoDB removes within a few days, by its documentation
 LIFECYCLE_LAG = timedelta(days=3)  # and S3 within a day or two
 
+_MODEL_PREFIX = "models/"  # what an operator puts there stays until the operator removes it
 _ARTIFACT_KEY = re.compile(r"jobs/(?P<job>[^/]+)/(?P<attempt>[0-9a-f]+-\d+)/.+")
 
 
@@ -213,7 +214,7 @@ class _Audit:
     # --- files ------------------------------------------------------------------------------------
 
     def _of_file(self, file: StoredFile) -> Iterator[Finding]:
-        if file.stored_at >= self._settled:
+        if file.stored_at >= self._settled or file.key.startswith(_MODEL_PREFIX):
             return
         match = _ARTIFACT_KEY.fullmatch(file.key)
         if match:

@@ -214,6 +214,7 @@ def test_it_is_answered_as_documented(
     path: str,
     status: int,
 ) -> None:
+    gateway.caller["scopes"] = "jobs admin"
     reply = ACTS[method, path, status](Stage(gateway, worker, monkeypatch))
     assert reply.status == status, reply.text
     response = document()["paths"][path][method.lower()]["responses"][str(status)]

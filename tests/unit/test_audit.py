@@ -47,7 +47,11 @@ def holding(*jobs: Job, **changes: Any) -> au.Holdings:
         slots=[au.HeldSlot(WAITS.owner, WAITS.id, NOW)],
         sockets={CONNECTION: au.Socket(CONNECTION, LATER, frozenset({WAITS.id}), is_open=True)},
         subscriptions=[au.Subscription(CONNECTION, WAITS.id, LATER)],
-        files={MADE.key: a_file(MADE.key), "uploads/o/u": a_file("uploads/o/u")},
+        files={
+            MADE.key: a_file(MADE.key),
+            "uploads/o/u": a_file("uploads/o/u"),
+            "models/loras/m": a_file("models/loras/m"),
+        },
         tickets=1,
     )
     return replace(whole, **changes)
@@ -72,7 +76,7 @@ def files(*more: au.StoredFile) -> dict[str, au.StoredFile]:
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
     report = au.audit(holding())
     assert report.is_clean(strict=True), report
-    counts = {"queued": 1, "running": 0, "succeeded": 1, "tickets": 1, "files": 2, "bytes": 2468}
+    counts = {"queued": 1, "running": 0, "succeeded": 1, "tickets": 1, "files": 3, "bytes": 3702}
     assert counts.items() <= report.counts.items()
 
 
