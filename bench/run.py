@@ -63,7 +63,11 @@ async def _taken(measurements: Sequence[Measurement], given: argparse.Namespace)
             async with staged(state, is_real=bool(comfyui_url), scale=given.scale) as stage:
                 for measurement in of_size:
                     runs = [await _run(measurement, stage, n + 1) for n in range(given.runs)]
-                    found += results_of(measurement, [run for run in runs if run])
+                    results_now = results_of(measurement, [run for run in runs if run])
+                    for result in results_now:  # a run that is stopped has told so much
+                        text = f"  {result.figure.name}: {result.value:.2f} {result.figure.unit}"
+                        print(text, file=sys.stderr)
+                    found += results_now
     return found
 
 

@@ -95,7 +95,7 @@ class Soak:
         self.jobs = [*self.jobs[-KEEP_JOBS:], job]
 
     async def _cancel(self) -> None:
-        await self._one().cancel()
+        await self._one(of_last=3).cancel()
 
     async def _retry(self) -> None:
         job = self._one()
@@ -110,7 +110,7 @@ class Soak:
         assert len(same) == 1, "one key, more than one job"
 
     async def _watch(self) -> None:
-        task = asyncio.create_task(self._follow(self._one()))
+        task = asyncio.create_task(self._follow(self._one(of_last=5)))
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
 
@@ -121,10 +121,11 @@ class Soak:
             if leaves:
                 return
 
-    def _one(self) -> AsyncJob:
+    def _one(self, of_last: int = KEEP_JOBS) -> AsyncJob:
+        """Of the last few jobs, which may not have ended yet, or of all."""
         if not self.jobs:
             raise ComfylineClientError("nothing to choose from yet")
-        return self.luck.choice(self.jobs)
+        return self.luck.choice(self.jobs[-of_last:])
 
     # --- misfortunes ------------------------------------------------------------------------------
 
