@@ -11,7 +11,7 @@ OUT ?= out
 WORKER_IMAGE ?= comfyline-worker
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos crowds fuzz iam-mutation check format bench bench-worker bench-live load soak simulate synth clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos crowds fuzz iam-mutation check format bench bench-worker bench-live load soak simulate cost synth clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ soak: dev ## Mixed traffic with cancels and kills; memory stays flat, the audit 
 
 simulate: dev ## The scaler and three usual policies through simulated days; writes docs/scaling.md
 	@$(BIN)/python -m bench.simulation
+
+cost: dev ## Count the AWS calls of a job, times the price list; writes docs/cost.md
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.cost
 
 iam-mutation: dev ## Take each permission away in turn: its user must fail
 	$(PYTEST) tests/e2e/test_permissions.py --mutations .

@@ -34,6 +34,7 @@ _COMMON: Mapping[str, Any] = {
     "env": "dev",
     "architecture": "arm64",
     "dashboard": "true",
+    "alarms": "true",
     "container_insights": "false",
     "oldest_job_minutes": 30,
     "runbook_url": "docs/runbook.md",
@@ -90,6 +91,7 @@ CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
         "alarm_email": "who is told of alarms",
         "runbook_url": "where alarms say the runbook is",
         "oldest_job_minutes": "a job that waits longer raises an alarm",
+        "alarms": "whether there are alarms (true, false); beyond ten metrics they are paid for",
         "dashboard": "whether there is a dashboard (true, false)",
         "container_insights": "whether ECS reports its own metrics, which are paid for when idle",
     }
@@ -129,6 +131,7 @@ class Deployment:
     alarm_email: str | None
     oldest_job_minutes: int
     runbook_url: str
+    alarms: bool
     dashboard: bool
     container_insights: bool
 
@@ -182,6 +185,7 @@ class Deployment:
             alarm_email=context.optional("alarm_email"),
             oldest_job_minutes=context.number("oldest_job_minutes", 1, 24 * 60),
             runbook_url=context.text("runbook_url"),
+            alarms=context.switch("alarms"),
             dashboard=context.switch("dashboard"),
             container_insights=context.switch("container_insights"),
         )

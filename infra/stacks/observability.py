@@ -48,16 +48,20 @@ class ObservabilityStack(Stack):
         self._signals = Signals(deployment.env, data, api)
         self._count_outcomes(worker.log_group, "Worker")
         self._count_outcomes(api.functions["SweepJobs"].log_group, "Sweeper")
+        if deployment.alarms:
+            self._add_alarms()
+        if deployment.dashboard:
+            add_dashboard(self, self._signals, deployment)
+
+    def _add_alarms(self) -> None:
         topic = self._topic()
         add_alarms(
             self,
             self._watches(),
-            prefix=deployment.cluster_name,
-            runbook=deployment.runbook_url,
+            prefix=self._deployment.cluster_name,
+            runbook=self._deployment.runbook_url,
             topic=topic,
         )
-        if deployment.dashboard:
-            add_dashboard(self, self._signals, deployment)
         CfnOutput(self, "AlarmTopic", value=topic.topic_arn)
 
     def _count_outcomes(self, log: logs.ILogGroup, where: str) -> None:

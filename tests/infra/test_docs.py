@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
+from bench.cost import watched
 from infra.assets import ROOT
-from infra.deployment import CONTEXT_KEYS
+from infra.constructs.grants import FUNCTION_GRANTS, SCALER_GRANTS, WORKER_GRANTS, Grant
+from infra.deployment import CONTEXT_KEYS, Target
+from tests.infra.conftest import synthesise
 from tests.infra.templates import Templates
 
 TEXT = (ROOT / "docs" / "deploy.md").read_text()
@@ -32,3 +37,34 @@ def test_the_cli_is_the_pinned_one() -> None:
     pinned = re.search(r'"aws-cdk": "([\d.]+)"', (ROOT / "package.json").read_text())
     assert pinned
     assert set(re.findall(r"aws-cdk@([\d.]+)", TEXT)) == {pinned[1]}
+
+
+def test_the_alarms_switch(tmp_path: Path) -> None:
+    quiet = synthesise(Target.AWS, tmp_path, alarms="false").observability["Resources"].values()
+    assert not [r for r in quiet if r["Type"] in ("AWS::CloudWatch::Alarm", "AWS::SNS::Topic")]
+
+
+def test_the_page_of_costs_counts_the_alarms_that_are_declared(aws: Templates) -> None:
+    metrics, _ = watched(aws.observability)
+    assert f"The alarms read {metrics} metrics." in (ROOT / "docs" / "cost.md").read_text()
+
+
+def test_every_context_key_is_in_the_table_of_the_guide() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", TEXT, re.M)
+    assert dict(rows) == dict(CONTEXT_KEYS)
+
+
+def test_every_grant_is_in_the_table_of_the_threat_model() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.M))
+    principals = {**FUNCTION_GRANTS, "Worker": WORKER_GRANTS, "ScaleWorkers": SCALER_GRANTS}
+    assert rows == {name: said(grants) for name, grants in principals.items()}
+
+
+def said(grants: Sequence[Grant]) -> str:
+    """What a principal may do, as the threat model writes it."""
+    by_resource: dict[str, set[str]] = {}
+    for grant in grants:
+        by_resource.setdefault(grant.resource.name.lower(), set()).update(grant.actions)
+    told = (f"{name}: {', '.join(sorted(actions))}" for name, actions in by_resource.items())
+    return "; ".join(told) or "nothing"
