@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from bench import run
 from bench.figures import Figure, Measurement, Series
-from bench.stage import Stage
+from bench.stage import PATIENCE_SECONDS, Stage
 from comfyline import wire
 from comfyline.client import AsyncComfyline
 
@@ -58,8 +58,8 @@ async def many_watchers(stage: Stage) -> Series:
         job = await stage.client.submit(uuid.uuid4().hex, steps=900, width=64, height=64)
         ready = [asyncio.Event() for _ in range(stage.many(WATCHERS))]
         watching = [asyncio.create_task(heard(stage.client, job.id, each)) for each in ready]
-        await asyncio.gather(*(each.wait() for each in ready))
-    times = await asyncio.gather(*watching)
+        await asyncio.wait_for(asyncio.gather(*(each.wait() for each in ready)), PATIENCE_SECONDS)
+    times = await asyncio.wait_for(asyncio.gather(*watching), PATIENCE_SECONDS)
     ended = await stage.engines.next_idle((await stage.engines.next_taken(since)).at)
     return {"end_for_many": [1000 * (each["done"] - ended.at) for each in times]}
 
