@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
-from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId, WorkerId
-from comfyline.domain.job import Artifact, Graph, Job, JobParams, JobRecord, Priority, Status
-from comfyline.domain.scaling import Need
-from comfyline.domain.totals import Totals
+if TYPE_CHECKING:  # a function that knows no jobs need not read what they are
+    from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId, WorkerId
+    from comfyline.domain.job import Artifact, Graph, Job, JobParams, JobRecord, Priority, Status
+    from comfyline.domain.scaling import Need
+    from comfyline.domain.totals import Totals
 
 Clock = Callable[[], datetime]  # aware, UTC
 

@@ -41,8 +41,12 @@ Metadata = dict[Annotated[str, Field(min_length=1, max_length=128)], str]
 # --- what a caller sends ----------------------------------------------------------------------
 
 
+# A process knows all of the contract and speaks little of it: what it does not use costs nothing.
+_AT_FIRST_USE = ConfigDict(defer_build=True)
+
+
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class OutputOptions(_Request):
@@ -114,7 +118,7 @@ class UploadRequest(_Request):
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class JobAccepted(_Answer):
@@ -420,5 +424,9 @@ ServerMessage = Annotated[
     Field(discriminator="type"),
 ]
 
-client_message: TypeAdapter[Subscribe | Unsubscribe | Ping] = TypeAdapter(ClientMessage)
-server_message: TypeAdapter[JobMessage | ErrorMessage | PongMessage] = TypeAdapter(ServerMessage)
+client_message: TypeAdapter[Subscribe | Unsubscribe | Ping] = TypeAdapter(
+    ClientMessage, config=_AT_FIRST_USE
+)
+server_message: TypeAdapter[JobMessage | ErrorMessage | PongMessage] = TypeAdapter(
+    ServerMessage, config=_AT_FIRST_USE
+)

@@ -1,7 +1,8 @@
 """The composition root of the Lambdas: the only place here that picks concrete classes.
 
 Nothing is read or built at import; each client is made at its first use and kept while the
-function stays warm.
+function stays warm. Each adapter is imported where it is made, boto3 too: a function that starts
+cold pays for what it needs and for nothing else.
 """
 
 from __future__ import annotations
@@ -13,59 +14,43 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import boto3
-from botocore.config import Config
-
-from comfyline.aws.artifacts import S3ArtifactStore
-from comfyline.aws.attendance_table import DynamoAttendance
-from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
-from comfyline.aws.fleet import DynamoScalingMemory, EcsFleet, SqsBacklog
-from comfyline.aws.greeter import LambdaGreeter
-from comfyline.aws.job_queues import SqsJobQueue
-from comfyline.aws.jobs_table import DynamoJobStore
-from comfyline.aws.keys_table import DynamoKeyStore
-from comfyline.aws.ledger_table import DynamoLedger
-from comfyline.aws.owners_table import DynamoOwnerStore
-from comfyline.aws.sockets import ApiGatewaySockets, callback_url
-from comfyline.aws.uploads import S3UploadStore
 from comfyline.domain.job import Priority
-from comfyline.domain.scaling import Limits, WarmHours
-from comfyline.settings import Settings
-from comfyline.usecases.count import Meter
-from comfyline.usecases.notify import Notifier
-from comfyline.usecases.scale import Scaler
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    import boto3
+    from botocore.config import Config
+
+    from comfyline.aws.artifacts import S3ArtifactStore
+    from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
+    from comfyline.aws.greeter import LambdaGreeter
+    from comfyline.aws.job_queues import SqsJobQueue
+    from comfyline.aws.jobs_table import DynamoJobStore
+    from comfyline.aws.keys_table import DynamoKeyStore
+    from comfyline.aws.ledger_table import DynamoLedger
+    from comfyline.aws.owners_table import DynamoOwnerStore
+    from comfyline.aws.sockets import ApiGatewaySockets
+    from comfyline.aws.uploads import S3UploadStore
     from comfyline.domain.environment import Environment
+    from comfyline.domain.scaling import Limits
     from comfyline.settings import (
         GetMetricsSettings,
         PushUpdatesSettings,
         QueueSettings,
         ScaleWorkersSettings,
+        Settings,
         SocketSettings,
         SocketSubscribeSettings,
     )
+    from comfyline.usecases.count import Meter
+    from comfyline.usecases.notify import Notifier
+    from comfyline.usecases.scale import Scaler
 
 # In an asset, the deployment's own lock is where the sources have the usual one.
 _LOCK = Path(__file__).parents[1] / "gpu_worker" / "environment.lock.toml"
 
-# A call that hangs must fail while the caller still waits: 3 tries fit into the 15 s of a function.
-_CONFIG = Config(
-    connect_timeout=1,
-    read_timeout=3,
-    retries={"mode": "standard", "total_max_attempts": 3},
-)
-# Without it boto3 signs URLs by the version that newer regions refuse.
-_S3_CONFIG = _CONFIG.merge(Config(signature_version="s3v4"))
-
-# A try to reach a client is one call, tried again by the use case, which knows what may be lost.
-_SOCKETS_CONFIG = _CONFIG.merge(
-    Config(read_timeout=2, retries={"total_max_attempts": 1}, max_pool_connections=64)
-)
-
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound="Settings")
 
 
 def clock() -> datetime:
@@ -86,43 +71,73 @@ _settings: dict[type[Settings], Settings] = {}
 
 @cache
 def _session() -> boto3.Session:
+    import boto3
+
     return boto3.Session()
 
 
 @cache
-def _client(service: str, endpoint: str | None = None, config: Config = _CONFIG) -> Any:
+def _client(service: str, endpoint: str | None = None) -> Any:
     # A client for a service that is known only by name: boto3's stubs type the literal names.
     make: Callable[..., Any] = _session().client
-    return make(service, config=config, endpoint_url=endpoint)
+    return make(service, config=_config(service), endpoint_url=endpoint)
+
+
+def _config(service: str) -> Config:
+    from botocore.config import Config
+
+    # A call that hangs must fail while the caller still waits: 3 tries fit into a function's 15 s.
+    config = Config(
+        connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3}
+    )
+    # Without it boto3 signs URLs by the version that newer regions refuse.
+    s3 = Config(signature_version="s3v4")
+    # A try to reach a client is one call, tried again by the use case, which knows what may be
+    # lost.
+    sockets = Config(read_timeout=2, retries={"total_max_attempts": 1}, max_pool_connections=64)
+    return config.merge({"s3": s3, "apigatewaymanagementapi": sockets}.get(service, Config()))
 
 
 def jobs(table: str) -> DynamoJobStore:
     """The jobs table."""
+    from comfyline.aws.jobs_table import DynamoJobStore
+
     return DynamoJobStore(_client("dynamodb"), table)
 
 
 def connections(table: str) -> DynamoConnectionStore:
     """The connections table."""
+    from comfyline.aws.connections_table import DynamoConnectionStore
+
     return DynamoConnectionStore(_client("dynamodb"), table)
 
 
 def keys(table: str) -> DynamoKeyStore:
     """The keys table."""
+    from comfyline.aws.keys_table import DynamoKeyStore
+
     return DynamoKeyStore(_client("dynamodb"), table)
 
 
 def owners(table: str) -> DynamoOwnerStore:
     """The owners table."""
+    from comfyline.aws.owners_table import DynamoOwnerStore
+
     return DynamoOwnerStore(_client("dynamodb"), table)
 
 
 def ledger(owners_table: str) -> DynamoLedger:
     """What ended jobs come to, beside the owners."""
+    from comfyline.aws.ledger_table import DynamoLedger
+
     return DynamoLedger(_client("dynamodb"), owners_table)
 
 
 def meter(of: GetMetricsSettings) -> Meter:
     """What there is to measure."""
+    from comfyline.aws.attendance_table import DynamoAttendance
+    from comfyline.usecases.count import Meter
+
     return Meter(
         ledger=ledger(of.owners_table),
         queue=queue(of),
@@ -133,13 +148,14 @@ def meter(of: GetMetricsSettings) -> Meter:
 
 def tickets(connections_table: str) -> DynamoSocketTicketStore:
     """The one-time tickets."""
+    from comfyline.aws.connections_table import DynamoSocketTicketStore
+
     return DynamoSocketTicketStore(_client("dynamodb"), connections_table)
 
 
 @cache
 def environment() -> Environment:
     """What the deployment's engine has, by the lock that its workers are made from."""
-    # Its models take 20 ms to build, which functions that ask for no names do not spend.
     from comfyline.domain.environment import Environment
 
     return Environment.parse(_LOCK.read_text())
@@ -147,6 +163,8 @@ def environment() -> Environment:
 
 def queue(urls: QueueSettings) -> SqsJobQueue:
     """The three lanes."""
+    from comfyline.aws.job_queues import SqsJobQueue
+
     by_priority = {
         Priority.HIGH: urls.high_queue_url,
         Priority.NORMAL: urls.normal_queue_url,
@@ -162,16 +180,23 @@ def _trace() -> str | None:
 
 def artifacts(bucket: str) -> S3ArtifactStore:
     """The artifact bucket."""
-    return S3ArtifactStore(_client("s3", config=_S3_CONFIG), bucket)
+    from comfyline.aws.artifacts import S3ArtifactStore
+
+    return S3ArtifactStore(_client("s3"), bucket)
 
 
 def uploads(bucket: str) -> S3UploadStore:
     """The callers' files, in the same bucket."""
-    return S3UploadStore(_client("s3", config=_S3_CONFIG), bucket)
+    from comfyline.aws.uploads import S3UploadStore
+
+    return S3UploadStore(_client("s3"), bucket)
 
 
 def scaler(of: ScaleWorkersSettings) -> Scaler:
     """What resizes the fleet."""
+    from comfyline.aws.fleet import DynamoScalingMemory, EcsFleet, SqsBacklog
+    from comfyline.usecases.scale import Scaler
+
     urls = (of.high_queue_url, of.normal_queue_url, of.low_queue_url)
     return Scaler(
         backlog=SqsBacklog(_client("sqs"), _client("cloudwatch"), urls),
@@ -183,6 +208,8 @@ def scaler(of: ScaleWorkersSettings) -> Scaler:
 
 
 def _limits(of: ScaleWorkersSettings) -> Limits:
+    from comfyline.domain.scaling import Limits, WarmHours
+
     return Limits(
         min_workers=of.min_workers,
         max_workers=of.max_workers,
@@ -197,17 +224,23 @@ def _limits(of: ScaleWorkersSettings) -> Limits:
 
 def sockets(api: SocketSettings) -> ApiGatewaySockets:
     """The clients behind the WebSocket API."""
+    from comfyline.aws.sockets import ApiGatewaySockets, callback_url
+
     url = callback_url(api.websocket_api_id, api.websocket_stage, _session().region_name)
-    return ApiGatewaySockets(_client("apigatewaymanagementapi", url, _SOCKETS_CONFIG))
+    return ApiGatewaySockets(_client("apigatewaymanagementapi", url))
 
 
 def greeter(function: str) -> LambdaGreeter:
     """The function that speaks to a socket when it is open."""
+    from comfyline.aws.greeter import LambdaGreeter
+
     return LambdaGreeter(_client("lambda"), function)
 
 
 def notifier(settings: PushUpdatesSettings | SocketSubscribeSettings, posts: Executor) -> Notifier:
     """Tells followers; `posts` runs what goes to many at once."""
+    from comfyline.usecases.notify import Notifier
+
     return Notifier(
         jobs=jobs(settings.jobs_table),
         connections=connections(settings.connections_table),

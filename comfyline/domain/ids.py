@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NewType
 
 JobId = NewType("JobId", str)
@@ -18,6 +18,8 @@ KeyId = NewType("KeyId", str)
 WorkerId = NewType("WorkerId", str)
 UploadId = NewType("UploadId", str)
 ConnectionId = NewType("ConnectionId", str)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Crockford's base 32 in lower case: no i, l, o, u, and it sorts as the number does.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -65,7 +67,7 @@ def random_worker_id() -> WorkerId:
 
 
 def _sortable(now: datetime) -> str:
-    milliseconds = int(now.timestamp() * 1000)
+    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)  # exact, as no float is
     return _base32((milliseconds << 80) | secrets.randbits(80))
 
 

@@ -498,7 +498,7 @@ class TestSwitches:
 
     @pytest.mark.parametrize("route", [r for r, o in OPERATIONS.items() if not o.is_open])
     def test_a_key_without_the_scope(self, gateway: Gateway, route: tuple[str, str]) -> None:
-        gateway.caller["scopes"] = "admin"
+        gateway.caller["scopes"] = "other"
         path = route[1].replace("{job_id}", "job_" + "0" * 26)
         assert code(gateway(route[0], path, {})) == (403, "forbidden")
 
