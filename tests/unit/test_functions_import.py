@@ -83,3 +83,15 @@ def test_one_that_did_would_be_caught(tmp_path: Path, line: str, complaint: str)
     (package / "__init__.py").touch()
     (package / "eager.py").write_text(line)
     assert complaint in imported("functions.eager", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_function_reads_little_before_its_first_call(module: str) -> None:
+    """Time is too noisy to be held here; `make bench` tells it. Modules are what takes it."""
+    code = f"import sys, {module}; print(len(sys.modules), 'boto3' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    count, has_boto3 = done.stdout.split()
+    assert int(count) < 350  # of which pydantic and the logger take 230
+    assert has_boto3 == "False"  # it comes with the first client

@@ -1,0 +1,63 @@
+"""What it costs a fresh interpreter to be a function, in CPU time, which depends little on others.
+
+Each try is two interpreters in turn: one imports boto3 and makes clients, the other imports the
+function and makes the same clients as it does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from localcloud.emulator import REGION
+from localcloud.state import ROOT
+
+# What each function makes at its first call; the names are those of `functions._wiring._client`.
+CLIENTS = {
+    "authorize": ("dynamodb",),
+    "submit_job": ("dynamodb", "sqs", "s3"),
+    "get_job": ("dynamodb", "sqs", "s3"),
+    "list_jobs": ("dynamodb",),
+    "cancel_job": ("dynamodb", "s3"),
+    "push_updates": ("dynamodb", "s3", "apigatewaymanagementapi"),
+    "socket_subscribe": ("dynamodb", "s3", "apigatewaymanagementapi"),
+    "sweep_jobs": ("dynamodb", "sqs", "s3"),
+    "get_metrics": ("dynamodb", "sqs"),
+}
+_BARE = "import boto3\nsession = boto3.Session()\nfor name in {0}: session.client(name)"
+_OURS = "from functions import _wiring, {1}\nfor name in {0}: _wiring._client(name)"
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """Milliseconds of CPU, the least of some tries each."""
+
+    ours: float
+    bare: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as much as boto3 alone."""
+        return self.ours / self.bare
+
+
+def cold_start(function: str, tries: int) -> ColdStart:
+    """The import and the clients of functions/<function>.py, and the same clients alone."""
+    clients = CLIENTS[function]
+    ours, bare = _OURS.format(clients, function), _BARE.format(clients)
+    pairs = [(_milliseconds(ours), _milliseconds(bare)) for _ in range(tries)]
+    return ColdStart(min(one for one, _ in pairs), min(one for _, one in pairs))
+
+
+def _milliseconds(code: str) -> float:
+    environ = {**os.environ, "AWS_DEFAULT_REGION": REGION, "PYTHONPATH": str(ROOT)}
+    command: Sequence[str] = (sys.executable, "-c", code)
+    child = subprocess.Popen(command, env=environ)
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(f"exit status {child.returncode}: {code}")
+    return 1000 * (used.ru_utime + used.ru_stime)
