@@ -1,8 +1,10 @@
-"""The code asset, short of the wheels: getting those needs the network, or uv's cache of them."""
+"""The code asset; all tests but the last are short of the wheels, which come from the network."""
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,14 @@ def test_another_lock_is_another_asset(local_asset: CodeAsset, tmp_path: Path) -
     asset = code_asset(local(environment=str(lock)), tmp_path / "cache")
     assert asset.digest != local_asset.digest
     assert (asset.folder / ENVIRONMENT).read_text() == lock.read_text()
+
+
+def test_what_lambda_downloads_is_small(tmp_path: Path) -> None:
+    context = {"env": "dev", "target": "aws", "worker_image": "registry.example/worker:1"}
+    asset = code_asset(Deployment.from_context(context.get), tmp_path)
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in files_of(asset.folder):
+            archive.write(asset.folder / name, name)
+    assert any(name.endswith(".so") and "aarch64" in name for name in files_of(asset.folder))
+    assert len(body.getvalue()) < 15 * 2**20
