@@ -1,6 +1,7 @@
 """`make soak`: an hour of mixed traffic, with cancels, retries, watchers and kills.
 
-At its end every job has ended, no process has grown, and the audit finds nothing. The first worker
+At its end every job has ended, no process has grown, the audit finds nothing, and GET /metrics has
+counted the ends that the audit finds in the table. The first worker
 and its engine are left alone, so that their memory can be judged; the others are killed.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import signal
@@ -21,18 +23,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from bench import graphs
 from bench.memory import Memory
 from bench.stage import Stage, a_cloud, staged
 from comfyline.client import AsyncJob, ComfylineClientError
-from localcloud.state import State
+from localcloud.state import Endpoints, State
 
 WORKERS = 2
 POST_EVERY_SECONDS = 0.5  # on average
 KILL_EVERY_SECONDS = 25.0
 LOOK_EVERY_SECONDS = 5.0
 KEEP_JOBS = 200  # that may still be canceled, retried, watched
+ENDS = ("succeeded", "failed", "canceled", "expired")
 AUDIT_SECONDS = 300  # the sweeper comes each minute, and some of its grace has to pass
 
 
@@ -155,8 +159,31 @@ async def _soaked(state: State, seconds: float, seed: int) -> Soak:
         return soak
 
 
+def _audited(state: State) -> tuple[bool, dict[str, int]]:
+    """Whether the audit found nothing, and how many jobs have ended how."""
+    command = [sys.executable, "-m", "localcloud", "audit", "--state", str(state.folder)]
+    options = ["--wait", str(AUDIT_SECONDS), "--json"]
+    done = subprocess.run([*command, *options], stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout)
+    counts = json.loads(done.stdout)["counts"]
+    return done.returncode == 0, {status: counts[status] for status in ENDS if counts[status]}
+
+
+def _counted(endpoints: Endpoints) -> dict[str, int]:
+    """The same, as GET /metrics tells it."""
+    headers = {"Authorization": f"Bearer {endpoints.api_key}"}
+    answer = httpx.get(f"{endpoints.api_url}/metrics", headers=headers).raise_for_status()
+    samples = [
+        sample
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name == "comfyui_jobs_total"
+    ]
+    return {s.labels["status"]: int(s.value) for s in samples if s.value}
+
+
 def main() -> int:
-    """0 if nothing was lost, nothing has grown, and nothing is left."""
+    """0 if nothing was lost, nothing has grown, nothing is left and all was counted."""
     options = argparse.ArgumentParser(description=__doc__)
     minutes = os.environ.get("SOAK_MINUTES", "60")
     options.add_argument("--minutes", type=float, default=minutes)
@@ -165,12 +192,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no cloud behind
     with a_cloud(workers=WORKERS) as state:
         soak = asyncio.run(_soaked(state, 60 * given.minutes, given.seed))
-        command = [sys.executable, "-m", "localcloud", "audit", "--state", str(state.folder)]
-        audit = subprocess.run([*command, "--wait", str(AUDIT_SECONDS)], check=False)
+        is_clean, ended = _audited(state)
+        endpoints = state.read()
+        counted = _counted(endpoints) if endpoints else {}
     print(f"seed {given.seed}: {dict(soak.did)}", *soak.memory.lines(), sep="\n")
     growing = soak.memory.growing()
-    print(f"grown: {', '.join(growing) or 'nothing'}; the audit: {audit.returncode or 'clean'}")
-    return int(bool(growing) or audit.returncode != 0)
+    print(f"grown: {', '.join(growing) or 'nothing'}; the audit: {'clean' if is_clean else 'not'}")
+    print(f"ended: {ended}; by /metrics: {counted}")
+    return int(bool(growing) or not is_clean or ended != counted)
 
 
 if __name__ == "__main__":
