@@ -7,11 +7,14 @@ No I/O, no clock. The rules, each seen on a real server (tests/recordings):
   between the two and both also follow what is no success.
 - Anything may be missing (no replay after a reconnect, a stalled reader elsewhere stops delivery),
   come for another prompt, or without a prompt_id. Nothing that comes in raises.
+- A preview is taken only in the frame that names its prompt (event 4). The older one (event 1) says
+  nothing but the picture, and the server sends it to us for prompts that have no client, too.
 """
 
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +24,11 @@ from gpu_worker.comfy.progress import ProgressFold
 from gpu_worker.comfy.shapes import fields, items
 
 MAX_MESSAGE_LENGTH = 1000  # of an error's text; the row that holds it stays small
+MAX_PREVIEW_BYTES = 2 * 1024 * 1024  # a sampler's have some 54 kB; a node may send what it likes
+
+_PREVIEW_WITH_METADATA = 4
+_HEADER = struct.Struct(">II")  # the event and the length of the metadata
+_PREVIEW_TYPES = ("image/jpeg", "image/png")  # all that ComfyUI makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +44,19 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True)
+class Previewed:
+    """A picture of the prompt in the making."""
+
+    content_type: str
+    picture: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryWanted:
     """The prompt seems to have ended: look at its history now."""
 
 
-Event = Started | Progressed | HistoryWanted
+Event = Started | Progressed | Previewed | HistoryWanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +105,12 @@ class PromptRun:
 
     def receive(self, frame: str | bytes) -> list[Event]:
         """What one socket frame says about this prompt."""
-        message = _parsed(frame)
-        if message is None or self.outcome is not None:
+        if self.outcome is not None:
+            return []
+        if isinstance(frame, bytes):
+            preview = _preview(frame, self.prompt_id)
+            return [] if preview is None else [*self._start(), preview]
+        if (message := _parsed(frame)) is None:
             return []
         kind, data = message
         if data.get("prompt_id") != self.prompt_id:
@@ -173,14 +193,31 @@ _SIGNS_OF_LIFE = frozenset(
 )
 
 
-def _parsed(frame: str | bytes) -> tuple[str, Mapping[str, Any]] | None:
-    """The type and data of a text frame; None for previews (bytes) and whatever is no message."""
-    if isinstance(frame, bytes):
+def _preview(frame: bytes, prompt_id: str) -> Previewed | None:
+    """The picture in a binary frame; None for another prompt's and whatever is no preview."""
+    if len(frame) < _HEADER.size:
         return None
+    event, length = _HEADER.unpack_from(frame)
+    picture_at = _HEADER.size + length
+    if event != _PREVIEW_WITH_METADATA or not 0 < len(frame) - picture_at <= MAX_PREVIEW_BYTES:
+        return None
+    about = fields(_json(frame[_HEADER.size : picture_at]))
+    content_type = about.get("image_type")
+    if about.get("prompt_id") != prompt_id or content_type not in _PREVIEW_TYPES:
+        return None
+    return Previewed(content_type, frame[picture_at:])
+
+
+def _json(text: str | bytes) -> Any:
     try:
-        message = json.loads(frame)  # reads the bare NaN that ComfyUI may send
+        return json.loads(text)  # reads the bare NaN that ComfyUI may send
     except (ValueError, RecursionError):
         return None
+
+
+def _parsed(frame: str) -> tuple[str, Mapping[str, Any]] | None:
+    """The type and data of a text frame; None for whatever is no message."""
+    message = _json(frame)
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         return None
     data = message.get("data")

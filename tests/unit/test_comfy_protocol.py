@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 
 from gpu_worker.comfy.protocol import (
     MAX_MESSAGE_LENGTH,
+    MAX_PREVIEW_BYTES,
     Event,
     Failed,
     HistoryWanted,
     Interrupted,
     Outcome,
+    Previewed,
     Progressed,
     PromptRun,
     Started,
@@ -66,10 +69,19 @@ def submitted(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def frame_of(event: Mapping[str, Any]) -> str | bytes:
     """A recorded message as it came over the wire."""
     if "binary" in event:
-        header = bytes.fromhex(event["binary"]["header_hex"].replace(" ", ""))
-        return header.ljust(event["binary"]["length"], b"\0")
+        return binary_frame_of(event["binary"])
     text = json.dumps(event["json"])
     return text.replace('"<bare NaN>"', "NaN").replace('"<bare Infinity>"', "Infinity")
+
+
+def binary_frame_of(about: Mapping[str, Any]) -> bytes:
+    """What is recorded of it; what is not is zeros."""
+    frame = bytes.fromhex(about["header_hex"].replace(" ", ""))
+    if "metadata" in about:
+        metadata = json.dumps(about["metadata"]).encode()
+        assert len(metadata) == about["metadata_length"]
+        frame = frame[:8] + metadata + bytes.fromhex(about["image_magic_hex"])
+    return frame.ljust(about["length"], b"\0")
 
 
 def histories(event: Mapping[str, Any], prompt_id: str) -> Iterator[Any]:
@@ -284,6 +296,24 @@ def test_a_sampler_moves_the_fraction_by_its_steps() -> None:
     assert steps[-1].step == steps[-1].steps
 
 
+def previews(told: Told) -> list[Previewed]:
+    return [event for event in told.events if isinstance(event, Previewed)]
+
+
+def test_each_recorded_preview_of_the_prompt_is_its_picture_alone() -> None:
+    found = previews(the_prompt("ksampler_sd15_warm_preview_metadata"))
+    assert [len(one.picture) for one in found] == [52600, 53621, 53994, 54024, 54069, 54105]
+    assert {(one.content_type, one.picture[:4]) for one in found} == {
+        ("image/jpeg", b"\xff\xd8\xff\xe0")
+    }
+
+
+def test_recorded_previews_that_do_not_name_their_prompt_are_left_alone() -> None:
+    frames = [e for e in recordings.load("no_client_id_progress_broadcast") if "binary" in e]
+    assert {frame["binary"]["event"] for frame in frames} == {1}
+    assert previews(the_prompt("no_client_id_progress_broadcast")) == []
+
+
 # --- hostile conversations ------------------------------------------------------------------------
 
 
@@ -340,6 +370,45 @@ def test_no_message_of_ours_raises_whatever_its_fields_hold(
                 assert last <= event.progress.fraction < 1.0
                 last = event.progress.fraction
     assert run.outcome is None
+
+
+def preview_frame(metadata: bytes, picture: bytes = b"x", *, event: int = 4) -> bytes:
+    return struct.pack(">II", event, len(metadata)) + metadata + picture
+
+
+OURS = json.dumps({"prompt_id": PROMPT_ID, "image_type": "image/png"}).encode()
+
+
+def test_a_preview_is_a_sign_of_life() -> None:
+    run = PromptRun(PROMPT_ID, GRAPH)
+    assert run.receive(preview_frame(OURS)) == [Started(), Previewed("image/png", b"x")]
+    assert run.receive(preview_frame(OURS)) == [Previewed("image/png", b"x")]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        preview_frame(OURS, b""),
+        preview_frame(OURS, b"x" * (MAX_PREVIEW_BYTES + 1)),
+        preview_frame(OURS, event=1),
+        preview_frame(OURS)[:40],
+        preview_frame(OURS.replace(b"png", b"svg+xml")),
+        preview_frame(OURS.replace(b'"image/png"', b'["image/png"]')),
+        preview_frame(OURS.replace(PROMPT_ID.encode(), b"another")),
+        preview_frame(b"[" * 100_000),
+        preview_frame(b"\xff\xfe"),
+        struct.pack(">II", 4, 2**32 - 1) + OURS + b"x",
+    ],
+    ids=["empty", "large", "old", "cut", "svg", "list", "foreign", "deep", "no_text", "long"],
+)
+def test_a_binary_frame_that_is_no_preview_of_ours_says_nothing(frame: bytes) -> None:
+    assert PromptRun(PROMPT_ID, GRAPH).receive(frame) == []
+
+
+@given(st.integers(0, 5), st.integers(0, 2**32 - 1), st.binary() | JSON.map(json.dumps))
+def test_no_binary_frame_raises(event: int, length: int, rest: str | bytes) -> None:
+    body = rest.encode() if isinstance(rest, str) else rest
+    assert PromptRun(PROMPT_ID, GRAPH).receive(struct.pack(">II", event, length) + body) == []
 
 
 STATUS = st.fixed_dictionaries(
