@@ -34,6 +34,7 @@ class Reporter:
         self._started = False
         self._progress: Progress | None = None  # the latest
         self._written: Progress | None = None
+        self._previewed = 0
         self._files: Sequence[Artifact] = ()  # stored while others are on their way
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -46,6 +47,11 @@ class Reporter:
     def progressed(self, progress: Progress) -> None:
         """The attempt is this far; what was not written by now never is."""
         self._progress = progress
+        self._news.set()
+
+    def previewed(self, count: int) -> None:
+        """So many previews were stored so far, each over the last."""
+        self._previewed = count
         self._news.set()
 
     def stored(self, files: Sequence[Artifact]) -> None:
@@ -89,15 +95,21 @@ class Reporter:
     async def _write(self) -> None:
         if self._is_start_untold:
             self.heard(await asyncio.to_thread(self._report_started))
-        elif self._is_progress_untold and (progress := self._progress) is not None:
-            self.heard(await asyncio.to_thread(self._report_progress, progress))
+        elif self._is_progress_untold or self._is_preview_untold:
+            progress = self._progress
+            self.heard(await asyncio.to_thread(self._report_progress, progress, self._previewed))
             self._written = progress
         elif self._are_files_untold:
             self.heard(await asyncio.to_thread(self._report_stored, self._files))
 
     @property
     def _is_anything_untold(self) -> bool:
-        return self._is_start_untold or self._is_progress_untold or self._are_files_untold
+        return (
+            self._is_start_untold
+            or self._is_progress_untold
+            or self._is_preview_untold
+            or self._are_files_untold
+        )
 
     @property
     def _is_start_untold(self) -> bool:
@@ -108,25 +120,36 @@ class Reporter:
         return self._started and self._progress is not self._written
 
     @property
+    def _is_preview_untold(self) -> bool:
+        return self.job.status is Status.RUNNING and self._previewed > self.job.previewed
+
+    @property
     def _are_files_untold(self) -> bool:
         is_running = self.job.status is Status.RUNNING
-        return is_running and self._is_watched and len(self._files) > self.job.stored
+        return is_running and self.is_watched and len(self._files) > self.job.stored
 
     def _report_started(self) -> Job:
         return report_started(self.job, store=self._store, clock=self._clock)
 
-    def _report_progress(self, progress: Progress) -> Job:
-        return report_progress(self.job, progress, store=self._store, clock=self._clock)
+    def _report_progress(self, progress: Progress | None, previewed: int) -> Job:
+        return report_progress(
+            self.job,
+            progress or self.job.progress,
+            previewed=previewed,
+            store=self._store,
+            clock=self._clock,
+        )
 
     def _report_stored(self, files: Sequence[Artifact]) -> Job:
         return report_stored(self.job, files, store=self._store, clock=self._clock)
 
     @property
-    def _is_watched(self) -> bool:
+    def is_watched(self) -> bool:
+        """Somebody follows the job live, by what was last heard of the row."""
         return self.job.watched_until is not None and self.job.watched_until > self._clock()
 
     def _interval(self) -> timedelta:
         # An idle worker starts a job before its submitter's socket is open: the first progress
         # comes soon, since only the answer of a write tells that somebody watches by now.
-        hurry = self._is_watched or self._written is None
+        hurry = self.is_watched or self._written is None
         return WATCHED_INTERVAL if hurry else UNWATCHED_INTERVAL

@@ -2,7 +2,7 @@
 
     claim ── graph ── engine ─────── off the GPU ── collect ── terminal write ── ticket ── clean
                        │  │                                         │
-             heartbeat ┘  └ progress, coalesced                     └ fenced by the attempt: refused
+             heartbeat ┘  └ progress and previews, coalesced        └ fenced by the attempt: refused
                                                                       if the lease was lost
 
 Whatever happens here, the row decides: each answer of it carries the cancel flag, and an attempt
@@ -15,7 +15,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -42,6 +43,7 @@ from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import InputMissing, Inputs
 from gpu_worker.interruption import Reason, Stop
 from gpu_worker.outputs import Collector
+from gpu_worker.previews import Previews
 from gpu_worker.reporter import Reporter
 from gpu_worker.workspace import Workspace
 
@@ -81,6 +83,12 @@ class Attempt:
         self._folder = job.attempt_path
         self._prompt_id = str(uuid.uuid5(_PROMPTS, job.attempt_path))
         self._reporter = Reporter(job, tools.store, tools.clock, answered=self._heed)
+        self._previews = Previews(
+            job,
+            tools.collector.artifacts,
+            is_watched=lambda: self._reporter.is_watched,
+            stored=self._reporter.previewed,
+        )
         self._left_engine = left_engine
         self._started_at: float | None = None
         self._gpu_seconds = 0.0
@@ -92,7 +100,8 @@ class Attempt:
         Afterwards the row is ended, given back, or somebody else's, or it is out of reach and the
         lease will run out.
         """
-        side_tasks = [asyncio.create_task(self._beat()), asyncio.create_task(self._report())]
+        work = (self._beat(), self._report(), self._previews.store_for_ever())
+        side_tasks = [asyncio.create_task(one) for one in work]
         try:
             with self._tools.engine.held():
                 await self._run_and_end()
@@ -141,6 +150,7 @@ class Attempt:
                 self._prompt_id,
                 on_event=self._on_event,
                 cancel=self.stop.requested,
+                previews=job.wants_previews,
             )
             return await self._unless_hurried(running, OBEY_SECONDS)
         finally:
@@ -169,7 +179,7 @@ class Attempt:
         artifacts = await self._collected(outcome.outputs)
         if artifacts is None:
             return await self._give_back()
-        async with self._reporter.quiet() as job:
+        async with self._quiet() as job:
             await asyncio.to_thread(
                 self._tools.finisher.succeed,
                 await self._surely_started(job),
@@ -226,11 +236,18 @@ class Attempt:
         return await self._finish(self._tools.finisher.fail, job_error_of(outcome), artifacts or ())
 
     async def _finish(self, finish: Callable[..., Job], *what: Any) -> None:
-        async with self._reporter.quiet() as job:
+        async with self._quiet() as job:
             await asyncio.to_thread(finish, job, self._ticket, *what, gpu_seconds=self._gpu_seconds)
 
     async def _give_back(self) -> None:
         await self._finish(self._tools.finisher.give_back)
+
+    @asynccontextmanager
+    async def _quiet(self) -> AsyncIterator[Job]:
+        """The row, with nothing else of ours under way, for the write that ends the attempt."""
+        await self._previews.end()
+        async with self._reporter.quiet() as job:
+            yield job
 
     # --- what is heard meanwhile --------------------------------------------------------------
 
@@ -246,6 +263,8 @@ class Attempt:
                 self._reporter.started()
             case protocol.Progressed(progress):
                 self._reporter.progressed(progress)
+            case protocol.Previewed() if self._reporter.job.wants_previews:
+                self._previews.offer(event)
 
     def _heed(self, job: Job) -> None:
         if job.is_canceling:

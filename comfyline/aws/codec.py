@@ -285,6 +285,7 @@ _UNLESS_DEFAULT: Mapping[str, _Kind] = {
     "output": _record(
         PictureEncoding, {"format": _enumeration(PictureFormat), "quality": _INTEGER}
     ),
+    "wants_previews": _FLAG,
     "has_slot": _FLAG,
     "failures": _INTEGER,
     "interruptions": _INTEGER,
@@ -298,6 +299,7 @@ _UNLESS_DEFAULT: Mapping[str, _Kind] = {
     "watched_until": _TIME,
     "progress": _PROGRESS,
     "stored": _INTEGER,
+    "previewed": _INTEGER,
     "error": _ERROR,
     "cached": _FLAG,
     "gpu_seconds": _REAL,

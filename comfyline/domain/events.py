@@ -59,9 +59,10 @@ class Started(WorkerEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progressed(WorkerEvent):
-    """The attempt is further than it was."""
+    """The attempt is further than it was, or has a newer preview: its `previewed`th."""
 
     progress: Progress
+    previewed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,7 @@ class TicketResent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tidied(Event):
-    """The sweeper has removed the files of attempts that lost; no client sees it."""
+    """The sweeper has removed the files that no reader is shown; no client sees it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ def row_faults(job: Job) -> Iterator[str]:
         (job.lease is None or job.attempt > 0, "a lease without a claim"),
         (job.failures <= MAX_FAILURES, "more failures than are allowed"),
         (job.interruptions <= MAX_INTERRUPTIONS, "more interruptions than are allowed"),
+        (job.wants_previews or job.previewed == 0, "previews that nobody has asked for"),
     )
     yield from _history_faults(job)
     yield from _faults_of_ended(job) if job.status.is_terminal else _faults_of_live(job)
@@ -56,7 +57,7 @@ def _faults_of_ended(job: Job) -> Iterator[str]:
 
 
 def _is_due_soon(job: Job) -> bool:
-    """Its losing attempts have yet to be tidied away."""
+    """Its void files have yet to be tidied away."""
     end = job.finished_at
     return job.attempt > 0 and end is not None and job.due_at == end + LOSERS_GRACE
 

@@ -128,6 +128,7 @@ class Job:
     retention: timedelta  # from the end
     request_id: str | None = None
     output: PictureEncoding | None = None  # None: files stay as the engine wrote them
+    wants_previews: bool = False  # pictures of it in the making, while somebody watches
     has_slot: bool = False  # its owner is capped: the end of the job frees a slot
     schema: int = SCHEMA
 
@@ -147,6 +148,7 @@ class Job:
     watched_until: datetime | None = None
     progress: Progress = field(default_factory=Progress)
     stored: int = 0  # the attempt's files that are listed and announced before its end
+    previewed: int = 0  # the attempt's previews so far, of which the newest is stored
     error: JobError | None = None
     cached: bool = False
     gpu_seconds: float = 0.0
@@ -196,7 +198,7 @@ class Job:
 
     @property
     def is_untidy(self) -> bool:
-        """It has ended, and files of attempts that lost may still be there."""
+        """It has ended, and files that no reader is shown may still be there."""
         return self.status.is_terminal and self.due_at != self.expires_at
 
     def is_past_retention(self, now: datetime) -> bool:
@@ -209,11 +211,19 @@ def artifact_key(job: Job, number: int, name: str) -> str:
     return f"{ARTIFACT_ROOT}{job.attempt_path}/{number}_{name}"
 
 
-def losing_prefixes(job: Job) -> list[str]:
-    """Where the attempts of an ended job keep files that no reader is ever shown."""
+def preview_key(job: Job) -> str:
+    """The place of the newest preview of the job's attempt; no file of an attempt has that name."""
+    return f"{ARTIFACT_ROOT}{job.attempt_path}/preview"
+
+
+def void_prefixes(job: Job) -> list[str]:
+    """What the keys of an ended job's files begin with that no reader is shown: those of attempts
+    that lost, and the previews.
+    """
     shown = job.attempt if job.lists_files else None
     attempts = (n for n in range(1, job.attempt + 1) if n != shown)
-    return [f"{job.artifact_prefix}{attempt}/" for attempt in attempts]
+    lost = [f"{job.artifact_prefix}{attempt}/" for attempt in attempts]
+    return [*lost, preview_key(job)] if job.wants_previews and shown else lost
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from comfyline.domain import events as ev
 from comfyline.domain.errors import LeaseLost, TransitionRefused
-from comfyline.domain.job import Change, Job, JobError, Lease, Status, losing_prefixes
+from comfyline.domain.job import Change, Job, JobError, Lease, Status, void_prefixes
 from comfyline.domain.progress import Progress
 
 MAX_FAILURES = 3  # a fault that is not the job's own rarely strikes three workers in a row
@@ -239,6 +239,8 @@ _GUARDS: Mapping[type[ev.Event], Callable[[Job, datetime], bool]] = {
 
 _Effect = Callable[[Job, Any, datetime], dict[str, Any]]
 
+_NOTHING_DONE: Mapping[str, Any] = {"progress": Progress(), "stored": 0, "previewed": 0}
+
 
 def _nothing(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
     return {}
@@ -247,7 +249,7 @@ def _nothing(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
 def _claimed(job: Job, event: ev.Claimed, _now: datetime) -> dict[str, Any]:
     taken = {"lease": Lease(event.worker_id, event.lease_expires_at), "attempt": job.attempt + 1}
     # Its tickets arrive, so should it wait again, the next one is not held back by the last wait.
-    return taken | {"progress": Progress(), "stored": 0, "cached": False, "ticket_sends": 0}
+    return {**taken, **_NOTHING_DONE, "cached": False, "ticket_sends": 0}
 
 
 def _renewed(job: Job, event: ev.Renewed, _now: datetime) -> dict[str, Any]:
@@ -270,7 +272,7 @@ def _succeeded(job: Job, event: ev.Succeeded, now: datetime) -> dict[str, Any]:
 
 
 def _given_back() -> dict[str, Any]:
-    return {"lease": None, "attempt_started_at": None, "progress": Progress(), "stored": 0}
+    return {"lease": None, "attempt_started_at": None, **_NOTHING_DONE}
 
 
 def _failed(job: Job, event: ev.Failed, now: datetime) -> dict[str, Any]:
@@ -307,7 +309,10 @@ _EFFECTS: Mapping[type[ev.Event], _Effect] = {
     ev.Claimed: _claimed,
     ev.Renewed: _renewed,
     ev.Started: _started,
-    ev.Progressed: lambda _job, event, _now: {"progress": event.progress},
+    ev.Progressed: lambda job, event, _now: {
+        "progress": event.progress,
+        "previewed": max(job.previewed, event.previewed),
+    },
     ev.Stored: lambda _job, event, _now: {"stored": event.count},
     ev.Succeeded: _succeeded,
     ev.Failed: _failed,
@@ -352,7 +357,7 @@ def _due_at(job: Job, event: ev.Event, now: datetime) -> datetime | None:
 
 
 def _first_due_at_of_ended(job: Job) -> datetime | None:
-    if job.finished_at is None or job.expires_at is None or not losing_prefixes(job):
+    if job.finished_at is None or job.expires_at is None or not void_prefixes(job):
         return job.expires_at
     return min(job.finished_at + LOSERS_GRACE, job.expires_at)
 

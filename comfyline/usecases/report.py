@@ -21,13 +21,15 @@ def report_started(job: Job, *, store: JobStore, clock: Clock) -> Job:
     return change(store, clock, job, lambda _current: event)
 
 
-def report_progress(job: Job, progress: Progress, *, store: JobStore, clock: Clock) -> Job:
-    """The attempt is as far as `progress`.
+def report_progress(
+    job: Job, progress: Progress, *, previewed: int = 0, store: JobStore, clock: Clock
+) -> Job:
+    """The attempt is as far as `progress`, and has stored so many previews, each over the last.
 
     Raises:
         LeaseLost: the attempt no longer holds the job.
     """
-    event = Progressed(attempt=job.attempt, progress=progress)
+    event = Progressed(attempt=job.attempt, progress=progress, previewed=previewed)
     return change(store, clock, job, lambda _current: event)
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from comfyline.domain.errors import Conflict, JobNotFound, TransitionRefused, Unavailable
 from comfyline.domain.events import Event, Expired, FoundAlive, TicketResent, Tidied
-from comfyline.domain.job import Job, losing_prefixes
+from comfyline.domain.job import Job, void_prefixes
 from comfyline.domain.lifecycle import on_dead_lease
 from comfyline.ports import ArtifactStore, Clock, JobQueue, JobStore
 from comfyline.usecases.change import change
@@ -62,8 +62,8 @@ class Sweeper:
         return type(event).__name__
 
     def _tidy(self, job: Job) -> str:
-        """Remove what attempts that lost have stored; noted after it, so that none is missed."""
-        for prefix in losing_prefixes(job):
+        """Remove what no reader is shown any more; noted after it, so that none is missed."""
+        for prefix in void_prefixes(job):
             self.artifacts.delete_prefix(prefix)
 
         change(self.store, self.clock, job, lambda current: Tidied() if current.is_untidy else None)

@@ -37,8 +37,8 @@ CANCEL_SECONDS = 0.25  # an interrupt may get lost, so it is repeated
 READY_SECONDS = 0.25  # between looks at an engine that does not answer yet
 SOCKET_SECONDS = 1.0  # how long a prompt waits for the socket before it goes without
 
-# Nobody sees previews yet, and each is 54 kB.
-_EXTRA_DATA: Mapping[str, Any] = {"preview_method": "none"}
+# Each is 54 kB, so there are none unless they are asked for. The cheap method needs no model.
+_PREVIEW_METHODS = {False: "none", True: "latent2rgb"}
 
 
 @dataclass(slots=True)
@@ -134,6 +134,7 @@ class ComfyEngine:
         *,
         on_event: Callable[[Event], None],
         cancel: asyncio.Event,
+        previews: bool = False,
     ) -> Outcome:
         """Run the graph to its end and tell how it ended; `cancel` ends it early.
 
@@ -148,7 +149,7 @@ class ComfyEngine:
         following = _Following(PromptRun(prompt_id, graph), on_event, Watchdog(self._limits))
         self._following[prompt_id] = following
         try:
-            await self._submit(graph, prompt_id)
+            await self._submit(graph, prompt_id, {"preview_method": _PREVIEW_METHODS[previews]})
             return await self._follow(following, cancel)
         finally:
             del self._following[prompt_id]
@@ -160,11 +161,11 @@ class ComfyEngine:
         with suppress(EngineUnreachable, EngineError):
             await self.http.forget(prompt_id)
 
-    async def _submit(self, graph: Graph, prompt_id: str) -> None:
+    async def _submit(self, graph: Graph, prompt_id: str, extra_data: Mapping[str, Any]) -> None:
         await _within(self._socket.is_open.wait(), SOCKET_SECONDS)
         try:
             await self.http.submit(
-                graph, prompt_id=prompt_id, client_id=self._client_id, extra_data=_EXTRA_DATA
+                graph, prompt_id=prompt_id, client_id=self._client_id, extra_data=extra_data
             )
         except PromptRejected as rejected:
             if rejected.queued:

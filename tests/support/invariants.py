@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from comfyline.domain import invariants
 from comfyline.domain.ids import JobId
-from comfyline.domain.job import Job, JobRecord, artifact_key
+from comfyline.domain.job import Job, JobRecord, artifact_key, preview_key
 
 
 def check_job(job: Job) -> None:
@@ -29,11 +29,12 @@ def check_record(record: JobRecord) -> None:
 
 
 def check_tidy(job: Job, keys: Iterable[str]) -> None:
-    """Once the sweeper has tidied up, an ended job has files of the shown attempt alone."""
+    """Once the sweeper has tidied up, an ended job has the files alone that its shown attempt lists."""
     assert not job.is_untidy
     shown = artifact_key(job, 0, "").removesuffix("0_")
     left = [key for key in keys if key.startswith(job.artifact_prefix)]
     assert [key for key in left if not (job.lists_files and key.startswith(shown))] == []
+    assert preview_key(job) not in left
 
 
 def check_ticketed(job: Job, ticketed: Iterable[JobId]) -> None:

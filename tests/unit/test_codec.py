@@ -81,6 +81,8 @@ JOBS = st.builds(
     ticket_sends=COUNTS,
     output=st.none()
     | st.builds(PictureEncoding, format=st.sampled_from(PictureFormat), quality=COUNTS),
+    wants_previews=st.booleans(),
+    previewed=COUNTS,
     lease=st.none() | st.builds(Lease, NAMES.map(WorkerId), TIMES),
     cancel_requested_at=st.none() | TIMES,
     started_at=st.none() | TIMES,

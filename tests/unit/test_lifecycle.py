@@ -16,7 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from comfyline.domain import events as ev
 from comfyline.domain.errors import LeaseLost, TransitionRefused
 from comfyline.domain.ids import random_worker_id
-from comfyline.domain.job import Job, JobError, Lease, Status
+from comfyline.domain.job import (
+    Job,
+    JobError,
+    Lease,
+    Status,
+    preview_key,
+    void_prefixes,
+)
 from comfyline.domain.lifecycle import (
     LEASE_GRACE,
     LOSERS_GRACE,
@@ -408,6 +415,18 @@ class TestDue:
     def test_a_claimed_job_that_shows_nothing_has_only_losing_attempts(self) -> None:
         stopped = advance(job_for(ev.Stopped, R), ev.Stopped(attempt=1), NOW)
         assert stopped.due_at == NOW + LOSERS_GRACE
+
+    def test_one_that_had_previews_is_due_when_the_last_has_surely_come(self) -> None:
+        job = succeeded(a_job(wants_previews=True))
+        assert job.due_at == NOW + LOSERS_GRACE
+        assert void_prefixes(job) == [preview_key(job)]
+
+    def test_previews_are_counted_anew_in_each_attempt(self) -> None:
+        job = running(a_job(wants_previews=True))
+        seen = advance(job, ev.Progressed(attempt=1, progress=Progress(), previewed=2), NOW)
+        late = advance(seen, ev.Progressed(attempt=1, progress=Progress(), previewed=1), NOW)
+        again = advance(late, ev.Interrupted(attempt=1), NOW)
+        assert [one.previewed for one in (seen, late, again)] == [2, 2, 0]
 
     def test_never_later_than_its_removal(self) -> None:
         job = a_job(retention=SECOND)

@@ -151,6 +151,25 @@ async def test_files_are_announced_only_to_who_watches(store: CountingStore, job
     assert record.artifacts == tuple(files)
 
 
+async def test_a_preview_goes_with_the_progress_and_is_told_without_any_too(
+    store: CountingStore, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=2))
+    monkeypatch.setattr(module, "WATCHED_INTERVAL", timedelta(milliseconds=2))
+    reporter = a_reporter(job, store)
+    half = Progress(fraction=0.5)
+    async with writing(reporter):
+        reporter.started()
+        await eventually(lambda: current(store, job).status is Status.RUNNING)
+        reporter.progressed(half)
+        reporter.previewed(1)
+        await eventually(lambda: current(store, job).previewed == 1)
+        assert (current(store, job).progress, store.saves) == (half, 2)
+        reporter.previewed(2)
+        await eventually(lambda: current(store, job).previewed == 2)
+        assert (current(store, job).progress, store.saves) == (half, 3)
+
+
 def test_a_watched_job_is_told_of_more_often() -> None:
     assert timedelta(milliseconds=500) == WATCHED_INTERVAL
     assert timedelta(seconds=5) == UNWATCHED_INTERVAL

@@ -1,0 +1,84 @@
+"""A job in the making is shown to who watches, if that was asked for, and to nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from comfyline.domain.job import Job, Status, preview_key
+from gpu_worker import previews, reporter
+from localcloud.comfyui_sim.options import Options
+from localcloud.comfyui_sim.server import Simulator
+from tests.support.eventually import eventually
+from tests.support.worker_world import World, a_graph, now
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """What an eye would follow is told at once."""
+    monkeypatch.setattr(reporter, "WATCHED_INTERVAL", timedelta(milliseconds=5))
+    options = Options(data_dir=tmp_path, port=0, step_ms=10)
+    async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
+        yield World(sim.url, tmp_path, http)
+
+
+def submitted(world: World, *, asked: bool, watched: bool) -> Job:
+    job = world.submit(a_graph(steps=40), wants_previews=asked)
+    if watched:
+        world.jobs.watch(job.id, now() + timedelta(hours=1))
+    return job
+
+
+async def test_who_asks_and_watches_is_shown_the_picture_in_the_making(world: World) -> None:
+    job = submitted(world, asked=True, watched=True)
+    async with world.working():
+        await eventually(lambda: world.job(job).previewed == 1)
+        running = world.job(job)
+        assert running.status is Status.RUNNING
+        shown = world.artifacts.files[preview_key(running)]
+        done = await world.until(job, Status.SUCCEEDED)
+    assert shown.content_type == "image/jpeg"
+    with Image.open(BytesIO(shown.body)) as picture:
+        assert picture.format == "JPEG"
+    assert done.attempt == 1
+    record = world.jobs.read(job.id)
+    assert record is not None
+    assert preview_key(done) not in [artifact.key for artifact in record.artifacts]
+
+
+async def test_a_newer_one_comes_over_the_last(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previews, "INTERVAL", timedelta(milliseconds=5))
+    job = submitted(world, asked=True, watched=True)
+    async with world.working():
+        await eventually(lambda: world.job(job).previewed >= 2)
+        done = await world.until(job, Status.SUCCEEDED)
+    assert len(world.artifacts.files) == 2
+    assert preview_key(done) in world.artifacts.files
+
+
+async def test_there_is_no_other_before_its_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previews, "INTERVAL", timedelta(hours=1))
+    job = submitted(world, asked=True, watched=True)
+    async with world.working():
+        done = await world.until(job, Status.SUCCEEDED)
+    assert done.previewed == 1
+
+
+@pytest.mark.parametrize(("asked", "watched"), [(True, False), (False, True)])
+async def test_who_does_not_ask_or_does_not_watch_costs_none(
+    world: World, asked: bool, watched: bool
+) -> None:
+    job = submitted(world, asked=asked, watched=watched)
+    async with world.working():
+        done = await world.until(job, Status.SUCCEEDED)
+    assert (done.previewed, len(world.artifacts.files)) == (0, 1)
