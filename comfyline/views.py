@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from comfyline import wire
-from comfyline.domain.job import Artifact, Change, Job, JobError, JobRecord, Status
+from comfyline.domain.job import (
+    Artifact,
+    Change,
+    Job,
+    JobError,
+    JobRecord,
+    Status,
+    preview_key,
+)
 from comfyline.ports import ArtifactStore
 
 # Long enough to fetch a large file, short enough to be worthless in a log; ask again on 403.
@@ -49,6 +57,7 @@ def job_view(
         metadata=dict(record.params.metadata),
         priority=job.priority.value,
         output=_output(job),
+        previews=job.wants_previews,
         result=result_view(record, store, now) if store else None,
         error=_error_view(job.error),
         timestamps=_timestamps(job),
@@ -213,6 +222,15 @@ def progress_message(job: Job) -> wire.ProgressMessage:
         step=p.step,
         steps=p.steps,
     )
+
+
+def with_preview(
+    message: wire.ProgressMessage, job: Job, store: ArtifactStore
+) -> wire.ProgressMessage:
+    """The same, with where the newest preview of the job's attempt is."""
+    seconds = int(URL_LIFETIME.total_seconds())
+    url = store.sign(preview_key(job), name="preview", seconds=seconds)
+    return message.model_copy(update={"preview": url})
 
 
 def artifact_messages(

@@ -63,6 +63,7 @@ class _JobOptions(_Request):
     metadata: Metadata = Field(default_factory=dict)
     reuse: bool | None = None
     output: OutputOptions | None = None
+    previews: bool = False
 
     @field_validator("metadata")
     @classmethod
@@ -202,6 +203,7 @@ class JobView(_Answer):
     metadata: dict[str, str]
     priority: Priority
     output: OutputView | None = None
+    previews: bool = False
     result: ResultView | None = None
     error: ErrorView | None = None
     timestamps: Timestamps
@@ -367,7 +369,11 @@ class StatusMessage(_JobMessage):
 
 
 class ProgressMessage(_JobMessage):
-    """How far the attempt is."""
+    """How far the attempt is.
+
+    `preview` is the signed URL of a picture of the job in the making, told when there is a newer
+    one; it is gone soon after the job's end.
+    """
 
     type: Literal["progress"] = "progress"
     progress: float
@@ -376,6 +382,7 @@ class ProgressMessage(_JobMessage):
     node_type: str | None = None
     step: int | None = None
     steps: int | None = None
+    preview: str | None = None
 
 
 class ArtifactMessage(_JobMessage):

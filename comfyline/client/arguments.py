@@ -40,6 +40,9 @@ PictureFormat = Annotated[
         help="Store still pictures as that, without their workflow.",
     ),
 ]
+Previews = Annotated[
+    bool, typer.Option("--previews", help="Make previews while it is watched; --json shows them.")
+]
 Quality = Annotated[int | None, typer.Option(min=1, max=100, help="Of --format; 90 if not given.")]
 
 _is_job_id = _matching(JOB_ID_PATTERN, "a job id: job_ and 26 characters")

@@ -75,6 +75,7 @@ class SubmitOptions(TypedDict, total=False):
     metadata: dict[str, str] | None
     reuse: bool | None
     output: OutputChoice | None
+    previews: bool | None
 
 
 @dataclass(frozen=True, slots=True)

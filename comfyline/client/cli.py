@@ -23,6 +23,7 @@ from comfyline.client.arguments import (
     JobIds,
     Out,
     PictureFormat,
+    Previews,
     Quality,
     files,
     graph,
@@ -91,6 +92,7 @@ def submit(
     ] = None,
     picture_format: PictureFormat = None,
     quality: Quality = None,
+    previews: Previews = False,
     reuse: Annotated[
         bool | None, typer.Option(help="Take an equal job of yours, if there is one, or never.")
     ] = None,
@@ -138,6 +140,7 @@ def submit(
         execution_timeout_seconds=execution_timeout,
         reuse=reuse,
         output=output_choice(picture_format, quality),
+        previews=previews or None,
         metadata=pairs(meta),
     )
     with _service(ctx, as_json) as client:

@@ -26,6 +26,7 @@ from comfyline.views import (
     missed_messages,
     progress_message,
     status_message,
+    with_preview,
 )
 
 MAX_TRIES = 3  # of a message that must arrive; after that the client is hung up on, and resumes
@@ -82,6 +83,7 @@ class Notifier:
         subscribers = self.connections.subscribers(job.id, self.clock())
         if not subscribers:
             return 0
+        messages = self._with_new_preview(messages, watched)
         told = [*messages, *self._announced(watched), *self._ending(job, told=job.stored)]
         told.sort(key=lambda message: (message.version, message.part))
         return sum(self.executor.map(lambda one: self._serve(one, job, told), subscribers))
@@ -106,6 +108,21 @@ class Notifier:
 
     def _is_watched(self, job: Job) -> bool:
         return job.watched_until is not None and job.watched_until >= self.clock()
+
+    def _with_new_preview(
+        self, messages: Sequence[wire.JobMessage], changes: Sequence[Change]
+    ) -> list[wire.JobMessage]:
+        """The progress, with the attempt's newest preview if these changes have brought one."""
+        job = changes[-1][1]
+        is_new = any(old is None or old.previewed < new.previewed for old, new in changes)
+        if not (is_new and job.previewed):
+            return [*messages]
+        return [
+            with_preview(message, job, self.artifacts)
+            if isinstance(message, wire.ProgressMessage)
+            else message
+            for message in messages
+        ]
 
     def _announced(self, changes: Sequence[Change]) -> list[wire.JobMessage]:
         """The files that these changes list, before the end of the attempt lists them all."""

@@ -168,6 +168,7 @@ class Submitter:
             retention=defaults.retention,
             request_id=caller.request_id,
             output=_output(request),
+            wants_previews=request.previews,
         )
 
     def _ids(self, draft: Job, caller: Caller, *, may_reuse: bool) -> Iterator[JobId]:
@@ -192,6 +193,7 @@ class Submitter:
             retention=self.defaults.retention,
             request_id=caller.request_id,
             output=old.output,
+            wants_previews=old.wants_previews,
         )
 
     # --- from the job to its acceptance -----------------------------------------------------------

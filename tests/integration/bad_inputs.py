@@ -92,6 +92,7 @@ _WRONG: Mapping[str, list[Any]] = {
     "metadata": [[], "x", {"a": 1}, {"a": None}, {"": "x"}, {"k" * 129: "x"}, {"a": "x" * 1024}],
     "reuse": ["true", 1, "yes"],
     "output": ["webp", {}, {"format": "png"}, {"format": "webp", "quality": 0}],
+    "previews": ["true", 1, None, {"every": 2}],
     "webhook_url": ["https://example.com/hook", None],
     "stepz": [20],
     "client_id": ["x"],

@@ -267,6 +267,15 @@ class TestRetry:
         again = gateway("POST", f"{path}/retry").json["job_id"]
         assert gateway("GET", f"/api/v1/jobs/{again}").json["output"] == output
 
+    def test_a_retry_has_previews_as_the_first_was_to(self, gateway: Gateway) -> None:
+        posted = gateway("POST", "/api/v1/jobs", {"prompt": "x", "previews": True})
+        path = f"/api/v1/jobs/{posted.json['job_id']}"
+        shown = gateway("GET", path).json
+        assert (shown["previews"], shown["params"].get("previews")) == (True, None)
+        gateway("DELETE", path)
+        again = gateway("POST", f"{path}/retry").json["job_id"]
+        assert gateway("GET", f"/api/v1/jobs/{again}").json["previews"] is True
+
     def test_each_key_is_a_retry_of_its_own(self, gateway: Gateway, worker: Worker) -> None:
         first = submit(gateway)
         worker.work(fails=True)

@@ -60,7 +60,7 @@ def test_submit_sends_every_option_under_its_wire_name() -> None:
     text += " --scheduler karras --seed 7 --model m.safetensors --batch-size 2 --priority high"
     words = text.removeprefix("a fox ").split()
     words += ["--start-deadline", "60", "--execution-timeout", "90", "--no-reuse"]
-    words += ["--format", "webp", "--quality", "80"]
+    words += ["--format", "webp", "--quality", "80", "--previews"]
     keyed = ["--meta", "a=b=c", "--meta", "d=", "--idempotency-key", "k1"]
     assert run(service, "submit", "a fox", *words, *keyed).exit_code == 0
     assert sent(service) == {
@@ -80,6 +80,7 @@ def test_submit_sends_every_option_under_its_wire_name() -> None:
         "execution_timeout_seconds": 90,
         "reuse": False,
         "output": {"format": "webp", "quality": 80},
+        "previews": True,
         "metadata": {"a": "b=c", "d": ""},
     }
     assert wire.TextToImageRequest.model_validate(sent(service)).metadata == {"a": "b=c", "d": ""}

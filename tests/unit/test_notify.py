@@ -20,14 +20,22 @@ from comfyline.domain.errors import (
     Unavailable,
 )
 from comfyline.domain.ids import ConnectionId, JobId, KeyId
-from comfyline.domain.job import Artifact, Job, JobError, JobParams, JobRecord, Status
+from comfyline.domain.job import (
+    Artifact,
+    Job,
+    JobError,
+    JobParams,
+    JobRecord,
+    Status,
+    preview_key,
+)
 from comfyline.domain.lifecycle import advance, on_interruption
 from comfyline.domain.progress import Progress
 from comfyline.ports import Connection
 from comfyline.usecases.count import Change
 from comfyline.usecases.follow import CONNECTION_LIFETIME, GREETING_PAUSES_SECONDS, Follower
 from comfyline.usecases.notify import CONNECT_GRACE, MAX_TRIES, Notifier, message_of
-from comfyline.views import ending_messages
+from comfyline.views import URL_LIFETIME, ending_messages
 from tests.support import builders
 from tests.support.builders import NOW, FrozenClock, a_job, an_artifact, an_owner
 
@@ -132,6 +140,12 @@ def at(fraction: float) -> Any:
     return lambda job: ev.Progressed(attempt=job.attempt, progress=progress)
 
 
+def with_preview(number: int) -> Any:
+    """The same progress; so many previews were stored."""
+    progress = Progress(fraction=0.5)
+    return lambda job: ev.Progressed(attempt=job.attempt, progress=progress, previewed=number)
+
+
 def stored(world: World, count: int) -> Any:
     """So many files of the attempt are listed, and then announced."""
 
@@ -199,6 +213,46 @@ def test_what_no_client_sees_says_nothing() -> None:
     job = builders.running(a_job())
     watched = advance(job, ev.Watched(until=NOW), NOW)
     assert message_of(job, watched) is None
+
+
+# --- previews -------------------------------------------------------------------------------------
+
+
+def shown(messages: Sequence[Any]) -> list[str | None]:
+    """The preview of each progress, or None."""
+    return [m.get("preview") for m in messages if m["type"] == "progress"]
+
+
+def test_a_preview_is_told_when_it_is_new_and_once(world: World) -> None:
+    socket, job = world.socket(), world.job(wants_previews=True)
+    world.follower.follow(socket, job.id)
+    told = []
+    for event in (claim, start, at(0.2), with_preview(1), at(0.6), with_preview(2)):
+        running = world.happens(job, event)
+        world.push()
+        told += shown(world.heard())
+    url = memory.InMemoryArtifactStore().sign(
+        preview_key(running), name="preview", seconds=int(URL_LIFETIME.total_seconds())
+    )
+    assert told == [None, url, None, url]
+
+
+def test_one_is_told_with_whichever_progress_comes_after_it(world: World) -> None:
+    socket, job = world.socket(), world.job(wants_previews=True)
+    world.follower.follow(socket, job.id)
+    world.happens(job, claim, start, with_preview(1), at(0.6))
+    world.push()
+    (url,) = shown(world.heard())
+    assert url is not None
+
+
+@pytest.mark.parametrize("after", [(interrupt,), (interrupt, claim, start, at(0.1))])
+def test_one_of_an_attempt_that_is_over_is_not_told(world: World, after: tuple[Any, ...]) -> None:
+    socket, job = world.socket(), world.job(wants_previews=True)
+    world.follower.follow(socket, job.id)
+    world.happens(job, claim, start, with_preview(1), *after)
+    world.push()
+    assert not any(shown(world.heard()))
 
 
 # --- files ----------------------------------------------------------------------------------------

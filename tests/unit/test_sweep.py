@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
 
 from comfyline.domain.errors import Unavailable
 from comfyline.domain.ids import JobId
-from comfyline.domain.job import Job, Status, artifact_key
+from comfyline.domain.job import Job, Status, artifact_key, preview_key
 from comfyline.domain.lifecycle import LEASE_GRACE, LOSERS_GRACE, MAX_FAILURES, TICKET_GRACE
 from comfyline.usecases.cancel import cancel
 from tests.support.builders import LEASE, an_artifact
@@ -225,6 +226,16 @@ class TestLosingAttempts:
         world.clock.advance(LOSERS_GRACE)
         assert world.sweep() == {"Tidied": 1}
         assert world.artifacts.files == {}
+
+    def test_previews_go_with_them_and_the_files_of_the_job_stay(self) -> None:
+        world = World()
+        world.submit({"prompt": "a fox", "previews": True})
+        job = world.succeeded()
+        world.artifacts.put(preview_key(job), BytesIO(b"picture"), "image/jpeg")
+        world.clock.advance(LOSERS_GRACE)
+        assert world.sweep() == {"Tidied": 1}
+        assert list(world.artifacts.files) == [artifact_key(job, 0, "image.png")]
+        check_tidy(world.row(job.id), world.artifacts.files)
 
     def test_a_job_that_nobody_took_has_none(self) -> None:
         world = World()
