@@ -25,7 +25,9 @@ import pytest
 from aws_lambda_powertools import Logger
 
 from bench.calls import Image, Ledger
+from comfyline.domain.environment import Environment
 from comfyline.domain.ids import random_worker_id
+from comfyline.domain.job import TERMINAL, Status
 from comfyline.settings import WorkerSettings
 from comfyline.usecases.claim import Terms
 from functions import _wiring, push_updates
@@ -45,6 +47,10 @@ ACCESS_LOG_BYTES = 500  # of a request
 PICTURE = {"prompt": "a red fox", "steps": 20, "width": 64, "height": 64}
 STEP_MS = 500.0  # 20 steps are 10 s
 TICKS_A_MONTH = 30 * 24 * 60
+# What the simulator has, as its own lock says.
+SIMULATED = Environment.parse(
+    Path(__file__).parents[1].joinpath("localcloud", "environment.lock.toml").read_text()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +155,7 @@ async def run_jobs(jobs: int) -> tuple[Mapping[tuple[str, str], float], int]:
 def _functions() -> Iterator[tuple[Ledger, gateway.Gateway]]:
     ledger = Ledger()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DEFAULT_CHECKPOINT", "sd15-sim.safetensors")
-        patch.setitem(gateway.ENVIRONMENT, "DEFAULT_CHECKPOINT", "sd15-sim.safetensors")
+        patch.setattr(_wiring, "environment", lambda: SIMULATED)
         with gateway.functions_on_moto(patch, _wiring.clock):
             session = gateway._session()
             patch.setattr(boto3, "Session", lambda: session)
@@ -164,17 +169,19 @@ async def _work(url: str, posted: Sequence[str], ledger: Ledger) -> None:
     logger = Logger(service="cost", level="WARNING")
     working = asyncio.create_task(worker._work(settings, terms, logger))
     ended = time.monotonic() + 60 + 30 * len(posted)
-    while sum(_has_succeeded(image) for _, image in ledger.changes) < len(posted):
+    while len(ends := [end for _, image in ledger.changes if (end := _end(image))]) < len(posted):
         assert time.monotonic() < ended, "the worker did not come to an end"
-        assert not working.done(), working.exception()
+        assert not working.done(), working.exception() or "the worker was told to stop"
         await asyncio.sleep(0.05)
+    assert set(ends) == {Status.SUCCEEDED}, ends
     os.kill(os.getpid(), signal.SIGTERM)  # the worker's handler drains it
     await working
 
 
-def _has_succeeded(image: Image) -> bool:
-    after = image[1] or {}
-    return bool(after.get("status", {}).get("S") == "succeeded")
+def _end(image: Image) -> str | None:
+    """How the change has ended a job; None if it has not."""
+    before, after = ((row or {}).get("status", {}).get("S") for row in image)
+    return after if after in TERMINAL and before not in TERMINAL else None
 
 
 def _is_job(table: str, image: Image) -> bool:
@@ -220,7 +227,7 @@ def _observability() -> Any:
     from infra.assets import CodeAsset
     from infra.deployment import Deployment
 
-    given = {"default_checkpoint": "some.safetensors", "worker_image": "registry.example/worker:1"}
+    given = {"worker_image": "registry.example/worker:1"}
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder, "code")
         code.mkdir()
