@@ -8,8 +8,8 @@ after, by a client that is not counted.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -20,6 +20,7 @@ _CONTAINER = 3
 
 Row = Mapping[str, Any]
 Image = tuple[Row | None, Row | None]  # before and after
+Indexes = Mapping[str, list[str]]  # the key attributes of each
 
 
 def size_of(row: Row) -> int:
@@ -44,11 +45,15 @@ def _size(value: Mapping[str, Any]) -> int:
             return 1
 
 
-def write_units(before: Row | None, after: Row | None, indexes: Mapping[str, list[str]]) -> int:
-    """Write units of one change; `indexes` gives the key attributes of each."""
+TABLE = "table"
+
+
+def write_units(before: Row | None, after: Row | None, indexes: Indexes) -> Counter[str]:
+    """Write units of one change, by the table and its indexes."""
     rows = [row for row in (before, after) if row is not None]
     base = max((ceil(size_of(row) / KILOBYTE) for row in rows), default=1)
-    return base + sum(_index_units(before, after, keys) for keys in indexes.values())
+    entries = {name: _index_units(before, after, keys) for name, keys in indexes.items()}
+    return Counter({TABLE: base, **entries})
 
 
 def _index_units(before: Row | None, after: Row | None, keys: list[str]) -> int:
@@ -61,9 +66,15 @@ def _index_units(before: Row | None, after: Row | None, keys: list[str]) -> int:
 
 @dataclass(slots=True)
 class Ledger:
-    """What was counted, by service and what it charges for, and the changes of rows in order."""
+    """What was counted, by service and what it charges for, and the changes of rows in order.
 
+    `units` are the write units of each kind of change, as `kind_of` tells them apart; changes
+    without a kind are not counted.
+    """
+
+    kind_of: Callable[[str, Image], str | None] = lambda table, _image: table
     counted: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+    units: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     changes: list[tuple[str, Image]] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.RLock)
     _before: dict[int, Row | None] = field(default_factory=dict)
@@ -99,25 +110,44 @@ class Ledger:
             self.counted[service, name] += 1
             return
         params, writes = context["counted"]
-        for write, before in writes:
-            after, indexes = tables.row(write), tables.indexes(write["TableName"])
-            units = write_units(before, after, indexes)
-            # Within a transaction a write costs twice.
-            self.counted[service, "write units"] += units * (1 + (name == "TransactWriteItems"))
-            if http.status_code == 200:
-                self.changes.append((write["TableName"], (before, after)))
-        if name == "BatchWriteItem":
-            puts = [w["PutRequest"]["Item"] for ws in params["RequestItems"].values() for w in ws]
-            self.counted[service, "write units"] += sum(write_units(None, p, {}) for p in puts)
-        elif not writes:
+        is_done = http.status_code == 200
+        kinds = [self._write(tables, name, write, old, is_done) for write, old in writes]
+        if not writes:
             self.counted[service, "read units"] += _read_units(parsed, params)
-        self.counted[service, name] += 1
+        if not kinds or any(kinds):
+            self.counted[service, name] += 1
+
+    def _write(
+        self, tables: _Tables, name: str, write: Any, before: Row | None, is_done: bool
+    ) -> str | None:
+        image = before, tables.row(write)
+        if is_done:
+            self.changes.append((write["TableName"], image))
+        kind = self.kind_of(write["TableName"], image)
+        if kind is not None:
+            units = write_units(*image, tables.indexes(write["TableName"]))
+            for where, number in units.items():  # within a transaction a write costs twice
+                self.units[kind][where] += number * (1 + (name == "TransactWriteItems"))
+            self.counted["dynamodb", "write units"] = self.written
+        return kind
+
+    @property
+    def written(self) -> int:
+        """All write units."""
+        return sum(units.total() for units in self.units.values())
 
 
 def _writes(name: str, params: Any) -> list[Any]:
     """What writes one row each, with its table and its key or its row."""
     if name == "TransactWriteItems":
         return [action for item in params["TransactItems"] for action in item.values()]
+    if name == "BatchWriteItem":
+        return [
+            {"TableName": table, **inner}
+            for table, writes in params["RequestItems"].items()
+            for write in writes
+            for inner in write.values()
+        ]
     return [params] if name in _ONE_ROW else []
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,9 @@ from comfyline.domain.job import Priority
 from comfyline.ports import JobQueue, Ticket
 
 LONG_POLL_SECONDS = 5  # bounds how long a shutdown waits for open polls
-LOOK_SECONDS = 2.0  # between the looks of a busy worker; each look is paid for
+# Between the looks of a busy worker; each look is paid for. Where the last found nothing, nobody
+# waits, and a job that comes later costs the GPU no more than its claim.
+LOOK_SECONDS, MAX_LOOK_SECONDS = 2.0, 16.0
 RETRY_SECONDS = 1.0  # between polls of a queue that is out of reach
 
 # Whose turn it is where several lanes have work: high before normal before low, low never starved.
@@ -49,13 +51,14 @@ class Lanes:
 
     async def take(self, idle: asyncio.Event) -> Ticket:
         """The next ticket; waits for one as long as it takes. `idle`: the GPU has nothing to do."""
+        pauses = look_pauses()
         while True:
             ticket = await (self._wait() if idle.is_set() else self._look())
             if ticket is not None:
                 return ticket
             if not idle.is_set():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(idle.wait(), LOOK_SECONDS)
+                    await asyncio.wait_for(idle.wait(), next(pauses))
 
     async def _wait(self) -> Ticket | None:
         self._waits = True
@@ -124,6 +127,14 @@ class Lanes:
         for ticket in tickets:
             with suppress(Unavailable):  # it comes back by itself when its visibility ends
                 await asyncio.to_thread(self._queue.hide, ticket, 0)
+
+
+def look_pauses() -> Iterator[float]:
+    """Seconds from each look that finds nothing to the next; they double."""
+    pause = LOOK_SECONDS
+    while True:
+        yield pause
+        pause = min(2 * pause, MAX_LOOK_SECONDS)
 
 
 def _order(turn: Priority) -> list[Priority]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_lambda as lambda_
@@ -207,7 +209,6 @@ class ApiStack(Stack):
         }
 
     def _follow_stream(self, push_updates: lambda_.Function) -> None:
-        of_jobs = {"dynamodb": {"Keys": {"sk": {"S": lambda_.FilterRule.is_equal("job")}}}}
         push_updates.add_event_source(
             DynamoEventSource(
                 self._data.jobs,
@@ -220,7 +221,8 @@ class ApiStack(Stack):
                 retry_attempts=STREAM_RETRIES,
                 max_record_age=STREAM_MAX_AGE,
                 on_failure=SqsDlq(self.undelivered),
-                filters=[lambda_.FilterCriteria.filter(of_jobs)],
+                # The rest is told to nobody: of a job that is not watched, its end alone.
+                filters=[_job_with("watched_until"), _job_with("expires_at")],
             )
         )
 
@@ -243,3 +245,12 @@ class ApiStack(Stack):
         }
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
+
+
+def _job_with(attribute: str) -> Mapping[str, Any]:
+    """The changes after which a job's row has this attribute, a number."""
+    images = {
+        "Keys": {"sk": {"S": lambda_.FilterRule.is_equal("job")}},
+        "NewImage": {attribute: {"N": lambda_.FilterRule.exists()}},
+    }
+    return lambda_.FilterCriteria.filter({"dynamodb": images})

@@ -540,11 +540,11 @@ class TestDue:
 
     def test_the_due_time_moves_with_the_job(self, job_store: JobStore) -> None:
         job = a_job()
-        taken = saved(job_store, job, claimed(job))
-        assert taken.due_at is not None
+        sent = saved(job_store, job, advance(job, ev.TicketResent(), NOW))
+        assert sent.due_at is not None
         assert job.due_at is not None
         assert job_store.due(job.due_at, 10) == []
-        assert job_store.due(taken.due_at, 10) == [taken]
+        assert job_store.due(sent.due_at, 10) == [sent]
 
     def test_an_ended_job_is_due_when_its_retention_is_over(self, job_store: JobStore) -> None:
         job = a_job()
@@ -654,12 +654,12 @@ class TestDynamo:
         self, dynamo_job_store: DynamoJobStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job = a_job()
-        taken = saved(dynamo_job_store, job, claimed(job))
+        sent = saved(dynamo_job_store, job, advance(job, ev.TicketResent(), NOW))
         assert job.due_at is not None
-        assert taken.due_at is not None
+        assert sent.due_at is not None
         monkeypatch.setattr(jobs_index, "due", lambda *_: [random_job_id(NOW), job.id])
         assert dynamo_job_store.due(job.due_at, 10) == []
-        assert dynamo_job_store.due(taken.due_at, 10) == [taken]
+        assert dynamo_job_store.due(sent.due_at, 10) == [sent]
 
     def test_what_belongs_to_a_job_outlives_it_and_not_for_ever(
         self, dynamo_job_store: DynamoJobStore

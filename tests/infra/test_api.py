@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import json
 
 import pytest
 
 from comfyline import settings
+from comfyline.aws import codec
 from comfyline.openapi import OPERATIONS
 from comfyline.wire import MAX_WAIT_SECONDS
 from tests.infra.templates import Json, Templates, function_in, named, only, plain_name, resources
+from tests.support.builders import NOW, a_job, canceled, running, succeeded
 
 # The settings model of each function.
 MODELS: dict[str, type[settings.Settings]] = {
@@ -147,9 +150,14 @@ def test_every_log_group_ends(aws: Templates) -> None:
             assert group["RetentionInDays"] <= 31
 
 
-def test_stream_feeds_push_updates(aws: Templates) -> None:
+def _stream_mapping(aws: Templates) -> Json:
     mappings = resources(aws.api, "AWS::Lambda::EventSourceMapping").values()
     (source,) = (m for m in mappings if "DeadLetters" not in aws.render(m["EventSourceArn"]))
+    return source
+
+
+def test_stream_feeds_push_updates(aws: Templates) -> None:
+    source = _stream_mapping(aws)
     assert function_in(aws.render(source["FunctionName"])) == "PushUpdates"
     table, _, attribute = aws.render(source["EventSourceArn"]).partition(".")
     assert (plain_name(table), attribute) == ("Jobs", "StreamArn")
@@ -163,9 +171,25 @@ def test_stream_feeds_push_updates(aws: Templates) -> None:
     assert 60 <= source["MaximumRecordAgeInSeconds"] <= 3600
     destination = aws.render(source["DestinationConfig"]["OnFailure"]["Destination"])
     assert plain_name(destination.removesuffix(".Arn")) == "UndeliveredUpdates"
-    assert source["FilterCriteria"]["Filters"] == [
-        {"Pattern": '{"dynamodb":{"Keys":{"sk":{"S":["job"]}}}}'}
+
+
+def test_the_pusher_is_asked_about_watched_and_ended_jobs_alone(aws: Templates) -> None:
+    patterns = [
+        json.loads(f["Pattern"])["dynamodb"]
+        for f in _stream_mapping(aws)["FilterCriteria"]["Filters"]
     ]
+    for pattern in patterns:
+        assert pattern.pop("Keys") == {"sk": {"S": ["job"]}}
+    assert patterns == [
+        {"NewImage": {"watched_until": {"N": [{"exists": True}]}}},
+        {"NewImage": {"expires_at": {"N": [{"exists": True}]}}},
+    ]
+    # The notifier has nothing to say of a job without the first, the end of each has the second.
+    job, watched = running(a_job()), running(a_job(watched_until=NOW))
+    asked = [{"watched_until", "expires_at"} & codec.item_of(j).keys() for j in (job, watched)]
+    assert asked == [set(), {"watched_until"}]
+    for end in (succeeded, canceled):
+        assert "expires_at" in codec.item_of(end(a_job()))
 
 
 def test_dead_letters_feed_redrive_tickets(aws: Templates) -> None:

@@ -31,7 +31,11 @@ def row(status: str = "queued", text: str = "") -> Row:
     ],
 )
 def test_write_units(before: Row | None, after: Row | None, units: int) -> None:
-    assert write_units(before, after, BY_STATUS) == units
+    assert write_units(before, after, BY_STATUS).total() == units
+
+
+def test_units_are_told_by_table_and_index() -> None:
+    assert write_units(row(), row("running"), BY_STATUS) == {"table": 1, "by_status": 2}
 
 
 def test_sizes() -> None:
@@ -53,18 +57,29 @@ def test_calls_are_counted_and_the_counting_is_not() -> None:
         )
         ledger.counted.clear()
         client.put_item(TableName="t", Item=dict(row()))
-        put = {"Put": {"TableName": "t", "Item": dict(row("running"))}}
-        client.transact_write_items(TransactItems=[put])
+        client.transact_write_items(
+            TransactItems=[{"Put": {"TableName": "t", "Item": dict(row("running"))}}]
+        )
+        client.batch_write_item(RequestItems={"t": [{"PutRequest": {"Item": dict(row("new"))}}]})
         client.get_item(TableName="t", Key={"pk": {"S": "a"}})
-    assert ledger.counted["dynamodb", "write units"] == 1 + 2
+    assert ledger.counted["dynamodb", "write units"] == ledger.written == 1 + 2 + 1
+    assert ledger.units == {"t": {"table": 4}}
     assert ledger.counted["dynamodb", "read units"] == 0.5
     assert ledger.counted["dynamodb", "GetItem"] == 1
-    assert [after for _, (_, after) in ledger.changes] == [row(), row("running")]
+    assert [after for _, (_, after) in ledger.changes] == [row(), row("running"), row("new")]
 
 
 def test_each_table_of_the_page_adds_up() -> None:
-    for part in PAGE.split("\n## ")[1:]:
+    for part in [part for part in PAGE.split("\n## ")[1:] if "$" in part.partition("| --- |")[0]]:
         rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line[:1] == "|"]
         amounts = [float(cells[-1]) for cells in rows[2:-1]]
+        assert amounts
         (total,) = re.findall(r"\*\*([\d.]+)\*\* \|", part)
         assert sum(amounts) == pytest.approx(float(total), abs=0.005 * len(amounts))
+
+
+def test_the_steps_of_the_page_come_to_its_write_units() -> None:
+    (part,) = re.findall(r"^\| step \|.*?\n\n", PAGE, re.DOTALL | re.MULTILINE)
+    rows = [line.strip("| ").split(" | ")[1:] for line in part.splitlines()[2:-1]]
+    (units,) = re.findall(r"\| DynamoDB \| write units \| ([\d.]+) \|", PAGE.split("\n## ")[1])
+    assert sum(float(cell) for row in rows for cell in row) == pytest.approx(float(units), abs=0.1)

@@ -385,7 +385,13 @@ class TestDue:
         assert a_job(start_deadline=deadline).due_at == deadline
 
     def test_a_leased_job_is_due_when_the_lease_is_surely_over(self) -> None:
-        assert claimed(a_job()).due_at == NOW + LEASE + LEASE_GRACE
+        waiting = advance(a_job(ticket_sends=4), ev.TicketResent(), NOW)
+        assert waiting.due_at == NOW + MAX_TICKET_GRACE
+        assert claimed(waiting).due_at == NOW + LEASE + LEASE_GRACE
+
+    def test_or_sooner_so_that_a_short_job_leaves_the_indexed_field_alone(self) -> None:
+        job = a_job()
+        assert running(job).due_at == claimed(job).due_at == job.due_at == NOW + TICKET_GRACE
 
     @pytest.mark.parametrize("kind", [ev.Renewed, ev.Watched, ev.Progressed, ev.Stored])
     def test_frequent_writes_leave_the_indexed_field_alone(self, kind: type[ev.Event]) -> None:

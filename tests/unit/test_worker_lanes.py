@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import islice
 
 import pytest
 
@@ -14,7 +15,7 @@ from comfyline.domain.ids import JobId, OwnerId
 from comfyline.domain.job import Priority
 from comfyline.ports import Ticket
 from gpu_worker import lanes as module
-from gpu_worker.lanes import Lanes
+from gpu_worker.lanes import Lanes, look_pauses
 from tests.support.eventually import eventually
 
 
@@ -98,6 +99,21 @@ async def test_a_busy_worker_that_becomes_idle_waits_at_once(queue: SpiedQueue) 
     queue.fill(Priority.HIGH)
     await asyncio.wait_for(taking, 10)
     await lanes.close()
+
+
+async def test_a_busy_worker_looks_again(
+    queue: SpiedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.001)
+    taking = asyncio.create_task(Lanes(queue).take(busy()))
+    await eventually(lambda: len(queue.waits) > 6)
+    queue.fill(Priority.LOW)
+    assert (await asyncio.wait_for(taking, 10)).priority is Priority.LOW
+    assert set(queue.waits) == {0}
+
+
+def test_a_look_that_finds_nothing_makes_the_next_one_rarer() -> None:
+    assert [*islice(look_pauses(), 5)] == [2, 4, 8, 16, 16]
 
 
 async def test_lanes_are_served_by_weight_and_low_is_never_starved(queue: SpiedQueue) -> None:
