@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil, log10
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ COLUMNS = (
 # Shorter waits are drawn as this: the axis is logarithmic, and nobody feels the difference.
 LEAST_WAIT = 6  # seconds
 PICTURE = "images/scaling.png"
+MARGIN = 1.5  # of the axis of waits, above the longest
 _MARKS = {OURS: ("C3", "o"), USUAL[0]: ("C0", "s"), USUAL[1]: ("C2", "^"), USUAL[2]: ("0.4", "x")}
 
 
@@ -120,10 +122,11 @@ def _draw_one(axis: Any, points: Sequence[Point]) -> None:
     axis.plot(*ring, "o", ms=13, mfc="none", mec="C3", label="scaler's default")
     most = points[0].max_workers
     axis.set_title(f"{points[0].shape}, at most {most:,} GPU{'s' * (most > 1)}")
-    axis.set_xlim(left=0)
+    axis.set_xlim(0, 1.1 * max(point.dollars for point in points))
     axis.set_yscale("log")
+    # To the next whole decade: else the highest mark may have no label above it.
     longest = max(point.p95 for point in points)
-    axis.set_ylim(LEAST_WAIT / 60 / 1.5, longest / 60 * 1.5)
+    axis.set_ylim(LEAST_WAIT / 60 / 1.5, 10 ** ceil(log10(longest / 60 * MARGIN)))
     axis.yaxis.set_major_formatter("{x:g}")
     axis.grid(alpha=0.3)
 

@@ -16,7 +16,7 @@ from comfyline.ports import Presence
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_WORKERS = {"S": "workers"}
+WORKERS = {"S": "workers"}
 KEPT = timedelta(hours=1)  # after it has stopped being true; it only makes the partition larger
 
 
@@ -31,7 +31,7 @@ class DynamoAttendance:
     def note(self, presence: Presence) -> None:
         """See Attendance."""
         row: dict[str, Any] = {
-            "pk": _WORKERS,
+            "pk": WORKERS,
             "sk": {"S": presence.worker_id},
             "running": {"N": str(presence.running)},
             "until": codec.time_of(presence.until),
@@ -47,7 +47,7 @@ class DynamoAttendance:
             KeyConditionExpression="pk = :pk",
             FilterExpression="#until > :now",
             ExpressionAttributeNames={"#until": "until"},
-            ExpressionAttributeValues={":pk": _WORKERS, ":now": codec.time_of(now)},
+            ExpressionAttributeValues={":pk": WORKERS, ":now": codec.time_of(now)},
             ConsistentRead=True,
         )
         return [_presence(row) for page in pages for row in page["Items"]]

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from comfyline.aws import codec
+from comfyline.aws.attendance_table import WORKERS
 from comfyline.aws.errors import translated
 from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.aws.sockets import ApiGatewaySockets
@@ -138,7 +139,9 @@ class _Jobs:
         self.artifacts: dict[str, Sequence[Artifact]] = {}
 
     def add(self, item: Mapping[str, Any]) -> None:
-        """One item, whatever it is."""
+        """One item, whatever it is. What a worker says of itself goes by itself."""
+        if item["pk"] == WORKERS:
+            return
         try:
             if item["sk"]["S"] == _ROW:
                 job = codec.job_of(item)

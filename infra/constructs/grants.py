@@ -259,13 +259,20 @@ SCALER_GRANTS = (
     _FIND_STREAM,
 )
 
-# Grants that no run on one machine can use, and why.
+# Purposes that no run on one machine needs, and why: the platform acts on them and not our code, or
+# an emulator does not ask for them. Every other is taken away in turn by tests/e2e.
 UNUSED_LOCALLY: Mapping[str, str] = MappingProxyType(
     {
-        "SendTraces": "the platform sends traces, and an emulator has none",
-        "ProtectTask": "the ECS agent asks for it, and only there is one",
-        "ReadWaits": "no emulator keeps the age of a queue's messages",
-        "FindStream": "an event source mapping lists streams only as it is made on AWS",
+        "WriteLogs": "Lambda's own runtime, and ECS's log driver, write the log",
+        "SendTraces": "Lambda's own agent sends the traces",
+        "FollowStream": "Lambda's poller reads the stream",
+        "FindStream": "Lambda's poller finds the stream",
+        "FollowDeadLetters": "Lambda's poller reads the queue",
+        "ReportUndelivered": "Lambda's poller reports what it gave up on",
+        "TellMissingUpload": "without it S3 answers 403 for a missing object, the emulator 404",
+        "ProtectTask": "the ECS agent asks for it, and only on AWS there is one",
+        "LogInToRegistry": "the ECS agent pulls the image; here the worker is a process",
+        "PullImage": "the ECS agent pulls the image; here the worker is a process",
     }
 )
 

@@ -48,12 +48,11 @@ class ScalerStack(Stack):
             billing=ddb.Billing.on_demand(),
             removal_policy=RemovalPolicy.DESTROY,  # it knows the last minutes
         )
-        service = self.format_arn(
-            service="ecs",
-            resource="service",
-            resource_name=f"{deployment.cluster_name}/{SERVICE_NAME}",
-        )
-        arns = {**data.arns, Resource.FLEET: [service], Resource.SCALING: [memory.table_arn]}
+        arns = {
+            **data.arns,
+            Resource.FLEET: [self._service_arn(deployment)],
+            Resource.SCALING: [memory.table_arn],
+        }
         self.function = PythonFunction(
             self,
             "ScaleWorkers",
@@ -72,6 +71,17 @@ class ScalerStack(Stack):
             schedule=scheduler.ScheduleExpression.rate(EVERY),
             # The next minute is the retry.
             target=LambdaInvoke(self.function, retry_attempts=0, max_event_age=EVERY),
+        )
+
+    def _service_arn(self, deployment: Deployment) -> str:
+        if deployment.is_local:  # the emulator judges calls for a service by its cluster
+            return self.format_arn(
+                service="ecs", resource="cluster", resource_name=deployment.cluster_name
+            )
+        return self.format_arn(
+            service="ecs",
+            resource="service",
+            resource_name=f"{deployment.cluster_name}/{SERVICE_NAME}",
         )
 
     def _settings(

@@ -119,6 +119,28 @@ class Account:
         found: list[dict[str, Any]] = answer["Items"]
         return found
 
+    def physical_id(self, part: str, name: str) -> str:
+        """What a stack's one resource of that construct is called."""
+        pages = (
+            self.emulator.client("cloudformation")
+            .get_paginator("list_stack_resources")
+            .paginate(StackName=f"comfyline-dev-{part}")
+        )
+        (found,) = (
+            str(resource["PhysicalResourceId"])
+            for page in pages
+            for resource in page["StackResourceSummaries"]
+            if resource["LogicalResourceId"][:-8] == name
+        )
+        return found
+
+    def invoke(self, function: str, event: Any) -> None:
+        """Call a function by its name, and be sure that it did not fail."""
+        answer = self.emulator.client("lambda").invoke(
+            FunctionName=function, Payload=json.dumps(event).encode()
+        )
+        assert "FunctionError" not in answer, answer["Payload"].read()
+
     def files(self, job: Job) -> int:
         """How many files are stored under the job's prefix."""
         bucket = self.endpoints.outputs["ArtifactsBucket"]

@@ -18,8 +18,9 @@ from comfyline.domain.job import Job
 from comfyline.domain.lifecycle import advance
 from comfyline.domain.progress import Progress
 from comfyline.ports import OWNER_SHARDS, Connection
+from tests.e2e import fleet
 from tests.e2e import smokes_http as http
-from tests.e2e.account import Account, now
+from tests.e2e.account import now
 from tests.e2e.caller import ONE_JOB, PAST, SOON, WORKER_SOON, Caller, assert_fetched
 from tests.support.eventually import eventually_now
 
@@ -139,8 +140,7 @@ def sweep_jobs(caller: Caller) -> None:
     lost = account.seeded(caller.owner, due_at=now() - PAST)
     account.owners.take_slot(caller.owner, random_job_id(now()), ONE_JOB, now() - PAST)
     gone = a_gone_follower(caller, lost, KeyId("none"))
-    answer = account.emulator.client("lambda").invoke(FunctionName=sweeper_name(account))
-    assert "FunctionError" not in answer, answer["Payload"].read()
+    account.invoke(account.physical_id("api", "SweepJobsFunction"), {})
     assert account.connections.get(gone) is None  # there is no key "none"
     assert account.items("JobsTable", {"S": ended.id}) == []
     assert account.files(ended) == 0
@@ -164,19 +164,16 @@ def redrive_tickets(caller: Caller) -> None:
     eventually_now(lambda: account.jobs.get(lost.id).attempt > 0, within=WORKER_SOON)  # type: ignore[union-attr]
 
 
-def sweeper_name(account: Account) -> str:
-    pages = (
-        account.emulator.client("cloudformation")
-        .get_paginator("list_stack_resources")
-        .paginate(StackName="comfyline-dev-api")
+def scale_workers(caller: Caller) -> None:
+    """The first job for a fleet that is asleep: everything is looked at, and a worker ordered."""
+    account, emulator = caller.account, caller.account.emulator
+    fleet.ask_for_no_worker(emulator)
+    emulator.client("dynamodb").delete_item(
+        TableName=account.physical_id("scaler", "Scaling"), Key={"pk": {"S": "scaling"}}
     )
-    return next(
-        str(r["PhysicalResourceId"])
-        for page in pages
-        for r in page["StackResourceSummaries"]
-        if r["ResourceType"] == "AWS::Lambda::Function"
-        and r["LogicalResourceId"].startswith("SweepJobs")
-    )
+    new_job = {"Records": [{"eventName": "INSERT"}]}
+    account.invoke(account.physical_id("scaler", "ScaleWorkersFunction"), new_job)
+    assert fleet.workers_asked_for(emulator) >= 1
 
 
 def worker(caller: Caller) -> None:
@@ -231,5 +228,6 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "PushUpdates": push_updates,
     "SweepJobs": sweep_jobs,
     "RedriveTickets": redrive_tickets,
+    "ScaleWorkers": scale_workers,
     "Worker": worker,
 }

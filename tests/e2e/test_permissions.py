@@ -11,9 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from infra.constructs.grants import UNUSED_LOCALLY
 from localcloud.state import Endpoints
 from tests.e2e.account import Account, Statement
 from tests.e2e.caller import a_caller
+from tests.e2e.fleet import deployed_scaler
 from tests.e2e.smokes import SMOKES
 
 pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(900)]
@@ -21,27 +23,21 @@ pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(900)]
 SEED = 7
 SAMPLE = 6
 
-# Permissions that the platform uses, not our code, or that the emulator does not ask for.
-EXCUSED = {
-    "WriteLogs": "Lambda's own runtime writes the log",
-    "SendTraces": "Lambda's own agent sends the traces",
-    "FollowStream": "Lambda's poller reads the stream",
-    "FollowDeadLetters": "Lambda's poller reads the queue",
-    "FindStream": "Lambda's poller finds the stream",
-    "ReportUndelivered": "Lambda's poller reports what it gave up on",
-    "TellMissingUpload": "without it S3 answers 403 for a missing object; the emulator always 404",
-    "ProtectTask": "the ECS agent asks for it, and only on AWS there is one",
-}
-
 
 @pytest.fixture(scope="module")
-def account(endpoints: Endpoints) -> Account:
-    return Account(endpoints)
+def account(
+    endpoints: Endpoints, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Account]:
+    if pytestconfig.getoption("--target") != "local":
+        pytest.skip("nothing is deployed beside a cloud that is not ours")
+    account = Account(endpoints)
+    with deployed_scaler(account.emulator, tmp_path_factory.mktemp("scaler")):
+        yield account
 
 
 @pytest.fixture(scope="module")
 def statements(account: Account) -> list[Statement]:
-    return [s for s in account.statements() if s.sid not in EXCUSED]
+    return [s for s in account.statements() if s.sid not in UNUSED_LOCALLY]
 
 
 def test_every_role_has_a_smoke_run(statements: list[Statement]) -> None:

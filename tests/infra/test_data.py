@@ -51,7 +51,7 @@ def test_other_tables(aws: Templates) -> None:
     assert "TimeToLiveSpecification" not in keys
 
 
-@pytest.mark.parametrize("name", ["Jobs", "Keys"])
+@pytest.mark.parametrize("name", ["Jobs", "Keys", "Owners"])
 def test_what_cannot_be_made_again_is_protected_on_aws(
     aws: Templates, local: Templates, name: str
 ) -> None:
@@ -125,7 +125,7 @@ def test_bucket_expiry_is_a_backstop(aws: Templates, local: Templates) -> None:
 
 
 def test_only_dev_may_lose_its_data(aws: Templates, dev: Templates) -> None:
-    for name in ("Jobs", "Keys", "Artifacts"):
+    for name in ("Jobs", "Keys", "Owners", "Artifacts"):
         assert (deletion_policy(aws, name), deletion_policy(dev, name)) == ("Retain", "Delete")
     replica = named(dev.data, TABLE, "Jobs")["Replicas"][0]
     assert replica["DeletionProtectionEnabled"] is False  # or the stack could not be deleted

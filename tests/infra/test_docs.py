@@ -6,10 +6,19 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from bench.cost import watched
 from infra.assets import ROOT
-from infra.constructs.grants import FUNCTION_GRANTS, SCALER_GRANTS, WORKER_GRANTS, Grant
+from infra.constructs.grants import (
+    FUNCTION_GRANTS,
+    SCALER_GRANTS,
+    UNUSED_LOCALLY,
+    WORKER_GRANTS,
+    Grant,
+)
 from infra.deployment import CONTEXT_KEYS, Target
+from infra.stacks.data import MODELS_PREFIX
 from tests.infra.conftest import synthesise
 from tests.infra.templates import Templates
 
@@ -28,9 +37,27 @@ def test_files() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_outputs(aws: Templates) -> None:
-    outputs = {name for template in aws.all for name in template.get("Outputs", {})}
-    assert {"KeysTable", "HttpApiUrl", "WebSocketUrl", "ArtifactsBucket"} <= outputs
+@pytest.mark.parametrize("page", ["deploy", "runbook"])
+def test_outputs(aws: Templates, page: str) -> None:
+    asked = re.findall(r"\$\(stack (\w+) (\w+)\)", (ROOT / "docs" / f"{page}.md").read_text())
+    assert asked
+    for part, name in asked:
+        assert name in getattr(aws, part)["Outputs"], name
+
+
+def test_the_steps_come_in_their_order() -> None:
+    steps = re.findall(r"^(\d)\. \*\*([\w ]+)", TEXT, re.M)
+    named = ["GPU quota first", "Bootstrap", "Image", "Deploy", "Models", "First key", "First job"]
+    assert steps == [(str(n), name) for n, name in enumerate(named, 1)]
+    later = ["## Another model", "**Update**", "**Rollback**", "**Teardown**", "**Costs**"]
+    places = [TEXT.index(f"\n{what}") for what in ("7. **First job**", *later)]
+    assert places == sorted(places)
+
+
+def test_models_go_where_workers_look() -> None:
+    uploads = re.findall(r"aws s3 (?:cp|sync) .*ArtifactsBucket\)/(\w+)", TEXT)
+    assert len(uploads) == 2
+    assert {f"{name}/" for name in uploads} == {MODELS_PREFIX}
 
 
 def test_the_cli_is_the_pinned_one() -> None:
@@ -59,6 +86,12 @@ def test_every_grant_is_in_the_table_of_the_threat_model() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.M))
     principals = {**FUNCTION_GRANTS, "Worker": WORKER_GRANTS, "ScaleWorkers": SCALER_GRANTS}
     assert rows == {name: said(grants) for name, grants in principals.items()}
+
+
+def test_what_no_local_run_uses_is_in_the_threat_model() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    told = dict(re.findall(r"^- `(\w+)`: (.+)\.$", text, re.M))
+    assert told == dict(UNUSED_LOCALLY)
 
 
 def said(grants: Sequence[Grant]) -> str:

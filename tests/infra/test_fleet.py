@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.infra.templates import Templates, named, only, resources
+from tests.infra.templates import Json, Templates, named, only, resources
 
 PROVIDER = "AWS::ECS::CapacityProvider"
 # Paid for by the hour, whether used or not.
@@ -72,6 +74,54 @@ def test_group_instances(asg: Templates) -> None:
     # Without it no worker would hear of a spot notice in time.
     assert "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true" in user_data
     assert "ECS_CONTAINER_STOP_TIMEOUT=110s" in user_data
+
+
+@pytest.mark.parametrize(("variant", "environment"), [("aws", "test"), ("asg", "prod")])
+def test_costs_can_be_told_apart(
+    request: pytest.FixtureRequest, variant: str, environment: str
+) -> None:
+    templates: Templates = request.getfixturevalue(variant)
+    ours = {"project": "comfyline", "environment": environment}
+    found = {}
+    for template in templates.all:
+        for name, resource in template["Resources"].items():
+            if resource["Type"] in PAID_FOR:
+                found[name] = tags(resource["Properties"]).items() >= ours.items()
+    assert found
+    assert [name for name, tagged in found.items() if not tagged] == []
+
+
+PAID_FOR = {
+    "AWS::ApiGatewayV2::Stage",
+    "AWS::AutoScaling::AutoScalingGroup",
+    "AWS::CloudWatch::Alarm",
+    "AWS::DynamoDB::GlobalTable",
+    "AWS::ECS::CapacityProvider",
+    "AWS::ECS::Service",
+    "AWS::Lambda::Function",
+    "AWS::Logs::LogGroup",
+    "AWS::S3::Bucket",
+    "AWS::SNS::Topic",
+    "AWS::SQS::Queue",
+}
+
+
+def tags(properties: Json) -> dict[str, str]:
+    if "Replicas" in properties:  # a table's are those of its copies
+        return tags(properties["Replicas"][0])
+    found: Any = properties.get("Tags", {})
+    if isinstance(found, list):
+        return {tag["Key"]: tag["Value"] for tag in found}
+    return dict(found)
+
+
+def test_outputs(aws: Templates) -> None:
+    def outputs(template: Json) -> set[str]:
+        found = template.get("Outputs", {}).items()
+        return {name for name, output in found if "Export" not in output}
+
+    assert outputs(aws.fleet) == {"FleetCluster"}
+    assert outputs(aws.observability) == {"AlarmTopic"}
 
 
 def test_insights_are_asked_for(aws: Templates, asg: Templates) -> None:

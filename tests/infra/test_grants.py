@@ -54,6 +54,55 @@ def test_every_reason_is_needed(
     assert set(WILDCARD_REASONS) <= wild
 
 
+# What AWS's agent on an instance must do before it has an id; CDK writes it, for the cluster alone.
+AGENT_REASONS = {
+    "ecs:DiscoverPollEndpoint": "supports no resource",
+    "ecs:Poll": "the instance's id is made when it registers",
+    "ecs:StartTelemetrySession": "the instance's id is made when it registers",
+    "ecs:PutSystemLogEvents": "the instance's id is made when it registers",
+    "ecs:Submit*": "the agent's reports of states, of three kinds",
+    "ecr:GetAuthorizationToken": "supports no resource",
+    "logs:CreateLogStream": "the group is the task's to name",
+    "logs:PutLogEvents": "the group is the task's to name",
+}
+
+
+@pytest.mark.parametrize("variant", ["aws", "asg"])
+def test_every_wildcard_of_what_is_not_ours_has_a_reason(
+    request: pytest.FixtureRequest, variant: str
+) -> None:
+    templates: Templates = request.getfixturevalue(variant)
+    others = [t for t in templates.all if all(t is not own for own in ours(templates))]
+    wild = {
+        action
+        for template in others
+        for _, statement in statements(template)
+        for action in listed(statement["Action"])
+        if "*" in action or any("*" in templates.render(r) for r in listed(statement["Resource"]))
+    }
+    assert wild
+    assert wild <= set(AGENT_REASONS)
+
+
+@pytest.mark.parametrize("variant", ["aws", "asg"])
+def test_what_a_resource_allows_it_allows_by_name(
+    request: pytest.FixtureRequest, variant: str
+) -> None:
+    """Queues, the bucket and the topic: only a refusal may be of everything and everybody."""
+    templates: Templates = request.getfixturevalue(variant)
+    policies = [
+        resource["Properties"]
+        for template in templates.all
+        for resource in template["Resources"].values()
+        if resource["Type"].endswith(("QueuePolicy", "BucketPolicy", "TopicPolicy"))
+    ]
+    assert len(policies) == 7
+    for statement in (s for p in policies for s in p["PolicyDocument"]["Statement"]):
+        if statement["Effect"] == "Allow":
+            allowed = [statement["Action"], statement["Resource"], statement["Principal"]]
+            assert "*" not in str([templates.render(part) for part in allowed]), statement
+
+
 def test_actions_are_named(all_statements: list[tuple[str, dict[str, Any]]]) -> None:
     for _, statement in all_statements:
         assert statement["Effect"] == "Allow"
@@ -106,6 +155,21 @@ def test_what_no_local_run_can_use_is_granted(
 ) -> None:
     granted = {statement.get("Sid") for _, statement in all_statements}
     assert set(UNUSED_LOCALLY) <= granted
+
+
+@pytest.mark.parametrize("part", ["api", "worker"])
+def test_what_is_granted_on_aws_is_granted_to_an_emulator(
+    aws: Templates, local: Templates, part: str
+) -> None:
+    """So that what tests/e2e takes away is everything; it deploys the scaler by itself."""
+
+    def sids(templates: Templates) -> set[tuple[str, str]]:
+        template = getattr(templates, part)
+        return {(name, s["Sid"]) for name, s in statements(template) if "Sid" in s}
+
+    missing = sids(aws) - sids(local)
+    assert {sid for _, sid in missing} <= {"LogInToRegistry", "PullImage"}
+    assert not sids(local) - sids(aws)
 
 
 def test_the_scaler_moves_the_one_service(aws: Templates) -> None:

@@ -36,12 +36,29 @@ def test_every_alarm_has_a_section_and_every_section_an_alarm(aws: Templates) ->
     assert {name.removeprefix("comfyline-test-") for name in alarms(aws)} == links
 
 
-def test_every_section_says_what_to_do() -> None:
-    _, *sections = re.split(r"^## .+$", RUNBOOK.read_text(), flags=re.MULTILINE)
-    for text in sections:
-        assert "**Means**" in text
-        assert "**Look at**" in text
-        assert "**Do**" in text
+@pytest.mark.parametrize(
+    ("alarm", "watched"),
+    [
+        ("oldest-job-waits", "OldestWait"),
+        ("no-worker-for-waiting-jobs", "TicketsUnserved"),
+        ("jobs-fail", "JobsFailed"),
+        ("dead-letters", "NumberOfMessagesReceived"),
+        ("functions-throttled", "Throttles"),
+        ("jobs-table-throttled", "WriteThrottleEvents"),
+        ("updates-late", "IteratorAge"),
+    ],
+)
+def test_what_alarms_watch(aws: Templates, alarm: str, watched: str) -> None:
+    assert alarms(aws)[f"comfyline-test-{alarm}"]["MetricName"] == watched
+
+
+def test_every_section_says_what_it_means_where_to_look_and_what_to_do() -> None:
+    _, *sections = re.split(r"^## ", RUNBOOK.read_text(), flags=re.MULTILINE)
+    for section in sections:
+        parts = re.split(r"^\*\*([\w ]+)\*\*:?", section, flags=re.MULTILINE)
+        name, titles, texts = parts[0].strip(), parts[1::2], parts[2::2]
+        assert titles == ["Means", "Look at", "Do"], name
+        assert all(len(text.split()) >= 4 for text in texts), name
 
 
 def test_links_within_the_runbook_lead_somewhere() -> None:

@@ -22,7 +22,7 @@ def test_container(aws: Templates) -> None:
     worker = container(aws)
     assert worker["Image"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker:1"
     assert worker["ResourceRequirements"] == [{"Type": "GPU", "Value": "1"}]
-    assert DRAIN_SECONDS < worker["StopTimeout"] < SPOT_NOTICE_SECONDS
+    assert DRAIN_SECONDS < worker["StopTimeout"] == 110 < SPOT_NOTICE_SECONDS
 
 
 def test_container_is_locked_down(aws: Templates) -> None:

@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from comfyline import admin
 from comfyline.aws.artifacts import S3ArtifactStore
+from comfyline.aws.attendance_table import DynamoAttendance
 from comfyline.aws.connections_table import DynamoConnectionStore
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.owners_table import DynamoOwnerStore
-from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
+from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId, random_worker_id
 from comfyline.domain.job import Artifact, Job
-from comfyline.ports import Connection, Limits
+from comfyline.ports import Connection, Limits, Presence
 from tests.support.builders import (
     FrozenClock,
     a_graph,
@@ -81,6 +82,13 @@ def test_a_whole_deployment_is_clean(deployment: Deployment, gateway: Gateway) -
     assert (status, report["findings"], report["leftovers"]) == (0, [], [])
     counts = {"queued": 1, "succeeded": 1, "tickets": 1, "files": 1, "bytes": 4}
     assert counts.items() <= report["counts"].items()
+
+
+def test_a_worker_that_was_there_is_nothing_to_find(deployment: Deployment) -> None:
+    attendance = DynamoAttendance(deployment.dynamodb, "jobs")
+    attendance.note(Presence(random_worker_id(), 1, deployment.clock()))
+    status, report = deployment.audit("--strict", "--grace", "0")
+    assert (status, report["findings"], report["leftovers"]) == (0, [], [])
 
 
 def test_what_is_planted_is_found(deployment: Deployment, clock: FrozenClock) -> None:

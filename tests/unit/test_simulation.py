@@ -18,8 +18,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "scaling.md").read_text()
 
 
-def a_workload(shape: str = "daily", max_workers: int = 20, days: float = 1.0) -> Workload:
-    return Workload(shape=shape, max_workers=max_workers, days=days, tick=10, seed=7)
+def a_workload(
+    shape: str = "daily", *, max_workers: int = 5, days: float = 0.5, tick: int = 20
+) -> Workload:
+    return Workload(shape=shape, max_workers=max_workers, days=days, tick=tick, seed=7)
 
 
 @cache
@@ -30,7 +32,7 @@ def points(shape: str) -> list[Point]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_days_are_as_busy_as_they_should_be(shape: str) -> None:
-    load = a_workload(shape, max_workers=1000, days=4)
+    load = a_workload(shape, max_workers=1000, days=4, tick=120)
     jobs = [n for coming in load.arrivals() for n in coming.jobs]
     work = sum(count * seconds for count, seconds in jobs) / (4 * 86_400) / 1000
     # A few bursts make a day of the shapes with heavy tails.
@@ -64,7 +66,7 @@ def _run(load: Workload) -> Bill:
 
 def test_the_same_seed_is_the_same_day() -> None:
     policy = next(p for p in policies() if p.is_default)
-    assert measure(a_workload(), policy) == measure(a_workload(), policy)
+    assert measure(a_workload(days=0.2), policy) == measure(a_workload(days=0.2), policy)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,0 +1,76 @@
+"""The scaler beside an emulator that has no GPUs: its stack, and a service that only counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aws_cdk import aws_lambda as lambda_
+
+from infra.app import new_app
+from infra.assets import code_asset
+from infra.constructs.worker_service import SERVICE_NAME
+from infra.deployment import Deployment
+from infra.stacks.data import DataStack
+from infra.stacks.scaler import ScalerStack
+from localcloud.deployment import deploy_stack, publish
+from localcloud.emulator import Emulator
+from localcloud.synthesis import Assembly, SynthesisedStack
+
+DEPLOYMENT = Deployment.from_context({"target": "local"}.get)
+STACK = DEPLOYMENT.stack_name("scaler")
+# ECS starts nothing for a task definition that it does not know, and counts all the same.
+NO_TASK = "none"
+
+
+@contextmanager
+def deployed_scaler(emulator: Emulator, folder: Path) -> Iterator[None]:
+    """The scaler and an empty service for it to resize, until the block ends."""
+    stack = _synthesised(folder)
+    publish(stack.assets, emulator)
+    ecs = emulator.client("ecs")
+    ecs.create_cluster(clusterName=DEPLOYMENT.cluster_name)
+    ecs.create_service(
+        cluster=DEPLOYMENT.cluster_name,
+        serviceName=SERVICE_NAME,
+        taskDefinition=NO_TASK,
+        desiredCount=0,
+    )
+    deploy_stack(stack, emulator)
+    try:
+        yield
+    finally:
+        cloudformation = emulator.client("cloudformation")
+        cloudformation.delete_stack(StackName=STACK)
+        cloudformation.get_waiter("stack_delete_complete").wait(
+            StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+        ecs.delete_service(cluster=DEPLOYMENT.cluster_name, service=SERVICE_NAME, force=True)
+
+
+def _synthesised(folder: Path) -> SynthesisedStack:
+    """The scaler's stack as infra/ declares it; what it imports, the deployed stacks export."""
+    app = new_app(str(folder))
+    data = DataStack(app, DEPLOYMENT.stack_name("data"), deployment=DEPLOYMENT)
+    asset = code_asset(DEPLOYMENT)
+    code = lambda_.Code.from_asset(str(asset.folder), asset_hash=asset.digest)
+    ScalerStack(app, STACK, deployment=DEPLOYMENT, data=data, code=code)
+    app.synth()
+    (stack,) = (stack for stack in Assembly(folder).stacks() if stack.name == STACK)
+    return stack
+
+
+def ask_for_no_worker(emulator: Emulator) -> None:
+    """As the fleet is when nobody has needed it for long."""
+    emulator.client("ecs").update_service(
+        cluster=DEPLOYMENT.cluster_name, service=SERVICE_NAME, desiredCount=0
+    )
+
+
+def workers_asked_for(emulator: Emulator) -> int:
+    """What the scaler has set."""
+    answer = emulator.client("ecs").describe_services(
+        cluster=DEPLOYMENT.cluster_name, services=[SERVICE_NAME]
+    )
+    return int(answer["services"][0]["desiredCount"])
