@@ -238,4 +238,6 @@ class WorkerSettings(QueueSettings, MeasuredSettings):
     models_directory: str | None = None  # where the engine looks for them
     lease_seconds: float = 120.0
     heartbeat_seconds: float = 30.0
+    metrics_port: int = 0  # where Prometheus may scrape this worker; 0: nowhere
+    metrics_host: str = "127.0.0.1"  # of which interface
     ecs_agent_uri: str | None = None  # set by ECS for every task of its own

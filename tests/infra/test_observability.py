@@ -140,6 +140,12 @@ def test_what_is_read_is_what_is_recorded(aws: Templates) -> None:
     assert set(OUTCOMES) == {status.value for status in TERMINAL}
 
 
+def test_every_metric_is_recorded_somewhere() -> None:
+    folders = ("functions", "gpu_worker", "comfyline/usecases")
+    code = "".join(path.read_text() for f in folders for path in (ROOT / f).rglob("*.py"))
+    assert [m.name for m in Metric if f"Metric.{m.name}" not in code] == []
+
+
 def test_processes_record_where_alarms_read(aws: Templates) -> None:
     functions = {**aws.functions(), "Scaler": only(resources(aws.scaler, FUNCTION))}
     recording = {
