@@ -41,6 +41,7 @@ MEMORY_GB = 0.5
 # Assumed, each on the dear side.
 BILLED_MS = 60  # a call of a function: a few calls of 5 to 10 ms each, at a third of a CPU
 LOG_BYTES = 600  # of a call: START, END and REPORT, and a line of ours
+METRICS_BYTES = 1278  # of a job: six lines, as comfyline.aws.emf writes them
 ACCESS_LOG_BYTES = 500  # of a request
 PICTURE = {"prompt": "a red fox", "steps": 20, "width": 64, "height": 64}
 STEP_MS = 500.0  # 20 steps are 10 s
@@ -90,6 +91,9 @@ def unwatched_job(counted: Mapping[tuple[str, str], float], changes: int, jobs: 
         # Each request's function, the authorizer once (it is cached), the pusher for each change
         # by itself, the scaler once: batches are cheaper.
         *functions(requests + 1 + changes / jobs + 1),
+        Line(
+            "CloudWatch", "log GB of metrics", METRICS_BYTES / 1e9, prices()["cloudwatch"]["log_gb"]
+        ),
         Line("CloudWatch", "log GB of requests", log_gb, prices()["cloudwatch"]["log_gb"]),
         Line("DynamoDB", "write units", each("dynamodb", "write units"), ddb["write_unit"]),
         Line("DynamoDB", "read units", each("dynamodb", "read units"), ddb["read_unit"]),
