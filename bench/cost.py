@@ -26,6 +26,7 @@ OWN_MS = 10  # of a call of a function: 3 ms, as benchmarked on a whole CPU, at 
 CALL_MS = 15  # of each AWS call in it: 5 to 10 ms on the way, the rest is the SDK's own work
 COLD_MS = 5  # one call in 100 is the first of its process, and takes half a second more
 LOG_BYTES = 600  # of a call: START, END and REPORT, and a line of ours
+METRICS_BYTES = 1278  # of a job: six lines, as comfyline.aws.emf writes them
 ACCESS_LOG_BYTES = 500  # of a request
 # The functions of a job and their AWS calls; the authorizer is not asked about the second request.
 AWS_CALLS = {"authorize": 1, "submit": 3, "scale": 6, "count the end": 1, "read": 1}
@@ -74,6 +75,7 @@ def unwatched_job(counted: Counted) -> list[Line]:
     return [
         Line("API Gateway", "HTTP requests", 2, prices()["api_gateway"]["http_request"]),
         *functions(calls, sum(map(billed_ms, AWS_CALLS.values()))),
+        Line("CloudWatch", "log GB of metrics", METRICS_BYTES / 1e9, logs["log_gb"]),
         Line("CloudWatch", "log GB of requests", 2 * ACCESS_LOG_BYTES / 1e9, logs["log_gb"]),
         Line("CloudWatch", "log GB of the worker", worker_log, logs["log_gb"]),
         Line("DynamoDB", "write units", each(("dynamodb", "write units")), ddb["write_unit"]),

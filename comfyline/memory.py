@@ -40,6 +40,7 @@ from comfyline.domain.lifecycle import from_states
 from comfyline.domain.scaling import Need
 from comfyline.domain.totals import Totals, added, sums_of, totals_of
 from comfyline.domain.workflow import canonical_json
+from comfyline.metrics import Metric
 from comfyline.ports import (
     ApiKey,
     Clock,
@@ -621,13 +622,13 @@ class InMemoryLedger:
         self._lock = RLock()
         self._counted: dict[tuple[JobId, str], Job] = {}
 
-    def count(self, ended: Sequence[Job]) -> int:
+    def count(self, ended: Sequence[Job]) -> list[Job]:
         """See Ledger."""
         with self._lock:
-            before = len(self._counted)
-            for job in ended:
-                self._counted.setdefault((job.id, job.incarnation), job)
-            return len(self._counted) - before
+            told = {(job.id, job.incarnation): job for job in ended}
+            new = {key: job for key, job in told.items() if key not in self._counted}
+            self._counted.update(new)
+            return [*new.values()]
 
     def usage(self, owner: OwnerId) -> Usage:
         """See Ledger."""
@@ -639,6 +640,22 @@ class InMemoryLedger:
         """See Ledger."""
         with self._lock:
             return totals_of(added(map(sums_of, self._counted.values())))
+
+
+class InMemoryMetrics:
+    """`Metrics` in memory: what was recorded, in order."""
+
+    def __init__(self) -> None:
+        self.recorded: list[tuple[Metric, float, Mapping[str, str]]] = []
+
+    def record(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
+        """See Metrics."""
+        assert set(dimensions) == ({metric.dimension} if metric.dimension else set())
+        self.recorded.append((metric, value, dimensions))
+
+    def sum(self, metric: Metric, **dimensions: str) -> float:
+        """Of what was recorded of that metric with those dimensions."""
+        return sum(value for one, value, of in self.recorded if (one, of) == (metric, dimensions))
 
 
 class InMemoryAttendance:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # a function that knows no jobs need not read what they are
     from comfyline.domain.job import Artifact, Graph, Job, JobParams, JobRecord, Priority, Status
     from comfyline.domain.scaling import Need
     from comfyline.domain.totals import Totals
+    from comfyline.metrics import Metric
 
 Clock = Callable[[], datetime]  # aware, UTC
 
@@ -306,10 +307,10 @@ class Usage:
 class Ledger(Protocol):
     """What ended jobs come to, for their owners and for the whole service."""
 
-    def count(self, ended: Sequence[Job]) -> int:
+    def count(self, ended: Sequence[Job]) -> list[Job]:
         """Count ended jobs, each once however often and by however many it is told.
 
-        Returns how many were new. In an owner's usage are those that used a GPU.
+        Returns those that were new. In an owner's usage are those that used a GPU.
 
         Raises:
             Unavailable: some may not be counted; the same call may be made again.
@@ -320,6 +321,16 @@ class Ledger(Protocol):
 
     def totals(self) -> Totals:
         """Of all jobs."""
+
+
+class Metrics(Protocol):
+    """Takes what is measured while it happens."""
+
+    def record(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
+        """Note a fact, at once and from any thread.
+
+        `dimensions` has what the metric names as its dimension, and nothing else.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,12 @@ class QueueSettings(Settings):
     low_queue_url: str
 
 
+class MeasuredSettings(Settings):
+    """What records metrics."""
+
+    metrics_namespace: str = ""  # in CloudWatch; empty: none are recorded
+
+
 class RedriveSettings(QueueSettings):
     """`comfyline admin redrive`"""
 
@@ -75,7 +81,7 @@ class AuthorizeSocketSettings(AuthorizeSettings):
     connections_table: str
 
 
-class SubmitJobSettings(QueueSettings):
+class SubmitJobSettings(QueueSettings, MeasuredSettings):
     """functions/submit_job.py, functions/generate.py and functions/retry_job.py"""
 
     jobs_table: str
@@ -152,7 +158,7 @@ class SocketConnectSettings(Settings):
     greeter_function: str  # functions/socket_subscribe.py
 
 
-class SocketSubscribeSettings(SocketSettings):
+class SocketSubscribeSettings(SocketSettings, MeasuredSettings):
     """functions/socket_subscribe.py"""
 
     jobs_table: str
@@ -165,7 +171,7 @@ class SocketDisconnectSettings(Settings):
     connections_table: str
 
 
-class PushUpdatesSettings(SocketSettings):
+class PushUpdatesSettings(SocketSettings, MeasuredSettings):
     """functions/push_updates.py"""
 
     jobs_table: str
@@ -173,7 +179,7 @@ class PushUpdatesSettings(SocketSettings):
     artifacts_bucket: str
 
 
-class SweepJobsSettings(QueueSettings, SocketSettings):
+class SweepJobsSettings(QueueSettings, SocketSettings, MeasuredSettings):
     """functions/sweep_jobs.py"""
 
     keys_table: str
@@ -188,10 +194,9 @@ class RedriveTicketsSettings(QueueSettings):
     jobs_table: str
 
 
-class ScaleWorkersSettings(QueueSettings):
+class ScaleWorkersSettings(QueueSettings, MeasuredSettings):
     """functions/scale_workers.py; what each limit means is in comfyline/domain/scaling.py"""
 
-    environment: str
     cluster: str
     service: str
     scaling_table: str
@@ -216,7 +221,7 @@ class UnknownRouteSettings(Settings):
     routes: str  # "GET /healthz,POST /api/v1/jobs,…": every route that the API has
 
 
-class WorkerSettings(QueueSettings):
+class WorkerSettings(QueueSettings, MeasuredSettings):
     """gpu_worker/"""
 
     jobs_table: str
@@ -233,4 +238,6 @@ class WorkerSettings(QueueSettings):
     models_directory: str | None = None  # where the engine looks for them
     lease_seconds: float = 120.0
     heartbeat_seconds: float = 30.0
+    metrics_port: int = 0  # where Prometheus may scrape this worker; 0: nowhere
+    metrics_host: str = "127.0.0.1"  # of which interface
     ecs_agent_uri: str | None = None  # set by ECS for every task of its own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -13,10 +14,12 @@ from pydantic import BaseModel, ValidationError
 from comfyline import views, wire
 from comfyline.domain.errors import (
     MAX_FIELD_ERRORS,
+    ComfylineError,
     FieldError,
     InvalidRequest,
     MalformedRequest,
 )
+from comfyline.metrics import Metric
 from comfyline.settings import SubmitJobSettings
 from comfyline.usecases.admit import Admission
 from comfyline.usecases.submit import Accepted, Caller, Defaults, Submitter
@@ -59,10 +62,25 @@ def caller(request: Request) -> Caller:
 
 def accept(request: Request, *, wait: int | None) -> Answer:
     """Accept the body's job: 202, or 200 with the whole job if it ended within `wait` seconds."""
+    return answer(measured(lambda: _submitted(request)), wait=wait)
+
+
+def _submitted(request: Request) -> Accepted:
     request.require_jobs_enabled()
     sent = request.json()
-    accepted = submitter().submit(parse_submission(sent), sent, caller(request))
-    return answer(accepted, wait=wait)
+    return submitter().submit(parse_submission(sent), sent, caller(request))
+
+
+def measured(post: Callable[[], Accepted]) -> Accepted:
+    """What `post` returns or raises, recorded."""
+    metrics = _wiring.metrics(_wiring.settings(SubmitJobSettings))
+    try:
+        accepted = post()
+    except ComfylineError as error:
+        metrics.record(Metric.JOBS_REFUSED, code=error.code)
+        raise
+    metrics.record(Metric.JOBS_REPLAYED if accepted.replayed else Metric.JOBS_ACCEPTED)
+    return accepted
 
 
 def answer(accepted: Accepted, *, wait: int | None) -> Answer:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from comfyline.aws.artifacts import S3ArtifactStore
     from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
+    from comfyline.aws.emf import EmfMetrics
     from comfyline.aws.greeter import LambdaGreeter
     from comfyline.aws.job_queues import SqsJobQueue
     from comfyline.aws.jobs_table import DynamoJobStore
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from comfyline.domain.scaling import Limits
     from comfyline.settings import (
         GetMetricsSettings,
+        MeasuredSettings,
         PushUpdatesSettings,
         QueueSettings,
         ScaleWorkersSettings,
@@ -146,6 +148,13 @@ def meter(of: GetMetricsSettings) -> Meter:
     )
 
 
+def metrics(of: MeasuredSettings) -> EmfMetrics:
+    """Who takes what is measured while it happens."""
+    from comfyline.aws.emf import EmfMetrics
+
+    return EmfMetrics(of.metrics_namespace)
+
+
 def tickets(connections_table: str) -> DynamoSocketTicketStore:
     """The one-time tickets."""
     from comfyline.aws.connections_table import DynamoSocketTicketStore
@@ -246,6 +255,7 @@ def notifier(settings: PushUpdatesSettings | SocketSubscribeSettings, posts: Exe
         connections=connections(settings.connections_table),
         artifacts=artifacts(settings.artifacts_bucket),
         sockets=sockets(settings),
+        metrics=metrics(settings),
         clock=clock,
         executor=posts,
     )

@@ -19,10 +19,10 @@ from comfyline.aws.codec import job_of
 from comfyline.domain.errors import Unavailable
 from comfyline.domain.ids import JobId
 from comfyline.domain.job import Job
-from comfyline.ports import Ledger
+from comfyline.ports import Ledger, Metrics
 from comfyline.settings import PushUpdatesSettings
 from comfyline.usecases.admit import Admission
-from comfyline.usecases.count import Change, ends_in
+from comfyline.usecases.count import Change, count, ends_in
 from comfyline.usecases.notify import Notifier
 from functions import _wiring
 
@@ -71,7 +71,7 @@ def _count(told: Sequence[Numbered]) -> str | None:
     extra = {"action": "count_failed", "jobs": len(ends)}
     try:
         if ends:
-            _ledger().count([job for _, job in ends])
+            count([job for _, job in ends], ledger=_ledger(), metrics=_metrics())
     except Unavailable:
         logger.warning("ends not counted yet", exc_info=True, extra=extra)
         return min((number for number, _ in ends), key=int)
@@ -102,6 +102,10 @@ def _job_id(record: Record) -> str:
 
 def _ledger() -> Ledger:
     return _wiring.ledger(_wiring.settings(PushUpdatesSettings).owners_table)
+
+
+def _metrics() -> Metrics:
+    return _wiring.metrics(_wiring.settings(PushUpdatesSettings))
 
 
 def _notifier(posts: Executor) -> Notifier:

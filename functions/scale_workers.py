@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 
+from comfyline.metrics import Metric
+from comfyline.ports import Metrics
 from comfyline.settings import ScaleWorkersSettings
 from comfyline.usecases.scale import Scaled
 from functions import _wiring
-
-NAMESPACE = "Comfyline"
 
 logger = Logger(service="scale_workers")
 
@@ -27,22 +26,20 @@ def handler(event: Any, _context: Any) -> None:
         counts = {"waiting": seen.waiting, "in_flight": seen.in_flight, "running": seen.running}
         logger.info("resized", extra={"action": "resized", "workers": scaled.workers} | counts)
     if seen.waiting or seen.in_flight or seen.running or scaled.workers:
-        _measure(scaled, settings.environment)  # a metric is paid for by the hour that it is used
+        _measure(
+            scaled, _wiring.metrics(settings)
+        )  # a metric is paid for by the hour that it is used
 
 
-def _measure(scaled: Scaled, environment: str) -> None:
+def _measure(scaled: Scaled, metrics: Metrics) -> None:
     seen = scaled.seen
-    metrics = Metrics(namespace=NAMESPACE, service="scale_workers")
-    metrics.add_dimension("environment", environment)
     measured = {
-        "TicketsWaiting": seen.waiting,
-        "TicketsInFlight": seen.in_flight,
-        "WorkersRunning": seen.running,
-        "WorkersDesired": scaled.workers,
-        "TicketsUnserved": 0 if seen.running else seen.waiting,
+        Metric.TICKETS_WAITING: seen.waiting,
+        Metric.TICKETS_IN_FLIGHT: seen.in_flight,
+        Metric.TICKETS_UNSERVED: 0 if seen.running else seen.waiting,
+        Metric.OLDEST_WAIT: seen.oldest_wait.total_seconds(),
+        Metric.WORKERS_RUNNING: seen.running,
+        Metric.WORKERS_DESIRED: scaled.workers,
     }
-    for name, value in measured.items():
-        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
-    seconds = seen.oldest_wait.total_seconds()
-    metrics.add_metric(name="OldestWait", unit=MetricUnit.Seconds, value=seconds)
-    metrics.flush_metrics()
+    for metric, value in measured.items():
+        metrics.record(metric, value)

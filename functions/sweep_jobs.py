@@ -7,6 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from comfyline.metrics import Metric
 from comfyline.settings import SweepJobsSettings
 from comfyline.usecases.admit import Admission
 from comfyline.usecases.hang_up import Doorkeeper
@@ -32,6 +33,9 @@ def handler(_event: Any, _context: Any) -> dict[str, int]:
         done["SlotDropped"] = dropped
     if closed := _close_sockets(settings):
         done["SocketClosed"] = closed
+    metrics = _wiring.metrics(settings)
+    for event, times in done.items():
+        metrics.record(Metric.SWEPT, times, event=event)
     logger.info("swept", extra={"action": "swept", "done": done})
     return done
 

@@ -21,12 +21,14 @@ from botocore.config import Config
 
 from comfyline.aws.artifacts import S3ArtifactStore
 from comfyline.aws.attendance_table import DynamoAttendance
+from comfyline.aws.emf import EmfMetrics
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.aws.jobs_table import DynamoJobStore
 from comfyline.aws.models import S3ModelStore
 from comfyline.aws.uploads import S3UploadStore
 from comfyline.domain.ids import random_worker_id
 from comfyline.domain.job import Priority
+from comfyline.ports import Metrics
 from comfyline.settings import WorkerSettings
 from comfyline.usecases.claim import Terms
 from comfyline.usecases.finish import Finisher
@@ -37,6 +39,7 @@ from gpu_worker.ecs import spot_notices, task_protection
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
 from gpu_worker.log_context import AboutTheJob
+from gpu_worker.measures import Both, PrometheusMetrics
 from gpu_worker.models import ModelFolder, ModelsUnusable
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.outputs import Collector
@@ -84,15 +87,18 @@ async def _work(settings: WorkerSettings, terms: Terms, logger: Logger) -> None:
         loop.add_signal_handler(number, drain.set)
     logger.info("worker started", extra={"action": "worker_started"})
     limits = Limits(silent=settings.engine_silent_seconds)
+    scraped = PrometheusMetrics()
+    metrics = Both(EmfMetrics(settings.metrics_namespace), scraped)
     async with (
-        _keeper(settings) as keeper,
+        _keeper(settings, metrics) as keeper,
         ComfyEngine.connected(settings.comfyui_url, keeper, limits) as engine,
         _fleet(settings, drain) as protection,
         present(_attendance(settings), terms.worker_id, lambda: engine.running, _now),
+        _served(settings, scraped, engine),
     ):
         preparation = _preparation(settings)
         if preparation is None or await preparation.done(engine, drain):
-            await _assembled(settings, terms, engine, protection).work(drain)
+            await _assembled(settings, terms, engine, protection, metrics).work(drain)
     logger.info("worker stopped", extra={"action": "worker_stopped"})
 
 
@@ -114,7 +120,19 @@ def _attendance(settings: WorkerSettings) -> DynamoAttendance:
 
 
 @asynccontextmanager
-async def _keeper(settings: WorkerSettings) -> AsyncIterator[Keeper]:
+async def _served(
+    settings: WorkerSettings, scraped: PrometheusMetrics, engine: ComfyEngine
+) -> AsyncIterator[None]:
+    scraped.watch(engine)
+    if not settings.metrics_port:
+        yield
+        return
+    with scraped.served(settings.metrics_host, settings.metrics_port):
+        yield
+
+
+@asynccontextmanager
+async def _keeper(settings: WorkerSettings, metrics: Metrics) -> AsyncIterator[Keeper]:
     """Ours where the settings name a command; its process ends with the block."""
     if settings.comfyui_command is None:
         yield ForeignEngine()
@@ -124,6 +142,7 @@ async def _keeper(settings: WorkerSettings) -> AsyncIterator[Keeper]:
         shlex.split(settings.comfyui_command),
         Path(settings.comfyui_directory or "."),
         environ=os.environ,
+        metrics=metrics,
         user=settings.comfyui_user,
         policy=Policy(
             max_prompts=settings.engine_max_prompts,
@@ -151,7 +170,11 @@ async def _fleet(
 
 
 def _assembled(
-    settings: WorkerSettings, terms: Terms, engine: ComfyEngine, protection: Protection | None
+    settings: WorkerSettings,
+    terms: Terms,
+    engine: ComfyEngine,
+    protection: Protection | None,
+    metrics: Metrics,
 ) -> Worker:
     client: Callable[..., Any] = boto3.Session().client
     store = DynamoJobStore(client("dynamodb", config=_CONFIG), settings.jobs_table)
@@ -181,6 +204,7 @@ def _assembled(
         collector=Collector(http=engine.http, artifacts=artifacts),
         workspace=Workspace(_base(settings)),
         inputs=Inputs(engine.http, S3UploadStore(s3, settings.artifacts_bucket)),
+        metrics=metrics,
     )
     return Worker(queue=queue, terms=terms, tools=tools, protection=protection)
 

@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 from comfyline.domain.errors import JobNotFound, LeaseLost, TransitionRefused, Unavailable
 from comfyline.domain.job import Artifact, Job, JobError, Status
 from comfyline.domain.workflow import with_output_folder
-from comfyline.ports import Clock, JobStore, Ticket
+from comfyline.metrics import Metric
+from comfyline.ports import Clock, JobStore, Metrics, Ticket
 from comfyline.usecases.finish import Finisher
 from comfyline.usecases.report import report_started
 from gpu_worker.comfy import protocol
@@ -42,6 +43,7 @@ from gpu_worker.faults import (
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import InputMissing, Inputs
 from gpu_worker.interruption import Reason, Stop
+from gpu_worker.measures import Stage, timed
 from gpu_worker.outputs import Collector
 from gpu_worker.previews import Previews
 from gpu_worker.reporter import Reporter
@@ -69,6 +71,7 @@ class Toolbox:
     collector: Collector
     workspace: Workspace
     inputs: Inputs
+    metrics: Metrics
 
 
 class Attempt:
@@ -90,6 +93,7 @@ class Attempt:
             stored=self._reporter.previewed,
         )
         self._left_engine = left_engine
+        self._given_at = time.monotonic()  # to the engine, once it is
         self._started_at: float | None = None
         self._gpu_seconds = 0.0
         self._timeout: asyncio.TimerHandle | None = None
@@ -107,8 +111,10 @@ class Attempt:
                 await self._run_and_end()
         except (LeaseLost, TransitionRefused, JobNotFound):
             _log.warning("lease lost", extra=self._context("lease_lost"))
+            self._record_end("lease_lost")
         except Unavailable:
             _log.exception("row out of reach", extra=self._context("attempt_abandoned"))
+            self._record_end("abandoned")
         finally:
             for task in side_tasks:
                 task.cancel()
@@ -143,8 +149,10 @@ class Attempt:
         """How the prompt ended; None if a hurry left no time to learn it."""
         try:
             job = self._reporter.job
-            graph = await asyncio.to_thread(self._tools.store.graph, job)
-            graph = await self._tools.inputs.placed(job, graph, self._folder)
+            with timed(self._tools.metrics, Stage.INPUTS):
+                graph = await asyncio.to_thread(self._tools.store.graph, job)
+                graph = await self._tools.inputs.placed(job, graph, self._folder)
+            self._given_at = time.monotonic()
             running = self._tools.engine.run(
                 with_output_folder(graph, self._folder),
                 self._prompt_id,
@@ -161,6 +169,8 @@ class Attempt:
             self._timeout.cancel()
         if self._started_at is not None:
             self._gpu_seconds = round(time.monotonic() - self._started_at, 3)
+            self._tools.metrics.record(Metric.GPU_BUSY, self._gpu_seconds)
+            self._record_stage(Stage.RUN, self._gpu_seconds)
         self._left_engine()
 
     async def _unless_hurried(self, work: Coroutine[Any, Any, T], seconds: float) -> T | None:
@@ -179,20 +189,14 @@ class Attempt:
         artifacts = await self._collected(outcome.outputs)
         if artifacts is None:
             return await self._give_back()
-        async with self._quiet() as job:
-            await asyncio.to_thread(
-                self._tools.finisher.succeed,
-                await self._surely_started(job),
-                self._ticket,
-                artifacts,
-                cached=outcome.cached,
-                gpu_seconds=self._gpu_seconds,
-            )
-        return None
+        return await self._finish(
+            self._tools.finisher.succeed, artifacts, cached=outcome.cached, has_run=True
+        )
 
     async def _collected(self, outputs: Mapping[str, Any]) -> list[Artifact] | None:
         """What the prompt made, stored; None if a hurry left no time."""
-        return await self._unless_hurried(self._collect(outputs_of(outputs)), COLLECT_SECONDS)
+        with timed(self._tools.metrics, Stage.COLLECT):
+            return await self._unless_hurried(self._collect(outputs_of(outputs)), COLLECT_SECONDS)
 
     async def _collect(self, outputs: Sequence[Output]) -> list[Artifact]:
         collect = partial(
@@ -215,6 +219,7 @@ class Attempt:
     async def _end(self, outcome: protocol.Outcome | None) -> None:
         finisher, reason = self._tools.finisher, self.stop.reason
         if self.stop.lost:
+            self._record_end("lease_lost")
             return None
         if isinstance(outcome, protocol.Failed):
             return await self._fail(outcome)
@@ -235,9 +240,21 @@ class Attempt:
         artifacts = await self._collected(outcome.outputs)
         return await self._finish(self._tools.finisher.fail, job_error_of(outcome), artifacts or ())
 
-    async def _finish(self, finish: Callable[..., Job], *what: Any) -> None:
-        async with self._quiet() as job:
-            await asyncio.to_thread(finish, job, self._ticket, *what, gpu_seconds=self._gpu_seconds)
+    async def _finish(
+        self, finish: Callable[..., Job], *what: Any, has_run: bool = False, **how: Any
+    ) -> None:
+        with timed(self._tools.metrics, Stage.FINISH):
+            async with self._quiet() as job:
+                known = await self._surely_started(job) if has_run else job
+                how["gpu_seconds"] = self._gpu_seconds
+                ended = await asyncio.to_thread(finish, known, self._ticket, *what, **how)
+        self._record_end(ended.status.value if ended.status.is_terminal else "given_back")
+
+    def _record_end(self, outcome: str) -> None:
+        self._tools.metrics.record(Metric.ATTEMPTS_ENDED, outcome=outcome)
+
+    def _record_stage(self, stage: Stage, seconds: float) -> None:
+        self._tools.metrics.record(Metric.STAGE_TIME, seconds, stage=stage.value)
 
     async def _give_back(self) -> None:
         await self._finish(self._tools.finisher.give_back)
@@ -255,6 +272,7 @@ class Attempt:
         match event:
             case protocol.Started():
                 self._started_at = time.monotonic()
+                self._record_stage(Stage.AHEAD, self._started_at - self._given_at)
                 self._timeout = asyncio.get_running_loop().call_later(
                     self._reporter.job.execution_timeout.total_seconds(),
                     self.stop.request,

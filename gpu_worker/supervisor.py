@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comfyline.metrics import Metric
+from comfyline.ports import Metrics
 from gpu_worker.comfy.http import EngineQueue
 from gpu_worker.comfy.keeper import EngineCrashLoop
 
@@ -28,6 +30,7 @@ BACKOFF_SECONDS = (0.0, 1.0, 5.0, 15.0, 30.0)  # before the n-th start after a f
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_PDEATHSIG = 1
+_ENDED = "ended"  # nobody has asked for it
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class EngineProcess:
         directory: Path,
         *,
         environ: Mapping[str, str],
+        metrics: Metrics,
         user: str | None = None,
         policy: Policy = DEFAULT_POLICY,
     ) -> None:
@@ -63,6 +67,7 @@ class EngineProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._changed = asyncio.Event()  # it is up, or it never will be
         self._is_broken = False
+        self._metrics, self._why = metrics, _ENDED
         self._failures = self._prompts = 0
 
     @property
@@ -88,6 +93,7 @@ class EngineProcess:
         """See Keeper: it is killed, since ComfyUI does not drain."""
         _log.warning("engine restarted", extra={"action": "engine_restarted", "why": why})
         if self._process is not None:
+            self._why = why
             self._changed.clear()
             _kill(self._process)
 
@@ -153,6 +159,9 @@ class EngineProcess:
             self._is_broken = True
             _log.critical("engine crash loop", extra={"action": "engine_crash_loop"})
             self._changed.set()
+        else:
+            self._metrics.record(Metric.ENGINE_RESTARTS, reason=self._why)
+        self._why = _ENDED
 
     def _is_due(self) -> bool:
         limit = self._policy.max_memory_bytes

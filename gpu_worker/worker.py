@@ -17,11 +17,13 @@ from typing import Any
 
 from comfyline.domain.errors import Unavailable
 from comfyline.domain.job import Job
+from comfyline.metrics import Metric
 from comfyline.ports import JobQueue, Ticket
 from comfyline.usecases.claim import Terms, claim
 from gpu_worker.interruption import Reason
 from gpu_worker.lanes import LONG_POLL_SECONDS, Lanes
 from gpu_worker.log_context import about
+from gpu_worker.measures import Stage, timed
 from gpu_worker.protection import Protection, keep_protected
 from gpu_worker.run import Attempt, Toolbox
 from gpu_worker.slots import Slot, Slots
@@ -94,8 +96,10 @@ class Worker:
             slot.free()
 
     async def _claim_and_run(self, ticket: Ticket, slot: Slot, drain: asyncio.Event) -> None:
-        job = await asyncio.to_thread(self._claim, ticket)
+        with timed(self.tools.metrics, Stage.CLAIM):
+            job = await asyncio.to_thread(self._claim, ticket)
         if job is not None:
+            self.tools.metrics.record(Metric.JOBS_CLAIMED)
             with about(request_id=job.request_id):
                 await self._run(Attempt(job, ticket, self.tools, slot.leave_engine), drain)
 

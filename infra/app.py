@@ -67,7 +67,6 @@ def add_stacks(app: App, deployment: Deployment, asset: CodeAsset) -> Stacks:
         deployment=deployment,
         data=data,
         api=api,
-        worker=worker,
         scaler=scaler,
     )
     return Stacks(data, api, worker, fleet, scaler, observability)

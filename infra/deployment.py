@@ -35,6 +35,7 @@ _COMMON: Mapping[str, Any] = {
     "architecture": "arm64",
     "dashboard": "true",
     "alarms": "true",
+    "metrics": "true",
     "container_insights": "false",
     "oldest_job_minutes": 30,
     "runbook_url": "docs/runbook.md",
@@ -42,6 +43,7 @@ _COMMON: Mapping[str, Any] = {
 }
 _EMULATED: Mapping[str, Any] = {
     **_COMMON,
+    "metrics": "false",  # nobody reads them there
     "lease_seconds": 20,
     "heartbeat_seconds": 5,
     "environment": "localcloud/environment.lock.toml",
@@ -92,6 +94,7 @@ CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
         "runbook_url": "where alarms say the runbook is",
         "oldest_job_minutes": "a job that waits longer raises an alarm",
         "alarms": "whether there are alarms (true, false); beyond ten metrics they are paid for",
+        "metrics": "whether processes record what they do (true, false); alarms and graphs read it",
         "dashboard": "whether there is a dashboard (true, false)",
         "container_insights": "whether ECS reports its own metrics, which are paid for when idle",
     }
@@ -132,6 +135,7 @@ class Deployment:
     oldest_job_minutes: int
     runbook_url: str
     alarms: bool
+    metrics: bool
     dashboard: bool
     container_insights: bool
 
@@ -149,6 +153,11 @@ class Deployment:
     def is_local(self) -> bool:
         """Whether an emulator takes the templates."""
         return self.target is not Target.AWS
+
+    @property
+    def metrics_namespace(self) -> str:
+        """Where the deployment's processes record what they measure; empty if they do not."""
+        return f"Comfyline/{self.env}" if self.metrics else ""
 
     @property
     def cluster_name(self) -> str:
@@ -186,6 +195,7 @@ class Deployment:
             oldest_job_minutes=context.number("oldest_job_minutes", 1, 24 * 60),
             runbook_url=context.text("runbook_url"),
             alarms=context.switch("alarms"),
+            metrics=context.switch("metrics"),
             dashboard=context.switch("dashboard"),
             container_insights=context.switch("container_insights"),
         )

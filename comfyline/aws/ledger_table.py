@@ -45,22 +45,22 @@ class DynamoLedger:
         self._table = table
 
     @translated()
-    def count(self, ended: Sequence[Job]) -> int:
+    def count(self, ended: Sequence[Job]) -> list[Job]:
         """See Ledger: one write of each job, and few beside where several end together."""
         jobs = list({(job.id, job.incarnation): job for job in ended}.values())
         starts = range(0, len(jobs), JOBS_AT_ONCE)
-        return sum(self._count_some(jobs[start : start + JOBS_AT_ONCE]) for start in starts)
+        return [job for n in starts for job in self._count_some(jobs[n : n + JOBS_AT_ONCE])]
 
-    def _count_some(self, jobs: list[Job]) -> int:
+    def _count_some(self, jobs: list[Job]) -> list[Job]:
         for _ in range(MAX_TRIES):
             try:
                 self._client.transact_write_items(TransactItems=[*self._writes(jobs)])
             except self._client.exceptions.TransactionCanceledException as error:
                 jobs = _not_counted(jobs, error)
             else:
-                return len(jobs)
+                return jobs
             if not jobs:
-                return 0
+                return []
         raise Unavailable(f"{len(jobs)} jobs not counted: others were always faster")
 
     def _writes(self, jobs: Sequence[Job]) -> Iterator[Any]:

@@ -39,6 +39,14 @@ class Totals:
     interruptions: int
 
 
+def times_of(job: Job) -> tuple[float, float] | None:
+    """The seconds that an ended job waited for its first start, and ran; None: it never started."""
+    if job.started_at is None or job.finished_at is None:
+        return None
+    waited, ran = job.started_at - job.queued_at, job.finished_at - job.started_at
+    return waited.total_seconds(), ran.total_seconds()
+
+
 def sums_of(job: Job) -> dict[str, float]:
     """What an ended job adds."""
     sums = {f"jobs_{job.status.value}": 1.0}
@@ -46,9 +54,8 @@ def sums_of(job: Job) -> dict[str, float]:
         sums["gpu_seconds"] = job.gpu_seconds
     if job.interruptions:
         sums["interruptions"] = float(job.interruptions)
-    if job.started_at is not None and job.finished_at is not None:
-        ran = (job.finished_at - job.started_at).total_seconds()
-        waited = (job.started_at - job.queued_at).total_seconds()
+    if times := times_of(job):
+        waited, ran = times
         sums |= _observed("duration", DURATION_BUCKETS, ran)
         sums |= _observed("wait", WAIT_BUCKETS, waited)
     return sums

@@ -6,12 +6,13 @@ its retries is not counted, and lies where such changes lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from comfyline.domain.job import Job, Priority
-from comfyline.domain.totals import Totals
-from comfyline.ports import Attendance, Clock, JobQueue, Ledger
+from comfyline.domain.totals import Totals, times_of
+from comfyline.metrics import Metric
+from comfyline.ports import Attendance, Clock, JobQueue, Ledger, Metrics
 
 Change = tuple[Job | None, Job]  # the old and the new image of a job's row
 
@@ -23,6 +24,27 @@ def ends_in(changes: Iterable[Change]) -> list[Job]:
         for old, new in changes
         if new.status.is_terminal and (old is None or not old.status.is_terminal)
     ]
+
+
+def count(ended: Sequence[Job], *, ledger: Ledger, metrics: Metrics) -> None:
+    """Count ended jobs, and record those that were not counted before.
+
+    Raises:
+        Unavailable: some may not be counted; the same call may be made again.
+    """
+    for job in ledger.count(ended):
+        metrics.record(Metric.JOBS_ENDED, status=job.status.value)
+        for metric, value in _measures(job):
+            metrics.record(metric, value)
+
+
+def _measures(job: Job) -> Iterator[tuple[Metric, float]]:
+    if times := times_of(job):
+        yield from zip((Metric.JOB_WAIT, Metric.JOB_TIME), times, strict=True)
+    if job.gpu_seconds:
+        yield Metric.GPU_TIME, job.gpu_seconds
+    if job.interruptions:
+        yield Metric.INTERRUPTIONS, job.interruptions
 
 
 @dataclass(frozen=True, slots=True)

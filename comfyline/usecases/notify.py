@@ -18,7 +18,16 @@ from comfyline import wire
 from comfyline.domain.errors import ConnectionGone, Unavailable
 from comfyline.domain.ids import ConnectionId
 from comfyline.domain.job import Job
-from comfyline.ports import ArtifactStore, Clock, ConnectionStore, JobStore, Sockets, Subscriber
+from comfyline.metrics import Metric
+from comfyline.ports import (
+    ArtifactStore,
+    Clock,
+    ConnectionStore,
+    JobStore,
+    Metrics,
+    Sockets,
+    Subscriber,
+)
 from comfyline.usecases.count import Change
 from comfyline.views import (
     artifact_messages,
@@ -61,6 +70,7 @@ class Notifier:
     connections: ConnectionStore
     artifacts: ArtifactStore
     sockets: Sockets
+    metrics: Metrics
     clock: Clock
     executor: Executor
     sleep: Callable[[float], None] = time.sleep
@@ -86,7 +96,10 @@ class Notifier:
         messages = self._with_new_preview(messages, watched)
         told = [*messages, *self._announced(watched), *self._ending(job, told=job.stored)]
         told.sort(key=lambda message: (message.version, message.part))
-        return sum(self.executor.map(lambda one: self._serve(one, job, told), subscribers))
+        sent = sum(self.executor.map(lambda one: self._serve(one, job, told), subscribers))
+        if sent:
+            self.metrics.record(Metric.UPDATES_SENT, sent)
+        return sent
 
     def answer(self, connection: ConnectionId, job: Job, after: int | None) -> None:
         """Answer a subscription: what was missed since `after`, the snapshot, the end if it is.
@@ -159,6 +172,7 @@ class Notifier:
             return 0
         except ConnectionGone:
             if one.since + CONNECT_GRACE < self.clock():
+                self.metrics.record(Metric.FOLLOWERS_GONE)
                 self._tidy(lambda: self.connections.close(one.id))
             return 0
         if job.status.is_terminal:
@@ -167,6 +181,7 @@ class Notifier:
 
     def _hang_up(self, connection: ConnectionId) -> None:
         _log.warning("client too slow", extra={"action": "client_hung_up_on"})
+        self.metrics.record(Metric.FOLLOWERS_SLOW)
         self.sockets.close(connection)
         self.connections.close(connection)
 

@@ -118,6 +118,16 @@ class ComfyEngine:
             self._held -= 1
 
     @property
+    def holders(self) -> int:
+        """How many hold it in use."""
+        return self._held
+
+    @property
+    def is_up(self) -> bool:
+        """It is connected."""
+        return self._socket.is_open.is_set()
+
+    @property
     def running(self) -> int:
         """How many prompts have started and not ended: one at most, or ComfyUI has changed."""
         runs = [following.run for following in self._following.values()]

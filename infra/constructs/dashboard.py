@@ -5,7 +5,8 @@ from __future__ import annotations
 from aws_cdk import aws_cloudwatch as cw
 from constructs import Construct
 
-from infra.constructs.signals import MINUTE, Signals
+from comfyline.metrics import Metric
+from infra.constructs.signals import MINUTE, OUTCOMES, Signals
 from infra.deployment import Deployment
 from infra.prices import gpu_hour, prices
 
@@ -15,15 +16,11 @@ PUBLIC_FUNCTIONS = ("SubmitJob", "GetJob", "PushUpdates")
 
 def add_dashboard(scope: Construct, signals: Signals, deployment: Deployment) -> cw.Dashboard:
     """The dashboard of one deployment, named like it."""
-    return cw.Dashboard(
-        scope,
-        "Dashboard",
-        dashboard_name=deployment.cluster_name,
-        widgets=[
-            [_queue(signals), _workers(signals), _outcomes(signals)],
-            [_latency(signals), _errors(signals), _cost(signals, deployment)],
-        ],
-    )
+    rows: list[list[cw.IWidget]] = [[_latency(signals), _errors(signals)]]
+    if deployment.metrics:
+        rows.insert(0, [_queue(signals), _workers(signals), _outcomes(signals)])
+        rows[-1].append(_cost(signals, deployment))
+    return cw.Dashboard(scope, "Dashboard", dashboard_name=deployment.cluster_name, widgets=rows)
 
 
 def _graph(title: str, *metrics: cw.IMetric, unit: str = "") -> cw.GraphWidget:
@@ -37,24 +34,26 @@ def _graph(title: str, *metrics: cw.IMetric, unit: str = "") -> cw.GraphWidget:
 
 
 def _queue(signals: Signals) -> cw.GraphWidget:
-    waiting = signals.scaler("TicketsWaiting").with_(label="waiting")
-    in_flight = signals.scaler("TicketsInFlight").with_(label="with a worker")
-    graph = _graph("Queue", waiting, in_flight, unit="jobs")
-    graph.add_right_metric(signals.scaler("OldestWait").with_(label="oldest, s"))
+    waiting = signals.recorded(Metric.TICKETS_WAITING, "Maximum").with_(label="waiting")
+    in_flight = signals.recorded(Metric.TICKETS_IN_FLIGHT, "Maximum")
+    graph = _graph("Queue", waiting, in_flight.with_(label="with a worker"), unit="jobs")
+    oldest = signals.recorded(Metric.OLDEST_WAIT, "Maximum").with_(label="oldest, s")
+    graph.add_right_metric(oldest)
+    graph.add_right_metric(signals.recorded(Metric.JOB_WAIT, "p95").with_(label="waited, p95, s"))
     return graph
 
 
 def _workers(signals: Signals) -> cw.GraphWidget:
     return _graph(
         "Workers",
-        signals.scaler("WorkersDesired").with_(label="asked for"),
-        signals.scaler("WorkersRunning").with_(label="running"),
+        signals.recorded(Metric.WORKERS_DESIRED, "Maximum").with_(label="asked for"),
+        signals.recorded(Metric.WORKERS_RUNNING, "Maximum").with_(label="running"),
         unit="GPUs",
     )
 
 
 def _outcomes(signals: Signals) -> cw.GraphWidget:
-    outcomes = [signals.outcome(status).with_(label=status) for status in signals.outcomes]
+    outcomes = [signals.outcome(status).with_(label=status) for status in OUTCOMES]
     return _graph("Jobs that ended, a minute", *outcomes, unit="jobs")
 
 
@@ -85,7 +84,7 @@ def _cost(signals: Signals, deployment: Deployment) -> cw.GraphWidget:
     hour = gpu_hour(known[0], fleet.spot_percent / 100)
     cost = cw.MathExpression(
         expression=f"workers * {hour:.4f}",
-        using_metrics={"workers": signals.scaler("WorkersRunning", "Average")},
+        using_metrics={"workers": signals.recorded(Metric.WORKERS_RUNNING, "Average")},
         period=MINUTE,
         label=f"{known[0]} at {hour:.2f} $/h",
     )

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
 
+from comfyline.metrics import Metric
+
 if TYPE_CHECKING:
+    from infra.deployment import Deployment
     from infra.stacks.api import ApiStack
     from infra.stacks.data import DataStack
 
 MINUTE = Duration.minutes(1)
-SCALER_NAMESPACE = "Comfyline"  # as functions/scale_workers.py writes it
+SERVICE = "comfyline"  # as every process names it, in every line
+OUTCOMES = ("succeeded", "failed", "canceled", "expired")
 
 
 class Signals:
     """Names nothing that is not published: most metrics here are AWS's own and free."""
 
-    # How a job may end, and the metric that counts it.
-    outcomes: Mapping[str, str] = MappingProxyType(
-        {"succeeded": "JobsSucceeded", "failed": "JobsFailed", "expired": "JobsExpired"}
-    )
+    def __init__(self, deployment: Deployment, data: DataStack, api: ApiStack) -> None:
+        self._namespace, self._data, self._api = deployment.metrics_namespace, data, api
 
-    def __init__(self, env: str, data: DataStack, api: ApiStack) -> None:
-        self._env, self._data, self._api = env, data, api
-        self.namespace = f"{SCALER_NAMESPACE}/{env}"
+    def recorded(self, metric: Metric, statistic: str, dimension: str | None = None) -> cw.Metric:
+        """What our processes record; nothing where nothing happens.
 
-    def scaler(self, name: str, statistic: str = "Maximum") -> cw.Metric:
-        """What the scaler saw and asked for; nothing while the fleet is idle."""
-        dimensions = {"environment": self._env, "service": "scale_workers"}
-        return _metric(SCALER_NAMESPACE, name, dimensions, statistic)
+        Raises:
+            ValueError: the metric's own dimension is missing, or it has none, or no namespace.
+        """
+        if not self._namespace or (metric.dimension is None) != (dimension is None):
+            raise ValueError(f"nobody records {metric} of {dimension}")
+        of = {"service": SERVICE}
+        if metric.dimension is not None and dimension is not None:
+            of[metric.dimension] = dimension
+        return _metric(self._namespace, metric.value, of, statistic)
 
     def outcome(self, status: str) -> cw.Metric:
         """Jobs that ended so."""
-        return cw.Metric(
-            namespace=self.namespace,
-            metric_name=self.outcomes[status],
-            statistic="Sum",
-            period=MINUTE,
-        )
+        return self.recorded(Metric.JOBS_ENDED, "Sum", status)
 
     def api(self, name: str, statistic: str = "Sum") -> cw.Metric:
         """The HTTP API's own."""

@@ -90,7 +90,7 @@ class ApiStack(Stack):
         code: lambda_.Code,
     ) -> None:
         super().__init__(scope, name, stack_name=name)
-        self._data, self._architecture = data, deployment.architecture
+        self._data, self._deployment = data, deployment
         api_domain, socket_domain = custom_domains(self, deployment)
         self._sockets = JobsWebSocketApi(self, "WebSocket", domain=socket_domain)
         self.undelivered = sqs.Queue(
@@ -151,7 +151,7 @@ class ApiStack(Stack):
             grants=FUNCTION_GRANTS[name],
             arns=arns,
             timeout=spec.timeout,
-            architecture=self._architecture,
+            architecture=self._deployment.architecture,
         ).function
 
     def _specs(self) -> dict[str, _Spec]:
@@ -165,8 +165,11 @@ class ApiStack(Stack):
         authorize_socket = AuthorizeSocketSettings(
             keys_table=self._data.keys.table_name, **connections
         )
-        submit = SubmitJobSettings.model_validate({**jobs, **owners, **bucket, **queues})
-        follow = {**jobs, **connections, **bucket, **sockets}
+        measured = {"metrics_namespace": self._deployment.metrics_namespace}
+        submit = SubmitJobSettings.model_validate(
+            {**jobs, **owners, **bucket, **queues, **measured}
+        )
+        follow = {**jobs, **connections, **bucket, **sockets, **measured}
         push = PushUpdatesSettings(**follow, **owners)
         keys = {"keys_table": self._data.keys.table_name}
         sweep = SweepJobsSettings.model_validate({**follow, **owners, **queues, **keys})

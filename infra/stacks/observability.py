@@ -5,12 +5,12 @@ from __future__ import annotations
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_cloudwatch as cw
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from comfyline.metrics import Metric
 from infra.constructs.alarms import BELOW, QUIET_IS_BAD, Watch, add_alarms, rounds
 from infra.constructs.dashboard import add_dashboard
 from infra.constructs.signals import Signals
@@ -18,7 +18,6 @@ from infra.deployment import Deployment
 from infra.stacks.api import ApiStack
 from infra.stacks.data import DataStack
 from infra.stacks.scaler import ScalerStack
-from infra.stacks.worker import WorkerStack
 
 # A job that fails by its own fault is its owner's business; this many at once are ours.
 FAILED_JOBS = 10
@@ -39,15 +38,12 @@ class ObservabilityStack(Stack):
         deployment: Deployment,
         data: DataStack,
         api: ApiStack,
-        worker: WorkerStack,
         scaler: ScalerStack,
     ) -> None:
         super().__init__(scope, name, stack_name=name)
         self._deployment = deployment
         self._data, self._api, self._scaler = data, api, scaler
-        self._signals = Signals(deployment.env, data, api)
-        self._count_outcomes(worker.log_group, "Worker")
-        self._count_outcomes(api.functions["SweepJobs"].log_group, "Sweeper")
+        self._signals = Signals(deployment, data, api)
         if deployment.alarms:
             self._add_alarms()
         if deployment.dashboard:
@@ -63,21 +59,6 @@ class ObservabilityStack(Stack):
             topic=topic,
         )
         CfnOutput(self, "AlarmTopic", value=topic.topic_arn)
-
-    def _count_outcomes(self, log: logs.ILogGroup, where: str) -> None:
-        """Every change of a job is one line of the log, so counting lines costs no call."""
-        for status, metric in self._signals.outcomes.items():
-            logs.MetricFilter(
-                self,
-                f"{where}{metric}",
-                log_group=log,
-                filter_pattern=logs.FilterPattern.all(
-                    logs.FilterPattern.string_value("$.action", "=", "job_changed"),
-                    logs.FilterPattern.string_value("$.status", "=", status),
-                ),
-                metric_namespace=self._signals.namespace,
-                metric_name=metric,
-            )
 
     def _topic(self) -> sns.Topic:
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)
@@ -97,31 +78,36 @@ class ObservabilityStack(Stack):
         return topic
 
     def _watches(self) -> list[Watch]:
-        return [*self._job_watches(), *self._service_watches()]
+        recorded = self._recorded_watches() if self._deployment.metrics else []
+        return [*recorded, *self._job_watches(), *self._service_watches()]
 
-    def _job_watches(self) -> list[Watch]:
-        signals, five = self._signals, Duration.minutes(5)
+    def _recorded_watches(self) -> list[Watch]:
+        signals = self._signals
         return [
             Watch(
                 name="OldestJobWaits",
                 says="A job waits much longer than it should.",
-                metric=signals.scaler("OldestWait", "Maximum"),
+                metric=signals.recorded(Metric.OLDEST_WAIT, "Maximum"),
                 threshold=self._deployment.oldest_job_minutes * 60,
                 periods=5,
             ),
             Watch(
                 name="NoWorkerForWaitingJobs",
                 says="Jobs wait and no worker is up.",
-                metric=signals.scaler("TicketsUnserved", "Minimum"),
+                metric=signals.recorded(Metric.TICKETS_UNSERVED, "Minimum"),
                 threshold=0,
                 periods=UNSERVED_MINUTES,
             ),
             Watch(
                 name="JobsFail",
                 says=f"More than {FAILED_JOBS} jobs have failed within five minutes.",
-                metric=signals.outcome("failed").with_(period=five),
+                metric=signals.outcome("failed").with_(period=Duration.minutes(5)),
                 threshold=FAILED_JOBS,
             ),
+        ]
+
+    def _job_watches(self) -> list[Watch]:
+        return [
             Watch(
                 name="DeadLetters",
                 says="A ticket was delivered too often.",

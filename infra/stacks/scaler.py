@@ -89,7 +89,7 @@ class ScalerStack(Stack):
     ) -> ScaleWorkersSettings:
         fleet = deployment.fleet
         return ScaleWorkersSettings(
-            environment=deployment.env,
+            metrics_namespace=deployment.metrics_namespace,
             cluster=deployment.cluster_name,
             service=SERVICE_NAME,
             scaling_table=table,

@@ -120,6 +120,7 @@ class WorkerStack(Stack):
             jobs_table=data.jobs.table_name,
             artifacts_bucket=data.artifacts.bucket_name,
             models_bucket=self._models.bucket_name,
+            metrics_namespace=deployment.metrics_namespace,
             lease_seconds=deployment.lease_seconds,
             heartbeat_seconds=deployment.heartbeat_seconds,
             high_queue_url=data.queue_urls["high_queue_url"],

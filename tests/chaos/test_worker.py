@@ -108,7 +108,9 @@ class Crew:
         base = self.world.base / f"engine-{self.number}"
         data = ["--port", str(self.port), "--data-dir", str(base), "--step-ms", "20"]
         command = [sys.executable, "-m", "localcloud.comfyui_sim", *data]
-        self.engine = EngineProcess(command, REPOSITORY, environ=os.environ, policy=POLICY)
+        self.engine = EngineProcess(
+            command, REPOSITORY, environ=os.environ, metrics=self.world.metrics, policy=POLICY
+        )
         async with (
             self.engine.kept(),
             ComfyEngine.connected(self.url, self.engine, LIMITS) as comfy,
@@ -128,6 +130,7 @@ class Crew:
             collector=Collector(http=engine.http, artifacts=artifacts),
             workspace=Workspace(base),
             inputs=Inputs(engine.http, InMemoryUploadStore()),
+            metrics=self.world.metrics,
         )
         terms = Terms(worker_id=random_worker_id(), lease=LEASE)
         return Worker(queue=queue, terms=terms, tools=tools, long_poll_seconds=1)

@@ -25,6 +25,7 @@ UNUSUAL = {
     "warm_hours": "mon-fri 07-18",
     "alarm_email": "team@example.com",
     "container_insights": "true",
+    "metrics": "false",
 }
 
 

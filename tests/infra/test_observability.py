@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-from pathlib import Path
 
 import pytest
 
-from comfyline.memory import InMemoryJobStore
-from comfyline.usecases.cancel import cancel
+from comfyline.aws.emf import SERVICE
+from comfyline.domain.job import TERMINAL
+from comfyline.metrics import SCRAPED_ONLY, Metric
 from infra.assets import ROOT
+from infra.constructs.signals import OUTCOMES
 from infra.prices import gpu_hour, prices
 from tests.infra.templates import Json, Templates, only, resources
-from tests.support.builders import FrozenClock, a_job
 
-ALARM, FILTER = "AWS::CloudWatch::Alarm", "AWS::Logs::MetricFilter"
+ALARM, FUNCTION = "AWS::CloudWatch::Alarm", "AWS::Lambda::Function"
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
@@ -103,23 +102,6 @@ def test_what_alarms_cost_is_bounded(aws: Templates) -> None:
     assert len(metrics) <= 13
 
 
-def test_outcomes_are_counted_from_the_lines_that_the_lifecycle_writes(
-    aws: Templates, caplog: pytest.LogCaptureFixture
-) -> None:
-    patterns = {f["FilterPattern"] for f in resources(aws.observability, FILTER).values()}
-    assert patterns == {
-        f'{{ ($.action = "job_changed") && ($.status = "{status}") }}'
-        for status in ("succeeded", "failed", "expired")
-    }
-    # Powertools writes what a record carries as fields at the top of the line.
-    store, job = InMemoryJobStore(), a_job()
-    store.add(job)
-    with caplog.at_level(logging.INFO, "comfyline"):
-        cancel(job.id, job.owner, store=store, clock=FrozenClock(job.queued_at))
-    (record,) = [r.__dict__ for r in caplog.records if r.__dict__.get("action") == "job_changed"]
-    assert record["status"] == "canceled"
-
-
 def dashboard(templates: Templates) -> list[Json]:
     body = only(resources(templates.observability, "AWS::CloudWatch::Dashboard"))["DashboardBody"]
     widgets: list[Json] = json.loads(templates.render(body))["widgets"]
@@ -143,12 +125,62 @@ def test_cost_is_told_at_the_list_price(aws: Templates) -> None:
     assert gpu["spot"] < hour < gpu["on_demand"] * (1 + prices()["managed_instances"]["fee_share"])
 
 
-def test_scaler_metrics_are_named_as_the_function_names_them(aws: Templates) -> None:
-    source = Path(ROOT, "functions", "scale_workers.py").read_text()
-    assert 'NAMESPACE = "Comfyline"' in source
-    ours = [a for a in alarms(aws).values() if a.get("Namespace") == "Comfyline"]
-    assert len(ours) == 2
-    for alarm in ours:
-        assert f'"{alarm["MetricName"]}"' in source
-        dimensions = {d["Name"]: d["Value"] for d in alarm["Dimensions"]}
-        assert dimensions == {"environment": "test", "service": "scale_workers"}
+Read = tuple[str, tuple[tuple[str, str], ...]]  # a metric of ours, by its name and dimensions
+
+
+def read_by_alarms(templates: Templates) -> set[Read]:
+    found = [a for a in alarms(templates).values() if a.get("Namespace") == "Comfyline/test"]
+    return {
+        (a["MetricName"], tuple(sorted((d["Name"], d["Value"]) for d in a["Dimensions"])))
+        for a in found
+    }
+
+
+def read_by_the_dashboard(templates: Templates) -> set[Read]:
+    found = set()
+    for widget in dashboard(templates):
+        for entry in widget["properties"].get("metrics", []):
+            if entry[0] != "Comfyline/test":
+                continue
+            _, name, *rest = (part for part in entry if isinstance(part, str))
+            found.add((name, tuple(sorted(zip(rest[::2], rest[1::2], strict=True)))))
+    return found
+
+
+def test_what_is_read_is_what_is_recorded(aws: Templates) -> None:
+    read = read_by_alarms(aws) | read_by_the_dashboard(aws)
+    assert len(read_by_alarms(aws)) == 3
+    assert {name for name, _ in read} >= {"JobsEnded", "OldestWait", "JobWait", "WorkersRunning"}
+    for name, dimensions in read:
+        metric, of = Metric(name), dict(dimensions)
+        assert metric not in SCRAPED_ONLY
+        assert of.pop("service") == SERVICE
+        assert set(of) == ({metric.dimension} if metric.dimension else set())
+    assert set(OUTCOMES) == {status.value for status in TERMINAL}
+
+
+def test_every_metric_is_recorded_somewhere() -> None:
+    folders = ("functions", "gpu_worker", "comfyline/usecases")
+    code = "".join(path.read_text() for f in folders for path in (ROOT / f).rglob("*.py"))
+    assert [m.name for m in Metric if f"Metric.{m.name}" not in code] == []
+
+
+def test_processes_record_where_alarms_read(aws: Templates) -> None:
+    functions = {**aws.functions(), "Scaler": only(resources(aws.scaler, FUNCTION))}
+    recording = {
+        name: of["Environment"]["Variables"]["METRICS_NAMESPACE"]
+        for name, of in functions.items()
+        if "METRICS_NAMESPACE" in of["Environment"]["Variables"]
+    }
+    posts = {"SubmitJob", "Generate", "RetryJob"}
+    assert set(recording) == {*posts, "SocketSubscribe", "PushUpdates", "SweepJobs", "Scaler"}
+    task = only(resources(aws.worker, "AWS::ECS::TaskDefinition"))["ContainerDefinitions"][0]
+    worker = {one["Name"]: one["Value"] for one in task["Environment"]}["METRICS_NAMESPACE"]
+    assert {*recording.values(), worker} == {"Comfyline/test"}
+
+
+def test_metrics_can_be_left_out_with_what_reads_them(asg: Templates) -> None:
+    variables = asg.functions()["SubmitJob"]["Environment"]["Variables"]
+    assert variables["METRICS_NAMESPACE"] == ""
+    assert "Comfyline/" not in json.dumps(asg.observability)
+    assert [w["properties"]["title"] for w in dashboard(asg)] == ["Latency", "Errors, a minute"]

@@ -14,7 +14,8 @@ from comfyline import wire
 from comfyline.domain.ids import ConnectionId, JobId, OwnerId
 from comfyline.domain.job import artifact_key
 from comfyline.domain.uploads import UPLOAD_LIFETIME
-from comfyline.memory import InMemorySockets
+from comfyline.memory import InMemoryMetrics, InMemorySockets
+from comfyline.metrics import Metric
 from comfyline.openapi import OPERATIONS
 from comfyline.ports import Connection
 from comfyline.usecases.authenticate import create_key, disable_key
@@ -342,7 +343,11 @@ class TestReading:
         assert gateway("GET", "/api/v1/jobs").json["jobs"] == []
 
     def test_past_its_retention_row_and_files_are_gone_within_two_sweeps(
-        self, gateway: Gateway, clock: FrozenClock, worker: Worker
+        self,
+        gateway: Gateway,
+        clock: FrozenClock,
+        worker: Worker,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         job_id = submit(gateway)
         ended = worker.work()
@@ -354,8 +359,11 @@ class TestReading:
         assert view(gateway, job_id).status == "succeeded"
         clock.advance(timedelta.resolution)
         assert code(gateway("GET", f"/api/v1/jobs/{job_id}")) == (404, "job_not_found")
+        metrics = InMemoryMetrics()
+        monkeypatch.setattr(_wiring, "metrics", lambda _of: metrics)
         for _ in range(2):
             sweep_jobs.handler({}, None)
+        assert metrics.sum(Metric.SWEPT, event="Removed") == 1
         assert boto3.client("dynamodb").scan(TableName="jobs")["Items"] == []
         assert list(files.objects.all()) == []
 

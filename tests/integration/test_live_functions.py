@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "WEBSOCKET_API_ID": "api",
     "WEBSOCKET_STAGE": "live",
     "GREETER_FUNCTION": "greeter",
+    "METRICS_NAMESPACE": "Comfyline/test",
 }
 
 
@@ -269,7 +270,9 @@ def test_a_removed_row_says_nothing(service: Service) -> None:
     assert push_updates.handler({"Records": []}, None) == {"batchItemFailures": []}
 
 
-def test_an_end_is_counted_once_however_the_stream_tells_it(service: Service) -> None:
+def test_an_end_is_counted_once_however_the_stream_tells_it(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
     jobs = [claimed(queued(service)) for _ in range(3)]
     ends = [advance(job, ev.Canceled(), _wiring.clock()) for job in map(queued, [service] * 3)]
     records = [record(queued_as(end), end, n) for n, end in enumerate(ends)]
@@ -277,6 +280,8 @@ def test_an_end_is_counted_once_however_the_stream_tells_it(service: Service) ->
     for batch in (records[:2], records, records[1:] + others, others + records[::-1]):
         assert push_updates.handler({"Records": batch}, None) == {"batchItemFailures": []}
     assert _wiring.ledger("owners").totals().jobs[Status.CANCELED] == 3
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["JobsEnded"] for one in written if one.get("status") == "canceled"] == [[1.0]] * 3
 
 
 def queued_as(job: Job) -> Job:

@@ -45,7 +45,7 @@ def settings(session: boto3.Session) -> ScaleWorkersSettings:
         for lane in ("high", "normal", "low")
     }
     return ScaleWorkersSettings(
-        environment="test",
+        metrics_namespace="Comfyline/test",
         cluster="comfyline",
         service="worker",
         scaling_table="scaling",
@@ -84,9 +84,10 @@ def test_waiting_tickets_become_workers_and_metrics(
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
     scale_workers.handler({}, None)
     assert desired(aws) == 2
-    (metrics,) = [m for m in printed(capsys) if "_aws" in m]
-    assert metrics["environment"] == "test"
-    assert metrics["TicketsUnserved"] == [3.0]
+    lines = [line for line in printed(capsys) if "_aws" in line]
+    metrics = {name: value for line in lines for name, value in line.items()}
+    assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Comfyline/test"
+    assert (metrics["TicketsWaiting"], metrics["TicketsUnserved"]) == ([3.0], [3.0])
     assert metrics["WorkersDesired"] == [2.0]
 
 

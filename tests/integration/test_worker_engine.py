@@ -16,6 +16,8 @@ import httpx
 import pytest
 
 from comfyline.domain.job import Status
+from comfyline.memory import InMemoryMetrics
+from comfyline.metrics import Metric
 from comfyline.usecases.cancel import cancel
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop
@@ -47,7 +49,9 @@ async def an_engine(
 ) -> AsyncIterator[EngineProcess]:
     environ = {**os.environ, "AWS_SECRET_ACCESS_KEY": "secret", "JOBS_TABLE": "jobs"}
     command = simulator(world, "--step-ms", "100", *options)
-    engine = EngineProcess(command, REPOSITORY, environ=environ, policy=policy)
+    engine = EngineProcess(
+        command, REPOSITORY, environ=environ, metrics=world.metrics, policy=policy
+    )
     async with engine.kept():
         yield engine
 
@@ -76,7 +80,9 @@ async def test_the_engine_gets_no_credentials_and_ends_with_the_worker(world: Wo
 async def test_an_engine_of_another_user_keeps_nothing_of_ours(world: World) -> None:
     command = ["sleep", "60"]
     nobody = pwd.getpwnam("nobody")
-    engine = EngineProcess(command, Path("/"), environ=os.environ, user=nobody.pw_name)
+    engine = EngineProcess(
+        command, Path("/"), environ=os.environ, metrics=InMemoryMetrics(), user=nobody.pw_name
+    )
     async with engine.kept():
         await engine.wait_up()
         status = Path(f"/proc/{pid_of(engine)}/status").read_text()
@@ -99,6 +105,8 @@ async def test_a_killed_engine_costs_the_running_job_a_try_and_the_one_ahead_non
         await eventually(lambda: world.job(running).failures == 1)
         await until(world, ahead, Status.SUCCEEDED)
         await until(world, running, Status.SUCCEEDED)
+    assert world.metrics.sum(Metric.ENGINE_RESTARTS, reason="ended") == 1
+    assert world.metrics.sum(Metric.ATTEMPTS_ENDED, outcome="succeeded") == 2
     assert world.job(running).attempt == 2
     assert world.job(ahead).failures == 0
 
@@ -189,7 +197,9 @@ async def test_an_engine_is_recycled_between_jobs_and_no_job_notices(world: Worl
 
 async def test_an_engine_that_does_not_stay_up_ends_the_worker(world: World) -> None:
     job = world.submit(EMPTY_IMAGE)
-    engine = EngineProcess(["false"], world.base, environ={}, policy=Policy(max_failures=2))
+    engine = EngineProcess(
+        ["false"], world.base, environ={}, metrics=InMemoryMetrics(), policy=Policy(max_failures=2)
+    )
     async with engine.kept(), ComfyEngine.connected(world.url, engine) as comfy:
         with pytest.raises(EngineCrashLoop):
             await asyncio.wait_for(world.worker(comfy).work(asyncio.Event()), STARTS)

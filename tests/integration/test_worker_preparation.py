@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from comfyline.domain.environment import Environment, InvalidEnvironment
-from comfyline.memory import InMemoryModelStore
+from comfyline.memory import InMemoryMetrics, InMemoryModelStore
 from gpu_worker import prepare
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop, ForeignEngine, Keeper
@@ -76,7 +76,7 @@ async def test_a_node_that_raises(world: World) -> None:
 async def test_an_engine_that_dies_of_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit(1)"]
     policy = Policy(max_failures=1)
-    dying = EngineProcess(command, tmp_path, environ={}, policy=policy)
+    dying = EngineProcess(command, tmp_path, environ={}, metrics=InMemoryMetrics(), policy=policy)
     async with dying.kept(), an_engine(NOWHERE, dying) as engine:
         with pytest.raises(EngineCrashLoop):
             await prepare.warm_up(engine, EMPTY_IMAGE, asyncio.Event())

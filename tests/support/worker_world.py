@@ -58,6 +58,7 @@ class World:
     jobs: memory.InMemoryJobStore = field(default_factory=memory.InMemoryJobStore)
     queue: memory.InMemoryJobQueue = field(default_factory=lambda: memory.InMemoryJobQueue(now))
     artifacts: memory.InMemoryArtifactStore = field(default_factory=memory.InMemoryArtifactStore)
+    metrics: Any = field(default_factory=memory.InMemoryMetrics)
     protection: Protection | None = None
     uploads: memory.InMemoryUploadStore = field(default_factory=memory.InMemoryUploadStore)
 
@@ -119,6 +120,7 @@ class World:
             collector=Collector(http=engine.http, artifacts=self.artifacts),
             workspace=Workspace(self.base),
             inputs=Inputs(engine.http, self.uploads),
+            metrics=self.metrics,
         )
         return Worker(
             queue=self.queue,

@@ -12,9 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from comfyline.domain.ids import random_worker_id
 from comfyline.domain.job import Priority
-from comfyline.memory import InMemoryAttendance, InMemoryJobQueue, InMemoryLedger
+from comfyline.memory import InMemoryAttendance, InMemoryJobQueue, InMemoryLedger, InMemoryMetrics
+from comfyline.metrics import Metric
 from comfyline.ports import Presence
-from comfyline.usecases.count import Meter, ends_in
+from comfyline.usecases.count import Meter, count, ends_in
 from functions.get_metrics import shown
 from tests.support.builders import NOW, FrozenClock, a_job, canceled, running, succeeded
 
@@ -46,6 +47,22 @@ def test_what_is_shown_is_what_was_done() -> None:
     depths = {k[1]: v for k, v in samples.items() if k[0] == "comfyui_queue_depth"}
     assert depths == {"high": 0, "normal": 0, "low": 1}
     assert samples["comfyui_active_workers",] == samples["comfyui_running_jobs",] == 1
+
+
+def test_an_end_is_recorded_once_with_what_it_took() -> None:
+    ledger, metrics = InMemoryLedger(), InMemoryMetrics()
+    ran = replace(succeeded(a_job()), finished_at=NOW + timedelta(seconds=45), interruptions=2)
+    ran = replace(ran, queued_at=NOW - timedelta(seconds=3), started_at=NOW)
+    for told in ([ran], [ran, canceled(a_job())], [ran]):
+        count(told, ledger=ledger, metrics=metrics)
+    assert metrics.recorded == [
+        (Metric.JOBS_ENDED, 1, {"status": "succeeded"}),
+        (Metric.JOB_WAIT, 3.0, {}),
+        (Metric.JOB_TIME, 45.0, {}),
+        (Metric.GPU_TIME, 1.25, {}),
+        (Metric.INTERRUPTIONS, 2, {}),
+        (Metric.JOBS_ENDED, 1, {"status": "canceled"}),
+    ]
 
 
 def test_only_the_change_that_ends_a_job_is_an_end() -> None:

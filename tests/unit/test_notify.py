@@ -31,6 +31,7 @@ from comfyline.domain.job import (
 )
 from comfyline.domain.lifecycle import advance, on_interruption
 from comfyline.domain.progress import Progress
+from comfyline.metrics import Metric
 from comfyline.ports import Connection
 from comfyline.usecases.count import Change
 from comfyline.usecases.follow import CONNECTION_LIFETIME, GREETING_PAUSES_SECONDS, Follower
@@ -63,6 +64,7 @@ class World:
         default_factory=memory.InMemoryConnectionStore
     )
     sockets: memory.InMemorySockets = field(default_factory=memory.InMemorySockets)
+    metrics: memory.InMemoryMetrics = field(default_factory=memory.InMemoryMetrics)
     executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
     owner: Any = field(default_factory=an_owner)
 
@@ -73,6 +75,7 @@ class World:
             connections=self.connections,
             artifacts=memory.InMemoryArtifactStore(),
             sockets=self.sockets,
+            metrics=self.metrics,
             clock=self.clock,
             executor=self.executor,
             sleep=self.clock.advance,
@@ -492,6 +495,8 @@ def test_who_is_gone_is_forgotten_and_holds_up_nobody(world: World) -> None:
     world.push()
     assert [s.id for s in world.connections.subscribers(job.id, world.clock())] == ["here"]
     assert world.connections.get(ConnectionId("gone")) is None
+    assert world.metrics.sum(Metric.FOLLOWERS_GONE) == 1
+    assert world.metrics.sum(Metric.UPDATES_SENT) == 1
     assert told(world.heard("here"))[-1] == ("status", "queued", 2)
 
 
@@ -531,6 +536,7 @@ def test_a_slow_one_that_takes_no_state_is_hung_up_on_after_three_tries(world: W
     assert len(tries) == MAX_TRIES
     assert world.clock() - before <= timedelta(seconds=2)
     assert world.sockets.closed == {"slow"}
+    assert world.metrics.sum(Metric.FOLLOWERS_SLOW) == 1
     assert [s.id for s in world.connections.subscribers(job.id, world.clock())] == ["quick"]
     assert told(world.heard("quick"))[-1] == ("status", "queued", 2)
 

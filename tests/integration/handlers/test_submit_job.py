@@ -10,9 +10,10 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from comfyline import wire
+from comfyline.aws.emf import EmfMetrics
 from comfyline.aws.job_queues import SqsJobQueue
 from comfyline.domain.job import Priority, Status
-from functions import submit_job
+from functions import _wiring, submit_job
 from tests.integration.handlers.conftest import Cloud
 from tests.integration.handlers.problems import problem
 from tests.support import events
@@ -231,3 +232,31 @@ def test_a_bug_is_a_bare_500(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> N
     answer = post(TEXT)
     assert problem(answer).code == "internal_error"
     assert "secret" not in answer["body"]
+
+
+# --- measured -------------------------------------------------------------------------------------
+
+
+def test_what_becomes_of_posts_is_recorded(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_wiring, "metrics", lambda _of: EmfMetrics("Comfyline/test"))
+    for body in (TEXT, TEXT, TEXT | {"steps": 0}, {}):
+        post(body, idempotency_key="one")
+        cloud.clock.advance(1)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    names = ("JobsAccepted", "JobsReplayed", "JobsRefused")
+    recorded = [(n, one.get("code"), one[n]) for one in lines for n in names if n in one]
+    assert recorded == [
+        ("JobsAccepted", None, [1.0]),
+        ("JobsReplayed", None, [1.0]),
+        ("JobsRefused", "invalid_request", [1.0]),
+        ("JobsRefused", "invalid_request", [1.0]),
+    ]
+
+
+def test_nothing_is_recorded_where_no_namespace_is_set(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    post(TEXT)
+    assert "CloudWatchMetrics" not in capsys.readouterr().out
