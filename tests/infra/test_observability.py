@@ -40,7 +40,7 @@ def test_every_alarm_has_a_section_and_every_section_an_alarm(aws: Templates) ->
     [
         ("oldest-job-waits", "OldestWait"),
         ("no-worker-for-waiting-jobs", "TicketsUnserved"),
-        ("jobs-fail", "JobsFailed"),
+        ("jobs-fail", "JobsEnded"),
         ("dead-letters", "NumberOfMessagesReceived"),
         ("functions-throttled", "Throttles"),
         ("jobs-table-throttled", "WriteThrottleEvents"),
