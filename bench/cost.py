@@ -53,15 +53,15 @@ def billed_ms(aws_calls: float) -> float:
     return OWN_MS + COLD_MS + CALL_MS * aws_calls
 
 
-def functions(calls: float, milliseconds: float) -> list[Line]:
-    """What so many calls of functions cost, so long in all, with their logs and traces."""
+def functions(calls: float, milliseconds: float, traced: float) -> list[Line]:
+    """What so many calls of functions cost, so long in all and so many traced, with their logs."""
     of, logs, traces = prices()["lambda"], prices()["cloudwatch"], prices()["xray"]
     seconds = MEMORY_GB * milliseconds / 1000
     return [
         Line("Lambda", "calls", calls, of["request"]),
         Line("Lambda", "GB-seconds", seconds, of["gb_second_arm"]),
         Line("CloudWatch", "log GB of functions", calls * LOG_BYTES / 1e9, logs["log_gb"]),
-        Line("X-Ray", "traces", calls * traces["sampled_share"], traces["trace"]),
+        Line("X-Ray", "traces", traced, traces["trace"]),
     ]
 
 
@@ -74,7 +74,11 @@ def unwatched_job(counted: Counted) -> list[Line]:
     calls = len(AWS_CALLS) - 1 + counted.told / counted.jobs
     return [
         Line("API Gateway", "HTTP requests", 2, prices()["api_gateway"]["http_request"]),
-        *functions(calls, sum(map(billed_ms, AWS_CALLS.values()))),
+        *functions(
+            calls,
+            sum(map(billed_ms, AWS_CALLS.values())),
+            calls * prices()["xray"]["sampled_share"],
+        ),
         Line("CloudWatch", "log GB of metrics", METRICS_BYTES / 1e9, logs["log_gb"]),
         Line("CloudWatch", "log GB of requests", 2 * ACCESS_LOG_BYTES / 1e9, logs["log_gb"]),
         Line("CloudWatch", "log GB of the worker", worker_log, logs["log_gb"]),
@@ -121,6 +125,7 @@ def idle_month(alarm_metrics: int, dashboards: int, metrics_free: bool) -> list[
     """A month in which nothing happens, besides stored bytes."""
     watch, ddb, sqs = prices()["cloudwatch"], prices()["dynamodb"], prices()["sqs"]
     free = (watch["free_alarm_metrics"], watch["free_dashboards"]) if metrics_free else (0, 0)
+    free_traces = prices()["xray"]["free_traces_month"] if metrics_free else 0
     # The sweeper queries 16 shards and the slots' shards, the scaler reads its row and 3 queues.
     reads = TICKS_A_MONTH * (_sweeper_queries() * 0.5 + 1)
     return [
@@ -128,6 +133,7 @@ def idle_month(alarm_metrics: int, dashboards: int, metrics_free: bool) -> list[
         *functions(
             2 * TICKS_A_MONTH,
             TICKS_A_MONTH * (billed_ms(AWS_CALLS["scale"]) + billed_ms(_sweeper_queries())),
+            max(0, 2 * TICKS_A_MONTH - free_traces),  # each is the first of its second
         ),
         Line("DynamoDB", "read units", reads, ddb["read_unit"]),
         Line("SQS", "calls", 3 * TICKS_A_MONTH, sqs["request"]),

@@ -34,6 +34,7 @@ _COMMON: Mapping[str, Any] = {
     "env": "dev",
     "architecture": "arm64",
     "dashboard": "true",
+    "tracing": "true",
     "alarms": "true",
     "metrics": "true",
     "container_insights": "false",
@@ -96,6 +97,7 @@ CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
         "alarms": "whether there are alarms (true, false); beyond ten metrics they are paid for",
         "metrics": "whether processes record what they do (true, false); alarms and graphs read it",
         "dashboard": "whether there is a dashboard (true, false)",
+        "tracing": "whether X-Ray traces the functions (true, false); up to $25 a million jobs",
         "container_insights": "whether ECS reports its own metrics, which are paid for when idle",
     }
 )
@@ -137,6 +139,7 @@ class Deployment:
     alarms: bool
     metrics: bool
     dashboard: bool
+    tracing: bool  # of the functions, by X-Ray
     container_insights: bool
 
     def __post_init__(self) -> None:
@@ -197,6 +200,7 @@ class Deployment:
             alarms=context.switch("alarms"),
             metrics=context.switch("metrics"),
             dashboard=context.switch("dashboard"),
+            tracing=context.switch("tracing"),
             container_insights=context.switch("container_insights"),
         )
 

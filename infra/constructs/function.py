@@ -42,6 +42,7 @@ class PythonFunction(Construct):
         arns: Arns,
         timeout: Duration,
         architecture: str,
+        tracing: bool,
     ) -> None:
         """`handler` is `<module>.<function>` in the package functions/."""
         super().__init__(scope, name)
@@ -62,7 +63,8 @@ class PythonFunction(Construct):
             timeout=timeout,
             role=self.role.without_policy_updates(),
             log_group=log_group,
-            tracing=lambda_.Tracing.ACTIVE,
+            # Either way a trace has an id, by which lines are found.
+            tracing=lambda_.Tracing.ACTIVE if tracing else lambda_.Tracing.PASS_THROUGH,
             environment={
                 **settings.to_environment(),
                 "POWERTOOLS_SERVICE_NAME": module,

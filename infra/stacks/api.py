@@ -152,6 +152,7 @@ class ApiStack(Stack):
             arns=arns,
             timeout=spec.timeout,
             architecture=self._deployment.architecture,
+            tracing=self._deployment.tracing,
         ).function
 
     def _specs(self) -> dict[str, _Spec]:

@@ -59,6 +59,7 @@ class ScalerStack(Stack):
             handler="scale_workers.handler",
             code=code,
             architecture=deployment.architecture,
+            tracing=deployment.tracing,
             settings=self._settings(deployment, data, memory.table_name),
             grants=SCALER_GRANTS,
             arns=arns,

@@ -26,6 +26,7 @@ UNUSUAL = {
     "alarm_email": "team@example.com",
     "container_insights": "true",
     "metrics": "false",
+    "tracing": "false",
 }
 
 

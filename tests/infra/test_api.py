@@ -269,6 +269,14 @@ def test_functions_share_one_asset_and_one_platform(aws: Templates) -> None:
     assert {str(function["Architectures"]) for function in functions} == {"['arm64']"}
 
 
+@pytest.mark.parametrize(("target", "mode"), [("aws", "Active"), ("asg", "PassThrough")])
+def test_functions_are_traced_unless_it_is_not_wanted(
+    request: pytest.FixtureRequest, target: str, mode: str
+) -> None:
+    functions = request.getfixturevalue(target).functions().values()
+    assert {function["TracingConfig"]["Mode"] for function in functions} == {mode}
+
+
 def test_outputs(aws: Templates) -> None:
     named_outputs = {n for n, o in aws.api["Outputs"].items() if "Export" not in o}
     assert named_outputs == {
