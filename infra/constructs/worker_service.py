@@ -38,8 +38,10 @@ def worker_service(
         propagate_tags=ecs.PropagatedTagSource.SERVICE,
     )
     if managed:
-        # CDK writes it for every FargateService, and ECS refuses it for tasks in host mode.
+        # CDK writes it for every FargateService, and ECS refuses it for tasks in host mode. The
+        # group in it, which would let everything out, is nobody's then.
         template = service.node.default_child
         assert isinstance(template, ecs.CfnService)
         template.add_property_deletion_override("NetworkConfiguration")
+        service.node.try_remove_child("SecurityGroup")
     return service

@@ -97,6 +97,7 @@ def test_service(request: pytest.FixtureRequest, variant: str) -> None:
     assert service["ServiceName"] == "worker"
     assert "LaunchType" not in service
     assert "NetworkConfiguration" not in service
+    assert not resources(templates.worker, "AWS::EC2::SecurityGroup")  # it is the fleet's
     deployment = service["DeploymentConfiguration"]
     assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 200)
     assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
