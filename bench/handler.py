@@ -11,7 +11,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,7 +61,7 @@ async def own_time(stage: Stage) -> Series:
 
 
 def _measured(endpoints: Endpoints, posts: int) -> Series:
-    os.environ.update(_environment(endpoints))
+    os.environ.update(administration(endpoints))
     os.environ["POWERTOOLS_LOG_LEVEL"] = "WARNING"  # printing is the terminal's time
     from functions import cancel_job, submit_job
 
@@ -93,10 +93,6 @@ def _called(handler: Callable[[Any, Any], Any], event: Any) -> tuple[float, Call
         took = time.perf_counter() - started
     assert answer["statusCode"] in (200, 202), answer
     return took, calls, answer
-
-
-def _environment(endpoints: Endpoints) -> Mapping[str, str]:
-    return {**administration(endpoints), "DEFAULT_CHECKPOINT": "sd15-sim.safetensors"}
 
 
 def an_event() -> dict[str, Any]:

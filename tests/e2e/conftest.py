@@ -20,6 +20,15 @@ from localcloud.state import DEFAULT_STATE, ROOT, Endpoints, State
 WORKERS = 2
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The last test's time is its own: what ends the deployment waits for the sweeper."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker(
+            "timeout"
+        ):
+            item.add_marker(pytest.mark.timeout(120, func_only=True))
+
+
 def make(target: str, **variables: object) -> subprocess.CompletedProcess[str]:
     """Run a target of the Makefile, as a person would."""
     arguments = [f"{name}={value}" for name, value in variables.items()]
