@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -79,12 +80,22 @@ class Ledger:
     _lock: Any = field(default_factory=threading.RLock)
     _before: dict[int, Row | None] = field(default_factory=dict)
 
-    def watch(self, session: Any) -> None:
-        """Count every call of the clients that the session makes from now on."""
+    @contextmanager
+    def watching(self, session: Any) -> Iterator[None]:
+        """Count every call of the clients that the session makes within the block."""
         tables = _Tables(session.client("dynamodb"))
         events = session.events if hasattr(session, "events") else session._session
-        events.register("before-parameter-build.dynamodb", self._remember(tables))
-        events.register("after-call", self._note(tables))
+        hooks = {
+            "before-parameter-build.dynamodb": self._remember(tables),
+            "after-call": self._note(tables),
+        }
+        for name, hook in hooks.items():
+            events.register(name, hook)
+        try:
+            yield
+        finally:
+            for name, hook in hooks.items():
+                events.unregister(name, hook)
 
     def _remember(self, tables: _Tables) -> Any:
         def remember(params: Any, model: Any, context: Any, **_: Any) -> None:

@@ -99,8 +99,8 @@ def _functions(clock: _Clock) -> Iterator[tuple[Ledger, gateway.Gateway]]:
         with gateway.functions_on_moto(patch, clock):
             session = gateway._session()
             patch.setattr(boto3, "Session", lambda: session)
-            ledger.watch(session)
-            yield ledger, gateway.Gateway()
+            with ledger.watching(session):
+                yield ledger, gateway.Gateway()
 
 
 async def _work(url: str, posted: Sequence[str], ledger: Ledger, log: io.StringIO) -> None:

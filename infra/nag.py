@@ -101,6 +101,11 @@ REASONS = (
         "the runtime is raised with the lock's wheels, not by the newest name",
     ),
     Reason(
+        r"Serverless-LambdaTracing",
+        _FUNCTION,
+        "traced unless the deployment says `-c tracing=false`: the first call of each second is",
+    ),
+    Reason(
         r"Serverless-LambdaDLQ",
         _FUNCTION,
         "called synchronously by API Gateway, by a stream with its own destination, or by a "

@@ -47,21 +47,24 @@ def test_calls_are_counted_and_the_counting_is_not() -> None:
     with mock_aws():
         session = boto3.Session("testing", "testing", region_name="us-east-1")
         ledger = Ledger()
-        ledger.watch(session)
-        client = session.client("dynamodb")
-        client.create_table(
-            TableName="t",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        )
-        ledger.counted.clear()
-        client.put_item(TableName="t", Item=dict(row()))
-        client.transact_write_items(
-            TransactItems=[{"Put": {"TableName": "t", "Item": dict(row("running"))}}]
-        )
-        client.batch_write_item(RequestItems={"t": [{"PutRequest": {"Item": dict(row("new"))}}]})
-        client.get_item(TableName="t", Key={"pk": {"S": "a"}})
+        with ledger.watching(session):
+            client = session.client("dynamodb")
+            client.create_table(
+                TableName="t",
+                BillingMode="PAY_PER_REQUEST",
+                AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            )
+            ledger.counted.clear()
+            client.put_item(TableName="t", Item=dict(row()))
+            client.transact_write_items(
+                TransactItems=[{"Put": {"TableName": "t", "Item": dict(row("running"))}}]
+            )
+            client.batch_write_item(
+                RequestItems={"t": [{"PutRequest": {"Item": dict(row("new"))}}]}
+            )
+            client.get_item(TableName="t", Key={"pk": {"S": "a"}})
+        session.client("dynamodb").get_item(TableName="t", Key={"pk": {"S": "a"}})
     assert ledger.counted["dynamodb", "write units"] == ledger.written == 1 + 2 + 1
     assert ledger.units == {"t": {"table": 4}}
     assert ledger.counted["dynamodb", "read units"] == 0.5
