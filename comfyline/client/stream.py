@@ -53,7 +53,7 @@ class Pace:
 
     silence_seconds: float = 30  # then the jobs are read over HTTP: the socket may be dead
     queue_seconds: float = 10  # the same while a job waits: its place in the queue is not pushed
-    place_seconds: float = 1  # the same, the first time: an idle worker has taken it by then
+    place_seconds: float = 3  # the same, the first time: an idle worker has taken it by then
     ping_seconds: float = 8 * 60  # below IDLE_LIMIT_SECONDS by more than one silence
     poll_seconds: float = 2  # between reads where there is no socket to listen to
     outage_seconds: float = 5 * 60  # a laptop that wakes up, or a redeployment
