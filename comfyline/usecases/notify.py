@@ -94,7 +94,7 @@ class Notifier:
         if not subscribers:
             return 0
         messages = self._with_new_preview(messages, watched)
-        told = [*messages, *self._announced(watched), *self._ending(job, told=job.stored)]
+        told = [*messages, *self._of_record(job, _listed(watched), told=job.stored)]
         told.sort(key=lambda message: (message.version, message.part))
         sent = sum(self.executor.map(lambda one: self._serve(one, job, told), subscribers))
         if sent:
@@ -108,8 +108,8 @@ class Notifier:
             ConnectionGone: the client has left, or its `$connect` has not returned yet.
         """
         missed = missed_messages(job, after) if after is not None else []
-        files = [] if job.status.is_terminal else self._files(job, range(job.stored))
-        messages = [*missed, status_message(job, snapshot=True), *files, *self._ending(job)]
+        listed = [(job, range(job.stored))] if job.stored and not job.status.is_terminal else []
+        messages = [*missed, status_message(job, snapshot=True), *self._of_record(job, listed)]
         try:
             for message in messages:
                 self._post(connection, message)
@@ -137,29 +137,29 @@ class Notifier:
             for message in messages
         ]
 
-    def _announced(self, changes: Sequence[Change]) -> list[wire.JobMessage]:
-        """The files that these changes list, before the end of the attempt lists them all."""
-        return [
-            message
-            for old, new in changes
-            if old is not None and old.stored < new.stored
-            for message in self._files(new, range(old.stored, new.stored))
-        ]
+    def _of_record(
+        self, job: Job, listed: Sequence[tuple[Job, range]], told: int = 0
+    ) -> list[wire.JobMessage]:
+        """What takes a look at the record: the files that are listed, by number, and the end.
 
-    def _files(self, job: Job, numbers: range) -> list[wire.JobMessage]:
-        record = self.jobs.read(job.id) if numbers else None
-        if record is None or record.job.attempt != job.attempt:
-            return []  # void by now
-        return [*artifact_messages(record, self.artifacts, version=job.version, numbers=numbers)]
-
-    def _ending(self, job: Job, told: int = 0) -> list[wire.JobMessage]:
-        """The end, and the files but for those that the followers have been told of."""
-        if not job.status.is_terminal:
+        `told` is how many of the files the followers of an ended job know of.
+        """
+        if not (listed or job.status.is_terminal):
             return []
         record = self.jobs.read(job.id)
         if record is None:
             return []
-        return ending_messages(record, self.artifacts, self.clock(), told=told)
+        files = [
+            message
+            for at, numbers in listed
+            if at.attempt == record.job.attempt  # else they are void by now
+            for message in artifact_messages(
+                record, self.artifacts, version=at.version, numbers=numbers
+            )
+        ]
+        if not job.status.is_terminal:
+            return [*files]
+        return [*files, *ending_messages(record, self.artifacts, self.clock(), told=told)]
 
     # --- one follower -----------------------------------------------------------------------------
 
@@ -215,6 +215,15 @@ class Notifier:
                     raise _TooSlow from error
                 self.sleep(TRY_AGAIN_SECONDS)
         return None
+
+
+def _listed(changes: Sequence[Change]) -> list[tuple[Job, range]]:
+    """The numbers of the files that each change lists, before the end of the attempt lists all."""
+    return [
+        (new, range(old.stored, new.stored))
+        for old, new in changes
+        if old is not None and old.stored < new.stored
+    ]
 
 
 def _without_outdated_progress(messages: Sequence[wire.JobMessage]) -> list[wire.JobMessage]:
