@@ -199,8 +199,8 @@ class _Following:
         pace = self._pace
         if not any(sieve.status == "queued" for sieve in self._open.values()):
             return pace.silence_seconds
-        queue_seconds = pace.queue_seconds if self._has_looked else pace.place_seconds
-        return min(queue_seconds, pace.silence_seconds)
+        first = pace.queue_seconds if self._has_looked else pace.place_seconds
+        return min(first, pace.queue_seconds, pace.silence_seconds)
 
     def _patience(self, heard: float, pinged: float) -> float:
         next_act = min(heard + self._silence(), pinged + self._pace.ping_seconds)

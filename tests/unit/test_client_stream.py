@@ -187,7 +187,12 @@ def test_a_place_in_the_queue_is_told_each_time_it_changes(follow: Follow) -> No
     assert told == [3, 2, None]
 
 
-def test_while_a_job_waits_its_place_is_looked_at(follow: Follow) -> None:
+@pytest.mark.parametrize(
+    "pace",
+    [Pace(place_seconds=0.05, backoff=QUICK), Pace(queue_seconds=0.05, backoff=QUICK)],
+    ids=["the first time", "whichever is sooner"],
+)
+def test_while_a_job_waits_its_place_is_looked_at(follow: Follow, pace: Pace) -> None:
     looked = threading.Event()
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -201,10 +206,11 @@ def test_while_a_job_waits_its_place_is_looked_at(follow: Follow) -> None:
         socket.send(json.dumps(done(2)))
 
     with live(waiting) as server:
-        pace = Pace(queue_seconds=0.05, backoff=QUICK)
         messages = follow(Service(answer), server.url, pace)
         assert len(server.heard) == 1
     assert order(messages) == [("status", 1, 0), ("status", 1, 0), ("done", 2, 1)]
+    places = [m.queue_position for m in messages if isinstance(m, wire.StatusMessage)]
+    assert places == [None, 2]
 
 
 SENT = [
@@ -309,26 +315,6 @@ def test_a_quiet_but_sound_socket_is_kept(follow: Follow) -> None:
         messages = follow(Service(answer), server.url, pace)
         assert len(server.heard) == 1
     assert order(messages) == [("status", 1, 0), ("done", 2, 1)]
-
-
-def test_a_waiting_job_soon_tells_its_place_in_the_queue(follow: Follow) -> None:
-    looked = threading.Event()
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        looked.set()
-        return httpx.Response(200, json=job_view("queued", 1, queue_position=3))
-
-    def waiting(socket: ServerConnection) -> None:
-        socket.recv(timeout=10)
-        socket.send(json.dumps(snapshot(1, "queued")))
-        assert looked.wait(10)
-        socket.send(json.dumps(done(2)))
-
-    with live(waiting) as server:
-        messages = follow(Service(answer), server.url, Pace(place_seconds=0.05, backoff=QUICK))
-        assert len(server.heard) == 1
-    places = [m.queue_position for m in messages if isinstance(m, wire.StatusMessage)]
-    assert places == [None, 3]
 
 
 def test_pings_before_the_gateway_would_hang_up(follow: Follow) -> None:
