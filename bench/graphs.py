@@ -43,6 +43,19 @@ def _slowly(image: list[Any], seconds: float, *, is_real: bool) -> Graph:
     }
 
 
+def chain(links: int) -> Graph:
+    """Scales a picture so often, one node after another: some seconds of a real ComfyUI that has no
+    model, and an interrupt is heard between any two.
+    """
+    graph: Graph = timed(0.0, is_real=True)
+    for link in range(links):
+        scaled = {**graph["2"]["inputs"], "image": [f"link {link - 1}" if link else "1", 0]}
+        scaled["height"] += link  # no two alike
+        graph[f"link {link}"] = {"class_type": "ImageScale", "inputs": scaled}
+    graph["2"]["inputs"]["image"] = [f"link {links - 1}", 0]
+    return graph
+
+
 def noise(folder: Path) -> Path:
     """A picture of 20 MB that no compression makes smaller."""
     path = folder / "noise.png"

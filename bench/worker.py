@@ -21,6 +21,7 @@ SHORT_SECONDS, SHORT_JOBS = 0.2, 100
 LARGE_SECONDS, LARGE_JOBS = 2.0, 15
 POST_SECONDS = 0.3  # of one post, with a margin: for so long the first job holds the engine
 LONG_STEPS, LONG_STEP_MS = 400, 20  # 8 s on the GPU
+LONG_CHAIN = 40  # at least as long on a real one
 DISPATCHES = 20
 
 
@@ -125,7 +126,10 @@ async def engine_killed(stage: Stage) -> Series:
 async def _long_job(stage: Stage) -> tuple[AsyncJob, int]:
     """A job of some seconds that an engine runs now, and which engine that is."""
     since = time.time()
-    job = await stage.client.submit(uuid.uuid4().hex, steps=LONG_STEPS, width=64, height=64)
+    if stage.is_real:
+        job = await stage.client.submit(workflow=graphs.chain(LONG_CHAIN))
+    else:
+        job = await stage.client.submit(uuid.uuid4().hex, steps=LONG_STEPS, width=64, height=64)
     taken = await stage.engines.next_taken(since)
     await _started(stage, job, attempt=1)
     return job, taken.engine
