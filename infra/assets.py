@@ -20,7 +20,7 @@ from infra.deployment import ROOT, Deployment, Target
 
 PACKAGES = ("comfyline", "functions")
 # What only a client, or only a test, imports.
-LEFT_OUT = ("comfyline/client", "comfyline/env.py", "comfyline/memory.py")
+LEFT_OUT = ("comfyline/client", "comfyline/env.py", "comfyline/memory")
 ENVIRONMENT = "gpu_worker/environment.lock.toml"  # where the functions look for the lock
 # Lambda's runtime brings boto3, and leaving it out saves 31 MB of every cold start's download; the
 # others belong to the client.
