@@ -13,6 +13,7 @@ from typing import Any, Self
 from comfyline.domain.environment import Environment
 from infra.context import Context, ContextLookup
 from infra.fleet_choices import FLEET_DEFAULTS, FleetChoices
+from infra.scraping import SCRAPING_DEFAULTS, Scraping
 
 ROOT = Path(__file__).resolve().parents[1]
 # Queue visibility follows the lease, and SQS takes at most 12 hours of it.
@@ -41,6 +42,7 @@ _COMMON: Mapping[str, Any] = {
     "oldest_job_minutes": 30,
     "runbook_url": "docs/runbook.md",
     **FLEET_DEFAULTS,
+    **SCRAPING_DEFAULTS,
 }
 _EMULATED: Mapping[str, Any] = {
     **_COMMON,
@@ -96,6 +98,8 @@ CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
         "oldest_job_minutes": "a job that waits longer raises an alarm",
         "alarms": "whether there are alarms (true, false); beyond ten metrics they are paid for",
         "metrics": "whether processes record what they do (true, false); alarms and graphs read it",
+        "metrics_port": "where Prometheus may scrape each worker (from 1024); nowhere if missing",
+        "metrics_from": "who else than the same instance may: a security group or private network",
         "dashboard": "whether there is a dashboard (true, false)",
         "tracing": "whether X-Ray traces the functions (true, false); up to $25 a million jobs",
         "container_insights": "whether ECS reports its own metrics, which are paid for when idle",
@@ -138,6 +142,7 @@ class Deployment:
     runbook_url: str
     alarms: bool
     metrics: bool
+    scraping: Scraping  # of workers, one by one
     dashboard: bool
     tracing: bool  # of the functions, by X-Ray
     container_insights: bool
@@ -199,6 +204,7 @@ class Deployment:
             runbook_url=context.text("runbook_url"),
             alarms=context.switch("alarms"),
             metrics=context.switch("metrics"),
+            scraping=_scraping(context, target),
             dashboard=context.switch("dashboard"),
             tracing=context.switch("tracing"),
             container_insights=context.switch("container_insights"),
@@ -212,6 +218,13 @@ def _environment(context: Context) -> Path:
     except (OSError, ValueError) as error:
         raise ValueError(f"context key 'environment' is {path}: {error}") from error
     return path
+
+
+def _scraping(context: Context, target: Target) -> Scraping:
+    scraping = Scraping.from_context(context)
+    if scraping.port and target is not Target.AWS:
+        raise ValueError("context key 'metrics_port' is for AWS: emulated workers share one host")
+    return scraping
 
 
 def _models_bucket(context: Context) -> str | None:

@@ -121,6 +121,8 @@ class WorkerStack(Stack):
             artifacts_bucket=data.artifacts.bucket_name,
             models_bucket=self._models.bucket_name,
             metrics_namespace=deployment.metrics_namespace,
+            metrics_port=deployment.scraping.port,
+            metrics_host=deployment.scraping.host,
             lease_seconds=deployment.lease_seconds,
             heartbeat_seconds=deployment.heartbeat_seconds,
             high_queue_url=data.queue_urls["high_queue_url"],
@@ -140,6 +142,7 @@ class WorkerStack(Stack):
             # ECS tells a task on an instance no region, and the SDK reads this name.
             environment={**settings.to_environment(), "AWS_DEFAULT_REGION": self.region},
             logging=ecs.LogDrivers.aws_logs(stream_prefix="worker", log_group=self.log_group),
+            port_mappings=_ports(deployment),
         )
         for name, path in VOLUMES.items():
             self.task.add_volume(name=name)
@@ -153,3 +156,9 @@ class WorkerStack(Stack):
         parameters.drop_capabilities(ecs.Capability.ALL)
         parameters.add_capabilities(*CAPABILITIES)
         return parameters
+
+
+def _ports(deployment: Deployment) -> list[ecs.PortMapping] | None:
+    # In host mode it maps nothing: it tells agents that look for pages where this task's is.
+    port = deployment.scraping.port
+    return [ecs.PortMapping(container_port=port, host_port=port)] if port else None

@@ -26,6 +26,8 @@ UNUSUAL = {
     "alarm_email": "team@example.com",
     "container_insights": "true",
     "metrics": "false",
+    "metrics_port": "9400",
+    "metrics_from": "sg-0123456789abcdef0",
     "tracing": "false",
 }
 

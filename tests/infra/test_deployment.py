@@ -111,6 +111,15 @@ def test_data_is_kept_unless_it_is_dev(context: dict[str, str], kept: bool) -> N
         ({"api_domain": "a.example.com"}, "socket_domain"),
         ({"api_domain": "a.b", "socket_domain": "a.b", "certificate_arn": "arn"}, "socket_domain"),
         ({"job_seconds": "0"}, "job_seconds"),
+        ({"metrics_port": "80"}, "metrics_port"),
+        ({"metrics_port": "8188"}, "metrics_port"),
+        ({"metrics_port": "40000"}, "metrics_port"),
+        ({"metrics_from": "10.0.0.0/8"}, "metrics_port"),
+        ({"metrics_port": "9400", "target": "local"}, "metrics_port"),
+        *(
+            ({"metrics_port": "9400", "metrics_from": source}, "metrics_from")
+            for source in ("0.0.0.0/0", "10.0.0.0/7", "8.8.8.8", "10.0.0.1/8", "sg-", "::/0", "me")
+        ),
     ],
 )
 def test_a_wrong_value_is_told_with_its_key(context: dict[str, str], key: str) -> None:
