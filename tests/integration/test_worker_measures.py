@@ -18,6 +18,7 @@ from gpu_worker.comfy.keeper import ForeignEngine
 from gpu_worker.measures import Both, PrometheusMetrics, Stage, timed
 from localcloud.comfyui_sim.options import Options
 from localcloud.comfyui_sim.server import Simulator
+from tests.support.dashboard import questions, wrong
 from tests.support.eventually import eventually
 from tests.support.worker_world import World, a_graph
 
@@ -34,10 +35,13 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield World(sim.url, tmp_path, http)
 
 
-async def scraped(port: int) -> Samples:
+async def page(port: int) -> str:
     async with httpx.AsyncClient(base_url=f"http://{HERE}:{port}") as client:
-        text = (await client.get("/metrics")).raise_for_status().text
-    families = text_string_to_metric_families(text)
+        return (await client.get("/metrics")).raise_for_status().text
+
+
+async def scraped(port: int) -> Samples:
+    families = text_string_to_metric_families(await page(port))
     return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
 
 
@@ -102,6 +106,17 @@ async def test_an_engine_that_is_away_is_not_up(world: World) -> None:
     assert not any("accepted" in name.lower() for name, *_ in found)
     with pytest.raises(httpx.ConnectError):
         await scraped(port)  # nothing is served after the block
+
+
+async def test_the_dashboard_asks_for_what_a_worker_tells_and_for_all_of_it() -> None:
+    prometheus = PrometheusMetrics()
+    for metric in Metric:
+        prometheus.record(metric, **({metric.dimension: "any"} if metric.dimension else {}))
+    async with ComfyEngine.connected("http://127.0.0.1:1", ForeignEngine()) as engine:
+        prometheus.watch(engine)
+        with prometheus.served(HERE, 0) as port:
+            told = await page(port)
+    assert wrong(questions("comfyline_worker_"), text_string_to_metric_families(told)) == []
 
 
 def test_a_stage_that_breaks_off_has_taken_its_time() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -18,8 +15,7 @@ from comfyline.ports import Presence
 from comfyline.usecases.count import Meter, count, ends_in
 from functions.get_metrics import shown
 from tests.support.builders import NOW, FrozenClock, a_job, canceled, running, succeeded
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.dashboard import questions, wrong
 
 
 def test_what_is_shown_is_what_was_done() -> None:
@@ -73,21 +69,11 @@ def test_only_the_change_that_ends_a_job_is_an_end() -> None:
 
 
 def test_the_dashboard_asks_for_what_there_is_and_for_all_of_it() -> None:
-    dashboard = json.loads((ROOT / "infra" / "grafana" / "comfyline.json").read_text())
-    asked = {
-        name
-        for panel in dashboard["panels"]
-        for target in panel["targets"]
-        for name in re.findall(r"\bcomfyui_\w+", target["expr"])
-    }
     meter = Meter(
         ledger=InMemoryLedger(),
         queue=InMemoryJobQueue(FrozenClock()),
         attendance=InMemoryAttendance(),
         clock=FrozenClock(),
     )
-    families = list(text_string_to_metric_families(shown(meter.read())))
-    there = {sample.name for family in families for sample in family.samples}
-    assert asked <= there
-    parts = re.compile("_(bucket|sum|count)$")
-    assert {parts.sub("", name) for name in asked} == {parts.sub("", name) for name in there}
+    told = text_string_to_metric_families(shown(meter.read()))
+    assert wrong(questions("comfyui_"), told) == []
