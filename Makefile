@@ -88,7 +88,7 @@ crowds: dev ## Hundreds of clients around the end of a job, watching, joining an
 	$(PYTEST) tests/e2e/test_live.py --crowd full
 
 fuzz: dev ## Draw thousands of requests from the contract's document and judge every answer
-	$(PYTEST) tests/e2e/test_fuzz.py --fuzz-examples 60
+	$(PYTEST) tests/e2e/test_fuzz.py -s --fuzz-examples 60 --fuzz-requests 2000
 
 check: dev ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -30,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many requests tests/e2e/test_fuzz.py draws for each operation, besides its own",
     )
     group.addoption(
+        "--fuzz-requests",
+        type=int,
+        default=800,
+        help="how many requests tests/e2e/test_fuzz.py must have sent, of all kinds",
+    )
+    group.addoption(
         "--crowd",
         choices=["small", "full"],
         default="small",

@@ -51,4 +51,13 @@ def test_no_request_meets_a_fault_or_an_answer_that_is_not_documented(
     )
     print(done.stdout[-3000:])
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-3000:]
-    assert all(json.loads(line) for line in report.read_text().splitlines())
+    sent = requests_of(report)
+    print(f"{sent} requests")
+    assert sent >= pytestconfig.getoption("--fuzz-requests")
+
+
+def requests_of(report: Path) -> int:
+    """How many requests schemathesis has sent and judged, of all phases."""
+    events = map(json.loads, report.read_text().splitlines())
+    ended = (event["ScenarioFinished"] for event in events if "ScenarioFinished" in event)
+    return sum(len(scenario["recorder"].get("interactions", ())) for scenario in ended)
