@@ -80,6 +80,10 @@ class Lanes:
                 return tickets[0]
         return None
 
+    def put_back(self, ticket: Ticket) -> None:
+        """Leave a ticket that was taken to whoever comes next."""
+        self._later(self._return_all([ticket]))
+
     async def close(self) -> None:
         """Let open polls return and put back what they bring."""
         for poll in self._polls.values():
@@ -98,7 +102,7 @@ class Lanes:
         tickets = await self._receive(priority, wait_seconds=self._long_poll_seconds)
         if self._waits:
             return tickets
-        await self._put_back(tickets)
+        await self._return_all(tickets)
         return []
 
     async def _receive(self, priority: Priority, *, wait_seconds: int) -> list[Ticket]:
@@ -112,7 +116,7 @@ class Lanes:
     def _choose(self, tickets: list[Ticket]) -> Ticket:
         order = _order(next(self._turns))
         tickets.sort(key=lambda ticket: order.index(ticket.priority))
-        self._later(self._put_back(tickets[1:]))
+        self._later(self._return_all(tickets[1:]))
         return tickets[0]
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
@@ -121,9 +125,9 @@ class Lanes:
         task.add_done_callback(self._late.discard)
 
     async def _return(self, poll: asyncio.Task[list[Ticket]]) -> None:
-        await self._put_back(await poll)
+        await self._return_all(await poll)
 
-    async def _put_back(self, tickets: list[Ticket]) -> None:
+    async def _return_all(self, tickets: list[Ticket]) -> None:
         for ticket in tickets:
             with suppress(Unavailable):  # it comes back by itself when its visibility ends
                 await asyncio.to_thread(self._queue.hide, ticket, 0)

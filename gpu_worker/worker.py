@@ -79,9 +79,13 @@ class Worker:
 
     async def _next_ticket(self, lanes: Lanes, slots: Slots) -> Ticket:
         await slots.room()
-        # A job taken while the engine is down would only be given back.
-        await self.tools.engine.wait_ready()
-        return await lanes.take(slots.idle)
+        while True:
+            # A job taken while the engine is down would only be given back.
+            await self.tools.engine.wait_ready()
+            ticket = await lanes.take(slots.idle)
+            if await self.tools.engine.is_ready():  # it may have ended during the long poll
+                return ticket
+            lanes.put_back(ticket)
 
     async def _handle(self, ticket: Ticket, slot: Slot, drain: asyncio.Event) -> None:
         try:

@@ -91,6 +91,15 @@ class ComfyEngine:
         while not self._keeper.admits(await self.wait_answer(), is_idle=self._held == 0):
             await asyncio.sleep(READY_SECONDS)
 
+    async def is_ready(self) -> bool:
+        """It answers; asked only where its socket does not show it."""
+        if self.is_up:
+            return True
+        with suppress(EngineUnreachable, EngineError):
+            await self.http.queue()
+            return True
+        return False
+
     async def wait_answer(self) -> EngineQueue:
         """What is in its queue, as soon as it answers.
 

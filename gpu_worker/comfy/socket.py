@@ -45,7 +45,10 @@ class ComfySocket:
                     failures = 0
                     await self._read(connection)
             except (OSError, websockets.WebSocketException, TimeoutError) as error:
-                _log.info("engine socket down", extra={"action": "socket_down", "why": repr(error)})
+                # A ComfyUI that starts is away for many tries: one line tells it.
+                level = logging.DEBUG if failures else logging.INFO
+                extra = {"action": "socket_down", "why": repr(error)}
+                _log.log(level, "engine socket down", extra=extra)
             self.is_open.clear()
             await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
             failures += 1

@@ -45,10 +45,11 @@ def simulator(world: World, *options: str) -> Sequence[str]:
 
 @asynccontextmanager
 async def an_engine(
-    world: World, *options: str, policy: Policy = DEFAULT_POLICY
+    world: World, *options: str, policy: Policy = DEFAULT_POLICY, boot_seconds: float = 0
 ) -> AsyncIterator[EngineProcess]:
     environ = {**os.environ, "AWS_SECRET_ACCESS_KEY": "secret", "JOBS_TABLE": "jobs"}
-    command = simulator(world, "--step-ms", "100", *options)
+    slowly = ["sh", "-c", 'sleep "$0" && exec "$@"', str(boot_seconds)]
+    command = [*slowly, *simulator(world, "--step-ms", "100", *options)]
     engine = EngineProcess(
         command, REPOSITORY, environ=environ, metrics=world.metrics, policy=policy
     )
@@ -109,6 +110,17 @@ async def test_a_killed_engine_costs_the_running_job_a_try_and_the_one_ahead_non
     assert world.metrics.sum(Metric.ATTEMPTS_ENDED, outcome="succeeded") == 2
     assert world.job(running).attempt == 2
     assert world.job(ahead).failures == 0
+
+
+async def test_a_job_that_comes_while_the_engine_is_away_waits_in_the_queue(world: World) -> None:
+    async with an_engine(world, boot_seconds=2) as engine, world.working(engine):
+        before = world.submit(EMPTY_IMAGE)
+        await until(world, before, Status.SUCCEEDED)  # the worker lies in its long poll again
+        os.kill(pid_of(engine), signal.SIGKILL)
+        await eventually(lambda: world.metrics.sum(Metric.ENGINE_RESTARTS, reason="ended") == 1)
+        job = world.submit(a_graph(seed=1, steps=1))
+        await until(world, job, Status.SUCCEEDED)
+    assert world.job(job).attempt == 1
 
 
 async def test_a_node_that_kills_its_engine_ends_the_job_after_three_tries(world: World) -> None:
