@@ -14,8 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from comfyline.domain.job import Priority
-
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
@@ -173,6 +171,7 @@ def environment() -> Environment:
 def queue(urls: QueueSettings) -> SqsJobQueue:
     """The three lanes."""
     from comfyline.aws.job_queues import SqsJobQueue
+    from comfyline.domain.job import Priority
 
     by_priority = {
         Priority.HIGH: urls.high_queue_url,

@@ -18,7 +18,7 @@ SCRAPING_DEFAULTS: Mapping[str, Any] = MappingProxyType({"metrics_port": 0, "met
 # A task shares its host's ports: below these one must be root, above them the kernel takes any for
 # what goes out.
 LOWEST_PORT, HIGHEST_PORT = 1024, 32767
-ENGINE_PORT = urlsplit(WorkerSettings.model_fields["comfyui_url"].default).port
+ENGINE_PORT = urlsplit(WorkerSettings.comfyui_url).port
 _GROUP = re.compile(r"sg-[0-9a-f]{8,17}")
 
 

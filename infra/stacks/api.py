@@ -167,13 +167,19 @@ class ApiStack(Stack):
             keys_table=self._data.keys.table_name, **connections
         )
         measured = {"metrics_namespace": self._deployment.metrics_namespace}
-        submit = SubmitJobSettings.model_validate(
-            {**jobs, **owners, **bucket, **queues, **measured}
+        submit = SubmitJobSettings(
+            jobs_table=self._data.jobs.table_name,
+            owners_table=self._data.owners.table_name,
+            artifacts_bucket=self._data.artifacts.bucket_name,
+            high_queue_url=queues["high_queue_url"],
+            normal_queue_url=queues["normal_queue_url"],
+            low_queue_url=queues["low_queue_url"],
+            metrics_namespace=self._deployment.metrics_namespace,
         )
         follow = {**jobs, **connections, **bucket, **sockets, **measured}
         push = PushUpdatesSettings(**follow, **owners)
         keys = {"keys_table": self._data.keys.table_name}
-        sweep = SweepJobsSettings.model_validate({**follow, **owners, **queues, **keys})
+        sweep = SweepJobsSettings(**follow, **owners, **queues, **keys)
         return {
             "AuthorizeHttp": _Spec("authorize.http_handler", authorize, AUTHORIZER_TIMEOUT),
             "AuthorizeSocket": _Spec(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -47,8 +48,8 @@ def test_the_worker_is_the_images_target_with_a_simulator(services: Any) -> None
 
 def test_its_variables_are_the_sdks_and_the_settings(services: Any) -> None:
     worker = services["worker"]
-    fields = {name.upper() for name in WorkerSettings.model_fields}
-    assert set(worker["environment"]) <= SDK | fields
+    ours = {field.name.upper() for field in fields(WorkerSettings)}
+    assert set(worker["environment"]) <= SDK | ours
     assert worker["environment"]["AWS_ENDPOINT_URL"] == f"http://localstack:{LOCALSTACK_PORT}"
     keys = worker["environment"]
     assert (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]) == ADMINISTRATOR

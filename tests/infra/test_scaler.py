@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import fields
 
 from comfyline.settings import ScaleWorkersSettings
 from tests.infra.templates import Json, Templates, only, plain_name, resources
@@ -25,7 +26,7 @@ def test_handler_exists(aws: Templates) -> None:
 def test_environment_is_the_settings_model(aws: Templates) -> None:
     found = environment(aws)
     common = {"POWERTOOLS_SERVICE_NAME", "LOG_LEVEL"}
-    assert set(found) == {n.upper() for n in ScaleWorkersSettings.model_fields} | common
+    assert set(found) == {f.name.upper() for f in fields(ScaleWorkersSettings)} | common
     settings = ScaleWorkersSettings.from_environment(found)
     assert (settings.cluster, settings.service) == ("comfyline-test", "worker")
     assert (settings.min_workers, settings.max_workers) == (0, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -73,11 +74,11 @@ def test_models_are_read_and_nothing_else_beside_them(
 def test_environment_is_the_settings_model(aws: Templates) -> None:
     variables = container(aws)["Environment"]
     environment = {variable["Name"]: aws.render(variable["Value"]) for variable in variables}
-    fields = {name.upper() for name in WorkerSettings.model_fields}
-    assert set(environment) - fields == {"AWS_DEFAULT_REGION"}
+    ours = {field.name.upper() for field in fields(WorkerSettings)}
+    assert set(environment) - ours == {"AWS_DEFAULT_REGION"}
     # What the task leaves open is the image's to say: how its ComfyUI is started.
     settings = WorkerSettings.from_environment(environment)
-    assert set(settings.to_environment()) == set(environment) & fields
+    assert set(settings.to_environment()) == set(environment) & ours
     assert settings.to_environment().items() <= environment.items()
 
 
