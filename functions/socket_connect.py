@@ -9,9 +9,8 @@ from __future__ import annotations
 from aws_lambda_powertools import Logger
 
 from comfyline.domain.errors import SocketsDisabled
-from comfyline.ports import Connection
+from comfyline.ports import CONNECTION_LIFETIME, Connection
 from comfyline.settings import SocketConnectSettings
-from comfyline.usecases.follow import CONNECTION_LIFETIME
 from functions import _wiring
 from functions._socket import Event, caller, connection_id, socket_handler
 

@@ -23,9 +23,16 @@ from comfyline.ports.ledger import Ledger, Usage
 from comfyline.ports.metrics import Metrics
 from comfyline.ports.owners import OWNER_SHARDS, Full, Limits, OwnerStore, Taken, minute_of
 from comfyline.ports.queues import Backlog, DeadLetters, Depths, JobQueue, Ticket
-from comfyline.ports.sockets import Connection, ConnectionStore, Sockets, Subscriber
+from comfyline.ports.sockets import (
+    CONNECTION_LIFETIME,
+    Connection,
+    ConnectionStore,
+    Sockets,
+    Subscriber,
+)
 
 __all__ = [
+    "CONNECTION_LIFETIME",
     "OWNER_SHARDS",
     "ApiKey",
     "ArtifactStore",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId
+
+CONNECTION_LIFETIME = timedelta(hours=2)  # API Gateway ends a WebSocket then
 
 
 @dataclass(frozen=True, slots=True)

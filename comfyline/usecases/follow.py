@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 from comfyline import wire
 from comfyline.domain.errors import ConnectionGone, JobNotFound
@@ -18,8 +17,6 @@ from comfyline.domain.job import Job
 from comfyline.ports import Clock, Connection, ConnectionStore, JobStore
 from comfyline.usecases.notify import Notifier
 from comfyline.usecases.read import as_of
-
-CONNECTION_LIFETIME = timedelta(hours=2)  # API Gateway ends a WebSocket then
 
 # Between the tries to reach a socket whose `$connect` may not have returned yet: 5 s in all, longer
 # than a cold start takes to answer.

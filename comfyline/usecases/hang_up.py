@@ -17,12 +17,9 @@ from comfyline.domain.ids import ConnectionId
 from comfyline.ports import Clock, ConnectionStore, KeyStore, Sockets
 from comfyline.usecases.authenticate import is_void
 
-SWITCHED_OFF = wire.ErrorMessage(
-    code=SocketsDisabled.code, message="Live progress was switched off; ask over HTTP."
-)
-KEY_VOID = wire.ErrorMessage(
-    code="key_void", message="The key of this connection was disabled, or has expired."
-)
+# Code and message. A model made here would be built at the start of every sweeper.
+SWITCHED_OFF = SocketsDisabled.code, "Live progress was switched off; ask over HTTP."
+KEY_VOID = "key_void", "The key of this connection was disabled, or has expired."
 
 _log = logging.getLogger(__name__)
 
@@ -49,27 +46,34 @@ class Doorkeeper:
             _log.info("sockets closed", extra=extra)
         return closed
 
-    def _unwanted(self) -> Iterator[tuple[ConnectionId, wire.ErrorMessage]]:
+    def _unwanted(self) -> Iterator[tuple[ConnectionId, bytes]]:
         """Each socket that may not be open, and what its client is told."""
         opened = self.connections.by_key()
         if not opened:  # which costs no look at the keys
             return
         if not self.keys.flags().websocket_enabled:
-            yield from ((one, SWITCHED_OFF) for ids in opened.values() for one in ids)
+            told = _message(*SWITCHED_OFF)
+            yield from ((one, told) for ids in opened.values() for one in ids)
             return
         now = self.clock()
         good = {key.id for key in self.keys.get_many(list(opened)) if not is_void(key, now)}
-        yield from (
-            (one, KEY_VOID) for key, ids in opened.items() if key not in good for one in ids
-        )
+        void = [one for key, ids in opened.items() if key not in good for one in ids]
+        if void:
+            told = _message(*KEY_VOID)
+            yield from ((one, told) for one in void)
 
-    def _close(self, socket: ConnectionId, reason: wire.ErrorMessage) -> bool:
+    def _close(self, socket: ConnectionId, told: bytes) -> bool:
         try:
             with suppress(ConnectionGone, Unavailable):  # a client too slow to be told is closed
-                self.sockets.post(socket, reason.model_dump_json(exclude_none=True).encode())
+                self.sockets.post(socket, told)
             self.sockets.close(socket)
             self.connections.close(socket)
         except Unavailable:
             _log.warning("socket not closed", exc_info=True, extra={"action": "socket_not_closed"})
             return False
         return True
+
+
+def _message(code: str, text: str) -> bytes:
+    message = wire.ErrorMessage(code=code, message=text)
+    return message.model_dump_json(exclude_none=True).encode()

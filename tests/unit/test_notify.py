@@ -32,9 +32,9 @@ from comfyline.domain.job import (
 from comfyline.domain.lifecycle import advance, on_interruption
 from comfyline.domain.progress import Progress
 from comfyline.metrics import Metric
-from comfyline.ports import Connection
+from comfyline.ports import CONNECTION_LIFETIME, Connection
 from comfyline.usecases.count import Change
-from comfyline.usecases.follow import CONNECTION_LIFETIME, GREETING_PAUSES_SECONDS, Follower
+from comfyline.usecases.follow import GREETING_PAUSES_SECONDS, Follower
 from comfyline.usecases.notify import CONNECT_GRACE, MAX_TRIES, Notifier, message_of
 from comfyline.views import URL_LIFETIME, ending_messages
 from tests.support import builders
