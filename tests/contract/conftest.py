@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import pytest
@@ -25,17 +25,7 @@ from comfyline.aws.keys_table import DynamoKeyStore
 from comfyline.aws.ledger_table import DynamoLedger
 from comfyline.aws.owners_table import DynamoOwnerStore
 from comfyline.domain.job import Priority
-from comfyline.ports import (
-    ArtifactStore,
-    Attendance,
-    ConnectionStore,
-    JobQueue,
-    JobStore,
-    KeyStore,
-    Ledger,
-    OwnerStore,
-    SocketTicketStore,
-)
+from comfyline.ports import ArtifactStore
 from tests.support.aws import (
     REGION,
     create_connections_table,
@@ -45,9 +35,11 @@ from tests.support.aws import (
 )
 from tests.support.builders import FrozenClock
 
-BUCKET = "artifacts"
+BUCKET, TABLE = "artifacts", "rows"
 
 AwsClient = Callable[..., Any]
+Get = Callable[[str], Any]  # a fixture, by its name
+P = TypeVar("P")
 
 
 @pytest.fixture(scope="session")
@@ -80,20 +72,67 @@ def clock() -> FrozenClock:
     return FrozenClock()
 
 
-@pytest.fixture(params=["memory", "aws"])
-def job_store(request: pytest.FixtureRequest) -> JobStore:
-    if request.param == "memory":
-        return memory.InMemoryJobStore()
-    store: DynamoJobStore = request.getfixturevalue("dynamo_job_store")
-    return store
+def adapters(in_memory: Callable[[Get], P], on_aws: Callable[[Get], P]) -> Any:
+    """A fixture: each test that takes it runs with the one, and again with the other."""
+
+    @pytest.fixture(params=[in_memory, on_aws], ids=["memory", "aws"])
+    def adapter(request: pytest.FixtureRequest) -> P:
+        made: P = request.param(request.getfixturevalue)
+        return made
+
+    return adapter
 
 
-@pytest.fixture(params=["memory", "aws"])
-def job_queue(request: pytest.FixtureRequest, clock: FrozenClock) -> JobQueue:
-    if request.param == "memory":
-        return memory.InMemoryJobQueue(clock)
-    client = request.getfixturevalue("aws_client")("sqs")
-    return SqsJobQueue(client, request.getfixturevalue("queue_urls"))
+def in_table(
+    adapter: Callable[[Any, str], P], create: Callable[[Any, str], None]
+) -> Callable[[Get], P]:
+    """An adapter on a table of its own."""
+
+    def make(get: Get) -> P:
+        client = get("aws_client")("dynamodb")
+        create(client, TABLE)
+        return adapter(client, TABLE)
+
+    return make
+
+
+def keyed(*keys: str) -> Callable[[Any, str], None]:
+    """Creates a table of these keys, without indexes."""
+    return lambda client, name: create_table(client, name, *keys)
+
+
+job_store = adapters(
+    lambda _: memory.InMemoryJobStore(),
+    lambda get: get("dynamo_job_store"),
+)
+job_queue = adapters(
+    lambda get: memory.InMemoryJobQueue(get("clock")),
+    lambda get: SqsJobQueue(get("aws_client")("sqs"), get("queue_urls")),
+)
+connection_store = adapters(
+    lambda _: memory.InMemoryConnectionStore(),
+    in_table(DynamoConnectionStore, create_connections_table),
+)
+key_store = adapters(
+    lambda _: memory.InMemoryKeyStore(),
+    in_table(DynamoKeyStore, keyed("pk")),
+)
+owner_store = adapters(
+    lambda _: memory.InMemoryOwnerStore(),
+    in_table(DynamoOwnerStore, keyed("pk", "sk")),
+)
+ticket_store = adapters(
+    lambda _: memory.InMemorySocketTicketStore(),
+    in_table(DynamoSocketTicketStore, create_connections_table),
+)
+ledger = adapters(
+    lambda _: memory.InMemoryLedger(),
+    in_table(DynamoLedger, keyed("pk", "sk")),
+)
+attendance = adapters(
+    lambda _: memory.InMemoryAttendance(),
+    in_table(DynamoAttendance, create_jobs_table),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +143,7 @@ class Files:
     look: Callable[[str], tuple[bytes, str] | None]
 
 
-@pytest.fixture(params=["memory", "aws"])
-def files(request: pytest.FixtureRequest) -> Files:
-    if request.param == "memory":
-        return _files_in_memory()
-    config = Config(signature_version="s3v4")
-    client = request.getfixturevalue("aws_client")("s3", config=config)
-    client.create_bucket(Bucket=BUCKET)
-    return _files_in_s3(client)
-
-
-def _files_in_memory() -> Files:
+def _files_in_memory(_get: Get) -> Files:
     store = memory.InMemoryArtifactStore()
 
     def look(key: str) -> tuple[bytes, str] | None:
@@ -124,7 +153,9 @@ def _files_in_memory() -> Files:
     return Files(store, look)
 
 
-def _files_in_s3(client: Any) -> Files:
+def _files_in_s3(get: Get) -> Files:
+    client = get("aws_client")("s3", config=Config(signature_version="s3v4"))
+    client.create_bucket(Bucket=BUCKET)
     store = S3ArtifactStore(client, BUCKET)
 
     def look(key: str) -> tuple[bytes, str] | None:
@@ -135,55 +166,4 @@ def _files_in_s3(client: Any) -> Files:
     return Files(store, look)
 
 
-@pytest.fixture(params=["memory", "aws"])
-def connection_store(request: pytest.FixtureRequest) -> ConnectionStore:
-    if request.param == "memory":
-        return memory.InMemoryConnectionStore()
-    client = request.getfixturevalue("aws_client")("dynamodb")
-    create_connections_table(client, "connections")
-    return DynamoConnectionStore(client, "connections")
-
-
-@pytest.fixture(params=["memory", "aws"])
-def key_store(request: pytest.FixtureRequest) -> KeyStore:
-    if request.param == "memory":
-        return memory.InMemoryKeyStore()
-    client = request.getfixturevalue("aws_client")("dynamodb")
-    create_table(client, "keys", "pk")
-    return DynamoKeyStore(client, "keys")
-
-
-@pytest.fixture(params=["memory", "aws"])
-def owner_store(request: pytest.FixtureRequest) -> OwnerStore:
-    if request.param == "memory":
-        return memory.InMemoryOwnerStore()
-    client = request.getfixturevalue("aws_client")("dynamodb")
-    create_table(client, "owners", "pk", "sk")
-    return DynamoOwnerStore(client, "owners")
-
-
-@pytest.fixture(params=["memory", "aws"])
-def ticket_store(request: pytest.FixtureRequest) -> SocketTicketStore:
-    if request.param == "memory":
-        return memory.InMemorySocketTicketStore()
-    client = request.getfixturevalue("aws_client")("dynamodb")
-    create_connections_table(client, "connections")
-    return DynamoSocketTicketStore(client, "connections")
-
-
-@pytest.fixture(params=["memory", "aws"])
-def ledger(request: pytest.FixtureRequest) -> Ledger:
-    if request.param == "memory":
-        return memory.InMemoryLedger()
-    client = request.getfixturevalue("aws_client")("dynamodb")
-    create_table(client, "owners", "pk", "sk")
-    return DynamoLedger(client, "owners")
-
-
-@pytest.fixture(params=["memory", "aws"])
-def attendance(request: pytest.FixtureRequest) -> Attendance:
-    if request.param == "memory":
-        return memory.InMemoryAttendance()
-    client = request.getfixturevalue("aws_client")("dynamodb")
-    create_jobs_table(client, "jobs")
-    return DynamoAttendance(client, "jobs")
+files = adapters(_files_in_memory, _files_in_s3)

@@ -12,7 +12,7 @@ from comfyline.aws.fleet import DynamoScalingMemory, EcsFleet, SqsBacklog
 from comfyline.domain.job import Priority
 from comfyline.domain.scaling import Need
 from comfyline.ports import Backlog, Depths, Fleet, FleetSize, JobQueue, Recent, ScalingMemory
-from tests.contract.conftest import AwsClient, create_table
+from tests.contract.conftest import AwsClient, Get, adapters, in_table, keyed
 from tests.support.builders import NOW, a_job
 
 NEEDS = (
@@ -30,22 +30,19 @@ def backlog(job_queue: JobQueue, request: pytest.FixtureRequest) -> Backlog:
     return SqsBacklog(client("sqs"), client("cloudwatch"), urls.values())
 
 
-@pytest.fixture(params=["memory", "aws"])
-def scaling_memory(request: pytest.FixtureRequest) -> ScalingMemory:
-    if request.param == "memory":
-        return memory.InMemoryScalingMemory()
-    client = request.getfixturevalue("aws_client")("dynamodb")
-    create_table(client, "scaling", "pk")
-    return DynamoScalingMemory(client, "scaling")
+scaling_memory = adapters(
+    lambda _: memory.InMemoryScalingMemory(),
+    in_table(DynamoScalingMemory, keyed("pk")),
+)
 
 
-@pytest.fixture(params=["memory", "aws"])
-def fleet(request: pytest.FixtureRequest) -> Fleet:
-    if request.param == "memory":
-        return memory.InMemoryFleet()
-    client = request.getfixturevalue("aws_client")("ecs")
+def _ecs_fleet(get: Get) -> EcsFleet:
+    client = get("aws_client")("ecs")
     create_service(client)
     return EcsFleet(client, "comfyline", "worker")
+
+
+fleet = adapters(lambda _: memory.InMemoryFleet(), _ecs_fleet)
 
 
 def create_service(client: Any) -> None:

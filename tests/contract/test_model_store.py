@@ -15,6 +15,7 @@ from comfyline import memory
 from comfyline.aws.models import CHUNK, S3ModelStore
 from comfyline.domain.errors import Unavailable
 from comfyline.ports import ModelMissing, ModelStore
+from tests.contract.conftest import Get, adapters
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +26,21 @@ class Models:
     put: Callable[[str, bytes], object]
 
 
-@pytest.fixture(params=["memory", "aws"])
-def models(request: pytest.FixtureRequest) -> Models:
-    if request.param == "memory":
-        store = memory.InMemoryModelStore()
-        return Models(store, store.files.__setitem__)
-    client = request.getfixturevalue("aws_client")("s3")
+def _in_memory(_get: Get) -> Models:
+    store = memory.InMemoryModelStore()
+    return Models(store, store.files.__setitem__)
+
+
+def _in_s3(get: Get) -> Models:
+    client = get("aws_client")("s3")
     client.create_bucket(Bucket="files")
     return Models(
         S3ModelStore(client, "files"),
         lambda key, body: client.put_object(Bucket="files", Key=key, Body=body),
     )
+
+
+models = adapters(_in_memory, _in_s3)
 
 
 class TestModelStore:
