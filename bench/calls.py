@@ -16,6 +16,7 @@ from math import ceil
 from typing import Any
 
 KILOBYTE, READ_UNIT = 1024, 4096
+_UNITS = " units"  # what DynamoDB counts beside calls
 # DynamoDB's own books: what each row, number and container takes beyond its text.
 _CONTAINER = 3
 
@@ -141,6 +142,11 @@ class Ledger:
                 self.units[kind][where] += number * (1 + (name == "TransactWriteItems"))
             self.counted["dynamodb", "write units"] = self.written
         return kind
+
+    @property
+    def calls(self) -> float:
+        """All calls."""
+        return sum(n for (_, name), n in self.counted.items() if not name.endswith(_UNITS))
 
     @property
     def written(self) -> int:

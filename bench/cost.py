@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ MEMORY_GB = 0.5
 OWN_MS = 10  # of a call of a function: 3 ms, as benchmarked on a whole CPU, at 29 % of one
 CALL_MS = 15  # of each AWS call in it: 5 to 10 ms on the way, the rest is the SDK's own work
 COLD_MS = 5  # one call in 100 is the first of its process, and takes half a second more
-LOG_BYTES = 600  # of a call: START, END and REPORT, and a line of ours
-METRICS_BYTES = 1278  # of a job: six lines, as comfyline.aws.emf writes them
+PLATFORM_LOG_BYTES = 470  # of a call: START, END and a REPORT that is cold and traced
+LINE_BYTES = 26  # which CloudWatch takes each line for beyond its text
 ACCESS_LOG_BYTES = 500  # of a request
-# The functions of a job and their AWS calls; the authorizer is not asked about the second request.
-AWS_CALLS = {"authorize": 1, "submit": 3, "scale": 6, "count the end": 1, "read": 1}
+# Of the schedule's rounds in which nothing happens.
+SCALER_CALLS = 6
+SWEEPER_LOG_BYTES = 200
 TICKS_A_MONTH = 30 * 24 * 60
 
 
@@ -48,19 +49,20 @@ class Line:
         return self.count * self.price
 
 
-def billed_ms(aws_calls: float) -> float:
-    """How long a call of a function takes that makes so many of AWS, one after another."""
-    return OWN_MS + COLD_MS + CALL_MS * aws_calls
+def billed_ms(calls: float, aws_calls: float) -> float:
+    """How long calls of functions take that make so many of AWS in all, one after another."""
+    return (OWN_MS + COLD_MS) * calls + CALL_MS * aws_calls
 
 
-def functions(calls: float, milliseconds: float, traced: float) -> list[Line]:
+def functions(calls: float, milliseconds: float, traced: float, own_log: float) -> list[Line]:
     """What so many calls of functions cost, so long in all and so many traced, with their logs."""
     of, logs, traces = prices()["lambda"], prices()["cloudwatch"], prices()["xray"]
     seconds = MEMORY_GB * milliseconds / 1000
+    log = calls * PLATFORM_LOG_BYTES + own_log
     return [
         Line("Lambda", "calls", calls, of["request"]),
         Line("Lambda", "GB-seconds", seconds, of["gb_second_arm"]),
-        Line("CloudWatch", "log GB of functions", calls * LOG_BYTES / 1e9, logs["log_gb"]),
+        Line("CloudWatch", "log GB of functions", log / 1e9, logs["log_gb"]),
         Line("X-Ray", "traces", traced, traces["trace"]),
     ]
 
@@ -68,35 +70,38 @@ def functions(calls: float, milliseconds: float, traced: float) -> list[Line]:
 def unwatched_job(counted: Counted) -> list[Line]:
     """A job that is posted and read once, of what was counted for several."""
     each = Each(counted.calls, counted.jobs)
-    ddb, sqs, s3, logs = (prices()[name] for name in ("dynamodb", "sqs", "s3", "cloudwatch"))
+    ddb, sqs, logs = (prices()[name] for name in ("dynamodb", "sqs", "cloudwatch"))
     queue = each(*(key for key in counted.calls if key[0] == "sqs"))
-    worker_log = counted.worker_log_bytes / counted.jobs / 1e9
-    calls = len(AWS_CALLS) - 1 + counted.told / counted.jobs
+    calls = sum(work.calls for work in counted.functions.values()) / counted.jobs
+    aws_calls = sum(work.aws_calls for work in counted.functions.values()) / counted.jobs
+    traced = calls * prices()["xray"]["sampled_share"]
+    own_log, metrics, worker_log = (
+        log_bytes(lines) / counted.jobs
+        for lines in (counted.printed, counted.metrics, counted.worker_log)
+    )
     return [
         Line("API Gateway", "HTTP requests", 2, prices()["api_gateway"]["http_request"]),
-        *functions(
-            calls,
-            sum(map(billed_ms, AWS_CALLS.values())),
-            calls * prices()["xray"]["sampled_share"],
-        ),
-        Line("CloudWatch", "log GB of metrics", METRICS_BYTES / 1e9, logs["log_gb"]),
+        *functions(calls, billed_ms(calls, aws_calls), traced, own_log),
+        Line("CloudWatch", "log GB of metrics", metrics / 1e9, logs["log_gb"]),
         Line("CloudWatch", "log GB of requests", 2 * ACCESS_LOG_BYTES / 1e9, logs["log_gb"]),
-        Line("CloudWatch", "log GB of the worker", worker_log, logs["log_gb"]),
+        Line("CloudWatch", "log GB of the worker", worker_log / 1e9, logs["log_gb"]),
         Line("DynamoDB", "write units", each(("dynamodb", "write units")), ddb["write_unit"]),
         Line("DynamoDB", "read units", each(("dynamodb", "read units")), ddb["read_unit"]),
         Line("SQS", "calls", queue, sqs["request"]),
         Line("SQS", "messages with a group", each(("sqs", "SendMessage")), sqs["fair_request"]),
-        *files(each, s3),
     ]
 
 
-def files(each: Each, s3: Mapping[str, Any]) -> list[Line]:
+def log_bytes(lines: Sequence[str]) -> int:
+    """What CloudWatch takes lines of a log for."""
+    return sum(len(line.encode()) + LINE_BYTES for line in lines)
+
+
+def files(counted: Counted) -> list[Line]:
     """The data plane's part: what a job made is put once and fetched once."""
+    each, s3 = Each(counted.calls, counted.jobs), prices()["s3"]
     puts = each(("s3", "PutObject"), ("s3", "CreateMultipartUpload"))
-    return [
-        Line("S3", "puts of files", puts, s3["put"]),
-        Line("S3", "gets of files", puts, s3["get"]),
-    ]
+    return [Line("S3", "puts", puts, s3["put"]), Line("S3", "gets", puts, s3["get"])]
 
 
 def removal(counted: Counted) -> list[Line]:
@@ -132,8 +137,9 @@ def idle_month(alarm_metrics: int, dashboards: int, metrics_free: bool) -> list[
         Line("Scheduler", "calls", 2 * TICKS_A_MONTH, prices()["scheduler"]["call"]),
         *functions(
             2 * TICKS_A_MONTH,
-            TICKS_A_MONTH * (billed_ms(AWS_CALLS["scale"]) + billed_ms(_sweeper_queries())),
+            TICKS_A_MONTH * billed_ms(2, SCALER_CALLS + _sweeper_queries()),
             max(0, 2 * TICKS_A_MONTH - free_traces),  # each is the first of its second
+            TICKS_A_MONTH * SWEEPER_LOG_BYTES,
         ),
         Line("DynamoDB", "read units", reads, ddb["read_unit"]),
         Line("SQS", "calls", 3 * TICKS_A_MONTH, sqs["request"]),
@@ -183,17 +189,21 @@ def dollars(lines: Sequence[Line]) -> float:
     return sum(line.dollars for line in lines)
 
 
-def _goals(job: Sequence[Line], idle: Sequence[Line]) -> str:
+def _goals(job: Sequence[Line], of_files: Sequence[Line], idle: Sequence[Line]) -> str:
     told = []
     for what, sum_, goal in (
-        ("1M jobs", dollars(job) * MILLION, GOAL),
-        ("the same without the puts and gets of their files",
-         dollars([line for line in job if line.service != "S3"]) * MILLION, GOAL),
+        ("The control plane of 1M jobs", dollars(job) * MILLION, GOAL),
+        ("with the puts and gets of their files, which are the data plane's",
+         dollars([*job, *of_files]) * MILLION, GOAL),
         ("an idle month", dollars(idle), IDLE_GOAL),
     ):  # fmt: skip
         verdict = "within" if sum_ <= goal else f"**${sum_ - goal:.2f} over**"
         told.append(f"{what}: ${sum_:.2f}, {verdict} the goal of ${goal:.2f}")
     return "; ".join(told) + "."
+
+
+def _looks(counted: Counted) -> float:
+    return Each(counted.calls, counted.jobs)(("sqs", "ReceiveMessage"))
 
 
 def _observability() -> Any:
@@ -226,38 +236,54 @@ _ALARM = "AWS::CloudWatch::Alarm"
 PAGE = Path(__file__).with_name("cost.md")
 
 
-def page(counted: Counted, metrics: int, dashboards: int) -> str:
-    """The page, of what was counted."""
-    job, idle = unwatched_job(counted), idle_month(metrics, dashboards, True)
-    (traces,) = (line for line in job if line.what == "traces")
-    calls = sorted(counted.calls.items())
+def page(counted: Counted, alone: Counted, metrics: int, dashboards: int) -> str:
+    """The page, of what was counted for several jobs, and for one that came alone."""
+    job, of_files = unwatched_job(counted), files(counted)
+    idle = idle_month(metrics, dashboards, True)
+    costs = {line.what: line.dollars * MILLION for line in job}
+    looks, looks_alone = _looks(counted), _looks(alone)
+    work = counted.functions.items()
     return PAGE.read_text().format(
         job="\n".join(table(job, MILLION, "$ per 1M")),
+        files="\n".join(table(of_files, MILLION, "$ per 1M")),
         steps="\n".join(steps(counted)),
         removal="\n".join(table(removal(counted), MILLION, "$ per 1M")),
         idle="\n".join(table(idle, 1, "$ a month")),
         alarm_metrics=metrics,
-        goals=_goals(job, idle),
+        goals=_goals(job, of_files, idle),
         full=dollars(idle_month(metrics, dashboards, False)),
-        calls=", ".join(f"{n / counted.jobs:.3g} {of} {name}" for (of, name), n in calls),
-        every_trace=traces.dollars * MILLION / prices()["xray"]["sampled_share"],
+        calls=_calls(counted),
+        every_trace=costs["traces"] / prices()["xray"]["sampled_share"],
+        watching=costs["traces"] + costs["log GB of metrics"],
+        metric_reads=3 * TICKS_A_MONTH * prices()["cloudwatch"]["metric_read"],
         jobs=counted.jobs,
+        looks=looks,
+        looks_alone=looks_alone,
+        more_alone=(looks_alone - looks) * prices()["sqs"]["request"] * MILLION,
         own_ms=OWN_MS + COLD_MS,
         call_ms=CALL_MS,
-        functions=", ".join(f"{name} {n}" for name, n in AWS_CALLS.items()),
-        log_bytes=LOG_BYTES,
+        functions=", ".join(f"{name} {w.aws_calls / w.calls:.3g}" for name, w in work),
+        log_bytes=PLATFORM_LOG_BYTES,
+        line_bytes=LINE_BYTES,
         access_log_bytes=ACCESS_LOG_BYTES,
     )
+
+
+def _calls(counted: Counted) -> str:
+    each = ((of, name, n / counted.jobs) for (of, name), n in sorted(counted.calls.items()))
+    return ", ".join(f"{n:.3g} {of} {name}" for of, name, n in each)
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=3)
+    # Three rounds of a worker's turns between the lanes; the last one's looks ahead weigh little.
+    parser.add_argument("--jobs", type=int, default=21)
     parser.add_argument("--out", type=Path, default=Path("docs/cost.md"))
     options = parser.parse_args()
     observed = watched(_observability())
-    text = page(asyncio.run(run_jobs(options.jobs)), *observed)
+    alone, several = (asyncio.run(run_jobs(jobs)) for jobs in (1, options.jobs))
+    text = page(several, alone, *observed)
     options.out.write_text(text)
     print(text)
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -22,18 +22,18 @@ import pytest
 from aws_lambda_powertools import Logger
 
 from bench.calls import Image, Ledger, Row
+from bench.counted_functions import Functions, Work, deployed
 from comfyline.domain.environment import Environment
 from comfyline.domain.ids import random_worker_id
 from comfyline.domain.job import TERMINAL, Status
 from comfyline.settings import WorkerSettings
 from comfyline.usecases.claim import Terms
-from functions import _wiring, push_updates, sweep_jobs
+from functions import _wiring, sweep_jobs
 from gpu_worker import __main__ as worker
 from localcloud.comfyui_sim.options import Options
 from localcloud.comfyui_sim.server import Simulator
 from tests.support import gateway
 
-PICTURE = {"prompt": "a red fox", "steps": 20, "width": 64, "height": 64}
 STEP_MS = 500.0  # 20 steps are 10 s
 RETENTION_OVER = timedelta(days=8)
 # What the simulator has, as its own lock says.
@@ -51,26 +51,37 @@ class Counted:
     jobs: int
     calls: Calls = field(default_factory=dict)  # until the job was read, and pushed
     units: Mapping[str, Counter[str]] = field(default_factory=dict)
-    told: int = 0  # changes that the pusher is asked about
-    worker_log_bytes: int = 0
+    functions: Mapping[str, Work] = field(default_factory=dict)
+    metrics: Sequence[str] = ()  # the lines that are metrics, of functions and worker
+    printed: Sequence[str] = ()  # what the functions have printed beside them
+    worker_log: Sequence[str] = ()
     removal: Calls = field(default_factory=dict)  # once the retention is over
 
 
 async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
     """Post, run, push and read that many, then let their retention pass."""
-    clock, log = _Clock(), io.StringIO()
-    with tempfile.TemporaryDirectory() as folder, _functions(clock) as (ledger, client):
+    clock, log, printed = _Clock(), io.StringIO(), io.StringIO()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        redirect_stdout(printed),
+        _functions(clock, printed) as functions,
+    ):
+        ledger = functions.ledger
+        printed.truncate(printed.seek(0))  # what deploying has said
         options = Options(data_dir=Path(folder), port=0, step_ms=step_ms)
         async with Simulator(options) as engine:
-            posted = [client("POST", "/api/v1/jobs", PICTURE).json["job_id"] for _ in range(jobs)]
+            posted = [functions.post() for _ in range(jobs)]
+            for image in [image for table, image in ledger.changes if _is_new(table, image)]:
+                functions.wake(image)
             await _work(engine.url, posted, ledger, log)
-        told = [image for table, image in ledger.changes if _is_told(table, image)]
-        for image in told:
-            push_updates.handler({"Records": [_record(image)]}, None)
-        for job_id in posted:
-            assert client("GET", f"/api/v1/jobs/{job_id}").json["status"] == "succeeded"
-        lines = len(told), len(log.getvalue())
-        counted = Counted(jobs, dict(ledger.counted), dict(ledger.units), *lines)
+        for image in [image for table, image in ledger.changes if _is_told(table, image)]:
+            functions.push(image)
+        assert {functions.read(job_id)["status"] for job_id in posted} == {"succeeded"}
+        counted = Counted(jobs, dict(ledger.counted), dict(ledger.units), functions.work)
+        lines = printed.getvalue().splitlines()
+        counted.metrics = [line for line in lines if _is_metric(line)]
+        counted.printed = [line for line in lines if not _is_metric(line)]
+        counted.worker_log = log.getvalue().splitlines()
         ledger.counted.clear()
         ledger.units.clear()
         clock.ahead = RETENTION_OVER
@@ -92,38 +103,40 @@ _REAL_CLOCK = _wiring.clock
 
 
 @contextmanager
-def _functions(clock: _Clock) -> Iterator[tuple[Ledger, gateway.Gateway]]:
+def _functions(clock: _Clock, printed: io.StringIO) -> Iterator[Functions]:
     ledger = Ledger(step_of)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_wiring, "environment", lambda: SIMULATED)
         with gateway.functions_on_moto(patch, clock):
             session = gateway._session()
             patch.setattr(boto3, "Session", lambda: session)
+            token = deployed(session, patch, printed)
             with ledger.watching(session):
-                yield ledger, gateway.Gateway()
+                yield Functions(ledger, token)
 
 
 async def _work(url: str, posted: Sequence[str], ledger: Ledger, log: io.StringIO) -> None:
     settings = WorkerSettings.from_environment({**os.environ, "COMFYUI_URL": url})
     terms = Terms(worker_id=random_worker_id(), lease=timedelta(seconds=120))
-    logger = Logger(service="gpu_worker", stream=log)
-    with _also_of(logger, "comfyline", "gpu_worker"):
+    logger = Logger(service="gpu_worker")
+    handler = logger.registered_handler
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(log)
+    with _also_of(logger, "comfyline"):
         await _until_all_have_ended(worker._work(settings, terms, logger), posted, ledger)
 
 
 @contextmanager
-def _also_of(logger: Logger, *names: str) -> Iterator[None]:
-    """What these loggers are told goes the same way, as in the worker's own process."""
-    others = [logging.getLogger(name) for name in names]
-    for other in others:
-        other.addHandler(logger.registered_handler)
-        other.setLevel(logging.INFO)
+def _also_of(logger: Logger, name: str) -> Iterator[None]:
+    """What this logger is told goes the same way, as in the worker's own process."""
+    other = logging.getLogger(name)
+    other.addHandler(logger.registered_handler)
+    other.setLevel(logging.INFO)
     try:
         yield
     finally:
-        for other in others:
-            other.removeHandler(logger.registered_handler)
-            other.setLevel(logging.NOTSET)
+        other.removeHandler(logger.registered_handler)
+        other.setLevel(logging.NOTSET)
 
 
 async def _until_all_have_ended(
@@ -146,6 +159,12 @@ def _end(image: Image) -> str | None:
     return after if after in TERMINAL and before not in TERMINAL else None
 
 
+def _is_new(table: str, image: Image) -> bool:
+    """The filter of the scaler's event source."""
+    before, after = image
+    return table == "jobs" and before is None and after is not None and after["sk"] == _ROW
+
+
 def _is_told(table: str, image: Image) -> bool:
     """The filter of the pusher's event source; a test of the template holds it."""
     row = image[1] or {}
@@ -157,12 +176,8 @@ def _is_told(table: str, image: Image) -> bool:
 _ROW = {"S": "job"}
 
 
-def _record(image: Image) -> dict[str, Any]:
-    before, after = image
-    row: Any = after or before
-    keys = {"pk": row["pk"], "sk": row["sk"]}
-    told = {"Keys": keys, "SequenceNumber": "1", "NewImage": after, "OldImage": before}
-    return {"eventName": "MODIFY", "dynamodb": {k: v for k, v in told.items() if v is not None}}
+def _is_metric(line: str) -> bool:
+    return '"_aws":' in line
 
 
 # --- the steps of a job ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from comfyline.domain.job import Priority
 from comfyline.domain.scaling import Need
 from comfyline.ports import Backlog, Depths, Fleet, FleetSize, JobQueue, Recent, ScalingMemory
 from tests.contract.conftest import AwsClient, Get, adapters, in_table, keyed
+from tests.support.aws import create_service
 from tests.support.builders import NOW, a_job
 
 NEEDS = (
@@ -43,15 +44,6 @@ def _ecs_fleet(get: Get) -> EcsFleet:
 
 
 fleet = adapters(lambda _: memory.InMemoryFleet(), _ecs_fleet)
-
-
-def create_service(client: Any) -> None:
-    client.create_cluster(clusterName="comfyline")
-    container = {"name": "worker", "image": "worker", "memory": 128}
-    client.register_task_definition(family="worker", containerDefinitions=[container])
-    client.create_service(
-        cluster="comfyline", serviceName="worker", taskDefinition="worker", desiredCount=0
-    )
 
 
 class TestBacklog:

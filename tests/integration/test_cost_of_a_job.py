@@ -17,6 +17,8 @@ WRITE_UNITS = {
     "count: totals": 2,
     "count: usage": 2,
 }
+# AWS calls of each function of a job.
+FUNCTIONS = {"authorize": 2, "submit": 3, "scale": 1, "push": 1, "read": 1}
 
 
 async def test_a_job_takes_no_more_than_it_needs() -> None:
@@ -25,10 +27,15 @@ async def test_a_job_takes_no_more_than_it_needs() -> None:
     progress = units.pop("progress", 0)
     assert progress <= 1  # a row within 1 KB, and by_owner and by_due are not touched
     assert units == WRITE_UNITS
-    assert counted.told == 1  # the end; nobody watches
+    # The pusher is told of the end alone, since nobody watches.
+    assert {name: work.calls for name, work in counted.functions.items()} == dict.fromkeys(
+        FUNCTIONS, 1
+    )
+    assert {name: work.aws_calls for name, work in counted.functions.items()} == FUNCTIONS
+    assert counted.printed == []
     assert _calls(counted, "sqs", "SendMessage", "DeleteMessage") == 2
     assert _calls(counted, "s3", "PutObject", "CreateMultipartUpload") == 1
-    assert counted.calls["dynamodb", "read units"] <= 3
+    assert counted.calls["dynamodb", "read units"] <= 6
     assert counted.removal["dynamodb", "write units"] == 6
 
 

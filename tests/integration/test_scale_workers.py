@@ -13,7 +13,7 @@ from moto import mock_aws
 from comfyline.settings import ScaleWorkersSettings
 from functions import _wiring, scale_workers
 from tests.contract.conftest import create_table
-from tests.contract.test_fleet import create_service
+from tests.support.aws import create_service
 
 
 @pytest.fixture

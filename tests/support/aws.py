@@ -64,3 +64,13 @@ def create_table(client: Any, name: str, *keys: str) -> None:
 def create_queues(client: Any) -> dict[Priority, str]:
     """The three lanes; their URLs."""
     return {p: client.create_queue(QueueName=p.value)["QueueUrl"] for p in Priority}
+
+
+def create_service(client: Any) -> None:
+    """The workers' service, with none of them up."""
+    client.create_cluster(clusterName="comfyline")
+    container = {"name": "worker", "image": "worker", "memory": 128}
+    client.register_task_definition(family="worker", containerDefinitions=[container])
+    client.create_service(
+        cluster="comfyline", serviceName="worker", taskDefinition="worker", desiredCount=0
+    )

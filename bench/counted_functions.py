@@ -1,0 +1,124 @@
+"""The functions of a job in this process: called as AWS calls them, alone, and counted each.
+
+The authorizer is asked once for the post and the read, and its answer goes to both; the stream
+wakes the scaler for the job alone and tells the pusher each change alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from bench.calls import Image, Ledger
+from comfyline.domain.ids import OwnerId
+from comfyline.usecases.authenticate import create_key
+from functions import _wiring, authorize, get_job, push_updates, scale_workers, submit_job
+from tests.support.aws import create_service, create_table
+from tests.support.gateway import Gateway
+
+PICTURE = {"prompt": "a red fox", "steps": 20, "width": 64, "height": 64}
+_SCALER = {
+    "CLUSTER": "comfyline",
+    "SERVICE": "worker",
+    "SCALING_TABLE": "scaling",
+    "MIN_WORKERS": "0",
+    "MAX_WORKERS": "4",
+    "WARM_WORKERS": "0",
+    "WARM_HOURS": "",
+    "JOB_SECONDS": "30",
+    "TARGET_WAIT_SECONDS": "120",
+    "BOOT_SECONDS": "180",
+    "QUIET_SECONDS": "180",
+}
+
+
+@dataclass(slots=True)
+class Work:
+    """What the calls of one function came to."""
+
+    calls: int = 0
+    aws_calls: float = 0
+
+
+@dataclass(slots=True)
+class Functions:
+    """What is called for jobs of one caller; `work` is by function, in the order of a life."""
+
+    ledger: Ledger
+    token: str
+    work: dict[str, Work] = field(default_factory=lambda: defaultdict(Work))
+    _caller: dict[str, str] = field(default_factory=dict)
+
+    def post(self) -> str:
+        """Accept one job; its id."""
+        header = {"authorization": f"Bearer {self.token}"}
+        with self._call("authorize"):
+            answer = authorize.http_handler({"headers": header}, None)
+        self._caller = answer["context"]
+        with self._call("submit"):
+            reply = self._gateway("POST", "/api/v1/jobs", PICTURE)
+        return str(reply.json["job_id"])
+
+    def wake(self, image: Image) -> None:
+        """The stream tells the scaler of a new job."""
+        with self._call("scale"):
+            scale_workers.handler(_batch("INSERT", image), None)
+
+    def push(self, image: Image) -> None:
+        """The stream tells the pusher of a change."""
+        with self._call("push"):
+            failed = push_updates.handler(_batch("MODIFY", image), None)["batchItemFailures"]
+        assert not failed
+
+    def read(self, job_id: str) -> Any:
+        """The job as its owner sees it."""
+        with self._call("read"):
+            return self._gateway("GET", f"/api/v1/jobs/{job_id}").json
+
+    @property
+    def _gateway(self) -> Gateway:
+        return Gateway(owner=self._caller["owner"], caller=self._caller)
+
+    @contextmanager
+    def _call(self, name: str) -> Iterator[None]:
+        before = self.ledger.calls
+        yield
+        self.work[name].calls += 1
+        self.work[name].aws_calls += self.ledger.calls - before
+
+
+def deployed(session: Any, patch: pytest.MonkeyPatch, printed: Any) -> str:
+    """What the functions need beside the API's own, and a key; they print to `printed`.
+
+    The fleet is awake afterwards: one that sleeps is woken once, however many jobs come then.
+    """
+    create_table(session.client("dynamodb"), "scaling", "pk")
+    create_service(session.client("ecs"))
+    for name, value in {**_SCALER, "METRICS_NAMESPACE": "Comfyline/cost"}.items():
+        patch.setenv(name, value)
+    for module in (authorize, submit_job, scale_workers, push_updates, get_job):
+        patch.setattr(module.logger.registered_handler, "stream", printed)
+    scale_workers.handler({"Records": [{}]}, None)
+    _key, token = create_key(
+        OwnerId("fox"),
+        scopes=["jobs"],
+        expires_at=None,
+        keys=_wiring.keys("keys"),
+        clock=_wiring.clock,
+    )
+    _wiring._client.cache_clear()  # only clients made from now on are counted
+    return token
+
+
+def _batch(event: str, image: Image) -> dict[str, Any]:
+    before, after = image
+    row: Any = after or before
+    keys = {"pk": row["pk"], "sk": row["sk"]}
+    told = {"Keys": keys, "SequenceNumber": "1", "NewImage": after, "OldImage": before}
+    known = {name: value for name, value in told.items() if value is not None}
+    return {"Records": [{"eventName": event, "dynamodb": known}]}
