@@ -25,6 +25,7 @@ from comfyline.domain.job import (
     SCHEMA,
     Artifact,
     Change,
+    Graph,
     Job,
     JobError,
     JobParams,
@@ -179,6 +180,16 @@ def packed_params(params: JobParams) -> bytes:
 def unpacked_params(body: bytes) -> JobParams:
     """What was asked."""
     return _known(JobParams, unpack(body))
+
+
+def packed_request(params: JobParams, graph: Graph) -> bytes:
+    """What was asked and what it was compiled to, for one item; read by `unpacked_params` too."""
+    return pack({**asdict(params), "graph": graph})
+
+
+def unpacked_graph(body: bytes) -> Graph:
+    """The graph of a whole request."""
+    return cast(Graph, unpack(body)["graph"])
 
 
 def packed_artifacts(artifacts: Sequence[Artifact]) -> bytes:

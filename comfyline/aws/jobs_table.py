@@ -4,11 +4,14 @@
     job id  job                                    the row: all that changes, and the indexes' keys
     job id  job#artifacts#<incarnation>-<attempt>  what an attempt has made; its terminal write
                                                    makes it count
-    job id  job#params#<fingerprint>               what was asked, to be shown
-    job id  input#<fingerprint>                    the compiled graph
+    job id  job#request#<fingerprint>              what was asked, to be shown, and the compiled
+                                                   graph, where both fit into one write unit
+    job id  job#params#<fingerprint>               else what was asked,
+    job id  input#<fingerprint>                    and the graph
 
-One query for `job...` reads a job without its graph. The row alone decides whether a job exists:
-items without one are never seen, and end by their TTL.
+One query for `job...` reads a job without a graph of more than that, so what a read costs does not
+grow with it. The row alone decides whether a job exists: items without one are never seen, and end
+by their TTL.
 
 Every write of a row is one conditional write. Whatever it refuses is answered from the row as it
 is now, which the refusal carries: a lost race costs no read.
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 # DynamoDB takes items of 400 KB; the keys and the other attributes need well under 1 KB of it.
 MAX_BODY_BYTES = 399 * 1024
+# A write unit is 1 KB; keys and times take less than 160 bytes of it.
+MAX_WHOLE_BYTES = 1024 - 160
 
 # What belongs to a job outlives it by this much, however often it is tried again, and what belongs
 # to none is gone after it.
@@ -56,11 +61,15 @@ class DynamoJobStore:
 
     @translated()
     def put_request(self, job: Job, params: JobParams, graph: Graph) -> None:
-        """See JobStore: both items in one call."""
-        items = [
-            _sibling(job, _params_sk(job), codec.packed_params(params)),
-            _sibling(job, _input_sk(job), codec.pack(graph)),
-        ]
+        """See JobStore: one item or two, in one call."""
+        # Under other names: a replay, which a newer deployment may compile to more than fits, must
+        # not take from a worker what the first post has put.
+        items = [_sibling(job, _request_sk(job), codec.packed_request(params, graph))]
+        if len(items[0]["body"]["B"]) > MAX_WHOLE_BYTES:
+            items = [
+                _sibling(job, _params_sk(job), codec.packed_params(params)),
+                _sibling(job, _input_sk(job), codec.pack(graph)),
+            ]
         if any(len(item["body"]["B"]) > MAX_BODY_BYTES for item in items):
             raise RequestTooLarge(f"A request has at most {MAX_BODY_BYTES} bytes, compressed.")
         batches.put_items(self._client, self._table, items)
@@ -222,11 +231,12 @@ class DynamoJobStore:
 
     @translated()
     def graph(self, job: Job) -> Graph:
-        """See JobStore."""
-        item = self._get_item(job.id, _input_sk(job))
-        if item is None:
-            raise LookupError(f"{job.id} has no graph")
-        return cast(Graph, codec.unpack(item["body"]["B"]))
+        """See JobStore: one read, two for a graph that has an item of its own."""
+        if whole := self._get_item(job.id, _request_sk(job)):
+            return codec.unpacked_graph(whole["body"]["B"])
+        if item := self._get_item(job.id, _input_sk(job)):
+            return cast(Graph, codec.unpack(item["body"]["B"]))
+        raise LookupError(f"{job.id} has no graph")
 
     @translated()
     def read(self, job_id: JobId) -> JobRecord | None:
@@ -243,7 +253,8 @@ class DynamoJobStore:
         job = codec.job_of(items[_ROW])
         made = items.get(_artifacts_sk(job)) if job.lists_files else None
         artifacts = codec.unpacked_artifacts(made["body"]["B"]) if made else ()
-        return JobRecord(job, _params_of(items.get(_params_sk(job))), artifacts)
+        asked = items.get(_request_sk(job)) or items.get(_params_sk(job))
+        return JobRecord(job, _params_of(asked), artifacts)
 
     def _get_item(self, job_id: JobId, sk: str) -> codec.Item | None:
         key = _key(job_id, sk)
@@ -279,9 +290,11 @@ class DynamoJobStore:
         return [rows[job_id] for job_id in ids if job_id in rows]
 
     def _with_params(self, jobs: Sequence[Job]) -> list[JobRecord]:
-        keys = [_key(job.id, _params_sk(job)) for job in jobs]
-        items = batches.get_items(self._client, self._table, keys)
-        by_job = {item["pk"]["S"]: item for item in items}
+        by_job: dict[str, codec.Item] = {}
+        for name_of in (_request_sk, _params_sk):
+            keys = [_key(job.id, name_of(job)) for job in jobs if job.id not in by_job]
+            items = batches.get_items(self._client, self._table, keys)
+            by_job |= {item["pk"]["S"]: item for item in items}
         return [JobRecord(job, _params_of(by_job.get(job.id))) for job in jobs]
 
     # --- a job's end ------------------------------------------------------------------------------
@@ -337,6 +350,10 @@ class DynamoJobStore:
 
 def _key(job_id: JobId, sk: str) -> dict[str, Any]:
     return {"pk": {"S": job_id}, "sk": {"S": sk}}
+
+
+def _request_sk(job: Job) -> str:
+    return f"job#request#{job.fingerprint}"
 
 
 def _params_sk(job: Job) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from comfyline.aws import jobs_index
+from bench.calls import KILOBYTE, size_of
+from comfyline.aws import codec, jobs_index
 from comfyline.aws.jobs_table import ORPHAN_MARGIN, DynamoJobStore
 from comfyline.domain import events as ev
 from comfyline.domain.errors import Conflict, LeaseLost, RequestTooLarge
@@ -21,11 +22,13 @@ from comfyline.domain.ids import OwnerId, random_job_id
 from comfyline.domain.job import Job, JobParams, JobRecord, Status
 from comfyline.domain.lifecycle import advance
 from comfyline.domain.progress import Progress
+from comfyline.domain.workflow import text_to_image_graph
 from comfyline.memory import InMemoryJobStore
 from comfyline.ports import JobStore, ListPosition
 from tests.support.builders import (
     LEASE,
     NOW,
+    PARAMS,
     a_graph,
     a_job,
     an_artifact,
@@ -39,6 +42,7 @@ from tests.support.builders import (
 
 SECOND = timedelta(seconds=1)
 LATER = NOW + timedelta(minutes=1)
+NOISE = random.Random(7).randbytes(1_000).hex()  # one byte in two survives compression
 
 
 def stored(store: JobStore, job: Job) -> Job:
@@ -96,6 +100,30 @@ class TestRequest:
         job_store.put_request(job, params, a_graph())
         job_store.add(job)
         assert job_store.read(job.id) == JobRecord(job, params)
+
+    @pytest.mark.parametrize("prompt", ["a red fox", NOISE])
+    def test_so_is_it_with_a_graph_of_any_size(self, job_store: JobStore, prompt: str) -> None:
+        job, params, graph = a_job(), some_params(prompt=prompt), a_graph(prompt)
+        job_store.put_request(job, params, graph)
+        job_store.add(job)
+        assert job_store.read(job.id) == JobRecord(job, params)
+        assert job_store.page(job.owner, status=None, limit=1, after=None) == [
+            JobRecord(job, params)
+        ]
+        assert job_store.graph(job) == graph
+
+    @pytest.mark.parametrize("prompts", [("a red fox", NOISE), (NOISE, "a red fox")])
+    def test_a_replay_that_is_compiled_otherwise_leaves_a_whole_request(
+        self, job_store: JobStore, prompts: tuple[str, str]
+    ) -> None:
+        job = a_job()
+        for prompt in prompts:
+            job_store.put_request(job, some_params(prompt=prompt), a_graph(prompt))
+        job_store.add(job)
+        assert job_store.graph(job) in [a_graph(prompt) for prompt in prompts]
+        job_store.delete(job)
+        with pytest.raises(LookupError):
+            job_store.graph(job)
 
     def test_the_graph_comes_back(self, job_store: JobStore) -> None:
         job = a_job()
@@ -627,18 +655,55 @@ class TestDynamo:
         assert dynamo_job_store.add(replay) == job
         assert calls[2:] == ["BatchWriteItem", "PutItem"]
 
+    def test_a_usual_request_is_one_write_unit(self, dynamo_job_store: DynamoJobStore) -> None:
+        job = a_job()
+        prompt = "portrait of a red fox in fresh snow, golden hour, bokeh, 85mm, " * 2
+        params = JobParams(params={**PARAMS, "prompt": prompt}, metadata={"order": "123"})
+        graph = text_to_image_graph(params.params, checkpoint="v1-5-pruned-emaonly.safetensors")
+        dynamo_job_store.put_request(job, params, graph)
+        (item,) = siblings_of(dynamo_job_store, job)
+        assert item["sk"]["S"] == f"job#request#{job.fingerprint}"
+        assert size_of(item) <= KILOBYTE
+
+    @pytest.mark.parametrize("length", range(600, 1000, 10))
+    def test_no_whole_request_is_more_than_a_write_unit(
+        self, dynamo_job_store: DynamoJobStore, length: int
+    ) -> None:
+        job = a_job()
+        dynamo_job_store.put_request(job, JobParams(params={}), a_graph(NOISE[:length]))
+        items = siblings_of(dynamo_job_store, job)
+        assert len(items) == 2 or size_of(items[0]) <= KILOBYTE
+
+    def test_a_request_of_two_items_is_read_as_it_always_was(
+        self, dynamo_job_store: DynamoJobStore
+    ) -> None:
+        job = a_job()
+        dynamo_job_store.add(job)
+        bodies = {
+            f"job#params#{job.fingerprint}": codec.packed_params(some_params()),
+            f"input#{job.fingerprint}": codec.pack(a_graph()),
+        }
+        for name, body in bodies.items():
+            item: Any = {"pk": {"S": job.id}, "sk": {"S": name}, "body": {"B": body}}
+            dynamo_job_store._client.put_item(TableName="jobs", Item=item)
+        assert dynamo_job_store.read(job.id) == JobRecord(job, some_params())
+        assert dynamo_job_store.graph(job) == a_graph()
+        (record,) = dynamo_job_store.page(job.owner, status=None, limit=1, after=None)
+        assert record.params == some_params()
+
     def test_reads_and_changes_are_one_call_each(
         self, dynamo_job_store: DynamoJobStore, calls: list[str]
     ) -> None:
         job = stored(dynamo_job_store, a_job())
         del calls[:]
         dynamo_job_store.read(job.id)
+        dynamo_job_store.graph(job)
         taken = dynamo_job_store.save(job, claimed(job))
         dynamo_job_store.renew(taken, LATER)
         dynamo_job_store.watch(job.id, LATER)
         dynamo_job_store.watch(job.id, NOW)
         refused(dynamo_job_store.save, job, canceled(job))
-        assert calls == ["Query", *["UpdateItem"] * 5]
+        assert calls == ["Query", "GetItem", *["UpdateItem"] * 5]
 
     def test_a_page_is_filled_though_the_index_lags(
         self, dynamo_job_store: DynamoJobStore, monkeypatch: pytest.MonkeyPatch
@@ -666,17 +731,20 @@ class TestDynamo:
     ) -> None:
         job = stored(dynamo_job_store, a_job())
         dynamo_job_store.put_artifacts(claimed(job), [])
-        found = dynamo_job_store._client.query(
-            TableName="jobs",
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": job.id}},
-        )["Items"]
+        found = siblings_of(dynamo_job_store, job)
         ttls = {item["sk"]["S"]: item.get("ttl", {}).get("N") for item in found}
         expected = (job.start_deadline + job.retention + ORPHAN_MARGIN).timestamp()
-        assert ttls.pop("job") is None
         assert ttls.keys() == {
             f"job#artifacts#{job.incarnation}-1",
-            f"job#params#{job.fingerprint}",
-            f"input#{job.fingerprint}",
+            f"job#request#{job.fingerprint}",
         }
         assert all(0 <= float(ttl or 0) - expected < 1 for ttl in ttls.values())
+
+
+def siblings_of(store: DynamoJobStore, job: Job) -> list[Any]:
+    found = store._client.query(
+        TableName="jobs",
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": job.id}},
+    )["Items"]
+    return [item for item in found if item["sk"]["S"] != "job"]

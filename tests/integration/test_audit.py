@@ -133,8 +133,7 @@ def test_what_goes_by_itself_is_no_finding(deployment: Deployment, clock: Frozen
     answer = deployment.audit()
     assert (answer[0], found(answer)) == (0, [])
     assert found(answer, "leftovers") == [
-        ("item", f"{job.id} input#{job.fingerprint}"),
-        ("item", f"{job.id} job#params#{job.fingerprint}"),
+        ("item", f"{job.id} job#request#{job.fingerprint}"),
         ("subscription", f"c {job.id}"),
     ]
     assert deployment.audit("--strict")[0] == 1
