@@ -72,6 +72,11 @@ def test_calls_are_counted_and_the_counting_is_not() -> None:
     assert [after for _, (_, after) in ledger.changes] == [row(), row("running"), row("new")]
 
 
+def test_the_page_keeps_its_goals() -> None:
+    assert re.search(r"The control plane of 1M jobs: \$[\d.]+, within the goal", PAGE)
+    assert re.search(r"an idle month: \$[\d.]+, within the goal", PAGE)
+
+
 def test_each_table_of_the_page_adds_up() -> None:
     for part in [part for part in PAGE.split("\n## ")[1:] if "$" in part.partition("| --- |")[0]]:
         rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line[:1] == "|"]
