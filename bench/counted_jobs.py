@@ -10,7 +10,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -57,6 +57,13 @@ class Counted:
     worker_log: Sequence[str] = ()
     removal: Calls = field(default_factory=dict)  # once the retention is over
 
+    def note_lines(self, printed: str, worker_log: str) -> None:
+        """Sort out what was said."""
+        lines = printed.splitlines()
+        self.metrics = [line for line in lines if _is_metric(line)]
+        self.printed = [line for line in lines if not _is_metric(line)]
+        self.worker_log = worker_log.splitlines()
+
 
 async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
     """Post, run, push and read that many, then let their retention pass."""
@@ -71,23 +78,24 @@ async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
         options = Options(data_dir=Path(folder), port=0, step_ms=step_ms)
         async with Simulator(options) as engine:
             posted = [functions.post() for _ in range(jobs)]
-            for image in [image for table, image in ledger.changes if _is_new(table, image)]:
+            for image in _those(ledger, _is_new):
                 functions.wake(image)
             await _work(engine.url, posted, ledger, log)
-        for image in [image for table, image in ledger.changes if _is_told(table, image)]:
+        for image in _those(ledger, _is_told):
             functions.push(image)
         assert {functions.read(job_id)["status"] for job_id in posted} == {"succeeded"}
         counted = Counted(jobs, dict(ledger.counted), dict(ledger.units), functions.work)
-        lines = printed.getvalue().splitlines()
-        counted.metrics = [line for line in lines if _is_metric(line)]
-        counted.printed = [line for line in lines if not _is_metric(line)]
-        counted.worker_log = log.getvalue().splitlines()
-        ledger.counted.clear()
-        ledger.units.clear()
-        clock.ahead = RETENTION_OVER
-        assert sweep_jobs.handler({}, None)["Removed"] == jobs
-        counted.removal = dict(ledger.counted)
+        counted.note_lines(printed.getvalue(), log.getvalue())
+        counted.removal = _removal(jobs, ledger, clock)
         return counted
+
+
+def _removal(jobs: int, ledger: Ledger, clock: _Clock) -> Calls:
+    ledger.counted.clear()
+    ledger.units.clear()
+    clock.ahead = RETENTION_OVER
+    assert sweep_jobs.handler({}, None)["Removed"] == jobs
+    return dict(ledger.counted)
 
 
 class _Clock:
@@ -157,6 +165,10 @@ def _end(image: Image) -> str | None:
     """How the change has ended a job; None if it has not."""
     before, after = ((row or {}).get("status", {}).get("S") for row in image)
     return after if after in TERMINAL and before not in TERMINAL else None
+
+
+def _those(ledger: Ledger, wanted: Callable[[str, Image], bool]) -> list[Image]:
+    return [image for table, image in ledger.changes if wanted(table, image)]
 
 
 def _is_new(table: str, image: Image) -> bool:
