@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import api, functions, handler, live, overhead, run, worker
+from bench import api, functions, handler, live, overhead, price, run, worker
 
 MEASUREMENTS = (
     *api.MEASUREMENTS,
@@ -10,6 +10,7 @@ MEASUREMENTS = (
     *live.MEASUREMENTS,
     *handler.MEASUREMENTS,
     *functions.MEASUREMENTS,
+    *price.MEASUREMENTS,
     *worker.MEASUREMENTS,
 )
 

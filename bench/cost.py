@@ -274,17 +274,33 @@ def _calls(counted: Counted) -> str:
     return ", ".join(f"{n:.3g} {of} {name}" for of, name, n in each)
 
 
+def figures(counted: Counted, idle: Sequence[Line]) -> dict[str, list[float]]:
+    """What a benchmark keeps of it."""
+    each = Each(counted.calls, counted.jobs)
+    units = [name for name in counted.calls if name[1].endswith(" units")]
+    return {
+        "control_plane": [sum(line.dollars for line in unwatched_job(counted)) * MILLION],
+        "idle_month": [sum(line.dollars for line in idle)],
+        "aws_calls": [each(*(name for name in counted.calls if name not in units))],
+        "write_units": [each(("dynamodb", "write units"))],
+    }
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     # Three rounds of a worker's turns between the lanes; the last one's looks ahead weigh little.
     parser.add_argument("--jobs", type=int, default=21)
     parser.add_argument("--out", type=Path, default=Path("docs/cost.md"))
+    parser.add_argument("--figures", type=Path, help="where they are written as JSON too")
     options = parser.parse_args()
     observed = watched(_observability())
     alone, several = (asyncio.run(run_jobs(jobs)) for jobs in (1, options.jobs))
     text = page(several, alone, *observed)
     options.out.write_text(text)
+    if options.figures:
+        told = figures(several, idle_month(*observed, metrics_free=True))
+        options.figures.write_text(json.dumps(told))
     print(text)
 
 

@@ -73,6 +73,7 @@ class Measurement:
     figures: Sequence[Figure]
     workers: int = 1  # of the deployment that it needs
     needs_simulator: bool = False  # it ends the engine, or sets its times
+    is_counted: bool = False  # no clock is in it, so one run tells all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

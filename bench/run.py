@@ -62,7 +62,8 @@ async def _taken(measurements: Sequence[Measurement], given: argparse.Namespace)
         with a_cloud(given.endpoints, workers=size, comfyui_url=comfyui_url) as state:
             async with staged(state, is_real=bool(comfyui_url), scale=given.scale) as stage:
                 for measurement in of_size:
-                    runs = [await _run(measurement, stage, n + 1) for n in range(given.runs)]
+                    count = 1 if measurement.is_counted else given.runs
+                    runs = [await _run(measurement, stage, n + 1) for n in range(count)]
                     results_now = results_of(measurement, [run for run in runs if run])
                     for result in results_now:  # a run that is stopped has told so much
                         text = f"  {result.figure.name}: {result.value:.2f} {result.figure.unit}"
