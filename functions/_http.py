@@ -218,6 +218,7 @@ def http_handler(
             except Exception as error:
                 logger.exception("unexpected error", extra={"action": "bug"})
                 answer = _failure(error, request.id, {})
+            logger.debug("answered", extra={"action": "answered", "status": answer.status})
             return answer.to_gateway(request.id)
 
         return handler

@@ -44,6 +44,7 @@ def socket_handler(
             except Unavailable:
                 logger.exception("out of reach", extra={"action": "unavailable"})
                 return {"statusCode": 503}
+            logger.debug("answered", extra={"action": "answered", "status": 200})
             return {"statusCode": 200}
 
         return handler

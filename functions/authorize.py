@@ -30,6 +30,7 @@ def http_handler(event: Event, _context: Any) -> dict[str, Any]:
     if key is None:
         logger.info("caller refused", extra={"action": "caller_refused"})
         return {"isAuthorized": False}
+    logger.debug("caller known", extra={"action": "caller_known"})
     return {"isAuthorized": True, "context": _caller(key, keys.flags())}
 
 
@@ -61,6 +62,7 @@ def _socket_key(event: Event, keys: KeyStore, settings: AuthorizeSocketSettings)
     if key is None or SOCKET_SCOPE not in key.scopes:
         logger.info("caller refused", extra={"action": "caller_refused"})
         return None
+    logger.debug("caller known", extra={"action": "caller_known"})
     return key
 
 

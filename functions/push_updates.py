@@ -45,6 +45,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
         notifier, admission = _notifier(posts), _admission()
         failed = [*jobs.map(lambda told: _push(notifier, admission, told), by_job.values())]
     failed.append(_count([told for changes in by_job.values() for told in changes]))
+    logger.debug("changes told", extra={"action": "changes_told", "jobs": len(by_job)})
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed if number]}
 
 

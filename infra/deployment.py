@@ -36,6 +36,7 @@ _COMMON: Mapping[str, Any] = {
     "architecture": "arm64",
     "dashboard": "true",
     "tracing": "true",
+    "log_level": "info",
     "alarms": "true",
     "metrics": "true",
     "container_insights": "false",
@@ -47,6 +48,8 @@ _COMMON: Mapping[str, Any] = {
 _EMULATED: Mapping[str, Any] = {
     **_COMMON,
     "metrics": "false",  # nobody reads them there
+    # After a call that has logged nothing, the emulator waits 50 ms for what might come.
+    "log_level": "debug",
     "lease_seconds": 20,
     "heartbeat_seconds": 5,
     "environment": "localcloud/environment.lock.toml",
@@ -102,6 +105,7 @@ CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
         "metrics_from": "who else than the same instance may: a security group or private network",
         "dashboard": "whether there is a dashboard (true, false)",
         "tracing": "whether X-Ray traces the functions (true, false); up to $25 a million jobs",
+        "log_level": "of the functions: info, or debug for a line about each call",
         "container_insights": "whether ECS reports its own metrics, which are paid for when idle",
     }
 )
@@ -145,6 +149,7 @@ class Deployment:
     scraping: Scraping  # of workers, one by one
     dashboard: bool
     tracing: bool  # of the functions, by X-Ray
+    log_level: str  # of the functions
     container_insights: bool
 
     def __post_init__(self) -> None:
@@ -207,6 +212,7 @@ class Deployment:
             scraping=_scraping(context, target),
             dashboard=context.switch("dashboard"),
             tracing=context.switch("tracing"),
+            log_level=context.choice("log_level", "info", "debug").upper(),
             container_insights=context.switch("container_insights"),
         )
 

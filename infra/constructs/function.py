@@ -43,6 +43,7 @@ class PythonFunction(Construct):
         timeout: Duration,
         architecture: str,
         tracing: bool,
+        log_level: str,
     ) -> None:
         """`handler` is `<module>.<function>` in the package functions/."""
         super().__init__(scope, name)
@@ -68,7 +69,7 @@ class PythonFunction(Construct):
             environment={
                 **settings.to_environment(),
                 "POWERTOOLS_SERVICE_NAME": module,
-                "LOG_LEVEL": "INFO",
+                "LOG_LEVEL": log_level,
             },
         )
 

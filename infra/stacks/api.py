@@ -50,6 +50,9 @@ from infra.stacks.data import DataStack
 # calls of some milliseconds; this leaves room for one cold start and one retried call.
 AUTHORIZER_TIMEOUT = Duration.seconds(8)
 REQUEST_TIMEOUT = Duration.seconds(10)
+# The least of an emulator: there the cold starts of a burst share a few cores, and one that is
+# ended for being slow is only begun again. Below SWEEP_EVERY, like SWEEP_TIMEOUT.
+LOCAL_TIMEOUT = Duration.seconds(50)
 # A caller may prefer to wait for 25 s; the gateway gives up after 30.
 WAITING_TIMEOUT = Duration.seconds(29)
 # A batch of 100 changes in sequence at worst, each allowed 2 s at a slow client's socket.
@@ -150,10 +153,16 @@ class ApiStack(Stack):
             settings=spec.settings,
             grants=FUNCTION_GRANTS[name],
             arns=arns,
-            timeout=spec.timeout,
+            timeout=self._timeout(spec),
             architecture=self._deployment.architecture,
             tracing=self._deployment.tracing,
+            log_level=self._deployment.log_level,
         ).function
+
+    def _timeout(self, spec: _Spec) -> Duration:
+        if not self._deployment.is_local:
+            return spec.timeout
+        return max(spec.timeout, LOCAL_TIMEOUT, key=Duration.to_seconds)
 
     def _specs(self) -> dict[str, _Spec]:
         jobs = {"jobs_table": self._data.jobs.table_name}

@@ -60,6 +60,7 @@ class ScalerStack(Stack):
             code=code,
             architecture=deployment.architecture,
             tracing=deployment.tracing,
+            log_level=deployment.log_level,
             settings=self._settings(deployment, data, memory.table_name),
             grants=SCALER_GRANTS,
             arns=arns,

@@ -218,6 +218,18 @@ def test_clock_feeds_sweep_jobs(aws: Templates) -> None:
     assert aws.functions()["SweepJobs"]["Timeout"] < 60  # two rounds never run at once
 
 
+def test_an_emulator_ends_no_cold_start_for_being_slow(local: Templates) -> None:
+    timeouts = [function["Timeout"] for function in local.functions().values()]
+    assert min(timeouts) == 50
+    assert local.functions()["SweepJobs"]["Timeout"] < 60
+
+
+def test_each_call_has_a_line_on_an_emulator_alone(aws: Templates, local: Templates) -> None:
+    for function in MODELS:
+        assert aws.environment(function)["LOG_LEVEL"] == "INFO"
+        assert local.environment(function)["LOG_LEVEL"] == "DEBUG"
+
+
 @pytest.mark.parametrize("function", ["AuthorizeHttp", "AuthorizeSocket"])
 def test_authorizers_end_before_the_gateway_gives_up(aws: Templates, function: str) -> None:
     assert aws.functions()[function]["Timeout"] < 10
