@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from comfyline import wire
 from comfyline.domain.errors import ConnectionGone, JobNotFound
@@ -17,6 +18,10 @@ from comfyline.domain.job import Job
 from comfyline.ports import Clock, Connection, ConnectionStore, JobStore
 from comfyline.usecases.notify import Notifier
 from comfyline.usecases.read import as_of
+
+# How long a job is watched is noted in such steps, so that who joins others changes nothing: each
+# change of the row is read by the pusher.
+WATCH_STEP = timedelta(minutes=30)
 
 # Between the tries to reach a socket whose `$connect` may not have returned yet: 5 s in all, longer
 # than a cold start takes to answer.
@@ -76,4 +81,10 @@ class Follower:
     def _subscribed(self, connection: Connection, job: Job) -> Job:
         now, limit = self.clock(), wire.MAX_SUBSCRIPTIONS
         self.connections.subscribe(connection, job.id, since=now, limit=limit)
-        return self.jobs.watch(job.id, connection.expires_at) or job
+        return self.jobs.watch(job.id, _at_a_step(connection.expires_at)) or job
+
+
+def _at_a_step(end: datetime) -> datetime:
+    """The end of the step that `end` lies in."""
+    beyond = (end - datetime.min.replace(tzinfo=UTC)) % WATCH_STEP
+    return end if not beyond else end + WATCH_STEP - beyond

@@ -96,8 +96,11 @@ class Notifier:
         messages = self._with_new_preview(messages, watched)
         told = [*messages, *self._of_record(job, _listed(watched), told=job.stored)]
         told.sort(key=lambda message: (message.version, message.part))
-        sent = sum(self.executor.map(lambda one: self._serve(one, job, told), subscribers))
-        if sent:
+        served = list(self.executor.map(lambda one: self._serve(one, told), subscribers))
+        if job.status.is_terminal:
+            ones = [one for one, posts in zip(subscribers, served, strict=True) if posts]
+            self._forget(job, ones)
+        if sent := sum(served):
             self.metrics.record(Metric.UPDATES_SENT, sent)
         return sent
 
@@ -163,7 +166,7 @@ class Notifier:
 
     # --- one follower -----------------------------------------------------------------------------
 
-    def _serve(self, one: Subscriber, job: Job, messages: Sequence[wire.JobMessage]) -> int:
+    def _serve(self, one: Subscriber, messages: Sequence[wire.JobMessage]) -> int:
         try:
             for message in messages:
                 self._post(one.id, message)
@@ -175,9 +178,12 @@ class Notifier:
                 self.metrics.record(Metric.FOLLOWERS_GONE)
                 self._tidy(lambda: self.connections.close(one.id))
             return 0
-        if job.status.is_terminal:
-            self._tidy(lambda: self.connections.unsubscribe(one.id, job.id))
         return len(messages)
+
+    def _forget(self, job: Job, ones: Sequence[Subscriber]) -> None:
+        """Only when all have been told: one's two writes would hold up the end of another."""
+        forget = self.connections.unsubscribe
+        list(self.executor.map(lambda one: self._tidy(lambda: forget(one.id, job.id)), ones))
 
     def _hang_up(self, connection: ConnectionId) -> None:
         _log.warning("client too slow", extra={"action": "client_hung_up_on"})

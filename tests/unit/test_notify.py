@@ -34,7 +34,7 @@ from comfyline.domain.progress import Progress
 from comfyline.metrics import Metric
 from comfyline.ports import CONNECTION_LIFETIME, Connection
 from comfyline.usecases.count import Change
-from comfyline.usecases.follow import GREETING_PAUSES_SECONDS, Follower
+from comfyline.usecases.follow import GREETING_PAUSES_SECONDS, WATCH_STEP, Follower
 from comfyline.usecases.notify import CONNECT_GRACE, MAX_TRIES, Notifier, message_of
 from comfyline.views import URL_LIFETIME, ending_messages
 from tests.support import builders
@@ -403,6 +403,51 @@ def test_one_socket_follows_many_jobs_and_many_follow_one(world: World) -> None:
         world.push()
     assert {m["job_id"] for m in world.heard("c0")} == {job.id for job in jobs}
     assert all(told(world.heard(f"c{n}")) == [("status", "queued", 2)] for n in range(1, 200))
+
+
+def watched_until(world: World, job: Job) -> datetime:
+    row = world.rows.get(job.id)
+    assert row is not None
+    assert row.watched_until is not None
+    return row.watched_until
+
+
+def test_who_joins_others_changes_nothing_that_the_pusher_reads(world: World) -> None:
+    job, rows = world.job(), []
+    for n in range(3):
+        world.clock.advance(timedelta(seconds=1))
+        world.follower.follow(world.socket(f"c{n}"), job.id)
+        rows.append(world.rows.get(job.id))
+    assert rows == [rows[0]] * 3
+    spare = watched_until(world, job) - world.clock() - CONNECTION_LIFETIME
+    assert timedelta(0) <= spare < WATCH_STEP
+
+
+def test_a_job_is_watched_as_long_as_any_connection_lasts(world: World) -> None:
+    job = world.job()
+    for n in range(5):
+        world.follower.follow(world.socket(f"c{n}"), job.id)
+        assert watched_until(world, job) >= world.clock() + CONNECTION_LIFETIME
+        world.clock.advance(timedelta(minutes=17))
+
+
+def test_the_end_is_told_to_all_before_a_subscription_is_deleted(world: World) -> None:
+    names = [ConnectionId(f"c{n}") for n in range(3)]
+    heard: list[int] = []
+
+    class Connections(memory.InMemoryConnectionStore):
+        def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
+            heard.append(sum(b'"done"' in world.sockets.sent[name][-1] for name in names))
+            super().unsubscribe(connection_id, job_id)
+
+    world.connections = Connections()
+    job = world.job()
+    for name in names:
+        world.follower.follow(world.socket(name), job.id)
+    world.happens(job, claim, start, succeed)
+    world.push()
+    assert heard == [3, 3, 3]
+    assert world.connections.subscribers(job.id, world.clock()) == []
 
 
 def test_more_jobs_than_the_limit_are_refused(world: World) -> None:
