@@ -1,12 +1,17 @@
-"""Live progress: whoever joins, drops out or comes late hears every state once, and the end."""
+"""Live progress: whoever joins, drops out or comes late hears every state once, and the end.
+
+A new socket is a call of three functions, and the emulator starts a process for each call beside
+others. So a crowd comes through a gate that lets a few handshakes be under way at once, as many as
+a gateway would have of as many sockets a second; and the job does not end by the clock but when so
+many are there, so that a slow machine sees the same races.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import boto3
@@ -24,10 +29,13 @@ pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(240)]
 
 # Of a full crowd; the ordinary run sends a tenth, which a busy machine can carry.
 SOCKETS = 300
-WITHIN_SECONDS = 5.0
 CLIENTS = 50
+CUTS = 6
 WATCHERS = 200
 DROPPED = 1000
+# One step outlasts the coming of some sockets, and a crowd is told little of progress meanwhile.
+HELD_STEP_MS = 5_000
+HELD_STEPS = 100  # more than anybody waits for
 
 Crowd = Callable[[int], int]
 
@@ -41,11 +49,17 @@ def crowd(pytestconfig: pytest.Config) -> Crowd:
     return lambda number: number // share
 
 
-def a_client(endpoints: Endpoints, ws_url: str | None = None) -> AsyncComfyline:
-    pace = Pace(backoff=Backoff(base_seconds=1, cap_seconds=10), open_seconds=60)
-    return AsyncComfyline(
-        endpoints.api_url, endpoints.api_key, ws_url or endpoints.ws_url, pace=pace
-    )
+@pytest.fixture
+async def gate(endpoints: Endpoints) -> AsyncIterator[Cutter]:
+    """Where a crowd comes in."""
+    async with Cutter(endpoints.ws_url).running() as running:
+        yield running
+
+
+def a_client(endpoints: Endpoints, gate: Cutter | None = None) -> AsyncComfyline:
+    ws_url = gate.url if gate else endpoints.ws_url
+    pace = Pace(backoff=Backoff(base_seconds=1, cap_seconds=10), open_seconds=200)
+    return AsyncComfyline(endpoints.api_url, endpoints.api_key, ws_url, pace=pace)
 
 
 async def a_running_job(client: AsyncComfyline, steps: int) -> AsyncJob:
@@ -56,9 +70,12 @@ async def a_running_job(client: AsyncComfyline, steps: int) -> AsyncJob:
     return job
 
 
-async def heard(client: AsyncComfyline, job: AsyncJob, *, after: float = 0) -> Messages:
-    await asyncio.sleep(after)
-    return [message async for message in client.job(job.id).events(180)]
+async def heard(client: AsyncComfyline, job: AsyncJob) -> Messages:
+    return [message async for message in client.job(job.id).events(200)]
+
+
+def hearing(client: AsyncComfyline, job: AsyncJob, count: int) -> list[asyncio.Task[Messages]]:
+    return [asyncio.create_task(heard(client, job)) for _ in range(count)]
 
 
 def states(messages: Messages) -> list[tuple[int, str, int]]:
@@ -98,44 +115,44 @@ def assert_no_state_missed(messages: Messages, truth: Messages) -> None:
 
 
 async def test_sockets_opened_around_the_end_of_a_job_are_each_told_done_once(
-    endpoints: Endpoints, crowd: Crowd
+    endpoints: Endpoints, gate: Cutter, crowd: Crowd
 ) -> None:
-    chance = random.Random(1)
-    async with a_client(endpoints) as client:
-        with slow_steps(endpoints, 10):
-            job = await a_running_job(client, steps=400)  # some 4 s
-            delays = [chance.uniform(0, WITHIN_SECONDS) for _ in range(crowd(SOCKETS))]
-            told = await asyncio.gather(*(heard(client, job, after=d) for d in delays))
+    sockets = crowd(SOCKETS)
+    async with a_client(endpoints, gate) as client:
+        with slow_steps(endpoints, HELD_STEP_MS):
+            job = await a_running_job(client, HELD_STEPS)
+            hears = hearing(client, job, sockets)
+            await gate.until_answered(sockets // 2)
+        with slow_steps(endpoints, 1):  # it ends while the others come
+            told = await asyncio.gather(*hears)
     for messages in told:
         assert_each_once_in_order(messages)
         assert messages[-1].status == "succeeded"  # type: ignore[union-attr]
 
 
 async def test_joins_and_forced_disconnects_miss_no_state_and_repeat_none(
-    endpoints: Endpoints, state: State, crowd: Crowd
+    endpoints: Endpoints, state: State, gate: Cutter, crowd: Crowd
 ) -> None:
     clients = crowd(CLIENTS)
-    chance = random.Random(2)
     cutter = Cutter(endpoints.ws_url)
     async with (
         cutter.running(),
-        a_client(endpoints) as sure,
-        a_client(endpoints, cutter.url) as shaken,
+        a_client(endpoints, gate) as sure,
+        a_client(endpoints, cutter) as shaken,
     ):
-        with slow_steps(endpoints, 20):
-            job = await a_running_job(sure, steps=400)
-            truth = asyncio.create_task(heard(sure, job))
-            dropped = [asyncio.create_task(heard(shaken, job)) for _ in range(clients)]
-            joins = [heard(sure, job, after=chance.uniform(0, 8)) for _ in range(clients)]
-            joined = asyncio.gather(*joins)
+        with slow_steps(endpoints, 1_000):
+            job = await a_running_job(sure, HELD_STEPS * 5)
+            truth, *joined = hearing(sure, job, 1)
+            dropped = hearing(shaken, job, clients)
             cuts = 0
-            for n in range(6):
-                await asyncio.sleep(1.5)
+            for n in range(CUTS):
+                joined += hearing(sure, job, clients // CUTS or 1)
+                await cutter.until_answered(cutter.answered + clients // 2)
                 cuts += cutter.cut()
-                if n == 2:
+                if n == CUTS // 2:
                     signalled(state, signal.SIGTERM)  # states change while nobody is there
-            told = [*await asyncio.gather(*dropped), *await joined]
-            told.append(await truth)
+        with slow_steps(endpoints, 1):
+            told = await asyncio.gather(truth, *dropped, *joined)
     assert cuts >= clients
     # Who joined first has heard most; whoever missed a state in the middle is no end of that.
     reference = max(told, key=lambda messages: len(passed_through(messages)))
@@ -152,7 +169,7 @@ async def test_watchers_of_a_killed_worker_see_the_interruption_and_one_end(
     async with a_client(endpoints) as client:
         with slow_steps(endpoints, 10):
             job = await a_running_job(client, steps=300)
-            watching = [asyncio.create_task(heard(client, job)) for _ in range(5)]
+            watching = hearing(client, job, 5)
             await asyncio.sleep(1)
             signalled(state, signal.SIGKILL)
             told = await asyncio.gather(*watching)
@@ -164,11 +181,14 @@ async def test_watchers_of_a_killed_worker_see_the_interruption_and_one_end(
         assert states(messages)[-1][1:] == ("succeeded", 2)
 
 
-async def test_many_watch_one_job(endpoints: Endpoints, crowd: Crowd) -> None:
-    async with a_client(endpoints) as client:
-        with slow_steps(endpoints, 20):
-            job = await a_running_job(client, steps=600)
-            told = await asyncio.gather(*(heard(client, job) for _ in range(crowd(WATCHERS))))
+async def test_many_watch_one_job(endpoints: Endpoints, gate: Cutter, crowd: Crowd) -> None:
+    watchers = crowd(WATCHERS)
+    async with a_client(endpoints, gate) as client:
+        with slow_steps(endpoints, HELD_STEP_MS):
+            job = await a_running_job(client, HELD_STEPS)
+            hears = hearing(client, job, watchers)
+            await gate.until_answered(watchers)
+        told = await asyncio.gather(*hears)
     for messages in told:
         assert_each_once_in_order(messages)
         assert_progress_never_falls(messages)

@@ -1,4 +1,4 @@
-"""A way to a server that can be cut: every connection through it breaks, as networks do."""
+"""A way to a server that lets few in at a time, and can be cut: all through it breaks then."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Cutter:
-    """A TCP proxy on a port of its own."""
+    """A TCP proxy on a port of its own.
 
-    def __init__(self, target: str) -> None:
+    `at_once` connections may wait for the server's first word; the next ones wait until it is said.
+    """
+
+    def __init__(self, target: str, at_once: int = 8) -> None:
         parts = urlsplit(target)
         self._host, self._port = parts.hostname, parts.port
         self._parts = parts
         self._writers: set[asyncio.StreamWriter] = set()
+        self._opening = asyncio.Semaphore(at_once)
+        self._answers = asyncio.Condition()
+        self.answered = 0  # connections to which the server has said something
         self.url = ""
 
     def cut(self) -> int:
@@ -24,6 +30,11 @@ class Cutter:
         for writer in writers:
             writer.transport.abort()
         return len(writers)
+
+    async def until_answered(self, count: int) -> None:
+        """Return once so many connections have been answered since the beginning."""
+        async with self._answers:
+            await self._answers.wait_for(lambda: self.answered >= count)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Cutter]:
@@ -39,13 +50,31 @@ class Cutter:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
-            theirs, ours = await asyncio.open_connection(self._host, self._port)
-            self._writers |= {writer, ours}
-            both = [self._pump(reader, ours), self._pump(theirs, writer)]
-            await asyncio.wait(map(asyncio.ensure_future, both), return_when="FIRST_COMPLETED")
+            async with self._opening:
+                theirs, ours = await asyncio.open_connection(self._host, self._port)
+                self._writers |= {writer, ours}
+                there = asyncio.ensure_future(self._pump(reader, ours))
+                first = asyncio.ensure_future(theirs.read(65536))
+                await asyncio.wait([there, first], return_when="FIRST_COMPLETED")
+            back = asyncio.ensure_future(self._answer(first, theirs, writer))
+            await asyncio.wait([there, back], return_when="FIRST_COMPLETED")
             for each in (writer, ours):
                 each.transport.abort()
             self._writers -= {writer, ours}
+
+    async def _answer(
+        self,
+        first: asyncio.Future[bytes],
+        theirs: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        with contextlib.suppress(OSError):
+            if data := await first:
+                writer.write(data)
+                async with self._answers:
+                    self.answered += 1
+                    self._answers.notify_all()
+                await self._pump(theirs, writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
