@@ -155,7 +155,7 @@ class Notifier:
         files = [
             message
             for at, numbers in listed
-            if at.attempt == record.job.attempt  # else they are void by now
+            if at.attempt_path == record.job.attempt_path  # else they are void by now
             for message in artifact_messages(
                 record, self.artifacts, version=at.version, numbers=numbers
             )

@@ -307,6 +307,19 @@ def test_the_files_of_a_lost_attempt_are_void(world: World) -> None:
     assert files(world.heard()) == []
 
 
+def test_the_files_of_a_purged_job_are_not_those_of_the_next_of_its_id(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.follower.follow(socket, job.id)
+    purged = world.happens(job, claim, start, stored(world, 3))
+    world.rows.delete(purged)
+    again = replace(job, queued_at=job.queued_at + timedelta(days=2))
+    assert world.rows.add(again) is None
+    world.follower.follow(socket, again.id)
+    world.happens(again, claim, start, at(0.5), stored(world, 1))
+    world.push()  # the changes of both, in one batch
+    assert files(world.heard()) == [(5, 1, 0)]
+
+
 # --- subscriptions --------------------------------------------------------------------------------
 
 
