@@ -78,6 +78,12 @@ class Engines:
         """The first prompt that an engine has been given since."""
         return await self._first(lambda told: told.at >= since and told.remaining > 0, within)
 
+    def second_begun(self, since: float) -> Told | None:
+        """When an engine that had two prompts has gone over to the second, if it has."""
+        later = [told for told in self.told if told.at >= since]
+        both = next((n for n, told in enumerate(later) if told.remaining == 2), len(later))
+        return next((told for told in later[both:] if told.remaining == 1), None)
+
     async def next_idle(self, since: float, within: float = 120.0) -> Told:
         """The first time that an engine has had nothing left since."""
         return await self._first(lambda told: told.at >= since and told.remaining == 0, within)

@@ -6,30 +6,26 @@ last one `done`; a socket of our own hears both, and a client yields them, on th
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Mapping
 
-from bench import run
+from bench import run, watchers
 from bench.figures import Figure, Measurement, Series
-from bench.stage import PATIENCE_SECONDS, Stage
+from bench.stage import Stage
 from comfyline import wire
 from comfyline.client import AsyncComfyline
 
-JOBS = 30
-WATCHERS = 200
-SLOW_STEP_MS = 100.0  # until every watcher is there
+JOBS = 20
+STEPS_BEFORE = 20  # long enough to open a socket behind it
+STEPS = 4
 
 
-async def heard(
-    client: AsyncComfyline, job_id: str, ready: asyncio.Event | None = None
-) -> Mapping[str, float]:
-    """When a client hears that the job runs, and that it is done; seconds since the epoch."""
+async def heard(client: AsyncComfyline, job_id: str) -> Mapping[str, float]:
+    """When a client hears first of the job, that it runs, and that it is done; since the epoch."""
     times: dict[str, float] = {}
     async for message in client.job(job_id).events(300):
-        if ready is not None:
-            ready.set()
+        times.setdefault("first", time.time())
         if isinstance(message, wire.StatusMessage) and message.status == "running":
             times.setdefault("running", time.time())
         if isinstance(message, wire.DoneMessage):
@@ -38,30 +34,24 @@ async def heard(
 
 
 async def one_watcher(stage: Stage) -> Series:
-    """One job after the other, each followed by one client."""
-    starts, ends = [], []
+    """Jobs that wait behind another: who follows one is there before it starts.
+
+    Where one is not, the snapshot has told it of the start, and that pair says nothing of events.
+    """
+    opened, starts, ends = [], [], []
     for _ in range(stage.many(JOBS)):
         since = time.time()
-        job = await stage.client.submit(uuid.uuid4().hex, steps=20, width=64, height=64)
+        await stage.client.submit(uuid.uuid4().hex, steps=STEPS_BEFORE, width=64, height=64)
+        job = await stage.client.submit(uuid.uuid4().hex, steps=STEPS, width=64, height=64)
+        asked = time.time()
         times = await heard(stage.client, job.id)
-        taken = await stage.engines.next_taken(since)
-        ended = await stage.engines.next_idle(taken.at)
-        starts.append(1000 * (times["running"] - taken.at))
+        begun = stage.engines.second_begun(since)
+        ended = await stage.engines.next_idle(begun.at if begun else asked)
+        opened.append(1000 * (times["first"] - asked))
+        if begun and times["first"] < begun.at:
+            starts.append(1000 * (times["running"] - begun.at))
         ends.append(1000 * (times["done"] - ended.at))
-    return {"start": starts, "end": ends}
-
-
-async def many_watchers(stage: Stage) -> Series:
-    """One job that all follow; all of them are there before it ends."""
-    async with stage.step_ms(SLOW_STEP_MS):
-        since = time.time()
-        job = await stage.client.submit(uuid.uuid4().hex, steps=900, width=64, height=64)
-        ready = [asyncio.Event() for _ in range(stage.many(WATCHERS))]
-        watching = [asyncio.create_task(heard(stage.client, job.id, each)) for each in ready]
-        await asyncio.wait_for(asyncio.gather(*(each.wait() for each in ready)), PATIENCE_SECONDS)
-    times = await asyncio.wait_for(asyncio.gather(*watching), PATIENCE_SECONDS)
-    ended = await stage.engines.next_idle((await stage.engines.next_taken(since)).at)
-    return {"end_for_many": [1000 * (each["done"] - ended.at) for each in times]}
+    return {"opened": opened, "start": starts, "end": ends}
 
 
 MEASUREMENTS = (
@@ -69,6 +59,7 @@ MEASUREMENTS = (
         name="progress to one watcher",
         take=one_watcher,
         figures=[
+            Figure(name="follow a job -> its snapshot, p50", series="opened", slack=50),
             Figure(name="ComfyUI event -> client, p50", series="start", goal=100, slack=50),
             Figure(
                 name="ComfyUI event -> client, p95",
@@ -82,7 +73,7 @@ MEASUREMENTS = (
     ),
     Measurement(
         name="the end to many watchers",
-        take=many_watchers,
+        take=watchers.many_watchers,
         needs_simulator=True,
         figures=[
             Figure(
@@ -91,7 +82,13 @@ MEASUREMENTS = (
                 statistic="p95",
                 goal=1000,
                 slack=300,
-            )
+            ),
+            Figure(
+                name="as many bare posts to 200 sockets, p95",
+                series="bare_for_many",
+                statistic="p95",
+                slack=300,
+            ),
         ],
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -16,7 +17,10 @@ from bench import results
 from bench.figures import Measurement, Result, Series, results_of
 from bench.stage import Stage, a_cloud, staged
 from bench.table import show
-from comfyline.client import ComfylineClientError
+
+RUN_SECONDS = 900.0  # the longest takes a third of it
+
+logger = logging.getLogger(__name__)
 
 
 def main(measurements: Sequence[Measurement], description: str | None, kept: str) -> int:
@@ -30,14 +34,13 @@ def main(measurements: Sequence[Measurement], description: str | None, kept: str
     found = asyncio.run(_taken(chosen, given))
     before = results.read(results.FOLDER / f"{kept}.json")
     comparison = results.compared(found, before)
-    show(comparison, before)
+    taken = {result.figure.name for result in found}
+    figures = [figure for each in chosen for figure in each.figures]
+    show(comparison, [figure for figure in figures if figure.name not in taken], before)
     document = results.document(found)
     Path(given.json or os.devnull).write_text(document)
     if given.keep:
         results.keep(results.FOLDER / f"{kept}.json", document)
-    missing = sum(len(each.figures) for each in chosen) - len(found)
-    if missing:
-        print(f"{missing} figures were not measured", file=sys.stderr)
     return int(any(line.is_worse for line in comparison))
 
 
@@ -75,10 +78,14 @@ async def _taken(measurements: Sequence[Measurement], given: argparse.Namespace)
 async def _run(measurement: Measurement, stage: Stage, number: int) -> Series:
     """One run; empty if it failed, which costs its figures and no others."""
     print(f"{measurement.name}, run {number}", file=sys.stderr)
+    series: Series = {}
     try:
-        series = await measurement.take(stage)
+        async with asyncio.timeout(RUN_SECONDS):
+            series = await measurement.take(stage)
+    except Exception:
+        logger.exception("%s failed", measurement.name)
+    try:  # what it has left must not be in the way of the next
         await stage.drained()
-        return series
-    except (AssertionError, ComfylineClientError, TimeoutError, httpx.HTTPError) as error:
-        print(f"{measurement.name} failed: {error!r}", file=sys.stderr)
-        return {}
+    except (TimeoutError, httpx.HTTPError) as error:
+        print(f"{measurement.name} has left jobs: {error!r}", file=sys.stderr)
+    return series

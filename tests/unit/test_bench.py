@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench import __main__ as bench_all
-from bench import results
-from bench.engines import Told, idle_share
+from bench import results, run, table
+from bench.engines import Engines, Told, idle_share
 from bench.figures import Figure, Measurement, Result, results_of
 from bench.memory import Memory
 from bench.stage import Stage
@@ -43,6 +44,23 @@ class TestIdleShare:
     def test_counts_only_within_the_window(self) -> None:
         gaps = told((0, 1), (1, 0), (3, 1), (6, 0), (7, 1), (12, 0))
         assert idle_share(gaps, 2.0, 10.0) == pytest.approx(2 / 8)
+
+
+class TestEngines:
+    @pytest.mark.parametrize(
+        ("changes", "at"),
+        [
+            ([(0, 1), (1, 2), (4, 1), (4.1, 1), (6, 0)], 4),
+            ([(-3, 2), (-2, 1), (-1, 0), (0, 1), (1, 2), (4, 1), (6, 0)], 4),  # another pair's
+            ([(0, 1), (4, 0), (5, 1), (6, 0)], None),  # the second came too late
+            ([(0, 1), (1, 2)], None),
+        ],
+    )
+    def test_the_second_prompt_begins_when_the_first_has_left(
+        self, changes: list[tuple[float, int]], at: float | None
+    ) -> None:
+        begun = Engines(told(*changes)).second_begun(0.0)
+        assert (begun and begun.at) == at
 
 
 class TestFigures:
@@ -81,6 +99,37 @@ class TestFigures:
     def test_the_names_in_the_table_are_distinct(self) -> None:
         names = [f.name for m in bench_all.MEASUREMENTS for f in m.figures]
         assert len(names) == len(set(names))
+
+
+class Drained:
+    """A stage on which nothing is left over."""
+
+    async def drained(self) -> None:
+        return None
+
+
+class TestRuns:
+    async def test_one_that_fails_costs_its_figures_and_no_others(self) -> None:
+        async def broken(_stage: Stage) -> dict[str, list[float]]:
+            raise OSError("the gateway has hung up")
+
+        async def sound(_stage: Stage) -> dict[str, list[float]]:
+            return {"s": [1.0]}
+
+        stage: Any = Drained()
+        taken = [
+            await run._run(Measurement(name="m", take=take, figures=[TIME]), stage, 1)
+            for take in (broken, sound)
+        ]
+        assert taken == [{}, {"s": [1.0]}]
+
+    def test_what_was_not_measured_is_in_the_table(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        table.show(results.compared([Result(figure=TIME, runs=[80.0])], None), [RATE], None)
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if "80 ms" in line and "met" in line]
+        assert [line for line in lines if "rate" in line and "not measured" in line]
 
 
 class TestKept:

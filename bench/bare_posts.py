@@ -1,0 +1,43 @@
+"""Post to all that follow a job, and nothing else: what of telling many is the gateway's own.
+
+A process of its own, as the function that pushes is, with that function's adapters and its number
+of posts at once. `python -m bench.bare_posts JOB_ID MESSAGES` prints when it began, in seconds
+since the epoch, after one message to each that opens its connections to the gateway.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from comfyline.domain.ids import JobId
+from comfyline.ports import Subscriber
+from comfyline.settings import SocketSettings
+from functions import _wiring
+from functions.push_updates import POSTS_AT_ONCE
+
+MESSAGE = b'{"type":"bare","text":"%s"}' % (200 * b"x")  # about as long as a state
+
+
+def post_to_all(job_id: JobId, messages: int) -> float:
+    """When the first of them was posted, so many to each."""
+    settings = SocketSettings.from_environment(os.environ)
+    connections = _wiring.connections(settings.connections_table)
+    sockets = _wiring.sockets(settings)
+    followers = connections.subscribers(job_id, _wiring.clock())
+
+    def serve(one: Subscriber, count: int) -> None:
+        for _ in range(count):
+            sockets.post(one.id, MESSAGE)
+
+    with ThreadPoolExecutor(POSTS_AT_ONCE) as posts:
+        list(posts.map(lambda one: serve(one, 1), followers))
+        started = time.time()
+        list(posts.map(lambda one: serve(one, messages), followers))
+    return started
+
+
+if __name__ == "__main__":
+    print(post_to_all(JobId(sys.argv[1]), int(sys.argv[2])))
