@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import boto3
@@ -24,6 +24,14 @@ from localcloud.state import Endpoints, State
 from tests.e2e.test_recovery import signalled, slow_steps
 from tests.support.cutter import Cutter
 from tests.support.eventually import eventually_now
+from tests.support.hearing import (
+    Messages,
+    assert_each_once_in_order,
+    assert_no_state_missed,
+    assert_progress_never_falls,
+    passed_through,
+    states,
+)
 
 pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(240)]
 
@@ -38,8 +46,6 @@ HELD_STEP_MS = 5_000
 HELD_STEPS = 100  # more than anybody waits for
 
 Crowd = Callable[[int], int]
-
-Messages = Sequence[wire.JobMessage]
 
 
 @pytest.fixture
@@ -76,42 +82,6 @@ async def heard(client: AsyncComfyline, job: AsyncJob) -> Messages:
 
 def hearing(client: AsyncComfyline, job: AsyncJob, count: int) -> list[asyncio.Task[Messages]]:
     return [asyncio.create_task(heard(client, job)) for _ in range(count)]
-
-
-def states(messages: Messages) -> list[tuple[int, str, int]]:
-    found = [m for m in messages if isinstance(m, wire.StatusMessage)]
-    return [(m.version, m.status, m.attempt) for m in found]
-
-
-def assert_each_once_in_order(messages: Messages) -> None:
-    numbers = [(m.version, m.part) for m in messages if not getattr(m, "queue_position", None)]
-    assert numbers == sorted(set(numbers))
-    assert [m.type for m in messages].count("done") == 1
-    assert messages[-1].type == "done"
-
-
-def assert_progress_never_falls(messages: Messages) -> None:
-    attempt, fraction = 0, 0.0
-    for message in messages:
-        if isinstance(message, wire.StatusMessage):
-            begins_again = message.status == "queued" or message.attempt != attempt
-            fraction = 0.0 if begins_again else fraction
-            attempt = message.attempt
-        if isinstance(message, wire.StatusMessage | wire.ProgressMessage):
-            assert message.progress >= fraction, message
-            fraction = message.progress
-
-
-def passed_through(messages: Messages) -> list[tuple[str, int]]:
-    """The states in order; the snapshot of a new connection repeats the one before."""
-    every = [(status, attempt) for _, status, attempt in states(messages)]
-    return [state for n, state in enumerate(every) if n == 0 or every[n - 1] != state]
-
-
-def assert_no_state_missed(messages: Messages, truth: Messages) -> None:
-    """From the first that it heard on: a socket that joins later begins with the snapshot."""
-    mine, all_of_them = passed_through(messages), passed_through(truth)
-    assert mine == all_of_them[-len(mine) :]
 
 
 async def test_sockets_opened_around_the_end_of_a_job_are_each_told_done_once(

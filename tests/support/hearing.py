@@ -1,0 +1,48 @@
+"""What a client of a job must have heard, whatever became of its sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comfyline import wire
+
+Messages = Sequence[wire.JobMessage]
+
+
+def states(messages: Messages) -> list[tuple[int, str, int]]:
+    """(version, status, attempt) of each state."""
+    found = [m for m in messages if isinstance(m, wire.StatusMessage)]
+    return [(m.version, m.status, m.attempt) for m in found]
+
+
+def passed_through(messages: Messages) -> list[tuple[str, int]]:
+    """The states in order; the snapshot of a new connection repeats the one before."""
+    every = [(status, attempt) for _, status, attempt in states(messages)]
+    return [state for n, state in enumerate(every) if n == 0 or every[n - 1] != state]
+
+
+def assert_each_once_in_order(messages: Messages) -> None:
+    """No message twice, none before an older one, and one end, the last."""
+    numbers = [(m.version, m.part) for m in messages if not getattr(m, "queue_position", None)]
+    assert numbers == sorted(set(numbers))
+    assert [m.type for m in messages].count("done") == 1
+    assert messages[-1].type == "done"
+
+
+def assert_progress_never_falls(messages: Messages) -> None:
+    """Within an attempt."""
+    attempt, fraction = 0, 0.0
+    for message in messages:
+        if isinstance(message, wire.StatusMessage):
+            begins_again = message.status == "queued" or message.attempt != attempt
+            fraction = 0.0 if begins_again else fraction
+            attempt = message.attempt
+        if isinstance(message, wire.StatusMessage | wire.ProgressMessage):
+            assert message.progress >= fraction, message
+            fraction = message.progress
+
+
+def assert_no_state_missed(messages: Messages, truth: Messages) -> None:
+    """From the first that it heard on: a socket that joins later begins with the snapshot."""
+    mine, all_of_them = passed_through(messages), passed_through(truth)
+    assert mine == all_of_them[-len(mine) :]
