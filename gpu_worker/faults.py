@@ -10,6 +10,13 @@ from gpu_worker.comfy.http import PromptRejected
 from gpu_worker.comfy.protocol import Failed
 from gpu_worker.inputs import InputMissing
 
+TIMED_OUT = JobError(
+    type="execution_timeout", message="The job ran longer than its execution timeout."
+)
+ENGINE_LOST = JobError(
+    type="engine_lost", message="ComfyUI stopped, or was restarted, while it ran this job."
+)
+
 # exception_type as ComfyUI spells it -> an error type that is ours and stable
 _ENGINE_TYPES = {
     "torch.OutOfMemoryError": "out_of_memory",

@@ -34,6 +34,8 @@ from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.outputs import Output, outputs_of
 from gpu_worker.faults import (
+    ENGINE_LOST,
+    TIMED_OUT,
     breaks_engine,
     input_error,
     job_error_of,
@@ -224,13 +226,13 @@ class Attempt:
         if isinstance(outcome, protocol.Failed):
             return await self._fail(outcome)
         if reason is Reason.TIMEOUT:
-            return await self._finish(finisher.fail, _TIMED_OUT)
+            return await self._finish(finisher.fail, TIMED_OUT)
         if reason is Reason.CANCEL and outcome is not None:
             return await self._finish(finisher.stop)
         if reason is not None or self._started_at is None:
             # A prompt that only waited has no part in the death of its engine.
             return await self._give_back()
-        return await self._finish(finisher.retry, _ENGINE_LOST)
+        return await self._finish(finisher.retry, ENGINE_LOST)
 
     async def _fail(self, outcome: protocol.Failed) -> None:
         if breaks_engine(outcome):
@@ -304,11 +306,3 @@ class Attempt:
 
     def _context(self, action: str) -> dict[str, object]:
         return {"action": action, "job_id": self._job_id, "attempt": self._attempt}
-
-
-_TIMED_OUT = JobError(
-    type="execution_timeout", message="The job ran longer than its execution timeout."
-)
-_ENGINE_LOST = JobError(
-    type="engine_lost", message="ComfyUI stopped, or was restarted, while it ran this job."
-)

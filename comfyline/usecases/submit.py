@@ -17,14 +17,11 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from comfyline.domain import uploads as up
 from comfyline.domain import workflow
 from comfyline.domain.catalogue import Catalogue
 from comfyline.domain.errors import (
     Conflict,
-    FieldError,
     IdempotencyKeyReused,
-    InvalidRequest,
     JobNotFound,
     JobNotRetryable,
     RequestRefused,
@@ -54,7 +51,8 @@ from comfyline.usecases.admit import Admission
 from comfyline.usecases.change import current_or_not_found
 from comfyline.usecases.compile import compiled
 from comfyline.usecases.read import as_of, read_job
-from comfyline.wire import MAX_UPLOAD_BYTES, TextToImageRequest, WorkflowRequest
+from comfyline.usecases.upload import check_uploads
+from comfyline.wire import TextToImageRequest, WorkflowRequest
 
 # A replay within this time finds the ticket of the first post still on its way.
 TICKET_IN_FLIGHT = timedelta(seconds=2)
@@ -200,7 +198,7 @@ class Submitter:
 
     def _accept(self, job: Job, params: JobParams, graph: Graph, caller: Caller) -> Accepted:
         try:
-            self._check_uploads(job, graph)
+            check_uploads(job, graph, uploads=self.uploads)
             taken = self.admission.take(job.owner, job.id, caller.limits)
         except RequestRefused:
             # A replay comes before every refusal that was not there when the job was accepted.
@@ -267,28 +265,6 @@ class Submitter:
             self.queue.send(job.id, job.owner, job.priority)
         except Unavailable:
             _log.warning("ticket not sent", extra={"action": "ticket_not_sent", "job_id": job.id})
-
-    def _check_uploads(self, job: Job, graph: Graph) -> None:
-        needed_until = job.start_deadline + job.execution_timeout
-        found = (self._upload_error(job.owner, r, needed_until) for r in up.references(graph))
-        if errors := [error for error in found if error is not None]:
-            raise InvalidRequest("The inputs cannot be used.", errors)
-
-    def _upload_error(
-        self, owner: OwnerId, reference: up.Reference, needed_until: datetime
-    ) -> FieldError | None:
-        if reference.kind is None:
-            return reference.error("this input takes no uploaded file")
-        stored = self.uploads.look(up.upload_key(owner, reference.upload_id))
-        if stored is None:
-            return reference.error(f"there is no upload {reference.upload_id}")
-        if not stored.content_type.startswith(f"{reference.kind}/"):
-            return reference.error(f"takes {reference.kind}, the upload is {stored.content_type}")
-        if stored.bytes > MAX_UPLOAD_BYTES:
-            return reference.error(f"an upload has at most {MAX_UPLOAD_BYTES} bytes")
-        if not up.outlives(stored.stored_at, needed_until):
-            return reference.error("the upload would be gone before the job must run; send it anew")
-        return None
 
 
 def _seconds(asked: int | None, default: timedelta) -> timedelta:
