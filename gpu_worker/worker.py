@@ -83,9 +83,20 @@ class Worker:
             # A job taken while the engine is down would only be given back.
             await self.tools.engine.wait_ready()
             ticket = await lanes.take(slots.idle)
-            if await self.tools.engine.is_ready():  # it may have ended during the long poll
+            if await self._can_run(ticket, lanes):
                 return ticket
-            lanes.put_back(ticket)
+
+    async def _can_run(self, ticket: Ticket, lanes: Lanes) -> bool:
+        """Whether the engine is still there: it may have ended during the long poll. Where it is
+        not, or we are told to go before that is known, the ticket goes back.
+        """
+        is_ready = False
+        try:
+            is_ready = await self.tools.engine.is_ready()
+        finally:
+            if not is_ready:
+                lanes.put_back(ticket)
+        return is_ready
 
     async def _handle(self, ticket: Ticket, slot: Slot, drain: asyncio.Event) -> None:
         try:

@@ -55,11 +55,11 @@ def test_a_killed_worker_costs_one_visibility(
         signalled(state, signal.SIGKILL)
         killed_at = time.monotonic()
 
-        def is_running_again() -> bool:
-            view = job.refresh()
-            return view.attempt == 2 and view.status == "running"
+        def has_started_again() -> bool:
+            view = job.refresh()  # an engine that still has the pictures is done in no time
+            return view.attempt == 2 and view.status in ("running", "succeeded")
 
-        eventually_now(is_running_again, within=VISIBILITY_SECONDS + 30)
+        eventually_now(has_started_again, within=VISIBILITY_SECONDS + 30)
         took = time.monotonic() - killed_at
         done = job.wait(120)
     assert done.status == "succeeded"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import fields
 
 import pytest
 
@@ -243,7 +244,7 @@ def test_every_function_has_a_settings_model(aws: Templates) -> None:
 def test_environment_is_the_settings_model(aws: Templates, function: str) -> None:
     model, environment = MODELS[function], aws.environment(function)
     common = {"POWERTOOLS_SERVICE_NAME", "LOG_LEVEL"}
-    assert set(environment) == {name.upper() for name in model.model_fields} | common
+    assert set(environment) == {field.name.upper() for field in fields(model)} | common
     read = model.from_environment(environment).to_environment()
     assert read.items() <= environment.items()
 

@@ -12,6 +12,7 @@ class Cutter:
     """A TCP proxy on a port of its own.
 
     `at_once` connections may wait for the server's first word; the next ones wait until it is said.
+    A cut leaves those that wait for it: the server would go on with them, beside `at_once` others.
     """
 
     def __init__(self, target: str, at_once: int = 8) -> None:
@@ -19,14 +20,15 @@ class Cutter:
         self._host, self._port = parts.hostname, parts.port
         self._parts = parts
         self._writers: set[asyncio.StreamWriter] = set()
+        self._answered: set[asyncio.StreamWriter] = set()
         self._opening = asyncio.Semaphore(at_once)
         self._answers = asyncio.Condition()
         self.answered = 0  # connections to which the server has said something
         self.url = ""
 
     def cut(self) -> int:
-        """Break every connection, without a word; how many there were."""
-        writers, self._writers = self._writers, set()
+        """Break every connection that was answered, without a word; how many ends there were."""
+        writers, self._answered = self._answered, set()
         for writer in writers:
             writer.transport.abort()
         return len(writers)
@@ -46,7 +48,8 @@ class Cutter:
             yield self
         finally:
             server.close()
-            self.cut()
+            for writer in self._writers:
+                writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -56,11 +59,13 @@ class Cutter:
                 there = asyncio.ensure_future(self._pump(reader, ours))
                 first = asyncio.ensure_future(theirs.read(65536))
                 await asyncio.wait([there, first], return_when="FIRST_COMPLETED")
+            self._answered |= {writer, ours}
             back = asyncio.ensure_future(self._answer(first, theirs, writer))
             await asyncio.wait([there, back], return_when="FIRST_COMPLETED")
             for each in (writer, ours):
                 each.transport.abort()
             self._writers -= {writer, ours}
+            self._answered -= {writer, ours}
 
     async def _answer(
         self,
