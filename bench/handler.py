@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from botocore.client import BaseClient
 
@@ -61,8 +62,12 @@ async def own_time(stage: Stage) -> Series:
 
 
 def _measured(endpoints: Endpoints, posts: int) -> Series:
-    os.environ.update(administration(endpoints))
-    os.environ["POWERTOOLS_LOG_LEVEL"] = "WARNING"  # printing is the terminal's time
+    quiet = {"POWERTOOLS_LOG_LEVEL": "WARNING"}  # printing is the terminal's time
+    with patch.dict(os.environ, {**administration(endpoints), **quiet}):
+        return _of_posts(posts)
+
+
+def _of_posts(posts: int) -> Series:
     from functions import cancel_job, submit_job
 
     own: list[float] = []
