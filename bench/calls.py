@@ -146,12 +146,17 @@ class Ledger:
     @property
     def calls(self) -> float:
         """All calls."""
-        return sum(n for (_, name), n in self.counted.items() if not name.endswith(_UNITS))
+        return calls_in(self.counted)
 
     @property
     def written(self) -> int:
         """All write units."""
         return sum(units.total() for units in self.units.values())
+
+
+def calls_in(counted: Mapping[tuple[str, str], float]) -> float:
+    """All calls among what was counted; units are none."""
+    return sum(number for (_, name), number in counted.items() if not name.endswith(_UNITS))
 
 
 def _writes(name: str, params: Any) -> list[Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.calls import calls_in
 from bench.counted_jobs import Calls, Counted, run_jobs
 from infra.prices import prices
 
@@ -277,11 +278,10 @@ def _calls(counted: Counted) -> str:
 def figures(counted: Counted, idle: Sequence[Line]) -> dict[str, list[float]]:
     """What a benchmark keeps of it."""
     each = Each(counted.calls, counted.jobs)
-    units = [name for name in counted.calls if name[1].endswith(" units")]
     return {
         "control_plane": [sum(line.dollars for line in unwatched_job(counted)) * MILLION],
         "idle_month": [sum(line.dollars for line in idle)],
-        "aws_calls": [each(*(name for name in counted.calls if name not in units))],
+        "aws_calls": [calls_in(counted.calls) / counted.jobs],
         "write_units": [each(("dynamodb", "write units"))],
     }
 

@@ -62,14 +62,7 @@ class DynamoJobStore:
     @translated()
     def put_request(self, job: Job, params: JobParams, graph: Graph) -> None:
         """See JobStore: one item or two, in one call."""
-        # Under other names: a replay, which a newer deployment may compile to more than fits, must
-        # not take from a worker what the first post has put.
-        items = [_sibling(job, _request_sk(job), codec.packed_request(params, graph))]
-        if len(items[0]["body"]["B"]) > MAX_WHOLE_BYTES:
-            items = [
-                _sibling(job, _params_sk(job), codec.packed_params(params)),
-                _sibling(job, _input_sk(job), codec.pack(graph)),
-            ]
+        items = _request_items(job, params, graph)
         if any(len(item["body"]["B"]) > MAX_BODY_BYTES for item in items):
             raise RequestTooLarge(f"A request has at most {MAX_BODY_BYTES} bytes, compressed.")
         batches.put_items(self._client, self._table, items)
@@ -350,6 +343,20 @@ class DynamoJobStore:
 
 def _key(job_id: JobId, sk: str) -> dict[str, Any]:
     return {"pk": {"S": job_id}, "sk": {"S": sk}}
+
+
+def _request_items(job: Job, params: JobParams, graph: Graph) -> list[codec.Item]:
+    packed = codec.pack(graph)
+    if len(packed) <= MAX_WHOLE_BYTES:  # a large graph is not packed a second time for nothing
+        whole = codec.packed_request(params, graph)
+        if len(whole) <= MAX_WHOLE_BYTES:
+            return [_sibling(job, _request_sk(job), whole)]
+    # Under other names: a replay, which a newer deployment may compile to more than fits, must not
+    # take from a worker what the first post has put.
+    return [
+        _sibling(job, _params_sk(job), codec.packed_params(params)),
+        _sibling(job, _input_sk(job), packed),
+    ]
 
 
 def _request_sk(job: Job) -> str:

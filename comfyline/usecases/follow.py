@@ -22,6 +22,7 @@ from comfyline.usecases.read import as_of
 # How long a job is watched is noted in such steps, so that who joins others changes nothing: each
 # change of the row is read by the pusher.
 WATCH_STEP = timedelta(minutes=30)
+_A_STEP_ENDS = datetime.min.replace(tzinfo=UTC)  # and every step after it
 
 # Between the tries to reach a socket whose `$connect` may not have returned yet: 5 s in all, longer
 # than a cold start takes to answer.
@@ -86,5 +87,4 @@ class Follower:
 
 def _at_a_step(end: datetime) -> datetime:
     """The end of the step that `end` lies in."""
-    beyond = (end - datetime.min.replace(tzinfo=UTC)) % WATCH_STEP
-    return end if not beyond else end + WATCH_STEP - beyond
+    return end + (_A_STEP_ENDS - end) % WATCH_STEP
