@@ -12,9 +12,9 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from comfyline.domain.ids import JobId
-from comfyline.ports import Subscriber
-from comfyline.settings import SocketSettings
+from comfyline.contract.ids import JobId
+from comfyline.service.live.sockets import Subscriber
+from comfyline.service.settings import SocketSettings
 from functions import _wiring
 from functions.push_updates import POSTS_AT_ONCE
 

@@ -155,8 +155,8 @@ def idle_month(alarm_metrics: int, dashboards: int, metrics_free: bool) -> list[
 
 
 def _sweeper_queries() -> int:
-    from comfyline.aws.codec import DUE_SHARDS
-    from comfyline.ports import OWNER_SHARDS
+    from comfyline.adapters.aws.jobs.codec import DUE_SHARDS
+    from comfyline.service.access.slots import OWNER_SHARDS
 
     return DUE_SHARDS + OWNER_SHARDS
 

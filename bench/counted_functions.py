@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from bench.calls import Image, Ledger
-from comfyline.domain.ids import OwnerId
-from comfyline.usecases.authenticate import create_key
+from comfyline.contract.ids import OwnerId
+from comfyline.service.access.authenticate import create_key
 from functions import _wiring, authorize, get_job, push_updates, scale_workers, submit_job
 from tests.support.aws import create_service, create_table
 from tests.support.gateway import Gateway

@@ -23,22 +23,22 @@ from aws_lambda_powertools import Logger
 
 from bench.calls import Image, Ledger, Row
 from bench.counted_functions import Functions, Work, deployed
-from comfyline.domain.environment import Environment
-from comfyline.domain.ids import random_worker_id
-from comfyline.domain.job import TERMINAL, Status
-from comfyline.settings import WorkerSettings
-from comfyline.usecases.claim import Terms
+from comfyline.contract.ids import random_worker_id
+from comfyline.service.graphs.lock import EngineLock
+from comfyline.service.jobs.claim import Terms
+from comfyline.service.jobs.job import TERMINAL, Status
+from comfyline.service.settings import WorkerSettings
+from comfyui_sim.options import Options
+from comfyui_sim.server import Simulator
 from functions import _wiring, sweep_jobs
 from gpu_worker import __main__ as worker
-from localcloud.comfyui_sim.options import Options
-from localcloud.comfyui_sim.server import Simulator
 from tests.support import gateway
 
 STEP_MS = 500.0  # 20 steps are 10 s
 RETENTION_OVER = timedelta(days=8)
 # What the simulator has, as its own lock says.
-SIMULATED = Environment.parse(
-    Path(__file__).parents[1].joinpath("localcloud", "environment.lock.toml").read_text()
+SIMULATED = EngineLock.parse(
+    Path(__file__).parents[1].joinpath("localcloud", "engine.lock.toml").read_text()
 )
 
 Calls = Mapping[tuple[str, str], float]
@@ -114,7 +114,7 @@ _REAL_CLOCK = _wiring.clock
 def _functions(clock: _Clock, printed: io.StringIO) -> Iterator[Functions]:
     ledger = Ledger(step_of)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_wiring, "environment", lambda: SIMULATED)
+        patch.setattr(_wiring, "lock", lambda: SIMULATED)
         with gateway.functions_on_moto(patch, clock):
             session = gateway._session()
             patch.setattr(boto3, "Session", lambda: session)

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from bench import run, watchers
 from bench.figures import Figure, Measurement, Series
 from bench.stage import Stage
-from comfyline import wire
 from comfyline.client import AsyncComfyline
+from comfyline.contract.v1.socket import DoneMessage, StatusMessage
 
 JOBS = 20
 STEPS_BEFORE = 20  # long enough to open a socket behind it
@@ -26,9 +26,9 @@ async def heard(client: AsyncComfyline, job_id: str) -> Mapping[str, float]:
     times: dict[str, float] = {}
     async for message in client.job(job_id).events(300):
         times.setdefault("first", time.time())
-        if isinstance(message, wire.StatusMessage) and message.status == "running":
+        if isinstance(message, StatusMessage) and message.status == "running":
             times.setdefault("running", time.time())
-        if isinstance(message, wire.DoneMessage):
+        if isinstance(message, DoneMessage):
             times["done"] = time.time()
     return times
 

@@ -19,8 +19,8 @@ from websockets.asyncio.client import connect
 
 from bench.figures import Figure, Measurement, Series
 from bench.stage import Stage, happened
-from comfyline import wire
-from comfyline.domain.workflow import text_to_image_graph
+from comfyline.contract.v1.socket import DoneMessage
+from comfyline.service.graphs.text_to_image import text_to_image_graph
 
 STEPS = 20
 STEP_MS = (5, 50)
@@ -109,7 +109,7 @@ async def _through_service(stage: Stage, graph: Mapping[str, Any]) -> Mapping[st
     accepted = time.time()
     done_at = 0.0
     async for message in job.events(120):
-        if isinstance(message, wire.DoneMessage):
+        if isinstance(message, DoneMessage):
             done_at = time.time()
             await _fetch(message)
     fetched = time.time()
@@ -127,7 +127,7 @@ async def _through_service(stage: Stage, graph: Mapping[str, Any]) -> Mapping[st
     }
 
 
-async def _fetch(done: wire.DoneMessage) -> None:
+async def _fetch(done: DoneMessage) -> None:
     async with httpx.AsyncClient(trust_env=False) as http:
         for artifact in done.result.artifacts if done.result else ():
             (await http.get(str(artifact.url))).raise_for_status()

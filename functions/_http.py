@@ -15,8 +15,11 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from pydantic import BaseModel
 
-from comfyline import wire
-from comfyline.domain.errors import (
+from comfyline.contract.ids import JOB_ID_PATTERN, JobId, KeyId, OwnerId
+from comfyline.contract.limits import MAX_BODY_BYTES
+from comfyline.contract.v1 import responses
+from comfyline.service.access.slots import Limits
+from comfyline.service.errors import (
     ComfylineError,
     FieldError,
     Forbidden,
@@ -28,8 +31,6 @@ from comfyline.domain.errors import (
     RequestTooLarge,
     Unavailable,
 )
-from comfyline.domain.ids import JOB_ID_PATTERN, JobId, KeyId, OwnerId
-from comfyline.ports import Limits
 
 RETRY_AFTER_SECONDS = 5  # a throttled table or a failover is over by then, or lasts minutes
 # What a problem repeats of a request is bounded: the caller has sent it, and Lambda answers 6 MB.
@@ -123,8 +124,8 @@ class Request:
             MalformedRequest, RequestTooLarge: the body is not JSON, or over the limit.
         """
         body = self._body()
-        if len(body) > wire.MAX_BODY_BYTES:
-            raise RequestTooLarge(f"A body has at most {wire.MAX_BODY_BYTES} bytes.")
+        if len(body) > MAX_BODY_BYTES:
+            raise RequestTooLarge(f"A body has at most {MAX_BODY_BYTES} bytes.")
         try:
             text = body.decode()
             value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
@@ -179,7 +180,7 @@ class Answer:
 
     def to_gateway(self, request_id: str) -> dict[str, Any]:
         """The answer in the gateway's payload format 2.0."""
-        is_problem = isinstance(self.body, wire.Problem)
+        is_problem = isinstance(self.body, responses.Problem)
         kind = "application/problem+json" if is_problem else "application/json"
         headers = {"content-type": kind, "x-request-id": request_id, **self.headers}
         text = (
@@ -228,7 +229,7 @@ def http_handler(
 
 def _refusal(error: RequestRefused, request_id: str) -> Answer:
     fields = [
-        wire.FieldProblem(
+        responses.FieldProblem(
             loc=[shown(part) if isinstance(part, str) else part for part in e.loc],
             msg=shown(e.msg),
         )
@@ -248,9 +249,9 @@ def _problem(
     kind: type[ComfylineError],
     detail: str,
     request_id: str,
-    fields: list[wire.FieldProblem] | None,
-) -> wire.Problem:
-    return wire.Problem(
+    fields: list[responses.FieldProblem] | None,
+) -> responses.Problem:
+    return responses.Problem(
         type=f"urn:comfyline:problem:{kind.code}",
         title=kind.title,
         status=kind.status,

@@ -8,8 +8,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from comfyline.domain.errors import Unavailable
-from comfyline.domain.ids import ConnectionId, KeyId, OwnerId
+from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
+from comfyline.service.errors import Unavailable
 
 Event = Mapping[str, Any]
 

@@ -11,19 +11,21 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from comfyline import views, wire
-from comfyline.domain.errors import (
+from comfyline.api.v1 import views
+from comfyline.contract.limits import MAX_WAIT_SECONDS
+from comfyline.contract.v1 import requests, responses
+from comfyline.service.errors import (
     MAX_FIELD_ERRORS,
     ComfylineError,
     FieldError,
     InvalidRequest,
     MalformedRequest,
 )
-from comfyline.metrics import Metric
-from comfyline.settings import SubmitJobSettings
-from comfyline.usecases.admit import Admission
-from comfyline.usecases.submit import Accepted, Caller, Defaults, Submitter
-from comfyline.usecases.wait import WaitRoom
+from comfyline.service.intake.admit import Admission
+from comfyline.service.intake.submit import Accepted, Caller, Defaults, Submitter
+from comfyline.service.intake.wait import WaitRoom
+from comfyline.service.metrics import Metric
+from comfyline.service.settings import SubmitJobSettings
 from functions import _wiring
 from functions._http import Answer, Request
 
@@ -44,7 +46,7 @@ def submitter() -> Submitter:
         admission=Admission(owners=owners, jobs=jobs, clock=_wiring.clock),
         clock=_wiring.clock,
         defaults=_defaults(settings),
-        catalogue=_wiring.environment().catalogue,
+        catalogue=_wiring.lock().catalogue,
     )
 
 
@@ -96,7 +98,7 @@ def answer(accepted: Accepted, *, wait: int | None) -> Answer:
     return Answer(view, 200, headers) if view else Answer(body, 202, headers)
 
 
-def _ended(accepted: Accepted, wait: int) -> wire.JobView | None:
+def _ended(accepted: Accepted, wait: int) -> responses.JobView | None:
     settings = _wiring.settings(SubmitJobSettings)
     room = WaitRoom(
         jobs=_wiring.jobs(settings.jobs_table),
@@ -124,7 +126,7 @@ def preferred_wait(request: Request) -> int | None:
         text = value.strip().strip('"')
         if not (text.isascii() and text.isdigit()):
             raise MalformedRequest("Prefer: wait=N takes a number of seconds.")
-        return min(int(text[:9]), wire.MAX_WAIT_SECONDS)
+        return min(int(text[:9]), MAX_WAIT_SECONDS)
     return None
 
 
@@ -144,7 +146,7 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-def parse_submission(sent: Any) -> wire.TextToImageRequest | wire.WorkflowRequest:
+def parse_submission(sent: Any) -> requests.TextToImageRequest | requests.WorkflowRequest:
     """The request in one of its two forms.
 
     Raises:
@@ -158,8 +160,8 @@ def parse_submission(sent: Any) -> wire.TextToImageRequest | wire.WorkflowReques
         detail = "Send exactly one of `prompt` and `workflow`."
         raise InvalidRequest(detail, [FieldError(("body",), detail)])
     if "workflow" in sent:
-        return parse(wire.WorkflowRequest, sent)
-    return parse(wire.TextToImageRequest, sent)
+        return parse(requests.WorkflowRequest, sent)
+    return parse(requests.TextToImageRequest, sent)
 
 
 def parse(form: type[F], sent: Any) -> F:
@@ -183,7 +185,7 @@ def _field_errors(error: ValidationError) -> list[FieldError]:
 
 def _defaults(settings: SubmitJobSettings) -> Defaults:
     return Defaults(
-        checkpoint=_wiring.environment().default_checkpoint,
+        checkpoint=_wiring.lock().default_checkpoint,
         start_deadline=timedelta(seconds=settings.start_deadline_seconds),
         execution_timeout=timedelta(seconds=settings.execution_timeout_seconds),
         retention=timedelta(seconds=settings.retention_seconds),

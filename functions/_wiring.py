@@ -20,20 +20,24 @@ if TYPE_CHECKING:
     import boto3
     from botocore.config import Config
 
-    from comfyline.aws.artifacts import S3ArtifactStore
-    from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
-    from comfyline.aws.emf import EmfMetrics
-    from comfyline.aws.greeter import LambdaGreeter
-    from comfyline.aws.job_queues import SqsJobQueue
-    from comfyline.aws.jobs_table import DynamoJobStore
-    from comfyline.aws.keys_table import DynamoKeyStore
-    from comfyline.aws.ledger_table import DynamoLedger
-    from comfyline.aws.owners_table import DynamoOwnerStore
-    from comfyline.aws.sockets import ApiGatewaySockets
-    from comfyline.aws.uploads import S3UploadStore
-    from comfyline.domain.environment import Environment
-    from comfyline.domain.scaling import Limits
-    from comfyline.settings import (
+    from comfyline.adapters.aws.access.keys import DynamoKeyStore
+    from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+    from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
+    from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+    from comfyline.adapters.aws.files.uploads import S3UploadStore
+    from comfyline.adapters.aws.jobs.table import DynamoJobStore
+    from comfyline.adapters.aws.ledger import DynamoLedger
+    from comfyline.adapters.aws.live.connections import DynamoConnectionStore
+    from comfyline.adapters.aws.live.greeter import LambdaGreeter
+    from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
+    from comfyline.adapters.aws.metrics import EmfMetrics
+    from comfyline.adapters.aws.queue import SqsJobQueue
+    from comfyline.service.fleet.scale import Scaler
+    from comfyline.service.fleet.scaling import Limits
+    from comfyline.service.graphs.lock import EngineLock
+    from comfyline.service.ledger.count import Meter
+    from comfyline.service.live.notify import Notifier
+    from comfyline.service.settings import (
         GetMetricsSettings,
         MeasuredSettings,
         PushUpdatesSettings,
@@ -43,12 +47,9 @@ if TYPE_CHECKING:
         SocketSettings,
         SocketSubscribeSettings,
     )
-    from comfyline.usecases.count import Meter
-    from comfyline.usecases.notify import Notifier
-    from comfyline.usecases.scale import Scaler
 
 # In an asset, the deployment's own lock is where the sources have the usual one.
-_LOCK = Path(__file__).parents[1] / "gpu_worker" / "environment.lock.toml"
+_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
 
 S = TypeVar("S", bound="Settings")
 
@@ -100,43 +101,43 @@ def _config(service: str) -> Config:
 
 def jobs(table: str) -> DynamoJobStore:
     """The jobs table."""
-    from comfyline.aws.jobs_table import DynamoJobStore
+    from comfyline.adapters.aws.jobs.table import DynamoJobStore
 
     return DynamoJobStore(_client("dynamodb"), table)
 
 
 def connections(table: str) -> DynamoConnectionStore:
     """The connections table."""
-    from comfyline.aws.connections_table import DynamoConnectionStore
+    from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 
     return DynamoConnectionStore(_client("dynamodb"), table)
 
 
 def keys(table: str) -> DynamoKeyStore:
     """The keys table."""
-    from comfyline.aws.keys_table import DynamoKeyStore
+    from comfyline.adapters.aws.access.keys import DynamoKeyStore
 
     return DynamoKeyStore(_client("dynamodb"), table)
 
 
 def owners(table: str) -> DynamoOwnerStore:
     """The owners table."""
-    from comfyline.aws.owners_table import DynamoOwnerStore
+    from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 
     return DynamoOwnerStore(_client("dynamodb"), table)
 
 
 def ledger(owners_table: str) -> DynamoLedger:
     """What ended jobs come to, beside the owners."""
-    from comfyline.aws.ledger_table import DynamoLedger
+    from comfyline.adapters.aws.ledger import DynamoLedger
 
     return DynamoLedger(_client("dynamodb"), owners_table)
 
 
 def meter(of: GetMetricsSettings) -> Meter:
     """What there is to measure."""
-    from comfyline.aws.attendance_table import DynamoAttendance
-    from comfyline.usecases.count import Meter
+    from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+    from comfyline.service.ledger.count import Meter
 
     return Meter(
         ledger=ledger(of.owners_table),
@@ -148,30 +149,30 @@ def meter(of: GetMetricsSettings) -> Meter:
 
 def metrics(of: MeasuredSettings) -> EmfMetrics:
     """Who takes what is measured while it happens."""
-    from comfyline.aws.emf import EmfMetrics
+    from comfyline.adapters.aws.metrics import EmfMetrics
 
     return EmfMetrics(of.metrics_namespace)
 
 
-def tickets(connections_table: str) -> DynamoSocketTicketStore:
+def socket_passes(connections_table: str) -> DynamoSocketPassStore:
     """The one-time tickets."""
-    from comfyline.aws.connections_table import DynamoSocketTicketStore
+    from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
 
-    return DynamoSocketTicketStore(_client("dynamodb"), connections_table)
+    return DynamoSocketPassStore(_client("dynamodb"), connections_table)
 
 
 @cache
-def environment() -> Environment:
+def lock() -> EngineLock:
     """What the deployment's engine has, by the lock that its workers are made from."""
-    from comfyline.domain.environment import Environment
+    from comfyline.service.graphs.lock import EngineLock
 
-    return Environment.parse(_LOCK.read_text())
+    return EngineLock.parse(_LOCK.read_text())
 
 
 def queue(urls: QueueSettings) -> SqsJobQueue:
     """The three lanes."""
-    from comfyline.aws.job_queues import SqsJobQueue
-    from comfyline.domain.job import Priority
+    from comfyline.adapters.aws.queue import SqsJobQueue
+    from comfyline.service.jobs.job import Priority
 
     by_priority = {
         Priority.HIGH: urls.high_queue_url,
@@ -188,22 +189,22 @@ def _trace() -> str | None:
 
 def artifacts(bucket: str) -> S3ArtifactStore:
     """The artifact bucket."""
-    from comfyline.aws.artifacts import S3ArtifactStore
+    from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 
     return S3ArtifactStore(_client("s3"), bucket)
 
 
 def uploads(bucket: str) -> S3UploadStore:
     """The callers' files, in the same bucket."""
-    from comfyline.aws.uploads import S3UploadStore
+    from comfyline.adapters.aws.files.uploads import S3UploadStore
 
     return S3UploadStore(_client("s3"), bucket)
 
 
 def scaler(of: ScaleWorkersSettings) -> Scaler:
     """What resizes the fleet."""
-    from comfyline.aws.fleet import DynamoScalingMemory, EcsFleet, SqsBacklog
-    from comfyline.usecases.scale import Scaler
+    from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory, EcsFleet, SqsBacklog
+    from comfyline.service.fleet.scale import Scaler
 
     urls = (of.high_queue_url, of.normal_queue_url, of.low_queue_url)
     return Scaler(
@@ -216,7 +217,7 @@ def scaler(of: ScaleWorkersSettings) -> Scaler:
 
 
 def _limits(of: ScaleWorkersSettings) -> Limits:
-    from comfyline.domain.scaling import Limits, WarmHours
+    from comfyline.service.fleet.scaling import Limits, WarmHours
 
     return Limits(
         min_workers=of.min_workers,
@@ -232,7 +233,7 @@ def _limits(of: ScaleWorkersSettings) -> Limits:
 
 def sockets(api: SocketSettings) -> ApiGatewaySockets:
     """The clients behind the WebSocket API."""
-    from comfyline.aws.sockets import ApiGatewaySockets, callback_url
+    from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
 
     url = callback_url(api.websocket_api_id, api.websocket_stage, _session().region_name)
     return ApiGatewaySockets(_client("apigatewaymanagementapi", url))
@@ -240,14 +241,14 @@ def sockets(api: SocketSettings) -> ApiGatewaySockets:
 
 def greeter(function: str) -> LambdaGreeter:
     """The function that speaks to a socket when it is open."""
-    from comfyline.aws.greeter import LambdaGreeter
+    from comfyline.adapters.aws.live.greeter import LambdaGreeter
 
     return LambdaGreeter(_client("lambda"), function)
 
 
 def notifier(settings: PushUpdatesSettings | SocketSubscribeSettings, posts: Executor) -> Notifier:
     """Tells followers; `posts` runs what goes to many at once."""
-    from comfyline.usecases.notify import Notifier
+    from comfyline.service.live.notify import Notifier
 
     return Notifier(
         jobs=jobs(settings.jobs_table),

@@ -8,9 +8,9 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from comfyline.ports import ApiKey, Flags, KeyStore
-from comfyline.settings import AuthorizeSettings, AuthorizeSocketSettings
-from comfyline.usecases.authenticate import authenticate, redeem_ticket
+from comfyline.service.access.authenticate import authenticate, redeem_ticket
+from comfyline.service.access.keys import ApiKey, Flags, KeyStore
+from comfyline.service.settings import AuthorizeSettings, AuthorizeSocketSettings
 from functions import _wiring
 
 SOCKET_SCOPE = "jobs"
@@ -55,7 +55,7 @@ def _socket_key(event: Event, keys: KeyStore, settings: AuthorizeSocketSettings)
     """Behind the ticket of a browser, which can send no header, or behind the header."""
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
     if ticket:
-        tickets = _wiring.tickets(settings.connections_table)
+        tickets = _wiring.socket_passes(settings.connections_table)
         key = redeem_ticket(ticket, tickets=tickets, keys=keys, clock=_wiring.clock)
     else:
         key = authenticate(_headers(event).get("authorization"), keys=keys, clock=_wiring.clock)

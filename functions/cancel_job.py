@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline import views, wire
-from comfyline.settings import CancelJobSettings
-from comfyline.usecases.cancel import Cancellation, cancel, purge
+from comfyline.api.v1 import views
+from comfyline.contract.v1 import responses
+from comfyline.service.jobs.cancel import Cancellation, cancel, purge
+from comfyline.service.settings import CancelJobSettings
 from functions import _wiring
 from functions._http import Answer, Request, http_handler, invalid
 
@@ -21,7 +22,9 @@ def handler(request: Request) -> Answer:
         raise invalid("purge is true or false", "query", "purge")
     done = _done(request, is_purge=text == "true")
     status = views.status_of(done.job)
-    return Answer(wire.CancelAnswer(job_id=done.job.id, status=status, message=done.message), 202)
+    return Answer(
+        responses.CancelAnswer(job_id=done.job.id, status=status, message=done.message), 202
+    )
 
 
 def _done(request: Request, *, is_purge: bool) -> Cancellation:

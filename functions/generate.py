@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline import wire
+from comfyline.contract.limits import MAX_WAIT_SECONDS
 from functions._http import Answer, Request, http_handler
 from functions._submission import accept, preferred_wait
 
@@ -15,4 +15,4 @@ logger = Logger(service="generate")
 def handler(request: Request) -> Answer:
     """200 with the ended job, or 202 with where to find it; `Prefer: wait=N` shortens the wait."""
     wait = preferred_wait(request)
-    return accept(request, wait=wire.MAX_WAIT_SECONDS if wait is None else wait)
+    return accept(request, wait=MAX_WAIT_SECONDS if wait is None else wait)

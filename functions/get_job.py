@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline import views
-from comfyline.settings import GetJobSettings
-from comfyline.usecases.read import queue_position, read_job
+from comfyline.api.v1 import views
+from comfyline.service.jobs.read import queue_position, read_job
+from comfyline.service.settings import GetJobSettings
 from functions import _wiring
 from functions._http import Answer, Request, http_handler
 

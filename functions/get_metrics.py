@@ -15,9 +15,9 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from comfyline.domain.totals import Distribution
-from comfyline.settings import GetMetricsSettings
-from comfyline.usecases.count import Measured
+from comfyline.service.ledger.count import Measured
+from comfyline.service.ledger.totals import Distribution
+from comfyline.service.settings import GetMetricsSettings
 from functions import _wiring
 from functions._http import Answer, Request, http_handler
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline import wire
-from comfyline.settings import GetUsageSettings
+from comfyline.contract.v1 import responses
+from comfyline.service.settings import GetUsageSettings
 from functions import _wiring
 from functions._http import Answer, Request, http_handler
 
@@ -16,5 +16,5 @@ logger = Logger(service="get_usage")
 def handler(request: Request) -> Answer:
     """200 with what the caller's ended jobs have used in all."""
     used = _wiring.ledger(_wiring.settings(GetUsageSettings).owners_table).usage(request.owner)
-    view = wire.UsageView(owner=request.owner, gpu_seconds=used.gpu_seconds, jobs=used.jobs)
+    view = responses.UsageView(owner=request.owner, gpu_seconds=used.gpu_seconds, jobs=used.jobs)
     return Answer(view)

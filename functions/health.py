@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline import wire
+from comfyline.contract.v1 import responses
 from functions._http import Answer, Request, http_handler
 
 logger = Logger(service="health")
@@ -13,4 +13,4 @@ logger = Logger(service="health")
 @http_handler(logger, scope=None)
 def handler(_request: Request) -> Answer:
     """200."""
-    return Answer(wire.Health(status="ok"))
+    return Answer(responses.Health(status="ok"))

@@ -6,10 +6,11 @@ import re
 
 from aws_lambda_powertools import Logger
 
-from comfyline import views, wire
-from comfyline.domain.job import Status
-from comfyline.settings import ListJobsSettings
-from comfyline.usecases.read import read_page
+from comfyline.api.v1 import views
+from comfyline.contract.v1 import responses
+from comfyline.service.jobs.job import Status
+from comfyline.service.jobs.read import read_page
+from comfyline.service.settings import ListJobsSettings
 from functions import _wiring
 from functions._http import Answer, Request, http_handler, invalid
 
@@ -32,7 +33,7 @@ def handler(request: Request) -> Answer:
     )
     now = _wiring.clock()
     jobs = [views.job_view(record, store=None, now=now) for record in records]
-    return Answer(wire.JobPage(jobs=jobs, next_cursor=cursor))
+    return Answer(responses.JobPage(jobs=jobs, next_cursor=cursor))
 
 
 def _status(text: str | None) -> Status | None:

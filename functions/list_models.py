@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline import wire
+from comfyline.contract.v1 import responses
 from functions import _wiring
 from functions._http import Answer, Request, http_handler
 
@@ -14,10 +14,10 @@ logger = Logger(service="list_models")
 @http_handler(logger)
 def handler(_request: Request) -> Answer:
     """200 with what a request may name."""
-    environment = _wiring.environment()
-    default, known = environment.default_checkpoint, environment.catalogue
+    lock = _wiring.lock()
+    default, known = lock.default_checkpoint, lock.catalogue
     return Answer(
-        wire.Models(
+        responses.Models(
             default_checkpoint=default,
             checkpoints=sorted({default, *known.checkpoints}),
             samplers=list(known.samplers),

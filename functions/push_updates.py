@@ -15,15 +15,16 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from comfyline.aws.codec import job_of
-from comfyline.domain.errors import Unavailable
-from comfyline.domain.ids import JobId
-from comfyline.domain.job import Job
-from comfyline.ports import Ledger, Metrics
-from comfyline.settings import PushUpdatesSettings
-from comfyline.usecases.admit import Admission
-from comfyline.usecases.count import Change, count, ends_in
-from comfyline.usecases.notify import Notifier
+from comfyline.adapters.aws.jobs.codec import job_of
+from comfyline.contract.ids import JobId
+from comfyline.service.errors import Unavailable
+from comfyline.service.intake.admit import Admission
+from comfyline.service.jobs.job import Job
+from comfyline.service.ledger.count import Change, count, ends_in
+from comfyline.service.ledger.store import Ledger
+from comfyline.service.live.notify import Notifier
+from comfyline.service.metrics import Metrics
+from comfyline.service.settings import PushUpdatesSettings
 from functions import _wiring
 
 JOBS_AT_ONCE = 8  # each makes a few reads; more threads than this only queue for the CPU

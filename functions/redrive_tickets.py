@@ -10,10 +10,10 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from comfyline.aws.job_queues import job_id_of
-from comfyline.domain.errors import Unavailable
-from comfyline.settings import RedriveTicketsSettings
-from comfyline.usecases.redrive import send_again
+from comfyline.adapters.aws.queue import job_id_of
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.redrive import send_again
+from comfyline.service.settings import RedriveTicketsSettings
 from functions import _wiring
 
 logger = Logger(service="redrive_tickets")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline.usecases.submit import Accepted
+from comfyline.service.intake.submit import Accepted
 from functions._http import Answer, Request, http_handler
 from functions._submission import answer, caller, measured, submitter
 

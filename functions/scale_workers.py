@@ -6,10 +6,9 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from comfyline.metrics import Metric
-from comfyline.ports import Metrics
-from comfyline.settings import ScaleWorkersSettings
-from comfyline.usecases.scale import Scaled
+from comfyline.service.fleet.scale import Scaled
+from comfyline.service.metrics import Metric, Metrics
+from comfyline.service.settings import ScaleWorkersSettings
 from functions import _wiring
 
 logger = Logger(service="scale_workers")

@@ -7,7 +7,7 @@ from functools import cache
 
 from aws_lambda_powertools import Logger
 
-from comfyline.openapi import document
+from comfyline.contract.v1.openapi import document
 from functions._docs_page import page
 from functions._http import Answer, Request, http_handler
 

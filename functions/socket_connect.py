@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline.domain.errors import SocketsDisabled
-from comfyline.ports import CONNECTION_LIFETIME, Connection
-from comfyline.settings import SocketConnectSettings
+from comfyline.service.errors import SocketsDisabled
+from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
+from comfyline.service.settings import SocketConnectSettings
 from functions import _wiring
 from functions._socket import Event, caller, connection_id, socket_handler
 

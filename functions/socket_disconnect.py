@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline.settings import SocketDisconnectSettings
+from comfyline.service.settings import SocketDisconnectSettings
 from functions import _wiring
 from functions._socket import Event, connection_id, socket_handler
 

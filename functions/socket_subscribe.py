@@ -13,12 +13,20 @@ from functools import cache
 from aws_lambda_powertools import Logger
 from pydantic import BaseModel, ValidationError
 
-from comfyline import wire
-from comfyline.domain.errors import ConnectionGone, RequestRefused
-from comfyline.domain.ids import ConnectionId, JobId
-from comfyline.ports import ConnectionStore
-from comfyline.settings import SocketSubscribeSettings
-from comfyline.usecases.follow import Follower
+from comfyline.contract.ids import ConnectionId, JobId
+from comfyline.contract.limits import MAX_CLIENT_MESSAGE_BYTES
+from comfyline.contract.v1.socket import (
+    ErrorMessage,
+    Ping,
+    PongMessage,
+    Subscribe,
+    Unsubscribe,
+    client_message,
+)
+from comfyline.service.errors import ConnectionGone, RequestRefused
+from comfyline.service.live.follow import Follower
+from comfyline.service.live.sockets import ConnectionStore
+from comfyline.service.settings import SocketSubscribeSettings
 from functions import _wiring
 from functions._http import shown
 from functions._socket import Event, connection_id, is_greeting, socket_handler
@@ -42,31 +50,31 @@ def handler(event: Event) -> None:
 
 def _answer(socket: ConnectionId, body: str, follow: Callable[..., None]) -> None:
     try:
-        message = wire.client_message.validate_json(_within_limit(body))
+        message = client_message.validate_json(_within_limit(body))
     except ValidationError as error:
         return _say(socket, _fault(body, error))
     except RequestRefused as refused:
-        return _say(socket, wire.ErrorMessage(code=refused.code, message=refused.detail))
+        return _say(socket, ErrorMessage(code=refused.code, message=refused.detail))
     match message:
-        case wire.Ping():
-            return _say(socket, wire.PongMessage())
-        case wire.Unsubscribe():
+        case Ping():
+            return _say(socket, PongMessage())
+        case Unsubscribe():
             return _connections().unsubscribe(socket, JobId(message.job_id))
-        case wire.Subscribe():
+        case Subscribe():
             return _subscribe(socket, message, follow)
 
 
-def _subscribe(socket: ConnectionId, message: wire.Subscribe, follow: Callable[..., None]) -> None:
+def _subscribe(socket: ConnectionId, message: Subscribe, follow: Callable[..., None]) -> None:
     job_id = JobId(message.job_id)
     try:
         follow(socket, job_id, **({} if message.after is None else {"after": message.after}))
     except RequestRefused as error:
-        _say(socket, wire.ErrorMessage(code=error.code, message=error.detail, job_id=job_id))
+        _say(socket, ErrorMessage(code=error.code, message=error.detail, job_id=job_id))
 
 
 def _within_limit(body: str) -> str:
-    if len(body.encode()) > wire.MAX_CLIENT_MESSAGE_BYTES:
-        raise MessageTooLarge(f"A message has at most {wire.MAX_CLIENT_MESSAGE_BYTES} bytes.")
+    if len(body.encode()) > MAX_CLIENT_MESSAGE_BYTES:
+        raise MessageTooLarge(f"A message has at most {MAX_CLIENT_MESSAGE_BYTES} bytes.")
     return body
 
 
@@ -78,18 +86,18 @@ class MessageTooLarge(RequestRefused):
     title = "Message too large"
 
 
-def _fault(body: str, error: ValidationError) -> wire.ErrorMessage:
+def _fault(body: str, error: ValidationError) -> ErrorMessage:
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):
-        return wire.ErrorMessage(code="bad_json", message="The message is not JSON.")
+        return ErrorMessage(code="bad_json", message="The message is not JSON.")
     if not isinstance(asked, dict) or asked.get("action") not in ACTIONS:
         known = ", ".join(ACTIONS)
-        return wire.ErrorMessage(code="unknown_action", message=f"The actions are {known}.")
+        return ErrorMessage(code="unknown_action", message=f"The actions are {known}.")
     first = error.errors()[0]
     place = shown(".".join(str(part) for part in first["loc"][1:]))
     text = f"{place}: {first['msg']}" if place else first["msg"]
-    return wire.ErrorMessage(code="bad_message", message=text)
+    return ErrorMessage(code="bad_message", message=text)
 
 
 def _say(socket: ConnectionId, message: BaseModel) -> None:

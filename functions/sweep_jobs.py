@@ -7,11 +7,11 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from comfyline.metrics import Metric
-from comfyline.settings import SweepJobsSettings
-from comfyline.usecases.admit import Admission
-from comfyline.usecases.hang_up import Doorkeeper
-from comfyline.usecases.sweep import Sweeper
+from comfyline.service.intake.admit import Admission
+from comfyline.service.jobs.sweep import Sweeper
+from comfyline.service.live.hang_up import Doorkeeper
+from comfyline.service.metrics import Metric
+from comfyline.service.settings import SweepJobsSettings
 from functions import _wiring
 
 CLOSED_AT_ONCE = 32  # they wait on the network

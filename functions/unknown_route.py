@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from aws_lambda_powertools import Logger
 
-from comfyline.domain.errors import MethodNotAllowed, RouteNotFound
-from comfyline.settings import UnknownRouteSettings
+from comfyline.service.errors import MethodNotAllowed, RouteNotFound
+from comfyline.service.settings import UnknownRouteSettings
 from functions import _wiring
 from functions._http import Answer, Request, http_handler
 

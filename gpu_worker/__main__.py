@@ -19,19 +19,19 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from botocore.config import Config
 
-from comfyline.aws.artifacts import S3ArtifactStore
-from comfyline.aws.attendance_table import DynamoAttendance
-from comfyline.aws.emf import EmfMetrics
-from comfyline.aws.job_queues import SqsJobQueue
-from comfyline.aws.jobs_table import DynamoJobStore
-from comfyline.aws.models import S3ModelStore
-from comfyline.aws.uploads import S3UploadStore
-from comfyline.domain.ids import random_worker_id
-from comfyline.domain.job import Priority
-from comfyline.ports import Metrics
-from comfyline.settings import WorkerSettings
-from comfyline.usecases.claim import Terms
-from comfyline.usecases.finish import Finisher
+from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+from comfyline.adapters.aws.files.models import S3ModelStore
+from comfyline.adapters.aws.files.uploads import S3UploadStore
+from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.aws.metrics import EmfMetrics
+from comfyline.adapters.aws.queue import SqsJobQueue
+from comfyline.contract.ids import random_worker_id
+from comfyline.service.jobs.claim import Terms
+from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.job import Priority
+from comfyline.service.metrics import Metrics
+from comfyline.service.settings import WorkerSettings
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop, ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import Limits
@@ -104,14 +104,14 @@ async def _work(settings: WorkerSettings, terms: Terms, logger: Logger) -> None:
 
 def _preparation(settings: WorkerSettings) -> Preparation | None:
     """None where no lock says what this machine has."""
-    if settings.environment_lock is None:
+    if settings.engine_lock is None:
         return None
     folder = None
     if settings.models_bucket is not None and settings.models_directory is not None:
         client: Callable[..., Any] = boto3.Session().client
         store = S3ModelStore(client("s3", config=_CONFIG), settings.models_bucket)
         folder = ModelFolder(store, Path(settings.models_directory))
-    return Preparation.of_lock(Path(settings.environment_lock), folder)
+    return Preparation.of_lock(Path(settings.engine_lock), folder)
 
 
 def _attendance(settings: WorkerSettings) -> DynamoAttendance:

@@ -1,4 +1,4 @@
-"""Check out what the environment lock names: `python -m gpu_worker.checkout LOCK FOLDER`.
+"""Check out what the engine lock names: `python -m gpu_worker.checkout LOCK FOLDER`.
 
 It runs while the image is built. ComfyUI comes into the folder, each custom node below its
 `custom_nodes`; printed is a requirements file that names those of all of them.
@@ -11,22 +11,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-from comfyline.domain.environment import Environment, Source
+from comfyline.service.graphs.lock import EngineLock, Source
 
 
 class WrongCommit(Exception):
     """The repository has something else under that name."""
 
 
-def check_out_all(environment: Environment, folder: Path) -> list[Path]:
+def check_out_all(lock: EngineLock, folder: Path) -> list[Path]:
     """Check out the engine and its custom nodes; the requirements files that they have.
 
     Raises:
         WrongCommit: a repository answers with another commit than was asked for.
         subprocess.CalledProcessError: git cannot fetch one; it has said why.
     """
-    nodes = {folder / "custom_nodes" / node.name: node for node in environment.custom_nodes}
-    places = {folder: environment.comfyui, **nodes}
+    nodes = {folder / "custom_nodes" / node.name: node for node in lock.custom_nodes}
+    places = {folder: lock.comfyui, **nodes}
     for place, source in places.items():
         check_out(source, place)
     return [path for place in places if (path := place / "requirements.txt").is_file()]
@@ -57,7 +57,7 @@ def _git(folder: Path, *arguments: str) -> str:
 def main() -> None:
     """See the module."""
     lock, folder = map(Path, sys.argv[1:])
-    for path in check_out_all(Environment.parse(lock.read_text(encoding="utf-8")), folder):
+    for path in check_out_all(EngineLock.parse(lock.read_text(encoding="utf-8")), folder):
         print(f"-r {path}")
 
 

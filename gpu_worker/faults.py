@@ -5,7 +5,7 @@ The kinds and their texts are those of a real ComfyUI (tests/recordings) and of 
 
 from __future__ import annotations
 
-from comfyline.domain.job import JobError
+from comfyline.service.jobs.job import JobError
 from gpu_worker.comfy.http import PromptRejected
 from gpu_worker.comfy.protocol import Failed
 from gpu_worker.inputs import InputMissing

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from comfyline.domain.errors import LeaseLost, Unavailable
-from comfyline.domain.job import Job
-from comfyline.ports import Clock, JobQueue, JobStore, Ticket
+from comfyline.service.clock import Clock
+from comfyline.service.errors import LeaseLost, Unavailable
+from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.store import JobStore
+from comfyline.service.queue.tickets import JobQueue, Ticket
 
 # After its deadline a job may still be interrupted, collected and written; longer is a hang.
 GRACE = timedelta(minutes=5)

@@ -7,10 +7,15 @@ import mimetypes
 import tempfile
 from dataclasses import dataclass
 
-from comfyline.domain.ids import UploadId
-from comfyline.domain.job import Graph, Job
-from comfyline.domain.uploads import Reference, references, upload_key, with_files
-from comfyline.ports import UploadStore
+from comfyline.contract.ids import UploadId
+from comfyline.service.files.uploads import (
+    Reference,
+    UploadStore,
+    references,
+    upload_key,
+    with_files,
+)
+from comfyline.service.jobs.job import Graph, Job
 from gpu_worker.comfy.http import ComfyHttp
 
 IN_MEMORY = 8 * 1024 * 1024  # a larger file is kept on disk on its way

@@ -14,9 +14,9 @@ from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from typing import Any
 
-from comfyline.domain.errors import Unavailable
-from comfyline.domain.job import Priority
-from comfyline.ports import JobQueue, Ticket
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.tickets import JobQueue, Ticket
 
 LONG_POLL_SECONDS = 5  # bounds how long a shutdown waits for open polls
 # Between the looks of a busy worker; each look is paid for. Where the last found nothing, nobody

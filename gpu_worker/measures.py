@@ -12,8 +12,7 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from comfyline.metrics import Metric
-from comfyline.ports import Metrics
+from comfyline.service.metrics import Metric, Metrics
 from gpu_worker.comfy.engine import ComfyEngine
 
 # From a claim, some milliseconds, to a long video.

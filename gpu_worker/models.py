@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from comfyline.domain.environment import Model
-from comfyline.domain.errors import Unavailable
-from comfyline.ports import ModelMissing, ModelStore
+from comfyline.service.errors import Unavailable
+from comfyline.service.files.models import ModelMissing, ModelStore
+from comfyline.service.graphs.lock import Model
 
 AT_ONCE = 4  # one connection to S3 does not fill a GPU instance's line
 TRIES = 4

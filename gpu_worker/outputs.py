@@ -13,8 +13,8 @@ from itertools import count, takewhile
 from pathlib import PurePath
 from typing import IO
 
-from comfyline.domain.job import Artifact, Job, artifact_key
-from comfyline.ports import ArtifactStore
+from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.jobs.job import Artifact, Job, artifact_key
 from gpu_worker.comfy.http import ComfyHttp
 from gpu_worker.comfy.outputs import Output, OutputFile
 from gpu_worker.pictures import SUFFIXES, encode

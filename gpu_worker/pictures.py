@@ -9,7 +9,7 @@ from typing import IO
 
 from PIL import Image
 
-from comfyline.domain.job import PictureEncoding, PictureFormat
+from comfyline.service.jobs.job import PictureEncoding, PictureFormat
 
 # What ComfyUI's nodes write as still pictures; the others of Pillow's decoders stay shut.
 SOURCES = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")

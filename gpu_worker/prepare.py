@@ -16,8 +16,8 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
-from comfyline.domain.environment import Environment
-from comfyline.domain.job import Graph
+from comfyline.service.graphs.lock import EngineLock
+from comfyline.service.jobs.job import Graph
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.protocol import Event, Failed, Outcome, Succeeded
@@ -35,24 +35,24 @@ class WarmUpFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """An environment to get ready; without `models`, the models are somebody else's concern."""
+    """A lock to get ready; without `models`, the models are somebody else's concern."""
 
-    environment: Environment
+    lock: EngineLock
     warm_up: Graph | None
     models: ModelFolder | None
 
     @classmethod
-    def of_lock(cls, lock: Path, models: ModelFolder | None) -> Preparation:
+    def of_lock(cls, path: Path, models: ModelFolder | None) -> Preparation:
         """What the lock at that path asks for.
 
         Raises:
-            InvalidEnvironment, OSError, ValueError: the lock, or the graph beside it, is none.
+            InvalidLock, OSError, ValueError: the lock, or the graph beside it, is none.
         """
-        environment = Environment.parse(lock.read_text(encoding="utf-8"))
-        if environment.warm_up is None:
-            return cls(environment, None, models)
-        graph = json.loads(lock.with_name(environment.warm_up).read_text(encoding="utf-8"))
-        return cls(environment, graph, models)
+        lock = EngineLock.parse(path.read_text(encoding="utf-8"))
+        if lock.warm_up is None:
+            return cls(lock, None, models)
+        graph = json.loads(path.with_name(lock.warm_up).read_text(encoding="utf-8"))
+        return cls(lock, graph, models)
 
     async def done(self, engine: ComfyEngine, drain: asyncio.Event) -> bool:
         """Whether jobs may be taken; False if `drain` came first.
@@ -60,7 +60,7 @@ class Preparation:
         Raises:
             ModelsUnusable, WarmUpFailed, EngineCrashLoop: this worker is of no use.
         """
-        if self.models is not None and not await self.models.fill(self.environment.models, drain):
+        if self.models is not None and not await self.models.fill(self.lock.models, drain):
             return False
         return self.warm_up is None or await warm_up(engine, self.warm_up, drain)
 

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from comfyline.domain.ids import WorkerId
-from comfyline.ports import Attendance, Clock, Presence
+from comfyline.contract.ids import WorkerId
+from comfyline.service.clock import Clock
+from comfyline.service.fleet.workers import Attendance, Presence
 
 EVERY = timedelta(seconds=20)
 ROUNDS = 3

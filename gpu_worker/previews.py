@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from io import BytesIO
 
-from comfyline.domain.errors import Unavailable
-from comfyline.domain.job import Job, preview_key
-from comfyline.ports import ArtifactStore
+from comfyline.service.errors import Unavailable
+from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.jobs.job import Job, preview_key
 from gpu_worker.comfy.protocol import Previewed
 
 INTERVAL = timedelta(seconds=2)  # between two; each is a request that is paid for

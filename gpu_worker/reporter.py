@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from comfyline.domain.errors import Unavailable
-from comfyline.domain.job import Artifact, Job, Status
-from comfyline.domain.progress import Progress
-from comfyline.ports import Clock, JobStore
-from comfyline.usecases.report import report_progress, report_started, report_stored
+from comfyline.service.clock import Clock
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.job import Artifact, Job, Status
+from comfyline.service.jobs.progress import Progress
+from comfyline.service.jobs.report import report_progress, report_started, report_stored
+from comfyline.service.jobs.store import JobStore
 
 WATCHED_INTERVAL = timedelta(milliseconds=500)  # what an eye follows
 UNWATCHED_INTERVAL = timedelta(seconds=5)  # each write is paid for, and nobody looks

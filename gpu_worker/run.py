@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from comfyline.domain.errors import JobNotFound, LeaseLost, TransitionRefused, Unavailable
-from comfyline.domain.job import Artifact, Job, JobError, Status
-from comfyline.domain.workflow import with_output_folder
-from comfyline.metrics import Metric
-from comfyline.ports import Clock, JobStore, Metrics, Ticket
-from comfyline.usecases.finish import Finisher
-from comfyline.usecases.report import report_started
+from comfyline.service.clock import Clock
+from comfyline.service.errors import JobNotFound, LeaseLost, TransitionRefused, Unavailable
+from comfyline.service.graphs.graph import with_output_folder
+from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.job import Artifact, Job, JobError, Status
+from comfyline.service.jobs.report import report_started
+from comfyline.service.jobs.store import JobStore
+from comfyline.service.metrics import Metric, Metrics
+from comfyline.service.queue.tickets import Ticket
 from gpu_worker.comfy import protocol
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected

@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comfyline.metrics import Metric
-from comfyline.ports import Metrics
+from comfyline.service.metrics import Metric, Metrics
 from gpu_worker.comfy.http import EngineQueue
 from gpu_worker.comfy.keeper import EngineCrashLoop
 

@@ -15,11 +15,11 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from comfyline.domain.errors import Unavailable
-from comfyline.domain.job import Job
-from comfyline.metrics import Metric
-from comfyline.ports import JobQueue, Ticket
-from comfyline.usecases.claim import Terms, claim
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.claim import Terms, claim
+from comfyline.service.jobs.job import Job
+from comfyline.service.metrics import Metric
+from comfyline.service.queue.tickets import JobQueue, Ticket
 from gpu_worker.interruption import Reason
 from gpu_worker.lanes import LONG_POLL_SECONDS, Lanes
 from gpu_worker.log_context import about

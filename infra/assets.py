@@ -20,8 +20,8 @@ from infra.deployment import ROOT, Deployment, Target
 
 PACKAGES = ("comfyline", "functions")
 # What only a client, or only a test, imports.
-LEFT_OUT = ("comfyline/client", "comfyline/env.py", "comfyline/memory")
-ENVIRONMENT = "gpu_worker/environment.lock.toml"  # where the functions look for the lock
+LEFT_OUT = ("comfyline/adapters/memory", "comfyline/client", "comfyline/operate")
+ENVIRONMENT = "gpu_worker/engine.lock.toml"  # where the functions look for the lock
 # Lambda's runtime brings boto3, and leaving it out saves 31 MB of every cold start's download; the
 # others belong to the client.
 PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
@@ -39,7 +39,7 @@ class CodeAsset:
 def code_asset(
     deployment: Deployment, cache: Path = ROOT / ".cache" / "function-code"
 ) -> CodeAsset:
-    """The asset of the current sources and the environment lock, built unless `cache` has it.
+    """The asset of the current sources and the engine lock, built unless `cache` has it.
 
     Raises:
         subprocess.CalledProcessError: uv cannot export the lock or get a wheel.

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from comfyline.domain.environment import Environment
+from comfyline.service.graphs.lock import EngineLock
 from infra.context import Context, ContextLookup
 from infra.fleet_choices import FLEET_DEFAULTS, FleetChoices
 from infra.scraping import SCRAPING_DEFAULTS, Scraping
@@ -52,7 +52,7 @@ _EMULATED: Mapping[str, Any] = {
     "log_level": "debug",
     "lease_seconds": 20,
     "heartbeat_seconds": 5,
-    "environment": "localcloud/environment.lock.toml",
+    "environment": "localcloud/engine.lock.toml",
     "worker_image": "comfyline-worker",  # never pulled: the worker runs beside the emulator
 }
 # Locally a crash should be seen to heal while one waits; on AWS renewals are paid for.
@@ -60,7 +60,7 @@ _DEFAULTS: Mapping[Target, Mapping[str, Any]] = MappingProxyType(
     {
         Target.AWS: {
             **_COMMON,
-            "environment": "gpu_worker/environment.lock.toml",
+            "environment": "gpu_worker/engine.lock.toml",
             "lease_seconds": 120,
             "heartbeat_seconds": 30,
         },
@@ -75,7 +75,7 @@ CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
         "env": "name of the environment; several live side by side in one account",
         "target": "aws, or local or localstack for an emulator",
         "architecture": "of the functions: arm64 or x86_64",
-        "environment": "path of the environment lock: the image's, too",
+        "environment": "path of the engine lock: the image's, too",
         "worker_image": "the worker's image, with its tag or digest",
         "models_bucket": "whose models/ workers fetch from; the deployment's own bucket if missing",
         "lease_seconds": "how long a worker that is silent keeps its job",
@@ -132,7 +132,7 @@ class Deployment:
     env: str
     target: Target
     architecture: str  # of the functions
-    environment: Path  # the environment lock; it is a valid one
+    environment: Path  # the engine lock; it is a valid one
     worker_image: str
     models_bucket: str | None
     lease_seconds: int
@@ -220,7 +220,7 @@ class Deployment:
 def _environment(context: Context) -> Path:
     path = ROOT / context.text("environment")
     try:
-        Environment.parse(path.read_text())
+        EngineLock.parse(path.read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"context key 'environment' is {path}: {error}") from error
     return path

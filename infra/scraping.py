@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from comfyline.settings import WorkerSettings
+from comfyline.service.settings import WorkerSettings
 from infra.context import Context
 
 SCRAPING_DEFAULTS: Mapping[str, Any] = MappingProxyType({"metrics_port": 0, "metrics_from": ""})

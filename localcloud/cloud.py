@@ -162,7 +162,7 @@ async def new_key(owner: str, outputs: Mapping[str, str], aws_url: str | None) -
         KeyNotCreated: with what the command said.
     """
     making = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "comfyline.admin", "keys", "create"),
+        *(sys.executable, "-m", "comfyline.operate.admin", "keys", "create"),
         *("--owner", owner, "--scope", "jobs", "--scope", "admin", "--json"),
         cwd=ROOT,
         env=_administrator(aws_url) | {"KEYS_TABLE": outputs["KeysTable"]},

@@ -23,7 +23,7 @@ def simulator(number: int, port: int, state: State) -> Program:
     return Program(
         name=f"comfyui-{number}",
         arguments=(
-            *(sys.executable, "-m", "localcloud.comfyui_sim"),
+            *(sys.executable, "-m", "comfyui_sim"),
             *("--port", str(port), "--data-dir", str(state.folder / f"comfyui-{number}")),
         ),
         environment=inherited(),

@@ -17,7 +17,7 @@ from typing import Any
 from localcloud.state import ROOT
 
 CACHE = ROOT / ".cache" / "templates"
-LOCK = "localcloud/environment.lock.toml"  # the deployment's, as infra/ has it by default
+LOCK = "localcloud/engine.lock.toml"  # the deployment's, as infra/ has it by default
 KEPT = 4  # assemblies: a few branches' worth
 # What a synthesis reads. The sources are in, since an asset is named by their hash.
 INPUTS = ("infra", "comfyline", "functions", "cdk.json", "pyproject.toml", "uv.lock")

@@ -10,9 +10,9 @@ from math import ceil
 
 from bench.simulation.service import Service
 from bench.simulation.workload import figures
-from comfyline.domain.scaling import Limits
-from comfyline.memory import InMemoryScalingMemory
-from comfyline.usecases.scale import Scaler
+from comfyline.adapters.memory.fleet import InMemoryScalingMemory
+from comfyline.service.fleet.scale import Scaler
+from comfyline.service.fleet.scaling import Limits
 from infra.fleet_choices import FLEET_DEFAULTS
 
 Rounds = Callable[[int], object]

@@ -15,7 +15,8 @@ import numpy as np
 import simpy
 
 from bench.simulation.workload import DAY, Arrivals, Workload, figures
-from comfyline.ports import Depths, FleetSize
+from comfyline.service.fleet.workers import FleetSize
+from comfyline.service.queue.tickets import Depths
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 MINUTE = 60

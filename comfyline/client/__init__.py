@@ -38,23 +38,25 @@ from comfyline.client.errors import (
 )
 from comfyline.client.http import Comfyline, Job
 from comfyline.client.stream import Pace
-from comfyline.wire import (
-    ArtifactMessage,
+from comfyline.contract.v1.responses import (
     ArtifactView,
     CancelAnswer,
-    DoneMessage,
     ErrorView,
     JobAccepted,
-    JobMessage,
     JobPage,
     JobView,
     Models,
     ProgressDetail,
-    ProgressMessage,
     ResultView,
-    StatusMessage,
     Timestamps,
     UsageView,
+)
+from comfyline.contract.v1.socket import (
+    ArtifactMessage,
+    DoneMessage,
+    JobMessage,
+    ProgressMessage,
+    StatusMessage,
 )
 
 __all__ = [

@@ -10,12 +10,13 @@ from typing import Any, Self, Unpack
 
 import httpx
 
-from comfyline import wire
 from comfyline.client.calls import Retries, SubmitOptions, job_path
 from comfyline.client.http import limits
 from comfyline.client.service import Service
 from comfyline.client.shells import AsyncShell
 from comfyline.client.stream import Pace
+from comfyline.contract.v1 import common, responses
+from comfyline.contract.v1.socket import JobMessage
 
 
 class AsyncComfyline:
@@ -85,21 +86,21 @@ class AsyncComfyline:
         job.view = await self._shell.run(self._service.success(job.id, run_timeout))
         return job
 
-    async def get(self, job_id: str) -> wire.JobView:
+    async def get(self, job_id: str) -> responses.JobView:
         """See `Comfyline.get`."""
         return await self._shell.run(self._service.calls.get(job_id))
 
     def list(
-        self, status: wire.Status | None = None, limit: int = 20
-    ) -> AsyncIterator[wire.JobPage]:
+        self, status: common.Status | None = None, limit: int = 20
+    ) -> AsyncIterator[responses.JobPage]:
         """See `Comfyline.list`."""
         return self._shell.told(self._service.calls.pages(status, limit))
 
-    async def cancel(self, job_id: str) -> wire.CancelAnswer:
+    async def cancel(self, job_id: str) -> responses.CancelAnswer:
         """See `Comfyline.cancel`."""
         return await self._shell.run(self._service.calls.cancel(job_id))
 
-    async def purge(self, job_id: str) -> wire.CancelAnswer:
+    async def purge(self, job_id: str) -> responses.CancelAnswer:
         """See `Comfyline.purge`."""
         return await self._shell.run(self._service.calls.purge(job_id))
 
@@ -108,11 +109,11 @@ class AsyncComfyline:
         accepted = await self._shell.run(self._service.calls.retry(job_id, idempotency_key))
         return AsyncJob(self, accepted.job_id, accepted=accepted)
 
-    async def models(self) -> wire.Models:
+    async def models(self) -> responses.Models:
         """See `Comfyline.models`."""
         return await self._shell.run(self._service.calls.models())
 
-    async def usage(self) -> wire.UsageView:
+    async def usage(self) -> responses.UsageView:
         """See `Comfyline.usage`."""
         return await self._shell.run(self._service.calls.usage())
 
@@ -123,7 +124,7 @@ class AsyncComfyline:
 
     def events(
         self, job_ids: Iterable[str], timeout: float | None = None
-    ) -> AsyncIterator[wire.JobMessage]:
+    ) -> AsyncIterator[JobMessage]:
         """See `Comfyline.events`."""
         return self._shell.told(self._service.events(list(job_ids), timeout))
 
@@ -132,26 +133,26 @@ class AsyncJob:
     """See `Job`."""
 
     def __init__(
-        self, client: AsyncComfyline, job_id: str, *, accepted: wire.JobAccepted | None = None
+        self, client: AsyncComfyline, job_id: str, *, accepted: responses.JobAccepted | None = None
     ) -> None:
         self.id = job_id
         self.accepted = accepted
-        self.view: wire.JobView | None = None
+        self.view: responses.JobView | None = None
         self._client, self._service, self._shell = client, client._service, client._shell
 
     def __repr__(self) -> str:
         return f"AsyncJob({self.id!r})"
 
-    async def refresh(self) -> wire.JobView:
+    async def refresh(self) -> responses.JobView:
         """See `Job.refresh`."""
         self.view = await self._client.get(self.id)
         return self.view
 
-    async def cancel(self) -> wire.CancelAnswer:
+    async def cancel(self) -> responses.CancelAnswer:
         """See `Job.cancel`."""
         return await self._client.cancel(self.id)
 
-    async def purge(self) -> wire.CancelAnswer:
+    async def purge(self) -> responses.CancelAnswer:
         """See `Job.purge`."""
         return await self._client.purge(self.id)
 
@@ -159,11 +160,11 @@ class AsyncJob:
         """See `Job.retry`."""
         return await self._client.retry(self.id, idempotency_key=idempotency_key)
 
-    def events(self, timeout: float | None = None) -> AsyncIterator[wire.JobMessage]:
+    def events(self, timeout: float | None = None) -> AsyncIterator[JobMessage]:
         """See `Job.events`."""
         return self._client.events([self.id], timeout)
 
-    async def wait(self, timeout: float | None = None) -> wire.JobView:
+    async def wait(self, timeout: float | None = None) -> responses.JobView:
         """See `Job.wait`."""
         self.view = await self._shell.run(self._service.wait(self.id, timeout))
         return self.view

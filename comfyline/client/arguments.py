@@ -11,9 +11,9 @@ from typing import Annotated, Any, NoReturn, cast, get_args
 
 import typer
 
-from comfyline import wire
 from comfyline.client.calls import OutputChoice
-from comfyline.domain.ids import JOB_ID_PATTERN
+from comfyline.contract.ids import JOB_ID_PATTERN
+from comfyline.contract.v1 import common
 
 
 def _matching(pattern: str, what: str) -> Callable[[str | None], str | None]:
@@ -36,7 +36,7 @@ PictureFormat = Annotated[
     typer.Option(
         "--format",
         metavar="webp|jpeg",
-        callback=one_of(wire.PictureFormat),
+        callback=one_of(common.PictureFormat),
         help="Store still pictures as that, without their workflow.",
     ),
 ]
@@ -122,5 +122,5 @@ def output_choice(picture_format: str | None, quality: int | None) -> OutputChoi
         if quality is not None:
             raise typer.BadParameter("--quality goes with --format")
         return None
-    choice = OutputChoice(format=cast("wire.PictureFormat", picture_format))
+    choice = OutputChoice(format=cast("common.PictureFormat", picture_format))
     return choice if quality is None else {**choice, "quality": quality}

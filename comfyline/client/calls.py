@@ -20,7 +20,6 @@ from typing import Any, TypedDict, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from comfyline import wire
 from comfyline.client.backoff import Backoff
 from comfyline.client.errors import (
     TransportFailed,
@@ -29,7 +28,8 @@ from comfyline.client.errors import (
     api_error,
 )
 from comfyline.client.flow import Call, Flow, Pause, Tell
-from comfyline.domain.ids import JOB_ID_PATTERN
+from comfyline.contract.ids import JOB_ID_PATTERN
+from comfyline.contract.v1 import common, responses
 
 RETRIED_STATUS = frozenset({429, 502, 503, 504})
 
@@ -48,7 +48,7 @@ class Retries:
 class OutputChoice(TypedDict, total=False):
     """How still pictures are stored; `format` must be there."""
 
-    format: wire.PictureFormat
+    format: common.PictureFormat
     quality: int
 
 
@@ -69,7 +69,7 @@ class SubmitOptions(TypedDict, total=False):
     model: str | None
     batch_size: int | None
     inputs: Mapping[str, str] | None
-    priority: wire.Priority | None
+    priority: common.Priority | None
     start_deadline_seconds: int | None
     execution_timeout_seconds: int | None
     metadata: dict[str, str] | None
@@ -95,55 +95,57 @@ class Calls:
         workflow: Mapping[str, Any] | None,
         idempotency_key: str | None,
         options: SubmitOptions,
-    ) -> Flow[wire.JobAccepted]:
+    ) -> Flow[responses.JobAccepted]:
         """See Comfyline.submit."""
         if (prompt is None) == (workflow is None):
             raise TypeError("submit takes either a prompt or a workflow")
         given = {"prompt": prompt, "workflow": workflow, **options}
         body = {name: value for name, value in given.items() if value is not None}
-        return self._post(wire.JobAccepted, "/jobs", body, _key(idempotency_key))
+        return self._post(responses.JobAccepted, "/jobs", body, _key(idempotency_key))
 
-    def get(self, job_id: str) -> Flow[wire.JobView]:
+    def get(self, job_id: str) -> Flow[responses.JobView]:
         """See Comfyline.get."""
-        return self._call(wire.JobView, "GET", job_path(job_id))
+        return self._call(responses.JobView, "GET", job_path(job_id))
 
-    def pages(self, status: wire.Status | None, limit: int) -> Flow[None]:
+    def pages(self, status: common.Status | None, limit: int) -> Flow[None]:
         """Tells page after page; see Comfyline.list."""
         params: dict[str, str | int] = {"limit": limit} | ({"status": status} if status else {})
         while True:
-            page = yield from self._call(wire.JobPage, "GET", "/jobs", params=params)
+            page = yield from self._call(responses.JobPage, "GET", "/jobs", params=params)
             yield Tell(page)
             if page.next_cursor is None:
                 return
             params = {**params, "cursor": page.next_cursor}
 
-    def cancel(self, job_id: str) -> Flow[wire.CancelAnswer]:
+    def cancel(self, job_id: str) -> Flow[responses.CancelAnswer]:
         """See Comfyline.cancel."""
-        return self._call(wire.CancelAnswer, "DELETE", job_path(job_id))
+        return self._call(responses.CancelAnswer, "DELETE", job_path(job_id))
 
-    def purge(self, job_id: str) -> Flow[wire.CancelAnswer]:
+    def purge(self, job_id: str) -> Flow[responses.CancelAnswer]:
         """See Comfyline.purge."""
-        return self._call(wire.CancelAnswer, "DELETE", job_path(job_id), params={"purge": "true"})
+        return self._call(
+            responses.CancelAnswer, "DELETE", job_path(job_id), params={"purge": "true"}
+        )
 
-    def retry(self, job_id: str, idempotency_key: str | None) -> Flow[wire.JobAccepted]:
+    def retry(self, job_id: str, idempotency_key: str | None) -> Flow[responses.JobAccepted]:
         """See Comfyline.retry."""
         # Without a key of the caller's the service takes job and state for one.
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         path = f"{job_path(job_id)}/retry"
-        return self._call(wire.JobAccepted, "POST", path, headers=headers)
+        return self._call(responses.JobAccepted, "POST", path, headers=headers)
 
-    def history(self, job_id: str, after: int) -> Flow[wire.EventList]:
+    def history(self, job_id: str, after: int) -> Flow[responses.EventList]:
         """The changes of state after a version."""
         path = f"{job_path(job_id)}/events"
-        return self._call(wire.EventList, "GET", path, params={"after": after})
+        return self._call(responses.EventList, "GET", path, params={"after": after})
 
-    def models(self) -> Flow[wire.Models]:
+    def models(self) -> Flow[responses.Models]:
         """See Comfyline.models."""
-        return self._call(wire.Models, "GET", "/models")
+        return self._call(responses.Models, "GET", "/models")
 
-    def usage(self) -> Flow[wire.UsageView]:
+    def usage(self) -> Flow[responses.UsageView]:
         """See Comfyline.usage."""
-        return self._call(wire.UsageView, "GET", "/usage")
+        return self._call(responses.UsageView, "GET", "/usage")
 
     def upload(self, file: Path) -> Flow[str]:
         """Store a file as an input; `upload:<id>`, as `inputs` take it."""
@@ -154,7 +156,7 @@ class Calls:
             "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
-        form = yield from self._post(wire.UploadAccepted, "/uploads", asked, {})
+        form = yield from self._post(responses.UploadAccepted, "/uploads", asked, {})
         sent: dict[str, Any] = {
             "data": form.fields,
             "files": {"file": (file.name, content, asked["content_type"])},

@@ -15,7 +15,6 @@ from typing import Annotated, get_args
 import typer
 from rich.console import Console
 
-from comfyline import wire
 from comfyline.client import view
 from comfyline.client.arguments import (
     AsJson,
@@ -36,6 +35,7 @@ from comfyline.client.errors import ComfylineClientError, NotConfigured
 from comfyline.client.extensions import ExtensibleGroup
 from comfyline.client.http import Comfyline, Job
 from comfyline.client.watching import MAX_PAGE, hint, unfinished, watched
+from comfyline.contract.v1 import common
 
 USAGE = 2
 app = typer.Typer(
@@ -82,7 +82,7 @@ def submit(
     batch_size: Annotated[int | None, typer.Option(help="How many pictures.")] = None,
     priority: Annotated[
         str | None,
-        typer.Option(metavar="high|normal|low", callback=one_of(wire.Priority)),
+        typer.Option(metavar="high|normal|low", callback=one_of(common.Priority)),
     ] = None,
     start_deadline: Annotated[
         int | None, typer.Option(help="Seconds it may wait before it expires.")
@@ -176,8 +176,8 @@ def list_jobs(
         str | None,
         typer.Option(
             metavar="STATUS",
-            help="Only " + ", ".join(get_args(wire.Status)) + ".",
-            callback=one_of(wire.Status),
+            help="Only " + ", ".join(get_args(common.Status)) + ".",
+            callback=one_of(common.Status),
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,

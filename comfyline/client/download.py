@@ -17,10 +17,10 @@ from pathlib import Path
 
 import httpx
 
-from comfyline import wire
 from comfyline.client.backoff import Backoff
 from comfyline.client.errors import DownloadFailed
 from comfyline.client.flow import EndFetch, Fetch, Flow, NextChunk, Pause, Together
+from comfyline.contract.v1 import responses
 
 TRIES = 5
 AT_ONCE = 4  # fills most links without taking one whole
@@ -61,7 +61,7 @@ class _Unlucky(Exception):
 class Downloads:
     """Saves the files of the job that `read` reads."""
 
-    read: Callable[[], Flow[wire.JobView]]
+    read: Callable[[], Flow[responses.JobView]]
     backoff: Backoff
 
     def save(self, directory: Path) -> Flow[list[Path]]:
@@ -75,19 +75,19 @@ class Downloads:
         yield Together(flows, AT_ONCE)
         return _placed_all(artifacts, directory)
 
-    def _artifacts(self) -> Flow[list[wire.ArtifactView]]:
+    def _artifacts(self) -> Flow[list[responses.ArtifactView]]:
         view = yield from self.read()
         if view.result is None:
             raise DownloadFailed(f"job {view.job_id} is {view.status}: it has no files")
         return view.result.artifacts
 
-    def _arrived(self, index: int, artifact: wire.ArtifactView, directory: Path) -> Flow[None]:
+    def _arrived(self, index: int, artifact: responses.ArtifactView, directory: Path) -> Flow[None]:
         """Have the content in the directory: under the name of a file, or as a whole part."""
         taken = itertools.takewhile(os.path.lexists, _paths(directory, artifact.name))
         if not any(_holds(path, artifact) for path in taken):
             yield from self._fetch(index, artifact, _part(directory, artifact))
 
-    def _fetch(self, index: int, artifact: wire.ArtifactView, part: Path) -> Flow[None]:
+    def _fetch(self, index: int, artifact: responses.ArtifactView, part: Path) -> Flow[None]:
         for failures in itertools.count(1):
             try:
                 yield from self._try(artifact, part)
@@ -99,13 +99,13 @@ class Downloads:
                 if error.stale:
                     artifact = yield from self._fresh(index, artifact)
 
-    def _fresh(self, index: int, artifact: wire.ArtifactView) -> Flow[wire.ArtifactView]:
+    def _fresh(self, index: int, artifact: responses.ArtifactView) -> Flow[responses.ArtifactView]:
         artifacts = yield from self._artifacts()
         if index >= len(artifacts) or artifacts[index].sha256 != artifact.sha256:
             raise DownloadFailed(f"{safe_name(artifact.name)}: the job no longer has this file")
         return artifacts[index]
 
-    def _try(self, artifact: wire.ArtifactView, part: Path) -> Flow[None]:
+    def _try(self, artifact: responses.ArtifactView, part: Path) -> Flow[None]:
         have = part.stat().st_size if part.exists() else 0
         if have < artifact.bytes or not have:
             yield from self._transfer(artifact, part, have)
@@ -115,7 +115,7 @@ class Downloads:
             part.unlink()  # going on from it would repeat what is wrong
             raise _Unlucky("the content does not match its SHA-256")
 
-    def _transfer(self, artifact: wire.ArtifactView, part: Path, have: int) -> Flow[None]:
+    def _transfer(self, artifact: responses.ArtifactView, part: Path, have: int) -> Flow[None]:
         # The stored bytes are what the SHA-256 is of: no content coding may come between.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         try:
@@ -141,13 +141,13 @@ def _written(part: Path, most: int, have: int) -> Flow[None]:
             file.write(chunk)
 
 
-def _part(directory: Path, artifact: wire.ArtifactView) -> Path:
+def _part(directory: Path, artifact: responses.ArtifactView) -> Path:
     # Of the digest only what is one: it comes from elsewhere and becomes a name.
     digest = hashlib.sha256(artifact.sha256.lower().encode()).hexdigest()[:32]
     return directory / f".comfyline-{digest}.part"
 
 
-def _placed_all(artifacts: Sequence[wire.ArtifactView], directory: Path) -> list[Path]:
+def _placed_all(artifacts: Sequence[responses.ArtifactView], directory: Path) -> list[Path]:
     paths: list[Path] = []
     named: dict[str, Path] = {}  # the first file of each content
     for artifact in artifacts:
@@ -157,7 +157,7 @@ def _placed_all(artifacts: Sequence[wire.ArtifactView], directory: Path) -> list
     return paths
 
 
-def _placed(artifact: wire.ArtifactView, directory: Path, same: Path | None) -> Path:
+def _placed(artifact: responses.ArtifactView, directory: Path, same: Path | None) -> Path:
     """Move the part under the first name that is free, or already its own."""
     for path in _paths(directory, artifact.name):
         try:
@@ -181,7 +181,7 @@ def _paths(directory: Path, name: str) -> Iterator[Path]:
         yield path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
-def _holds(path: Path, artifact: wire.ArtifactView) -> bool:
+def _holds(path: Path, artifact: responses.ArtifactView) -> bool:
     if not path.is_file() or path.stat().st_size != artifact.bytes:
         return False
     with path.open("rb") as file:

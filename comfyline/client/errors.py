@@ -31,7 +31,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 from pydantic import ValidationError
 
-from comfyline import wire
+from comfyline.contract.v1 import responses
 
 
 class ComfylineClientError(Exception):
@@ -54,7 +54,7 @@ class ApiError(ComfylineClientError):
         message: str,
         *,
         status: int,
-        problem: wire.Problem | None = None,
+        problem: responses.Problem | None = None,
         request_id: str | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
@@ -117,7 +117,7 @@ class WaitTimedOut(ComfylineClientError, TimeoutError):
 class JobNotSucceeded(ComfylineClientError):
     """The job has ended without success; `job` is how it ended."""
 
-    def __init__(self, job: wire.JobView) -> None:
+    def __init__(self, job: responses.JobView) -> None:
         why = f": {job.error.message} ({job.error.type})" if job.error else ""
         super().__init__(f"job {job.job_id} {_ENDINGS.get(job.status, job.status)}{why}")
         self.job = job
@@ -143,7 +143,7 @@ _BY_ENDING: dict[str, type[JobNotSucceeded]] = {
 }
 
 
-def ending_error(job: wire.JobView) -> JobNotSucceeded | None:
+def ending_error(job: responses.JobView) -> JobNotSucceeded | None:
     """Why an ended job is no success; None if it is one."""
     return None if job.status == "succeeded" else _BY_ENDING[job.status](job)
 
@@ -201,9 +201,9 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
-def _problem(response: httpx.Response) -> wire.Problem | None:
+def _problem(response: httpx.Response) -> responses.Problem | None:
     try:
-        return wire.Problem.model_validate_json(response.content)
+        return responses.Problem.model_validate_json(response.content)
     except ValidationError:
         return None
 

@@ -10,11 +10,12 @@ from typing import Any, Self, Unpack
 
 import httpx
 
-from comfyline import wire
 from comfyline.client.calls import Retries, SubmitOptions, job_path
 from comfyline.client.service import Service
 from comfyline.client.shells import Shell
 from comfyline.client.stream import Pace
+from comfyline.contract.v1 import common, responses
+from comfyline.contract.v1.socket import JobMessage
 
 CONNECT_SECONDS = 10.0
 
@@ -110,19 +111,21 @@ class Comfyline:
         job.view = self._shell.run(self._service.success(job.id, run_timeout))
         return job
 
-    def get(self, job_id: str) -> wire.JobView:
+    def get(self, job_id: str) -> responses.JobView:
         """The job as it is now, its files behind freshly signed URLs."""
         return self._shell.run(self._service.calls.get(job_id))
 
-    def list(self, status: wire.Status | None = None, limit: int = 20) -> Iterator[wire.JobPage]:
+    def list(
+        self, status: common.Status | None = None, limit: int = 20
+    ) -> Iterator[responses.JobPage]:
         """The caller's jobs, newest first, page by page of `limit` (1 to 100), read as needed."""
         return self._shell.told(self._service.calls.pages(status, limit))
 
-    def cancel(self, job_id: str) -> wire.CancelAnswer:
+    def cancel(self, job_id: str) -> responses.CancelAnswer:
         """Ask for the job's end; the answer says what became of it. A finished job stays."""
         return self._shell.run(self._service.calls.cancel(job_id))
 
-    def purge(self, job_id: str) -> wire.CancelAnswer:
+    def purge(self, job_id: str) -> responses.CancelAnswer:
         """Remove an ended job and all it has stored, for good; one that goes on is canceled."""
         return self._shell.run(self._service.calls.purge(job_id))
 
@@ -135,11 +138,11 @@ class Comfyline:
         accepted = self._shell.run(self._service.calls.retry(job_id, idempotency_key))
         return Job(self, accepted.job_id, accepted=accepted)
 
-    def models(self) -> wire.Models:
+    def models(self) -> responses.Models:
         """What the deployment can run: checkpoints, samplers, schedulers, node classes."""
         return self._shell.run(self._service.calls.models())
 
-    def usage(self) -> wire.UsageView:
+    def usage(self) -> responses.UsageView:
         """What the caller's jobs have used so far."""
         return self._shell.run(self._service.calls.usage())
 
@@ -152,9 +155,7 @@ class Comfyline:
         job_path(job_id)
         return Job(self, job_id)
 
-    def events(
-        self, job_ids: Iterable[str], timeout: float | None = None
-    ) -> Iterator[wire.JobMessage]:
+    def events(self, job_ids: Iterable[str], timeout: float | None = None) -> Iterator[JobMessage]:
         """The messages of several jobs over one socket, until all have ended; see `Job.events`."""
         return self._shell.told(self._service.events(list(job_ids), timeout))
 
@@ -166,27 +167,27 @@ class Job:
     """
 
     def __init__(
-        self, client: Comfyline, job_id: str, *, accepted: wire.JobAccepted | None = None
+        self, client: Comfyline, job_id: str, *, accepted: responses.JobAccepted | None = None
     ) -> None:
         self.id = job_id
         self.accepted = accepted
-        self.view: wire.JobView | None = None
+        self.view: responses.JobView | None = None
         # Its other half: what is private there is known here.
         self._client, self._service, self._shell = client, client._service, client._shell
 
     def __repr__(self) -> str:
         return f"Job({self.id!r})"
 
-    def refresh(self) -> wire.JobView:
+    def refresh(self) -> responses.JobView:
         """The job as it is now."""
         self.view = self._client.get(self.id)
         return self.view
 
-    def cancel(self) -> wire.CancelAnswer:
+    def cancel(self) -> responses.CancelAnswer:
         """Ask for its end; see `Comfyline.cancel`."""
         return self._client.cancel(self.id)
 
-    def purge(self) -> wire.CancelAnswer:
+    def purge(self) -> responses.CancelAnswer:
         """Remove it and its files; see `Comfyline.purge`."""
         return self._client.purge(self.id)
 
@@ -194,7 +195,7 @@ class Job:
         """A new job from its input; see `Comfyline.retry`."""
         return self._client.retry(self.id, idempotency_key=idempotency_key)
 
-    def events(self, timeout: float | None = None) -> Iterator[wire.JobMessage]:
+    def events(self, timeout: float | None = None) -> Iterator[JobMessage]:
         """Its messages from now on, each once, in order, ending with `done`.
 
         An ended job yields its last state, its files and `done`. `timeout` is in seconds.
@@ -205,7 +206,7 @@ class Job:
         """
         return self._client.events([self.id], timeout)
 
-    def wait(self, timeout: float | None = None) -> wire.JobView:
+    def wait(self, timeout: float | None = None) -> responses.JobView:
         """The job when it has ended, well or not: look at its `status`.
 
         Raises:

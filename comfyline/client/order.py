@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
-from comfyline import wire
+from comfyline.contract.v1 import common, responses
+from comfyline.contract.v1.socket import (
+    ArtifactMessage,
+    DoneMessage,
+    JobMessage,
+    ProgressMessage,
+    StatusMessage,
+)
 
 
 class Sieve:
@@ -19,13 +26,13 @@ class Sieve:
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         self.version = -1  # of the last message let through; resuming begins after it
-        self.status: wire.Status | None = None
+        self.status: common.Status | None = None
         self.ended = False
         self._seen = (-1, -1)  # (version, part) of the last message let through
         self._state: tuple[str, int] | None = None  # (status, attempt), as last told
         self._position: int | None = None  # in the queue, as last told
         self._files: set[tuple[int, int]] = set()  # (attempt, number) of those told
-        self._kept: list[wire.JobMessage] | None = None  # while an answer is awaited
+        self._kept: list[JobMessage] | None = None  # while an answer is awaited
 
     def subscribed(self) -> None:
         """From now on an answer is awaited."""
@@ -35,37 +42,37 @@ class Sieve:
         """No answer will come any more; what was kept will be told again."""
         self._kept = None
 
-    def take(self, message: wire.JobMessage) -> list[wire.JobMessage]:
+    def take(self, message: JobMessage) -> list[JobMessage]:
         """What a message from the socket lets through."""
         if self._kept is None:
             return self._fresh([message])
         self._kept.append(message)
-        if not (isinstance(message, wire.StatusMessage) and message.snapshot):
+        if not (isinstance(message, StatusMessage) and message.snapshot):
             return []
         kept, self._kept = self._kept, None
         return self._fresh(sorted(kept, key=_number))
 
     def take_view(
-        self, view: wire.JobView, missed: Iterable[wire.EventView] = ()
-    ) -> list[wire.JobMessage]:
+        self, view: responses.JobView, missed: Iterable[responses.EventView] = ()
+    ) -> list[JobMessage]:
         """What a read over HTTP lets through; `missed` are the changes of state before it."""
         news = (view.status, view.attempt) != self._state
         told = [status_of(view, event) for event in missed if event.version < view.version]
         return self._fresh([*told, *messages_of(view, news=news)]) or self._moved_up(view)
 
-    def has_missed(self, view: wire.JobView) -> bool:
+    def has_missed(self, view: responses.JobView) -> bool:
         """Between the last message and the read there may be changes of state."""
         news = (view.status, view.attempt) != self._state
         return news and 0 <= self.version < view.version - 1
 
-    def _moved_up(self, view: wire.JobView) -> list[wire.JobMessage]:
+    def _moved_up(self, view: responses.JobView) -> list[JobMessage]:
         """A place in the queue has no number of its own."""
         if self.ended or view.queue_position in (None, self._position):
             return []
         self._position = view.queue_position
         return [next(message for message in messages_of(view, news=True))]
 
-    def _fresh(self, messages: Iterable[wire.JobMessage]) -> list[wire.JobMessage]:
+    def _fresh(self, messages: Iterable[JobMessage]) -> list[JobMessage]:
         fresh = []
         for message in messages:
             if message.job_id != self.job_id or _number(message) <= self._seen or self.ended:
@@ -76,32 +83,32 @@ class Sieve:
                 fresh.append(message)
         return fresh
 
-    def _is_told_file(self, message: wire.JobMessage) -> bool:
+    def _is_told_file(self, message: JobMessage) -> bool:
         """A file is told as it is stored, and again in each answer and in a read after the end."""
-        if not isinstance(message, wire.ArtifactMessage):
+        if not isinstance(message, ArtifactMessage):
             return False
         return (message.attempt, message.number) in self._files
 
-    def _remember(self, message: wire.JobMessage) -> None:
-        if isinstance(message, wire.StatusMessage):
+    def _remember(self, message: JobMessage) -> None:
+        if isinstance(message, StatusMessage):
             self.status = message.status
             self._state = (message.status, message.attempt)
             self._position = message.queue_position or self._position
-        if isinstance(message, wire.ArtifactMessage):
+        if isinstance(message, ArtifactMessage):
             self._files.add((message.attempt, message.number))
-        self.ended = isinstance(message, wire.DoneMessage)
+        self.ended = isinstance(message, DoneMessage)
 
 
-def _number(message: wire.JobMessage) -> tuple[int, int]:
+def _number(message: JobMessage) -> tuple[int, int]:
     return message.version, message.part
 
 
-def status_of(view: wire.JobView, event: wire.EventView) -> wire.StatusMessage:
+def status_of(view: responses.JobView, event: responses.EventView) -> StatusMessage:
     """A change of state that was missed, as the service would have told it."""
     # A state begins at 0, but for a cancel, which comes in the middle of an attempt.
     canceling = event.event == "cancel_requested"
     amid = canceling and event.attempt == view.attempt
-    return wire.StatusMessage(
+    return StatusMessage(
         job_id=view.job_id,
         version=event.version,
         status="canceling" if canceling else event.status,
@@ -119,7 +126,7 @@ _REASONS = {
 }
 
 
-def messages_of(view: wire.JobView, *, news: bool) -> Iterator[wire.JobMessage]:
+def messages_of(view: responses.JobView, *, news: bool) -> Iterator[JobMessage]:
     """What the service would say of this version of the job, in the same order and numbering.
 
     `news` tells whether the state itself is new; if not, and the job runs, it is progress.
@@ -132,19 +139,19 @@ def messages_of(view: wire.JobView, *, news: bool) -> Iterator[wire.JobMessage]:
     }
     if news or view.status != "running":
         state["queue_position"] = view.queue_position
-        yield wire.StatusMessage.model_validate({**at, **state})
+        yield StatusMessage.model_validate({**at, **state})
     else:
         detail = view.progress_detail.model_dump()
-        yield wire.ProgressMessage.model_validate({**detail, **at, "progress": view.progress})
-    if view.status in get_args(wire.EndStatus):
+        yield ProgressMessage.model_validate({**detail, **at, "progress": view.progress})
+    if view.status in get_args(common.EndStatus):
         yield from _ending(view, at)
 
 
-def _ending(view: wire.JobView, at: dict[str, Any]) -> Iterator[wire.JobMessage]:
+def _ending(view: responses.JobView, at: dict[str, Any]) -> Iterator[JobMessage]:
     artifacts = view.result.artifacts if view.result else []
     for number, artifact in enumerate(artifacts):
         place = {"part": number + 1, "number": number, "attempt": view.attempt}
         told = artifact.model_dump() | at | place
-        yield wire.ArtifactMessage.model_validate(told)
+        yield ArtifactMessage.model_validate(told)
     end = {"status": view.status, "result": view.result, "error": view.error}
-    yield wire.DoneMessage.model_validate({**at, "part": len(artifacts) + 1, **end})
+    yield DoneMessage.model_validate({**at, "part": len(artifacts) + 1, **end})

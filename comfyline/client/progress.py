@@ -20,14 +20,20 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from comfyline import wire
 from comfyline.client.view import STYLES, clean, doing, json_line, say
+from comfyline.contract.v1.socket import (
+    ArtifactMessage,
+    DoneMessage,
+    JobMessage,
+    ProgressMessage,
+    StatusMessage,
+)
 
 
 class Shows(Protocol):
     """Shows each message of a job."""
 
-    def show(self, message: wire.JobMessage) -> None: ...
+    def show(self, message: JobMessage) -> None: ...
 
 
 @contextmanager
@@ -54,20 +60,20 @@ class _Scene:
     progress: float = 0.0
     detail: str = ""
 
-    def take(self, message: wire.JobMessage) -> bool:
+    def take(self, message: JobMessage) -> bool:
         """Whether there is anything new to say."""
         is_news = True
         match message:
-            case wire.StatusMessage():
+            case StatusMessage():
                 self.status, self.progress = message.status, message.progress
                 self.detail = _why(message)
-            case wire.ProgressMessage():
+            case ProgressMessage():
                 # Only a job that runs has progress; the change of state may have been missed.
                 self.status = "running" if self.status == "queued" else self.status
                 self.progress, self.detail = message.progress, doing(message)
-            case wire.ArtifactMessage():
+            case ArtifactMessage():
                 self.detail = message.name
-            case wire.DoneMessage():
+            case DoneMessage():
                 is_news = self.status != message.status or message.error is not None
                 self.status = message.status
                 self.detail = message.error.message if message.error else ""
@@ -75,7 +81,7 @@ class _Scene:
         return is_news
 
 
-def _why(message: wire.StatusMessage) -> str:
+def _why(message: StatusMessage) -> str:
     if message.queue_position is not None:
         return f"number {message.queue_position} in the queue"
     return _REASONS.get(message.reason or "", message.reason or "")
@@ -96,7 +102,7 @@ class _Lines:
         self._last: dict[str, str] = {}
         self._many = many
 
-    def show(self, message: wire.JobMessage) -> None:
+    def show(self, message: JobMessage) -> None:
         job_id, scene = message.job_id, self._scenes[message.job_id]
         is_news = scene.take(message)
         which = f"{job_id}  " if self._many else ""
@@ -116,7 +122,7 @@ class _Bars:
         }
         self._scenes = {job_id: _Scene() for job_id in job_ids}
 
-    def show(self, message: wire.JobMessage) -> None:
+    def show(self, message: JobMessage) -> None:
         scene, task = self._scenes[message.job_id], self._tasks[message.job_id]
         scene.take(message)
         self._progress.update(
@@ -125,7 +131,7 @@ class _Bars:
             status=scene.status,
             detail=clean(scene.detail),
         )
-        if isinstance(message, wire.DoneMessage):
+        if isinstance(message, DoneMessage):
             self._progress.stop_task(task)
 
 
@@ -160,5 +166,5 @@ class _JsonLines:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def show(self, message: wire.JobMessage) -> None:
+    def show(self, message: JobMessage) -> None:
         json_line(self._console, message.model_dump(mode="json", exclude_none=True))

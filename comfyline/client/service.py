@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comfyline import wire
 from comfyline.client import settings
 from comfyline.client.calls import Calls, Retries, SubmitOptions, job_path
 from comfyline.client.download import Downloads
 from comfyline.client.errors import ending_error
 from comfyline.client.flow import Flow
 from comfyline.client.stream import Live, Pace, follow
+from comfyline.contract.v1 import responses
+from comfyline.contract.v1.common import API_PREFIX
 
 UPLOAD = "upload:"
 
@@ -39,7 +40,7 @@ class Service:
         Raises:
             NotConfigured: the URL or the key is missing, or one of them cannot be meant.
         """
-        base = settings.required_url(url) + wire.API_PREFIX
+        base = settings.required_url(url) + API_PREFIX
         calls = Calls(base, settings.required_key(api_key), retries or Retries())
         return cls(calls, Live(settings.optional_ws_url(ws_url), pace or Pace()))
 
@@ -50,7 +51,7 @@ class Service:
         files: Mapping[str, Path] | None,
         idempotency_key: str | None,
         options: SubmitOptions,
-    ) -> Flow[wire.JobAccepted]:
+    ) -> Flow[responses.JobAccepted]:
         """Upload the files that the workflow takes, then submit it."""
         inputs = dict(options.get("inputs") or {})
         for place, file in (files or {}).items():
@@ -68,12 +69,12 @@ class Service:
             job_path(job_id)
         return follow(self.calls, self.live, job_ids, timeout)
 
-    def wait(self, job_id: str, timeout: float | None) -> Flow[wire.JobView]:
+    def wait(self, job_id: str, timeout: float | None) -> Flow[responses.JobView]:
         """Tells the messages; the job when it has ended."""
         yield from self.events([job_id], timeout)
         return (yield from self.calls.get(job_id))
 
-    def success(self, job_id: str, timeout: float | None) -> Flow[wire.JobView]:
+    def success(self, job_id: str, timeout: float | None) -> Flow[responses.JobView]:
         """The same, where nothing but success will do.
 
         Raises:

@@ -6,8 +6,8 @@ import os
 
 import httpx
 
-from comfyline import wire
 from comfyline.client.errors import NotConfigured
+from comfyline.contract.v1.common import API_PREFIX
 
 
 def required_url(url: str | None) -> str:
@@ -16,7 +16,7 @@ def required_url(url: str | None) -> str:
     if not value:
         raise NotConfigured("COMFYLINE_URL is not set: the URL of the service")
     # A user who pastes the whole address of the API means the same.
-    return _with_scheme("COMFYLINE_URL", value, "http", "https").removesuffix(wire.API_PREFIX)
+    return _with_scheme("COMFYLINE_URL", value, "http", "https").removesuffix(API_PREFIX)
 
 
 def optional_ws_url(ws_url: str | None) -> str | None:

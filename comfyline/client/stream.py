@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from comfyline import wire
 from comfyline.client.backoff import Backoff
 from comfyline.client.calls import Calls
 from comfyline.client.errors import (
@@ -38,6 +37,8 @@ from comfyline.client.flow import (
     Tell,
 )
 from comfyline.client.order import Sieve
+from comfyline.contract.v1 import responses
+from comfyline.contract.v1.socket import ErrorMessage, JobMessage, PongMessage, server_message
 
 IDLE_LIMIT_SECONDS = 10 * 60  # API Gateway ends a WebSocket connection that is idle so long
 _TEMPORARY = (TransportFailed, ServiceUnavailable, RateLimited)
@@ -110,7 +111,7 @@ class _Following:
     def _mark(self) -> list[int]:
         return [sieve.version for sieve in self._jobs.values()]
 
-    def _tell(self, messages: Sequence[wire.JobMessage]) -> Flow[None]:
+    def _tell(self, messages: Sequence[JobMessage]) -> Flow[None]:
         for message in messages:
             yield Tell(message)
         self._open = {name: sieve for name, sieve in self._open.items() if not sieve.ended}
@@ -129,9 +130,9 @@ class _Following:
             self._last_contact = time.monotonic()
             yield from self._tell(messages)
 
-    def _read(self, sieve: Sieve) -> Flow[Sequence[wire.JobMessage]]:
+    def _read(self, sieve: Sieve) -> Flow[Sequence[JobMessage]]:
         view = yield from self._calls.get(sieve.job_id)
-        missed: Sequence[wire.EventView] = ()
+        missed: Sequence[responses.EventView] = ()
         if sieve.has_missed(view):
             try:
                 missed = (yield from self._calls.history(sieve.job_id, sieve.version)).events
@@ -183,7 +184,7 @@ class _Following:
                 continue
             heard = self._last_contact = time.monotonic()
             message = _parsed(raw)
-            if isinstance(message, wire.ErrorMessage):
+            if isinstance(message, ErrorMessage):
                 if message.code in _TEMPORARY_CODES:
                     return  # the next connection may fare better
                 raise SubscriptionRefused(message.code, message.message)
@@ -216,16 +217,16 @@ class _Following:
         yield Pause(min(wait, left))
 
 
-def _parsed(raw: str | bytes) -> wire.JobMessage | wire.ErrorMessage | None:
+def _parsed(raw: str | bytes) -> JobMessage | ErrorMessage | None:
     """The message; None for a pong and for kinds that only a newer service knows."""
     try:
-        message = wire.server_message.validate_json(raw)
+        message = server_message.validate_json(raw)
     except ValidationError:
         return _gateway_error(raw)
-    return None if isinstance(message, wire.PongMessage) else message
+    return None if isinstance(message, PongMessage) else message
 
 
-def _gateway_error(raw: str | bytes) -> wire.ErrorMessage | None:
+def _gateway_error(raw: str | bytes) -> ErrorMessage | None:
     # API Gateway tells of a failed integration in its own shape, without a type:
     # {"message": "Internal server error", "connectionId": ..., "requestId": ...}
     try:
@@ -233,5 +234,5 @@ def _gateway_error(raw: str | bytes) -> wire.ErrorMessage | None:
     except ValueError:
         return None
     if isinstance(body, dict) and "type" not in body and "message" in body:
-        return wire.ErrorMessage(code="internal_error", message=str(body["message"]))
+        return ErrorMessage(code="internal_error", message=str(body["message"]))
     return None

@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from comfyline import wire
 from comfyline.client.errors import ApiError, ComfylineClientError, Forbidden, Unauthorized
+from comfyline.contract.v1 import responses
+from comfyline.contract.v1.socket import DoneMessage, ProgressMessage
 
 STYLES = {
     "queued": "yellow",
@@ -48,7 +49,7 @@ def json_line(console: Console, value: object) -> None:
     console.file.flush()
 
 
-def doing(at: wire.ProgressMessage | wire.ProgressDetail) -> str:
+def doing(at: ProgressMessage | responses.ProgressDetail) -> str:
     """Where in its graph the job is: "KSampler step 8/20"."""
     if at.step is not None and at.steps is not None:
         what: str | None = f"step {at.step}/{at.steps}"
@@ -62,7 +63,7 @@ def doing(at: wire.ProgressMessage | wire.ProgressDetail) -> str:
 # --- a job, standing still ---------------------------------------------------------------------
 
 
-def ending(console: Console, job_id: str, done: wire.DoneMessage) -> None:
+def ending(console: Console, job_id: str, done: DoneMessage) -> None:
     """Say how the job has ended, unless it has succeeded."""
     if done.status != "succeeded":
         say(console, f"Job {job_id} {_ENDINGS[done.status]}", style="bold red")
@@ -77,19 +78,21 @@ _ENDINGS = {
 }
 
 
-def _show_error(console: Console, error: wire.ErrorView) -> None:
+def _show_error(console: Console, error: responses.ErrorView) -> None:
     say(console, f"  {error.message}")
     node = f"node {error.node_id} ({error.node_type or 'unknown class'})" if error.node_id else ""
     attempt = f"attempt {error.attempt}" if error.attempt else ""
     say(console, "  " + ", ".join(part for part in (error.type, node, attempt) if part), "dim")
 
 
-def job_details(console: Console, job: wire.JobView) -> None:
+def job_details(console: Console, job: responses.JobView) -> None:
     """Everything worth a look about one job."""
     _show_pairs(console, _details(job))
 
 
-def answer(console: Console, told: wire.Models | wire.UsageView, *, as_json: bool) -> None:
+def answer(
+    console: Console, told: responses.Models | responses.UsageView, *, as_json: bool
+) -> None:
     """Each field of an answer by its name."""
     values = told.model_dump(mode="json")
     if as_json:
@@ -116,7 +119,7 @@ def _show_pairs(console: Console, pairs: Iterable[tuple[str, str | Text]]) -> No
     console.print(grid)
 
 
-def _details(job: wire.JobView) -> Iterator[tuple[str, str | Text]]:
+def _details(job: responses.JobView) -> Iterator[tuple[str, str | Text]]:
     yield "job", job.job_id
     yield "status", Text(job.status, style=STYLES.get(job.status, ""))
     if job.status in ("running", "canceling"):
@@ -135,7 +138,7 @@ def _details(job: wire.JobView) -> Iterator[tuple[str, str | Text]]:
         yield "file", f"{artifact.name}  {artifact.bytes:,} bytes, {artifact.content_type}"
 
 
-def _times(at: wire.Timestamps) -> Iterator[tuple[str, str]]:
+def _times(at: responses.Timestamps) -> Iterator[tuple[str, str]]:
     named = {"queued": at.queued_at, "started": at.started_at, "finished": at.finished_at}
     for name, when in named.items():
         if when is not None:
@@ -146,7 +149,7 @@ def _times(at: wire.Timestamps) -> Iterator[tuple[str, str]]:
         yield "kept until", f"{at.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def job_table(console: Console, jobs: Iterable[wire.JobView], now: datetime) -> None:
+def job_table(console: Console, jobs: Iterable[responses.JobView], now: datetime) -> None:
     """One line for each job; ids are whole, the request is cut to what is left."""
     table = Table(
         box=SIMPLE_HEAD,
@@ -164,7 +167,7 @@ def job_table(console: Console, jobs: Iterable[wire.JobView], now: datetime) -> 
     console.print(table)
 
 
-def _row(job: wire.JobView, now: datetime) -> Iterator[str | Text]:
+def _row(job: responses.JobView, now: datetime) -> Iterator[str | Text]:
     at = job.timestamps
     yield job.job_id
     yield Text(job.status, style=STYLES.get(job.status, ""))
@@ -174,7 +177,7 @@ def _row(job: wire.JobView, now: datetime) -> Iterator[str | Text]:
     yield Text(_request(job))
 
 
-def _request(job: wire.JobView) -> str:
+def _request(job: responses.JobView) -> str:
     prompt = job.params.get("prompt")
     return clean(" ".join(prompt.split())) if isinstance(prompt, str) else "a workflow"
 

@@ -11,26 +11,28 @@ from pathlib import Path
 
 from rich.console import Console
 
-from comfyline import wire
 from comfyline.client import view
 from comfyline.client.errors import DownloadFailed
 from comfyline.client.http import Comfyline, Job
 from comfyline.client.progress import following
+from comfyline.contract.limits import MAX_SUBSCRIPTIONS
+from comfyline.contract.v1 import common
+from comfyline.contract.v1.socket import DoneMessage
 
 INTERRUPTED = 130  # what a shell reports for SIGINT
-EXIT_CODES: dict[wire.EndStatus, int] = {
+EXIT_CODES: dict[common.EndStatus, int] = {
     "succeeded": 0,
     "failed": 1,
     "canceled": 3,
     "expired": 4,
 }
 MAX_PAGE = 100
-MAX_WATCHED = wire.MAX_SUBSCRIPTIONS  # of one socket
+MAX_WATCHED = MAX_SUBSCRIPTIONS  # of one socket
 
 
 def unfinished(client: Comfyline) -> list[str]:
     """The newest of the caller's jobs that have not ended, as many as one socket follows."""
-    states: tuple[wire.Status, ...] = ("running", "queued")
+    states: tuple[common.Status, ...] = ("running", "queued")
     pages = (page for status in states for page in client.list(status, MAX_PAGE))
     found = list(islice((job.job_id for page in pages for job in page.jobs), MAX_WATCHED + 1))
     if len(found) > MAX_WATCHED:
@@ -70,13 +72,13 @@ def _say_how_to_go_on(job_ids: list[str], out: Path | None) -> None:
     hint(f"Stop it: comfyline cancel {job_ids[0]}")
 
 
-def _shown(client: Comfyline, job_ids: list[str], as_json: bool) -> dict[str, wire.DoneMessage]:
+def _shown(client: Comfyline, job_ids: list[str], as_json: bool) -> dict[str, DoneMessage]:
     """How each job has ended."""
     ends = {}
     with following(Console(), job_ids, as_json=as_json) as shown:
         for message in client.events(job_ids):
             shown.show(message)
-            if isinstance(message, wire.DoneMessage):
+            if isinstance(message, DoneMessage):
                 ends[message.job_id] = message
     return ends
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from comfyline.domain.progress import Progress
+from comfyline.service.jobs.progress import Progress
 
 ALMOST_DONE = 0.99  # outputs have yet to be stored
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from comfyline.domain.progress import Progress
+from comfyline.service.jobs.progress import Progress
 from gpu_worker.comfy.progress import ProgressFold
 from gpu_worker.comfy.shapes import fields, items
 

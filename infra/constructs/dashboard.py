@@ -5,7 +5,7 @@ from __future__ import annotations
 from aws_cdk import aws_cloudwatch as cw
 from constructs import Construct
 
-from comfyline.metrics import Metric
+from comfyline.service.metrics import Metric
 from infra.constructs.signals import MINUTE, OUTCOMES, Signals
 from infra.deployment import Deployment
 from infra.prices import gpu_hour, prices

@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from comfyline.settings import Settings
+from comfyline.service.settings import Settings
 from infra.constructs.grants import EVERY_FUNCTION, Arns, Grant, Resource
 
 # Lambda gives CPU by memory: below this, imports make a cold start slow; above it, the functions

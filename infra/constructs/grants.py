@@ -150,7 +150,7 @@ FUNCTION_GRANTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             _DELETE_ARTIFACTS,
         ),
         "CreateUpload": (_may("SignUpload", Resource.UPLOADS, "s3:PutObject"),),
-        "CreateSocketTicket": (_may("StoreTicket", Resource.CONNECTIONS, "dynamodb:PutItem"),),
+        "CreateSocketPass": (_may("StoreTicket", Resource.CONNECTIONS, "dynamodb:PutItem"),),
         "ListModels": (),
         "GetUsage": (_may("ReadUsage", Resource.OWNERS, "dynamodb:Query"),),
         "GetMetrics": (

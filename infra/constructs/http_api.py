@@ -32,7 +32,7 @@ PROTECTED_ROUTES: Mapping[tuple[gw.HttpMethod, str], str] = {
     (gw.HttpMethod.GET, "/api/v1/jobs/{job_id}/events"): "ListEvents",
     (gw.HttpMethod.POST, "/api/v1/generate"): "Generate",
     (gw.HttpMethod.POST, "/api/v1/uploads"): "CreateUpload",
-    (gw.HttpMethod.POST, "/api/v1/ws-tickets"): "CreateSocketTicket",
+    (gw.HttpMethod.POST, "/api/v1/ws-tickets"): "CreateSocketPass",
     (gw.HttpMethod.GET, "/api/v1/models"): "ListModels",
     (gw.HttpMethod.GET, "/api/v1/usage"): "GetUsage",
     (gw.HttpMethod.GET, "/metrics"): "GetMetrics",

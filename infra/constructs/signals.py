@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
 
-from comfyline.metrics import Metric
+from comfyline.service.metrics import Metric
+from comfyline.service.storage_names import METRICS_SERVICE
 
 if TYPE_CHECKING:
     from infra.deployment import Deployment
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from infra.stacks.data import DataStack
 
 MINUTE = Duration.minutes(1)
-SERVICE = "comfyline"  # as every process names it, in every line
 OUTCOMES = ("succeeded", "failed", "canceled", "expired")
 
 
@@ -33,7 +33,7 @@ class Signals:
         """
         if not self._namespace or (metric.dimension is None) != (dimension is None):
             raise ValueError(f"nobody records {metric} of {dimension}")
-        of = {"service": SERVICE}
+        of = {"service": METRICS_SERVICE}
         if metric.dimension is not None and dimension is not None:
             of[metric.dimension] = dimension
         return _metric(self._namespace, metric.value, of, statistic)

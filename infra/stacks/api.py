@@ -14,11 +14,11 @@ from aws_cdk.aws_lambda_event_sources import DynamoEventSource, SqsDlq, SqsEvent
 from aws_cdk.aws_scheduler_targets import LambdaInvoke
 from constructs import Construct
 
-from comfyline.settings import (
+from comfyline.service.settings import (
     AuthorizeSettings,
     AuthorizeSocketSettings,
     CancelJobSettings,
-    CreateSocketTicketSettings,
+    CreateSocketPassSettings,
     CreateUploadSettings,
     GetJobSettings,
     GetMetricsSettings,
@@ -202,8 +202,8 @@ class ApiStack(Stack):
             "ListEvents": _Spec("list_events.handler", ListEventsSettings(**jobs)),
             "CancelJob": _Spec("cancel_job.handler", CancelJobSettings(**jobs, **bucket)),
             "CreateUpload": _Spec("create_upload.handler", CreateUploadSettings(**bucket)),
-            "CreateSocketTicket": _Spec(
-                "create_socket_ticket.handler", CreateSocketTicketSettings(**connections)
+            "CreateSocketPass": _Spec(
+                "create_socket_pass.handler", CreateSocketPassSettings(**connections)
             ),
             "ListModels": _Spec("list_models.handler", ListModelsSettings()),
             "GetUsage": _Spec("get_usage.handler", GetUsageSettings(**owners)),

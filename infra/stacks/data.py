@@ -10,15 +10,15 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from comfyline.service.storage_names import (
+    BY_DUE,
+    BY_KEY,
+    BY_OWNER,
+    JOBS_PREFIX,
+    UPLOADS_PREFIX,
+)
 from infra.constructs.grants import Resource
 from infra.deployment import Deployment
-
-ARTIFACT_PREFIX = "jobs/"
-UPLOADS_PREFIX = "uploads/"
-MODELS_PREFIX = "models/"  # nothing there expires
-BY_OWNER = "by_owner"
-BY_DUE = "by_due"
-BY_KEY = "by_key"
 
 # A backstop far beyond the jobs' own retention (7 days by default): the sweeper is what deletes.
 ARTIFACT_EXPIRY = Duration.days(30)
@@ -96,7 +96,7 @@ class DataStack(Stack):
             Resource.QUEUES: [queue.queue_arn for queue in self.queues.values()],
             Resource.DEAD_LETTERS: [self.dead_letters.queue_arn],
             Resource.BUCKET: [self.artifacts.bucket_arn],
-            Resource.ARTIFACTS: [self.artifacts.arn_for_objects(f"{ARTIFACT_PREFIX}*")],
+            Resource.ARTIFACTS: [self.artifacts.arn_for_objects(f"{JOBS_PREFIX}*")],
             Resource.UPLOADS: [self.artifacts.arn_for_objects(f"{UPLOADS_PREFIX}*")],
         }
 
@@ -186,7 +186,7 @@ class DataStack(Stack):
             lifecycle_rules=[
                 s3.LifecycleRule(
                     id="expire-artifacts",
-                    prefix=ARTIFACT_PREFIX,
+                    prefix=JOBS_PREFIX,
                     expiration=ARTIFACT_EXPIRY,
                     abort_incomplete_multipart_upload_after=UPLOAD_EXPIRY,
                 ),

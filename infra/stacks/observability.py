@@ -10,7 +10,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from comfyline.metrics import Metric
+from comfyline.service.metrics import Metric
 from infra.constructs.alarms import BELOW, QUIET_IS_BAD, Watch, add_alarms, rounds
 from infra.constructs.dashboard import add_dashboard
 from infra.constructs.signals import Signals

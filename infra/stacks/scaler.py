@@ -13,7 +13,7 @@ from aws_cdk.aws_lambda_event_sources import DynamoEventSource
 from aws_cdk.aws_scheduler_targets import LambdaInvoke
 from constructs import Construct
 
-from comfyline.settings import ScaleWorkersSettings
+from comfyline.service.settings import ScaleWorkersSettings
 from infra.constructs.function import PythonFunction
 from infra.constructs.grants import SCALER_GRANTS, Resource
 from infra.constructs.worker_service import SERVICE_NAME

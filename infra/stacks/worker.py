@@ -12,14 +12,15 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from comfyline.settings import WorkerSettings
+from comfyline.service.settings import WorkerSettings
+from comfyline.service.storage_names import MODELS_PREFIX
 from infra.constructs.function import LOG_RETENTION
 from infra.constructs.grants import PULL_IMAGE, WORKER_GRANTS, WRITE_LOGS, Resource
 from infra.constructs.image import repository_arns
 from infra.constructs.worker_service import worker_service
 from infra.deployment import Deployment
 from infra.fleet_choices import Capacity
-from infra.stacks.data import MODELS_PREFIX, DataStack
+from infra.stacks.data import DataStack
 from infra.stacks.fleet import FleetStack
 
 # One task fills the smallest GPU instance (4 vCPU, 16 GiB) and leaves the agent its share.

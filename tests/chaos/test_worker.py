@@ -23,16 +23,17 @@ from typing import Any
 import httpx
 import pytest
 
-from comfyline import memory
-from comfyline.domain.ids import random_worker_id
-from comfyline.domain.job import Job, Priority, Status
-from comfyline.domain.lifecycle import LOSERS_GRACE
-from comfyline.memory import InMemoryUploadStore
-from comfyline.ports import Clock
-from comfyline.usecases.cancel import cancel
-from comfyline.usecases.claim import Terms
-from comfyline.usecases.finish import Finisher
-from comfyline.usecases.sweep import Sweeper
+from comfyline.adapters.memory.files import InMemoryUploadStore
+from comfyline.adapters.memory.jobs import InMemoryJobStore
+from comfyline.adapters.memory.queue import InMemoryJobQueue
+from comfyline.contract.ids import random_worker_id
+from comfyline.service.clock import Clock
+from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.claim import Terms
+from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.job import Job, Priority, Status
+from comfyline.service.jobs.lifecycle import LOSERS_GRACE
+from comfyline.service.jobs.sweep import Sweeper
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.watchdog import Limits
 from gpu_worker.heartbeat import Heartbeat
@@ -61,7 +62,7 @@ LIMITS = Limits(silent=4.0, pending=4.0, gone=2.0, disobedient=2.0)
 POLICY = Policy(max_failures=1000, max_prompts=40)
 
 
-class SeenStore(memory.InMemoryJobStore):
+class SeenStore(InMemoryJobStore):
     """Every row that is ever written is held against the one before."""
 
     def __init__(self) -> None:
@@ -107,7 +108,7 @@ class Crew:
     async def _one_life(self) -> None:
         base = self.world.base / f"engine-{self.number}"
         data = ["--port", str(self.port), "--data-dir", str(base), "--step-ms", "20"]
-        command = [sys.executable, "-m", "localcloud.comfyui_sim", *data]
+        command = [sys.executable, "-m", "comfyui_sim", *data]
         self.engine = EngineProcess(
             command, REPOSITORY, environ=os.environ, metrics=self.world.metrics, policy=POLICY
         )
@@ -250,7 +251,7 @@ def a_fault(kind: str) -> dict[str, Any]:
 @pytest.fixture
 async def chaos(tmp_path: Path) -> AsyncIterator[Chaos]:
     luck = random.Random(SEED)
-    queue = memory.InMemoryJobQueue(now, visibility=LEASE)
+    queue = InMemoryJobQueue(now, visibility=LEASE)
     async with httpx.AsyncClient(timeout=5.0) as http:
         world = World("", tmp_path, http, jobs=SeenStore(), queue=queue)
         yield Chaos(world, luck, [Crew(n, world, luck) for n in range(WORKERS)])

@@ -15,17 +15,28 @@ import requests
 from botocore.config import Config
 from moto import mock_aws
 
-from comfyline import memory
-from comfyline.aws.artifacts import S3ArtifactStore
-from comfyline.aws.attendance_table import DynamoAttendance
-from comfyline.aws.connections_table import DynamoConnectionStore, DynamoSocketTicketStore
-from comfyline.aws.job_queues import SqsJobQueue
-from comfyline.aws.jobs_table import DynamoJobStore
-from comfyline.aws.keys_table import DynamoKeyStore
-from comfyline.aws.ledger_table import DynamoLedger
-from comfyline.aws.owners_table import DynamoOwnerStore
-from comfyline.domain.job import Priority
-from comfyline.ports import ArtifactStore
+from comfyline.adapters.aws.access.keys import DynamoKeyStore
+from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
+from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.live.connections import DynamoConnectionStore
+from comfyline.adapters.aws.queue import SqsJobQueue
+from comfyline.adapters.memory.access import (
+    InMemoryKeyStore,
+    InMemoryOwnerStore,
+    InMemorySocketPassStore,
+)
+from comfyline.adapters.memory.files import InMemoryArtifactStore
+from comfyline.adapters.memory.fleet import InMemoryAttendance
+from comfyline.adapters.memory.jobs import InMemoryJobStore
+from comfyline.adapters.memory.ledger import InMemoryLedger
+from comfyline.adapters.memory.live import InMemoryConnectionStore
+from comfyline.adapters.memory.queue import InMemoryJobQueue
+from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.jobs.job import Priority
 from tests.support.aws import (
     REGION,
     create_connections_table,
@@ -102,35 +113,35 @@ def keyed(*keys: str) -> Callable[[Any, str], None]:
 
 
 job_store = adapters(
-    lambda _: memory.InMemoryJobStore(),
+    lambda _: InMemoryJobStore(),
     lambda get: get("dynamo_job_store"),
 )
 job_queue = adapters(
-    lambda get: memory.InMemoryJobQueue(get("clock")),
+    lambda get: InMemoryJobQueue(get("clock")),
     lambda get: SqsJobQueue(get("aws_client")("sqs"), get("queue_urls")),
 )
 connection_store = adapters(
-    lambda _: memory.InMemoryConnectionStore(),
+    lambda _: InMemoryConnectionStore(),
     in_table(DynamoConnectionStore, create_connections_table),
 )
 key_store = adapters(
-    lambda _: memory.InMemoryKeyStore(),
+    lambda _: InMemoryKeyStore(),
     in_table(DynamoKeyStore, keyed("pk")),
 )
 owner_store = adapters(
-    lambda _: memory.InMemoryOwnerStore(),
+    lambda _: InMemoryOwnerStore(),
     in_table(DynamoOwnerStore, keyed("pk", "sk")),
 )
 ticket_store = adapters(
-    lambda _: memory.InMemorySocketTicketStore(),
-    in_table(DynamoSocketTicketStore, create_connections_table),
+    lambda _: InMemorySocketPassStore(),
+    in_table(DynamoSocketPassStore, create_connections_table),
 )
 ledger = adapters(
-    lambda _: memory.InMemoryLedger(),
+    lambda _: InMemoryLedger(),
     in_table(DynamoLedger, keyed("pk", "sk")),
 )
 attendance = adapters(
-    lambda _: memory.InMemoryAttendance(),
+    lambda _: InMemoryAttendance(),
     in_table(DynamoAttendance, create_jobs_table),
 )
 
@@ -144,7 +155,7 @@ class Files:
 
 
 def _files_in_memory(_get: Get) -> Files:
-    store = memory.InMemoryArtifactStore()
+    store = InMemoryArtifactStore()
 
     def look(key: str) -> tuple[bytes, str] | None:
         file = store.files.get(key)

@@ -23,8 +23,8 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from localcloud.comfyui_sim.options import Options
-from localcloud.comfyui_sim.server import Simulator
+from comfyui_sim.options import Options
+from comfyui_sim.server import Simulator
 from tests.support import recordings
 from tests.support.recordings import Ids, Steps
 
@@ -139,7 +139,7 @@ class Process:
         words += [word for name in self._options.checkpoints for word in ("--checkpoint", name)]
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "localcloud.comfyui_sim", *words),
+            *("-m", "comfyui_sim", *words),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )

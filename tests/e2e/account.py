@@ -14,16 +14,16 @@ from typing import Any
 
 import boto3
 
-from comfyline.aws.artifacts import S3ArtifactStore
-from comfyline.aws.connections_table import DynamoConnectionStore
-from comfyline.aws.jobs_table import DynamoJobStore
-from comfyline.aws.keys_table import DynamoKeyStore
-from comfyline.aws.ledger_table import DynamoLedger
-from comfyline.aws.owners_table import DynamoOwnerStore
-from comfyline.domain.ids import OwnerId, random_job_id
-from comfyline.domain.job import Artifact, Job, artifact_key
-from comfyline.ports import Limits
-from comfyline.usecases.authenticate import create_key
+from comfyline.adapters.aws.access.keys import DynamoKeyStore
+from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.live.connections import DynamoConnectionStore
+from comfyline.contract.ids import OwnerId, random_job_id
+from comfyline.service.access.authenticate import create_key
+from comfyline.service.access.slots import Limits
+from comfyline.service.jobs.job import Artifact, Job, artifact_key
 from localcloud.deployment import apply_template
 from localcloud.emulator import Emulator
 from localcloud.state import Endpoints

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
-from comfyline.domain.ids import OwnerId
-from comfyline.domain.job import Job
-from comfyline.ports import Limits
+from comfyline.contract.ids import OwnerId
+from comfyline.service.access.slots import Limits
+from comfyline.service.jobs.job import Job
 from tests.e2e.account import Account, now
 from tests.support.builders import running, succeeded
 

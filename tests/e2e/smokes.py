@@ -11,13 +11,14 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
-from comfyline.aws.models import S3ModelStore
-from comfyline.domain.events import Progressed, Succeeded
-from comfyline.domain.ids import ConnectionId, KeyId, random_job_id
-from comfyline.domain.job import Job
-from comfyline.domain.lifecycle import advance
-from comfyline.domain.progress import Progress
-from comfyline.ports import OWNER_SHARDS, Connection
+from comfyline.adapters.aws.files.models import S3ModelStore
+from comfyline.contract.ids import ConnectionId, KeyId, random_job_id
+from comfyline.service.access.slots import OWNER_SHARDS
+from comfyline.service.jobs.events import Progressed, Succeeded
+from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.lifecycle import advance
+from comfyline.service.jobs.progress import Progress
+from comfyline.service.live.sockets import Connection
 from tests.e2e import fleet
 from tests.e2e import smokes_http as http
 from tests.e2e.account import now
@@ -216,7 +217,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "RetryJob": http.retry_job,
     "ListEvents": http.list_events,
     "CreateUpload": http.create_upload,
-    "CreateSocketTicket": http.create_socket_ticket,
+    "CreateSocketPass": http.create_socket_pass,
     "GetUsage": http.get_usage,
     "GetMetrics": http.get_metrics,
     "GetJob": http.get_job,

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from comfyline.domain.ids import OwnerId, UploadId, derived_job_id
-from comfyline.domain.uploads import upload_key
-from comfyline.domain.workflow import fingerprint
+from comfyline.contract.ids import OwnerId, UploadId, derived_job_id
+from comfyline.service.files.uploads import upload_key
+from comfyline.service.graphs.graph import fingerprint
 from tests.e2e.account import now
 from tests.e2e.caller import ONE_JOB, SOON, WORKER_SOON, Caller, assert_fetched
 from tests.support.builders import a_job, canceled
@@ -160,7 +160,7 @@ def picture() -> bytes:
     return body.getvalue()
 
 
-def create_socket_ticket(caller: Caller) -> None:
+def create_socket_pass(caller: Caller) -> None:
     answer = caller.call("POST", "/ws-tickets")
     assert answer.status_code == 201
 

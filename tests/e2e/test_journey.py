@@ -13,8 +13,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from comfyline import wire
 from comfyline.client import Comfyline, NotFound
+from comfyline.contract.v1.socket import DoneMessage, ProgressMessage
 from localcloud.state import Endpoints
 from tests.e2e.conftest import executed
 from tests.e2e.rounds import simultaneous_rounds
@@ -28,7 +28,7 @@ def test_a_picture_is_made_and_its_way_is_told(client: Comfyline, tmp_path: Path
     job = client.submit("a red fox", **PICTURE)  # type: ignore[arg-type]
     messages = list(job.events(timeout=60))
     done = messages[-1]
-    assert isinstance(done, wire.DoneMessage)
+    assert isinstance(done, DoneMessage)
     assert done.status == "succeeded"
     order = [(m.version, m.part) for m in messages]
     assert order == sorted(set(order))
@@ -50,7 +50,7 @@ def test_a_picture_is_made_and_its_way_is_told(client: Comfyline, tmp_path: Path
 
 def test_progress_moves_while_it_runs(client: Comfyline) -> None:
     job = client.submit("a slow fox", steps=60, width=64, height=64)
-    shares = [m.progress for m in job.events(timeout=60) if isinstance(m, wire.ProgressMessage)]
+    shares = [m.progress for m in job.events(timeout=60) if isinstance(m, ProgressMessage)]
     assert len(shares) >= 2
     assert shares == sorted(shares)
     assert 0 < shares[0] < 1

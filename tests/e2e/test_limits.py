@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from comfyline.domain.ids import OwnerId
-from comfyline.ports import Limits
+from comfyline.contract.ids import OwnerId
+from comfyline.service.access.slots import Limits
 from localcloud.state import Endpoints
 from tests.e2e.account import Account
 from tests.e2e.conftest import executed

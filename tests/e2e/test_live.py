@@ -18,8 +18,8 @@ import boto3
 import pytest
 from websockets.asyncio.client import connect
 
-from comfyline import wire
 from comfyline.client import AsyncComfyline, AsyncJob, Backoff, Comfyline, Pace
+from comfyline.contract.v1.socket import ErrorMessage, StatusMessage, server_message
 from localcloud.state import Endpoints, State
 from tests.e2e.test_recovery import signalled, slow_steps
 from tests.support.cutter import Cutter
@@ -71,7 +71,7 @@ def a_client(endpoints: Endpoints, gate: Cutter | None = None) -> AsyncComfyline
 async def a_running_job(client: AsyncComfyline, steps: int) -> AsyncJob:
     job = await client.submit("watched", steps=steps, width=64, height=64)
     async for message in job.events(60):
-        if isinstance(message, wire.StatusMessage) and message.status == "running":
+        if isinstance(message, StatusMessage) and message.status == "running":
             break
     return job
 
@@ -146,7 +146,7 @@ async def test_watchers_of_a_killed_worker_see_the_interruption_and_one_end(
     for messages in told:
         assert_each_once_in_order(messages)
         assert_progress_never_falls(messages)
-        reasons = [m.reason for m in messages if isinstance(m, wire.StatusMessage)]
+        reasons = [m.reason for m in messages if isinstance(m, StatusMessage)]
         assert "worker_lost" in reasons
         assert states(messages)[-1][1:] == ("succeeded", 2)
 
@@ -260,8 +260,8 @@ async def test_a_job_asked_for_at_connect_is_told_and_followed(endpoints: Endpoi
             messages = []
             while not messages or messages[-1].type != "done":
                 raw = await asyncio.wait_for(socket.recv(), 60)
-                messages.append(wire.server_message.validate_json(raw))
-    assert isinstance(messages[0], wire.StatusMessage)
+                messages.append(server_message.validate_json(raw))
+    assert isinstance(messages[0], StatusMessage)
     assert messages[0].snapshot
 
 
@@ -276,6 +276,6 @@ async def test_anothers_job_is_refused_and_the_socket_stays(endpoints: Endpoints
             ('{"action": "dance"}', "unknown_action"),
         ):
             await socket.send(said)
-            answer = wire.server_message.validate_json(await asyncio.wait_for(socket.recv(), 30))
-            assert isinstance(answer, wire.ErrorMessage)
+            answer = server_message.validate_json(await asyncio.wait_for(socket.recv(), 30))
+            assert isinstance(answer, ErrorMessage)
             assert answer.code == code

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from comfyline import wire
 from comfyline.client import Comfyline, Job
+from comfyline.contract.v1.socket import StatusMessage
 from localcloud.state import Endpoints, State
 from tests.support.eventually import eventually_now
 
@@ -74,7 +74,7 @@ def test_a_worker_told_to_go_gives_its_job_back(
     with slow_steps(endpoints, 20):
         job = a_running_job(client)
         signalled(state, signal.SIGTERM)
-        told = [m for m in job.events(timeout=120) if isinstance(m, wire.StatusMessage)]
+        told = [m for m in job.events(timeout=120) if isinstance(m, StatusMessage)]
     view = job.refresh()
     assert told[-1].status == "succeeded"
     assert view.status == "succeeded"

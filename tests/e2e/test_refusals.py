@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from comfyline import wire
+from comfyline.contract.v1 import responses
 from localcloud.state import Endpoints
 
 UI_EXPORT = {"nodes": [{"id": 1, "type": "KSampler"}], "links": [], "version": 0.4}
@@ -39,9 +39,9 @@ BODIES: dict[str, tuple[Any, str]] = {
 }
 
 
-def problem_of(answer: httpx.Response) -> wire.Problem:
+def problem_of(answer: httpx.Response) -> responses.Problem:
     assert answer.headers["content-type"] == "application/problem+json"
-    problem = wire.Problem.model_validate_json(answer.content)
+    problem = responses.Problem.model_validate_json(answer.content)
     assert problem.status == answer.status_code
     assert problem.request_id == answer.headers["x-request-id"]
     assert problem.detail

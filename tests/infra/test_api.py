@@ -8,10 +8,10 @@ from dataclasses import fields
 
 import pytest
 
-from comfyline import settings
-from comfyline.aws import codec
-from comfyline.openapi import OPERATIONS
-from comfyline.wire import MAX_WAIT_SECONDS
+from comfyline.adapters.aws.jobs import codec
+from comfyline.contract.limits import MAX_WAIT_SECONDS
+from comfyline.contract.v1.openapi import OPERATIONS
+from comfyline.service import settings
 from tests.infra.templates import Json, Templates, function_in, named, only, plain_name, resources
 from tests.support.builders import NOW, a_job, canceled, running, succeeded
 
@@ -27,7 +27,7 @@ MODELS: dict[str, type[settings.Settings]] = {
     "RetryJob": settings.SubmitJobSettings,
     "ListEvents": settings.ListEventsSettings,
     "CreateUpload": settings.CreateUploadSettings,
-    "CreateSocketTicket": settings.CreateSocketTicketSettings,
+    "CreateSocketPass": settings.CreateSocketPassSettings,
     "ListModels": settings.ListModelsSettings,
     "GetUsage": settings.GetUsageSettings,
     "GetMetrics": settings.GetMetricsSettings,
@@ -54,7 +54,7 @@ def test_http_routes(aws: Templates) -> None:
         "GET /api/v1/jobs/{job_id}/events": ("ListEvents", "CUSTOM"),
         "POST /api/v1/generate": ("Generate", "CUSTOM"),
         "POST /api/v1/uploads": ("CreateUpload", "CUSTOM"),
-        "POST /api/v1/ws-tickets": ("CreateSocketTicket", "CUSTOM"),
+        "POST /api/v1/ws-tickets": ("CreateSocketPass", "CUSTOM"),
         "GET /api/v1/models": ("ListModels", "CUSTOM"),
         "GET /api/v1/usage": ("GetUsage", "CUSTOM"),
         "GET /metrics": ("GetMetrics", "CUSTOM"),

@@ -20,7 +20,7 @@ from infra.assets import (
 )
 from infra.deployment import Deployment
 
-LOCK = ROOT / "localcloud" / "environment.lock.toml"
+LOCK = ROOT / "localcloud" / "engine.lock.toml"
 
 
 def local(**context: str) -> Deployment:
@@ -38,7 +38,7 @@ def files_of(folder: Path) -> set[str]:
 
 def test_it_holds_the_sources_of_the_functions_and_nothing_else(local_asset: CodeAsset) -> None:
     found = files_of(local_asset.folder)
-    assert {"comfyline/settings.py", "functions/submit_job.py"} <= found
+    assert {"comfyline/service/settings.py", "functions/submit_job.py"} <= found
     assert {Path(name).parts[0] for name in found} == {"comfyline", "functions", "gpu_worker"}
     assert {name for name in found if name.startswith("gpu_worker")} == {ENVIRONMENT}
     assert not [name for name in found if name.startswith(LEFT_OUT) or "__pycache__" in name]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from comfyline.settings import WorkerSettings
+from comfyline.service.settings import WorkerSettings
 from infra.stacks.worker import STOP_TIMEOUT
 from localcloud.elsewhere import COMPOSE_FILE, LOCALSTACK_PORT, worker_env
 from localcloud.emulator import ADMINISTRATOR

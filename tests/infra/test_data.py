@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from comfyline import wire
-from comfyline.domain.uploads import UPLOAD_LIFETIME
-from comfyline.settings import SubmitJobSettings
+from comfyline.contract.limits import MAX_EXECUTION_TIMEOUT_SECONDS, MAX_START_DEADLINE_SECONDS
+from comfyline.service.files.uploads import UPLOAD_LIFETIME
+from comfyline.service.settings import SubmitJobSettings
 from tests.infra.templates import Json, Templates, named, only, plain_name, resources, statements
 
 TABLE, QUEUE = "AWS::DynamoDB::GlobalTable", "AWS::SQS::Queue"
@@ -112,7 +112,7 @@ def test_bucket_expiry_is_a_backstop(aws: Templates, local: Templates) -> None:
     rules = {rule["Prefix"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
     rule, uploads = rules["jobs/"], rules["uploads/"]
     assert uploads["ExpirationInDays"] * DAY > UPLOAD_LIFETIME.total_seconds()
-    longest_way = wire.MAX_START_DEADLINE_SECONDS + wire.MAX_EXECUTION_TIMEOUT_SECONDS
+    longest_way = MAX_START_DEADLINE_SECONDS + MAX_EXECUTION_TIMEOUT_SECONDS
     assert UPLOAD_LIFETIME.total_seconds() > longest_way
     assert (rule["Status"], rule["Prefix"]) == ("Enabled", "jobs/")
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}

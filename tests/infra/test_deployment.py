@@ -17,7 +17,7 @@ def deployment(**context: Any) -> Deployment:
 def test_local_needs_nothing_else() -> None:
     local = deployment(target="local")
     assert local.is_local
-    assert local.environment == ROOT / "localcloud" / "environment.lock.toml"
+    assert local.environment == ROOT / "localcloud" / "engine.lock.toml"
     assert (local.lease_seconds, local.heartbeat_seconds) == (20, 5)
     assert local.stack_name("data") == "comfyline-dev-data"
 
@@ -40,7 +40,7 @@ def test_aws_says_which_key_it_misses() -> None:
 
 def test_a_lock_of_ones_own(tmp_path: Path) -> None:
     lock = tmp_path / "team.toml"
-    lock.write_text((ROOT / "gpu_worker" / "environment.lock.toml").read_text())
+    lock.write_text((ROOT / "gpu_worker" / "engine.lock.toml").read_text())
     assert deployment(worker_image="image", environment=str(lock)).environment == lock
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.cost import watched
+from comfyline.service.storage_names import MODELS_PREFIX
 from infra.assets import ROOT
 from infra.constructs.grants import (
     FUNCTION_GRANTS,
@@ -18,7 +19,6 @@ from infra.constructs.grants import (
     Grant,
 )
 from infra.deployment import CONTEXT_KEYS, Target
-from infra.stacks.data import MODELS_PREFIX
 from tests.infra.conftest import synthesise
 from tests.infra.templates import Templates
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from comfyline.domain.environment import Environment
-from comfyline.settings import WorkerSettings
+from comfyline.service.graphs.lock import EngineLock
+from comfyline.service.settings import WorkerSettings
 from infra.deployment import ROOT
 from infra.stacks.worker import USER, VOLUMES
 
@@ -122,12 +122,12 @@ def test_the_engine_listens_where_the_worker_looks() -> None:
 
 def test_the_lock_and_its_warm_up_are_copied() -> None:
     arguments = dict(rest.split("=") for kind, rest in stages()[""] if kind == "ARG")
-    lock = Environment.parse((ROOT / arguments["ENVIRONMENT"]).read_text())
+    lock = EngineLock.parse((ROOT / arguments["ENVIRONMENT"]).read_text())
     assert Path(arguments["WARM_UP"]).name == lock.warm_up
     given = environment_of(stages()["runtime"])
     copies = [rest for kind, rest in stages()["runtime"] if kind == "COPY"]
-    assert f"${{ENVIRONMENT}} {given['ENVIRONMENT_LOCK']}" in copies
-    assert f"${{WARM_UP}} {Path(given['ENVIRONMENT_LOCK']).parent}/" in copies
+    assert f"${{ENVIRONMENT}} {given['ENGINE_LOCK']}" in copies
+    assert f"${{WARM_UP}} {Path(given['ENGINE_LOCK']).parent}/" in copies
 
 
 def test_everything_that_is_copied_is_in_the_context() -> None:

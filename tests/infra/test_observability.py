@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from comfyline.aws.emf import SERVICE
-from comfyline.domain.job import TERMINAL
-from comfyline.metrics import SCRAPED_ONLY, Metric
+from comfyline.service.jobs.job import TERMINAL
+from comfyline.service.metrics import SCRAPED_ONLY, Metric
+from comfyline.service.storage_names import METRICS_SERVICE
 from infra.assets import ROOT
 from infra.constructs.signals import OUTCOMES
 from infra.prices import gpu_hour, prices
@@ -154,13 +154,13 @@ def test_what_is_read_is_what_is_recorded(aws: Templates) -> None:
     for name, dimensions in read:
         metric, of = Metric(name), dict(dimensions)
         assert metric not in SCRAPED_ONLY
-        assert of.pop("service") == SERVICE
+        assert of.pop("service") == METRICS_SERVICE
         assert set(of) == ({metric.dimension} if metric.dimension else set())
     assert set(OUTCOMES) == {status.value for status in TERMINAL}
 
 
 def test_every_metric_is_recorded_somewhere() -> None:
-    folders = ("functions", "gpu_worker", "comfyline/usecases")
+    folders = ("functions", "gpu_worker", "comfyline/service")
     code = "".join(path.read_text() for f in folders for path in (ROOT / f).rglob("*.py"))
     assert [m.name for m in Metric if f"Metric.{m.name}" not in code] == []
 

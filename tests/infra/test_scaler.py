@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import fields
 
-from comfyline.settings import ScaleWorkersSettings
+from comfyline.service.settings import ScaleWorkersSettings
 from tests.infra.templates import Json, Templates, only, plain_name, resources
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from comfyline.settings import WorkerSettings
+from comfyline.service.settings import WorkerSettings
 from infra.deployment import Target
 from infra.stacks.worker import USER
 from tests.infra.conftest import synthesise

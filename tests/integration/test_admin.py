@@ -8,8 +8,8 @@ import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
-from comfyline import admin
-from comfyline.usecases.authenticate import authenticate
+from comfyline.operate import admin
+from comfyline.service.access.authenticate import authenticate
 from functions import _wiring, authorize, socket_connect
 from tests.support.gateway import Gateway
 

@@ -12,15 +12,17 @@ import boto3
 import pytest
 from typer.testing import CliRunner
 
-from comfyline import admin
-from comfyline.aws.artifacts import S3ArtifactStore
-from comfyline.aws.attendance_table import DynamoAttendance
-from comfyline.aws.connections_table import DynamoConnectionStore
-from comfyline.aws.jobs_table import DynamoJobStore
-from comfyline.aws.owners_table import DynamoOwnerStore
-from comfyline.domain.ids import ConnectionId, JobId, KeyId, OwnerId, random_worker_id
-from comfyline.domain.job import Artifact, Job
-from comfyline.ports import Connection, Limits, Presence
+from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.aws.live.connections import DynamoConnectionStore
+from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, random_worker_id
+from comfyline.operate import admin
+from comfyline.service.access.slots import Limits
+from comfyline.service.fleet.workers import Presence
+from comfyline.service.jobs.job import Artifact, Job
+from comfyline.service.live.sockets import Connection
 from tests.support.builders import (
     FrozenClock,
     a_graph,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from comfyline.domain.environment import Environment
+from comfyline.service.graphs.lock import EngineLock
 from gpu_worker.checkout import WrongCommit, check_out_all
 
 Repository = Callable[..., str]
@@ -93,11 +93,11 @@ def test_a_branch_called_like_the_commit_is_not_taken(
     wanted = "0123456789" * 4
     git(tmp_path / "remote" / "engine", "update-ref", f"refs/heads/{wanted}", commit)
     with pytest.raises((WrongCommit, subprocess.CalledProcessError)):
-        check_out_all(Environment.parse(a_lock(wanted)), tmp_path / "comfyui")
+        check_out_all(EngineLock.parse(a_lock(wanted)), tmp_path / "comfyui")
     assert not (tmp_path / "comfyui" / "main.py").exists()
 
 
 def test_a_commit_that_is_not_there(repository: Repository, tmp_path: Path) -> None:
     repository("engine", main_py="pinned")
     with pytest.raises(subprocess.CalledProcessError):
-        check_out_all(Environment.parse(a_lock("f" * 40)), tmp_path / "comfyui")
+        check_out_all(EngineLock.parse(a_lock("f" * 40)), tmp_path / "comfyui")

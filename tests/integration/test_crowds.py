@@ -18,18 +18,22 @@ from functools import partial
 
 import pytest
 
-from comfyline import memory, wire
+from comfyline.adapters.memory.files import InMemoryArtifactStore
+from comfyline.adapters.memory.jobs import InMemoryJobStore
+from comfyline.adapters.memory.live import InMemoryConnectionStore
+from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.client.order import Sieve
-from comfyline.domain import events as ev
-from comfyline.domain.errors import ConnectionGone
-from comfyline.domain.ids import ConnectionId, KeyId
-from comfyline.domain.job import Job
-from comfyline.domain.lifecycle import advance, on_interruption
-from comfyline.domain.progress import Progress
-from comfyline.ports import CONNECTION_LIFETIME, Connection
-from comfyline.usecases.count import Change
-from comfyline.usecases.follow import Follower
-from comfyline.usecases.notify import Notifier
+from comfyline.contract.ids import ConnectionId, KeyId
+from comfyline.contract.v1.socket import ErrorMessage, JobMessage, PongMessage, server_message
+from comfyline.service.errors import ConnectionGone
+from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.lifecycle import advance, on_interruption
+from comfyline.service.jobs.progress import Progress
+from comfyline.service.ledger.count import Change
+from comfyline.service.live.follow import Follower
+from comfyline.service.live.notify import Notifier
+from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
 from tests.support.builders import a_job, random_worker_id
 from tests.support.eventually import eventually_now
 from tests.support.hearing import (
@@ -49,7 +53,7 @@ PATIENCE_SECONDS = 30.0
 Mailbox = queue.SimpleQueue[bytes | None]  # None: the connection is broken
 
 
-class Rows(memory.InMemoryJobStore):
+class Rows(InMemoryJobStore):
     """Hands each change to the stream."""
 
     def __init__(self) -> None:
@@ -109,9 +113,7 @@ class World:
     posts: ThreadPoolExecutor
     clients: ThreadPoolExecutor
     rows: Rows = field(default_factory=Rows)
-    connections: memory.InMemoryConnectionStore = field(
-        default_factory=memory.InMemoryConnectionStore
-    )
+    connections: InMemoryConnectionStore = field(default_factory=InMemoryConnectionStore)
     gateway: Gateway = field(default_factory=Gateway)
     job: Job = field(default_factory=a_job)
     names: Iterator[int] = field(default_factory=itertools.count)
@@ -126,9 +128,9 @@ class World:
         return Notifier(
             jobs=self.rows,
             connections=self.connections,
-            artifacts=memory.InMemoryArtifactStore(),
+            artifacts=InMemoryArtifactStore(),
             sockets=self.gateway,
-            metrics=memory.InMemoryMetrics(),
+            metrics=InMemoryMetrics(),
             clock=now,
             executor=self.posts,
         )
@@ -162,7 +164,7 @@ class World:
         return [self.clients.submit(self._hear, name) for _ in range(count)]
 
     def _hear(self, name: str) -> Messages:
-        sieve, told = Sieve(self.job.id), list[wire.JobMessage]()
+        sieve, told = Sieve(self.job.id), list[JobMessage]()
         while not sieve.ended:
             connection = ConnectionId(f"{name}-{next(self.names)}")
             box = self.gateway.open(connection)
@@ -179,10 +181,10 @@ class World:
             sieve.unsubscribed()
         return told
 
-    def _sifted(self, box: Mailbox, sieve: Sieve) -> Iterator[wire.JobMessage]:
+    def _sifted(self, box: Mailbox, sieve: Sieve) -> Iterator[JobMessage]:
         while not sieve.ended and (raw := box.get(timeout=PATIENCE_SECONDS)) is not None:
-            message = wire.server_message.validate_json(raw)
-            assert not isinstance(message, wire.ErrorMessage | wire.PongMessage)
+            message = server_message.validate_json(raw)
+            assert not isinstance(message, ErrorMessage | PongMessage)
             yield from sieve.take(message)
 
 

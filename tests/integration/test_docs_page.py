@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
 
-from comfyline.openapi import OPERATIONS
+from comfyline.contract.v1.openapi import OPERATIONS
 from tests.support.gateway import Gateway
 
 CHROMIUM = shutil.which("chromium")

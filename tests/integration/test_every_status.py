@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from comfyline import wire
-from comfyline.domain.ids import random_job_id
-from comfyline.openapi import OPERATIONS, document
+from comfyline.contract.ids import random_job_id
+from comfyline.contract.v1 import responses
+from comfyline.contract.v1.openapi import OPERATIONS, document
 from functions import _wiring, show_docs
 from tests.support.builders import NOW
 from tests.support.gateway import Gateway, Reply
@@ -160,7 +160,7 @@ def bug(stage: Stage, route: Route) -> Reply:
         raise RuntimeError("a bug")
 
     stage.patch.setattr(_wiring, "settings", broken)
-    stage.patch.setattr(_wiring, "environment", broken)
+    stage.patch.setattr(_wiring, "lock", broken)
     stage.patch.setattr(show_docs, "_document", broken)
     stage.patch.setattr(show_docs, "document", broken)
     return stage.ask(route)
@@ -222,5 +222,5 @@ def test_it_is_answered_as_documented(
     assert {name.title() for name in reply.headers} - {"Content-Type"} <= {
         name.title() for name in response["headers"]
     } | {"Cache-Control", "Content-Security-Policy"}
-    if model := OPERATIONS[method, path].answers.get(status, wire.Problem):
+    if model := OPERATIONS[method, path].answers.get(status, responses.Problem):
         model.model_validate_json(reply.text)

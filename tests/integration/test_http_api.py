@@ -10,15 +10,16 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from comfyline import wire
-from comfyline.domain.ids import ConnectionId, JobId, OwnerId
-from comfyline.domain.job import artifact_key
-from comfyline.domain.uploads import UPLOAD_LIFETIME
-from comfyline.memory import InMemoryMetrics, InMemorySockets
-from comfyline.metrics import Metric
-from comfyline.openapi import OPERATIONS
-from comfyline.ports import Connection
-from comfyline.usecases.authenticate import create_key, disable_key
+from comfyline.adapters.memory.live import InMemorySockets
+from comfyline.adapters.memory.metrics import InMemoryMetrics
+from comfyline.contract.ids import ConnectionId, JobId, OwnerId
+from comfyline.contract.v1 import responses
+from comfyline.contract.v1.openapi import OPERATIONS
+from comfyline.service.access.authenticate import create_key, disable_key
+from comfyline.service.files.uploads import UPLOAD_LIFETIME
+from comfyline.service.jobs.job import artifact_key
+from comfyline.service.live.sockets import Connection
+from comfyline.service.metrics import Metric
 from functions import _wiring, authorize, push_updates, sweep_jobs
 from tests.support.builders import FrozenClock
 from tests.support.gateway import HANDLERS, Gateway, Reply
@@ -33,7 +34,7 @@ LOADING = {"1": {"class_type": "LoadImage", "inputs": {"image": "none"}}, "2": S
 
 
 def code(reply: Reply) -> tuple[int, str]:
-    problem = wire.Problem.model_validate_json(reply.text)
+    problem = responses.Problem.model_validate_json(reply.text)
     assert reply.headers["content-type"] == "application/problem+json"
     assert problem.status == reply.status
     return reply.status, problem.code
@@ -45,10 +46,10 @@ def submit(gateway: Gateway, body: Any = PICTURE, **headers: str) -> str:
     return str(reply.json["job_id"])
 
 
-def view(gateway: Gateway, job_id: str) -> wire.JobView:
+def view(gateway: Gateway, job_id: str) -> responses.JobView:
     reply = gateway("GET", f"/api/v1/jobs/{job_id}")
     assert reply.status == 200, reply.text
-    return wire.JobView.model_validate_json(reply.text)
+    return responses.JobView.model_validate_json(reply.text)
 
 
 class Calls:
@@ -418,7 +419,7 @@ class TestUploads:
         asked = {"name": "a.png", "content_type": kind, "bytes": 3}
         reply = gateway("POST", "/api/v1/uploads", asked, **options)
         assert reply.status == 201, reply.text
-        answer = wire.UploadAccepted.model_validate_json(reply.text)
+        answer = responses.UploadAccepted.model_validate_json(reply.text)
         boto3.client("s3").put_object(
             Bucket="files", Key=answer.fields["key"], Body=b"abc", ContentType=kind
         )

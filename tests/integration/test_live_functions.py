@@ -11,14 +11,15 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from comfyline import memory, wire
-from comfyline.aws import codec
-from comfyline.aws.jobs_table import DynamoJobStore
-from comfyline.domain import events as ev
-from comfyline.domain.errors import Unavailable
-from comfyline.domain.ids import ConnectionId
-from comfyline.domain.job import Job, Status
-from comfyline.domain.lifecycle import advance
+from comfyline.adapters.aws.jobs import codec
+from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.memory.live import InMemorySockets
+from comfyline.contract.ids import ConnectionId
+from comfyline.contract.v1.socket import server_message
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.job import Job, Status
+from comfyline.service.jobs.lifecycle import advance
 from functions import _wiring, push_updates, socket_connect, socket_disconnect, socket_subscribe
 from tests.support.aws import REGION, create_connections_table, create_jobs_table, create_table
 from tests.support.builders import a_job, an_owner, claimed
@@ -42,7 +43,7 @@ class Service:
 
     jobs: DynamoJobStore
     client: Any
-    sockets: memory.InMemorySockets
+    sockets: InMemorySockets
     greetings: list[dict[str, Any]]
 
     def connect(self, socket: str, **query: str) -> int:
@@ -84,7 +85,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(_wiring, "_settings", {})
-    sockets, greetings = memory.InMemorySockets(), []  # type: ignore[var-annotated]
+    sockets, greetings = InMemorySockets(), []  # type: ignore[var-annotated]
     with mock_aws():
         dynamodb = boto3.client("dynamodb", REGION)
         create_jobs_table(dynamodb, "jobs")
@@ -158,11 +159,11 @@ def test_a_bad_message_is_told_what_is_wrong_with_it(
     (error,) = service.says("c1", body)
     assert (error["type"], error["code"]) == ("error", code)
     assert error["message"]
-    assert wire.server_message.validate_python(error)
+    assert server_message.validate_python(error)
 
 
 def test_one_job_too_many_is_told_so(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "MAX_SUBSCRIPTIONS", 1)
+    monkeypatch.setattr("comfyline.service.live.follow.MAX_SUBSCRIPTIONS", 1)
     service.connect("c1")
     subscribed(service, "c1")
     other = queued(service)

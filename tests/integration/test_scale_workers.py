@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from comfyline.settings import ScaleWorkersSettings
+from comfyline.service.settings import ScaleWorkersSettings
 from functions import _wiring, scale_workers
 from tests.contract.conftest import create_table
 from tests.support.aws import create_service

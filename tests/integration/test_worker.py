@@ -12,15 +12,14 @@ import httpx
 import pytest
 from PIL import Image
 
-from comfyline.domain.events import LeaseExpired
-from comfyline.domain.ids import UploadId
-from comfyline.domain.job import TERMINAL, Status, artifact_key
-from comfyline.domain.lifecycle import MAX_FAILURES, advance
-from comfyline.domain.uploads import upload_key
-from comfyline.ports import StoredUpload
-from comfyline.usecases.cancel import cancel, purge
-from localcloud.comfyui_sim.options import GUISES, Options
-from localcloud.comfyui_sim.server import Simulator
+from comfyline.contract.ids import UploadId
+from comfyline.service.files.uploads import StoredUpload, upload_key
+from comfyline.service.jobs.cancel import cancel, purge
+from comfyline.service.jobs.events import LeaseExpired
+from comfyline.service.jobs.job import TERMINAL, Status, artifact_key
+from comfyline.service.jobs.lifecycle import MAX_FAILURES, advance
+from comfyui_sim.options import GUISES, Options
+from comfyui_sim.server import Simulator
 from tests.support.eventually import eventually
 from tests.support.worker_world import EMPTY_IMAGE, LEASE, World, a_graph, now
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from comfyline.domain.job import Status
-from comfyline.memory import InMemoryMetrics
-from comfyline.metrics import Metric
-from comfyline.usecases.cancel import cancel
+from comfyline.adapters.memory.metrics import InMemoryMetrics
+from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.job import Status
+from comfyline.service.metrics import Metric
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.watchdog import Limits
@@ -40,7 +40,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 def simulator(world: World, *options: str) -> Sequence[str]:
     port = str(world.http.base_url.port)
     data = ["--port", port, "--data-dir", str(world.base)]
-    return [sys.executable, "-m", "localcloud.comfyui_sim", *data, *options]
+    return [sys.executable, "-m", "comfyui_sim", *data, *options]
 
 
 @asynccontextmanager

@@ -10,14 +10,14 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from comfyline.domain.job import Status
-from comfyline.memory import InMemoryMetrics
-from comfyline.metrics import Metric
+from comfyline.adapters.memory.metrics import InMemoryMetrics
+from comfyline.service.jobs.job import Status
+from comfyline.service.metrics import Metric
+from comfyui_sim.options import Options
+from comfyui_sim.server import Simulator
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine
 from gpu_worker.measures import Both, PrometheusMetrics, Stage, timed
-from localcloud.comfyui_sim.options import Options
-from localcloud.comfyui_sim.server import Simulator
 from tests.support.dashboard import questions, wrong
 from tests.support.eventually import eventually
 from tests.support.worker_world import World, a_graph

@@ -14,18 +14,18 @@ from typing import IO, Any
 import httpx
 import pytest
 
-from comfyline import memory
-from comfyline.domain.errors import Unavailable
-from comfyline.domain.job import Job, PictureEncoding, PictureFormat, Priority, Status
-from comfyline.usecases.cancel import cancel
+from comfyline.adapters.memory.files import InMemoryArtifactStore
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.job import Job, PictureEncoding, PictureFormat, Priority, Status
+from comfyui_sim.options import Options
+from comfyui_sim.server import Simulator
 from gpu_worker.comfy.watchdog import Limits
-from localcloud.comfyui_sim.options import Options
-from localcloud.comfyui_sim.server import Simulator
 from tests.support.eventually import eventually
 from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
 
 
-class SlowStore(memory.InMemoryArtifactStore):
+class SlowStore(InMemoryArtifactStore):
     """Stores nothing until `gate` opens; out of reach for the next `failures` puts."""
 
     def __init__(self) -> None:

@@ -15,19 +15,20 @@ from typing import Any
 import httpx
 import pytest
 
-from comfyline.domain.environment import Environment, InvalidEnvironment
-from comfyline.memory import InMemoryMetrics, InMemoryModelStore
+from comfyline.adapters.memory.files import InMemoryModelStore
+from comfyline.adapters.memory.metrics import InMemoryMetrics
+from comfyline.service.graphs.lock import EngineLock, InvalidLock
+from comfyui_sim.options import GUISES, Options
+from comfyui_sim.server import Simulator
 from gpu_worker import prepare
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop, ForeignEngine, Keeper
 from gpu_worker.models import ModelFolder, ModelsUnusable
 from gpu_worker.prepare import Preparation, WarmUpFailed
 from gpu_worker.supervisor import EngineProcess, Policy
-from localcloud.comfyui_sim.options import GUISES, Options
-from localcloud.comfyui_sim.server import Simulator
 from tests.support.worker_world import EMPTY_IMAGE, World, a_graph
 
-LOCK = Path(__file__).parents[2] / "gpu_worker" / "environment.lock.toml"
+LOCK = Path(__file__).parents[2] / "gpu_worker" / "engine.lock.toml"
 BODY = b"weights"
 NOWHERE = "http://127.0.0.1:9"  # the discard port, where nothing answers
 
@@ -53,7 +54,7 @@ async def warm_up(world: World, graph: Any, drain: asyncio.Event | None = None) 
 @pytest.mark.parametrize("guise", GUISES)
 async def test_the_projects_own_warm_up_runs(tmp_path: Path, guise: str) -> None:
     preparation = Preparation.of_lock(LOCK, None)
-    checkpoints = (preparation.environment.default_checkpoint,)
+    checkpoints = (preparation.lock.default_checkpoint,)
     options = Options(data_dir=tmp_path, port=0, checkpoints=checkpoints, guise=guise)
     async with Simulator(options) as sim, an_engine(sim.url) as engine:
         assert await preparation.done(engine, asyncio.Event())
@@ -144,6 +145,6 @@ async def test_models_come_before_the_warm_up(world: World, tmp_path: Path, righ
 
 def test_a_lock_that_is_none(tmp_path: Path) -> None:
     lock = a_lock(tmp_path, "no sum")
-    with pytest.raises(InvalidEnvironment):
+    with pytest.raises(InvalidLock):
         Preparation.of_lock(lock, None)
-    assert isinstance(Preparation.of_lock(LOCK, None).environment, Environment)
+    assert isinstance(Preparation.of_lock(LOCK, None).lock, EngineLock)

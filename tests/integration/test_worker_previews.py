@@ -11,10 +11,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from comfyline.domain.job import Job, Status, preview_key
+from comfyline.service.jobs.job import Job, Status, preview_key
+from comfyui_sim.options import Options
+from comfyui_sim.server import Simulator
 from gpu_worker import previews, reporter
-from localcloud.comfyui_sim.options import Options
-from localcloud.comfyui_sim.server import Simulator
 from tests.support.eventually import eventually
 from tests.support.worker_world import World, a_graph, now
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfyline.domain.job import Priority
+from comfyline.service.jobs.job import Priority
 
 REGION = "us-east-1"
 

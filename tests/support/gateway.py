@@ -16,7 +16,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from comfyline.ports import Clock
+from comfyline.service.clock import Clock
 from functions import _wiring
 from tests.support.aws import (
     REGION,
@@ -36,7 +36,7 @@ HANDLERS: Mapping[str, str] = {
     "GET /api/v1/jobs/{job_id}/events": "list_events.handler",
     "POST /api/v1/generate": "generate.handler",
     "POST /api/v1/uploads": "create_upload.handler",
-    "POST /api/v1/ws-tickets": "create_socket_ticket.handler",
+    "POST /api/v1/ws-tickets": "create_socket_pass.handler",
     "GET /api/v1/models": "list_models.handler",
     "GET /api/v1/usage": "get_usage.handler",
     "GET /metrics": "get_metrics.handler",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comfyline import wire
+from comfyline.contract.v1.socket import JobMessage, ProgressMessage, StatusMessage
 
-Messages = Sequence[wire.JobMessage]
+Messages = Sequence[JobMessage]
 
 
 def states(messages: Messages) -> list[tuple[int, str, int]]:
     """(version, status, attempt) of each state."""
-    found = [m for m in messages if isinstance(m, wire.StatusMessage)]
+    found = [m for m in messages if isinstance(m, StatusMessage)]
     return [(m.version, m.status, m.attempt) for m in found]
 
 
@@ -33,11 +33,11 @@ def assert_progress_never_falls(messages: Messages) -> None:
     """Within an attempt."""
     attempt, fraction = 0, 0.0
     for message in messages:
-        if isinstance(message, wire.StatusMessage):
+        if isinstance(message, StatusMessage):
             begins_again = message.status == "queued" or message.attempt != attempt
             fraction = 0.0 if begins_again else fraction
             attempt = message.attempt
-        if isinstance(message, wire.StatusMessage | wire.ProgressMessage):
+        if isinstance(message, StatusMessage | ProgressMessage):
             assert message.progress >= fraction, message
             fraction = message.progress
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from comfyline.domain import invariants
-from comfyline.domain.ids import JobId
-from comfyline.domain.job import Job, JobRecord, artifact_key, preview_key
+from comfyline.contract.ids import JobId
+from comfyline.service.jobs import invariants
+from comfyline.service.jobs.job import Job, JobRecord, artifact_key, preview_key
 
 
 def check_job(job: Job) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from comfyline.domain.errors import Unavailable
+from comfyline.service.errors import Unavailable
 
 P = TypeVar("P")
 

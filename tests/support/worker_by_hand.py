@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import boto3
 
-from comfyline.aws.job_queues import SqsJobQueue
-from comfyline.domain.ids import random_worker_id
-from comfyline.domain.job import Job, JobError, Priority
-from comfyline.ports import Clock
-from comfyline.usecases.claim import Terms, claim
-from comfyline.usecases.finish import Finisher
-from comfyline.usecases.report import report_started
+from comfyline.adapters.aws.queue import SqsJobQueue
+from comfyline.contract.ids import random_worker_id
+from comfyline.service.clock import Clock
+from comfyline.service.jobs.claim import Terms, claim
+from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.job import Job, JobError, Priority
+from comfyline.service.jobs.report import report_started
 from functions import _wiring, push_updates
 
 

@@ -12,13 +12,17 @@ from typing import Any
 
 import httpx
 
-from comfyline import memory
-from comfyline.domain.ids import random_job_id, random_worker_id
-from comfyline.domain.job import Job, JobParams, Status
-from comfyline.domain.lifecycle import submitted
-from comfyline.domain.workflow import fingerprint, text_to_image_graph
-from comfyline.usecases.claim import Terms
-from comfyline.usecases.finish import Finisher
+from comfyline.adapters.memory.files import InMemoryArtifactStore, InMemoryUploadStore
+from comfyline.adapters.memory.jobs import InMemoryJobStore
+from comfyline.adapters.memory.metrics import InMemoryMetrics
+from comfyline.adapters.memory.queue import InMemoryJobQueue
+from comfyline.contract.ids import random_job_id, random_worker_id
+from comfyline.service.graphs.graph import fingerprint
+from comfyline.service.graphs.text_to_image import text_to_image_graph
+from comfyline.service.jobs.claim import Terms
+from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.job import Job, JobParams, Status
+from comfyline.service.jobs.lifecycle import submitted
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import DEFAULT_LIMITS, Limits
@@ -55,12 +59,12 @@ class World:
     base: Path  # its directory
     http: httpx.AsyncClient
     limits: Limits = DEFAULT_LIMITS
-    jobs: memory.InMemoryJobStore = field(default_factory=memory.InMemoryJobStore)
-    queue: memory.InMemoryJobQueue = field(default_factory=lambda: memory.InMemoryJobQueue(now))
-    artifacts: memory.InMemoryArtifactStore = field(default_factory=memory.InMemoryArtifactStore)
-    metrics: Any = field(default_factory=memory.InMemoryMetrics)
+    jobs: InMemoryJobStore = field(default_factory=InMemoryJobStore)
+    queue: InMemoryJobQueue = field(default_factory=lambda: InMemoryJobQueue(now))
+    artifacts: InMemoryArtifactStore = field(default_factory=InMemoryArtifactStore)
+    metrics: Any = field(default_factory=InMemoryMetrics)
     protection: Protection | None = None
-    uploads: memory.InMemoryUploadStore = field(default_factory=memory.InMemoryUploadStore)
+    uploads: InMemoryUploadStore = field(default_factory=InMemoryUploadStore)
 
     def submit(self, graph: Mapping[str, Any] | None = None, **overrides: Any) -> Job:
         graph = graph or a_graph()

@@ -9,31 +9,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
-from comfyline.domain.ids import JobId, OwnerId, WorkerId, random_worker_id
-from comfyline.domain.job import Artifact, Job, JobRecord, Priority
-from comfyline.memory import (
-    InMemoryArtifactStore,
-    InMemoryJobQueue,
-    InMemoryJobStore,
-    InMemoryOwnerStore,
-    InMemoryUploadStore,
-)
-from comfyline.ports import (
-    ArtifactStore,
-    Clock,
-    JobQueue,
-    JobStore,
-    Limits,
-    OwnerStore,
-    Ticket,
-)
-from comfyline.usecases.admit import Admission
-from comfyline.usecases.claim import Terms, claim
-from comfyline.usecases.finish import Finisher
-from comfyline.usecases.report import report_started
-from comfyline.usecases.submit import Accepted, Caller, Defaults, Submitter
-from comfyline.usecases.sweep import Sweeper
-from comfyline.wire import TextToImageRequest, WorkflowRequest
+from comfyline.adapters.memory.access import InMemoryOwnerStore
+from comfyline.adapters.memory.files import InMemoryArtifactStore, InMemoryUploadStore
+from comfyline.adapters.memory.jobs import InMemoryJobStore
+from comfyline.adapters.memory.queue import InMemoryJobQueue
+from comfyline.contract.ids import JobId, OwnerId, WorkerId, random_worker_id
+from comfyline.contract.v1.requests import TextToImageRequest, WorkflowRequest
+from comfyline.service.access.slots import Limits, OwnerStore
+from comfyline.service.clock import Clock
+from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.intake.admit import Admission
+from comfyline.service.intake.submit import Accepted, Caller, Defaults, Submitter
+from comfyline.service.jobs.claim import Terms, claim
+from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.job import Artifact, Job, JobRecord, Priority
+from comfyline.service.jobs.report import report_started
+from comfyline.service.jobs.store import JobStore
+from comfyline.service.jobs.sweep import Sweeper
+from comfyline.service.queue.tickets import JobQueue, Ticket
 from tests.support.builders import LEASE, FrozenClock, an_artifact, an_owner
 
 P = TypeVar("P")

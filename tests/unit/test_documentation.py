@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from comfyline.domain.lifecycle import INVISIBLE, TRANSITIONS
+from comfyline.service.jobs.lifecycle import INVISIBLE, TRANSITIONS
 from tests.support.documents import ROOT, documents, links
 
 

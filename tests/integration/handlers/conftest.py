@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from comfyline.domain.ids import JobId
-from comfyline.domain.job import Job, Priority
-from comfyline.ports import ArtifactStore, JobStore, KeyStore
+from comfyline.contract.ids import JobId
+from comfyline.service.access.keys import KeyStore
+from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.jobs.job import Job, Priority
+from comfyline.service.jobs.store import JobStore
 from functions import _wiring
 from tests.support.builders import FrozenClock, a_job
 from tests.support.gateway import ENVIRONMENT, Gateway

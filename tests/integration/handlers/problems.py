@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from comfyline import wire
+from comfyline.contract.v1 import responses
 
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
 
-def problem(answer: Mapping[str, Any]) -> wire.Problem:
+def problem(answer: Mapping[str, Any]) -> responses.Problem:
     """The problem in an answer, which is one in every respect."""
     body = json.loads(answer["body"])
     assert answer["headers"]["content-type"] == "application/problem+json"
@@ -19,4 +19,4 @@ def problem(answer: Mapping[str, Any]) -> wire.Problem:
     assert body["request_id"] == answer["headers"]["x-request-id"]
     assert body["type"] == f"urn:comfyline:problem:{body['code']}"
     assert set(body) - {"errors"} == MEMBERS
-    return wire.Problem.model_validate(body)
+    return responses.Problem.model_validate(body)

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from comfyline.domain.ids import KeyId, OwnerId
-from comfyline.usecases.authenticate import create_key
+from comfyline.contract.ids import KeyId, OwnerId
+from comfyline.service.access.authenticate import create_key
 from functions import authorize
 from tests.integration.handlers.conftest import Cloud
 from tests.support import events

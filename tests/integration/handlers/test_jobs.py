@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from comfyline.domain.ids import OwnerId, random_job_id
-from comfyline.domain.job import Job, Status
+from comfyline.contract.ids import OwnerId, random_job_id
+from comfyline.service.jobs.job import Job, Status
 from functions import cancel_job, get_job, health, list_jobs, unknown_route
 from tests.integration.handlers.conftest import Cloud
 from tests.integration.handlers.problems import problem

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from comfyline.domain.errors import Unavailable
-from comfyline.domain.job import Job
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.job import Job
 from functions import _wiring, redrive_tickets
 from tests.integration.handlers.conftest import Cloud
 from tests.support.events import load

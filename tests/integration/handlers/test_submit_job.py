@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from comfyline import wire
-from comfyline.aws.emf import EmfMetrics
-from comfyline.aws.job_queues import SqsJobQueue
-from comfyline.domain.job import Priority, Status
+from comfyline.adapters.aws.metrics import EmfMetrics
+from comfyline.adapters.aws.queue import SqsJobQueue
+from comfyline.contract.limits import MAX_BODY_BYTES
+from comfyline.contract.v1 import responses
+from comfyline.service.jobs.job import Priority, Status
 from functions import _wiring, submit_job
 from tests.integration.handlers.conftest import Cloud
 from tests.integration.handlers.problems import problem
@@ -27,7 +28,7 @@ def post(body: Any, **headers: str) -> dict[str, Any]:
     return submit_job.handler(events.http("http_submit_job", body=body, **headers), None)
 
 
-def refused(body: Any, **headers: str) -> wire.Problem:
+def refused(body: Any, **headers: str) -> responses.Problem:
     return problem(post(body, **headers))
 
 
@@ -190,7 +191,7 @@ def test_an_image_too_large_is_413(cloud: Cloud, size: dict[str, int]) -> None:
 
 
 def test_a_body_too_large_is_413(cloud: Cloud) -> None:
-    found = refused(" " * wire.MAX_BODY_BYTES + json.dumps(TEXT))
+    found = refused(" " * MAX_BODY_BYTES + json.dumps(TEXT))
     assert (found.status, found.code) == (413, "request_too_large")
 
 

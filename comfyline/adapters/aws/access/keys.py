@@ -1,0 +1,104 @@
+"""The keys table: one item for each API key, under its id; the secret only as a hash.
+
+Beside them, under `flags`, what an operator has switched off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from comfyline.adapters.aws import batches
+from comfyline.adapters.aws.errors import translated
+from comfyline.adapters.aws.jobs.codec import read_time, time_of
+from comfyline.contract.ids import KeyId, OwnerId
+from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.slots import Limits
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_FLAGS = {"pk": {"S": "flags"}}  # no key's id, which is 16 hexadecimal digits
+_LIMITS = ("max_active_jobs", "jobs_per_minute")
+
+
+class DynamoKeyStore:
+    """`KeyStore` in DynamoDB."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    @translated()
+    def get(self, key_id: KeyId) -> ApiKey | None:
+        """See KeyStore."""
+        key = {"pk": {"S": key_id}}
+        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        item: Any = answer.get("Item")
+        return _key_of(item) if item and "secret_sha256" in item else None
+
+    @translated()
+    def get_many(self, key_ids: Sequence[KeyId]) -> list[ApiKey]:
+        """See KeyStore."""
+        keys = [{"pk": {"S": key_id}} for key_id in key_ids]
+        return [_key_of(item) for item in batches.get_items(self._client, self._table, keys)]
+
+    @translated()
+    def put(self, key: ApiKey) -> None:
+        """See KeyStore."""
+        self._client.put_item(TableName=self._table, Item=_item_of(key))
+
+    @translated()
+    def all(self) -> list[ApiKey]:
+        """See KeyStore: a scan, for an operator."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table, ConsistentRead=True
+        )
+        items = [item for page in pages for item in page["Items"] if "secret_sha256" in item]
+        return sorted(map(_key_of, items), key=lambda key: (key.created_at, key.id))
+
+    @translated()
+    def flags(self) -> Flags:
+        """See KeyStore."""
+        answer = self._client.get_item(TableName=self._table, Key=_FLAGS, ConsistentRead=True)
+        item: Any = answer.get("Item", {})
+        names = [f.name for f in fields(Flags) if f.name in item]
+        return Flags(**{name: item[name]["BOOL"] for name in names})
+
+    @translated()
+    def put_flags(self, flags: Flags) -> None:
+        """See KeyStore."""
+        switches = {name: {"BOOL": value} for name, value in asdict(flags).items()}
+        self._client.put_item(TableName=self._table, Item={**_FLAGS, **switches})
+
+
+def _item_of(key: ApiKey) -> dict[str, Any]:
+    expiry = {"expires_at": time_of(key.expires_at)} if key.expires_at else {}
+    return {
+        "pk": {"S": key.id},
+        "secret_sha256": {"S": key.secret_sha256},
+        "owner": {"S": key.owner},
+        "scopes": {"L": [{"S": scope} for scope in sorted(key.scopes)]},
+        "created_at": time_of(key.created_at),
+        "disabled": {"BOOL": key.disabled},
+        **expiry,
+        **{name: {"N": str(bound)} for name, bound in _bounds(key.limits).items()},
+    }
+
+
+def _bounds(limits: Limits) -> dict[str, int]:
+    return {name: bound for name, bound in asdict(limits).items() if bound is not None}
+
+
+def _key_of(item: Any) -> ApiKey:
+    return ApiKey(
+        id=KeyId(item["pk"]["S"]),
+        secret_sha256=item["secret_sha256"]["S"],
+        owner=OwnerId(item["owner"]["S"]),
+        scopes=frozenset(scope["S"] for scope in item["scopes"]["L"]),
+        created_at=read_time(item["created_at"]),
+        expires_at=read_time(item["expires_at"]) if "expires_at" in item else None,
+        disabled=item["disabled"]["BOOL"],
+        limits=Limits(**{name: int(item[name]["N"]) for name in _LIMITS if name in item}),
+    )

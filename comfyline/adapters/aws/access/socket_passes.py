@@ -1,0 +1,49 @@
+"""Socket passes in the connections table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comfyline.adapters.aws.errors import translated
+from comfyline.adapters.aws.jobs.codec import read_time, time_of, ttl_of
+from comfyline.contract.ids import KeyId, OwnerId
+from comfyline.service.access.socket_passes import SocketPass
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class DynamoSocketPassStore:
+    """`SocketPassStore` in the connections table."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    @translated()
+    def put(self, ticket: SocketPass) -> None:
+        """See SocketPassStore."""
+        item = {
+            **_ticket_key(ticket.sha256),
+            "owner": {"S": ticket.owner},
+            "key_id": {"S": ticket.key_id},
+            "expires_at": time_of(ticket.expires_at),
+            "ttl": ttl_of(ticket.expires_at),
+        }
+        self._client.put_item(TableName=self._table, Item=item)
+
+    @translated()
+    def take(self, sha256: str) -> SocketPass | None:
+        """See SocketPassStore: the delete hands back what it removed."""
+        answer = self._client.delete_item(
+            TableName=self._table, Key=_ticket_key(sha256), ReturnValues="ALL_OLD"
+        )
+        item: Any = answer.get("Attributes")
+        if item is None:
+            return None
+        owner, key_id = OwnerId(item["owner"]["S"]), KeyId(item["key_id"]["S"])
+        return SocketPass(sha256, owner, key_id, read_time(item["expires_at"]))
+
+
+def _ticket_key(sha256: str) -> dict[str, Any]:
+    return {"pk": {"S": f"ticket#{sha256}"}, "sk": {"S": "ticket"}}

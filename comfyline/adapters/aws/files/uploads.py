@@ -1,0 +1,65 @@
+"""Callers' files in S3: a presigned form stores one, a HEAD finds it."""
+
+from __future__ import annotations
+
+import base64
+from typing import IO, TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from comfyline.adapters.aws.errors import error_code, translated
+from comfyline.service.files.uploads import StoredUpload, UploadForm
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CHUNK = 1024 * 1024
+
+
+class S3UploadStore:
+    """`UploadStore` in S3; the client must be set to sign by version 4."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def offer(
+        self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
+    ) -> UploadForm:
+        """See UploadStore. S3 itself refuses another type, another size or another sum."""
+        fields = {"Content-Type": content_type, **_checksum(sha256)}
+        conditions: list[Any] = [{name: value} for name, value in fields.items()]
+        conditions.append(["content-length-range", size, size])
+        post = self._client.generate_presigned_post(
+            self._bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=seconds
+        )
+        return UploadForm(post["url"], post["fields"])
+
+    @translated()
+    def look(self, key: str) -> StoredUpload | None:
+        """See UploadStore."""
+        try:
+            found = self._client.head_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if error_code(error) in {"404", "NoSuchKey"}:
+                return None
+            raise
+        return StoredUpload(found["ContentType"], found["ContentLength"], found["LastModified"])
+
+    @translated()
+    def fetch(self, key: str, into: IO[bytes]) -> StoredUpload | None:
+        """See UploadStore."""
+        try:
+            found = self._client.get_object(Bucket=self._bucket, Key=key)
+        except self._client.exceptions.NoSuchKey:
+            return None
+        for chunk in found["Body"].iter_chunks(CHUNK):
+            into.write(chunk)
+        return StoredUpload(found["ContentType"], found["ContentLength"], found["LastModified"])
+
+
+def _checksum(sha256: str | None) -> dict[str, str]:
+    if sha256 is None:
+        return {}
+    encoded = base64.b64encode(bytes.fromhex(sha256)).decode()
+    return {"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": encoded}

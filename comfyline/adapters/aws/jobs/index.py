@@ -1,0 +1,91 @@
+"""The two indexes of the jobs table: where to look. They lag by moments; the rows are the truth.
+
+by_owner   owner | status, listed_at   an owner's jobs of one state, newest first
+by_due     due_shard | due_at          what the sweeper must look at; sparse
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from comfyline.adapters.aws.jobs import codec
+from comfyline.contract.ids import JobId, OwnerId
+from comfyline.service.jobs.job import Status
+from comfyline.service.jobs.store import ListPosition
+from comfyline.service.storage_names import BY_DUE, BY_OWNER
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+def listed(
+    client: DynamoDBClient,
+    table: str,
+    owner: OwnerId,
+    statuses: Sequence[Status],
+    size: int,
+    after: ListPosition | None,
+) -> Iterator[JobId]:
+    """The owner's jobs, newest first, each once though it may change while we look.
+
+    Asked for lazily, `size` of a state at a time.
+    """
+    # In the order of a job's life: one that moves on meanwhile is found where it arrives.
+    by_status = [_listed_as(client, table, owner, s, size, after) for s in statuses]
+    seen: set[str] = set()
+    for _listed_at, job_id in merge(*by_status, reverse=True):
+        if job_id not in seen:
+            seen.add(job_id)
+            yield JobId(job_id)
+
+
+def _listed_as(
+    client: DynamoDBClient,
+    table: str,
+    owner: OwnerId,
+    status: Status,
+    size: int,
+    after: ListPosition | None,
+) -> Iterator[tuple[str, str]]:
+    condition = "#owner = :owner AND #status = :status"
+    values: dict[str, Any] = {":owner": {"S": owner}, ":status": {"S": status.value}}
+    if after is not None:
+        condition += " AND listed_at < :after"
+        values[":after"] = {"S": codec.listed_at(after.queued_at, after.job_id)}
+    pages = client.get_paginator("query").paginate(
+        TableName=table,
+        IndexName=BY_OWNER,
+        KeyConditionExpression=condition,
+        ExpressionAttributeNames={"#owner": "owner", "#status": "status"},  # reserved words
+        ExpressionAttributeValues=values,
+        ScanIndexForward=False,
+        PaginationConfig={"PageSize": size},
+    )
+    for page in pages:
+        for item in page["Items"]:
+            yield item["listed_at"]["S"], item["pk"]["S"]
+
+
+def due(client: DynamoDBClient, table: str, now: datetime, limit: int) -> list[JobId]:
+    """Up to `limit` jobs whose due time has come, most overdue first."""
+    shards = (_due_in_shard(client, table, s, now, limit) for s in range(codec.DUE_SHARDS))
+    return [JobId(job_id) for _due_at, job_id in islice(merge(*shards), limit)]
+
+
+def _due_in_shard(
+    client: DynamoDBClient, table: str, shard: int, now: datetime, size: int
+) -> Iterator[tuple[float, str]]:
+    pages = client.get_paginator("query").paginate(
+        TableName=table,
+        IndexName=BY_DUE,
+        KeyConditionExpression="due_shard = :shard AND due_at <= :now",
+        ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": codec.time_of(now)},
+        PaginationConfig={"PageSize": size},
+    )
+    for page in pages:
+        for item in page["Items"]:
+            yield float(item["due_at"]["N"]), item["pk"]["S"]

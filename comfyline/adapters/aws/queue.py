@@ -1,0 +1,179 @@
+"""Tickets in three SQS standard queues, one a lane; fair between owners by their message group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import ClientError
+
+from comfyline.adapters.aws.errors import error_code, translated
+from comfyline.contract.ids import JobId, OwnerId
+from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.tickets import Ticket
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+SCHEMA = 1
+
+# SQS's own bounds.
+MAX_HIDE_SECONDS = 43_200
+MAX_WAIT_SECONDS = 20
+MAX_RECEIVED = 10
+_TRACE: Literal["AWSTraceHeader"] = "AWSTraceHeader"  # free: it does not count as payload
+_ROOT = re.compile(r"(?:^|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)")
+_GROUP_ID = re.compile(r"[!-~]{1,128}")  # letters, digits and punctuation of ASCII, no blank
+
+# The ticket has been delivered again, or is gone: whoever has it now decides about it.
+_STALE = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid"})
+
+# Of a time within the bounds: the 12 h count from the delivery. It comes back a little earlier.
+_TOO_LONG = frozenset({"InvalidParameterValue"})
+
+_log = logging.getLogger(__name__)
+
+
+class SqsJobQueue:
+    """`JobQueue` in SQS. A ticket whose delivery is over is neither hidden nor deleted by it.
+
+    `trace` names the trace of what runs now, in X-Ray's form; tickets take it along.
+    """
+
+    def __init__(
+        self,
+        client: SQSClient,
+        urls: Mapping[Priority, str],
+        trace: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._client = client
+        self._urls = dict(urls)
+        self._trace = trace
+
+    @translated()
+    def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
+        """See JobQueue."""
+        self._client.send_message(
+            QueueUrl=self._urls[priority],
+            MessageBody=json.dumps({"schema": SCHEMA, "job_id": job_id}),
+            MessageGroupId=_group_id(owner),
+            MessageSystemAttributes=_traced(self._trace()),
+        )
+
+    def depth(self, priority: Priority) -> int:
+        """See JobQueue."""
+        return self._count(priority, "ApproximateNumberOfMessages")
+
+    def in_flight(self, priority: Priority) -> int:
+        """See JobQueue."""
+        return self._count(priority, "ApproximateNumberOfMessagesNotVisible")
+
+    @translated()
+    def _count(self, priority: Priority, name: Any) -> int:
+        answer = self._client.get_queue_attributes(
+            QueueUrl=self._urls[priority], AttributeNames=[name]
+        )
+        return int(answer["Attributes"][name])
+
+    @translated()
+    def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
+        """See JobQueue; SQS waits up to 20 s and gives up to 10 at once."""
+        answer = self._client.receive_message(
+            QueueUrl=self._urls[priority],
+            MaxNumberOfMessages=min(limit, MAX_RECEIVED),
+            WaitTimeSeconds=min(wait_seconds, MAX_WAIT_SECONDS),
+            MessageSystemAttributeNames=[_TRACE],
+        )
+        tickets = (self._ticket(priority, message) for message in answer.get("Messages", []))
+        return [ticket for ticket in tickets if ticket is not None]
+
+    def _ticket(self, priority: Priority, message: Any) -> Ticket | None:
+        job_id = job_id_of(message["Body"])
+        receipt = message["ReceiptHandle"]
+        if job_id is None:
+            extra = {"action": "ticket_unreadable", "message_id": message["MessageId"]}
+            _log.error("unreadable ticket removed", extra=extra)
+            self._client.delete_message(QueueUrl=self._urls[priority], ReceiptHandle=receipt)
+            return None
+        return Ticket(job_id, priority, receipt, _trace_id(message.get("Attributes", {})))
+
+    @translated()
+    def hide(self, ticket: Ticket, seconds: int) -> None:
+        """See JobQueue; SQS hides until 12 h after the delivery."""
+        try:
+            self._client.change_message_visibility(
+                QueueUrl=self._urls[ticket.priority],
+                ReceiptHandle=ticket.receipt,
+                VisibilityTimeout=min(seconds, MAX_HIDE_SECONDS),
+            )
+        except ClientError as error:
+            _pass_if(_STALE | _TOO_LONG, error, ticket)
+
+    @translated()
+    def delete(self, ticket: Ticket) -> None:
+        """See JobQueue."""
+        url = self._urls[ticket.priority]
+        try:
+            self._client.delete_message(QueueUrl=url, ReceiptHandle=ticket.receipt)
+        except ClientError as error:
+            _pass_if(_STALE, error, ticket)
+
+
+class SqsDeadLetters:
+    """`DeadLetters` in SQS."""
+
+    def __init__(self, client: SQSClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    @translated()
+    def receive(self, limit: int) -> list[tuple[JobId | None, str]]:
+        """See DeadLetters."""
+        answer = self._client.receive_message(
+            QueueUrl=self._url, MaxNumberOfMessages=min(limit, MAX_RECEIVED), WaitTimeSeconds=1
+        )
+        messages: Any = answer.get("Messages", [])
+        return [(job_id_of(m["Body"]), m["ReceiptHandle"]) for m in messages]
+
+    @translated()
+    def delete(self, receipt: str) -> None:
+        """See DeadLetters."""
+        self._client.delete_message(QueueUrl=self._url, ReceiptHandle=receipt)
+
+
+def _pass_if(codes: frozenset[str], error: ClientError, ticket: Ticket) -> None:
+    code = error_code(error)
+    if code not in codes:
+        raise error
+    extra = {"action": "ticket_out_of_hand", "job_id": ticket.job_id, "code": code}
+    _log.info("ticket out of hand", extra=extra)
+
+
+def _traced(header: str | None) -> Any:
+    # What SQS would refuse must not cost a ticket.
+    if header is None or not _ROOT.search(header):
+        return {}
+    return {_TRACE: {"DataType": "String", "StringValue": header}}
+
+
+def _trace_id(attributes: Mapping[str, str]) -> str | None:
+    root = _ROOT.search(attributes.get(_TRACE, ""))
+    return root[1] if root else None
+
+
+def _group_id(owner: OwnerId) -> str:
+    return owner if _GROUP_ID.fullmatch(owner) else hashlib.sha256(owner.encode()).hexdigest()
+
+
+def job_id_of(body: str) -> JobId | None:
+    """The job that a message names; None if it is no ticket of ours."""
+    try:
+        ticket = json.loads(body)
+    except ValueError:
+        return None
+    job_id = ticket.get("job_id") if isinstance(ticket, dict) else None
+    return JobId(job_id) if isinstance(job_id, str) and job_id else None

@@ -1,0 +1,87 @@
+"""Files in memory, open to tests: what a store holds is its `files`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import RLock
+from typing import IO
+from urllib.parse import urlencode
+
+from comfyline.service.files.models import ModelMissing
+from comfyline.service.files.uploads import StoredUpload, UploadForm
+
+MODEL_CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as it was put."""
+
+    body: bytes
+    content_type: str
+
+
+class InMemoryArtifactStore:
+    """`ArtifactStore` in memory; `files` is what it holds, by key."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, StoredFile] = {}
+        self._lock = RLock()
+
+    def put(self, key: str, body: IO[bytes], content_type: str) -> None:
+        """See ArtifactStore."""
+        stored = StoredFile(body.read(), content_type)
+        with self._lock:
+            self.files[key] = stored
+
+    def sign(self, key: str, *, name: str, seconds: int) -> str:
+        """See ArtifactStore; nothing answers at this URL."""
+        return f"memory:///{key}?{urlencode({'name': name, 'seconds': seconds})}"
+
+    def delete_prefix(self, prefix: str) -> None:
+        """See ArtifactStore."""
+        with self._lock:
+            for key in [key for key in self.files if key.startswith(prefix)]:
+                del self.files[key]
+
+
+class InMemoryUploadStore:
+    """`UploadStore` in memory; `files` is what has arrived, by key, and `bodies` its bytes."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, StoredUpload] = {}
+        self.bodies: dict[str, bytes] = {}
+
+    def offer(
+        self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
+    ) -> UploadForm:
+        """See UploadStore; nothing answers at this URL."""
+        said = {"Content-Type": content_type, "size": str(size), "seconds": str(seconds)}
+        return UploadForm("memory:///", {"key": key, **said, "sha256": sha256 or ""})
+
+    def look(self, key: str) -> StoredUpload | None:
+        """See UploadStore."""
+        return self.files.get(key)
+
+    def fetch(self, key: str, into: IO[bytes]) -> StoredUpload | None:
+        """See UploadStore."""
+        stored = self.files.get(key)
+        if stored is not None:
+            into.write(self.bodies[key])
+        return stored
+
+
+class InMemoryModelStore:
+    """`ModelStore` in memory; `files` is what lies there, by key."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """See ModelStore; in chunks that tests can count."""
+        if key not in self.files:
+            raise ModelMissing(key)
+        body = self.files[key]
+        for start in range(0, len(body), MODEL_CHUNK):
+            yield body[start : start + MODEL_CHUNK]

@@ -1,0 +1,229 @@
+"""Jobs in memory. One lock makes every write the conditional write of the real store.
+
+What a caller hands over is copied as JSON, so that what is read is what a real store would give.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from threading import RLock
+from typing import Any
+
+from comfyline.contract.ids import JobId, OwnerId
+from comfyline.service.errors import Conflict, LeaseLost, RequestTooLarge
+from comfyline.service.graphs.graph import canonical_json
+from comfyline.service.jobs.events import Renewed, Watched
+from comfyline.service.jobs.job import Artifact, Graph, Job, JobParams, JobRecord, Status
+from comfyline.service.jobs.lifecycle import from_states
+from comfyline.service.jobs.store import ListPosition
+
+MAX_BODY_BYTES = 399 * 1024  # compressed, as strict as the real store
+
+
+class InMemoryJobStore:
+    """`JobStore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._jobs: dict[JobId, Job] = {}
+        self._requests: dict[tuple[JobId, str], _Request] = {}
+        self._artifacts: dict[str, _Made] = {}
+
+    # --- a job's beginning ------------------------------------------------------------------------
+
+    def put_request(self, job: Job, params: JobParams, graph: Graph) -> None:
+        """See JobStore."""
+        body = zlib.compress(canonical_json(graph))
+        if len(body) > MAX_BODY_BYTES:
+            raise RequestTooLarge(f"A request has at most {MAX_BODY_BYTES} bytes, compressed.")
+        copied = _copied(params)
+        with self._lock:
+            self._requests[job.id, job.fingerprint] = _Request(job.queued_at, copied, body)
+
+    def add(self, job: Job) -> Job | None:
+        """See JobStore."""
+        with self._lock:
+            existing = self._jobs.setdefault(job.id, job)
+        return None if existing == job else existing
+
+    def replace(self, expired: Job, job: Job) -> None:
+        """See JobStore."""
+        with self._lock:
+            current = self._jobs.get(job.id)
+            if current is not None and current != job and not _is_same(current, expired):
+                raise Conflict(current)
+            self._jobs[job.id] = job
+
+    # --- a job's changes --------------------------------------------------------------------------
+
+    def save(self, before: Job, after: Job) -> Job:
+        """See JobStore."""
+        names = [f.name for f in fields(Job) if getattr(before, f.name) != getattr(after, f.name)]
+        changes = {name: getattr(after, name) for name in names}
+        with self._lock:
+            current = self._jobs.get(before.id)
+            if current is not None and _guard(current) == _guard(before):
+                self._jobs[before.id] = replace(current, **changes)
+                return self._jobs[before.id]
+        if current is not None and _holds(current, after, changes):
+            return current
+        raise Conflict(current)
+
+    def renew(self, job: Job, until: datetime) -> Job:
+        """See JobStore."""
+        with self._lock:
+            current = self._jobs.get(job.id)
+            if (
+                current is None
+                or current.lease is None
+                or current.attempt_path != job.attempt_path
+                or current.status not in from_states(Renewed)
+            ):
+                raise LeaseLost(f"attempt {job.attempt} no longer holds {job.id}")
+            lease = replace(current.lease, expires_at=until)
+            self._jobs[job.id] = replace(current, lease=lease)
+            return self._jobs[job.id]
+
+    def watch(self, job_id: JobId, until: datetime) -> Job | None:
+        """See JobStore."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or job.status not in from_states(Watched):
+                return job
+            later = max(until, job.watched_until or until)
+            self._jobs[job_id] = replace(job, watched_until=later)
+            return self._jobs[job_id]
+
+    def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
+        """See JobStore."""
+        with self._lock:
+            self._artifacts[job.attempt_path] = _Made(job.id, job.queued_at, tuple(artifacts))
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def get(self, job_id: JobId) -> Job | None:
+        """See JobStore."""
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
+        """See JobStore."""
+        with self._lock:
+            return [self._jobs[job_id] for job_id in dict.fromkeys(job_ids) if job_id in self._jobs]
+
+    def read(self, job_id: JobId) -> JobRecord | None:
+        """See JobStore."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None:
+                return None
+            record = self._record(job)
+            if not job.lists_files:
+                return record
+            made = self._artifacts.get(job.attempt_path)
+            return replace(record, artifacts=made.artifacts if made else ())
+
+    def graph(self, job: Job) -> Graph:
+        """See JobStore."""
+        with self._lock:
+            request = self._requests.get((job.id, job.fingerprint))
+        if request is None:
+            raise LookupError(f"{job.id} has no graph")
+        graph: Graph = json.loads(zlib.decompress(request.graph))
+        return graph
+
+    def page(
+        self, owner: OwnerId, *, status: Status | None, limit: int, after: ListPosition | None
+    ) -> list[JobRecord]:
+        """See JobStore."""
+        with self._lock:
+            listed = [
+                job
+                for job in self._jobs.values()
+                if job.owner == owner
+                and status in (None, job.status)
+                and (after is None or _place(job) < (after.queued_at, after.job_id))
+            ]
+            newest = sorted(listed, key=_place, reverse=True)[:limit]
+            return [self._record(job) for job in newest]
+
+    def due(self, now: datetime, limit: int) -> list[Job]:
+        """See JobStore."""
+        with self._lock:
+            due = [(job.due_at, job.id) for job in self._jobs.values() if job.due_at]
+            first = [job_id for due_at, job_id in sorted(due) if due_at <= now][:limit]
+            return [self._jobs[job_id] for job_id in first]
+
+    def _record(self, job: Job) -> JobRecord:
+        request = self._requests.get((job.id, job.fingerprint))
+        return JobRecord(job, _copied(request.params) if request else JobParams(params={}))
+
+    # --- a job's end ------------------------------------------------------------------------------
+
+    def delete(self, job: Job) -> None:
+        """See JobStore."""
+        with self._lock:
+            current = self._jobs.get(job.id)
+            if current is not None and not _is_same(current, job):
+                raise Conflict(current)
+            self._jobs.pop(job.id, None)
+            end = job.expires_at or job.queued_at + timedelta.resolution
+            self._requests = {
+                key: request
+                for key, request in self._requests.items()
+                if key[0] != job.id or request.queued_at >= end
+            }
+            self._artifacts = {
+                key: made
+                for key, made in self._artifacts.items()
+                if made.job_id != job.id or made.queued_at >= end
+            }
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    queued_at: datetime
+    params: JobParams
+    graph: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    job_id: JobId
+    queued_at: datetime
+    artifacts: tuple[Artifact, ...]
+
+
+def _copied(params: JobParams) -> JobParams:
+    return replace(params, params=_copy(params.params), metadata=_copy(params.metadata))
+
+
+def _copy(value: Any) -> Any:
+    return json.loads(canonical_json(value))
+
+
+def _place(job: Job) -> tuple[datetime, JobId]:
+    return job.queued_at, job.id
+
+
+def _is_same(one: Job, other: Job) -> bool:
+    """A version of one job; another job of the same id was queued at another time."""
+    return (one.version, one.queued_at) == (other.version, other.queued_at)
+
+
+def _guard(job: Job) -> tuple[datetime, int, int, Status]:
+    return job.queued_at, job.version, job.attempt, job.status
+
+
+def _holds(current: Job, after: Job, changes: dict[str, Any]) -> bool:
+    """Everything that the change is about is so already, but for a heartbeat's new lease end."""
+    same = all(getattr(current, name) == changes[name] for name in changes if name != "lease")
+    return same and _guard(current) == _guard(after) and _holder(current) == _holder(after)
+
+
+def _holder(job: Job) -> str | None:
+    return job.lease.worker_id if job.lease else None

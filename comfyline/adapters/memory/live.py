@@ -1,0 +1,106 @@
+"""Sockets in memory. A test says which clients are gone or slow."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from threading import RLock
+
+from comfyline.contract.ids import ConnectionId, JobId, KeyId
+from comfyline.service.errors import ConnectionGone, TooManySubscriptions, Unavailable
+from comfyline.service.live.sockets import Connection, Subscriber
+
+
+class InMemoryConnectionStore:
+    """`ConnectionStore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._open: dict[ConnectionId, Connection] = {}
+        self._followers: defaultdict[JobId, dict[ConnectionId, _Subscription]] = defaultdict(dict)
+
+    def open(self, connection: Connection) -> None:
+        """See ConnectionStore."""
+        with self._lock:
+            self._open[connection.id] = connection
+
+    def get(self, connection_id: ConnectionId) -> Connection | None:
+        """See ConnectionStore."""
+        with self._lock:
+            return self._open.get(connection_id)
+
+    def close(self, connection_id: ConnectionId) -> None:
+        """See ConnectionStore."""
+        with self._lock:
+            self._open.pop(connection_id, None)
+            for followers in self._followers.values():
+                followers.pop(connection_id, None)
+
+    def subscribe(
+        self, connection: Connection, job_id: JobId, *, since: datetime, limit: int
+    ) -> None:
+        """See ConnectionStore."""
+        with self._lock:
+            if connection.id not in self._open:
+                raise ConnectionGone(connection.id)
+            others = sum(
+                connection.id in followers
+                for job, followers in self._followers.items()
+                if job != job_id
+            )
+            if others >= limit:
+                raise TooManySubscriptions(limit)
+            subscription = _Subscription(since, connection.expires_at)
+            self._followers[job_id][connection.id] = subscription
+
+    def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
+        """See ConnectionStore."""
+        with self._lock:
+            self._followers[job_id].pop(connection_id, None)
+
+    def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
+        """See ConnectionStore."""
+        with self._lock:
+            found = sorted(self._followers[job_id].items())
+        return [Subscriber(name, each.since) for name, each in found if each.expires_at > now]
+
+    def by_key(self) -> Mapping[KeyId, Sequence[ConnectionId]]:
+        """See ConnectionStore."""
+        found: defaultdict[KeyId, list[ConnectionId]] = defaultdict(list)
+        with self._lock:
+            for connection in self._open.values():
+                found[connection.key_id].append(connection.id)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscription:
+    since: datetime
+    expires_at: datetime
+
+
+class InMemorySockets:
+    """`Sockets` in memory: what each client was `sent`; a test says who is `gone` or `slow`."""
+
+    def __init__(self) -> None:
+        self.sent: defaultdict[ConnectionId, list[bytes]] = defaultdict(list)
+        self.gone: set[ConnectionId] = set()
+        self.slow: set[ConnectionId] = set()
+        self.closed: set[ConnectionId] = set()
+        self._lock = RLock()
+
+    def post(self, connection_id: ConnectionId, message: bytes) -> None:
+        """See Sockets."""
+        with self._lock:
+            if connection_id in self.gone | self.closed:
+                raise ConnectionGone(connection_id)
+            if connection_id in self.slow:
+                raise Unavailable(f"{connection_id} is slow")
+            self.sent[connection_id].append(message)
+
+    def close(self, connection_id: ConnectionId) -> None:
+        """See Sockets."""
+        with self._lock:
+            self.closed.add(connection_id)

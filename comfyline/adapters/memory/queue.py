@@ -1,0 +1,106 @@
+"""Tickets in memory. A delivered one is hidden by the clock, and waiting is in real time."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Condition
+
+from comfyline.contract.ids import JobId, OwnerId
+from comfyline.service.clock import Clock
+from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.tickets import Depths, Ticket
+
+
+@dataclass(slots=True)
+class _Message:
+    job_id: JobId
+    owner: OwnerId
+    visible_at: datetime
+    sent_at: datetime
+    receipt: str = ""  # of the latest delivery
+
+
+class InMemoryJobQueue:
+    """`JobQueue` in memory, oldest ticket first; a delivered one is hidden by the clock.
+
+    It is its own `Backlog`.
+    """
+
+    def __init__(self, clock: Clock, *, visibility: timedelta = timedelta(seconds=120)) -> None:
+        self._clock = clock
+        self._visibility = visibility
+        self._changed = Condition()
+        self._lanes: dict[Priority, list[_Message]] = {lane: [] for lane in Priority}
+
+    def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
+        """See JobQueue; no fairness."""
+        with self._changed:
+            self._lanes[priority].append(_Message(job_id, owner, self._clock(), self._clock()))
+            self._changed.notify_all()
+
+    def depth(self, priority: Priority) -> int:
+        """See JobQueue."""
+        with self._changed:
+            now = self._clock()
+            return sum(message.visible_at <= now for message in self._lanes[priority])
+
+    def in_flight(self, priority: Priority) -> int:
+        """See JobQueue."""
+        with self._changed:
+            now = self._clock()
+            return sum(message.visible_at > now for message in self._lanes[priority])
+
+    def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
+        """See JobQueue; it waits in real time."""
+        give_up_at = time.monotonic() + wait_seconds
+        with self._changed:
+            while not (tickets := self._delivered(priority, limit)):
+                left = give_up_at - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(min(left, self._seconds_until_visible(priority)))
+        return tickets
+
+    def _delivered(self, priority: Priority, limit: int) -> list[Ticket]:
+        now = self._clock()
+        visible = [message for message in self._lanes[priority] if message.visible_at <= now]
+        for message in visible[:limit]:
+            message.visible_at = now + self._visibility
+            message.receipt = secrets.token_hex(8)
+        return [Ticket(m.job_id, priority, m.receipt) for m in visible[:limit]]
+
+    def depths(self) -> Depths:
+        """See Backlog; exact."""
+        now = self._clock()
+        with self._changed:
+            times = [message.visible_at for lane in self._lanes.values() for message in lane]
+        in_flight = sum(time > now for time in times)
+        return Depths(waiting=len(times) - in_flight, in_flight=in_flight)
+
+    def oldest_wait(self, now: datetime) -> timedelta:
+        """See Backlog; exact."""
+        with self._changed:
+            sent = [message.sent_at for lane in self._lanes.values() for message in lane]
+        return now - min(sent, default=now)
+
+    def _seconds_until_visible(self, priority: Priority) -> float:
+        now = self._clock()
+        times = [(m.visible_at - now).total_seconds() for m in self._lanes[priority]]
+        return max(min(times, default=60.0), 0.001)
+
+    def hide(self, ticket: Ticket, seconds: int) -> None:
+        """See JobQueue."""
+        with self._changed:
+            for message in self._lanes[ticket.priority]:
+                if message.receipt == ticket.receipt and message.visible_at > self._clock():
+                    message.visible_at = self._clock() + timedelta(seconds=seconds)
+            self._changed.notify_all()
+
+    def delete(self, ticket: Ticket) -> None:
+        """See JobQueue."""
+        with self._changed:
+            lane = self._lanes[ticket.priority]
+            lane[:] = [message for message in lane if message.receipt != ticket.receipt]

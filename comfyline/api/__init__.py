@@ -1,0 +1,1 @@
+"""Translation between the public contract and the service."""

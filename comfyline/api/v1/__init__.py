@@ -1,0 +1,1 @@
+"""API v1: requests become commands, records become responses, changes become messages."""

@@ -1,0 +1,1 @@
+"""The public contract: what travels between clients and the service."""

@@ -1,0 +1,36 @@
+"""What requests, responses and socket messages of API v1 share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+API_PREFIX = "/api/v1"
+
+
+Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
+
+
+EndStatus = Literal["succeeded", "failed", "canceled", "expired"]
+
+
+Priority = Literal["high", "normal", "low"]
+
+
+PictureFormat = Literal["webp", "jpeg"]
+
+
+Metadata = dict[Annotated[str, Field(min_length=1, max_length=128)], str]
+
+
+# A process knows all of the contract and speaks little of it: what it does not use costs nothing.
+DEFER_BUILD = ConfigDict(defer_build=True)
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+
+class Response(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)

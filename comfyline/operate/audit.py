@@ -1,0 +1,273 @@
+"""What must be true of everything a deployment holds, taken together.
+
+Rule: a finding is wrong, or is what nothing will ever take away. A leftover is what a crash may
+leave and a clock takes away: the sweeper at the end of a record, a TTL, the bucket's own rules.
+What has changed within the last moments is nobody's fault yet; `Times` says how long they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from comfyline.contract.ids import ConnectionId, JobId, OwnerId
+from comfyline.service.files.uploads import UPLOAD_LIFETIME
+from comfyline.service.jobs.invariants import row_faults
+from comfyline.service.jobs.job import Artifact, Job, Status
+from comfyline.service.storage_names import JOBS_PREFIX, MODELS_PREFIX, UPLOADS_PREFIX
+
+TTL_LAG = timedelta(days=3)  # DynamoDB removes within a few days, by its documentation
+LIFECYCLE_LAG = timedelta(days=3)  # and S3 within a day or two
+
+_ARTIFACT_KEY = re.compile(rf"{JOBS_PREFIX}(?P<job>[^/]+)/(?P<attempt>[0-9a-f]+-\d+)/.+")
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """An item of a job's partition beside its row."""
+
+    job_id: JobId
+    name: str  # its sort key
+    queued_at: datetime  # of the job that it was put for
+    ends_at: datetime | None  # its TTL
+    attempt: str | None = None  # of an artifact list: the last part of its `attempt_path`
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSlot:
+    """A job's place under its owner's cap."""
+
+    owner: OwnerId
+    job_id: JobId
+    taken_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """A row of the connections table: an open socket, or one that was."""
+
+    id: ConnectionId
+    ends_at: datetime
+    follows: frozenset[JobId]
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A socket that follows a job."""
+
+    connection_id: ConnectionId
+    job_id: JobId
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file in the bucket."""
+
+    key: str
+    bytes: int
+    stored_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """Everything that a deployment holds, read in this order; `read_at` is when it began."""
+
+    read_at: datetime
+    jobs: Mapping[JobId, Job]
+    unreadable: Sequence[str] = ()  # ids of rows that are no job
+    siblings: Sequence[Sibling] = ()
+    artifacts: Mapping[str, Sequence[Artifact]] = field(default_factory=dict)  # by attempt path
+    slots: Sequence[HeldSlot] = ()
+    sockets: Mapping[ConnectionId, Socket] = field(default_factory=dict)
+    subscriptions: Sequence[Subscription] = ()
+    files: Mapping[str, StoredFile] = field(default_factory=dict)
+    tickets: int = 0  # in all lanes, waiting or in a worker's hands
+    dead_tickets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long what changes may look wrong."""
+
+    # Between the writes of one change, and between what is read first and last.
+    grace: timedelta = timedelta(minutes=2)
+    # The sweeper comes each minute, and takes one.
+    sweep: timedelta = timedelta(minutes=3)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One thing that is not as it must be."""
+
+    kind: str
+    subject: str  # an id or a key, to look it up
+    message: str
+    is_leftover: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.message} (goes by itself)" if self.is_leftover else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an audit has found."""
+
+    findings: Sequence[Finding]
+    leftovers: Sequence[Finding]
+    counts: Mapping[str, int]
+
+    def is_clean(self, *, strict: bool) -> bool:
+        """Nothing is wrong; `strict`: and nothing is left."""
+        return not self.findings and not (strict and self.leftovers)
+
+
+DEFAULT_TIMES = Times()
+
+
+def audit(held: Holdings, times: Times = DEFAULT_TIMES) -> Report:
+    """Look at everything; findings and leftovers are sorted by kind and subject."""
+    found = sorted(set(_Audit(held, times).everything()))
+    return Report(
+        findings=[each for each in found if not each.is_leftover],
+        leftovers=[each for each in found if each.is_leftover],
+        counts=_counts(held),
+    )
+
+
+def _counts(held: Holdings) -> dict[str, int]:
+    by_status = Counter(job.status.value for job in held.jobs.values())
+    return {
+        **{status.value: by_status[status.value] for status in Status},
+        "tickets": held.tickets,
+        "slots": len(held.slots),
+        "sockets": sum(socket.is_open for socket in held.sockets.values()),
+        "subscriptions": len(held.subscriptions),
+        "files": len(held.files),
+        "bytes": sum(file.bytes for file in held.files.values()),
+    }
+
+
+class _Audit:
+    def __init__(self, held: Holdings, times: Times) -> None:
+        self._held, self._times = held, times
+        self._settled = held.read_at - times.grace  # what was done by then has been done wholly
+
+    def everything(self) -> Iterator[Finding]:
+        for job in self._held.jobs.values():
+            yield from self._of_row(job)
+            yield from self._of_artifacts(job)
+        yield from (Finding("row", job_id, "is no job") for job_id in self._held.unreadable)
+        for sibling in self._held.siblings:
+            yield from self._of_sibling(sibling)
+        for file in self._held.files.values():
+            yield from self._of_file(file)
+        for slot in self._held.slots:
+            yield from self._of_slot(slot)
+        yield from self._of_sockets()
+        yield from self._of_tickets()
+
+    # --- jobs -------------------------------------------------------------------------------------
+
+    def _of_row(self, job: Job) -> Iterator[Finding]:
+        yield from (Finding("row", job.id, fault) for fault in row_faults(job))
+        if job.due_at is not None and job.due_at + self._times.sweep < self._held.read_at:
+            yield Finding("overdue", job.id, f"the sweeper should have come at {job.due_at:%c}")
+
+    def _of_artifacts(self, job: Job) -> Iterator[Finding]:
+        """Of a job that ended a while ago and that the sweeper is not removing just now."""
+        is_settled = job.finished_at is not None and job.finished_at < self._settled
+        is_kept = job.expires_at is not None and job.expires_at > self._held.read_at
+        if not (is_settled and is_kept and job.lists_files):
+            return
+        listed = self._held.artifacts.get(job.attempt_path)
+        if listed is None and job.status is Status.SUCCEEDED:
+            yield Finding("artifact", job.id, "succeeded without a list of files")
+        for artifact in listed or ():
+            yield from self._of_artifact(artifact)
+
+    def _of_artifact(self, artifact: Artifact) -> Iterator[Finding]:
+        file = self._held.files.get(artifact.key)
+        if file is None:
+            yield Finding("artifact", artifact.key, "is listed and not there")
+        elif file.bytes != artifact.bytes:
+            said = f"has {file.bytes} bytes and is listed with {artifact.bytes}"
+            yield Finding("artifact", artifact.key, said)
+
+    def _of_sibling(self, sibling: Sibling) -> Iterator[Finding]:
+        subject = f"{sibling.job_id} {sibling.name}"
+        job = self._held.jobs.get(sibling.job_id)
+        if self._is_never_removed(sibling.ends_at):
+            yield Finding("item", subject, "should be gone by its TTL, or has none")
+        elif job is None and sibling.queued_at < self._settled:
+            yield Finding("item", subject, "belongs to no job", is_leftover=True)
+        elif job is not None and sibling.attempt and not _has_claimed(job, sibling.attempt):
+            yield Finding("item", subject, "belongs to an attempt that nobody has claimed")
+
+    def _is_never_removed(self, ends_at: datetime | None) -> bool:
+        return ends_at is None or ends_at + TTL_LAG < self._held.read_at
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def _of_file(self, file: StoredFile) -> Iterator[Finding]:
+        if file.stored_at >= self._settled or file.key.startswith(MODELS_PREFIX):
+            return
+        match = _ARTIFACT_KEY.fullmatch(file.key)
+        if match:
+            yield from self._of_output(file, JobId(match["job"]), match["attempt"])
+        elif not file.key.startswith(UPLOADS_PREFIX):
+            yield Finding("file", file.key, "lies where nobody puts files")
+        elif file.stored_at + UPLOAD_LIFETIME + LIFECYCLE_LAG < self._held.read_at:
+            yield Finding("file", file.key, "is an upload that the bucket should have removed")
+
+    def _of_output(self, file: StoredFile, job_id: JobId, attempt: str) -> Iterator[Finding]:
+        job = self._held.jobs.get(job_id)
+        if job is None:
+            yield Finding("file", file.key, "belongs to no job")
+        elif not _has_claimed(job, attempt):
+            yield Finding("file", file.key, "belongs to an attempt that nobody has claimed")
+        elif job.status.is_terminal and not self._is_listed(file, job):
+            yield Finding("file", file.key, "is of an ended job, not in its list", is_leftover=True)
+
+    def _is_listed(self, file: StoredFile, job: Job) -> bool:
+        listed = self._held.artifacts.get(job.attempt_path, ())
+        return job.lists_files and any(one.key == file.key for one in listed)
+
+    # --- what comes and goes ----------------------------------------------------------------------
+
+    def _of_slot(self, slot: HeldSlot) -> Iterator[Finding]:
+        job = self._held.jobs.get(slot.job_id)
+        freed_from = job.finished_at if job else slot.taken_at
+        if freed_from and freed_from + self._times.sweep < self._held.read_at:
+            state = job.status.value if job else "missing"
+            yield Finding("slot", f"{slot.owner} {slot.job_id}", f"is held for a {state} job")
+
+    def _of_sockets(self) -> Iterator[Finding]:
+        for socket in self._held.sockets.values():
+            if self._is_never_removed(socket.ends_at):
+                yield Finding("socket", socket.id, "should be gone by its TTL")
+            elif not socket.is_open:
+                yield Finding("socket", socket.id, "is closed", is_leftover=True)
+        for one in self._held.subscriptions:
+            subject = f"{one.connection_id} {one.job_id}"
+            if self._is_never_removed(one.ends_at):
+                yield Finding("subscription", subject, "should be gone by its TTL")
+            elif one.connection_id not in self._held.sockets:
+                yield Finding("subscription", subject, "is of no socket", is_leftover=True)
+
+    def _of_tickets(self) -> Iterator[Finding]:
+        held = self._held
+        if held.tickets and all(job.status.is_terminal for job in held.jobs.values()):
+            yield Finding("ticket", "lanes", f"{held.tickets} left, and every job has ended")
+        if held.dead_tickets:
+            yield Finding("ticket", "dead letters", f"{held.dead_tickets}: see the runbook")
+
+
+def _has_claimed(job: Job, attempt: str) -> bool:
+    """An attempt of this very job, which its row counts."""
+    claimed = {f"{job.incarnation}-{number}" for number in range(1, job.attempt + 1)}
+    return attempt in claimed

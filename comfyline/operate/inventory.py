@@ -1,0 +1,157 @@
+"""Everything that a deployment holds, read for an audit: scans, so nothing for a busy minute."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+from comfyline.adapters.aws.errors import translated
+from comfyline.adapters.aws.fleet.attendance import WORKERS
+from comfyline.adapters.aws.jobs import codec
+from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
+from comfyline.contract.ids import ConnectionId, JobId
+from comfyline.operate.audit import HeldSlot, Holdings, Sibling, Socket, StoredFile, Subscription
+from comfyline.service.access.slots import OWNER_SHARDS
+from comfyline.service.clock import Clock
+from comfyline.service.jobs.job import Artifact, Job
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+_ROW = "job"
+_ARTIFACTS = "job#artifacts#"
+_COUNTS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a deployment keeps what it holds."""
+
+    jobs_table: str
+    owners_table: str
+    connections_table: str
+    bucket: str
+    lanes: Sequence[str]  # URLs
+    dead_letters: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Reads all of it. Memory grows with the number of items: some 2 KB for a job."""
+
+    dynamodb: DynamoDBClient
+    s3: S3Client
+    sqs: SQSClient
+    sockets: ApiGatewaySockets
+    places: Places
+    clock: Clock
+
+    @translated()
+    def taken(self) -> Holdings:
+        """All that there is now. What refers to others is read before them, tickets first."""
+        read_at = self.clock()
+        tickets = sum(map(self._messages, self.places.lanes))
+        slots, subscriptions = self._slots(), list(self._subscriptions())
+        sockets = {socket.id: socket for socket in self._sockets()}
+        jobs = _Jobs()
+        for item in self._scan(self.places.jobs_table):
+            jobs.add(item)
+        return Holdings(
+            read_at=read_at,
+            jobs=jobs.jobs,
+            unreadable=jobs.unreadable,
+            siblings=jobs.siblings,
+            artifacts=jobs.artifacts,
+            slots=slots,
+            sockets=sockets,
+            subscriptions=subscriptions,
+            files={file.key: file for file in self._files()},
+            tickets=tickets,
+            dead_tickets=self._messages(self.places.dead_letters),
+        )
+
+    def _scan(self, table: str, **options: Any) -> Iterator[Any]:
+        scan = self.dynamodb.get_paginator("scan").paginate
+        pages = scan(TableName=table, ConsistentRead=True, **options)
+        return chain.from_iterable(page["Items"] for page in pages)
+
+    def _messages(self, url: str) -> int:
+        names: Any = _COUNTS
+        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        return sum(int(count) for count in answer["Attributes"].values())
+
+    def _slots(self) -> list[HeldSlot]:
+        store = DynamoOwnerStore(self.dynamodb, self.places.owners_table)
+        rows = chain.from_iterable(map(store.slots, range(OWNER_SHARDS)))
+        return [HeldSlot(owner, *slot) for owner, slots in rows for slot in slots.items()]
+
+    def _sockets(self) -> Iterator[Socket]:
+        for item in self._connections("conn#"):
+            connection_id = ConnectionId(item["pk"]["S"].removeprefix("conn#"))
+            follows = frozenset(JobId(job_id) for job_id in item.get("jobs", {}).get("SS", ()))
+            is_open = self.sockets.is_open(connection_id)
+            yield Socket(connection_id, _ttl(item) or self.clock(), follows, is_open)
+
+    def _subscriptions(self) -> Iterator[Subscription]:
+        for item in self._connections("job#"):
+            connection_id = ConnectionId(item["sk"]["S"].removeprefix("conn#"))
+            job_id = JobId(item["pk"]["S"].removeprefix("job#"))
+            yield Subscription(connection_id, job_id, _ttl(item) or self.clock())
+
+    def _connections(self, prefix: str) -> Iterator[Any]:
+        return self._scan(
+            self.places.connections_table,
+            FilterExpression="begins_with(pk, :prefix)",
+            ExpressionAttributeValues={":prefix": {"S": prefix}},
+        )
+
+    def _files(self) -> Iterator[StoredFile]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.places.bucket)
+        for page in pages:
+            for entry in page.get("Contents", []):
+                yield StoredFile(entry["Key"], entry["Size"], entry["LastModified"])
+
+
+class _Jobs:
+    """The jobs table, sorted out item by item; bodies other than artifact lists are dropped."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[JobId, Job] = {}
+        self.unreadable: list[str] = []
+        self.siblings: list[Sibling] = []
+        self.artifacts: dict[str, Sequence[Artifact]] = {}
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        """One item, whatever it is. What a worker says of itself goes by itself."""
+        if item["pk"] == WORKERS:
+            return
+        try:
+            if item["sk"]["S"] == _ROW:
+                job = codec.job_of(item)
+                self.jobs[job.id] = job
+            else:
+                self._add_sibling(JobId(item["pk"]["S"]), item["sk"]["S"], item)
+        except (ArithmeticError, LookupError, TypeError, ValueError, zlib.error):  # not our data
+            self.unreadable.append(f"{item['pk']['S']} {item['sk']['S']}")
+
+    def _add_sibling(self, job_id: JobId, name: str, item: Mapping[str, Any]) -> None:
+        attempt = name.removeprefix(_ARTIFACTS) if name.startswith(_ARTIFACTS) else None
+        if attempt is not None:
+            self.artifacts[f"{job_id}/{attempt}"] = codec.unpacked_artifacts(item["body"]["B"])
+        queued_at = codec.read_time(item["queued_at"])
+        self.siblings.append(Sibling(job_id, name, queued_at, _ttl(item), attempt))
+
+
+def _ttl(item: Mapping[str, Any]) -> datetime | None:
+    return codec.read_ttl(item["ttl"]) if "ttl" in item else None

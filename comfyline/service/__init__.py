@@ -1,0 +1,1 @@
+"""What the service is, sorted by subject. It knows neither AWS nor any wire format."""

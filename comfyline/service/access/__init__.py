@@ -1,0 +1,1 @@
+"""Keys, socket passes and slots."""

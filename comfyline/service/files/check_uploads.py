@@ -1,0 +1,41 @@
+"""Files of callers: a form to send one with, and whether a job can use those that it names."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from comfyline.contract.ids import OwnerId
+from comfyline.contract.limits import MAX_UPLOAD_BYTES
+from comfyline.service.errors import FieldError, InvalidRequest
+from comfyline.service.files import uploads as up
+from comfyline.service.files.uploads import UploadStore
+from comfyline.service.jobs.job import Graph, Job
+
+
+def check_uploads(job: Job, graph: Graph, *, uploads: UploadStore) -> None:
+    """Each upload that the graph names is there, fits its input, and stays for long enough.
+
+    Raises:
+        InvalidRequest: with every input that it is not so for.
+    """
+    needed_until = job.start_deadline + job.execution_timeout
+    found = (_fault(job.owner, one, needed_until, uploads) for one in up.references(graph))
+    if errors := [error for error in found if error is not None]:
+        raise InvalidRequest("The inputs cannot be used.", errors)
+
+
+def _fault(
+    owner: OwnerId, reference: up.Reference, needed_until: datetime, uploads: UploadStore
+) -> FieldError | None:
+    if reference.kind is None:
+        return reference.error("this input takes no uploaded file")
+    stored = uploads.look(up.upload_key(owner, reference.upload_id))
+    if stored is None:
+        return reference.error(f"there is no upload {reference.upload_id}")
+    if not stored.content_type.startswith(f"{reference.kind}/"):
+        return reference.error(f"takes {reference.kind}, the upload is {stored.content_type}")
+    if stored.bytes > MAX_UPLOAD_BYTES:
+        return reference.error(f"an upload has at most {MAX_UPLOAD_BYTES} bytes")
+    if not up.outlives(stored.stored_at, needed_until):
+        return reference.error("the upload would be gone before the job must run; send it anew")
+    return None

@@ -1,0 +1,1 @@
+"""Graphs of ComfyUI: their rules, the lock that names what the engine has."""

@@ -1,0 +1,1 @@
+"""Jobs: the value, its lifecycle, its store and one verb a file."""

@@ -1,0 +1,81 @@
+"""End a job that its owner no longer wants."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from comfyline.contract.ids import JobId, OwnerId
+from comfyline.service.clock import Clock
+from comfyline.service.errors import Conflict, JobNotFound
+from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.jobs.change import change
+from comfyline.service.jobs.events import Event
+from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.lifecycle import on_cancel
+from comfyline.service.jobs.read import expire_if_overdue
+from comfyline.service.jobs.store import JobStore
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """The job after the request, and what became of the request."""
+
+    job: Job
+    message: str
+
+
+def cancel(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> Cancellation:
+    """Cancel at once a job that nobody holds; ask the worker that holds it otherwise.
+
+    A job that has ended is left as it is. Repeating the request changes nothing.
+
+    Raises:
+        JobNotFound: unknown, past its retention, or somebody else's.
+    """
+    job = _owned(job_id, owner, store, clock)
+    if job.status.is_terminal:
+        return Cancellation(job, f"The job had already ended: {job.status}.")
+
+    def cancel_if_not_asked(current: Job) -> Event | None:
+        if current.status.is_terminal or current.is_canceling:
+            return None
+        return on_cancel(current, clock())
+
+    job = change(store, clock, job, cancel_if_not_asked)
+    return Cancellation(job, _MESSAGES[job.status.value if job.status.is_terminal else "held"])
+
+
+def purge(
+    job_id: JobId, owner: OwnerId, *, store: JobStore, artifacts: ArtifactStore, clock: Clock
+) -> Cancellation:
+    """Remove an ended job's record, input and artifacts now; one that has not is canceled instead.
+
+    Raises:
+        JobNotFound: unknown, past its retention, or somebody else's.
+    """
+    job = _owned(job_id, owner, store, clock)
+    if not job.status.is_terminal:
+        done = cancel(job_id, owner, store=store, clock=clock)
+        return Cancellation(done.job, f"{done.message} Purge it once it has ended.")
+    # Files first: if we die in between, the record is there to purge again.
+    artifacts.delete_prefix(job.artifact_prefix)
+    with suppress(Conflict):  # past its retention by now, and its key was used anew
+        store.delete(job)
+    return Cancellation(job, "The job, its input and its artifacts were removed.")
+
+
+def _owned(job_id: JobId, owner: OwnerId, store: JobStore, clock: Clock) -> Job:
+    job = store.get(job_id)
+    if job is None or job.owner != owner or job.is_past_retention(clock()):
+        raise JobNotFound(job_id)
+    return expire_if_overdue(clock(), store, job)
+
+
+_MESSAGES = {
+    "held": "A worker holds the job and will end it.",
+    "canceled": "The job was canceled before it ran.",
+    "succeeded": "The job succeeded before it could be canceled.",
+    "failed": "The job failed before it could be canceled.",
+    "expired": "The job expired before it could be canceled.",
+}

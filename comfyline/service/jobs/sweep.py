@@ -1,0 +1,92 @@
+"""Put right, once a minute, what a crash or a lost message has left.
+
+The sweeper has no opinion of its own about states: it looks at jobs whose due time has come and
+asks the lifecycle which event that means.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from comfyline.service.clock import Clock
+from comfyline.service.errors import Conflict, JobNotFound, TransitionRefused, Unavailable
+from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.jobs.change import change
+from comfyline.service.jobs.events import Event, Expired, FoundAlive, TicketResent, Tidied
+from comfyline.service.jobs.job import Job, void_prefixes
+from comfyline.service.jobs.lifecycle import on_dead_lease
+from comfyline.service.jobs.store import JobStore
+from comfyline.service.queue.tickets import JobQueue
+
+BATCH = 500  # looked at in one run; what is left is the most recent and comes next minute
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweeper:
+    """Looks at due jobs; each is settled on its own, so one that fails does not hold the others."""
+
+    store: JobStore
+    queue: JobQueue
+    artifacts: ArtifactStore
+    clock: Clock
+
+    def sweep(self) -> Counter[str]:
+        """One round; what was done, counted by event."""
+        done: Counter[str] = Counter()
+        for job in self.store.due(self.clock(), BATCH):
+            done[self._settled(job)] += 1
+        return done
+
+    def _settled(self, job: Job) -> str:
+        try:
+            return self._settle(job)
+        except (Conflict, JobNotFound, TransitionRefused):
+            return "ChangedMeanwhile"  # whoever changed it has set a new due time
+        except Unavailable:
+            _log.exception("job not swept", extra={"action": "sweep_failed", "job_id": job.id})
+            return "Unavailable"
+
+    def _settle(self, job: Job) -> str:
+        now = self.clock()
+        if job.is_past_retention(now):
+            return self._remove(job)
+        if job.status.is_terminal:
+            return self._tidy(job)
+        event = due_event(job, now)
+        job = change(self.store, lambda: now, job, lambda current: due_event(current, now))
+        if job.lease is None and not job.status.is_terminal:
+            # Noted before it is sent: if we die in between, the job is due again a little later.
+            self.queue.send(job.id, job.owner, job.priority)
+        return type(event).__name__
+
+    def _tidy(self, job: Job) -> str:
+        """Remove what no reader is shown any more; noted after it, so that none is missed."""
+        for prefix in void_prefixes(job):
+            self.artifacts.delete_prefix(prefix)
+
+        change(self.store, self.clock, job, lambda current: Tidied() if current.is_untidy else None)
+        return Tidied.__name__
+
+    def _remove(self, job: Job) -> str:
+        # Files first: a row without files is found again next minute, files without a row are not.
+        self.artifacts.delete_prefix(job.artifact_prefix)
+        self.store.delete(job)
+        return "Removed"
+
+
+def due_event(job: Job, now: datetime) -> Event | None:
+    """What the clock means for a job that has not ended."""
+    if job.status.is_terminal:
+        return None
+    if job.has_live_lease(now):
+        return FoundAlive()
+    if job.lease is not None:
+        return on_dead_lease(job, now)
+    if job.is_past_start_deadline(now):
+        return Expired()
+    return TicketResent()

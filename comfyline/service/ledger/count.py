@@ -1,0 +1,80 @@
+"""Count what has ended, and say what there is to measure.
+
+The stream tells an end at least once; the ledger counts it once. What the stream gives up on after
+its retries is not counted, and lies where such changes lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from comfyline.service.clock import Clock
+from comfyline.service.fleet.workers import Attendance
+from comfyline.service.jobs.job import Job, Priority
+from comfyline.service.ledger.store import Ledger
+from comfyline.service.ledger.totals import Totals, times_of
+from comfyline.service.metrics import Metric, Metrics
+from comfyline.service.queue.tickets import JobQueue
+
+Change = tuple[Job | None, Job]  # the old and the new image of a job's row
+
+
+def ends_in(changes: Iterable[Change]) -> list[Job]:
+    """The jobs that a change has ended; one that changes nothing of an end is none."""
+    return [
+        new
+        for old, new in changes
+        if new.status.is_terminal and (old is None or not old.status.is_terminal)
+    ]
+
+
+def count(ended: Sequence[Job], *, ledger: Ledger, metrics: Metrics) -> None:
+    """Count ended jobs, and record those that were not counted before.
+
+    Raises:
+        Unavailable: some may not be counted; the same call may be made again.
+    """
+    for job in ledger.count(ended):
+        metrics.record(Metric.JOBS_ENDED, status=job.status.value)
+        for metric, value in _measures(job):
+            metrics.record(metric, value)
+
+
+def _measures(job: Job) -> Iterator[tuple[Metric, float]]:
+    if times := times_of(job):
+        yield from zip((Metric.JOB_WAIT, Metric.JOB_TIME), times, strict=True)
+    if job.gpu_seconds:
+        yield Metric.GPU_TIME, job.gpu_seconds
+    if job.interruptions:
+        yield Metric.INTERRUPTIONS, job.interruptions
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The service as it is now, and what it has done."""
+
+    totals: Totals
+    queue_depth: Mapping[Priority, int]
+    active_workers: int
+    running_jobs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """Reads what there is to measure."""
+
+    ledger: Ledger
+    queue: JobQueue
+    attendance: Attendance
+    clock: Clock
+
+    def read(self) -> Measured:
+        """All of it: a handful of calls, however many jobs and workers there are."""
+        present = self.attendance.present(self.clock())
+        return Measured(
+            totals=self.ledger.totals(),
+            queue_depth={lane: self.queue.depth(lane) for lane in Priority},
+            active_workers=len(present),
+            running_jobs=sum(presence.running for presence in present),
+        )

@@ -1,0 +1,18 @@
+"""The names of storage that both the code and the infrastructure use, each declared once here."""
+
+from __future__ import annotations
+
+# Prefixes of keys in the artifact bucket.
+JOBS_PREFIX = "jobs/"  # artifacts and previews, below the job and its attempt
+UPLOADS_PREFIX = "uploads/"  # files that callers send for their jobs
+# The prefix of keys in the models' bucket, which is the artifact bucket unless another is named.
+# Nothing below it expires, and a worker may read nothing else of the models.
+MODELS_PREFIX = "models/"
+
+# Indexes: of the jobs table the first two, of the connections table the last.
+BY_OWNER = "by_owner"
+BY_DUE = "by_due"
+BY_KEY = "by_key"
+
+# The value of the dimension `service` of every metric and the field `service` of every log line.
+METRICS_SERVICE = "comfyline"

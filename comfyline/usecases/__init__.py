@@ -1,1 +1,0 @@
-"""What the service does, one verb a file, in terms of the domain and the ports."""

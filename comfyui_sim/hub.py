@@ -1,0 +1,159 @@
+"""Websockets and the one loop that writes to them, with ComfyUI's delivery faults kept.
+
+As in ComfyUI there is one entry per client id, one serial writer without a timeout, and no
+replay. Hence, on purpose: one reader that stops reading stops delivery to all; a second socket
+with the same id takes over, and when the first closes it takes the second's entry with it; a
+message that cannot be encoded ends the writer, and with it the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import struct
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from comfyui_sim.options import Exit
+
+PREVIEW = 1
+PREVIEW_WITH_METADATA = 4
+JPEG = 1
+DEATH_DELAY_S = 0.2  # answers on their way still arrive
+
+log = logging.getLogger(__name__)
+
+
+class Hub:
+    """Delivers messages to one client id, or to all sockets when the id is None."""
+
+    def __init__(self, exit_process: Exit) -> None:
+        self._sockets: dict[str, web.WebSocketResponse] = {}
+        self._requests: dict[web.WebSocketResponse, web.Request] = {}
+        self._flags: dict[str, dict[str, Any]] = {}
+        self._outbox: asyncio.Queue[tuple[str | bytes | dict[str, Any], Any]] = asyncio.Queue()
+        self._exit = exit_process
+        self.muted = False
+
+    def send(self, kind: str, data: dict[str, Any], client_id: Any = None) -> None:
+        """Queue a JSON message."""
+        self._outbox.put_nowait(({"type": kind, "data": data}, client_id))
+
+    def send_preview(self, jpeg: bytes, metadata: dict[str, Any], client_id: Any) -> None:
+        """Queue a preview: event 4 for a client that said it reads metadata, else event 1."""
+        if self.reads_metadata(client_id):
+            about = json.dumps({**metadata, "image_type": "image/jpeg"}).encode()
+            frame = struct.pack(">II", PREVIEW_WITH_METADATA, len(about)) + about + jpeg
+        else:
+            frame = struct.pack(">II", PREVIEW, JPEG) + jpeg
+        self._outbox.put_nowait((frame, client_id))
+
+    def reads_metadata(self, client_id: Any) -> bool:
+        """Whether the client announced `supports_preview_metadata` in its first text frame."""
+        flags = self._flags.get(client_id, {}) if isinstance(client_id, str) else {}
+        return flags.get("supports_preview_metadata") is True
+
+    async def deliver_forever(self) -> None:
+        """Write queued messages, one after the other; ends the process when one cannot be."""
+        while True:
+            message, client_id = await self._outbox.get()
+            try:
+                await self._deliver(message, client_id)
+            except (TypeError, ValueError):
+                log.exception("a message cannot be sent: the process ends")
+                await asyncio.sleep(DEATH_DELAY_S)
+                self._exit(1)
+                return
+            finally:
+                self._outbox.task_done()
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until what is queued was written, at most `timeout_s` seconds."""
+        try:
+            await asyncio.wait_for(self._outbox.join(), timeout_s)
+        except TimeoutError:
+            log.warning("messages were not delivered in %s s", timeout_s)
+
+    async def _deliver(self, message: str | bytes | dict[str, Any], client_id: Any) -> None:
+        if client_id is None:
+            targets = list(self._sockets.values())
+        else:  # an unhashable client_id raises here, which kills the server, as recorded
+            targets = [self._sockets[client_id]] if client_id in self._sockets else []
+        if not targets or self.muted:
+            return
+        payload = message if isinstance(message, bytes) else json.dumps(message)
+        for socket in targets:
+            await _write(socket, payload)
+
+    async def serve(
+        self,
+        request: web.Request,
+        greeting: dict[str, Any],
+        executing: Callable[[str], str | None],
+        features: dict[str, Any] | None,
+    ) -> web.WebSocketResponse:
+        """Hold one websocket until it closes.
+
+        Args:
+            greeting: the data of the first `status`, to which `sid` is added.
+            executing: the running node of a client id that owns the running prompt, else None.
+            features: the server's flags for the handshake; None: the server knows no handshake.
+        """
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        client_id = request.query.get("clientId") or uuid.uuid4().hex
+        self._sockets[client_id] = socket
+        self._requests[socket] = request
+        self._flags[client_id] = {}
+        try:
+            await _write(
+                socket,
+                json.dumps({"type": "status", "data": {**greeting, "sid": client_id}}),
+            )
+            if (node := executing(client_id)) is not None:
+                # No prompt_id here: that is what the real server sends.
+                await _write(socket, json.dumps({"type": "executing", "data": {"node": node}}))
+            await self._read(socket, client_id, features)
+        finally:
+            # By id and not by socket: the takeover fault of the real server.
+            self._sockets.pop(client_id, None)
+            self._flags.pop(client_id, None)
+            self._requests.pop(socket, None)
+        return socket
+
+    async def _read(
+        self, socket: web.WebSocketResponse, client_id: str, features: dict[str, Any] | None
+    ) -> None:
+        first = True
+        async for message in socket:
+            if message.type != WSMsgType.TEXT or not first:
+                continue
+            first = False
+            try:
+                content = json.loads(message.data)
+            except ValueError:
+                continue
+            is_handshake = isinstance(content, dict) and content.get("type") == "feature_flags"
+            if is_handshake and features is not None:
+                self._flags[client_id] = content.get("data", {})
+                await _write(socket, json.dumps({"type": "feature_flags", "data": features}))
+
+    def drop_all(self) -> None:
+        """Cut every connection without a close frame."""
+        for request in self._requests.values():
+            if request.transport is not None:
+                request.transport.abort()
+
+
+async def _write(socket: web.WebSocketResponse, payload: str | bytes) -> None:
+    try:
+        if isinstance(payload, bytes):
+            await socket.send_bytes(payload)
+        else:
+            await socket.send_str(payload)
+    except ConnectionError as gone:
+        log.info("a message could not be written: %s", gone)

@@ -1,0 +1,67 @@
+"""What every KeyStore does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from comfyline.contract.ids import KeyId
+from comfyline.service.access.keys import ApiKey, Flags, KeyStore
+from comfyline.service.access.slots import Limits
+from tests.support.builders import NOW, an_owner
+
+
+def a_key() -> ApiKey:
+    return ApiKey(
+        id=KeyId("key_1"),
+        secret_sha256="ab" * 32,
+        owner=an_owner(),
+        scopes=frozenset({"jobs:read", "jobs:write"}),
+        created_at=NOW,
+    )
+
+
+class TestKeyStore:
+    def test_a_key_comes_back_as_it_was_put(self, key_store: KeyStore) -> None:
+        key = a_key()
+        key_store.put(key)
+        assert key_store.get(key.id) == key
+
+    def test_an_unknown_key_is_none(self, key_store: KeyStore) -> None:
+        assert key_store.get(KeyId("key_unknown")) is None
+
+    def test_many_are_those_that_exist(self, key_store: KeyStore) -> None:
+        keys = [replace(a_key(), id=KeyId(f"key_{n}")) for n in range(3)]
+        for key in keys[:2]:
+            key_store.put(key)
+        found = key_store.get_many([key.id for key in keys])
+        assert sorted(found, key=lambda key: key.id) == keys[:2]
+        assert key_store.get_many([]) == []
+
+    def test_a_key_is_replaced(self, key_store: KeyStore) -> None:
+        key = a_key()
+        key_store.put(key)
+        ended = replace(
+            key, disabled=True, expires_at=NOW + timedelta(days=1), scopes=frozenset[str]()
+        )
+        key_store.put(ended)
+        assert key_store.get(key.id) == ended
+
+    def test_limits_are_kept(self, key_store: KeyStore) -> None:
+        key = replace(a_key(), limits=Limits(max_active_jobs=5, jobs_per_minute=60))
+        key_store.put(key)
+        assert key_store.get(key.id) == key
+
+    def test_all_keys_oldest_first(self, key_store: KeyStore) -> None:
+        newer = replace(a_key(), id=KeyId("key_2"), created_at=NOW + timedelta(days=1))
+        older = a_key()
+        for key in (newer, older):
+            key_store.put(key)
+        key_store.put_flags(Flags(jobs_enabled=False))
+        assert key_store.all() == [older, newer]
+
+    def test_everything_is_on_until_it_is_switched_off(self, key_store: KeyStore) -> None:
+        assert key_store.flags() == Flags(jobs_enabled=True, websocket_enabled=True)
+        key_store.put_flags(Flags(jobs_enabled=False))
+        assert key_store.flags() == Flags(jobs_enabled=False, websocket_enabled=True)
+        assert key_store.get(KeyId("flags")) is None

@@ -1,0 +1,98 @@
+"""What every ArtifactStore does."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from botocore.stub import Stubber
+
+from comfyline.adapters.aws.files.artifacts import S3ArtifactStore, content_disposition
+from comfyline.service.errors import Unavailable
+from tests.contract.conftest import AwsClient, Files
+
+
+def put(files: Files, key: str, body: bytes = b"pixels") -> None:
+    files.store.put(key, io.BytesIO(body), "image/png")
+
+
+class TestArtifactStore:
+    def test_a_file_is_stored_with_its_type(self, files: Files) -> None:
+        put(files, "jobs/a/1/0_image.png")
+        assert files.look("jobs/a/1/0_image.png") == (b"pixels", "image/png")
+
+    def test_the_same_key_overwrites(self, files: Files) -> None:
+        put(files, "jobs/a/1/0_image.png")
+        put(files, "jobs/a/1/0_image.png", b"")
+        assert files.look("jobs/a/1/0_image.png") == (b"", "image/png")
+
+    def test_keys_may_hold_any_letter(self, files: Files) -> None:
+        put(files, "jobs/a/1/0_füchse & 50%+?#.png")
+        assert files.look("jobs/a/1/0_füchse & 50%+?#.png") is not None
+
+    def test_a_prefix_is_deleted_and_nothing_else(self, files: Files) -> None:
+        for key in ("jobs/a/1/0", "jobs/a/2/0", "jobs/ab/1/0"):
+            put(files, key)
+        files.store.delete_prefix("jobs/a/")
+        left = [key for key in ("jobs/a/1/0", "jobs/a/2/0", "jobs/ab/1/0") if files.look(key)]
+        assert left == ["jobs/ab/1/0"]
+
+    def test_an_empty_prefix_is_no_error(self, files: Files) -> None:
+        files.store.delete_prefix("jobs/none/")
+        assert files.look("jobs/none/") is None
+
+    def test_every_url_is_signed_for_one_file_and_name(self, files: Files) -> None:
+        asked = [("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")]
+        urls = {files.store.sign(key, name=name, seconds=900) for key, name in asked}
+        assert len(urls) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "encoded"),
+    [
+        ("image_00001_.png", "image_00001_.png", "image_00001_.png"),
+        ("füchse.png", "f_chse.png", "f%C3%BCchse.png"),
+        ('a"; filename="b.exe', "a_; filename=_b.exe", "a_%3B%20filename%3D_b.exe"),
+        ("a\r\nSet-Cookie: b", "a__Set-Cookie: b", "a__Set-Cookie%3A%20b"),
+        ("../../etc/passwd", ".._.._etc_passwd", ".._.._etc_passwd"),
+        ("\ud800", "_", "%3F"),
+        ("", "file", "file"),
+    ],
+)
+def test_a_hostile_name_stays_a_name(name: str, plain: str, encoded: str) -> None:
+    expected = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
+    assert content_disposition(name) == expected
+
+
+def test_a_long_name_is_cut() -> None:
+    assert len(content_disposition("x" * 10_000)) < 500
+
+
+def test_a_signed_url_names_the_file_and_its_end(aws_session: Any) -> None:
+    # No AWS is there to be called.
+    store = S3ArtifactStore(aws_session.client("s3"), "artifacts")
+    url = urlsplit(store.sign("jobs/a/1/0_image.png", name="image.png", seconds=900))
+    query = parse_qs(url.query)
+    assert url.path.endswith("/jobs/a/1/0_image.png")
+    assert query["response-content-disposition"] == [content_disposition("image.png")]
+
+
+def test_a_large_prefix_is_deleted_in_calls_of_a_thousand(aws_client: AwsClient) -> None:
+    client = aws_client("s3")
+    client.create_bucket(Bucket="artifacts")
+    for n in range(1_001):
+        client.put_object(Bucket="artifacts", Key=f"jobs/a/{n}", Body=b"")
+    S3ArtifactStore(client, "artifacts").delete_prefix("jobs/a/")
+    assert client.list_objects_v2(Bucket="artifacts")["KeyCount"] == 0
+
+
+@pytest.mark.parametrize("code", ["InternalError", "SlowDown"])
+def test_a_file_that_could_not_be_deleted_is_told(aws_session: Any, code: str) -> None:
+    client = aws_session.client("s3")
+    with Stubber(client) as stub:
+        stub.add_response("list_objects_v2", {"Contents": [{"Key": "jobs/a/0"}]})
+        stub.add_response("delete_objects", {"Errors": [{"Key": "jobs/a/0", "Code": code}]})
+        with pytest.raises(Unavailable):
+            S3ArtifactStore(client, "artifacts").delete_prefix("jobs/a/")

@@ -1,0 +1,258 @@
+"""Rows of the jobs table: nothing is lost, other schemas are read, the row stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfyline.adapters.aws.jobs import codec
+from comfyline.contract.ids import JobId, OwnerId, WorkerId, random_job_id
+from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.job import (
+    SCHEMA,
+    Change,
+    Job,
+    JobError,
+    Lease,
+    PictureEncoding,
+    PictureFormat,
+    Priority,
+    Status,
+)
+from comfyline.service.jobs.lifecycle import MAX_HISTORY, advance
+from comfyline.service.jobs.progress import Progress
+from tests.support.builders import NOW, a_job, an_artifact, claimed, running, some_params, succeeded
+
+TIMES = st.datetimes(
+    datetime(2000, 1, 1),  # noqa: DTZ001 - the strategy adds the zone
+    datetime(2200, 1, 1),  # noqa: DTZ001
+    timezones=st.just(UTC),
+)
+SPANS = st.timedeltas(timedelta(0), timedelta(days=400))
+COUNTS = st.integers(0, 10**9)
+REALS = st.floats(0, 10**9, allow_subnormal=False).filter(lambda x: x == 0 or x > 1e-100)
+TEXTS = st.text(max_size=20)
+NAMES = st.text(min_size=1, max_size=20)
+WORDS = st.from_regex(r"[a-z_]{1,30}", fullmatch=True)
+
+PROGRESS = st.builds(
+    Progress,
+    fraction=st.floats(0, 1, allow_subnormal=False).filter(lambda x: x == 0 or x > 1e-100),
+    node=st.none() | TEXTS,
+    node_type=st.none() | TEXTS,
+    step=st.none() | COUNTS,
+    steps=st.none() | COUNTS,
+    nodes_done=COUNTS,
+    nodes_total=COUNTS,
+    message=st.none() | TEXTS,
+)
+ERRORS = st.builds(
+    JobError,
+    type=TEXTS,
+    message=TEXTS,
+    node_id=st.none() | TEXTS,
+    node_type=st.none() | TEXTS,
+    attempt=st.none() | COUNTS,
+)
+CHANGES = st.builds(Change, COUNTS, TIMES, WORDS, st.sampled_from(Status), COUNTS)
+JOBS = st.builds(
+    Job,
+    id=st.just(random_job_id(NOW)),
+    owner=NAMES.map(OwnerId),
+    fingerprint=NAMES,
+    priority=st.sampled_from(Priority),
+    queued_at=TIMES,
+    start_deadline=TIMES,
+    execution_timeout=SPANS,
+    retention=SPANS,
+    request_id=st.none() | TEXTS,
+    schema=st.integers(SCHEMA - 1, SCHEMA + 1),
+    status=st.sampled_from(Status),
+    version=COUNTS,
+    attempt=COUNTS,
+    failures=COUNTS,
+    interruptions=COUNTS,
+    ticket_sends=COUNTS,
+    output=st.none()
+    | st.builds(PictureEncoding, format=st.sampled_from(PictureFormat), quality=COUNTS),
+    wants_previews=st.booleans(),
+    previewed=COUNTS,
+    lease=st.none() | st.builds(Lease, NAMES.map(WorkerId), TIMES),
+    cancel_requested_at=st.none() | TIMES,
+    started_at=st.none() | TIMES,
+    attempt_started_at=st.none() | TIMES,
+    finished_at=st.none() | TIMES,
+    expires_at=st.none() | TIMES,
+    due_at=st.none() | TIMES,
+    watched_until=st.none() | TIMES,
+    progress=PROGRESS,
+    error=st.none() | ERRORS,
+    cached=st.booleans(),
+    gpu_seconds=REALS,
+    history=st.lists(CHANGES, max_size=5).map(tuple),
+)
+
+
+@given(JOBS)
+def test_what_is_written_is_read(job: Job) -> None:
+    assert codec.job_of(codec.item_of(job)) == job
+
+
+@given(JOBS, JOBS)
+def test_two_jobs_of_one_row_are_equal(one: Job, other: Job) -> None:
+    """`save` writes the attributes that differ, so no difference may hide."""
+    assert (one == other) == (codec.item_of(one) == codec.item_of(other))
+
+
+def test_every_field_is_written() -> None:
+    known = codec._ALWAYS.keys() | codec._UNLESS_DEFAULT.keys()
+    assert known | {"id", "lease", "history"} == {field.name for field in fields(Job)}
+
+
+# --- schemas --------------------------------------------------------------------------------------
+
+
+def with_schema(job: Job, schema: int) -> dict[str, Any]:
+    return {**codec.item_of(job), "schema": {"N": str(schema)}}
+
+
+def test_a_newer_row_is_read_without_what_is_new() -> None:
+    job = succeeded(a_job())
+    item = with_schema(job, SCHEMA + 1) | {"novelty": {"M": {"x": {"N": "1"}}}}
+    item["progress"] = {"M": {**item["progress"]["M"], "novelty": {"BOOL": True}}}
+    item["history"] = {"L": [{"S": line["S"] + " more"} for line in item["history"]["L"]]}
+    assert codec.job_of(item) == replace(job, schema=SCHEMA + 1)
+
+
+def test_an_older_row_is_read_with_defaults() -> None:
+    job = running(a_job())
+    item = with_schema(job, SCHEMA - 1)
+    for name in ("history", "due_at", "progress"):
+        item.pop(name, None)
+    expected = replace(job, schema=SCHEMA - 1, history=(), due_at=None, progress=Progress())
+    assert codec.job_of(item) == expected
+
+
+@pytest.mark.parametrize("schema", [SCHEMA - 2, SCHEMA + 2])
+def test_other_schemas_are_refused(schema: int) -> None:
+    job = a_job()
+    with pytest.raises(codec.UnsupportedSchema, match=f"{job.id} has schema {schema}"):
+        codec.job_of(with_schema(job, schema))
+
+
+def test_a_naive_time_is_refused() -> None:
+    with pytest.raises(TypeError):
+        codec.time_of(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+# --- what the indexes and the TTL need ------------------------------------------------------------
+
+
+def test_the_due_index_is_sparse() -> None:
+    assert {"due_at", "due_shard"} <= codec.item_of(a_job()).keys()
+    assert not {"due_at", "due_shard"} & codec.item_of(a_job(due_at=None)).keys()
+
+
+def test_jobs_spread_over_the_due_shards() -> None:
+    shards = {codec.item_of(a_job())["due_shard"]["S"] for _ in range(1_000)}
+    assert shards == {str(n) for n in range(codec.DUE_SHARDS)}
+
+
+def test_only_an_ended_job_has_a_ttl_a_day_after_its_end() -> None:
+    assert "ttl" not in codec.item_of(running(a_job()))
+    done = succeeded(a_job())
+    assert done.expires_at is not None
+    seconds = int(codec.item_of(done)["ttl"]["N"])
+    assert 0 <= seconds - (done.expires_at + codec.TTL_MARGIN).timestamp() < 1
+
+
+@given(TIMES, TIMES)
+def test_the_list_is_in_the_order_of_time(one: datetime, other: datetime) -> None:
+    places = codec.listed_at(one, JobId("a")), codec.listed_at(other, JobId("a"))
+    assert (one < other) == (places[0] < places[1])
+
+
+# --- size -----------------------------------------------------------------------------------------
+
+
+def size_of(attribute: Mapping[str, Any]) -> int:
+    """DynamoDB's own count, as its manual says: names and values; lists and maps cost a little."""
+    kind: str
+    value: Any
+    [(kind, value)] = attribute.items()
+    match kind:
+        case "S":
+            return len(str(value).encode())
+        case "N":
+            digits = str(value).lstrip("-").replace(".", "").strip("0")
+            return (len(digits) + 1) // 2 + 1
+        case "L":
+            return 3 + sum(1 + size_of(part) for part in value)
+        case "M":
+            return 3 + sum(1 + len(name) + size_of(part) for name, part in value.items())
+        case _:
+            return 1
+
+
+def row_size(job: Job) -> int:
+    item = codec.item_of(job) | {"sk": {"S": "job"}}
+    return sum(len(name.encode()) + size_of(value) for name, value in item.items())
+
+
+def at_full_speed(job: Job) -> Job:
+    """The largest an ordinary row gets: halfway, with a message, followed, traced by a request."""
+    picture = Progress(
+        fraction=0.4782608,
+        node="5",
+        node_type="KSampler",
+        step=11,
+        steps=20,
+        nodes_done=4,
+        nodes_total=7,
+        message="KSampler 11/20",
+    )
+    job = replace(job, request_id="Hk2bXjmGIAMEV3w=", watched_until=NOW + timedelta(hours=2))
+    return advance(job, ev.Progressed(attempt=job.attempt, progress=picture), NOW)
+
+
+def test_a_typical_row_is_charged_as_one_kilobyte() -> None:
+    job = at_full_speed(running(a_job()))
+    done = advance(job, ev.Succeeded(attempt=1, gpu_seconds=12.345), NOW)
+    assert row_size(job) < 1024
+    assert row_size(done) < 1024
+
+
+def test_a_row_with_a_full_history_is_charged_as_two() -> None:
+    job, now = a_job(), NOW
+    while len(job.history) < MAX_HISTORY:
+        now += timedelta(seconds=17, microseconds=1)
+        job = running(job, now=now)
+        job = advance(job, ev.Interrupted(attempt=job.attempt), now)
+    job = at_full_speed(running(job, now=now))
+    assert len(job.history) == MAX_HISTORY
+    assert 1024 < row_size(job) < 1536
+
+
+# --- sibling items --------------------------------------------------------------------------------
+
+
+def test_equal_values_pack_alike() -> None:
+    assert codec.pack({"a": 1, "b": [2]}) == codec.pack({"b": [2], "a": 1})
+
+
+def test_siblings_come_back() -> None:
+    job = claimed(a_job())
+    artifacts = tuple(an_artifact(job, n) for n in range(3))
+    assert codec.unpacked_artifacts(codec.packed_artifacts(artifacts)) == artifacts
+    assert codec.unpacked_params(codec.packed_params(some_params())) == some_params()
+
+
+def test_a_newer_sibling_is_read_without_what_is_new() -> None:
+    body = codec.pack({"params": {"a": 1}, "metadata": {}, "novelty": 1})
+    assert codec.unpacked_params(body).params == {"a": 1}

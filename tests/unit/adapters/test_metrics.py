@@ -1,0 +1,58 @@
+"""Metrics as lines of the log."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from comfyline.adapters.aws.metrics import EmfMetrics
+from comfyline.service.metrics import SCRAPED_ONLY, Metric
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_fact_is_one_line_that_cloudwatch_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    EmfMetrics("Comfyline/test").record(Metric.JOBS_ENDED, status="failed")
+    (line,) = lines(capsys)
+    assert line["_aws"]["CloudWatchMetrics"] == [
+        {
+            "Namespace": "Comfyline/test",
+            "Dimensions": [["status", "service"]],
+            "Metrics": [{"Name": "JobsEnded", "Unit": "Count"}],
+        }
+    ]
+    assert (line["JobsEnded"], line["status"], line["service"]) == ([1.0], "failed", "comfyline")
+
+
+def test_facts_have_their_own_units_and_no_dimensions_of_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "push_updates")
+    metrics = EmfMetrics("Comfyline/test")
+    metrics.record(Metric.SWEPT, 3, event="Expired")
+    metrics.record(Metric.JOB_WAIT, 2.5)
+    swept, wait = lines(capsys)
+    assert swept["Swept"] == [3.0]
+    (about,) = wait["_aws"]["CloudWatchMetrics"]
+    assert about["Metrics"] == [{"Name": "JobWait", "Unit": "Seconds"}]
+    assert (about["Dimensions"], wait["JobWait"]) == ([["service"]], [2.5])
+    assert wait["service"] == "comfyline"  # or each function's would be a metric of its own
+
+
+def test_no_namespace_and_what_is_only_scraped_cost_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    EmfMetrics("").record(Metric.JOBS_ACCEPTED)
+    for metric in SCRAPED_ONLY:
+        EmfMetrics("Comfyline/test").record(metric, **{str(metric.dimension): "one"})
+    assert lines(capsys) == []
+
+
+def test_names_are_of_use_as_they_are() -> None:
+    assert [str(metric) for metric in Metric] == [metric.value for metric in Metric]
+    assert all(metric.value.isalpha() for metric in Metric)
+    assert Metric("JobsEnded") is Metric.JOBS_ENDED

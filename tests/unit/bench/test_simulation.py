@@ -1,0 +1,107 @@
+"""The simulation of the fleet: its books balance, its claims hold in small, its page is its own."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from bench.simulation.frontier import Point, beaten, default, measure
+from bench.simulation.policies import OURS, USUAL, policies
+from bench.simulation.report import COLUMNS, PICTURE
+from bench.simulation.service import Bill, Service
+from bench.simulation.workload import SHAPES, Workload, figures, mean_job_seconds
+
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "scaling.md").read_text()
+
+
+def a_workload(
+    shape: str = "daily", *, max_workers: int = 5, days: float = 0.5, tick: int = 20
+) -> Workload:
+    return Workload(shape=shape, max_workers=max_workers, days=days, tick=tick, seed=7)
+
+
+@cache
+def points(shape: str) -> list[Point]:
+    chosen = [p for p in policies() if p.is_default or p.name != OURS]
+    return [measure(a_workload(shape), policy) for policy in chosen]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_days_are_as_busy_as_they_should_be(shape: str) -> None:
+    load = a_workload(shape, max_workers=1000, days=4, tick=120)
+    jobs = [n for coming in load.arrivals() for n in coming.jobs]
+    work = sum(count * seconds for count, seconds in jobs) / (4 * 86_400) / 1000
+    # A few bursts make a day of the shapes with heavy tails.
+    assert work == pytest.approx(
+        figures()["load"]["mean_share"], rel=0.02 if shape == "daily" else 0.5
+    )
+
+
+def test_the_shares_of_job_times_and_hours_are_whole() -> None:
+    assert sum(share for share, _ in figures()["job_times"]["bins"]) == pytest.approx(1)
+    assert sum(figures()["daily"]["by_hour"]) / 24 == pytest.approx(1, rel=0.01)
+    assert mean_job_seconds() == pytest.approx(28.9, rel=0.01)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_job_is_started_once_and_all_work_is_paid_for(shape: str) -> None:
+    load = a_workload(shape)
+    jobs = [n for coming in load.arrivals() for n in coming.jobs]
+    bill = _run(load)
+    assert bill.jobs == sum(count for count, _ in jobs)
+    # What an interruption has undone is taken off, and done again.
+    assert bill.worked == pytest.approx(sum(count * seconds for count, seconds in jobs))
+    assert bill.paid > bill.worked
+
+
+def _run(load: Workload) -> Bill:
+    policy = next(p for p in policies() if p.is_default)
+    service = Service(load)
+    return service.run(policy.make(service, load.max_workers), wakes=True)
+
+
+def test_the_same_seed_is_the_same_day() -> None:
+    policy = next(p for p in policies() if p.is_default)
+    assert measure(a_workload(days=0.2), policy) == measure(a_workload(days=0.2), policy)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_usual_policy_is_better_than_the_default_in_cost_and_wait(shape: str) -> None:
+    assert [other for mine, other in beaten(points(shape)) if mine.is_default] == []
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_always_full_fleet_costs_more_than_the_default(shape: str) -> None:
+    full = next(p for p in points(shape) if p.setting.startswith("100%"))
+    assert full.dollars > 1.2 * default(points(shape)).dollars
+
+
+def test_an_instance_without_a_task_is_paid_for_as_long_as_the_template_says() -> None:
+    source = (DOCS.parent / "infra" / "constructs" / "managed_capacity.py").read_text()
+    said = re.search(r"^SCALE_IN_AFTER_SECONDS = (\d+)$", source, re.M)
+    assert said is not None
+    assert int(said[1]) == figures()["boot"]["kept_seconds"]
+
+
+class TestThePage:
+    def test_every_world_has_the_default_and_each_usual_policy(self) -> None:
+        rows = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("|")]
+        assert rows[0] == list(COLUMNS)
+        found = {(size, shape, policy) for size, shape, policy, *_ in rows[2:]}
+        sizes = ("1", "100", "10,000")
+        assert found == {(n, s, p) for n in sizes for s in SHAPES for p in (OURS, *USUAL)}
+        assert all(float(number) >= 0 for row in rows[2:] for number in row[4:])
+
+    def test_no_usual_policy_is_better_than_the_default(self) -> None:
+        assert "Nowhere is a usual policy better than the scaler's default in both." in PAGE
+
+    def test_the_picture_is_there(self) -> None:
+        assert PICTURE in PAGE
+        assert (DOCS / PICTURE).read_bytes().startswith(b"\x89PNG")
+
+    def test_every_source_is_named(self) -> None:
+        assert all(part["source"] in PAGE for part in figures().values())

@@ -1,0 +1,244 @@
+"""Files: complete and checked or not there at all, inside the directory, over nothing."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfyline.client import Comfyline, DownloadFailed
+from comfyline.client.download import AT_ONCE, MAX_NAME_BYTES, TRIES, safe_name
+from tests.unit.client.fakes import JOB, Service, Stream, artifact, job_view, succeeded
+
+
+class Bucket:
+    """Serves files like S3, behind the job's API; each answer is used once, the last stays."""
+
+    def __init__(self, job: dict[str, Any], *answers: Any) -> None:
+        self.job = job
+        self.answers = list(answers)
+        self.fetched: list[httpx.Request] = []
+        self.reads = 0
+        self._service = Service(self._route)
+
+    def _route(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host == "api.test":
+            self.reads += 1
+            return httpx.Response(200, json=self.job)
+        self.fetched.append(request)
+        answer = self._of(str(request.url))
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            return answer(request)
+        return answer if isinstance(answer, httpx.Response) else stored(answer)
+
+    def _of(self, url: str) -> Any:
+        """The next answer; of files alone the one of that URL, as they are fetched side by side."""
+        if all(isinstance(answer, bytes) for answer in self.answers):
+            own = [each for each in self.answers if artifact(content=each)["url"] == url]
+            return (own or self.answers)[0]
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    def download(self, directory: Path) -> list[Path]:
+        client: Comfyline = self._service.client()
+        with client:
+            return client.job(JOB).download(directory)
+
+
+def stored(content: bytes) -> httpx.Response:
+    return httpx.Response(200, content=iter([content]))  # a stream, as from the network
+
+
+def test_saves_each_file_under_its_name(tmp_path: Path) -> None:
+    job = succeeded(artifact("a.png", b"one"), artifact("b.png", b"two"))
+    bucket = Bucket(job, b"one", b"two")
+    paths = bucket.download(tmp_path / "new" / "out")
+    assert [path.name for path in paths] == ["a.png", "b.png"]
+    assert [path.read_bytes() for path in paths] == [b"one", b"two"]
+    assert sorted(paths) == sorted((tmp_path / "new" / "out").iterdir())
+
+
+def test_the_key_does_not_go_to_the_bucket(tmp_path: Path) -> None:
+    bucket = Bucket(succeeded(artifact(content=b"one")), b"one")
+    bucket.download(tmp_path)
+    assert "authorization" not in bucket.fetched[0].headers
+
+
+def test_a_file_that_is_there_already_is_kept_and_not_fetched(tmp_path: Path) -> None:
+    bucket = Bucket(succeeded(artifact("a.png", b"one")), b"one")
+    assert bucket.download(tmp_path) == bucket.download(tmp_path) == [tmp_path / "a.png"]
+    assert len(bucket.fetched) == 1
+
+
+def test_another_file_of_the_name_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"mine")
+    (tmp_path / "a-2.png").symlink_to("nowhere")
+    (tmp_path / "a-3.png").mkdir()
+    bucket = Bucket(succeeded(artifact("a.png", b"one"), artifact("a.png", b"two")), b"one", b"two")
+    paths = bucket.download(tmp_path)
+    assert [path.name for path in paths] == ["a-4.png", "a-5.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"mine"
+    assert not (tmp_path / "nowhere").exists()
+    assert bucket.download(tmp_path) == paths
+
+
+@pytest.mark.parametrize("stale", [400, 403])
+def test_a_stale_url_is_replaced_by_a_fresh_one(tmp_path: Path, stale: int) -> None:
+    bucket = Bucket(succeeded(artifact(content=b"one")), httpx.Response(stale), b"one")
+    assert bucket.download(tmp_path)[0].read_bytes() == b"one"
+    assert bucket.reads == 2
+
+
+def test_a_broken_transfer_is_tried_again(tmp_path: Path) -> None:
+    bucket = Bucket(
+        succeeded(artifact(content=b"one")),
+        httpx.ReadError("cut"),
+        httpx.Response(500),
+        stored(b"on"),
+        stored(b"two"),
+        stored(b"one"),
+    )
+    assert bucket.download(tmp_path)[0].read_bytes() == b"one"
+    assert len(bucket.fetched) == TRIES
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"two", "SHA-256"),
+        (b"on", "not the 3 bytes"),
+        (b"one and more", "not the 3 bytes"),
+        (httpx.Response(403), "HTTP 403"),
+        (httpx.ConnectError("down"), "ConnectError"),
+    ],
+)
+def test_what_did_not_arrive_as_promised_leaves_nothing(
+    tmp_path: Path, answer: Any, why: str
+) -> None:
+    bucket = Bucket(succeeded(artifact(content=b"one")), answer, answer)
+    if isinstance(answer, bytes):
+        bucket.answers = [stored(answer) for _ in range(TRIES)]
+    with pytest.raises(DownloadFailed, match=why) as told:
+        bucket.download(tmp_path)
+    assert "signature" not in str(told.value)
+    assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+
+
+def test_a_job_without_a_result_has_no_files(tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed, match="running"):
+        Bucket(job_view(), b"").download(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("ComfyUI_00001_.png", "ComfyUI_00001_.png"),
+        ("../../etc/passwd", "passwd"),
+        ("/etc/passwd", "passwd"),
+        ("C:\\Windows\\evil.exe", "evil.exe"),
+        ("..", "artifact"),
+        ("a/", "artifact"),
+        ("", "artifact"),
+        (".bashrc", "bashrc"),
+        ("nul.png", "_nul.png"),
+        ("a\x1b[2Jb\n.png", "a_[2Jb_.png"),
+        ("fox\u202egnp.exe", "fox_gnp.exe"),
+        ("лиса.png", "лиса.png"),
+        ("v1." + "x" * 30, "v1." + "x" * 30),
+        ("é" * 300 + ".png", "é" * 98 + ".png"),
+    ],
+)
+def test_names_are_made_safe(name: str, safe: str) -> None:
+    assert safe_name(name) == safe
+
+
+@given(st.text(st.characters(codec=None), max_size=300))
+def test_no_name_leaves_the_directory(name: str) -> None:
+    safe = safe_name(name)
+    path = Path("/out") / safe
+    assert path.parent == Path("/out")
+    assert path.name == safe
+    assert not safe.startswith(".")
+    assert len(safe.encode()) <= MAX_NAME_BYTES
+    assert safe_name(safe) == safe
+
+
+# --- going on, and side by side -------------------------------------------------------------------
+
+
+def ranged(content: bytes, *, breaks_at: int | None = None) -> Any:
+    """A store that knows ranges; its first answer breaks after so many bytes."""
+    breaks = [breaks_at] if breaks_at is not None else []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        begin = int(request.headers.get("range", "bytes=0-")[6:-1])
+        status = 206 if "range" in request.headers else 200
+        if breaks:
+            part = content[begin : breaks.pop()]
+            return httpx.Response(status, stream=Stream(part, httpx.ReadError("cut")))
+        return httpx.Response(status, stream=Stream(content[begin:]))
+
+    return answer
+
+
+def test_a_broken_transfer_goes_on_where_it_was(tmp_path: Path) -> None:
+    bucket = Bucket(succeeded(artifact(content=b"0123456789")), ranged(b"0123456789", breaks_at=4))
+    (path,) = bucket.download(tmp_path)
+    assert path.read_bytes() == b"0123456789"
+    assert [request.headers.get("range") for request in bucket.fetched] == [None, "bytes=4-"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_process_goes_on_where_one_has_died(tmp_path: Path) -> None:
+    job = succeeded(artifact(content=b"0123456789"))
+    cut = httpx.Response(200, stream=Stream(b"01234", httpx.ReadError("cut")))
+    with pytest.raises(DownloadFailed):
+        Bucket(job, cut, httpx.ConnectError("gone")).download(tmp_path)
+    bucket = Bucket(job, ranged(b"0123456789"))
+    (path,) = bucket.download(tmp_path)
+    assert path.read_bytes() == b"0123456789"
+    assert bucket.fetched[0].headers["range"] == "bytes=5-"
+
+
+def test_a_store_that_knows_no_ranges_sends_all_again(tmp_path: Path) -> None:
+    cut = httpx.Response(200, stream=Stream(b"012", httpx.ReadError("cut")))
+    bucket = Bucket(succeeded(artifact(content=b"0123456789")), cut, b"0123456789")
+    assert bucket.download(tmp_path)[0].read_bytes() == b"0123456789"
+
+
+def test_a_part_that_is_wrong_is_not_gone_on_from(tmp_path: Path) -> None:
+    cut = httpx.Response(200, stream=Stream(b"XXXX", httpx.ReadError("cut")))
+    rest = httpx.Response(206, stream=Stream(b"456789"))
+    bucket = Bucket(succeeded(artifact(content=b"0123456789")), cut, rest, b"0123456789")
+    assert bucket.download(tmp_path)[0].read_bytes() == b"0123456789"
+    assert "range" not in bucket.fetched[2].headers
+
+
+def test_files_are_fetched_side_by_side(tmp_path: Path) -> None:
+    together = threading.Barrier(AT_ONCE)
+    contents = [bytes([n]) for n in range(AT_ONCE)]
+    by_url = {artifact(content=content)["url"]: content for content in contents}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        together.wait(10)  # breaks unless all are under way
+        return stored(by_url[str(request.url)])
+
+    job = succeeded(*(artifact(f"{n}.png", content) for n, content in enumerate(contents)))
+    paths = Bucket(job, answer).download(tmp_path)
+    assert [path.read_bytes() for path in paths] == contents
+
+
+def test_equal_files_of_several_names_are_fetched_once(tmp_path: Path) -> None:
+    job = succeeded(artifact("a.png"), artifact("b.png"), artifact("a.png"))
+    bucket = Bucket(job, b"pixels")
+    paths = bucket.download(tmp_path)
+    assert [path.name for path in paths] == ["a.png", "b.png", "a.png"]
+    assert all(path.read_bytes() == b"pixels" for path in paths)
+    assert len(bucket.fetched) == 1

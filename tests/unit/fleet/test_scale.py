@@ -1,0 +1,126 @@
+"""One round of the scaler on a fleet in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from comfyline.adapters.memory.fleet import InMemoryFleet, InMemoryScalingMemory
+from comfyline.adapters.memory.queue import InMemoryJobQueue
+from comfyline.service.fleet.scale import Scaler
+from comfyline.service.fleet.scaling import Limits, Need
+from comfyline.service.jobs.job import Priority
+from tests.support.builders import FrozenClock, a_job
+
+LIMITS = Limits(
+    max_workers=5,
+    job_time=timedelta(seconds=10),
+    target_wait=timedelta(seconds=20),
+    boot_time=timedelta(seconds=60),
+    quiet_time=timedelta(seconds=120),
+)
+
+
+class World:
+    def __init__(self) -> None:
+        self.clock = FrozenClock()
+        self.queue = InMemoryJobQueue(self.clock)
+        self.fleet = InMemoryFleet()
+        self.memory = InMemoryScalingMemory()
+        self.scaler = Scaler(
+            backlog=self.queue,
+            fleet=self.fleet,
+            memory=self.memory,
+            limits=LIMITS,
+            clock=self.clock,
+        )
+
+    def submit(self, jobs: int) -> None:
+        for _ in range(jobs):
+            job = a_job()
+            self.queue.send(job.id, job.owner, Priority.NORMAL)
+
+    def finish_all(self) -> None:
+        for ticket in self.queue.receive(Priority.NORMAL, wait_seconds=0, limit=100):
+            self.queue.delete(ticket)
+
+    def pass_time(self, seconds: int) -> None:
+        self.clock.now += timedelta(seconds=seconds)
+
+
+def test_an_idle_fleet_costs_one_read_and_writes_nothing() -> None:
+    world = World()
+    scaled = world.scaler.scale()
+    assert scaled is not None
+    assert (scaled.workers, scaled.resized) == (0, False)
+    assert world.memory.load().version == 0
+
+
+def test_it_grows_at_once_and_shrinks_after_the_quiet_time() -> None:
+    world = World()
+    world.submit(6)
+    world.scaler.scale()
+    assert world.fleet.size().desired == 3
+    world.finish_all()
+    world.pass_time(119)
+    world.scaler.scale()
+    assert world.fleet.size().desired == 3
+    world.pass_time(1)
+    world.scaler.scale()
+    assert world.fleet.size().desired == 0
+
+
+def test_new_jobs_wake_an_idle_fleet_before_the_queue_counts_them() -> None:
+    world = World()
+    scaled = world.scaler.scale(arrived=4)
+    assert scaled is not None
+    assert scaled.resized
+    assert world.fleet.size().desired == 2
+
+
+def test_new_jobs_do_not_move_a_fleet_that_is_awake() -> None:
+    world = World()
+    world.submit(1)
+    world.scaler.scale()
+    world.submit(9)
+    assert world.scaler.scale(arrived=9) is None
+    assert world.fleet.size().desired == 1
+
+
+def test_a_memory_that_nobody_renews_does_not_keep_the_fleet_asleep() -> None:
+    world = World()
+    world.submit(1)
+    world.scaler.scale()
+    world.fleet.resize(0)  # and then the schedule stopped
+    world.pass_time(121)
+    assert world.scaler.scale(arrived=1) is not None
+    assert world.fleet.size().desired == 1
+
+
+def test_a_round_that_dies_before_it_resizes_is_made_up_for() -> None:
+    world = World()
+    world.submit(2)
+    world.scaler.scale()
+    world.fleet.resize(0)  # as if the call had never come, or a deployment had reset the count
+    world.pass_time(60)
+    world.scaler.scale()
+    assert world.fleet.size().desired == 1
+
+
+class Overtaken(InMemoryScalingMemory):
+    def save(self, needs: Sequence[Need], version: int) -> bool:
+        return False
+
+
+def test_a_round_that_was_overtaken_moves_nothing() -> None:
+    world = World()
+    world.scaler = Scaler(
+        backlog=world.queue,
+        fleet=world.fleet,
+        memory=Overtaken(),
+        limits=LIMITS,
+        clock=world.clock,
+    )
+    world.submit(2)
+    assert world.scaler.scale() is None
+    assert world.fleet.size().desired == 0

@@ -1,0 +1,148 @@
+"""What a caller may put into a request, and what is refused before any use case sees it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aws_lambda_powertools import Logger
+from pydantic import ValidationError
+
+from comfyline.contract.v1 import requests, responses
+from comfyline.contract.v1.socket import client_message
+from comfyline.service.errors import MAX_FIELD_ERRORS, InvalidRequest, MalformedRequest
+from comfyline.service.graphs.catalogue import Catalogue
+from comfyline.service.graphs.graph import fingerprint, validate_graph
+from functions._http import MAX_JSON_DEPTH, Answer, Request, http_handler
+from functions._submission import idempotency_key, parse_submission
+from functions.list_jobs import _limit
+from functions.socket_subscribe import _fault
+
+ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
+
+
+@http_handler(Logger(service="test"), scope=None)
+def parsed(request: Request) -> Answer:
+    """A post as far as its parsing goes."""
+    form = parse_submission(request.json())
+    if isinstance(form, requests.WorkflowRequest):
+        validate_graph(form.workflow, Catalogue())
+    return Answer(responses.Health(status="ok"), 202)
+
+
+def posted(body: str) -> tuple[int, dict[str, Any]]:
+    """The status and the content of the answer to a body."""
+    answer = parsed({"body": body, "requestContext": {"requestId": "request-1"}}, None)
+    assert len(answer["body"].encode()) < ENOUGH_BYTES
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+@pytest.mark.parametrize("body", ["", "{", "NaN", "[Infinity]", '{"x": 1e999}', "[-1e999]"])
+def test_what_is_no_finite_json_is_malformed(body: str) -> None:
+    with pytest.raises(MalformedRequest):
+        Request({"body": body}).json()
+
+
+@pytest.mark.parametrize("sent", ['{{"{}": 1}}', '["{}"]', '{{"a": [{{"b": "x{}"}}]}}'])
+@pytest.mark.parametrize("half", ["\\ud800", "\\udfff", "\\udc00\\ud800", "\ud800"])
+def test_half_a_surrogate_pair_is_malformed(sent: str, half: str) -> None:
+    status, problem = posted(sent.format(half))
+    assert (status, problem["code"]) == (400, "malformed_request")
+
+
+def test_a_whole_pair_and_a_written_backslash_are_read() -> None:
+    sent = '["\\ud83e\\udd8a", "\\\\ud800"]'
+    assert Request({"body": sent}).json() == ["🦊", "\\ud800"]
+
+
+@pytest.mark.parametrize("depth", [MAX_JSON_DEPTH + 1, 500, 2_000, 200_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_nesting_that_nobody_could_read_later_is_malformed(
+    depth: int, opening: str, closing: str
+) -> None:
+    status, problem = posted(opening * depth + "1" + closing * depth)
+    assert (status, problem["code"]) == (400, "malformed_request")
+
+
+def test_the_deepest_request_is_read_and_fingerprinted() -> None:
+    sent = Request({"body": "[" * MAX_JSON_DEPTH + "]" * MAX_JSON_DEPTH}).json()
+    assert fingerprint(sent)
+
+
+def test_finite_json_is_read() -> None:
+    assert Request({"body": '{"x": [1, 2.5e3, null]}'}).json() == {"x": [1, 2500.0, None]}
+
+
+def keyed(key: str) -> Request:
+    return Request({"headers": {"idempotency-key": key}})
+
+
+@pytest.mark.parametrize(
+    "key", ["", " ", '""', '" "', "é", "a\n", "\x00", "\ud800", "k" * 256, '"' + "k" * 256 + '"']
+)
+def test_an_idempotency_key_that_says_nothing_is_malformed(key: str) -> None:
+    with pytest.raises(MalformedRequest):
+        idempotency_key(keyed(key))
+
+
+@pytest.mark.parametrize(
+    ("header", "key"), [("k", "k"), ('"k"', "k"), ('"', '"'), ('a "b"', 'a "b"'), ("k" * 255,) * 2]
+)
+def test_an_idempotency_key_is_taken_without_its_quotes(header: str, key: str) -> None:
+    assert idempotency_key(keyed(header)) == key
+    assert idempotency_key(Request({})) is None
+
+
+@pytest.mark.parametrize("text", ["", "0", "101", "-1", "1.5", "00999", "0001" + "9" * 5000, "٣"])
+def test_a_limit_out_of_range_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        _limit(text)
+
+
+@pytest.mark.parametrize(("text", "limit"), [(None, 20), ("1", 1), ("100", 100), ("020", 20)])
+def test_a_limit_in_range_is_taken(text: str | None, limit: int) -> None:
+    assert _limit(text) == limit
+
+
+def a_node(**inputs: Any) -> dict[str, Any]:
+    return {"workflow": {"1": {"class_type": "SaveImage", "inputs": inputs}}}
+
+
+MANY = range(50_000)
+LONG = "\x00🦊" * 400_000
+
+
+class TestRefusalsAreBounded:
+    """A body may hold 4 MB of mistakes; an answer holds 6 MB at most, and a function 512 MB."""
+
+    @pytest.mark.parametrize(
+        ("sent", "listed"),
+        [
+            (a_node(**{f"{n:x}": ["x", 0] for n in MANY}), MAX_FIELD_ERRORS),
+            ({"workflow": {LONG: 0}}, 1),
+            (a_node(image=[LONG, 0]), 1),
+            ({"prompt": "a red fox", LONG: 0}, 1),
+            ({"prompt": "a red fox", **{f"{n:x}": 0 for n in range(50)}}, MAX_FIELD_ERRORS),
+            ({"prompt": "a red fox", **{f"{n:x}": 0 for n in MANY}}, 1),
+            ({"prompt": "a red fox", "metadata": {f"{n:x}": 0 for n in MANY}}, 1),
+        ],
+        ids=["links", "node id", "link", "field", "some fields", "many fields", "metadata"],
+    )
+    def test_of_many_or_long_mistakes_some_are_told(self, sent: Any, listed: int) -> None:
+        status, problem = posted(json.dumps(sent, ensure_ascii=False, separators=(",", ":")))
+        assert (status, problem["code"]) == (422, "invalid_request")
+        assert len(problem["errors"]) == listed
+
+    def test_a_mistake_of_ordinary_length_is_told_whole(self) -> None:
+        _, problem = posted(json.dumps(a_node(image=["9", 0])))
+        loc = ["body", "workflow", "1", "inputs", "image"]
+        assert problem["errors"] == [
+            {"loc": loc, "msg": "links to node '9', which is not in the workflow"}
+        ]
+
+    def test_on_a_socket(self) -> None:
+        body = json.dumps({"action": "ping", LONG: 0})
+        with pytest.raises(ValidationError) as caught:
+            client_message.validate_json(body)
+        assert len(_fault(body, caught.value).message) < 300

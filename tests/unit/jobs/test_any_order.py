@@ -1,0 +1,249 @@
+"""Whatever is delivered, late, twice or not at all, and whoever dies at whichever call: what must
+hold holds after each step, and once everybody is healthy again every job comes to its end, and to
+nothing when its retention is over.
+
+The lifecycle alone, under any sequence of events, is in test_lifecycle.py; here are the use cases,
+their ports and their deaths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import ClassVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from comfyline.contract.ids import JobId, OwnerId
+from comfyline.service.errors import JobNotFound, TransitionRefused
+from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.job import Artifact, Job, JobError, JobRecord
+from comfyline.service.jobs.lifecycle import LOSERS_GRACE
+from comfyline.service.jobs.progress import Progress
+from comfyline.service.jobs.redrive import send_again
+from comfyline.service.jobs.report import report_progress, report_started
+from comfyline.service.queue.tickets import Ticket
+from tests.support.builders import LEASE, NOW
+from tests.support.crashes import Crash, Process
+from tests.support.invariants import Chronicle, check_record, check_tidy
+from tests.support.world import DEFAULTS, World
+
+BROKE = JobError(type="boom", message="it broke")
+
+# A process that dies at one of its first calls, before it or with its answer, or that lives.
+LIVES = st.builds(Process, st.sampled_from([*[99] * 12, 1, 2, 3, 4]), st.booleans())
+NUMBERS = st.integers(0, 5)
+DAY = 24 * 3600
+MOMENTS = st.sampled_from([1, 1, 5, 5, 19, 21, 30, 120, 3600, DAY])
+INTENTS = 2  # keys that posts are made with: the same one again is a replay
+
+
+@dataclass
+class Holding:
+    """What some worker believes that it holds; it may be wrong by now."""
+
+    job: Job
+    ticket: Ticket
+    files: list[Artifact] = field(default_factory=list)
+
+
+Ending = Callable[[Finisher, Holding], Job]
+ENDINGS: list[Ending] = [
+    lambda f, h: f.succeed(h.job, h.ticket, h.files, cached=False, gpu_seconds=1.0),
+    lambda f, h: f.fail(h.job, h.ticket, BROKE),
+]
+RETURNS: list[Ending] = [
+    lambda f, h: f.retry(h.job, h.ticket, BROKE),
+    lambda f, h: f.give_back(h.job, h.ticket),
+    lambda f, h: f.stop(h.job, h.ticket),
+]
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """The service in memory, its processes at the mercy of the draw."""
+
+    met: ClassVar[set[str]] = set()  # what has happened in any draw, by its name in the history
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world, self.seen = World(), Chronicle()
+        self.world.owner = OwnerId("fox")  # ids come of it, and a draw must mean the same each time
+        self.jobs: list[JobId] = []
+        self.tickets: list[Ticket] = []  # every delivery ever, also those that are over
+        self.workers: list[Holding] = []
+
+    def dying(self, act: Callable[[], object]) -> None:
+        # A refusal is an answer; what must not be is for the invariants to say.
+        with suppress(Crash, TransitionRefused, JobNotFound):
+            act()
+
+    @rule(intent=st.integers(1, INTENTS), process=LIVES)
+    def post(self, intent: int, process: Process) -> None:
+        world, key = self.world, f"intent-{intent}"
+        store, queue = process.using(world.store), process.using(world.queue)
+        self.dying(lambda: world.submit(key=key, store=store, queue=queue))
+        self.jobs = sorted({*self.jobs, *(record.job.id for record in self.listed())})
+
+    def listed(self) -> list[JobRecord]:
+        store, owner = self.world.store, self.world.owner
+        return store.page(owner, status=None, limit=99, after=None)
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=NUMBERS, process=LIVES)
+    def claim(self, which: int, process: Process) -> None:
+        """By a ticket of now, or by one whose delivery is over."""
+        world = self.world
+        self.tickets += world.tickets()
+        if not self.tickets:
+            return
+        ticket = self.tickets[-1 - which % len(self.tickets)]
+
+        def take() -> None:
+            store, queue = process.using(world.store), process.using(world.queue)
+            if (job := world.claim(ticket, store=store, queue=queue)) is not None:
+                self.workers.append(Holding(job, ticket))
+
+        self.dying(take)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS, process=LIVES)
+    def start(self, which: int, process: Process) -> None:
+        held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
+
+        def tell() -> None:
+            held.job = report_started(held.job, store=store, clock=self.world.clock)
+
+        self.dying(tell)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS, process=LIVES)
+    def progress(self, which: int, process: Process) -> None:
+        held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
+
+        def tell() -> None:
+            half = Progress(fraction=0.5)
+            held.job = report_progress(held.job, half, store=store, clock=self.world.clock)
+
+        self.dying(tell)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS, process=LIVES)
+    def beat(self, which: int, process: Process) -> None:
+        """A worker learns of a cancel by it."""
+        held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
+
+        def renew() -> None:
+            held.job = store.renew(held.job, self.world.clock() + LEASE)
+
+        self.dying(renew)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS)
+    def store_a_file(self, which: int) -> None:
+        held = self.workers[-1 - which % len(self.workers)]
+        if not held.files:
+            held.files.append(self.world.upload(held.job))
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS, end=st.sampled_from(ENDINGS), process=LIVES)
+    def end(self, which: int, end: Ending, process: Process) -> None:
+        self.let_go(which, end, process)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS, end=st.sampled_from(RETURNS), process=LIVES)
+    def hand_back(self, which: int, end: Ending, process: Process) -> None:
+        self.let_go(which, end, process)
+
+    def let_go(self, which: int, end: Ending, process: Process) -> None:
+        held, world = self.workers[-1 - which % len(self.workers)], self.world
+        finisher = world.finisher(process.using(world.store), process.using(world.queue))
+        self.dying(lambda: end(finisher, held))
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=NUMBERS, process=LIVES)
+    def cancel(self, which: int, process: Process) -> None:
+        job_id, world = self.jobs[which % len(self.jobs)], self.world
+        store = process.using(world.store)
+        self.dying(lambda: cancel(job_id, world.owner, store=store, clock=world.clock))
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=NUMBERS, process=LIVES)
+    def redrive(self, which: int, process: Process) -> None:
+        job_id, world = self.jobs[which % len(self.jobs)], self.world
+        store, queue = process.using(world.store), process.using(world.queue)
+        self.dying(lambda: send_again(job_id, store=store, queue=queue, clock=world.clock))
+
+    @rule(process=LIVES)
+    def sweep(self, process: Process) -> None:
+        world = self.world
+        ports = process.using(world.store), process.using(world.queue)
+        files = process.using(world.artifacts)
+        self.dying(lambda: world.sweep(store=ports[0], queue=ports[1], artifacts=files))
+
+    # No record's retention ends before the draw does: what comes after it is another job.
+    @precondition(lambda self: self.world.clock() < NOW + DEFAULTS.retention / 2)
+    @rule(seconds=MOMENTS)
+    def time_passes(self, seconds: int) -> None:
+        self.world.clock.advance(seconds)
+
+    @invariant()
+    def the_invariants_hold(self) -> None:
+        assert len(self.jobs) <= INTENTS, "a replay made a second job"
+        for job_id in self.jobs:
+            record = self.world.record(job_id)
+            check_record(record)
+            self.seen.see(record.job)
+            self.met.update(line.event for line in record.job.history)
+            listed = {artifact.key for artifact in record.artifacts}
+            assert listed <= self.world.artifacts.files.keys(), "a listed file is gone"
+
+    def teardown(self) -> None:
+        """From now on nobody dies."""
+        for _ in range(30):
+            self.world.clock.advance(LEASE + timedelta(seconds=3))
+            self.world.sweep()
+            self.work()
+            self.the_invariants_hold()
+            if all(self.world.row(job_id).status.is_terminal for job_id in self.jobs):
+                break
+        self.world.clock.advance(LOSERS_GRACE)
+        self.world.sweep()
+        self.the_invariants_hold()
+        for job_id in self.jobs:
+            row = self.world.row(job_id)
+            assert row.status.is_terminal, "it waits for ever"
+            check_tidy(row, self.world.artifacts.files)
+        self.world.clock.advance(DEFAULTS.retention)
+        self.world.sweep()
+        assert [job_id for job_id in self.jobs if self.world.store.get(job_id)] == []
+        assert list(self.world.artifacts.files) == []
+
+    def work(self) -> None:
+        for ticket in self.world.tickets():
+            if (job := self.world.claim(ticket)) is not None:
+                job = report_started(job, store=self.world.store, clock=self.world.clock)
+                files = [self.world.upload(job)]
+                ENDINGS[0](self.world.finisher(), Holding(job, ticket, files))
+
+
+def test_any_order() -> None:
+    """Whatever the draws do; and they do much, or the invariants would hold of nothing."""
+    run_state_machine_as_test(
+        AnyOrder,
+        settings=settings(
+            max_examples=150, stateful_step_count=50, deadline=None, derandomize=True
+        ),
+    )
+    assert AnyOrder.met >= {"succeeded", "failed_for_good", "canceled", "expired", "lease_expired"}
+    assert AnyOrder.met & {"failed", "interrupted"}

@@ -1,0 +1,261 @@
+"""A cancel ends at once what nobody holds, and asks the worker that holds it otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from comfyline.api.v1.views import status_of
+from comfyline.contract.ids import JobId, OwnerId, random_job_id
+from comfyline.service.errors import JobNotFound
+from comfyline.service.jobs.cancel import Cancellation, cancel, purge
+from comfyline.service.jobs.job import Job, JobError, Status
+from comfyline.service.jobs.report import report_started
+from comfyline.service.jobs.store import JobStore
+from comfyline.service.queue.tickets import Ticket
+from tests.support.builders import LEASE, NOW, an_artifact, an_owner
+from tests.support.crashes import Process, every_crash
+from tests.support.world import DEFAULTS, World, meanwhile
+
+BOOM = JobError(type="boom", message="it broke")
+
+
+def canceled(
+    world: World, job_id: JobId, owner: OwnerId | None = None, store: JobStore | None = None
+) -> Cancellation:
+    """What became of the owner's cancel."""
+    jobs = store or world.store
+    return cancel(job_id, owner or world.owner, store=jobs, clock=world.clock)
+
+
+class TestNobodyHoldsIt:
+    def test_a_waiting_job_ends_at_once_and_never_runs(self) -> None:
+        world = World()
+        job = world.submit().job
+        done = canceled(world, job.id)
+        assert done.job == world.row(job.id)
+        assert (done.job.status, done.job.finished_at) == (Status.CANCELED, world.clock())
+        assert "before it ran" in done.message
+        assert world.claim(world.ticket()) is None
+        world.clock.advance(LEASE)
+        assert world.tickets() == []
+
+    def test_a_job_that_was_given_back_ends_at_once(self) -> None:
+        world = World()
+        world.submit()
+        job, ticket = world.started()
+        world.finisher().give_back(job, ticket)
+        assert canceled(world, job.id).job.status is Status.CANCELED
+
+    def test_a_job_whose_worker_vanished_before_the_start_ends_at_once(self) -> None:
+        world = World()
+        world.submit()
+        job, _ = world.claimed()
+        world.clock.advance(LEASE)
+        assert canceled(world, job.id).job.status is Status.CANCELED
+
+    def test_a_job_that_waited_too_long_has_expired(self) -> None:
+        world = World()
+        job = world.submit().job
+        world.clock.advance(DEFAULTS.start_deadline)
+        done = canceled(world, job.id)
+        assert (done.job.status, done.job.cancel_requested_at) == (Status.EXPIRED, None)
+        assert "expired" in done.message
+
+
+class TestAWorkerHoldsIt:
+    @pytest.mark.parametrize("hold", [World.claimed, World.started])
+    def test_it_is_asked_and_ends_the_job(
+        self, hold: Callable[[World], tuple[Job, Ticket]]
+    ) -> None:
+        world = World()
+        world.submit()
+        job, ticket = hold(world)
+        done = canceled(world, job.id)
+        assert (status_of(done.job), done.job.lease) == ("canceling", job.lease)
+        assert "worker" in done.message
+        stopped = world.finisher().stop(done.job, ticket, gpu_seconds=2.0)
+        assert (stopped.status, stopped.gpu_seconds) == (Status.CANCELED, 2.0)
+
+    def test_it_hears_of_it_by_its_next_write(self) -> None:
+        world = World()
+        world.submit()
+        job, _ = world.claimed()
+        canceled(world, job.id)
+        assert world.store.renew(job, NOW + 2 * LEASE).is_canceling
+        assert report_started(job, store=world.store, clock=world.clock).is_canceling
+
+    @pytest.mark.parametrize("ending", ["retry", "give_back"])
+    def test_whatever_ends_the_attempt_ends_the_job(self, ending: str) -> None:
+        world = World()
+        world.submit()
+        job, ticket = world.started()
+        canceled(world, job.id)
+        finisher = world.finisher()
+        ended = (
+            finisher.retry(job, ticket, BOOM, gpu_seconds=1.0)
+            if ending == "retry"
+            else finisher.give_back(job, ticket)
+        )
+        assert ended.status is Status.CANCELED
+        world.clock.advance(LEASE)
+        assert world.tickets() == []
+
+    def test_if_it_has_vanished_the_sweeper_ends_the_job(self) -> None:
+        world = World()
+        world.submit()
+        job, _ = world.started()
+        canceled(world, job.id)
+        world.clock.advance(LEASE + timedelta(seconds=2))
+        assert world.sweep() == {"LeaseExpiredWhileCanceling": 1}
+        assert world.row(job.id).status is Status.CANCELED
+
+
+class TestNoEffect:
+    def test_asking_again_writes_nothing(self) -> None:
+        world = World()
+        world.submit()
+        job, _ = world.started()
+        first = canceled(world, job.id)
+        world.clock.advance(1)
+        process = Process(10**9, answered=False)
+        again = canceled(world, job.id, store=process.using(world.store))
+        assert (again, process.calls) == (first, 1)  # the read
+
+    def test_an_ended_job_is_left_as_it_is(self) -> None:
+        world = World()
+        world.submit()
+        job = world.succeeded()
+        done = canceled(world, job.id)
+        assert (done.job, world.row(job.id)) == (job, job)
+        assert "already ended: succeeded" in done.message
+
+
+class TestRace:
+    def test_a_worker_that_claims_meanwhile_is_asked(self) -> None:
+        world = World()
+        job = world.submit().job
+        done = canceled(world, job.id, store=meanwhile(world.store, "save", world.claimed))
+        assert status_of(done.job) == "canceling"
+
+    def test_a_worker_that_gives_the_job_back_meanwhile_does_not_get_it_again(self) -> None:
+        world = World()
+        world.submit()
+        job, ticket = world.started()
+        store = meanwhile(world.store, "save", lambda: world.finisher().give_back(job, ticket))
+        assert canceled(world, job.id, store=store).job.status is Status.CANCELED
+
+    def test_a_worker_that_is_done_meanwhile_has_won(self) -> None:
+        world = World()
+        job = world.submit().job
+        done = canceled(world, job.id, store=meanwhile(world.store, "save", world.succeeded))
+        assert done.job.status is Status.SUCCEEDED
+        assert "succeeded before" in done.message
+
+
+class TestNotFound:
+    def test_what_is_unknown_or_anothers(self) -> None:
+        world = World()
+        job = world.submit().job
+        for job_id, owner in [(random_job_id(NOW), world.owner), (job.id, an_owner())]:
+            with pytest.raises(JobNotFound):
+                canceled(world, job_id, owner)
+        assert world.row(job.id) == job
+
+    def test_what_is_past_its_retention(self) -> None:
+        world = World()
+        world.submit()
+        job = world.succeeded()
+        world.clock.advance(DEFAULTS.retention)
+        with pytest.raises(JobNotFound):
+            canceled(world, job.id)
+
+    def test_what_is_removed_meanwhile(self) -> None:
+        world = World()
+        job = world.submit().job
+        store = meanwhile(world.store, "save", lambda: world.store.delete(job))
+        with pytest.raises(JobNotFound):
+            canceled(world, job.id, store=store)
+
+
+def purged(world: World, job_id: JobId, *, process: Process | None = None, **ports: Any) -> str:
+    """What the owner is told of a purge."""
+    own: dict[str, Any] = {"store": world.store, "artifacts": world.artifacts} | ports
+    if process is not None:
+        own = {name: process.using(port) for name, port in own.items()}
+    return purge(job_id, world.owner, clock=world.clock, **own).message
+
+
+class TestPurge:
+    def test_takes_an_ended_jobs_record_request_and_files_now(self) -> None:
+        world = World()
+        world.submit()
+        job, ticket = world.started()
+        world.upload(job)
+        world.finisher().give_back(job, ticket)
+        job = world.succeeded()
+        assert "removed" in purged(world, job.id)
+        assert (world.store.read(job.id), world.artifacts.files) == (None, {})
+        with pytest.raises(LookupError):
+            world.store.graph(job)
+        with pytest.raises(JobNotFound):
+            purged(world, job.id)
+
+    def test_of_a_job_that_has_not_ended_is_a_cancel(self) -> None:
+        world = World()
+        world.submit()
+        job, _ = world.started()
+        world.upload(job)
+        assert "once it has ended" in purged(world, job.id)
+        assert status_of(world.row(job.id)) == "canceling"
+        assert len(world.artifacts.files) == 1
+
+    def test_anothers_job_is_not_found(self) -> None:
+        world = World()
+        world.submit()
+        job = world.succeeded()
+        world.owner = an_owner()
+        with pytest.raises(JobNotFound):
+            purged(world, job.id)
+        assert len(world.artifacts.files) == 1
+
+    def test_asked_twice_at_once_is_done_once(self) -> None:
+        world = World()
+        world.submit()
+        job = world.succeeded()
+        store = meanwhile(world.store, "delete", lambda: purged(world, job.id))
+        assert "removed" in purged(world, job.id, store=store)
+
+    def test_leaves_a_record_that_takes_its_place_meanwhile_alone(self) -> None:
+        world = World()
+        world.submit(key="once")
+        old = world.succeeded()
+        world.clock.advance(DEFAULTS.retention - timedelta.resolution)
+
+        def post_and_run_again() -> None:
+            world.clock.advance(timedelta.resolution)
+            world.submit(key="once")
+            world.succeeded()
+
+        artifacts = meanwhile(world.artifacts, "delete_prefix", post_and_run_again)
+        assert "removed" in purged(world, old.id, artifacts=artifacts)
+        assert world.row(old.id).attempt == 2
+        assert list(world.artifacts.files) == [an_artifact(world.row(old.id)).key]
+
+    def test_that_dies_may_be_asked_again_and_leaves_no_file_behind(self) -> None:
+        worlds: list[tuple[World, Job]] = []
+
+        def run(process: Process) -> None:
+            world = World()
+            world.submit()
+            worlds.append((world, world.succeeded()))
+            purged(world, worlds[-1][1].id, process=process)
+
+        for process in every_crash(run):
+            world, job = worlds[-1]
+            if world.store.get(job.id) is not None:
+                purged(world, job.id)
+            assert (world.store.get(job.id), world.artifacts.files) == (None, {}), process

@@ -1,0 +1,229 @@
+"""A worker takes a job from a ticket, and does with the ticket what the job's state asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from comfyline.contract.ids import JobId, random_job_id, random_worker_id
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.job import Job, Lease, Priority, Status
+from comfyline.service.jobs.lifecycle import MAX_FAILURES
+from tests.support.builders import LEASE, NOW
+from tests.support.world import DEFAULTS, World, meanwhile, raising
+
+MOMENT = timedelta.resolution
+SECOND = timedelta(seconds=1)
+
+
+def ticketed(world: World) -> list[JobId]:
+    return [ticket.job_id for ticket in world.tickets()]
+
+
+def send_again(world: World, job: Job) -> None:
+    """One more ticket of the job, as the sweeper or a replay sends it."""
+    world.queue.send(job.id, job.owner, job.priority)
+
+
+def vanish(world: World) -> Job:
+    """A worker takes the one ticket, starts its job and is never heard of again."""
+    job, _ = world.started()
+    world.clock.advance(LEASE)
+    return job
+
+
+class TestFreeJob:
+    def test_it_is_leased_to_the_worker(self) -> None:
+        world, worker_id = World(), random_worker_id()
+        world.submit()
+        job = world.claim(world.ticket(), worker_id=worker_id)
+        assert job is not None
+        assert job == world.row(job.id)
+        assert (job.status, job.attempt) == (Status.QUEUED, 1)
+        assert job.lease == Lease(worker_id, NOW + LEASE)
+
+    def test_its_ticket_comes_back_unless_the_worker_keeps_it(self) -> None:
+        world = World()
+        world.submit()
+        job, _ = world.claimed()
+        world.clock.advance(LEASE - MOMENT)
+        assert ticketed(world) == []
+        world.clock.advance(MOMENT)
+        assert ticketed(world) == [job.id]
+
+    def test_one_that_ran_before_is_taken_however_late_it_is(self) -> None:
+        world = World()
+        world.submit()
+        job, ticket = world.started()
+        world.finisher().give_back(job, ticket)
+        world.clock.advance(DEFAULTS.start_deadline)
+        again, _ = world.claimed()
+        assert (again.attempt, again.interruptions) == (2, 1)
+
+
+class TestTicketOfNoUse:
+    def test_of_a_job_that_does_not_exist_is_deleted(self) -> None:
+        world = World()
+        world.queue.send(random_job_id(NOW), world.owner, Priority.NORMAL)
+        assert world.claim(world.ticket()) is None
+        world.clock.advance(LEASE)
+        assert ticketed(world) == []
+
+    def test_of_an_ended_job_is_deleted(self) -> None:
+        world = World()
+        job = world.submit().job
+        send_again(world, job)
+        first, second = world.tickets()
+        cancel(job.id, world.owner, store=world.store, clock=world.clock)
+        assert [world.claim(first), world.claim(second)] == [None, None]
+        world.clock.advance(LEASE)
+        assert ticketed(world) == []
+
+    def test_of_a_job_that_waited_too_long_is_deleted_with_its_end(self) -> None:
+        world = World()
+        job = world.submit().job
+        world.clock.advance(DEFAULTS.start_deadline)
+        assert world.claim(world.ticket()) is None
+        assert world.row(job.id).status is Status.EXPIRED
+        world.clock.advance(LEASE)
+        assert ticketed(world) == []
+
+
+class TestHeldByAnother:
+    def test_the_ticket_is_hidden_until_that_lease_is_over(self) -> None:
+        world = World()
+        world.submit()
+        job, _ = world.claimed()
+        world.clock.advance(LEASE / 2)
+        send_again(world, job)
+        assert world.claim(world.ticket()) is None
+        assert world.row(job.id) == job
+        world.clock.now = NOW + LEASE + SECOND - MOMENT
+        assert len(world.tickets()) == 1  # the first one's own
+        world.clock.now = NOW + LEASE + 2 * SECOND
+        assert ticketed(world) == [job.id]
+
+    def test_also_from_the_worker_that_holds_it(self) -> None:
+        world, worker_id = World(), random_worker_id()
+        job = world.submit().job
+        send_again(world, job)
+        first, second = world.tickets()
+        assert world.claim(first, worker_id=worker_id) is not None
+        assert world.claim(second, worker_id=worker_id) is None
+        assert world.row(job.id).attempt == 1
+
+
+class TestVanishedWorker:
+    def test_is_accounted_for_before_the_next_takes_the_job(self) -> None:
+        world = World()
+        world.submit()
+        lost = vanish(world)
+        job, _ = world.claimed()
+        assert (job.attempt, job.failures) == (2, 1)
+        assert [line.event for line in job.history[-2:]] == ["lease_expired", "claimed"]
+        assert job.lease != lost.lease
+
+    def test_once_too_often_ends_the_job(self) -> None:
+        world = World()
+        world.submit()
+        for _ in range(MAX_FAILURES):
+            job = vanish(world)
+        assert world.claim(world.ticket()) is None
+        ended = world.row(job.id)
+        assert (ended.status, ended.attempt) == (Status.FAILED, MAX_FAILURES)
+        assert ended.error is not None
+        assert ended.error.type == "worker_lost"
+        world.clock.advance(LEASE)
+        assert ticketed(world) == []
+
+    def test_past_the_execution_timeout_ends_the_job(self) -> None:
+        world = World()
+        world.submit({"prompt": "a red fox", "execution_timeout_seconds": 60})
+        job = vanish(world)
+        assert world.claim(world.ticket()) is None
+        error = world.row(job.id).error
+        assert error is not None
+        assert error.type == "execution_timeout"
+
+    def test_of_a_job_that_is_not_wanted_any_more_ends_it(self) -> None:
+        world = World()
+        world.submit()
+        job, _ = world.started()
+        cancel(job.id, world.owner, store=world.store, clock=world.clock)
+        world.clock.advance(LEASE)
+        assert world.claim(world.ticket()) is None
+        assert world.row(job.id).status is Status.CANCELED
+
+
+class TestRace:
+    def test_of_two_workers_one_gets_the_job_and_the_other_hides_its_ticket(self) -> None:
+        world = World()
+        job = world.submit().job
+        send_again(world, job)
+        mine, theirs = world.tickets()
+        store = meanwhile(world.store, "save", lambda: world.claim(theirs))
+        assert world.claim(mine, store=store) is None
+        after = world.row(job.id)
+        assert (after.attempt, after.failures) == (1, 0)
+        world.clock.advance(LEASE)
+        assert len(world.tickets()) == 1  # the winner's own
+        world.clock.advance(2 * SECOND)
+        assert len(world.tickets()) == 1
+
+    @pytest.mark.parametrize(
+        "happens",
+        [
+            lambda w, j: cancel(j.id, w.owner, store=w.store, clock=w.clock),
+            lambda w, j: w.store.delete(j),
+        ],
+        ids=["canceled", "removed"],
+    )
+    def test_a_job_that_ends_meanwhile_is_not_run(
+        self, happens: Callable[[World, Job], object]
+    ) -> None:
+        world = World()
+        job = world.submit().job
+        store = meanwhile(world.store, "save", lambda: happens(world, job))
+        assert world.claim(world.ticket(), store=store) is None
+        world.clock.advance(LEASE)
+        assert ticketed(world) == []
+
+    def test_a_follower_disturbs_no_claim(self) -> None:
+        world = World()
+        job = world.submit().job
+        until = NOW + timedelta(hours=2)
+        store = meanwhile(world.store, "save", lambda: world.store.watch(job.id, until))
+        claimed = world.claim(world.ticket(), store=store)
+        assert claimed is not None
+        assert (claimed.attempt, claimed.watched_until) == (1, until)
+
+    @pytest.mark.parametrize("passed", [0, 1, 2, 3, 4])
+    def test_a_start_deadline_may_come_while_claiming(self, passed: int) -> None:
+        world = World()
+        job = world.submit({"prompt": "a red fox", "start_deadline_seconds": 1}).job
+        now = job.start_deadline - passed * MOMENT
+
+        def ticking() -> datetime:
+            nonlocal now
+            now += MOMENT
+            return now
+
+        claimed = world.claim(world.ticket(), clock=ticking)
+        after = world.row(job.id)
+        assert after.status is (Status.QUEUED if claimed else Status.EXPIRED)
+        assert claimed in (None, after)
+
+
+@pytest.mark.parametrize("call", ["get", "save"])
+def test_a_store_out_of_reach_leaves_the_ticket_to_come_back(call: str) -> None:
+    world = World()
+    job = world.submit().job
+    store = meanwhile(world.store, call, raising(Unavailable("throttled")))
+    with pytest.raises(Unavailable):
+        world.claim(world.ticket(), store=store)
+    assert world.row(job.id) == job
+    world.clock.advance(LEASE)
+    assert ticketed(world) == [job.id]

@@ -1,0 +1,82 @@
+"""What Prometheus reads at /metrics, parsed by its own parser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from comfyline.adapters.memory.fleet import InMemoryAttendance
+from comfyline.adapters.memory.ledger import InMemoryLedger
+from comfyline.adapters.memory.metrics import InMemoryMetrics
+from comfyline.adapters.memory.queue import InMemoryJobQueue
+from comfyline.contract.ids import random_worker_id
+from comfyline.service.fleet.workers import Presence
+from comfyline.service.jobs.job import Priority
+from comfyline.service.ledger.count import Meter, count, ends_in
+from comfyline.service.metrics import Metric
+from functions.get_metrics import shown
+from tests.support.builders import NOW, FrozenClock, a_job, canceled, running, succeeded
+from tests.support.dashboard import questions, wrong
+
+
+def test_what_is_shown_is_what_was_done() -> None:
+    clock, ledger, attendance = FrozenClock(), InMemoryLedger(), InMemoryAttendance()
+    queue = InMemoryJobQueue(clock)
+    job = a_job()
+    queue.send(job.id, job.owner, Priority.LOW)
+    attendance.note(Presence(random_worker_id(), 1, NOW + timedelta(seconds=1)))
+    ran = replace(succeeded(job), finished_at=NOW + timedelta(seconds=45), interruptions=2)
+    ledger.count([ran, ran, canceled(a_job())])
+    meter = Meter(ledger=ledger, queue=queue, attendance=attendance, clock=clock)
+    families = text_string_to_metric_families(shown(meter.read()))
+    samples = {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+    assert samples["comfyui_jobs_total", "succeeded"] == 1
+    assert samples["comfyui_jobs_total", "canceled"] == 1
+    assert samples["comfyui_jobs_total", "failed"] == samples["comfyui_jobs_total", "expired"] == 0
+    buckets = {k[1]: v for k, v in samples.items() if k[0] == "comfyui_job_duration_seconds_bucket"}
+    bounds = [float(bound) for bound in buckets]
+    assert bounds == [10, 30, 60, 120, 300, 600, 1200, float("inf")]
+    assert list(buckets.values()) == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert samples["comfyui_job_duration_seconds_sum",] == 45
+    assert samples["comfyui_job_duration_seconds_count",] == 1
+    assert samples["comfyui_gpu_seconds_total",] == 1.25
+    assert samples["comfyui_interruptions_total",] == 2
+    depths = {k[1]: v for k, v in samples.items() if k[0] == "comfyui_queue_depth"}
+    assert depths == {"high": 0, "normal": 0, "low": 1}
+    assert samples["comfyui_active_workers",] == samples["comfyui_running_jobs",] == 1
+
+
+def test_an_end_is_recorded_once_with_what_it_took() -> None:
+    ledger, metrics = InMemoryLedger(), InMemoryMetrics()
+    ran = replace(succeeded(a_job()), finished_at=NOW + timedelta(seconds=45), interruptions=2)
+    ran = replace(ran, queued_at=NOW - timedelta(seconds=3), started_at=NOW)
+    for told in ([ran], [ran, canceled(a_job())], [ran]):
+        count(told, ledger=ledger, metrics=metrics)
+    assert metrics.recorded == [
+        (Metric.JOBS_ENDED, 1, {"status": "succeeded"}),
+        (Metric.JOB_WAIT, 3.0, {}),
+        (Metric.JOB_TIME, 45.0, {}),
+        (Metric.GPU_TIME, 1.25, {}),
+        (Metric.INTERRUPTIONS, 2, {}),
+        (Metric.JOBS_ENDED, 1, {"status": "canceled"}),
+    ]
+
+
+def test_only_the_change_that_ends_a_job_is_an_end() -> None:
+    job = running(a_job())
+    ended = succeeded(a_job())
+    assert ends_in([(None, job), (job, job), (job, ended), (ended, ended)]) == [ended]
+    assert ends_in([(None, ended)]) == [ended]
+
+
+def test_the_dashboard_asks_for_what_there_is_and_for_all_of_it() -> None:
+    meter = Meter(
+        ledger=InMemoryLedger(),
+        queue=InMemoryJobQueue(FrozenClock()),
+        attendance=InMemoryAttendance(),
+        clock=FrozenClock(),
+    )
+    told = text_string_to_metric_families(shown(meter.read()))
+    assert wrong(questions("comfyui_"), told) == []

@@ -1,0 +1,172 @@
+"""Previews: the newest, only while somebody watches, seldom, and at no cost to the job."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import IO
+
+import pytest
+
+from comfyline.adapters.memory.files import InMemoryArtifactStore, StoredFile
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.job import Job, preview_key
+from gpu_worker import previews as module
+from gpu_worker.comfy.protocol import Previewed
+from gpu_worker.previews import Previews
+from tests.support.builders import a_job, claimed
+from tests.support.eventually import eventually
+
+
+class Store(InMemoryArtifactStore):
+    """Remembers what it was given, waits for the gate, and fails the next `failures` puts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun: list[bytes] = []
+        self.failures = 0
+
+    def put(self, key: str, body: IO[bytes], content_type: str) -> None:
+        self.begun.append(body.read())
+        body.seek(0)
+        assert self.gate.wait(30)
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("slow down")
+        super().put(key, body, content_type)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def job() -> Job:
+    return claimed(a_job(wants_previews=True))
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next may come at once."""
+    monkeypatch.setattr(module, "INTERVAL", timedelta(0))
+
+
+def previews(
+    job: Job, store: Store, told: list[int], is_watched: Callable[[], bool] = lambda: True
+) -> Previews:
+    return Previews(job, store, is_watched=is_watched, stored=told.append)
+
+
+@asynccontextmanager
+async def storing(previews: Previews) -> AsyncIterator[None]:
+    task = asyncio.create_task(previews.store_for_ever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def a_preview(picture: bytes) -> Previewed:
+    return Previewed("image/jpeg", picture)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_each_is_stored_over_the_last_and_counted(store: Store, job: Job) -> None:
+    told: list[int] = []
+    made = previews(job, store, told)
+    async with storing(made):
+        for number, picture in enumerate((b"one", b"two"), start=1):
+            made.offer(a_preview(picture))
+            await eventually(lambda number=number: told[-1:] == [number])
+    assert store.files == {preview_key(job): StoredFile(b"two", "image/jpeg")}
+
+
+async def test_one_that_comes_too_soon_gives_way_to_a_newer_one(store: Store, job: Job) -> None:
+    pauses: list[float] = []
+    go_on = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await go_on.wait()
+        go_on.clear()
+
+    told: list[int] = []
+    made = Previews(job, store, is_watched=lambda: True, stored=told.append, sleep=sleep)
+    async with storing(made):
+        made.offer(a_preview(b"one"))
+        await eventually(lambda: pauses == [2.0])
+        for picture in (b"two", b"three", b"four"):
+            made.offer(a_preview(picture))
+        assert (told, store.begun) == ([1], [b"one"])
+        go_on.set()
+        await eventually(lambda: pauses == [2.0, 2.0])
+    assert (told, store.begun) == ([1, 2], [b"one", b"four"])
+
+
+@pytest.mark.usefixtures("soon")
+async def test_none_is_stored_while_nobody_watches(store: Store, job: Job) -> None:
+    watched: list[bool] = []
+    told: list[int] = []
+    made = previews(job, store, told, lambda: bool(watched))
+    async with storing(made):
+        made.offer(a_preview(b"one"))
+        watched.append(True)
+        made.offer(a_preview(b"two"))
+        await eventually(lambda: told == [1])
+    assert store.begun == [b"two"]
+
+
+@pytest.mark.usefixtures("soon")
+async def test_one_that_cannot_be_stored_is_left_out(store: Store, job: Job) -> None:
+    store.failures = 1
+    told: list[int] = []
+    made = previews(job, store, told)
+    async with storing(made):
+        made.offer(a_preview(b"one"))
+        await eventually(lambda: store.failures == 0)
+        made.offer(a_preview(b"two"))
+        await eventually(lambda: told == [1])
+    assert store.files[preview_key(job)].body == b"two"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_the_end_waits_for_what_is_on_its_way_and_takes_no_more(
+    store: Store, job: Job
+) -> None:
+    store.gate.clear()
+    made = previews(job, store, [])
+    async with storing(made):
+        made.offer(a_preview(b"one"))
+        await eventually(lambda: store.begun)
+        made.offer(a_preview(b"two"))
+        ending = asyncio.create_task(made.end())
+        await asyncio.wait({ending}, timeout=0.05)
+        assert not ending.done()
+        store.gate.set()
+        await ending
+        assert store.files[preview_key(job)].body == b"one"
+        made.offer(a_preview(b"three"))
+        await asyncio.sleep(0.01)
+    assert store.begun == [b"one"]
+
+
+@pytest.mark.usefixtures("soon")
+async def test_the_end_does_not_wait_for_ever(
+    store: Store, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.01)
+    store.gate.clear()
+    made = previews(job, store, [])
+    async with storing(made):
+        made.offer(a_preview(b"one"))
+        await eventually(lambda: store.begun)
+        await asyncio.wait_for(made.end(), 10)
+        assert store.files == {}
+        store.gate.set()

@@ -1,0 +1,175 @@
+"""Reports are coalesced, the start comes first, and every answer is heeded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from comfyline.adapters.memory.jobs import InMemoryJobStore
+from comfyline.service.errors import LeaseLost, Unavailable
+from comfyline.service.jobs.job import Job, Status
+from comfyline.service.jobs.progress import Progress
+from gpu_worker import reporter as module
+from gpu_worker.reporter import UNWATCHED_INTERVAL, WATCHED_INTERVAL, Reporter
+from tests.support.builders import NOW, FrozenClock, a_job, an_artifact, claimed
+from tests.support.eventually import eventually
+
+
+class CountingStore(InMemoryJobStore):
+    """Counts its saves and fails the next `failures` of them."""
+
+    saves = 0
+    failures = 0
+
+    def save(self, before: Job, after: Job) -> Job:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("throttled")
+        self.saves += 1
+        return super().save(before, after)
+
+
+@pytest.fixture
+def store() -> CountingStore:
+    return CountingStore()
+
+
+@pytest.fixture
+def job(store: CountingStore) -> Job:
+    job = claimed(a_job())
+    store.add(job)
+    return job
+
+
+@asynccontextmanager
+async def writing(reporter: Reporter) -> AsyncIterator[None]:
+    task = asyncio.create_task(reporter.write_for_ever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def a_reporter(job: Job, store: CountingStore, heard: list[Job] | None = None) -> Reporter:
+    answered = [] if heard is None else heard
+    return Reporter(job, store, FrozenClock(), answered=answered.append)
+
+
+def current(store: CountingStore, job: Job) -> Job:
+    found = store.get(job.id)
+    assert found is not None
+    return found
+
+
+async def test_the_start_is_written_at_once(store: CountingStore, job: Job) -> None:
+    reporter = a_reporter(job, store)
+    async with writing(reporter):
+        reporter.started()
+        await eventually(lambda: current(store, job).status is Status.RUNNING)
+
+
+async def test_progress_that_comes_fast_is_one_write_of_the_latest(
+    store: CountingStore, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=20))
+    reporter = a_reporter(job, store)
+    async with writing(reporter):
+        reporter.started()
+        for step in range(1, 101):
+            reporter.progressed(Progress(fraction=step / 200))
+        await eventually(lambda: current(store, job).progress.fraction == 0.5)
+    assert store.saves == 2
+
+
+async def test_a_write_that_fails_is_made_up_for(
+    store: CountingStore, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=2))
+    store.failures = 2
+    reporter = a_reporter(job, store)
+    async with writing(reporter):
+        reporter.started()
+        reporter.progressed(Progress(fraction=0.25))
+        await eventually(lambda: current(store, job).progress.fraction == 0.25)
+    assert current(store, job).status is Status.RUNNING
+
+
+async def test_every_answer_is_handed_on(store: CountingStore, job: Job) -> None:
+    store.save(job, replace(job, cancel_requested_at=NOW, version=job.version + 1))
+    heard: list[Job] = []
+    reporter = a_reporter(job, store, heard)
+    async with writing(reporter):
+        reporter.started()
+        await eventually(lambda: heard)
+    assert heard[0].is_canceling
+
+
+async def test_a_lost_lease_ends_the_writing(store: CountingStore, job: Job) -> None:
+    store.save(job, replace(job, lease=None, version=job.version + 1))
+    reporter = a_reporter(job, store)
+    reporter.started()
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(reporter.write_for_ever(), 10)
+
+
+async def test_an_older_answer_does_not_replace_a_newer(store: CountingStore, job: Job) -> None:
+    reporter = a_reporter(job, store)
+    newer = replace(job, version=job.version + 1)
+    reporter.heard(newer)
+    reporter.heard(job)
+    assert reporter.job == newer
+
+
+async def test_nothing_is_written_while_the_attempt_ends(store: CountingStore, job: Job) -> None:
+    reporter = a_reporter(job, store)
+    async with writing(reporter), reporter.quiet() as last:
+        assert last == job
+        reporter.started()
+        await asyncio.sleep(0.01)
+        assert store.saves == 0
+
+
+async def test_files_are_announced_only_to_who_watches(store: CountingStore, job: Job) -> None:
+    reporter = a_reporter(job, store)
+    files = [an_artifact(job, n) for n in range(2)]
+    async with writing(reporter):
+        reporter.started()
+        reporter.stored(files)
+        await eventually(lambda: current(store, job).status is Status.RUNNING)
+        reporter.heard(watched := store.watch(job.id, NOW + timedelta(hours=1)) or job)
+        assert watched.stored == 0
+        reporter.stored(files)
+        await eventually(lambda: current(store, job).stored == 2)
+    record = store.read(job.id)
+    assert record is not None
+    assert record.artifacts == tuple(files)
+
+
+async def test_a_preview_goes_with_the_progress_and_is_told_without_any_too(
+    store: CountingStore, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=2))
+    monkeypatch.setattr(module, "WATCHED_INTERVAL", timedelta(milliseconds=2))
+    reporter = a_reporter(job, store)
+    half = Progress(fraction=0.5)
+    async with writing(reporter):
+        reporter.started()
+        await eventually(lambda: current(store, job).status is Status.RUNNING)
+        reporter.progressed(half)
+        reporter.previewed(1)
+        await eventually(lambda: current(store, job).previewed == 1)
+        assert (current(store, job).progress, store.saves) == (half, 2)
+        reporter.previewed(2)
+        await eventually(lambda: current(store, job).previewed == 2)
+        assert (current(store, job).progress, store.saves) == (half, 3)
+
+
+def test_a_watched_job_is_told_of_more_often() -> None:
+    assert timedelta(milliseconds=500) == WATCHED_INTERVAL
+    assert timedelta(seconds=5) == UNWATCHED_INTERVAL
