@@ -18,7 +18,7 @@ from comfyline.contract.v1.socket import (
 )
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.job import (
-    Change,
+    HistoryEntry,
     Job,
     JobRecord,
     preview_key,
@@ -50,7 +50,7 @@ def missed_messages(job: Job, after: int) -> list[StatusMessage]:
     return [_told(job, line) for line in job.history if after < line.version < job.version]
 
 
-def _told(job: Job, line: Change) -> StatusMessage:
+def _told(job: Job, line: HistoryEntry) -> StatusMessage:
     asked = job.cancel_requested_at
     canceling = asked is not None and line.at >= asked and not line.status.is_terminal
     # A state begins at 0, but for a cancel, which comes in the middle of an attempt.

@@ -81,7 +81,7 @@ class JobError:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class HistoryEntry:
     """One line of a job's history."""
 
     version: int
@@ -151,7 +151,7 @@ class Job:
     error: JobError | None = None
     cached: bool = False
     gpu_seconds: float = 0.0
-    history: tuple[Change, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
 
     @property
     def incarnation(self) -> str:

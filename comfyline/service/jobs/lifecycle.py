@@ -15,7 +15,7 @@ from typing import Any
 
 from comfyline.service.errors import LeaseLost, TransitionRefused
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.job import Change, Job, JobError, Lease, Status, void_prefixes
+from comfyline.service.jobs.job import HistoryEntry, Job, JobError, Lease, Status, void_prefixes
 from comfyline.service.jobs.progress import Progress
 
 MAX_FAILURES = 3  # a fault that is not the job's own rarely strikes three workers in a row
@@ -113,7 +113,7 @@ def advance(job: Job, event: ev.Event, now: datetime) -> Job:
 
 def submitted(job: Job) -> Job:
     """A job as it is first stored: version 1, one line of history, due if its ticket is lost."""
-    line = Change(job.version, job.queued_at, "submitted", job.status, job.attempt)
+    line = HistoryEntry(job.version, job.queued_at, "submitted", job.status, job.attempt)
     return replace(job, history=(line,), due_at=_ticket_due_at(job, job.queued_at))
 
 
@@ -337,8 +337,8 @@ _EFFECTS: Mapping[type[ev.Event], _Effect] = {
 # --- bookkeeping ----------------------------------------------------------------------------------
 
 
-def _recorded(job: Job, kind: type[ev.Event], now: datetime) -> tuple[Change, ...]:
-    line = Change(job.version, now, _snake_case(kind.__name__), job.status, job.attempt)
+def _recorded(job: Job, kind: type[ev.Event], now: datetime) -> tuple[HistoryEntry, ...]:
+    line = HistoryEntry(job.version, now, _snake_case(kind.__name__), job.status, job.attempt)
     return (*job.history, line)[-MAX_HISTORY:]
 
 

@@ -16,7 +16,7 @@ from comfyline.contract.ids import JobId, OwnerId, WorkerId, random_job_id
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import (
     SCHEMA,
-    Change,
+    HistoryEntry,
     Job,
     JobError,
     Lease,
@@ -60,7 +60,7 @@ ERRORS = st.builds(
     node_type=st.none() | TEXTS,
     attempt=st.none() | COUNTS,
 )
-CHANGES = st.builds(Change, COUNTS, TIMES, WORDS, st.sampled_from(Status), COUNTS)
+CHANGES = st.builds(HistoryEntry, COUNTS, TIMES, WORDS, st.sampled_from(Status), COUNTS)
 JOBS = st.builds(
     Job,
     id=st.just(random_job_id(NOW)),

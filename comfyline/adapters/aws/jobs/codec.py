@@ -25,8 +25,8 @@ from comfyline.service.graphs.graph import canonical_json
 from comfyline.service.jobs.job import (
     SCHEMA,
     Artifact,
-    Change,
     Graph,
+    HistoryEntry,
     Job,
     JobError,
     JobParams,
@@ -140,14 +140,16 @@ def read_time(attribute: Mapping[str, str]) -> datetime:
 # --- the history: one line of text for each change, its time counted from `queued_at` -------------
 
 
-def _line(change: Change, queued_at: datetime) -> str:
+def _line(change: HistoryEntry, queued_at: datetime) -> str:
     age = _milliseconds(change.at - queued_at)
     return f"{change.version} {age} {change.event} {change.status} {change.attempt}"
 
 
-def _change(line: str, queued_at: datetime) -> Change:
+def _change(line: str, queued_at: datetime) -> HistoryEntry:
     version, age, event, status, attempt = line.split(" ")[:5]
-    return Change(int(version), queued_at + _timedelta(age), event, Status(status), int(attempt))
+    return HistoryEntry(
+        int(version), queued_at + _timedelta(age), event, Status(status), int(attempt)
+    )
 
 
 def _milliseconds(span: timedelta) -> str:
