@@ -24,7 +24,15 @@ from typing import Any, TypeVar
 from comfyline.service.clock import Clock
 from comfyline.service.errors import JobNotFound, LeaseLost, TransitionRefused, Unavailable
 from comfyline.service.graphs.graph import with_output_folder
-from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.finish import (
+    EndCanceled,
+    Ending,
+    Fail,
+    Finisher,
+    GiveBack,
+    Retry,
+    Succeed,
+)
 from comfyline.service.jobs.job import Artifact, Job, JobError, Status
 from comfyline.service.jobs.report import report_started
 from comfyline.service.jobs.store import JobStore
@@ -139,15 +147,15 @@ class Attempt:
                 return await self._succeed(outcome)
             return await self._end(outcome)
         except PromptRejected as rejected:
-            return await self._finish(self._tools.finisher.fail, rejection_error(rejected))
+            return await self._finish(Fail(rejection_error(rejected)))
         except InputMissing as missing:
-            return await self._finish(self._tools.finisher.fail, input_error(missing))
+            return await self._finish(Fail(input_error(missing)))
         except (EngineUnreachable, EngineCrashLoop, Unavailable) as error:  # ours, not the job's
             _log.warning("given back", extra=self._context("given_back"), exc_info=error)
-            return await self._give_back()
+            return await self._finish(GiveBack())
         except EngineError as error:
             problem = JobError(type="engine_error", message=str(error))
-            return await self._finish(self._tools.finisher.retry, problem)
+            return await self._finish(Retry(problem))
 
     async def _outcome(self) -> protocol.Outcome | None:
         """How the prompt ended; None if a hurry left no time to learn it."""
@@ -192,10 +200,8 @@ class Attempt:
     async def _succeed(self, outcome: protocol.Succeeded) -> None:
         artifacts = await self._collected(outcome.outputs)
         if artifacts is None:
-            return await self._give_back()
-        return await self._finish(
-            self._tools.finisher.succeed, artifacts, cached=outcome.cached, has_run=True
-        )
+            return await self._finish(GiveBack())
+        return await self._finish(Succeed(cached=outcome.cached), artifacts)
 
     async def _collected(self, outputs: Mapping[str, Any]) -> list[Artifact] | None:
         """What the prompt made, stored; None if a hurry left no time."""
@@ -221,37 +227,41 @@ class Attempt:
         )
 
     async def _end(self, outcome: protocol.Outcome | None) -> None:
-        finisher, reason = self._tools.finisher, self.stop.reason
+        reason = self.stop.reason
         if self.stop.lost:
             self._record_end("lease_lost")
             return None
         if isinstance(outcome, protocol.Failed):
             return await self._fail(outcome)
         if reason is Reason.TIMEOUT:
-            return await self._finish(finisher.fail, TIMED_OUT)
+            return await self._finish(Fail(TIMED_OUT))
         if reason is Reason.CANCEL and outcome is not None:
-            return await self._finish(finisher.stop)
+            return await self._finish(EndCanceled())
         if reason is not None or self._started_at is None:
             # A prompt that only waited has no part in the death of its engine.
-            return await self._give_back()
-        return await self._finish(finisher.retry, ENGINE_LOST)
+            return await self._finish(GiveBack())
+        return await self._finish(Retry(ENGINE_LOST))
 
     async def _fail(self, outcome: protocol.Failed) -> None:
         if breaks_engine(outcome):
             self._tools.engine.restart("gpu_error")
         if retry_is_of_use(outcome):
-            return await self._finish(self._tools.finisher.retry, job_error_of(outcome))
+            return await self._finish(Retry(job_error_of(outcome)))
         artifacts = await self._collected(outcome.outputs)
-        return await self._finish(self._tools.finisher.fail, job_error_of(outcome), artifacts or ())
+        return await self._finish(Fail(job_error_of(outcome)), artifacts or ())
 
-    async def _finish(
-        self, finish: Callable[..., Job], *what: Any, has_run: bool = False, **how: Any
-    ) -> None:
+    async def _finish(self, ending: Ending, artifacts: Sequence[Artifact] = ()) -> None:
         with timed(self._tools.metrics, Stage.FINISH):
             async with self._quiet() as job:
-                known = await self._surely_started(job) if has_run else job
-                how["gpu_seconds"] = self._gpu_seconds
-                ended = await asyncio.to_thread(finish, known, self._ticket, *what, **how)
+                known = await self._surely_started(job) if isinstance(ending, Succeed) else job
+                ended = await asyncio.to_thread(
+                    self._tools.finisher.end,
+                    known,
+                    self._ticket,
+                    ending,
+                    artifacts=artifacts,
+                    gpu_seconds=self._gpu_seconds,
+                )
         self._record_end(ended.status.value if ended.status.is_terminal else "given_back")
 
     def _record_end(self, outcome: str) -> None:
@@ -259,9 +269,6 @@ class Attempt:
 
     def _record_stage(self, stage: Stage, seconds: float) -> None:
         self._tools.metrics.record(Metric.STAGE_TIME, seconds, stage=stage.value)
-
-    async def _give_back(self) -> None:
-        await self._finish(self._tools.finisher.give_back)
 
     @asynccontextmanager
     async def _quiet(self) -> AsyncIterator[Job]:

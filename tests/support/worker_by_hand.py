@@ -10,7 +10,7 @@ from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.claim import Terms, claim
-from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.finish import Fail, Finisher, Succeed
 from comfyline.service.jobs.job import Job, JobError, Priority
 from comfyline.service.jobs.report import report_started
 from functions import _wiring, push_updates
@@ -37,11 +37,9 @@ class Worker:
                     continue
                 job = report_started(job, store=self.store, clock=self.clock)
                 finisher = Finisher(store=self.store, queue=self.queue, clock=self.clock)
-                if fails:
-                    error = JobError(type="boom", message="it broke")
-                    ended = finisher.fail(job, ticket, error, gpu_seconds=gpu_seconds)
-                else:
-                    ended = finisher.succeed(job, ticket, [], cached=False, gpu_seconds=gpu_seconds)
+                error = JobError(type="boom", message="it broke")
+                ending = Fail(error) if fails else Succeed(cached=False)
+                ended = finisher.end(job, ticket, ending, gpu_seconds=gpu_seconds)
                 push_updates._admission().ended(ended)
                 return ended
         return None

@@ -21,7 +21,7 @@ from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.intake.admit import Admission
 from comfyline.service.intake.submit import Accepted, Caller, Defaults, Submitter
 from comfyline.service.jobs.claim import Terms, claim
-from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.finish import Finisher, Succeed
 from comfyline.service.jobs.job import Artifact, Job, JobRecord, Priority
 from comfyline.service.jobs.report import report_started
 from comfyline.service.jobs.store import JobStore
@@ -121,8 +121,9 @@ class World:
     def succeeded(self) -> Job:
         """The job of the one ticket, done and with a file."""
         job, ticket = self.started()
-        return self.finisher().succeed(
-            job, ticket, [self.upload(job)], cached=False, gpu_seconds=1.5
+        files = [self.upload(job)]
+        return self.finisher().end(
+            job, ticket, Succeed(cached=False), artifacts=files, gpu_seconds=1.5
         )
 
     def upload(self, job: Job, artifacts: ArtifactStore | None = None) -> Artifact:

@@ -1,12 +1,13 @@
-"""A worker's attempt ends. The table is written first, then the ticket.
+"""End a worker's attempt: the job's row is written first, then the ticket.
 
-If the process dies between the two, the ticket comes back, finds the job ended or leased by nobody,
-and is deleted or claimed: nothing is lost, nothing ends twice.
+If the worker dies between the two writes, SQS delivers the ticket again. The next worker then finds
+the job ended or without a lease, and deletes the ticket or claims the job: no job is lost, and no
+job ends twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from comfyline.service.clock import Clock
@@ -18,72 +19,93 @@ from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue, Ticket
 
 
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """The prompt succeeded, and every file that it made is stored."""
+
+    cached: bool  # ComfyUI took the results of some nodes from an earlier run
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The job itself is at fault: another try would fail in the same way."""
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The job is not at fault: it is queued again, unless it has failed too often."""
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """The worker cannot go on with the job: it is queued again, and this is not a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndCanceled:
+    """The prompt was stopped because the job's cancel had been requested."""
+
+
+Ending = Succeed | Fail | Retry | GiveBack | EndCanceled
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finisher:
-    """Ends the attempt of a claimed job and settles its ticket.
-
-    Every method returns the job as stored and raises LeaseLost where the attempt no longer holds
-    it; then nothing was written and the ticket is left to whoever does.
-    """
+    """Ends the attempt of a claimed job and settles its ticket."""
 
     store: JobStore
     queue: JobQueue
     clock: Clock
 
-    def succeed(
+    def end(
         self,
         job: Job,
         ticket: Ticket,
-        artifacts: Sequence[Artifact],
+        ending: Ending,
         *,
-        cached: bool,
-        gpu_seconds: float,
-    ) -> Job:
-        """Every output is stored: first the list, then the terminal write that makes it count."""
-        self.store.put_artifacts(job, artifacts)
-        event = Succeeded(attempt=job.attempt, cached=cached, gpu_seconds=gpu_seconds)
-        return self._end(job, ticket, lambda _current: event)
-
-    def fail(
-        self,
-        job: Job,
-        ticket: Ticket,
-        error: JobError,
         artifacts: Sequence[Artifact] = (),
-        *,
         gpu_seconds: float = 0.0,
     ) -> Job:
-        """The job's own error: trying again would repeat it. What it made before is listed."""
-        if artifacts:
+        """End the attempt that `job` shows; the job as stored.
+
+        The list of `artifacts` is written before the row, because the terminal write makes the list
+        count. `gpu_seconds`: for how long this attempt has had the GPU.
+
+        Raises:
+            LeaseLost, JobNotFound: the attempt no longer holds the job. The row was not changed,
+                and the ticket is left to the worker that holds the job now.
+        """
+        if artifacts or isinstance(ending, Succeed):
             self.store.put_artifacts(job, artifacts)
-        event = FailedForGood(attempt=job.attempt, error=error, gpu_seconds=gpu_seconds)
-        return self._end(job, ticket, lambda _current: event)
-
-    def retry(self, job: Job, ticket: Ticket, error: JobError, *, gpu_seconds: float = 0.0) -> Job:
-        """Not the job's fault: back into the queue, unless it failed too often."""
-        return self._end(
+        ended = change(
+            self.store,
+            self.clock,
             job,
-            ticket,
-            lambda current: on_failure(current, job.attempt, error, gpu_seconds=gpu_seconds),
+            lambda current: _event(current, job.attempt, ending, gpu_seconds),
         )
+        self._settle(ticket, ended)
+        return ended
 
-    def give_back(self, job: Job, ticket: Ticket, *, gpu_seconds: float = 0.0) -> Job:
-        """The worker was told to go: back into the queue, which is no failure."""
-        return self._end(
-            job,
-            ticket,
-            lambda current: on_interruption(current, job.attempt, gpu_seconds=gpu_seconds),
-        )
-
-    def stop(self, job: Job, ticket: Ticket, *, gpu_seconds: float = 0.0) -> Job:
-        """The job's cancel was asked, and it has stopped."""
-        event = Stopped(attempt=job.attempt, gpu_seconds=gpu_seconds)
-        return self._end(job, ticket, lambda _current: event)
-
-    def _end(self, job: Job, ticket: Ticket, decide: Callable[[Job], Event]) -> Job:
-        ended = change(self.store, self.clock, job, decide)
+    def _settle(self, ticket: Ticket, ended: Job) -> None:
         if ended.status.is_terminal:
             self.queue.delete(ticket)
         else:
             self.queue.hide(ticket, 0)
-        return ended
+
+
+def _event(current: Job, attempt: int, ending: Ending, gpu_seconds: float) -> Event:
+    match ending:
+        case Succeed(cached):
+            return Succeeded(attempt=attempt, cached=cached, gpu_seconds=gpu_seconds)
+        case Fail(error):
+            return FailedForGood(attempt=attempt, error=error, gpu_seconds=gpu_seconds)
+        case Retry(error):
+            return on_failure(current, attempt, error, gpu_seconds=gpu_seconds)
+        case GiveBack():
+            return on_interruption(current, attempt, gpu_seconds=gpu_seconds)
+        case EndCanceled():
+            return Stopped(attempt=attempt, gpu_seconds=gpu_seconds)

@@ -23,6 +23,7 @@ from comfyline.service.errors import (
 )
 from comfyline.service.graphs.catalogue import NEVER_OUTPUTS
 from comfyline.service.intake.submit import TICKET_IN_FLIGHT
+from comfyline.service.jobs.finish import GiveBack
 from comfyline.service.jobs.job import Job, Priority, Status
 from functions._http import Request
 from tests.support.builders import a_graph, an_owner
@@ -259,7 +260,7 @@ class TestReplay:
         world.submit(key="once")
         job, ticket = world.claimed()
         assert replayed_tickets(world) == []
-        world.finisher().give_back(job, ticket)
+        world.finisher().end(job, ticket, GiveBack())
         assert replayed_tickets(world) == [job.id]  # its own, given back
 
 

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.errors import JobNotFound, TransitionRefused
 from comfyline.service.jobs.cancel import cancel
-from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
 from comfyline.service.jobs.job import Artifact, Job, JobError, JobRecord
 from comfyline.service.jobs.lifecycle import LOSERS_GRACE
 from comfyline.service.jobs.progress import Progress
@@ -58,16 +58,8 @@ class Holding:
     files: list[Artifact] = field(default_factory=list)
 
 
-Ending = Callable[[Finisher, Holding], Job]
-ENDINGS: list[Ending] = [
-    lambda f, h: f.succeed(h.job, h.ticket, h.files, cached=False, gpu_seconds=1.0),
-    lambda f, h: f.fail(h.job, h.ticket, BROKE),
-]
-RETURNS: list[Ending] = [
-    lambda f, h: f.retry(h.job, h.ticket, BROKE),
-    lambda f, h: f.give_back(h.job, h.ticket),
-    lambda f, h: f.stop(h.job, h.ticket),
-]
+ENDINGS: list[Ending] = [Succeed(cached=False), Fail(BROKE)]
+RETURNS: list[Ending] = [Retry(BROKE), GiveBack(), EndCanceled()]
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -156,19 +148,20 @@ class AnyOrder(RuleBasedStateMachine):
             held.files.append(self.world.upload(held.job))
 
     @precondition(lambda self: self.workers)
-    @rule(which=NUMBERS, end=st.sampled_from(ENDINGS), process=LIVES)
-    def end(self, which: int, end: Ending, process: Process) -> None:
-        self.let_go(which, end, process)
+    @rule(which=NUMBERS, ending=st.sampled_from(ENDINGS), process=LIVES)
+    def end(self, which: int, ending: Ending, process: Process) -> None:
+        self.let_go(which, ending, process)
 
     @precondition(lambda self: self.workers)
-    @rule(which=NUMBERS, end=st.sampled_from(RETURNS), process=LIVES)
-    def hand_back(self, which: int, end: Ending, process: Process) -> None:
-        self.let_go(which, end, process)
+    @rule(which=NUMBERS, ending=st.sampled_from(RETURNS), process=LIVES)
+    def hand_back(self, which: int, ending: Ending, process: Process) -> None:
+        self.let_go(which, ending, process)
 
-    def let_go(self, which: int, end: Ending, process: Process) -> None:
+    def let_go(self, which: int, ending: Ending, process: Process) -> None:
         held, world = self.workers[-1 - which % len(self.workers)], self.world
         finisher = world.finisher(process.using(world.store), process.using(world.queue))
-        self.dying(lambda: end(finisher, held))
+        files = held.files if isinstance(ending, Succeed) else []
+        self.dying(lambda: finisher.end(held.job, held.ticket, ending, artifacts=files))
 
     @precondition(lambda self: self.jobs)
     @rule(which=NUMBERS, process=LIVES)
@@ -234,7 +227,7 @@ class AnyOrder(RuleBasedStateMachine):
             if (job := self.world.claim(ticket)) is not None:
                 job = report_started(job, store=self.world.store, clock=self.world.clock)
                 files = [self.world.upload(job)]
-                ENDINGS[0](self.world.finisher(), Holding(job, ticket, files))
+                self.world.finisher().end(job, ticket, Succeed(cached=False), artifacts=files)
 
 
 def test_any_order() -> None:

@@ -12,6 +12,7 @@ from comfyline.api.v1.views import status_of
 from comfyline.contract.ids import JobId, OwnerId, random_job_id
 from comfyline.service.errors import JobNotFound
 from comfyline.service.jobs.cancel import Cancellation, cancel, purge
+from comfyline.service.jobs.finish import EndCanceled, GiveBack, Retry
 from comfyline.service.jobs.job import Job, JobError, Status
 from comfyline.service.jobs.report import report_started
 from comfyline.service.jobs.store import JobStore
@@ -47,7 +48,7 @@ class TestNobodyHoldsIt:
         world = World()
         world.submit()
         job, ticket = world.started()
-        world.finisher().give_back(job, ticket)
+        world.finisher().end(job, ticket, GiveBack())
         assert canceled(world, job.id).job.status is Status.CANCELED
 
     def test_a_job_whose_worker_vanished_before_the_start_ends_at_once(self) -> None:
@@ -77,7 +78,7 @@ class TestAWorkerHoldsIt:
         done = canceled(world, job.id)
         assert (status_of(done.job), done.job.lease) == ("canceling", job.lease)
         assert "worker" in done.message
-        stopped = world.finisher().stop(done.job, ticket, gpu_seconds=2.0)
+        stopped = world.finisher().end(done.job, ticket, EndCanceled(), gpu_seconds=2.0)
         assert (stopped.status, stopped.gpu_seconds) == (Status.CANCELED, 2.0)
 
     def test_it_hears_of_it_by_its_next_write(self) -> None:
@@ -96,9 +97,9 @@ class TestAWorkerHoldsIt:
         canceled(world, job.id)
         finisher = world.finisher()
         ended = (
-            finisher.retry(job, ticket, BOOM, gpu_seconds=1.0)
+            finisher.end(job, ticket, Retry(BOOM), gpu_seconds=1.0)
             if ending == "retry"
-            else finisher.give_back(job, ticket)
+            else finisher.end(job, ticket, GiveBack())
         )
         assert ended.status is Status.CANCELED
         world.clock.advance(LEASE)
@@ -145,7 +146,9 @@ class TestRace:
         world = World()
         world.submit()
         job, ticket = world.started()
-        store = meanwhile(world.store, "save", lambda: world.finisher().give_back(job, ticket))
+        store = meanwhile(
+            world.store, "save", lambda: world.finisher().end(job, ticket, GiveBack())
+        )
         assert canceled(world, job.id, store=store).job.status is Status.CANCELED
 
     def test_a_worker_that_is_done_meanwhile_has_won(self) -> None:
@@ -195,7 +198,7 @@ class TestPurge:
         world.submit()
         job, ticket = world.started()
         world.upload(job)
-        world.finisher().give_back(job, ticket)
+        world.finisher().end(job, ticket, GiveBack())
         job = world.succeeded()
         assert "removed" in purged(world, job.id)
         assert (world.store.read(job.id), world.artifacts.files) == (None, {})

@@ -10,6 +10,7 @@ import pytest
 from comfyline.contract.ids import JobId, random_job_id, random_worker_id
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.finish import GiveBack
 from comfyline.service.jobs.job import Job, Lease, Priority, Status
 from comfyline.service.jobs.lifecycle import MAX_FAILURES
 from tests.support.builders import LEASE, NOW
@@ -58,7 +59,7 @@ class TestFreeJob:
         world = World()
         world.submit()
         job, ticket = world.started()
-        world.finisher().give_back(job, ticket)
+        world.finisher().end(job, ticket, GiveBack())
         world.clock.advance(DEFAULTS.start_deadline)
         again, _ = world.claimed()
         assert (again.attempt, again.interruptions) == (2, 1)

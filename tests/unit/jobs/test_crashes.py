@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -11,7 +10,7 @@ from comfyline.contract.ids import JobId
 from comfyline.service.access.slots import OWNER_SHARDS, Limits
 from comfyline.service.intake.admit import Admission
 from comfyline.service.intake.submit import Accepted
-from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.finish import Ending, Fail, Finisher, GiveBack, Retry, Succeed
 from comfyline.service.jobs.job import Job, JobError, Status
 from comfyline.service.jobs.lifecycle import LOSERS_GRACE
 from comfyline.service.jobs.progress import Progress
@@ -58,7 +57,9 @@ class Town(World):
         job = report_started(self.seen.see(job), store=store, clock=clock)
         job = report_progress(job, Progress(fraction=0.5), store=store, clock=clock)
         files = [self.upload(job, process.using(self.artifacts))]
-        self.ender(process).succeed(job, ticket, files, cached=False, gpu_seconds=1.0)
+        self.ender(process).end(
+            job, ticket, Succeed(cached=False), artifacts=files, gpu_seconds=1.0
+        )
 
     def put_right(self) -> None:
         """What the schedule does each minute."""
@@ -187,21 +188,17 @@ def test_a_worker_that_dies_anywhere_in_an_attempt_costs_that_attempt_at_most() 
     assert died == 2 * 8
 
 
-ENDINGS: list[tuple[Status, Callable[[Finisher, Job, Ticket], Job]]] = [
-    (
-        Status.SUCCEEDED,
-        lambda f, j, t: f.succeed(j, t, [an_artifact(j)], cached=False, gpu_seconds=1.0),
-    ),
-    (Status.FAILED, lambda f, j, t: f.fail(j, t, JobError(type="boom", message="it broke"))),
-    (Status.QUEUED, lambda f, j, t: f.retry(j, t, JobError(type="boom", message="it broke"))),
-    (Status.QUEUED, lambda f, j, t: f.give_back(j, t)),
+BOOM = JobError(type="boom", message="it broke")
+ENDINGS: list[tuple[Status, Ending]] = [
+    (Status.SUCCEEDED, Succeed(cached=False)),
+    (Status.FAILED, Fail(BOOM)),
+    (Status.QUEUED, Retry(BOOM)),
+    (Status.QUEUED, GiveBack()),
 ]
 
 
-@pytest.mark.parametrize(("status", "end"), ENDINGS)
-def test_an_ending_that_dies_is_made_once(
-    status: Status, end: Callable[[Finisher, Job, Ticket], Job]
-) -> None:
+@pytest.mark.parametrize(("status", "ending"), ENDINGS)
+def test_an_ending_that_dies_is_made_once(status: Status, ending: Ending) -> None:
     worlds: list[tuple[Town, Job]] = []
 
     def run(process: Process) -> None:
@@ -209,7 +206,8 @@ def test_an_ending_that_dies_is_made_once(
         world.post()
         job, ticket = world.started()
         worlds.append((world, world.seen.see(job)))
-        end(world.ender(process), job, ticket)
+        files = [an_artifact(job)] if isinstance(ending, Succeed) else []
+        world.ender(process).end(job, ticket, ending, artifacts=files)
 
     for _ in every_crash(run):
         world, job = worlds[-1]

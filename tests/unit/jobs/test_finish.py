@@ -11,7 +11,15 @@ import pytest
 from comfyline.adapters.memory.ledger import InMemoryLedger
 from comfyline.service.errors import JobNotFound, LeaseLost
 from comfyline.service.jobs.cancel import cancel, purge
-from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.finish import (
+    EndCanceled,
+    Ending,
+    Fail,
+    Finisher,
+    GiveBack,
+    Retry,
+    Succeed,
+)
 from comfyline.service.jobs.job import Job, JobError, Status
 from comfyline.service.jobs.lifecycle import MAX_FAILURES, MAX_INTERRUPTIONS
 from comfyline.service.jobs.progress import Progress
@@ -28,20 +36,25 @@ End = Callable[[Finisher, Job, Ticket], Job]
 
 
 def succeed(finisher: Finisher, job: Job, ticket: Ticket) -> Job:
-    return finisher.succeed(job, ticket, [an_artifact(job)], cached=True, gpu_seconds=2.0)
+    made = [an_artifact(job)]
+    return finisher.end(job, ticket, Succeed(cached=True), artifacts=made, gpu_seconds=2.0)
 
 
 def stop(finisher: Finisher, job: Job, ticket: Ticket) -> Job:
     """Whoever stops a job has heard of its cancel."""
     asked = replace(job, cancel_requested_at=job.cancel_requested_at or NOW)
-    return finisher.stop(asked, ticket, gpu_seconds=2.0)
+    return finisher.end(asked, ticket, EndCanceled(), gpu_seconds=2.0)
+
+
+def ending_with(ending: Ending) -> End:
+    return lambda finisher, job, ticket: finisher.end(job, ticket, ending, gpu_seconds=2.0)
 
 
 ENDINGS: dict[str, End] = {
     "succeed": succeed,
-    "fail": lambda f, j, t: f.fail(j, t, BOOM, gpu_seconds=2.0),
-    "retry": lambda f, j, t: f.retry(j, t, BOOM, gpu_seconds=2.0),
-    "give_back": lambda f, j, t: f.give_back(j, t, gpu_seconds=2.0),
+    "fail": ending_with(Fail(BOOM)),
+    "retry": ending_with(Retry(BOOM)),
+    "give_back": ending_with(GiveBack()),
     "stop": stop,
 }
 every_ending = pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
@@ -77,7 +90,7 @@ class TestFailure:
     def test_of_the_jobs_own_is_the_end_and_says_where(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        ended = world.finisher().fail(job, ticket, BOOM)
+        ended = world.finisher().end(job, ticket, Fail(BOOM))
         assert (ended.status, ended.failures) == (Status.FAILED, 1)
         assert ended.error is not None
         assert (ended.error.node_id, ended.error.attempt) == ("5", 1)
@@ -85,13 +98,13 @@ class TestFailure:
     def test_of_the_jobs_own_shows_what_was_made_before(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        world.finisher().fail(job, ticket, BOOM, [an_artifact(job)])
+        world.finisher().end(job, ticket, Fail(BOOM), artifacts=[an_artifact(job)])
         assert world.record(job.id).artifacts == (an_artifact(job),)
 
     def test_not_of_the_jobs_own_is_tried_again_at_once_by_whoever_is_free(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        waiting = world.finisher().retry(job, ticket, BOOM)
+        waiting = world.finisher().end(job, ticket, Retry(BOOM))
         assert (waiting.status, waiting.lease, waiting.failures) == (Status.QUEUED, None, 1)
         again, _ = world.claimed()
         assert (again.id, again.attempt) == (job.id, 2)
@@ -101,7 +114,7 @@ class TestFailure:
         world.submit()
         for _ in range(MAX_FAILURES):
             job, ticket = world.started()
-            ended = world.finisher().retry(job, ticket, BOOM)
+            ended = world.finisher().end(job, ticket, Retry(BOOM))
         assert (ended.status, ended.attempt) == (Status.FAILED, MAX_FAILURES)
         world.clock.advance(LEASE)
         assert world.tickets() == []
@@ -111,7 +124,7 @@ class TestInterruption:
     def test_is_no_failure(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        waiting = world.finisher().give_back(job, ticket)
+        waiting = world.finisher().end(job, ticket, GiveBack())
         assert (waiting.status, waiting.failures, waiting.interruptions) == (Status.QUEUED, 0, 1)
         assert world.ticket().job_id == job.id
 
@@ -119,7 +132,7 @@ class TestInterruption:
         world = World()
         world.submit()
         job, ticket = world.claimed()
-        waiting = world.finisher().give_back(job, ticket)
+        waiting = world.finisher().end(job, ticket, GiveBack())
         assert waiting.is_past_start_deadline(waiting.start_deadline)
 
     def test_is_forgiven_only_so_often(self) -> None:
@@ -127,7 +140,7 @@ class TestInterruption:
         world.submit()
         for _ in range(MAX_INTERRUPTIONS):
             job, ticket = world.started()
-            ended = world.finisher().give_back(job, ticket)
+            ended = world.finisher().end(job, ticket, GiveBack())
         assert ended.status is Status.FAILED
         assert ended.error is not None
         assert ended.error.type == "interrupted_too_often"
@@ -182,7 +195,7 @@ class TestGpuSeconds:
         world = World()
         world.submit()
         for _ in range(MAX_INTERRUPTIONS):
-            ended = world.finisher().give_back(*world.started(), gpu_seconds=0.5)
+            ended = world.finisher().end(*world.started(), GiveBack(), gpu_seconds=0.5)
         assert (ended.status, ended.gpu_seconds) == (Status.FAILED, MAX_INTERRUPTIONS / 2)
 
 
@@ -217,7 +230,7 @@ class TestLeaseLost:
         job, ticket = a_started_job(world)
         world.store.delete(job)
         with pytest.raises(JobNotFound):
-            world.finisher().give_back(job, ticket)
+            world.finisher().end(job, ticket, GiveBack())
 
 
 def used_again(world: World) -> tuple[Job, Ticket]:
@@ -288,6 +301,6 @@ class TestRace:
     def test_a_late_start_is_refused_once_the_attempt_has_ended(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        world.finisher().give_back(job, ticket)
+        world.finisher().end(job, ticket, GiveBack())
         with pytest.raises(LeaseLost):
             report_started(world.row(job.id), store=world.store, clock=world.clock)

@@ -9,6 +9,7 @@ import pytest
 from comfyline.contract.ids import JobId, OwnerId, random_job_id
 from comfyline.service.errors import JobNotFound
 from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.finish import GiveBack
 from comfyline.service.jobs.job import Job, JobRecord, Status
 from comfyline.service.jobs.read import read_job, read_page
 from comfyline.service.jobs.store import JobStore
@@ -101,7 +102,7 @@ class TestStartDeadline:
         world = World()
         world.submit()
         job, ticket = world.started()
-        waiting = world.finisher().give_back(job, ticket)
+        waiting = world.finisher().end(job, ticket, GiveBack())
         world.clock.advance(DEFAULTS.start_deadline)
         assert read(world, job.id).job == waiting
 

@@ -8,6 +8,7 @@ import pytest
 
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.finish import Succeed
 from comfyline.service.jobs.job import Status
 from comfyline.service.jobs.lifecycle import LEASE_GRACE, MAX_FAILURES
 from comfyline.service.jobs.redrive import send_again
@@ -101,7 +102,7 @@ def test_a_job_that_ends_meanwhile_gets_none() -> None:
     job, ticket = world.started()
 
     def succeed() -> None:
-        world.finisher().succeed(job, ticket, [], cached=False, gpu_seconds=1.0)
+        world.finisher().end(job, ticket, Succeed(cached=False), gpu_seconds=1.0)
 
     assert not redriven(world, job.id, store=meanwhile(world.store, "save", succeed))
     assert ticketed(world) == []

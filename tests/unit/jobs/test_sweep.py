@@ -12,6 +12,7 @@ import pytest
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.finish import EndCanceled, GiveBack, Succeed
 from comfyline.service.jobs.job import Job, Status, artifact_key, preview_key
 from comfyline.service.jobs.lifecycle import LEASE_GRACE, LOSERS_GRACE, MAX_FAILURES, TICKET_GRACE
 from tests.support.builders import LEASE, an_artifact
@@ -128,7 +129,7 @@ class TestLease:
         def speak() -> object:
             if ending == "renew":
                 return world.store.renew(job, world.clock() + LEASE)
-            return world.finisher().succeed(job, ticket, [], cached=False, gpu_seconds=1.0)
+            return world.finisher().end(job, ticket, Succeed(cached=False), gpu_seconds=1.0)
 
         world.clock.advance(LEASE + LEASE_GRACE)
         world.sweep(store=meanwhile(world.store, "due", speak))
@@ -154,7 +155,7 @@ class TestRemoval:
         world.submit()
         job, ticket = world.started()
         world.upload(job)
-        world.finisher().give_back(job, ticket)
+        world.finisher().end(job, ticket, GiveBack())
         job = world.succeeded()
         assert len(world.artifacts.files) == 2
         world.clock.advance(DEFAULTS.retention)
@@ -195,7 +196,7 @@ def an_attempt_that_lost(world: World) -> Job:
     world.submit()
     job, ticket = world.started()
     world.upload(job)
-    world.finisher().give_back(job, ticket)
+    world.finisher().end(job, ticket, GiveBack())
     return job
 
 
@@ -222,7 +223,7 @@ class TestLosingAttempts:
         job, ticket = world.started()
         world.upload(job)
         cancel(job.id, job.owner, store=world.store, clock=world.clock)
-        world.finisher().stop(world.row(job.id), ticket)
+        world.finisher().end(world.row(job.id), ticket, EndCanceled())
         world.clock.advance(LOSERS_GRACE)
         assert world.sweep() == {"Tidied": 1}
         assert world.artifacts.files == {}
@@ -268,7 +269,7 @@ class TestLosingAttempts:
         world = World()
         world.submit(key="once")
         job, ticket = world.started()
-        world.finisher().give_back(job, ticket)
+        world.finisher().end(job, ticket, GiveBack())
         old = world.succeeded()
         world.clock.advance(LOSERS_GRACE)
 
