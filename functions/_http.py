@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from comfyline.contract.ids import JOB_ID_PATTERN, JobId, KeyId, OwnerId
 from comfyline.contract.limits import MAX_BODY_BYTES
+from comfyline.contract.problems import PROBLEMS, TYPE_PREFIX
 from comfyline.contract.v1 import responses
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import (
@@ -235,31 +236,34 @@ def _refusal(error: RequestRefused, request_id: str) -> Answer:
         )
         for e in error.errors
     ]
-    problem = _problem(type(error), error.detail, request_id, fields or None)
-    return Answer(problem, error.status, error.headers)
+    return _problem(error, error.detail, request_id, error.headers, fields or None)
 
 
 def _failure(error: Exception, request_id: str, headers: Mapping[str, str]) -> Answer:
-    kind = type(error) if isinstance(error, ComfylineError) else ComfylineError
-    detail = "The request could not be served now." if kind.retryable else "This is our fault."
-    return Answer(_problem(kind, detail, request_id, None), kind.status, headers)
+    """The caller gets the explanation of the error's class: a message could name internals."""
+    known = error if isinstance(error, ComfylineError) else ComfylineError()
+    return _problem(known, known.explanation(), request_id, headers)
 
 
 def _problem(
-    kind: type[ComfylineError],
+    error: ComfylineError,
     detail: str,
     request_id: str,
-    fields: list[responses.FieldProblem] | None,
-) -> responses.Problem:
-    return responses.Problem(
-        type=f"urn:comfyline:problem:{kind.code}",
+    headers: Mapping[str, str],
+    fields: list[responses.FieldProblem] | None = None,
+) -> Answer:
+    kind = PROBLEMS[error.code]
+    status = kind.status or 500  # a code of the socket alone is a bug here
+    problem = responses.Problem(
+        type=f"{TYPE_PREFIX}{kind.code}",
         title=kind.title,
-        status=kind.status,
+        status=status,
         detail=shown(detail, MAX_DETAIL),
         code=kind.code,
         request_id=request_id,
         errors=fields,
     )
+    return Answer(problem, status, headers)
 
 
 def shown(text: str, limit: int = MAX_SHOWN) -> str:

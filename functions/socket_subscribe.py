@@ -82,8 +82,6 @@ class MessageTooLarge(RequestRefused):
     """The client's message is longer than any that means something."""
 
     code = "message_too_large"
-    status = 413
-    title = "Message too large"
 
 
 def _fault(body: str, error: ValidationError) -> ErrorMessage:

@@ -1,32 +1,36 @@
-"""Everything that can go wrong, and whose fault it is.
+"""Every error of the service, sorted by who has to act.
 
 ComfylineError
-├── RequestRefused                 the caller's fault; the answer says what to change
-│   ├── MalformedRequest           400  not JSON, a bad header
-│   ├── InvalidRequest             422  the JSON does not say a job
-│   ├── IdempotencyKeyReused       422  the key already names another request
-│   ├── RequestTooLarge            413
-│   ├── Forbidden                  403  the key lacks the scope
-│   ├── JobNotFound                404  unknown, or another owner's
-│   ├── RouteNotFound              404
-│   ├── MethodNotAllowed           405
-│   ├── TooManySubscriptions       429  of one socket
-│   ├── JobNotRetryable            409  it has not ended, or it succeeded
-│   ├── TooManyJobs                429  the owner's cap of jobs that have not ended
-│   └── TooManyRequests            429  the owner's rate
-├── Unavailable                    503  ours, for now; the same call may work later
-│   ├── JobsDisabled               503  an operator has paused the service
-│   └── SocketsDisabled            503  an operator has switched live progress off
-├── TransitionRefused              the lifecycle has no such change
-│   └── LeaseLost                  the attempt that speaks is not the one that holds the job
-├── Conflict                       somebody changed the row first; carries the row as it is now
-└── ConnectionGone                 the client behind a socket has left
+├── RequestRefused                 the caller: the message says what to change in the request
+│   ├── MalformedRequest
+│   ├── InvalidRequest
+│   ├── IdempotencyKeyReused
+│   ├── RequestTooLarge
+│   ├── Forbidden
+│   ├── JobNotFound
+│   ├── RouteNotFound
+│   ├── MethodNotAllowed
+│   ├── TooManySubscriptions
+│   ├── JobNotRetryable
+│   ├── TooManyJobs
+│   └── TooManyRequests
+├── Unavailable                    the operator: the same call may succeed later
+│   ├── JobsDisabled
+│   └── SocketsDisabled
+├── TransitionRefused              the process that asked for the change
+│   └── LeaseLost                  the worker: it must stop this attempt
+├── Conflict                       the use case: it decides again from the current row
+└── ConnectionGone                 the use case: it removes the socket
+
+A class's docstring explains the error to a caller who gets no other message. The HTTP status and
+the title of each code are part of the public contract: `comfyline.contract.problems`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from inspect import getdoc
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
@@ -34,85 +38,94 @@ if TYPE_CHECKING:
     from comfyline.service.jobs.job import Job
 
 
-MAX_FIELD_ERRORS = 50  # told of one request; whoever has more will ask again
+MAX_FIELD_ERRORS = 50  # keeps the response small; a caller who corrects these sees the next ones
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One field that is wrong: where it is, and what about it."""
+    """One invalid field: where it is and what is wrong with it."""
 
     loc: tuple[str | int, ...]
     msg: str
 
 
 class ComfylineError(Exception):
-    """Base of all; `code` is stable, `status` hints at the HTTP status, `title` never varies."""
+    """The service has failed. The failure is logged under the id of this request."""
 
-    code: ClassVar[str] = "internal_error"
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = "Internal error"
-    retryable: ClassVar[bool] = False
+    code: ClassVar[str] = "internal_error"  # stable: clients and metrics use it
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.explanation())
+
+    @classmethod
+    def explanation(cls) -> str:
+        """The first paragraph of the docstring, on one line; it holds nothing confidential."""
+        paragraph, _, _ = (getdoc(cls) or "").partition("\n\n")
+        return " ".join(paragraph.split())
 
 
 class RequestRefused(ComfylineError):
-    """The caller must change the request; of `errors`, the first ones are kept."""
+    """The request must be changed before it is sent again.
 
-    def __init__(self, detail: str, errors: Iterable[FieldError] = ()) -> None:
+    Only the first MAX_FIELD_ERRORS of `errors` are kept.
+    """
+
+    def __init__(self, detail: str = "", errors: Iterable[FieldError] = ()) -> None:
         super().__init__(detail)
-        self.detail = detail
+        self.detail = str(self)
         self.errors = tuple(islice(errors, MAX_FIELD_ERRORS))
         self.headers: dict[str, str] = {}
 
 
 class MalformedRequest(RequestRefused):
+    """The body is not JSON, or a header has an invalid form."""
+
     code = "malformed_request"
-    status = 400
-    title = "Malformed request"
 
 
 class InvalidRequest(RequestRefused):
+    """A field of the request is missing, unknown or has an invalid value."""
+
     code = "invalid_request"
-    status = 422
-    title = "Invalid request"
 
 
 class IdempotencyKeyReused(RequestRefused):
+    """This Idempotency-Key was sent before, with another request."""
+
     code = "idempotency_key_reused"
-    status = 422
-    title = "Idempotency key reused with another request"
 
 
 class RequestTooLarge(RequestRefused):
+    """The body, the images or the batch are larger than the service accepts."""
+
     code = "request_too_large"
-    status = 413
-    title = "Request too large"
 
 
 class Forbidden(RequestRefused):
+    """The key does not have the scope that this route requires."""
+
     code = "forbidden"
-    status = 403
-    title = "Scope missing"
 
 
 class JobNotFound(RequestRefused):
+    """There is no such job, or it belongs to another owner."""
+
     code = "job_not_found"
-    status = 404
-    title = "Job not found"
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id}.")
 
 
 class RouteNotFound(RequestRefused):
+    """The API has no such path."""
+
     code = "route_not_found"
-    status = 404
-    title = "No such path"
 
 
 class MethodNotAllowed(RequestRefused):
+    """The path exists, but not with this method."""
+
     code = "method_not_allowed"
-    status = 405
-    title = "Method not allowed"
 
     def __init__(self, detail: str, allow: Sequence[str]) -> None:
         super().__init__(detail)
@@ -120,23 +133,22 @@ class MethodNotAllowed(RequestRefused):
 
 
 class TooManySubscriptions(RequestRefused):
+    """The socket already follows as many jobs as one socket may."""
+
     code = "too_many_subscriptions"
-    status = 429
-    title = "Too many subscriptions"
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"A socket follows at most {limit} jobs; open another one.")
 
 
 class JobNotRetryable(RequestRefused):
+    """The job has not ended yet, or it succeeded."""
+
     code = "job_not_retryable"
-    status = 409
-    title = "Job cannot be retried"
 
 
 class _TooMany(RequestRefused):
-    status = 429
-    retryable = True
+    """The owner has reached a limit."""
 
     def __init__(self, detail: str, retry_after_seconds: int) -> None:
         super().__init__(detail)
@@ -144,57 +156,54 @@ class _TooMany(RequestRefused):
 
 
 class TooManyJobs(_TooMany):
+    """The owner has as many jobs that have not ended as its key allows."""
+
     code = "too_many_jobs"
-    title = "Too many jobs that have not ended"
 
 
 class TooManyRequests(_TooMany):
+    """The owner has posted as many jobs in this minute as its key allows."""
+
     code = "too_many_requests"
-    title = "Too many requests"
 
 
 class Unavailable(ComfylineError):
-    """A part of the service is out of reach; nothing was accepted."""
+    """A part of the service is out of reach. Nothing was accepted; send the request again later."""
 
     code = "unavailable"
-    status = 503
-    title = "Service unavailable"
-    retryable = True
 
 
 class JobsDisabled(Unavailable):
-    """An operator has paused the service; nothing was accepted."""
+    """An operator has paused the service. Nothing was accepted; send the request again later."""
 
     code = "jobs_disabled"
-    title = "Jobs are disabled"
 
 
 class SocketsDisabled(Unavailable):
-    """An operator has switched live progress off; clients ask over HTTP."""
+    """An operator has switched live progress off. Poll the job over HTTP instead."""
 
     code = "sockets_disabled"
-    title = "Sockets are disabled"
 
 
 class TransitionRefused(ComfylineError):
-    """The lifecycle table or one of its guards forbids this change."""
+    """The lifecycle table, or the guard of one of its rows, forbids this change."""
 
 
 class LeaseLost(TransitionRefused):
-    """The attempt that speaks no longer holds the job: it must stop and write nothing more."""
+    """This attempt no longer holds the job: its worker must stop and write nothing more."""
 
 
 class Conflict(ComfylineError):
-    """The row was changed by somebody else first.
+    """Another process changed the row first.
 
-    `current` is the row as it is now (None: it does not exist), so that no read is needed to
-    decide again.
+    `current` is the row as it is now (None: there is no row), so the caller can decide again
+    without reading it.
     """
 
     def __init__(self, current: Job | None) -> None:
-        super().__init__("the row has changed")
+        super().__init__()
         self.current = current
 
 
 class ConnectionGone(ComfylineError):
-    """The client behind this socket has left."""
+    """The client has closed this socket."""
