@@ -156,10 +156,6 @@ class CreateSocketPassSettings(Settings):
     connections_table: str
 
 
-class ListModelsSettings(Settings):
-    """functions/list_models.py: nothing"""
-
-
 class GetUsageSettings(Settings):
     """functions/get_usage.py"""
 
@@ -171,10 +167,6 @@ class GetMetricsSettings(QueueSettings):
 
     jobs_table: str
     owners_table: str
-
-
-class ShowDocsSettings(Settings):
-    """functions/show_docs.py: nothing"""
 
 
 class SocketConnectSettings(Settings):
@@ -234,10 +226,6 @@ class ScaleWorkersSettings(QueueSettings, MeasuredSettings):
     target_wait_seconds: int
     boot_seconds: int
     quiet_seconds: int
-
-
-class HealthSettings(Settings):
-    """functions/health.py: nothing"""
 
 
 class UnknownRouteSettings(Settings):

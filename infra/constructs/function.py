@@ -1,8 +1,8 @@
-"""A Lambda function of this project: its role can do what its grants name and nothing more."""
+"""A Lambda function, made from its row. Its role has the grants of the row and no others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -11,76 +11,85 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from comfyline.service.settings import Settings
-from infra.constructs.grants import EVERY_FUNCTION, Arns, Grant, Resource
+from infra.constructs.policy import Arns, policy
+from infra.declarations import Function
+from infra.deployment import Deployment
+from infra.grants import EVERY_FUNCTION, Resource
 
-# Lambda gives CPU by memory: below this, imports make a cold start slow; above it, the functions
-# only wait for the network at a higher price.
-MEMORY_MB = 512
+# The shortest timeout on an emulator, in seconds. There the cold starts of a burst share a few
+# cores, and a function that is ended for being slow only has to start again. Below the minute of
+# the schedules, so that two rounds never overlap.
+LOCAL_TIMEOUT = 50
+LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 _ARCHITECTURES = {
     "arm64": lambda_.Architecture.ARM_64,
     "x86_64": lambda_.Architecture.X86_64,
 }
-LOG_RETENTION = logs.RetentionDays.ONE_MONTH
+
+Values = Mapping[str, str]  # the values of settings' fields: names of resources and other facts
 
 
 class PythonFunction(Construct):
     """One function with its own role and its own log group.
 
-    The role is closed: what else in the app asks CDK to widen it has no effect, so the table of
-    grants is the whole truth.
+    The role is closed: CDK cannot add to it on behalf of other constructs, so the table of rows is
+    the whole truth.
     """
 
     def __init__(
         self,
         scope: Construct,
-        name: str,
+        row: Function,
         *,
-        handler: str,
+        deployment: Deployment,
         code: lambda_.Code,
-        settings: Settings,
-        grants: Sequence[Grant],
+        values: Values,
         arns: Arns,
-        timeout: Duration,
-        architecture: str,
-        tracing: bool,
-        log_level: str,
     ) -> None:
-        """`handler` is `<module>.<function>` in the package functions/."""
-        super().__init__(scope, name)
+        super().__init__(scope, row.name)
         log_group = logs.LogGroup(
             self, "Logs", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
         )
         own_arns = {**arns, Resource.OWN_LOGS: [log_group.log_group_arn], Resource.ANY: ["*"]}
-        self.role = _role(self, [*EVERY_FUNCTION, *grants], own_arns)
-        module, _, _ = handler.partition(".")
         self.function = lambda_.Function(
             self,
             "Function",
             runtime=lambda_.Runtime.PYTHON_3_13,
-            architecture=_ARCHITECTURES[architecture],
-            handler=f"functions.{handler}",
+            architecture=_ARCHITECTURES[deployment.architecture],
+            handler=f"functions.{row.handler}",
             code=code,
-            memory_size=MEMORY_MB,
-            timeout=timeout,
-            role=self.role.without_policy_updates(),
+            memory_size=row.memory_mb,
+            timeout=Duration.seconds(
+                max(row.timeout, LOCAL_TIMEOUT) if deployment.is_local else row.timeout
+            ),
+            role=_role(self, row, own_arns).without_policy_updates(),
             log_group=log_group,
-            # Either way a trace has an id, by which lines are found.
-            tracing=lambda_.Tracing.ACTIVE if tracing else lambda_.Tracing.PASS_THROUGH,
+            # Either way a trace has an id, by which log lines are found.
+            tracing=lambda_.Tracing.ACTIVE if deployment.tracing else lambda_.Tracing.PASS_THROUGH,
             environment={
-                **settings.to_environment(),
-                "POWERTOOLS_SERVICE_NAME": module,
-                "LOG_LEVEL": log_level,
+                **environment(row.settings, values),
+                "POWERTOOLS_SERVICE_NAME": row.module,
+                "LOG_LEVEL": deployment.log_level,
             },
         )
 
 
-def _role(scope: Construct, grants: Sequence[Grant], arns: Arns) -> iam.Role:
-    # Inline, not a policy beside the role: an event source mapping is checked against the role when
-    # it is made, and only what is inside the role is sure to be there by then.
-    policy = iam.PolicyDocument(statements=[grant.statement(arns) for grant in grants])
+def environment(settings: type[Settings], values: Values) -> dict[str, str]:
+    """The environment variables of a process with these settings.
+
+    Raises:
+        WrongEnvironment: `values` lacks a field that has no default.
+    """
+    variables = {name.upper(): value for name, value in values.items()}
+    return settings.from_environment(variables).to_environment()
+
+
+def _role(scope: Construct, row: Function, arns: Arns) -> iam.Role:
+    # The policy is inside the role and not beside it: Lambda checks the role when it makes an event
+    # source mapping, and only an inline policy is certain to exist by then.
     return iam.Role(
         scope,
         "Role",
         assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-        inline_policies={"Grants": policy},
+        inline_policies={"Grants": policy((*EVERY_FUNCTION, *row.grants), arns)},
     )

@@ -1,4 +1,4 @@
-"""The public HTTP API: every route, who may call it, how fast, and what is logged of it."""
+"""The public HTTP API: its routes, its authorizer, its throttle and its access log."""
 
 from __future__ import annotations
 
@@ -16,38 +16,15 @@ from aws_cdk.aws_lambda import IFunction
 from constructs import Construct
 
 from infra.constructs.function import LOG_RETENTION
+from infra.functions import ROUTES
 
-# How long a disabled key still works, against one more table read for each request.
+# A disabled key still works for this long. Without the cache, each request would cost one more read
+# of the keys table.
 AUTHORIZER_CACHE = Duration.seconds(30)
-# Below the account's own limit (10,000/s, burst 5,000), which the callbacks to sockets share.
+# Below the account's own limit (10,000/s, burst 5,000), which is shared with the posts to sockets.
 THROTTLE = gw.ThrottleSettings(rate_limit=2000, burst_limit=1000)
 
-# (method, path) of the routes that need a key, and the function behind each.
-PROTECTED_ROUTES: Mapping[tuple[gw.HttpMethod, str], str] = {
-    (gw.HttpMethod.POST, "/api/v1/jobs"): "SubmitJob",
-    (gw.HttpMethod.GET, "/api/v1/jobs"): "ListJobs",
-    (gw.HttpMethod.GET, "/api/v1/jobs/{job_id}"): "GetJob",
-    (gw.HttpMethod.DELETE, "/api/v1/jobs/{job_id}"): "CancelJob",
-    (gw.HttpMethod.POST, "/api/v1/jobs/{job_id}/retry"): "RetryJob",
-    (gw.HttpMethod.GET, "/api/v1/jobs/{job_id}/events"): "ListEvents",
-    (gw.HttpMethod.POST, "/api/v1/generate"): "Generate",
-    (gw.HttpMethod.POST, "/api/v1/uploads"): "CreateUpload",
-    (gw.HttpMethod.POST, "/api/v1/ws-tickets"): "CreateSocketPass",
-    (gw.HttpMethod.GET, "/api/v1/models"): "ListModels",
-    (gw.HttpMethod.GET, "/api/v1/usage"): "GetUsage",
-    (gw.HttpMethod.GET, "/metrics"): "GetMetrics",
-}
-OPEN_ROUTES: Mapping[tuple[gw.HttpMethod, str], str] = {
-    (gw.HttpMethod.GET, "/healthz"): "Health",
-    (gw.HttpMethod.GET, "/openapi.json"): "ShowOpenapi",
-    (gw.HttpMethod.GET, "/docs"): "ShowDocs",
-}
-# What an answer to a wrong method says is there.
-ROUTE_LIST = ",".join(
-    f"{method.value} {path}" for method, path in (*OPEN_ROUTES, *PROTECTED_ROUTES)
-)
-
-# What pages of other origins may send and read beside what every page may.
+# The headers that web pages of other origins may send and read, beside those that every page may.
 CORS_REQUEST_HEADERS = ("idempotency-key", "prefer", "x-request-id")
 CORS_ANSWER_HEADERS = (
     "idempotent-replayed",
@@ -57,7 +34,7 @@ CORS_ANSWER_HEADERS = (
     "x-request-id",
 )
 
-# No query string and no header: a ticket or a cursor is nobody's business.
+# Neither query string nor headers are logged, because they may hold a socket pass or a cursor.
 _LOGGED = {
     "requestId": "$context.requestId",
     "requestTime": "$context.requestTime",
@@ -75,7 +52,7 @@ _LOGGED = {
 
 @jsii.implements(gw.IAccessLogSettings)
 class _AccessLog:
-    """Where and how requests are logged; CDK takes it only as an object of this interface."""
+    """Where and in which format requests are logged. CDK wants an object of this interface."""
 
     def __init__(self, log_group: logs.ILogGroup) -> None:
         self._destination = gw.LogGroupLogDestination(log_group)
@@ -91,7 +68,7 @@ class _AccessLog:
 
 
 def _cors(origins: Sequence[str]) -> gw.CorsPreflightOptions | None:
-    # A key travels in a header that a page must set itself, never in a cookie: no credentials.
+    # Credentials stay off: a page sets the header with the key itself, and no cookie carries a key.
     if not origins:
         return None
     return gw.CorsPreflightOptions(
@@ -121,8 +98,8 @@ class JobsHttpApi(Construct):
             self,
             "Api",
             cors_preflight=_cors(allowed_origins),
-            create_default_stage=False,  # its own stage below has the throttle and the log
-            # Unknown routes and methods get our problem+json, without a key.
+            create_default_stage=False,  # the stage below has the throttle and the log
+            # A request that no route takes gets our problem+json, and needs no key for it.
             default_integration=self._integration("UnknownRoute"),
         )
         self._add_routes()
@@ -148,20 +125,13 @@ class JobsHttpApi(Construct):
             identity_source=["$request.header.Authorization"],
             results_cache_ttl=AUTHORIZER_CACHE,
         )
-        for (method, path), function in PROTECTED_ROUTES.items():
-            self._add(method, path, function, authorizer)
-        for (method, path), function in OPEN_ROUTES.items():
-            self._add(method, path, function, gw.HttpNoneAuthorizer())
-
-    def _add(
-        self, method: gw.HttpMethod, path: str, function: str, authorizer: gw.IHttpRouteAuthorizer
-    ) -> None:
-        self.api.add_routes(
-            path=path,
-            methods=[method],
-            integration=self._integration(function),
-            authorizer=authorizer,
-        )
+        for route, row in ROUTES.items():
+            self.api.add_routes(
+                path=route.path,
+                methods=[gw.HttpMethod(route.method)],
+                integration=self._integration(row.name),
+                authorizer=gw.HttpNoneAuthorizer() if route.is_open else authorizer,
+            )
 
     def _integration(self, function: str) -> HttpLambdaIntegration:
         return HttpLambdaIntegration("Integration", self._functions[function])

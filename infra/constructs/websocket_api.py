@@ -1,4 +1,4 @@
-"""The public WebSocket API: its routes, who may connect, and the way back to its clients."""
+"""The public WebSocket API: its routes, its authorizer, and the address of its connections."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from aws_cdk.aws_apigatewayv2_integrations import WebSocketLambdaIntegration
 from aws_cdk.aws_lambda import IFunction
 from constructs import Construct
 
+from infra.functions import FUNCTIONS
+
 STAGE = "live"
-# What clients say: few messages, each a subscription or a ping.
+# Clients send few messages, each a subscription or a ping.
 THROTTLE = gw.ThrottleSettings(rate_limit=500, burst_limit=500)
-# What a client may send; $default answers everything else with an error message.
-CLIENT_ROUTES = ("subscribe", "unsubscribe", "ping", "$default")
 
 
 class JobsWebSocketApi(Construct):
     """The WebSocket API with its one stage.
 
-    It has no access log: API Gateway takes one for WebSockets only where the account has a logging
-    role, which is not this deployment's to set. No route has a response: clients are answered by
-    posts to their connection.
+    It has no access log: API Gateway accepts one for WebSockets only if the account has a logging
+    role, which applies to the whole account and so is not for this deployment to set. No route has
+    a response: the functions answer clients by posts to their connections.
     """
 
     def __init__(self, scope: Construct, name: str, *, domain: gw.DomainName | None = None) -> None:
@@ -41,7 +41,7 @@ class JobsWebSocketApi(Construct):
 
     @property
     def sockets_arn(self) -> str:
-        """The connections of this stage, to post to, look at or close."""
+        """The connections of this stage, to which functions post and which they close."""
         return Stack.of(self).format_arn(
             service="execute-api",
             resource=self.api.api_id,
@@ -49,25 +49,17 @@ class JobsWebSocketApi(Construct):
         )
 
     def add_routes(self, functions: Mapping[str, IFunction]) -> None:
-        """Connect the routes; the functions are made after the API since they must know its id."""
-        # No identity source: it would be required of every caller, and a browser, which cannot set
-        # a header, comes with a ticket instead. The authorizer refuses who has neither.
+        """Connect the routes. The functions are made after the API, because they need its id."""
+        # No identity source: API Gateway would require it of every caller, and a browser, which
+        # cannot set a header, brings a socket pass instead. The authorizer refuses a caller that
+        # has neither.
         authorizer = WebSocketLambdaAuthorizer(
             "AuthorizeSocket", functions["AuthorizeSocket"], identity_source=[]
         )
-        self._add("$connect", functions["SocketConnect"], authorizer)
-        self._add("$disconnect", functions["SocketDisconnect"])
-        for route in CLIENT_ROUTES:
-            self._add(route, functions["SocketSubscribe"])
-
-    def _add(
-        self,
-        route: str,
-        function: IFunction,
-        authorizer: gw.IWebSocketRouteAuthorizer | None = None,
-    ) -> None:
-        self.api.add_route(
-            route,
-            integration=WebSocketLambdaIntegration("Integration", function),
-            authorizer=authorizer,
-        )
+        for row in FUNCTIONS.values():
+            for route in row.socket_routes:
+                self.api.add_route(
+                    route,
+                    integration=WebSocketLambdaIntegration("Integration", functions[row.name]),
+                    authorizer=authorizer if route == "$connect" else None,
+                )

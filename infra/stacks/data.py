@@ -17,8 +17,8 @@ from comfyline.service.storage_names import (
     JOBS_PREFIX,
     UPLOADS_PREFIX,
 )
-from infra.constructs.grants import Resource
 from infra.deployment import Deployment
+from infra.grants import Resource
 
 # A backstop far beyond the jobs' own retention (7 days by default): the sweeper is what deletes.
 ARTIFACT_EXPIRY = Duration.days(30)
@@ -75,9 +75,20 @@ class DataStack(Stack):
         self._write_outputs()
 
     @property
-    def queue_urls(self) -> dict[str, str]:
-        """The lanes' URLs as the settings models name them."""
-        return {f"{lane.lower()}_queue_url": queue.queue_url for lane, queue in self.queues.items()}
+    def values(self) -> dict[str, str]:
+        """The names of this stack's resources, under the names of the settings' fields."""
+        lanes = {
+            f"{lane.lower()}_queue_url": queue.queue_url for lane, queue in self.queues.items()
+        }
+        return {
+            "jobs_table": self.jobs.table_name,
+            "connections_table": self.connections.table_name,
+            "keys_table": self.keys.table_name,
+            "owners_table": self.owners.table_name,
+            "artifacts_bucket": self.artifacts.bucket_name,
+            "dead_letter_queue_url": self.dead_letters.queue_url,
+            **lanes,
+        }
 
     @property
     def arns(self) -> dict[Resource, list[str]]:

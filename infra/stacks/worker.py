@@ -14,12 +14,13 @@ from constructs import Construct
 
 from comfyline.service.settings import WorkerSettings
 from comfyline.service.storage_names import MODELS_PREFIX
-from infra.constructs.function import LOG_RETENTION
-from infra.constructs.grants import PULL_IMAGE, WORKER_GRANTS, WRITE_LOGS, Resource
+from infra.constructs.function import LOG_RETENTION, environment
 from infra.constructs.image import repository_arns
+from infra.constructs.policy import policy
 from infra.constructs.worker_service import worker_service
 from infra.deployment import Deployment
 from infra.fleet_choices import Capacity
+from infra.grants import PULL_IMAGE, WORKER_GRANTS, WRITE_LOGS, Resource
 from infra.stacks.data import DataStack
 from infra.stacks.fleet import FleetStack
 
@@ -76,7 +77,7 @@ class WorkerStack(Stack):
             task_role=role.without_policy_updates(),
             execution_role=self._execution_role(deployment.worker_image),
         )
-        self._add_container(deployment, self._settings(deployment, data))
+        self._add_container(deployment, environment(WorkerSettings, self._values(deployment, data)))
         if fleet is not None:
             service = worker_service(self, deployment.fleet.capacity, fleet, self.task)
             CfnOutput(self, "WorkerService", value=service.service_name)
@@ -90,12 +91,11 @@ class WorkerStack(Stack):
         )
         models = self._models.arn_for_objects(f"{MODELS_PREFIX}*")
         arns = {**data.arns, Resource.TASKS: [tasks], Resource.MODELS: [models]}
-        statements = [grant.statement(arns) for grant in WORKER_GRANTS]
         return iam.Role(
             self,
             "TaskRole",
             assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
-            inline_policies={"Grants": iam.PolicyDocument(statements=statements)},
+            inline_policies={"Grants": policy(WORKER_GRANTS, arns)},
         )
 
     def _execution_role(self, image: str) -> iam.IRole:
@@ -107,31 +107,26 @@ class WorkerStack(Stack):
             Resource.ANY: ["*"],
         }
         grants = [WRITE_LOGS, *(PULL_IMAGE if repositories else ())]
-        statements = [grant.statement(arns) for grant in grants]
         role = iam.Role(
             self,
             "ExecutionRole",
             assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
-            inline_policies={"Grants": iam.PolicyDocument(statements=statements)},
+            inline_policies={"Grants": policy(grants, arns)},
         )
         return role.without_policy_updates()
 
-    def _settings(self, deployment: Deployment, data: DataStack) -> WorkerSettings:
-        return WorkerSettings(
-            jobs_table=data.jobs.table_name,
-            artifacts_bucket=data.artifacts.bucket_name,
-            models_bucket=self._models.bucket_name,
-            metrics_namespace=deployment.metrics_namespace,
-            metrics_port=deployment.scraping.port,
-            metrics_host=deployment.scraping.host,
-            lease_seconds=float(deployment.lease_seconds),
-            heartbeat_seconds=float(deployment.heartbeat_seconds),
-            high_queue_url=data.queue_urls["high_queue_url"],
-            normal_queue_url=data.queue_urls["normal_queue_url"],
-            low_queue_url=data.queue_urls["low_queue_url"],
-        )
+    def _values(self, deployment: Deployment, data: DataStack) -> dict[str, str]:
+        return {
+            **data.values,
+            "models_bucket": self._models.bucket_name,
+            "metrics_namespace": deployment.metrics_namespace,
+            "metrics_port": str(deployment.scraping.port),
+            "metrics_host": deployment.scraping.host,
+            "lease_seconds": str(deployment.lease_seconds),
+            "heartbeat_seconds": str(deployment.heartbeat_seconds),
+        }
 
-    def _add_container(self, deployment: Deployment, settings: WorkerSettings) -> None:
+    def _add_container(self, deployment: Deployment, variables: dict[str, str]) -> None:
         container = self.task.add_container(
             "Worker",
             image=ecs.ContainerImage.from_registry(deployment.worker_image),
@@ -141,7 +136,7 @@ class WorkerStack(Stack):
             readonly_root_filesystem=True,
             linux_parameters=self._linux_parameters(),
             # ECS tells a task on an instance no region, and the SDK reads this name.
-            environment={**settings.to_environment(), "AWS_DEFAULT_REGION": self.region},
+            environment={**variables, "AWS_DEFAULT_REGION": self.region},
             logging=ecs.LogDrivers.aws_logs(stream_prefix="worker", log_group=self.log_group),
             port_mappings=_ports(deployment),
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.constructs.grants import UNUSED_LOCALLY
+from infra.grants import UNUSED_LOCALLY
 from localcloud.state import Endpoints
 from tests.e2e.account import Account, Statement
 from tests.e2e.caller import a_caller

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from dataclasses import fields
 
@@ -11,67 +10,24 @@ import pytest
 from comfyline.adapters.aws.jobs import codec
 from comfyline.contract.limits import MAX_WAIT_SECONDS
 from comfyline.contract.v1.openapi import OPERATIONS
-from comfyline.service import settings
+from infra.functions import FUNCTIONS
 from tests.infra.templates import Json, Templates, function_in, named, only, plain_name, resources
 from tests.support.builders import NOW, a_job, canceled, running, succeeded
 
-# The settings model of each function.
-MODELS: dict[str, type[settings.Settings]] = {
-    "AuthorizeHttp": settings.AuthorizeSettings,
-    "AuthorizeSocket": settings.AuthorizeSocketSettings,
-    "SubmitJob": settings.SubmitJobSettings,
-    "GetJob": settings.GetJobSettings,
-    "ListJobs": settings.ListJobsSettings,
-    "CancelJob": settings.CancelJobSettings,
-    "Generate": settings.SubmitJobSettings,
-    "RetryJob": settings.SubmitJobSettings,
-    "ListEvents": settings.ListEventsSettings,
-    "CreateUpload": settings.CreateUploadSettings,
-    "CreateSocketPass": settings.CreateSocketPassSettings,
-    "ListModels": settings.ListModelsSettings,
-    "GetUsage": settings.GetUsageSettings,
-    "GetMetrics": settings.GetMetricsSettings,
-    "ShowOpenapi": settings.ShowDocsSettings,
-    "ShowDocs": settings.ShowDocsSettings,
-    "Health": settings.HealthSettings,
-    "UnknownRoute": settings.UnknownRouteSettings,
-    "SocketConnect": settings.SocketConnectSettings,
-    "SocketSubscribe": settings.SocketSubscribeSettings,
-    "SocketDisconnect": settings.SocketDisconnectSettings,
-    "PushUpdates": settings.PushUpdatesSettings,
-    "SweepJobs": settings.SweepJobsSettings,
-    "RedriveTickets": settings.RedriveTicketsSettings,
-}
+# The functions of the stack with the APIs.
+ROWS = {name: row for name, row in FUNCTIONS.items() if row.stack == "api"}
 
 
-def test_http_routes(aws: Templates) -> None:
-    assert aws.routes("HttpApi") == {
-        "POST /api/v1/jobs": ("SubmitJob", "CUSTOM"),
-        "GET /api/v1/jobs": ("ListJobs", "CUSTOM"),
-        "GET /api/v1/jobs/{job_id}": ("GetJob", "CUSTOM"),
-        "DELETE /api/v1/jobs/{job_id}": ("CancelJob", "CUSTOM"),
-        "POST /api/v1/jobs/{job_id}/retry": ("RetryJob", "CUSTOM"),
-        "GET /api/v1/jobs/{job_id}/events": ("ListEvents", "CUSTOM"),
-        "POST /api/v1/generate": ("Generate", "CUSTOM"),
-        "POST /api/v1/uploads": ("CreateUpload", "CUSTOM"),
-        "POST /api/v1/ws-tickets": ("CreateSocketPass", "CUSTOM"),
-        "GET /api/v1/models": ("ListModels", "CUSTOM"),
-        "GET /api/v1/usage": ("GetUsage", "CUSTOM"),
-        "GET /metrics": ("GetMetrics", "CUSTOM"),
-        "GET /healthz": ("Health", "NONE"),
-        "GET /openapi.json": ("ShowOpenapi", "NONE"),
-        "GET /docs": ("ShowDocs", "NONE"),
-        "$default": ("UnknownRoute", "NONE"),
-    }
-
-
-def test_every_route_is_in_the_document(aws: Templates) -> None:
-    routes = aws.routes("HttpApi")
+def test_http_routes_are_the_operations_of_the_contract(aws: Templates) -> None:
+    """Each route calls the function of the operation's name, and needs a key unless it is open."""
     documented = {
-        f"{method} {path}": operation.is_open for (method, path), operation in OPERATIONS.items()
+        f"{method} {path}": (
+            operation.id[0].upper() + operation.id[1:],
+            "NONE" if operation.is_open else "CUSTOM",
+        )
+        for (method, path), operation in OPERATIONS.items()
     }
-    deployed = {key: kind == "NONE" for key, (_, kind) in routes.items() if key != "$default"}
-    assert documented == deployed
+    assert aws.routes("HttpApi") == {**documented, "$default": ("UnknownRoute", "NONE")}
 
 
 def test_a_wait_ends_before_the_function_and_the_function_before_the_gateway(
@@ -123,7 +79,7 @@ def test_websocket_authorizer_requires_no_single_credential(aws: Templates) -> N
 def test_gateway_may_invoke_what_its_routes_name(aws: Templates) -> None:
     permissions = resources(aws.api, "AWS::Lambda::Permission").values()
     allowed = {function_in(aws.render(p["FunctionName"])) for p in permissions}
-    assert allowed == set(MODELS) - {"PushUpdates", "SweepJobs", "RedriveTickets"}
+    assert allowed == set(ROWS) - {"PushUpdates", "SweepJobs", "RedriveTickets"}
     assert all("SourceArn" in permission for permission in permissions)
 
 
@@ -148,13 +104,13 @@ def test_access_log_keeps_no_query_and_no_header(aws: Templates) -> None:
 
 def test_every_log_group_ends(aws: Templates) -> None:
     groups = [g for t in aws.all for g in resources(t, "AWS::Logs::LogGroup").values()]
-    assert len(groups) == len(MODELS) + 3  # of the API's accesses, the worker and the scaler
+    assert len(groups) == len(ROWS) + 3  # of the API's accesses, the worker and the scaler
     assert {group["RetentionInDays"] for group in groups} == {30}
 
 
 def test_every_function_writes_to_a_group_that_ends_and_is_traced(aws: Templates) -> None:
     functions = [f for t in aws.all for f in resources(t, "AWS::Lambda::Function").values()]
-    assert len(functions) == len(MODELS) + 1
+    assert len(functions) == len(ROWS) + 1
     for function in functions:
         # Without a group of its own, Lambda makes one that never ends.
         assert plain_name(aws.render(function["LoggingConfig"]["LogGroup"])).endswith("Logs")
@@ -226,7 +182,7 @@ def test_an_emulator_ends_no_cold_start_for_being_slow(local: Templates) -> None
 
 
 def test_each_call_has_a_line_on_an_emulator_alone(aws: Templates, local: Templates) -> None:
-    for function in MODELS:
+    for function in ROWS:
         assert aws.environment(function)["LOG_LEVEL"] == "INFO"
         assert local.environment(function)["LOG_LEVEL"] == "DEBUG"
 
@@ -236,20 +192,20 @@ def test_authorizers_end_before_the_gateway_gives_up(aws: Templates, function: s
     assert aws.functions()[function]["Timeout"] < 10
 
 
-def test_every_function_has_a_settings_model(aws: Templates) -> None:
-    assert set(aws.functions()) == set(MODELS)
+def test_every_row_is_a_function(aws: Templates) -> None:
+    assert set(aws.functions()) == set(ROWS)
 
 
-@pytest.mark.parametrize("function", MODELS)
+@pytest.mark.parametrize("function", ROWS)
 def test_environment_is_the_settings_model(aws: Templates, function: str) -> None:
-    model, environment = MODELS[function], aws.environment(function)
+    model, environment = ROWS[function].settings, aws.environment(function)
     common = {"POWERTOOLS_SERVICE_NAME", "LOG_LEVEL"}
     assert set(environment) == {field.name.upper() for field in fields(model)} | common
     read = model.from_environment(environment).to_environment()
     assert read.items() <= environment.items()
 
 
-@pytest.mark.parametrize("function", MODELS)
+@pytest.mark.parametrize("function", ROWS)
 def test_environment_names_the_right_resources(aws: Templates, function: str) -> None:
     right = {
         "JOBS_TABLE": "Jobs",
@@ -268,11 +224,9 @@ def test_environment_names_the_right_resources(aws: Templates, function: str) ->
         assert plain_name(value) == right.get(name, value)
 
 
-@pytest.mark.parametrize("function", MODELS)
-def test_handler_exists(aws: Templates, function: str) -> None:
-    module, _, name = aws.functions()[function]["Handler"].rpartition(".")
-    assert module.startswith("functions.")
-    assert callable(getattr(importlib.import_module(module), name))
+@pytest.mark.parametrize("function", ROWS)
+def test_handler_is_the_rows(aws: Templates, function: str) -> None:
+    assert aws.functions()[function]["Handler"] == f"functions.{ROWS[function].handler}"
 
 
 def test_functions_share_one_asset_and_one_platform(aws: Templates) -> None:

@@ -11,14 +11,9 @@ import pytest
 from bench.cost import watched
 from comfyline.service.storage_names import MODELS_PREFIX
 from infra.assets import ROOT
-from infra.constructs.grants import (
-    FUNCTION_GRANTS,
-    SCALER_GRANTS,
-    UNUSED_LOCALLY,
-    WORKER_GRANTS,
-    Grant,
-)
 from infra.deployment import CONTEXT_KEYS, Target
+from infra.functions import FUNCTIONS
+from infra.grants import UNUSED_LOCALLY, WORKER_GRANTS, Grant
 from tests.infra.conftest import synthesise
 from tests.infra.templates import Templates
 
@@ -84,8 +79,10 @@ def test_every_context_key_is_in_the_table_of_the_guide() -> None:
 def test_every_grant_is_in_the_table_of_the_threat_model() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.M))
-    principals = {**FUNCTION_GRANTS, "Worker": WORKER_GRANTS, "ScaleWorkers": SCALER_GRANTS}
-    assert rows == {name: said(grants) for name, grants in principals.items()}
+    functions = {name: row.grants for name, row in FUNCTIONS.items()}
+    assert rows == {
+        name: said(grants) for name, grants in {**functions, "Worker": WORKER_GRANTS}.items()
+    }
 
 
 def test_what_no_local_run_uses_is_in_the_threat_model() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.constructs.grants import UNUSED_LOCALLY, WILDCARD_REASONS
+from infra.grants import UNUSED_LOCALLY, WILDCARD_REASONS
 from tests.infra.templates import Json, Templates, listed, plain_name, resources, statements
 
 # What CDK itself grants, and why it may name more than one resource.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import fields
 
 from comfyline.service.settings import ScaleWorkersSettings
@@ -18,9 +17,8 @@ def environment(templates: Templates) -> dict[str, str]:
     return {name: templates.render(value) for name, value in variables.items()}
 
 
-def test_handler_exists(aws: Templates) -> None:
-    module, _, name = function(aws)["Handler"].rpartition(".")
-    assert callable(getattr(importlib.import_module(module), name))
+def test_handler_is_the_rows(aws: Templates) -> None:
+    assert function(aws)["Handler"] == "functions.scale_workers.handler"
 
 
 def test_environment_is_the_settings_model(aws: Templates) -> None:

@@ -18,6 +18,7 @@ from moto import mock_aws
 
 from comfyline.service.clock import Clock
 from functions import _wiring
+from infra.functions import FUNCTIONS, ROUTES
 from tests.support.aws import (
     REGION,
     create_connections_table,
@@ -26,24 +27,8 @@ from tests.support.aws import (
     create_table,
 )
 
-# Route -> handler, as infra declares them; a test of the templates holds the routes together.
-HANDLERS: Mapping[str, str] = {
-    "POST /api/v1/jobs": "submit_job.handler",
-    "GET /api/v1/jobs": "list_jobs.handler",
-    "GET /api/v1/jobs/{job_id}": "get_job.handler",
-    "DELETE /api/v1/jobs/{job_id}": "cancel_job.handler",
-    "POST /api/v1/jobs/{job_id}/retry": "retry_job.handler",
-    "GET /api/v1/jobs/{job_id}/events": "list_events.handler",
-    "POST /api/v1/generate": "generate.handler",
-    "POST /api/v1/uploads": "create_upload.handler",
-    "POST /api/v1/ws-tickets": "create_socket_pass.handler",
-    "GET /api/v1/models": "list_models.handler",
-    "GET /api/v1/usage": "get_usage.handler",
-    "GET /metrics": "get_metrics.handler",
-    "GET /healthz": "health.handler",
-    "GET /openapi.json": "show_docs.openapi_handler",
-    "GET /docs": "show_docs.page_handler",
-}
+# Route -> handler, as the deployment has them.
+HANDLERS: Mapping[str, str] = {route.key: row.handler for route, row in ROUTES.items()}
 ENVIRONMENT = {
     "JOBS_TABLE": "jobs",
     "KEYS_TABLE": "keys",
@@ -100,7 +85,7 @@ class Gateway:
             },
             "body": body if body is not None else json.dumps(json_body),
         }
-        module, _, name = HANDLERS.get(route, "unknown_route.handler").partition(".")
+        module, _, name = HANDLERS.get(route, FUNCTIONS["UnknownRoute"].handler).partition(".")
         handler = getattr(importlib.import_module(f"functions.{module}"), name)
         answer = handler(event, None)
         return Reply(answer["statusCode"], answer["headers"], answer["body"])

@@ -1,0 +1,70 @@
+"""What calls a function beside the APIs, made from its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration
+from aws_cdk import aws_dynamodb as ddb
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_sqs as sqs
+from aws_cdk.aws_lambda_event_sources import DynamoEventSource, SqsDlq, SqsEventSource
+from aws_cdk.aws_scheduler_targets import LambdaInvoke
+from constructs import Construct
+
+from infra.declarations import EveryMinute, Function, JobsStream, Queue
+from infra.grants import Resource
+
+Queues = Mapping[Resource, sqs.IQueue]
+
+
+def add_triggers(
+    scope: Construct,
+    row: Function,
+    function: lambda_.Function,
+    *,
+    jobs: ddb.TableV2,
+    queues: Queues,
+) -> None:
+    """Connect the function to the sources of its row; `jobs` is the table whose stream is read."""
+    for trigger in row.triggers:
+        match trigger:
+            case JobsStream():
+                function.add_event_source(_stream(jobs, trigger, queues))
+            case Queue(queue, batch_size):
+                source = SqsEventSource(
+                    queues[queue], batch_size=batch_size, report_batch_item_failures=True
+                )
+                function.add_event_source(source)
+            case EveryMinute():
+                _schedule(scope, row, function)
+
+
+def _stream(jobs: ddb.TableV2, stream: JobsStream, queues: Queues) -> DynamoEventSource:
+    window = stream.window_seconds
+    return DynamoEventSource(
+        jobs,
+        # LATEST could miss changes that are made while AWS creates the mapping.
+        starting_position=lambda_.StartingPosition.TRIM_HORIZON,
+        batch_size=stream.batch_size,
+        max_batching_window=Duration.seconds(window) if window else None,
+        parallelization_factor=stream.parallel_batches,
+        report_batch_item_failures=stream.reports_failures,
+        bisect_batch_on_error=stream.reports_failures,
+        retry_attempts=stream.retries,
+        max_record_age=Duration.seconds(stream.max_age_seconds),
+        on_failure=SqsDlq(queues[stream.on_failure]) if stream.on_failure else None,
+        filters=[lambda_.FilterCriteria.filter(pattern) for pattern in stream.filters],
+    )
+
+
+def _schedule(scope: Construct, row: Function, function: lambda_.Function) -> None:
+    every = Duration.minutes(1)
+    scheduler.Schedule(
+        scope,
+        f"{row.name}EveryMinute",
+        schedule=scheduler.ScheduleExpression.rate(every),
+        # The next minute is the retry.
+        target=LambdaInvoke(function, retry_attempts=0, max_event_age=every),
+    )

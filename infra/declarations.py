@@ -1,0 +1,89 @@
+"""What a row of functions.py consists of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from comfyline.service.settings import Settings
+from infra.grants import Grant, Resource
+
+# A function makes a few calls of some milliseconds; this leaves room for one cold start and one
+# retried call. API Gateway gives up on a WebSocket route after 29 s.
+REQUEST_TIMEOUT = 10
+# Lambda allots CPU in proportion to memory. With less, imports make a cold start slow; with more,
+# the functions wait for the network at a higher price.
+MEMORY_MB = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and path of the HTTP API. Callers need a key unless the route is open."""
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    is_open: bool = False
+
+    @property
+    def key(self) -> str:
+        """The route as API Gateway writes it."""
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsStream:
+    """Lambda reads the stream of the jobs table and calls the function with batches of changes."""
+
+    filters: tuple[Mapping[str, Any], ...]  # event patterns; a change passes if one of them matches
+    batch_size: int
+    retries: int
+    max_age_seconds: int  # an older change is skipped
+    window_seconds: int | None = None  # how long Lambda waits for a batch to fill
+    parallel_batches: int | None = None  # for each shard; the order within one job is kept
+    # The function's response names the changes that failed, and Lambda halves a batch that fails.
+    reports_failures: bool = False
+    on_failure: Resource | None = None  # the queue that gets what Lambda gave up on
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Lambda receives from the queue; the function's response names the messages that failed."""
+
+    queue: Resource
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class EveryMinute:
+    """EventBridge Scheduler calls the function; a failed call is not retried before the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """One Lambda function.
+
+    `name` is the construct's name. Unless `handler` says otherwise, the handler is `handler` in the
+    module of that name: GetJob is `functions/get_job.py`.
+    """
+
+    name: str
+    settings: type[Settings] = Settings  # its environment variables; none by default
+    grants: tuple[Grant, ...] = ()  # beside those of every function
+    routes: tuple[Route, ...] = ()
+    socket_routes: tuple[str, ...] = ()  # route keys of the WebSocket API
+    triggers: tuple[JobsStream | Queue | EveryMinute, ...] = ()
+    timeout: int = REQUEST_TIMEOUT  # seconds
+    memory_mb: int = MEMORY_MB
+    stack: Literal["api", "scaler"] = "api"
+    handler: str = ""  # "<module>.<function>" in functions/
+
+    def __post_init__(self) -> None:
+        handler = self.handler or f"{re.sub(r'(?<!^)(?=[A-Z])', '_', self.name).lower()}.handler"
+        object.__setattr__(self, "handler", handler)
+
+    @property
+    def module(self) -> str:
+        """The module of the handler, which is also the service that its log lines name."""
+        return self.handler.partition(".")[0]

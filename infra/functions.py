@@ -1,0 +1,299 @@
+"""Every Lambda function of a deployment, one row each: routes, settings, grants, limits, triggers.
+
+The stacks are built from these rows, and the tests' gateway and smoke runs read them too. A new GET
+route is a handler in functions/, a row here, an operation with its models in the contract, and a
+method of the client.
+
+Nothing here imports the CDK, so that tests can read the rows without starting Node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from comfyline.service import settings
+from infra import grants
+from infra.declarations import EveryMinute, Function, JobsStream, Queue, Route
+from infra.grants import Resource, may
+
+# API Gateway waits 10 s for an authorizer.
+AUTHORIZER_TIMEOUT = 8
+# A caller may ask to wait for 25 s; the gateway gives up after 30 s.
+WAITING_TIMEOUT = 29
+# At worst the 100 changes of a batch are sent one after another, each with up to 2 s for a slow
+# client's socket.
+PUSH_TIMEOUT = 240
+# Shorter than the interval between two rounds, so that they never overlap.
+SWEEP_TIMEOUT = 55
+# Three calls of some milliseconds for each ticket, some of them retried.
+REDRIVE_TIMEOUT = 30
+# Six calls of some milliseconds, one of them retried.
+SCALER_TIMEOUT = 20
+
+
+def _changed_to(attribute: str) -> Mapping[str, Any]:
+    """Matches the changes after which a job's row has this attribute, a number."""
+    image = {attribute: {"N": [{"exists": True}]}}
+    return {"dynamodb": {"Keys": {"sk": {"S": ["job"]}}, "NewImage": image}}
+
+
+_NEW_JOB = {"eventName": ["INSERT"], "dynamodb": {"Keys": {"sk": {"S": ["job"]}}}}
+
+_ROWS = (
+    # --- who may call -----------------------------------------------------------------------------
+    Function(
+        name="AuthorizeHttp",
+        handler="authorize.http_handler",
+        settings=settings.AuthorizeSettings,
+        grants=(grants.READ_KEY,),
+        timeout=AUTHORIZER_TIMEOUT,
+    ),
+    Function(
+        name="AuthorizeSocket",
+        handler="authorize.socket_handler",
+        settings=settings.AuthorizeSocketSettings,
+        grants=(grants.READ_KEY, may("TakeTicket", Resource.CONNECTIONS, "dynamodb:DeleteItem")),
+        timeout=AUTHORIZER_TIMEOUT,
+    ),
+    # --- the HTTP API -----------------------------------------------------------------------------
+    Function(
+        name="SubmitJob",
+        routes=(Route("POST", "/api/v1/jobs"),),
+        settings=settings.SubmitJobSettings,
+        grants=grants.SUBMIT_JOB,
+        timeout=WAITING_TIMEOUT,
+    ),
+    Function(
+        name="ListJobs",
+        routes=(Route("GET", "/api/v1/jobs"),),
+        settings=settings.ListJobsSettings,
+        grants=(
+            may("PageJobs", Resource.JOBS_BY_OWNER, "dynamodb:Query"),
+            grants.READ_JOBS,
+            grants.CHANGE_JOB,
+        ),
+    ),
+    Function(
+        name="GetJob",
+        routes=(Route("GET", "/api/v1/jobs/{job_id}"),),
+        settings=settings.GetJobSettings,
+        grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT, grants.COUNT_TICKETS),
+    ),
+    Function(
+        name="CancelJob",
+        routes=(Route("DELETE", "/api/v1/jobs/{job_id}"),),
+        settings=settings.CancelJobSettings,
+        grants=(
+            grants.GET_JOB,
+            grants.CHANGE_JOB,
+            # These are for purging a job.
+            grants.READ_JOB,
+            grants.DELETE_JOB,
+            grants.LIST_ARTIFACTS,
+            grants.DELETE_ARTIFACTS,
+        ),
+    ),
+    Function(
+        name="RetryJob",
+        routes=(Route("POST", "/api/v1/jobs/{job_id}/retry"),),
+        settings=settings.SubmitJobSettings,
+        # The last two read the graph of the job that is retried.
+        grants=(*grants.ACCEPT_JOB, grants.GET_JOB, grants.READ_JOB),
+    ),
+    Function(
+        name="ListEvents",
+        routes=(Route("GET", "/api/v1/jobs/{job_id}/events"),),
+        settings=settings.ListEventsSettings,
+        grants=(grants.READ_JOB, grants.CHANGE_JOB),
+    ),
+    Function(
+        name="Generate",
+        routes=(Route("POST", "/api/v1/generate"),),
+        settings=settings.SubmitJobSettings,
+        grants=grants.SUBMIT_JOB,
+        timeout=WAITING_TIMEOUT,
+    ),
+    Function(
+        name="CreateUpload",
+        routes=(Route("POST", "/api/v1/uploads"),),
+        settings=settings.CreateUploadSettings,
+        grants=(may("SignUpload", Resource.UPLOADS, "s3:PutObject"),),
+    ),
+    Function(
+        name="CreateSocketPass",
+        routes=(Route("POST", "/api/v1/ws-tickets"),),
+        settings=settings.CreateSocketPassSettings,
+        grants=(may("StoreTicket", Resource.CONNECTIONS, "dynamodb:PutItem"),),
+    ),
+    Function(name="ListModels", routes=(Route("GET", "/api/v1/models"),)),
+    Function(
+        name="GetUsage",
+        routes=(Route("GET", "/api/v1/usage"),),
+        settings=settings.GetUsageSettings,
+        grants=(may("ReadUsage", Resource.OWNERS, "dynamodb:Query"),),
+    ),
+    Function(
+        name="GetMetrics",
+        routes=(Route("GET", "/metrics"),),
+        settings=settings.GetMetricsSettings,
+        grants=(
+            may("ReadTotals", Resource.OWNERS, "dynamodb:Query"),
+            may("FindWorkers", Resource.JOBS, "dynamodb:Query"),
+            grants.COUNT_TICKETS,
+        ),
+    ),
+    Function(name="Health", routes=(Route("GET", "/healthz", is_open=True),)),
+    Function(
+        name="ShowOpenapi",
+        handler="show_docs.openapi_handler",
+        routes=(Route("GET", "/openapi.json", is_open=True),),
+    ),
+    Function(
+        name="ShowDocs",
+        handler="show_docs.page_handler",
+        routes=(Route("GET", "/docs", is_open=True),),
+    ),
+    # Every request that no route takes.
+    Function(name="UnknownRoute", settings=settings.UnknownRouteSettings),
+    # --- the WebSocket API ------------------------------------------------------------------------
+    Function(
+        name="SocketSubscribe",
+        # $default answers every message that is none of these with an error message.
+        socket_routes=("subscribe", "unsubscribe", "ping", "$default"),
+        settings=settings.SocketSubscribeSettings,
+        grants=(
+            *grants.CLOSE_CONNECTION,
+            may("Subscribe", Resource.CONNECTIONS, "dynamodb:PutItem", "dynamodb:UpdateItem"),
+            grants.GET_JOB,
+            may("WatchJob", Resource.JOBS, "dynamodb:UpdateItem"),
+            grants.READ_JOB,  # with its artifacts, if it has ended
+            grants.SIGN_ARTIFACT,
+            grants.POST_TO_SOCKET,
+        ),
+    ),
+    Function(
+        name="SocketConnect",
+        socket_routes=("$connect",),
+        settings=settings.SocketConnectSettings,
+        grants=(
+            may("OpenConnection", Resource.CONNECTIONS, "dynamodb:PutItem"),
+            may("GreetConnection", Resource.GREETER, "lambda:InvokeFunction"),
+        ),
+    ),
+    Function(
+        name="SocketDisconnect",
+        socket_routes=("$disconnect",),
+        settings=settings.SocketDisconnectSettings,
+        grants=grants.CLOSE_CONNECTION,
+    ),
+    # --- changes of jobs, dead letters, the clock -------------------------------------------------
+    Function(
+        name="PushUpdates",
+        settings=settings.PushUpdatesSettings,
+        grants=(
+            *grants.FOLLOW_STREAM,
+            may("ReportUndelivered", Resource.UNDELIVERED_UPDATES, "sqs:SendMessage"),
+            may("FindSubscribers", Resource.CONNECTIONS, "dynamodb:Query"),
+            *grants.CLOSE_CONNECTION,
+            may("DropSubscription", Resource.CONNECTIONS, "dynamodb:UpdateItem"),
+            grants.FREE_SLOT,
+            may("CountEnds", Resource.OWNERS, "dynamodb:PutItem"),
+            grants.READ_JOB,
+            grants.SIGN_ARTIFACT,
+            grants.POST_TO_SOCKET,
+        ),
+        triggers=(
+            JobsStream(
+                # Changes of watched jobs, and the end of every job: nothing else is passed on.
+                filters=(_changed_to("watched_until"), _changed_to("expires_at")),
+                batch_size=100,
+                parallel_batches=10,  # the most that Lambda allows
+                reports_failures=True,
+                # A client that receives nothing for 30 s polls over HTTP, so older news is worth
+                # nothing. Without a bound, one record that always fails would hold up its shard
+                # for 24 h.
+                retries=3,
+                max_age_seconds=300,
+                on_failure=Resource.UNDELIVERED_UPDATES,
+            ),
+        ),
+        timeout=PUSH_TIMEOUT,
+    ),
+    Function(
+        name="SweepJobs",
+        settings=settings.SweepJobsSettings,
+        grants=(
+            may("FindDueJobs", Resource.JOBS_BY_DUE, "dynamodb:Query"),
+            grants.READ_JOBS,
+            grants.CHANGE_JOB,
+            grants.SEND_TICKET,
+            grants.READ_JOB,  # a job's sibling items, which are deleted with it
+            grants.DELETE_JOB,
+            grants.LIST_ARTIFACTS,
+            grants.DELETE_ARTIFACTS,
+            may("FindSlots", Resource.OWNERS, "dynamodb:Query"),
+            grants.FREE_SLOT,
+            may("FindSockets", Resource.CONNECTIONS_BY_KEY, "dynamodb:Query"),
+            grants.READ_KEY,  # the switches
+            may("ReadKeys", Resource.KEYS, "dynamodb:BatchGetItem"),
+            grants.POST_TO_SOCKET,
+            *grants.CLOSE_CONNECTION,
+        ),
+        triggers=(EveryMinute(),),
+        timeout=SWEEP_TIMEOUT,
+    ),
+    Function(
+        name="RedriveTickets",
+        settings=settings.RedriveTicketsSettings,
+        grants=(
+            may(
+                "FollowDeadLetters",
+                Resource.DEAD_LETTERS,
+                "sqs:ReceiveMessage",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+            ),
+            grants.GET_JOB,
+            grants.CHANGE_JOB,
+            grants.SEND_TICKET,
+        ),
+        triggers=(Queue(Resource.DEAD_LETTERS, batch_size=10),),
+        timeout=REDRIVE_TIMEOUT,
+    ),
+    # --- the fleet --------------------------------------------------------------------------------
+    Function(
+        name="ScaleWorkers",
+        stack="scaler",
+        settings=settings.ScaleWorkersSettings,
+        grants=(
+            may("ReadDepths", Resource.QUEUES, "sqs:GetQueueAttributes"),
+            may("ReadWaits", Resource.ANY, "cloudwatch:GetMetricData"),
+            may("ReadFleet", Resource.FLEET, "ecs:DescribeServices"),
+            may("ResizeFleet", Resource.FLEET, "ecs:UpdateService"),
+            may("Remember", Resource.SCALING, "dynamodb:GetItem", "dynamodb:PutItem"),
+            *grants.FOLLOW_STREAM,
+        ),
+        triggers=(
+            EveryMinute(),
+            # The stream calls the scaler within seconds when a job meets an idle fleet, so that
+            # submitting needs no further call and cannot forget to make it.
+            JobsStream(
+                filters=(_NEW_JOB,),
+                batch_size=1000,
+                window_seconds=3,  # jobs that arrive together are one call
+                # The next minute's round is the retry, and it covers every older job.
+                retries=0,
+                max_age_seconds=60,
+            ),
+        ),
+        timeout=SCALER_TIMEOUT,
+    ),
+)
+
+FUNCTIONS: Mapping[str, Function] = MappingProxyType({row.name: row for row in _ROWS})
+# Of the HTTP API: each route, and the function behind it.
+ROUTES: Mapping[Route, Function] = MappingProxyType(
+    {route: row for row in _ROWS for route in row.routes}
+)

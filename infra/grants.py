@@ -1,0 +1,176 @@
+"""The permissions, one grant for each purpose; functions.py says which function has which.
+
+A grant's purpose becomes the Sid of its IAM statement. tests/e2e removes one grant at a time and
+expects a failure; a grant whose removal breaks nothing is not needed.
+
+Nothing here imports the CDK, so that tests can read the grants without starting Node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import MappingProxyType
+
+
+class Resource(Enum):
+    """What a grant is for. Each stack says which ARNs a resource stands for."""
+
+    JOBS = auto()
+    JOBS_STREAM = auto()
+    JOBS_BY_OWNER = auto()
+    JOBS_BY_DUE = auto()
+    CONNECTIONS = auto()
+    CONNECTIONS_BY_KEY = auto()
+    KEYS = auto()
+    OWNERS = auto()
+    QUEUES = auto()  # the three lanes
+    DEAD_LETTERS = auto()
+    UNDELIVERED_UPDATES = auto()
+    BUCKET = auto()
+    ARTIFACTS = auto()  # the artifacts in the bucket
+    UPLOADS = auto()  # files that callers uploaded, in the same bucket
+    MODELS = auto()  # the engine's models, in the same bucket unless the deployment names another
+    SOCKETS = auto()  # the connections of the WebSocket API
+    GREETER = auto()  # the function that sends the first message to a new socket
+    TASKS = auto()  # the workers' own tasks, in the fleet's cluster
+    FLEET = auto()  # the ECS service that runs the workers
+    SCALING = auto()  # the table in which the scaler remembers recent needs
+    IMAGE = auto()  # the repository of the worker's image
+    OWN_LOGS = auto()
+    ANY = auto()  # only for actions that support no resource; WILDCARD_REASONS says why
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Permission for one purpose."""
+
+    purpose: str
+    actions: tuple[str, ...]
+    resource: Resource
+
+
+def may(purpose: str, resource: Resource, *actions: str) -> Grant:
+    """A grant of those actions on the resource."""
+    return Grant(purpose, actions, resource)
+
+
+# --- every function -------------------------------------------------------------------------------
+
+WRITE_LOGS = may("WriteLogs", Resource.OWN_LOGS, "logs:CreateLogStream", "logs:PutLogEvents")
+_SEND_TRACES = may("SendTraces", Resource.ANY, "xray:PutTraceSegments", "xray:PutTelemetryRecords")
+EVERY_FUNCTION = (WRITE_LOGS, _SEND_TRACES)
+
+# --- grants that several functions share ----------------------------------------------------------
+
+READ_KEY = may("ReadKey", Resource.KEYS, "dynamodb:GetItem")
+GET_JOB = may("GetJob", Resource.JOBS, "dynamodb:GetItem")
+READ_JOB = may("ReadJob", Resource.JOBS, "dynamodb:Query")
+READ_JOBS = may("ReadJobs", Resource.JOBS, "dynamodb:BatchGetItem")
+CHANGE_JOB = may("ChangeJob", Resource.JOBS, "dynamodb:UpdateItem")
+DELETE_JOB = may("DeleteJob", Resource.JOBS, "dynamodb:DeleteItem")
+COUNT_TICKETS = may("CountTickets", Resource.QUEUES, "sqs:GetQueueAttributes")
+SEND_TICKET = may("SendTicket", Resource.QUEUES, "sqs:SendMessage")
+# A signed URL permits what the role that signed it may do.
+SIGN_ARTIFACT = may("SignArtifact", Resource.ARTIFACTS, "s3:GetObject")
+LIST_ARTIFACTS = may("ListArtifacts", Resource.BUCKET, "s3:ListBucket")
+DELETE_ARTIFACTS = may("DeleteArtifacts", Resource.ARTIFACTS, "s3:DeleteObject")
+FREE_SLOT = may("FreeSlot", Resource.OWNERS, "dynamodb:UpdateItem")
+POST_TO_SOCKET = may("PostToSocket", Resource.SOCKETS, "execute-api:ManageConnections")
+CLOSE_CONNECTION = (
+    may("GetConnection", Resource.CONNECTIONS, "dynamodb:GetItem"),
+    may("CloseConnection", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
+)
+FOLLOW_STREAM = (
+    may(
+        "FollowStream",
+        Resource.JOBS_STREAM,
+        "dynamodb:DescribeStream",
+        "dynamodb:GetRecords",
+        "dynamodb:GetShardIterator",
+    ),
+    may("FindStream", Resource.ANY, "dynamodb:ListStreams"),
+)
+
+# Accepting a job, from whichever route it comes.
+ACCEPT_JOB = (
+    may("StoreRequest", Resource.JOBS, "dynamodb:BatchWriteItem"),
+    may("AddJob", Resource.JOBS, "dynamodb:PutItem"),
+    CHANGE_JOB,  # a replayed request that finds its job overdue expires the job
+    SEND_TICKET,
+    may("TakeSlot", Resource.OWNERS, "dynamodb:UpdateItem", "dynamodb:PutItem"),
+    READ_JOBS,  # the jobs that hold the slots of an owner at its cap
+    may("LookAtUpload", Resource.UPLOADS, "s3:GetObject"),
+    may("TellMissingUpload", Resource.BUCKET, "s3:ListBucket"),
+)
+# With `Prefer: wait`, the response may be the ended job.
+SUBMIT_JOB = (*ACCEPT_JOB, GET_JOB, READ_JOB, SIGN_ARTIFACT)
+
+# --- the worker -----------------------------------------------------------------------------------
+
+WORKER_GRANTS = (
+    GET_JOB,  # the row, and the graph
+    CHANGE_JOB,
+    may("StoreArtifactList", Resource.JOBS, "dynamodb:PutItem"),
+    may(
+        "TakeTickets",
+        Resource.QUEUES,
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:ChangeMessageVisibility",
+    ),
+    may("FetchUpload", Resource.UPLOADS, "s3:GetObject"),
+    may("FetchModel", Resource.MODELS, "s3:GetObject"),
+    may("StoreArtifact", Resource.ARTIFACTS, "s3:PutObject", "s3:AbortMultipartUpload"),
+    may("ProtectTask", Resource.TASKS, "ecs:UpdateTaskProtection"),
+)
+
+PULL_IMAGE = (
+    may("LogInToRegistry", Resource.ANY, "ecr:GetAuthorizationToken"),
+    may(
+        "PullImage",
+        Resource.IMAGE,
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:GetDownloadUrlForLayer",
+    ),
+)
+
+# --- reasons --------------------------------------------------------------------------------------
+
+# Purposes that no run on one machine needs, because AWS itself uses the permission or because the
+# emulator does not check it. tests/e2e removes every other grant in turn.
+UNUSED_LOCALLY: Mapping[str, str] = MappingProxyType(
+    {
+        "WriteLogs": "Lambda's own runtime, and ECS's log driver, write the log",
+        "SendTraces": "Lambda's own agent sends the traces",
+        "FollowStream": "Lambda's poller reads the stream",
+        "FindStream": "Lambda's poller finds the stream",
+        "FollowDeadLetters": "Lambda's poller reads the queue",
+        "ReportUndelivered": "Lambda's poller reports what it gave up on",
+        "TellMissingUpload": "without it S3 answers 403 for a missing object, the emulator 404",
+        "ProtectTask": "the ECS agent asks for it, and only on AWS there is one",
+        "LogInToRegistry": "the ECS agent pulls the image; here the worker is a process",
+        "PullImage": "the ECS agent pulls the image; here the worker is a process",
+    }
+)
+
+# Why the resource of a purpose contains a wildcard.
+WILDCARD_REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "SendTraces": "X-Ray's write actions support no resource",
+        "FindStream": "ListStreams supports no resource",
+        "SignArtifact": "each file's key is made when the file is",
+        "StoreArtifact": "each file's key is made when the file is",
+        "LookAtUpload": "each file's key is made when its form is",
+        "SignUpload": "each file's key is made when its form is",
+        "FetchUpload": "each file's key is made when its form is",
+        "FetchModel": "the lock in the worker's image names the models",
+        "DeleteArtifacts": "each file's key is made when the file is",
+        "LogInToRegistry": "GetAuthorizationToken supports no resource",
+        "ReadWaits": "GetMetricData supports no resource",
+        "ProtectTask": "ECS makes a task's id when it starts the task",
+        "PostToSocket": "the gateway makes a connection's id when it opens",
+    }
+)
