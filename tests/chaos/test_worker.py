@@ -30,9 +30,9 @@ from comfyline.contract.ids import random_worker_id
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.claim import Terms
+from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.finish import Finisher
 from comfyline.service.jobs.job import Job, Priority, Status
-from comfyline.service.jobs.lifecycle import LOSERS_GRACE
 from comfyline.service.jobs.sweep import Sweeper
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.watchdog import Limits
@@ -294,7 +294,7 @@ def ended(chaos: Chaos) -> int:
 def judge(chaos: Chaos, store: SeenStore) -> None:
     world = chaos.world
     assert not store.broken, store.broken[0]
-    chaos.sweeper(lambda: now() + LOSERS_GRACE).sweep()
+    chaos.sweeper(lambda: now() + TIDY_DELAY).sweep()
     outcomes: Counter[str] = Counter()
     for submitted in chaos.jobs:
         record = store.read(submitted.id)

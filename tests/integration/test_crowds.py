@@ -27,8 +27,9 @@ from comfyline.contract.ids import ConnectionId, KeyId
 from comfyline.contract.v1.socket import ErrorMessage, JobMessage, PongMessage, server_message
 from comfyline.service.errors import ConnectionGone
 from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.decide import on_interruption
 from comfyline.service.jobs.job import Job
-from comfyline.service.jobs.lifecycle import advance, on_interruption
+from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.ledger.count import Change
 from comfyline.service.live.follow import Follower

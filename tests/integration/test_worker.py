@@ -15,9 +15,10 @@ from PIL import Image
 from comfyline.contract.ids import UploadId
 from comfyline.service.files.uploads import StoredUpload, upload_key
 from comfyline.service.jobs.cancel import cancel, purge
+from comfyline.service.jobs.decide import MAX_FAILURES
 from comfyline.service.jobs.events import LeaseExpired
 from comfyline.service.jobs.job import TERMINAL, Status, artifact_key
-from comfyline.service.jobs.lifecycle import MAX_FAILURES, advance
+from comfyline.service.jobs.lifecycle import advance
 from comfyui_sim.options import GUISES, Options
 from comfyui_sim.server import Simulator
 from tests.support.eventually import eventually

@@ -30,7 +30,7 @@ def check_record(record: JobRecord) -> None:
 
 def check_tidy(job: Job, keys: Iterable[str]) -> None:
     """Once the sweeper has tidied up, an ended job has files of its shown attempt alone."""
-    assert not job.is_untidy
+    assert not job.tidy_pending
     shown = artifact_key(job, 0, "").removesuffix("0_")
     left = [key for key in keys if key.startswith(job.artifact_prefix)]
     assert [key for key in left if not (job.lists_files and key.startswith(shown))] == []

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from comfyline.service.jobs.lifecycle import INVISIBLE, TRANSITIONS
+from comfyline.service.jobs.job import Status
+from comfyline.service.jobs.lifecycle import RULES
 from tests.support.documents import ROOT, documents, links
 
 
@@ -35,10 +36,10 @@ def test_every_decision_is_listed() -> None:
 def diagram() -> str:
     """The lifecycle's table as a diagram: what changes the state, and what a client can see."""
     edges: dict[tuple[str, str], list[str]] = {}
-    for (status, event), after in TRANSITIONS.items():
-        if event not in INVISIBLE:
-            edges.setdefault((status.value, after.value), []).append(event.__name__)
-    ended = sorted({after.value for after in TRANSITIONS.values() if after.is_terminal})
+    for event, rule in RULES.items():
+        for before, after in rule.moves.items() if rule.seen else ():
+            edges.setdefault((before.value, after.value), []).append(event.__name__)
+    ended = sorted({after for _, after in edges if Status(after).is_terminal})
     lines = [f"    {a} --> {b}: {'<br>'.join(sorted(names))}" for (a, b), names in edges.items()]
     ends = [f"    {status} --> [*]" for status in ended]
     return "\n".join(["stateDiagram-v2", "    [*] --> queued: submitted", *sorted(lines), *ends])

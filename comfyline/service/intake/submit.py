@@ -259,7 +259,7 @@ class Submitter:
             )
         existing = expire_if_overdue(self.clock(), self.store, existing)
         age = job.queued_at - existing.queued_at
-        if _is_untouched(existing) and age > TICKET_IN_FLIGHT:
+        if existing.is_untouched and age > TICKET_IN_FLIGHT:
             self._send(existing)
         return existing
 
@@ -287,11 +287,6 @@ def _may_reuse(request: TextToImageRequest | WorkflowRequest) -> bool:
     if request.reuse is not None:
         return request.reuse
     return isinstance(request, TextToImageRequest) and request.seed is not None
-
-
-def _is_untouched(job: Job) -> bool:
-    """Nobody has claimed or ended it; `attempt` cannot tell, since a take-over carries it on."""
-    return len(job.history) == 1
 
 
 def _only_retry(old: Job) -> JobId:

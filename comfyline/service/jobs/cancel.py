@@ -10,9 +10,9 @@ from comfyline.service.clock import Clock
 from comfyline.service.errors import Conflict, JobNotFound
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.change import change
+from comfyline.service.jobs.decide import on_cancel
 from comfyline.service.jobs.events import Event
 from comfyline.service.jobs.job import Job
-from comfyline.service.jobs.lifecycle import on_cancel
 from comfyline.service.jobs.read import expire_if_overdue
 from comfyline.service.jobs.store import JobStore
 

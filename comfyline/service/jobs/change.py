@@ -13,7 +13,7 @@ from comfyline.service.clock import Clock
 from comfyline.service.errors import Conflict, JobNotFound, Unavailable
 from comfyline.service.jobs.events import Event
 from comfyline.service.jobs.job import Job
-from comfyline.service.jobs.lifecycle import UNRECORDED, advance
+from comfyline.service.jobs.lifecycle import RULES, advance
 from comfyline.service.jobs.store import JobStore
 
 # Each lost race means that somebody else's write won, so this many in a row is no race but a storm.
@@ -52,7 +52,7 @@ def apply(store: JobStore, now: datetime, job: Job, event: Event) -> Job:
         TransitionRefused, LeaseLost: the lifecycle forbids the event.
     """
     changed = store.save(job, advance(job, event, now))
-    if type(event) not in UNRECORDED:
+    if RULES[type(event)].recorded:
         _log_change(changed, event)
     return changed
 

@@ -9,9 +9,9 @@ from comfyline.contract.ids import JobId, WorkerId
 from comfyline.service.clock import Clock
 from comfyline.service.errors import Conflict
 from comfyline.service.jobs.change import apply
+from comfyline.service.jobs.decide import on_lease_expiry
 from comfyline.service.jobs.events import Claimed, Event, Expired
 from comfyline.service.jobs.job import Job
-from comfyline.service.jobs.lifecycle import on_dead_lease
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue, Ticket
 
@@ -66,7 +66,7 @@ def _next_step(job: Job, now: datetime, terms: Terms) -> Event | None:
     if job.status.is_terminal or job.has_live_lease(now):
         return None
     if job.lease is not None:
-        return on_dead_lease(job, now)
+        return on_lease_expiry(job, now)
     if job.is_past_start_deadline(now):
         return Expired()
     return Claimed(worker_id=terms.worker_id, lease_expires_at=now + terms.lease)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.change import change
+from comfyline.service.jobs.decide import on_failure, on_interruption
 from comfyline.service.jobs.events import Event, FailedForGood, Stopped, Succeeded
 from comfyline.service.jobs.job import Artifact, Job, JobError
-from comfyline.service.jobs.lifecycle import on_failure, on_interruption
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue, Ticket
 

@@ -11,13 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, pairwise
 
+from comfyline.service.jobs.decide import MAX_FAILURES, MAX_INTERRUPTIONS
+from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import Job, JobRecord, Status, artifact_key
-from comfyline.service.jobs.lifecycle import (
-    LOSERS_GRACE,
-    MAX_FAILURES,
-    MAX_HISTORY,
-    MAX_INTERRUPTIONS,
-)
+from comfyline.service.jobs.lifecycle import MAX_HISTORY
 
 
 def row_faults(job: Job) -> Iterator[str]:
@@ -55,16 +52,17 @@ def _faults_of_ended(job: Job) -> Iterator[str]:
         (job.lease is None, "an ended job is leased"),
         (end is not None, "ended at no time"),
         (end is not None and job.expires_at == end + job.retention, "kept for another time"),
-        (job.due_at == job.expires_at or _is_due_soon(job), "nobody would remove it in time"),
+        (_is_removed_in_time(job), "its files or its record would be removed too late"),
         ((job.status is Status.FAILED) <= (job.error is not None), "failed without a reason"),
         ((job.status is Status.EXPIRED) <= (job.started_at is None), "expired after a start"),
     )
 
 
-def _is_due_soon(job: Job) -> bool:
-    """Its void files have yet to be tidied away."""
+def _is_removed_in_time(job: Job) -> bool:
     end = job.finished_at
-    return job.attempt > 0 and end is not None and job.due_at == end + LOSERS_GRACE
+    if job.tidy_pending:
+        return job.attempt > 0 and end is not None and job.due_at == end + TIDY_DELAY
+    return job.due_at == job.expires_at
 
 
 def _faults_of_live(job: Job) -> Iterator[str]:
@@ -99,7 +97,7 @@ def change_faults(before: Job, after: Job) -> Iterator[str]:
 
 
 def _is_as_it_ended(before: Job, after: Job) -> bool:
-    return after in (before, replace(before, due_at=before.expires_at))
+    return after in (before, replace(before, due_at=before.expires_at, tidy_pending=False))
 
 
 def _unseen_changes(before: Job, after: Job) -> Iterator[str]:

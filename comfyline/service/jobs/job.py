@@ -82,7 +82,7 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One line of a job's history."""
+    """One change of state in a job's history."""
 
     version: int
     at: datetime
@@ -144,6 +144,7 @@ class Job:
     finished_at: datetime | None = None
     expires_at: datetime | None = None  # set by the terminal change alone
     due_at: datetime | None = None  # when the sweeper must look at this job
+    tidy_pending: bool = False  # it has ended, and its void files are yet to be removed
     watched_until: datetime | None = None
     progress: Progress = field(default_factory=Progress)
     stored: int = 0  # the attempt's files that are listed and announced before its end
@@ -196,9 +197,13 @@ class Job:
         )
 
     @property
-    def is_untidy(self) -> bool:
-        """It has ended, and files that no reader is shown may still be there."""
-        return self.status.is_terminal and self.due_at != self.expires_at
+    def is_untouched(self) -> bool:
+        """No worker has claimed the job and nothing has ended it.
+
+        Its history then holds the submission alone. `attempt == 0` would not tell: a job that
+        replaces an expired record of its id continues that record's count.
+        """
+        return len(self.history) == 1
 
     def is_past_retention(self, now: datetime) -> bool:
         """Its record is void by the clock, whether or not it has been removed yet."""

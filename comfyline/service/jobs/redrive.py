@@ -12,8 +12,8 @@ from comfyline.contract.ids import JobId
 from comfyline.service.clock import Clock
 from comfyline.service.errors import JobNotFound
 from comfyline.service.jobs.change import change
+from comfyline.service.jobs.decide import on_due_time
 from comfyline.service.jobs.store import JobStore
-from comfyline.service.jobs.sweep import due_event
 from comfyline.service.queue.tickets import DeadLetters, JobQueue
 
 BATCH = 10  # of one receive
@@ -32,7 +32,7 @@ def send_again(job_id: JobId, *, store: JobStore, queue: JobQueue, clock: Clock)
     if job is None:
         return False
     try:
-        job = change(store, lambda: now, job, lambda current: due_event(current, now))
+        job = change(store, lambda: now, job, lambda current: on_due_time(current, now))
     except JobNotFound:
         return False
     if job.status.is_terminal:

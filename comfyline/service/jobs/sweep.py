@@ -9,15 +9,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
 
 from comfyline.service.clock import Clock
 from comfyline.service.errors import Conflict, JobNotFound, TransitionRefused, Unavailable
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.change import change
-from comfyline.service.jobs.events import Event, Expired, FoundAlive, TicketResent, Tidied
+from comfyline.service.jobs.decide import on_due_time
+from comfyline.service.jobs.events import Event, Tidied
 from comfyline.service.jobs.job import Job, void_prefixes
-from comfyline.service.jobs.lifecycle import on_dead_lease
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue
 
@@ -57,19 +56,21 @@ class Sweeper:
             return self._remove(job)
         if job.status.is_terminal:
             return self._tidy(job)
-        event = due_event(job, now)
-        job = change(self.store, lambda: now, job, lambda current: due_event(current, now))
+        event = on_due_time(job, now)
+        job = change(self.store, lambda: now, job, lambda current: on_due_time(current, now))
         if job.lease is None and not job.status.is_terminal:
             # Noted before it is sent: if we die in between, the job is due again a little later.
             self.queue.send(job.id, job.owner, job.priority)
         return type(event).__name__
 
     def _tidy(self, job: Job) -> str:
-        """Remove what no reader is shown any more; noted after it, so that none is missed."""
+        """Remove the void files of an ended job, then note it in the row.
+
+        In this order, so that a crash in between repeats the removal instead of skipping it.
+        """
         for prefix in void_prefixes(job):
             self.artifacts.delete_prefix(prefix)
-
-        change(self.store, self.clock, job, lambda current: Tidied() if current.is_untidy else None)
+        change(self.store, self.clock, job, _tidied_if_pending)
         return Tidied.__name__
 
     def _remove(self, job: Job) -> str:
@@ -79,14 +80,5 @@ class Sweeper:
         return "Removed"
 
 
-def due_event(job: Job, now: datetime) -> Event | None:
-    """What the clock means for a job that has not ended."""
-    if job.status.is_terminal:
-        return None
-    if job.has_live_lease(now):
-        return FoundAlive()
-    if job.lease is not None:
-        return on_dead_lease(job, now)
-    if job.is_past_start_deadline(now):
-        return Expired()
-    return TicketResent()
+def _tidied_if_pending(job: Job) -> Event | None:
+    return Tidied() if job.tidy_pending else None

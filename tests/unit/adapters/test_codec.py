@@ -60,7 +60,7 @@ ERRORS = st.builds(
     node_type=st.none() | TEXTS,
     attempt=st.none() | COUNTS,
 )
-CHANGES = st.builds(HistoryEntry, COUNTS, TIMES, WORDS, st.sampled_from(Status), COUNTS)
+HISTORY_ENTRIES = st.builds(HistoryEntry, COUNTS, TIMES, WORDS, st.sampled_from(Status), COUNTS)
 JOBS = st.builds(
     Job,
     id=st.just(random_job_id(NOW)),
@@ -90,12 +90,13 @@ JOBS = st.builds(
     finished_at=st.none() | TIMES,
     expires_at=st.none() | TIMES,
     due_at=st.none() | TIMES,
+    tidy_pending=st.booleans(),
     watched_until=st.none() | TIMES,
     progress=PROGRESS,
     error=st.none() | ERRORS,
     cached=st.booleans(),
     gpu_seconds=REALS,
-    history=st.lists(CHANGES, max_size=5).map(tuple),
+    history=st.lists(HISTORY_ENTRIES, max_size=5).map(tuple),
 )
 
 
@@ -137,6 +138,17 @@ def test_an_older_row_is_read_with_defaults() -> None:
         item.pop(name, None)
     expected = replace(job, schema=SCHEMA - 1, history=(), due_at=None, progress=Progress())
     assert codec.job_of(item) == expected
+
+
+def test_an_ended_row_without_tidy_pending_is_read_by_its_due_time() -> None:
+    again = advance(running(a_job()), ev.Interrupted(attempt=1), NOW)
+    pending = succeeded(again)
+    item = codec.item_of(pending)
+    assert item.pop("tidy_pending") == {"BOOL": True}
+    assert codec.job_of(item) == pending
+    tidied = advance(pending, ev.Tidied(), NOW)
+    assert "tidy_pending" not in codec.item_of(tidied)
+    assert codec.job_of(codec.item_of(tidied)) == tidied
 
 
 @pytest.mark.parametrize("schema", [SCHEMA - 2, SCHEMA + 2])

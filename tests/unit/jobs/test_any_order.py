@@ -27,9 +27,9 @@ from hypothesis.stateful import (
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.errors import JobNotFound, TransitionRefused
 from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
 from comfyline.service.jobs.job import Artifact, Job, JobError, JobRecord
-from comfyline.service.jobs.lifecycle import LOSERS_GRACE
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.redrive import send_again
 from comfyline.service.jobs.report import report_progress, report_started
@@ -210,7 +210,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.the_invariants_hold()
             if all(self.world.row(job_id).status.is_terminal for job_id in self.jobs):
                 break
-        self.world.clock.advance(LOSERS_GRACE)
+        self.world.clock.advance(TIDY_DELAY)
         self.world.sweep()
         self.the_invariants_hold()
         for job_id in self.jobs:

@@ -10,9 +10,9 @@ import pytest
 from comfyline.contract.ids import JobId, random_job_id, random_worker_id
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.decide import MAX_FAILURES
 from comfyline.service.jobs.finish import GiveBack
 from comfyline.service.jobs.job import Job, Lease, Priority, Status
-from comfyline.service.jobs.lifecycle import MAX_FAILURES
 from tests.support.builders import LEASE, NOW
 from tests.support.world import DEFAULTS, World, meanwhile, raising
 

@@ -10,9 +10,9 @@ from comfyline.contract.ids import JobId
 from comfyline.service.access.slots import OWNER_SHARDS, Limits
 from comfyline.service.intake.admit import Admission
 from comfyline.service.intake.submit import Accepted
+from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.finish import Ending, Fail, Finisher, GiveBack, Retry, Succeed
 from comfyline.service.jobs.job import Job, JobError, Status
-from comfyline.service.jobs.lifecycle import LOSERS_GRACE
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.report import report_progress, report_started
 from comfyline.service.queue.tickets import Ticket
@@ -180,7 +180,7 @@ def test_a_worker_that_dies_anywhere_in_an_attempt_costs_that_attempt_at_most() 
         ended = world.comes_to_its_end(job_id)
         assert (ended.status, ended.interruptions) == (Status.SUCCEEDED, 0)
         assert (ended.attempt, ended.failures) in [(1, 0), (2, 1)]
-        world.clock.advance(LOSERS_GRACE)
+        world.clock.advance(TIDY_DELAY)
         world.put_right()
         check_tidy(world.look(job_id), world.artifacts.files)
         assert len(world.artifacts.files) == 1

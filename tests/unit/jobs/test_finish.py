@@ -11,6 +11,7 @@ import pytest
 from comfyline.adapters.memory.ledger import InMemoryLedger
 from comfyline.service.errors import JobNotFound, LeaseLost
 from comfyline.service.jobs.cancel import cancel, purge
+from comfyline.service.jobs.decide import MAX_FAILURES, MAX_INTERRUPTIONS
 from comfyline.service.jobs.finish import (
     EndCanceled,
     Ending,
@@ -21,7 +22,6 @@ from comfyline.service.jobs.finish import (
     Succeed,
 )
 from comfyline.service.jobs.job import Job, JobError, Status
-from comfyline.service.jobs.lifecycle import MAX_FAILURES, MAX_INTERRUPTIONS
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.report import report_progress, report_started
 from comfyline.service.ledger.store import Usage

@@ -1,4 +1,8 @@
-"""The lifecycle, read as a specification, and held against every sequence of events."""
+"""The lifecycle, checked against a second copy of its table and under any sequence of events.
+
+`SPECIFICATION` repeats the table of lifecycle.py on purpose: a change of the lifecycle has to be
+made in both places, so that no row changes by accident.
+"""
 
 from __future__ import annotations
 
@@ -16,26 +20,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.errors import LeaseLost, TransitionRefused
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.job import Job, JobError, Lease, Status, preview_key, void_prefixes
-from comfyline.service.jobs.lifecycle import (
-    LEASE_GRACE,
-    LOSERS_GRACE,
+from comfyline.service.jobs.decide import (
     MAX_FAILURES,
-    MAX_HISTORY,
     MAX_INTERRUPTIONS,
-    MAX_TICKET_GRACE,
-    TICKET_GRACE,
-    TRANSITIONS,
-    advance,
-    from_states,
     on_cancel,
-    on_dead_lease,
+    on_due_time,
     on_failure,
     on_interruption,
-    submitted,
+    on_lease_expiry,
 )
+from comfyline.service.jobs.due import LEASE_GRACE, MAX_TICKET_GRACE, TICKET_GRACE, TIDY_DELAY
+from comfyline.service.jobs.job import Job, JobError, Lease, Status, preview_key, void_prefixes
+from comfyline.service.jobs.lifecycle import MAX_HISTORY, RULES, advance, from_states, submitted
 from comfyline.service.jobs.progress import Progress
-from comfyline.service.jobs.sweep import due_event
 from tests.support.builders import LEASE, NOW, a_job, canceled, claimed, running, succeeded
 from tests.support.invariants import Chronicle, check_job
 
@@ -119,6 +116,7 @@ def job_for(kind: type[ev.Event], status: Status) -> Job:
         job = replace(job, start_deadline=NOW)
     if status.is_terminal:
         job = replace(job, status=status, finished_at=NOW, expires_at=NOW + job.retention)
+        job = replace(job, tidy_pending=True)
     return job
 
 
@@ -157,7 +155,7 @@ class TestTable:
     def test_the_from_states_are_those_of_the_table(self, kind: type[ev.Event]) -> None:
         states = {status for status in Status if made_of(kind, status) is not None}
         assert from_states(kind) == states
-        assert {s for s, event in TRANSITIONS if event is kind} == states
+        assert RULES[kind].moves.keys() == states
 
     @pytest.mark.parametrize("kind", list(SPECIFICATION))
     def test_versions_rise_for_what_a_client_can_see_and_for_nothing_else(
@@ -254,13 +252,13 @@ class TestOccurrences:
         assert MAX_INTERRUPTIONS == 10
 
     def test_a_lost_worker_counts_as_a_failure(self) -> None:
-        kinds = [type(on_dead_lease(running(a_job(failures=n)), NOW)) for n in range(3)]
+        kinds = [type(on_lease_expiry(running(a_job(failures=n)), NOW)) for n in range(3)]
         assert kinds == [ev.LeaseExpired, ev.LeaseExpired, ev.LeaseExpiredForGood]
 
     def test_a_lost_worker_past_the_execution_timeout_is_the_end(self) -> None:
         job = running(a_job())
-        just_before = on_dead_lease(job, NOW + job.execution_timeout - SECOND)
-        at_the_end = on_dead_lease(job, NOW + job.execution_timeout)
+        just_before = on_lease_expiry(job, NOW + job.execution_timeout - SECOND)
+        at_the_end = on_lease_expiry(job, NOW + job.execution_timeout)
         assert isinstance(just_before, ev.LeaseExpired)
         assert isinstance(at_the_end, ev.LeaseExpiredForGood)
         assert (at_the_end.error.type, at_the_end.error.attempt) == ("execution_timeout", 1)
@@ -270,9 +268,9 @@ class TestOccurrences:
         kinds = [
             type(on_failure(job, 1, ERROR)),
             type(on_interruption(job, 1)),
-            type(on_dead_lease(job, NOW)),
+            type(on_lease_expiry(job, NOW)),
         ]
-        assert [TRANSITIONS[R, kind] for kind in kinds] == [C, C, C]
+        assert [RULES[kind].moves[R] for kind in kinds] == [C, C, C]
 
     @pytest.mark.parametrize(
         ("make", "later", "kind"),
@@ -407,17 +405,17 @@ class TestDue:
     def test_one_that_had_losing_attempts_is_due_when_those_have_surely_stopped(self) -> None:
         again = advance(running(a_job()), ev.Interrupted(attempt=1), NOW)
         job = succeeded(again, now=NOW + SECOND)
-        assert job.due_at == NOW + SECOND + LOSERS_GRACE
+        assert job.due_at == NOW + SECOND + TIDY_DELAY
         tidy = advance(job, ev.Tidied(), NOW + LEASE)
-        assert tidy == replace(job, due_at=job.expires_at)
+        assert tidy == replace(job, due_at=job.expires_at, tidy_pending=False)
 
     def test_a_claimed_job_that_shows_nothing_has_only_losing_attempts(self) -> None:
         stopped = advance(job_for(ev.Stopped, R), ev.Stopped(attempt=1), NOW)
-        assert stopped.due_at == NOW + LOSERS_GRACE
+        assert stopped.due_at == NOW + TIDY_DELAY
 
     def test_one_that_had_previews_is_due_when_the_last_has_surely_come(self) -> None:
         job = succeeded(a_job(wants_previews=True))
-        assert job.due_at == NOW + LOSERS_GRACE
+        assert job.due_at == NOW + TIDY_DELAY
         assert void_prefixes(job) == [preview_key(job)]
 
     def test_previews_are_counted_anew_in_each_attempt(self) -> None:
@@ -464,13 +462,13 @@ class AnyLife(RuleBasedStateMachine):
             return type(on_interruption(self.job, event.attempt)) is ev.Interrupted
         if isinstance(event, ev.Failed):
             return type(on_failure(self.job, event.attempt, ERROR)) is ev.Failed
-        return type(on_dead_lease(self.job, self.now)) is ev.LeaseExpired
+        return type(on_lease_expiry(self.job, self.now)) is ev.LeaseExpired
 
     def apply(self, event: ev.Event) -> None:
         try:
             self.job = advance(self.job, event, self.now)
         except TransitionRefused:
-            allowed = (self.job.status, type(event)) in TRANSITIONS
+            allowed = self.job.status in RULES[type(event)].moves
             assert not (allowed and isinstance(event, ev.Watched)), "a watch was refused"
 
     @rule()
@@ -500,7 +498,7 @@ class AnyLife(RuleBasedStateMachine):
 
     @invariant()
     def the_sweeper_is_never_refused(self) -> None:
-        event = due_event(self.job, self.now)
+        event = on_due_time(self.job, self.now)
         assert (event is None) == self.job.status.is_terminal
         if event is not None:
             check_job(advance(self.job, event, self.now))
@@ -509,7 +507,7 @@ class AnyLife(RuleBasedStateMachine):
     def left_alone_it_ends(self) -> None:
         job, now = self.job, self.now
         for _ in range(400):
-            event = due_event(job, max(now, job.due_at or now))
+            event = on_due_time(job, max(now, job.due_at or now))
             if event is None or job.started_at is not None:
                 return  # a started job that nobody takes waits: its worker decides, not the clock
             now = max(now, job.due_at or now)

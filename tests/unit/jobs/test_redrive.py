@@ -8,9 +8,10 @@ import pytest
 
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.decide import MAX_FAILURES
+from comfyline.service.jobs.due import LEASE_GRACE
 from comfyline.service.jobs.finish import Succeed
 from comfyline.service.jobs.job import Status
-from comfyline.service.jobs.lifecycle import LEASE_GRACE, MAX_FAILURES
 from comfyline.service.jobs.redrive import send_again
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue

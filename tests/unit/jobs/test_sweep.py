@@ -12,9 +12,10 @@ import pytest
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.decide import MAX_FAILURES
+from comfyline.service.jobs.due import LEASE_GRACE, TICKET_GRACE, TIDY_DELAY
 from comfyline.service.jobs.finish import EndCanceled, GiveBack, Succeed
 from comfyline.service.jobs.job import Job, Status, artifact_key, preview_key
-from comfyline.service.jobs.lifecycle import LEASE_GRACE, LOSERS_GRACE, MAX_FAILURES, TICKET_GRACE
 from tests.support.builders import LEASE, an_artifact
 from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle, check_ticketed, check_tidy
@@ -207,14 +208,14 @@ class TestLosingAttempts:
         world = World()
         lost = an_attempt_that_lost(world)
         job = world.succeeded()
-        world.clock.advance(LOSERS_GRACE - MOMENT)
+        world.clock.advance(TIDY_DELAY - MOMENT)
         world.upload(lost)  # a worker that knows nothing of it yet
         assert world.sweep() == {}
         world.clock.advance(MOMENT)
         assert world.sweep() == {"Tidied": 1}
         assert list(world.artifacts.files) == [artifact_key(job, 0, "image.png")]
         check_tidy(world.row(job.id), world.artifacts.files)
-        assert replace(world.row(job.id), due_at=job.due_at) == job
+        assert replace(world.row(job.id), due_at=job.due_at, tidy_pending=True) == job
         assert world.sweep() == {}
 
     def test_of_a_canceled_job_nothing_stays(self) -> None:
@@ -224,7 +225,7 @@ class TestLosingAttempts:
         world.upload(job)
         cancel(job.id, job.owner, store=world.store, clock=world.clock)
         world.finisher().end(world.row(job.id), ticket, EndCanceled())
-        world.clock.advance(LOSERS_GRACE)
+        world.clock.advance(TIDY_DELAY)
         assert world.sweep() == {"Tidied": 1}
         assert world.artifacts.files == {}
 
@@ -233,7 +234,7 @@ class TestLosingAttempts:
         world.submit({"prompt": "a fox", "previews": True})
         job = world.succeeded()
         world.artifacts.put(preview_key(job), BytesIO(b"picture"), "image/jpeg")
-        world.clock.advance(LOSERS_GRACE)
+        world.clock.advance(TIDY_DELAY)
         assert world.sweep() == {"Tidied": 1}
         assert list(world.artifacts.files) == [artifact_key(job, 0, "image.png")]
         check_tidy(world.row(job.id), world.artifacts.files)
@@ -242,14 +243,14 @@ class TestLosingAttempts:
         world = World()
         job = world.submit().job
         cancel(job.id, job.owner, store=world.store, clock=world.clock)
-        world.clock.advance(LOSERS_GRACE)
+        world.clock.advance(TIDY_DELAY)
         assert world.sweep() == {}
 
     def test_what_comes_even_later_goes_with_the_record(self) -> None:
         world = World()
         lost = an_attempt_that_lost(world)
         world.succeeded()
-        world.clock.advance(LOSERS_GRACE)
+        world.clock.advance(TIDY_DELAY)
         world.sweep()
         world.upload(lost)
         world.clock.advance(DEFAULTS.retention)
@@ -260,7 +261,7 @@ class TestLosingAttempts:
         world = World()
         an_attempt_that_lost(world)
         world.succeeded()
-        world.clock.advance(LOSERS_GRACE)
+        world.clock.advance(TIDY_DELAY)
         artifacts = meanwhile(world.artifacts, "delete_prefix", raising(Unavailable("throttled")))
         assert world.sweep(artifacts=artifacts) == {"Unavailable": 1}
         assert world.sweep() == {"Tidied": 1}
@@ -271,7 +272,7 @@ class TestLosingAttempts:
         job, ticket = world.started()
         world.finisher().end(job, ticket, GiveBack())
         old = world.succeeded()
-        world.clock.advance(LOSERS_GRACE)
+        world.clock.advance(TIDY_DELAY)
 
         def taken_over() -> None:
             world.clock.advance(DEFAULTS.retention)
@@ -290,7 +291,7 @@ class TestLosingAttempts:
             world = World()
             an_attempt_that_lost(world)
             world.succeeded()
-            world.clock.advance(LOSERS_GRACE)
+            world.clock.advance(TIDY_DELAY)
             world.sweep(store=process.using(world.store), artifacts=process.using(world.artifacts))
 
         died = 0

@@ -22,6 +22,7 @@ from comfyline.contract.limits import MAX_ARTIFACTS_IN_MESSAGE, MAX_MESSAGE_BYTE
 from comfyline.contract.v1.socket import DoneMessage, ProgressMessage, StatusMessage
 from comfyline.service.errors import ConnectionGone, JobNotFound, TooManySubscriptions, Unavailable
 from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.decide import on_interruption
 from comfyline.service.jobs.job import (
     Artifact,
     Job,
@@ -31,7 +32,7 @@ from comfyline.service.jobs.job import (
     Status,
     preview_key,
 )
-from comfyline.service.jobs.lifecycle import advance, on_interruption
+from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.ledger.count import Change
 from comfyline.service.live.follow import GREETING_PAUSES_SECONDS, WATCH_STEP, Follower

@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 
 from comfyline.contract.ids import JobId, WorkerId
 from comfyline.service.graphs.graph import canonical_json
+from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import (
     SCHEMA,
     Artifact,
@@ -57,7 +58,7 @@ class UnsupportedSchema(ValueError):
 
 def item_of(job: Job) -> dict[str, Any]:
     """The row of `job`, but for its sort key."""
-    lines = [{"S": _line(change, job.queued_at)} for change in job.history]
+    lines = [{"S": _line(entry, job.queued_at)} for entry in job.history]
     return {
         "pk": {"S": job.id},
         "listed_at": {"S": listed_at(job.queued_at, job.id)},
@@ -79,13 +80,24 @@ def job_of(item: Item) -> Job:
     if abs(schema - SCHEMA) > 1:
         raise UnsupportedSchema(f"{item['pk']['S']} has schema {schema}, this code has {SCHEMA}")
     values = _read(_ALWAYS, item) | _read(_UNLESS_DEFAULT, item)
+    values.setdefault("tidy_pending", _tidy_pending_of_older_row(values))
     lines = item.get("history", {"L": []})["L"]
     return Job(
         id=JobId(item["pk"]["S"]),
         lease=_lease(item),
-        history=tuple(_change(line["S"], values["queued_at"]) for line in lines),
+        history=tuple(_entry(line["S"], values["queued_at"]) for line in lines),
         **values,
     )
+
+
+def _tidy_pending_of_older_row(values: Mapping[str, Any]) -> bool:
+    """Whether the void files of an ended job are yet to be removed, from its due time.
+
+    Code that did not know the attribute yet may have written the job's end. Such a row is due
+    TIDY_DELAY after the end until its files are removed, and at its removal from then on.
+    """
+    end, due_at = values.get("finished_at"), values.get("due_at")
+    return due_at != values.get("expires_at") and end is not None and due_at == end + TIDY_DELAY
 
 
 def _lease_attributes(lease: Lease | None) -> dict[str, Any]:
@@ -140,16 +152,15 @@ def read_time(attribute: Mapping[str, str]) -> datetime:
 # --- the history: one line of text for each change, its time counted from `queued_at` -------------
 
 
-def _line(change: HistoryEntry, queued_at: datetime) -> str:
-    age = _milliseconds(change.at - queued_at)
-    return f"{change.version} {age} {change.event} {change.status} {change.attempt}"
+def _line(entry: HistoryEntry, queued_at: datetime) -> str:
+    age = _milliseconds(entry.at - queued_at)
+    return f"{entry.version} {age} {entry.event} {entry.status} {entry.attempt}"
 
 
-def _change(line: str, queued_at: datetime) -> HistoryEntry:
+def _entry(line: str, queued_at: datetime) -> HistoryEntry:
     version, age, event, status, attempt = line.split(" ")[:5]
-    return HistoryEntry(
-        int(version), queued_at + _timedelta(age), event, Status(status), int(attempt)
-    )
+    at = queued_at + _timedelta(age)
+    return HistoryEntry(int(version), at, event, Status(status), int(attempt))
 
 
 def _milliseconds(span: timedelta) -> str:
@@ -309,6 +320,7 @@ _UNLESS_DEFAULT: Mapping[str, _Kind] = {
     "finished_at": _TIME,
     "expires_at": _TIME,
     "due_at": _TIME,
+    "tidy_pending": _FLAG,
     "watched_until": _TIME,
     "progress": _PROGRESS,
     "stored": _INTEGER,

@@ -1,0 +1,142 @@
+"""The fields that each event sets, beyond status, version, history and due time.
+
+The table in `lifecycle.py` names these functions; only `advance` calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.decide import MAX_INTERRUPTIONS, error_of
+from comfyline.service.jobs.due import TIDY_DELAY
+from comfyline.service.jobs.job import Job, Lease, void_prefixes
+from comfyline.service.jobs.progress import Progress
+
+# What an attempt starts from, and what is left when it gives the job back.
+_NO_WORK: Mapping[str, Any] = {"progress": Progress(), "stored": 0, "previewed": 0}
+_GIVEN_BACK: Mapping[str, Any] = {"lease": None, "attempt_started_at": None, **_NO_WORK}
+
+
+def nothing(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
+    """No field."""
+    return {}
+
+
+def claimed(job: Job, event: ev.Claimed, _now: datetime) -> dict[str, Any]:
+    """A new attempt with nothing done yet.
+
+    The claim proves that the job's tickets arrive. So `ticket_sends` starts again at 0: if the job
+    has to wait once more, its next lost ticket is sent again after the shortest grace.
+    """
+    lease = Lease(event.worker_id, event.lease_expires_at)
+    attempt = {"lease": lease, "attempt": job.attempt + 1}
+    return {**attempt, **_NO_WORK, "cached": False, "ticket_sends": 0}
+
+
+def renewed(job: Job, event: ev.Renewed, _now: datetime) -> dict[str, Any]:
+    """A later end of the lease."""
+    assert job.lease is not None  # `advance` refuses a worker's event without a lease
+    return {"lease": replace(job.lease, expires_at=event.lease_expires_at)}
+
+
+def started(job: Job, _event: ev.Started, now: datetime) -> dict[str, Any]:
+    """The attempt's start, and the job's at its first."""
+    return {"started_at": job.started_at or now, "attempt_started_at": now}
+
+
+def progressed(job: Job, event: ev.Progressed, _now: datetime) -> dict[str, Any]:
+    """The latest progress; the number of previews never falls within an attempt."""
+    return {"progress": event.progress, "previewed": max(job.previewed, event.previewed)}
+
+
+def stored(_job: Job, event: ev.Stored, _now: datetime) -> dict[str, Any]:
+    """How many of the attempt's files are listed."""
+    return {"stored": event.count}
+
+
+def gpu_used(job: Job, event: ev.AttemptEnded, _now: datetime) -> dict[str, Any]:
+    """The GPU time of the attempt, added by the write that ends the attempt.
+
+    That write succeeds at most once per attempt, and only if the attempt still holds the job.
+    """
+    return {"gpu_seconds": job.gpu_seconds + event.gpu_seconds}
+
+
+def succeeded(job: Job, event: ev.Succeeded, now: datetime) -> dict[str, Any]:
+    """Full progress, and no error: those of earlier attempts no longer matter."""
+    done = replace(job.progress, fraction=1.0, message=None)
+    return gpu_used(job, event, now) | {"cached": event.cached, "progress": done, "error": None}
+
+
+def failed(job: Job, event: ev.Failed, now: datetime) -> dict[str, Any]:
+    """One more failure, and the job is free again."""
+    return {**_GIVEN_BACK, **failed_for_good(job, event, now)}
+
+
+def failed_for_good(job: Job, event: ev.Failed | ev.FailedForGood, now: datetime) -> dict[str, Any]:
+    """One more failure, with its error."""
+    error = replace(event.error, attempt=job.attempt)
+    return gpu_used(job, event, now) | {"failures": job.failures + 1, "error": error}
+
+
+def interrupted(job: Job, event: ev.Interrupted, now: datetime) -> dict[str, Any]:
+    """One more interruption, and the job is free again."""
+    used = gpu_used(job, event, now)
+    return {**_GIVEN_BACK, **used, "interruptions": job.interruptions + 1}
+
+
+def interrupted_for_good(job: Job, event: ev.InterruptedForGood, now: datetime) -> dict[str, Any]:
+    """One interruption too many, which is the job's error."""
+    message = f"The job was interrupted {MAX_INTERRUPTIONS} times."
+    error = error_of(job, "interrupted_too_often", message)
+    used = gpu_used(job, event, now)
+    return {**used, "interruptions": job.interruptions + 1, "error": error}
+
+
+def lease_expired(job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
+    """A failure, and the job is free again."""
+    lost = error_of(job, "worker_lost", "The worker was lost while it held this job.")
+    return {**_GIVEN_BACK, "failures": job.failures + 1, "error": lost}
+
+
+def lease_expired_for_good(
+    job: Job, event: ev.LeaseExpiredForGood, _now: datetime
+) -> dict[str, Any]:
+    """The last failure, with its error."""
+    return {"failures": job.failures + 1, "error": event.error}
+
+
+def cancel_requested(job: Job, _event: ev.Event, now: datetime) -> dict[str, Any]:
+    """The cancel flag; a second request does not move its time."""
+    return {"cancel_requested_at": job.cancel_requested_at or now}
+
+
+def watched(_job: Job, event: ev.Watched, _now: datetime) -> dict[str, Any]:
+    """Until when somebody follows the job."""
+    return {"watched_until": event.until}
+
+
+def ticket_resent(job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
+    """One more ticket, after which the sweeper waits longer."""
+    return {"ticket_sends": job.ticket_sends + 1}
+
+
+def tidied(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
+    """No void files are left."""
+    return {"tidy_pending": False}
+
+
+def ended(job: Job, now: datetime) -> Job:
+    """`job`, whose status has just become terminal: no lease, and a time at which it is removed.
+
+    Its void files are removed earlier than the job, unless the job's own removal comes first.
+    """
+    expires_at = now + job.retention
+    tidy_pending = bool(void_prefixes(job)) and now + TIDY_DELAY < expires_at
+    return replace(
+        job, lease=None, finished_at=now, expires_at=expires_at, tidy_pending=tidy_pending
+    )
