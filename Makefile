@@ -11,7 +11,7 @@ OUT ?= out
 WORKER_IMAGE ?= comfyline-worker
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos crowds fuzz iam-mutation check format bench bench-worker bench-live load soak simulate cost synth clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check format bench bench-worker bench-live load soak simulate cost synth clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,7 +40,19 @@ down: dev ## Stop what `make up` has started
 # --- tests -------------------------------------------------------------------------------------------
 
 test: dev ## Run every test tier, as CI does
-	$(PYTEST) tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target near far
+
+# The tiers of one process share this machine with the tiers that start a cloud, which mostly wait.
+.PHONY: near far
+near:
+	$(PYTEST) -n 2 --dist loadgroup tests/unit tests/contract tests/integration tests/infra
+far:
+	$(PYTEST) tests/e2e tests/chaos
+
+test-long: dev ## What is long and seldom changes its answer: full crowds, fuzz, every permission, chaos of 500, load
+	$(PYTEST) --long tests/e2e
+	CHAOS_JOBS=500 $(PYTEST) -s -p no:logging tests/chaos
+	@$(BIN)/python -m bench.load
 
 unit: dev ## Values, use cases and the client; touches nothing
 	$(PYTEST) tests/unit
@@ -80,15 +92,6 @@ simulate: dev ## The scaler and three usual policies through simulated days; wri
 
 cost: dev ## Count the AWS calls of a job, times the price list; writes docs/cost.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.cost
-
-iam-mutation: dev ## Take each permission away in turn: its user must fail
-	$(PYTEST) tests/e2e/test_permissions.py --mutations .
-
-crowds: dev ## Hundreds of clients around the end of a job, watching, joining and dropping out
-	$(PYTEST) tests/e2e/test_live.py --crowd full
-
-fuzz: dev ## Draw thousands of requests from the contract's document and judge every answer
-	$(PYTEST) tests/e2e/test_fuzz.py -s --fuzz-examples 60 --fuzz-requests 2000
 
 check: dev ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

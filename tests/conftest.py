@@ -1,10 +1,12 @@
-"""Nothing of the developer's own environment reaches a test."""
+"""Settings of every tier: no variable of the developer's environment reaches a test."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+
+pytest_plugins = ["tests.support.budgets"]
 
 SCRUBBED = ("AWS_", "COMFYLINE_", "COMFYUI_", "POWERTOOLS_")
 for name in [name for name in os.environ if name.startswith(SCRUBBED)]:
@@ -24,25 +26,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--endpoints", metavar="FILE", help="endpoints.json of a deployment that is up already"
     )
     group.addoption(
-        "--fuzz-examples",
-        type=int,
-        default=1,
-        help="how many requests tests/e2e/test_fuzz.py draws for each operation, besides its own",
-    )
-    group.addoption(
-        "--fuzz-requests",
-        type=int,
-        default=800,
-        help="how many requests tests/e2e/test_fuzz.py must have sent, of all kinds",
-    )
-    group.addoption(
-        "--crowd",
-        choices=["small", "full"],
-        default="small",
-        help="how many clients tests/e2e/test_live.py sends at once: a tenth, or all",
+        "--long",
+        action="store_true",
+        help="full sizes: whole crowds, every permission, 3,000 fuzzed requests (make test-long)",
     )
     group.addoption(
         "--mutations",
         metavar="REGEX",
-        help="take away each permission that matches, like 'SubmitJob.AddJob'; default: a sample",
+        help="take away each permission that matches, like 'SubmitJob.AddJob' (default: a sample)",
     )
+
+
+@pytest.fixture(scope="session")
+def is_long(pytestconfig: pytest.Config) -> bool:
+    """Whether tests run at their full size."""
+    return bool(pytestconfig.getoption("--long"))

@@ -49,9 +49,9 @@ Crowd = Callable[[int], int]
 
 
 @pytest.fixture
-def crowd(pytestconfig: pytest.Config) -> Crowd:
+def crowd(is_long: bool) -> Crowd:
     """How many of so many take part."""
-    share = 1 if pytestconfig.getoption("--crowd") == "full" else 10
+    share = 1 if is_long else 10
     return lambda number: number // share
 
 

@@ -54,6 +54,13 @@ def synthesise(target: Target, folder: Path, **context: str) -> Templates:
     return Templates.read(folder / "out", f"comfyline-{context.get('env', 'test')}")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep this tier in one process, because each process synthesises every template anew."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("infra"))
+
+
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Templates:
     """What is deployed to AWS."""

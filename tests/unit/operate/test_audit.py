@@ -148,6 +148,7 @@ class TestFiles:
             f"jobs/{ENDED.id}/{ENDED.incarnation}-2/0_a.png",
             f"jobs/{ENDED.id}/0a-1/0_a.png",
         ],
+        ids=["no such job", "no such attempt", "no such incarnation"],
     )
     def test_of_no_job_or_attempt(self, key: str) -> None:
         assert kinds(holding(files=files(a_file(key)))) == [("file", key)]
@@ -177,7 +178,7 @@ class TestFiles:
 
 
 class TestSlots:
-    @pytest.mark.parametrize("job_id", [ENDED.id, NOBODY])
+    @pytest.mark.parametrize("job_id", [ENDED.id, NOBODY], ids=["ended", "missing"])
     def test_of_an_ended_or_missing_job(self, job_id: JobId) -> None:
         slot = au.HeldSlot(OwnerId("fox"), job_id, NOW)
         assert kinds(holding(slots=[slot])) == [("slot", f"fox {job_id}")]

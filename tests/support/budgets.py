@@ -1,0 +1,41 @@
+"""The time that each tier of tests takes, beside its budget, printed at the end of a run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+# Seconds of tests on two cores, added up over the processes that run them. A tier that grows past
+# its budget is slow enough to be skipped by people: make it faster before it grows further.
+BUDGETS = {
+    "unit": 60,
+    "contract": 90,
+    "integration": 300,
+    "infra": 120,
+    "e2e": 480,
+    "chaos": 120,
+}
+
+_spent: defaultdict[str, float] = defaultdict(float)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add a phase of a test to its tier's time."""
+    parts = Path(report.fspath).parts
+    if len(parts) > 1 and parts[0] == "tests":
+        _spent[parts[1]] += report.duration
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print a line for each tier that ran."""
+    if config.getoption("--long"):
+        return
+    for tier, budget in BUDGETS.items():
+        if seconds := _spent[tier]:
+            note = "OVER BUDGET" if seconds > budget else "budget"
+            terminalreporter.write_line(f"{tier:12} {seconds:6.0f} s  ({note} {budget} s)")
