@@ -14,19 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 from comfyline.contract.ids import JobId
 from comfyline.service.live.sockets import Subscriber
-from comfyline.service.settings import SocketSettings
-from functions import _wiring
-from functions.push_updates import POSTS_AT_ONCE
+from functions._wiring import POSTS_AT_ONCE, Wiring
 
 MESSAGE = b'{"type":"bare","text":"%s"}' % (200 * b"x")  # about as long as a state
 
 
 def post_to_all(job_id: JobId, messages: int) -> float:
     """When the first of them was posted, so many to each."""
-    settings = SocketSettings.from_environment(os.environ)
-    connections = _wiring.connections(settings.connections_table)
-    sockets = _wiring.sockets(settings)
-    followers = connections.subscribers(job_id, _wiring.clock())
+    wiring = Wiring(os.environ)
+    sockets = wiring.sockets
+    followers = wiring.connections.subscribers(job_id, wiring.clock())
 
     def serve(one: Subscriber, count: int) -> None:
         for _ in range(count):

@@ -16,7 +16,19 @@ from dataclasses import dataclass
 from localcloud.emulator import REGION
 from localcloud.state import ROOT
 
-# What each function makes at its first call; the names are those of `functions._wiring._client`.
+# The modules of the use cases that each function loads at its first call, and the clients that it
+# makes then.
+USE_CASES = {
+    "authorize": ("access.authenticate",),
+    "submit_job": ("intake.submit",),
+    "get_job": ("jobs.read",),
+    "list_jobs": ("jobs.read",),
+    "cancel_job": ("jobs.cancel",),
+    "push_updates": ("live.notify", "intake.admit"),
+    "socket_subscribe": ("live.follow",),
+    "sweep_jobs": ("jobs.sweep", "live.hang_up", "intake.admit"),
+    "get_metrics": ("ledger.count",),
+}
 CLIENTS = {
     "authorize": ("dynamodb",),
     "submit_job": ("dynamodb", "sqs", "s3"),
@@ -29,7 +41,14 @@ CLIENTS = {
     "get_metrics": ("dynamodb", "sqs"),
 }
 _BARE = "import boto3\nsession = boto3.Session()\nfor name in {0}: session.client(name)"
-_OURS = "from functions import _wiring, {1}\nfor name in {0}: _wiring._client(name)"
+_OURS = """
+from importlib import import_module
+from functions._aws import Clients
+import functions.{1}
+for name in {2}: import_module("comfyline.service." + name)
+client = Clients()
+for name in {0}: client(name)
+"""
 _END = "\nimport os\nos._exit(0)"
 
 
@@ -47,9 +66,9 @@ class ColdStart:
 
 
 def cold_start(function: str, tries: int) -> ColdStart:
-    """The import and the clients of functions/<function>.py, and the same clients alone."""
+    """The modules and clients of functions/<function>.py, and the same clients alone."""
     clients = CLIENTS[function]
-    ours, bare = _OURS.format(clients, function), _BARE.format(clients)
+    ours, bare = _OURS.format(clients, function, USE_CASES[function]), _BARE.format(clients)
     pairs = [(_milliseconds(ours), _milliseconds(bare)) for _ in range(tries)]
     return ColdStart(min(one for one, _ in pairs), min(one for _, one in pairs))
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +18,14 @@ import pytest
 from bench.calls import Image, Ledger
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.authenticate import create_key
-from functions import _wiring, authorize, get_job, push_updates, scale_workers, submit_job
+from functions import authorize, get_job, push_updates, scale_workers, submit_job
+from functions._aws import Aws, Clients
+from functions._wiring import ENGINE_LOCK, Wiring
 from tests.support.aws import create_service, create_table
 from tests.support.gateway import Gateway
 
 PICTURE = {"prompt": "a red fox", "steps": 20, "width": 64, "height": 64}
+_MEASURED = {"METRICS_NAMESPACE": "Comfyline/cost"}
 _SCALER = {
     "CLUSTER": "comfyline",
     "SERVICE": "worker",
@@ -51,6 +55,7 @@ class Functions:
 
     ledger: Ledger
     token: str
+    api: Gateway
     work: dict[str, Work] = field(default_factory=lambda: defaultdict(Work))
     _caller: dict[str, str] = field(default_factory=dict)
 
@@ -58,7 +63,7 @@ class Functions:
         """Accept one job; its id."""
         header = {"authorization": f"Bearer {self.token}"}
         with self._call("authorize"):
-            answer = authorize.http_handler({"headers": header}, None)
+            answer = authorize.http_handler({"headers": header}, None, self.wiring)
         self._caller = answer["context"]
         with self._call("submit"):
             reply = self._gateway("POST", "/api/v1/jobs", PICTURE)
@@ -67,13 +72,13 @@ class Functions:
     def wake(self, image: Image) -> None:
         """The stream tells the scaler of a new job."""
         with self._call("scale"):
-            scale_workers.handler(_batch("INSERT", image), None)
+            scale_workers.handler(_batch("INSERT", image), None, self.wiring)
 
     def push(self, image: Image) -> None:
         """The stream tells the pusher of a change."""
         with self._call("push"):
-            failed = push_updates.handler(_batch("MODIFY", image), None)["batchItemFailures"]
-        assert not failed
+            answer = push_updates.handler(_batch("MODIFY", image), None, self.wiring)
+        assert answer == {"batchItemFailures": []}
 
     def read(self, job_id: str) -> Any:
         """The job as its owner sees it."""
@@ -82,7 +87,12 @@ class Functions:
 
     @property
     def _gateway(self) -> Gateway:
-        return Gateway(owner=self._caller["owner"], caller=self._caller)
+        return replace(self.api, owner=self._caller["owner"], caller=self._caller)
+
+    @property
+    def wiring(self) -> Wiring:
+        """What the functions are called with."""
+        return self.api.wiring
 
     @contextmanager
     def _call(self, name: str) -> Iterator[None]:
@@ -92,27 +102,31 @@ class Functions:
         self.work[name].aws_calls += self.ledger.calls - before
 
 
-def deployed(session: Any, patch: pytest.MonkeyPatch, printed: Any) -> str:
+def deployed(api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any) -> str:
     """What the functions need beside the API's own, and a key; they print to `printed`.
 
     The fleet is awake afterwards: one that sleeps is woken once, however many jobs come then.
     """
     create_table(session.client("dynamodb"), "scaling", "pk")
     create_service(session.client("ecs"))
-    for name, value in {**_SCALER, "METRICS_NAMESPACE": "Comfyline/cost"}.items():
-        patch.setenv(name, value)
+    patch.setenv("METRICS_NAMESPACE", _MEASURED["METRICS_NAMESPACE"])  # the worker's
     for module in (authorize, submit_job, scale_workers, push_updates, get_job):
         patch.setattr(module.logger.registered_handler, "stream", printed)
-    scale_workers.handler({"Records": [{}]}, None)
+    scale_workers.handler({"Records": [{}]}, None, measured(api, session).wiring)
     _key, token = create_key(
         OwnerId("fox"),
         scopes=["jobs"],
         expires_at=None,
-        keys=_wiring.keys("keys"),
-        clock=_wiring.clock,
+        keys=api.aws.keys,
+        clock=api.clock,
     )
-    _wiring._client.cache_clear()  # only clients made from now on are counted
     return token
+
+
+def measured(api: Gateway, session: Any, lock_file: Path = ENGINE_LOCK) -> Gateway:
+    """The same functions with the scaler's settings, with metrics and with clients of their own."""
+    environ = {**api.environ, **_SCALER, **_MEASURED}
+    return Gateway.of(environ, api.clock, Aws(environ, Clients(session)), lock_file)
 
 
 def _batch(event: str, image: Image) -> dict[str, Any]:

@@ -22,24 +22,22 @@ import pytest
 from aws_lambda_powertools import Logger
 
 from bench.calls import Image, Ledger, Row
-from bench.counted_functions import Functions, Work, deployed
+from bench.counted_functions import Functions, Work, deployed, measured
 from comfyline.contract.ids import random_worker_id
-from comfyline.service.graphs.lock import EngineLock
 from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.job import TERMINAL, Status
 from comfyline.service.settings import WorkerSettings
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
-from functions import _wiring, sweep_jobs
+from functions import sweep_jobs
+from functions._wiring import utc_now
 from gpu_worker import __main__ as worker
 from tests.support import gateway
 
 STEP_MS = 500.0  # 20 steps are 10 s
 RETENTION_OVER = timedelta(days=8)
 # What the simulator has, as its own lock says.
-SIMULATED = EngineLock.parse(
-    Path(__file__).parents[1].joinpath("localcloud", "engine.lock.toml").read_text()
-)
+SIMULATED = Path(__file__).parents[1].joinpath("localcloud", "engine.lock.toml")
 
 Calls = Mapping[tuple[str, str], float]
 
@@ -86,15 +84,16 @@ async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
         assert {functions.read(job_id)["status"] for job_id in posted} == {"succeeded"}
         counted = Counted(jobs, dict(ledger.counted), dict(ledger.units), functions.work)
         counted.note_lines(printed.getvalue(), log.getvalue())
-        counted.removal = _removal(jobs, ledger, clock)
+        counted.removal = _removal(jobs, functions, clock)
         return counted
 
 
-def _removal(jobs: int, ledger: Ledger, clock: _Clock) -> Calls:
+def _removal(jobs: int, functions: Functions, clock: _Clock) -> Calls:
+    ledger = functions.ledger
     ledger.counted.clear()
     ledger.units.clear()
     clock.ahead = RETENTION_OVER
-    assert sweep_jobs.handler({}, None)["Removed"] == jobs
+    assert sweep_jobs.handler({}, None, functions.wiring)["Removed"] == jobs
     return dict(ledger.counted)
 
 
@@ -104,23 +103,22 @@ class _Clock:
     ahead = timedelta(0)
 
     def __call__(self) -> Any:
-        return _REAL_CLOCK() + self.ahead
-
-
-_REAL_CLOCK = _wiring.clock
+        return utc_now() + self.ahead
 
 
 @contextmanager
 def _functions(clock: _Clock, printed: io.StringIO) -> Iterator[Functions]:
     ledger = Ledger(step_of)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_wiring, "lock", lambda: SIMULATED)
-        with gateway.functions_on_moto(patch, clock):
-            session = gateway._session()
-            patch.setattr(boto3, "Session", lambda: session)
-            token = deployed(session, patch, printed)
-            with ledger.watching(session):
-                yield Functions(ledger, token)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        gateway.functions_on_moto(patch, clock, SIMULATED) as api,
+    ):
+        session = gateway.boto_session()
+        patch.setattr(boto3, "Session", lambda: session)  # the worker's
+        token = deployed(api, session, patch, printed)
+        with ledger.watching(session):
+            # Only clients that are made from now on are counted.
+            yield Functions(ledger, token, measured(api, session, SIMULATED))
 
 
 async def _work(url: str, posted: Sequence[str], ledger: Ledger, log: io.StringIO) -> None:

@@ -32,6 +32,8 @@ from comfyline.service.errors import (
     RequestTooLarge,
     Unavailable,
 )
+from functions._handlers import Event, Handler, lambda_handler
+from functions._wiring import Wiring
 
 RETRY_AFTER_SECONDS = 5  # a throttled table or a failover is over by then, or lasts minutes
 # What a problem repeats of a request is bounded: the caller has sent it, and Lambda answers 6 MB.
@@ -41,7 +43,6 @@ PAUSED_SECONDS = 60  # an operator's pause lasts minutes at least, and authorize
 MAX_JSON_DEPTH = 64
 _TOO_DEEP = f"The body is nested deeper than {MAX_JSON_DEPTH} levels."
 
-Event = Mapping[str, Any]
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
@@ -194,22 +195,24 @@ class Answer:
 
 def http_handler(
     logger: Logger, *, scope: str | None = "jobs"
-) -> Callable[[Callable[[Request], Answer]], Callable[[Event, Any], dict[str, Any]]]:
-    """Make a Lambda handler of a function from request to answer; its errors become problems.
+) -> Callable[[Callable[[Request, Wiring], Answer]], Handler[dict[str, Any]]]:
+    """Make a Lambda handler of a function of a request and a wiring; its errors become problems.
 
     `scope` is what the caller's key must have; None for a route that needs no key.
-    An error that is nobody's (a bug) is logged whole and answered by a bare 500 problem.
+    An error that is no fault of the caller or of AWS (a bug) is logged with its traceback and
+    answered with a 500 problem that says nothing of it.
     """
 
-    def decorate(handle: Callable[[Request], Answer]) -> Callable[[Event, Any], dict[str, Any]]:
+    def decorate(handle: Callable[[Request, Wiring], Answer]) -> Handler[dict[str, Any]]:
+        @lambda_handler
         @wraps(handle)
-        def handler(event: Event, _context: Any) -> dict[str, Any]:
+        def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
             request = Request(event)
             logger.set_correlation_id(request.id)
             try:
                 if scope is not None:
                     request.require(scope)
-                answer = handle(request)
+                answer = handle(request, wiring)
             except RequestRefused as error:
                 answer = _refusal(error, request.id)
             except JobsDisabled as error:

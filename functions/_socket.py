@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
-from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
 from comfyline.service.errors import Unavailable
-
-Event = Mapping[str, Any]
+from functions._handlers import Event, Handler, lambda_handler
+from functions._wiring import Wiring
 
 
 def connection_id(event: Event) -> ConnectionId:
@@ -32,15 +31,16 @@ def is_greeting(event: Event) -> bool:
 
 def socket_handler(
     logger: Logger,
-) -> Callable[[Callable[[Event], None]], Callable[[Event, Any], dict[str, int]]]:
-    """Make a Lambda handler of a function of the event; it answers a status alone."""
+) -> Callable[[Callable[[Event, Wiring], None]], Handler[dict[str, int]]]:
+    """Make a Lambda handler of a function of the event and a wiring; it answers with a status."""
 
-    def decorate(handle: Callable[[Event], None]) -> Callable[[Event, Any], dict[str, int]]:
+    def decorate(handle: Callable[[Event, Wiring], None]) -> Handler[dict[str, int]]:
+        @lambda_handler
         @wraps(handle)
-        def handler(event: Event, _context: Any) -> dict[str, int]:
+        def handler(event: Event, wiring: Wiring) -> dict[str, int]:
             logger.set_correlation_id(event["requestContext"]["requestId"])
             try:
-                handle(event)
+                handle(event, wiring)
             except Unavailable:
                 logger.exception("out of reach", extra={"action": "unavailable"})
                 return {"statusCode": 503}

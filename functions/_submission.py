@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -21,33 +19,15 @@ from comfyline.service.errors import (
     InvalidRequest,
     MalformedRequest,
 )
-from comfyline.service.intake.admit import Admission
-from comfyline.service.intake.submit import Accepted, Caller, Defaults, Submitter
-from comfyline.service.intake.wait import WaitRoom
-from comfyline.service.metrics import Metric
-from comfyline.service.settings import SubmitJobSettings
-from functions import _wiring
+from comfyline.service.intake.submit import Accepted, Caller
+from comfyline.service.metrics import Metric, Metrics
 from functions._http import Answer, Request
+from functions._wiring import Wiring
 
 F = TypeVar("F", bound=BaseModel)
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _WEBHOOK = "webhook_url is reserved and not supported yet."
-
-
-def submitter() -> Submitter:
-    """The use case, on this function's resources."""
-    settings = _wiring.settings(SubmitJobSettings)
-    jobs, owners = _wiring.jobs(settings.jobs_table), _wiring.owners(settings.owners_table)
-    return Submitter(
-        store=jobs,
-        queue=_wiring.queue(settings),
-        uploads=_wiring.uploads(settings.artifacts_bucket),
-        admission=Admission(owners=owners, jobs=jobs, clock=_wiring.clock),
-        clock=_wiring.clock,
-        defaults=_defaults(settings),
-        catalogue=_wiring.lock().catalogue,
-    )
 
 
 def caller(request: Request) -> Caller:
@@ -62,20 +42,20 @@ def caller(request: Request) -> Caller:
     )
 
 
-def accept(request: Request, *, wait: int | None) -> Answer:
+def accept(request: Request, wiring: Wiring, *, wait: int | None) -> Answer:
     """Accept the body's job: 202, or 200 with the whole job if it ended within `wait` seconds."""
-    return answer(measured(lambda: _submitted(request)), wait=wait)
+    accepted = measured(wiring.metrics, lambda: _submitted(request, wiring))
+    return answer(wiring, accepted, wait=wait)
 
 
-def _submitted(request: Request) -> Accepted:
+def _submitted(request: Request, wiring: Wiring) -> Accepted:
     request.require_jobs_enabled()
     sent = request.json()
-    return submitter().submit(parse_submission(sent), sent, caller(request))
+    return wiring.submitter.submit(parse_submission(sent), sent, caller(request))
 
 
-def measured(post: Callable[[], Accepted]) -> Accepted:
+def measured(metrics: Metrics, post: Callable[[], Accepted]) -> Accepted:
     """What `post` returns or raises, recorded."""
-    metrics = _wiring.metrics(_wiring.settings(SubmitJobSettings))
     try:
         accepted = post()
     except ComfylineError as error:
@@ -85,7 +65,7 @@ def measured(post: Callable[[], Accepted]) -> Accepted:
     return accepted
 
 
-def answer(accepted: Accepted, *, wait: int | None) -> Answer:
+def answer(wiring: Wiring, accepted: Accepted, *, wait: int | None) -> Answer:
     """The accepted job, waited for if that was asked."""
     body = views.accepted(accepted.job)
     headers = {"location": body.location}
@@ -94,23 +74,15 @@ def answer(accepted: Accepted, *, wait: int | None) -> Answer:
     if wait is None:
         return Answer(body, 202, headers)
     headers["preference-applied"] = f"wait={wait}"
-    view = _ended(accepted, wait)
+    view = _ended(wiring, accepted, wait)
     return Answer(view, 200, headers) if view else Answer(body, 202, headers)
 
 
-def _ended(accepted: Accepted, wait: int) -> responses.JobView | None:
-    settings = _wiring.settings(SubmitJobSettings)
-    room = WaitRoom(
-        jobs=_wiring.jobs(settings.jobs_table),
-        places=_wiring.owners(settings.owners_table),
-        clock=_wiring.clock,
-        sleep=time.sleep,
-    )
-    record = room.wait(accepted.job, f"wait_{secrets.token_hex(8)}", wait)
+def _ended(wiring: Wiring, accepted: Accepted, wait: int) -> responses.JobView | None:
+    record = wiring.wait_room.wait(accepted.job, f"wait_{secrets.token_hex(8)}", wait)
     if record is None:
         return None
-    artifacts = _wiring.artifacts(settings.artifacts_bucket)
-    return views.job_view(record, store=artifacts, now=_wiring.clock())
+    return views.job_view(record, store=wiring.artifacts, now=wiring.clock())
 
 
 def preferred_wait(request: Request) -> int | None:
@@ -181,12 +153,3 @@ def _field_errors(error: ValidationError) -> list[FieldError]:
         # Each that is listed takes a kilobyte, and a body has room for half a million.
         return [FieldError(("body",), f"{error.error_count()} fields are invalid")]
     return [FieldError(("body", *e["loc"]), e["msg"]) for e in error.errors()]
-
-
-def _defaults(settings: SubmitJobSettings) -> Defaults:
-    return Defaults(
-        checkpoint=_wiring.lock().default_checkpoint,
-        start_deadline=timedelta(seconds=settings.start_deadline_seconds),
-        execution_timeout=timedelta(seconds=settings.execution_timeout_seconds),
-        retention=timedelta(seconds=settings.retention_seconds),
-    )

@@ -1,261 +1,352 @@
-"""The composition root of the Lambdas: the only place here that picks concrete classes.
+"""The composition root of the Lambdas: each use case, assembled from its adapters.
 
-Nothing is read or built at import; each client is made at its first use and kept while the
-function stays warm. Each adapter is imported where it is made, boto3 too: a function that starts
-cold pays for what it needs and for nothing else.
+A use case that is a class is a property here, one that is a function is a method. Nothing is read
+or built before its first use, so a cold start pays only for the use case of its function. A test
+constructs a `Wiring` of its own and patches nothing.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+import time
+from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from comfyline.service import settings as of
+from functions._aws import Aws
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    import boto3
-    from botocore.config import Config
-
-    from comfyline.adapters.aws.access.keys import DynamoKeyStore
-    from comfyline.adapters.aws.access.slots import DynamoOwnerStore
-    from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
-    from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
-    from comfyline.adapters.aws.files.uploads import S3UploadStore
-    from comfyline.adapters.aws.jobs.table import DynamoJobStore
-    from comfyline.adapters.aws.ledger import DynamoLedger
-    from comfyline.adapters.aws.live.connections import DynamoConnectionStore
-    from comfyline.adapters.aws.live.greeter import LambdaGreeter
-    from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
-    from comfyline.adapters.aws.metrics import EmfMetrics
-    from comfyline.adapters.aws.queue import SqsJobQueue
+    from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, UploadId
+    from comfyline.contract.v1.requests import UploadRequest
+    from comfyline.service.access.keys import ApiKey, Flags
+    from comfyline.service.access.socket_passes import SocketPass
+    from comfyline.service.clock import Clock
+    from comfyline.service.files.artifacts import ArtifactStore
+    from comfyline.service.files.uploads import UploadForm
     from comfyline.service.fleet.scale import Scaler
     from comfyline.service.fleet.scaling import Limits
     from comfyline.service.graphs.lock import EngineLock
+    from comfyline.service.intake.admit import Admission
+    from comfyline.service.intake.submit import Defaults, Submitter
+    from comfyline.service.intake.wait import WaitRoom
+    from comfyline.service.jobs.cancel import Cancellation
+    from comfyline.service.jobs.job import Job, JobRecord, Status
+    from comfyline.service.jobs.sweep import Sweeper
     from comfyline.service.ledger.count import Meter
+    from comfyline.service.ledger.store import Ledger
+    from comfyline.service.live.follow import Follower
+    from comfyline.service.live.hang_up import Doorkeeper
     from comfyline.service.live.notify import Notifier
-    from comfyline.service.settings import (
-        GetMetricsSettings,
-        MeasuredSettings,
-        PushUpdatesSettings,
-        QueueSettings,
-        ScaleWorkersSettings,
-        Settings,
-        SocketSettings,
-        SocketSubscribeSettings,
-    )
+    from comfyline.service.live.sockets import ConnectionStore, Sockets
+    from comfyline.service.metrics import Metrics
 
-# In an asset, the deployment's own lock is where the sources have the usual one.
-_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
+# In a deployed function this file is the deployment's own lock.
+ENGINE_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
 
-S = TypeVar("S", bound="Settings")
+# Threads that post to sockets, and only wait: a job's 200 subscribers are served in 7 rounds.
+POSTS_AT_ONCE = 32
 
 
-def clock() -> datetime:
-    """Now, UTC."""
+def utc_now() -> datetime:
+    """The clock of a deployed function."""
     return datetime.now(UTC)
 
 
-def settings(model: type[S]) -> S:
-    """The settings of this function, read once from its environment."""
-    known = _settings.get(model)
-    if not isinstance(known, model):
-        known = _settings[model] = model.from_environment(os.environ)
-    return known
+class Wiring:
+    """The use cases of one process."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        clock: Clock = utc_now,
+        *,
+        aws: Aws | None = None,
+        lock_file: Path = ENGINE_LOCK,
+    ) -> None:
+        self.clock = clock
+        self._aws = aws or Aws(environ)
+        self._lock_file = lock_file
+
+    # --- jobs come in -----------------------------------------------------------------------------
+
+    @cached_property
+    def submitter(self) -> Submitter:
+        """Accepts jobs and retries."""
+        from comfyline.service.intake.submit import Submitter
+
+        return Submitter(
+            store=self._aws.jobs,
+            queue=self._aws.queue,
+            uploads=self._aws.uploads,
+            admission=self.admission,
+            clock=self.clock,
+            defaults=self._defaults,
+            catalogue=self.lock.catalogue,
+        )
+
+    @property
+    def _defaults(self) -> Defaults:
+        from comfyline.service.intake.submit import Defaults
+
+        known = self._aws.settings(of.SubmitJobSettings)
+        return Defaults(
+            checkpoint=self.lock.default_checkpoint,
+            start_deadline=timedelta(seconds=known.start_deadline_seconds),
+            execution_timeout=timedelta(seconds=known.execution_timeout_seconds),
+            retention=timedelta(seconds=known.retention_seconds),
+        )
+
+    @cached_property
+    def admission(self) -> Admission:
+        """Takes and frees the slots of owners whose keys have limits."""
+        from comfyline.service.intake.admit import Admission
+
+        return Admission(owners=self._aws.owners, jobs=self._aws.jobs, clock=self.clock)
+
+    @cached_property
+    def wait_room(self) -> WaitRoom:
+        """Waits for the end of a job that was just posted."""
+        from comfyline.service.intake.wait import WaitRoom
+
+        return WaitRoom(
+            jobs=self._aws.jobs, places=self._aws.owners, clock=self.clock, sleep=time.sleep
+        )
+
+    @cached_property
+    def lock(self) -> EngineLock:
+        """What the engine of this deployment has: the workers are built from the same lock."""
+        from comfyline.service.graphs.lock import EngineLock
+
+        return EngineLock.parse(self._lock_file.read_text())
+
+    def offer_upload(
+        self, asked: UploadRequest, owner: OwnerId
+    ) -> tuple[UploadId, UploadForm, datetime]:
+        """A form that a client uploads a file with."""
+        from comfyline.service.files.offer_upload import offer_upload
+
+        return offer_upload(asked, owner, uploads=self._aws.uploads, clock=self.clock)
+
+    # --- jobs are read and ended ------------------------------------------------------------------
+
+    def read_job(self, job_id: JobId, owner: OwnerId) -> JobRecord:
+        """One job of the owner."""
+        from comfyline.service.jobs.read import read_job
+
+        return read_job(job_id, owner, store=self._aws.jobs, clock=self.clock)
+
+    def queue_position(self, job: Job) -> int | None:
+        """About where a queued job stands."""
+        from comfyline.service.jobs.read import queue_position
+
+        return queue_position(job, queue=self._aws.queue)
+
+    def read_page(
+        self, owner: OwnerId, *, status: Status | None, limit: int, cursor: str | None
+    ) -> tuple[list[JobRecord], str | None]:
+        """One page of the owner's jobs."""
+        from comfyline.service.jobs.read import read_page
+
+        return read_page(
+            owner,
+            status=status,
+            limit=limit,
+            cursor=cursor,
+            store=self._aws.jobs,
+            clock=self.clock,
+        )
+
+    def cancel(self, job_id: JobId, owner: OwnerId) -> Cancellation:
+        """Cancel a job of the owner."""
+        from comfyline.service.jobs.cancel import cancel
+
+        return cancel(job_id, owner, store=self._aws.jobs, clock=self.clock)
+
+    def purge(self, job_id: JobId, owner: OwnerId) -> Cancellation:
+        """Remove an ended job of the owner."""
+        from comfyline.service.jobs.cancel import purge
+
+        store, artifacts = self._aws.jobs, self._aws.artifacts
+        return purge(job_id, owner, store=store, artifacts=artifacts, clock=self.clock)
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """Signs the URLs of a job's files."""
+        return self._aws.artifacts
+
+    # --- access -----------------------------------------------------------------------------------
+
+    def authenticate(self, authorization: str | None) -> ApiKey | None:
+        """The API key behind a header."""
+        from comfyline.service.access.authenticate import authenticate
+
+        return authenticate(authorization, keys=self._aws.keys, clock=self.clock)
+
+    def create_ticket(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
+        """A new socket pass."""
+        from comfyline.service.access.authenticate import create_ticket
+
+        passes = self._aws.socket_passes
+        return create_ticket(owner, key_id, tickets=passes, clock=self.clock)
+
+    def redeem_ticket(self, ticket: str) -> ApiKey | None:
+        """The API key behind a socket pass."""
+        from comfyline.service.access.authenticate import redeem_ticket
+
+        keys, passes = self._aws.keys, self._aws.socket_passes
+        return redeem_ticket(ticket, tickets=passes, keys=keys, clock=self.clock)
+
+    def flags(self) -> Flags:
+        """The operator's switches."""
+        return self._aws.keys.flags()
+
+    # --- live updates -----------------------------------------------------------------------------
+
+    @cached_property
+    def follower(self) -> Follower:
+        """Subscribes sockets to jobs."""
+        from comfyline.service.live.follow import Follower
+
+        return Follower(
+            jobs=self._aws.jobs,
+            connections=self._aws.connections,
+            notifier=self.notifier,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """Sends the changes of jobs to their subscribers."""
+        from comfyline.service.live.notify import Notifier
+
+        return Notifier(
+            jobs=self._aws.jobs,
+            connections=self._aws.connections,
+            artifacts=self._aws.artifacts,
+            sockets=self._aws.sockets,
+            metrics=self._aws.metrics,
+            clock=self.clock,
+            executor=self._posts,
+        )
+
+    @cached_property
+    def doorkeeper(self) -> Doorkeeper:
+        """Closes sockets whose key is void."""
+        from comfyline.service.live.hang_up import Doorkeeper
+
+        return Doorkeeper(
+            connections=self._aws.connections,
+            keys=self._aws.keys,
+            sockets=self._aws.sockets,
+            clock=self.clock,
+            executor=self._posts,
+        )
+
+    @cached_property
+    def _posts(self) -> Executor:
+        return ThreadPoolExecutor(POSTS_AT_ONCE)  # starts a thread only when it is needed
+
+    @property
+    def connections(self) -> ConnectionStore:
+        """The open sockets."""
+        return self._aws.connections
+
+    @property
+    def sockets(self) -> Sockets:
+        """Posts to an open socket."""
+        return self._aws.sockets
+
+    def greet(self, connection_id: ConnectionId, job_id: str) -> None:
+        """Have a socket that is being opened subscribed to a job, once it is open."""
+        self._aws.greeter.greet(connection_id, job_id)
+
+    # --- what keeps it going ----------------------------------------------------------------------
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        """Repairs what a crash or a lost message has left."""
+        from comfyline.service.jobs.sweep import Sweeper
+
+        return Sweeper(
+            store=self._aws.jobs,
+            queue=self._aws.queue,
+            artifacts=self._aws.artifacts,
+            clock=self.clock,
+        )
+
+    def send_again(self, job_id: JobId) -> bool:
+        """A fresh ticket for a job whose ticket reached the dead-letter queue."""
+        from comfyline.service.jobs.redrive import send_again
+
+        store, queue = self._aws.jobs, self._aws.queue
+        return send_again(job_id, store=store, queue=queue, clock=self.clock)
+
+    @cached_property
+    def scaler(self) -> Scaler:
+        """Resizes the fleet."""
+        from comfyline.service.fleet.scale import Scaler
+
+        return Scaler(
+            backlog=self._aws.backlog,
+            fleet=self._aws.fleet,
+            memory=self._aws.scaling_memory,
+            limits=_limits(self._aws.settings(of.ScaleWorkersSettings)),
+            clock=self.clock,
+        )
+
+    # --- what is counted --------------------------------------------------------------------------
+
+    @cached_property
+    def meter(self) -> Meter:
+        """Reads what Prometheus is shown."""
+        from comfyline.service.ledger.count import Meter
+
+        return Meter(
+            ledger=self._aws.ledger,
+            queue=self._aws.queue,
+            attendance=self._aws.attendance,
+            clock=self.clock,
+        )
+
+    @property
+    def ledger(self) -> Ledger:
+        """The totals of ended jobs."""
+        return self._aws.ledger
+
+    @property
+    def metrics(self) -> Metrics:
+        """Records what is measured while it happens."""
+        return self._aws.metrics
+
+    # --- about the API ----------------------------------------------------------------------------
+
+    @cached_property
+    def routes(self) -> tuple[str, ...]:
+        """Every route of the HTTP API, such as "GET /healthz"."""
+        routes = self._aws.settings(of.UnknownRouteSettings).routes
+        return tuple(filter(None, routes.split(",")))
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        from comfyline.contract.v1.openapi import document
+
+        return document()
 
 
-_settings: dict[type[Settings], Settings] = {}
-
-
-@cache
-def _session() -> boto3.Session:
-    import boto3
-
-    return boto3.Session()
-
-
-@cache
-def _client(service: str, endpoint: str | None = None) -> Any:
-    # A client for a service that is known only by name: boto3's stubs type the literal names.
-    make: Callable[..., Any] = _session().client
-    return make(service, config=_config(service), endpoint_url=endpoint)
-
-
-def _config(service: str) -> Config:
-    from botocore.config import Config
-
-    # A call that hangs must fail while the caller still waits: 3 tries fit into a function's 15 s.
-    config = Config(
-        connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3}
-    )
-    # Without it boto3 signs URLs by the version that newer regions refuse.
-    s3 = Config(signature_version="s3v4")
-    # A try to reach a client is one call, tried again by the use case, which knows what may be
-    # lost.
-    sockets = Config(read_timeout=2, retries={"total_max_attempts": 1}, max_pool_connections=64)
-    return config.merge({"s3": s3, "apigatewaymanagementapi": sockets}.get(service, Config()))
-
-
-def jobs(table: str) -> DynamoJobStore:
-    """The jobs table."""
-    from comfyline.adapters.aws.jobs.table import DynamoJobStore
-
-    return DynamoJobStore(_client("dynamodb"), table)
-
-
-def connections(table: str) -> DynamoConnectionStore:
-    """The connections table."""
-    from comfyline.adapters.aws.live.connections import DynamoConnectionStore
-
-    return DynamoConnectionStore(_client("dynamodb"), table)
-
-
-def keys(table: str) -> DynamoKeyStore:
-    """The keys table."""
-    from comfyline.adapters.aws.access.keys import DynamoKeyStore
-
-    return DynamoKeyStore(_client("dynamodb"), table)
-
-
-def owners(table: str) -> DynamoOwnerStore:
-    """The owners table."""
-    from comfyline.adapters.aws.access.slots import DynamoOwnerStore
-
-    return DynamoOwnerStore(_client("dynamodb"), table)
-
-
-def ledger(owners_table: str) -> DynamoLedger:
-    """What ended jobs come to, beside the owners."""
-    from comfyline.adapters.aws.ledger import DynamoLedger
-
-    return DynamoLedger(_client("dynamodb"), owners_table)
-
-
-def meter(of: GetMetricsSettings) -> Meter:
-    """What there is to measure."""
-    from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
-    from comfyline.service.ledger.count import Meter
-
-    return Meter(
-        ledger=ledger(of.owners_table),
-        queue=queue(of),
-        attendance=DynamoAttendance(_client("dynamodb"), of.jobs_table),
-        clock=clock,
-    )
-
-
-def metrics(of: MeasuredSettings) -> EmfMetrics:
-    """Who takes what is measured while it happens."""
-    from comfyline.adapters.aws.metrics import EmfMetrics
-
-    return EmfMetrics(of.metrics_namespace)
-
-
-def socket_passes(connections_table: str) -> DynamoSocketPassStore:
-    """The one-time tickets."""
-    from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
-
-    return DynamoSocketPassStore(_client("dynamodb"), connections_table)
-
-
-@cache
-def lock() -> EngineLock:
-    """What the deployment's engine has, by the lock that its workers are made from."""
-    from comfyline.service.graphs.lock import EngineLock
-
-    return EngineLock.parse(_LOCK.read_text())
-
-
-def queue(urls: QueueSettings) -> SqsJobQueue:
-    """The three lanes."""
-    from comfyline.adapters.aws.queue import SqsJobQueue
-    from comfyline.service.jobs.job import Priority
-
-    by_priority = {
-        Priority.HIGH: urls.high_queue_url,
-        Priority.NORMAL: urls.normal_queue_url,
-        Priority.LOW: urls.low_queue_url,
-    }
-    return SqsJobQueue(_client("sqs"), by_priority, _trace)
-
-
-def _trace() -> str | None:
-    # Lambda sets it anew for each call, whether or not the call is sampled.
-    return os.environ.get("_X_AMZN_TRACE_ID")
-
-
-def artifacts(bucket: str) -> S3ArtifactStore:
-    """The artifact bucket."""
-    from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
-
-    return S3ArtifactStore(_client("s3"), bucket)
-
-
-def uploads(bucket: str) -> S3UploadStore:
-    """The callers' files, in the same bucket."""
-    from comfyline.adapters.aws.files.uploads import S3UploadStore
-
-    return S3UploadStore(_client("s3"), bucket)
-
-
-def scaler(of: ScaleWorkersSettings) -> Scaler:
-    """What resizes the fleet."""
-    from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory, EcsFleet, SqsBacklog
-    from comfyline.service.fleet.scale import Scaler
-
-    urls = (of.high_queue_url, of.normal_queue_url, of.low_queue_url)
-    return Scaler(
-        backlog=SqsBacklog(_client("sqs"), _client("cloudwatch"), urls),
-        fleet=EcsFleet(_client("ecs"), of.cluster, of.service),
-        memory=DynamoScalingMemory(_client("dynamodb"), of.scaling_table),
-        limits=_limits(of),
-        clock=clock,
-    )
-
-
-def _limits(of: ScaleWorkersSettings) -> Limits:
+def _limits(known: of.ScaleWorkersSettings) -> Limits:
     from comfyline.service.fleet.scaling import Limits, WarmHours
 
     return Limits(
-        min_workers=of.min_workers,
-        max_workers=of.max_workers,
-        warm_workers=of.warm_workers,
-        warm_hours=WarmHours.parse(of.warm_hours) if of.warm_hours else None,
-        job_time=timedelta(seconds=of.job_seconds),
-        target_wait=timedelta(seconds=of.target_wait_seconds),
-        boot_time=timedelta(seconds=of.boot_seconds),
-        quiet_time=timedelta(seconds=of.quiet_seconds),
-    )
-
-
-def sockets(api: SocketSettings) -> ApiGatewaySockets:
-    """The clients behind the WebSocket API."""
-    from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
-
-    url = callback_url(api.websocket_api_id, api.websocket_stage, _session().region_name)
-    return ApiGatewaySockets(_client("apigatewaymanagementapi", url))
-
-
-def greeter(function: str) -> LambdaGreeter:
-    """The function that speaks to a socket when it is open."""
-    from comfyline.adapters.aws.live.greeter import LambdaGreeter
-
-    return LambdaGreeter(_client("lambda"), function)
-
-
-def notifier(settings: PushUpdatesSettings | SocketSubscribeSettings, posts: Executor) -> Notifier:
-    """Tells followers; `posts` runs what goes to many at once."""
-    from comfyline.service.live.notify import Notifier
-
-    return Notifier(
-        jobs=jobs(settings.jobs_table),
-        connections=connections(settings.connections_table),
-        artifacts=artifacts(settings.artifacts_bucket),
-        sockets=sockets(settings),
-        metrics=metrics(settings),
-        clock=clock,
-        executor=posts,
+        min_workers=known.min_workers,
+        max_workers=known.max_workers,
+        warm_workers=known.warm_workers,
+        warm_hours=WarmHours.parse(known.warm_hours) if known.warm_hours else None,
+        job_time=timedelta(seconds=known.job_seconds),
+        target_wait=timedelta(seconds=known.target_wait_seconds),
+        boot_time=timedelta(seconds=known.boot_seconds),
+        quiet_time=timedelta(seconds=known.quiet_seconds),
     )

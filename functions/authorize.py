@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from comfyline.service.access.authenticate import authenticate, redeem_ticket
-from comfyline.service.access.keys import ApiKey, Flags, KeyStore
-from comfyline.service.settings import AuthorizeSettings, AuthorizeSocketSettings
-from functions import _wiring
+from comfyline.service.access.keys import ApiKey, Flags
+from functions._handlers import Event, lambda_handler
+from functions._wiring import Wiring
 
 SOCKET_SCOPE = "jobs"
 
 logger = Logger(service="authorize")
 
-Event = Mapping[str, Any]
 
-
-def http_handler(event: Event, _context: Any) -> dict[str, Any]:
+@lambda_handler
+def http_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     """A simple response: refused is 403; without the header the gateway answers 401 by itself.
 
     It is cached for every route, so what a key may do is on the way to the functions, which check.
     """
-    keys = _wiring.keys(_wiring.settings(AuthorizeSettings).keys_table)
-    key = authenticate(_headers(event).get("authorization"), keys=keys, clock=_wiring.clock)
+    key = wiring.authenticate(_headers(event).get("authorization"))
     if key is None:
         logger.info("caller refused", extra={"action": "caller_refused"})
         return {"isAuthorized": False}
     logger.debug("caller known", extra={"action": "caller_known"})
-    return {"isAuthorized": True, "context": _caller(key, keys.flags())}
+    return {"isAuthorized": True, "context": _caller(key, wiring.flags())}
 
 
-def socket_handler(event: Event, _context: Any) -> dict[str, Any]:
+@lambda_handler
+def socket_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     """An IAM policy, the only answer that a WebSocket API takes."""
-    settings = _wiring.settings(AuthorizeSocketSettings)
-    keys = _wiring.keys(settings.keys_table)
-    key = _socket_key(event, keys, settings)
+    key = _socket_key(event, wiring)
     statement = {
         "Action": "execute-api:Invoke",
         "Effect": "Allow" if key else "Deny",
@@ -47,18 +42,17 @@ def socket_handler(event: Event, _context: Any) -> dict[str, Any]:
     return {
         "principalId": key.owner if key else "nobody",
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": _caller(key, keys.flags()) if key else {},
+        "context": _caller(key, wiring.flags()) if key else {},
     }
 
 
-def _socket_key(event: Event, keys: KeyStore, settings: AuthorizeSocketSettings) -> ApiKey | None:
+def _socket_key(event: Event, wiring: Wiring) -> ApiKey | None:
     """Behind the ticket of a browser, which can send no header, or behind the header."""
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
     if ticket:
-        tickets = _wiring.socket_passes(settings.connections_table)
-        key = redeem_ticket(ticket, tickets=tickets, keys=keys, clock=_wiring.clock)
+        key = wiring.redeem_ticket(ticket)
     else:
-        key = authenticate(_headers(event).get("authorization"), keys=keys, clock=_wiring.clock)
+        key = wiring.authenticate(_headers(event).get("authorization"))
     if key is None or SOCKET_SCOPE not in key.scopes:
         logger.info("caller refused", extra={"action": "caller_refused"})
         return None

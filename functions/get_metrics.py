@@ -17,18 +17,16 @@ from prometheus_client.registry import Collector
 
 from comfyline.service.ledger.count import Measured
 from comfyline.service.ledger.totals import Distribution
-from comfyline.service.settings import GetMetricsSettings
-from functions import _wiring
 from functions._http import Answer, Request, http_handler
+from functions._wiring import Wiring
 
 logger = Logger(service="get_metrics")
 
 
 @http_handler(logger, scope="admin")
-def handler(_request: Request) -> Answer:
+def handler(_request: Request, wiring: Wiring) -> Answer:
     """200 with the text format. A pause of the service does not stop it."""
-    measured = _wiring.meter(_wiring.settings(GetMetricsSettings)).read()
-    return Answer(shown(measured), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+    return Answer(shown(wiring.meter.read()), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
 def shown(measured: Measured) -> str:

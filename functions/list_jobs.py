@@ -9,10 +9,8 @@ from aws_lambda_powertools import Logger
 from comfyline.api.v1 import views
 from comfyline.contract.v1 import responses
 from comfyline.service.jobs.job import Status
-from comfyline.service.jobs.read import read_page
-from comfyline.service.settings import ListJobsSettings
-from functions import _wiring
 from functions._http import Answer, Request, http_handler, invalid
+from functions._wiring import Wiring
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 
@@ -20,18 +18,15 @@ logger = Logger(service="list_jobs")
 
 
 @http_handler(logger)
-def handler(request: Request) -> Answer:
+def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with one page of the caller's jobs, newest first."""
-    settings = _wiring.settings(ListJobsSettings)
-    records, cursor = read_page(
+    records, cursor = wiring.read_page(
         request.owner,
         status=_status(request.query("status")),
         limit=_limit(request.query("limit")),
         cursor=request.query("cursor"),
-        store=_wiring.jobs(settings.jobs_table),
-        clock=_wiring.clock,
     )
-    now = _wiring.clock()
+    now = wiring.clock()
     jobs = [views.job_view(record, store=None, now=now) for record in records]
     return Answer(responses.JobPage(jobs=jobs, next_cursor=cursor))
 

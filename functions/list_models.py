@@ -5,16 +5,16 @@ from __future__ import annotations
 from aws_lambda_powertools import Logger
 
 from comfyline.contract.v1 import responses
-from functions import _wiring
 from functions._http import Answer, Request, http_handler
+from functions._wiring import Wiring
 
 logger = Logger(service="list_models")
 
 
 @http_handler(logger)
-def handler(_request: Request) -> Answer:
+def handler(_request: Request, wiring: Wiring) -> Answer:
     """200 with what a request may name."""
-    lock = _wiring.lock()
+    lock = wiring.lock
     default, known = lock.default_checkpoint, lock.catalogue
     return Answer(
         responses.Models(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -21,14 +21,11 @@ from comfyline.service.errors import Unavailable
 from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.job import Job
 from comfyline.service.ledger.count import Change, count, ends_in
-from comfyline.service.ledger.store import Ledger
 from comfyline.service.live.notify import Notifier
-from comfyline.service.metrics import Metrics
-from comfyline.service.settings import PushUpdatesSettings
-from functions import _wiring
+from functions._handlers import Event, lambda_handler
+from functions._wiring import Wiring
 
 JOBS_AT_ONCE = 8  # each makes a few reads; more threads than this only queue for the CPU
-POSTS_AT_ONCE = 32  # they wait on the network; a job's 200 watchers are served in 7 rounds
 
 logger = Logger(service="push_updates")
 
@@ -36,16 +33,17 @@ Record = Mapping[str, Any]
 Numbered = tuple[str, Change]  # by the stream
 
 
-def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
+@lambda_handler
+def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     """The sequence numbers of the records that must come again."""
     by_job: dict[JobId, list[Numbered]] = defaultdict(list)
     for record in event["Records"]:
         if change := _change(record):
             by_job[change[1].id].append((str(record["dynamodb"]["SequenceNumber"]), change))
-    with ThreadPoolExecutor(POSTS_AT_ONCE) as posts, ThreadPoolExecutor(JOBS_AT_ONCE) as jobs:
-        notifier, admission = _notifier(posts), _admission()
+    notifier, admission = wiring.notifier, wiring.admission
+    with ThreadPoolExecutor(JOBS_AT_ONCE) as jobs:
         failed = [*jobs.map(lambda told: _push(notifier, admission, told), by_job.values())]
-    failed.append(_count([told for changes in by_job.values() for told in changes]))
+    failed.append(_count([told for changes in by_job.values() for told in changes], wiring))
     logger.debug("changes told", extra={"action": "changes_told", "jobs": len(by_job)})
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed if number]}
 
@@ -67,13 +65,13 @@ def _push(notifier: Notifier, admission: Admission, told: Sequence[Numbered]) ->
     return None
 
 
-def _count(told: Sequence[Numbered]) -> str | None:
+def _count(told: Sequence[Numbered], wiring: Wiring) -> str | None:
     """Count the ends among all changes; the number of the first end if they must come again."""
     ends = [(number, job) for number, change in told for job in ends_in([change])]
     extra = {"action": "count_failed", "jobs": len(ends)}
     try:
         if ends:
-            count([job for _, job in ends], ledger=_ledger(), metrics=_metrics())
+            count([job for _, job in ends], ledger=wiring.ledger, metrics=wiring.metrics)
     except Unavailable:
         logger.warning("ends not counted yet", exc_info=True, extra=extra)
         return min((number for number, _ in ends), key=int)
@@ -100,25 +98,3 @@ def _job(image: Mapping[str, Any] | None) -> Job | None:
 
 def _job_id(record: Record) -> str:
     return str(record["dynamodb"]["Keys"]["pk"]["S"])
-
-
-def _ledger() -> Ledger:
-    return _wiring.ledger(_wiring.settings(PushUpdatesSettings).owners_table)
-
-
-def _metrics() -> Metrics:
-    return _wiring.metrics(_wiring.settings(PushUpdatesSettings))
-
-
-def _notifier(posts: Executor) -> Notifier:
-    settings = _wiring.settings(PushUpdatesSettings)
-    return _wiring.notifier(settings, posts)
-
-
-def _admission() -> Admission:
-    settings = _wiring.settings(PushUpdatesSettings)
-    return Admission(
-        owners=_wiring.owners(settings.owners_table),
-        jobs=_wiring.jobs(settings.jobs_table),
-        clock=_wiring.clock,
-    )

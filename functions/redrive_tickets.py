@@ -12,30 +12,28 @@ from aws_lambda_powertools import Logger
 
 from comfyline.adapters.aws.queue import job_id_of
 from comfyline.service.errors import Unavailable
-from comfyline.service.jobs.redrive import send_again
-from comfyline.service.settings import RedriveTicketsSettings
-from functions import _wiring
+from functions._handlers import Event, lambda_handler
+from functions._wiring import Wiring
 
 logger = Logger(service="redrive_tickets")
 
 
-def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
+@lambda_handler
+def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     """The messages that must come again."""
-    failed = [record["messageId"] for record in event["Records"] if not _settle(record)]
+    failed = [record["messageId"] for record in event["Records"] if not _settle(record, wiring)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def _settle(record: Mapping[str, Any]) -> bool:
+def _settle(record: Mapping[str, Any], wiring: Wiring) -> bool:
     """Replace or drop one ticket; False if it must come again."""
     job_id = job_id_of(record["body"])
     if job_id is None:  # no retry makes it readable; its text is kept here alone
         extra = {"action": "ticket_unreadable", "message_id": record["messageId"]}
         logger.error("unreadable ticket dropped", extra=extra | {"body": record["body"][:200]})
         return True
-    settings = _wiring.settings(RedriveTicketsSettings)
-    store, queue = _wiring.jobs(settings.jobs_table), _wiring.queue(settings)
     try:
-        sent = send_again(job_id, store=store, queue=queue, clock=_wiring.clock)
+        sent = wiring.send_again(job_id)
     except Unavailable:
         extra = {"action": "redrive_failed", "job_id": job_id}
         logger.warning("ticket not settled yet", exc_info=True, extra=extra)

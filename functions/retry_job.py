@@ -6,17 +6,18 @@ from aws_lambda_powertools import Logger
 
 from comfyline.service.intake.submit import Accepted
 from functions._http import Answer, Request, http_handler
-from functions._submission import answer, caller, measured, submitter
+from functions._submission import answer, caller, measured
+from functions._wiring import Wiring
 
 logger = Logger(service="retry_job")
 
 
 @http_handler(logger)
-def handler(request: Request) -> Answer:
+def handler(request: Request, wiring: Wiring) -> Answer:
     """202 with a new job from the same input."""
-    return answer(measured(lambda: _retried(request)), wait=None)
+    return answer(wiring, measured(wiring.metrics, lambda: _retried(request, wiring)), wait=None)
 
 
-def _retried(request: Request) -> Accepted:
+def _retried(request: Request, wiring: Wiring) -> Accepted:
     request.require_jobs_enabled()
-    return submitter().retry(request.job_id, caller(request))
+    return wiring.submitter.retry(request.job_id, caller(request))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aws_lambda_powertools import Logger
 
 from comfyline.service.fleet.scale import Scaled
 from comfyline.service.metrics import Metric, Metrics
-from comfyline.service.settings import ScaleWorkersSettings
-from functions import _wiring
+from functions._handlers import Event, lambda_handler
+from functions._wiring import Wiring
 
 logger = Logger(service="scale_workers")
 
 
-def handler(event: Any, _context: Any) -> None:
+@lambda_handler
+def handler(event: Event, wiring: Wiring) -> None:
     """One round. The schedule's event has no records; a stream's has one for each new job."""
-    settings = _wiring.settings(ScaleWorkersSettings)
-    scaled = _wiring.scaler(settings).scale(arrived=len(event.get("Records", [])))
+    scaled = wiring.scaler.scale(arrived=len(event.get("Records", [])))
     if scaled is None:
         return
     seen = scaled.seen
@@ -25,9 +23,7 @@ def handler(event: Any, _context: Any) -> None:
         counts = {"waiting": seen.waiting, "in_flight": seen.in_flight, "running": seen.running}
         logger.info("resized", extra={"action": "resized", "workers": scaled.workers} | counts)
     if seen.waiting or seen.in_flight or seen.running or scaled.workers:
-        _measure(
-            scaled, _wiring.metrics(settings)
-        )  # a metric is paid for by the hour that it is used
+        _measure(scaled, wiring.metrics)  # CloudWatch bills a metric by the hours with a value
 
 
 def _measure(scaled: Scaled, metrics: Metrics) -> None:

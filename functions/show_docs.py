@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 
 from aws_lambda_powertools import Logger
 
-from comfyline.contract.v1.openapi import document
 from functions._docs_page import page
 from functions._http import Answer, Request, http_handler
+from functions._wiring import Wiring
 
 logger = Logger(service="show_docs")
 
@@ -22,17 +21,12 @@ _HTML = {
 
 
 @http_handler(logger, scope=None)
-def openapi_handler(_request: Request) -> Answer:
+def openapi_handler(_request: Request, wiring: Wiring) -> Answer:
     """200 with the OpenAPI document."""
-    return Answer(_document(), headers={"cache-control": "max-age=300"})
+    return Answer(json.dumps(wiring.document), headers={"cache-control": "max-age=300"})
 
 
 @http_handler(logger, scope=None)
-def page_handler(_request: Request) -> Answer:
+def page_handler(_request: Request, wiring: Wiring) -> Answer:
     """200 with the same as a page."""
-    return Answer(page(document()), headers=_HTML)
-
-
-@cache
-def _document() -> str:
-    return json.dumps(document())
+    return Answer(page(wiring.document), headers=_HTML)

@@ -10,23 +10,22 @@ from aws_lambda_powertools import Logger
 
 from comfyline.service.errors import SocketsDisabled
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
-from comfyline.service.settings import SocketConnectSettings
-from functions import _wiring
-from functions._socket import Event, caller, connection_id, socket_handler
+from functions._handlers import Event
+from functions._socket import caller, connection_id, socket_handler
+from functions._wiring import Wiring
 
 logger = Logger(service="socket_connect")
 
 
 @socket_handler(logger)
-def handler(event: Event) -> None:
+def handler(event: Event, wiring: Wiring) -> None:
     """The connection is stored, or refused with 503."""
     if event["requestContext"]["authorizer"].get("websocket_enabled") == "false":
         raise SocketsDisabled("an operator has switched live progress off")
-    settings = _wiring.settings(SocketConnectSettings)
     owner, key_id = caller(event)
-    expires_at = _wiring.clock() + CONNECTION_LIFETIME
+    expires_at = wiring.clock() + CONNECTION_LIFETIME
     connection = Connection(connection_id(event), owner, key_id, expires_at)
-    _wiring.connections(settings.connections_table).open(connection)
+    wiring.connections.open(connection)
     wanted = (event.get("queryStringParameters") or {}).get("job_id")
     if wanted is not None:
-        _wiring.greeter(settings.greeter_function).greet(connection.id, wanted)
+        wiring.greet(connection.id, wanted)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline.service.settings import SocketDisconnectSettings
-from functions import _wiring
-from functions._socket import Event, connection_id, socket_handler
+from functions._handlers import Event
+from functions._socket import connection_id, socket_handler
+from functions._wiring import Wiring
 
 logger = Logger(service="socket_disconnect")
 
 
 @socket_handler(logger)
-def handler(event: Event) -> None:
+def handler(event: Event, wiring: Wiring) -> None:
     """The connection is forgotten."""
-    settings = _wiring.settings(SocketDisconnectSettings)
-    _wiring.connections(settings.connections_table).close(connection_id(event))
+    wiring.connections.close(connection_id(event))

@@ -6,9 +6,6 @@ Also what its `?job_id=` at connect says, which `socket_connect` hands over as a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 from aws_lambda_powertools import Logger
 from pydantic import BaseModel, ValidationError
@@ -24,12 +21,10 @@ from comfyline.contract.v1.socket import (
     client_message,
 )
 from comfyline.service.errors import ConnectionGone, RequestRefused
-from comfyline.service.live.follow import Follower
-from comfyline.service.live.sockets import ConnectionStore
-from comfyline.service.settings import SocketSubscribeSettings
-from functions import _wiring
+from functions._handlers import Event
 from functions._http import shown
-from functions._socket import Event, connection_id, is_greeting, socket_handler
+from functions._socket import connection_id, is_greeting, socket_handler
+from functions._wiring import Wiring
 
 ACTIONS = ("subscribe", "unsubscribe", "ping")
 
@@ -37,39 +32,43 @@ logger = Logger(service="socket_subscribe")
 
 
 @socket_handler(logger)
-def handler(event: Event) -> None:
+def handler(event: Event, wiring: Wiring) -> None:
     """The request is done, or the client is told on its socket what was wrong with it."""
-    socket, follower = connection_id(event), _follower()
-    follow = follower.greet if is_greeting(event) else follower.follow
+    socket = connection_id(event)
     try:
-        _answer(socket, event.get("body") or "", follow)
+        _answer(socket, event.get("body") or "", wiring, is_greeting=is_greeting(event))
     except ConnectionGone:
         logger.info("client left", extra={"action": "client_left"})
-        _connections().close(socket)
+        wiring.connections.close(socket)
 
 
-def _answer(socket: ConnectionId, body: str, follow: Callable[..., None]) -> None:
+def _answer(socket: ConnectionId, body: str, wiring: Wiring, *, is_greeting: bool) -> None:
     try:
         message = client_message.validate_json(_within_limit(body))
     except ValidationError as error:
-        return _say(socket, _fault(body, error))
+        return _say(wiring, socket, _fault(body, error))
     except RequestRefused as refused:
-        return _say(socket, ErrorMessage(code=refused.code, message=refused.detail))
+        return _say(wiring, socket, ErrorMessage(code=refused.code, message=refused.detail))
     match message:
         case Ping():
-            return _say(socket, PongMessage())
+            return _say(wiring, socket, PongMessage())
         case Unsubscribe():
-            return _connections().unsubscribe(socket, JobId(message.job_id))
+            return wiring.connections.unsubscribe(socket, JobId(message.job_id))
         case Subscribe():
-            return _subscribe(socket, message, follow)
+            return _subscribe(socket, message, wiring, is_greeting=is_greeting)
 
 
-def _subscribe(socket: ConnectionId, message: Subscribe, follow: Callable[..., None]) -> None:
-    job_id = JobId(message.job_id)
+def _subscribe(
+    socket: ConnectionId, message: Subscribe, wiring: Wiring, *, is_greeting: bool
+) -> None:
+    job_id, follower = JobId(message.job_id), wiring.follower
     try:
-        follow(socket, job_id, **({} if message.after is None else {"after": message.after}))
+        if is_greeting:
+            follower.greet(socket, job_id)
+        else:
+            follower.follow(socket, job_id, after=message.after)
     except RequestRefused as error:
-        _say(socket, ErrorMessage(code=error.code, message=error.detail, job_id=job_id))
+        _say(wiring, socket, ErrorMessage(code=error.code, message=error.detail, job_id=job_id))
 
 
 def _within_limit(body: str) -> str:
@@ -98,28 +97,5 @@ def _fault(body: str, error: ValidationError) -> ErrorMessage:
     return ErrorMessage(code="bad_message", message=text)
 
 
-def _say(socket: ConnectionId, message: BaseModel) -> None:
-    _wiring.sockets(_settings()).post(socket, message.model_dump_json(exclude_none=True).encode())
-
-
-def _settings() -> SocketSubscribeSettings:
-    return _wiring.settings(SocketSubscribeSettings)
-
-
-def _connections() -> ConnectionStore:
-    return _wiring.connections(_settings().connections_table)
-
-
-@cache
-def _no_posts_aside() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1)  # an answer goes to one socket; its thread is never started
-
-
-def _follower() -> Follower:
-    settings = _settings()
-    return Follower(
-        jobs=_wiring.jobs(settings.jobs_table),
-        connections=_connections(),
-        notifier=_wiring.notifier(settings, _no_posts_aside()),
-        clock=_wiring.clock,
-    )
+def _say(wiring: Wiring, socket: ConnectionId, message: BaseModel) -> None:
+    wiring.sockets.post(socket, message.model_dump_json(exclude_none=True).encode())

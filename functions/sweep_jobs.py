@@ -2,58 +2,24 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
 from aws_lambda_powertools import Logger
 
-from comfyline.service.intake.admit import Admission
-from comfyline.service.jobs.sweep import Sweeper
-from comfyline.service.live.hang_up import Doorkeeper
 from comfyline.service.metrics import Metric
-from comfyline.service.settings import SweepJobsSettings
-from functions import _wiring
-
-CLOSED_AT_ONCE = 32  # they wait on the network
+from functions._handlers import Event, lambda_handler
+from functions._wiring import Wiring
 
 logger = Logger(service="sweep_jobs")
 
 
-def handler(_event: Any, _context: Any) -> dict[str, int]:
+@lambda_handler
+def handler(_event: Event, wiring: Wiring) -> dict[str, int]:
     """What was done, counted by event."""
-    settings = _wiring.settings(SweepJobsSettings)
-    sweeper = Sweeper(
-        store=_wiring.jobs(settings.jobs_table),
-        queue=_wiring.queue(settings),
-        artifacts=_wiring.artifacts(settings.artifacts_bucket),
-        clock=_wiring.clock,
-    )
-    done = dict(sweeper.sweep())
-    if dropped := _admission(settings).reconcile_all():
+    done = dict(wiring.sweeper.sweep())
+    if dropped := wiring.admission.reconcile_all():
         done["SlotDropped"] = dropped
-    if closed := _close_sockets(settings):
+    if closed := wiring.doorkeeper.hang_up():
         done["SocketClosed"] = closed
-    metrics = _wiring.metrics(settings)
     for event, times in done.items():
-        metrics.record(Metric.SWEPT, times, event=event)
+        wiring.metrics.record(Metric.SWEPT, times, event=event)
     logger.info("swept", extra={"action": "swept", "done": done})
     return done
-
-
-def _close_sockets(settings: SweepJobsSettings) -> int:
-    with ThreadPoolExecutor(CLOSED_AT_ONCE) as executor:
-        return Doorkeeper(
-            connections=_wiring.connections(settings.connections_table),
-            keys=_wiring.keys(settings.keys_table),
-            sockets=_wiring.sockets(settings),
-            clock=_wiring.clock,
-            executor=executor,
-        ).hang_up()
-
-
-def _admission(settings: SweepJobsSettings) -> Admission:
-    return Admission(
-        owners=_wiring.owners(settings.owners_table),
-        jobs=_wiring.jobs(settings.jobs_table),
-        clock=_wiring.clock,
-    )

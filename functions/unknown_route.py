@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from aws_lambda_powertools import Logger
 
 from comfyline.service.errors import MethodNotAllowed, RouteNotFound
-from comfyline.service.settings import UnknownRouteSettings
-from functions import _wiring
 from functions._http import Answer, Request, http_handler
+from functions._wiring import Wiring
 
 logger = Logger(service="unknown_route")
 
 
 @http_handler(logger, scope=None)
-def handler(request: Request) -> Answer:
+def handler(request: Request, wiring: Wiring) -> Answer:
     """405 where the path has other methods, 404 otherwise."""
     path = request.event["rawPath"]
-    methods = sorted(_methods_of(path, _wiring.settings(UnknownRouteSettings).routes))
+    methods = sorted(_methods_of(path, wiring.routes))
     if methods:
         raise MethodNotAllowed(f"{path} has {', '.join(methods)}.", allow=methods)
     raise RouteNotFound(f"There is no {path}.")
 
 
-def _methods_of(path: str, routes: str) -> Iterator[str]:
-    for route in filter(None, routes.split(",")):
+def _methods_of(path: str, routes: Iterable[str]) -> Iterator[str]:
+    for route in routes:
         method, template = route.split(" ", 1)
         pattern = re.sub(r"\\\{[^/]+\\\}", "[^/]+", re.escape(template))
         if re.fullmatch(pattern, path):

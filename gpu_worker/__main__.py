@@ -29,7 +29,6 @@ from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.finish import Finisher
-from comfyline.service.jobs.job import Priority
 from comfyline.service.metrics import Metrics
 from comfyline.service.settings import WorkerSettings
 from gpu_worker.comfy.engine import ComfyEngine
@@ -180,14 +179,7 @@ def _assembled(
     store = DynamoJobStore(client("dynamodb", config=_CONFIG), settings.jobs_table)
     s3 = client("s3", config=_CONFIG)
     artifacts = S3ArtifactStore(s3, settings.artifacts_bucket)
-    queue = SqsJobQueue(
-        client("sqs", config=_CONFIG),
-        {
-            Priority.HIGH: settings.high_queue_url,
-            Priority.NORMAL: settings.normal_queue_url,
-            Priority.LOW: settings.low_queue_url,
-        },
-    )
+    queue = SqsJobQueue(client("sqs", config=_CONFIG), settings.lanes)
     heartbeat = Heartbeat(
         store=store,
         queue=queue,

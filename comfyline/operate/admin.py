@@ -223,12 +223,7 @@ def _switch(*, jobs_enabled: bool, sockets: bool = False) -> None:
 
 
 def _queue(urls: QueueSettings) -> SqsJobQueue:
-    by_priority = {
-        Priority.HIGH: urls.high_queue_url,
-        Priority.NORMAL: urls.normal_queue_url,
-        Priority.LOW: urls.low_queue_url,
-    }
-    return SqsJobQueue(boto3.client("sqs"), by_priority)
+    return SqsJobQueue(boto3.client("sqs"), urls.lanes)
 
 
 def _inventory() -> Inventory:
@@ -248,7 +243,7 @@ def _inventory() -> Inventory:
             owners_table=settings.owners_table,
             connections_table=settings.connections_table,
             bucket=settings.artifacts_bucket,
-            lanes=(settings.high_queue_url, settings.normal_queue_url, settings.low_queue_url),
+            lanes=tuple(settings.lanes.values()),
             dead_letters=settings.dead_letter_queue_url,
         ),
         clock=_now,

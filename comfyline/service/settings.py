@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Self, dataclass_transform
+from typing import TYPE_CHECKING, Self, dataclass_transform
+
+if TYPE_CHECKING:
+    from comfyline.service.jobs.job import Priority
 
 # By a field's annotation as it is written. Dataclasses and no pydantic: an authorizer, which every
 # call waits for, would take longer to load that than all else.
@@ -59,157 +62,171 @@ class Settings:
         return {name: str(value) for name, value in values.items() if value is not None}
 
 
+# --- what several processes share -----------------------------------------------------------------
+
+
+class JobsTable(Settings):
+    """The jobs table."""
+
+    jobs_table: str
+
+
+class OwnersTable(Settings):
+    """The table of slots, rates and totals of owners."""
+
+    owners_table: str
+
+
+class KeysTable(Settings):
+    """The table of API keys and switches."""
+
+    keys_table: str
+
+
+class ConnectionsTable(Settings):
+    """The table of open sockets, subscriptions and socket passes."""
+
+    connections_table: str
+
+
+class ArtifactsBucket(Settings):
+    """The bucket of artifacts and uploads."""
+
+    artifacts_bucket: str
+
+
 class QueueSettings(Settings):
-    """Where tickets are."""
+    """The queues of tickets, one for each priority."""
 
     high_queue_url: str
     normal_queue_url: str
     low_queue_url: str
 
+    @property
+    def lanes(self) -> Mapping[Priority, str]:
+        """The queue's URL for each priority."""
+        # Imported here because an authorizer reads this module and needs no job.
+        from comfyline.service.jobs.job import Priority
+
+        return {
+            Priority.HIGH: self.high_queue_url,
+            Priority.NORMAL: self.normal_queue_url,
+            Priority.LOW: self.low_queue_url,
+        }
+
 
 class MeasuredSettings(Settings):
-    """What records metrics."""
+    """Where metrics are recorded."""
 
-    metrics_namespace: str = ""  # in CloudWatch; empty: none are recorded
-
-
-class RedriveSettings(QueueSettings):
-    """`comfyline admin redrive`"""
-
-    jobs_table: str
-    dead_letter_queue_url: str
+    metrics_namespace: str = ""  # in CloudWatch; empty: no metric is recorded
 
 
-class SocketSettings(Settings):
-    """The WebSocket API and who is connected to it."""
+class SocketSettings(ConnectionsTable):
+    """The WebSocket API and the clients that are connected to it."""
 
-    connections_table: str
     websocket_api_id: str
     websocket_stage: str
 
 
-class AuditSettings(RedriveSettings, SocketSettings):
+# --- one class for each process -------------------------------------------------------------------
+
+
+class RedriveSettings(QueueSettings, JobsTable):
+    """`comfyline admin redrive`"""
+
+    dead_letter_queue_url: str
+
+
+class AuditSettings(RedriveSettings, SocketSettings, OwnersTable, ArtifactsBucket):
     """`comfyline admin audit`"""
 
-    owners_table: str
-    artifacts_bucket: str
 
-
-class AuthorizeSettings(Settings):
+class AuthorizeSettings(KeysTable):
     """functions/authorize.py: the HTTP API"""
 
-    keys_table: str
+
+class AuthorizeSocketSettings(KeysTable, ConnectionsTable):
+    """functions/authorize.py: the WebSocket API, which also takes socket passes"""
 
 
-class AuthorizeSocketSettings(AuthorizeSettings):
-    """functions/authorize.py: the WebSocket API, which also takes one-time tickets"""
-
-    connections_table: str
-
-
-class SubmitJobSettings(QueueSettings, MeasuredSettings):
+class SubmitJobSettings(QueueSettings, MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket):
     """functions/submit_job.py, functions/generate.py and functions/retry_job.py"""
 
-    jobs_table: str
-    owners_table: str
-    artifacts_bucket: str
     start_deadline_seconds: int = 24 * 3600
     execution_timeout_seconds: int = 600
     retention_seconds: int = 7 * 24 * 3600
 
 
-class GetJobSettings(QueueSettings):
+class GetJobSettings(QueueSettings, JobsTable, ArtifactsBucket):
     """functions/get_job.py"""
 
-    jobs_table: str
-    artifacts_bucket: str
 
-
-class ListJobsSettings(Settings):
+class ListJobsSettings(JobsTable):
     """functions/list_jobs.py"""
 
-    jobs_table: str
 
-
-class CancelJobSettings(Settings):
+class CancelJobSettings(JobsTable, ArtifactsBucket):
     """functions/cancel_job.py"""
 
-    jobs_table: str
-    artifacts_bucket: str
 
-
-class ListEventsSettings(Settings):
+class ListEventsSettings(JobsTable):
     """functions/list_events.py"""
 
-    jobs_table: str
 
-
-class CreateUploadSettings(Settings):
+class CreateUploadSettings(ArtifactsBucket):
     """functions/create_upload.py"""
 
-    artifacts_bucket: str
 
-
-class CreateSocketPassSettings(Settings):
+class CreateSocketPassSettings(ConnectionsTable):
     """functions/create_socket_pass.py"""
 
-    connections_table: str
 
-
-class GetUsageSettings(Settings):
+class GetUsageSettings(OwnersTable):
     """functions/get_usage.py"""
 
-    owners_table: str
 
-
-class GetMetricsSettings(QueueSettings):
+class GetMetricsSettings(QueueSettings, JobsTable, OwnersTable):
     """functions/get_metrics.py"""
 
-    jobs_table: str
-    owners_table: str
+
+class GreeterSettings(Settings):
+    """The function that greets a socket once it is open: functions/socket_subscribe.py."""
+
+    greeter_function: str
 
 
-class SocketConnectSettings(Settings):
+class SocketConnectSettings(ConnectionsTable, GreeterSettings):
     """functions/socket_connect.py"""
 
-    connections_table: str
-    greeter_function: str  # functions/socket_subscribe.py
 
-
-class SocketSubscribeSettings(SocketSettings, MeasuredSettings):
+class SocketSubscribeSettings(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket):
     """functions/socket_subscribe.py"""
 
-    jobs_table: str
-    artifacts_bucket: str
 
-
-class SocketDisconnectSettings(Settings):
+class SocketDisconnectSettings(ConnectionsTable):
     """functions/socket_disconnect.py"""
 
-    connections_table: str
 
-
-class PushUpdatesSettings(SocketSettings, MeasuredSettings):
+class PushUpdatesSettings(
+    SocketSettings, MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket
+):
     """functions/push_updates.py"""
 
-    jobs_table: str
-    owners_table: str
-    artifacts_bucket: str
 
-
-class SweepJobsSettings(QueueSettings, SocketSettings, MeasuredSettings):
+class SweepJobsSettings(
+    QueueSettings,
+    SocketSettings,
+    MeasuredSettings,
+    KeysTable,
+    JobsTable,
+    OwnersTable,
+    ArtifactsBucket,
+):
     """functions/sweep_jobs.py"""
 
-    keys_table: str
-    jobs_table: str
-    owners_table: str
-    artifacts_bucket: str
 
-
-class RedriveTicketsSettings(QueueSettings):
+class RedriveTicketsSettings(QueueSettings, JobsTable):
     """functions/redrive_tickets.py"""
-
-    jobs_table: str
 
 
 class ScaleWorkersSettings(QueueSettings, MeasuredSettings):
@@ -234,11 +251,9 @@ class UnknownRouteSettings(Settings):
     routes: str  # "GET /healthz,POST /api/v1/jobs,…": every route that the API has
 
 
-class WorkerSettings(QueueSettings, MeasuredSettings):
+class WorkerSettings(QueueSettings, MeasuredSettings, JobsTable, ArtifactsBucket):
     """gpu_worker/"""
 
-    jobs_table: str
-    artifacts_bucket: str
     comfyui_url: str = "http://127.0.0.1:8188"
     comfyui_command: str | None = None  # starts it there; None: somebody else keeps it
     comfyui_directory: str | None = None  # its base directory (input, output), if it is ours

@@ -18,11 +18,11 @@ def clock() -> FrozenClock:
 @pytest.fixture
 def gateway(monkeypatch: pytest.MonkeyPatch, clock: FrozenClock) -> Iterator[Gateway]:
     """The HTTP API on an empty AWS."""
-    with functions_on_moto(monkeypatch, clock):
-        yield Gateway()
+    with functions_on_moto(monkeypatch, clock) as gateway:
+        yield gateway
 
 
 @pytest.fixture
-def worker(gateway: Gateway, clock: FrozenClock) -> Worker:
+def worker(gateway: Gateway) -> Worker:
     """One that does what it is told, on the same AWS."""
-    return Worker(clock)
+    return Worker(gateway)

@@ -9,8 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from comfyline.operate import admin
-from comfyline.service.access.authenticate import authenticate
-from functions import _wiring, authorize, socket_connect
+from functions import authorize, socket_connect
 from tests.support.gateway import Gateway
 
 
@@ -24,15 +23,16 @@ def done(*arguments: str) -> str:
     return result.output
 
 
-def context(token: str) -> dict[str, str] | None:
-    answer = authorize.http_handler({"headers": {"authorization": f"Bearer {token}"}}, None)
+def context(gateway: Gateway, token: str) -> dict[str, str] | None:
+    event = {"headers": {"authorization": f"Bearer {token}"}}
+    answer = authorize.http_handler(event, None, gateway.wiring)
     caller: dict[str, str] | None = answer.get("context")
     return caller
 
 
 def test_a_key_is_made_listed_and_disabled(gateway: Gateway) -> None:
     made = json.loads(done("keys", "create", "--owner", "fox", "--max-active-jobs", "5", "--json"))
-    assert context(made["key"]) == {
+    assert context(gateway, made["key"]) == {
         "owner": "fox",
         "key_id": made["id"],
         "scopes": "jobs",
@@ -44,9 +44,8 @@ def test_a_key_is_made_listed_and_disabled(gateway: Gateway) -> None:
     assert (listed["id"], listed["max_active_jobs"], listed["disabled"]) == (made["id"], 5, False)
     assert made["key"].rpartition("_")[2] not in done("keys", "list")
     done("keys", "disable", made["id"])
-    assert context(made["key"]) is None
-    keys = _wiring.keys("keys")
-    assert authenticate(f"Bearer {made['key']}", keys=keys, clock=_wiring.clock) is None
+    assert context(gateway, made["key"]) is None
+    assert gateway.wiring.authenticate(f"Bearer {made['key']}") is None
 
 
 @pytest.mark.parametrize("owner", ["", "~waits", "a b", "x" * 65])
@@ -62,7 +61,7 @@ def test_pause_and_resume_reach_the_authorizer(gateway: Gateway) -> None:
     token = json.loads(done("keys", "create", "--owner", "fox", "--json"))["key"]
     for command, enabled in (("pause", "false"), ("resume", "true")):
         done("admin", command)
-        caller = context(token)
+        caller = context(gateway, token)
         assert caller is not None
         assert caller["jobs_enabled"] == enabled
 
@@ -71,9 +70,9 @@ def test_sockets_are_switched_off_and_on_too(gateway: Gateway) -> None:
     token = json.loads(done("keys", "create", "--owner", "fox", "--json"))["key"]
     for command, status in (("pause", 503), ("resume", 200)):
         done("admin", command, "--sockets")
-        caller = context(token)
+        caller = context(gateway, token)
         event = {"requestContext": {"requestId": "r", "connectionId": "c", "authorizer": caller}}
-        assert socket_connect.handler(event, None) == {"statusCode": status}
+        assert socket_connect.handler(event, None, gateway.wiring) == {"statusCode": status}
 
 
 def test_drain_pauses_and_waits_for_the_queues(
@@ -85,7 +84,7 @@ def test_drain_pauses_and_waits_for_the_queues(
     assert (waiting.exit_code, waiting.output) == (1, "1 left\n")
     boto3.client("sqs").purge_queue(QueueUrl=_url("normal"))
     assert done("admin", "drain") == "drained\n"
-    assert not _wiring.keys("keys").flags().jobs_enabled
+    assert not gateway.wiring.flags().jobs_enabled
 
 
 def test_redrive_sends_the_tickets_of_live_jobs_again(
@@ -94,7 +93,7 @@ def test_redrive_sends_the_tickets_of_live_jobs_again(
     sqs = boto3.client("sqs")
     dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
     monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", dead)
-    monkeypatch.setattr(admin, "_now", _wiring.clock)
+    monkeypatch.setattr(admin, "_now", gateway.clock)
     live, ended = (
         gateway("POST", "/api/v1/jobs", {"prompt": name}).json["job_id"] for name in ("a", "b")
     )

@@ -16,7 +16,7 @@ from botocore.exceptions import EndpointConnectionError
 from comfyline.contract.ids import random_job_id
 from comfyline.contract.v1 import responses
 from comfyline.contract.v1.openapi import OPERATIONS, document
-from functions import _wiring, show_docs
+from functions._wiring import Wiring
 from tests.support.builders import NOW
 from tests.support.gateway import Gateway, Reply
 from tests.support.worker_by_hand import Worker
@@ -37,7 +37,6 @@ class Stage:
 
     gateway: Gateway
     worker: Worker
-    patch: pytest.MonkeyPatch
 
     def submit(self, body: Any = PICTURE, **headers: str) -> str:
         return str(self.gateway("POST", JOBS, body, headers=headers).json["job_id"])
@@ -150,19 +149,17 @@ def store_out_of_reach(stage: Stage, route: Route) -> Reply:
     def unreachable(**_: Any) -> NoReturn:
         raise EndpointConnectionError(endpoint_url="https://aws")
 
-    _wiring._client("dynamodb").meta.events.register("before-call", unreachable)
+    stage.gateway.aws.client("dynamodb").meta.events.register("before-call", unreachable)
     return stage.ask(route)
 
 
 @act(500, *(route for route in OPERATIONS if route[1] != "/healthz"))
 def bug(stage: Stage, route: Route) -> Reply:
-    def broken(*_: Any) -> NoReturn:
-        raise RuntimeError("a bug")
+    class Broken(Wiring):
+        def __getattribute__(self, name: str) -> NoReturn:
+            raise RuntimeError(f"a bug in {name}")
 
-    stage.patch.setattr(_wiring, "settings", broken)
-    stage.patch.setattr(_wiring, "lock", broken)
-    stage.patch.setattr(show_docs, "_document", broken)
-    stage.patch.setattr(show_docs, "document", broken)
+    stage.gateway.wiring = Broken({})
     return stage.ask(route)
 
 
@@ -207,15 +204,10 @@ def test_every_documented_status_is_exercised_or_excused() -> None:
     ("method", "path", "status"), sorted(ACTS), ids=lambda part: str(part).removeprefix("/api/v1")
 )
 def test_it_is_answered_as_documented(
-    gateway: Gateway,
-    worker: Worker,
-    monkeypatch: pytest.MonkeyPatch,
-    method: str,
-    path: str,
-    status: int,
+    gateway: Gateway, worker: Worker, method: str, path: str, status: int
 ) -> None:
     gateway.caller["scopes"] = "jobs admin"
-    reply = ACTS[method, path, status](Stage(gateway, worker, monkeypatch))
+    reply = ACTS[method, path, status](Stage(gateway, worker))
     assert reply.status == status, reply.text
     response = document()["paths"][path][method.lower()]["responses"][str(status)]
     assert reply.headers["content-type"].split(";")[0] in response["content"]

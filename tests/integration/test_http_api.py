@@ -20,7 +20,7 @@ from comfyline.service.files.uploads import UPLOAD_LIFETIME
 from comfyline.service.jobs.job import artifact_key
 from comfyline.service.live.sockets import Connection
 from comfyline.service.metrics import Metric
-from functions import _wiring, authorize, push_updates, sweep_jobs
+from functions import authorize, sweep_jobs
 from tests.support.builders import FrozenClock
 from tests.support.gateway import HANDLERS, Gateway, Reply
 from tests.support.worker_by_hand import Worker
@@ -55,11 +55,10 @@ def view(gateway: Gateway, job_id: str) -> responses.JobView:
 class Calls:
     """The AWS calls that are made while it counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self.counted: Counter[str] = Counter()
         for service in ("dynamodb", "sqs", "s3"):
-            client = _wiring._client(service)
-            client.meta.events.register("before-call", self._count)
+            gateway.aws.client(service).meta.events.register("before-call", self._count)
 
     def _count(self, model: Any, **_: Any) -> None:
         self.counted[model.name] += 1
@@ -97,13 +96,13 @@ class TestIdempotency:
 
     def test_a_replay_costs_two_writes_and_no_read(self, gateway: Gateway) -> None:
         submit(gateway, **KEY)
-        calls = Calls()
+        calls = Calls(gateway)
         submit(gateway, **KEY)
         assert calls.counted == {"BatchWriteItem": 1, "PutItem": 1}
 
     def test_a_submission_costs_two_writes_and_a_send(self, gateway: Gateway) -> None:
         submit(gateway)
-        calls = Calls()
+        calls = Calls(gateway)
         submit(gateway)
         assert calls.counted == {"BatchWriteItem": 1, "PutItem": 1, "SendMessage": 1}
 
@@ -195,7 +194,7 @@ class TestLimits:
             submit(gateway)
             ended = worker.work(gpu_seconds=1.25)
             assert ended is not None
-            push_updates._ledger().count([ended, ended])
+            gateway.aws.ledger.count([ended, ended])
         usage = gateway("GET", "/api/v1/usage").json
         assert usage == {"owner": "fox", "gpu_seconds": 2.5, "jobs": 2}
 
@@ -210,7 +209,7 @@ class TestMetrics:
             gateway("POST", "/api/v1/jobs", PICTURE, owner=owner)
             ended = worker.work(gpu_seconds=1.25)
             assert ended is not None
-            push_updates._ledger().count([ended])
+            gateway.aws.ledger.count([ended])
         gateway.caller["scopes"] = "admin"
         reply = gateway("GET", "/metrics")
         assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -338,17 +337,13 @@ class TestReading:
         job_id = submit(gateway, {**PICTURE, "start_deadline_seconds": 60})
         clock.advance(61)
         assert view(gateway, job_id).status == "expired"
-        assert Worker(clock).work() is None
+        assert Worker(gateway).work() is None
         clock.advance(timedelta(days=7))
         assert gateway("GET", f"/api/v1/jobs/{job_id}").status == 404
         assert gateway("GET", "/api/v1/jobs").json["jobs"] == []
 
     def test_past_its_retention_row_and_files_are_gone_within_two_sweeps(
-        self,
-        gateway: Gateway,
-        clock: FrozenClock,
-        worker: Worker,
-        monkeypatch: pytest.MonkeyPatch,
+        self, gateway: Gateway, clock: FrozenClock, worker: Worker
     ) -> None:
         job_id = submit(gateway)
         ended = worker.work()
@@ -356,14 +351,14 @@ class TestReading:
         files = boto3.resource("s3").Bucket("files")
         files.put_object(Key=artifact_key(ended, 0, "x.png"), Body=b"x")
         clock.advance(ended.retention - timedelta.resolution)
-        sweep_jobs.handler({}, None)
+        sweep_jobs.handler({}, None, gateway.wiring)
         assert view(gateway, job_id).status == "succeeded"
         clock.advance(timedelta.resolution)
         assert code(gateway("GET", f"/api/v1/jobs/{job_id}")) == (404, "job_not_found")
         metrics = InMemoryMetrics()
-        monkeypatch.setattr(_wiring, "metrics", lambda _of: metrics)
+        measured = gateway.altered(metrics=metrics)
         for _ in range(2):
-            sweep_jobs.handler({}, None)
+            sweep_jobs.handler({}, None, measured.wiring)
         assert metrics.sum(Metric.SWEPT, event="Removed") == 1
         assert boto3.client("dynamodb").scan(TableName="jobs")["Items"] == []
         assert list(files.objects.all()) == []
@@ -435,9 +430,9 @@ class TestUploads:
     def test_a_file_is_placed_into_the_graph(self, gateway: Gateway) -> None:
         upload_id = self.offered(gateway)
         job_id = submit(gateway, self.body(upload_id))
-        job = _wiring.jobs("jobs").get(JobId(job_id))
+        job = gateway.aws.jobs.get(JobId(job_id))
         assert job is not None
-        graph = _wiring.jobs("jobs").graph(job)
+        graph = gateway.aws.jobs.graph(job)
         assert graph["1"]["inputs"]["image"] == f"upload:{upload_id}"
 
     def refused(self, gateway: Gateway, body: Any) -> str:
@@ -499,19 +494,19 @@ class TestSwitches:
 
     def test_the_store_out_of_reach_is_503(self, gateway: Gateway) -> None:
         submit(gateway)
-        _wiring._client("dynamodb").meta.events.register("before-call", _throttled)
+        gateway.aws.client("dynamodb").meta.events.register("before-call", _throttled)
         reply = gateway("POST", "/api/v1/jobs", PICTURE)
         assert code(reply) == (503, "unavailable")
         assert int(reply.headers["retry-after"]) > 0
 
     def test_the_queue_out_of_reach_is_202(self, gateway: Gateway, clock: FrozenClock) -> None:
         submit(gateway)
-        _wiring._client("sqs").meta.events.register("before-call", _throttled)
+        gateway.aws.client("sqs").meta.events.register("before-call", _throttled)
         job_id = submit(gateway, {"prompt": "sent later"})
-        _wiring._client("sqs").meta.events.unregister("before-call", _throttled)
+        gateway.aws.client("sqs").meta.events.unregister("before-call", _throttled)
         clock.advance(31)
-        assert sweep_jobs.handler({}, None)["TicketResent"] >= 1
-        worker = Worker(clock)
+        assert sweep_jobs.handler({}, None, gateway.wiring)["TicketResent"] >= 1
+        worker = Worker(gateway)
         assert job_id in {str(job.id) for job in iter(worker.work, None)}
 
     @pytest.mark.parametrize("route", [r for r, o in OPERATIONS.items() if not o.is_open])
@@ -542,14 +537,14 @@ def test_the_document_and_its_page_need_nothing_from_elsewhere(gateway: Gateway)
 
 def test_a_ticket_opens_a_socket_once(gateway: Gateway, clock: FrozenClock) -> None:
     key, _ = create_key(
-        OwnerId("fox"), scopes=["jobs"], expires_at=None, keys=_wiring.keys("keys"), clock=clock
+        OwnerId("fox"), scopes=["jobs"], expires_at=None, keys=gateway.aws.keys, clock=clock
     )
     gateway.caller["key_id"] = key.id
     ticket = gateway("POST", "/api/v1/ws-tickets").json["ticket"]
 
     def opened() -> str:
         event = {"queryStringParameters": {"ticket": ticket}, "methodArn": "arn"}
-        answer = authorize.socket_handler(event, None)
+        answer = authorize.socket_handler(event, None, gateway.wiring)
         effect: str = answer["policyDocument"]["Statement"][0]["Effect"]
         return effect
 
@@ -560,11 +555,11 @@ def test_a_ticket_opens_a_socket_once(gateway: Gateway, clock: FrozenClock) -> N
 
 
 def test_the_sweeper_closes_the_sockets_of_a_disabled_key(
-    gateway: Gateway, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, clock: FrozenClock
 ) -> None:
     sockets = InMemorySockets()
-    monkeypatch.setattr(_wiring, "sockets", lambda _api: sockets)
-    keys, connections = _wiring.keys("keys"), _wiring.connections("connections")
+    gateway = gateway.altered(sockets=sockets)
+    keys, connections = gateway.aws.keys, gateway.aws.connections
     opened = []
     for name in ("mine", "others"):
         owner = OwnerId(name)
@@ -572,8 +567,8 @@ def test_the_sweeper_closes_the_sockets_of_a_disabled_key(
         end = clock() + timedelta(hours=2)
         opened.append(Connection(ConnectionId(name), owner, key.id, end))
         connections.open(opened[-1])
-    assert "SocketClosed" not in sweep_jobs.handler({}, None)
+    assert "SocketClosed" not in sweep_jobs.handler({}, None, gateway.wiring)
     disable_key(opened[0].key_id, keys=keys)
-    assert sweep_jobs.handler({}, None)["SocketClosed"] == 1
+    assert sweep_jobs.handler({}, None, gateway.wiring)["SocketClosed"] == 1
     assert [connections.get(one.id) for one in opened] == [None, opened[1]]
     assert sockets.closed == {opened[0].id}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -13,6 +14,7 @@ from moto import mock_aws
 
 from comfyline.adapters.aws.jobs import codec
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.adapters.memory.live import InMemorySockets
 from comfyline.contract.ids import ConnectionId
 from comfyline.contract.v1.socket import server_message
@@ -20,9 +22,11 @@ from comfyline.service.errors import Unavailable
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.lifecycle import advance
-from functions import _wiring, push_updates, socket_connect, socket_disconnect, socket_subscribe
+from functions import push_updates, socket_connect, socket_disconnect, socket_subscribe
+from functions._wiring import Wiring
 from tests.support.aws import REGION, create_connections_table, create_jobs_table, create_table
 from tests.support.builders import a_job, an_owner, claimed
+from tests.support.gateway import AlteredAws
 
 OWNER = an_owner()
 ENVIRONMENT = {
@@ -37,35 +41,58 @@ ENVIRONMENT = {
 }
 
 
-@dataclass
 class Service:
     """The functions over tables of moto; sockets and asynchronous calls are in memory."""
 
-    jobs: DynamoJobStore
-    client: Any
-    sockets: InMemorySockets
-    greetings: list[dict[str, Any]]
+    def __init__(self, clients: Mapping[str, Any]) -> None:
+        self.sockets, self.greetings = InMemorySockets(), list[dict[str, Any]]()
+        self._clients = {**clients, "lambda": Greeter(self.greetings)}
+        self._connect_to(sockets=self.sockets)
+
+    def _connect_to(self, **adapters: Any) -> None:
+        self.aws = AlteredAws(ENVIRONMENT, lambda name, _=None: self._clients[name], **adapters)
+        self.wiring = Wiring(ENVIRONMENT, aws=self.aws)
+
+    def altered(self, **adapters: Any) -> Service:
+        """The same service with other adapters."""
+        other = copy(self)
+        other._connect_to(sockets=self.sockets, **adapters)
+        return other
+
+    @property
+    def jobs(self) -> DynamoJobStore:
+        return self.aws.jobs
+
+    def pushed(self, *records: dict[str, Any]) -> Any:
+        """What the stream's function answers to a batch."""
+        return push_updates.handler({"Records": records}, None, self.wiring)
+
+    def greeted(self, call: Mapping[str, Any]) -> None:
+        """The asynchronous call is made."""
+        socket_subscribe.handler(json.loads(call["Payload"]), None, self.wiring)
 
     def connect(self, socket: str, **query: str) -> int:
         context = {"authorizer": {"owner": OWNER, "key_id": "k"}}
         event = self._event(socket, context)
-        answer = socket_connect.handler({**event, "queryStringParameters": query or None}, None)
+        event["queryStringParameters"] = query or None
+        answer = socket_connect.handler(event, None, self.wiring)
         return answer["statusCode"]
 
     def says(self, socket: str, body: str | dict[str, Any]) -> list[Any]:
         text = body if isinstance(body, str) else json.dumps(body)
         event = {**self._event(socket, {}), "body": text}
-        assert socket_subscribe.handler(event, None) == {"statusCode": 200}
+        assert socket_subscribe.handler(event, None, self.wiring) == {"statusCode": 200}
         return self.heard(socket)
 
     def disconnect(self, socket: str) -> None:
-        assert socket_disconnect.handler(self._event(socket, {}), None) == {"statusCode": 200}
+        answer = socket_disconnect.handler(self._event(socket, {}), None, self.wiring)
+        assert answer == {"statusCode": 200}
 
     def heard(self, socket: str) -> list[Any]:
         return [json.loads(body) for body in self.sockets.sent.pop(ConnectionId(socket), [])]
 
     def rows(self) -> list[Any]:
-        rows: list[Any] = self.client.scan(TableName="connections")["Items"]
+        rows: list[Any] = self.aws.client("dynamodb").scan(TableName="connections")["Items"]
         return rows
 
     def _event(self, socket: str, context: dict[str, Any]) -> dict[str, Any]:
@@ -81,25 +108,17 @@ class Greeter:
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(_wiring, "_settings", {})
-    sockets, greetings = InMemorySockets(), []  # type: ignore[var-annotated]
+def service() -> Iterator[Service]:
     with mock_aws():
         dynamodb = boto3.client("dynamodb", REGION)
         create_jobs_table(dynamodb, "jobs")
         create_connections_table(dynamodb, "connections")
         create_table(dynamodb, "owners", "pk", "sk")
-        clients = {"dynamodb": dynamodb, "lambda": Greeter(greetings)}
-        clients["s3"] = boto3.client("s3", REGION)
-        monkeypatch.setattr(_wiring, "_client", lambda name, *_, **__: clients[name])
-        monkeypatch.setattr(_wiring, "sockets", lambda _api: sockets)
-        yield Service(DynamoJobStore(dynamodb, "jobs"), dynamodb, sockets, greetings)
+        yield Service({"dynamodb": dynamodb, "s3": boto3.client("s3", REGION)})
 
 
 def queued(service: Service) -> Job:
-    job = a_job(owner=OWNER, queued_at=_wiring.clock())
+    job = a_job(owner=OWNER, queued_at=service.wiring.clock())
     service.jobs.add(job)
     return job
 
@@ -183,7 +202,7 @@ def test_a_disconnect_leaves_no_row(service: Service) -> None:
 def test_every_row_ends_by_itself(service: Service) -> None:
     service.connect("c1")
     subscribed(service, "c1")
-    until = _wiring.clock().timestamp() + 2 * 3600 + 1
+    until = service.wiring.clock().timestamp() + 2 * 3600 + 1
     assert all(0 < float(item["ttl"]["N"]) <= until + 1 for item in service.rows())
 
 
@@ -196,7 +215,7 @@ def test_a_job_asked_for_at_connect_is_greeted_by_an_asynchronous_call(service: 
     (call,) = service.greetings
     assert (call["FunctionName"], call["InvocationType"]) == ("greeter", "Event")
     assert service.heard("c1") == []  # nothing can be posted before $connect has returned
-    socket_subscribe.handler(json.loads(call["Payload"]), None)
+    service.greeted(call)
     (snapshot,) = service.heard("c1")
     assert (snapshot["job_id"], snapshot["snapshot"]) == (job.id, True)
 
@@ -205,7 +224,7 @@ def test_a_job_asked_for_at_connect_is_greeted_by_an_asynchronous_call(service: 
 def test_a_wrong_job_at_connect_is_told_on_the_socket(service: Service, wanted: str) -> None:
     assert service.connect("c1", job_id=wanted) == 200
     (call,) = service.greetings
-    socket_subscribe.handler(json.loads(call["Payload"]), None)
+    service.greeted(call)
     (error,) = service.heard("c1")
     assert error["code"] == ("job_not_found" if wanted.startswith("job_") else "bad_message")
 
@@ -218,7 +237,7 @@ def test_a_batch_tells_each_jobs_changes(service: Service) -> None:
     jobs = [subscribed(service, "c1") for _ in range(3)]
     service.heard("c1")
     records = [record(job, claimed(job), n) for n, job in enumerate(jobs)]
-    assert push_updates.handler({"Records": records}, None) == {"batchItemFailures": []}
+    assert service.pushed(*records) == {"batchItemFailures": []}
     assert {(m["job_id"], m["version"]) for m in service.heard("c1")} == {(j.id, 2) for j in jobs}
 
 
@@ -226,40 +245,36 @@ def test_a_poisoned_record_is_passed_over(service: Service) -> None:
     service.connect("c1")
     one, two = subscribed(service, "c1"), subscribed(service, "c1")
     service.heard("c1")
-    started = advance(claimed(one), ev.Started(attempt=1), _wiring.clock())
+    started = advance(claimed(one), ev.Started(attempt=1), service.wiring.clock())
     records = [
         record(one, claimed(one), 1, schema={"N": "99"}),
         record(two, claimed(two), 2),
         record(claimed(one), started, 3),
         record(two, claimed(two), 4, status={"S": "strange"}),
     ]
-    assert push_updates.handler({"Records": records}, None) == {"batchItemFailures": []}
+    assert service.pushed(*records) == {"batchItemFailures": []}
     told = {(m["job_id"], m["version"], m["status"]) for m in service.heard("c1")}
     assert told == {(two.id, 2, "queued"), (one.id, 3, "running")}
 
 
-def test_only_what_may_work_later_comes_again(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_what_may_work_later_comes_again(service: Service) -> None:
     service.connect("c1")
     fine, throttled, broken = (subscribed(service, "c1") for _ in range(3))
     service.heard("c1")
-    real = _wiring.connections("connections").subscribers
 
-    class Troubled(type(_wiring.connections("connections"))):  # type: ignore[misc]
+    class Troubled(DynamoConnectionStore):
         def subscribers(self, job_id: Any, now: Any) -> Any:
             if job_id == throttled.id:
                 raise Unavailable("throttled")
             if job_id == broken.id:
                 raise RuntimeError("a bug")
-            return real(job_id, now)
+            return super().subscribers(job_id, now)
 
-    monkeypatch.setattr(
-        _wiring, "connections", lambda table: Troubled(_wiring._client("dynamodb"), table)
-    )
+    connections = Troubled(service.aws.client("dynamodb"), "connections")
+    troubled = service.altered(connections=connections)
     jobs = [throttled, fine, broken]
     records = [record(job, claimed(job), n) for n, job in enumerate(jobs, start=7)]
-    answer = push_updates.handler({"Records": records}, None)
+    answer = troubled.pushed(*records)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "7"}]}
     assert {m["job_id"] for m in service.heard("c1")} == {fine.id}
 
@@ -267,20 +282,21 @@ def test_only_what_may_work_later_comes_again(
 def test_a_removed_row_says_nothing(service: Service) -> None:
     gone = {"Keys": {"pk": {"S": "job_x"}, "sk": {"S": "job"}}, "SequenceNumber": "1"}
     records = [{"dynamodb": {**gone, "OldImage": row(a_job())}}]
-    assert push_updates.handler({"Records": records}, None) == {"batchItemFailures": []}
-    assert push_updates.handler({"Records": []}, None) == {"batchItemFailures": []}
+    assert service.pushed(*records) == {"batchItemFailures": []}
+    assert service.pushed() == {"batchItemFailures": []}
 
 
 def test_an_end_is_counted_once_however_the_stream_tells_it(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [claimed(queued(service)) for _ in range(3)]
-    ends = [advance(job, ev.Canceled(), _wiring.clock()) for job in map(queued, [service] * 3)]
+    now = service.wiring.clock()
+    ends = [advance(queued(service), ev.Canceled(), now) for _ in range(3)]
     records = [record(queued_as(end), end, n) for n, end in enumerate(ends)]
     others = [record(job, job, n + 9) for n, job in enumerate(jobs)]
     for batch in (records[:2], records, records[1:] + others, others + records[::-1]):
-        assert push_updates.handler({"Records": batch}, None) == {"batchItemFailures": []}
-    assert _wiring.ledger("owners").totals().jobs[Status.CANCELED] == 3
+        assert service.pushed(*batch) == {"batchItemFailures": []}
+    assert service.aws.ledger.totals().jobs[Status.CANCELED] == 3
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["JobsEnded"] for one in written if one.get("status") == "canceled"] == [[1.0]] * 3
 
@@ -289,19 +305,15 @@ def queued_as(job: Job) -> Job:
     return replace(job, status=Status.QUEUED, version=1)
 
 
-def test_ends_that_were_not_counted_come_again(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ends_that_were_not_counted_come_again(service: Service) -> None:
     class Throttled:
         def count(self, ended: Any) -> int:
             raise Unavailable("throttled")
 
     job = queued(service)
-    end = advance(job, ev.Canceled(), _wiring.clock())
+    end = advance(job, ev.Canceled(), service.wiring.clock())
     records = [record(job, claimed(job), 9), record(job, end, 10)]
-    with monkeypatch.context() as patch:
-        patch.setattr(_wiring, "ledger", lambda _table: Throttled())
-        answer = push_updates.handler({"Records": records}, None)
+    answer = service.altered(ledger=Throttled()).pushed(*records)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "10"}]}
-    assert push_updates.handler({"Records": records[1:]}, None) == {"batchItemFailures": []}
-    assert _wiring.ledger("owners").totals().jobs[Status.CANCELED] == 1
+    assert service.pushed(*records[1:]) == {"batchItemFailures": []}
+    assert service.aws.ledger.totals().jobs[Status.CANCELED] == 1

@@ -11,7 +11,9 @@ import pytest
 from moto import mock_aws
 
 from comfyline.service.settings import ScaleWorkersSettings
-from functions import _wiring, scale_workers
+from functions import scale_workers
+from functions._aws import Aws, Clients
+from functions._wiring import Wiring
 from tests.contract.conftest import create_table
 from tests.support.aws import create_service
 
@@ -25,17 +27,13 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
         session = boto3.Session()
         create_table(session.client("dynamodb"), "scaling", "pk")
         create_service(session.client("ecs"))
-        for name, value in settings(session).to_environment().items():
-            monkeypatch.setenv(name, value)
-        forget_what_is_warm()
         yield session
-        forget_what_is_warm()
 
 
-def forget_what_is_warm() -> None:
-    _wiring._settings.clear()
-    _wiring._session.cache_clear()
-    _wiring._client.cache_clear()
+@pytest.fixture
+def wiring(aws: boto3.Session) -> Wiring:
+    environ = settings(aws).to_environment()
+    return Wiring(environ, aws=Aws(environ, Clients(aws)))
 
 
 def settings(session: boto3.Session) -> ScaleWorkersSettings:
@@ -68,21 +66,21 @@ def desired(session: boto3.Session) -> int:
 
 
 def test_an_idle_fleet_is_left_alone_and_measured_by_nothing(
-    aws: boto3.Session, capsys: pytest.CaptureFixture[str]
+    aws: boto3.Session, wiring: Wiring, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scale_workers.handler({}, None)
+    scale_workers.handler({}, None, wiring)
     assert desired(aws) == 0
     assert capsys.readouterr().out == ""
 
 
 def test_waiting_tickets_become_workers_and_metrics(
-    aws: boto3.Session, capsys: pytest.CaptureFixture[str]
+    aws: boto3.Session, wiring: Wiring, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sqs = aws.client("sqs")
     url = sqs.get_queue_url(QueueName="low")["QueueUrl"]
     for number in range(3):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
-    scale_workers.handler({}, None)
+    scale_workers.handler({}, None, wiring)
     assert desired(aws) == 2
     lines = [line for line in printed(capsys) if "_aws" in line]
     metrics = {name: value for line in lines for name, value in line.items()}
@@ -91,8 +89,8 @@ def test_waiting_tickets_become_workers_and_metrics(
     assert metrics["WorkersDesired"] == [2.0]
 
 
-def test_a_record_of_the_stream_wakes_the_fleet(aws: boto3.Session) -> None:
-    scale_workers.handler({"Records": [{"eventName": "INSERT"}]}, None)
+def test_a_record_of_the_stream_wakes_the_fleet(aws: boto3.Session, wiring: Wiring) -> None:
+    scale_workers.handler({"Records": [{"eventName": "INSERT"}]}, None, wiring)
     assert desired(aws) == 1
 
 

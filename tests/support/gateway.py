@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,7 +18,8 @@ import pytest
 from moto import mock_aws
 
 from comfyline.service.clock import Clock
-from functions import _wiring
+from functions._aws import Aws, Clients
+from functions._wiring import ENGINE_LOCK, Wiring
 from infra.functions import FUNCTIONS, ROUTES
 from tests.support.aws import (
     REGION,
@@ -55,12 +57,37 @@ class Reply:
         return json.loads(self.text)
 
 
+class AlteredAws(Aws):
+    """The adapters of the functions, some of them replaced by name."""
+
+    def __init__(self, environ: Mapping[str, str], client: Any, **replaced: Any) -> None:
+        super().__init__(environ, client)
+        vars(self).update(replaced)
+
+
 @dataclass
 class Gateway:
-    """Calls handlers as `owner`, whose key has these limits."""
+    """Calls handlers, with `wiring`, as `owner`, whose key has these limits."""
 
+    environ: Mapping[str, str]
+    clock: Clock
+    aws: Aws
+    wiring: Wiring
     owner: str = "fox"
     caller: dict[str, str] = field(default_factory=lambda: {"scopes": "jobs", "key_id": "k"})
+
+    @classmethod
+    def of(
+        cls, environ: Mapping[str, str], clock: Clock, aws: Aws, lock_file: Path = ENGINE_LOCK
+    ) -> Gateway:
+        """Over these adapters."""
+        return cls(environ, clock, aws, Wiring(environ, clock, aws=aws, lock_file=lock_file))
+
+    def altered(self, **adapters: Any) -> Gateway:
+        """The same functions on the same clients, with these adapters instead."""
+        aws = AlteredAws(self.environ, self.aws.client, **adapters)
+        wiring = Wiring(self.environ, self.clock, aws=aws)
+        return Gateway(self.environ, self.clock, aws, wiring, self.owner, self.caller)
 
     def __call__(
         self,
@@ -87,7 +114,7 @@ class Gateway:
         }
         module, _, name = HANDLERS.get(route, FUNCTIONS["UnknownRoute"].handler).partition(".")
         handler = getattr(importlib.import_module(f"functions.{module}"), name)
-        answer = handler(event, None)
+        answer = handler(event, None, self.wiring)
         return Reply(answer["statusCode"], answer["headers"], answer["body"])
 
 
@@ -102,14 +129,18 @@ def _route(method: str, path: str) -> tuple[str, dict[str, str]]:
 
 
 @contextmanager
-def functions_on_moto(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[None]:
-    """The functions' environment and resources, empty, and their clock."""
+def functions_on_moto(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, lock_file: Path = ENGINE_LOCK
+) -> Iterator[Gateway]:
+    """The functions over resources that are empty.
+
+    The operator's commands read the same settings from the environment variables of the process.
+    """
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     with mock_aws():
-        session = _session()
-        monkeypatch.setattr(_wiring, "_session", _session)
+        session = boto_session()
         dynamodb = session.client("dynamodb")
         create_jobs_table(dynamodb, "jobs")
         create_table(dynamodb, "keys", "pk")
@@ -120,22 +151,14 @@ def functions_on_moto(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator
             f"{priority.value.upper()}_QUEUE_URL": url
             for priority, url in create_queues(session.client("sqs")).items()
         }
-        for name, value in {**ENVIRONMENT, **urls}.items():
+        environ = {**ENVIRONMENT, **urls}
+        for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        _forget()
-        monkeypatch.setattr(_wiring, "clock", clock)
-        yield
-    _forget()
-
-
-def _forget() -> None:
-    """What a warm function keeps."""
-    _wiring._settings.clear()
-    _wiring._client.cache_clear()
+        yield Gateway.of(environ, clock, Aws(environ, Clients(session)), lock_file)
 
 
 @cache
-def _session() -> boto3.Session:
+def boto_session() -> boto3.Session:
     """One for all tests, since it caches the service models."""
     return boto3.Session("testing", "testing", region_name=REGION)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,30 +13,37 @@ from comfyline.service.access.keys import KeyStore
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.job import Job, Priority
 from comfyline.service.jobs.store import JobStore
-from functions import _wiring
+from functions._handlers import Event, Handler
 from tests.support.builders import FrozenClock, a_job
-from tests.support.gateway import ENVIRONMENT, Gateway
+from tests.support.gateway import Gateway
 
 
 @dataclass(frozen=True)
 class Cloud:
     """The resources behind the functions, to fill them and to look at what they hold."""
 
-    client: Callable[[str], Any]
-    queue_urls: Mapping[Priority, str]
+    gateway: Gateway
     clock: FrozenClock
+
+    def call(self, handler: Handler[dict[str, Any]], event: Event) -> dict[str, Any]:
+        """What the handler answers."""
+        return handler(event, None, self.gateway.wiring)
 
     @property
     def jobs(self) -> JobStore:
-        return _wiring.jobs("jobs")
+        return self.gateway.aws.jobs
 
     @property
     def keys(self) -> KeyStore:
-        return _wiring.keys("keys")
+        return self.gateway.aws.keys
 
     @property
     def artifacts(self) -> ArtifactStore:
-        return _wiring.artifacts(ENVIRONMENT["ARTIFACTS_BUCKET"])
+        return self.gateway.aws.artifacts
+
+    def client(self, service: str) -> Any:
+        """The functions' own client of a service."""
+        return self.gateway.aws.client(service)
 
     def has(self, job: Job) -> Job:
         """The job is stored with its index and due times, without its params."""
@@ -52,7 +58,8 @@ class Cloud:
 
     def tickets(self, priority: Priority = Priority.NORMAL) -> list[str]:
         """The ids in a lane, which is empty then."""
-        sqs, url = self.client("sqs"), self.queue_urls[priority]
+        sqs = self.client("sqs")
+        url = sqs.get_queue_url(QueueName=priority.value)["QueueUrl"]
         found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
         return [json.loads(m["Body"])["job_id"] for m in found.get("Messages", [])]
 
@@ -65,9 +72,7 @@ class Cloud:
 @pytest.fixture
 def cloud(gateway: Gateway, clock: FrozenClock) -> Cloud:
     """What is behind the functions of `gateway`."""
-    sqs = _wiring._client("sqs")
-    urls = {p: sqs.get_queue_url(QueueName=p.value)["QueueUrl"] for p in Priority}
-    return Cloud(_wiring._client, urls, clock)
+    return Cloud(gateway, clock)
 
 
 @pytest.fixture

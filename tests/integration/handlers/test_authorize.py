@@ -32,15 +32,15 @@ def disable(cloud: Cloud, key_id: KeyId) -> None:
     cloud.keys.put(replace(key, disabled=True))
 
 
-def http_answer(authorization: str | None) -> bool:
-    answer = authorize.http_handler(events.asking("authorize_http", authorization), None)
+def http_answer(cloud: Cloud, authorization: str | None) -> bool:
+    answer = cloud.call(authorize.http_handler, events.asking("authorize_http", authorization))
     allowed: bool = answer["isAuthorized"]
     assert allowed or not answer.get("context")
     return allowed
 
 
-def socket_answer(authorization: str | None) -> bool:
-    answer = authorize.socket_handler(events.asking("authorize_socket", authorization), None)
+def socket_answer(cloud: Cloud, authorization: str | None) -> bool:
+    answer = cloud.call(authorize.socket_handler, events.asking("authorize_socket", authorization))
     (statement,) = answer["policyDocument"]["Statement"]
     assert answer["policyDocument"]["Version"] == "2012-10-17"
     assert statement["Action"] == "execute-api:Invoke"
@@ -50,7 +50,7 @@ def socket_answer(authorization: str | None) -> bool:
     return allowed
 
 
-Allows = Callable[[str | None], bool]
+Allows = Callable[[Cloud, str | None], bool]
 
 BOTH = pytest.mark.parametrize("allows", [http_answer, socket_answer])
 
@@ -59,7 +59,7 @@ def test_a_request_with_a_key_is_its_owners(cloud: Cloud) -> None:
     owner = an_owner()
     key_id, token = a_token(cloud, owner)
     event = events.asking("authorize_http", f"Bearer {token}")
-    answer = authorize.http_handler(event, None)
+    answer = cloud.call(authorize.http_handler, event)
     assert answer["isAuthorized"] is True
     caller = {"owner": owner, "key_id": key_id, "scopes": "jobs"}
     assert answer["context"] | caller == answer["context"]
@@ -69,7 +69,7 @@ def test_a_socket_with_a_key_is_its_owners(cloud: Cloud) -> None:
     owner = an_owner()
     key_id, token = a_token(cloud, owner)
     event = events.asking("authorize_socket", f"Bearer {token}")
-    answer = authorize.socket_handler(event, None)
+    answer = cloud.call(authorize.socket_handler, event)
     assert answer["principalId"] == owner
     caller = {"owner": owner, "key_id": key_id}
     assert answer["context"] | caller == answer["context"]
@@ -80,44 +80,44 @@ def test_a_socket_with_a_key_is_its_owners(cloud: Cloud) -> None:
 @BOTH
 def test_a_good_key_opens(cloud: Cloud, allows: Allows) -> None:
     _, token = a_token(cloud, an_owner())
-    assert allows(f"Bearer {token}")
-    assert allows(f"bearer {token}")
+    assert allows(cloud, f"Bearer {token}")
+    assert allows(cloud, f"bearer {token}")
 
 
 @BOTH
 def test_the_answer_takes_no_scheme_but_bearer(cloud: Cloud, allows: Allows) -> None:
     _, token = a_token(cloud, an_owner())
     for header in HEADERS:
-        assert not allows(header.format(token=token)), header
-    assert not allows(None)
+        assert not allows(cloud, header.format(token=token)), header
+    assert not allows(cloud, None)
 
 
 @BOTH
 def test_an_unknown_key_and_a_wrong_secret_open_nothing(cloud: Cloud, allows: Allows) -> None:
     key_id, token = a_token(cloud, an_owner())
-    assert not allows("Bearer cl_0123456789abcdef_" + "s" * 43)
-    assert not allows(f"Bearer cl_{key_id}_" + "s" * 43)
-    assert not allows("Bearer " + token.replace(key_id, "0123456789abcdef"))
+    assert not allows(cloud, "Bearer cl_0123456789abcdef_" + "s" * 43)
+    assert not allows(cloud, f"Bearer cl_{key_id}_" + "s" * 43)
+    assert not allows(cloud, "Bearer " + token.replace(key_id, "0123456789abcdef"))
 
 
 @BOTH
 def test_an_expired_key_opens_nothing(cloud: Cloud, allows: Allows) -> None:
     _, token = a_token(cloud, an_owner())
     cloud.clock.advance(timedelta(days=1))
-    assert not allows(f"Bearer {token}")
+    assert not allows(cloud, f"Bearer {token}")
 
 
 @BOTH
 def test_a_disabling_counts_at_once(cloud: Cloud, allows: Allows) -> None:
     key_id, token = a_token(cloud, an_owner())
-    assert allows(f"Bearer {token}")
+    assert allows(cloud, f"Bearer {token}")
     disable(cloud, key_id)
-    assert not allows(f"Bearer {token}")
+    assert not allows(cloud, f"Bearer {token}")
 
 
 def test_a_socket_needs_the_scope(cloud: Cloud) -> None:
     _, token = a_token(cloud, an_owner(), scopes=["admin"])
-    assert not socket_answer(f"Bearer {token}")
+    assert not socket_answer(cloud, f"Bearer {token}")
 
 
 def test_no_secret_is_stored(cloud: Cloud) -> None:

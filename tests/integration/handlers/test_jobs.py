@@ -13,6 +13,7 @@ import requests
 from comfyline.contract.ids import OwnerId, random_job_id
 from comfyline.service.jobs.job import Job, Status
 from functions import cancel_job, get_job, health, list_jobs, unknown_route
+from functions._wiring import Wiring
 from tests.integration.handlers.conftest import Cloud
 from tests.integration.handlers.problems import problem
 from tests.support import events
@@ -32,16 +33,18 @@ from tests.support.builders import (
 WRONG_IDS = ["", "x", "job_", "job_" + "u" * 26, "job_" + "0" * 27, "../admin", "JOB_" + "0" * 26]
 
 
-def get(job_id: str, owner: str) -> dict[str, Any]:
-    return get_job.handler(events.http("http_get_job", job_id=job_id, owner=owner), None)
+def get(cloud: Cloud, job_id: str, owner: str) -> dict[str, Any]:
+    return cloud.call(get_job.handler, events.http("http_get_job", job_id=job_id, owner=owner))
 
 
-def delete(job_id: str, owner: str) -> dict[str, Any]:
-    return cancel_job.handler(events.http("http_cancel_job", job_id=job_id, owner=owner), None)
+def delete(cloud: Cloud, job_id: str, owner: str) -> dict[str, Any]:
+    return cloud.call(
+        cancel_job.handler, events.http("http_cancel_job", job_id=job_id, owner=owner)
+    )
 
 
-def listed(owner: str, **query: str) -> dict[str, Any]:
-    return list_jobs.handler(events.http("http_list_jobs", owner=owner, query=query), None)
+def listed(cloud: Cloud, owner: str, **query: str) -> dict[str, Any]:
+    return cloud.call(list_jobs.handler, events.http("http_list_jobs", owner=owner, query=query))
 
 
 def body_of(answer: dict[str, Any], status: int = 200) -> Any:
@@ -57,7 +60,7 @@ def test_a_job_is_shown_whole(cloud: Cloud) -> None:
     job = a_job()
     cloud.jobs.put_request(job, some_params(), a_graph())
     cloud.has(job)
-    shown = body_of(get(job.id, job.owner))
+    shown = body_of(get(cloud, job.id, job.owner))
     expected = {
         "job_id": job.id,
         "status": "queued",
@@ -83,7 +86,7 @@ def test_an_artifacts_url_fetches_the_file(cloud: Cloud) -> None:
     cloud.artifacts.put(artifact.key, io.BytesIO(b"pixels"), "image/png")
     cloud.jobs.put_artifacts(job, [artifact])
     cloud.has(job)
-    (shown,) = body_of(get(job.id, job.owner))["result"]["artifacts"]
+    (shown,) = body_of(get(cloud, job.id, job.owner))["result"]["artifacts"]
     fetched = requests.get(shown["url"], timeout=5)  # moto answers; nothing leaves the process
     assert (fetched.content, fetched.headers["content-type"]) == (b"pixels", "image/png")
     assert artifact.name in fetched.headers["content-disposition"]
@@ -92,7 +95,7 @@ def test_an_artifacts_url_fetches_the_file(cloud: Cloud) -> None:
 
 def test_a_job_past_its_start_deadline_is_ended_by_its_reader(cloud: Cloud, queued: Job) -> None:
     cloud.clock.advance(timedelta(days=1))
-    assert body_of(get(queued.id, queued.owner))["status"] == "expired"
+    assert body_of(get(cloud, queued.id, queued.owner))["status"] == "expired"
     assert cloud.job(queued.id).status is Status.EXPIRED
 
 
@@ -102,30 +105,30 @@ class TestWhatIsNotThere:
 
     def test_unknown(self, cloud: Cloud, ask: Any) -> None:
         job_id = random_job_id(NOW)
-        found = problem(ask(job_id, an_owner()))
+        found = problem(ask(cloud, job_id, an_owner()))
         assert (found.status, found.code) == (404, "job_not_found")
         assert found.detail == f"There is no job {job_id}."
 
     def test_another_owners(self, cloud: Cloud, queued: Job, ask: Any) -> None:
-        found = problem(ask(queued.id, an_owner()))
+        found = problem(ask(cloud, queued.id, an_owner()))
         assert (found.status, found.code) == (404, "job_not_found")
         assert cloud.job(queued.id) == queued
 
     def test_past_its_retention(self, cloud: Cloud, ask: Any) -> None:
         job = cloud.has(canceled(a_job()))
         cloud.clock.advance(job.retention)
-        assert problem(ask(job.id, job.owner)).status == 404
+        assert problem(ask(cloud, job.id, job.owner)).status == 404
 
     @pytest.mark.parametrize("job_id", WRONG_IDS)
     def test_no_id_at_all(self, cloud: Cloud, ask: Any, job_id: str) -> None:
-        assert problem(ask(job_id, an_owner())).status == 404
+        assert problem(ask(cloud, job_id, an_owner())).status == 404
 
 
 # --- cancel ---------------------------------------------------------------------------------------
 
 
 def test_a_waiting_job_is_canceled_at_once(cloud: Cloud, queued: Job) -> None:
-    answer = body_of(delete(queued.id, queued.owner), 202)
+    answer = body_of(delete(cloud, queued.id, queued.owner), 202)
     assert (answer["job_id"], answer["status"]) == (queued.id, "canceled")
     assert answer["message"]
     assert cloud.job(queued.id).status is Status.CANCELED
@@ -135,14 +138,14 @@ def test_a_waiting_job_is_canceled_at_once(cloud: Cloud, queued: Job) -> None:
 def test_a_held_job_is_canceling(cloud: Cloud, held: Any) -> None:
     job = cloud.has(held(a_job()))
     for _ in range(2):
-        assert body_of(delete(job.id, job.owner), 202)["status"] == "canceling"
+        assert body_of(delete(cloud, job.id, job.owner), 202)["status"] == "canceling"
     assert cloud.job(job.id).cancel_requested_at == cloud.clock()
-    assert body_of(get(job.id, job.owner))["status"] == "canceling"
+    assert body_of(get(cloud, job.id, job.owner))["status"] == "canceling"
 
 
 def test_an_ended_job_stays_as_it_is(cloud: Cloud) -> None:
     job = cloud.has(succeeded(a_job()))
-    assert body_of(delete(job.id, job.owner), 202)["status"] == "succeeded"
+    assert body_of(delete(cloud, job.id, job.owner), 202)["status"] == "succeeded"
     assert cloud.job(job.id) == job
 
 
@@ -160,7 +163,7 @@ def test_pages_are_newest_first_and_have_each_job_once(cloud: Cloud) -> None:
     expected = some_jobs(cloud, owner, 5)
     cloud.has(a_job())
     for _ in range(4):
-        page = body_of(listed(owner, **query))
+        page = body_of(listed(cloud, owner, **query))
         found += [job["job_id"] for job in page["jobs"]]
         if page["next_cursor"] is None:
             break
@@ -172,7 +175,7 @@ def test_a_list_is_filtered_by_status(cloud: Cloud) -> None:
     owner = an_owner()
     some_jobs(cloud, owner, 2)
     ended = cloud.has(canceled(a_job(owner=owner)))
-    page = body_of(listed(owner, status="canceled"))
+    page = body_of(listed(cloud, owner, status="canceled"))
     assert [job["job_id"] for job in page["jobs"]] == [ended.id]
     assert page["jobs"][0]["result"] is None
 
@@ -180,7 +183,7 @@ def test_a_list_is_filtered_by_status(cloud: Cloud) -> None:
 def test_a_list_without_a_query_is_the_first_page(cloud: Cloud) -> None:
     event = events.load("http_list_jobs")
     del event["queryStringParameters"]  # as the gateway sends it where the URL has no query
-    assert body_of(list_jobs.handler(event, None)) == {"jobs": [], "next_cursor": None}
+    assert body_of(cloud.call(list_jobs.handler, event)) == {"jobs": [], "next_cursor": None}
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_a_list_without_a_query_is_the_first_page(cloud: Cloud) -> None:
     ],
 )
 def test_a_wrong_query_is_422_and_named(cloud: Cloud, name: str, value: str) -> None:
-    found = problem(listed(an_owner(), **{name: value}))
+    found = problem(listed(cloud, an_owner(), **{name: value}))
     assert (found.status, found.code) == (422, "invalid_request")
     assert found.errors is not None
     assert [error.loc for error in found.errors] == [["query", name]]
@@ -208,7 +211,7 @@ def test_a_wrong_query_is_422_and_named(cloud: Cloud, name: str, value: str) -> 
 
 
 def test_health_needs_neither_key_nor_settings() -> None:
-    assert body_of(health.handler(events.load("http_health"), None)) == {"status": "ok"}
+    assert body_of(health.handler(events.load("http_health"), None, Wiring({}))) == {"status": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -227,7 +230,9 @@ def test_health_needs_neither_key_nor_settings() -> None:
 def test_what_no_route_matches_is_a_problem(
     cloud: Cloud, path: str, status: int, allow: str | None
 ) -> None:
-    answer = unknown_route.handler({**events.load("http_unknown_route"), "rawPath": path}, None)
+    answer = cloud.call(
+        unknown_route.handler, events.load("http_unknown_route") | {"rawPath": path}
+    )
     found = problem(answer)
     code = {404: "route_not_found", 405: "method_not_allowed"}[status]
     assert (found.status, found.code) == (status, code)

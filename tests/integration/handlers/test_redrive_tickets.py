@@ -9,7 +9,7 @@ import pytest
 
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Job
-from functions import _wiring, redrive_tickets
+from functions import redrive_tickets
 from tests.integration.handlers.conftest import Cloud
 from tests.support.events import load
 
@@ -27,21 +27,20 @@ def ticket(job_id: str) -> str:
 
 
 def test_a_live_job_gets_a_fresh_ticket(cloud: Cloud, queued: Job) -> None:
-    assert redrive_tickets.handler(event(ticket(queued.id)), None) == {"batchItemFailures": []}
+    answer = cloud.call(redrive_tickets.handler, event(ticket(queued.id)))
+    assert answer == {"batchItemFailures": []}
     assert cloud.tickets(queued.priority) == [queued.id]
     assert cloud.job(queued.id).ticket_sends == 1
 
 
 @pytest.mark.parametrize("body", ["", "nonsense", "[]", "{}", '{"job_id": 7}', ticket("unknown")])
 def test_what_leads_nowhere_is_dropped(cloud: Cloud, queued: Job, body: str) -> None:
-    answer = redrive_tickets.handler(event(body), None)
+    answer = cloud.call(redrive_tickets.handler, event(body))
     assert answer == {"batchItemFailures": []}
     assert cloud.tickets(queued.priority) == []
 
 
-def test_what_is_out_of_reach_comes_again_alone(
-    cloud: Cloud, queued: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_out_of_reach_comes_again_alone(cloud: Cloud, queued: Job) -> None:
     known = cloud.jobs
 
     class Store:
@@ -53,7 +52,7 @@ def test_what_is_out_of_reach_comes_again_alone(
                 raise Unavailable(job_id)
             return known.get(job_id)
 
-    monkeypatch.setattr(_wiring, "jobs", lambda _table: Store())
-    answer = redrive_tickets.handler(event(ticket("throttled"), ticket(queued.id)), None)
+    wiring = cloud.gateway.altered(jobs=Store()).wiring
+    answer = redrive_tickets.handler(event(ticket("throttled"), ticket(queued.id)), None, wiring)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert cloud.tickets(queued.priority) == [queued.id]

@@ -10,11 +10,10 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from comfyline.adapters.aws.metrics import EmfMetrics
-from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.contract.limits import MAX_BODY_BYTES
 from comfyline.contract.v1 import responses
 from comfyline.service.jobs.job import Priority, Status
-from functions import _wiring, submit_job
+from functions import submit_job
 from tests.integration.handlers.conftest import Cloud
 from tests.integration.handlers.problems import problem
 from tests.support import events
@@ -24,19 +23,19 @@ TEXT = {"prompt": "a red fox"}
 UI_EXPORT = {"nodes": [{"id": 1, "type": "KSampler"}], "links": [], "version": 0.4}
 
 
-def post(body: Any, **headers: str) -> dict[str, Any]:
-    return submit_job.handler(events.http("http_submit_job", body=body, **headers), None)
+def post(cloud: Cloud, body: Any, **headers: str) -> dict[str, Any]:
+    return cloud.call(submit_job.handler, events.http("http_submit_job", body=body, **headers))
 
 
-def refused(body: Any, **headers: str) -> responses.Problem:
-    return problem(post(body, **headers))
+def refused(cloud: Cloud, body: Any, **headers: str) -> responses.Problem:
+    return problem(post(cloud, body, **headers))
 
 
 # --- accepted -------------------------------------------------------------------------------------
 
 
 def test_a_job_is_stored_ticketed_and_answered(cloud: Cloud) -> None:
-    answer = submit_job.handler(events.load("http_submit_job"), None)
+    answer = cloud.call(submit_job.handler, events.load("http_submit_job"))
     body = json.loads(answer["body"])
     job = cloud.job(body["job_id"])
     assert answer["statusCode"] == 202
@@ -59,19 +58,20 @@ def test_a_job_is_stored_ticketed_and_answered(cloud: Cloud) -> None:
 
 def test_a_graph_is_stored_as_it_came(cloud: Cloud) -> None:
     graph = a_graph("two foxes")
-    answer = post({"workflow": graph})
+    answer = post(cloud, {"workflow": graph})
     assert cloud.jobs.graph(cloud.job(json.loads(answer["body"])["job_id"])) == graph
 
 
 def test_every_option_reaches_the_job(cloud: Cloud) -> None:
     answer = post(
+        cloud,
         TEXT
         | {
             "priority": "high",
             "start_deadline_seconds": 60,
             "execution_timeout_seconds": 30,
             "metadata": {"project": "foxes"},
-        }
+        },
     )
     job_id = json.loads(answer["body"])["job_id"]
     record = cloud.jobs.read(job_id)
@@ -84,13 +84,13 @@ def test_every_option_reaches_the_job(cloud: Cloud) -> None:
 
 def test_a_body_in_base64_is_read(cloud: Cloud) -> None:
     event = events.in_base64(events.load("http_submit_job"))
-    assert submit_job.handler(event, None)["statusCode"] == 202
+    assert cloud.call(submit_job.handler, event)["statusCode"] == 202
 
 
 def test_a_replay_answers_the_same_job(cloud: Cloud) -> None:
-    first = post(TEXT, idempotency_key="once")
+    first = post(cloud, TEXT, idempotency_key="once")
     cloud.clock.advance(1)
-    again = post(TEXT, idempotency_key='"once"')  # the same key as a structured field
+    again = post(cloud, TEXT, idempotency_key='"once"')  # the same key as a structured field
     assert again["body"] == first["body"]
     assert again["headers"]["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in first["headers"]
@@ -102,19 +102,19 @@ def test_two_owners_never_share_a_key(cloud: Cloud) -> None:
         events.http("http_submit_job", owner=an_owner(), body=TEXT, idempotency_key="once")
         for _ in range(2)
     ]
-    answers = [submit_job.handler(event, None) for event in asked]
+    answers = [cloud.call(submit_job.handler, event) for event in asked]
     assert [a["statusCode"] for a in answers] == [202, 202]
     assert len({json.loads(a["body"])["job_id"] for a in answers}) == 2
 
 
 def test_the_callers_request_id_is_echoed_and_kept(cloud: Cloud) -> None:
-    answer = post(TEXT, x_request_id="mine-1")
+    answer = post(cloud, TEXT, x_request_id="mine-1")
     assert answer["headers"]["x-request-id"] == "mine-1"
     assert cloud.job(json.loads(answer["body"])["job_id"]).request_id == "mine-1"
 
 
 def test_a_request_id_that_would_break_a_header_is_not_echoed(cloud: Cloud) -> None:
-    answer = post(TEXT, x_request_id="a\r\nset-cookie: b")
+    answer = post(cloud, TEXT, x_request_id="a\r\nset-cookie: b")
     assert answer["headers"]["x-request-id"] == "JKJaXmPLvHcESHA="
 
 
@@ -123,19 +123,19 @@ def test_a_request_id_that_would_break_a_header_is_not_echoed(cloud: Cloud) -> N
 
 @pytest.mark.parametrize("body", ["", "{", '{"prompt": NaN}', "\ud800", "[" * 100_000])
 def test_what_is_not_json_is_400(cloud: Cloud, body: str) -> None:
-    found = refused(body)
+    found = refused(cloud, body)
     assert (found.status, found.code) == (400, "malformed_request")
     assert cloud.items("jobs") == []
 
 
 def test_a_body_that_is_not_base64_is_400(cloud: Cloud) -> None:
     event = {**events.load("http_submit_job"), "body": "%%%", "isBase64Encoded": True}
-    assert problem(submit_job.handler(event, None)).status == 400
+    assert problem(cloud.call(submit_job.handler, event)).status == 400
 
 
 @pytest.mark.parametrize("key", ["", " ", "x" * 256, "é", "a\tb"])
 def test_a_bad_key_is_400(cloud: Cloud, key: str) -> None:
-    assert refused(TEXT, idempotency_key=key).status == 400
+    assert refused(cloud, TEXT, idempotency_key=key).status == 400
     assert cloud.items("jobs") == []
 
 
@@ -165,7 +165,7 @@ def test_a_bad_key_is_400(cloud: Cloud, key: str) -> None:
     ],
 )
 def test_a_wrong_field_is_422_and_named(cloud: Cloud, body: Any, place: list[str]) -> None:
-    found = refused(body)
+    found = refused(cloud, body)
     assert (found.status, found.code) == (422, "invalid_request")
     assert found.errors is not None
     assert [error.loc for error in found.errors] == [place]
@@ -174,30 +174,30 @@ def test_a_wrong_field_is_422_and_named(cloud: Cloud, body: Any, place: list[str
 
 
 def test_every_wrong_field_is_named_at_once(cloud: Cloud) -> None:
-    errors = refused(TEXT | {"steps": 0, "width": "x"}).errors
+    errors = refused(cloud, TEXT | {"steps": 0, "width": "x"}).errors
     assert errors is not None
     assert {error.loc[-1] for error in errors} == {"steps", "width"}
 
 
 def test_an_export_of_the_editor_is_told_how_to_export_the_right_one(cloud: Cloud) -> None:
-    assert "Export (API)" in refused({"workflow": UI_EXPORT}).detail
+    assert "Export (API)" in refused(cloud, {"workflow": UI_EXPORT}).detail
 
 
 @pytest.mark.parametrize("size", [{"width": 2048, "height": 2048}, {"batch_size": 11}])
 def test_an_image_too_large_is_413(cloud: Cloud, size: dict[str, int]) -> None:
-    found = refused(TEXT | size)
+    found = refused(cloud, TEXT | size)
     assert (found.status, found.code) == (413, "request_too_large")
     assert cloud.items("jobs") == []
 
 
 def test_a_body_too_large_is_413(cloud: Cloud) -> None:
-    found = refused(" " * MAX_BODY_BYTES + json.dumps(TEXT))
+    found = refused(cloud, " " * MAX_BODY_BYTES + json.dumps(TEXT))
     assert (found.status, found.code) == (413, "request_too_large")
 
 
 def test_a_key_reused_for_another_body_is_a_problem_of_its_own(cloud: Cloud) -> None:
-    assert post(TEXT, idempotency_key="once")["statusCode"] == 202
-    found = refused({"prompt": "a blue fox"}, idempotency_key="once")
+    assert post(cloud, TEXT, idempotency_key="once")["statusCode"] == 202
+    found = refused(cloud, {"prompt": "a blue fox"}, idempotency_key="once")
     assert (found.status, found.code) == (422, "idempotency_key_reused")
     assert found.type == "urn:comfyline:problem:idempotency_key_reused"
     assert len(cloud.tickets()) == 1
@@ -210,27 +210,28 @@ def unreachable(*_: Any, **__: Any) -> None:
     raise EndpointConnectionError(endpoint_url="https://example.com")
 
 
-def test_a_store_out_of_reach_is_503(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cloud.client("dynamodb"), "put_item", unreachable)
-    answer = post(TEXT)
+def test_a_store_out_of_reach_is_503(cloud: Cloud) -> None:
+    cloud.client("dynamodb").meta.events.register("before-call.dynamodb.PutItem", unreachable)
+    answer = post(cloud, TEXT)
     assert problem(answer).status == 503
     assert int(answer["headers"]["retry-after"]) > 0
     assert cloud.tickets() == []
 
 
-def test_a_queue_out_of_reach_still_accepts(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cloud.client("sqs"), "send_message", unreachable)
-    answer = post(TEXT)
+def test_a_queue_out_of_reach_still_accepts(cloud: Cloud) -> None:
+    cloud.client("sqs").meta.events.register("before-call.sqs.SendMessage", unreachable)
+    answer = post(cloud, TEXT)
     assert answer["statusCode"] == 202
     assert cloud.job(json.loads(answer["body"])["job_id"]).due_at is not None
 
 
-def test_a_bug_is_a_bare_500(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any, **__: Any) -> None:
-        raise RuntimeError("secret thought")
+def test_a_bug_is_a_bare_500(cloud: Cloud) -> None:
+    class Broken:
+        def send(self, *_: Any) -> None:
+            raise RuntimeError("secret thought")
 
-    monkeypatch.setattr(SqsJobQueue, "send", broken)
-    answer = post(TEXT)
+    event = events.http("http_submit_job", body=TEXT)
+    answer = submit_job.handler(event, None, cloud.gateway.altered(queue=Broken()).wiring)
     assert problem(answer).code == "internal_error"
     assert "secret" not in answer["body"]
 
@@ -239,11 +240,12 @@ def test_a_bug_is_a_bare_500(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_becomes_of_posts_is_recorded(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_wiring, "metrics", lambda _of: EmfMetrics("Comfyline/test"))
+    wiring = cloud.gateway.altered(metrics=EmfMetrics("Comfyline/test")).wiring
     for body in (TEXT, TEXT, TEXT | {"steps": 0}, {}):
-        post(body, idempotency_key="one")
+        event = events.http("http_submit_job", body=body, idempotency_key="one")
+        submit_job.handler(event, None, wiring)
         cloud.clock.advance(1)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     names = ("JobsAccepted", "JobsReplayed", "JobsRefused")
@@ -259,5 +261,5 @@ def test_what_becomes_of_posts_is_recorded(
 def test_nothing_is_recorded_where_no_namespace_is_set(
     cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    post(TEXT)
+    post(cloud, TEXT)
     assert "CloudWatchMetrics" not in capsys.readouterr().out

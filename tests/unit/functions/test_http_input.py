@@ -16,6 +16,7 @@ from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.graph import fingerprint, validate_graph
 from functions._http import MAX_JSON_DEPTH, Answer, Request, http_handler
 from functions._submission import idempotency_key, parse_submission
+from functions._wiring import Wiring
 from functions.list_jobs import _limit
 from functions.socket_subscribe import _fault
 
@@ -23,7 +24,7 @@ ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
 
 
 @http_handler(Logger(service="test"), scope=None)
-def parsed(request: Request) -> Answer:
+def parsed(request: Request, wiring: Wiring) -> Answer:
     """A post as far as its parsing goes."""
     form = parse_submission(request.json())
     if isinstance(form, requests.WorkflowRequest):
@@ -33,7 +34,7 @@ def parsed(request: Request) -> Answer:
 
 def posted(body: str) -> tuple[int, dict[str, Any]]:
     """The status and the content of the answer to a body."""
-    answer = parsed({"body": body, "requestContext": {"requestId": "request-1"}}, None)
+    answer = parsed({"body": body, "requestContext": {"requestId": "request-1"}}, None, Wiring({}))
     assert len(answer["body"].encode()) < ENOUGH_BYTES
     return answer["statusCode"], json.loads(answer["body"])
 

@@ -1,0 +1,212 @@
+"""The AWS adapters of the functions: the only module here that picks concrete classes.
+
+Nothing is read or built at import. Each adapter is made at its first use, from the environment
+variables that it needs, and kept while the function stays warm. Each is imported where it is made,
+boto3 too, so that a cold start loads only what the function uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from comfyline.service import settings as of
+
+if TYPE_CHECKING:
+    import boto3
+    from botocore.config import Config
+
+    from comfyline.adapters.aws.access.keys import DynamoKeyStore
+    from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+    from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
+    from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+    from comfyline.adapters.aws.files.uploads import S3UploadStore
+    from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+    from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory, EcsFleet, SqsBacklog
+    from comfyline.adapters.aws.jobs.table import DynamoJobStore
+    from comfyline.adapters.aws.ledger import DynamoLedger
+    from comfyline.adapters.aws.live.connections import DynamoConnectionStore
+    from comfyline.adapters.aws.live.greeter import LambdaGreeter
+    from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
+    from comfyline.adapters.aws.metrics import EmfMetrics
+    from comfyline.adapters.aws.queue import SqsJobQueue
+
+S = TypeVar("S", bound=of.Settings)
+
+
+class Clients:
+    """boto3's clients, each made at its first use and kept."""
+
+    def __init__(self, session: boto3.Session | None = None) -> None:
+        self._session = session
+        self._made: dict[tuple[str, str | None], Any] = {}
+
+    def __call__(self, service: str, endpoint: str | None = None) -> Any:
+        """The client of a service, such as "dynamodb"; `endpoint` is a URL other than AWS's own."""
+        key = service, endpoint
+        if key not in self._made:
+            self._made[key] = self._client(service, endpoint)
+        return self._made[key]
+
+    def _client(self, service: str, endpoint: str | None) -> Any:
+        import boto3
+
+        self._session = self._session or boto3.Session()
+        # boto3's stubs know the names of services as literals only, and ours is a variable.
+        make: Callable[..., Any] = self._session.client
+        return make(service, config=_config(service), endpoint_url=endpoint)
+
+
+def _config(service: str) -> Config:
+    from botocore.config import Config
+
+    # A call that hangs must fail while the caller still waits: 3 tries fit into a function's 15 s.
+    config = Config(
+        connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3}
+    )
+    # Without it boto3 signs URLs by a version that newer regions refuse.
+    s3 = Config(signature_version="s3v4")
+    # A post to a WebSocket is tried once: the use case repeats it, because only the use case knows
+    # which messages may be lost.
+    sockets = Config(read_timeout=2, retries={"total_max_attempts": 1}, max_pool_connections=64)
+    return config.merge({"s3": s3, "apigatewaymanagementapi": sockets}.get(service, Config()))
+
+
+class Aws:
+    """The adapters, one attribute each. A test may pass other clients, or override an attribute."""
+
+    def __init__(
+        self, environ: Mapping[str, str], client: Callable[..., Any] | None = None
+    ) -> None:
+        self._environ = environ
+        self.client = client or Clients()
+
+    def settings(self, model: type[S]) -> S:
+        """The settings of that class, read from the environment variables.
+
+        Raises:
+            WrongEnvironment: naming each variable that is missing or wrong.
+        """
+        return model.from_environment(self._environ)
+
+    # --- tables -----------------------------------------------------------------------------------
+
+    @cached_property
+    def jobs(self) -> DynamoJobStore:
+        from comfyline.adapters.aws.jobs.table import DynamoJobStore
+
+        return DynamoJobStore(self.client("dynamodb"), self.settings(of.JobsTable).jobs_table)
+
+    @cached_property
+    def attendance(self) -> DynamoAttendance:
+        from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+
+        return DynamoAttendance(self.client("dynamodb"), self.settings(of.JobsTable).jobs_table)
+
+    @cached_property
+    def owners(self) -> DynamoOwnerStore:
+        from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+
+        return DynamoOwnerStore(self.client("dynamodb"), self.settings(of.OwnersTable).owners_table)
+
+    @cached_property
+    def ledger(self) -> DynamoLedger:
+        from comfyline.adapters.aws.ledger import DynamoLedger
+
+        return DynamoLedger(self.client("dynamodb"), self.settings(of.OwnersTable).owners_table)
+
+    @cached_property
+    def keys(self) -> DynamoKeyStore:
+        from comfyline.adapters.aws.access.keys import DynamoKeyStore
+
+        return DynamoKeyStore(self.client("dynamodb"), self.settings(of.KeysTable).keys_table)
+
+    @cached_property
+    def connections(self) -> DynamoConnectionStore:
+        from comfyline.adapters.aws.live.connections import DynamoConnectionStore
+
+        return DynamoConnectionStore(self.client("dynamodb"), self._connections_table)
+
+    @cached_property
+    def socket_passes(self) -> DynamoSocketPassStore:
+        from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
+
+        return DynamoSocketPassStore(self.client("dynamodb"), self._connections_table)
+
+    @property
+    def _connections_table(self) -> str:
+        return self.settings(of.ConnectionsTable).connections_table
+
+    @cached_property
+    def scaling_memory(self) -> DynamoScalingMemory:
+        from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory
+
+        table = self.settings(of.ScaleWorkersSettings).scaling_table
+        return DynamoScalingMemory(self.client("dynamodb"), table)
+
+    # --- queues, files, the fleet -----------------------------------------------------------------
+
+    @cached_property
+    def queue(self) -> SqsJobQueue:
+        from comfyline.adapters.aws.queue import SqsJobQueue
+
+        return SqsJobQueue(self.client("sqs"), self.settings(of.QueueSettings).lanes, self._trace)
+
+    def _trace(self) -> str | None:
+        # Lambda sets it anew for each call, whether or not the call is sampled.
+        return self._environ.get("_X_AMZN_TRACE_ID")
+
+    @cached_property
+    def backlog(self) -> SqsBacklog:
+        from comfyline.adapters.aws.fleet.scaling import SqsBacklog
+
+        urls = tuple(self.settings(of.QueueSettings).lanes.values())
+        return SqsBacklog(self.client("sqs"), self.client("cloudwatch"), urls)
+
+    @cached_property
+    def fleet(self) -> EcsFleet:
+        from comfyline.adapters.aws.fleet.scaling import EcsFleet
+
+        known = self.settings(of.ScaleWorkersSettings)
+        return EcsFleet(self.client("ecs"), known.cluster, known.service)
+
+    @cached_property
+    def artifacts(self) -> S3ArtifactStore:
+        from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+
+        return S3ArtifactStore(self.client("s3"), self._bucket)
+
+    @cached_property
+    def uploads(self) -> S3UploadStore:
+        from comfyline.adapters.aws.files.uploads import S3UploadStore
+
+        return S3UploadStore(self.client("s3"), self._bucket)
+
+    @property
+    def _bucket(self) -> str:
+        return self.settings(of.ArtifactsBucket).artifacts_bucket
+
+    # --- the way back to clients, and metrics -----------------------------------------------------
+
+    @cached_property
+    def sockets(self) -> ApiGatewaySockets:
+        from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
+
+        known = self.settings(of.SocketSettings)
+        region = self.client("dynamodb").meta.region_name  # every function with sockets has it
+        url = callback_url(known.websocket_api_id, known.websocket_stage, region)
+        return ApiGatewaySockets(self.client("apigatewaymanagementapi", url))
+
+    @cached_property
+    def greeter(self) -> LambdaGreeter:
+        from comfyline.adapters.aws.live.greeter import LambdaGreeter
+
+        name = self.settings(of.GreeterSettings).greeter_function
+        return LambdaGreeter(self.client("lambda"), name)
+
+    @cached_property
+    def metrics(self) -> EmfMetrics:
+        from comfyline.adapters.aws.metrics import EmfMetrics
+
+        return EmfMetrics(self.settings(of.MeasuredSettings).metrics_namespace)

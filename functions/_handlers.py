@@ -1,0 +1,36 @@
+"""Make Lambda handlers of functions of an event and a `Wiring`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
+from typing import Any, Protocol, TypeVar
+
+from functions._wiring import Wiring
+
+Event = Mapping[str, Any]
+A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
+
+
+class Handler(Protocol[A_co]):
+    """What Lambda calls, with an event and its context. A test passes its own wiring."""
+
+    def __call__(self, event: Event, context: Any, /, wiring: Wiring | None = None) -> A_co: ...
+
+
+def lambda_handler(handle: Callable[[Event, Wiring], A]) -> Handler[A]:
+    """A Lambda handler that answers what `handle` returns."""
+
+    @wraps(handle)
+    def handler(event: Event, _context: Any, /, wiring: Wiring | None = None) -> A:
+        return handle(event, wiring or _of_the_process())
+
+    return handler
+
+
+@cache
+def _of_the_process() -> Wiring:
+    """The deployed function's wiring, kept while the function stays warm."""
+    return Wiring(os.environ)
