@@ -10,9 +10,10 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+from comfyline.adapters.aws.attributes import read_time, read_ttl
 from comfyline.adapters.aws.errors import translated
 from comfyline.adapters.aws.fleet.attendance import WORKERS
-from comfyline.adapters.aws.jobs import codec
+from comfyline.adapters.aws.jobs import codec, siblings
 from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.operate.audit import HeldSlot, Holdings, Sibling, Socket, StoredFile, Subscription
@@ -148,10 +149,10 @@ class _Jobs:
     def _add_sibling(self, job_id: JobId, name: str, item: Mapping[str, Any]) -> None:
         attempt = name.removeprefix(_ARTIFACTS) if name.startswith(_ARTIFACTS) else None
         if attempt is not None:
-            self.artifacts[f"{job_id}/{attempt}"] = codec.unpacked_artifacts(item["body"]["B"])
-        queued_at = codec.read_time(item["queued_at"])
+            self.artifacts[f"{job_id}/{attempt}"] = siblings.unpacked_artifacts(item["body"]["B"])
+        queued_at = read_time(item["queued_at"])
         self.siblings.append(Sibling(job_id, name, queued_at, _ttl(item), attempt))
 
 
 def _ttl(item: Mapping[str, Any]) -> datetime | None:
-    return codec.read_ttl(item["ttl"]) if "ttl" in item else None
+    return read_ttl(item["ttl"]) if "ttl" in item else None

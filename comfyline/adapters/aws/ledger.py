@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
+from comfyline.adapters.aws.attributes import ttl_of
 from comfyline.adapters.aws.errors import translated
-from comfyline.adapters.aws.jobs import codec
 from comfyline.contract.ids import OwnerId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Job
@@ -66,7 +66,7 @@ class DynamoLedger:
     def _writes(self, jobs: Sequence[Job]) -> Iterator[Any]:
         """The notes come first, in the order of the jobs."""
         for job in jobs:
-            note = {**_note_key(job), "ttl": codec.ttl_of(_ended_at(job) + COUNTED_FOR)}
+            note = {**_note_key(job), "ttl": ttl_of(_ended_at(job) + COUNTED_FOR)}
             is_new = "attribute_not_exists(pk)"
             yield {"Put": {"TableName": self._table, "Item": note, "ConditionExpression": is_new}}
         part = str(random.randrange(PARTS))

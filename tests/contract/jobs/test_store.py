@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from bench.calls import KILOBYTE, size_of
-from comfyline.adapters.aws.jobs import codec
 from comfyline.adapters.aws.jobs import index as jobs_index
-from comfyline.adapters.aws.jobs.table import ORPHAN_MARGIN, DynamoJobStore
+from comfyline.adapters.aws.jobs import siblings
+from comfyline.adapters.aws.jobs.siblings import ORPHAN_MARGIN
+from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.contract.ids import OwnerId, random_job_id
 from comfyline.service.errors import Conflict, LeaseLost, RequestTooLarge
@@ -681,8 +682,8 @@ class TestDynamo:
         job = a_job()
         dynamo_job_store.add(job)
         bodies = {
-            f"job#params#{job.fingerprint}": codec.packed_params(some_params()),
-            f"input#{job.fingerprint}": codec.pack(a_graph()),
+            f"job#params#{job.fingerprint}": siblings.packed_params(some_params()),
+            f"input#{job.fingerprint}": siblings.pack(a_graph()),
         }
         for name, body in bodies.items():
             item: Any = {"pk": {"S": job.id}, "sk": {"S": name}, "body": {"B": body}}

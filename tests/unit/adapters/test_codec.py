@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfyline.adapters.aws.jobs import codec
+from comfyline.adapters.aws.attributes import time_of
+from comfyline.adapters.aws.jobs import codec, siblings
 from comfyline.contract.ids import JobId, OwnerId, WorkerId, random_job_id
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import (
@@ -112,8 +113,8 @@ def test_two_jobs_of_one_row_are_equal(one: Job, other: Job) -> None:
 
 
 def test_every_field_is_written() -> None:
-    known = codec._ALWAYS.keys() | codec._UNLESS_DEFAULT.keys()
-    assert known | {"id", "lease", "history"} == {field.name for field in fields(Job)}
+    names = {field.name for field in fields(Job)}
+    assert codec._KINDS_OF_JOB.keys() | {"id", "lease", "history"} == names
 
 
 # --- schemas --------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def test_other_schemas_are_refused(schema: int) -> None:
 
 def test_a_naive_time_is_refused() -> None:
     with pytest.raises(TypeError):
-        codec.time_of(datetime(2026, 1, 1))  # noqa: DTZ001
+        time_of(datetime(2026, 1, 1))  # noqa: DTZ001
 
 
 # --- what the indexes and the TTL need ------------------------------------------------------------
@@ -255,16 +256,16 @@ def test_a_row_with_a_full_history_is_charged_as_two() -> None:
 
 
 def test_equal_values_pack_alike() -> None:
-    assert codec.pack({"a": 1, "b": [2]}) == codec.pack({"b": [2], "a": 1})
+    assert siblings.pack({"a": 1, "b": [2]}) == siblings.pack({"b": [2], "a": 1})
 
 
 def test_siblings_come_back() -> None:
     job = claimed(a_job())
     artifacts = tuple(an_artifact(job, n) for n in range(3))
-    assert codec.unpacked_artifacts(codec.packed_artifacts(artifacts)) == artifacts
-    assert codec.unpacked_params(codec.packed_params(some_params())) == some_params()
+    assert siblings.unpacked_artifacts(siblings.packed_artifacts(artifacts)) == artifacts
+    assert siblings.unpacked_params(siblings.packed_params(some_params())) == some_params()
 
 
 def test_a_newer_sibling_is_read_without_what_is_new() -> None:
-    body = codec.pack({"params": {"a": 1}, "metadata": {}, "novelty": 1})
-    assert codec.unpacked_params(body).params == {"a": 1}
+    body = siblings.pack({"params": {"a": 1}, "metadata": {}, "novelty": 1})
+    assert siblings.unpacked_params(body).params == {"a": 1}

@@ -10,8 +10,8 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from comfyline.adapters.aws import batches
+from comfyline.adapters.aws.attributes import read_time, time_of
 from comfyline.adapters.aws.errors import translated
-from comfyline.adapters.aws.jobs.codec import read_time, time_of
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey, Flags
 from comfyline.service.access.slots import Limits

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from comfyline.adapters.aws.attributes import Item, read_time, time_of
 from comfyline.adapters.aws.errors import translated
-from comfyline.adapters.aws.jobs import codec
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.access.slots import OWNER_SHARDS, Full, Limits, Taken, minute_of
 from comfyline.service.errors import Unavailable
@@ -48,7 +48,7 @@ class DynamoOwnerStore:
             try:
                 return Taken(self._take(owner, job_id, limits, now, known), now)
             except self._client.exceptions.ConditionalCheckFailedException as refusal:
-                row = cast(codec.Item, refusal.response).get("Item") or {}
+                row = cast(Item, refusal.response).get("Item") or {}
             if not row:
                 self._make_row(owner)
                 known = None
@@ -63,7 +63,7 @@ class DynamoOwnerStore:
     ) -> bool:
         """One try, which takes the row to be in the minute `known`; whether the slot was free."""
         minute = minute_of(now)
-        values: dict[str, Any] = {":now": codec.time_of(now), ":minute": {"N": str(minute)}}
+        values: dict[str, Any] = {":now": time_of(now), ":minute": {"N": str(minute)}}
         posts = "posts + :one" if known == minute else ":one"
         conditions = ["attribute_exists(pk)"]
         if known is None:
@@ -117,7 +117,7 @@ class DynamoOwnerStore:
                 UpdateExpression="REMOVE slots.#job",
                 ConditionExpression=is_it,
                 ExpressionAttributeNames={"#job": job_id},
-                ExpressionAttributeValues={":time": codec.time_of(time)},
+                ExpressionAttributeValues={":time": time_of(time)},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return
@@ -141,7 +141,7 @@ def _key(owner: OwnerId) -> dict[str, Any]:
 
 def _slots(row: Any) -> dict[JobId, datetime]:
     slots = row.get("slots", {"M": {}})["M"]
-    return {JobId(job_id): codec.read_time(time) for job_id, time in slots.items()}
+    return {JobId(job_id): read_time(time) for job_id, time in slots.items()}
 
 
 def _full(row: Any, job_id: JobId, limits: Limits, now: datetime) -> Full | None:

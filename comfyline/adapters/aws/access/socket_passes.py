@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from comfyline.adapters.aws.attributes import read_time, time_of, ttl_of
 from comfyline.adapters.aws.errors import translated
-from comfyline.adapters.aws.jobs.codec import read_time, time_of, ttl_of
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.socket_passes import SocketPass
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from comfyline.adapters.aws.attributes import read_time, time_of, ttl_of
 from comfyline.adapters.aws.errors import translated
-from comfyline.adapters.aws.jobs import codec
 from comfyline.contract.ids import WorkerId
 from comfyline.service.fleet.workers import Presence
 
@@ -34,8 +34,8 @@ class DynamoAttendance:
             "pk": WORKERS,
             "sk": {"S": presence.worker_id},
             "running": {"N": str(presence.running)},
-            "until": codec.time_of(presence.until),
-            "ttl": codec.ttl_of(presence.until + KEPT),
+            "until": time_of(presence.until),
+            "ttl": ttl_of(presence.until + KEPT),
         }
         self._client.put_item(TableName=self._table, Item=row)
 
@@ -47,12 +47,12 @@ class DynamoAttendance:
             KeyConditionExpression="pk = :pk",
             FilterExpression="#until > :now",
             ExpressionAttributeNames={"#until": "until"},
-            ExpressionAttributeValues={":pk": WORKERS, ":now": codec.time_of(now)},
+            ExpressionAttributeValues={":pk": WORKERS, ":now": time_of(now)},
             ConsistentRead=True,
         )
         return [_presence(row) for page in pages for row in page["Items"]]
 
 
 def _presence(row: Any) -> Presence:
-    worker_id, until = WorkerId(row["sk"]["S"]), codec.read_time(row["until"])
+    worker_id, until = WorkerId(row["sk"]["S"]), read_time(row["until"])
     return Presence(worker_id, int(row["running"]["N"]), until)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from comfyline.adapters.aws.attributes import read_time, time_of
 from comfyline.adapters.aws.errors import error_code, translated
-from comfyline.adapters.aws.jobs.codec import read_time, time_of
 from comfyline.service.fleet.scaling import Need
 from comfyline.service.fleet.workers import FleetSize, Recent
 from comfyline.service.queue.tickets import Depths

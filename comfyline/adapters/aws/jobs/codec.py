@@ -1,36 +1,38 @@
-"""Jobs as items of the jobs table, and back.
+"""Jobs as rows of the jobs table, and back.
 
-Rule: a row holds, always, what conditions and indexes need, and beyond that only what differs from
-a new job, for every update is charged by the size of the whole row. A reader ignores what it does
-not know and defaults what it misses, which makes one schema older and one newer readable.
+Rule: a row always holds what conditions and indexes need, and otherwise only what differs from a
+new job, because DynamoDB charges every update for the whole row. A reader ignores attributes that
+it does not know, and uses the default of a field whose attribute is missing. So code can read rows
+of one schema older and of one newer.
 
-Times are milliseconds since the epoch, with the microseconds as decimals: nothing is lost, and
-what was written equals what is read.
+How a field is written follows from its annotation, as in service/settings.py.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
-from typing import Any, TypeVar, cast
+from functools import cache
+from typing import Any
 
+from comfyline.adapters.aws.attributes import (
+    Item,
+    milliseconds,
+    read_time,
+    time_of,
+    timedelta_of,
+    ttl_of,
+)
 from comfyline.contract.ids import JobId, WorkerId
-from comfyline.service.graphs.graph import canonical_json
 from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import (
     SCHEMA,
-    Artifact,
-    Graph,
     HistoryEntry,
     Job,
     JobError,
-    JobParams,
     Lease,
     PictureEncoding,
     PictureFormat,
@@ -39,14 +41,8 @@ from comfyline.service.jobs.job import (
 )
 from comfyline.service.jobs.progress import Progress
 
-DUE_SHARDS = 16  # spreads the sweeper's index, which every queued and leased job is in
+DUE_SHARDS = 16  # spreads the sweeper's index, which holds every queued and every leased job
 TTL_MARGIN = timedelta(days=1)  # the sweeper removes a record first; the TTL is its backstop
-
-_T = TypeVar("_T")
-
-Item = Mapping[str, Any]  # as the low-level client has it: {"name": {"S": "value"}}
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UnsupportedSchema(ValueError):
@@ -57,14 +53,14 @@ class UnsupportedSchema(ValueError):
 
 
 def item_of(job: Job) -> dict[str, Any]:
-    """The row of `job`, but for its sort key."""
-    lines = [{"S": _line(entry, job.queued_at)} for entry in job.history]
+    """The row of `job`, without its sort key."""
+    entries = [{"S": _entry_text(entry, job.queued_at)} for entry in job.history]
     return {
         "pk": {"S": job.id},
         "listed_at": {"S": listed_at(job.queued_at, job.id)},
-        **{name: kind.write(getattr(job, name)) for name, kind in _ALWAYS.items()},
-        **_written_unless_default(_UNLESS_DEFAULT, job),
-        **({"history": {"L": lines}} if lines else {}),
+        **{name: _KINDS_OF_JOB[name].write(getattr(job, name)) for name in _ALWAYS_WRITTEN},
+        **_written_unless_default(_KINDS_OF_JOB, job),
+        **({"history": {"L": entries}} if entries else {}),
         **_lease_attributes(job.lease),
         **_index_attributes(job),
     }
@@ -74,18 +70,18 @@ def job_of(item: Item) -> Job:
     """The job of a row, from the table or from an image in its stream.
 
     Raises:
-        UnsupportedSchema: it is neither ours nor the one before or after.
+        UnsupportedSchema: the row's schema is neither this code's nor the one before or after.
     """
-    schema = _INTEGER.read(item["schema"])
+    schema = int(item["schema"]["N"])
     if abs(schema - SCHEMA) > 1:
         raise UnsupportedSchema(f"{item['pk']['S']} has schema {schema}, this code has {SCHEMA}")
-    values = _read(_ALWAYS, item) | _read(_UNLESS_DEFAULT, item)
+    values = _read(_KINDS_OF_JOB, item)
     values.setdefault("tidy_pending", _tidy_pending_of_older_row(values))
-    lines = item.get("history", {"L": []})["L"]
+    texts = [text["S"] for text in item.get("history", {"L": []})["L"]]
     return Job(
         id=JobId(item["pk"]["S"]),
         lease=_lease(item),
-        history=tuple(_entry(line["S"], values["queued_at"]) for line in lines),
+        history=tuple(_entry(text, values["queued_at"]) for text in texts),
         **values,
     )
 
@@ -101,16 +97,16 @@ def _tidy_pending_of_older_row(values: Mapping[str, Any]) -> bool:
 
 
 def _lease_attributes(lease: Lease | None) -> dict[str, Any]:
-    # Two attributes, so that a heartbeat sets the second and a transition need not touch it.
+    # Two attributes, so that a heartbeat writes only the second and a transition need not touch it.
     if lease is None:
         return {}
-    return {"lease": {"S": lease.worker_id}, "lease_until": _TIME.write(lease.expires_at)}
+    return {"lease": {"S": lease.worker_id}, "lease_until": time_of(lease.expires_at)}
 
 
 def _lease(item: Item) -> Lease | None:
     if "lease" not in item:
         return None
-    return Lease(WorkerId(item["lease"]["S"]), _TIME.read(item["lease_until"]))
+    return Lease(WorkerId(item["lease"]["S"]), read_time(item["lease_until"]))
 
 
 def _index_attributes(job: Job) -> dict[str, Any]:
@@ -120,7 +116,7 @@ def _index_attributes(job: Job) -> dict[str, Any]:
 
 
 def listed_at(queued_at: datetime, job_id: JobId) -> str:
-    """A job's place in its owner's list: unique, and in the order of time."""
+    """A job's place in its owner's list: unique, and sorted by time."""
     naive = queued_at.astimezone(UTC).replace(tzinfo=None)
     return f"{naive.isoformat(timespec='microseconds')}Z#{job_id}"
 
@@ -129,103 +125,26 @@ def _due_shard(job_id: JobId) -> str:
     return str(zlib.crc32(job_id.encode()) % DUE_SHARDS)
 
 
-def ttl_of(time: datetime) -> dict[str, str]:
-    """A TTL attribute: DynamoDB takes whole seconds since the epoch."""
-    return {"N": str(math.ceil(time.timestamp()))}
+# --- the history: one text per entry, its time counted from `queued_at` to keep the row small -----
 
 
-def read_ttl(attribute: Mapping[str, str]) -> datetime:
-    """The time in a TTL attribute."""
-    return datetime.fromtimestamp(int(attribute["N"]), UTC)
-
-
-def time_of(time: datetime) -> dict[str, str]:
-    """A time as an attribute."""
-    return {"N": _milliseconds(time - _EPOCH)}
-
-
-def read_time(attribute: Mapping[str, str]) -> datetime:
-    """The time in an attribute."""
-    return _EPOCH + _timedelta(attribute["N"])
-
-
-# --- the history: one line of text for each change, its time counted from `queued_at` -------------
-
-
-def _line(entry: HistoryEntry, queued_at: datetime) -> str:
-    age = _milliseconds(entry.at - queued_at)
+def _entry_text(entry: HistoryEntry, queued_at: datetime) -> str:
+    age = milliseconds(entry.at - queued_at)
     return f"{entry.version} {age} {entry.event} {entry.status} {entry.attempt}"
 
 
-def _entry(line: str, queued_at: datetime) -> HistoryEntry:
-    version, age, event, status, attempt = line.split(" ")[:5]
-    at = queued_at + _timedelta(age)
+def _entry(text: str, queued_at: datetime) -> HistoryEntry:
+    version, age, event, status, attempt = text.split(" ")[:5]  # a newer schema may add more
+    at = queued_at + timedelta_of(age)
     return HistoryEntry(int(version), at, event, Status(status), int(attempt))
 
 
-def _milliseconds(span: timedelta) -> str:
-    microseconds = span // timedelta(microseconds=1)
-    return format(Decimal(microseconds).scaleb(-3).normalize(), "f")
-
-
-def _timedelta(milliseconds: str) -> timedelta:
-    return timedelta(microseconds=int(Decimal(milliseconds).scaleb(3)))
-
-
-# --- the sibling items ----------------------------------------------------------------------------
-
-
-def pack(value: Any) -> bytes:
-    """JSON in little room; equal values give equal bytes."""
-    return zlib.compress(canonical_json(value))
-
-
-def unpack(body: bytes) -> Any:
-    """What was packed."""
-    return json.loads(zlib.decompress(body))
-
-
-def packed_params(params: JobParams) -> bytes:
-    """What was asked, for its sibling item."""
-    return pack(asdict(params))
-
-
-def unpacked_params(body: bytes) -> JobParams:
-    """What was asked."""
-    return _known(JobParams, unpack(body))
-
-
-def packed_request(params: JobParams, graph: Graph) -> bytes:
-    """What was asked and what it was compiled to, for one item; read by `unpacked_params` too."""
-    return pack({**asdict(params), "graph": graph})
-
-
-def unpacked_graph(body: bytes) -> Graph:
-    """The graph of a whole request."""
-    return cast(Graph, unpack(body)["graph"])
-
-
-def packed_artifacts(artifacts: Sequence[Artifact]) -> bytes:
-    """An attempt's artifact list, for its sibling item."""
-    return pack([asdict(artifact) for artifact in artifacts])
-
-
-def unpacked_artifacts(body: bytes) -> tuple[Artifact, ...]:
-    """An attempt's artifact list."""
-    return tuple(_known(Artifact, values) for values in unpack(body))
-
-
-def _known(cls: Callable[..., _T], values: Mapping[str, Any]) -> _T:
-    names = {field.name for field in fields(cast(Any, cls))}
-    return cls(**{name: value for name, value in values.items() if name in names})
-
-
-# --- how each field is written --------------------------------------------------------------------
+# --- how a field is written, by its annotation ----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How values of one kind become an attribute, and back."""
+    """How values of one type become an attribute, and back."""
 
     write: Callable[[Any], dict[str, Any]]
     read: Callable[[Mapping[str, Any]], Any]
@@ -235,15 +154,23 @@ def _enumeration(cls: type[StrEnum]) -> _Kind:
     return _Kind(lambda value: {"S": value.value}, lambda attribute: cls(attribute["S"]))
 
 
-def _record(cls: type, kinds: Mapping[str, _Kind]) -> _Kind:
+def _record(cls: type) -> _Kind:
+    kinds = _kinds_of(cls)
     return _Kind(
         lambda value: {"M": _written_unless_default(kinds, value)},
         lambda attribute: cls(**_read(kinds, attribute["M"])),
     )
 
 
+def _kinds_of(cls: Any, without: frozenset[str] = frozenset()) -> Mapping[str, _Kind]:
+    """The kind of each field. None is a default and never written, so it needs no kind."""
+    types = {field.name: str(field.type).removesuffix(" | None") for field in fields(cls)}
+    return {name: _KINDS[type_] for name, type_ in types.items() if name not in without}
+
+
 def _written_unless_default(kinds: Mapping[str, _Kind], value: Any) -> dict[str, Any]:
-    defaults = _defaults(type(value))
+    cls: Any = type(value)
+    defaults = _defaults(cls)
     present = {name: getattr(value, name) for name in kinds}
     return {
         name: kinds[name].write(part)
@@ -256,6 +183,7 @@ def _read(kinds: Mapping[str, _Kind], item: Item) -> dict[str, Any]:
     return {name: kind.read(item[name]) for name, kind in kinds.items() if name in item}
 
 
+@cache
 def _defaults(cls: Any) -> dict[str, Any]:
     plain = {f.name: f.default for f in fields(cls) if f.default is not MISSING}
     made = {f.name: f.default_factory() for f in fields(cls) if f.default_factory is not MISSING}
@@ -263,69 +191,23 @@ def _defaults(cls: Any) -> dict[str, Any]:
 
 
 _TEXT = _Kind(lambda value: {"S": value}, lambda attribute: attribute["S"])
-_INTEGER = _Kind(lambda value: {"N": str(value)}, lambda attribute: int(attribute["N"]))
-_REAL = _Kind(lambda value: {"N": repr(float(value))}, lambda attribute: float(attribute["N"]))
-_FLAG = _Kind(lambda value: {"BOOL": value}, lambda attribute: attribute["BOOL"])
-_TIME = _Kind(time_of, read_time)
-_SPAN = _Kind(
-    lambda value: {"N": _milliseconds(value)}, lambda attribute: _timedelta(attribute["N"])
-)
-
-_ALWAYS: Mapping[str, _Kind] = {
-    "schema": _INTEGER,
-    "owner": _TEXT,
-    "fingerprint": _TEXT,
-    "priority": _enumeration(Priority),
-    "queued_at": _TIME,
-    "start_deadline": _TIME,
-    "execution_timeout": _SPAN,
-    "retention": _SPAN,
-    "status": _enumeration(Status),
-    "version": _INTEGER,
-    "attempt": _INTEGER,
-}
-
-_PROGRESS = _record(
-    Progress,
-    {
-        "fraction": _REAL,
-        "node": _TEXT,
-        "node_type": _TEXT,
-        "step": _INTEGER,
-        "steps": _INTEGER,
-        "nodes_done": _INTEGER,
-        "nodes_total": _INTEGER,
-        "message": _TEXT,
-    },
-)
-
-_ERROR = _record(
-    JobError,
-    {"type": _TEXT, "message": _TEXT, "node_id": _TEXT, "node_type": _TEXT, "attempt": _INTEGER},
-)
-
-_UNLESS_DEFAULT: Mapping[str, _Kind] = {
-    "request_id": _TEXT,
-    "output": _record(
-        PictureEncoding, {"format": _enumeration(PictureFormat), "quality": _INTEGER}
+_KINDS: dict[str, _Kind] = {
+    "str": _TEXT,
+    "OwnerId": _TEXT,
+    "int": _Kind(lambda value: {"N": str(value)}, lambda attribute: int(attribute["N"])),
+    "float": _Kind(
+        lambda value: {"N": repr(float(value))}, lambda attribute: float(attribute["N"])
     ),
-    "wants_previews": _FLAG,
-    "has_slot": _FLAG,
-    "failures": _INTEGER,
-    "interruptions": _INTEGER,
-    "ticket_sends": _INTEGER,
-    "cancel_requested_at": _TIME,
-    "started_at": _TIME,
-    "attempt_started_at": _TIME,
-    "finished_at": _TIME,
-    "expires_at": _TIME,
-    "due_at": _TIME,
-    "tidy_pending": _FLAG,
-    "watched_until": _TIME,
-    "progress": _PROGRESS,
-    "stored": _INTEGER,
-    "previewed": _INTEGER,
-    "error": _ERROR,
-    "cached": _FLAG,
-    "gpu_seconds": _REAL,
+    "bool": _Kind(lambda value: {"BOOL": value}, lambda attribute: attribute["BOOL"]),
+    "datetime": _Kind(time_of, read_time),
+    "timedelta": _Kind(
+        lambda value: {"N": milliseconds(value)}, lambda attribute: timedelta_of(attribute["N"])
+    ),
+    **{cls.__name__: _enumeration(cls) for cls in (Priority, Status, PictureFormat)},
 }
+_KINDS |= {cls.__name__: _record(cls) for cls in (Progress, JobError, PictureEncoding)}
+
+# The id is the partition key; the other two have a form of their own.
+_KINDS_OF_JOB = _kinds_of(Job, without=frozenset({"id", "lease", "history"}))
+# Written even with their default: conditions compare the last three, and `by_owner` needs `status`.
+_ALWAYS_WRITTEN = ("schema", "status", "version", "attempt")

@@ -12,6 +12,7 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from comfyline.adapters.aws.attributes import time_of
 from comfyline.adapters.aws.jobs import codec
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.jobs.job import Status
@@ -83,7 +84,7 @@ def _due_in_shard(
         TableName=table,
         IndexName=BY_DUE,
         KeyConditionExpression="due_shard = :shard AND due_at <= :now",
-        ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": codec.time_of(now)},
+        ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": time_of(now)},
         PaginationConfig={"PageSize": size},
     )
     for page in pages:

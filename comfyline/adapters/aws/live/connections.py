@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from comfyline.adapters.aws.attributes import read_time, time_of, ttl_of
 from comfyline.adapters.aws.errors import translated
-from comfyline.adapters.aws.jobs.codec import read_time, time_of, ttl_of
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
 from comfyline.service.errors import ConnectionGone, TooManySubscriptions
 from comfyline.service.live.sockets import Connection, Subscriber

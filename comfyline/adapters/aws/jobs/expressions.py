@@ -1,0 +1,58 @@
+"""Parts of the conditional writes of a job's row: expressions, and the answers to refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from typing import Any, cast
+
+from botocore.exceptions import ClientError
+
+from comfyline.adapters.aws.attributes import Item, time_of
+from comfyline.adapters.aws.jobs import codec
+from comfyline.service.jobs.events import Event
+from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.lifecycle import from_states
+
+
+def names_of(attributes: Iterable[str]) -> dict[str, str]:
+    """A placeholder for each name, because many of ours are reserved words of DynamoDB."""
+    return {f"#{name}": name for name in attributes}
+
+
+def values_of(attributes: Item) -> dict[str, Any]:
+    """A placeholder for each value."""
+    return {f":{name}": value for name, value in attributes.items()}
+
+
+def update_of(sets: Item, removes: Iterable[str]) -> str:
+    """The update expression that sets and removes these attributes."""
+    setting = "SET " + ", ".join(f"#{name} = :{name}" for name in sets)
+    removing = ", ".join(f"#{name}" for name in removes)
+    return f"{setting} REMOVE {removing}" if removing else setting
+
+
+def from_state_values(event: type[Event]) -> dict[str, Any]:
+    """A placeholder for each state in which the lifecycle allows `event`."""
+    return {f":from_{status}": {"S": status.value} for status in sorted(from_states(event))}
+
+
+def identity_values(job: Job) -> dict[str, Any]:
+    """Values that identify a version of a job; another job of its id has another `queued_at`."""
+    return {":version": {"N": str(job.version)}, ":queued_at": time_of(job.queued_at)}
+
+
+def row_in_the_way(refusal: ClientError) -> Job | None:
+    """The row that made DynamoDB refuse a conditional write; None if there is no row."""
+    item = cast(Item, refusal.response).get("Item")
+    return codec.job_of(item) if item else None
+
+
+def is_saved(current: Job, new: Item, changed: Set[str]) -> bool:
+    """Whether `current` already has everything that a change sets: it was saved before.
+
+    The version alone does not tell, because another change of the same version may have won. The
+    end of the lease is not compared, because a heartbeat may have moved it since.
+    """
+    compared = (changed | {"queued_at", "version", "attempt", "status", "lease"}) - {"lease_until"}
+    row = codec.item_of(current)
+    return all(row.get(name) == new.get(name) for name in compared)

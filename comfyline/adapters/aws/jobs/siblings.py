@@ -1,0 +1,187 @@
+"""The items beside a job's row: what was requested, its compiled graph, and its artifact lists.
+
+The module comment of `table.py` lists their names. Their bodies are compressed JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from comfyline.adapters.aws.attributes import Item, time_of, ttl_of
+from comfyline.contract.ids import JobId
+from comfyline.service.errors import RequestTooLarge
+from comfyline.service.graphs.graph import canonical_json
+from comfyline.service.jobs.job import Artifact, Graph, Job, JobParams
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# DynamoDB accepts items of up to 400 KB; keys and other attributes need well under 1 KB of that.
+MAX_BODY_BYTES = 399 * 1024
+# A write unit is 1 KB; keys and times take less than 160 bytes of it.
+MAX_WHOLE_BYTES = 1024 - 160
+
+# Longer than any job can exist, however often it is retried. Items that no job claims are removed
+# by DynamoDB after it.
+ORPHAN_MARGIN = timedelta(days=30)
+
+ROW = "job"
+
+_T = TypeVar("_T")
+
+
+def key(job_id: JobId, sk: str) -> dict[str, Any]:
+    """The primary key of an item."""
+    return {"pk": {"S": job_id}, "sk": {"S": sk}}
+
+
+# --- sort keys ------------------------------------------------------------------------------------
+
+
+def request_sk(job: Job) -> str:
+    """Parameters and graph in one item."""
+    return f"{ROW}#request#{job.fingerprint}"
+
+
+def params_sk(job: Job) -> str:
+    """Parameters whose graph has an item of its own."""
+    return f"{ROW}#params#{job.fingerprint}"
+
+
+def graph_sk(job: Job) -> str:
+    """A graph that is too large for one item with the parameters."""
+    return f"input#{job.fingerprint}"
+
+
+def artifacts_sk(job: Job) -> str:
+    """The artifact list of the job's attempt."""
+    return f"{ROW}#artifacts#{job.incarnation}-{job.attempt}"
+
+
+# --- items ----------------------------------------------------------------------------------------
+
+
+def request_items(job: Job, params: JobParams, graph: Graph) -> list[Item]:
+    """One item if it fits into one write unit, else two.
+
+    Raises:
+        RequestTooLarge: the compressed graph or parameters do not fit into one item.
+    """
+    packed = pack(graph)
+    if len(packed) <= MAX_WHOLE_BYTES:  # if not, packing a large graph again would be for nothing
+        whole = packed_request(params, graph)
+        if len(whole) <= MAX_WHOLE_BYTES:
+            return [_item(job, request_sk(job), whole)]
+    # The two have other names than the whole. After an upgrade of the service, a replay may compile
+    # to a larger graph; it must not overwrite what the first post stored, because a worker may have
+    # started to read it.
+    bodies = {params_sk(job): packed_params(params), graph_sk(job): packed}
+    if any(len(body) > MAX_BODY_BYTES for body in bodies.values()):
+        raise RequestTooLarge(f"A request has at most {MAX_BODY_BYTES} bytes, compressed.")
+    return [_item(job, sk, body) for sk, body in bodies.items()]
+
+
+def artifacts_item(job: Job, artifacts: Sequence[Artifact]) -> Item:
+    """The artifact list of the job's attempt."""
+    return _item(job, artifacts_sk(job), packed_artifacts(artifacts))
+
+
+def _item(job: Job, sk: str, body: bytes) -> Item:
+    return {
+        **key(job.id, sk),
+        "body": {"B": body},
+        "queued_at": time_of(job.queued_at),
+        "ttl": ttl_of(job.start_deadline + job.retention + ORPHAN_MARGIN),
+    }
+
+
+def params_of(item: Item | None) -> JobParams:
+    """The parameters in a request item; empty ones if there is no item."""
+    return unpacked_params(item["body"]["B"]) if item else JobParams(params={})
+
+
+# --- removal --------------------------------------------------------------------------------------
+
+
+def delete_all(client: DynamoDBClient, table: str, job: Job) -> None:
+    """Delete all items beside the row, except those of a later job of the same id."""
+    for sk in _names(client, table, job.id):
+        _delete(client, table, job, sk)
+
+
+def _names(client: DynamoDBClient, table: str, job_id: JobId) -> list[str]:
+    pages = client.get_paginator("query").paginate(
+        TableName=table,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": job_id}},
+        ProjectionExpression="sk",
+        ConsistentRead=True,
+    )
+    found = [item["sk"]["S"] for page in pages for item in page["Items"]]
+    return [sk for sk in found if sk != ROW]
+
+
+def _delete(client: DynamoDBClient, table: str, job: Job, sk: str) -> None:
+    end = job.expires_at or job.queued_at + timedelta.resolution
+    with suppress(client.exceptions.ConditionalCheckFailedException):
+        client.delete_item(
+            TableName=table,
+            Key=key(job.id, sk),
+            ConditionExpression="queued_at < :end",
+            ExpressionAttributeValues={":end": time_of(end)},
+        )
+
+
+# --- bodies ---------------------------------------------------------------------------------------
+
+
+def pack(value: Any) -> bytes:
+    """Compressed JSON; equal values give equal bytes."""
+    return zlib.compress(canonical_json(value))
+
+
+def unpack(body: bytes) -> Any:
+    """The value that was packed."""
+    return json.loads(zlib.decompress(body))
+
+
+def packed_params(params: JobParams) -> bytes:
+    """The body of an item of parameters."""
+    return pack(asdict(params))
+
+
+def unpacked_params(body: bytes) -> JobParams:
+    """The parameters, from an item that holds them alone or with the graph."""
+    return _known_fields(JobParams, unpack(body))
+
+
+def packed_request(params: JobParams, graph: Graph) -> bytes:
+    """The body of an item of parameters and graph."""
+    return pack({**asdict(params), "graph": graph})
+
+
+def unpacked_graph(body: bytes) -> Graph:
+    """The graph, from an item of parameters and graph."""
+    return cast(Graph, unpack(body)["graph"])
+
+
+def packed_artifacts(artifacts: Sequence[Artifact]) -> bytes:
+    """The body of an artifact list."""
+    return pack([asdict(artifact) for artifact in artifacts])
+
+
+def unpacked_artifacts(body: bytes) -> tuple[Artifact, ...]:
+    """The artifacts of a list."""
+    return tuple(_known_fields(Artifact, values) for values in unpack(body))
+
+
+def _known_fields(cls: Callable[..., _T], values: Mapping[str, Any]) -> _T:
+    """An instance of `cls`; fields that newer code has added are ignored."""
+    names = {field.name for field in fields(cast(Any, cls))}
+    return cls(**{name: value for name, value in values.items() if name in names})
