@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from comfyline.service.ledger.store import Ledger
     from comfyline.service.live.follow import Follower
     from comfyline.service.live.hang_up import Doorkeeper
+    from comfyline.service.live.messages import ClosingNotice
     from comfyline.service.live.notify import Notifier
     from comfyline.service.live.sockets import ConnectionStore, Sockets
     from comfyline.service.metrics import Metrics
@@ -220,13 +221,20 @@ class Wiring:
     @cached_property
     def notifier(self) -> Notifier:
         """Sends the changes of jobs to their subscribers."""
+        from comfyline.api.v1.messages import MessageEncoder
+        from comfyline.service.live.delivery import Delivery
         from comfyline.service.live.notify import Notifier
 
         return Notifier(
             jobs=self._aws.jobs,
             connections=self._aws.connections,
-            artifacts=self._aws.artifacts,
-            sockets=self._aws.sockets,
+            delivery=Delivery(
+                connections=self._aws.connections,
+                sockets=self._aws.sockets,
+                metrics=self._aws.metrics,
+                clock=self.clock,
+            ),
+            encode=MessageEncoder(self._aws.artifacts, self.clock),
             metrics=self._aws.metrics,
             clock=self.clock,
             executor=self._posts,
@@ -241,6 +249,7 @@ class Wiring:
             connections=self._aws.connections,
             keys=self._aws.keys,
             sockets=self._aws.sockets,
+            encode=_encoded_notice,
             clock=self.clock,
             executor=self._posts,
         )
@@ -335,6 +344,13 @@ class Wiring:
         from comfyline.contract.v1.openapi import document
 
         return document()
+
+
+def _encoded_notice(notice: ClosingNotice) -> bytes:
+    # The models are loaded here, so that a sweeper that closes no socket starts without them.
+    from comfyline.api.v1.messages import closing_message, encoded
+
+    return encoded(closing_message(notice))
 
 
 def _limits(known: of.ScaleWorkersSettings) -> Limits:

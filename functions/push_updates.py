@@ -19,8 +19,9 @@ from comfyline.adapters.aws.jobs.codec import job_of
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.intake.admit import Admission
+from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.job import Job
-from comfyline.service.ledger.count import Change, count, ends_in
+from comfyline.service.ledger.count import count
 from comfyline.service.live.notify import Notifier
 from functions._handlers import Event, lambda_handler
 from functions._wiring import Wiring
@@ -39,7 +40,7 @@ def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     by_job: dict[JobId, list[Numbered]] = defaultdict(list)
     for record in event["Records"]:
         if change := _change(record):
-            by_job[change[1].id].append((str(record["dynamodb"]["SequenceNumber"]), change))
+            by_job[change.after.id].append((str(record["dynamodb"]["SequenceNumber"]), change))
     notifier, admission = wiring.notifier, wiring.admission
     with ThreadPoolExecutor(JOBS_AT_ONCE) as jobs:
         failed = [*jobs.map(lambda told: _push(notifier, admission, told), by_job.values())]
@@ -51,7 +52,7 @@ def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
 def _push(notifier: Notifier, admission: Admission, told: Sequence[Numbered]) -> str | None:
     """Tell one job's changes in order; the number of the first of them if they must come again."""
     first, changes = told[0][0], [change for _, change in told]
-    job = changes[-1][1]
+    job = changes[-1].after
     extra = {"action": "push_failed", "job_id": job.id}
     try:
         if job.status.is_terminal:
@@ -67,7 +68,7 @@ def _push(notifier: Notifier, admission: Admission, told: Sequence[Numbered]) ->
 
 def _count(told: Sequence[Numbered], wiring: Wiring) -> str | None:
     """Count the ends among all changes; the number of the first end if they must come again."""
-    ends = [(number, job) for number, change in told for job in ends_in([change])]
+    ends = [(number, change.after) for number, change in told if change.ends_the_job]
     extra = {"action": "count_failed", "jobs": len(ends)}
     try:
         if ends:
@@ -89,7 +90,7 @@ def _change(record: Record) -> Change | None:
         extra = {"action": "record_unreadable", "job_id": _job_id(record)}
         logger.exception("record unreadable", extra=extra)
         return None
-    return (old, new) if new else None
+    return Change(old, new) if new else None
 
 
 def _job(image: Mapping[str, Any] | None) -> Job | None:

@@ -10,6 +10,7 @@ import json
 from aws_lambda_powertools import Logger
 from pydantic import BaseModel, ValidationError
 
+from comfyline.api.v1.messages import encoded
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.contract.limits import MAX_CLIENT_MESSAGE_BYTES
 from comfyline.contract.v1.socket import (
@@ -98,4 +99,4 @@ def _fault(body: str, error: ValidationError) -> ErrorMessage:
 
 
 def _say(wiring: Wiring, socket: ConnectionId, message: BaseModel) -> None:
-    wiring.sockets.post(socket, message.model_dump_json(exclude_none=True).encode())
+    wiring.sockets.post(socket, encoded(message))

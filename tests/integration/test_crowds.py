@@ -22,16 +22,18 @@ from comfyline.adapters.memory.files import InMemoryArtifactStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.live import InMemoryConnectionStore
 from comfyline.adapters.memory.metrics import InMemoryMetrics
+from comfyline.api.v1.messages import MessageEncoder
 from comfyline.client.order import Sieve
 from comfyline.contract.ids import ConnectionId, KeyId
 from comfyline.contract.v1.socket import ErrorMessage, JobMessage, PongMessage, server_message
 from comfyline.service.errors import ConnectionGone
 from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.decide import on_interruption
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.progress import Progress
-from comfyline.service.ledger.count import Change
+from comfyline.service.live.delivery import Delivery
 from comfyline.service.live.follow import Follower
 from comfyline.service.live.notify import Notifier
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
@@ -52,19 +54,6 @@ CUTS = 6
 PATIENCE_SECONDS = 30.0
 
 Mailbox = queue.SimpleQueue[bytes | None]  # None: the connection is broken
-
-
-class Rows(InMemoryJobStore):
-    """Hands each change to the stream."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stream: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
-
-    def save(self, before: Job, after: Job) -> Job:
-        saved = super().save(before, after)
-        self.stream.put((before, saved))
-        return saved
 
 
 class Gateway:
@@ -113,14 +102,16 @@ class World:
 
     posts: ThreadPoolExecutor
     clients: ThreadPoolExecutor
-    rows: Rows = field(default_factory=Rows)
+    stream: queue.SimpleQueue[Change | None] = field(default_factory=queue.SimpleQueue)
     connections: InMemoryConnectionStore = field(default_factory=InMemoryConnectionStore)
     gateway: Gateway = field(default_factory=Gateway)
+    metrics: InMemoryMetrics = field(default_factory=InMemoryMetrics)
     job: Job = field(default_factory=a_job)
     names: Iterator[int] = field(default_factory=itertools.count)
     answered: set[str] = field(default_factory=set)  # names of connections
 
     def __post_init__(self) -> None:
+        self.rows = InMemoryJobStore(on_change=self.stream.put)
         self.job = a_job(queued_at=now(), start_deadline=now() + timedelta(hours=1))
         assert self.rows.add(self.job) is None
 
@@ -129,9 +120,14 @@ class World:
         return Notifier(
             jobs=self.rows,
             connections=self.connections,
-            artifacts=InMemoryArtifactStore(),
-            sockets=self.gateway,
-            metrics=InMemoryMetrics(),
+            delivery=Delivery(
+                connections=self.connections,
+                sockets=self.gateway,
+                metrics=self.metrics,
+                clock=now,
+            ),
+            encode=MessageEncoder(InMemoryArtifactStore(), now),
+            metrics=self.metrics,
             clock=now,
             executor=self.posts,
         )
@@ -146,9 +142,9 @@ class World:
         """What the stream brings, in batches, until it ends."""
         ends = False
         while not ends:
-            batch = [self.rows.stream.get(timeout=PATIENCE_SECONDS)]
-            while not self.rows.stream.empty():
-                batch.append(self.rows.stream.get())
+            batch = [self.stream.get(timeout=PATIENCE_SECONDS)]
+            while not self.stream.empty():
+                batch.append(self.stream.get())
             ends = batch[-1] is None
             if changes := [change for change in batch if change is not None]:
                 self.notifier.notify(changes)
@@ -203,7 +199,7 @@ def world() -> Iterator[World]:
         try:
             yield made
         finally:
-            made.rows.stream.put(None)
+            made.stream.put(None)
             made.gateway.cut("")
         pushing.result(PATIENCE_SECONDS)
     sys.setswitchinterval(interval)

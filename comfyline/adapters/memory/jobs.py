@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from threading import RLock
@@ -16,6 +16,7 @@ from typing import Any
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.errors import Conflict, LeaseLost, RequestTooLarge
 from comfyline.service.graphs.graph import canonical_json
+from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.events import Renewed, Watched
 from comfyline.service.jobs.job import Artifact, Graph, Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.lifecycle import from_states
@@ -25,9 +26,10 @@ MAX_BODY_BYTES = 399 * 1024  # compressed, as strict as the real store
 
 
 class InMemoryJobStore:
-    """`JobStore` in memory."""
+    """`JobStore` in memory. `on_change` receives every change of a row, as the stream would."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[Change], object] = lambda _change: None) -> None:
+        self._on_change = on_change
         self._lock = RLock()
         self._jobs: dict[JobId, Job] = {}
         self._requests: dict[tuple[JobId, str], _Request] = {}
@@ -47,8 +49,10 @@ class InMemoryJobStore:
     def add(self, job: Job) -> Job | None:
         """See JobStore."""
         with self._lock:
-            existing = self._jobs.setdefault(job.id, job)
-        return None if existing == job else existing
+            existing = self._jobs.get(job.id)
+            if existing is None:
+                self._write(job)
+        return None if existing in (None, job) else existing
 
     def replace(self, expired: Job, job: Job) -> None:
         """See JobStore."""
@@ -56,7 +60,7 @@ class InMemoryJobStore:
             current = self._jobs.get(job.id)
             if current is not None and current != job and not _is_same(current, expired):
                 raise Conflict(current)
-            self._jobs[job.id] = job
+            self._write(job)
 
     # --- a job's changes --------------------------------------------------------------------------
 
@@ -67,8 +71,7 @@ class InMemoryJobStore:
         with self._lock:
             current = self._jobs.get(before.id)
             if current is not None and _guard(current) == _guard(before):
-                self._jobs[before.id] = replace(current, **changes)
-                return self._jobs[before.id]
+                return self._write(replace(current, **changes))
         if current is not None and _holds(current, after, changes):
             return current
         raise Conflict(current)
@@ -85,8 +88,7 @@ class InMemoryJobStore:
             ):
                 raise LeaseLost(f"attempt {job.attempt} no longer holds {job.id}")
             lease = replace(current.lease, expires_at=until)
-            self._jobs[job.id] = replace(current, lease=lease)
-            return self._jobs[job.id]
+            return self._write(replace(current, lease=lease))
 
     def watch(self, job_id: JobId, until: datetime) -> Job | None:
         """See JobStore."""
@@ -95,8 +97,14 @@ class InMemoryJobStore:
             if job is None or job.status not in from_states(Watched):
                 return job
             later = max(until, job.watched_until or until)
-            self._jobs[job_id] = replace(job, watched_until=later)
-            return self._jobs[job_id]
+            return self._write(replace(job, watched_until=later))
+
+    def _write(self, job: Job) -> Job:
+        before = self._jobs.get(job.id)
+        self._jobs[job.id] = job
+        if job != before:  # a stream has no record of a write that changes nothing
+            self._on_change(Change(before, job))
+        return job
 
     def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
         """See JobStore."""

@@ -1,71 +1,39 @@
-"""Make the WebSocket's messages from jobs and their changes."""
+"""Make the WebSocket messages of API v1 from the values of service/live/messages.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass
 
-from comfyline.api.v1.views import URL_LIFETIME, error_view, result_view, signed, status_of
+from pydantic import BaseModel
+
+from comfyline.api.v1.views import URL_LIFETIME, error_view, result_view, signed
 from comfyline.contract.limits import MAX_ARTIFACTS_IN_MESSAGE, MAX_MESSAGE_BYTES
 from comfyline.contract.v1 import responses
 from comfyline.contract.v1.socket import (
     ArtifactMessage,
     DoneMessage,
+    ErrorMessage,
     JobMessage,
     ProgressMessage,
     Reason,
     StatusMessage,
 )
+from comfyline.service.clock import Clock
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import (
-    HistoryEntry,
-    Job,
-    JobRecord,
-    preview_key,
+from comfyline.service.live.messages import (
+    ClosingNotice,
+    FileStored,
+    JobEnded,
+    Message,
+    ProgressMade,
+    StateChanged,
 )
 
-# Of `done`'s artifacts; leaves room for its error, whose text is at most some KB.
+# For the artifacts in `done`; the rest of the message is the error, which has a few KB at most.
 MAX_RESULT_BYTES = MAX_MESSAGE_BYTES - 8 * 1024
 
-
-def status_message(job: Job, *, snapshot: bool = False) -> StatusMessage:
-    """The state of the job: its last change, or the snapshot on subscribe."""
-    last = job.history[-1] if job.history else None
-    return StatusMessage(
-        job_id=job.id,
-        version=job.version,
-        status=status_of(job),
-        progress=job.progress.fraction,
-        attempt=job.attempt,
-        reason=_REASONS.get(last.event) if last else None,
-        snapshot=snapshot or None,
-    )
-
-
-def missed_messages(job: Job, after: int) -> list[StatusMessage]:
-    """The changes of state between version `after` and the job as it is, oldest first.
-
-    As far as the row remembers them; the state of this version is for `status_message`.
-    """
-    return [_told(job, line) for line in job.history if after < line.version < job.version]
-
-
-def _told(job: Job, line: HistoryEntry) -> StatusMessage:
-    asked = job.cancel_requested_at
-    canceling = asked is not None and line.at >= asked and not line.status.is_terminal
-    # A state begins at 0, but for a cancel, which comes in the middle of an attempt.
-    amid = line.event == "cancel_requested" and line.attempt == job.attempt
-    return StatusMessage(
-        job_id=job.id,
-        version=line.version,
-        status="canceling" if canceling else line.status.value,
-        progress=job.progress.fraction if amid else 0.0,
-        attempt=line.attempt,
-        reason=_REASONS.get(line.event),
-    )
-
-
-# Why a job waits again, or what has changed about one that goes on waiting.
+# The events of a job's history that explain why the job waits, or what has changed while it waits.
 _REASONS: Mapping[str, Reason] = {
     "claimed": "claimed",
     "interrupted": "interrupted",
@@ -74,76 +42,104 @@ _REASONS: Mapping[str, Reason] = {
 }
 
 
-def progress_message(job: Job) -> ProgressMessage:
-    """How far the attempt is."""
-    p = job.progress
-    return ProgressMessage(
-        job_id=job.id,
-        version=job.version,
-        progress=p.fraction,
-        message=p.message,
-        node=p.node,
-        node_type=p.node_type,
-        step=p.step,
-        steps=p.steps,
-    )
+@dataclass(frozen=True, slots=True)
+class MessageEncoder:
+    """Makes the bytes of a job's messages. URLs of files are signed at that moment."""
 
+    artifacts: ArtifactStore
+    clock: Clock
 
-def with_preview(message: ProgressMessage, job: Job, store: ArtifactStore) -> ProgressMessage:
-    """The same, with where the newest preview of the job's attempt is."""
-    seconds = int(URL_LIFETIME.total_seconds())
-    url = store.sign(preview_key(job), name="preview", seconds=seconds)
-    return message.model_copy(update={"preview": url})
+    def __call__(self, message: Message) -> bytes:
+        """The message as JSON of at most MAX_MESSAGE_BYTES."""
+        return encoded(self.job_message(message))
 
+    def job_message(self, message: Message) -> JobMessage:
+        """The message as its model."""
+        match message:
+            case StateChanged():
+                return status_message(message)
+            case ProgressMade():
+                return self._progress_message(message)
+            case FileStored():
+                return self._artifact_message(message)
+            case JobEnded():
+                return self._done_message(message)
 
-def artifact_messages(
-    record: JobRecord, store: ArtifactStore, *, version: int, numbers: range
-) -> list[ArtifactMessage]:
-    """The files of these numbers, told with the change to `version`.
+    def _progress_message(self, message: ProgressMade) -> ProgressMessage:
+        p, preview = message.progress, None
+        if message.preview is not None:
+            seconds = int(URL_LIFETIME.total_seconds())
+            preview = self.artifacts.sign(message.preview, name="preview", seconds=seconds)
+        return ProgressMessage(
+            job_id=message.job_id,
+            version=message.version,
+            part=message.part,
+            progress=p.fraction,
+            message=p.message,
+            node=p.node,
+            node_type=p.node_type,
+            step=p.step,
+            steps=p.steps,
+            preview=preview,
+        )
 
-    Part 0 is the change's own message, so a file's part is its number + 1.
-    """
-    return [
-        ArtifactMessage(
-            job_id=record.job.id,
-            version=version,
-            part=number + 1,
-            number=number,
-            url=signed(artifact, store),
+    def _artifact_message(self, message: FileStored) -> ArtifactMessage:
+        artifact = message.artifact
+        return ArtifactMessage(
+            job_id=message.job_id,
+            version=message.version,
+            part=message.part,
+            number=message.number,
+            url=signed(artifact, self.artifacts),
             name=artifact.name,
             kind=artifact.kind,
             node=artifact.node,
-            attempt=record.job.attempt,
+            attempt=message.attempt,
         )
-        for number, artifact in enumerate(record.artifacts)
-        if number in numbers
-    ]
+
+    def _done_message(self, message: JobEnded) -> DoneMessage:
+        job = message.record.job
+        result = result_view(message.record, self.artifacts, self.clock())
+        return DoneMessage.model_validate(
+            {
+                "job_id": job.id,
+                "version": message.version,
+                "part": message.part,
+                "status": job.status.value,
+                "result": _shortened(result) if result else None,
+                "error": error_view(job.error),
+            }
+        )
 
 
-def ending_messages(
-    record: JobRecord, store: ArtifactStore, now: datetime, *, told: int = 0
-) -> list[JobMessage]:
-    """What an ended job says: each artifact but the first `told`, then `done`."""
-    job, count = record.job, len(record.artifacts)
-    files = artifact_messages(record, store, version=job.version, numbers=range(told, count))
-    return [*files, _done_message(job, result_view(record, store, now), part=count + 1)]
-
-
-def _done_message(job: Job, files: responses.ResultView | None, *, part: int) -> DoneMessage:
-    return DoneMessage.model_validate(
-        {
-            "job_id": job.id,
-            "version": job.version,
-            "part": part,
-            "status": job.status.value,
-            "result": _short(files) if files else None,
-            "error": error_view(job.error),
-        }
+def status_message(state: StateChanged) -> StatusMessage:
+    """The state of a job, now or at an earlier version."""
+    return StatusMessage(
+        job_id=state.job_id,
+        version=state.version,
+        part=state.part,
+        status="canceling" if state.is_canceling else state.status.value,
+        progress=state.progress,
+        attempt=state.attempt,
+        reason=_REASONS.get(state.event) if state.event else None,
+        snapshot=state.is_snapshot or None,
     )
 
 
-def _short(files: responses.ResultView) -> responses.ResultView:
-    shown = files.artifacts[:MAX_ARTIFACTS_IN_MESSAGE]
+def closing_message(notice: ClosingNotice) -> ErrorMessage:
+    """The last message on a socket that the service closes."""
+    return ErrorMessage(code=notice.code, message=notice.text)
+
+
+def encoded(message: BaseModel) -> bytes:
+    """A message as it is sent: JSON without the fields that have no value."""
+    return message.model_dump_json(exclude_none=True).encode()
+
+
+def _shortened(result: responses.ResultView) -> responses.ResultView:
+    """The first artifacts, as many as fit into one message."""
+    shown = result.artifacts[:MAX_ARTIFACTS_IN_MESSAGE]
+    # The length of names and signed URLs has no fixed limit, so it is measured.
     while shown and sum(len(a.model_dump_json().encode()) for a in shown) > MAX_RESULT_BYTES:
-        shown = shown[:-1]  # names and signed URLs have no length that we could promise
-    return responses.ResultView(artifacts=shown, truncated=len(shown) < len(files.artifacts))
+        shown = shown[:-1]
+    return responses.ResultView(artifacts=shown, truncated=len(shown) < len(result.artifacts))

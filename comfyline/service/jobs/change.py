@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 
 from comfyline.service.clock import Clock
 from comfyline.service.errors import Conflict, JobNotFound, Unavailable
@@ -20,6 +21,19 @@ from comfyline.service.jobs.store import JobStore
 MAX_ATTEMPTS = 10
 
 _log = logging.getLogger(__name__)
+
+
+class Change(NamedTuple):
+    """The row of a job before and after one write; `before` is None if that write added the row."""
+
+    before: Job | None
+    after: Job
+
+    @property
+    def ends_the_job(self) -> bool:
+        """The job has ended with this write, not before it."""
+        was_over = self.before is not None and self.before.status.is_terminal
+        return self.after.status.is_terminal and not was_over
 
 
 def change(store: JobStore, clock: Clock, job: Job, decide: Callable[[Job], Event | None]) -> Job:

@@ -6,7 +6,7 @@ its retries is not counted, and lies where such changes lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from comfyline.service.clock import Clock
@@ -16,17 +16,6 @@ from comfyline.service.ledger.store import Ledger
 from comfyline.service.ledger.totals import Totals, times_of
 from comfyline.service.metrics import Metric, Metrics
 from comfyline.service.queue.tickets import JobQueue
-
-Change = tuple[Job | None, Job]  # the old and the new image of a job's row
-
-
-def ends_in(changes: Iterable[Change]) -> list[Job]:
-    """The jobs that a change has ended; one that changes nothing of an end is none."""
-    return [
-        new
-        for old, new in changes
-        if new.status.is_terminal and (old is None or not old.status.is_terminal)
-    ]
 
 
 def count(ended: Sequence[Job], *, ledger: Ledger, metrics: Metrics) -> None:

@@ -1,7 +1,8 @@
-"""A client follows a job over its socket.
+"""Subscribe a socket to a job.
 
-Subscribe first, then note that the job is watched, whose answer is the snapshot: a change before
-that note is in the snapshot, a change after it finds the subscription. Nothing falls between.
+The order makes sure that no change is lost: first the subscription is stored, then the row is
+marked as watched, and the answer of that write is the snapshot. A change before the mark is in the
+snapshot; the pusher finds the subscription for every change after it.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from comfyline.service.jobs.store import JobStore
 from comfyline.service.live.notify import Notifier
 from comfyline.service.live.sockets import Connection, ConnectionStore
 
-# How long a job is watched is noted in such steps, so that who joins others changes nothing: each
-# change of the row is read by the pusher.
+# `watched_until` is rounded up to the end of a step. A second subscriber then writes the same time,
+# so the row does not change and no stream record wakes the pusher.
 WATCH_STEP = timedelta(minutes=30)
-_A_STEP_ENDS = datetime.min.replace(tzinfo=UTC)  # and every step after it
+_ROUNDING_ORIGIN = datetime.min.replace(tzinfo=UTC)  # the steps are counted from here
 
-# Between the tries to reach a socket whose `$connect` may not have returned yet: 5 s in all, longer
-# than a cold start takes to answer.
+# Pauses between the tries to reach a socket whose `$connect` may not have returned yet: 5 s in all,
+# which is longer than a cold start of the function behind `$connect`.
 GREETING_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.75, 1.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follower:
-    """Subscribes sockets to their owners' jobs."""
+    """Subscribes sockets to jobs of the owner who opened them."""
 
     jobs: JobStore
     connections: ConnectionStore
@@ -42,13 +43,14 @@ class Follower:
     sleep: Callable[[float], None] = time.sleep
 
     def follow(self, socket: ConnectionId, job_id: JobId, *, after: int | None = None) -> None:
-        """Subscribe the socket and answer with what it missed since version `after`.
+        """Subscribe the socket and answer with the states that it missed since version `after`.
 
-        Doing it again is harmless and answers again.
+        A repeated call changes nothing and answers again. The socket is not subscribed if an error
+        is raised.
 
         Raises:
-            JobNotFound: unknown, past its retention, or somebody else's; it is not subscribed.
-            TooManySubscriptions: not subscribed either.
+            JobNotFound: the job is unknown, past its retention, or of another owner.
+            TooManySubscriptions: the socket follows as many jobs as are allowed.
             ConnectionGone: the client has left, or its `$connect` has not returned yet.
         """
         connection = self.connections.get(socket)
@@ -60,11 +62,11 @@ class Follower:
         self.notifier.answer(connection.id, job, after)
 
     def greet(self, socket: ConnectionId, job_id: JobId) -> None:
-        """The same for a socket that is being opened, as soon as it can be spoken to.
+        """Subscribe a socket that is still being opened, as soon as it can receive messages.
 
         Raises:
-            JobNotFound, TooManySubscriptions: as above.
-            ConnectionGone: it could not be reached.
+            JobNotFound, TooManySubscriptions: see `follow`.
+            ConnectionGone: the socket could not be reached in GREETING_PAUSES_SECONDS.
         """
         for pause in GREETING_PAUSES_SECONDS:
             try:
@@ -74,7 +76,7 @@ class Follower:
         return self.follow(socket, job_id)
 
     def _owned(self, connection: Connection, job_id: JobId) -> Job:
-        # Whose it is comes before all: a push must not find another's subscription even once.
+        # Checked before the subscription is stored, so that no push ever reaches another owner.
         job = self.jobs.get(job_id)
         now = self.clock()
         if job is None or job.owner != connection.owner or job.is_past_retention(now):
@@ -84,9 +86,9 @@ class Follower:
     def _subscribed(self, connection: Connection, job: Job) -> Job:
         now, limit = self.clock(), MAX_SUBSCRIPTIONS
         self.connections.subscribe(connection, job.id, since=now, limit=limit)
-        return self.jobs.watch(job.id, _at_a_step(connection.expires_at)) or job
+        return self.jobs.watch(job.id, _rounded_up(connection.expires_at)) or job
 
 
-def _at_a_step(end: datetime) -> datetime:
-    """The end of the step that `end` lies in."""
-    return end + (_A_STEP_ENDS - end) % WATCH_STEP
+def _rounded_up(time: datetime) -> datetime:
+    """The end of the step that `time` lies in."""
+    return time + (_ROUNDING_ORIGIN - time) % WATCH_STEP

@@ -1,6 +1,11 @@
-"""Close the sockets that may not be open any more; the gateway asks who calls only once.
+"""Close sockets that must not stay open: those of void keys, or all while live updates are off.
 
-told ──> closed ──> forgotten: if we die in between, the next round finds the socket again.
+API Gateway checks the key only when a socket is opened, so a key that is disabled or expires later
+leaves its sockets open until the sweeper closes them here.
+
+    notice sent ──> socket closed ──> connection deleted
+
+If the process dies in between, the next round finds the connection again.
 """
 
 from __future__ import annotations
@@ -12,70 +17,67 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from comfyline.contract.ids import ConnectionId
-from comfyline.contract.v1.socket import ErrorMessage
 from comfyline.service.access.authenticate import is_void
 from comfyline.service.access.keys import KeyStore
 from comfyline.service.clock import Clock
 from comfyline.service.errors import ConnectionGone, SocketsDisabled, Unavailable
+from comfyline.service.live.messages import ClosingNotice, EncodeNotice
 from comfyline.service.live.sockets import ConnectionStore, Sockets
 
-# Code and message. A model made here would be built at the start of every sweeper.
-SWITCHED_OFF = SocketsDisabled.code, "Live progress was switched off; ask over HTTP."
-KEY_VOID = "key_void", "The key of this connection was disabled, or has expired."
+SWITCHED_OFF = ClosingNotice(SocketsDisabled.code, "Live progress was switched off; ask over HTTP.")
+KEY_VOID = ClosingNotice("key_void", "The key of this connection was disabled, or has expired.")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doorkeeper:
-    """Closes the sockets of void keys, and every socket while the switch is off.
+    """Closes the sockets of void keys, and every socket while an operator has switched them off.
 
-    `executor` runs the calls to the clients, which only wait.
+    `executor` runs the calls to the gateway, which spend their time waiting for the network.
     """
 
     connections: ConnectionStore
     keys: KeyStore
     sockets: Sockets
+    encode: EncodeNotice
     clock: Clock
     executor: Executor
 
     def hang_up(self) -> int:
-        """One round; how many sockets were closed. One that cannot be is left to the next."""
+        """Run one round and return how many sockets were closed.
+
+        A socket that cannot be closed now is left to the next round.
+        """
         unwanted = list(self._unwanted())
-        closed = sum(self.executor.map(lambda one: self._close(*one), unwanted))
+        closed = sum(self.executor.map(lambda pair: self._close(*pair), unwanted))
         if unwanted:
             extra = {"action": "sockets_closed", "closed": closed, "left": len(unwanted) - closed}
             _log.info("sockets closed", extra=extra)
         return closed
 
-    def _unwanted(self) -> Iterator[tuple[ConnectionId, bytes]]:
-        """Each socket that may not be open, and what its client is told."""
-        opened = self.connections.by_key()
-        if not opened:  # which costs no look at the keys
+    def _unwanted(self) -> Iterator[tuple[ConnectionId, ClosingNotice]]:
+        """Every socket that must not stay open, and the notice for its client."""
+        open_sockets = self.connections.by_key()
+        if not open_sockets:  # saves the read of the keys
             return
         if not self.keys.flags().websocket_enabled:
-            told = _message(*SWITCHED_OFF)
-            yield from ((one, told) for ids in opened.values() for one in ids)
+            yield from ((s, SWITCHED_OFF) for sockets in open_sockets.values() for s in sockets)
             return
         now = self.clock()
-        good = {key.id for key in self.keys.get_many(list(opened)) if not is_void(key, now)}
-        void = [one for key, ids in opened.items() if key not in good for one in ids]
-        if void:
-            told = _message(*KEY_VOID)
-            yield from ((one, told) for one in void)
+        keys = self.keys.get_many(list(open_sockets))
+        valid = {key.id for key in keys if not is_void(key, now)}
+        for key_id, sockets in open_sockets.items():
+            if key_id not in valid:
+                yield from ((socket, KEY_VOID) for socket in sockets)
 
-    def _close(self, socket: ConnectionId, told: bytes) -> bool:
+    def _close(self, socket: ConnectionId, notice: ClosingNotice) -> bool:
         try:
-            with suppress(ConnectionGone, Unavailable):  # a client too slow to be told is closed
-                self.sockets.post(socket, told)
+            with suppress(ConnectionGone, Unavailable):  # a client that is too slow is closed too
+                self.sockets.post(socket, self.encode(notice))
             self.sockets.close(socket)
             self.connections.close(socket)
         except Unavailable:
             _log.warning("socket not closed", exc_info=True, extra={"action": "socket_not_closed"})
             return False
         return True
-
-
-def _message(code: str, text: str) -> bytes:
-    message = ErrorMessage(code=code, message=text)
-    return message.model_dump_json(exclude_none=True).encode()

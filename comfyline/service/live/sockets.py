@@ -1,4 +1,7 @@
-"""Open sockets and who listens on them. A socket may be gone at any call; that is no fault."""
+"""Ports for open WebSockets and their subscriptions.
+
+A client can leave at any moment, so a closed socket is a normal answer and not a fault.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ CONNECTION_LIFETIME = timedelta(hours=2)  # API Gateway ends a WebSocket then
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open WebSocket and whose it is."""
+    """An open WebSocket, and the owner and the key that opened it."""
 
     id: ConnectionId
     owner: OwnerId
@@ -25,49 +28,49 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """A socket that follows a job, and since when."""
+    """A socket that is subscribed to a job, and the time of its subscription."""
 
     id: ConnectionId
     since: datetime
 
 
 class ConnectionStore(Protocol):
-    """Open sockets and what each follows. Every read by a name is consistent."""
+    """Open sockets and their subscriptions. Every read by id is consistent."""
 
     def open(self, connection: Connection) -> None:
-        """Remember a socket."""
+        """Store a new socket."""
 
     def get(self, connection_id: ConnectionId) -> Connection | None:
-        """The socket, unless it was closed."""
+        """The socket; None if it was closed."""
 
     def close(self, connection_id: ConnectionId) -> None:
-        """Forget the socket and all that it follows; closing twice is no error."""
+        """Delete the socket and its subscriptions; closing twice is no error."""
 
     def subscribe(
         self, connection: Connection, job_id: JobId, *, since: datetime, limit: int
     ) -> None:
-        """From now on the socket is among the job's subscribers; twice is once.
+        """Add the socket to the job's subscribers; repeating the call changes nothing.
 
         Raises:
             ConnectionGone: the socket was closed.
-            TooManySubscriptions: it follows `limit` other jobs already.
+            TooManySubscriptions: it is subscribed to `limit` other jobs already.
         """
 
     def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
-        """No longer; also when it never was."""
+        """Remove the socket from the subscribers; no error if it was not among them."""
 
     def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
-        """Every socket that follows the job and can still be open."""
+        """Every socket that is subscribed to the job and has not reached its end of life."""
 
     def by_key(self) -> Mapping[KeyId, Sequence[ConnectionId]]:
-        """Every open socket, by the key that it was opened with.
+        """Every open socket, grouped by the key that opened it.
 
-        It may lag by moments, at a cost that grows with the open sockets alone.
+        The answer may lag by moments. Its cost grows only with the number of open sockets.
         """
 
 
 class Sockets(Protocol):
-    """The way to the clients behind open sockets."""
+    """Sends to the clients behind open sockets."""
 
     def post(self, connection_id: ConnectionId, message: bytes) -> None:
         """Deliver one message.
@@ -78,4 +81,4 @@ class Sockets(Protocol):
         """
 
     def close(self, connection_id: ConnectionId) -> None:
-        """Hang up; no error if the client has left."""
+        """Close the socket; no error if the client has left."""

@@ -37,7 +37,7 @@ def test_every_error_has_a_declared_code() -> None:
 
 def test_every_declared_code_is_used() -> None:
     used = {error.code for error in subclasses(ComfylineError)}
-    assert PROBLEMS.keys() == used | socket_codes() | {hang_up.KEY_VOID[0]}
+    assert PROBLEMS.keys() == used | socket_codes() | {hang_up.KEY_VOID.code}
 
 
 @every_problem

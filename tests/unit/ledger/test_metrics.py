@@ -14,10 +14,10 @@ from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.fleet.workers import Presence
 from comfyline.service.jobs.job import Priority
-from comfyline.service.ledger.count import Meter, count, ends_in
+from comfyline.service.ledger.count import Meter, count
 from comfyline.service.metrics import Metric
 from functions.get_metrics import shown
-from tests.support.builders import NOW, FrozenClock, a_job, canceled, running, succeeded
+from tests.support.builders import NOW, FrozenClock, a_job, canceled, succeeded
 from tests.support.dashboard import questions, wrong
 
 
@@ -62,13 +62,6 @@ def test_an_end_is_recorded_once_with_what_it_took() -> None:
         (Metric.INTERRUPTIONS, 2, {}),
         (Metric.JOBS_ENDED, 1, {"status": "canceled"}),
     ]
-
-
-def test_only_the_change_that_ends_a_job_is_an_end() -> None:
-    job = running(a_job())
-    ended = succeeded(a_job())
-    assert ends_in([(None, job), (job, job), (job, ended), (ended, ended)]) == [ended]
-    assert ends_in([(None, ended)]) == [ended]
 
 
 def test_the_dashboard_asks_for_what_there_is_and_for_all_of_it() -> None:

@@ -1,0 +1,216 @@
+"""What subscribers of a job learn from its changes: plain values, without any wire format.
+
+Rule: nothing here reads a store or keeps a memory between changes. Every message is derived from
+the rows before and after a change, or from the record of the job. Messages of one job are ordered
+by (version, part): part 0 is the change itself, part n + 1 is the file with number n, and the end
+comes after all files. So the same change always makes the same messages with the same numbers, and
+a client can drop the ones that it already has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from comfyline.contract.ids import JobId
+from comfyline.service.jobs.change import Change
+from comfyline.service.jobs.job import Artifact, HistoryEntry, Job, JobRecord, Status, preview_key
+from comfyline.service.jobs.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged:
+    """The state of the job after a change, or the snapshot that answers a subscription."""
+
+    job_id: JobId
+    version: int
+    part: int = 0
+    status: Status
+    is_canceling: bool
+    progress: float
+    attempt: int
+    event: str | None  # the event in the job's history that led to this state
+    is_snapshot: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressMade:
+    """How far the running attempt is. `preview` is the key of a new preview picture."""
+
+    job_id: JobId
+    version: int
+    part: int = 0
+    progress: Progress
+    preview: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStored:
+    """One file of the attempt is stored. It is void if the attempt is interrupted later."""
+
+    job_id: JobId
+    version: int
+    part: int
+    number: int  # position in the job's list of files, from 0
+    artifact: Artifact
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnded:
+    """The job has ended and nothing follows."""
+
+    version: int
+    part: int
+    record: JobRecord
+
+    @property
+    def job_id(self) -> JobId:
+        """The job that ended."""
+        return self.record.job.id
+
+
+Message = StateChanged | ProgressMade | FileStored | JobEnded
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingNotice:
+    """Why the service closes a socket: the last thing that its client is sent."""
+
+    code: str
+    text: str
+
+
+# These make the bytes of a WebSocket message. The composition root passes them in, because the
+# service does not know the wire format.
+Encode = Callable[[Message], bytes]
+EncodeNotice = Callable[[ClosingNotice], bytes]
+
+
+def order_of(message: Message) -> tuple[int, int]:
+    """The sort key of the messages of one job."""
+    return message.version, message.part
+
+
+# --- from the rows of a job -----------------------------------------------------------------------
+
+
+def message_of(change: Change) -> StateChanged | ProgressMade | None:
+    """The message of one change; None if clients cannot see the change."""
+    before, after = change
+    if before is not None and before.version == after.version:
+        return None
+    is_recorded = bool(after.history) and after.history[-1].version == after.version
+    return state_of(after) if is_recorded else _progress_of(change)
+
+
+def messages_of(changes: Sequence[Change]) -> list[Message]:
+    """The messages of consecutive changes of one job.
+
+    Every state is kept. Progress that a later message replaces is left out.
+    """
+    messages = [message for change in changes if (message := message_of(change))]
+    kept = [m for m in messages[:-1] if not isinstance(m, ProgressMade)] + messages[-1:]
+    return [_with_newest_preview(message, changes) for message in kept]
+
+
+def state_of(job: Job, *, is_snapshot: bool = False) -> StateChanged:
+    """The state of the job as it is now."""
+    return StateChanged(
+        job_id=job.id,
+        version=job.version,
+        status=job.status,
+        is_canceling=job.is_canceling,
+        progress=job.progress.fraction,
+        attempt=job.attempt,
+        event=job.history[-1].event if job.history else None,
+        is_snapshot=is_snapshot,
+    )
+
+
+def missed_states(job: Job, after: int) -> list[StateChanged]:
+    """The states between version `after` and the current version, oldest first.
+
+    The row remembers a limited history, so older states may be missing. The state of the current
+    version is not included; `state_of` makes it.
+    """
+    return [_past_state(job, entry) for entry in job.history if after < entry.version < job.version]
+
+
+def _past_state(job: Job, entry: HistoryEntry) -> StateChanged:
+    asked_at = job.cancel_requested_at
+    is_canceling = asked_at is not None and entry.at >= asked_at and not entry.status.is_terminal
+    # Every state starts with progress 0, except a cancel request: it arrives during an attempt.
+    is_mid_attempt = entry.event == "cancel_requested" and entry.attempt == job.attempt
+    return StateChanged(
+        job_id=job.id,
+        version=entry.version,
+        status=entry.status,
+        is_canceling=is_canceling,
+        progress=job.progress.fraction if is_mid_attempt else 0.0,
+        attempt=entry.attempt,
+        event=entry.event,
+    )
+
+
+def _progress_of(change: Change) -> ProgressMade:
+    job = change.after
+    return ProgressMade(job_id=job.id, version=job.version, progress=job.progress)
+
+
+def _with_newest_preview(message: Message, changes: Sequence[Change]) -> Message:
+    """Progress with the key of the attempt's newest preview, if these changes brought one."""
+    job = changes[-1].after
+    is_new = any(b is None or b.previewed < a.previewed for b, a in changes)
+    if isinstance(message, ProgressMade) and is_new and job.previewed:
+        return replace(message, preview=preview_key(job))
+    return message
+
+
+# --- from the record of a job ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewFiles:
+    """The numbers of the files that a change has listed while the attempt was still running."""
+
+    at: Job
+    numbers: range
+
+
+def new_files(changes: Sequence[Change]) -> list[NewFiles]:
+    """The files that each of these changes has listed."""
+    return [
+        NewFiles(after, range(before.stored, after.stored))
+        for before, after in changes
+        if before is not None and before.stored < after.stored
+    ]
+
+
+def files_of(record: JobRecord, listed: NewFiles) -> list[FileStored]:
+    """The messages of these files; none if the record belongs to another attempt by now."""
+    if listed.at.attempt_path != record.job.attempt_path:
+        return []
+    return _files(record, listed.at.version, listed.numbers)
+
+
+def ending_of(record: JobRecord, *, announced: int = 0) -> list[Message]:
+    """The messages of an ended job: every file except the first `announced`, then the end."""
+    version, count = record.job.version, len(record.artifacts)
+    files = _files(record, version, range(announced, count))
+    return [*files, JobEnded(version=version, part=count + 1, record=record)]
+
+
+def _files(record: JobRecord, version: int, numbers: range) -> list[FileStored]:
+    return [
+        FileStored(
+            job_id=record.job.id,
+            version=version,
+            part=number + 1,
+            number=number,
+            artifact=artifact,
+            attempt=record.job.attempt,
+        )
+        for number, artifact in enumerate(record.artifacts)
+        if number in numbers
+    ]

@@ -1,0 +1,146 @@
+"""Messages of the WebSocket of API v1: every message fits into a frame and says its reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfyline.adapters.memory.files import InMemoryArtifactStore
+from comfyline.api.v1.messages import (
+    MessageEncoder,
+    closing_message,
+    encoded,
+    status_message,
+)
+from comfyline.contract.limits import MAX_ARTIFACTS_IN_MESSAGE, MAX_MESSAGE_BYTES
+from comfyline.contract.v1.socket import DoneMessage, server_message
+from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.job import Job, JobError, JobRecord
+from comfyline.service.jobs.lifecycle import advance
+from comfyline.service.live.messages import (
+    ClosingNotice,
+    JobEnded,
+    ProgressMade,
+    ending_of,
+    state_of,
+)
+from tests.support.builders import (
+    NOW,
+    FrozenClock,
+    a_job,
+    an_artifact,
+    canceled,
+    claimed,
+    running,
+    some_params,
+    succeeded,
+)
+
+BOOM = JobError(type="boom", message="it broke", node_id="5")
+
+
+def failed(job: Job) -> Job:
+    job = running(job)
+    return advance(job, ev.FailedForGood(attempt=job.attempt, error=BOOM), NOW)
+
+
+def interrupted(job: Job) -> Job:
+    job = running(job)
+    return advance(job, ev.Interrupted(attempt=job.attempt), NOW)
+
+
+def failed_once(job: Job) -> Job:
+    job = running(job)
+    return advance(job, ev.Failed(attempt=job.attempt, error=BOOM), NOW)
+
+
+ENDED = st.sampled_from([succeeded, failed, canceled]).map(lambda change: change(a_job()))
+NAMES = st.lists(st.text(min_size=1, max_size=3000), max_size=20)
+
+
+class LongUrls(InMemoryArtifactStore):
+    def sign(self, key: str, *, name: str, seconds: int) -> str:
+        return f"https://s3.test/{key}?X-Amz-Security-Token=" + "t" * 4000
+
+
+def encoder(artifacts: InMemoryArtifactStore | None = None) -> MessageEncoder:
+    return MessageEncoder(artifacts or InMemoryArtifactStore(), FrozenClock())
+
+
+def record_of(job: Job, names: list[str]) -> JobRecord:
+    files = [replace(an_artifact(job, n), name=name) for n, name in enumerate(names)]
+    return JobRecord(job, some_params(), tuple(files))
+
+
+@given(ENDED, NAMES)
+def test_an_end_always_fits_and_marks_what_is_left_out(job: Job, names: list[str]) -> None:
+    end = ending_of(record_of(job, names))[-1]
+    assert len(encoder()(end)) <= MAX_MESSAGE_BYTES
+    done = encoder().job_message(end)
+    assert isinstance(done, DoneMessage)
+    if done.result is not None:
+        shown = [artifact.name for artifact in done.result.artifacts]
+        assert shown == names[: len(shown)]
+        assert done.result.truncated == (len(shown) < len(names))
+
+
+def test_an_end_fits_however_long_the_urls_are() -> None:
+    job = succeeded(a_job())
+    messages = ending_of(record_of(job, [f"{n}.png" for n in range(20)]))
+    long_urls = encoder(LongUrls())
+    assert max(len(long_urls(message)) for message in messages) <= MAX_MESSAGE_BYTES
+    assert [message.part for message in messages] == list(range(1, 22))
+    done = long_urls.job_message(messages[-1])
+    assert isinstance(done, DoneMessage)
+    assert done.result is not None
+    assert done.result.truncated
+    assert 0 < len(done.result.artifacts) <= MAX_ARTIFACTS_IN_MESSAGE
+
+
+def test_an_error_is_part_of_the_end() -> None:
+    job = failed(a_job())
+    record = record_of(job, [])
+    done = encoder().job_message(JobEnded(version=job.version, part=1, record=record))
+    assert isinstance(done, DoneMessage)
+    assert done.error is not None
+    assert (done.result, done.error.type, done.error.node_id) == (None, "boom", "5")
+
+
+def test_progress_has_a_signed_url_of_its_preview() -> None:
+    job = running(a_job())
+    shown = [
+        ProgressMade(job_id=job.id, version=4, progress=job.progress, preview=key)
+        for key in (None, "jobs/x/preview")
+    ]
+    without, with_one = (json.loads(encoder()(message)) for message in shown)
+    assert "preview" not in without
+    url = InMemoryArtifactStore().sign("jobs/x/preview", name="preview", seconds=900)
+    assert with_one["preview"] == url
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (claimed, "claimed"),
+        (running, None),
+        (interrupted, "interrupted"),
+        (failed_once, "attempt_failed"),
+        (succeeded, None),
+    ],
+)
+def test_a_waiting_job_has_the_reason_of_its_wait(change: object, reason: str | None) -> None:
+    assert callable(change)
+    job = change(a_job())
+    message = status_message(state_of(job))
+    assert (message.status, message.reason) == (job.status, reason)
+    assert message.snapshot is None
+
+
+def test_a_closing_notice_is_an_error_message() -> None:
+    message = closing_message(ClosingNotice("key_void", "The key has expired."))
+    assert server_message.validate_json(encoded(message)) == message
+    assert (message.code, message.message) == ("key_void", "The key has expired.")

@@ -1,0 +1,182 @@
+"""Subscribing: the answer is the snapshot, and no change falls between it and the next push."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from comfyline.adapters.memory.live import InMemorySockets
+from comfyline.contract.ids import ConnectionId, JobId, KeyId
+from comfyline.contract.limits import MAX_SUBSCRIPTIONS
+from comfyline.service.errors import ConnectionGone, JobNotFound, TooManySubscriptions
+from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.job import Job
+from comfyline.service.live.delivery import CONNECT_GRACE
+from comfyline.service.live.follow import GREETING_PAUSES_SECONDS, WATCH_STEP
+from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
+from tests.support.builders import NOW, FrozenClock, an_artifact, an_owner
+from tests.unit.live.world import World, at, claim, interrupt, start, states, succeed
+
+
+def test_the_answer_is_the_snapshot(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.follower.follow(socket, job.id)
+    (snapshot,) = world.received()
+    assert (snapshot["type"], snapshot["version"], snapshot["snapshot"]) == ("status", 1, True)
+
+
+def test_the_answer_for_an_ended_job_has_its_files_and_its_end(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.jobs.put_artifacts(replace(job, attempt=1), [an_artifact(job)])
+    world.happens(job, claim, start, succeed)
+    world.follower.follow(socket, job.id)
+    assert [m["type"] for m in world.received()] == ["status", "artifact", "done"]
+    assert world.connections.subscribers(job.id, world.clock()) == []
+
+
+@pytest.mark.parametrize("moment", ["get", "watch"])
+def test_a_change_at_any_moment_of_subscribing_is_received(world: World, moment: str) -> None:
+    """The job ends right after the given call of the subscription."""
+    job, socket = world.job(), world.socket()
+    world.happens(job, claim, start)
+    world.stream.clear()
+    original = getattr(world.jobs, moment)
+
+    def then_the_job_ends(*args: Any) -> Any:
+        answer = original(*args)
+        setattr(world.jobs, moment, original)
+        world.happens(job, succeed)
+        world.push()
+        return answer
+
+    setattr(world.jobs, moment, then_the_job_ends)
+    world.follower.follow(socket, job.id)
+    world.push()
+    assert "done" in [m["type"] for m in world.received(socket)]
+
+
+def test_resuming_sends_the_missed_states(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.happens(job, claim, start, at(0.4), interrupt, claim, start, at(0.2))
+    world.follower.follow(socket, job.id, after=4)
+    messages = world.received()
+    assert states(messages) == [
+        ("status", "queued", 5),
+        ("status", "queued", 6),
+        ("status", "running", 7),
+        ("status", "running", 8),
+    ]
+    assert [m.get("reason") for m in messages] == ["interrupted", "claimed", None, None]
+    assert [m.get("snapshot") for m in messages] == [None, None, None, True]
+    assert messages[-1]["progress"] == 0.2
+
+
+def test_a_missed_cancel_request_is_sent_as_canceling_and_keeps_the_progress(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.happens(job, claim, start, at(0.4), ev.CancelRequested(), at(0.5))
+    world.follower.follow(socket, job.id, after=4)
+    messages = world.received()
+    assert states(messages) == [("status", "canceling", 5), ("status", "canceling", 6)]
+    assert all(m["progress"] >= 0.4 for m in messages)
+
+
+def test_resuming_with_nothing_missed_sends_only_the_snapshot(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.follower.follow(socket, job.id, after=1)
+    assert states(world.received()) == [("status", "queued", 1)]
+
+
+def watched_until(world: World, job: Job) -> datetime:
+    row = world.jobs.get(job.id)
+    assert row is not None
+    assert row.watched_until is not None
+    return row.watched_until
+
+
+def test_a_further_subscriber_does_not_change_the_row(world: World) -> None:
+    job, rows = world.job(), []
+    for n in range(3):
+        world.clock.advance(timedelta(seconds=1))
+        world.follower.follow(world.socket(f"c{n}"), job.id)
+        rows.append(world.jobs.get(job.id))
+    assert rows == [rows[0]] * 3
+    spare = watched_until(world, job) - world.clock() - CONNECTION_LIFETIME
+    assert timedelta(0) <= spare < WATCH_STEP
+
+
+def test_a_job_is_watched_as_long_as_any_connection_lasts(world: World) -> None:
+    job = world.job()
+    for n in range(5):
+        world.follower.follow(world.socket(f"c{n}"), job.id)
+        assert watched_until(world, job) >= world.clock() + CONNECTION_LIFETIME
+        world.clock.advance(timedelta(minutes=17))
+
+
+def test_more_subscriptions_than_the_limit_are_refused(world: World) -> None:
+    socket = world.socket()
+    for _ in range(MAX_SUBSCRIPTIONS):
+        world.follower.follow(socket, world.job().id)
+    with pytest.raises(TooManySubscriptions, match=str(MAX_SUBSCRIPTIONS)):
+        world.follower.follow(socket, world.job().id)
+
+
+def test_a_job_of_another_owner_is_not_found(world: World) -> None:
+    socket, job = world.socket(owner=an_owner()), world.job()
+    for unknown in (job.id, JobId("job_" + "0" * 26)):
+        with pytest.raises(JobNotFound):
+            world.follower.follow(socket, unknown)
+    assert world.connections.subscribers(job.id, world.clock()) == []
+
+
+def test_a_job_past_its_start_deadline_is_expired(world: World) -> None:
+    socket, job = world.socket(), world.job(start_deadline=NOW + timedelta(seconds=1))
+    world.clock.advance(2)
+    world.follower.follow(socket, job.id)
+    assert states(world.received()) == [("status", "expired", 2), ("done", "expired", 2)]
+
+
+# --- a socket that is still being opened ----------------------------------------------------------
+
+
+class Opening(InMemorySockets):
+    """Sockets that cannot receive anything before `opens_at`."""
+
+    def __init__(self, clock: FrozenClock, opens_at: datetime) -> None:
+        super().__init__()
+        self._clock, self._opens_at = clock, opens_at
+
+    def post(self, connection_id: ConnectionId, message: bytes) -> None:
+        if self._clock() < self._opens_at:
+            raise ConnectionGone(connection_id)
+        super().post(connection_id, message)
+
+
+def test_a_greeting_waits_until_the_socket_is_open_and_misses_nothing(world: World) -> None:
+    world.sockets = Opening(world.clock, NOW + timedelta(seconds=3))
+    socket, job = world.socket(), world.job()
+    world.connections.subscribe(
+        Connection(socket, world.owner, KeyId("k"), NOW + CONNECTION_LIFETIME),
+        job.id,
+        since=NOW,
+        limit=9,
+    )
+    world.jobs.watch(job.id, NOW + CONNECTION_LIFETIME)
+    world.happens(job, claim)
+    world.push()  # the socket answers "gone", but it is too young to be given up
+    assert world.connections.subscribers(job.id, NOW)
+    world.follower.greet(socket, job.id)
+    world.happens(job, start)
+    world.push()
+    assert states(world.received()) == [("status", "queued", 2), ("status", "running", 3)]
+
+
+def test_a_greeting_gives_up_on_a_socket_that_never_opens(world: World) -> None:
+    socket, job = world.socket(), world.job()
+    world.sockets.gone.add(socket)
+    with pytest.raises(ConnectionGone):
+        world.follower.greet(socket, job.id)
+    assert (world.clock() - NOW).total_seconds() == pytest.approx(sum(GREETING_PAUSES_SECONDS))
+    assert sum(GREETING_PAUSES_SECONDS) < CONNECT_GRACE.total_seconds()

@@ -1,0 +1,110 @@
+"""Changes of a job become messages: values with an order, made without any store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.change import Change
+from comfyline.service.jobs.job import Job, JobRecord
+from comfyline.service.jobs.lifecycle import advance
+from comfyline.service.live.messages import (
+    FileStored,
+    JobEnded,
+    ProgressMade,
+    StateChanged,
+    ending_of,
+    message_of,
+    missed_states,
+    order_of,
+    state_of,
+)
+from tests.support.builders import (
+    NOW,
+    a_job,
+    an_artifact,
+    canceled,
+    claimed,
+    running,
+    some_params,
+    succeeded,
+)
+from tests.unit.live.world import World, at, claim, fail_once, interrupt, start, succeed
+
+JOBS = st.sampled_from([lambda j: j, claimed, running, succeeded, canceled]).map(
+    lambda change: change(a_job())
+)
+ENDED = st.sampled_from([succeeded, canceled]).map(lambda change: change(a_job()))
+
+
+def test_each_change_of_state_is_a_message_with_its_event(world: World) -> None:
+    world.happens(world.job(), claim, start, interrupt, claim, fail_once, claim, start, succeed)
+    messages = [m for change in world.stream[1:] if (m := message_of(change))]
+    assert [(m.status, m.event) for m in messages if isinstance(m, StateChanged)] == [
+        ("queued", "claimed"),
+        ("running", "started"),
+        ("queued", "interrupted"),
+        ("queued", "claimed"),
+        ("queued", "failed"),
+        ("queued", "claimed"),
+        ("running", "started"),
+        ("succeeded", "succeeded"),
+    ]
+    assert [m.version for m in messages] == list(range(2, 10))
+
+
+def test_a_job_given_back_before_it_started_is_a_message_too(world: World) -> None:
+    """Neither its status nor its attempt changes then."""
+    world.happens(world.job(), claim, interrupt)
+    message = message_of(world.stream[-1])
+    assert isinstance(message, StateChanged)
+    assert (message.status, message.event) == ("queued", "interrupted")
+
+
+def test_progress_names_node_and_step(world: World) -> None:
+    world.happens(world.job(), claim, start, at(0.5))
+    message = message_of(world.stream[-1])
+    assert isinstance(message, ProgressMade)
+    progress = message.progress
+    assert (progress.fraction, progress.step, progress.steps) == (0.5, 1, 2)
+    assert progress.node_type == "KSampler"
+
+
+def test_a_change_that_clients_cannot_see_has_no_message() -> None:
+    job = running(a_job())
+    watched = advance(job, ev.Watched(until=NOW), NOW)
+    assert message_of(Change(job, watched)) is None
+
+
+@given(JOBS, st.integers(0, 12))
+def test_missed_states_and_the_snapshot_come_in_order_and_once(job: Job, after: int) -> None:
+    versions = [m.version for m in (*missed_states(job, after), state_of(job, is_snapshot=True))]
+    assert versions == sorted(set(versions))
+    assert versions[-1] == job.version
+    assert {entry.version for entry in job.history if entry.version > after} <= set(versions)
+
+
+@given(ENDED, st.integers(0, 20))
+def test_the_files_come_in_order_before_the_end(job: Job, count: int) -> None:
+    record = record_of(job, count)
+    *files, end = ending_of(record)
+    assert isinstance(end, JobEnded)
+    assert end.record == record
+    assert [f.number for f in files if isinstance(f, FileStored)] == list(range(count))
+    assert all(order_of(one) < order_of(other) for one, other in pairwise([*files, end]))
+
+
+@given(ENDED, st.integers(0, 20), st.integers(0, 20))
+def test_announced_files_are_not_repeated_at_the_end(job: Job, count: int, known: int) -> None:
+    record = record_of(job, count)
+    whole = ending_of(record)
+    assert ending_of(record, announced=known) == [*whole[:-1][known:], whole[-1]]
+
+
+def record_of(job: Job, count: int) -> JobRecord:
+    files = [replace(an_artifact(job, n), name=f"{n}.png") for n in range(count)]
+    return JobRecord(job, some_params(), tuple(files))
