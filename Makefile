@@ -11,7 +11,7 @@ OUT ?= out
 WORKER_IMAGE ?= comfyline-worker
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check format bench bench-worker bench-live load soak simulate cost synth clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check client format bench bench-worker bench-live load soak simulate cost synth clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -98,6 +98,9 @@ check: dev ## Format, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+client: dev ## Write the blocking client (comfyline/client/blocking) from the asyncio client
+	@$(BIN)/python -m tools.blocking_client
 
 format: dev ## Format and mend what can be mended
 	$(BIN)/ruff format .

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from aws_lambda_powertools import Logger
 
-from comfyline.api.v1 import views
+from comfyline.api.v1.history import event_list
 from functions._http import Answer, Request, http_handler, invalid
 from functions._wiring import Wiring
 
-MAX_VERSION_DIGITS = 9  # a job changes some thousand times at most
+MAX_VERSION_DIGITS = 9  # a job changes a few thousand times at most
 
 logger = Logger(service="list_events")
 
 
 @http_handler(logger)
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """200 with the job's changes of state beyond a version."""
+    """200 with the job's changes of state after version `after`, and their messages."""
     after = _version(request.query("after"))
     record = wiring.read_job(request.job_id, request.owner)
-    return Answer(views.event_list(record.job, after=after))
+    return Answer(event_list(record.job, after=after))
 
 
 def _version(text: str | None) -> int:

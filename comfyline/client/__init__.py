@@ -1,4 +1,4 @@
-"""The Python client: submit jobs to a Comfyline service, follow them, save what they made.
+"""The Python client: submit jobs to a Comfyline service, follow them, and save their files.
 
 from comfyline.client import Comfyline
 
@@ -8,12 +8,11 @@ with Comfyline() as client:
         print(message)
     print(job.download("out"))
 
-`AsyncComfyline` is the same for asyncio. What is not named here may change without notice.
+`AsyncComfyline` has the same methods for asyncio. Only the names in `__all__` are stable.
 """
 
-from comfyline.client.aio import AsyncComfyline, AsyncJob
-from comfyline.client.backoff import Backoff
-from comfyline.client.calls import Retries
+from comfyline.client.aio.client import AsyncComfyline, AsyncJob
+from comfyline.client.blocking.client import Comfyline, Job
 from comfyline.client.errors import (
     ApiError,
     ComfylineClientError,
@@ -36,8 +35,8 @@ from comfyline.client.errors import (
     UploadFailed,
     WaitTimedOut,
 )
-from comfyline.client.http import Comfyline, Job
-from comfyline.client.stream import Pace
+from comfyline.client.pace import Pace
+from comfyline.client.retries import Backoff, Retries
 from comfyline.contract.v1.responses import (
     ArtifactView,
     CancelAnswer,

@@ -1,25 +1,25 @@
-"""Everything that can go wrong at a client, and who has to act.
+"""All errors of the client, and what to do about them.
 
 ComfylineClientError
-├── NotConfigured              the caller: a setting is missing or is no URL
-├── ApiError                   the service answered, and refused
+├── NotConfigured              a setting is missing or is no URL: set it
+├── ApiError                   the service answered, and refused the call
 │   ├── InvalidRequest         400, 413, 422  change the request
-│   ├── Unauthorized           401            there is no key
+│   ├── Unauthorized           401            the request had no API key
 │   ├── Forbidden              403            the key is wrong, expired, disabled or lacks a scope
-│   ├── NotFound               404            unknown, past its retention, or another owner's
-│   ├── Conflict               409            the job's state does not allow it
-│   ├── RateLimited            429            too much at once, still so after all retries
-│   └── ServiceUnavailable     502, 503, 504  still so after all retries
+│   ├── NotFound               404            unknown, past its retention, or another owner's job
+│   ├── Conflict               409            the job's state does not allow the call
+│   ├── RateLimited            429            too many calls or active jobs, even after all retries
+│   └── ServiceUnavailable     502, 503, 504  not available, even after all retries
 ├── SubscriptionRefused        the live socket refused to follow the job
-├── TransportFailed            nobody answered, after all retries
-├── UnexpectedAnswer           somebody answered who is not the service
-├── WaitTimedOut               the job goes on; also a TimeoutError
-├── JobNotSucceeded            `run` only: the job has ended, and not well; carries it as `job`
+├── TransportFailed            no response came, after all retries
+├── UnexpectedAnswer           a response came, but not from Comfyline: check the URL
+├── WaitTimedOut               the job has not ended yet and continues; also a TimeoutError
+├── JobNotSucceeded            `run` only: the job ended without success; `job` is that job
 │   ├── JobFailed
 │   ├── JobCanceled
-│   └── JobExpired             it waited too long for its first start
-├── UploadFailed               an input file did not reach the store
-└── DownloadFailed             a file did not arrive as promised; it is not under its name
+│   └── JobExpired             no worker started it before its start deadline
+├── UploadFailed               the file store refused an input file
+└── DownloadFailed             a file did not arrive as promised; nothing was saved under its name
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from comfyline.contract.v1 import responses
 
 
 class ComfylineClientError(Exception):
-    """Base of all."""
+    """Base of all errors of the client."""
 
 
 class NotConfigured(ComfylineClientError):
-    """A setting is missing or unusable; the message names it."""
+    """A setting is missing or unusable; the message names it and says what to do."""
 
 
 class ApiError(ComfylineClientError):
-    """The service, or the gateway before it, refused the call.
+    """The service, or the gateway in front of it, refused the call.
 
-    `problem` is None where the answer was not the service's own (the gateway answers 401, 403, 413,
-    429 and 503 by itself). `retry_after_seconds` is what the service asked for, if it did.
+    `problem` is the service's problem document. It is None if the gateway answered, which sends
+    some 401, 403, 413, 429 and 503 by itself. `retry_after_seconds` is the value of `Retry-After`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ApiError(ComfylineClientError):
 
 
 class InvalidRequest(ApiError):
-    """The request must be changed; `problem.errors` says where."""
+    """The request is wrong; `problem.errors` names the fields."""
 
 
 class Unauthorized(ApiError):
@@ -79,19 +79,19 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such job for this key."""
+    """This key has no such job: unknown, past its retention, or another owner's."""
 
 
 class Conflict(ApiError):
-    """The job's state does not allow it."""
+    """The job's state does not allow the call."""
 
 
 class RateLimited(ApiError):
-    """Over the key's rate or number of active jobs."""
+    """The key has made too many calls, or has too many active jobs."""
 
 
 class ServiceUnavailable(ApiError):
-    """The service cannot answer for now."""
+    """The service is temporarily unavailable."""
 
 
 class SubscriptionRefused(ComfylineClientError):
@@ -103,19 +103,19 @@ class SubscriptionRefused(ComfylineClientError):
 
 
 class TransportFailed(ComfylineClientError):
-    """No answer: no connection, or it broke, or it took too long."""
+    """No response came: no connection, a broken one, or a timeout."""
 
 
 class UnexpectedAnswer(ComfylineClientError):
-    """A success whose body is not the service's: a proxy's page, or a wrong URL."""
+    """A successful response with a foreign body, such as a proxy's page: the URL may be wrong."""
 
 
 class WaitTimedOut(ComfylineClientError, TimeoutError):
-    """The job had not ended in the time given; it goes on."""
+    """The job has not ended within the given time; it continues."""
 
 
 class JobNotSucceeded(ComfylineClientError):
-    """The job has ended without success; `job` is how it ended."""
+    """The job has ended without success; `job` is the ended job."""
 
     def __init__(self, job: responses.JobView) -> None:
         why = f": {job.error.message} ({job.error.type})" if job.error else ""
@@ -124,15 +124,15 @@ class JobNotSucceeded(ComfylineClientError):
 
 
 class JobFailed(JobNotSucceeded):
-    """Its own error, or one failure too many; `job.error` says which."""
+    """The job failed by itself, or too many attempts failed; `job.error` says why."""
 
 
 class JobCanceled(JobNotSucceeded):
-    """Somebody canceled it."""
+    """The job was canceled."""
 
 
 class JobExpired(JobNotSucceeded):
-    """It waited past its start deadline and never ran."""
+    """No worker started the job before its start deadline."""
 
 
 _ENDINGS = {"failed": "failed", "canceled": "was canceled", "expired": "expired"}
@@ -144,16 +144,16 @@ _BY_ENDING: dict[str, type[JobNotSucceeded]] = {
 
 
 def ending_error(job: responses.JobView) -> JobNotSucceeded | None:
-    """Why an ended job is no success; None if it is one."""
+    """The error for a job that ended without success; None for one that succeeded."""
     return None if job.status == "succeeded" else _BY_ENDING[job.status](job)
 
 
 class UploadFailed(ComfylineClientError):
-    """The file store did not take an input file."""
+    """The file store refused an input file."""
 
 
 class DownloadFailed(ComfylineClientError):
-    """A file could not be fetched, or was not what the service had promised."""
+    """A file could not be fetched, or its content is not what the job promises."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -172,7 +172,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def api_error(response: httpx.Response) -> ApiError:
-    """The error that a read response tells, whoever wrote its body."""
+    """The error for a response, whether the service or the gateway sent it."""
     problem = _problem(response)
     kind = _BY_STATUS.get(response.status_code, ApiError)
     return kind(
@@ -185,9 +185,9 @@ def api_error(response: httpx.Response) -> ApiError:
 
 
 def retry_after_seconds(response: httpx.Response) -> float | None:
-    """What `Retry-After` asks for (RFC 9110, 10.2.3: seconds, or a date); None if it says nothing.
+    """The response's `Retry-After` in seconds; None if it has none that can be read.
 
-    A date in the past is 0.
+    The header holds seconds or a date (RFC 9110, 10.2.3). A date in the past gives 0.
     """
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
@@ -196,7 +196,7 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
         when = parsedate_to_datetime(value)
     except ValueError:
         return None
-    # "-0000" in a date makes it naive: UTC without a statement about the sender's zone.
+    # Python reads the zone "-0000" as naive: it means UTC, from a sender in an unknown zone.
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
@@ -218,7 +218,7 @@ def _gateway_message(response: httpx.Response) -> str:
 
 
 def _request_id(response: httpx.Response) -> str | None:
-    # The second name is what API Gateway's HTTP APIs put on answers of their own.
+    # API Gateway's HTTP APIs put the second header on their own responses.
     for name in ("x-request-id", "apigw-requestid"):
         if name in response.headers:
             return str(response.headers[name])

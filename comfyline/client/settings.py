@@ -1,4 +1,4 @@
-"""Where the service is and who asks: arguments first, then the environment, read when called."""
+"""Where the service is, and with which key: from arguments or else environment variables."""
 
 from __future__ import annotations
 
@@ -11,36 +11,42 @@ from comfyline.contract.v1.common import API_PREFIX
 
 
 def required_url(url: str | None) -> str:
-    """The service's root, without the API's prefix and a slash at its end."""
-    value = (url if url is not None else os.environ.get("COMFYLINE_URL", "")).strip().rstrip("/")
+    """The service's root URL, without the API's prefix and without a slash at its end."""
+    value = _given(url, "COMFYLINE_URL").rstrip("/")
     if not value:
-        raise NotConfigured("COMFYLINE_URL is not set: the URL of the service")
-    # A user who pastes the whole address of the API means the same.
-    return _with_scheme("COMFYLINE_URL", value, "http", "https").removesuffix(API_PREFIX)
+        raise NotConfigured("COMFYLINE_URL is not set: set it to the service's URL, https://...")
+    # Users also paste the whole URL of the API.
+    return _checked_url("COMFYLINE_URL", value, "http", "https").removesuffix(API_PREFIX)
 
 
 def optional_ws_url(ws_url: str | None) -> str | None:
-    """Where the live socket is; None if nobody says."""
-    value = (ws_url if ws_url is not None else os.environ.get("COMFYLINE_WS_URL", "")).strip()
-    return _with_scheme("COMFYLINE_WS_URL", value, "ws", "wss") if value else None
-
-
-def _with_scheme(name: str, value: str, *schemes: str) -> str:
-    try:
-        url = httpx.URL(value)
-    except httpx.InvalidURL as error:
-        raise NotConfigured(f"{name} is not a URL: {value}") from error
-    if url.scheme not in schemes or not url.host:
-        raise NotConfigured(f"{name} must begin with {schemes[-1]}://, but is {value}")
-    return value
+    """The WebSocket's URL; None if it is not set."""
+    value = _given(ws_url, "COMFYLINE_WS_URL")
+    return _checked_url("COMFYLINE_WS_URL", value, "ws", "wss") if value else None
 
 
 def required_key(api_key: str | None) -> str:
-    """The API key, fit for a header."""
-    # A key read from a file brings its newline along.
-    value = (api_key if api_key is not None else os.environ.get("COMFYLINE_API_KEY", "")).strip()
+    """The API key, in a form that can be sent as a header."""
+    value = _given(api_key, "COMFYLINE_API_KEY")
     if not value:
-        raise NotConfigured("COMFYLINE_API_KEY is not set: your API key, cl_...")
+        raise NotConfigured("COMFYLINE_API_KEY is not set: set it to your API key, cl_...")
     if not (value.isascii() and value.isprintable()):
-        raise NotConfigured("COMFYLINE_API_KEY holds characters that no key has")
+        raise NotConfigured(
+            "COMFYLINE_API_KEY holds characters that no API key has: copy the key again"
+        )
+    return value
+
+
+def _given(argument: str | None, variable: str) -> str:
+    # A key that is read from a file ends with a newline.
+    return (argument if argument is not None else os.environ.get(variable, "")).strip()
+
+
+def _checked_url(variable: str, value: str, *schemes: str) -> str:
+    try:
+        url = httpx.URL(value)
+    except httpx.InvalidURL as error:
+        raise NotConfigured(f"{variable} is not a URL: {value}") from error
+    if url.scheme not in schemes or not url.host:
+        raise NotConfigured(f"{variable} must begin with {schemes[-1]}://, but it is {value}")
     return value

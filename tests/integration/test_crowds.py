@@ -23,7 +23,7 @@ from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.live import InMemoryConnectionStore
 from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.api.v1.messages import MessageEncoder
-from comfyline.client.order import Sieve
+from comfyline.client.sieve import Sieve
 from comfyline.contract.ids import ConnectionId, KeyId
 from comfyline.contract.v1.socket import ErrorMessage, JobMessage, PongMessage, server_message
 from comfyline.service.errors import ConnectionGone

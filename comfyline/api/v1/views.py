@@ -108,22 +108,6 @@ def signed(artifact: Artifact, store: ArtifactStore) -> str:
     return store.sign(artifact.key, name=artifact.name, seconds=int(URL_LIFETIME.total_seconds()))
 
 
-def event_list(job: Job, *, after: int) -> responses.EventList:
-    """The job's changes of state beyond version `after`."""
-    events = [
-        responses.EventView(
-            version=change.version,
-            at=change.at,
-            event=change.event,
-            status=change.status.value,
-            attempt=change.attempt,
-        )
-        for change in job.history
-        if change.version > after
-    ]
-    return responses.EventList(job_id=job.id, events=events)
-
-
 def _progress_detail(job: Job) -> responses.ProgressDetail:
     p = job.progress
     return responses.ProgressDetail(

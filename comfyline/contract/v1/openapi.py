@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from comfyline.contract.limits import MAX_WAIT_SECONDS
 from comfyline.contract.v1 import requests, responses
+from comfyline.contract.v1.history import EventList
 
 Json = dict[str, Any]
 
@@ -183,7 +184,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/v1/jobs/{job_id}/events"): Operation(
         "listEvents",
         "A job's changes of state",
-        {200: responses.EventList},
+        {200: EventList},
         (404, 422),
         (_JOB_ID, _AFTER),
     ),

@@ -128,23 +128,6 @@ class CancelAnswer(Response):
     message: str
 
 
-class EventView(Response):
-    """One change of a job's state."""
-
-    version: int
-    at: datetime
-    event: str
-    status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
-    attempt: int
-
-
-class EventList(Response):
-    """A job's changes of state in order; the first of very many may be left out."""
-
-    job_id: str
-    events: list[EventView]
-
-
 class UploadAccepted(Response):
     """201 of an upload: post `fields` and then the file, as `file`, to `url`."""
 

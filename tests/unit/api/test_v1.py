@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyline.adapters.memory.files import InMemoryArtifactStore
+from comfyline.api.v1.history import event_list
 from comfyline.api.v1.messages import status_message
-from comfyline.api.v1.views import accepted, event_list, job_view, status_of
+from comfyline.api.v1.views import accepted, job_view, status_of
 from comfyline.contract.v1 import responses
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job, JobError, JobRecord
 from comfyline.service.jobs.lifecycle import advance
-from comfyline.service.live.messages import state_of
+from comfyline.service.live.messages import missed_states, state_of
 from tests.support.builders import (
     NOW,
     a_job,
@@ -81,3 +82,11 @@ def test_what_failed_without_a_file_has_no_result_and_a_success_has() -> None:
 def test_the_events_are_those_of_the_history_after_a_version(job: Job, after: int) -> None:
     known = [entry.version for entry in job.history if entry.version > after]
     assert [e.version for e in event_list(job, after=after).events] == known
+
+
+@given(JOBS, st.integers(-1, 12))
+def test_the_history_has_the_message_of_each_change(job: Job, after: int) -> None:
+    history = event_list(job, after=after)
+    assert [message.version for message in history.messages] == [e.version for e in history.events]
+    sent = [status_message(state) for state in (*missed_states(job, after), state_of(job))]
+    assert all(message in sent for message in history.messages)

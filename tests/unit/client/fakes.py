@@ -13,13 +13,13 @@ import httpx
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from comfyline.client import AsyncComfyline, Comfyline, Pace, Retries
-from comfyline.client.backoff import Backoff
+from comfyline.client import AsyncComfyline, Backoff, Comfyline, Pace, Retries
 from comfyline.contract.v1.socket import JobMessage
 
 JOB = "job_01jc3m9p8qk2v5w7x9y0z1a2b3"
 URL = "https://api.test"
 KEY = "cl_abc_secret"
+OTHER = "job_" + "0" * 26
 QUICK = Backoff(base_seconds=0.01, cap_seconds=0.02)
 PACE = Pace(poll_seconds=0.01, backoff=QUICK, close_seconds=0.5)
 
@@ -58,6 +58,9 @@ def job_view(status: str = "running", version: int = 3, **changes: Any) -> dict[
         "version": version,
         **changes,
     }
+
+
+RUNNING = job_view("running", version=1)
 
 
 def succeeded(*artifacts: dict[str, Any], version: int = 9) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _onto_transport(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
 
 
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
-    from comfyline.client.watching import EXIT_CODES, INTERRUPTED
+    from comfyline.client.cli.watching import EXIT_CODES, INTERRUPTED
     from comfyline.contract.limits import MAX_CLIENT_MESSAGE_BYTES, MAX_SUBSCRIPTIONS
 
     text = DOCS.read_text()

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyline.client import Comfyline, DownloadFailed
-from comfyline.client.download import AT_ONCE, MAX_NAME_BYTES, TRIES, safe_name
+from comfyline.client.aio.downloads import AT_ONCE, TRIES
+from comfyline.client.files import MAX_NAME_BYTES, safe_name
 from tests.unit.client.fakes import JOB, Service, Stream, artifact, job_view, succeeded
 
 

@@ -1,4 +1,4 @@
-"""Jobs on their way: JSON lines, live bars, or a line for each change."""
+"""Shows jobs while they run: as JSON lines, as live bars, or as a line for each change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from comfyline.client.view import STYLES, clean, doing, json_line, say
+from comfyline.client.cli.view import STYLES, clean, json_line, say, what_runs
 from comfyline.contract.v1.socket import (
     ArtifactMessage,
     DoneMessage,
@@ -30,17 +30,17 @@ from comfyline.contract.v1.socket import (
 )
 
 
-class Shows(Protocol):
-    """Shows each message of a job."""
+class Display(Protocol):
+    """Shows the messages of jobs."""
 
     def show(self, message: JobMessage) -> None: ...
 
 
 @contextmanager
-def following(console: Console, job_ids: Sequence[str], *, as_json: bool) -> Iterator[Shows]:
-    """How to show jobs' messages here: JSON lines, live bars, or a line for each change.
+def display(console: Console, job_ids: Sequence[str], *, as_json: bool) -> Iterator[Display]:
+    """The display that fits this console: live bars in a terminal, lines in a pipe.
 
-    Of several jobs each bar and each line says which it is of.
+    With several jobs each bar and each line begins with its job's id.
     """
     many = len(job_ids) > 1
     if as_json:
@@ -53,24 +53,24 @@ def following(console: Console, job_ids: Sequence[str], *, as_json: bool) -> Ite
 
 
 @dataclass(slots=True)
-class _Scene:
-    """The messages of one job so far, as one line."""
+class _Line:
+    """One job's messages so far, as one line of text."""
 
     status: str = "queued"
     progress: float = 0.0
     detail: str = ""
 
     def take(self, message: JobMessage) -> bool:
-        """Whether there is anything new to say."""
+        """Take the message in; False if the line says nothing new."""
         is_news = True
         match message:
             case StatusMessage():
                 self.status, self.progress = message.status, message.progress
-                self.detail = _why(message)
+                self.detail = _reason(message)
             case ProgressMessage():
-                # Only a job that runs has progress; the change of state may have been missed.
+                # Only a running job has progress; the message of that state may have been missed.
                 self.status = "running" if self.status == "queued" else self.status
-                self.progress, self.detail = message.progress, doing(message)
+                self.progress, self.detail = message.progress, what_runs(message)
             case ArtifactMessage():
                 self.detail = message.name
             case DoneMessage():
@@ -81,35 +81,35 @@ class _Scene:
         return is_news
 
 
-def _why(message: StatusMessage) -> str:
+def _reason(message: StatusMessage) -> str:
     if message.queue_position is not None:
         return f"number {message.queue_position} in the queue"
     return _REASONS.get(message.reason or "", message.reason or "")
 
 
 _REASONS = {
-    "claimed": "a worker has it",
-    "interrupted": "its worker had to go; it waits for another",
-    "attempt_failed": "an attempt failed; it is tried again",
-    "worker_lost": "its worker was lost; it is tried again",
+    "claimed": "a worker has taken the job",
+    "interrupted": "the worker was stopped; the job waits for another one",
+    "attempt_failed": "an attempt failed; the job is tried again",
+    "worker_lost": "the worker was lost; the job is tried again",
 }
 
 
 class _Lines:
     def __init__(self, console: Console, job_ids: Sequence[str], *, many: bool) -> None:
         self._console = console
-        self._scenes = {job_id: _Scene() for job_id in job_ids}
+        self._jobs = {job_id: _Line() for job_id in job_ids}
         self._last: dict[str, str] = {}
         self._many = many
 
     def show(self, message: JobMessage) -> None:
-        job_id, scene = message.job_id, self._scenes[message.job_id]
-        is_news = scene.take(message)
-        which = f"{job_id}  " if self._many else ""
-        line = f"{which}{scene.status:<9} {scene.progress:>4.0%}  {scene.detail}".rstrip()
+        job_id, job = message.job_id, self._jobs[message.job_id]
+        is_news = job.take(message)
+        prefix = f"{job_id}  " if self._many else ""
+        line = f"{prefix}{job.status:<9} {job.progress:>4.0%}  {job.detail}".rstrip()
         if is_news and line != self._last.get(job_id):
             say(self._console, line)
-            self._console.file.flush()  # who reads a pipe wants it as it happens
+            self._console.file.flush()  # a program that reads the pipe wants it at once
         self._last[job_id] = line
 
 
@@ -120,23 +120,23 @@ class _Bars:
             job_id: progress.add_task(job_id, total=1.0, status="", detail="connecting …")
             for job_id in job_ids
         }
-        self._scenes = {job_id: _Scene() for job_id in job_ids}
+        self._jobs = {job_id: _Line() for job_id in job_ids}
 
     def show(self, message: JobMessage) -> None:
-        scene, task = self._scenes[message.job_id], self._tasks[message.job_id]
-        scene.take(message)
+        job, task = self._jobs[message.job_id], self._tasks[message.job_id]
+        job.take(message)
         self._progress.update(
             task,
-            completed=scene.progress,
-            status=scene.status,
-            detail=clean(scene.detail),
+            completed=job.progress,
+            status=job.status,
+            detail=clean(job.detail),
         )
         if isinstance(message, DoneMessage):
             self._progress.stop_task(task)
 
 
 class _StatusColumn(ProgressColumn):
-    """The status in its colour; wide enough for all, so that the bar does not move."""
+    """The status in its colour; as wide as the longest one, so that the bar does not move."""
 
     def __init__(self) -> None:
         super().__init__(table_column=Column(no_wrap=True, width=max(map(len, STYLES))))
@@ -148,10 +148,12 @@ class _StatusColumn(ProgressColumn):
 
 def _progress(console: Console, *, many: bool) -> Progress:
     detail = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    whole = Column(no_wrap=True)  # an id that is cut is of no use
-    which = [TextColumn("{task.description}", markup=False, table_column=whole)] if many else []
+    whole = Column(no_wrap=True)  # an id that is cut off is of no use
+    job_column = (
+        [TextColumn("{task.description}", markup=False, table_column=whole)] if many else []
+    )
     return Progress(
-        *which,
+        *job_column,
         _StatusColumn(),
         BarColumn(bar_width=12 if many else 24),
         TaskProgressColumn(),

@@ -1,7 +1,7 @@
-"""What the terminal shows of jobs and of what went wrong.
+"""Shows jobs and errors in the terminal.
 
-Texts from elsewhere (node names, messages, file names) are shown as text: their control characters
-and brackets do nothing.
+Texts that come from elsewhere (node names, messages, file names) are printed as plain text: control
+characters and rich's brackets in them have no effect.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def clean(text: str) -> str:
-    """The text without what could steer a terminal."""
+    """The text without characters that could control a terminal."""
     return _CONTROL.sub("?", text)
 
 
 def say(console: Console, text: str, style: str = "") -> None:
-    """Print a line as it is: never wrapped, so that ids, paths and commands can be copied."""
+    """Print a line without wrapping it, so that ids, paths and commands can be copied."""
     console.print(Text(clean(text), style=style), soft_wrap=True)
 
 
 def json_line(console: Console, value: object) -> None:
-    """One JSON value on a line of its own, at once; not styled and not cut."""
-    # ASCII, so that any locale's stdout can take it; control characters are escaped as well.
+    """Print a JSON value as one line, and flush it; it is neither styled nor cut off."""
+    # json.dumps writes ASCII, which every locale's stdout accepts, and escapes control characters.
     console.file.write(json.dumps(value) + "\n")
     console.file.flush()
 
 
-def doing(at: ProgressMessage | responses.ProgressDetail) -> str:
-    """Where in its graph the job is: "KSampler step 8/20"."""
+def what_runs(at: ProgressMessage | responses.ProgressDetail) -> str:
+    """The node that runs and its step, such as "KSampler step 8/20"."""
     if at.step is not None and at.steps is not None:
         what: str | None = f"step {at.step}/{at.steps}"
     else:
         what = at.message
     where = at.node_type or at.node
-    # A node without steps has no message but its class.
+    # The message of a node without steps is its class, which is not printed twice.
     return clean(" ".join(dict.fromkeys(part for part in (where, what) if part)))
 
 
-# --- a job, standing still ---------------------------------------------------------------------
+# --- a job -----------------------------------------------------------------------------------
 
 
 def ending(console: Console, job_id: str, done: DoneMessage) -> None:
-    """Say how the job has ended, unless it has succeeded."""
+    """Print how the job has ended, unless it has succeeded."""
     if done.status != "succeeded":
         say(console, f"Job {job_id} {_ENDINGS[done.status]}", style="bold red")
     if done.error is not None:
@@ -74,7 +74,7 @@ def ending(console: Console, job_id: str, done: DoneMessage) -> None:
 _ENDINGS = {
     "failed": "failed.",
     "canceled": "was canceled.",
-    "expired": "expired: it waited too long for its first start.",
+    "expired": "expired: no worker started it before its start deadline.",
 }
 
 
@@ -86,15 +86,15 @@ def _show_error(console: Console, error: responses.ErrorView) -> None:
 
 
 def job_details(console: Console, job: responses.JobView) -> None:
-    """Everything worth a look about one job."""
+    """Print what a user may want to know about one job."""
     _show_pairs(console, _details(job))
 
 
-def answer(
-    console: Console, told: responses.Models | responses.UsageView, *, as_json: bool
+def fields(
+    console: Console, response: responses.Models | responses.UsageView, *, as_json: bool
 ) -> None:
-    """Each field of an answer by its name."""
-    values = told.model_dump(mode="json")
+    """Print each field of a response with its name."""
+    values = response.model_dump(mode="json")
     if as_json:
         return json_line(console, values)
     return _show_pairs(console, ((_name(name), _value(values[name])) for name in values))
@@ -106,7 +106,7 @@ def _name(field: str) -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "any"  # a list that restricts nothing is empty
+        return ", ".join(map(str, value)) or "any"  # an empty list means no restriction
     return str(value)
 
 
@@ -123,7 +123,7 @@ def _details(job: responses.JobView) -> Iterator[tuple[str, str | Text]]:
     yield "job", job.job_id
     yield "status", Text(job.status, style=STYLES.get(job.status, ""))
     if job.status in ("running", "canceling"):
-        yield "progress", f"{job.progress:.0%}  {doing(job.progress_detail)}"
+        yield "progress", f"{job.progress:.0%}  {what_runs(job.progress_detail)}"
     yield "request", _request(job)
     yield "priority", job.priority
     yield from ((f"meta {name}", value) for name, value in job.metadata.items())
@@ -131,7 +131,7 @@ def _details(job: responses.JobView) -> Iterator[tuple[str, str | Text]]:
     if job.attempt > 1 or job.interruptions:
         yield "attempts", f"{job.attempt}, interrupted {job.interruptions} times"
     if job.cached:
-        yield "cached", "yes: the engine had this result already"
+        yield "cached", "yes: ComfyUI had this result already"
     if job.error is not None:
         yield "error", f"{job.error.message} ({job.error.type})"
     for artifact in job.result.artifacts if job.result else ():
@@ -150,14 +150,14 @@ def _times(at: responses.Timestamps) -> Iterator[tuple[str, str]]:
 
 
 def job_table(console: Console, jobs: Iterable[responses.JobView], now: datetime) -> None:
-    """One line for each job; ids are whole, the request is cut to what is left."""
+    """Print one line for each job. Ids are never cut off; the request gets the rest of the line."""
     table = Table(
         box=SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
         header_style="dim",
-        expand=True,  # what gives the request the rest of the line, and no other column less
+        expand=True,  # gives the rest of the line to the request, and cuts off no other column
     )
     for name in ("job", "status", "done", "age", "took"):
         table.add_column(name, no_wrap=True, justify="right" if name == "done" else "left")
@@ -190,30 +190,30 @@ def _span(time: timedelta) -> str:
     return f"{seconds:.0f} s"
 
 
-# --- what went wrong -----------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 def error(console: Console, problem: ComfylineClientError, *, as_json: bool) -> None:
-    """Say what is wrong, where, and what to quote when asking for help."""
+    """Print what was wrong, in which field, and the request id to give when asking for help."""
     if as_json:
         return json_line(console, error_json(problem))
     console.print(Text.assemble(("Error: ", "bold red"), clean(str(problem))), soft_wrap=True)
     if not isinstance(problem, ApiError):
         return None
-    told = problem.problem
-    for field in (told.errors if told else None) or ():
-        # The service repeats a message that is about one field as its detail.
-        what = "" if told and field.msg == told.detail else f": {field.msg}"
+    details = problem.problem
+    for field in (details.errors if details else None) or ():
+        # If there is one wrong field, the service also gives its message as the detail.
+        what = "" if details and field.msg == details.detail else f": {field.msg}"
         say(console, f"  {'.'.join(map(str, field.loc))}{what}")
     if isinstance(problem, Unauthorized | Forbidden):
-        say(console, "  Is COMFYLINE_API_KEY the key of this service?")
+        say(console, "  Check that COMFYLINE_API_KEY holds a key of this service.")
     if problem.request_id:
         say(console, f"  request id {problem.request_id}", "dim")
     return None
 
 
 def error_json(problem: ComfylineClientError) -> dict[str, object]:
-    """The error for machines: the service's problem as it is, where there is one."""
+    """The error for programs; `problem` is the service's own problem document, if there is one."""
     about: dict[str, object] = {"type": "error", "message": str(problem)}
     if isinstance(problem, ApiError):
         about |= {"status": problem.status, "request_id": problem.request_id}

@@ -1,6 +1,7 @@
 """Commands that other distributions, or extras of this one, add to `comfyline`.
 
-Each is a Typer app, found by the entry point group `comfyline.commands` and loaded when used.
+Each is a Typer app, named by the entry point group `comfyline.commands`. It is imported only when
+it is used.
 """
 
 from __future__ import annotations
@@ -16,15 +17,13 @@ GROUP = "comfyline.commands"
 
 
 class ExtensibleGroup(TyperGroup):
-    """The built-in commands, and those of the entry points; a built-in name always wins."""
+    """The built-in commands and those of the entry points; a built-in command hides another."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names, the built-in ones first."""
         built_in = super().list_commands(ctx)
-        return [
-            *built_in,
-            *(name for name in entry_points(group=GROUP).names if name not in built_in),
-        ]
+        added = [name for name in entry_points(group=GROUP).names if name not in built_in]
+        return [*built_in, *added]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, or None."""
@@ -40,16 +39,16 @@ class ExtensibleGroup(TyperGroup):
         return command
 
 
-def _unavailable(why: str) -> typer.Typer:
-    """What stands for a command whose dependencies are not installed: it says so."""
+def _unavailable(reason: str) -> typer.Typer:
+    """Replaces a command whose dependencies are not installed, and reports that."""
     app = typer.Typer(add_completion=False)
 
     @app.command(
-        help=f"Not available: {why}.",
+        help=f"Not available: {reason}.",
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )
     def missing() -> None:
-        typer.echo(f"This command is not available: {why}.", err=True)
+        typer.echo(f"This command is not available: {reason}.", err=True)
         raise typer.Exit(1)
 
     return app

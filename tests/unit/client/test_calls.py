@@ -12,6 +12,7 @@ import pytest
 
 from comfyline.client import (
     ApiError,
+    Backoff,
     Comfyline,
     ComfylineClientError,
     Conflict,
@@ -25,9 +26,8 @@ from comfyline.client import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from comfyline.client.backoff import Backoff
-from comfyline.client.calls import SubmitOptions
 from comfyline.client.errors import retry_after_seconds
+from comfyline.client.options import SubmitOptions
 from comfyline.contract.v1 import requests
 from tests.unit.client.fakes import JOB, KEY, URL, Service, accepted, job_view, problem, succeeded
 

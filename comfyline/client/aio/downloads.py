@@ -1,0 +1,110 @@
+"""Fetches a job's files: streamed, continued where a transfer broke, and checked."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from comfyline.client.aio.api import AsyncApi
+from comfyline.client.errors import DownloadFailed
+from comfyline.client.files import distinct, holds, is_saved, part_path, place_all, safe_name
+from comfyline.client.primitives import AsyncGroup
+from comfyline.contract.v1.responses import ArtifactView
+
+TRIES = 5
+AT_ONCE = 4  # enough to fill most links
+
+# S3 answers 403 to a signature that is too old, and 400 (ExpiredToken) when the session of its
+# signer has ended. A fresh URL helps with both.
+_EXPIRED_URL = frozenset({400, 403})
+
+
+class _TryFailed(Exception):
+    """This try failed, and the next one may succeed; with a fresh URL if `expired_url`."""
+
+    def __init__(self, message: str, *, expired_url: bool = False) -> None:
+        super().__init__(message)
+        self.expired_url = expired_url
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncDownloads:
+    """Saves the files of one job, once."""
+
+    api: AsyncApi
+    job_id: str
+    group: AsyncGroup = field(default_factory=AsyncGroup)
+
+    async def save(self, directory: Path) -> list[Path]:
+        """See `AsyncJob.download`."""
+        artifacts = await self._artifacts()
+        directory.mkdir(parents=True, exist_ok=True)
+        fetches = [partial(self._fetch, n, artifacts[n], directory) for n in distinct(artifacts)]
+        await self.group.run(fetches, AT_ONCE)
+        return place_all(artifacts, directory)
+
+    async def _artifacts(self) -> list[ArtifactView]:
+        job = await self.api.job(self.job_id)
+        if job.result is None:
+            raise DownloadFailed(f"job {job.job_id} is {job.status}: it has no files to download")
+        return job.result.artifacts
+
+    async def _fetch(self, index: int, artifact: ArtifactView, directory: Path) -> None:
+        """Have the artifact's content in the directory: as a saved file, or as a complete part."""
+        if is_saved(directory, artifact):
+            return
+        part = part_path(directory, artifact)
+        for failures in itertools.count(1):
+            try:
+                await self._try(artifact, part)
+                return
+            except _TryFailed as error:
+                if failures == TRIES:
+                    raise DownloadFailed(f"{safe_name(artifact.name)}: {error}") from error
+                await self.api.pause(self.api.retries.backoff.seconds(failures))
+                if error.expired_url:
+                    artifact = await self._with_fresh_url(index, artifact)
+
+    async def _with_fresh_url(self, index: int, artifact: ArtifactView) -> ArtifactView:
+        artifacts = await self._artifacts()
+        if index >= len(artifacts) or artifacts[index].sha256 != artifact.sha256:
+            raise DownloadFailed(f"{safe_name(artifact.name)}: the job no longer has this file")
+        return artifacts[index]
+
+    async def _try(self, artifact: ArtifactView, part: Path) -> None:
+        have = part.stat().st_size if part.exists() else 0
+        if have < artifact.bytes or not have:
+            await self._transfer(artifact, part, have)
+        if not part.exists() or part.stat().st_size < artifact.bytes:
+            raise _TryFailed(f"not the {artifact.bytes} bytes that the job has")
+        if not holds(part, artifact):
+            part.unlink()  # to continue from wrong bytes would repeat the failure
+            raise _TryFailed("the content does not match the job's SHA-256")
+
+    async def _transfer(self, artifact: ArtifactView, part: Path, have: int) -> None:
+        # The SHA-256 is that of the stored bytes, so the store must not compress them.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        try:
+            async with self.api.http.stream("GET", artifact.url, headers=headers) as response:
+                await self._write(response, part, artifact.bytes, have)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            # The message leaves out the URL, because its signature opens the file to anybody.
+            raise _TryFailed(type(error).__name__) from error
+
+    async def _write(self, response: httpx.Response, part: Path, limit: int, have: int) -> None:
+        """Append the response to the part, up to `limit` bytes in all."""
+        status = response.status_code
+        if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
+            raise _TryFailed(f"HTTP {status}", expired_url=status in _EXPIRED_URL)
+        size = have if status == httpx.codes.PARTIAL_CONTENT else 0
+        with part.open("ab" if size else "wb") as file:
+            async for chunk in response.aiter_raw():
+                self.group.raise_if_stopped()
+                size += len(chunk)
+                if size > limit:
+                    break  # a wrong response must not fill the disk
+                file.write(chunk)

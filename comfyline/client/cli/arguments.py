@@ -1,0 +1,204 @@
+"""The arguments and options of the commands, and the checks made before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, cast, get_args
+
+import typer
+
+from comfyline.client.options import OutputChoice
+from comfyline.contract.ids import JOB_ID_PATTERN
+from comfyline.contract.v1 import common
+
+
+def _matching(pattern: str, what: str) -> Callable[[str | None], str | None]:
+    def check(value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(pattern, value):
+            raise typer.BadParameter(f"{value!r} is not {what}")
+        return value
+
+    return check
+
+
+def _one_of(literal: Any) -> Callable[[str | None], str | None]:
+    """A callback that accepts the values of a `Literal` type only."""
+    names = get_args(literal)
+    return _matching("|".join(names), "one of " + ", ".join(names))
+
+
+_check_job_id = _matching(JOB_ID_PATTERN, "a job id, which is job_ and 26 characters")
+
+
+def _check_job_ids(values: list[str] | None) -> list[str] | None:
+    for value in values or ():
+        _check_job_id(value)
+    return values
+
+
+# --- which jobs, and how results are shown --------------------------------------------------------
+
+JobId = Annotated[
+    str, typer.Argument(metavar="ID", help="The job's id, job_...", callback=_check_job_id)
+]
+JobIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID]...", help="The jobs' ids, job_...", callback=_check_job_ids),
+]
+AllJobs = Annotated[bool, typer.Option("--all", help="Follow all your jobs that have not ended.")]
+StatusFilter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STATUS",
+        help="Show only these jobs: " + ", ".join(get_args(common.Status)) + ".",
+        callback=_one_of(common.Status),
+    ),
+]
+Limit = Annotated[int, typer.Option(min=1, help="Show at most this many jobs.")]
+Purge = Annotated[
+    bool, typer.Option("--purge", help="Remove an ended job and all its files for good.")
+]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Wait for the job to end and show its progress.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", file_okay=False, help="Wait, and save the job's files here."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines only, for programs.")]
+
+# --- what to submit -------------------------------------------------------------------------------
+
+Prompt = Annotated[
+    str | None, typer.Argument(metavar="[PROMPT]", help="What the picture should show.")
+]
+Workflow = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A workflow in ComfyUI's API format instead of a prompt; - reads it from stdin.",
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NODE.INPUT=FILE",
+        help="Upload a file for an input of the workflow, such as 10.image=photo.png. Repeatable.",
+    ),
+]
+Negative = Annotated[str | None, typer.Option(help="What the picture should not show.")]
+Width = Annotated[int | None, typer.Option(help="Width in pixels, a multiple of 8.")]
+Height = Annotated[int | None, typer.Option(help="Height in pixels, a multiple of 8.")]
+Steps = Annotated[int | None, typer.Option(help="Number of sampling steps.")]
+Cfg = Annotated[float | None, typer.Option(help="How closely the picture follows the prompt.")]
+Sampler = Annotated[str | None, typer.Option(help="A sampler of ComfyUI, such as euler.")]
+Scheduler = Annotated[str | None, typer.Option(help="A scheduler of ComfyUI, such as karras.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed gives the same picture.")]
+Model = Annotated[str | None, typer.Option(help="A checkpoint; see comfyline models.")]
+BatchSize = Annotated[int | None, typer.Option(help="Number of pictures.")]
+Priority = Annotated[
+    str | None,
+    typer.Option(
+        metavar="high|normal|low",
+        help="Which queue the job waits in.",
+        callback=_one_of(common.Priority),
+    ),
+]
+StartDeadline = Annotated[
+    int | None, typer.Option(help="Seconds the job may wait before it expires.")
+]
+ExecutionTimeout = Annotated[
+    int | None, typer.Option(help="Seconds the job may run before it fails.")
+]
+PictureFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="webp|jpeg",
+        callback=_one_of(common.PictureFormat),
+        help="Store still pictures in this format, without the workflow in their metadata.",
+    ),
+]
+Quality = Annotated[
+    int | None, typer.Option(min=1, max=100, help="Quality of --format; the default is 90.")
+]
+Previews = Annotated[
+    bool,
+    typer.Option(
+        "--previews", help="Make previews while the job is watched; --json prints their URLs."
+    ),
+]
+Reuse = Annotated[
+    bool | None,
+    typer.Option(help="Return an equal job of yours if there is one, or always make a new one."),
+]
+Meta = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="A label that is stored with the job. Repeatable."),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="The same key and request always give the same job."),
+]
+
+# --- values that need more than one check ---------------------------------------------------------
+
+
+def metadata(texts: list[str] | None) -> dict[str, str] | None:
+    """KEY=VALUE texts as a dictionary; None if there are none."""
+    found = {}
+    for text in texts or ():
+        key, separator, value = text.partition("=")
+        if not key or not separator:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--meta")
+        found[key] = value
+    return found or None
+
+
+def input_files(texts: list[str] | None) -> dict[str, Path]:
+    """NODE.INPUT=FILE texts as a dictionary from the input to an existing file."""
+    found = {}
+    for text in texts or ():
+        place, separator, name = text.partition("=")
+        if not separator or "." not in place.strip("."):
+            raise typer.BadParameter(f"{text!r} is not NODE.INPUT=FILE", param_hint="--input")
+        if not Path(name).is_file():
+            raise typer.BadParameter(f"there is no file {name}", param_hint="--input")
+        found[place] = Path(name)
+    return found
+
+
+def graph(file: Path) -> dict[str, Any]:
+    """The JSON object in the file, or on stdin for `-`. The service checks that it is a graph."""
+    try:
+        # Some editors write a byte order mark, which is not JSON.
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except OSError as error:
+        raise typer.BadParameter(str(error), param_hint="--workflow") from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{file} is not JSON: {error}", param_hint="--workflow") from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"{file} does not hold a JSON object", param_hint="--workflow")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is allowed in Python, but not in JSON")
+
+
+def output_choice(picture_format: str | None, quality: int | None) -> OutputChoice | None:
+    """What --format and --quality ask for together."""
+    if picture_format is None:
+        if quality is not None:
+            raise typer.BadParameter("--quality needs --format")
+        return None
+    choice = OutputChoice(format=cast("common.PictureFormat", picture_format))
+    return choice if quality is None else {**choice, "quality": quality}

@@ -1,0 +1,107 @@
+"""Follows jobs in a terminal, saves their files, and chooses the exit code.
+
+stdout carries results only (progress, paths, JSON lines); hints go to stderr.
+"""
+
+from __future__ import annotations
+
+import shlex
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+
+from comfyline.client.blocking.client import Comfyline, Job
+from comfyline.client.cli import view
+from comfyline.client.cli.progress import display
+from comfyline.client.errors import DownloadFailed
+from comfyline.contract.limits import MAX_SUBSCRIPTIONS
+from comfyline.contract.v1 import common
+from comfyline.contract.v1.socket import DoneMessage
+
+INTERRUPTED = 130  # what shells report for SIGINT
+EXIT_CODES: dict[common.EndStatus, int] = {
+    "succeeded": 0,
+    "failed": 1,
+    "canceled": 3,
+    "expired": 4,
+}
+MAX_PAGE = 100
+MAX_WATCHED = MAX_SUBSCRIPTIONS  # of one socket
+
+
+def unfinished(client: Comfyline) -> list[str]:
+    """The newest of the caller's jobs that have not ended, as many as one socket can follow."""
+    states: tuple[common.Status, ...] = ("running", "queued")
+    pages = (page for status in states for page in client.list(status, MAX_PAGE))
+    found = list(islice((job.job_id for page in pages for job in page.jobs), MAX_WATCHED + 1))
+    if len(found) > MAX_WATCHED:
+        hint(f"You have more than {MAX_WATCHED} unfinished jobs: only {MAX_WATCHED} are shown.")
+    return found[:MAX_WATCHED]
+
+
+def follow_and_save(client: Comfyline, job_ids: list[str], out: Path | None, as_json: bool) -> int:
+    """Show the jobs until they have ended, save the files of those that succeeded; the exit code.
+
+    Raises:
+        ComfylineClientError: the jobs cannot be followed, or a file cannot be saved.
+    """
+    try:
+        ends = _shown(client, job_ids, as_json)
+        if out is not None:
+            for job_id in _succeeded(ends):
+                _save(client.job(job_id), out if len(ends) == 1 else out / job_id, as_json)
+    except KeyboardInterrupt:
+        _hint_after_interrupt(job_ids, out)
+        return INTERRUPTED
+    if not as_json:
+        _show_ends(ends, out)
+    return next((code for job_id in job_ids if (code := EXIT_CODES[ends[job_id].status])), 0)
+
+
+def _succeeded(ends: dict[str, DoneMessage]) -> list[str]:
+    return [job_id for job_id, done in ends.items() if done.status == "succeeded"]
+
+
+def _show_ends(ends: dict[str, DoneMessage], out: Path | None) -> None:
+    for job_id, done in ends.items():
+        view.ending(Console(stderr=True), job_id, done)
+    succeeded = _succeeded(ends)
+    if succeeded and out is None:
+        hint(f"Save the files: comfyline watch {' '.join(succeeded[:3])} --out DIR")
+
+
+def _hint_after_interrupt(job_ids: list[str], out: Path | None) -> None:
+    # Ctrl-C does not cancel the jobs: they may be wanted even if nobody watches.
+    saving = f" --out {shlex.quote(str(out))}" if out else ""
+    jobs = "The job continues" if len(job_ids) == 1 else "The jobs continue"
+    hint(f"\n{jobs}. Follow again: comfyline watch {' '.join(job_ids[:3])}{saving}")
+    hint(f"Stop it: comfyline cancel {job_ids[0]}")
+
+
+def _shown(client: Comfyline, job_ids: list[str], as_json: bool) -> dict[str, DoneMessage]:
+    """Show the jobs' messages; how each job has ended."""
+    ends = {}
+    with display(Console(), job_ids, as_json=as_json) as shown:
+        for message in client.events(job_ids):
+            shown.show(message)
+            if isinstance(message, DoneMessage):
+                ends[message.job_id] = message
+    return ends
+
+
+def _save(job: Job, directory: Path, as_json: bool) -> None:
+    try:
+        paths = job.download(directory)
+    except OSError as error:
+        raise DownloadFailed(f"cannot save the files: {error}") from error
+    for path in paths:
+        if as_json:
+            view.json_line(Console(), {"type": "saved", "job_id": job.id, "path": str(path)})
+        else:
+            view.say(Console(), str(path))
+
+
+def hint(text: str) -> None:
+    """Print what the user can do next, on stderr."""
+    view.say(Console(stderr=True), text, "dim")

@@ -1,0 +1,55 @@
+"""The messages that a job read over HTTP stands for, where no socket brings them.
+
+They copy the job's present state, in the service's order and numbering. What happened before that
+state is not made up here: `GET /jobs/{id}/events` gives the messages that were missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from comfyline.contract.v1 import common
+from comfyline.contract.v1.responses import JobView
+from comfyline.contract.v1.socket import (
+    ArtifactMessage,
+    DoneMessage,
+    JobMessage,
+    ProgressMessage,
+    StatusMessage,
+)
+
+
+def messages_of(view: JobView, *, state_is_new: bool) -> list[JobMessage]:
+    """The job's state or progress; of an ended job also its files and `done`."""
+    is_progress = view.status == "running" and not state_is_new
+    messages: list[JobMessage] = [_progress(view) if is_progress else _status(view)]
+    if view.status in get_args(common.EndStatus):
+        messages.extend(_ending(view))
+    return messages
+
+
+def _status(view: JobView) -> StatusMessage:
+    return StatusMessage(
+        job_id=view.job_id,
+        version=view.version,
+        status=view.status,
+        progress=view.progress,
+        attempt=view.attempt,
+        queue_position=view.queue_position,
+    )
+
+
+def _progress(view: JobView) -> ProgressMessage:
+    at = {"job_id": view.job_id, "version": view.version, "progress": view.progress}
+    return ProgressMessage.model_validate({**view.progress_detail.model_dump(), **at})
+
+
+def _ending(view: JobView) -> Iterator[JobMessage]:
+    at: dict[str, Any] = {"job_id": view.job_id, "version": view.version}
+    artifacts = view.result.artifacts if view.result else []
+    for number, artifact in enumerate(artifacts):
+        place = {"part": number + 1, "number": number, "attempt": view.attempt}
+        yield ArtifactMessage.model_validate({**artifact.model_dump(), **at, **place})
+    end = {"status": view.status, "result": view.result, "error": view.error}
+    yield DoneMessage.model_validate({**at, "part": len(artifacts) + 1, **end})

@@ -1,0 +1,148 @@
+"""The commands that show and change jobs, and commands from other distributions."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from importlib import metadata
+
+import httpx
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from comfyline.client import cli
+from comfyline.client.cli import view
+from comfyline.contract.v1 import responses
+from tests.unit.client.commands import lines, run
+from tests.unit.client.fakes import JOB, Service, artifact, job_view, succeeded
+
+
+def test_get_shows_the_job_and_its_files() -> None:
+    hostile = artifact("a\x1b[2J[red].png")
+    result = run(Service(succeeded(hostile)), "get", JOB)
+    assert result.exit_code == 0
+    assert "a red fox" in result.stdout
+    assert "a?[2J[red].png  6 bytes, image/png" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert lines(run(Service(succeeded(hostile)), "get", JOB, "--json"))[0]["job_id"] == JOB
+
+
+def test_list_shows_at_most_as_many_jobs_as_requested() -> None:
+    page = {"jobs": [job_view()] * 2, "next_cursor": "more"}
+    service = Service(page)
+    result = run(service, "list", "--limit", "3", "--status", "running")
+    assert result.exit_code == 0
+    assert result.stdout.count(JOB) == 3
+    assert dict(service.requests[0].url.params) == {"limit": "3", "status": "running"}
+    assert len(lines(run(Service(page), "list", "--limit", "3", "--json"))) == 3
+    assert run(Service(page), "list", "--limit", "250").stdout.count(JOB) == 250
+
+
+def test_list_without_jobs_and_with_an_unknown_status() -> None:
+    result = run(Service({"jobs": []}), "list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert run(Service({"jobs": []}), "list", "--status", "asleep").exit_code == 2
+
+
+def test_cancel_prints_what_happened() -> None:
+    answer = {"job_id": JOB, "status": "canceled", "message": "It never ran."}
+    result = run(Service(httpx.Response(202, json=answer)), "cancel", JOB)
+    assert (result.exit_code, result.stdout) == (0, "canceled: It never ran.\n")
+
+
+@pytest.mark.parametrize("command", ["get", "watch", "cancel"])
+def test_a_wrong_job_id_is_a_usage_error(command: str) -> None:
+    assert run(Service({}), command, "job_1").exit_code == 2
+
+
+def test_a_refused_key_prints_a_hint() -> None:
+    result = run(Service(httpx.Response(403, json={"message": "Forbidden"})), "list")
+    assert result.exit_code == 1
+    assert "HTTP 403: Forbidden" in result.stderr
+    assert "COMFYLINE_API_KEY" in result.stderr
+
+
+def test_the_table_keeps_ids_whole_in_a_narrow_terminal() -> None:
+    screen = io.StringIO()
+    job = responses.JobView.model_validate(job_view(params={"prompt": "[red]a\nfox " * 20}))
+    now = datetime(2026, 1, 2, 3, 6, 5, tzinfo=UTC)
+    view.job_table(Console(file=screen, width=80), [job], now)
+    row = screen.getvalue().splitlines()[-1]
+    assert row.startswith(JOB)
+    assert "2 min" in row
+    assert "[red]a f" in row
+    assert len(row) <= 80
+
+
+@pytest.mark.parametrize(
+    "command", ["submit", "get", "list", "watch", "cancel", "retry", "models", "usage"]
+)
+def test_each_help_has_an_example(command: str) -> None:
+    result = CliRunner().invoke(cli.app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: comfyline {command}" in result.stdout
+
+
+def test_models_and_usage_print_each_field_with_its_name() -> None:
+    lists = {"samplers": ["euler", "heun"], "schedulers": [], "node_classes": []}
+    models = {"default_checkpoint": "m.ckpt", "checkpoints": ["m.ckpt"], **lists}
+    shown = run(Service(httpx.Response(200, json=models)), "models").stdout.split("\n")
+    assert [" ".join(line.split()) for line in shown] == [
+        "default checkpoint m.ckpt",
+        "checkpoints m.ckpt",
+        "samplers euler, heun",
+        "schedulers any",
+        "node classes any",
+        "",
+    ]
+    used = {"owner": "ann", "gpu_seconds": 12.5, "jobs": 3}
+    service = Service(httpx.Response(200, json=used))
+    assert lines(run(service, "usage", "--json")) == [used]
+    assert service.requests[0].url.path == "/api/v1/usage"
+
+
+def test_cancel_can_purge() -> None:
+    answer = {"job_id": JOB, "status": "succeeded", "message": "removed"}
+    service = Service(httpx.Response(200, json=answer))
+    assert run(service, "cancel", JOB, "--purge").stdout == "succeeded: removed\n"
+    (request,) = service.requests
+    assert (request.method, request.url.query) == ("DELETE", b"purge=true")
+
+
+def add_commands(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
+    points = metadata.EntryPoints(
+        metadata.EntryPoint(name, target, "comfyline.commands") for name, target in targets.items()
+    )
+    monkeypatch.setattr("comfyline.client.cli.extensions.entry_points", points.select)
+
+
+extra = typer.Typer()
+
+
+@extra.command()
+def hello(name: str) -> None:
+    """Say hello."""
+    typer.echo(f"hello {name}")
+
+
+def test_entry_points_add_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_commands(
+        monkeypatch,
+        greet="tests.unit.client.test_commands:extra",
+        get="tests.unit.client.test_commands:extra",
+    )
+    assert CliRunner().invoke(cli.app, ["greet", "ann"]).stdout == "hello ann\n"
+    assert "greet" in CliRunner().invoke(cli.app, ["--help"]).stdout
+    assert "Show one job" in CliRunner().invoke(cli.app, ["get", "--help"]).stdout
+
+
+def test_a_command_names_its_missing_dependency(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add_commands(monkeypatch, keys="no_such_module:app")
+    assert CliRunner().invoke(cli.app, ["--help"]).exit_code == 0
+    result = CliRunner().invoke(cli.app, ["keys", "list", "--all"])
+    assert result.exit_code == 1
+    assert "No module named 'no_such_module'" in result.stderr
