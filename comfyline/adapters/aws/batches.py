@@ -1,4 +1,4 @@
-"""Many items in one call: what DynamoDB leaves over is asked for again, up to a bound."""
+"""Read or write many items in one call; items that DynamoDB leaves unprocessed are retried."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 MAX_KEYS = 100  # of one BatchGetItem, by AWS
-MAX_TRIES = (
-    6  # what is left over was throttled; the pauses add up to 1.5 s, which a caller can bear
-)
+# Unprocessed items were throttled. The pauses between the tries add up to at most 1.55 s, which a
+# caller can wait.
+MAX_TRIES = 6
 FIRST_PAUSE_SECONDS = 0.05
 
 
 def put_items(client: DynamoDBClient, table: str, items: Sequence[Any]) -> None:
-    """Put up to 25 items, in no order and not atomically.
+    """Put up to 25 items, in any order and not atomically.
 
     Raises:
-        Unavailable: some are still left over.
+        Unavailable: after MAX_TRIES some items are still unprocessed.
     """
-    left: Any = [{"PutRequest": {"Item": item}} for item in items]
+    unprocessed: Any = [{"PutRequest": {"Item": item}} for item in items]
     for _ in _tries("BatchWriteItem"):
-        left = client.batch_write_item(RequestItems={table: left})["UnprocessedItems"].get(table)
-        if not left:
+        answer = client.batch_write_item(RequestItems={table: unprocessed})
+        unprocessed = answer["UnprocessedItems"].get(table)
+        if not unprocessed:
             return
 
 
 def get_items(client: DynamoDBClient, table: str, keys: Sequence[Any]) -> list[dict[str, Any]]:
-    """The items that exist, read consistently, in no order; the keys are distinct.
+    """The existing items of these distinct keys, read consistently, in any order.
 
     Raises:
-        Unavailable: some are still left over.
+        Unavailable: after MAX_TRIES some items are still unprocessed.
     """
-    waiting = iter(keys)
+    remaining = iter(keys)
     items: list[dict[str, Any]] = []
-    while chunk := list(islice(waiting, MAX_KEYS)):
+    while chunk := list(islice(remaining, MAX_KEYS)):
         items += _get_chunk(client, table, chunk)
     return items
 
@@ -63,4 +64,4 @@ def _tries(operation: str) -> Iterator[None]:
     for n in range(MAX_TRIES - 1):
         time.sleep(random.uniform(0.5, 1) * FIRST_PAUSE_SECONDS * 2**n)
         yield
-    raise Unavailable(f"{operation}: items left over")
+    raise Unavailable(f"{operation}: items are unprocessed after {MAX_TRIES} tries")

@@ -1,7 +1,7 @@
-"""AWS's errors, translated in one place: what may work later becomes `Unavailable`.
+"""Translate AWS's errors in one place: an error that a retry may solve becomes `Unavailable`.
 
-A condition that failed is an answer, not an error, and is handled at the call. Everything else is
-a fault of ours (a missing permission, a wrong name) and passes through untouched.
+A refused condition is an answer and not an error, so the caller of AWS handles it. All other errors
+are bugs or wrong set-up of ours (a missing permission, a wrong name) and pass through unchanged.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from comfyline.service.errors import Unavailable
 
-# Beside every answer with a status of 5xx. Some of these come with a 400, and the entries of a
-# batch's answer come with no status at all.
-_PASSING = frozenset(
+# In addition to every answer with a status of 5xx. AWS sends some of these codes with status 400,
+# and the entries of a batch's answer have no status at all.
+_TEMPORARY = frozenset(
     {
         "InternalError",
         "LimitExceededException",  # API Gateway: the client's buffer is full
@@ -37,15 +37,15 @@ _PASSING = frozenset(
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """What is raised inside, in our terms; also a decorator.
+    """Translate the errors of the block; also usable as a decorator.
 
     Raises:
-        Unavailable: throttled, a fault of the service, or out of reach.
+        Unavailable: AWS throttled the call, had an internal error, or could not be reached.
     """
     try:
         yield
     except ClientError as error:
-        if error_code(error) in _PASSING or _status(error) >= 500:
+        if error_code(error) in _TEMPORARY or _status(error) >= 500:
             raise Unavailable(f"{error.operation_name}: {error_code(error)}") from error
         raise
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
@@ -53,7 +53,7 @@ def translated() -> Iterator[None]:
 
 
 def error_code(error: ClientError) -> str:
-    """The code without the prefix that SQS puts before it for old clients."""
+    """The error code, without the prefix that SQS adds for old clients."""
     return error.response.get("Error", {}).get("Code", "").rpartition(".")[2]
 
 

@@ -1,6 +1,6 @@
-"""Jobs in memory. One lock makes every write the conditional write of the real store.
+"""Jobs in memory. One lock makes every write as atomic as a conditional write of the real store.
 
-What a caller hands over is copied as JSON, so that what is read is what a real store would give.
+Values of callers are copied as JSON, so that a reader gets the same as from a real store.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from comfyline.service.jobs.job import Artifact, Graph, Job, JobParams, JobRecor
 from comfyline.service.jobs.lifecycle import from_states
 from comfyline.service.jobs.store import ListPosition
 
-MAX_BODY_BYTES = 399 * 1024  # compressed, as strict as the real store
+MAX_BODY_BYTES = 399 * 1024  # compressed; the limit of the real store
 
 
 class InMemoryJobStore:
@@ -33,7 +33,7 @@ class InMemoryJobStore:
         self._lock = RLock()
         self._jobs: dict[JobId, Job] = {}
         self._requests: dict[tuple[JobId, str], _Request] = {}
-        self._artifacts: dict[str, _Made] = {}
+        self._artifacts: dict[str, _ArtifactList] = {}
 
     # --- a job's beginning ------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ class InMemoryJobStore:
         """See JobStore."""
         with self._lock:
             current = self._jobs.get(job.id)
-            if current is not None and current != job and not _is_same(current, expired):
+            if current is not None and current != job and not _is_same_version(current, expired):
                 raise Conflict(current)
             self._write(job)
 
@@ -72,7 +72,7 @@ class InMemoryJobStore:
             current = self._jobs.get(before.id)
             if current is not None and _guard(current) == _guard(before):
                 return self._write(replace(current, **changes))
-        if current is not None and _holds(current, after, changes):
+        if current is not None and _is_saved(current, after, changes):
             return current
         raise Conflict(current)
 
@@ -109,7 +109,9 @@ class InMemoryJobStore:
     def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
         """See JobStore."""
         with self._lock:
-            self._artifacts[job.attempt_path] = _Made(job.id, job.queued_at, tuple(artifacts))
+            self._artifacts[job.attempt_path] = _ArtifactList(
+                job.id, job.queued_at, tuple(artifacts)
+            )
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -132,8 +134,8 @@ class InMemoryJobStore:
             record = self._record(job)
             if not job.lists_files:
                 return record
-            made = self._artifacts.get(job.attempt_path)
-            return replace(record, artifacts=made.artifacts if made else ())
+            listed = self._artifacts.get(job.attempt_path)
+            return replace(record, artifacts=listed.artifacts if listed else ())
 
     def graph(self, job: Job) -> Graph:
         """See JobStore."""
@@ -170,13 +172,13 @@ class InMemoryJobStore:
         request = self._requests.get((job.id, job.fingerprint))
         return JobRecord(job, _copied(request.params) if request else JobParams(params={}))
 
-    # --- a job's end ------------------------------------------------------------------------------
+    # --- a job's removal --------------------------------------------------------------------------
 
     def delete(self, job: Job) -> None:
         """See JobStore."""
         with self._lock:
             current = self._jobs.get(job.id)
-            if current is not None and not _is_same(current, job):
+            if current is not None and not _is_same_version(current, job):
                 raise Conflict(current)
             self._jobs.pop(job.id, None)
             end = job.expires_at or job.queued_at + timedelta.resolution
@@ -186,9 +188,9 @@ class InMemoryJobStore:
                 if key[0] != job.id or request.queued_at >= end
             }
             self._artifacts = {
-                key: made
-                for key, made in self._artifacts.items()
-                if made.job_id != job.id or made.queued_at >= end
+                path: listed
+                for path, listed in self._artifacts.items()
+                if listed.job_id != job.id or listed.queued_at >= end
             }
 
 
@@ -200,7 +202,7 @@ class _Request:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _ArtifactList:
     job_id: JobId
     queued_at: datetime
     artifacts: tuple[Artifact, ...]
@@ -218,17 +220,17 @@ def _place(job: Job) -> tuple[datetime, JobId]:
     return job.queued_at, job.id
 
 
-def _is_same(one: Job, other: Job) -> bool:
-    """A version of one job; another job of the same id was queued at another time."""
-    return (one.version, one.queued_at) == (other.version, other.queued_at)
+def _is_same_version(current: Job, known: Job) -> bool:
+    """The same version of the same job; another job of its id has another `queued_at`."""
+    return (current.version, current.queued_at) == (known.version, known.queued_at)
 
 
 def _guard(job: Job) -> tuple[datetime, int, int, Status]:
     return job.queued_at, job.version, job.attempt, job.status
 
 
-def _holds(current: Job, after: Job, changes: dict[str, Any]) -> bool:
-    """Everything that the change is about is so already, but for a heartbeat's new lease end."""
+def _is_saved(current: Job, after: Job, changes: dict[str, Any]) -> bool:
+    """Whether the change was saved before. The lease may end later, because of a heartbeat."""
     same = all(getattr(current, name) == changes[name] for name in changes if name != "lease")
     return same and _guard(current) == _guard(after) and _holder(current) == _holder(after)
 

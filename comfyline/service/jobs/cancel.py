@@ -1,4 +1,4 @@
-"""End a job that its owner no longer wants."""
+"""Cancel a job, or purge one that has ended, for its owner."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ from comfyline.service.jobs.store import JobStore
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """The job after the request, and what became of the request."""
+    """The job after the request, and a sentence for the caller about the outcome."""
 
     job: Job
     message: str
 
 
 def cancel(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> Cancellation:
-    """Cancel at once a job that nobody holds; ask the worker that holds it otherwise.
+    """Cancel the job at once if no worker holds it, else set the flag that its worker obeys.
 
-    A job that has ended is left as it is. Repeating the request changes nothing.
+    A job that has ended does not change. Repeating the request changes nothing.
 
     Raises:
-        JobNotFound: unknown, past its retention, or somebody else's.
+        JobNotFound: the job does not exist, is past its retention, or has another owner.
     """
     job = _owned(job_id, owner, store, clock)
     if job.status.is_terminal:
         return Cancellation(job, f"The job had already ended: {job.status}.")
 
-    def cancel_if_not_asked(current: Job) -> Event | None:
+    def cancel_if_not_requested(current: Job) -> Event | None:
         if current.status.is_terminal or current.is_canceling:
             return None
         return on_cancel(current, clock())
 
-    job = change(store, clock, job, cancel_if_not_asked)
+    job = change(store, clock, job, cancel_if_not_requested)
     return Cancellation(job, _MESSAGES[job.status.value if job.status.is_terminal else "held"])
 
 
 def purge(
     job_id: JobId, owner: OwnerId, *, store: JobStore, artifacts: ArtifactStore, clock: Clock
 ) -> Cancellation:
-    """Remove an ended job's record, input and artifacts now; one that has not is canceled instead.
+    """Remove an ended job's record, input and artifacts now. Any other job is canceled instead.
 
     Raises:
-        JobNotFound: unknown, past its retention, or somebody else's.
+        JobNotFound: the job does not exist, is past its retention, or has another owner.
     """
     job = _owned(job_id, owner, store, clock)
     if not job.status.is_terminal:
-        done = cancel(job_id, owner, store=store, clock=clock)
-        return Cancellation(done.job, f"{done.message} Purge it once it has ended.")
-    # Files first: if we die in between, the record is there to purge again.
+        canceled = cancel(job_id, owner, store=store, clock=clock)
+        return Cancellation(canceled.job, f"{canceled.message} Purge it once it has ended.")
+    # The files go first. After a crash in between, the record is still there to be purged again.
     artifacts.delete_prefix(job.artifact_prefix)
-    with suppress(Conflict):  # past its retention by now, and its key was used anew
+    with suppress(Conflict):  # its retention has ended meanwhile and a new job has its id
         store.delete(job)
     return Cancellation(job, "The job, its input and its artifacts were removed.")
 

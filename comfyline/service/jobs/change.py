@@ -1,6 +1,7 @@
-"""The one way a stored job changes: decide on what is known, write conditionally, decide again.
+"""Change a stored job: choose an event, write it conditionally, and choose again after a conflict.
 
-A lost race costs no read, since the failed write hands back the row as it is now.
+Every change of a stored job goes through `apply`, except heartbeats and watches, which the store
+writes directly. A lost race costs no read, because the refused write returns the current row.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import RULES, advance
 from comfyline.service.jobs.store import JobStore
 
-# Each lost race means that somebody else's write won, so this many in a row is no race but a storm.
+# Each lost race means that another write succeeded. So many in a row do not happen by chance: too
+# many writers change this job.
 MAX_ATTEMPTS = 10
 
 _log = logging.getLogger(__name__)
@@ -37,15 +39,15 @@ class Change(NamedTuple):
 
 
 def change(store: JobStore, clock: Clock, job: Job, decide: Callable[[Job], Event | None]) -> Job:
-    """Bring `job` through the event that `decide` names for it; None leaves it as it is.
+    """Write the event that `decide` chooses for `job`; if it chooses None, write nothing.
 
-    `decide` is asked again, with the row as it is now, each time somebody else was first. Returns
-    the job as stored.
+    When another writer was faster, `decide` is called again with the current row. Returns the job
+    as stored.
 
     Raises:
-        JobNotFound: the row is gone, whether or not another job has its id by now.
-        TransitionRefused, LeaseLost: the lifecycle forbids the event for the row as it is now.
-        Unavailable: the row would not hold still.
+        JobNotFound: the row is gone. Another job may have its id by now.
+        TransitionRefused, LeaseLost: the lifecycle forbids the event for the current row.
+        Unavailable: other writers were faster MAX_ATTEMPTS times.
     """
     for _ in range(MAX_ATTEMPTS):
         event = decide(job)
@@ -55,14 +57,14 @@ def change(store: JobStore, clock: Clock, job: Job, decide: Callable[[Job], Even
             return apply(store, clock(), job, event)
         except Conflict as conflict:
             job = _current_or_gone(job, conflict)
-    raise Unavailable(f"too many writers of {job.id}")
+    raise Unavailable(f"{job.id}: other writers were faster {MAX_ATTEMPTS} times in a row")
 
 
 def apply(store: JobStore, now: datetime, job: Job, event: Event) -> Job:
-    """One event, of `now`, by one conditional write; the job as stored.
+    """Write one event that happens at `now`, by one conditional write; returns the job as stored.
 
     Raises:
-        Conflict: somebody else was first.
+        Conflict: another writer was faster.
         TransitionRefused, LeaseLost: the lifecycle forbids the event.
     """
     changed = store.save(job, advance(job, event, now))
@@ -72,10 +74,10 @@ def apply(store: JobStore, now: datetime, job: Job, event: Event) -> Job:
 
 
 def current_or_not_found(job: Job, conflict: Conflict) -> Job:
-    """The row that was in the way.
+    """The row that made the write fail.
 
     Raises:
-        JobNotFound: there is none any more.
+        JobNotFound: there is no row any more.
     """
     if conflict.current is None:
         raise JobNotFound(job.id) from conflict
@@ -83,10 +85,10 @@ def current_or_not_found(job: Job, conflict: Conflict) -> Job:
 
 
 def _current_or_gone(job: Job, conflict: Conflict) -> Job:
-    """The same job as it is now; one that was made anew under its id is another.
+    """The current row of the same job. A row with another `queued_at` is a new job of its id.
 
     Raises:
-        JobNotFound: its record is gone.
+        JobNotFound: the job's row is gone.
     """
     current = current_or_not_found(job, conflict)
     if current.queued_at != job.queued_at:
@@ -95,7 +97,7 @@ def _current_or_gone(job: Job, conflict: Conflict) -> Job:
 
 
 def _log_change(job: Job, event: Event) -> None:
-    """Every change of state is logged here, once, whoever asked for it."""
+    """The only place that logs changes of state, so that each is logged once."""
     extra = {"action": "job_changed", "job_id": job.id, "event": type(event).__name__}
     numbers = {"status": job.status.value, "attempt": job.attempt, "version": job.version}
     _log.info("job changed", extra=extra | numbers | {"request_id": job.request_id})

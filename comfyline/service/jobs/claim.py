@@ -15,12 +15,12 @@ from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue, Ticket
 
-HIDE_AFTER_LEASE = timedelta(seconds=1)  # the lease is over by then, on clocks that differ a little
+HIDE_AFTER_LEASE = timedelta(seconds=1)  # clocks differ: the lease has surely expired by then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """For whom a lease is, and how long."""
+    """The worker that claims, and the length of its lease."""
 
     worker_id: WorkerId
     lease: timedelta
@@ -29,13 +29,13 @@ class Terms:
 def claim(
     ticket: Ticket, terms: Terms, *, store: JobStore, queue: JobQueue, clock: Clock
 ) -> Job | None:
-    """The job, leased to this worker, or None where there is nothing to do now.
+    """The ticket's job, leased to this worker; None if this worker cannot run it now.
 
-    A ticket of an ended or missing job is deleted; one of a job that another worker holds is
-    hidden until that lease is over. What a vanished worker left is accounted for first.
+    The ticket of an ended or missing job is deleted. The ticket of a job that another worker holds
+    is hidden until that lease has expired. A lease that has expired is counted as a failure first.
     """
-    job, claimed = _settle(ticket.job_id, terms, store, clock)
-    if claimed:
+    job, is_claimed = _settle(ticket.job_id, terms, store, clock)
+    if is_claimed:
         return job
     if job is None or job.status.is_terminal:
         queue.delete(ticket)
@@ -45,10 +45,10 @@ def claim(
 
 
 def _settle(job_id: JobId, terms: Terms, store: JobStore, clock: Clock) -> tuple[Job | None, bool]:
-    """Bring the job to where it is ours, another's or ended, one event at a time."""
+    """Apply one event after the other until the job is ours, held by another worker, or ended."""
     job = store.get(job_id)
     while job is not None:
-        now = clock()  # read once: what is allowed at one moment may not be at the next
+        now = clock()  # the same for the choice and the check of the event, or the check may fail
         event = _next_step(job, now, terms)
         if event is None:
             break

@@ -16,7 +16,7 @@ from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import Job, Lease, void_prefixes
 from comfyline.service.jobs.progress import Progress
 
-# What an attempt starts from, and what is left when it gives the job back.
+# The fields at the start of an attempt, and after the job was given back.
 _NO_WORK: Mapping[str, Any] = {"progress": Progress(), "stored": 0, "previewed": 0}
 _GIVEN_BACK: Mapping[str, Any] = {"lease": None, "attempt_started_at": None, **_NO_WORK}
 
@@ -116,7 +116,7 @@ def cancel_requested(job: Job, _event: ev.Event, now: datetime) -> dict[str, Any
 
 
 def watched(_job: Job, event: ev.Watched, _now: datetime) -> dict[str, Any]:
-    """Until when somebody follows the job."""
+    """The time until which clients follow the job."""
     return {"watched_until": event.until}
 
 
@@ -131,9 +131,9 @@ def tidied(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
 
 
 def ended(job: Job, now: datetime) -> Job:
-    """`job`, whose status has just become terminal: no lease, and a time at which it is removed.
+    """`job`, whose status has just become terminal, without its lease and with its removal time.
 
-    Its void files are removed earlier than the job, unless the job's own removal comes first.
+    Its void files are removed earlier, unless the whole job is removed before that.
     """
     expires_at = now + job.retention
     tidy_pending = bool(void_prefixes(job)) and now + TIDY_DELAY < expires_at

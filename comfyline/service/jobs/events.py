@@ -1,8 +1,8 @@
-"""What can happen to a job. Past tense; `lifecycle.py` says what each does.
+"""The events of a job, in the past tense. The table in `lifecycle.py` says what each one does.
 
-An event of a worker carries `attempt`, its fencing token: it is refused unless that attempt still
-holds the job. Where the same occurrence ends differently by the job's counters or its cancel flag,
-each ending is an event of its own, so that the table stays the whole truth.
+A worker's event carries `attempt`, the fencing token: it is refused unless that attempt still holds
+the job. If one occurrence ends differently depending on the job's counters or its cancel flag, each
+ending is an event of its own, so that the table has no hidden cases.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerEvent(Event):
-    """Base of what the attempt that holds the job reports."""
+    """Base of the events that the attempt that holds the job reports."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded(WorkerEvent):
-    """Base of the ends of an attempt, which tell how long it has had the GPU."""
+    """Base of the events that end an attempt; `gpu_seconds` is how long it has had the GPU."""
 
     gpu_seconds: float = 0.0
 
@@ -39,7 +39,7 @@ class AttemptEnded(WorkerEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed(Event):
-    """A worker takes the job under a lease."""
+    """A worker took the job under a lease."""
 
     worker_id: WorkerId
     lease_expires_at: datetime
@@ -47,19 +47,19 @@ class Claimed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewed(WorkerEvent):
-    """The heartbeat; no client sees it."""
+    """The worker's heartbeat extended the lease."""
 
     lease_expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(WorkerEvent):
-    """ComfyUI has begun to execute the prompt."""
+    """ComfyUI has started to execute the prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progressed(WorkerEvent):
-    """The attempt is further than it was, or has a newer preview: its `previewed`th."""
+    """The attempt is further than before, or it has a newer preview: number `previewed`."""
 
     progress: Progress
     previewed: int = 0
@@ -67,7 +67,7 @@ class Progressed(WorkerEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored(WorkerEvent):
-    """The first `count` of the attempt's files are stored and listed, with more to come."""
+    """The first `count` files of the attempt are stored and listed; more will come."""
 
     count: int
 
@@ -81,41 +81,41 @@ class Succeeded(AttemptEnded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(AttemptEnded):
-    """The attempt failed by no fault of the job; it may be tried again."""
+    """The attempt failed and the job did not cause it; the job is queued again."""
 
     error: JobError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedForGood(AttemptEnded):
-    """The job's own error, or one failure too many."""
+    """The job itself is at fault, or this was its last allowed failure."""
 
     error: JobError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedWhileCanceling(AttemptEnded):
-    """The attempt failed and nobody wants another."""
+    """The attempt failed after a cancel was requested: the job ends as canceled, with no retry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted(AttemptEnded):
-    """The worker gives the job back: it was told to go. Not a failure."""
+    """The worker gave the job back (spot notice, SIGTERM, scale-in). This is not a failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterruptedForGood(AttemptEnded):
-    """Given back once too often."""
+    """The job was given back, and this was its last allowed interruption."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterruptedWhileCanceling(AttemptEnded):
-    """Given back, and nobody wants it any more."""
+    """The job was given back after a cancel was requested: it ends as canceled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped(AttemptEnded):
-    """The worker ended the job because its cancel was asked."""
+    """The worker stopped the job because a cancel was requested."""
 
 
 # --- from callers -----------------------------------------------------------------------------
@@ -123,17 +123,17 @@ class Stopped(AttemptEnded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canceled(Event):
-    """The caller cancels a job that nobody holds: it never runs."""
+    """The caller canceled a job that no worker holds: it ends at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequested(Event):
-    """The caller cancels a job that a worker holds: the worker will end it."""
+    """The caller canceled a job that a worker holds: that worker will end it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched(Event):
-    """Somebody follows the job live; no client sees it."""
+    """A client subscribed to the job's live updates."""
 
     until: datetime
 
@@ -143,36 +143,39 @@ class Watched(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expired(Event):
-    """The job waited past its start deadline."""
+    """The job waited past its start deadline without a start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseExpired(Event):
-    """The worker vanished without notice: a failure, or a job that kills its worker would loop."""
+    """The worker vanished without notice.
+
+    This counts as a failure, so that a job that kills its worker does not loop for ever.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseExpiredForGood(Event):
-    """The worker vanished, once too often or past the job's execution timeout."""
+    """The worker vanished past the execution timeout, or this was the last allowed failure."""
 
     error: JobError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseExpiredWhileCanceling(Event):
-    """The worker vanished before it could end a job whose cancel was asked."""
+    """The worker vanished before it could end a job whose cancel was requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketResent(Event):
-    """The sweeper has sent the ticket once more; no client sees it."""
+    """The sweeper sent the job's ticket again, because the last one may have been lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tidied(Event):
-    """The sweeper has removed the files that no reader is shown; no client sees it."""
+    """The sweeper removed the void files of an ended job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundAlive(Event):
-    """The sweeper looked and the lease was live; no client sees it."""
+    """The sweeper found the job due while its lease was live."""

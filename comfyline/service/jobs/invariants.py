@@ -1,8 +1,8 @@
-"""What is true of every job at every moment, stated once: for the tests of every tier, and for an
-operator's audit of a deployment.
+"""What is true of every job at every moment, for the tests of all tiers and for operators' audits.
 
-Rule: nothing here decides how a job may change; `lifecycle.py` does. This is a second way of saying
-what must come of it, so that a fault in either shows. Each function yields what is broken.
+Rule: nothing here decides how a job may change; `lifecycle.py` does. These rules repeat what must
+follow from it in other words, so that an error in either is found. Each function yields the faults
+that it finds, as texts.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from comfyline.service.jobs.lifecycle import MAX_HISTORY
 
 
 def row_faults(job: Job) -> Iterator[str]:
-    """One row, whatever has happened to it."""
+    """Faults of a single row, in any state."""
     yield from _broken(
-        (job.due_at is not None, "nobody would ever look at it again"),
-        (job.lease is None or job.attempt > 0, "a lease without a claim"),
+        (job.due_at is not None, "no due time: the sweeper would never look at it again"),
+        (job.lease is None or job.attempt > 0, "leased, but never claimed"),
         (job.failures <= MAX_FAILURES, "more failures than are allowed"),
         (job.interruptions <= MAX_INTERRUPTIONS, "more interruptions than are allowed"),
-        (job.wants_previews or job.previewed == 0, "previews that nobody has asked for"),
+        (job.wants_previews or job.previewed == 0, "previews that the caller did not ask for"),
     )
     yield from _history_faults(job)
     yield from _faults_of_ended(job) if job.status.is_terminal else _faults_of_live(job)
 
 
 def _history_faults(job: Job) -> Iterator[str]:
-    yield from _broken((1 <= len(job.history) <= MAX_HISTORY, "no history, or too long a one"))
+    yield from _broken((1 <= len(job.history) <= MAX_HISTORY, "the history is empty or too long"))
     for earlier, later in pairwise(job.history):
         yield from _broken(
-            (earlier.version < later.version, "two lines of one version"),
-            (earlier.attempt <= later.attempt, "a line of an earlier attempt after a later one's"),
-            (not earlier.status.is_terminal, "a change after the end"),
+            (earlier.version < later.version, "two history entries of one version"),
+            (earlier.attempt <= later.attempt, "the attempt falls within the history"),
+            (not earlier.status.is_terminal, "a history entry after the end"),
         )
     for last in job.history[-1:]:
         is_recorded = (last.status, last.attempt) == (job.status, job.attempt)
         yield from _broken(
-            (last.version <= job.version, "a history of what has not happened"),
-            (is_recorded, "an unrecorded change of state"),
+            (last.version <= job.version, "a history entry of a later version than the row"),
+            (is_recorded, "a change of state that the history lacks"),
         )
 
 
 def _faults_of_ended(job: Job) -> Iterator[str]:
     end = job.finished_at
     yield from _broken(
-        (job.lease is None, "an ended job is leased"),
-        (end is not None, "ended at no time"),
-        (end is not None and job.expires_at == end + job.retention, "kept for another time"),
+        (job.lease is None, "ended, but leased"),
+        (end is not None, "ended, but without the time of its end"),
+        (end is not None and job.expires_at == end + job.retention, "a wrong time of removal"),
         (_is_removed_in_time(job), "its files or its record would be removed too late"),
-        ((job.status is Status.FAILED) <= (job.error is not None), "failed without a reason"),
+        ((job.status is Status.FAILED) <= (job.error is not None), "failed without an error"),
         ((job.status is Status.EXPIRED) <= (job.started_at is None), "expired after a start"),
     )
 
@@ -68,30 +68,30 @@ def _is_removed_in_time(job: Job) -> bool:
 def _faults_of_live(job: Job) -> Iterator[str]:
     is_running = job.status is Status.RUNNING
     yield from _broken(
-        ((job.finished_at, job.expires_at) == (None, None), "a waiting job has a TTL"),
-        (job.failures < MAX_FAILURES, "failed too often and still alive"),
-        (job.interruptions < MAX_INTERRUPTIONS, "interrupted too often and still alive"),
-        (is_running <= (job.lease is not None), "running in nobody's hands"),
-        (is_running <= (job.attempt_started_at is not None), "running without a deadline"),
-        (job.is_canceling <= (job.lease is not None), "a cancel that nobody would carry out"),
+        ((job.finished_at, job.expires_at) == (None, None), "has a TTL but has not ended"),
+        (job.failures < MAX_FAILURES, "too many failures, but not ended"),
+        (job.interruptions < MAX_INTERRUPTIONS, "too many interruptions, but not ended"),
+        (is_running <= (job.lease is not None), "running without a lease"),
+        (is_running <= (job.attempt_started_at is not None), "running without a start time"),
+        (job.is_canceling <= (job.lease is not None), "canceling, but no worker holds it"),
     )
 
 
 def change_faults(before: Job, after: Job) -> Iterator[str]:
-    """Two rows of one job, the second written after the first; other writes may lie between."""
-    grow = ("attempt", "failures", "interruptions", "gpu_seconds")
-    stay = ("started_at", "cancel_requested_at")
+    """Faults of two rows of one job. `after` was written later, maybe not by the next write."""
+    rising = ("attempt", "failures", "interruptions", "gpu_seconds")
+    set_once = ("started_at", "cancel_requested_at")
     yield from _broken(
-        (
-            not before.status.is_terminal or _is_as_it_ended(before, after),
-            "an ended job has changed",
+        (not before.status.is_terminal or _is_as_it_ended(before, after), "changed after its end"),
+        (before.version <= after.version, "the version has fallen"),
+        *((getattr(before, n) <= getattr(after, n), f"{n} has fallen") for n in rising),
+        *(
+            (getattr(before, n) in (None, getattr(after, n)), f"{n} was set twice")
+            for n in set_once
         ),
-        (before.version <= after.version, "the version fell"),
-        *((getattr(before, n) <= getattr(after, n), f"{n} fell") for n in grow),
-        *((getattr(before, n) in (None, getattr(after, n)), f"{n} was rewritten") for n in stay),
     )
     if before.version == after.version:
-        yield from _unseen_changes(before, after)
+        yield from _changes_without_version(before, after)
     if before.attempt == after.attempt:
         yield from _faults_within_attempt(before, after)
 
@@ -100,31 +100,32 @@ def _is_as_it_ended(before: Job, after: Job) -> bool:
     return after in (before, replace(before, due_at=before.expires_at, tidy_pending=False))
 
 
-def _unseen_changes(before: Job, after: Job) -> Iterator[str]:
+def _changes_without_version(before: Job, after: Job) -> Iterator[str]:
     names = ("status", "attempt", "progress", "history", "error", "cancel_requested_at")
-    same = ((getattr(before, n) == getattr(after, n), f"{n} changed unseen") for n in names)
-    yield from _broken(*same)
+    for name in names:
+        is_same = getattr(before, name) == getattr(after, name)
+        yield from _broken((is_same, f"{name} changed without a new version"))
 
 
 def _faults_within_attempt(before: Job, after: Job) -> Iterator[str]:
     leases = [job.lease for job in (before, after) if job.lease is not None]
     yield from _broken(
-        (before.ticket_sends <= after.ticket_sends, "ticket_sends fell without a claim"),
-        (len({lease.worker_id for lease in leases}) <= 1, "two workers in one attempt"),
+        (before.ticket_sends <= after.ticket_sends, "ticket_sends has fallen without a claim"),
+        (len({lease.worker_id for lease in leases}) <= 1, "two workers hold one attempt"),
     )
 
 
 def record_faults(record: JobRecord) -> Iterator[str]:
-    """What a reader is shown: the last attempt's files alone, and only of a job that has any."""
+    """Faults of the row, and artifacts that the reader must not be shown."""
     job = record.job
     prefix = artifact_key(job, 0, "").removesuffix("0_")
-    shows_any = job.lists_files or not record.artifacts
-    are_ours = all(artifact.key.startswith(prefix) for artifact in record.artifacts)
+    may_show = job.lists_files or not record.artifacts
+    are_of_attempt = all(artifact.key.startswith(prefix) for artifact in record.artifacts)
     yield from chain(
         row_faults(job),
         _broken(
-            (shows_any, "files of a job that made none"),
-            (are_ours, "a file of an attempt that lost"),
+            (may_show, "shows files of a job that must show none"),
+            (are_of_attempt, "shows a file of another attempt"),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""A job and its parts, as values. How a job may change is in `lifecycle.py` and nowhere else."""
+"""A job and its parts, as values. Only `lifecycle.py` decides how a job may change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from comfyline.contract.ids import JobId, OwnerId, WorkerId
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.storage_names import JOBS_PREFIX
 
-SCHEMA = 1  # code reads one older and one newer, so that workers and functions upgrade in any order
+SCHEMA = 1  # code reads one older and one newer, so upgrades may happen in any order
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -22,12 +22,12 @@ Graph = Mapping[str, Mapping[str, Any]]
 class Status(StrEnum):
     """The states of a job. A cancel is a flag, not a state."""
 
-    QUEUED = "queued"  # waiting, or claimed by a worker whose engine has not started it yet
+    QUEUED = "queued"  # waiting, or claimed by a worker but not started by ComfyUI yet
     RUNNING = "running"  # ComfyUI has started it
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELED = "canceled"
-    EXPIRED = "expired"  # waited past its start deadline and never ran
+    EXPIRED = "expired"  # waited past its start deadline without a start
 
     @property
     def is_terminal(self) -> bool:
@@ -47,7 +47,7 @@ class Priority(StrEnum):
 
 
 class PictureFormat(StrEnum):
-    """What still pictures can be stored as instead of what the engine wrote."""
+    """The formats into which a job's still pictures can be converted."""
 
     WEBP = "webp"
     JPEG = "jpeg"
@@ -55,7 +55,7 @@ class PictureFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureEncoding:
-    """How the job's still pictures are to be stored."""
+    """The format and quality in which a job's still pictures are stored."""
 
     format: PictureFormat
     quality: int  # 1 to 100
@@ -93,7 +93,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """One stored output file. `key` is its place in the artifact store."""
+    """One stored output file. `key` is its name in the artifact store."""
 
     key: str
     name: str
@@ -106,7 +106,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobParams:
-    """What the caller asked for, to be shown again; kept apart from the hot row."""
+    """The caller's parameters, to be shown again. They are not in the row, to keep it small."""
 
     params: Mapping[str, Any]
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -115,20 +115,20 @@ class JobParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The hot row: everything that a state change needs, and nothing that is large."""
+    """The job's row: everything that a change of state needs, and nothing large."""
 
     id: JobId
     owner: OwnerId
-    fingerprint: str  # of the request as sent; also names the job's input and params items
+    fingerprint: str  # of the request as sent; part of the names of the sibling items
     priority: Priority
     queued_at: datetime
     start_deadline: datetime  # before the first start; past it the job expires
-    execution_timeout: timedelta  # of one attempt, from ComfyUI's execution_start
-    retention: timedelta  # from the end
+    execution_timeout: timedelta  # of one attempt, counted from ComfyUI's execution_start
+    retention: timedelta  # counted from the job's end
     request_id: str | None = None
-    output: PictureEncoding | None = None  # None: files stay as the engine wrote them
-    wants_previews: bool = False  # pictures of it in the making, while somebody watches
-    has_slot: bool = False  # its owner is capped: the end of the job frees a slot
+    output: PictureEncoding | None = None  # None: files stay as ComfyUI wrote them
+    wants_previews: bool = False  # of unfinished pictures, while a client watches
+    has_slot: bool = False  # its owner has a cap: the end of the job frees a slot
     schema: int = SCHEMA
 
     status: Status = Status.QUEUED
@@ -136,19 +136,19 @@ class Job:
     attempt: int = 0  # counts claims; the fencing token, nothing else
     failures: int = 0
     interruptions: int = 0
-    ticket_sends: int = 0  # by the sweeper since the job began to wait, beyond the first
+    ticket_sends: int = 0  # by the sweeper since the job began to wait; excludes the first ticket
     lease: Lease | None = None
     cancel_requested_at: datetime | None = None
-    started_at: datetime | None = None  # of the first start
+    started_at: datetime | None = None  # the first start
     attempt_started_at: datetime | None = None
     finished_at: datetime | None = None
-    expires_at: datetime | None = None  # set by the terminal change alone
+    expires_at: datetime | None = None  # end of the retention; set only when the job ends
     due_at: datetime | None = None  # when the sweeper must look at this job
-    tidy_pending: bool = False  # it has ended, and its void files are yet to be removed
+    tidy_pending: bool = False  # the job has ended and its void files are not removed yet
     watched_until: datetime | None = None
     progress: Progress = field(default_factory=Progress)
-    stored: int = 0  # the attempt's files that are listed and announced before its end
-    previewed: int = 0  # the attempt's previews so far, of which the newest is stored
+    stored: int = 0  # files of the attempt that are listed before its end
+    previewed: int = 0  # previews of the attempt so far; only the newest is kept
     error: JobError | None = None
     cached: bool = False
     gpu_seconds: float = 0.0
@@ -156,42 +156,44 @@ class Job:
 
     @property
     def incarnation(self) -> str:
-        """Tells the job from every other of the same id: once its record is gone, a post with the
-        same key makes a new one, which counts its attempts from the start.
+        """Distinguishes this job from other jobs of the same id.
+
+        After a job's record is gone, a post with the same Idempotency-Key makes a new job with the
+        same id, whose attempts are counted from 0 again.
         """
         return format((self.queued_at - _EPOCH) // timedelta.resolution, "x")
 
     @property
     def attempt_path(self) -> str:
-        """What no other attempt of any job has, as a relative path."""
+        """A relative path that is unique to this attempt of this job."""
         return f"{self.id}/{self.incarnation}-{self.attempt}"
 
     @property
     def artifact_prefix(self) -> str:
-        """What all keys of the job's files begin with, and those of no other job of its id."""
+        """The common prefix of the keys of this job's files; other jobs of its id have another."""
         return f"{JOBS_PREFIX}{self.id}/{self.incarnation}-"
 
     @property
     def is_canceling(self) -> bool:
-        """A cancel was asked and a worker has yet to end the job."""
+        """A cancel was requested and the worker has not ended the job yet."""
         return self.cancel_requested_at is not None and not self.status.is_terminal
 
     @property
     def lists_files(self) -> bool:
-        """Its attempt's artifact list is for clients to see.
+        """Clients are shown the artifact list of the job's last attempt.
 
-        What was made before a node failed is kept; what a running attempt has made may yet be void;
-        any other end shows nothing.
+        A failed job shows the files that it made before the failure. A running job shows the files
+        that are stored so far. A canceled or expired job shows no files.
         """
         is_storing = self.status is Status.RUNNING and self.stored > 0
         return is_storing or self.status in (Status.SUCCEEDED, Status.FAILED)
 
     def has_live_lease(self, now: datetime) -> bool:
-        """Some worker holds the job at `now`."""
+        """A worker holds the job at `now`."""
         return self.lease is not None and self.lease.expires_at > now
 
     def is_past_start_deadline(self, now: datetime) -> bool:
-        """It has waited too long for its first start."""
+        """The job has waited too long for its first start."""
         return (
             self.status is Status.QUEUED and self.started_at is None and now >= self.start_deadline
         )
@@ -206,33 +208,34 @@ class Job:
         return len(self.history) == 1
 
     def is_past_retention(self, now: datetime) -> bool:
-        """Its record is void by the clock, whether or not it has been removed yet."""
+        """Readers must ignore the record, even if it has not been removed yet."""
         return self.expires_at is not None and now >= self.expires_at
 
 
 def artifact_key(job: Job, number: int, name: str) -> str:
-    """The place of one file of the job's attempt; `name` is safe in a path."""
+    """The key of one file of the job's attempt; `name` must be safe in a path."""
     return f"{JOBS_PREFIX}{job.attempt_path}/{number}_{name}"
 
 
 def preview_key(job: Job) -> str:
-    """The place of the newest preview of the job's attempt; no file of an attempt has that name."""
+    """The key of the newest preview of the job's attempt; no artifact has that name."""
     return f"{JOBS_PREFIX}{job.attempt_path}/preview"
 
 
 def void_prefixes(job: Job) -> list[str]:
-    """What the keys of an ended job's files begin with that no reader is shown: those of attempts
-    that lost, and the previews.
+    """The prefixes of an ended job's void files, which no reader is shown.
+
+    Void are the files of every attempt but the one that is shown, and the previews.
     """
     shown = job.attempt if job.lists_files else None
     attempts = (n for n in range(1, job.attempt + 1) if n != shown)
-    lost = [f"{job.artifact_prefix}{attempt}/" for attempt in attempts]
-    return [*lost, preview_key(job)] if job.wants_previews and shown else lost
+    prefixes = [f"{job.artifact_prefix}{attempt}/" for attempt in attempts]
+    return [*prefixes, preview_key(job)] if job.wants_previews and shown else prefixes
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job with its sibling items, as a reader shows it."""
+    """A job with its parameters and artifacts, as readers show it."""
 
     job: Job
     params: JobParams

@@ -96,8 +96,8 @@ class Rule:
 Q, R = Status.QUEUED, Status.RUNNING
 S, F, C, X = Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED
 
-# An ended job never changes in a way that a client can see, whatever writes to it. The only event
-# of an ended job is the sweeper's own.
+# No event changes an ended job in a way that a client can see. The only event that an ended job
+# still has is the sweeper's own.
 RULES: Mapping[type[ev.Event], Rule] = {
     # From workers. `advance` also requires that the event's attempt still holds the job.
     ev.Claimed: Rule({Q: Q}, when=_is_claimable, sets=effects.claimed, due=due.by_end_of_lease),
@@ -201,7 +201,7 @@ def advance(job: Job, event: ev.Event, now: datetime) -> Job:
 
 
 def submitted(job: Job) -> Job:
-    """A job as it is first stored: one history entry, and due in case its ticket is lost."""
+    """A new job, ready to be stored: with its first history entry and its first due time."""
     entry = HistoryEntry(job.version, job.queued_at, "submitted", job.status, job.attempt)
     return replace(job, history=(entry,), due_at=due.if_ticket_is_lost(job, job.queued_at))
 

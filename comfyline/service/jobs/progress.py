@@ -1,4 +1,4 @@
-"""How far an attempt is, as the worker folds it from ComfyUI's messages."""
+"""How far an attempt is; the worker computes it from ComfyUI's messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One picture of an attempt: `fraction` is 0..1 and never falls within an attempt."""
+    """The state of an attempt; `fraction` is between 0 and 1 and never falls within an attempt."""
 
     fraction: float = 0.0
     node: str | None = None

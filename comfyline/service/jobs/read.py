@@ -1,7 +1,7 @@
-"""Show jobs to their owner, truly by the clock.
+"""Read jobs for their owner, as they are by the clock.
 
-A job past its start deadline that nobody has ended yet is ended by the reader that finds it, and a
-record past its retention is gone, whether or not the sweeper has come by.
+The answer does not depend on when the sweeper last ran: a read expires a job that is past its start
+deadline, and ignores a record that is past its retention.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from comfyline.service.queue.tickets import JobQueue
 
 
 def read_job(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> JobRecord:
-    """The owner's job as it is now.
+    """The owner's job, expired first if it is overdue.
 
     Raises:
-        JobNotFound: unknown, past its retention, or somebody else's.
+        JobNotFound: the job does not exist, is past its retention, or has another owner.
     """
     record = store.read(job_id)
     now = clock()
@@ -42,29 +42,33 @@ def read_job(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) ->
 
 
 def expire_if_overdue(now: datetime, store: JobStore, job: Job) -> Job:
-    """`job`, expired if by the clock it should be."""
+    """`job` as it is at `now`. If it waited past its start deadline, this writes its expiry.
 
-    def expire_if_overdue(current: Job) -> Event | None:
-        overdue = current.is_past_start_deadline(now) and not current.has_live_lease(now)
-        return Expired() if overdue else None
+    The sweeper would write the same within a minute. If the job can no longer expire, or is gone,
+    because another writer was faster, the result is `job` as it was read.
+    """
+
+    def expired_if_overdue(current: Job) -> Event | None:
+        is_overdue = current.is_past_start_deadline(now) and not current.has_live_lease(now)
+        return Expired() if is_overdue else None
 
     try:
-        return change(store, lambda: now, job, expire_if_overdue)
-    except (TransitionRefused, JobNotFound):  # changed or removed since: so it was when read
+        return change(store, lambda: now, job, expired_if_overdue)
+    except (TransitionRefused, JobNotFound):
         return job
 
 
 def queue_position(job: Job, *, queue: JobQueue) -> int | None:
-    """About where a queued job stands: it is no further back than the tickets that wait before it.
+    """The approximate place of a waiting job: at most the tickets in its lane and those before it.
 
-    None once a worker holds it or it has ended, and where the queue is out of reach: a job can be
-    shown without it.
+    None once a worker holds the job or it has ended. Also None if the queue does not answer,
+    because a job can be shown without its place.
     """
     if job.status is not Status.QUEUED or job.lease is not None:
         return None
-    before = list(Priority)[: list(Priority).index(job.priority) + 1]
+    lanes = list(Priority)[: list(Priority).index(job.priority) + 1]
     try:
-        return max(1, sum(queue.depth(priority) for priority in before))
+        return max(1, sum(queue.depth(lane) for lane in lanes))
     except Unavailable:
         return None
 
@@ -81,7 +85,7 @@ def read_page(
     """One page of the owner's jobs, newest first, and the cursor of the next.
 
     Raises:
-        InvalidRequest: the cursor is not one of ours.
+        InvalidRequest: the cursor was not made by this API.
     """
     after = _position(cursor) if cursor else None
     records = store.page(owner, status=status, limit=limit, after=after)
@@ -91,7 +95,7 @@ def read_page(
         for record in records
         if not record.job.is_past_retention(now)
     ]
-    if status is not None:  # a job that was overdue has just left the state that was asked for
+    if status is not None:  # an overdue job has just left the status that the caller asked for
         shown = [record for record in shown if record.job.status is status]
     return shown, _cursor(records[-1].job) if len(records) == limit else None
 
@@ -106,8 +110,10 @@ def _position(cursor: str) -> ListPosition:
         padded = cursor + "=" * (-len(cursor) % 4)
         queued_at, job_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
         if not re.fullmatch(JOB_ID_PATTERN, job_id):
-            raise ValueError(f"{job_id} is no job id")
+            raise ValueError(f"{job_id} is not a job id")
         return ListPosition(datetime.fromisoformat(queued_at).astimezone(UTC), JobId(job_id))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        detail = "The cursor is not one that this API has given."
+        detail = (
+            "The cursor was not made by this API. Use the cursor of the previous page unchanged."
+        )
         raise InvalidRequest(detail, [FieldError(("query", "cursor"), detail)]) from error

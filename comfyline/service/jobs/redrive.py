@@ -1,7 +1,8 @@
-"""Tickets that were delivered too often: a job that may still run gets a fresh one.
+"""Empty the dead-letter queue: a job that can still run gets a new ticket.
 
-How often a ticket was delivered says nothing of its job, whose claims are counted in its row. What
-the clock means for the job comes first, so one that has no try left ends here.
+SQS moves a ticket there after too many deliveries. That number says nothing about the job, whose
+claims are counted in its row. The event that is due by the clock is applied first, so a job without
+a remaining attempt ends here.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from comfyline.service.jobs.decide import on_due_time
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import DeadLetters, JobQueue
 
-BATCH = 10  # of one receive
+BATCH = 10  # messages per receive, which is the limit of SQS
 
 
 def send_again(job_id: JobId, *, store: JobStore, queue: JobQueue, clock: Clock) -> bool:
-    """Send a job a fresh ticket if it lives, also where a worker holds it; whether one was sent.
+    """Send a new ticket if the job has not ended, even if a worker holds it; whether one was sent.
 
-    The dead ticket may be removed after it. It is noted before it is sent: if we die in between,
-    the dead ticket comes again, or the sweeper finds the job.
+    The caller may delete the dead ticket afterwards. The row is written before the ticket is sent:
+    after a crash in between, the dead ticket is received again, or the sweeper finds the job due.
 
     Raises:
-        Unavailable: the job or its queue is out of reach.
+        Unavailable: the table or the queue did not answer.
     """
     job, now = store.get(job_id), clock()
     if job is None:
@@ -42,15 +43,15 @@ def send_again(job_id: JobId, *, store: JobStore, queue: JobQueue, clock: Clock)
 
 
 def redrive(*, dead: DeadLetters, store: JobStore, queue: JobQueue, clock: Clock) -> Counter[str]:
-    """Empty the dead-letter queue: what became of its tickets, counted.
+    """Empty the dead-letter queue; returns how many tickets had which outcome.
 
-    The new ticket is sent before the old one is deleted: if we die in between, there are two, which
-    is no harm.
+    The new ticket is sent before the old one is deleted. After a crash in between there are two
+    tickets, which does no harm.
     """
-    done: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     while tickets := dead.receive(BATCH):
         for job_id, receipt in tickets:
-            sent = job_id and send_again(job_id, store=store, queue=queue, clock=clock)
-            done["sent again" if sent else "of no live job"] += 1
+            is_sent = job_id and send_again(job_id, store=store, queue=queue, clock=clock)
+            outcomes["sent again" if is_sent else "of no live job"] += 1
             dead.delete(receipt)
-    return done
+    return outcomes

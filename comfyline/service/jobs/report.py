@@ -1,4 +1,7 @@
-"""A worker tells how its attempt goes; each answer is the row, with the cancel flag on it."""
+"""Report a worker's progress on its attempt.
+
+Each function returns the row as stored, so that the worker sees the cancel flag without a read.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from comfyline.service.jobs.store import JobStore
 
 
 def report_started(job: Job, *, store: JobStore, clock: Clock) -> Job:
-    """ComfyUI has begun the attempt.
+    """ComfyUI has started the attempt's prompt.
 
     Raises:
         LeaseLost: the attempt no longer holds the job.
@@ -25,7 +28,9 @@ def report_started(job: Job, *, store: JobStore, clock: Clock) -> Job:
 def report_progress(
     job: Job, progress: Progress, *, previewed: int = 0, store: JobStore, clock: Clock
 ) -> Job:
-    """The attempt is as far as `progress`, and has stored so many previews, each over the last.
+    """The attempt has reached `progress` and has stored `previewed` previews so far.
+
+    Each preview replaces the one before it.
 
     Raises:
         LeaseLost: the attempt no longer holds the job.
@@ -35,7 +40,9 @@ def report_progress(
 
 
 def report_stored(job: Job, files: Sequence[Artifact], *, store: JobStore, clock: Clock) -> Job:
-    """These files of the attempt are stored and more are to come: listed first, then announced.
+    """`files` are all files of the attempt that are stored so far; more will come.
+
+    Their list is written before the row, because the row's count makes clients read the list.
 
     Raises:
         LeaseLost: the attempt no longer holds the job.

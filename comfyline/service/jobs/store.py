@@ -1,5 +1,5 @@
-"""Jobs as they are stored. Every change is one conditional write: of two that race, one wins and
-the other learns what the row is now.
+"""The store of jobs. Every change is one conditional write: of two concurrent writers, one succeeds
+and the other receives the current row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ListPosition:
-    """Where a page of an owner's jobs ended; the next one begins after it."""
+    """The last job of a page of an owner's jobs; the next page begins after it."""
 
     queued_at: datetime
     job_id: JobId
@@ -25,42 +25,43 @@ class ListPosition:
 class JobStore(Protocol):
     """Jobs and their sibling items.
 
-    Every read by id is consistent: it sees every earlier write. What `page` and `due` find may lag
-    by moments, but each row they give is as it is now.
+    Every read by id is consistent: it sees all earlier writes. `page` and `due` find jobs through
+    an index that may lag by moments, but they return the current rows.
     """
 
     def put_request(self, job: Job, params: JobParams, graph: Graph) -> None:
-        """Store what `job` was asked, under its id and fingerprint, unconditionally.
+        """Store the parameters and the graph under the job's id and fingerprint, unconditionally.
 
-        It comes before `add`: names are content-addressed, so it cannot clash, and what no job
-        claims is removed in time.
+        Called before `add`. Two different requests cannot clash, because the names contain the
+        request's fingerprint. Items that no job uses are removed after a while.
 
         Raises:
-            RequestTooLarge: the compressed graph does not fit into one item.
+            RequestTooLarge: the compressed parameters or graph do not fit into one item.
         """
 
     def add(self, job: Job) -> Job | None:
-        """Store a new job unless its id is taken, by one conditional write.
+        """Store a new job by one conditional write, unless its id is taken.
 
-        Returns None when it was added, else the job that has the id.
+        Returns None if the job was added, else the job that has the id.
         """
 
     def replace(self, expired: Job, job: Job) -> None:
-        """Put `job` in the place of a record whose retention is over, or that is gone by now.
+        """Replace a record whose retention is over; also succeeds if it is gone by now.
 
         Raises:
-            Conflict: another job is in its place; never without it.
+            Conflict: another job has the id. The conflict always carries that job.
         """
 
     def save(self, before: Job, after: Job) -> Job:
-        """Write what differs, provided the row is of the same job as `before`, not a later one of
-        its id, and still has its version, attempt and status.
+        """Write the fields in which the two differ, if the row still is what `before` says.
 
-        Saving the same change twice succeeds (the answer of the first may have been lost).
-        Returns the row as stored: a concurrent heartbeat or watch is in it.
+        The row must belong to the same job, not to a later job of its id, and must still have the
+        version, attempt and status of `before`. Saving the same change twice succeeds, because the
+        first answer may have been lost. Returns the row as stored, including the values of
+        concurrent heartbeats and watches.
 
         Raises:
-            Conflict: with the row as it is now.
+            Conflict: the row has changed; the conflict carries the current row.
         """
 
     def renew(self, job: Job, until: datetime) -> Job:
@@ -71,46 +72,46 @@ class JobStore(Protocol):
         """
 
     def watch(self, job_id: JobId, until: datetime) -> Job | None:
-        """Note that somebody follows the job until then, never shortening an earlier note.
+        """Record that a client follows the job until then; a later time in the row is kept.
 
-        Returns the row after it, unchanged if it is terminal, or None.
+        Returns the row afterwards, unchanged if the job has ended, or None if there is no job.
         """
 
     def get(self, job_id: JobId) -> Job | None:
-        """The row alone."""
+        """The row without its sibling items, or None."""
 
     def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
-        """The rows that exist among these, each once, in no promised order."""
+        """The existing rows of these ids, each once, in any order."""
 
     def read(self, job_id: JobId) -> JobRecord | None:
-        """The row with what was asked and, if it succeeded, its artifacts; not the graph."""
+        """The row with its parameters and the artifacts that clients are shown; not the graph."""
 
     def graph(self, job: Job) -> Graph:
-        """The compiled graph of `job`, as it was put.
+        """The compiled graph of `job`, as it was stored.
 
         Raises:
-            LookupError: there is none.
+            LookupError: the job has no graph.
         """
 
     def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
-        """Store the artifact list of the job's attempt; what the row says of it makes it count."""
+        """Store the artifact list of the job's attempt. Readers see it once the row says so."""
 
     def page(
         self, owner: OwnerId, *, status: Status | None, limit: int, after: ListPosition | None
     ) -> list[JobRecord]:
-        """Up to `limit` of the owner's jobs, newest first, at a cost that does not grow.
+        """Up to `limit` of the owner's jobs, newest first, without their artifacts.
 
-        Artifacts are left out.
+        The cost does not grow with the number of the owner's jobs.
         """
 
     def due(self, now: datetime, limit: int) -> list[Job]:
-        """Up to `limit` jobs whose due time has come, most overdue first within a shard."""
+        """Up to `limit` jobs whose due time has come, the most overdue first."""
 
     def delete(self, job: Job) -> None:
-        """Remove the row, provided it is still this version, then its sibling items.
+        """Remove the row if it still has this version, then the job's sibling items.
 
-        A later job of the same id keeps its own. Deleting twice is no error.
+        The items of a later job of the same id stay. Deleting twice is not an error.
 
         Raises:
-            Conflict: it has changed.
+            Conflict: the row has changed.
         """

@@ -1,7 +1,7 @@
-"""Put right, once a minute, what a crash or a lost message has left.
+"""Repair, once a minute, what crashes and lost messages have left behind.
 
-The sweeper has no opinion of its own about states: it looks at jobs whose due time has come and
-asks the lifecycle which event that means.
+The sweeper has no rules about states of its own: it reads the jobs whose due time has come, and
+`decide.on_due_time` chooses the event.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from comfyline.service.jobs.job import Job, void_prefixes
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue
 
-BATCH = 500  # looked at in one run; what is left is the most recent and comes next minute
+BATCH = 500  # jobs per run, most overdue first; the next run continues a minute later
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeper:
-    """Looks at due jobs; each is settled on its own, so one that fails does not hold the others."""
+    """Handles due jobs one by one, so that a job that fails does not stop the others."""
 
     store: JobStore
     queue: JobQueue
@@ -35,17 +35,17 @@ class Sweeper:
     clock: Clock
 
     def sweep(self) -> Counter[str]:
-        """One round; what was done, counted by event."""
-        done: Counter[str] = Counter()
+        """Handle one batch; returns how many jobs had which outcome, usually an event's name."""
+        outcomes: Counter[str] = Counter()
         for job in self.store.due(self.clock(), BATCH):
-            done[self._settled(job)] += 1
-        return done
+            outcomes[self._outcome(job)] += 1
+        return outcomes
 
-    def _settled(self, job: Job) -> str:
+    def _outcome(self, job: Job) -> str:
         try:
             return self._settle(job)
         except (Conflict, JobNotFound, TransitionRefused):
-            return "ChangedMeanwhile"  # whoever changed it has set a new due time
+            return "ChangedMeanwhile"  # that change has set a new due time
         except Unavailable:
             _log.exception("job not swept", extra={"action": "sweep_failed", "job_id": job.id})
             return "Unavailable"
@@ -59,7 +59,7 @@ class Sweeper:
         event = on_due_time(job, now)
         job = change(self.store, lambda: now, job, lambda current: on_due_time(current, now))
         if job.lease is None and not job.status.is_terminal:
-            # Noted before it is sent: if we die in between, the job is due again a little later.
+            # Sent after the write. After a crash in between, the job is due again a little later.
             self.queue.send(job.id, job.owner, job.priority)
         return type(event).__name__
 
@@ -74,7 +74,8 @@ class Sweeper:
         return Tidied.__name__
 
     def _remove(self, job: Job) -> str:
-        # Files first: a row without files is found again next minute, files without a row are not.
+        # Files first: after a crash in between, the next run finds a row without files again, but
+        # nothing would find files without a row.
         self.artifacts.delete_prefix(job.artifact_prefix)
         self.store.delete(job)
         return "Removed"

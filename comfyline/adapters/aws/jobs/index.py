@@ -1,4 +1,4 @@
-"""The two indexes of the jobs table: where to look. They lag by moments; the rows are the truth.
+"""The two indexes of the jobs table. They lag by moments, so callers read the rows they name.
 
 by_owner   owner | status, listed_at   an owner's jobs of one state, newest first
 by_due     due_shard | due_at          what the sweeper must look at; sparse
@@ -31,11 +31,12 @@ def listed(
     size: int,
     after: ListPosition | None,
 ) -> Iterator[JobId]:
-    """The owner's jobs, newest first, each once though it may change while we look.
+    """The owner's jobs, newest first, each once even if its state changes during the query.
 
-    Asked for lazily, `size` of a state at a time.
+    A lazy iterator; it queries pages of `size` jobs per state.
     """
-    # In the order of a job's life: one that moves on meanwhile is found where it arrives.
+    # The states are queried in the order of a job's life. So a job whose state changes meanwhile
+    # is found in its new state.
     by_status = [_listed_as(client, table, owner, s, size, after) for s in statuses]
     seen: set[str] = set()
     for _listed_at, job_id in merge(*by_status, reverse=True):
