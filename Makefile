@@ -5,13 +5,12 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q
 STATE ?= .local
 TARGET ?= local
-# Of TARGET=aws: key=value of infra/deployment.py, between blanks
-CONTEXT ?=
+# What to deploy to AWS
+DEPLOYMENT ?= deployments/dev.toml
 OUT ?= out
-WORKER_IMAGE ?= comfyline-worker
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check client format bench bench-worker bench-live load soak simulate cost synth clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check client format bench bench-worker bench-live load soak simulate cost synth docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,8 +30,8 @@ dev: .venv/.complete ## Set up the environment in .venv
 run: dev ## Start everything, run one job, save its picture under out/, stop everything
 	@$(BIN)/python -m localcloud run --out $(OUT)
 
-up: dev ## Start everything in the background (COMFYUI_URL=, WORKERS=, PORT=; TARGET=localstack or aws)
-	@$(BIN)/python -m localcloud up --state $(STATE) --target $(TARGET) $(CONTEXT:%=--context %)
+up: dev ## Start everything in the background (COMFYUI_URL=, WORKERS=, PORT=; TARGET=localstack; TARGET=aws DEPLOYMENT=)
+	@$(BIN)/python -m localcloud up --state $(STATE) --target $(TARGET) --deployment $(DEPLOYMENT)
 
 down: dev ## Stop what `make up` has started
 	@$(BIN)/python -m localcloud down --state $(STATE) --target $(TARGET)
@@ -108,13 +107,11 @@ format: dev ## Format and mend what can be mended
 
 # --- AWS ---------------------------------------------------------------------------------------------
 
-synth: dev ## Write the AWS templates of two environments and both kinds of capacity to cdk.out/
-	@for env in dev prod; do for capacity in managed asg; do \
-	  echo "$$env, $$capacity"; \
-	  PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes aws-cdk@2.1148.1 synth --quiet \
-	    --output cdk.out/$$env-$$capacity -c env=$$env -c capacity=$$capacity \
-	    -c worker_image=$(WORKER_IMAGE) || exit 1; \
-	done; done
+synth: dev ## Write the AWS templates of DEPLOYMENT to cdk.out/; needs neither an account nor an image
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes aws-cdk@2.1148.1 synth --quiet -c deployment=$(DEPLOYMENT)
+
+docs: dev ## Write the parts of docs/ that are made from the code
+	@$(BIN)/python -m infra.choices
 
 clean: down ## Remove what was built; the next target builds it again
 	rm -rf .venv .cache .local cdk.out out .mypy_cache .pytest_cache .ruff_cache

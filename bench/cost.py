@@ -211,15 +211,14 @@ def _observability() -> Any:
     """The template of what watches a deployment, with everything as it is when nothing is said."""
     from infra.app import add_stacks, new_app
     from infra.assets import CodeAsset
-    from infra.deployment import Deployment
+    from infra.deployment_file import read_deployment
 
-    given = {"worker_image": "registry.example/worker:1"}
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder, "code")
         code.mkdir()
         (code / "handler.py").touch()  # no template depends on it
         app = new_app(str(Path(folder, "out")))
-        add_stacks(app, Deployment.from_context(given.get), CodeAsset(code, "0" * 64))
+        add_stacks(app, read_deployment(Path("deployments/dev.toml")), CodeAsset(code, "0" * 64))
         app.synth()
         (template,) = Path(folder, "out").glob("*-observability.template.json")
         return json.loads(template.read_text())

@@ -7,6 +7,7 @@ constructs a `Wiring` of its own and patches nothing.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from comfyline.service.files.artifacts import ArtifactStore
     from comfyline.service.files.uploads import UploadForm
     from comfyline.service.fleet.scale import Scaler
-    from comfyline.service.fleet.scaling import Limits
     from comfyline.service.graphs.lock import EngineLock
     from comfyline.service.intake.admit import Admission
     from comfyline.service.intake.submit import Defaults, Submitter
@@ -297,12 +297,14 @@ class Wiring:
     def scaler(self) -> Scaler:
         """Resizes the fleet."""
         from comfyline.service.fleet.scale import Scaler
+        from comfyline.service.fleet.scaling import Limits
 
+        section = self._aws.settings(of.ScaleWorkersSettings).scaling
         return Scaler(
             backlog=self._aws.backlog,
             fleet=self._aws.fleet,
             memory=self._aws.scaling_memory,
-            limits=_limits(self._aws.settings(of.ScaleWorkersSettings)),
+            limits=Limits(**json.loads(section)),
             clock=self.clock,
         )
 
@@ -351,18 +353,3 @@ def _encoded_notice(notice: ClosingNotice) -> bytes:
     from comfyline.api.v1.messages import closing_message, encoded
 
     return encoded(closing_message(notice))
-
-
-def _limits(known: of.ScaleWorkersSettings) -> Limits:
-    from comfyline.service.fleet.scaling import Limits, WarmHours
-
-    return Limits(
-        min_workers=known.min_workers,
-        max_workers=known.max_workers,
-        warm_workers=known.warm_workers,
-        warm_hours=WarmHours.parse(known.warm_hours) if known.warm_hours else None,
-        job_time=timedelta(seconds=known.job_seconds),
-        target_wait=timedelta(seconds=known.target_wait_seconds),
-        boot_time=timedelta(seconds=known.boot_seconds),
-        quiet_time=timedelta(seconds=known.quiet_seconds),
-    )

@@ -1,6 +1,6 @@
-"""The CDK app: the stacks of one deployment. deployment.py has the context keys.
+"""The CDK app: the stacks of one deployment, which a deployment file describes.
 
-An emulator has no GPUs: it takes what works on a job, and neither the fleet nor what watches it.
+An emulator has no GPUs. It gets the stacks that work on a job, without fleet, scaler and alarms.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from aws_cdk import App, Tags
 from aws_cdk import aws_lambda as lambda_
 
 from infra.assets import CodeAsset, code_asset
-from infra.deployment import Deployment
+from infra.deployment import PROJECT, Deployment
+from infra.deployment_file import WrongDeployment, read_deployment
 from infra.stacks.api import ApiStack
 from infra.stacks.data import DataStack
 from infra.stacks.fleet import FleetStack
@@ -21,9 +23,10 @@ from infra.stacks.observability import ObservabilityStack
 from infra.stacks.scaler import ScalerStack
 from infra.stacks.worker import WorkerStack
 
-# Set here and not in cdk.json, so that the template is the same without the CDK's CLI.
+# Set here and not in cdk.json, so that the templates are the same without the CDK's CLI.
 FEATURES = {
-    # Exports: CloudFormation itself refuses to remove what another stack still uses.
+    # Stacks use each other's resources through exports, so that CloudFormation refuses to remove a
+    # resource that another stack still uses.
     "@aws-cdk/core:defaultCrossStackReferences": "strong",
 }
 
@@ -46,9 +49,9 @@ def new_app(outdir: str) -> App:
 
 
 def add_stacks(app: App, deployment: Deployment, asset: CodeAsset) -> Stacks:
-    """Declare the deployment. The stacks know no account or region: the one deployed to decides."""
+    """Declare the stacks. They name no account or region: the credentials at deployment decide."""
 
-    def code() -> lambda_.Code:  # CDK wants one for each stack; it is uploaded once
+    def code() -> lambda_.Code:  # the CDK wants one object for each stack, and uploads it once
         return lambda_.Code.from_asset(str(asset.folder), asset_hash=asset.digest)
 
     name = deployment.stack_name
@@ -73,19 +76,21 @@ def add_stacks(app: App, deployment: Deployment, asset: CodeAsset) -> Stacks:
 
 
 def tag(app: App, deployment: Deployment) -> None:
-    """Let costs be told apart by environment."""
-    Tags.of(app).add("project", "comfyline")
-    Tags.of(app).add("environment", deployment.env)
+    """Tag every resource, so that costs can be split by stage."""
+    Tags.of(app).add("project", PROJECT)
+    Tags.of(app).add("stage", deployment.stage)
 
 
 def main() -> None:
-    """Write the templates of the deployment that the context describes."""
-    # The CLI says where by this variable.
-    app = new_app(os.environ.get("CDK_OUTDIR", "cdk.out"))
+    """Write the templates of the deployment that `-c deployment=<file>` names."""
+    app = new_app(os.environ.get("CDK_OUTDIR", "cdk.out"))  # the CDK's CLI sets the variable
+    file = app.node.try_get_context("deployment")
+    if not isinstance(file, str):
+        sys.exit("infra: add -c deployment=<file>, such as deployments/dev.toml")
     try:
-        deployment = Deployment.from_context(app.node.try_get_context)
-    except ValueError as error:
-        sys.exit(f"infra: {error}")
+        deployment = read_deployment(Path(file))
+    except WrongDeployment as error:
+        sys.exit(str(error))
     add_stacks(app, deployment, code_asset(deployment))
     app.synth()
 

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.deployment import ROOT, Deployment, Target
+from infra.deployment import ROOT, Deployment
 
 PACKAGES = ("comfyline", "functions")
 # What only a client, or only a test, imports.
 LEFT_OUT = ("comfyline/adapters/memory", "comfyline/client", "comfyline/operate")
-ENVIRONMENT = "gpu_worker/engine.lock.toml"  # where the functions look for the lock
+LOCK = "gpu_worker/engine.lock.toml"  # where the functions look for the lock
 # Lambda's runtime brings boto3, and leaving it out saves 31 MB of every cold start's download; the
 # others belong to the client.
 PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
@@ -44,11 +44,11 @@ def code_asset(
     Raises:
         subprocess.CalledProcessError: uv cannot export the lock or get a wheel.
     """
-    requirements = "" if deployment.target is Target.LOCAL else locked_requirements()
+    requirements = "" if deployment.target == "local" else locked_requirements()
     platform = ("--python-platform", PLATFORMS[deployment.architecture], "--python-version", "3.13")
     sources = {
         **{str(path): ROOT / path for path in _sources()},
-        ENVIRONMENT: deployment.environment,
+        LOCK: deployment.worker.lock_file,
     }
     digest = _digest(platform, requirements, sources)
     folder = cache / digest

@@ -1,266 +1,288 @@
-"""What one deployment is: the choices that come from outside, checked once."""
+"""What a platform team decides about one deployment: the model of `deployments/<stage>.toml`.
+
+The bounds and descriptions here are the whole documentation of a key. The table in docs/deploy.md
+and the messages about a wrong file are made from them. deployment_file.py reads the file.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+import platform
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Self
+from typing import Annotated, Literal, Self
 
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from comfyline.service.fleet.scaling import Limits
 from comfyline.service.graphs.lock import EngineLock
-from infra.context import Context, ContextLookup
-from infra.fleet_choices import FLEET_DEFAULTS, FleetChoices
-from infra.scraping import SCRAPING_DEFAULTS, Scraping
 
 ROOT = Path(__file__).resolve().parents[1]
-# Queue visibility follows the lease, and SQS takes at most 12 hours of it.
+PROJECT = "comfyline"  # the first part of the names of stacks and cluster, and a tag
+# Tickets become visible again when the lease ends, and SQS hides a message for 12 h at most.
 MAX_LEASE_SECONDS = 12 * 3600
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-# Names of stacks, of the cluster and in ARNs are made from it.
-_ENV = re.compile(r"[a-z][a-z0-9-]{0,19}")
+# The default quota of ECS for the tasks of one service. More GPUs need several deployments.
+MAX_WORKERS = 5000
+# The names under which Python knows the two architectures of Lambda.
+_ARCHITECTURES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64", "AMD64": "x86_64"}
+
+Capacity = Literal["managed", "asg"]
+Target = Literal["aws", "local", "localstack"]
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/*\s]+)$")]
+# One task fills an instance, so further GPUs of an instance would be idle.
+InstanceType = Annotated[str, Field(pattern=r"^[a-z0-9]+\.(x|2x|4x|8x|16x)?large$")]
 
 
-class Target(StrEnum):
-    """Where the templates go."""
+class Section(BaseModel):
+    """One section of the file. Unknown keys and values of another type are refused."""
 
-    AWS = "aws"
-    LOCAL = "local"  # an emulator on this machine: plain HTTP, nothing worth keeping
-    LOCALSTACK = "localstack"  # the same, where functions run in containers as Lambda's
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
 
 
-_COMMON: Mapping[str, Any] = {
-    "env": "dev",
-    "architecture": "arm64",
-    "dashboard": "true",
-    "tracing": "true",
-    "log_level": "info",
-    "alarms": "true",
-    "metrics": "true",
-    "container_insights": "false",
-    "oldest_job_minutes": 30,
-    "runbook_url": "docs/runbook.md",
-    **FLEET_DEFAULTS,
-    **SCRAPING_DEFAULTS,
-}
-_EMULATED: Mapping[str, Any] = {
-    **_COMMON,
-    "metrics": "false",  # nobody reads them there
-    # After a call that has logged nothing, the emulator waits 50 ms for what might come.
-    "log_level": "debug",
-    "lease_seconds": 20,
-    "heartbeat_seconds": 5,
-    "environment": "localcloud/engine.lock.toml",
-    "worker_image": "comfyline-worker",  # never pulled: the worker runs beside the emulator
-}
-# Locally a crash should be seen to heal while one waits; on AWS renewals are paid for.
-_DEFAULTS: Mapping[Target, Mapping[str, Any]] = MappingProxyType(
-    {
-        Target.AWS: {
-            **_COMMON,
-            "environment": "gpu_worker/engine.lock.toml",
-            "lease_seconds": 120,
-            "heartbeat_seconds": 30,
+class Functions(Section):
+    """The Lambda functions."""
+
+    architecture: Literal["arm64", "x86_64", "host"] = Field(
+        default="arm64",
+        description="processor of the functions; host: that of the machine that deploys",
+    )
+    log_level: Literal["info", "debug"] = Field(
+        default="info", description="debug adds one log line for each call"
+    )
+
+
+class Api(Section):
+    """The two APIs."""
+
+    allowed_origins: tuple[Origin, ...] = Field(
+        default=(),
+        description="origins of web pages that may call the API; `*` allows every page",
+        json_schema_extra={"allowed": "a list of origins, such as `https://app.example.com`"},
+    )
+    domain: str | None = Field(
+        default=None, description="custom domain of the HTTP API", examples=["api.example.com"]
+    )
+    socket_domain: str | None = Field(
+        default=None,
+        description="custom domain of the WebSocket API; it must differ from `api.domain`",
+        examples=["live.example.com"],
+    )
+    certificate_arn: str | None = Field(
+        default=None,
+        description="ACM certificate for both domains, in the deployment's region",
+        examples=["arn:aws:acm:eu-west-1:123456789012:certificate/..."],
+    )
+
+    @model_validator(mode="after")
+    def _domains_are_complete(self) -> Self:
+        given = [self.domain, self.socket_domain, self.certificate_arn]
+        if any(given) and not all(given):
+            raise ValueError("domain, socket_domain and certificate_arn must be given together")
+        if self.domain is not None and self.domain == self.socket_domain:
+            raise ValueError("socket_domain must differ from domain")
+        return self
+
+
+class Worker(Section):
+    """What a GPU worker runs, and how long it may hold a job."""
+
+    image: str = Field(
+        min_length=1,
+        description="image of the worker, with its tag or digest",
+        examples=["123456789012.dkr.ecr.eu-west-1.amazonaws.com/comfyline:1"],
+    )
+    lock: str = Field(
+        default="gpu_worker/engine.lock.toml",
+        description="the lock that the image was built with, as a path from the repository's root",
+        examples=["gpu_worker/team.lock.toml"],
+    )
+    models_bucket: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="bucket whose `models/` the workers read",
+        json_schema_extra={
+            "allowed": "the name of a bucket, such as `team-models`",
+            "by_default": "the deployment's own",
         },
-        Target.LOCAL: _EMULATED,
-        Target.LOCALSTACK: _EMULATED,
-    }
-)
+    )
+    lease_seconds: int = Field(
+        default=120,
+        ge=1,
+        le=MAX_LEASE_SECONDS,
+        description="a worker that is silent so long loses its job",
+    )
+    heartbeat_seconds: int = Field(
+        default=30,
+        ge=1,
+        le=MAX_LEASE_SECONDS,
+        description="interval at which a worker renews its lease",
+    )
 
-# What every context key means, for docs and for the message about a key that nobody knows.
-CONTEXT_KEYS: Mapping[str, str] = MappingProxyType(
-    {
-        "env": "name of the environment; several live side by side in one account",
-        "target": "aws, or local or localstack for an emulator",
-        "architecture": "of the functions: arm64 or x86_64",
-        "environment": "path of the engine lock: the image's, too",
-        "worker_image": "the worker's image, with its tag or digest",
-        "models_bucket": "whose models/ workers fetch from; the deployment's own bucket if missing",
-        "lease_seconds": "how long a worker that is silent keeps its job",
-        "heartbeat_seconds": "how often a worker renews its lease",
-        "keep_data": "whether tables and bucket outlive the stack; only env=dev may lose them",
-        "allowed_origins": "web pages that may call the API and post uploads, between commas",
-        "api_domain": "custom domain of the HTTP API",
-        "socket_domain": "custom domain of the WebSocket API; it cannot be the same",
-        "certificate_arn": "the certificate of both domains, in the region of the deployment",
-        "capacity": "managed (ECS Managed Instances) or asg (an Auto Scaling group)",
-        "instance_types": "GPU instance types with one GPU each, between commas",
-        "spot_percent": "share of spot in the fleet",
-        "min_workers": "workers that always run",
-        "max_workers": "workers that may run at most",
-        "warm_workers": "workers that run at least in the warm hours",
-        "warm_hours": "UTC, such as `mon-fri 07-18`",
-        "job_seconds": "GPU time of a usual job",
-        "target_wait_seconds": "how long a backlog may take once its workers are up",
-        "boot_seconds": "from the order of a worker to its first job",
-        "quiet_seconds": "how long a worker that is needed no more is kept",
-        "alarm_email": "who is told of alarms",
-        "runbook_url": "where alarms say the runbook is",
-        "oldest_job_minutes": "a job that waits longer raises an alarm",
-        "alarms": "whether there are alarms (true, false); beyond ten metrics they are paid for",
-        "metrics": "whether processes record what they do (true, false); alarms and graphs read it",
-        "metrics_port": "where Prometheus may scrape each worker (from 1024); nowhere if missing",
-        "metrics_from": "who else than the same instance may: a security group or private network",
-        "dashboard": "whether there is a dashboard (true, false)",
-        "tracing": "whether X-Ray traces the functions (true, false); up to $25 a million jobs",
-        "log_level": "of the functions: info, or debug for a line about each call",
-        "container_insights": "whether ECS reports its own metrics, which are paid for when idle",
-    }
-)
+    @field_validator("lock", mode="after")
+    @classmethod
+    def _lock_is_valid(cls, lock: str) -> str:
+        try:
+            EngineLock.parse((ROOT / lock).read_text())
+        except OSError as error:
+            raise ValueError(f"{lock} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise ValueError(f"{lock} is not a lock: {error}") from error
+        return lock
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Domains:
-    """The deployment's own names. The APIs' two domains cannot be one."""
-
-    api: str
-    socket: str
-    certificate_arn: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """One environment's choices.
-
-    Raises:
-        ValueError: the lease could run out between two heartbeats, or is longer than SQS can hide
-            a message; the name of the environment cannot be part of other names.
-    """
-
-    env: str
-    target: Target
-    architecture: str  # of the functions
-    environment: Path  # the engine lock; it is a valid one
-    worker_image: str
-    models_bucket: str | None
-    lease_seconds: int
-    heartbeat_seconds: int
-    keep_data: bool
-    allowed_origins: tuple[str, ...]
-    domains: Domains | None
-    fleet: FleetChoices
-    alarm_email: str | None
-    oldest_job_minutes: int
-    runbook_url: str
-    alarms: bool
-    metrics: bool
-    scraping: Scraping  # of workers, one by one
-    dashboard: bool
-    tracing: bool  # of the functions, by X-Ray
-    log_level: str  # of the functions
-    container_insights: bool
-
-    def __post_init__(self) -> None:
-        if not _ENV.fullmatch(self.env):
-            raise ValueError(f"env={self.env!r} must match {_ENV.pattern}")
-        # Two renewals may fail before a lease is lost.
-        if not 0 < self.heartbeat_seconds * 3 < self.lease_seconds <= MAX_LEASE_SECONDS:
+    @model_validator(mode="after")
+    def _lease_outlives_two_lost_heartbeats(self) -> Self:
+        if self.heartbeat_seconds * 3 >= self.lease_seconds:
             raise ValueError(
-                f"lease_seconds={self.lease_seconds} must be more than three times "
-                f"heartbeat_seconds={self.heartbeat_seconds} and at most {MAX_LEASE_SECONDS}"
+                f"lease_seconds ({self.lease_seconds}) must be more than three times "
+                f"heartbeat_seconds ({self.heartbeat_seconds})"
             )
+        return self
+
+    @property
+    def lock_file(self) -> Path:
+        """Where the lock is."""
+        return ROOT / self.lock
+
+
+class Fleet(Section):
+    """The GPU instances."""
+
+    capacity: Capacity = Field(
+        default="managed",
+        description="managed: ECS Managed Instances; asg: an Auto Scaling group, for an own AMI",
+    )
+    instance_types: tuple[InstanceType, ...] = Field(
+        default=("g6.xlarge", "g5.xlarge"),
+        min_length=1,
+        description="EC2 instance types, each with one GPU",
+        json_schema_extra={"allowed": "a list of types up to 16xlarge, such as `g6.xlarge`"},
+    )
+    spot_percent: int = Field(default=80, ge=0, le=100, description="share of spot instances")
+
+
+class Scaling(Section):
+    """The number of workers. The scaler gets this section as it is; scaling.py has the rules."""
+
+    min_workers: int = Field(default=0, ge=0, le=MAX_WORKERS, description="workers that always run")
+    max_workers: int = Field(
+        default=10, ge=0, le=MAX_WORKERS, description="most workers at one time"
+    )
+    warm_workers: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_WORKERS,
+        description="workers that run in the warm hours even without jobs",
+    )
+    warm_hours: str = Field(
+        default="", description="hours of the week in UTC", examples=["mon-fri 07-18"]
+    )
+    job_seconds: int = Field(default=10, ge=1, le=21_600, description="GPU seconds of a usual job")
+    target_wait_seconds: int = Field(
+        default=120,
+        ge=1,
+        le=86_400,
+        description="time to finish a backlog, once its workers have started",
+    )
+    boot_seconds: int = Field(
+        default=180, ge=1, le=3600, description="time from the order of a worker to its first job"
+    )
+    quiet_seconds: int = Field(
+        default=180, ge=0, le=86_400, description="time that a worker without jobs is kept"
+    )
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> Self:
+        Limits(**self.model_dump())
+        return self
+
+
+class Alarms(Section):
+    """CloudWatch alarms."""
+
+    enabled: bool = Field(
+        default=True, description="whether alarms are made; beyond ten metrics they cost"
+    )
+    email: str | None = Field(
+        default=None, description="address that receives the alarms", examples=["team@example.com"]
+    )
+    oldest_job_minutes: int = Field(
+        default=30, ge=1, le=1440, description="a job that waits longer than this raises an alarm"
+    )
+    runbook_url: str = Field(
+        default="docs/runbook.md",
+        min_length=1,
+        description="place of the runbook, which the alarms' descriptions name",
+        examples=["https://wiki.example.com/runbook"],
+    )
+
+
+class Observability(Section):
+    """What the deployment records about itself."""
+
+    metrics: bool = Field(
+        default=True,
+        description="whether processes record metrics; three alarms and most graphs read them",
+    )
+    dashboard: bool = Field(default=True, description="whether a CloudWatch dashboard is made")
+    tracing: bool = Field(
+        default=True, description="whether X-Ray traces the functions; up to $25 for a million jobs"
+    )
+    container_insights: bool = Field(
+        default=False, description="whether ECS records its own metrics; they cost when idle, too"
+    )
+
+
+class Deployment(Section):
+    """One deployment: the file as a whole."""
+
+    stage: str = Field(
+        pattern=r"^[a-z][a-z0-9-]{0,19}$",  # it is part of the names of stacks and in ARNs
+        description="name of the deployment, which is part of every stack's name",
+        json_schema_extra={
+            "allowed": "up to 20 lower-case letters, digits and hyphens, with a letter first",
+            "by_default": "the file's name",
+        },
+    )
+    target: Target = Field(
+        default="aws", description="where it is deployed; local and localstack are emulators"
+    )
+    keep_data: bool | None = Field(
+        default=None,
+        description="whether tables and bucket outlive their stack",
+        json_schema_extra={"by_default": "true, except for the stage `dev`"},
+    )
+    functions: Functions = Functions()
+    api: Api = Api()
+    worker: Worker
+    fleet: Fleet = Fleet()
+    scaling: Scaling = Scaling()
+    alarms: Alarms = Alarms()
+    observability: Observability = Observability()
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether the data outlives the stacks. A team that forgets the key must not lose data."""
+        return self.stage != "dev" if self.keep_data is None else self.keep_data
 
     @property
     def is_local(self) -> bool:
         """Whether an emulator takes the templates."""
-        return self.target is not Target.AWS
+        return self.target != "aws"
+
+    @property
+    def architecture(self) -> str:
+        """The functions' architecture, as Lambda calls it."""
+        chosen = self.functions.architecture
+        return _ARCHITECTURES[platform.machine()] if chosen == "host" else chosen
 
     @property
     def metrics_namespace(self) -> str:
-        """Where the deployment's processes record what they measure; empty if they do not."""
-        return f"Comfyline/{self.env}" if self.metrics else ""
+        """Where in CloudWatch processes record metrics; empty if they record none."""
+        return f"Comfyline/{self.stage}" if self.observability.metrics else ""
 
     @property
     def cluster_name(self) -> str:
-        """The fleet's cluster; known before it is made, for the grants that name its tasks."""
-        return f"comfyline-{self.env}"
+        """The fleet's cluster. Grants name its tasks before the cluster exists."""
+        return f"{PROJECT}-{self.stage}"
 
     def stack_name(self, part: str) -> str:
         """The name of one of the deployment's stacks."""
-        return f"comfyline-{self.env}-{part}"
-
-    @classmethod
-    def from_context(cls, lookup: ContextLookup) -> Self:
-        """The deployment that the CDK context describes.
-
-        Raises:
-            ValueError: a required key is missing or a value is wrong; the message says which.
-        """
-        target = Target(lookup("target") or Target.AWS)
-        context = Context(lookup, _DEFAULTS[target])
-        env = context.text("env")
-        return cls(
-            env=env,
-            target=target,
-            architecture=context.choice("architecture", "arm64", "x86_64"),
-            environment=_environment(context),
-            worker_image=context.text("worker_image"),
-            models_bucket=_models_bucket(context),
-            lease_seconds=context.number("lease_seconds", 1, 10**6),
-            heartbeat_seconds=context.number("heartbeat_seconds", 0, 10**6),
-            keep_data=_keep_data(context, env, target),
-            allowed_origins=_origins(context, target),
-            domains=_domains(context),
-            fleet=FleetChoices.from_context(context),
-            alarm_email=context.optional("alarm_email"),
-            oldest_job_minutes=context.number("oldest_job_minutes", 1, 24 * 60),
-            runbook_url=context.text("runbook_url"),
-            alarms=context.switch("alarms"),
-            metrics=context.switch("metrics"),
-            scraping=_scraping(context, target),
-            dashboard=context.switch("dashboard"),
-            tracing=context.switch("tracing"),
-            log_level=context.choice("log_level", "info", "debug").upper(),
-            container_insights=context.switch("container_insights"),
-        )
-
-
-def _environment(context: Context) -> Path:
-    path = ROOT / context.text("environment")
-    try:
-        EngineLock.parse(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"context key 'environment' is {path}: {error}") from error
-    return path
-
-
-def _scraping(context: Context, target: Target) -> Scraping:
-    scraping = Scraping.from_context(context)
-    if scraping.port and target is not Target.AWS:
-        raise ValueError("context key 'metrics_port' is for AWS: emulated workers share one host")
-    return scraping
-
-
-def _models_bucket(context: Context) -> str | None:
-    name = context.optional("models_bucket")
-    if name is not None and not _BUCKET.fullmatch(name):
-        raise ValueError(f"context key 'models_bucket' is the name of a bucket, not {name!r}")
-    return name
-
-
-def _keep_data(context: Context, env: str, target: Target) -> bool:
-    # Forgetting the key must not cost a team its data: only what is called dev is disposable.
-    if context.optional("keep_data") is not None:
-        return context.switch("keep_data")
-    return target is Target.AWS and env != "dev"
-
-
-def _origins(context: Context, target: Target) -> tuple[str, ...]:
-    origins = context.items("allowed_origins")
-    wrong = [o for o in origins if o != "*" and not re.fullmatch(r"https?://[^/*\s]+", o)]
-    if wrong:
-        raise ValueError(f"context key 'allowed_origins' holds {wrong[0]!r}: no origin")
-    return origins or (() if target is Target.AWS else ("*",))
-
-
-def _domains(context: Context) -> Domains | None:
-    keys = ("api_domain", "socket_domain", "certificate_arn")
-    given = {key: context.optional(key) for key in keys}
-    if not any(given.values()):
-        return None
-    api, socket, certificate = (context.text(key) for key in keys)
-    if api == socket:
-        raise ValueError("context key 'socket_domain' must differ from 'api_domain'")
-    return Domains(api=api, socket=socket, certificate_arn=certificate)
+        return f"{self.cluster_name}-{part}"

@@ -67,9 +67,9 @@ ComfyuiUrl = Annotated[
 Target = Annotated[
     Literal["local", "localstack", "aws"], typer.Option(help="Where it is deployed.")
 ]
-Context = Annotated[
-    list[str] | None,
-    typer.Option("--context", metavar="KEY=VALUE", help="For aws: what cdk deploy is told."),
+Deployment = Annotated[
+    Path,
+    typer.Option("--deployment", help="For aws: the deployment file.", exists=True, dir_okay=False),
 ]
 
 
@@ -80,14 +80,14 @@ def up(
     workers: Workers = 1,
     comfyui_url: ComfyuiUrl = None,
     target: Target = "local",
-    context: Context = None,
+    deployment: Deployment = ROOT / "deployments" / "dev.toml",
 ) -> None:
     """Start everything in the background and say where it is."""
     state = State(state_folder.absolute())
     if target != "local":
         _configure_logging()
         with _failures_told():
-            deployed = asyncio.run(up_elsewhere(target, state, workers, context or [], _tell))
+            deployed = asyncio.run(up_elsewhere(target, state, workers, deployment, _tell))
         _say_where(state, deployed, "It is deployed.")
         return
     endpoints = state.read()

@@ -18,7 +18,7 @@ from localcloud.state import ROOT, Endpoints, Pids, State, free_port
 from localcloud.synthesis import Assembly, synthesise
 from localcloud.task import Task, role_credentials
 
-CONTEXT = {"target": "local"}
+DEPLOYMENT = "deployments/local.toml"
 OWNERS = ("local-developer", "another-developer")
 
 
@@ -49,7 +49,7 @@ async def local_cloud(state: State, options: Options, tell: Tell) -> AsyncIterat
     state.prepare()
     async with AsyncExitStack() as stack:
         tell("Synthesising the templates and starting the emulator")
-        synthesising = asyncio.create_task(asyncio.to_thread(synthesise, CONTEXT))
+        synthesising = asyncio.create_task(asyncio.to_thread(synthesise, DEPLOYMENT))
         aws = await stack.enter_async_context(emulator(state, options.port or free_port()))
         cloud = _Cloud(state, options, aws, stack)
         await cloud.start(await synthesising, tell)

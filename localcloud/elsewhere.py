@@ -1,7 +1,7 @@
-"""The same templates in LocalStack or in a real account, and where they are then.
+"""Deploys the same templates to LocalStack or to a real account, and writes their endpoints.
 
-Nothing is started on this machine but LocalStack's and the worker's containers, by Docker Compose.
-A real account gets what `cdk deploy` gives it; its workers are the fleet's.
+For LocalStack, Docker Compose starts LocalStack and the workers as containers on this machine. For
+a real account nothing is started here: `cdk deploy` makes the stacks, and its fleet runs workers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -29,30 +28,34 @@ from localcloud.task import Task
 COMPOSE_FILE = ROOT / "docker-compose.localstack.yml"
 LOCALSTACK_PORT = 4566
 CDK = ("npx", "--yes", "aws-cdk@2.1148.1")
-_ARCHITECTURES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64", "AMD64": "x86_64"}
+LOCALSTACK_DEPLOYMENT = "deployments/localstack.toml"
 
 Tell = Callable[[str], None]
 
 
 class CommandFailed(Exception):
-    """Docker or the CDK has failed, or is not there; it has said why itself."""
+    """Docker or the CDK has failed or is not installed. The program has printed the reason."""
 
 
 async def up_elsewhere(
     target: Literal["localstack", "aws"],
     state: State,
     workers: int,
-    context: Sequence[str],
+    deployment: Path,
     tell: Tell,
 ) -> Endpoints:
-    """Deploy there; `workers` counts in LocalStack, `context` in an account. Raises as they do."""
+    """Deploy to the target. `workers` is for LocalStack, the file `deployment` for an account.
+
+    Raises:
+        CommandFailed, SynthesisFailed, DeploymentFailed, KeyNotCreated, NotAnswering: in turn.
+    """
     if target == "localstack":
         return await up_in_localstack(state, workers, tell)
-    return await up_on_aws(state, context, tell)
+    return await up_on_aws(state, deployment, tell)
 
 
 async def up_in_localstack(state: State, workers: int, tell: Tell) -> Endpoints:
-    """LocalStack with the deployed templates and `workers` containers; writes `endpoints.json`.
+    """Start LocalStack and `workers` containers, deploy, and write `endpoints.json`.
 
     Raises:
         CommandFailed, SynthesisFailed, DeploymentFailed, KeyNotCreated, NotAnswering: in turn.
@@ -61,7 +64,7 @@ async def up_in_localstack(state: State, workers: int, tell: Tell) -> Endpoints:
     tell("Starting LocalStack")
     compose(state, "up", "--detach", "--wait", "localstack")
     tell("Synthesising and deploying the stacks")
-    assembly = await asyncio.to_thread(synthesise, _context())
+    assembly = await asyncio.to_thread(synthesise, LOCALSTACK_DEPLOYMENT)
     localstack = Emulator(f"http://127.0.0.1:{LOCALSTACK_PORT}", pid=0)
     outputs = await asyncio.to_thread(deploy, assembly, localstack)
     task = await asyncio.to_thread(Task.deployed, outputs, localstack)
@@ -76,20 +79,18 @@ async def up_in_localstack(state: State, workers: int, tell: Tell) -> Endpoints:
 
 
 def down_in_localstack(state: State) -> None:
-    """Stop LocalStack and the workers; nothing that they held is left.
+    """Stop LocalStack and the workers, and remove their data.
 
     Raises:
-        CommandFailed: Docker could not.
+        CommandFailed: Docker could not stop them.
     """
     compose(state, "down", "--volumes", "--remove-orphans")
     state.endpoints_file.unlink(missing_ok=True)
     worker_env(state).unlink(missing_ok=True)
 
 
-async def up_on_aws(state: State, context: Sequence[str], tell: Tell) -> Endpoints:
-    """The stacks in the account of this shell's credentials; writes `endpoints.json`.
-
-    `context`: what `cdk deploy` is told, each `key=value`.
+async def up_on_aws(state: State, deployment: Path, tell: Tell) -> Endpoints:
+    """Deploy to the account of this shell's credentials, and write `endpoints.json`.
 
     Raises:
         CommandFailed, KeyNotCreated, NotAnswering: in turn.
@@ -97,8 +98,10 @@ async def up_on_aws(state: State, context: Sequence[str], tell: Tell) -> Endpoin
     state.prepare()
     tell("Deploying to the account of this shell's credentials")
     written = state.folder / "outputs.json"
-    told = [part for choice in context for part in ("--context", choice)]
-    _command(*CDK, "deploy", "--all", *told, "--outputs-file", str(written), env=_cdk_environment())
+    choice = ("--context", f"deployment={deployment.absolute()}")
+    _command(
+        *CDK, "deploy", "--all", *choice, "--outputs-file", str(written), env=_cdk_environment()
+    )
     stacks: dict[str, dict[str, str]] = json.loads(written.read_text())
     outputs = {name: value for stack in stacks.values() for name, value in stack.items()}
     endpoints = _of_account(outputs, await _keys(outputs, None))
@@ -112,10 +115,10 @@ async def up_on_aws(state: State, context: Sequence[str], tell: Tell) -> Endpoin
 
 
 def compose(state: State, *arguments: str) -> None:
-    """Run Docker Compose on the project's file.
+    """Run Docker Compose with the project's file.
 
     Raises:
-        CommandFailed: it failed, or a variable that the file asks for is missing.
+        CommandFailed: it failed, or a variable that the file requires is missing.
     """
     environ = {**os.environ, "WORKER_ENV": str(worker_env(state))}
     if arguments[0] == "down":
@@ -124,12 +127,12 @@ def compose(state: State, *arguments: str) -> None:
 
 
 def worker_env(state: State) -> Path:
-    """Where Compose finds the worker's variables."""
+    """The file from which Compose reads the worker's environment variables."""
     return state.folder / "worker.env"
 
 
 def write_worker_env(state: State, environment: Mapping[str, str]) -> None:
-    """The variables of the task definition, one a line."""
+    """Write the environment variables of the task definition, one on each line."""
     lines = [f"{name}={value}\n" for name, value in environment.items()]
     worker_env(state).write_text("".join(lines))
 
@@ -142,16 +145,11 @@ def _command(*arguments: str, env: Mapping[str, str]) -> None:
         raise CommandFailed(f"{' '.join(arguments[:3])} … ended with {done.returncode}")
 
 
-# --- where everything is --------------------------------------------------------------------------
-
-
-def _context() -> dict[str, str]:
-    """Functions of this machine's kind: LocalStack runs them here."""
-    return {"target": "localstack", "architecture": _ARCHITECTURES[platform.machine()]}
+# --- the endpoints --------------------------------------------------------------------------------
 
 
 def _cdk_environment() -> dict[str, str]:
-    # The environment brings its own node.
+    # .venv holds a node.
     return {**os.environ, "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 

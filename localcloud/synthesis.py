@@ -1,4 +1,4 @@
-"""The templates, as the CDK app writes them; made again only if what they are made of changed."""
+"""The templates that the CDK app writes, made again only when one of their inputs changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,16 @@ from typing import Any
 from localcloud.state import ROOT
 
 CACHE = ROOT / ".cache" / "templates"
-LOCK = "localcloud/engine.lock.toml"  # the deployment's, as infra/ has it by default
-KEPT = 4  # assemblies: a few branches' worth
-# What a synthesis reads. The sources are in, since an asset is named by their hash.
-INPUTS = ("infra", "comfyline", "functions", "cdk.json", "pyproject.toml", "uv.lock")
-
-Context = Mapping[str, str]
+KEPT = 4  # assemblies, enough for a few branches
+# What a synthesis reads. The sources are among them, because their hash is the name of an asset.
+INPUTS = (
+    *("infra", "deployments", "comfyline", "functions"),
+    *("cdk.json", "pyproject.toml", "uv.lock", "localcloud/engine.lock.toml"),
+)
 
 
 class SynthesisFailed(Exception):
-    """The CDK app did not write its templates; the message is what it said."""
+    """The CDK app did not write its templates; the message is its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +84,18 @@ class Assembly:
             )
 
 
-def synthesise(context: Context, cache: Path = CACHE) -> Assembly:
-    """The assembly of the current sources for that CDK context.
+def synthesise(deployment: str, cache: Path = CACHE) -> Assembly:
+    """The assembly of the current sources for that file of deployments/.
 
     Raises:
-        SynthesisFailed: with what the CDK app said.
+        SynthesisFailed: with the output of the CDK app.
     """
-    folder = cache / _digest(context)
+    folder = cache / _digest(deployment)
     if not (folder / "manifest.json").exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             draft = Path(scratch, "assembly")
-            _run_app(context, draft)
+            _run_app(deployment, draft)
             shutil.rmtree(folder, ignore_errors=True)
             draft.replace(folder)
     folder.touch()
@@ -103,16 +103,16 @@ def synthesise(context: Context, cache: Path = CACHE) -> Assembly:
     return Assembly(folder)
 
 
-def _run_app(context: Context, folder: Path) -> None:
+def _run_app(deployment: str, folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "infra.app"],
         cwd=ROOT,
         env={
             **os.environ,
-            # jsii looks for node on the PATH; the environment brings its own.
+            # jsii looks for node on the PATH, and .venv holds one.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "CDK_OUTDIR": str(folder),
-            "CDK_CONTEXT_JSON": json.dumps(dict(context)),
+            "CDK_CONTEXT_JSON": json.dumps({"deployment": deployment}),
             "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
         },
         stdout=subprocess.PIPE,
@@ -124,16 +124,16 @@ def _run_app(context: Context, folder: Path) -> None:
         raise SynthesisFailed(done.stdout)
 
 
-def _digest(context: Context) -> str:
-    digest = hashlib.sha256(json.dumps(dict(context), sort_keys=True).encode())
-    for path in _inputs(context):
+def _digest(deployment: str) -> str:
+    digest = hashlib.sha256(deployment.encode())
+    for path in _inputs():
         digest.update(f"\0{path}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 
 
-def _inputs(context: Context) -> Iterator[Path]:
-    for name in (*INPUTS, context.get("environment", LOCK)):
+def _inputs() -> Iterator[Path]:
+    for name in INPUTS:
         place = ROOT / name
         found = sorted(place.rglob("*")) if place.is_dir() else [place]
         yield from (p for p in found if p.is_file() and "__pycache__" not in p.parts)

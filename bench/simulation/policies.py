@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from math import ceil
 
 from bench.simulation.service import Service
@@ -13,14 +12,14 @@ from bench.simulation.workload import figures
 from comfyline.adapters.memory.fleet import InMemoryScalingMemory
 from comfyline.service.fleet.scale import Scaler
 from comfyline.service.fleet.scaling import Limits
-from infra.fleet_choices import FLEET_DEFAULTS
+from infra.deployment import Scaling
 
 Rounds = Callable[[int], object]
 OURS = "scaler"
 USUAL = ("step alarms", "queue delay", "always on")
 # GPU time of a usual job, as an operator would set it for these days.
 JOB_SECONDS = 30
-DEFAULT = (FLEET_DEFAULTS["target_wait_seconds"], FLEET_DEFAULTS["quiet_seconds"])
+DEFAULT = (Scaling().target_wait_seconds, Scaling().quiet_seconds)
 # target_wait_seconds and quiet_seconds.
 SETTINGS = ((15, 600), (60, 180), DEFAULT, (120, 600), (300, 180), (900, 60))
 
@@ -56,10 +55,10 @@ def scaler(wait: int, quiet: int) -> Callable[[Service, int], Rounds]:
     def make(service: Service, most: int) -> Rounds:
         limits = Limits(
             max_workers=most,
-            job_time=timedelta(seconds=JOB_SECONDS),
-            target_wait=timedelta(seconds=wait),
-            boot_time=timedelta(seconds=FLEET_DEFAULTS["boot_seconds"]),
-            quiet_time=timedelta(seconds=quiet),
+            job_seconds=JOB_SECONDS,
+            target_wait_seconds=wait,
+            boot_seconds=Scaling().boot_seconds,
+            quiet_seconds=quiet,
         )
         return Scaler(
             backlog=service,

@@ -230,19 +230,12 @@ class RedriveTicketsSettings(QueueSettings, JobsTable):
 
 
 class ScaleWorkersSettings(QueueSettings, MeasuredSettings):
-    """functions/scale_workers.py; what each limit means is in comfyline/service/fleet/scaling.py"""
+    """functions/scale_workers.py"""
 
     cluster: str
     service: str
     scaling_table: str
-    min_workers: int
-    max_workers: int
-    warm_workers: int
-    warm_hours: str  # UTC; empty for none
-    job_seconds: int
-    target_wait_seconds: int
-    boot_seconds: int
-    quiet_seconds: int
+    scaling: str  # the section [scaling] of the deployment file, as JSON
 
 
 class UnknownRouteSettings(Settings):

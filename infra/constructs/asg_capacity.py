@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.constructs.network import WorkerNetwork
-from infra.fleet_choices import FleetChoices
+from infra.deployment import Deployment, Fleet
 
 VOLUME_GIB = 200
 # gp3's free throughput is 125 MiB/s, at which a 7 GB image takes a minute to unpack.
@@ -24,7 +24,7 @@ _AGENT_OPTIONS = (
 
 
 def asg_capacity(
-    scope: Construct, fleet: FleetChoices, cluster: ecs.Cluster, network: WorkerNetwork
+    scope: Construct, deployment: Deployment, cluster: ecs.Cluster, network: WorkerNetwork
 ) -> list[ecs.CapacityProviderStrategy]:
     """The one provider, added to the cluster: the group itself mixes spot and on demand."""
     launch = _launch_template(scope, network)
@@ -34,8 +34,8 @@ def asg_capacity(
         vpc=network.vpc,
         vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC),
         min_capacity=0,
-        max_capacity=fleet.max_workers,
-        mixed_instances_policy=_mix(fleet, launch),
+        max_capacity=deployment.scaling.max_workers,
+        mixed_instances_policy=_mix(deployment.fleet, launch),
         # Managed termination protection requires it: an instance with a task is never taken.
         new_instances_protected_from_scale_in=True,
         # ECS hears nothing of terminations for rebalancing, so a worker could not drain.
@@ -56,7 +56,7 @@ def asg_capacity(
     ]
 
 
-def _mix(fleet: FleetChoices, launch: ec2.LaunchTemplate) -> autoscaling.MixedInstancesPolicy:
+def _mix(fleet: Fleet, launch: ec2.LaunchTemplate) -> autoscaling.MixedInstancesPolicy:
     return autoscaling.MixedInstancesPolicy(
         launch_template=launch,
         launch_template_overrides=[

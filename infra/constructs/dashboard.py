@@ -17,7 +17,7 @@ PUBLIC_FUNCTIONS = ("SubmitJob", "GetJob", "PushUpdates")
 def add_dashboard(scope: Construct, signals: Signals, deployment: Deployment) -> cw.Dashboard:
     """The dashboard of one deployment, named like it."""
     rows: list[list[cw.IWidget]] = [[_latency(signals), _errors(signals)]]
-    if deployment.metrics:
+    if deployment.observability.metrics:
         rows.insert(0, [_queue(signals), _workers(signals), _outcomes(signals)])
         rows[-1].append(_cost(signals, deployment))
     return cw.Dashboard(scope, "Dashboard", dashboard_name=deployment.cluster_name, widgets=rows)

@@ -16,15 +16,13 @@ def custom_domains(
 
     DNS is not ours: the outputs say what the two names must point to.
     """
-    domains = deployment.domains
-    if domains is None:
-        return None, None
-    certificate = acm.Certificate.from_certificate_arn(
-        stack, "Certificate", domains.certificate_arn
-    )
+    api = deployment.api
+    if api.domain is None or api.socket_domain is None or api.certificate_arn is None:
+        return None, None  # they are given together or not at all
+    certificate = acm.Certificate.from_certificate_arn(stack, "Certificate", api.certificate_arn)
     return (
-        _domain(stack, "ApiDomain", domains.api, certificate),
-        _domain(stack, "SocketDomain", domains.socket, certificate),
+        _domain(stack, "ApiDomain", api.domain, certificate),
+        _domain(stack, "SocketDomain", api.socket_domain, certificate),
     )
 
 

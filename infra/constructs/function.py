@@ -65,11 +65,13 @@ class PythonFunction(Construct):
             role=_role(self, row, own_arns).without_policy_updates(),
             log_group=log_group,
             # Either way a trace has an id, by which log lines are found.
-            tracing=lambda_.Tracing.ACTIVE if deployment.tracing else lambda_.Tracing.PASS_THROUGH,
+            tracing=lambda_.Tracing.ACTIVE
+            if deployment.observability.tracing
+            else lambda_.Tracing.PASS_THROUGH,
             environment={
                 **environment(row.settings, values),
                 "POWERTOOLS_SERVICE_NAME": row.module,
-                "LOG_LEVEL": deployment.log_level,
+                "LOG_LEVEL": deployment.functions.log_level.upper(),
             },
         )
 

@@ -8,7 +8,7 @@ from aws_cdk import aws_ecs as ecs
 from constructs import Construct
 
 from infra.constructs.network import WorkerNetwork
-from infra.fleet_choices import FleetChoices
+from infra.deployment import Deployment, Fleet
 
 # How long an instance without a task is kept, for the next task of a rolling deployment. The
 # scaler's quiet time keeps warm workers; an empty instance costs the same and has nothing loaded.
@@ -19,16 +19,16 @@ VOLUME = Size.gibibytes(200)
 
 
 def managed_capacity(
-    scope: Construct, fleet: FleetChoices, cluster: ecs.Cluster, network: WorkerNetwork
+    scope: Construct, deployment: Deployment, cluster: ecs.Cluster, network: WorkerNetwork
 ) -> list[ecs.CapacityProviderStrategy]:
     """The two providers, added to the cluster, and their shares."""
     shares = {
-        "Spot": (ecs.CapacityOptionType.SPOT, fleet.spot_percent),
-        "OnDemand": (ecs.CapacityOptionType.ON_DEMAND, 100 - fleet.spot_percent),
+        "Spot": (ecs.CapacityOptionType.SPOT, deployment.fleet.spot_percent),
+        "OnDemand": (ecs.CapacityOptionType.ON_DEMAND, 100 - deployment.fleet.spot_percent),
     }
     strategies = []
     for name, (option, weight) in shares.items():
-        provider = _provider(scope, name, option, fleet, network)
+        provider = _provider(scope, name, option, deployment.fleet, network)
         cluster.add_managed_instances_capacity_provider(provider)
         if weight:  # ECS takes no strategy whose weights are all 0, and none that is useless
             strategies.append(
@@ -43,7 +43,7 @@ def _provider(
     scope: Construct,
     name: str,
     option: ecs.CapacityOptionType,
-    fleet: FleetChoices,
+    fleet: Fleet,
     network: WorkerNetwork,
 ) -> ecs.ManagedInstancesCapacityProvider:
     provider = ecs.ManagedInstancesCapacityProvider(

@@ -1,8 +1,7 @@
 """The workers' network: public addresses, no way in, and no part that costs anything when idle.
 
-NAT and interface endpoints are paid by the hour. Instances with public addresses need neither; that
-nothing can reach them is the security group's doing: it has no rule for what comes in, but for who
-scrapes them where a deployment names somebody.
+NAT and interface endpoints are billed by the hour, and instances with public addresses need
+neither. The security group keeps everything out: it has no rule for incoming traffic.
 """
 
 from __future__ import annotations
@@ -12,22 +11,20 @@ from dataclasses import dataclass
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
-from infra.scraping import Scraping
-
-# As many as CDK can name without asking an account. More zones would be more spot pools.
+# The most that the CDK can name without an account. Each further zone would be one more spot pool.
 ZONES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerNetwork:
-    """Where the workers' instances are."""
+    """The network and the security group of the workers' instances."""
 
     vpc: ec2.Vpc
     security_group: ec2.SecurityGroup
 
 
-def worker_network(scope: Construct, scraping: Scraping) -> WorkerNetwork:
-    """A network with gateway endpoints: files and rows do not leave AWS's own."""
+def worker_network(scope: Construct) -> WorkerNetwork:
+    """A network with gateway endpoints, so that traffic to S3 and DynamoDB stays within AWS."""
     vpc = ec2.Vpc(
         scope,
         "Network",
@@ -44,19 +41,15 @@ def worker_network(scope: Construct, scraping: Scraping) -> WorkerNetwork:
                 service=ec2.GatewayVpcEndpointAwsService.DYNAMODB
             ),
         },
-        restrict_default_security_group=False,  # nothing uses it, and the rule needs a function
+        # Nothing uses the default group, and restricting it would need a Lambda function.
+        restrict_default_security_group=False,
     )
     security_group = ec2.SecurityGroup(
         scope,
         "WorkerGroup",
         vpc=vpc,
-        description="Workers: nothing in but who scrapes them, only TLS out",
+        description="Workers: nothing in, only TLS out",
         allow_all_outbound=False,
     )
     security_group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS APIs and images")
-    if scraping.source is not None:
-        peer = ec2.Peer.security_group_id if scraping.by_group else ec2.Peer.ipv4
-        security_group.add_ingress_rule(
-            peer(scraping.source), ec2.Port.tcp(scraping.port), "Prometheus"
-        )
     return WorkerNetwork(vpc, security_group)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aws_cdk import aws_ecs as ecs
 from constructs import Construct
 
-from infra.fleet_choices import Capacity
+from infra.deployment import Capacity
 from infra.stacks.fleet import FleetStack
 
 SERVICE_NAME = "worker"
@@ -19,7 +19,7 @@ def worker_service(
     So neither a deployment nor a missing quota ever starts a GPU. An update of the service sets the
     count to 0 again; protected tasks stay, and the scaler restores it within a minute.
     """
-    managed = capacity is Capacity.MANAGED
+    managed = capacity == "managed"
     # An Ec2Service refuses the tasks of Managed Instances; this one takes them.
     service_type = ecs.FargateService if managed else ecs.Ec2Service
     service: ecs.BaseService = service_type(

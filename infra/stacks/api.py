@@ -52,7 +52,7 @@ class ApiStack(Stack):
             self,
             "Http",
             functions=self.functions,
-            allowed_origins=deployment.allowed_origins,
+            allowed_origins=deployment.api.allowed_origins,
             domain=api_domain,
         )
         self._add_triggers()

@@ -43,7 +43,7 @@ class DataStack(Stack):
     def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
         super().__init__(scope, name, stack_name=name)
         self._local = deployment.is_local
-        self._keep = deployment.keep_data
+        self._keep = deployment.keeps_data
         self._removal = RemovalPolicy.RETAIN if self._keep else RemovalPolicy.DESTROY
         self.jobs = self._jobs_table()
         # Sockets live for two hours: nothing to keep.
@@ -68,7 +68,7 @@ class DataStack(Stack):
             "DeadLetters", retention=DEAD_LETTER_RETENTION, visibility=DEAD_LETTER_VISIBILITY
         )
         self.queues = {
-            lane: self._lane(lane, Duration.seconds(deployment.lease_seconds))
+            lane: self._lane(lane, Duration.seconds(deployment.worker.lease_seconds))
             for lane in ("High", "Normal", "Low")
         }
         self.artifacts = self._bucket()

@@ -14,7 +14,6 @@ from infra.constructs.asg_capacity import asg_capacity
 from infra.constructs.managed_capacity import managed_capacity
 from infra.constructs.network import worker_network
 from infra.deployment import Deployment
-from infra.fleet_choices import Capacity
 
 
 class FleetStack(Stack):
@@ -22,7 +21,7 @@ class FleetStack(Stack):
 
     def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
         super().__init__(scope, name, stack_name=name)
-        network = worker_network(self, deployment.scraping)
+        network = worker_network(self)
         insights = ecs.ContainerInsights
         self.cluster = ecs.Cluster(
             self,
@@ -30,11 +29,12 @@ class FleetStack(Stack):
             cluster_name=deployment.cluster_name,
             vpc=network.vpc,
             container_insights_v2=(
-                insights.ENHANCED if deployment.container_insights else insights.DISABLED
+                insights.ENHANCED
+                if deployment.observability.container_insights
+                else insights.DISABLED
             ),
         )
-        managed = deployment.fleet.capacity is Capacity.MANAGED
-        make = managed_capacity if managed else asg_capacity
-        self.strategies = make(self, deployment.fleet, self.cluster, network)
+        make = managed_capacity if deployment.fleet.capacity == "managed" else asg_capacity
+        self.strategies = make(self, deployment, self.cluster, network)
         CfnOutput(self, "FleetCluster", value=self.cluster.cluster_name)
         CfnOutput(self, "WorkerSecurityGroup", value=network.security_group.security_group_id)

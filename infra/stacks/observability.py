@@ -44,9 +44,9 @@ class ObservabilityStack(Stack):
         self._deployment = deployment
         self._data, self._api, self._scaler = data, api, scaler
         self._signals = Signals(deployment, data, api)
-        if deployment.alarms:
+        if deployment.alarms.enabled:
             self._add_alarms()
-        if deployment.dashboard:
+        if deployment.observability.dashboard:
             add_dashboard(self, self._signals, deployment)
 
     def _add_alarms(self) -> None:
@@ -55,7 +55,7 @@ class ObservabilityStack(Stack):
             self,
             self._watches(),
             prefix=self._deployment.cluster_name,
-            runbook=self._deployment.runbook_url,
+            runbook=self._deployment.alarms.runbook_url,
             topic=topic,
         )
         CfnOutput(self, "AlarmTopic", value=topic.topic_arn)
@@ -72,13 +72,13 @@ class ObservabilityStack(Stack):
                 conditions={"StringEquals": {"aws:SourceAccount": self.account}},
             )
         )
-        if self._deployment.alarm_email:
-            email = subscriptions.EmailSubscription(self._deployment.alarm_email)
-            topic.add_subscription(email)
+        address = self._deployment.alarms.email
+        if address is not None:
+            topic.add_subscription(subscriptions.EmailSubscription(address))
         return topic
 
     def _watches(self) -> list[Watch]:
-        recorded = self._recorded_watches() if self._deployment.metrics else []
+        recorded = self._recorded_watches() if self._deployment.observability.metrics else []
         return [*recorded, *self._job_watches(), *self._service_watches()]
 
     def _recorded_watches(self) -> list[Watch]:
@@ -88,7 +88,7 @@ class ObservabilityStack(Stack):
                 name="OldestJobWaits",
                 says="A job waits much longer than it should.",
                 metric=signals.recorded(Metric.OLDEST_WAIT, "Maximum"),
-                threshold=self._deployment.oldest_job_minutes * 60,
+                threshold=self._deployment.alarms.oldest_job_minutes * 60,
                 periods=5,
             ),
             Watch(

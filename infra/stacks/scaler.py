@@ -44,7 +44,7 @@ class ScalerStack(Stack):
             code=code,
             values={
                 **data.values,
-                **_limits(deployment),
+                "scaling": deployment.scaling.model_dump_json(),
                 "metrics_namespace": deployment.metrics_namespace,
                 "cluster": deployment.cluster_name,
                 "service": SERVICE_NAME,
@@ -68,17 +68,3 @@ class ScalerStack(Stack):
             resource="service",
             resource_name=f"{deployment.cluster_name}/{SERVICE_NAME}",
         )
-
-
-def _limits(deployment: Deployment) -> dict[str, str]:
-    fleet = deployment.fleet
-    return {
-        "min_workers": str(fleet.min_workers),
-        "max_workers": str(fleet.max_workers),
-        "warm_workers": str(fleet.warm_workers),
-        "warm_hours": fleet.warm_hours,
-        "job_seconds": str(fleet.job_seconds),
-        "target_wait_seconds": str(fleet.target_wait_seconds),
-        "boot_seconds": str(fleet.boot_seconds),
-        "quiet_seconds": str(fleet.quiet_seconds),
-    }

@@ -18,8 +18,7 @@ from infra.constructs.function import LOG_RETENTION, environment
 from infra.constructs.image import repository_arns
 from infra.constructs.policy import policy
 from infra.constructs.worker_service import worker_service
-from infra.deployment import Deployment
-from infra.fleet_choices import Capacity
+from infra.deployment import Capacity, Deployment
 from infra.grants import PULL_IMAGE, WORKER_GRANTS, WRITE_LOGS, Resource
 from infra.stacks.data import DataStack
 from infra.stacks.fleet import FleetStack
@@ -38,9 +37,9 @@ CAPABILITIES = (ecs.Capability.SETUID, ecs.Capability.SETGID, ecs.Capability.KIL
 # with the task.
 VOLUMES = {"models": "/models", "work": "/work", "tmp": "/tmp"}  # noqa: S108 - the container's own
 
-_COMPATIBILITY = {
-    Capacity.MANAGED: ecs.Compatibility.MANAGED_INSTANCES,
-    Capacity.ASG: ecs.Compatibility.EC2,
+_COMPATIBILITY: dict[Capacity, ecs.Compatibility] = {
+    "managed": ecs.Compatibility.MANAGED_INSTANCES,
+    "asg": ecs.Compatibility.EC2,
 }
 
 
@@ -61,8 +60,8 @@ class WorkerStack(Stack):
             self, "Logs", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
         )
         self._models = (
-            s3.Bucket.from_bucket_name(self, "Models", deployment.models_bucket)
-            if deployment.models_bucket
+            s3.Bucket.from_bucket_name(self, "Models", deployment.worker.models_bucket)
+            if deployment.worker.models_bucket
             else data.artifacts
         )
         role = self._role(deployment, data)
@@ -75,7 +74,7 @@ class WorkerStack(Stack):
             cpu=str(CPU_UNITS),
             memory_mib=str(MEMORY_MIB),
             task_role=role.without_policy_updates(),
-            execution_role=self._execution_role(deployment.worker_image),
+            execution_role=self._execution_role(deployment.worker.image),
         )
         self._add_container(deployment, environment(WorkerSettings, self._values(deployment, data)))
         if fleet is not None:
@@ -120,16 +119,14 @@ class WorkerStack(Stack):
             **data.values,
             "models_bucket": self._models.bucket_name,
             "metrics_namespace": deployment.metrics_namespace,
-            "metrics_port": str(deployment.scraping.port),
-            "metrics_host": deployment.scraping.host,
-            "lease_seconds": str(deployment.lease_seconds),
-            "heartbeat_seconds": str(deployment.heartbeat_seconds),
+            "lease_seconds": str(deployment.worker.lease_seconds),
+            "heartbeat_seconds": str(deployment.worker.heartbeat_seconds),
         }
 
     def _add_container(self, deployment: Deployment, variables: dict[str, str]) -> None:
         container = self.task.add_container(
             "Worker",
-            image=ecs.ContainerImage.from_registry(deployment.worker_image),
+            image=ecs.ContainerImage.from_registry(deployment.worker.image),
             gpu_count=1,
             stop_timeout=STOP_TIMEOUT,
             user=USER,
@@ -138,7 +135,6 @@ class WorkerStack(Stack):
             # ECS tells a task on an instance no region, and the SDK reads this name.
             environment={**variables, "AWS_DEFAULT_REGION": self.region},
             logging=ecs.LogDrivers.aws_logs(stream_prefix="worker", log_group=self.log_group),
-            port_mappings=_ports(deployment),
         )
         for name, path in VOLUMES.items():
             self.task.add_volume(name=name)
@@ -152,9 +148,3 @@ class WorkerStack(Stack):
         parameters.drop_capabilities(ecs.Capability.ALL)
         parameters.add_capabilities(*CAPABILITIES)
         return parameters
-
-
-def _ports(deployment: Deployment) -> list[ecs.PortMapping] | None:
-    # In host mode it maps nothing: it tells agents that look for pages where this task's is.
-    port = deployment.scraping.port
-    return [ecs.PortMapping(container_port=port, host_port=port)] if port else None

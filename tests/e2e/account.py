@@ -124,7 +124,7 @@ class Account:
         pages = (
             self.emulator.client("cloudformation")
             .get_paginator("list_stack_resources")
-            .paginate(StackName=f"comfyline-dev-{part}")
+            .paginate(StackName=f"comfyline-local-{part}")
         )
         (found,) = (
             str(resource["PhysicalResourceId"])

@@ -11,14 +11,14 @@ from aws_cdk import aws_lambda as lambda_
 from infra.app import new_app
 from infra.assets import code_asset
 from infra.constructs.worker_service import SERVICE_NAME
-from infra.deployment import Deployment
+from infra.deployment_file import read_deployment
 from infra.stacks.data import DataStack
 from infra.stacks.scaler import ScalerStack
 from localcloud.deployment import deploy_stack, publish
 from localcloud.emulator import Emulator
 from localcloud.synthesis import Assembly, SynthesisedStack
 
-DEPLOYMENT = Deployment.from_context({"target": "local"}.get)
+DEPLOYMENT = read_deployment(Path("deployments/local.toml"))
 STACK = DEPLOYMENT.stack_name("scaler")
 # ECS starts nothing for a task definition that it does not know, and counts all the same.
 NO_TASK = "none"

@@ -1,57 +1,56 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_cdk import App
 
 from infra.app import add_stacks, new_app
 from infra.assets import CodeAsset
-from infra.deployment import Deployment, Target
+from infra.deployment import Deployment
+from infra.deployment_file import parse_deployment, read_deployment
 from tests.infra.templates import Templates
 
-UNUSUAL = {
-    "env": "prod",
-    "capacity": "asg",
-    "api_domain": "api.example.com",
-    "socket_domain": "live.example.com",
-    "certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/0",
-    "allowed_origins": "https://app.example.com",
-    "worker_image": "registry.example/worker:1",
-    "architecture": "x86_64",
-    "models_bucket": "team-models",
-    "spot_percent": "50",
-    "warm_workers": "2",
-    "warm_hours": "mon-fri 07-18",
-    "alarm_email": "team@example.com",
-    "container_insights": "true",
-    "metrics": "false",
-    "metrics_port": "9400",
-    "metrics_from": "sg-0123456789abcdef0",
-    "tracing": "false",
+# A deployment file with every choice that is not the default.
+UNUSUAL: Mapping[str, Any] = {
+    "stage": "prod",
+    "functions": {"architecture": "x86_64"},
+    "api": {
+        "allowed_origins": ["https://app.example.com"],
+        "domain": "api.example.com",
+        "socket_domain": "live.example.com",
+        "certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/0",
+    },
+    "worker": {"image": "registry.example/worker:1", "models_bucket": "team-models"},
+    "fleet": {"capacity": "asg", "spot_percent": 50},
+    "scaling": {"warm_workers": 2, "warm_hours": "mon-fri 07-18"},
+    "alarms": {"email": "team@example.com"},
+    "observability": {"container_insights": True, "metrics": False, "tracing": False},
 }
 
 
-def declared(target: Target, folder: Path, **context: str) -> App:
-    """The app of a target. Its code asset is a stand-in: no template depends on it."""
-    context = {
-        "env": "test",
-        "target": target.value,
-        "worker_image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker:1",
-        **context,
-    }
+def deployment(**table: Any) -> Deployment:
+    """The deployment of a file with these keys and sections."""
+    image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker:1"
+    return parse_deployment({"stage": "test", "worker": {"image": image}, **table}, "test.toml")
+
+
+def declared(folder: Path, chosen: Deployment) -> App:
+    """The app of a deployment. Its code asset is a stand-in, on which no template depends."""
     code = folder / "code"
     code.mkdir(exist_ok=True)
     (code / "handler.py").touch()
     app = new_app(str(folder / "out"))
-    add_stacks(app, Deployment.from_context(context.get), CodeAsset(code, "0" * 64))
+    add_stacks(app, chosen, CodeAsset(code, "0" * 64))
     return app
 
 
-def synthesise(target: Target, folder: Path, **context: str) -> Templates:
-    """The templates of a target."""
-    declared(target, folder, **context).synth()
-    return Templates.read(folder / "out", f"comfyline-{context.get('env', 'test')}")
+def synthesise(folder: Path, chosen: Deployment) -> Templates:
+    """The templates of a deployment."""
+    declared(folder, chosen).synth()
+    return Templates.read(folder / "out", chosen.cluster_name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,23 +62,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """What is deployed to AWS."""
-    return synthesise(Target.AWS, tmp_path_factory.mktemp("aws"))
+    """What is deployed to AWS when the file names an image only."""
+    return synthesise(tmp_path_factory.mktemp("aws"), deployment())
 
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """What is deployed to an emulator."""
-    return synthesise(Target.LOCAL, tmp_path_factory.mktemp("local"))
+    """What is deployed to the emulator."""
+    file = read_deployment(Path("deployments/local.toml"))
+    return synthesise(tmp_path_factory.mktemp("local"), file)
 
 
 @pytest.fixture(scope="session")
 def asg(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """What is deployed to AWS with every choice that is not the usual one."""
-    return synthesise(Target.AWS, tmp_path_factory.mktemp("asg"), **UNUSUAL)
+    """What is deployed to AWS with every choice that is not the default."""
+    return synthesise(tmp_path_factory.mktemp("asg"), deployment(**UNUSUAL))
 
 
 @pytest.fixture(scope="session")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """What is deployed to AWS to be thrown away."""
-    return synthesise(Target.AWS, tmp_path_factory.mktemp("dev"), env="dev")
+    """What is deployed to AWS by the file that the CDK uses by default."""
+    file = read_deployment(Path("deployments/dev.toml"))
+    return synthesise(tmp_path_factory.mktemp("dev"), file)

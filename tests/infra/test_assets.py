@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from infra.assets import (
-    ENVIRONMENT,
     LEFT_OUT,
+    LOCK,
     PRUNED,
     ROOT,
     CodeAsset,
@@ -19,12 +19,13 @@ from infra.assets import (
     locked_requirements,
 )
 from infra.deployment import Deployment
+from tests.infra.conftest import deployment
 
-LOCK = ROOT / "localcloud" / "engine.lock.toml"
+LOCAL_LOCK = ROOT / "localcloud" / "engine.lock.toml"
 
 
-def local(**context: str) -> Deployment:
-    return Deployment.from_context({"target": "local", **context}.get)
+def local(lock: str = "localcloud/engine.lock.toml") -> Deployment:
+    return deployment(target="local", worker={"image": "worker", "lock": lock})
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,13 @@ def test_it_holds_the_sources_of_the_functions_and_nothing_else(local_asset: Cod
     found = files_of(local_asset.folder)
     assert {"comfyline/service/settings.py", "functions/submit_job.py"} <= found
     assert {Path(name).parts[0] for name in found} == {"comfyline", "functions", "gpu_worker"}
-    assert {name for name in found if name.startswith("gpu_worker")} == {ENVIRONMENT}
+    assert {name for name in found if name.startswith("gpu_worker")} == {LOCK}
     assert not [name for name in found if name.startswith(LEFT_OUT) or "__pycache__" in name]
 
 
 def test_it_is_a_faithful_copy(local_asset: CodeAsset) -> None:
     for name in files_of(local_asset.folder):
-        source = LOCK if name == ENVIRONMENT else ROOT / name
+        source = LOCAL_LOCK if name == LOCK else ROOT / name
         assert (local_asset.folder / name).read_bytes() == source.read_bytes()
 
 
@@ -73,15 +74,14 @@ def test_requirements_are_locked_and_lean() -> None:
 
 def test_another_lock_is_another_asset(local_asset: CodeAsset, tmp_path: Path) -> None:
     lock = tmp_path / "team.toml"
-    lock.write_text(LOCK.read_text() + "\n# ours\n")
-    asset = code_asset(local(environment=str(lock)), tmp_path / "cache")
+    lock.write_text(LOCAL_LOCK.read_text() + "\n# ours\n")
+    asset = code_asset(local(lock=str(lock)), tmp_path / "cache")
     assert asset.digest != local_asset.digest
-    assert (asset.folder / ENVIRONMENT).read_text() == lock.read_text()
+    assert (asset.folder / LOCK).read_text() == lock.read_text()
 
 
 def test_what_lambda_downloads_is_small(tmp_path: Path) -> None:
-    context = {"env": "dev", "target": "aws", "worker_image": "registry.example/worker:1"}
-    asset = code_asset(Deployment.from_context(context.get), tmp_path)
+    asset = code_asset(deployment(), tmp_path)
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in files_of(asset.folder):

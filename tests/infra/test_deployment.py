@@ -1,158 +1,243 @@
-"""What the CDK context may say."""
+"""Deployment files: what they may say, and how a wrong one is refused."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.deployment import CONTEXT_KEYS, ROOT, Deployment, Target
+from infra import deployment as model
+from infra.choices import CHOICES
+from infra.deployment import ROOT
+from infra.deployment_file import WrongDeployment, parse_deployment, read_deployment
+from tests.infra.conftest import deployment
+
+FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "deployments").glob("*.toml"))
 
 
-def deployment(**context: Any) -> Deployment:
-    return Deployment.from_context(context.get)
+def refusal(**table: Any) -> str:
+    """The message about a file with these keys and sections."""
+    with pytest.raises(WrongDeployment) as refused:
+        deployment(**table)
+    return str(refused.value)
 
 
-def test_local_needs_nothing_else() -> None:
-    local = deployment(target="local")
-    assert local.is_local
-    assert local.environment == ROOT / "localcloud" / "engine.lock.toml"
-    assert (local.lease_seconds, local.heartbeat_seconds) == (20, 5)
-    assert local.stack_name("data") == "comfyline-dev-data"
+class TestFiles:
+    @pytest.mark.parametrize("file", FILES, ids=str)
+    def test_every_committed_file_is_right(self, file: Path) -> None:
+        assert read_deployment(file).stage == file.stem.removesuffix(".example")
+
+    def test_the_local_cloud(self) -> None:
+        local = read_deployment(Path("deployments/local.toml"))
+        assert (local.is_local, local.keeps_data, local.metrics_namespace) == (True, False, "")
+        assert (local.worker.lease_seconds, local.worker.heartbeat_seconds) == (20, 5)
+        assert local.api.allowed_origins == ("*",)
+
+    def test_localstack_differs_in_the_kind_of_its_functions_alone(self) -> None:
+        local, localstack = (
+            read_deployment(Path(f"deployments/{name}.toml")) for name in ("local", "localstack")
+        )
+        same = {"stage": "local", "target": "local", "functions": local.functions}
+        assert localstack.model_copy(update=same) == local
+        assert localstack.architecture in ("arm64", "x86_64")
+
+    def test_the_stage_is_the_files_name(self, tmp_path: Path) -> None:
+        file = tmp_path / "staging.toml"
+        file.write_text('worker.image = "image"')
+        assert read_deployment(file).stage == "staging"
+        file.write_text('stage = "blue"\nworker.image = "image"')
+        assert read_deployment(file).stack_name("api") == "comfyline-blue-api"
+
+    def test_a_file_that_is_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(WrongDeployment, match=r"none\.toml: No such file .*example"):
+            read_deployment(tmp_path / "none.toml")
+
+    @pytest.mark.parametrize("content", [b"stage = ", b"\xff\xfe", b"a = 1\na = 2"])
+    def test_a_file_that_is_not_toml(self, tmp_path: Path, content: bytes) -> None:
+        file = tmp_path / "prod.toml"
+        file.write_bytes(content)
+        with pytest.raises(WrongDeployment, match=r"prod\.toml is not TOML: "):
+            read_deployment(file)
+
+    def test_the_app_ends_with_the_message_alone(self, tmp_path: Path) -> None:
+        file = tmp_path / "prod.toml"
+        file.write_text("max_worker = 3")
+        context = f'{{"deployment": "{file}"}}'
+        app = subprocess.run(
+            [sys.executable, "-m", "infra.app"],
+            cwd=ROOT,
+            env={"CDK_CONTEXT_JSON": context, "PATH": str(Path(sys.executable).parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert app.returncode == 1
+        assert app.stderr.splitlines() == [
+            f"{file}: worker.image is required: image of the worker, with its tag or digest",
+            f"{file}: unknown key max_worker; the nearest known key is scaling.max_workers "
+            "(most workers at one time), a whole number from 0 to 5000",
+        ]
 
 
-def test_aws_is_the_default_target() -> None:
-    aws = deployment(env="prod", worker_image="image")
-    assert (aws.target, aws.is_local) == (Target.AWS, False)
-    assert (aws.lease_seconds, aws.heartbeat_seconds) == (120, 30)
-    assert aws.stack_name("api") == "comfyline-prod-api"
+class TestDefaults:
+    def test_only_the_image_is_required(self) -> None:
+        usual = deployment()
+        assert (usual.target, usual.is_local, usual.architecture) == ("aws", False, "arm64")
+        assert (usual.worker.lease_seconds, usual.worker.heartbeat_seconds) == (120, 30)
+        assert usual.worker.lock_file == ROOT / "gpu_worker" / "engine.lock.toml"
+        assert usual.metrics_namespace == "Comfyline/test"
+        assert [key for key, choice in CHOICES.items() if choice.default == "required"] == [
+            "worker.image"
+        ]
+
+    @pytest.mark.parametrize(
+        ("table", "kept"),
+        [
+            ({"stage": "dev"}, False),
+            ({"stage": "dev", "keep_data": True}, True),
+            ({"stage": "prod"}, True),
+            ({"stage": "staging"}, True),
+            ({"stage": "staging", "keep_data": False}, False),
+        ],
+    )
+    def test_data_is_kept_unless_the_stage_is_dev(self, table: dict[str, Any], kept: bool) -> None:
+        assert deployment(**table).keeps_data is kept
+
+    def test_every_key_is_described(self) -> None:
+        assert len(CHOICES) > 30
+        assert all(choice.description and choice.allowed for choice in CHOICES.values())
 
 
-def test_values_from_a_command_line_are_text() -> None:
-    assert deployment(target="local", lease_seconds="90").lease_seconds == 90
+class TestLock:
+    def test_a_team_may_have_its_own(self, tmp_path: Path) -> None:
+        lock = tmp_path / "team.toml"
+        lock.write_text((ROOT / "gpu_worker" / "engine.lock.toml").read_text())
+        assert deployment(worker={"image": "i", "lock": str(lock)}).worker.lock_file == lock
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (None, "cannot be read: No such file"),
+            ("a =", "is not a lock: not TOML"),
+            ("a = 1", "is not a lock: .*comfyui"),
+        ],
+    )
+    def test_a_wrong_lock_deploys_nothing(
+        self, tmp_path: Path, text: str | None, said: str
+    ) -> None:
+        lock = tmp_path / "team.toml"
+        if text is not None:
+            lock.write_text(text)
+        with pytest.raises(WrongDeployment, match=f"test.toml: worker.lock: .*team.toml {said}"):
+            deployment(worker={"image": "image", "lock": str(lock)})
 
 
-def test_aws_says_which_key_it_misses() -> None:
-    with pytest.raises(ValueError, match="'worker_image' is required"):
-        deployment()
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("table", "said"),
+        [
+            ({"scalling": {}}, "unknown section [scalling]; the nearest known section is [scaling"),
+            ({"env": "prod"}, "unknown key env; the nearest known key is "),
+            ({"scaling": {"job_second": 3}}, "unknown key scaling.job_second; the nearest known "),
+            ({"scaling": {"job_second": 3}}, "is scaling.job_seconds (GPU seconds of a usual job)"),
+            ({"scaling": {"job_second": 3}}, ", a whole number from 1 to 21600"),
+            ({"warm_hour": "mon-fri 07-18"}, "the nearest known key is scaling.warm_hours"),
+            ({"fleet": {"max_workers": 3}}, "unknown key fleet.max_workers; the nearest known key"),
+            ({"worker": {"image": "i", "lock": {"path": "x"}}}, "worker.lock must be a text such"),
+            (
+                {"alarms": {"mail": {"to": "x"}}},
+                "unknown key alarms.mail; the nearest known key is",
+            ),
+        ],
+    )
+    def test_unknown_keys(self, table: dict[str, Any], said: str) -> None:
+        message = refusal(**table)
+        assert message.startswith("test.toml: ")
+        assert said in message
 
+    @pytest.mark.parametrize(
+        ("table", "said"),
+        [
+            ({"worker": {}}, "worker.image is required: image of the worker"),
+            ({"worker": {"image": ""}}, "worker.image must be a text such as"),
+            ({"worker": 3}, "worker must be a section, not 3"),
+            ({"stage": "My_Stage"}, "stage must be up to 20 lower-case letters"),
+            ({"stage": 3}, "stage must be up to 20 lower-case letters"),
+            ({"target": "mars"}, 'target must be one of aws, local, localstack, not "mars"'),
+            ({"keep_data": "perhaps"}, 'keep_data must be true or false, not "perhaps"'),
+            ({"keep_data": 1}, "keep_data must be true or false, not 1"),
+            ({"fleet": {"capacity": "fargate"}}, "fleet.capacity must be one of managed, asg"),
+            ({"fleet": {"spot_percent": 101}}, "must be a whole number from 0 to 100, not 101"),
+            ({"fleet": {"instance_types": ["g5.metal"]}}, 'such as `g6.xlarge`, not "g5.metal"'),
+            ({"fleet": {"instance_types": []}}, "such as `g6.xlarge`, not []"),
+            ({"fleet": {"instance_types": "g6.xlarge"}}, 'not "g6.xlarge"'),
+            ({"scaling": {"max_workers": 5001}}, "whole number from 0 to 5000, not 5001"),
+            ({"scaling": {"max_workers": "many"}}, 'whole number from 0 to 5000, not "many"'),
+            ({"scaling": {"max_workers": "3"}}, 'whole number from 0 to 5000, not "3"'),
+            ({"scaling": {"max_workers": 3.5}}, "whole number from 0 to 5000, not 3.5"),
+            ({"scaling": {"max_workers": True}}, "whole number from 0 to 5000, not true"),
+            ({"scaling": {"job_seconds": 0}}, "scaling.job_seconds must be a whole number from 1"),
+            ({"api": {"allowed_origins": ["app.example.com"]}}, 'not "app.example.com"'),
+            ({"api": {"allowed_origins": ["https://a.b/path"]}}, "api.allowed_origins must be"),
+            ({"functions": {"architecture": "riscv"}}, "one of arm64, x86_64, host"),
+            ({"alarms": {"oldest_job_minutes": 0}}, "alarms.oldest_job_minutes must be"),
+        ],
+    )
+    def test_wrong_values_are_refused_with_what_is_allowed(
+        self, table: dict[str, Any], said: str
+    ) -> None:
+        message = refusal(**table)
+        assert message.startswith("test.toml: ")
+        assert said in message
 
-def test_a_lock_of_ones_own(tmp_path: Path) -> None:
-    lock = tmp_path / "team.toml"
-    lock.write_text((ROOT / "gpu_worker" / "engine.lock.toml").read_text())
-    assert deployment(worker_image="image", environment=str(lock)).environment == lock
+    @pytest.mark.parametrize("name", ["s3://models", "Team", "a", "a/b", "arn:aws:s3:::b"])
+    def test_a_models_bucket_is_a_name(self, name: str) -> None:
+        message = refusal(worker={"image": "i", "models_bucket": name})
+        assert "worker.models_bucket must be the name of a bucket" in message
 
+    @pytest.mark.parametrize(
+        ("table", "said"),
+        [
+            (
+                {"scaling": {"min_workers": 11}},
+                "scaling: min_workers (11) and warm_workers (0) must be at most max_workers (10)",
+            ),
+            ({"scaling": {"warm_hours": "mon-fri 07-18"}}, "warm_workers and warm_hours must be"),
+            (
+                {"scaling": {"warm_workers": 1}},
+                "warm_workers and warm_hours must be given together",
+            ),
+            (
+                {"scaling": {"warm_workers": 1, "warm_hours": "always"}},
+                "scaling: warm_hours must be like 'mon-fri 07-18', not 'always'",
+            ),
+            (
+                {"api": {"domain": "a.example.com"}},
+                "api: domain, socket_domain and certificate_arn",
+            ),
+            (
+                {"api": {"domain": "a.b", "socket_domain": "a.b", "certificate_arn": "arn"}},
+                "api: socket_domain must differ from domain",
+            ),
+            (
+                {"worker": {"image": "i", "lease_seconds": 15, "heartbeat_seconds": 5}},
+                "worker: lease_seconds (15) must be more than three times heartbeat_seconds (5)",
+            ),
+        ],
+    )
+    def test_values_that_contradict_each_other(self, table: dict[str, Any], said: str) -> None:
+        assert said in refusal(**table)
 
-@pytest.mark.parametrize(
-    ("text", "said"), [(None, "No such file"), ("a =", "not TOML"), ("a = 1", "comfyui")]
-)
-def test_a_lock_that_is_none_deploys_nothing(tmp_path: Path, text: str | None, said: str) -> None:
-    lock = tmp_path / "team.toml"
-    if text is not None:
-        lock.write_text(text)
-    with pytest.raises(ValueError, match=f"'environment' is .*team.toml: .*{said}"):
-        deployment(worker_image="image", environment=str(lock))
+    @pytest.mark.parametrize("seconds", [0, model.MAX_LEASE_SECONDS + 1])
+    def test_a_lease_is_bounded_by_what_sqs_can_hide(self, seconds: int) -> None:
+        message = refusal(worker={"image": "i", "lease_seconds": seconds})
+        assert "worker.lease_seconds must be a whole number from 1 to 43200" in message
 
-
-@pytest.mark.parametrize(
-    "times",
-    [
-        {"lease_seconds": 15, "heartbeat_seconds": 5},
-        {"lease_seconds": 20, "heartbeat_seconds": 0},
-        {"lease_seconds": 12 * 3600 + 1, "heartbeat_seconds": 5},
-    ],
-)
-def test_a_lease_outlives_three_heartbeats(times: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="lease_seconds"):
-        deployment(target="local", **times)
-
-
-def test_unknown_target() -> None:
-    with pytest.raises(ValueError, match="mars"):
-        deployment(target="mars")
-
-
-AWS = {"worker_image": "image"}
-
-
-@pytest.mark.parametrize(
-    ("context", "kept"),
-    [
-        ({}, False),
-        ({"env": "dev"}, False),
-        ({"env": "dev", "keep_data": "true"}, True),
-        ({"env": "prod"}, True),
-        ({"env": "staging"}, True),
-        ({"env": "staging", "keep_data": "false"}, False),
-        ({"target": "local", "env": "prod"}, False),
-    ],
-)
-def test_data_is_kept_unless_it_is_dev(context: dict[str, str], kept: bool) -> None:
-    assert deployment(**AWS, **context).keep_data is kept
-
-
-@pytest.mark.parametrize(
-    ("context", "key"),
-    [
-        ({"env": "My_Env"}, "env"),
-        ({"keep_data": "perhaps"}, "keep_data"),
-        ({"capacity": "fargate"}, "capacity"),
-        ({"instance_types": "g5.metal"}, "instance_types"),
-        ({"instance_types": ","}, "instance_types"),
-        ({"spot_percent": "101"}, "spot_percent"),
-        ({"max_workers": "5001"}, "max_workers"),
-        ({"min_workers": "11"}, "min_workers"),
-        ({"max_workers": "many"}, "max_workers"),
-        ({"warm_hours": "mon-fri 07-18"}, "warm_workers"),
-        ({"warm_workers": "1", "warm_hours": "always"}, "warm_hours"),
-        ({"allowed_origins": "app.example.com"}, "allowed_origins"),
-        ({"allowed_origins": "https://app.example.com/path"}, "allowed_origins"),
-        ({"api_domain": "a.example.com"}, "socket_domain"),
-        ({"api_domain": "a.b", "socket_domain": "a.b", "certificate_arn": "arn"}, "socket_domain"),
-        ({"job_seconds": "0"}, "job_seconds"),
-        ({"metrics_port": "80"}, "metrics_port"),
-        ({"metrics_port": "8188"}, "metrics_port"),
-        ({"metrics_port": "40000"}, "metrics_port"),
-        ({"metrics_from": "10.0.0.0/8"}, "metrics_port"),
-        ({"metrics_port": "9400", "target": "local"}, "metrics_port"),
-        *(
-            ({"metrics_port": "9400", "metrics_from": source}, "metrics_from")
-            for source in ("0.0.0.0/0", "10.0.0.0/7", "8.8.8.8", "10.0.0.1/8", "sg-", "::/0", "me")
-        ),
-    ],
-)
-def test_a_wrong_value_is_told_with_its_key(context: dict[str, str], key: str) -> None:
-    with pytest.raises(ValueError, match=key):
-        deployment(**AWS, **context)
-
-
-def test_every_key_that_is_read_is_described() -> None:
-    read = set[str]()
-
-    def lookup(key: str) -> str | None:
-        read.add(key)
-        return AWS.get(key)
-
-    Deployment.from_context(lookup)
-    assert read == set(CONTEXT_KEYS)
-
-
-@pytest.mark.parametrize("name", ["s3://models", "Team", "a", "a/b", "arn:aws:s3:::b"])
-def test_a_models_bucket_is_a_name(name: str) -> None:
-    with pytest.raises(ValueError, match="'models_bucket'"):
-        deployment(worker_image="image", models_bucket=name)
-    assert deployment(worker_image="image").models_bucket is None
-
-
-def test_localstack_is_local_with_functions_like_lambdas() -> None:
-    emulated = deployment(target="localstack", architecture="x86_64")
-    assert (emulated.is_local, emulated.keep_data) == (True, False)
-    assert emulated.architecture == "x86_64"
-    assert emulated.allowed_origins == ("*",)
-    assert deployment(worker_image="image").architecture == "arm64"
-
-
-def test_an_architecture_that_lambda_lacks() -> None:
-    with pytest.raises(ValueError, match="'architecture' is one of arm64, x86_64"):
-        deployment(target="local", architecture="riscv")
+    def test_every_problem_has_a_line(self) -> None:
+        lines = refusal(stage="-", fleet={"spot_percent": -1, "kind": "gpu"}).splitlines()
+        assert len(lines) == 3
+        with pytest.raises(WrongDeployment, match=r"^other\.toml: "):
+            parse_deployment({}, "other.toml")

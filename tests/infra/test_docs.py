@@ -11,19 +11,23 @@ import pytest
 from bench.cost import watched
 from comfyline.service.storage_names import MODELS_PREFIX
 from infra.assets import ROOT
-from infra.deployment import CONTEXT_KEYS, Target
+from infra.choices import CHOICES, SECTIONS, with_table
 from infra.functions import FUNCTIONS
 from infra.grants import UNUSED_LOCALLY, WORKER_GRANTS, Grant
-from tests.infra.conftest import synthesise
+from tests.infra.conftest import deployment, synthesise
 from tests.infra.templates import Templates
 
 TEXT = (ROOT / "docs" / "deploy.md").read_text()
 
 
-def test_context_keys() -> None:
-    named = set(re.findall(r"-c (\w+)=", TEXT))
+@pytest.mark.parametrize("page", ["deploy", "lock", "runbook", "cost"])
+def test_keys_of_the_deployment_file(page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    sections = "|".join(SECTIONS)
+    named = set(re.findall(rf"`((?:{sections})\.\w+)", text))
     assert named
-    assert named <= set(CONTEXT_KEYS)
+    assert named <= set(CHOICES)
+    assert set(re.findall(r"-c (\w+)=", text)) <= {"deployment"}
 
 
 def test_files() -> None:
@@ -62,7 +66,8 @@ def test_the_cli_is_the_pinned_one() -> None:
 
 
 def test_the_alarms_switch(tmp_path: Path) -> None:
-    quiet = synthesise(Target.AWS, tmp_path, alarms="false").observability["Resources"].values()
+    silent = deployment(alarms={"enabled": False})
+    quiet = synthesise(tmp_path, silent).observability["Resources"].values()
     assert not [r for r in quiet if r["Type"] in ("AWS::CloudWatch::Alarm", "AWS::SNS::Topic")]
 
 
@@ -71,9 +76,9 @@ def test_the_page_of_costs_counts_the_alarms_that_are_declared(aws: Templates) -
     assert f"The alarms read {metrics} metrics." in (ROOT / "docs" / "cost.md").read_text()
 
 
-def test_every_context_key_is_in_the_table_of_the_guide() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", TEXT, re.M)
-    assert dict(rows) == dict(CONTEXT_KEYS)
+def test_the_table_of_choices_is_current() -> None:
+    """`make docs` writes it."""
+    assert with_table(TEXT) == TEXT
 
 
 def test_every_grant_is_in_the_table_of_the_threat_model() -> None:

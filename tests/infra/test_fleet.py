@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.deployment import Target
-from tests.infra.conftest import synthesise
 from tests.infra.templates import Json, Templates, named, only, resources
 
 PROVIDER = "AWS::ECS::CapacityProvider"
@@ -39,21 +36,6 @@ def test_nothing_reaches_a_worker(aws: Templates) -> None:
     assert not resources(aws.fleet, "AWS::EC2::SecurityGroupIngress")
     (out,) = group["SecurityGroupEgress"]
     assert (out["IpProtocol"], out["FromPort"], out["ToPort"]) == ("tcp", 443, 443)
-
-
-@pytest.mark.parametrize(
-    ("source", "as_told"),
-    [
-        ("sg-0123456789abcdef0", "SourceSecurityGroupId"),
-        ("10.8.0.0/16", "CidrIp"),
-    ],
-)
-def test_who_may_scrape_reaches_that_port_alone(tmp_path: Path, source: str, as_told: str) -> None:
-    fleet = synthesise(Target.AWS, tmp_path, metrics_port="9400", metrics_from=source).fleet
-    (way_in,) = only(resources(fleet, "AWS::EC2::SecurityGroup"))["SecurityGroupIngress"]
-    assert (way_in["IpProtocol"], way_in["FromPort"], way_in["ToPort"]) == ("tcp", 9400, 9400)
-    assert way_in[as_told] == source
-    assert not resources(fleet, "AWS::EC2::SecurityGroupIngress")
 
 
 @pytest.mark.parametrize(("name", "option"), [("Spot", "SPOT"), ("OnDemand", "ON_DEMAND")])
@@ -94,12 +76,12 @@ def test_group_instances(asg: Templates) -> None:
     assert "ECS_CONTAINER_STOP_TIMEOUT=110s" in user_data
 
 
-@pytest.mark.parametrize(("variant", "environment"), [("aws", "test"), ("asg", "prod")])
-def test_costs_can_be_told_apart(
-    request: pytest.FixtureRequest, variant: str, environment: str
+@pytest.mark.parametrize(("variant", "stage"), [("aws", "test"), ("asg", "prod")])
+def test_costs_can_be_split_by_stage(
+    request: pytest.FixtureRequest, variant: str, stage: str
 ) -> None:
     templates: Templates = request.getfixturevalue(variant)
-    ours = {"project": "comfyline", "environment": environment}
+    ours = {"project": "comfyline", "stage": stage}
     found = {}
     for template in templates.all:
         for name, resource in template["Resources"].items():

@@ -122,11 +122,11 @@ def test_the_engine_listens_where_the_worker_looks() -> None:
 
 def test_the_lock_and_its_warm_up_are_copied() -> None:
     arguments = dict(rest.split("=") for kind, rest in stages()[""] if kind == "ARG")
-    lock = EngineLock.parse((ROOT / arguments["ENVIRONMENT"]).read_text())
+    lock = EngineLock.parse((ROOT / arguments["LOCK"]).read_text())
     assert Path(arguments["WARM_UP"]).name == lock.warm_up
     given = environment_of(stages()["runtime"])
     copies = [rest for kind, rest in stages()["runtime"] if kind == "COPY"]
-    assert f"${{ENVIRONMENT}} {given['ENGINE_LOCK']}" in copies
+    assert f"${{LOCK}} {given['ENGINE_LOCK']}" in copies
     assert f"${{WARM_UP}} {Path(given['ENGINE_LOCK']).parent}/" in copies
 
 

@@ -8,13 +8,12 @@ import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
 
-from infra.deployment import Target
 from infra.nag import REASONS, Finding, findings, without_reason
-from tests.infra.conftest import UNUSUAL, declared
+from tests.infra.conftest import UNUSUAL, declared, deployment
 
 VARIANTS = {
-    "managed": {"env": "dev"},
-    "asg": UNUSUAL,
+    "managed": deployment(stage="dev"),
+    "asg": deployment(**UNUSUAL),
 }
 # Redundant dependencies and a note on IAM's own default, both CDK's writing.
 IGNORED = ["W3005", "W3045"]
@@ -23,7 +22,7 @@ IGNORED = ["W3005", "W3045"]
 @pytest.fixture(scope="module", params=VARIANTS)
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
-    FINDINGS[request.param] = findings(declared(Target.AWS, folder, **VARIANTS[request.param]))
+    FINDINGS[request.param] = findings(declared(folder, VARIANTS[request.param]))
     return folder / "out"
 
 
@@ -45,9 +44,9 @@ def test_every_finding_has_a_reason(found: Path, request: pytest.FixtureRequest)
 
 
 def test_every_reason_has_a_finding(tmp_path_factory: pytest.TempPathFactory) -> None:
-    for name, context in VARIANTS.items():
+    for name, chosen in VARIANTS.items():
         if name not in FINDINGS:
             folder = tmp_path_factory.mktemp(name)
-            FINDINGS[name] = findings(declared(Target.AWS, folder, **context))
+            FINDINGS[name] = findings(declared(folder, chosen))
     every = [finding for found in FINDINGS.values() for finding in found]
     assert [r.why for r in REASONS if not any(r.covers(f) for f in every)] == []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+from dataclasses import fields, replace
 
+from comfyline.service.fleet.scaling import Limits
 from comfyline.service.settings import ScaleWorkersSettings
+from infra.deployment import Scaling
 from tests.infra.templates import Json, Templates, only, plain_name, resources
 
 
@@ -27,13 +30,17 @@ def test_environment_is_the_settings_model(aws: Templates) -> None:
     assert set(found) == {f.name.upper() for f in fields(ScaleWorkersSettings)} | common
     settings = ScaleWorkersSettings.from_environment(found)
     assert (settings.cluster, settings.service) == ("comfyline-test", "worker")
-    assert (settings.min_workers, settings.max_workers) == (0, 10)
     assert plain_name(settings.scaling_table) == "Scaling"
 
 
-def test_warm_hours_come_from_the_context(asg: Templates) -> None:
-    settings = ScaleWorkersSettings.from_environment(environment(asg))
-    assert (settings.warm_workers, settings.warm_hours) == (2, "mon-fri 07-18")
+def test_the_section_of_the_deployment_file_reaches_the_scaler_as_it_is(
+    aws: Templates, asg: Templates
+) -> None:
+    """So a new setting needs no line between the model of the section and the scaler's limits."""
+    assert {field.name for field in fields(Limits)} == set(Scaling.model_fields)
+    usual, warm = (Limits(**json.loads(environment(t)["SCALING"])) for t in (aws, asg))
+    assert usual == Limits(**Scaling().model_dump())
+    assert warm == replace(usual, warm_workers=2, warm_hours="mon-fri 07-18")
 
 
 def test_each_minute(aws: Templates) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
 from comfyline.service.settings import WorkerSettings
-from infra.deployment import Target
 from infra.stacks.worker import USER
-from tests.infra.conftest import synthesise
 from tests.infra.templates import Json, Templates, only, plain_name, resources, statements
 
 DRAIN_SECONDS, SPOT_NOTICE_SECONDS = 100, 120
@@ -82,22 +79,8 @@ def test_environment_is_the_settings_model(aws: Templates) -> None:
     assert settings.to_environment().items() <= environment.items()
 
 
-@pytest.mark.parametrize(
-    ("context", "listens"),
-    [
-        ({}, ("127.0.0.1", "0")),
-        ({"metrics_port": "9400"}, ("127.0.0.1", "9400")),
-        ({"metrics_port": "9400", "metrics_from": "10.0.0.0/8"}, ("0.0.0.0", "9400")),
-    ],
-)
-def test_where_a_worker_tells_what_it_measures(
-    tmp_path: Path, context: dict[str, str], listens: tuple[str, str]
-) -> None:
-    worker = container(synthesise(Target.AWS, tmp_path, **context))
-    environment = {v["Name"]: v["Value"] for v in worker["Environment"]}
-    assert (environment["METRICS_HOST"], environment["METRICS_PORT"]) == listens
-    mapped = [mapping["HostPort"] for mapping in worker.get("PortMappings", [])]
-    assert mapped == [int(port) for _, port in [listens] if port != "0"]
+def test_nothing_listens_on_the_host(aws: Templates) -> None:
+    assert container(aws).get("PortMappings", []) == []
 
 
 def test_outputs(aws: Templates) -> None:

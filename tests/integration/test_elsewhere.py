@@ -14,7 +14,6 @@ from localcloud import elsewhere
 from localcloud.__main__ import app
 from localcloud.elsewhere import CommandFailed, compose, up_on_aws, worker_env, write_worker_env
 from localcloud.state import Endpoints, State
-from tests.integration.test_worker_preparation import LOCK
 
 OUTPUTS = {
     "api": {"HttpApiUrl": "https://a.example.com/", "WebSocketUrl": "wss://b.example.com/live"},
@@ -80,6 +79,13 @@ def test_a_failure_of_docker_is_told(
         compose(state, "up")
 
 
+def test_a_deployment_file_that_is_missing_is_named(state: State) -> None:
+    options = ["--state", str(state.folder), "--target", "aws", "--deployment", "none.toml"]
+    done = CliRunner().invoke(app, ["up", *options])
+    assert done.exit_code == 2
+    assert "none.toml" in done.output
+
+
 def test_localstack_that_does_not_start_is_an_error_of_make_up(
     state: State, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,11 +123,11 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("answering")
 async def test_an_account_gets_what_the_cdk_deploys(state: State, record: Path) -> None:
-    context = ["env=dev", f"environment={LOCK}"]
-    endpoints = await up_on_aws(state, context, lambda line: None)
+    file = Path("deployments/dev.toml")
+    endpoints = await up_on_aws(state, file, lambda line: None)
     ((arguments, _),) = calls(record)
     assert arguments[1] == "aws-cdk@2.1148.1"
-    assert arguments[2:8] == ["deploy", "--all", "--context", context[0], "--context", context[1]]
+    assert arguments[2:6] == ["deploy", "--all", "--context", f"deployment={file.absolute()}"]
     assert endpoints == state.read()
     assert (endpoints.target, endpoints.aws_endpoint_url) == ("aws", "")
     assert endpoints.ws_url == "wss://b.example.com/live"
@@ -130,7 +136,7 @@ async def test_an_account_gets_what_the_cdk_deploys(state: State, record: Path) 
 
 @pytest.mark.usefixtures("answering")
 async def test_an_account_is_never_torn_down_by_make_down(state: State, record: Path) -> None:
-    await up_on_aws(state, [], lambda line: None)
+    await up_on_aws(state, Path("deployments/dev.toml"), lambda line: None)
     done = CliRunner().invoke(app, ["down", "--state", str(state.folder)])
     assert done.exit_code == 1
     assert "docs/deploy.md" in done.output

@@ -36,6 +36,15 @@ def wiring(aws: boto3.Session) -> Wiring:
     return Wiring(environ, aws=Aws(environ, Clients(aws)))
 
 
+SCALING = {
+    "max_workers": 4,
+    "job_seconds": 10,
+    "target_wait_seconds": 20,
+    "boot_seconds": 60,
+    "quiet_seconds": 120,
+}
+
+
 def settings(session: boto3.Session) -> ScaleWorkersSettings:
     sqs = session.client("sqs")
     urls = {
@@ -47,14 +56,7 @@ def settings(session: boto3.Session) -> ScaleWorkersSettings:
         cluster="comfyline",
         service="worker",
         scaling_table="scaling",
-        min_workers=0,
-        max_workers=4,
-        warm_workers=0,
-        warm_hours="",
-        job_seconds=10,
-        target_wait_seconds=20,
-        boot_seconds=60,
-        quiet_seconds=120,
+        scaling=json.dumps(SCALING),
         **urls,
     )
 

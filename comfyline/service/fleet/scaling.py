@@ -41,10 +41,10 @@ class WarmHours:
         """
         match = _WARM_HOURS.fullmatch(text)
         if match is None:
-            raise ValueError(f"warm hours are like 'mon-fri 07-18', not {text!r}")
+            raise ValueError(f"warm_hours must be like 'mon-fri 07-18', not {text!r}")
         first, last, start, end = match.groups()
         if not (int(start) < 24 and int(end) <= 24 and int(start) != int(end)):
-            raise ValueError(f"warm hours are from 00 to 24, not {text!r}")
+            raise ValueError(f"the hours of warm_hours must be from 00 to 24, not {text!r}")
         return cls(_DAYS.index(first), _DAYS.index(last), int(start), int(end))
 
     def contain(self, at: datetime) -> bool:
@@ -59,30 +59,37 @@ class WarmHours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a deployment allows and expects.
+    """The section `[scaling]` of a deployment file: what a deployment allows and expects.
 
     Raises:
-        ValueError: they contradict each other.
+        ValueError: the values contradict each other, or the warm hours have another form.
     """
 
     max_workers: int
     min_workers: int = 0
-    warm_workers: int = 0
-    warm_hours: WarmHours | None = None
-    job_time: timedelta  # GPU time of a usual job
-    target_wait: timedelta  # how long a backlog may take once its workers are up
-    boot_time: timedelta  # from the order of a worker to its first job
-    quiet_time: timedelta  # how long a worker that is needed no more is kept
+    warm_workers: int = 0  # in the warm hours, workers that run even without jobs
+    warm_hours: str = ""  # as WarmHours.parse reads them; empty: none
+    job_seconds: float  # GPU time of a usual job
+    target_wait_seconds: float  # time to finish a backlog, once its workers have started
+    boot_seconds: float  # time from the order of a worker to its first job
+    quiet_seconds: float  # time that a worker without jobs is kept
 
     def __post_init__(self) -> None:
         if not 0 <= max(self.min_workers, self.warm_workers) <= self.max_workers:
-            raise ValueError("min_workers and warm_workers are at most max_workers")
-        if self.job_time <= timedelta(0) or self.target_wait <= timedelta(0):
-            raise ValueError("job_time and target_wait are longer than nothing")
+            raise ValueError(
+                f"min_workers ({self.min_workers}) and warm_workers ({self.warm_workers}) "
+                f"must be at most max_workers ({self.max_workers})"
+            )
+        if self.job_seconds <= 0 or self.target_wait_seconds <= 0:
+            raise ValueError("job_seconds and target_wait_seconds must be greater than 0")
+        if bool(self.warm_workers) != bool(self.warm_hours):
+            raise ValueError("warm_workers and warm_hours must be given together")
+        if self.warm_hours:
+            WarmHours.parse(self.warm_hours)
 
     def least(self, at: datetime) -> int:
-        """How many workers run even when nothing waits."""
-        warm = self.warm_hours is not None and self.warm_hours.contain(at)
+        """The number of workers that run even when no job waits."""
+        warm = bool(self.warm_hours) and WarmHours.parse(self.warm_hours).contain(at)
         return max(self.min_workers, self.warm_workers if warm else 0)
 
 
@@ -120,7 +127,7 @@ class Decision:
 def decide(seen: Seen, limits: Limits, recent: Sequence[Need] = ()) -> Decision:
     """The number of workers to run from now on."""
     need = min(needed(seen, limits), limits.max_workers)
-    horizon = seen.at - limits.quiet_time
+    horizon = seen.at - timedelta(seconds=limits.quiet_seconds)
     kept = tuple(n for n in recent if horizon < n.at <= seen.at and n.workers > need)
     recent = (*kept, Need(seen.at, need)) if need else kept
     workers = max([limits.least(seen.at), *(n.workers for n in recent)])
@@ -131,9 +138,11 @@ def needed(seen: Seen, limits: Limits) -> int:
     """How many workers the work that is there calls for, whatever the limits say."""
     # A worker holds up to three tickets, so this counts no worker that is busy too few.
     busy = min(seen.in_flight, seen.running)
-    each = max(1.0, limits.target_wait / limits.job_time)  # tickets that one worker may face
+    # How many tickets one worker may have before it.
+    each = max(1.0, limits.target_wait_seconds / limits.job_seconds)
     tickets = seen.waiting + seen.in_flight
-    lateness = seen.oldest_wait / (limits.target_wait + limits.boot_time)
+    expected_wait = timedelta(seconds=limits.target_wait_seconds + limits.boot_seconds)
+    lateness = seen.oldest_wait / expected_wait
     if seen.waiting == 0 or lateness <= 1:
         return max(busy, ceil(tickets / each))
     more = min(seen.waiting, ceil(seen.waiting * lateness / each))

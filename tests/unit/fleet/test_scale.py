@@ -14,10 +14,10 @@ from tests.support.builders import FrozenClock, a_job
 
 LIMITS = Limits(
     max_workers=5,
-    job_time=timedelta(seconds=10),
-    target_wait=timedelta(seconds=20),
-    boot_time=timedelta(seconds=60),
-    quiet_time=timedelta(seconds=120),
+    job_seconds=10,
+    target_wait_seconds=20,
+    boot_seconds=60,
+    quiet_seconds=120,
 )
 
 

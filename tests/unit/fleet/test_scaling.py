@@ -14,10 +14,10 @@ from tests.support.builders import NOW
 
 LIMITS = Limits(
     max_workers=20,
-    job_time=timedelta(seconds=10),
-    target_wait=timedelta(seconds=60),
-    boot_time=timedelta(seconds=120),
-    quiet_time=timedelta(minutes=3),
+    job_seconds=10,
+    target_wait_seconds=60,
+    boot_seconds=120,
+    quiet_seconds=180,
 )
 counts = st.integers(0, 100_000)
 spans = st.integers(0, 86_400).map(lambda seconds: timedelta(seconds=seconds))
@@ -29,11 +29,11 @@ limits = st.builds(
         min_workers=low,
         max_workers=low + more,
         warm_workers=min(warm, low + more),
-        warm_hours=WarmHours.parse("mon-fri 07-18"),
-        job_time=timedelta(seconds=job),
-        target_wait=timedelta(seconds=target),
-        boot_time=timedelta(seconds=boot),
-        quiet_time=timedelta(seconds=quiet),
+        warm_hours="mon-fri 07-18" if min(warm, low + more) else "",
+        job_seconds=job,
+        target_wait_seconds=target,
+        boot_seconds=boot,
+        quiet_seconds=quiet,
     ),
     *(st.integers(0, 50), st.integers(0, 5000), st.integers(0, 50)),
     *(st.integers(1, 20_000), st.integers(1, 20_000), st.integers(1, 3600)),
@@ -84,7 +84,7 @@ class TestExamples:
         assert quiet.workers == 0
 
     def test_warm_hours(self) -> None:
-        warm = replace(LIMITS, warm_workers=2, warm_hours=WarmHours.parse("mon-fri 07-18"))
+        warm = replace(LIMITS, warm_workers=2, warm_hours="mon-fri 07-18")
         monday = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
         assert decide(seen(at=monday), warm).workers == 2
         assert decide(seen(at=monday.replace(hour=18)), warm).workers == 0
@@ -132,7 +132,7 @@ class TestProperties:
             needs.append(Need(now, min(needed(looked, limits), limits.max_workers)))
             decision = decide(looked, limits, recent)
             recent = decision.recent
-            horizon = now - limits.quiet_time
+            horizon = now - timedelta(seconds=limits.quiet_seconds)
             kept = max(n.workers for n in needs if n.at > horizon or n.at == now)
             assert decision.workers == max(kept, limits.least(now))
 
@@ -140,7 +140,8 @@ class TestProperties:
     def test_the_memory_stays_small(self, seen: Seen, limits: Limits, recent: list[Need]) -> None:
         remembered = decide(seen, limits, sorted(recent, key=lambda n: n.at)).recent
         assert len(remembered) <= len(recent) + 1
-        assert all(n.at > seen.at - limits.quiet_time or n.at == seen.at for n in remembered)
+        quiet = timedelta(seconds=limits.quiet_seconds)
+        assert all(n.at > seen.at - quiet or n.at == seen.at for n in remembered)
 
 
 class TestWarmHours:
@@ -149,7 +150,7 @@ class TestWarmHours:
         ["", "mon", "mon-fri", "mon-fri 7-18", "mon-fri 25-26", "mon-fri 08-08", "x-y 01-02"],
     )
     def test_what_is_refused(self, text: str) -> None:
-        with pytest.raises(ValueError, match="warm hours"):
+        with pytest.raises(ValueError, match="warm_hours"):
             WarmHours.parse(text)
 
     def test_days_run_over_the_week_and_hours_over_midnight(self) -> None:
@@ -164,5 +165,9 @@ class TestWarmHours:
 def test_limits_must_agree() -> None:
     with pytest.raises(ValueError, match="at most max_workers"):
         replace(LIMITS, min_workers=21)
-    with pytest.raises(ValueError, match="longer than nothing"):
-        replace(LIMITS, job_time=timedelta(0))
+    with pytest.raises(ValueError, match="greater than 0"):
+        replace(LIMITS, job_seconds=0)
+    with pytest.raises(ValueError, match="given together"):
+        replace(LIMITS, warm_workers=1)
+    with pytest.raises(ValueError, match="like 'mon-fri 07-18', not 'always'"):
+        replace(LIMITS, warm_workers=1, warm_hours="always")

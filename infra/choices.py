@@ -1,0 +1,100 @@
+"""The keys of a deployment file as text: for the table in docs/deploy.md and for error messages.
+
+`python -m infra.choices` writes the table into docs/deploy.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.deployment import ROOT, Deployment, Section
+
+PAGE = ROOT / "docs" / "deploy.md"
+BEGIN = "<!-- The table is made from infra/deployment.py by `make docs`. -->"
+END = "<!-- End of the table. -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One key."""
+
+    section: str  # empty for the keys above the sections
+    name: str
+    description: str
+    allowed: str
+    default: str
+
+    @property
+    def key(self) -> str:
+        """The key with its section."""
+        return f"{self.section}.{self.name}" if self.section else self.name
+
+
+def _choices() -> Iterator[Choice]:
+    sections = dict[str, type[Section]]()
+    for name, field in Deployment.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            sections[name] = field.annotation
+    models: Mapping[str, type[Section]] = {"": Deployment, **sections}
+    for section, model in models.items():
+        for name, schema in model.model_json_schema()["properties"].items():
+            if section or name not in sections:
+                yield Choice(
+                    section, name, schema["description"], _allowed(schema), _default(schema)
+                )
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """The values that a key takes, to be read after "must be"."""
+    if "allowed" in schema:
+        return str(schema["allowed"])
+    value = schema["anyOf"][0] if "anyOf" in schema else schema
+    if "enum" in value:
+        return f"one of {', '.join(value['enum'])}"
+    match value["type"]:
+        case "integer":
+            return f"a whole number from {value['minimum']} to {value['maximum']}"
+        case "boolean":
+            return "true or false"
+        case "array":
+            return f"a list of texts such as {json.dumps(schema['examples'][0])}"
+    return f"a text such as {json.dumps(schema['examples'][0])}"
+
+
+def _default(schema: Mapping[str, Any]) -> str:
+    if "by_default" in schema:
+        return str(schema["by_default"])
+    if "default" not in schema:
+        return "required"
+    return "none" if schema["default"] in (None, "", []) else f"`{json.dumps(schema['default'])}`"
+
+
+CHOICES: Mapping[str, Choice] = {choice.key: choice for choice in _choices()}
+SECTIONS = tuple(dict.fromkeys(choice.section for choice in CHOICES.values() if choice.section))
+
+
+def table() -> str:
+    """Every key as a row of a Markdown table."""
+    rows = [
+        f"| `{choice.key}` | {choice.description} | {choice.allowed} | {choice.default} |"
+        for choice in CHOICES.values()
+    ]
+    return "\n".join(["| key | meaning | values | default |", "| --- | --- | --- | --- |", *rows])
+
+
+def with_table(page: str) -> str:
+    """The page with the current table between its two markers.
+
+    Raises:
+        ValueError: the page lacks a marker.
+    """
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_table(PAGE.read_text()))
