@@ -41,8 +41,6 @@ app = typer.Typer(
 def submit(
     ctx: typer.Context,
     prompt: args.Prompt = None,
-    workflow: args.Workflow = None,
-    inputs: args.Inputs = None,
     negative: args.Negative = None,
     width: args.Width = None,
     height: args.Height = None,
@@ -53,6 +51,8 @@ def submit(
     seed: args.Seed = None,
     model: args.Model = None,
     batch_size: args.BatchSize = None,
+    workflow: args.Workflow = None,
+    inputs: args.Inputs = None,
     priority: args.Priority = None,
     start_deadline: args.StartDeadline = None,
     execution_timeout: args.ExecutionTimeout = None,
@@ -190,7 +190,7 @@ def cancel(
     purge: args.Purge = False,
     as_json: args.AsJson = False,
 ) -> None:
-    """Cancel a job. One that waits ends at once, one that runs as soon as ComfyUI stops it.
+    """Cancel a job: a waiting one ends at once, a running one when ComfyUI has stopped it.
 
     Example: comfyline cancel job_01jc3m9p8qk2v5w7x9y0z1a2b3
     """
@@ -212,7 +212,7 @@ def retry(
 ) -> None:
     """Run a job again that failed, was canceled or expired: a new job with the same input.
 
-    Prints the new job's id. To repeat the command gives the same new job.
+    Prints the new job's id. Repeating the command gives the same new job.
 
     Example: comfyline retry job_01jc3m9p8qk2v5w7x9y0z1a2b3 --watch
     """

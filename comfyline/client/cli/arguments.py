@@ -47,7 +47,7 @@ JobId = Annotated[
 ]
 JobIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="The jobs' ids, job_...", callback=_check_job_ids),
+    typer.Argument(metavar="ID", help="The jobs' ids, job_...", callback=_check_job_ids),
 ]
 AllJobs = Annotated[bool, typer.Option("--all", help="Follow all your jobs that have not ended.")]
 StatusFilter = Annotated[
@@ -75,77 +75,58 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines only, for
 
 # --- what to submit -------------------------------------------------------------------------------
 
+
+def _prompt(text: str) -> Any:
+    return typer.Option(help=text, rich_help_panel="Options of a prompt")
+
+
+def _workflow(text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel="Options of a workflow", **more)
+
+
+def _job(text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel="Options of the job", **more)
+
+
+def _choice(text: str, literal: Any, *names: str) -> Any:
+    metavar = "|".join(get_args(literal))
+    return _job(text, *names, metavar=metavar, callback=_one_of(literal))
+
+
 Prompt = Annotated[
-    str | None, typer.Argument(metavar="[PROMPT]", help="What the picture should show.")
+    str | None, typer.Argument(metavar="PROMPT", help="What the picture should show.")
 ]
-Workflow = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="A workflow in ComfyUI's API format instead of a prompt; - reads it from stdin.",
-    ),
-]
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input",
-        metavar="NODE.INPUT=FILE",
-        help="Upload a file for an input of the workflow, such as 10.image=photo.png. Repeatable.",
-    ),
-]
-Negative = Annotated[str | None, typer.Option(help="What the picture should not show.")]
-Width = Annotated[int | None, typer.Option(help="Width in pixels, a multiple of 8.")]
-Height = Annotated[int | None, typer.Option(help="Height in pixels, a multiple of 8.")]
-Steps = Annotated[int | None, typer.Option(help="Number of sampling steps.")]
-Cfg = Annotated[float | None, typer.Option(help="How closely the picture follows the prompt.")]
-Sampler = Annotated[str | None, typer.Option(help="A sampler of ComfyUI, such as euler.")]
-Scheduler = Annotated[str | None, typer.Option(help="A scheduler of ComfyUI, such as karras.")]
-Seed = Annotated[int | None, typer.Option(help="The same seed gives the same picture.")]
-Model = Annotated[str | None, typer.Option(help="A checkpoint; see comfyline models.")]
-BatchSize = Annotated[int | None, typer.Option(help="Number of pictures.")]
-Priority = Annotated[
-    str | None,
-    typer.Option(
-        metavar="high|normal|low",
-        help="Which queue the job waits in.",
-        callback=_one_of(common.Priority),
-    ),
-]
-StartDeadline = Annotated[
-    int | None, typer.Option(help="Seconds the job may wait before it expires.")
-]
-ExecutionTimeout = Annotated[
-    int | None, typer.Option(help="Seconds the job may run before it fails.")
-]
-PictureFormat = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        metavar="webp|jpeg",
-        callback=_one_of(common.PictureFormat),
-        help="Store still pictures in this format, without the workflow in their metadata.",
-    ),
-]
-Quality = Annotated[
-    int | None, typer.Option(min=1, max=100, help="Quality of --format; the default is 90.")
-]
-Previews = Annotated[
-    bool,
-    typer.Option(
-        "--previews", help="Make previews while the job is watched; --json prints their URLs."
-    ),
-]
-Reuse = Annotated[
-    bool | None,
-    typer.Option(help="Return an equal job of yours if there is one, or always make a new one."),
-]
+Negative = Annotated[str | None, _prompt("What the picture should not show.")]
+Width = Annotated[int | None, _prompt("Width in pixels, a multiple of 8.")]
+Height = Annotated[int | None, _prompt("Height in pixels, a multiple of 8.")]
+Steps = Annotated[int | None, _prompt("Number of sampling steps.")]
+Cfg = Annotated[float | None, _prompt("How closely the picture follows the prompt.")]
+Sampler = Annotated[str | None, _prompt("A sampler of ComfyUI, such as euler.")]
+Scheduler = Annotated[str | None, _prompt("A scheduler of ComfyUI, such as karras.")]
+Seed = Annotated[int | None, _prompt("The same seed gives the same picture.")]
+Model = Annotated[str | None, _prompt("A checkpoint; see comfyline models.")]
+BatchSize = Annotated[int | None, _prompt("Number of pictures.")]
+
+_WORKFLOW_HELP = "A workflow in ComfyUI's API format instead of a prompt; - reads it from stdin."
+_INPUT_HELP = "Upload a file for an input of the workflow, such as 10.image=photo.png. Repeatable."
+Workflow = Annotated[Path | None, _workflow(_WORKFLOW_HELP, metavar="FILE")]
+Inputs = Annotated[list[str] | None, _workflow(_INPUT_HELP, "--input", metavar="NODE.INPUT=FILE")]
+
+_FORMAT_HELP = "Store still pictures in this format, without the workflow in their metadata."
+_PREVIEWS_HELP = "Make previews while the job is watched; --json prints their URLs."
+_REUSE_HELP = "With --reuse return an equal job of yours if there is one, with --no-reuse never."
+Priority = Annotated[str | None, _choice("Which queue the job waits in.", common.Priority)]
+StartDeadline = Annotated[int | None, _job("Seconds the job may wait before it expires.")]
+ExecutionTimeout = Annotated[int | None, _job("Seconds the job may run before it fails.")]
+PictureFormat = Annotated[str | None, _choice(_FORMAT_HELP, common.PictureFormat, "--format")]
+Quality = Annotated[int | None, _job("Quality of --format; the default is 90.", min=1, max=100)]
+Previews = Annotated[bool, _job(_PREVIEWS_HELP, "--previews")]
+Reuse = Annotated[bool | None, _job(_REUSE_HELP)]
 Meta = Annotated[
-    list[str] | None,
-    typer.Option(metavar="KEY=VALUE", help="A label that is stored with the job. Repeatable."),
+    list[str] | None, _job("A label that is stored with the job. Repeatable.", metavar="KEY=VALUE")
 ]
 IdempotencyKey = Annotated[
-    str | None,
-    typer.Option(metavar="KEY", help="The same key and request always give the same job."),
+    str | None, _job("The same key and request always give the same job.", metavar="KEY")
 ]
 
 # --- values that need more than one check ---------------------------------------------------------

@@ -76,7 +76,8 @@ def _hint_after_interrupt(job_ids: list[str], out: Path | None) -> None:
     saving = f" --out {shlex.quote(str(out))}" if out else ""
     jobs = "The job continues" if len(job_ids) == 1 else "The jobs continue"
     hint(f"\n{jobs}. Follow again: comfyline watch {' '.join(job_ids[:3])}{saving}")
-    hint(f"Stop it: comfyline cancel {job_ids[0]}")
+    cancel = "Cancel it" if len(job_ids) == 1 else "Cancel one"
+    hint(f"{cancel}: comfyline cancel {job_ids[0]}")
 
 
 def _shown(client: Comfyline, job_ids: list[str], as_json: bool) -> dict[str, DoneMessage]:
