@@ -1,4 +1,4 @@
-"""What the client's tests speak to: a scripted HTTP service and a scripted live socket."""
+"""A scripted HTTP service and a scripted live socket for the tests of the client."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def accepted(status: str = "queued") -> httpx.Response:
 
 
 class Service:
-    """Answers each request by the next of `answers`; the last one stays. Remembers the requests.
+    """Answers each request with the next of `answers`, and repeats the last one.
 
     An answer is a response, an exception to raise, a job view, or a function of the request.
     """
@@ -121,7 +121,7 @@ class Service:
 
 
 class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body as from the network, for both clients; an exception among its chunks breaks it."""
+    """A body that both clients read in chunks; an exception among the chunks breaks it."""
 
     def __init__(self, *chunks: bytes | Exception) -> None:
         self.chunks = chunks
@@ -138,9 +138,9 @@ class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 class Live:
-    """A live socket on a loopback port: the n-th connection meets the n-th script, then the last.
+    """A live socket on a loopback port. The n-th connection runs the n-th script, or the last one.
 
-    What clients send is in `heard`, one list per connection; their keys in `keys`.
+    `heard` has what clients have sent, one list for each connection; `keys` has their API keys.
     """
 
     def __init__(self, *scripts: Script) -> None:
@@ -165,7 +165,7 @@ class Live:
 
 @contextlib.contextmanager
 def live(*scripts: Script | list[dict[str, Any]]) -> Iterator[Live]:
-    """A running `Live`; a list in the place of a script is sent after the subscription."""
+    """A running `Live`. A list instead of a script is sent after the subscription."""
     server_side = Live()
     server_side.scripts = [_sending(server_side, s) if isinstance(s, list) else s for s in scripts]
     with serve(server_side, "127.0.0.1", 0) as server:
@@ -189,8 +189,8 @@ def _sending(server_side: Live, messages: list[dict[str, Any]]) -> Script:
 
 
 def status(version: int, state: str = "running", **more: Any) -> dict[str, Any]:
-    told = {"type": "status", "job_id": JOB, "version": version, "status": state}
-    return {**told, "progress": 0.1, "attempt": 1, **more}
+    message = {"type": "status", "job_id": JOB, "version": version, "status": state}
+    return {**message, "progress": 0.1, "attempt": 1, **more}
 
 
 def snapshot(version: int, state: str = "running", **more: Any) -> dict[str, Any]:
@@ -202,8 +202,8 @@ def progress(version: int, **more: Any) -> dict[str, Any]:
 
 
 def done(version: int, state: str = "succeeded", part: int = 1, **more: Any) -> dict[str, Any]:
-    told = {"type": "done", "job_id": JOB, "version": version, "part": part, "status": state}
-    return {**told, **more}
+    message = {"type": "done", "job_id": JOB, "version": version, "part": part, "status": state}
+    return {**message, **more}
 
 
 def order(messages: list[JobMessage]) -> list[tuple[str, int, int]]:

@@ -1,4 +1,4 @@
-"""Calls: what is sent, what is tried again, and which error says what."""
+"""Calls of the HTTP API: settings, requests, retries and errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def body(request: httpx.Request) -> Any:
 # --- settings ------------------------------------------------------------------------------------
 
 
-def test_settings_come_from_arguments_then_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_take_precedence_over_environment_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("COMFYLINE_URL", f"{URL}/api/v1/\n")
     monkeypatch.setenv("COMFYLINE_API_KEY", "cl_env\n")
     service = Service(job_view())
@@ -82,7 +84,7 @@ def test_a_missing_or_wrong_setting_is_named(
 # --- calls ---------------------------------------------------------------------------------------
 
 
-def test_submit_sends_what_is_given_and_no_more() -> None:
+def test_submit_leaves_out_options_that_are_not_given() -> None:
     service = Service(accepted())
     with service.client() as client:
         job = client.submit("a fox", steps=20, seed=None, metadata={"a": "b"})
@@ -95,7 +97,7 @@ def test_submit_sends_what_is_given_and_no_more() -> None:
     assert first.headers["content-type"] == "application/json"
 
 
-def test_submit_takes_one_form_only() -> None:
+def test_submit_takes_either_a_prompt_or_a_workflow() -> None:
     with Service(accepted()).client() as client:
         with pytest.raises(TypeError):
             client.submit()
@@ -103,14 +105,14 @@ def test_submit_takes_one_form_only() -> None:
             client.submit("a fox", workflow={})
 
 
-def test_submit_knows_the_options_of_the_contract() -> None:
+def test_submit_has_all_options_of_the_contract() -> None:
     fields = set(requests.TextToImageRequest.model_fields) | set(
         requests.WorkflowRequest.model_fields
     )
     assert set(SubmitOptions.__annotations__) == fields - {"prompt", "workflow"}
 
 
-def test_a_submission_is_tried_again_with_the_same_key_and_each_intent_has_its_own() -> None:
+def test_retries_of_a_submission_have_one_key_and_each_submission_its_own() -> None:
     service = Service(httpx.ConnectError("down"), httpx.ReadTimeout("slow"), accepted())
     with service.client() as client:
         client.submit("a fox")
@@ -120,7 +122,7 @@ def test_a_submission_is_tried_again_with_the_same_key_and_each_intent_has_its_o
     assert len(keys[0]) >= 32
 
 
-def test_list_reads_pages_as_needed() -> None:
+def test_list_reads_pages_when_they_are_needed() -> None:
     service = Service(
         {"jobs": [job_view()], "next_cursor": "c/2"}, {"jobs": [job_view(), job_view()]}
     )
@@ -129,14 +131,14 @@ def test_list_reads_pages_as_needed() -> None:
         assert len(next(pages).jobs) == 1
         assert len(service.requests) == 1
         assert [len(page.jobs) for page in pages] == [2]
-    asked = [dict(request.url.params) for request in service.requests]
-    assert asked == [
+    params = [dict(request.url.params) for request in service.requests]
+    assert params == [
         {"limit": "2", "status": "running"},
         {"limit": "2", "status": "running", "cursor": "c/2"},
     ]
 
 
-def test_cancel_tells_what_became_of_it() -> None:
+def test_cancel_returns_what_happened() -> None:
     answer = {"job_id": JOB, "status": "canceling", "message": "soon"}
     service = Service(httpx.Response(202, json=answer))
     with service.client() as client:
@@ -148,7 +150,7 @@ def test_cancel_tells_what_became_of_it() -> None:
 
 
 @pytest.mark.parametrize("job_id", ["", "x", "../keys", JOB + "\n", JOB + "?purge=true"])
-def test_what_is_no_job_id_is_never_sent(job_id: str) -> None:
+def test_a_wrong_job_id_is_not_sent(job_id: str) -> None:
     service = Service(job_view())
     with service.client() as client:
         for call in (client.get, client.cancel, client.job):
@@ -157,7 +159,7 @@ def test_what_is_no_job_id_is_never_sent(job_id: str) -> None:
     assert service.requests == []
 
 
-def test_a_wait_ends_with_the_whole_job() -> None:
+def test_wait_returns_the_ended_job() -> None:
     with Service(job_view(), succeeded()).client() as client:
         assert client.job(JOB).wait(timeout=20).status == "succeeded"
 
@@ -166,7 +168,7 @@ def test_a_wait_ends_with_the_whole_job() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_temporary_refusals_are_tried_again(status: int) -> None:
+def test_temporary_errors_are_retried(status: int) -> None:
     service = Service(httpx.Response(status), httpx.Response(status), job_view())
     with service.client() as client:
         assert client.get(JOB).job_id == JOB
@@ -174,14 +176,14 @@ def test_temporary_refusals_are_tried_again(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500])
-def test_final_refusals_are_not_tried_again(status: int) -> None:
+def test_final_errors_are_not_retried(status: int) -> None:
     service = Service(httpx.Response(status))
     with service.client() as client, pytest.raises(ApiError):
         client.get(JOB)
     assert len(service.requests) == 1
 
 
-def test_tries_are_bounded() -> None:
+def test_the_number_of_tries_is_limited() -> None:
     unavailable, down = Service(httpx.Response(503)), Service(httpx.ConnectError("refused"))
     with unavailable.client(tries=3) as client, pytest.raises(ServiceUnavailable):
         client.get(JOB)
@@ -191,28 +193,28 @@ def test_tries_are_bounded() -> None:
     assert len(unavailable.waits) == len(down.waits) == 2
 
 
-def test_retry_after_is_honoured_up_to_a_bound() -> None:
+def test_retry_after_is_followed_up_to_a_limit() -> None:
     service = Service(httpx.Response(429, headers={"retry-after": "7"}), job_view())
     with service.client() as client:
         client.get(JOB)
     assert 7 <= service.waits[0] <= 8
-    patient = Service(httpx.Response(429, headers={"retry-after": "3600"}))
-    with patient.client() as client, pytest.raises(RateLimited) as told:
+    long_wait = Service(httpx.Response(429, headers={"retry-after": "3600"}))
+    with long_wait.client() as client, pytest.raises(RateLimited) as raised:
         client.get(JOB)
-    assert told.value.retry_after_seconds == 3600
-    assert patient.waits == []
+    assert raised.value.retry_after_seconds == 3600
+    assert long_wait.waits == []
 
 
 def test_retry_after_may_be_a_date() -> None:
-    def asked(value: str) -> float | None:
+    def seconds(value: str) -> float | None:
         return retry_after_seconds(httpx.Response(503, headers={"retry-after": value}))
 
-    soon = asked(format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True))
+    soon = seconds(format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True))
     assert soon is not None
     assert 25 < soon <= 30
-    assert asked("Fri, 02 Jan 2026 03:04:05 GMT") == 0
-    assert asked("later") is None
-    assert asked("") is None
+    assert seconds("Fri, 02 Jan 2026 03:04:05 GMT") == 0
+    assert seconds("later") is None
+    assert seconds("") is None
 
 
 def test_backoff_has_full_jitter_and_a_cap() -> None:
@@ -241,12 +243,12 @@ def test_backoff_has_full_jitter_and_a_cap() -> None:
         (418, ApiError),
     ],
 )
-def test_a_problem_becomes_its_error(status: int, kind: type[ApiError]) -> None:
+def test_each_status_raises_its_error(status: int, kind: type[ApiError]) -> None:
     errors = [{"loc": ["body", "width"], "msg": "too wide"}]
     service = Service(problem(status, "some_code", "Not like this.", errors=errors))
-    with service.client(tries=1) as client, pytest.raises(ApiError) as told:
+    with service.client(tries=1) as client, pytest.raises(ApiError) as raised:
         client.submit("a fox")
-    error = told.value
+    error = raised.value
     assert type(error) is kind
     assert str(error) == "Some code: Not like this."
     assert (error.status, error.request_id) == (status, "req-1")
@@ -264,16 +266,16 @@ def test_a_problem_becomes_its_error(status: int, kind: type[ApiError]) -> None:
         (b'{"message":null}', "HTTP 401: Unauthorized"),
     ],
 )
-def test_the_gateways_own_bodies_are_understood(content: bytes, says: str) -> None:
+def test_responses_of_the_gateway_are_read(content: bytes, says: str) -> None:
     answer = httpx.Response(401, content=content, headers={"apigw-requestid": "gw-1"})
-    with Service(answer).client() as client, pytest.raises(Unauthorized) as told:
+    with Service(answer).client() as client, pytest.raises(Unauthorized) as raised:
         client.get(JOB)
-    assert (str(told.value), told.value.problem) == (says, None)
-    assert told.value.request_id == "gw-1"
+    assert (str(raised.value), raised.value.problem) == (says, None)
+    assert raised.value.request_id == "gw-1"
 
 
 @pytest.mark.parametrize("content", [b"<html>Log in</html>", b"{}"])
-def test_a_success_that_is_not_the_services_is_told(content: bytes) -> None:
+def test_a_successful_response_of_another_service_is_an_error(content: bytes) -> None:
     with (
         Service(httpx.Response(200, content=content)).client() as client,
         pytest.raises(UnexpectedAnswer, match="COMFYLINE_URL"),
@@ -281,9 +283,9 @@ def test_a_success_that_is_not_the_services_is_told(content: bytes) -> None:
         client.get(JOB)
 
 
-def test_the_key_is_in_no_message() -> None:
+def test_no_error_message_and_no_repr_shows_the_key() -> None:
     services = [Service(httpx.ConnectError("x")), Service(httpx.Response(403)), Service({})]
     for service in services:
-        with service.client() as client, pytest.raises(ComfylineClientError) as told:
+        with service.client() as client, pytest.raises(ComfylineClientError) as raised:
             client.get(JOB)
-        assert KEY not in f"{told.value!r} {client!r} {client.job(JOB)!r}"
+        assert KEY not in f"{raised.value!r} {client!r} {client.job(JOB)!r}"

@@ -1,4 +1,4 @@
-"""The examples of docs/client.md run as they stand."""
+"""The examples of docs/client.md run as they are printed."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_an_example_runs(
     (tmp_path / "graph.json").write_text("{}")
     (tmp_path / "photo.png").write_bytes(b"pixels")
     for kind in (Comfyline, AsyncComfyline):
-        _onto_transport(monkeypatch, kind)
+        _use_transport(monkeypatch, kind)
     exec(compile(example, str(DOCS), "exec"), {"__name__": "example"})
     if "print(job" in example:
         assert (tmp_path / "pictures").exists()
     assert capsys.readouterr().out or "run_timeout" in example
 
 
-def _onto_transport(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+def _use_transport(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
     make = kind.__init__
 
     def made(self: Any, *args: Any, **options: Any) -> None:
@@ -60,7 +60,7 @@ def _onto_transport(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
     monkeypatch.setattr(kind, "__init__", made)
 
 
-def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
+def test_the_page_has_the_numbers_of_the_code() -> None:
     from comfyline.client.cli.watching import EXIT_CODES, INTERRUPTED
     from comfyline.contract.limits import MAX_CLIENT_MESSAGE_BYTES, MAX_SUBSCRIPTIONS
 

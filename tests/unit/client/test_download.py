@@ -1,4 +1,4 @@
-"""Files: complete and checked or not there at all, inside the directory, over nothing."""
+"""Downloads: complete and checked, inside the directory, and over no other file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.client.fakes import JOB, Service, Stream, artifact, job_view, su
 
 
 class Bucket:
-    """Serves files like S3, behind the job's API; each answer is used once, the last stays."""
+    """Serves a job and, like S3, its files. Each answer is used once, the last one repeatedly."""
 
     def __init__(self, job: dict[str, Any], *answers: Any) -> None:
         self.job = job
@@ -40,7 +40,7 @@ class Bucket:
         return answer if isinstance(answer, httpx.Response) else stored(answer)
 
     def _of(self, url: str) -> Any:
-        """The next answer; of files alone the one of that URL, as they are fetched side by side."""
+        """The next answer. If all answers are files, the one of this URL: their order is open."""
         if all(isinstance(answer, bytes) for answer in self.answers):
             own = [each for each in self.answers if artifact(content=each)["url"] == url]
             return (own or self.answers)[0]
@@ -56,7 +56,7 @@ def stored(content: bytes) -> httpx.Response:
     return httpx.Response(200, content=iter([content]))  # a stream, as from the network
 
 
-def test_saves_each_file_under_its_name(tmp_path: Path) -> None:
+def test_each_file_is_saved_under_its_name(tmp_path: Path) -> None:
     job = succeeded(artifact("a.png", b"one"), artifact("b.png", b"two"))
     bucket = Bucket(job, b"one", b"two")
     paths = bucket.download(tmp_path / "new" / "out")
@@ -65,19 +65,19 @@ def test_saves_each_file_under_its_name(tmp_path: Path) -> None:
     assert sorted(paths) == sorted((tmp_path / "new" / "out").iterdir())
 
 
-def test_the_key_does_not_go_to_the_bucket(tmp_path: Path) -> None:
+def test_the_key_is_not_sent_to_the_file_store(tmp_path: Path) -> None:
     bucket = Bucket(succeeded(artifact(content=b"one")), b"one")
     bucket.download(tmp_path)
     assert "authorization" not in bucket.fetched[0].headers
 
 
-def test_a_file_that_is_there_already_is_kept_and_not_fetched(tmp_path: Path) -> None:
+def test_an_existing_file_with_the_same_content_is_not_fetched_again(tmp_path: Path) -> None:
     bucket = Bucket(succeeded(artifact("a.png", b"one")), b"one")
     assert bucket.download(tmp_path) == bucket.download(tmp_path) == [tmp_path / "a.png"]
     assert len(bucket.fetched) == 1
 
 
-def test_another_file_of_the_name_is_never_overwritten(tmp_path: Path) -> None:
+def test_another_file_with_the_same_name_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"mine")
     (tmp_path / "a-2.png").symlink_to("nowhere")
     (tmp_path / "a-3.png").mkdir()
@@ -89,14 +89,14 @@ def test_another_file_of_the_name_is_never_overwritten(tmp_path: Path) -> None:
     assert bucket.download(tmp_path) == paths
 
 
-@pytest.mark.parametrize("stale", [400, 403])
-def test_a_stale_url_is_replaced_by_a_fresh_one(tmp_path: Path, stale: int) -> None:
-    bucket = Bucket(succeeded(artifact(content=b"one")), httpx.Response(stale), b"one")
+@pytest.mark.parametrize("expired", [400, 403])
+def test_an_expired_url_is_replaced_by_a_fresh_one(tmp_path: Path, expired: int) -> None:
+    bucket = Bucket(succeeded(artifact(content=b"one")), httpx.Response(expired), b"one")
     assert bucket.download(tmp_path)[0].read_bytes() == b"one"
     assert bucket.reads == 2
 
 
-def test_a_broken_transfer_is_tried_again(tmp_path: Path) -> None:
+def test_a_broken_transfer_is_retried(tmp_path: Path) -> None:
     bucket = Bucket(
         succeeded(artifact(content=b"one")),
         httpx.ReadError("cut"),
@@ -119,15 +119,13 @@ def test_a_broken_transfer_is_tried_again(tmp_path: Path) -> None:
         (httpx.ConnectError("down"), "ConnectError"),
     ],
 )
-def test_what_did_not_arrive_as_promised_leaves_nothing(
-    tmp_path: Path, answer: Any, why: str
-) -> None:
+def test_a_wrong_file_is_not_saved(tmp_path: Path, answer: Any, why: str) -> None:
     bucket = Bucket(succeeded(artifact(content=b"one")), answer, answer)
     if isinstance(answer, bytes):
         bucket.answers = [stored(answer) for _ in range(TRIES)]
-    with pytest.raises(DownloadFailed, match=why) as told:
+    with pytest.raises(DownloadFailed, match=why) as raised:
         bucket.download(tmp_path)
-    assert "signature" not in str(told.value)
+    assert "signature" not in str(raised.value)
     assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
 
 
@@ -171,11 +169,11 @@ def test_no_name_leaves_the_directory(name: str) -> None:
     assert safe_name(safe) == safe
 
 
-# --- going on, and side by side -------------------------------------------------------------------
+# --- continuing, and side by side -----------------------------------------------------------------
 
 
 def ranged(content: bytes, *, breaks_at: int | None = None) -> Any:
-    """A store that knows ranges; its first answer breaks after so many bytes."""
+    """A store that supports ranges; its first response breaks after so many bytes."""
     breaks = [breaks_at] if breaks_at is not None else []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -189,7 +187,7 @@ def ranged(content: bytes, *, breaks_at: int | None = None) -> Any:
     return answer
 
 
-def test_a_broken_transfer_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_broken_transfer_continues_where_it_broke(tmp_path: Path) -> None:
     bucket = Bucket(succeeded(artifact(content=b"0123456789")), ranged(b"0123456789", breaks_at=4))
     (path,) = bucket.download(tmp_path)
     assert path.read_bytes() == b"0123456789"
@@ -197,7 +195,7 @@ def test_a_broken_transfer_goes_on_where_it_was(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_another_process_goes_on_where_one_has_died(tmp_path: Path) -> None:
+def test_a_new_process_continues_where_another_has_died(tmp_path: Path) -> None:
     job = succeeded(artifact(content=b"0123456789"))
     cut = httpx.Response(200, stream=Stream(b"01234", httpx.ReadError("cut")))
     with pytest.raises(DownloadFailed):
@@ -208,13 +206,13 @@ def test_another_process_goes_on_where_one_has_died(tmp_path: Path) -> None:
     assert bucket.fetched[0].headers["range"] == "bytes=5-"
 
 
-def test_a_store_that_knows_no_ranges_sends_all_again(tmp_path: Path) -> None:
+def test_a_store_without_ranges_sends_the_whole_file_again(tmp_path: Path) -> None:
     cut = httpx.Response(200, stream=Stream(b"012", httpx.ReadError("cut")))
     bucket = Bucket(succeeded(artifact(content=b"0123456789")), cut, b"0123456789")
     assert bucket.download(tmp_path)[0].read_bytes() == b"0123456789"
 
 
-def test_a_part_that_is_wrong_is_not_gone_on_from(tmp_path: Path) -> None:
+def test_a_transfer_does_not_continue_from_wrong_bytes(tmp_path: Path) -> None:
     cut = httpx.Response(200, stream=Stream(b"XXXX", httpx.ReadError("cut")))
     rest = httpx.Response(206, stream=Stream(b"456789"))
     bucket = Bucket(succeeded(artifact(content=b"0123456789")), cut, rest, b"0123456789")
@@ -228,7 +226,7 @@ def test_files_are_fetched_side_by_side(tmp_path: Path) -> None:
     by_url = {artifact(content=content)["url"]: content for content in contents}
 
     def answer(request: httpx.Request) -> httpx.Response:
-        together.wait(10)  # breaks unless all are under way
+        together.wait(10)  # raises unless all transfers have begun
         return stored(by_url[str(request.url)])
 
     job = succeeded(*(artifact(f"{n}.png", content) for n, content in enumerate(contents)))
@@ -236,7 +234,7 @@ def test_files_are_fetched_side_by_side(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in paths] == contents
 
 
-def test_equal_files_of_several_names_are_fetched_once(tmp_path: Path) -> None:
+def test_files_with_equal_content_are_fetched_once(tmp_path: Path) -> None:
     job = succeeded(artifact("a.png"), artifact("b.png"), artifact("a.png"))
     bucket = Bucket(job, b"pixels")
     paths = bucket.download(tmp_path)

@@ -1,4 +1,4 @@
-"""The package: the blocking client is generated, and the client needs few dependencies."""
+"""The package: the generated blocking client, its dependencies, and calls in threads."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.unit.client.commands import run, sent
 from tests.unit.client.fakes import JOB, Service, accepted, problem
 
 
-def test_submit_prints_the_id_alone_on_stdout() -> None:
+def test_submit_prints_only_the_id_on_stdout() -> None:
     result = run(Service(accepted()), "submit", "a fox")
     assert (result.exit_code, result.stdout) == (0, f"{JOB}\n")
     assert f"comfyline watch {JOB}" in result.stderr
@@ -57,7 +57,7 @@ def test_submit_sends_every_option_under_its_wire_name() -> None:
     assert service.requests[0].headers["idempotency-key"] == "k1"
 
 
-def test_quality_goes_with_a_format() -> None:
+def test_quality_needs_a_format() -> None:
     service = Service(accepted())
     assert run(service, "submit", "a fox", "--quality", "80").exit_code == 2
     assert run(service, "submit", "a fox", "--format", "gif").exit_code == 2

@@ -1,4 +1,4 @@
-"""What the package promises: its names, their methods, and that both clients have the same."""
+"""The public surface: names, methods, and that both clients behave the same."""
 
 from __future__ import annotations
 
@@ -66,26 +66,30 @@ def test_the_methods_of_a_job_are_frozen(kind: type) -> None:
     assert public(kind) == JOBS
 
 
-@pytest.mark.parametrize(("one", "other"), [(Comfyline, AsyncComfyline), (Job, AsyncJob)])
-def test_both_clients_take_the_same(one: type, other: type) -> None:
-    for name in public(one).split():
-        mine, theirs = (inspect.signature(getattr(kind, name)) for kind in (one, other))
-        assert list(mine.parameters.values()) == list(theirs.parameters.values()), name
+@pytest.mark.parametrize(
+    ("blocking", "asynchronous"), [(Comfyline, AsyncComfyline), (Job, AsyncJob)]
+)
+def test_both_clients_take_the_same_arguments(blocking: type, asynchronous: type) -> None:
+    for name in public(blocking).split():
+        first, second = (
+            inspect.signature(getattr(kind, name)) for kind in (blocking, asynchronous)
+        )
+        assert list(first.parameters.values()) == list(second.parameters.values()), name
 
 
-def test_the_tree_of_errors_is_as_it_is_drawn() -> None:
+def test_the_drawn_tree_of_errors_has_all_errors() -> None:
     drawn = errors.__doc__ or ""
     for name, kind in vars(errors).items():
         if isinstance(kind, type) and issubclass(kind, errors.ComfylineClientError):
             assert name in drawn, f"{name} is not in the tree"
-            assert kind.__doc__, f"{name} does not say what it is"
+            assert kind.__doc__, f"{name} has no docstring"
 
 
-# --- what both do ---------------------------------------------------------------------------------
+# --- both clients ---------------------------------------------------------------------------------
 
 
 def by_both(service: Service, act: str, *arguments: Any, **options: Any) -> list[Any]:
-    """What the two clients answer to the same call."""
+    """What the two clients return for the same call."""
 
     async def awaited() -> Any:
         async with service.async_client() as client:
@@ -96,14 +100,14 @@ def by_both(service: Service, act: str, *arguments: Any, **options: Any) -> list
 
 
 def routed(**answers: Any) -> Service:
-    """Answers by the last part of the path."""
+    """Answers each request by the last part of its path."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         name = request.url.path.rpartition("/")[2]
         found = answers["job" if name == JOB else name]
         if isinstance(found, dict):
             return httpx.Response(200, json=found)
-        return httpx.Response(found.status_code, content=found.content)  # each has its own
+        return httpx.Response(found.status_code, content=found.content)  # a response is used once
 
     return Service(answer)
 
@@ -119,15 +123,15 @@ def test_run_waits_for_success() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [("failed", JobFailed), ("canceled", JobCanceled), ("expired", JobExpired)]
 )
-def test_run_raises_how_else_it_ended(status: str, kind: type[JobNotSucceeded]) -> None:
+def test_run_raises_the_error_of_each_other_end(status: str, kind: type[JobNotSucceeded]) -> None:
     error = {"type": "node_error", "message": "no such model"} if status == "failed" else None
     service = routed(jobs=accepted(), job=job_view(status, 5, error=error))
-    with pytest.raises(kind, match="no such model" if error else status) as told:
+    with pytest.raises(kind, match="no such model" if error else status) as raised:
         by_both(service, "run", "a fox")
-    assert told.value.job.status == status
+    assert raised.value.job.status == status
 
 
-def test_retry_is_a_new_job() -> None:
+def test_retry_returns_a_new_job() -> None:
     service = routed(retry=accepted())
     for job in by_both(service, "retry", JOB, idempotency_key="k"):
         assert job.id == JOB
@@ -139,7 +143,7 @@ def test_retry_is_a_new_job() -> None:
     assert "idempotency-key" not in refused.requests[0].headers
 
 
-def test_models_are_told() -> None:
+def test_models_returns_the_models() -> None:
     names = ("checkpoints", "samplers", "schedulers", "node_classes")
     service = routed(models={"default_checkpoint": "m", **{name: ["a"] for name in names}})
     assert all(models.samplers == ["a"] for models in by_both(service, "models"))
@@ -153,9 +157,9 @@ def test_files_are_uploaded_and_put_into_the_workflow(tmp_path: Path) -> None:
     photo.write_bytes(b"pixels")
     graph = {"10": {"class_type": "LoadImage", "inputs": {}}}
     by_both(service, "submit", workflow=graph, files={"10.image": photo}, inputs={"9.x": "y"})
-    asked, posted, submitted = service.requests[:3]
-    assert json.loads(asked.content)["bytes"] == 6
-    assert json.loads(asked.content)["content_type"] == "image/png"
+    requested, posted, submitted = service.requests[:3]
+    assert json.loads(requested.content)["bytes"] == 6
+    assert json.loads(requested.content)["content_type"] == "image/png"
     assert b"pixels" in posted.content
     assert b'name="key"' in posted.content
     assert posted.content.index(b'name="key"') < posted.content.index(b'name="file"')
@@ -164,18 +168,18 @@ def test_files_are_uploaded_and_put_into_the_workflow(tmp_path: Path) -> None:
     assert inputs == {"9.x": "y", "10.image": "upload:up_1"}
 
 
-def test_a_refused_upload_is_told_without_its_signature(tmp_path: Path) -> None:
+def test_the_error_of_a_refused_upload_does_not_show_the_signature(tmp_path: Path) -> None:
     form = {"upload_id": "up_1", "url": "https://files.test/bucket?secret", "fields": {}}
     form["expires_at"] = "2026-01-02T03:04:05Z"
     service = routed(uploads=form, bucket=httpx.Response(403))
     photo = tmp_path / "photo.png"
     photo.write_bytes(b"pixels")
-    with pytest.raises(UploadFailed, match=r"photo\.png: HTTP 403") as told:
+    with pytest.raises(UploadFailed, match=r"photo\.png: HTTP 403") as raised:
         by_both(service, "submit", workflow={}, files={"10.image": photo})
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
 
 
-def test_pages_are_read_as_needed_by_both() -> None:
+def test_the_asyncio_client_reads_pages() -> None:
     service = Service({"jobs": [], "next_cursor": "c"}, {"jobs": [], "next_cursor": None})
 
     async def pages() -> list[Any]:
@@ -185,7 +189,7 @@ def test_pages_are_read_as_needed_by_both() -> None:
     assert len(asyncio.run(pages())) == 2
 
 
-def test_the_asynchronous_one_downloads_alike(tmp_path: Path) -> None:
+def test_the_asyncio_client_downloads(tmp_path: Path) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.host == "api.test":
             return httpx.Response(200, json=succeeded(artifact("a.png"), artifact("b.png", b"two")))
@@ -200,7 +204,7 @@ def test_the_asynchronous_one_downloads_alike(tmp_path: Path) -> None:
     assert {p.name: p.read_bytes() for p in paths} == {"a.png": b"pixels", "b.png": b"two"}
 
 
-def test_calls_of_the_asynchronous_one_run_side_by_side() -> None:
+def test_calls_of_the_asyncio_client_run_side_by_side() -> None:
     gate, inside = asyncio.Event(), 0
 
     async def answer(request: httpx.Request) -> httpx.Response:

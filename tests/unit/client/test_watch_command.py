@@ -18,7 +18,7 @@ from tests.unit.client.commands import lines, run
 from tests.unit.client.fakes import JOB, OTHER, Service, accepted, artifact, job_view, succeeded
 
 
-def test_watching_prints_a_line_for_each_change_and_then_the_paths(tmp_path: Path) -> None:
+def test_watch_prints_a_line_for_each_change_and_then_the_paths(tmp_path: Path) -> None:
     def files(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=iter([b"pixels"]))
 
@@ -86,8 +86,8 @@ def test_files_that_cannot_be_saved_fail_the_command(tmp_path: Path) -> None:
     assert "cannot save the files" in result.stderr
 
 
-def many(**ends: str) -> Service:
-    """Several jobs that have ended, by their ids."""
+def ended_jobs(**ends: str) -> Service:
+    """A service with two jobs, which have succeeded unless `ends` has another state."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/jobs"):
@@ -106,19 +106,19 @@ def many(**ends: str) -> Service:
 
 
 def test_watching_several_jobs_prints_the_id_on_each_line() -> None:
-    result = run(many(**{OTHER: "expired"}), "watch", JOB, OTHER)
+    result = run(ended_jobs(**{OTHER: "expired"}), "watch", JOB, OTHER)
     assert result.stdout.splitlines() == [f"{JOB}  succeeded 100%", f"{OTHER}  expired    42%"]
     assert result.exit_code == 4
     assert f"Job {OTHER} expired" in result.stderr
 
 
 def test_watch_all_follows_the_jobs_that_have_not_ended() -> None:
-    result = run(many(), "watch", "--all", "--json")
+    result = run(ended_jobs(), "watch", "--all", "--json")
     assert {line["job_id"] for line in lines(result)} == {JOB, OTHER}
     assert result.exit_code == 0
 
 
-def test_watch_all_without_jobs_and_watch_of_nothing() -> None:
+def test_watch_all_without_jobs_and_watch_without_arguments() -> None:
     result = run(Service({"jobs": [], "next_cursor": None}), "watch", "--all")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "No jobs" in result.stderr
@@ -154,14 +154,14 @@ def test_a_terminal_shows_one_live_bar() -> None:
     console = Console(file=screen, force_terminal=True, width=100, color_system=None)
     job = responses.JobView.model_validate(job_view())
     with display(console, [JOB], as_json=False) as shown:
-        for message in cli_messages(job):
+        for message in messages_of(job):
             shown.show(message)
     assert "running" in screen.getvalue()
     assert "42%" in screen.getvalue()
     assert "KSampler step 8/20" in screen.getvalue()
 
 
-def cli_messages(job: responses.JobView) -> list[JobMessage]:
+def messages_of(job: responses.JobView) -> list[JobMessage]:
     at = {"job_id": job.job_id, "version": 1, "progress": 0.42}
     return [
         StatusMessage.model_validate({**at, "status": "running", "attempt": 1}),
