@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-MAX_BODY_BYTES = 4 * 1024 * 1024  # below the 6 MB that a Lambda may be called with
-MAX_PIXELS = 4_000_000  # one image of 4 MP fits a 24 GB GPU with SDXL
+# API Gateway calls a Lambda function with at most 6 MB, and may send a body base64-encoded, which
+# makes 4 MiB into 5.6 MB. A longer body is answered 413.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+# One image of 4 megapixels fits the memory of a 24 GB GPU with an SDXL model.
+MAX_PIXELS = 4_000_000
+# The images of a batch share the GPU's memory, and all of them are lost when the attempt fails.
 MAX_BATCH_SIZE = 10
+# Prompts are stored with the job and returned with every read of it; no useful one is that long.
 MAX_PROMPT_LENGTH = 20_000
-MAX_METADATA_BYTES = 1024  # listed with each job, so it must stay small
+# The metadata is stored in the job's row and returned with each job of a list.
+MAX_METADATA_BYTES = 1024
+# Each input is copied before the job starts; workflows have a handful of them.
 MAX_INPUTS = 100
-MAX_UPLOAD_BYTES = 100 * 1024 * 1024  # ComfyUI's own limit of a body
-MAX_WAIT_SECONDS = 25  # the gateway gives up after 30
+# ComfyUI accepts request bodies of at most 100 MiB.
+MAX_UPLOAD_BYTES = 100 * 1024 * 1024
+# API Gateway ends a request after 30 s; the rest is left for the work before and after the wait.
+MAX_WAIT_SECONDS = 25
+# The largest signed 64-bit integer: databases and most JSON libraries cannot store a larger one.
 MAX_SEED = 2**63 - 1
-MAX_START_DEADLINE_SECONDS = 7 * 24 * 3600  # half of a ticket's life in the queue
-MAX_EXECUTION_TIMEOUT_SECONDS = 6 * 3600  # below the 12 h that a ticket can stay hidden
-MAX_MESSAGE_BYTES = 32 * 1024  # API Gateway's frame
-MAX_CLIENT_MESSAGE_BYTES = 1024  # a subscription has some 80 bytes
-MAX_SUBSCRIPTIONS = 250  # of one socket; their list is kept in its row, which stays below 8 KB
+# Half of the 14 days for which SQS keeps a ticket.
+MAX_START_DEADLINE_SECONDS = 7 * 24 * 3600
+# SQS can hide a ticket for at most 12 h after it was received, which must include the preparation.
+MAX_EXECUTION_TIMEOUT_SECONDS = 6 * 3600
+# One WebSocket frame of API Gateway. A client therefore never has to join frames.
+MAX_MESSAGE_BYTES = 32 * 1024
+# A subscription has about 80 bytes. A longer message is answered `message_too_large`.
+MAX_CLIENT_MESSAGE_BYTES = 1024
+# The list of subscriptions is stored in the socket's row, which must stay below 8 KB.
+MAX_SUBSCRIPTIONS = 250
+# This many artifacts usually fit into MAX_MESSAGE_BYTES: a signed URL alone has up to 2 KB.
 MAX_ARTIFACTS_IN_MESSAGE = 8

@@ -1,4 +1,4 @@
-"""What requests, responses and socket messages of API v1 share."""
+"""Types that the requests, responses and socket messages of API v1 share."""
 
 from __future__ import annotations
 
@@ -8,29 +8,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 API_PREFIX = "/api/v1"
 
-
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
-
-
 EndStatus = Literal["succeeded", "failed", "canceled", "expired"]
-
-
 Priority = Literal["high", "normal", "low"]
-
-
 PictureFormat = Literal["webp", "jpeg"]
-
-
 Metadata = dict[Annotated[str, Field(min_length=1, max_length=128)], str]
 
-
-# A process knows all of the contract and speaks little of it: what it does not use costs nothing.
+# A process imports all models and uses a few of them, so a validator is built at its first use.
 DEFER_BUILD = ConfigDict(defer_build=True)
 
 
 class Request(BaseModel):
+    """Base of what a caller sends: unknown fields are errors, and no value is converted."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Response(BaseModel):
+    """Base of what the service sends: a client ignores fields that it does not know."""
+
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)

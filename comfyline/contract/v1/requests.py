@@ -1,7 +1,7 @@
-"""The bodies that a caller of API v1 sends.
+"""The request bodies of API v1.
 
-Requests forbid unknown fields and coerce nothing, so that a misspelt option is an error and is
-never ignored.
+A request with an unknown field is refused, and no value is converted to another type, so that a
+misspelt option is an error instead of being ignored.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from comfyline.contract.limits import (
+    MAX_BATCH_SIZE,
     MAX_EXECUTION_TIMEOUT_SECONDS,
     MAX_INPUTS,
     MAX_METADATA_BYTES,
+    MAX_PIXELS,
     MAX_PROMPT_LENGTH,
     MAX_SEED,
     MAX_START_DEADLINE_SECONDS,
@@ -28,24 +30,59 @@ from comfyline.contract.v1.common import (
 
 
 class OutputOptions(Request):
-    """How still pictures are stored; whatever else a workflow makes stays as it is."""
+    """How still pictures are stored. Files of other kinds are stored as the workflow made them."""
 
-    format: PictureFormat
-    quality: int = Field(90, ge=1, le=100)
+    format: PictureFormat = Field(description="The encoding of the stored pictures.")
+    quality: int = Field(
+        default=90,
+        ge=1,
+        le=100,
+        description="Quality of the encoding; a higher one makes larger files.",
+    )
 
 
 class _JobOptions(Request):
-    priority: Priority = "normal"
-    start_deadline_seconds: int | None = Field(None, ge=1, le=MAX_START_DEADLINE_SECONDS)
-    execution_timeout_seconds: int | None = Field(None, ge=1, le=MAX_EXECUTION_TIMEOUT_SECONDS)
-    metadata: Metadata = Field(default_factory=dict)
-    reuse: bool | None = None
-    output: OutputOptions | None = None
-    previews: bool = False
+    priority: Priority = Field(
+        default="normal", description="Workers take jobs of a higher priority first."
+    )
+    start_deadline_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_START_DEADLINE_SECONDS,
+        description="A job that has not started after this time ends as `expired`. If null, the "
+        "deployment's default applies.",
+    )
+    execution_timeout_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_EXECUTION_TIMEOUT_SECONDS,
+        description="A job that runs longer than this ends as `failed`. The time counts from the "
+        "moment when ComfyUI starts the job. If null, the deployment's default applies.",
+    )
+    metadata: Metadata = Field(
+        default_factory=dict,
+        description="Labels of your own, returned with the job and in lists. Names and values "
+        f"together have at most {MAX_METADATA_BYTES} bytes.",
+    )
+    reuse: bool | None = Field(
+        default=None,
+        description="Whether your queued, running or succeeded job with the same body may answer "
+        "this request instead of a new job. If null, only a prompt with a `seed` is answered so. "
+        "The field has no effect beside an `Idempotency-Key`.",
+    )
+    output: OutputOptions | None = Field(
+        default=None,
+        description="How still pictures are stored. If null, they stay as the workflow made them.",
+    )
+    previews: bool = Field(
+        default=False,
+        description="Whether `progress` messages of the WebSocket link to a preview of the "
+        "unfinished picture.",
+    )
 
     @field_validator("metadata")
     @classmethod
-    def _small(cls, value: Metadata) -> Metadata:
+    def _is_small(cls, value: Metadata) -> Metadata:
         if sum(len(k.encode()) + len(v.encode()) for k, v in value.items()) > MAX_METADATA_BYTES:
             raise ValueError(f"metadata is at most {MAX_METADATA_BYTES} bytes in all")
         return value
@@ -55,39 +92,98 @@ JOB_OPTIONS = frozenset(_JobOptions.model_fields)
 
 
 class TextToImageRequest(_JobOptions):
-    """The parameter form: compiled into a ComfyUI text-to-image graph."""
+    """A job described by parameters. The service compiles them into a text-to-image workflow."""
 
-    prompt: str = Field(min_length=1, max_length=MAX_PROMPT_LENGTH)
-    negative_prompt: str = Field("", max_length=MAX_PROMPT_LENGTH)
-    width: int = Field(512, ge=16, le=16384, multiple_of=8)
-    height: int = Field(512, ge=16, le=16384, multiple_of=8)
-    steps: int = Field(20, ge=1, le=1000)
-    cfg_scale: float = Field(7.0, ge=0, le=100, allow_inf_nan=False)
-    sampler: str = Field("euler", min_length=1, max_length=64)
-    scheduler: str = Field("normal", min_length=1, max_length=64)
-    seed: int | None = Field(None, ge=0, le=MAX_SEED)
-    model: str | None = Field(None, min_length=1, max_length=255)
-    batch_size: int = Field(1, ge=1)
+    prompt: str = Field(
+        min_length=1, max_length=MAX_PROMPT_LENGTH, description="What the picture shows."
+    )
+    negative_prompt: str = Field(
+        default="", max_length=MAX_PROMPT_LENGTH, description="What the picture must not show."
+    )
+    width: int = Field(
+        default=512,
+        ge=16,
+        le=16384,
+        multiple_of=8,
+        description=f"Width in pixels. An image of more than {MAX_PIXELS:,} pixels is refused with "
+        "413.",
+    )
+    height: int = Field(
+        default=512, ge=16, le=16384, multiple_of=8, description="Height in pixels."
+    )
+    steps: int = Field(default=20, ge=1, le=1000, description="Number of sampling steps.")
+    cfg_scale: float = Field(
+        default=7.0,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="How closely the sampler follows the prompt.",
+    )
+    sampler: str = Field(
+        default="euler",
+        min_length=1,
+        max_length=64,
+        description="One of `samplers` of GET /api/v1/models.",
+    )
+    scheduler: str = Field(
+        default="normal",
+        min_length=1,
+        max_length=64,
+        description="One of `schedulers` of GET /api/v1/models.",
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_SEED,
+        description="Seed of the noise; it makes a picture repeatable. If null, the service draws "
+        "one and returns it in the job's `params`.",
+    )
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="One of `checkpoints` of GET /api/v1/models. If null, the deployment's "
+        "default checkpoint.",
+    )
+    batch_size: int = Field(
+        default=1,
+        ge=1,
+        description=f"Number of images; more than {MAX_BATCH_SIZE} are refused with 413.",
+    )
 
     @field_validator("model")
     @classmethod
-    def _inside(cls, value: str | None) -> str | None:
+    def _has_no_path(cls, value: str | None) -> str | None:
         if value is not None and (value.startswith("/") or "\\" in value or ".." in value):
-            raise ValueError("a model is a name, no path that leads elsewhere")
+            raise ValueError("a model is named without a leading slash, `..` or a backslash")
         return value
 
 
 class WorkflowRequest(_JobOptions):
-    """The workflow form: a graph in ComfyUI's API format."""
+    """A job described by a workflow in ComfyUI's API format."""
 
-    workflow: dict[str, Any]
-    inputs: dict[str, str] = Field(default_factory=dict, max_length=MAX_INPUTS)
+    workflow: dict[str, Any] = Field(
+        description="The graph as ComfyUI exports it with Export (API): node ids and their nodes."
+    )
+    inputs: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=MAX_INPUTS,
+        description="Uploaded files for inputs of nodes: `<node id>.<input>` to "
+        "`upload:<upload_id>`.",
+    )
 
 
 class UploadRequest(Request):
-    """A file that a job will use; the answer is a form to post it with."""
+    """The description of a file that a job will use."""
 
-    name: str = Field(min_length=1, max_length=255)
-    content_type: str = Field(pattern=r"^(image|audio|video)/[a-z0-9][a-z0-9.+-]{0,63}$")
-    bytes: int = Field(ge=1, le=MAX_UPLOAD_BYTES)
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    name: str = Field(min_length=1, max_length=255, description="The file's name.")
+    content_type: str = Field(
+        pattern=r"^(image|audio|video)/[a-z0-9][a-z0-9.+-]{0,63}$",
+        description="The file's media type. The file must be sent with exactly this type.",
+    )
+    bytes: int = Field(ge=1, le=MAX_UPLOAD_BYTES, description="The file's exact size.")
+    sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the file in hexadecimal. If given, another content is refused.",
+    )

@@ -1,7 +1,6 @@
-"""The bodies that API v1 answers.
+"""The response bodies of API v1.
 
-A client reads them leniently: it ignores fields that it does not know, so that an old client
-works with a newer service.
+A client ignores fields that it does not know, so that an old client works with a newer service.
 """
 
 from __future__ import annotations
@@ -18,176 +17,235 @@ from comfyline.contract.v1.common import (
     Status,
 )
 
+_JOB_ID = "The job's id."
+_STATUS = (
+    "The job's state. `canceling` means that a cancel was requested and the job's worker has not "
+    "ended it yet."
+)
+_VERSION = "Number of the job's state; each change that a client can see raises it."
+_ATTEMPT = "How many times a worker has taken the job; 0 before the first."
+
 
 class JobAccepted(Response):
-    """202 of a submission."""
+    """A job was accepted, or an earlier request had already made it."""
 
-    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)]
-    status: Status
-    queued_at: datetime
-    location: str
+    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(description=_JOB_ID)
+    status: Status = Field(description=_STATUS)
+    queued_at: datetime = Field(description="When the service accepted the job.")
+    location: str = Field(description="The path to read the job at.")
 
 
 class ProgressDetail(Response):
-    """Where in its graph the job is."""
+    """Which part of its workflow the job is at."""
 
-    node: str | None = None
-    node_type: str | None = None
-    step: int | None = None
-    steps: int | None = None
-    nodes_done: int = 0
-    nodes_total: int = 0
-    message: str | None = None
+    node: str | None = Field(default=None, description="Id of the node that runs.")
+    node_type: str | None = Field(default=None, description="Class of that node.")
+    step: int | None = Field(default=None, description="The node's current step.")
+    steps: int | None = Field(default=None, description="The node's number of steps.")
+    nodes_done: int = Field(default=0, description="How many nodes of the workflow are done.")
+    nodes_total: int = Field(default=0, description="How many nodes the workflow has.")
+    message: str | None = Field(default=None, description="The same as a short text.")
 
 
 class ArtifactView(Response):
-    """One output file; `url` is signed afresh at each read."""
+    """One file that the job made."""
 
-    url: str
-    name: str
-    kind: str
-    content_type: str
-    bytes: int
-    sha256: str
-    node: str
-    url_expires_at: datetime | None = None
-    seed: int | None = None
-    meta: dict[str, Any] = Field(default_factory=dict)
+    url: str = Field(
+        description="A signed URL of the file. Each read of the job signs a new one; it needs no "
+        "key, so treat it as a secret."
+    )
+    name: str = Field(description="The file's name, as the workflow chose it.")
+    kind: str = Field(description="What the workflow uses the file as, for example `image`.")
+    content_type: str = Field(description="The file's media type.")
+    bytes: int = Field(description="The file's size.")
+    sha256: str = Field(description="SHA-256 of the file in hexadecimal.")
+    node: str = Field(description="Id of the node that made the file.")
+    url_expires_at: datetime | None = Field(
+        default=None, description="When `url` stops working; read the job again for a new one."
+    )
+    seed: int | None = Field(
+        default=None, description="The seed, if the job was described by parameters."
+    )
+    meta: dict[str, Any] = Field(
+        default_factory=dict, description="Further facts about the file, such as its attempt."
+    )
 
 
 class ResultView(Response):
-    """What a succeeded job has made; `truncated` where a message had no room for all."""
+    """The files that an ended job has made."""
 
-    artifacts: list[ArtifactView]
-    truncated: bool = False
+    artifacts: list[ArtifactView] = Field(description="The files.")
+    truncated: bool = Field(
+        default=False,
+        description="Whether a message of the WebSocket had no room for all files. Read the job "
+        "over HTTP for the complete list.",
+    )
 
 
 class ErrorView(Response):
     """Why the job, or its last attempt, failed."""
 
-    type: str
-    message: str
-    node_id: str | None = None
-    node_type: str | None = None
-    attempt: int | None = None
+    type: str = Field(description="Stable name of the kind of error.")
+    message: str = Field(description="What went wrong, for people.")
+    node_id: str | None = Field(default=None, description="Id of the node that failed.")
+    node_type: str | None = Field(default=None, description="Class of that node.")
+    attempt: int | None = Field(default=None, description="The attempt that failed.")
 
 
 class Timestamps(Response):
-    """The job's times, UTC."""
+    """When the job's changes happened, in UTC."""
 
-    queued_at: datetime
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    expires_at: datetime | None = None
+    queued_at: datetime = Field(description="The service accepted the job.")
+    started_at: datetime | None = Field(
+        default=None, description="ComfyUI started the last attempt."
+    )
+    finished_at: datetime | None = Field(default=None, description="The job ended.")
+    expires_at: datetime | None = Field(
+        default=None, description="The service removes the ended job and its files."
+    )
 
 
 class OutputView(Response):
     """How the job's still pictures are stored."""
 
-    format: str
-    quality: int
+    format: str = Field(description="The encoding of the stored pictures.")
+    quality: int = Field(description="Quality of the encoding.")
 
 
 class JobView(Response):
     """A job as its owner sees it."""
 
-    job_id: str
-    status: Status
-    progress: float = Field(ge=0, le=1)
-    progress_detail: ProgressDetail
-    submitted_by: str
-    params: dict[str, Any]
-    metadata: dict[str, str]
-    priority: Priority
-    output: OutputView | None = None
-    previews: bool = False
-    result: ResultView | None = None
-    error: ErrorView | None = None
-    timestamps: Timestamps
-    attempt: int
-    interruptions: int
-    cached: bool
-    gpu_seconds: float
-    version: int
-    queue_position: int | None = Field(None, ge=1)
-    retry_of: str | None = None
+    job_id: str = Field(description=_JOB_ID)
+    status: Status = Field(description=_STATUS)
+    progress: float = Field(ge=0, le=1, description="How much of the attempt is done.")
+    progress_detail: ProgressDetail = Field(description="Which part of its workflow the job is at.")
+    submitted_by: str = Field(description="The owner of the key that submitted the job.")
+    params: dict[str, Any] = Field(
+        description="The parameters that the job was described by, with the drawn seed. Empty for "
+        "a workflow."
+    )
+    metadata: dict[str, str] = Field(description="The labels that the request gave.")
+    priority: Priority = Field(description="Workers take jobs of a higher priority first.")
+    output: OutputView | None = Field(
+        default=None,
+        description="How still pictures are stored; null if as the workflow made them.",
+    )
+    previews: bool = Field(
+        default=False, description="Whether `progress` messages of the WebSocket link to previews."
+    )
+    result: ResultView | None = Field(
+        default=None,
+        description="The files of an ended job. Of a job that did not succeed, what was stored "
+        "before. Lists of jobs leave it out.",
+    )
+    error: ErrorView | None = Field(
+        default=None, description="Why the job, or its last attempt, failed."
+    )
+    timestamps: Timestamps = Field(description="When the job's changes happened, in UTC.")
+    attempt: int = Field(description=_ATTEMPT)
+    interruptions: int = Field(
+        description="How many attempts were given back because their worker had to stop. They do "
+        "not count as failures."
+    )
+    cached: bool = Field(
+        description="Whether ComfyUI took some of the job's nodes from an earlier run."
+    )
+    gpu_seconds: float = Field(description="GPU time of all attempts.")
+    version: int = Field(description=_VERSION)
+    queue_position: int | None = Field(
+        default=None,
+        ge=1,
+        description="Approximate place in the queue while the job waits: at most so many jobs are "
+        "started before it.",
+    )
+    retry_of: str | None = Field(default=None, description="The job that this one is a retry of.")
 
 
 class JobPage(Response):
-    """One page of the caller's jobs, newest first, without results."""
+    """One page of the caller's jobs, newest first."""
 
-    jobs: list[JobView]
-    next_cursor: str | None = None
+    jobs: list[JobView] = Field(description="The jobs, without their results.")
+    next_cursor: str | None = Field(
+        default=None, description="Send it as `cursor` for the next page; null on the last page."
+    )
 
 
 class CancelAnswer(Response):
-    """202 of a cancel: what became of it."""
+    """What the cancel did."""
 
-    job_id: str
-    status: Status
-    message: str
+    job_id: str = Field(description=_JOB_ID)
+    status: Status = Field(description=_STATUS)
+    message: str = Field(description="What happened, for people.")
 
 
 class UploadAccepted(Response):
-    """201 of an upload: post `fields` and then the file, as `file`, to `url`."""
+    """How to send the file: a form to post."""
 
-    upload_id: str
-    url: str
-    fields: dict[str, str]
-    expires_at: datetime
+    upload_id: str = Field(description="Names the file in a workflow's `inputs`.")
+    url: str = Field(description="Where to post the form to.")
+    fields: dict[str, str] = Field(
+        description="The form's fields. Send all of them, and after them the file as `file`."
+    )
+    expires_at: datetime = Field(description="When the form stops working.")
 
 
 class SocketPassResponse(Response):
-    """201: opens one socket, as `?ticket=`."""
+    """A pass that opens one WebSocket."""
 
-    ticket: str
-    expires_at: datetime
+    ticket: str = Field(description="Send it as the query parameter `ticket`; it works once.")
+    expires_at: datetime = Field(description="When the pass stops working.")
 
 
 class Models(Response):
-    """What the deployment has; no node classes means that all are allowed."""
+    """The names that a request may use."""
 
-    default_checkpoint: str
-    checkpoints: list[str]
-    samplers: list[str]
-    schedulers: list[str]
-    node_classes: list[str]
+    default_checkpoint: str = Field(description="The checkpoint of a request without `model`.")
+    checkpoints: list[str] = Field(description="The values of `model`.")
+    samplers: list[str] = Field(description="The values of `sampler`.")
+    schedulers: list[str] = Field(description="The values of `scheduler`.")
+    node_classes: list[str] = Field(
+        description="The node classes that a workflow may use. Empty if all are allowed."
+    )
 
 
 class UsageView(Response):
     """What the caller's ended jobs have used in all."""
 
-    owner: str
-    gpu_seconds: float
-    jobs: int
+    owner: str = Field(description="The owner of the key.")
+    gpu_seconds: float = Field(description="GPU time of all ended jobs.")
+    jobs: int = Field(description="How many jobs have ended.")
 
 
 class Health(Response):
-    """200 of /healthz."""
+    """The API answers."""
 
-    status: Literal["ok"]
+    status: Literal["ok"] = Field(description="Always `ok`.")
 
 
 class FieldProblem(Response):
-    """One field of a 422."""
+    """One field that is wrong."""
 
-    loc: list[str | int]
-    msg: str
+    loc: list[str | int] = Field(description="Where the field is, from the outside in.")
+    msg: str = Field(description="What is wrong with it.")
 
 
 class Problem(Response):
-    """RFC 9457, `application/problem+json`."""
+    """Why the service refused the request (RFC 9457)."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str | None = None
-    errors: list[FieldProblem] | None = None
+    type: str = Field(description="A URN of the code.")
+    title: str = Field(description="What the code means.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What was wrong with this request.")
+    code: str = Field(description="Stable name of the kind of problem; decide by it.")
+    request_id: str | None = Field(
+        default=None, description="The service logs the request under this id."
+    )
+    errors: list[FieldProblem] | None = Field(
+        default=None, description="The invalid fields, if the code is `invalid_request`."
+    )
 
 
 class GatewayMessage(Response):
-    """What the gateway answers by itself, before any function is asked."""
+    """What the gateway answers by itself, before the service sees the request."""
 
-    message: str | None = None
+    message: str | None = Field(default=None, description="A short English text.")

@@ -19,114 +19,141 @@ from comfyline.contract.v1.responses import (
     ResultView,
 )
 
+_PROGRESS = "How much of the attempt is done, from 0 to 1."
+_ATTEMPT = "The attempt that the message is about."
+
 
 class Subscribe(Request):
-    """Follow a job."""
+    """Follow a job. The service answers with the job's state, and sends every later change."""
 
-    action: Literal["subscribe"]
-    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)]
-    after: int | None = Field(None, ge=0)
+    action: Literal["subscribe"] = Field(description="The action.")
+    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(description="The job to follow.")
+    after: int | None = Field(
+        default=None,
+        ge=0,
+        description="The version of the last message that the client has. The service first sends "
+        "the changes of state after it.",
+    )
 
 
 class Unsubscribe(Request):
-    """Follow it no longer."""
+    """Stop following a job. There is no answer."""
 
-    action: Literal["unsubscribe"]
-    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)]
+    action: Literal["unsubscribe"] = Field(description="The action.")
+    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(
+        description="The job to follow no longer."
+    )
 
 
 class Ping(Request):
-    """Keep the connection."""
+    """Keep the connection open. The service answers with `pong`."""
 
-    action: Literal["ping"]
+    action: Literal["ping"] = Field(description="The action.")
 
 
 ClientMessage = Annotated[Subscribe | Unsubscribe | Ping, Field(discriminator="action")]
 
 
 class _JobMessage(Response):
-    """Ordered by (version, part): a client drops what is not newer than what it has."""
+    """A message about one job, ordered by (version, part).
 
-    job_id: str
-    version: int
-    part: int = 0
+    A client drops a message that is not newer than the newest that it has.
+    """
+
+    job_id: str = Field(description="The job that the message is about.")
+    version: int = Field(description="Number of the job's state; it rises with every change.")
+    part: int = Field(default=0, description="Orders the messages of one version.")
 
 
 Reason = Literal["claimed", "interrupted", "attempt_failed", "worker_lost"]
 
 
 class StatusMessage(_JobMessage):
-    """The snapshot on subscribe, and every change of state.
+    """The job's state: once after `subscribe`, then after every change of state.
 
-    `snapshot` marks the answer to a subscription. What was missed since its `after` comes before
-    it, and live messages may already come between: keep those until the snapshot is there, and
-    nothing is taken for old that is only late.
+    The answer to a subscription is marked by `snapshot`. The changes that the client missed since
+    `after` come before it. Live messages can arrive among them, so a client keeps live messages
+    until it has the snapshot, and then sorts all of them by (version, part).
     """
 
-    type: Literal["status"] = "status"
-    status: Status
-    progress: float
-    attempt: int
-    reason: Reason | str | None = None
-    snapshot: bool | None = None
-    queue_position: int | None = None
+    type: Literal["status"] = Field(default="status", description="The type of the message.")
+    status: Status = Field(
+        description="The job's state. `canceling` means that a cancel was requested and the job's "
+        "worker has not ended it yet."
+    )
+    progress: float = Field(description=_PROGRESS)
+    attempt: int = Field(description=_ATTEMPT)
+    reason: Reason | str | None = Field(
+        default=None,
+        description="Why a job waits again: `interrupted` (its worker had to stop), "
+        "`attempt_failed` or `worker_lost`. `claimed`: a worker prepares it. More may be added.",
+    )
+    snapshot: bool | None = Field(
+        default=None, description="True if the message answers a subscription."
+    )
+    queue_position: int | None = Field(
+        default=None, description="Approximate place in the queue while the job waits."
+    )
 
 
 class ProgressMessage(_JobMessage):
-    """How far the attempt is.
+    """How far the attempt is."""
 
-    `preview` is the signed URL of a picture of the job in the making, told when there is a newer
-    one; it is gone soon after the job's end.
-    """
-
-    type: Literal["progress"] = "progress"
-    progress: float
-    message: str | None = None
-    node: str | None = None
-    node_type: str | None = None
-    step: int | None = None
-    steps: int | None = None
-    preview: str | None = None
+    type: Literal["progress"] = Field(default="progress", description="The type of the message.")
+    progress: float = Field(description=_PROGRESS)
+    message: str | None = Field(default=None, description="The same as a short text.")
+    node: str | None = Field(default=None, description="Id of the node that runs.")
+    node_type: str | None = Field(default=None, description="Class of that node.")
+    step: int | None = Field(default=None, description="The node's current step.")
+    steps: int | None = Field(default=None, description="The node's number of steps.")
+    preview: str | None = Field(
+        default=None,
+        description="Signed URL of a preview of the unfinished picture, sent when there is a newer "
+        "one. The preview is removed soon after the job's end.",
+    )
 
 
 class ArtifactMessage(_JobMessage):
-    """A file was stored; void if an interruption follows.
+    """A file was stored. It is void if the attempt is interrupted or fails later.
 
-    Told as it is stored or at the job's end, and again to a socket that subscribes anew: within an
-    attempt its number tells it apart.
+    The service sends the message when the file is stored or when the job ends, and again to a
+    socket that subscribes anew. Within an attempt, `number` tells whether the client has the file
+    already.
     """
 
-    type: Literal["artifact"] = "artifact"
-    number: int  # its place among the job's files, from 0
-    url: str
-    name: str
-    kind: str
-    node: str
-    attempt: int
+    type: Literal["artifact"] = Field(default="artifact", description="The type of the message.")
+    number: int = Field(description="The file's place among the job's files, from 0.")
+    url: str = Field(description="A signed URL of the file.")
+    name: str = Field(description="The file's name, as the workflow chose it.")
+    kind: str = Field(description="What the workflow uses the file as, for example `image`.")
+    node: str = Field(description="Id of the node that made the file.")
+    attempt: int = Field(description=_ATTEMPT)
 
 
 class DoneMessage(_JobMessage):
-    """The job has ended; nothing follows."""
+    """The job has ended. It is the last message about the job."""
 
-    type: Literal["done"] = "done"
-    status: EndStatus
-    result: ResultView | None = None
-    error: ErrorView | None = None
+    type: Literal["done"] = Field(default="done", description="The type of the message.")
+    status: EndStatus = Field(description="How the job ended.")
+    result: ResultView | None = Field(default=None, description="The files that the job made.")
+    error: ErrorView | None = Field(default=None, description="Why the job failed.")
 
 
 class ErrorMessage(Response):
-    """The last message of the client was refused."""
+    """The service refused the client's last message, or is about to close the socket."""
 
-    type: Literal["error"] = "error"
-    code: str
-    message: str
-    job_id: str | None = None
+    type: Literal["error"] = Field(default="error", description="The type of the message.")
+    code: str = Field(description="Stable name of the kind of error; decide by it.")
+    message: str = Field(description="What was wrong, for people.")
+    job_id: str | None = Field(
+        default=None, description="The job that the refused message was about."
+    )
 
 
 class PongMessage(Response):
-    """Answer to a ping."""
+    """The answer to `ping`."""
 
-    type: Literal["pong"] = "pong"
+    type: Literal["pong"] = Field(default="pong", description="The type of the message.")
 
 
 JobMessage = StatusMessage | ProgressMessage | ArtifactMessage | DoneMessage
