@@ -1,1 +1,1 @@
-"""Programs that write files of this repository."""
+"""Programs that write files of this repository, and what they share with tests."""

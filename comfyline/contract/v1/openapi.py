@@ -1,220 +1,51 @@
-"""The contract as an OpenAPI 3.1 document, made from wire.py: the models say what the fields are.
-
-An operation here and a route of the deployment are held together by a test.
-"""
+"""The HTTP API as an OpenAPI 3.1 document, made from the table of operations and the models."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from comfyline.contract.limits import MAX_WAIT_SECONDS
-from comfyline.contract.v1 import requests, responses
-from comfyline.contract.v1.history import EventList
+from comfyline.contract.problems import PROBLEMS, ProblemKind
+from comfyline.contract.v1 import parameters, responses
+from comfyline.contract.v1.operations import OPERATIONS, TAGS, Operation
 
 Json = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/{model}"
-
-_JOB_ID = {
-    "name": "job_id",
-    "in": "path",
-    "required": True,
-    "description": "Any other text is an unknown job: 404.",
-    "schema": {"type": "string", "examples": ["job_01khhk2xg0z6v8q4m3n7r5t9wb"]},
+_SUCCESSES = {200: "The answer.", 201: "Made.", 202: "Accepted."}
+_GATEWAY = {
+    401: "The request has no `Authorization` header.",
+    403: "The key is unknown, has expired or is disabled.",
+    429: "The gateway received too many requests at once.",
+    503: "The gateway could not reach the service.",
 }
-_IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "One for each intent, the same on every retry of it. Another body: 422.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"},
-}
-_PREFER = {
-    "name": "Prefer",
-    "in": "header",
-    "description": f"`wait=N`: answer when the job has ended, after {MAX_WAIT_SECONDS} s at most.",
-    "schema": {"type": "string", "pattern": "^wait=[0-9]{1,3}$"},
-}
-_REQUEST_ID = {
-    "name": "X-Request-ID",
-    "in": "header",
-    "description": "Echoed, logged and kept with the job, if it is 1 to 255 printable characters.",
-    "schema": {"type": "string"},
-}
-
-
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
-
-
-_LIST_PARAMETERS = (
-    _query(
-        "status",
-        {"enum": ["queued", "running", "succeeded", "failed", "canceled", "expired"]},
-        "Only jobs in this state.",
-    ),
-    _query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "Jobs."),
-    _query("cursor", {"type": "string"}, "`next_cursor` of the page before."),
-)
-_AFTER = _query("after", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "A version.")
-_PURGE = _query("purge", {"type": "boolean"}, "Remove an ended job and all it has stored, now.")
-
-_TITLES = {
-    200: "Done",
-    201: "Made",
-    202: "Accepted",
-    400: "The body is not JSON, or a header is malformed",
-    401: "No key",
-    403: "The key is wrong, expired, disabled or lacks the scope",
-    404: "Unknown, or another owner's",
-    405: "The path has other methods",
-    409: "The job has not ended, or it succeeded",
-    413: "Too large: the body, the pixels or the batch",
-    422: "A field is invalid, or the key was used with another body",
-    429: "Over the owner's cap or rate, or over the gateway's",
-    500: "A fault of the service",
-    503: "Paused, or a part is out of reach; nothing was accepted",
-}
-_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
-_LOCATION = {"Location": {"schema": {"type": "string"}, "description": "The job's path."}}
-_REPLAYED = {
-    "Idempotent-Replayed": {
-        "schema": {"const": "true"},
-        "description": "There if an earlier request had made the job.",
+_RETRY_AFTER = {
+    "Retry-After": {
+        "schema": {"type": "integer"},
+        "description": "After how many seconds to send the request again.",
     }
 }
-_APPLIED = {"Preference-Applied": {"schema": {"type": "string"}, "description": "If it was asked."}}
+_DESCRIPTION = """\
+Comfyline runs ComfyUI workflows as jobs.
 
-PROMPT_EXAMPLE = {"prompt": "a red fox in the snow", "steps": 20, "seed": 42}
-WORKFLOW_EXAMPLE = {
-    "workflow": {
-        "1": {
-            "class_type": "EmptyImage",
-            "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255},
-        },
-        "2": {
-            "class_type": "SaveImage",
-            "inputs": {"images": ["1", 0], "filename_prefix": "example"},
-        },
-    },
-    "metadata": {"project": "foxes"},
-}
-UPLOAD_EXAMPLE = {"name": "photo.png", "content_type": "image/png", "bytes": 12345}
+**Authentication.** Send `Authorization: Bearer <key>` with each request. An operator makes keys
+with `comfyline keys create`.
 
+**Compatibility.** A request with an unknown field is refused. Answers can gain fields, so ignore
+those that you do not know.
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one path: what it takes and every status that it answers."""
+**Errors.** The service answers errors as `application/problem+json` (RFC 9457). Decide by `code`:
 
-    id: str
-    summary: str
-    answers: Mapping[int, type[BaseModel] | None]  # None: a page
-    problems: tuple[int, ...] = ()
-    parameters: tuple[Json, ...] = ()
-    body: Mapping[type[BaseModel], Json] = field(default_factory=dict)  # with an example of each
-    headers: Mapping[str, Json] = field(default_factory=dict)  # of the answers
-    is_open: bool = False  # needs no key
+| Code | Status | Meaning | What to do |
+|---|---|---|---|
+{problems}
 
-    @property
-    def statuses(self) -> list[int]:
-        """Every status, those of the gateway's own too."""
-        return sorted({*self.answers, *self.problems, *_gateway(self.is_open), 500})
-
-
-def _gateway(is_open: bool) -> tuple[int, ...]:
-    return (429, 503) if is_open else (401, 403, 429, 503)
-
-
-_POSTS = (400, 413, 422)
-_FORMS: Mapping[type[BaseModel], Json] = {
-    requests.TextToImageRequest: PROMPT_EXAMPLE,
-    requests.WorkflowRequest: WORKFLOW_EXAMPLE,
-}
-_POST_HEADERS = {**_LOCATION, **_REPLAYED, **_APPLIED}
-_POST_PARAMETERS = (_IDEMPOTENCY_KEY, _PREFER)
-
-OPERATIONS: Mapping[tuple[str, str], Operation] = {
-    ("POST", "/api/v1/jobs"): Operation(
-        "submitJob",
-        "Submit a job",
-        {200: responses.JobView, 202: responses.JobAccepted},
-        _POSTS,
-        _POST_PARAMETERS,
-        body=_FORMS,
-        headers=_POST_HEADERS,
-    ),
-    ("POST", "/api/v1/generate"): Operation(
-        "generate",
-        "Submit a job and wait for it",
-        {200: responses.JobView, 202: responses.JobAccepted},
-        _POSTS,
-        _POST_PARAMETERS,
-        body=_FORMS,
-        headers=_POST_HEADERS,
-    ),
-    ("GET", "/api/v1/jobs"): Operation(
-        "listJobs",
-        "The caller's jobs, newest first",
-        {200: responses.JobPage},
-        (422,),
-        _LIST_PARAMETERS,
-    ),
-    ("GET", "/api/v1/jobs/{job_id}"): Operation(
-        "getJob", "A job", {200: responses.JobView}, (404,), (_JOB_ID,)
-    ),
-    ("DELETE", "/api/v1/jobs/{job_id}"): Operation(
-        "cancelJob",
-        "Cancel or purge a job",
-        {202: responses.CancelAnswer},
-        (404, 422),
-        (_JOB_ID, _PURGE),
-    ),
-    ("POST", "/api/v1/jobs/{job_id}/retry"): Operation(
-        "retryJob",
-        "A new job from the input of one that failed, was canceled or expired",
-        {202: responses.JobAccepted},
-        (400, 404, 409, 422),
-        (_JOB_ID, _IDEMPOTENCY_KEY),
-        headers={**_LOCATION, **_REPLAYED},
-    ),
-    ("GET", "/api/v1/jobs/{job_id}/events"): Operation(
-        "listEvents",
-        "A job's changes of state",
-        {200: EventList},
-        (404, 422),
-        (_JOB_ID, _AFTER),
-    ),
-    ("POST", "/api/v1/uploads"): Operation(
-        "createUpload",
-        "A form to send a file with, for a job's `inputs`",
-        {201: responses.UploadAccepted},
-        _POSTS,
-        body={requests.UploadRequest: UPLOAD_EXAMPLE},
-    ),
-    ("POST", "/api/v1/ws-tickets"): Operation(
-        "createSocketPass",
-        "Leave to open one WebSocket, for a client that cannot send a header",
-        {201: responses.SocketPassResponse},
-    ),
-    ("GET", "/api/v1/models"): Operation(
-        "listModels", "What a request may name", {200: responses.Models}
-    ),
-    ("GET", "/api/v1/usage"): Operation(
-        "getUsage", "What the caller's jobs have used", {200: responses.UsageView}
-    ),
-    ("GET", "/metrics"): Operation(
-        "getMetrics", "The service, for Prometheus; for keys with the scope admin", {200: None}
-    ),
-    ("GET", "/healthz"): Operation(
-        "health", "The API answers", {200: responses.Health}, is_open=True
-    ),
-    ("GET", "/openapi.json"): Operation("showOpenapi", "This document", {200: None}, is_open=True),
-    ("GET", "/docs"): Operation("showDocs", "This document, to read", {200: None}, is_open=True),
-}
+The gateway in front of the service answers some errors by itself, as `{{"message": ...}}`: 401,
+403, 413, 429 and 503. A request that is answered 429 or 503 was not accepted.
+"""
 
 
 def document() -> Json:
@@ -227,34 +58,48 @@ def document() -> Json:
         "info": {
             "title": "Comfyline",
             "version": "1",
-            "description": "Jobs for ComfyUI. Answers may gain fields; requests take no others "
-            "than these. Errors are problems (RFC 9457), but for what the gateway answers by "
-            "itself. An unknown path is 404, an unknown method of a known path 405.",
+            "description": _DESCRIPTION.format(problems="\n".join(_problem_rows())),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        # Relative to this document, so that it is right behind a base path too.
+        "servers": [{"url": ".", "description": "The deployment that serves this document"}],
         "security": [{"key": []}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "bearerFormat": "cl_<id>_<secret>"}
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "cl_<id>_<secret>",
+                    "description": "An API key. It looks like `cl_<id>_<secret>`.",
+                }
             },
         },
     }
 
 
+def _problem_rows() -> Iterator[str]:
+    for kind in PROBLEMS.values():
+        if kind.status is not None:
+            yield f"| `{kind.code}` | {kind.status} | {kind.title} | {kind.advice} |"
+
+
 def _operation(operation: Operation) -> Json:
-    shown: Json = {
+    made: Json = {
         "operationId": operation.id,
+        "tags": [operation.tag],
         "summary": operation.summary,
-        "parameters": [*operation.parameters, _REQUEST_ID],
+        "description": operation.description,
+        "parameters": [*operation.parameters, parameters.REQUEST_ID],
         "responses": {str(status): _response(operation, status) for status in operation.statuses},
     }
     if operation.is_open:
-        shown["security"] = []
+        made["security"] = []
     if operation.body:
-        shown["requestBody"] = {"required": True, "content": {"application/json": _body(operation)}}
-    return shown
+        made["requestBody"] = {"required": True, "content": {"application/json": _body(operation)}}
+    return made
 
 
 def _body(operation: Operation) -> Json:
@@ -264,24 +109,41 @@ def _body(operation: Operation) -> Json:
 
 
 def _response(operation: Operation, status: int) -> Json:
-    shown: Json = {"description": _TITLES[status]}
-    headers: Json = {"X-Request-ID": {"schema": {"type": "string"}}}
+    headers: Json = {
+        "X-Request-ID": {
+            "schema": {"type": "string"},
+            "description": "The id under which the service logs the request.",
+        }
+    }
     if status in operation.answers:
-        shown["content"] = _answer(operation.answers[status])
         headers |= operation.headers
+        made = {"description": _SUCCESSES[status], "content": _answer(operation, status)}
     else:
-        shown["content"] = {"application/problem+json": {"schema": _reference(responses.Problem)}}
-        if status in _gateway(operation.is_open):
-            shown["content"]["application/json"] = {"schema": _reference(responses.GatewayMessage)}
+        made = _refusal(operation, status)
     if status in (429, 503):
         headers |= _RETRY_AFTER
-    return {**shown, "headers": headers}
+    return {**made, "headers": headers}
 
 
-def _answer(model: type[BaseModel] | None) -> Json:
+def _answer(operation: Operation, status: int) -> Json:
+    model = operation.answers[status]
     if model is None:
-        return {"application/json": {}, "text/html": {}, "text/plain": {}}
+        return {media: {} for media in operation.media}
     return {"application/json": {"schema": _reference(model)}}
+
+
+def _refusal(operation: Operation, status: int) -> Json:
+    kinds = [PROBLEMS[code] for code in operation.codes if PROBLEMS[code].status == status]
+    meanings = [_meaning(kind) for kind in kinds]
+    content = {"application/problem+json": {"schema": _reference(responses.Problem)}}
+    if status in operation.gateway_statuses:
+        meanings.append(f"- {_GATEWAY[status]}")
+        content["application/json"] = {"schema": _reference(responses.GatewayMessage)}
+    return {"description": "\n".join(meanings), "content": content}
+
+
+def _meaning(kind: ProblemKind) -> str:
+    return f"- `{kind.code}`: {kind.title}. {kind.advice}"
 
 
 def _reference(model: type[BaseModel]) -> Json:
@@ -289,13 +151,23 @@ def _reference(model: type[BaseModel]) -> Json:
 
 
 def _schemas() -> Json:
-    models: set[type[BaseModel]] = {responses.Problem, responses.GatewayMessage}
-    asked: set[type[BaseModel]] = set()
+    answers: set[type[BaseModel]] = {responses.Problem, responses.GatewayMessage}
+    bodies: set[type[BaseModel]] = set()
     for operation in OPERATIONS.values():
-        models |= {model for model in operation.answers.values() if model is not None}
-        asked |= set(operation.body)
-    shown = [(model, "serialization") for model in sorted(models, key=lambda m: m.__name__)]
-    taken = [(model, "validation") for model in sorted(asked, key=lambda m: m.__name__)]
-    _, schemas = models_json_schema([*shown, *taken], ref_template=_REFERENCE)  # type: ignore[list-item]
-    definitions: Json = schemas["$defs"]
-    return definitions
+        answers |= {model for model in operation.answers.values() if model is not None}
+        bodies |= set(operation.body)
+    _, schemas = models_json_schema(
+        [
+            *((model, "serialization") for model in _sorted(answers)),
+            *((model, "validation") for model in _sorted(bodies)),
+        ],
+        ref_template=_REFERENCE,
+    )
+    made: Json = schemas["$defs"]
+    codes = [kind.code for kind in PROBLEMS.values() if kind.status is not None]
+    made["Problem"]["properties"]["code"]["examples"] = codes
+    return made
+
+
+def _sorted(models: set[type[BaseModel]]) -> list[type[BaseModel]]:
+    return sorted(models, key=lambda model: model.__name__)

@@ -118,7 +118,7 @@ class JobView(Response):
     job_id: str = Field(description=_JOB_ID)
     status: Status = Field(description=_STATUS)
     progress: float = Field(ge=0, le=1, description="How much of the attempt is done.")
-    progress_detail: ProgressDetail = Field(description="Which part of its workflow the job is at.")
+    progress_detail: ProgressDetail = Field(description="Node and step of the attempt.")
     submitted_by: str = Field(description="The owner of the key that submitted the job.")
     params: dict[str, Any] = Field(
         description="The parameters that the job was described by, with the drawn seed. Empty for "
@@ -141,7 +141,7 @@ class JobView(Response):
     error: ErrorView | None = Field(
         default=None, description="Why the job, or its last attempt, failed."
     )
-    timestamps: Timestamps = Field(description="When the job's changes happened, in UTC.")
+    timestamps: Timestamps = Field(description="Times of the job's changes.")
     attempt: int = Field(description=_ATTEMPT)
     interruptions: int = Field(
         description="How many attempts were given back because their worker had to stop. They do "

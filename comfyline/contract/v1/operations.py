@@ -1,0 +1,238 @@
+"""Every HTTP operation of API v1: what it takes, what it answers, and how it can fail.
+
+openapi.py makes the OpenAPI document from this table. A test compares the table with the routes of
+the deployment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from comfyline.contract.limits import MAX_WAIT_SECONDS
+from comfyline.contract.problems import PROBLEMS
+from comfyline.contract.v1 import parameters, requests, responses
+from comfyline.contract.v1.history import EventList
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path."""
+
+    id: str
+    tag: str
+    summary: str
+    description: str
+    answers: Mapping[int, type[BaseModel] | None]  # None: not JSON of a model, see `media`
+    problems: tuple[str, ...] = ()  # codes, beside those that every operation can answer
+    parameters: tuple[Json, ...] = ()
+    body: Mapping[type[BaseModel], Json] = field(default_factory=dict)  # with an example of each
+    headers: Mapping[str, Json] = field(default_factory=dict)  # of the successful answers
+    media: tuple[str, ...] = ()  # media types of the answers that have no model
+    is_open: bool = False  # needs no key
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Every problem code that the operation can answer."""
+        scope = () if self.is_open else ("forbidden",)
+        return (*scope, *self.problems, "internal_error", "unavailable")
+
+    @property
+    def gateway_statuses(self) -> tuple[int, ...]:
+        """The statuses that the gateway answers by itself, before the service sees the request."""
+        return (429, 503) if self.is_open else (401, 403, 429, 503)
+
+    @property
+    def statuses(self) -> list[int]:
+        """Every status, including those of the gateway."""
+        problems = {PROBLEMS[code].status or 500 for code in self.codes}
+        return sorted({*self.answers, *problems, *self.gateway_statuses})
+
+
+# --- examples -------------------------------------------------------------------------------------
+
+PROMPT_EXAMPLE = {"prompt": "a red fox in the snow", "steps": 20, "seed": 42}
+WORKFLOW_EXAMPLE = {
+    "workflow": {
+        "1": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255},
+        },
+        "2": {
+            "class_type": "SaveImage",
+            "inputs": {"images": ["1", 0], "filename_prefix": "example"},
+        },
+    },
+    "metadata": {"project": "foxes"},
+}
+UPLOAD_EXAMPLE = {"name": "photo.png", "content_type": "image/png", "bytes": 12345}
+
+# --- the operations -------------------------------------------------------------------------------
+
+TAGS: Mapping[str, str] = {
+    "Jobs": "Submit jobs, read them, cancel them and retry them.",
+    "Files": "Send files that a workflow uses.",
+    "Live": "Follow jobs over the WebSocket. docs/api/asyncapi.json describes its messages.",
+    "Service": "What the deployment offers, and how it is doing.",
+}
+
+_TAKES_A_BODY = ("malformed_request", "request_too_large", "invalid_request")
+_MAKES_A_JOB = (
+    "idempotency_key_reused",
+    "too_many_jobs",
+    "too_many_requests",
+    "jobs_disabled",
+)
+_FORMS: Mapping[type[BaseModel], Json] = {
+    requests.TextToImageRequest: PROMPT_EXAMPLE,
+    requests.WorkflowRequest: WORKFLOW_EXAMPLE,
+}
+
+OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    ("POST", "/api/v1/jobs"): Operation(
+        "submitJob",
+        "Jobs",
+        "Submit a job",
+        "Send either parameters (`prompt`) or a workflow (`workflow`). The answer comes at once, "
+        "with the job's id. Follow the job over the WebSocket or read it again. After an answer "
+        "was lost, send the same request with the same `Idempotency-Key`.",
+        {200: responses.JobView, 202: responses.JobAccepted},
+        (*_TAKES_A_BODY, *_MAKES_A_JOB),
+        (parameters.IDEMPOTENCY_KEY, parameters.PREFER),
+        body=_FORMS,
+        headers={**parameters.LOCATION, **parameters.REPLAYED, **parameters.APPLIED},
+    ),
+    ("POST", "/api/v1/generate"): Operation(
+        "generate",
+        "Jobs",
+        "Submit a job and wait for it",
+        f"The same as submitting a job with `Prefer: wait={MAX_WAIT_SECONDS}`: 200 with the whole "
+        "job if it ends in time, else 202. Only a limited number of requests can wait at once; "
+        "beyond it the answer is 202 at once.",
+        {200: responses.JobView, 202: responses.JobAccepted},
+        (*_TAKES_A_BODY, *_MAKES_A_JOB),
+        (parameters.IDEMPOTENCY_KEY, parameters.PREFER),
+        body=_FORMS,
+        headers={**parameters.LOCATION, **parameters.REPLAYED, **parameters.APPLIED},
+    ),
+    ("GET", "/api/v1/jobs"): Operation(
+        "listJobs",
+        "Jobs",
+        "List your jobs, newest first",
+        "One page of the jobs of the key's owner, without their results.",
+        {200: responses.JobPage},
+        ("invalid_request",),
+        parameters.LIST,
+    ),
+    ("GET", "/api/v1/jobs/{job_id}"): Operation(
+        "getJob",
+        "Jobs",
+        "Read a job",
+        "The whole job. An ended job has its result, with freshly signed URLs of its files.",
+        {200: responses.JobView},
+        ("job_not_found",),
+        (parameters.JOB_ID,),
+    ),
+    ("DELETE", "/api/v1/jobs/{job_id}"): Operation(
+        "cancelJob",
+        "Jobs",
+        "Cancel or purge a job",
+        "A queued job is canceled at once and never runs. A running job becomes `canceling` until "
+        "its worker has stopped it. A job that has ended stays as it is; with `purge=true` it is "
+        "removed.",
+        {202: responses.CancelAnswer},
+        ("job_not_found", "invalid_request"),
+        (parameters.JOB_ID, parameters.PURGE),
+    ),
+    ("POST", "/api/v1/jobs/{job_id}/retry"): Operation(
+        "retryJob",
+        "Jobs",
+        "Retry a job that did not succeed",
+        "Makes a new job from the input of one that failed, was canceled or has expired. Without "
+        "an `Idempotency-Key`, repeated requests are answered by the same new job.",
+        {202: responses.JobAccepted},
+        ("malformed_request", "job_not_found", "job_not_retryable", *_MAKES_A_JOB),
+        (parameters.JOB_ID, parameters.IDEMPOTENCY_KEY),
+        headers={**parameters.LOCATION, **parameters.REPLAYED},
+    ),
+    ("GET", "/api/v1/jobs/{job_id}/events"): Operation(
+        "listEvents",
+        "Jobs",
+        "List the changes of a job's state",
+        "The numbered history of the job, oldest change first.",
+        {200: EventList},
+        ("job_not_found", "invalid_request"),
+        (parameters.JOB_ID, parameters.AFTER),
+    ),
+    ("POST", "/api/v1/uploads"): Operation(
+        "createUpload",
+        "Files",
+        "Get a form to upload a file with",
+        "Post the form's `fields`, and after them the file as `file`, to its `url`. Then name the "
+        'file in a workflow\'s `inputs`, for example `{"10.image": "upload:<upload_id>"}`.',
+        {201: responses.UploadAccepted},
+        _TAKES_A_BODY,
+        body={requests.UploadRequest: UPLOAD_EXAMPLE},
+    ),
+    ("POST", "/api/v1/ws-tickets"): Operation(
+        "createSocketPass",
+        "Live",
+        "Get a pass that opens one WebSocket",
+        "For a browser, which cannot send an `Authorization` header when it opens a WebSocket. "
+        "Send `ticket` as a query parameter; it works once, for 60 s.",
+        {201: responses.SocketPassResponse},
+    ),
+    ("GET", "/api/v1/models"): Operation(
+        "listModels",
+        "Service",
+        "List the names that a request may use",
+        "Checkpoints, samplers, schedulers and node classes of this deployment.",
+        {200: responses.Models},
+    ),
+    ("GET", "/api/v1/usage"): Operation(
+        "getUsage",
+        "Service",
+        "Read what your jobs have used",
+        "GPU time and number of the ended jobs of the key's owner.",
+        {200: responses.UsageView},
+    ),
+    ("GET", "/metrics"): Operation(
+        "getMetrics",
+        "Service",
+        "Read the service's metrics",
+        "In the text format of Prometheus. The key needs the scope `admin`.",
+        {200: None},
+        media=("text/plain",),
+    ),
+    ("GET", "/healthz"): Operation(
+        "health",
+        "Service",
+        "Check that the API answers",
+        "Needs no key.",
+        {200: responses.Health},
+        is_open=True,
+    ),
+    ("GET", "/openapi.json"): Operation(
+        "showOpenapi",
+        "Service",
+        "Read this document",
+        "Needs no key.",
+        {200: None},
+        media=("application/json",),
+        is_open=True,
+    ),
+    ("GET", "/docs"): Operation(
+        "showDocs",
+        "Service",
+        "Read this document as a page",
+        "A page to read this document and to try requests with a key of yours. Needs no key.",
+        {200: None},
+        media=("text/html",),
+        is_open=True,
+    ),
+}

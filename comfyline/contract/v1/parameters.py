@@ -1,0 +1,90 @@
+"""The parameters of API v1's operations, and the headers of their answers, as OpenAPI objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfyline.contract.limits import MAX_WAIT_SECONDS
+
+Json = dict[str, Any]
+
+
+def _query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _header(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+def _path(name: str, schema: Json, description: str) -> Json:
+    where = {"name": name, "in": "path", "required": True}
+    return {**where, "description": description, "schema": schema}
+
+
+JOB_ID = _path(
+    "job_id",
+    {"type": "string", "examples": ["job_01khhk2xg0z6v8q4m3n7r5t9wb"]},
+    "The job's id. A text that is no id is answered 404.",
+)
+IDEMPOTENCY_KEY = _header(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"},
+    "A text of your own that names this request, for example a UUID. Send the same key when you "
+    "repeat the request after a lost answer: no second job is made. The same key with another "
+    "body is refused with 422.",
+)
+PREFER = _header(
+    "Prefer",
+    {"type": "string", "pattern": "^wait=[0-9]{1,3}$"},
+    f"`wait=N` delays the answer until the job has ended, by at most N seconds. The service waits "
+    f"at most {MAX_WAIT_SECONDS} s.",
+)
+REQUEST_ID = _header(
+    "X-Request-ID",
+    {"type": "string"},
+    "A text of your own of 1 to 255 printable characters. The service returns it, logs it and "
+    "keeps it with the job. Any other text is replaced.",
+)
+LIST = (
+    _query(
+        "status",
+        {"enum": ["queued", "running", "succeeded", "failed", "canceled", "expired"]},
+        "Only jobs in this state.",
+    ),
+    _query(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+        "At most this many jobs.",
+    ),
+    _query("cursor", {"type": "string"}, "`next_cursor` of the page before."),
+)
+AFTER = _query(
+    "after",
+    {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    "Only changes after this version.",
+)
+PURGE = _query(
+    "purge",
+    {"type": "boolean"},
+    "Whether an ended job is removed now, with its input and its files.",
+)
+FILE = _path("file", {"type": "string"}, "Name of the file, as the page links to it.")
+
+# --- headers of answers ---------------------------------------------------------------------------
+
+LOCATION = {
+    "Location": {"schema": {"type": "string"}, "description": "The path to read the job at."}
+}
+REPLAYED = {
+    "Idempotent-Replayed": {
+        "schema": {"const": "true"},
+        "description": "Present if an earlier request had already made the job.",
+    }
+}
+APPLIED = {
+    "Preference-Applied": {
+        "schema": {"type": "string"},
+        "description": "The wait that the service has applied, if the request asked for one.",
+    }
+}
