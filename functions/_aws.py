@@ -142,7 +142,7 @@ class Aws:
     def scaling_memory(self) -> DynamoScalingMemory:
         from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory
 
-        table = self.settings(of.ScaleWorkersSettings).scaling_table
+        table = self.settings(of.ScalerSettings).scaling_table
         return DynamoScalingMemory(self.client("dynamodb"), table)
 
     # --- queues, files, the fleet -----------------------------------------------------------------
@@ -168,7 +168,7 @@ class Aws:
     def fleet(self) -> EcsFleet:
         from comfyline.adapters.aws.fleet.scaling import EcsFleet
 
-        known = self.settings(of.ScaleWorkersSettings)
+        known = self.settings(of.ScalerSettings)
         return EcsFleet(self.client("ecs"), known.cluster, known.service)
 
     @cached_property

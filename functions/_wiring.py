@@ -92,7 +92,7 @@ class Wiring:
     def _defaults(self) -> Defaults:
         from comfyline.service.intake.submit import Defaults
 
-        known = self._aws.settings(of.SubmitJobSettings)
+        known = self._aws.settings(of.JobDefaults)
         return Defaults(
             checkpoint=self.lock.default_checkpoint,
             start_deadline=timedelta(seconds=known.start_deadline_seconds),
@@ -299,7 +299,7 @@ class Wiring:
         from comfyline.service.fleet.scale import Scaler
         from comfyline.service.fleet.scaling import Limits
 
-        section = self._aws.settings(of.ScaleWorkersSettings).scaling
+        section = self._aws.settings(of.ScalerSettings).scaling
         return Scaler(
             backlog=self._aws.backlog,
             fleet=self._aws.fleet,

@@ -69,7 +69,7 @@ class Function:
     """
 
     name: str
-    settings: type[Settings] = Settings  # its environment variables; none by default
+    settings: tuple[type[Settings], ...] = ()  # whose fields are its environment variables
     grants: tuple[Grant, ...] = ()  # beside those of every function
     routes: tuple[Route, ...] = ()
     socket_routes: tuple[str, ...] = ()  # route keys of the WebSocket API

@@ -4,7 +4,8 @@ The stacks are built from these rows, and the tests' gateway and smoke runs read
 route is a handler in functions/, a row here, an operation with its models in the contract, and a
 method of the client.
 
-Nothing here imports the CDK, so that tests can read the rows without starting Node.
+Nothing here imports the CDK, so that tests can read the rows without starting Node. The file may
+grow beyond 300 lines, because it is one table.
 """
 
 from __future__ import annotations
@@ -13,7 +14,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from comfyline.service import settings
+from comfyline.service.settings import (
+    ArtifactsBucket,
+    ConnectionsTable,
+    GreeterSettings,
+    JobDefaults,
+    JobsTable,
+    KeysTable,
+    MeasuredSettings,
+    OwnersTable,
+    QueueSettings,
+    ScalerSettings,
+    SocketSettings,
+    UnknownRouteSettings,
+)
 from infra import grants
 from infra.declarations import EveryMinute, Function, JobsStream, Queue, Route
 from infra.grants import Resource, may
@@ -41,19 +55,25 @@ def _changed_to(attribute: str) -> Mapping[str, Any]:
 
 _NEW_JOB = {"eventName": ["INSERT"], "dynamodb": {"Keys": {"sk": {"S": ["job"]}}}}
 
+# What accepting a job needs.
+_SUBMIT = (
+    *(QueueSettings, MeasuredSettings, JobDefaults),
+    *(JobsTable, OwnersTable, ArtifactsBucket),
+)
+
 _ROWS = (
     # --- who may call -----------------------------------------------------------------------------
     Function(
         name="AuthorizeHttp",
         handler="authorize.http_handler",
-        settings=settings.AuthorizeSettings,
+        settings=(KeysTable,),
         grants=(grants.READ_KEY,),
         timeout=AUTHORIZER_TIMEOUT,
     ),
     Function(
         name="AuthorizeSocket",
         handler="authorize.socket_handler",
-        settings=settings.AuthorizeSocketSettings,
+        settings=(KeysTable, ConnectionsTable),
         grants=(grants.READ_KEY, may("TakeTicket", Resource.CONNECTIONS, "dynamodb:DeleteItem")),
         timeout=AUTHORIZER_TIMEOUT,
     ),
@@ -61,14 +81,14 @@ _ROWS = (
     Function(
         name="SubmitJob",
         routes=(Route("POST", "/api/v1/jobs"),),
-        settings=settings.SubmitJobSettings,
+        settings=_SUBMIT,
         grants=grants.SUBMIT_JOB,
         timeout=WAITING_TIMEOUT,
     ),
     Function(
         name="ListJobs",
         routes=(Route("GET", "/api/v1/jobs"),),
-        settings=settings.ListJobsSettings,
+        settings=(JobsTable,),
         grants=(
             may("PageJobs", Resource.JOBS_BY_OWNER, "dynamodb:Query"),
             grants.READ_JOBS,
@@ -78,13 +98,13 @@ _ROWS = (
     Function(
         name="GetJob",
         routes=(Route("GET", "/api/v1/jobs/{job_id}"),),
-        settings=settings.GetJobSettings,
+        settings=(QueueSettings, JobsTable, ArtifactsBucket),
         grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT, grants.COUNT_TICKETS),
     ),
     Function(
         name="CancelJob",
         routes=(Route("DELETE", "/api/v1/jobs/{job_id}"),),
-        settings=settings.CancelJobSettings,
+        settings=(JobsTable, ArtifactsBucket),
         grants=(
             grants.GET_JOB,
             grants.CHANGE_JOB,
@@ -98,46 +118,46 @@ _ROWS = (
     Function(
         name="RetryJob",
         routes=(Route("POST", "/api/v1/jobs/{job_id}/retry"),),
-        settings=settings.SubmitJobSettings,
+        settings=_SUBMIT,
         # The last two read the graph of the job that is retried.
         grants=(*grants.ACCEPT_JOB, grants.GET_JOB, grants.READ_JOB),
     ),
     Function(
         name="ListEvents",
         routes=(Route("GET", "/api/v1/jobs/{job_id}/events"),),
-        settings=settings.ListEventsSettings,
+        settings=(JobsTable,),
         grants=(grants.READ_JOB, grants.CHANGE_JOB),
     ),
     Function(
         name="Generate",
         routes=(Route("POST", "/api/v1/generate"),),
-        settings=settings.SubmitJobSettings,
+        settings=_SUBMIT,
         grants=grants.SUBMIT_JOB,
         timeout=WAITING_TIMEOUT,
     ),
     Function(
         name="CreateUpload",
         routes=(Route("POST", "/api/v1/uploads"),),
-        settings=settings.CreateUploadSettings,
+        settings=(ArtifactsBucket,),
         grants=(may("SignUpload", Resource.UPLOADS, "s3:PutObject"),),
     ),
     Function(
         name="CreateSocketPass",
         routes=(Route("POST", "/api/v1/ws-tickets"),),
-        settings=settings.CreateSocketPassSettings,
+        settings=(ConnectionsTable,),
         grants=(may("StoreTicket", Resource.CONNECTIONS, "dynamodb:PutItem"),),
     ),
     Function(name="ListModels", routes=(Route("GET", "/api/v1/models"),)),
     Function(
         name="GetUsage",
         routes=(Route("GET", "/api/v1/usage"),),
-        settings=settings.GetUsageSettings,
+        settings=(OwnersTable,),
         grants=(may("ReadUsage", Resource.OWNERS, "dynamodb:Query"),),
     ),
     Function(
         name="GetMetrics",
         routes=(Route("GET", "/metrics"),),
-        settings=settings.GetMetricsSettings,
+        settings=(QueueSettings, JobsTable, OwnersTable),
         grants=(
             may("ReadTotals", Resource.OWNERS, "dynamodb:Query"),
             may("FindWorkers", Resource.JOBS, "dynamodb:Query"),
@@ -156,13 +176,13 @@ _ROWS = (
         routes=(Route("GET", "/docs", is_open=True),),
     ),
     # Every request that no route takes.
-    Function(name="UnknownRoute", settings=settings.UnknownRouteSettings),
+    Function(name="UnknownRoute", settings=(UnknownRouteSettings,)),
     # --- the WebSocket API ------------------------------------------------------------------------
     Function(
         name="SocketSubscribe",
         # $default answers every message that is none of these with an error message.
         socket_routes=("subscribe", "unsubscribe", "ping", "$default"),
-        settings=settings.SocketSubscribeSettings,
+        settings=(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket),
         grants=(
             *grants.CLOSE_CONNECTION,
             may("Subscribe", Resource.CONNECTIONS, "dynamodb:PutItem", "dynamodb:UpdateItem"),
@@ -176,7 +196,7 @@ _ROWS = (
     Function(
         name="SocketConnect",
         socket_routes=("$connect",),
-        settings=settings.SocketConnectSettings,
+        settings=(ConnectionsTable, GreeterSettings),
         grants=(
             may("OpenConnection", Resource.CONNECTIONS, "dynamodb:PutItem"),
             may("GreetConnection", Resource.GREETER, "lambda:InvokeFunction"),
@@ -185,13 +205,19 @@ _ROWS = (
     Function(
         name="SocketDisconnect",
         socket_routes=("$disconnect",),
-        settings=settings.SocketDisconnectSettings,
+        settings=(ConnectionsTable,),
         grants=grants.CLOSE_CONNECTION,
     ),
     # --- changes of jobs, dead letters, the clock -------------------------------------------------
     Function(
         name="PushUpdates",
-        settings=settings.PushUpdatesSettings,
+        settings=(
+            SocketSettings,
+            MeasuredSettings,
+            JobsTable,
+            OwnersTable,
+            ArtifactsBucket,
+        ),
         grants=(
             *grants.FOLLOW_STREAM,
             may("ReportUndelivered", Resource.UNDELIVERED_UPDATES, "sqs:SendMessage"),
@@ -223,7 +249,15 @@ _ROWS = (
     ),
     Function(
         name="SweepJobs",
-        settings=settings.SweepJobsSettings,
+        settings=(
+            QueueSettings,
+            SocketSettings,
+            MeasuredSettings,
+            KeysTable,
+            JobsTable,
+            OwnersTable,
+            ArtifactsBucket,
+        ),
         grants=(
             may("FindDueJobs", Resource.JOBS_BY_DUE, "dynamodb:Query"),
             grants.READ_JOBS,
@@ -246,7 +280,7 @@ _ROWS = (
     ),
     Function(
         name="RedriveTickets",
-        settings=settings.RedriveTicketsSettings,
+        settings=(QueueSettings, JobsTable),
         grants=(
             may(
                 "FollowDeadLetters",
@@ -266,7 +300,7 @@ _ROWS = (
     Function(
         name="ScaleWorkers",
         stack="scaler",
-        settings=settings.ScaleWorkersSettings,
+        settings=(QueueSettings, MeasuredSettings, ScalerSettings),
         grants=(
             may("ReadDepths", Resource.QUEUES, "sqs:GetQueueAttributes"),
             may("ReadWaits", Resource.ANY, "cloudwatch:GetMetricData"),

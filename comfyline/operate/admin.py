@@ -34,7 +34,7 @@ from comfyline.service.jobs.job import Priority
 from comfyline.service.jobs.redrive import redrive
 from comfyline.service.settings import (
     AuditSettings,
-    AuthorizeSettings,
+    KeysTable,
     QueueSettings,
     RedriveSettings,
 )
@@ -251,7 +251,7 @@ def _inventory() -> Inventory:
 
 
 def _store() -> DynamoKeyStore:
-    settings = AuthorizeSettings.from_environment(os.environ)
+    settings = KeysTable.from_environment(os.environ)
     return DynamoKeyStore(boto3.client("dynamodb"), settings.keys_table)
 
 

@@ -1,7 +1,8 @@
-"""One settings model per process; a field's name in capitals is its environment variable.
+"""The settings of every process. A field's name in capitals is its environment variable.
 
-infra/ builds each function's environment from these models and each process reads its own back, so
-a variable that is missing or misspelt is a type error or a test failure, never a surprise.
+A function has one or several groups of settings, and its row in infra/functions.py names them. The
+stacks write the environment variables from these classes and the processes read them back with the
+same classes, so that a missing or misspelt variable is a type error or a test failure.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Self, dataclass_transform
 if TYPE_CHECKING:
     from comfyline.service.jobs.job import Priority
 
-# By a field's annotation as it is written. Dataclasses and no pydantic: an authorizer, which every
-# call waits for, would take longer to load that than all else.
+# A parser for each annotation, as the source writes it. The classes are dataclasses and not models
+# of pydantic: every call waits for an authorizer, and loading pydantic would take it longer than
+# everything else together.
 _PARSERS: Mapping[str, Callable[[str], str | int | float]] = {
     "str": str,
     "str | None": str,
@@ -25,20 +27,20 @@ _PARSERS: Mapping[str, Callable[[str], str | int | float]] = {
 
 
 class WrongEnvironment(ValueError):
-    """The environment is not this process's; the message names each variable that is wrong."""
+    """Environment variables are missing or wrong; the message names each of them."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True)
 class Settings:
-    """Base: immutable, no stray fields. What extends it is a dataclass."""
+    """Base class: immutable, without unknown fields. Every subclass becomes a dataclass."""
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, kw_only=True)(cls)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """The settings of this process.
+        """The settings that these environment variables hold.
 
         Raises:
             WrongEnvironment: naming each variable that is missing or wrong.
@@ -57,12 +59,12 @@ class Settings:
         return cls(**values)
 
     def to_environment(self) -> dict[str, str]:
-        """The environment that reads back as these settings."""
+        """The environment variables from which `from_environment` reads these settings."""
         values = {field.name.upper(): getattr(self, field.name) for field in fields(self)}
         return {name: str(value) for name, value in values.items() if value is not None}
 
 
-# --- what several processes share -----------------------------------------------------------------
+# --- groups of settings that the functions share --------------------------------------------------
 
 
 class JobsTable(Settings):
@@ -128,7 +130,36 @@ class SocketSettings(ConnectionsTable):
     websocket_stage: str
 
 
-# --- one class for each process -------------------------------------------------------------------
+class GreeterSettings(Settings):
+    """The function that sends the first message to a new socket: functions/socket_subscribe.py."""
+
+    greeter_function: str
+
+
+class JobDefaults(Settings):
+    """What applies to a job whose request does not say otherwise."""
+
+    start_deadline_seconds: int = 24 * 3600
+    execution_timeout_seconds: int = 600
+    retention_seconds: int = 7 * 24 * 3600
+
+
+class UnknownRouteSettings(Settings):
+    """The routes that exist, for the answer to a method that a path does not have."""
+
+    routes: str  # "GET /healthz,POST /api/v1/jobs,…"
+
+
+class ScalerSettings(Settings):
+    """The fleet that functions/scale_workers.py sizes, and the limits of its size."""
+
+    cluster: str
+    service: str
+    scaling_table: str
+    scaling: str  # the section [scaling] of the deployment file, as JSON
+
+
+# --- processes that are no functions --------------------------------------------------------------
 
 
 class RedriveSettings(QueueSettings, JobsTable):
@@ -139,109 +170,6 @@ class RedriveSettings(QueueSettings, JobsTable):
 
 class AuditSettings(RedriveSettings, SocketSettings, OwnersTable, ArtifactsBucket):
     """`comfyline admin audit`"""
-
-
-class AuthorizeSettings(KeysTable):
-    """functions/authorize.py: the HTTP API"""
-
-
-class AuthorizeSocketSettings(KeysTable, ConnectionsTable):
-    """functions/authorize.py: the WebSocket API, which also takes socket passes"""
-
-
-class SubmitJobSettings(QueueSettings, MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket):
-    """functions/submit_job.py, functions/generate.py and functions/retry_job.py"""
-
-    start_deadline_seconds: int = 24 * 3600
-    execution_timeout_seconds: int = 600
-    retention_seconds: int = 7 * 24 * 3600
-
-
-class GetJobSettings(QueueSettings, JobsTable, ArtifactsBucket):
-    """functions/get_job.py"""
-
-
-class ListJobsSettings(JobsTable):
-    """functions/list_jobs.py"""
-
-
-class CancelJobSettings(JobsTable, ArtifactsBucket):
-    """functions/cancel_job.py"""
-
-
-class ListEventsSettings(JobsTable):
-    """functions/list_events.py"""
-
-
-class CreateUploadSettings(ArtifactsBucket):
-    """functions/create_upload.py"""
-
-
-class CreateSocketPassSettings(ConnectionsTable):
-    """functions/create_socket_pass.py"""
-
-
-class GetUsageSettings(OwnersTable):
-    """functions/get_usage.py"""
-
-
-class GetMetricsSettings(QueueSettings, JobsTable, OwnersTable):
-    """functions/get_metrics.py"""
-
-
-class GreeterSettings(Settings):
-    """The function that greets a socket once it is open: functions/socket_subscribe.py."""
-
-    greeter_function: str
-
-
-class SocketConnectSettings(ConnectionsTable, GreeterSettings):
-    """functions/socket_connect.py"""
-
-
-class SocketSubscribeSettings(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket):
-    """functions/socket_subscribe.py"""
-
-
-class SocketDisconnectSettings(ConnectionsTable):
-    """functions/socket_disconnect.py"""
-
-
-class PushUpdatesSettings(
-    SocketSettings, MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket
-):
-    """functions/push_updates.py"""
-
-
-class SweepJobsSettings(
-    QueueSettings,
-    SocketSettings,
-    MeasuredSettings,
-    KeysTable,
-    JobsTable,
-    OwnersTable,
-    ArtifactsBucket,
-):
-    """functions/sweep_jobs.py"""
-
-
-class RedriveTicketsSettings(QueueSettings, JobsTable):
-    """functions/redrive_tickets.py"""
-
-
-class ScaleWorkersSettings(QueueSettings, MeasuredSettings):
-    """functions/scale_workers.py"""
-
-    cluster: str
-    service: str
-    scaling_table: str
-    scaling: str  # the section [scaling] of the deployment file, as JSON
-
-
-class UnknownRouteSettings(Settings):
-    """functions/unknown_route.py"""
-
-    routes: str  # "GET /healthz,POST /api/v1/jobs,…": every route that the API has
 
 
 class WorkerSettings(QueueSettings, MeasuredSettings, JobsTable, ArtifactsBucket):

@@ -69,21 +69,24 @@ class PythonFunction(Construct):
             if deployment.observability.tracing
             else lambda_.Tracing.PASS_THROUGH,
             environment={
-                **environment(row.settings, values),
+                **environment(*row.settings, values=values),
                 "POWERTOOLS_SERVICE_NAME": row.module,
                 "LOG_LEVEL": deployment.functions.log_level.upper(),
             },
         )
 
 
-def environment(settings: type[Settings], values: Values) -> dict[str, str]:
+def environment(*settings: type[Settings], values: Values) -> dict[str, str]:
     """The environment variables of a process with these settings.
 
     Raises:
         WrongEnvironment: `values` lacks a field that has no default.
     """
-    variables = {name.upper(): value for name, value in values.items()}
-    return settings.from_environment(variables).to_environment()
+    known = {name.upper(): value for name, value in values.items()}
+    variables = dict[str, str]()
+    for group in settings:
+        variables |= group.from_environment(known).to_environment()
+    return variables
 
 
 def _role(scope: Construct, row: Function, arns: Arns) -> iam.Role:

@@ -76,7 +76,9 @@ class WorkerStack(Stack):
             task_role=role.without_policy_updates(),
             execution_role=self._execution_role(deployment.worker.image),
         )
-        self._add_container(deployment, environment(WorkerSettings, self._values(deployment, data)))
+        self._add_container(
+            deployment, environment(WorkerSettings, values=self._values(deployment, data))
+        )
         if fleet is not None:
             service = worker_service(self, deployment.fleet.capacity, fleet, self.task)
             CfnOutput(self, "WorkerService", value=service.service_name)

@@ -6,7 +6,7 @@ import pytest
 
 from comfyline.contract.limits import MAX_EXECUTION_TIMEOUT_SECONDS, MAX_START_DEADLINE_SECONDS
 from comfyline.service.files.uploads import UPLOAD_LIFETIME
-from comfyline.service.settings import SubmitJobSettings
+from comfyline.service.settings import JobDefaults
 from tests.infra.templates import Json, Templates, named, only, plain_name, resources, statements
 
 TABLE, QUEUE = "AWS::DynamoDB::GlobalTable", "AWS::SQS::Queue"
@@ -80,7 +80,7 @@ def test_lanes_redrive_to_the_one_dead_letter_queue(aws: Templates, lane: str) -
     # A moved message keeps its age: some days must be left to look at it.
     assert queue["MessageRetentionPeriod"] < dead_letters["MessageRetentionPeriod"] == 14 * DAY
     # A ticket outlives the longest wait for a first start.
-    start_deadline = SubmitJobSettings.start_deadline_seconds
+    start_deadline = JobDefaults.start_deadline_seconds
     assert queue["MessageRetentionPeriod"] > start_deadline
 
 
@@ -116,7 +116,7 @@ def test_bucket_expiry_is_a_backstop(aws: Templates, local: Templates) -> None:
     assert UPLOAD_LIFETIME.total_seconds() > longest_way
     assert (rule["Status"], rule["Prefix"]) == ("Enabled", "jobs/")
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
-    retention = SubmitJobSettings.retention_seconds
+    retention = JobDefaults.retention_seconds
     assert rule["ExpirationInDays"] * DAY > retention
     assert (deletion_policy(aws, "Artifacts"), deletion_policy(local, "Artifacts")) == (
         "Retain",

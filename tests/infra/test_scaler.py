@@ -6,8 +6,9 @@ import json
 from dataclasses import fields, replace
 
 from comfyline.service.fleet.scaling import Limits
-from comfyline.service.settings import ScaleWorkersSettings
+from comfyline.service.settings import ScalerSettings
 from infra.deployment import Scaling
+from infra.functions import FUNCTIONS
 from tests.infra.templates import Json, Templates, only, plain_name, resources
 
 
@@ -24,11 +25,11 @@ def test_handler_is_the_rows(aws: Templates) -> None:
     assert function(aws)["Handler"] == "functions.scale_workers.handler"
 
 
-def test_environment_is_the_settings_model(aws: Templates) -> None:
-    found = environment(aws)
+def test_environment_is_the_rows_settings(aws: Templates) -> None:
+    found, groups = environment(aws), FUNCTIONS["ScaleWorkers"].settings
     common = {"POWERTOOLS_SERVICE_NAME", "LOG_LEVEL"}
-    assert set(found) == {f.name.upper() for f in fields(ScaleWorkersSettings)} | common
-    settings = ScaleWorkersSettings.from_environment(found)
+    assert set(found) == {f.name.upper() for group in groups for f in fields(group)} | common
+    settings = ScalerSettings.from_environment(found)
     assert (settings.cluster, settings.service) == ("comfyline-test", "worker")
     assert plain_name(settings.scaling_table) == "Scaling"
 

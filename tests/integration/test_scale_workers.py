@@ -10,7 +10,6 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from comfyline.service.settings import ScaleWorkersSettings
 from functions import scale_workers
 from functions._aws import Aws, Clients
 from functions._wiring import Wiring
@@ -32,7 +31,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
 
 @pytest.fixture
 def wiring(aws: boto3.Session) -> Wiring:
-    environ = settings(aws).to_environment()
+    environ = environment(aws)
     return Wiring(environ, aws=Aws(environ, Clients(aws)))
 
 
@@ -45,20 +44,20 @@ SCALING = {
 }
 
 
-def settings(session: boto3.Session) -> ScaleWorkersSettings:
+def environment(session: boto3.Session) -> dict[str, str]:
     sqs = session.client("sqs")
     urls = {
-        f"{lane}_queue_url": sqs.create_queue(QueueName=lane)["QueueUrl"]
+        f"{lane.upper()}_QUEUE_URL": sqs.create_queue(QueueName=lane)["QueueUrl"]
         for lane in ("high", "normal", "low")
     }
-    return ScaleWorkersSettings(
-        metrics_namespace="Comfyline/test",
-        cluster="comfyline",
-        service="worker",
-        scaling_table="scaling",
-        scaling=json.dumps(SCALING),
+    return {
+        "METRICS_NAMESPACE": "Comfyline/test",
+        "CLUSTER": "comfyline",
+        "SERVICE": "worker",
+        "SCALING_TABLE": "scaling",
+        "SCALING": json.dumps(SCALING),
         **urls,
-    )
+    }
 
 
 def desired(session: boto3.Session) -> int:
