@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.clock import Clock
-from comfyline.service.errors import Conflict, JobNotFound
+from comfyline.service.errors import Conflict
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_cancel
 from comfyline.service.jobs.events import Event
 from comfyline.service.jobs.job import Job
-from comfyline.service.jobs.read import expire_if_overdue
+from comfyline.service.jobs.read import expire_if_overdue, owned
 from comfyline.service.jobs.store import JobStore
 
 
@@ -66,10 +66,8 @@ def purge(
 
 
 def _owned(job_id: JobId, owner: OwnerId, store: JobStore, clock: Clock) -> Job:
-    job = store.get(job_id)
-    if job is None or job.owner != owner or job.is_past_retention(clock()):
-        raise JobNotFound(job_id)
-    return expire_if_overdue(clock(), store, job)
+    now = clock()
+    return expire_if_overdue(now, store, owned(store.get(job_id), job_id, owner, now))
 
 
 _MESSAGES = {

@@ -36,9 +36,21 @@ def read_job(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) ->
     """
     record = store.read(job_id)
     now = clock()
-    if record is None or record.job.owner != owner or record.job.is_past_retention(now):
+    if record is None:
         raise JobNotFound(job_id)
-    return replace(record, job=expire_if_overdue(now, store, record.job))
+    job = owned(record.job, job_id, owner, now)
+    return replace(record, job=expire_if_overdue(now, store, job))
+
+
+def owned(job: Job | None, job_id: JobId, owner: OwnerId, now: datetime) -> Job:
+    """`job`, which was read by its id, if the owner may see it.
+
+    Raises:
+        JobNotFound: unknown, past its retention, or another owner's.
+    """
+    if job is None or job.owner != owner or job.is_past_retention(now):
+        raise JobNotFound(job_id)
+    return job
 
 
 def expire_if_overdue(now: datetime, store: JobStore, job: Job) -> Job:

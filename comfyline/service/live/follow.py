@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.contract.limits import MAX_SUBSCRIPTIONS
 from comfyline.service.clock import Clock
-from comfyline.service.errors import ConnectionGone, JobNotFound
+from comfyline.service.errors import ConnectionGone
 from comfyline.service.jobs.job import Job
-from comfyline.service.jobs.read import expire_if_overdue
+from comfyline.service.jobs.read import expire_if_overdue, owned
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.live.notify import Notifier
 from comfyline.service.live.sockets import Connection, ConnectionStore
@@ -77,10 +77,8 @@ class Follower:
 
     def _owned(self, connection: Connection, job_id: JobId) -> Job:
         # Checked before the subscription is stored, so that no push ever reaches another owner.
-        job = self.jobs.get(job_id)
         now = self.clock()
-        if job is None or job.owner != connection.owner or job.is_past_retention(now):
-            raise JobNotFound(job_id)
+        job = owned(self.jobs.get(job_id), job_id, connection.owner, now)
         return expire_if_overdue(now, self.jobs, job)
 
     def _subscribed(self, connection: Connection, job: Job) -> Job:
