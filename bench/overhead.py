@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect
 from bench.figures import Figure, Measurement, Series
 from bench.stage import Stage, happened
 from comfyline.contract.v1.socket import DoneMessage
-from comfyline.service.graphs.text_to_image import text_to_image_graph
+from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 
 STEPS = 20
 STEP_MS = (5, 50)
@@ -52,21 +52,20 @@ async def overhead(stage: Stage, step_ms: int) -> Series:
 
 def a_graph(checkpoint: str) -> Mapping[str, Any]:
     """Text to image; no two are alike, so that no cache answers."""
-    return text_to_image_graph(
-        {
-            "prompt": "a red fox",
-            "negative_prompt": "",
-            "width": 64,
-            "height": 64,
-            "batch_size": 1,
-            "seed": uuid.uuid4().int % 2**32,
-            "steps": STEPS,
-            "cfg_scale": 7.0,
-            "sampler": "euler",
-            "scheduler": "normal",
-        },
-        checkpoint=checkpoint,
+    asked = TextToImage(
+        prompt="a red fox",
+        negative_prompt="",
+        width=64,
+        height=64,
+        batch_size=1,
+        seed=uuid.uuid4().int % 2**32,
+        steps=STEPS,
+        cfg_scale=7.0,
+        sampler="euler",
+        scheduler="normal",
+        model=checkpoint,
     )
+    return text_to_image_graph(asked)
 
 
 # --- straight to the engine -----------------------------------------------------------------------

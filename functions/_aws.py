@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from botocore.config import Config
 
     from comfyline.adapters.aws.access.keys import DynamoKeyStore
+    from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
     from comfyline.adapters.aws.access.slots import DynamoOwnerStore
     from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
     from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
@@ -109,6 +110,13 @@ class Aws:
         from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 
         return DynamoOwnerStore(self.client("dynamodb"), self.settings(of.OwnersTable).owners_table)
+
+    @cached_property
+    def wait_places(self) -> DynamoSemaphore:
+        from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
+
+        table = self.settings(of.OwnersTable).owners_table
+        return DynamoSemaphore(self.client("dynamodb"), table, "waits")
 
     @cached_property
     def ledger(self) -> DynamoLedger:

@@ -8,7 +8,6 @@ constructs a `Wiring` of its own and patches nothing.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -20,13 +19,12 @@ from comfyline.service import settings as of
 from functions._aws import Aws
 
 if TYPE_CHECKING:
-    from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, UploadId
-    from comfyline.contract.v1.requests import UploadRequest
+    from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
     from comfyline.service.access.keys import ApiKey, Flags
     from comfyline.service.access.socket_passes import SocketPass
     from comfyline.service.clock import Clock
     from comfyline.service.files.artifacts import ArtifactStore
-    from comfyline.service.files.uploads import UploadForm
+    from comfyline.service.files.offer_upload import NewUpload, Offer
     from comfyline.service.fleet.scale import Scaler
     from comfyline.service.graphs.lock import EngineLock
     from comfyline.service.intake.admit import Admission
@@ -76,13 +74,20 @@ class Wiring:
     @cached_property
     def submitter(self) -> Submitter:
         """Accepts jobs and retries."""
+        from comfyline.service.intake.accept import Acceptance
         from comfyline.service.intake.submit import Submitter
 
-        return Submitter(
+        acceptance = Acceptance(
             store=self._aws.jobs,
             queue=self._aws.queue,
             uploads=self._aws.uploads,
             admission=self.admission,
+            clock=self.clock,
+        )
+        return Submitter(
+            acceptance=acceptance,
+            store=self._aws.jobs,
+            metrics=self._aws.metrics,
             clock=self.clock,
             defaults=self._defaults,
             catalogue=self.lock.catalogue,
@@ -112,9 +117,7 @@ class Wiring:
         """Waits for the end of a job that was just posted."""
         from comfyline.service.intake.wait import WaitRoom
 
-        return WaitRoom(
-            jobs=self._aws.jobs, places=self._aws.owners, clock=self.clock, sleep=time.sleep
-        )
+        return WaitRoom(jobs=self._aws.jobs, places=self._aws.wait_places, clock=self.clock)
 
     @cached_property
     def lock(self) -> EngineLock:
@@ -123,9 +126,7 @@ class Wiring:
 
         return EngineLock.parse(self._lock_file.read_text())
 
-    def offer_upload(
-        self, asked: UploadRequest, owner: OwnerId
-    ) -> tuple[UploadId, UploadForm, datetime]:
+    def offer_upload(self, asked: NewUpload, owner: OwnerId) -> Offer:
         """A form that a client uploads a file with."""
         from comfyline.service.files.offer_upload import offer_upload
 

@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger
 
 from comfyline.contract.limits import MAX_WAIT_SECONDS
 from functions._http import Answer, Request, http_handler
-from functions._submission import accept, preferred_wait
+from functions._submission import preferred_wait, submit
 from functions._wiring import Wiring
 
 logger = Logger(service="generate")
@@ -16,4 +16,4 @@ logger = Logger(service="generate")
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the ended job, or 202 with where to find it; `Prefer: wait=N` shortens the wait."""
     wait = preferred_wait(request)
-    return accept(request, wiring, wait=MAX_WAIT_SECONDS if wait is None else wait)
+    return submit(request, wiring, wait=MAX_WAIT_SECONDS if wait is None else wait)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aws_lambda_powertools import Logger
 
 from functions._http import Answer, Request, http_handler
-from functions._submission import accept, preferred_wait
+from functions._submission import preferred_wait, submit
 from functions._wiring import Wiring
 
 logger = Logger(service="submit_job")
@@ -14,4 +14,4 @@ logger = Logger(service="submit_job")
 @http_handler(logger)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """202 with the job, or 200 with the ended job where the caller prefers to wait."""
-    return accept(request, wiring, wait=preferred_wait(request))
+    return submit(request, wiring, wait=preferred_wait(request))

@@ -16,6 +16,7 @@ from botocore.config import Config
 from moto import mock_aws
 
 from comfyline.adapters.aws.access.keys import DynamoKeyStore
+from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
@@ -27,6 +28,7 @@ from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.adapters.memory.access import (
     InMemoryKeyStore,
     InMemoryOwnerStore,
+    InMemorySemaphore,
     InMemorySocketPassStore,
 )
 from comfyline.adapters.memory.files import InMemoryArtifactStore
@@ -131,6 +133,10 @@ key_store = adapters(
 owner_store = adapters(
     lambda _: InMemoryOwnerStore(),
     in_table(DynamoOwnerStore, keyed("pk", "sk")),
+)
+semaphore = adapters(
+    lambda _: InMemorySemaphore(),
+    in_table(lambda client, table: DynamoSemaphore(client, table, "waits"), keyed("pk", "sk")),
 )
 ticket_store = adapters(
     lambda _: InMemorySocketPassStore(),

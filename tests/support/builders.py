@@ -8,7 +8,7 @@ from typing import Any
 
 from comfyline.contract.ids import OwnerId, random_job_id, random_worker_id
 from comfyline.service.graphs.graph import fingerprint
-from comfyline.service.graphs.text_to_image import text_to_image_graph
+from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Artifact, Graph, Job, JobParams, Priority, artifact_key
 from comfyline.service.jobs.lifecycle import advance, submitted
@@ -98,7 +98,9 @@ def some_params(**overrides: Any) -> JobParams:
 
 def a_graph(prompt: str = "a red fox") -> Graph:
     """ComfyUI's text-to-image graph."""
-    return text_to_image_graph(PARAMS | {"prompt": prompt}, checkpoint="model.safetensors")
+    return text_to_image_graph(
+        TextToImage(**PARAMS | {"prompt": prompt}, model="model.safetensors")
+    )
 
 
 def an_artifact(job: Job, n: int = 0) -> Artifact:

@@ -18,7 +18,7 @@ from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.contract.ids import random_job_id, random_worker_id
 from comfyline.service.graphs.graph import fingerprint
-from comfyline.service.graphs.text_to_image import text_to_image_graph
+from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.finish import Finisher
 from comfyline.service.jobs.job import Job, JobParams, Status
@@ -137,4 +137,4 @@ class World:
 
 def a_graph(*, seed: int = 1, steps: int = 4) -> Mapping[str, Any]:
     params = {**PARAMS, "seed": seed, "steps": steps, "width": 64, "height": 64}
-    return text_to_image_graph(params, checkpoint="sd15-sim.safetensors")
+    return text_to_image_graph(TextToImage(**params, model="sd15-sim.safetensors"))

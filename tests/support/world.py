@@ -12,14 +12,17 @@ from typing import Any, TypeVar, cast
 from comfyline.adapters.memory.access import InMemoryOwnerStore
 from comfyline.adapters.memory.files import InMemoryArtifactStore, InMemoryUploadStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
+from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.adapters.memory.queue import InMemoryJobQueue
+from comfyline.api.v1 import commands
 from comfyline.contract.ids import JobId, OwnerId, WorkerId, random_worker_id
-from comfyline.contract.v1.requests import TextToImageRequest, WorkflowRequest
 from comfyline.service.access.slots import Limits, OwnerStore
 from comfyline.service.clock import Clock
 from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.intake.accept import Acceptance
 from comfyline.service.intake.admit import Admission
-from comfyline.service.intake.submit import Accepted, Caller, Defaults, Submitter
+from comfyline.service.intake.submission import Accepted, Caller
+from comfyline.service.intake.submit import Defaults, Submitter
 from comfyline.service.jobs.claim import Terms, claim
 from comfyline.service.jobs.finish import Finisher, Succeed
 from comfyline.service.jobs.job import Artifact, Job, JobRecord, Priority
@@ -53,6 +56,7 @@ class World:
         self.artifacts = InMemoryArtifactStore()
         self.owners = InMemoryOwnerStore()
         self.uploads = InMemoryUploadStore()
+        self.metrics = InMemoryMetrics()
         self.owner = an_owner()
 
     def submit(
@@ -66,21 +70,25 @@ class World:
         queue: JobQueue | None = None,
         owners: OwnerStore | None = None,
     ) -> Accepted:
-        form = WorkflowRequest if "workflow" in sent else TextToImageRequest
-        submitter = Submitter(
-            store=store or self.store,
+        jobs = store or self.store
+        acceptance = Acceptance(
+            store=jobs,
             queue=queue or self.queue,
             uploads=self.uploads,
-            admission=Admission(
-                owners=owners or self.owners, jobs=store or self.store, clock=self.clock
-            ),
+            admission=Admission(owners=owners or self.owners, jobs=jobs, clock=self.clock),
+            clock=self.clock,
+        )
+        submitter = Submitter(
+            acceptance=acceptance,
+            store=jobs,
+            metrics=self.metrics,
             clock=self.clock,
             defaults=DEFAULTS,
         )
         caller = Caller(
             owner=owner or self.owner, limits=limits, idempotency_key=key, request_id="request-1"
         )
-        return submitter.submit(form.model_validate(sent), sent, caller)
+        return submitter.submit(commands.submission(sent), caller)
 
     # --- a worker ---------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,3 +120,26 @@ class InMemoryOwnerStore:
         with self._lock:
             rows = self._owners.items() if shard == 0 else ()
             return [(owner, dict(row.slots)) for owner, row in rows if row.slots]
+
+
+class InMemorySemaphore:
+    """`Semaphore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._places: dict[str, datetime] = {}
+
+    def enter(self, limit: int, *, now: datetime, until: datetime) -> str | None:
+        """See Semaphore."""
+        with self._lock:
+            self._places = {place: end for place, end in self._places.items() if end > now}
+            if len(self._places) >= limit:
+                return None
+            place = secrets.token_hex(8)
+            self._places[place] = until
+            return place
+
+    def leave(self, place: str) -> None:
+        """See Semaphore."""
+        with self._lock:
+            self._places.pop(place, None)

@@ -88,9 +88,6 @@ class _JobOptions(Request):
         return value
 
 
-JOB_OPTIONS = frozenset(_JobOptions.model_fields)
-
-
 class TextToImageRequest(_JobOptions):
     """A job described by parameters. The service compiles them into a text-to-image workflow."""
 

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from comfyline.contract.ids import OwnerId, UploadId, random_upload_id
-from comfyline.contract.v1.requests import UploadRequest
 from comfyline.service.clock import Clock
-from comfyline.service.files import uploads as up
-from comfyline.service.files.uploads import UploadForm, UploadStore
+from comfyline.service.files.uploads import UploadForm, UploadStore, upload_key
 
-# Enough for the largest file over a slow line; the signer's own credentials do not last for hours.
+# Enough for the largest file over a slow connection, and shorter than the life of the credentials
+# that sign the form.
 FORM_LIFETIME = timedelta(minutes=15)
 
 
-def offer_upload(
-    asked: UploadRequest, owner: OwnerId, *, uploads: UploadStore, clock: Clock
-) -> tuple[UploadId, UploadForm, datetime]:
-    """A form that stores the file under the owner, its id, and when the form is void."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewUpload:
+    """A file that a caller wants to upload."""
+
+    content_type: str
+    bytes: int
+    sha256: str | None = None  # hexadecimal; None: the content is not checked
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A form that stores one file, the id of that file, and when the form stops working."""
+
+    upload_id: UploadId
+    form: UploadForm
+    expires_at: datetime
+
+
+def offer_upload(asked: NewUpload, owner: OwnerId, *, uploads: UploadStore, clock: Clock) -> Offer:
+    """A form that stores exactly this file under the owner."""
     now = clock()
     upload_id = random_upload_id(now)
     form = uploads.offer(
-        up.upload_key(owner, upload_id),
+        upload_key(owner, upload_id),
         content_type=asked.content_type,
         size=asked.bytes,
         sha256=asked.sha256,
         seconds=int(FORM_LIFETIME.total_seconds()),
     )
-    return upload_id, form, now + FORM_LIFETIME
+    return Offer(upload_id, form, now + FORM_LIFETIME)

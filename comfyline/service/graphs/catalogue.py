@@ -1,15 +1,15 @@
-"""What the engine of a deployment has, so that a name it lacks is refused before it costs."""
+"""What the engine of a deployment has: a request that names something else is refused at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from comfyline.service.errors import FieldError
 
-# Classes of ComfyUI's core that make something for another node and end nothing. A graph of these
-# alone has no output, which ComfyUI would say only after the job has waited for a GPU. A class that
-# is not here may be an output: nothing is refused by a guess.
+# Core classes of ComfyUI that only feed other nodes. A graph of these alone has no output node,
+# which ComfyUI would report only after the job has waited for a GPU. A class that is not listed
+# here may be an output node, so a graph that has one is not refused.
 NEVER_OUTPUTS = frozenset(
     {
         "CheckpointLoaderSimple",
@@ -51,7 +51,7 @@ NEVER_OUTPUTS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """Names that the deployment knows; an empty list of checkpoints or classes means any."""
+    """The names that a request may use. An empty list allows every name."""
 
     checkpoints: tuple[str, ...] = ()
     samplers: tuple[str, ...] = ()
@@ -59,18 +59,18 @@ class Catalogue:
     node_classes: frozenset[str] = frozenset()
 
     def allows(self, class_type: str) -> bool:
-        """Whether a workflow may have nodes of this class."""
+        """Whether a graph may have nodes of this class."""
         return not self.node_classes or class_type in self.node_classes
 
     def unknown_names(
-        self, *, checkpoint: str, sampler: str, scheduler: str
-    ) -> Iterable[FieldError]:
-        """The names of a parameter form that the engine would refuse."""
+        self, checkpoint: str | None, sampler: str, scheduler: str
+    ) -> Iterator[FieldError]:
+        """One error for each of these names that the engine does not know."""
         asked = (
             ("model", checkpoint, self.checkpoints),
             ("sampler", sampler, self.samplers),
             ("scheduler", scheduler, self.schedulers),
         )
         for name, value, known in asked:
-            if known and value not in known:
+            if value is not None and known and value not in known:
                 yield FieldError(("body", name), f"{value!r} is not one of {', '.join(known)}")

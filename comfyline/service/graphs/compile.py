@@ -1,83 +1,80 @@
-"""From a request that was parsed to the graph that the engine runs, every bound checked."""
+"""Compile what a caller asked for into the graph that the engine runs, with every bound checked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from comfyline.contract.ids import JobId
-from comfyline.contract.limits import MAX_BATCH_SIZE, MAX_PIXELS
-from comfyline.contract.v1.requests import JOB_OPTIONS, TextToImageRequest, WorkflowRequest
-from comfyline.service.errors import InvalidRequest, RequestTooLarge
+from comfyline.service.errors import InvalidRequest
 from comfyline.service.files.uploads import with_inputs
-from comfyline.service.graphs import graph as workflow
-from comfyline.service.graphs import text_to_image
 from comfyline.service.graphs.catalogue import Catalogue
-from comfyline.service.jobs.job import Graph, JobParams
+from comfyline.service.graphs.graph import validate_graph
+from comfyline.service.graphs.text_to_image import (
+    TextToImage,
+    check_size,
+    drawn_seed,
+    text_to_image_graph,
+)
+from comfyline.service.jobs.job import Graph
 
-# Nodes of ComfyUI's core that begin an image from nothing, in the size that their inputs say.
-_BEGINNINGS = frozenset({"EmptyLatentImage", "EmptySD3LatentImage", "EmptyImage"})
+# Core nodes of ComfyUI that start from an empty image, whose size is in their inputs.
+_EMPTY_IMAGES = frozenset({"EmptyLatentImage", "EmptySD3LatentImage", "EmptyImage"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomGraph:
+    """A graph as the caller sent it, unchecked, and the uploads to put in place of its inputs."""
+
+    graph: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)  # "<node>.<input>" -> "upload:<id>"
+
+
+Work = TextToImage | CustomGraph
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What a request asks, and its graph but for a seed that is yet to be drawn."""
+    """The graph, and the parameters that it was made from, which the owner is shown."""
 
-    params: JobParams
-    graph: Graph | None  # None: made of the parameters, once the job has an id
-
-    def for_job(self, job_id: JobId) -> tuple[JobParams, Graph]:
-        """The request of that job. A seed that was left open is fixed by the job's id."""
-        if self.graph is not None:
-            return self.params, self.graph
-        params = dict(self.params.params)
-        if params["seed"] is None:
-            params["seed"] = text_to_image.drawn_seed(job_id)
-        graph = text_to_image.text_to_image_graph(params, checkpoint=params["model"])
-        return JobParams(params=params, metadata=self.params.metadata), graph
+    params: Mapping[str, Any]
+    graph: Graph
 
 
-def compiled(
-    request: TextToImageRequest | WorkflowRequest, *, checkpoint: str, catalogue: Catalogue
-) -> Compiled:
-    """The request, proved to be within the deployment's bounds.
+def compiled(work: Work, *, seed_from: JobId, checkpoint: str, catalogue: Catalogue) -> Compiled:
+    """Compile `work`; a seed that it leaves open is drawn from the id `seed_from`.
 
     Raises:
-        InvalidRequest, RequestTooLarge: it is not.
+        InvalidRequest, RequestTooLarge: it exceeds the bounds of the deployment.
     """
-    if isinstance(request, WorkflowRequest):
-        graph = workflow.validate_graph(request.workflow, catalogue)
-        _check_sizes(_sizes(graph))
-        graph = with_inputs(graph, request.inputs)
-        return Compiled(JobParams(params={}, metadata=request.metadata), graph)
-    _check_sizes([(request.width, request.height, request.batch_size)])
-    params = request.model_dump(exclude=set(JOB_OPTIONS)) | {"model": request.model or checkpoint}
-    _check_names(params, checkpoint, catalogue)
-    return Compiled(JobParams(params=params, metadata=request.metadata), None)
+    if isinstance(work, CustomGraph):
+        return Compiled({}, _checked_graph(work, catalogue))
+    check_size(work.width, work.height, work.batch_size)
+    asked = work.completed(seed=drawn_seed(seed_from), model=checkpoint)
+    _check_names(asked, checkpoint, catalogue)
+    return Compiled(asdict(asked), text_to_image_graph(asked))
 
 
-def _check_names(params: Mapping[str, Any], checkpoint: str, catalogue: Catalogue) -> None:
-    asked = {"sampler": params["sampler"], "scheduler": params["scheduler"]}
-    errors = list(catalogue.unknown_names(checkpoint=params["model"], **asked))
-    if params["model"] == checkpoint:  # the default needs no listing
-        errors = [error for error in errors if error.loc != ("body", "model")]
-    if errors:
-        raise InvalidRequest("The request names what this deployment does not have.", errors)
+def _checked_graph(sent: CustomGraph, catalogue: Catalogue) -> Graph:
+    graph = validate_graph(sent.graph, catalogue)
+    for size in _sizes(graph):
+        check_size(*size)
+    return with_inputs(graph, sent.inputs)
 
 
 def _sizes(graph: Graph) -> Iterator[tuple[int, int, int]]:
     for node in graph.values():
-        if node["class_type"] in _BEGINNINGS:
+        if node["class_type"] in _EMPTY_IMAGES:
             inputs = node["inputs"]
             sides = [inputs.get(name, 1) for name in ("width", "height", "batch_size")]
-            if all(type(side) is int for side in sides):  # a link is known only when it has run
+            if all(type(side) is int for side in sides):  # only the engine knows a link's value
                 yield (sides[0], sides[1], sides[2])
 
 
-def _check_sizes(sizes: Iterator[tuple[int, int, int]] | list[tuple[int, int, int]]) -> None:
-    for width, height, batch in sizes:
-        if width * height > MAX_PIXELS:
-            raise RequestTooLarge(f"An image has at most {MAX_PIXELS} pixels.")
-        if batch > MAX_BATCH_SIZE:
-            raise RequestTooLarge(f"A batch has at most {MAX_BATCH_SIZE} images.")
+def _check_names(asked: TextToImage, checkpoint: str, catalogue: Catalogue) -> None:
+    # The default checkpoint is allowed even where the lock does not list it.
+    model = None if asked.model == checkpoint else asked.model
+    errors = [*catalogue.unknown_names(model, asked.sampler, asked.scheduler)]
+    if errors:
+        raise InvalidRequest("The request names what this deployment does not have.", errors)

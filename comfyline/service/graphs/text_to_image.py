@@ -1,33 +1,68 @@
-"""ComfyUI's standard text-to-image graph, made from the parameters of a request."""
+"""The parameter form: a text-to-image job that is described by parameters instead of a graph."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from comfyline.contract.ids import JobId
-from comfyline.contract.limits import MAX_SEED
+from comfyline.contract.limits import MAX_BATCH_SIZE, MAX_PIXELS, MAX_SEED
+from comfyline.service.errors import RequestTooLarge
 from comfyline.service.jobs.job import Graph
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextToImage:
+    """The parameters of one job, in the order in which its owner is shown them."""
+
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    steps: int
+    cfg_scale: float
+    sampler: str
+    scheduler: str
+    seed: int | None = None  # None: the service draws one
+    model: str | None = None  # a checkpoint; None: the deployment's default
+    batch_size: int
+
+    def completed(self, *, seed: int, model: str) -> TextToImage:
+        """The same parameters, with this seed and model where none was given."""
+        given = self.seed is not None
+        return replace(self, seed=self.seed if given else seed, model=self.model or model)
+
+
 def drawn_seed(job_id: JobId) -> int:
-    """The seed of a request that named none: fixed by the job's id, so a replay draws the same."""
+    """The seed of a request that has none: fixed by the id, so that a replay draws the same."""
     digest = hashlib.sha256(f"seed:{job_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") & MAX_SEED
 
 
-def text_to_image_graph(params: Mapping[str, Any], *, checkpoint: str) -> Graph:
-    """ComfyUI's standard text-to-image graph from the parameter form; `seed` must be set."""
+def check_size(width: int, height: int, batch_size: int) -> None:
+    """Check the size of one batch of images.
+
+    Raises:
+        RequestTooLarge: it exceeds a bound of the service.
+    """
+    if width * height > MAX_PIXELS:
+        raise RequestTooLarge(f"An image has at most {MAX_PIXELS} pixels.")
+    if batch_size > MAX_BATCH_SIZE:
+        raise RequestTooLarge(f"A batch has at most {MAX_BATCH_SIZE} images.")
+
+
+def text_to_image_graph(asked: TextToImage) -> Graph:
+    """ComfyUI's standard text-to-image graph; `seed` and `model` must be set."""
     return {
-        "1": _node("CheckpointLoaderSimple", ckpt_name=checkpoint),
-        "2": _node("CLIPTextEncode", clip=["1", 1], text=params["prompt"]),
-        "3": _node("CLIPTextEncode", clip=["1", 1], text=params["negative_prompt"]),
+        "1": _node("CheckpointLoaderSimple", ckpt_name=asked.model),
+        "2": _node("CLIPTextEncode", clip=["1", 1], text=asked.prompt),
+        "3": _node("CLIPTextEncode", clip=["1", 1], text=asked.negative_prompt),
         "4": _node(
             "EmptyLatentImage",
-            width=params["width"],
-            height=params["height"],
-            batch_size=params["batch_size"],
+            width=asked.width,
+            height=asked.height,
+            batch_size=asked.batch_size,
         ),
         "5": _node(
             "KSampler",
@@ -35,11 +70,11 @@ def text_to_image_graph(params: Mapping[str, Any], *, checkpoint: str) -> Graph:
             positive=["2", 0],
             negative=["3", 0],
             latent_image=["4", 0],
-            seed=params["seed"],
-            steps=params["steps"],
-            cfg=params["cfg_scale"],
-            sampler_name=params["sampler"],
-            scheduler=params["scheduler"],
+            seed=asked.seed,
+            steps=asked.steps,
+            cfg=asked.cfg_scale,
+            sampler_name=asked.sampler,
+            scheduler=asked.scheduler,
             denoise=1.0,
         ),
         "6": _node("VAEDecode", samples=["5", 0], vae=["1", 2]),

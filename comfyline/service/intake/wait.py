@@ -1,46 +1,52 @@
-"""Answer a post only when its job has ended, within bounds: a wait holds a function."""
+"""Answer a post when its job has ended, within bounds: each wait occupies a function."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from comfyline.contract.ids import JobId, OwnerId
-from comfyline.service.access.slots import Full, Limits, OwnerStore, Taken
+from comfyline.service.access.semaphore import Semaphore
 from comfyline.service.clock import Clock
 from comfyline.service.errors import JobNotFound
 from comfyline.service.jobs.job import Job, JobRecord
 from comfyline.service.jobs.read import read_job
 from comfyline.service.jobs.store import JobStore
 
-WAIT_ROOM = OwnerId("~waits")  # no owner's name: those begin with a letter or a digit
-MAX_WAITS = Limits(max_active_jobs=100)  # a tenth of an account's concurrent functions
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two looks
+MAX_WAITS = 100  # a tenth of an account's concurrent functions
+# A function that waits is ended by its timeout after half of this, so a place whose time is over
+# belongs to no running function.
+PLACE_LIFETIME = timedelta(minutes=1)
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two reads of the job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitRoom:
-    """Waits for jobs to end; a place that a dead function leaves is freed by the sweeper."""
+    """Waits for jobs to end, for at most MAX_WAITS posts at a time."""
 
     jobs: JobStore
-    places: OwnerStore
+    places: Semaphore
     clock: Clock
-    sleep: Callable[[float], None]
+    sleep: Callable[[float], None] = time.sleep
 
-    def wait(self, job: Job, place: str, seconds: int) -> JobRecord | None:
-        """The job's record once it has ended; None if it has not in time, or the room is full."""
-        name = JobId(place)
-        taken = self.places.take_slot(WAIT_ROOM, name, MAX_WAITS, self.clock())
-        if isinstance(taken, Full):
+    def wait(self, job: Job, seconds: int) -> JobRecord | None:
+        """The job's record once it has ended; None if it does not end in time or there is no place.
+
+        Raises:
+            Unavailable: the jobs or the places are out of reach.
+        """
+        now = self.clock()
+        place = self.places.enter(MAX_WAITS, now=now, until=now + PLACE_LIFETIME)
+        if place is None:
             return None
         try:
-            return self._watch(job, self.clock() + timedelta(seconds=seconds))
+            return self._ended(job, now + timedelta(seconds=seconds))
         finally:
-            self.places.give_back(WAIT_ROOM, name, Taken(True, taken.at))
+            self.places.leave(place)
 
-    def _watch(self, job: Job, until: datetime) -> JobRecord | None:
+    def _ended(self, job: Job, until: datetime) -> JobRecord | None:
         pause = FIRST_PAUSE
         current: Job | None = job
         while current is not None and not current.status.is_terminal:

@@ -21,7 +21,7 @@ from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.contract.ids import OwnerId, random_job_id
 from comfyline.service.errors import Conflict, LeaseLost, RequestTooLarge
-from comfyline.service.graphs.text_to_image import text_to_image_graph
+from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.lifecycle import advance
@@ -661,7 +661,8 @@ class TestDynamo:
         job = a_job()
         prompt = "portrait of a red fox in fresh snow, golden hour, bokeh, 85mm, " * 2
         params = JobParams(params={**PARAMS, "prompt": prompt}, metadata={"order": "123"})
-        graph = text_to_image_graph(params.params, checkpoint="v1-5-pruned-emaonly.safetensors")
+        asked = TextToImage(**params.params, model="v1-5-pruned-emaonly.safetensors")
+        graph = text_to_image_graph(asked)
         dynamo_job_store.put_request(job, params, graph)
         (item,) = siblings_of(dynamo_job_store, job)
         assert item["sk"]["S"] == f"job#request#{job.fingerprint}"

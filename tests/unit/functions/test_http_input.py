@@ -9,13 +9,15 @@ import pytest
 from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
-from comfyline.contract.v1 import requests, responses
+from comfyline.api.v1 import commands
+from comfyline.contract.v1 import responses
 from comfyline.contract.v1.socket import client_message
 from comfyline.service.errors import MAX_FIELD_ERRORS, InvalidRequest, MalformedRequest
 from comfyline.service.graphs.catalogue import Catalogue
+from comfyline.service.graphs.compile import CustomGraph
 from comfyline.service.graphs.graph import fingerprint, validate_graph
 from functions._http import MAX_JSON_DEPTH, Answer, Request, http_handler
-from functions._submission import idempotency_key, parse_submission
+from functions._submission import idempotency_key
 from functions._wiring import Wiring
 from functions.list_jobs import _limit
 from functions.socket_subscribe import _fault
@@ -26,9 +28,9 @@ ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
 @http_handler(Logger(service="test"), scope=None)
 def parsed(request: Request, wiring: Wiring) -> Answer:
     """A post as far as its parsing goes."""
-    form = parse_submission(request.json())
-    if isinstance(form, requests.WorkflowRequest):
-        validate_graph(form.workflow, Catalogue())
+    work = commands.submission(request.json()).work
+    if isinstance(work, CustomGraph):
+        validate_graph(work.graph, Catalogue())
     return Answer(responses.Health(status="ok"), 202)
 
 

@@ -1,0 +1,98 @@
+"""Semaphores in the owners table: one row for each.
+
+    pk         sk      holds
+    semaphore  <name>  the places that are taken {place: until when}
+
+A place is taken by one conditional write, so the limit is exact however many functions enter at
+once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from comfyline.adapters.aws.attributes import Item, read_time, time_of
+from comfyline.adapters.aws.errors import translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# The first try may find no row, the second one places of dead functions. A function that loses the
+# freed places to others each time is refused, as if all places were taken.
+MAX_TRIES = 4
+
+
+class DynamoSemaphore:
+    """`Semaphore` in DynamoDB."""
+
+    def __init__(self, client: DynamoDBClient, table: str, name: str) -> None:
+        self._client = client
+        self._table = table
+        self._key: Any = {"pk": {"S": "semaphore"}, "sk": {"S": name}}
+
+    @translated()
+    def enter(self, limit: int, *, now: datetime, until: datetime) -> str | None:
+        """See Semaphore: one write where a place is free."""
+        place = secrets.token_hex(8)
+        for _ in range(MAX_TRIES):
+            try:
+                self._take(place, limit, until)
+            except self._client.exceptions.ConditionalCheckFailedException as refusal:
+                row = cast(Item, refusal.response).get("Item")
+            else:
+                return place
+            if row is None:
+                self._make_row()
+            elif over := _over(row, now):
+                self._remove(over)
+            else:
+                return None
+        return None
+
+    @translated()
+    def leave(self, place: str) -> None:
+        """See Semaphore."""
+        self._remove([place])
+
+    def _take(self, place: str, limit: int, until: datetime) -> None:
+        self._client.update_item(
+            TableName=self._table,
+            Key=self._key,
+            UpdateExpression="SET places.#place = :until",
+            ConditionExpression="attribute_exists(pk) AND size(places) < :limit",
+            ExpressionAttributeNames={"#place": place},
+            ExpressionAttributeValues={
+                ":until": time_of(until),
+                ":limit": {"N": str(limit)},
+            },
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+
+    def _make_row(self) -> None:
+        """A row with no places, unless there is one: an update cannot add to a missing map."""
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item={**self._key, "places": {"M": {}}},
+                ConditionExpression="attribute_not_exists(pk)",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return
+
+    def _remove(self, places: list[str]) -> None:
+        # No condition is needed, because no place is given twice.
+        names = {f"#p{n}": place for n, place in enumerate(places)}
+        self._client.update_item(
+            TableName=self._table,
+            Key=self._key,
+            UpdateExpression="REMOVE " + ", ".join(f"places.{name}" for name in names),
+            ExpressionAttributeNames=names,
+        )
+
+
+def _over(row: Item, now: datetime) -> list[str]:
+    """The places whose time is over."""
+    places: Item = row["places"]["M"]
+    return [place for place, until in places.items() if read_time(until) <= now]

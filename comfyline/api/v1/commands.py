@@ -1,0 +1,108 @@
+"""Make commands of the requests of API v1: a body is validated and becomes a plain value."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from comfyline.contract.v1 import requests
+from comfyline.service.errors import MAX_FIELD_ERRORS, FieldError, InvalidRequest
+from comfyline.service.files.offer_upload import NewUpload
+from comfyline.service.graphs.compile import CustomGraph, Work
+from comfyline.service.graphs.graph import fingerprint
+from comfyline.service.graphs.text_to_image import TextToImage
+from comfyline.service.intake.submission import Submission
+from comfyline.service.jobs.job import PictureEncoding, PictureFormat, Priority
+
+JobForm = requests.TextToImageRequest | requests.WorkflowRequest
+F = TypeVar("F", bound=BaseModel)
+
+_WEBHOOK = "webhook_url is reserved and not supported yet."
+
+
+def submission(sent: Any) -> Submission:
+    """The job that the body asks for.
+
+    Raises:
+        InvalidRequest: with every field that is wrong.
+    """
+    form = _job_form(sent)
+    return Submission(
+        work=_work(form),
+        fingerprint=fingerprint(sent),
+        priority=Priority(form.priority),
+        start_deadline=_seconds(form.start_deadline_seconds),
+        execution_timeout=_seconds(form.execution_timeout_seconds),
+        metadata=form.metadata,
+        reuse=form.reuse,
+        output=_encoding(form.output),
+        wants_previews=form.previews,
+    )
+
+
+def new_upload(sent: Any) -> NewUpload:
+    """The file that the body announces.
+
+    Raises:
+        InvalidRequest: with every field that is wrong.
+    """
+    form = _parsed(requests.UploadRequest, sent)
+    return NewUpload(content_type=form.content_type, bytes=form.bytes, sha256=form.sha256)
+
+
+def _job_form(sent: Any) -> JobForm:
+    if not isinstance(sent, dict):
+        raise InvalidRequest("The body is a JSON object.", [FieldError(("body",), "not an object")])
+    if "webhook_url" in sent:
+        raise InvalidRequest(_WEBHOOK, [FieldError(("body", "webhook_url"), _WEBHOOK)])
+    if ("prompt" in sent) == ("workflow" in sent):
+        detail = "Send exactly one of `prompt` and `workflow`."
+        raise InvalidRequest(detail, [FieldError(("body",), detail)])
+    if "workflow" in sent:
+        return _parsed(requests.WorkflowRequest, sent)
+    return _parsed(requests.TextToImageRequest, sent)
+
+
+def _parsed(form: type[F], sent: Any) -> F:
+    try:
+        return form.model_validate(sent)
+    except ValidationError as error:
+        raise InvalidRequest("The request has invalid fields.", _field_errors(error)) from error
+
+
+def _field_errors(error: ValidationError) -> list[FieldError]:
+    if error.error_count() > MAX_FIELD_ERRORS:
+        # pydantic takes a kilobyte for each error that it lists, and a body has room for half a
+        # million of them.
+        return [FieldError(("body",), f"{error.error_count()} fields are invalid")]
+    return [FieldError(("body", *e["loc"]), e["msg"]) for e in error.errors()]
+
+
+def _work(form: JobForm) -> Work:
+    if isinstance(form, requests.WorkflowRequest):
+        return CustomGraph(graph=form.workflow, inputs=form.inputs)
+    return TextToImage(
+        prompt=form.prompt,
+        negative_prompt=form.negative_prompt,
+        width=form.width,
+        height=form.height,
+        steps=form.steps,
+        cfg_scale=form.cfg_scale,
+        sampler=form.sampler,
+        scheduler=form.scheduler,
+        seed=form.seed,
+        model=form.model,
+        batch_size=form.batch_size,
+    )
+
+
+def _encoding(output: requests.OutputOptions | None) -> PictureEncoding | None:
+    if output is None:
+        return None
+    return PictureEncoding(format=PictureFormat(output.format), quality=output.quality)
+
+
+def _seconds(number: int | None) -> timedelta | None:
+    return None if number is None else timedelta(seconds=number)

@@ -1,0 +1,19 @@
+"""A bound on what all functions together do at a time, such as waiting for the end of a job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+
+class Semaphore(Protocol):
+    """A number of places, each held by one function for a short time."""
+
+    def enter(self, limit: int, *, now: datetime, until: datetime) -> str | None:
+        """Take one of `limit` places; None if all are taken.
+
+        The place is free again after `until`, so that a function which dies does not keep it.
+        """
+
+    def leave(self, place: str) -> None:
+        """Free a place that `enter` has given. A place that is free already stays free."""

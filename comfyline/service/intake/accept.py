@@ -1,0 +1,141 @@
+"""Accept a job: take its slot, store its request, put the job by one conditional write, send its
+ticket.
+
+take ──> put_request ──> add ─────────────> send ──> 202
+  │         │             │                   └─ lost: the sweeper sends the ticket when it is due
+  │         │             └─ the acceptance: a failure before it leaves only items that are removed
+  │         │                by themselves, a failure after it leaves a job that will run
+  │         └─ the items are named after job and fingerprint, so they need no transaction
+  └─ the slot is named after the job, so that a retry takes the same one; an owner without limits
+     needs none
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from comfyline.service.access.slots import Limits, Taken
+from comfyline.service.clock import Clock
+from comfyline.service.errors import (
+    Conflict,
+    IdempotencyKeyReused,
+    RequestRefused,
+    RequestTooLarge,
+    Unavailable,
+)
+from comfyline.service.files.check_uploads import check_uploads
+from comfyline.service.files.uploads import UploadStore
+from comfyline.service.intake.admit import Admission
+from comfyline.service.intake.submission import Accepted
+from comfyline.service.jobs.change import current_or_not_found
+from comfyline.service.jobs.job import Graph, Job, JobParams
+from comfyline.service.jobs.lifecycle import submitted
+from comfyline.service.jobs.read import expire_if_overdue
+from comfyline.service.jobs.store import JobStore
+from comfyline.service.queue.tickets import JobQueue
+
+# A replay that comes within this time does not send the ticket again: the first one is on its way.
+TICKET_IN_FLIGHT = timedelta(seconds=2)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """Accepts each job once, and answers a repeated post with the job that is there."""
+
+    store: JobStore
+    queue: JobQueue
+    uploads: UploadStore
+    admission: Admission
+    clock: Clock
+
+    def accept(self, job: Job, params: JobParams, graph: Graph, limits: Limits) -> Accepted:
+        """Accept `job`, or replay the job that has its id.
+
+        Raises:
+            InvalidRequest, RequestTooLarge, TooManyJobs, TooManyRequests: nothing was accepted.
+            IdempotencyKeyReused: the job that has the id was made from another request.
+            Unavailable: the store is out of reach; the post may be repeated.
+        """
+        try:
+            check_uploads(job, graph, uploads=self.uploads)
+            taken = self.admission.take(job.owner, job.id, limits)
+        except RequestRefused:
+            # What was accepted once is answered again, even if it would be refused today.
+            if (earlier := self._earlier(job)) is None:
+                raise
+            return Accepted(self._replayed(earlier, job), replayed=True)
+        job = submitted(replace(job, has_slot=taken is not None))
+        existing, is_new = self._put(job, params, graph, taken)
+        if is_new:
+            self._send(existing)
+            return Accepted(existing, replayed=False)
+        if existing.status.is_terminal or not existing.has_slot:
+            self.admission.give_back(job.owner, job.id, taken)
+        return Accepted(self._replayed(existing, job), replayed=True)
+
+    def _earlier(self, job: Job) -> Job | None:
+        earlier = self.store.get(job.id)
+        is_over = earlier is None or earlier.is_past_retention(job.queued_at)
+        return None if is_over else earlier
+
+    def _put(
+        self, job: Job, params: JobParams, graph: Graph, taken: Taken | None
+    ) -> tuple[Job, bool]:
+        """The job that has the id now, as stored, and whether this post has put it there."""
+        try:
+            self.store.put_request(job, params, graph)
+        except RequestTooLarge:
+            self.admission.give_back(job.owner, job.id, taken)
+            raise
+        existing = self.store.add(job)
+        if existing is None:
+            return job, True
+        if existing.is_past_retention(job.queued_at):
+            return self._take_over(existing, job)
+        return existing, False
+
+    def _take_over(self, expired: Job, job: Job) -> tuple[Job, bool]:
+        """Put `job` in the place of a record past its retention, unless another post was faster.
+
+        The new job continues the old one's version and attempt, so that a worker or a ticket of the
+        old job stays fenced off.
+        """
+        heir = submitted(replace(job, attempt=expired.attempt, version=expired.version + 1))
+        try:
+            self.store.replace(expired, heir)
+        except Conflict as conflict:
+            return current_or_not_found(job, conflict), False
+        return heir, True
+
+    def _replayed(self, existing: Job, job: Job) -> Job:
+        """The job that is there, as it is now; its ticket is sent again if it may be lost."""
+        if existing.fingerprint != job.fingerprint:
+            raise IdempotencyKeyReused(
+                "This Idempotency-Key was used for a request with another body. Use a new key for "
+                "a new request."
+            )
+        existing = expire_if_overdue(self.clock(), self.store, existing)
+        age = job.queued_at - existing.queued_at
+        if _is_unclaimed(existing) and age > TICKET_IN_FLIGHT:
+            self._send(existing)
+        return existing
+
+    def _send(self, job: Job) -> None:
+        # The job is accepted already, so a queue that is out of reach is no error of the post: the
+        # sweeper sends the ticket when the job is due.
+        try:
+            self.queue.send(job.id, job.owner, job.priority)
+        except Unavailable:
+            _log.warning("ticket not sent", extra={"action": "ticket_not_sent", "job_id": job.id})
+
+
+def _is_unclaimed(job: Job) -> bool:
+    """No worker has claimed the job and it has not ended.
+
+    `attempt` does not tell, because a job that took over a record continues its count.
+    """
+    return len(job.history) == 1

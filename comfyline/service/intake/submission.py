@@ -1,0 +1,56 @@
+"""The commands of the intake as plain values, which each API makes of its own requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from comfyline.contract.ids import OwnerId
+from comfyline.service.access.slots import Limits
+from comfyline.service.graphs.compile import Work
+from comfyline.service.graphs.text_to_image import TextToImage
+from comfyline.service.jobs.job import Job, PictureEncoding, Priority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A request for one job. None in a field leaves the choice to the service."""
+
+    work: Work
+    fingerprint: str  # of the request as it was sent: equal requests have equal fingerprints
+    priority: Priority = Priority.NORMAL
+    start_deadline: timedelta | None = None
+    execution_timeout: timedelta | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    reuse: bool | None = None
+    output: PictureEncoding | None = None  # None: files stay as the engine wrote them
+    wants_previews: bool = False
+
+    @property
+    def may_reuse(self) -> bool:
+        """Whether an earlier job of the same request may be the answer.
+
+        By default only where the result would be the same: in the parameter form with a seed.
+        """
+        if self.reuse is not None:
+            return self.reuse
+        return isinstance(self.work, TextToImage) and self.work.seed is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The owner of a post, its limits, and the key that is the same when the post is repeated."""
+
+    owner: OwnerId
+    limits: Limits = field(default_factory=Limits)
+    idempotency_key: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The job that answers a post. `replayed`: an earlier post had made it."""
+
+    job: Job
+    replayed: bool
