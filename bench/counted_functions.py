@@ -6,6 +6,7 @@ wakes the scaler for the job alone and tells the pusher each change alone.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,18 +27,18 @@ from tests.support.gateway import Gateway
 
 PICTURE = {"prompt": "a red fox", "steps": 20, "width": 64, "height": 64}
 _MEASURED = {"METRICS_NAMESPACE": "Comfyline/cost"}
+_SCALING = {
+    "max_workers": 4,
+    "job_seconds": 30,
+    "target_wait_seconds": 120,
+    "boot_seconds": 180,
+    "quiet_seconds": 180,
+}
 _SCALER = {
     "CLUSTER": "comfyline",
     "SERVICE": "worker",
     "SCALING_TABLE": "scaling",
-    "MIN_WORKERS": "0",
-    "MAX_WORKERS": "4",
-    "WARM_WORKERS": "0",
-    "WARM_HOURS": "",
-    "JOB_SECONDS": "30",
-    "TARGET_WAIT_SECONDS": "120",
-    "BOOT_SECONDS": "180",
-    "QUIET_SECONDS": "180",
+    "SCALING": json.dumps(_SCALING),
 }
 
 
