@@ -23,15 +23,13 @@ from aws_lambda_powertools import Logger
 
 from bench.calls import Image, Ledger, Row
 from bench.counted_functions import Functions, Work, deployed, measured
-from comfyline.contract.ids import random_worker_id
-from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.job import TERMINAL, Status
-from comfyline.service.settings import WorkerSettings
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from functions import sweep_jobs
 from functions._wiring import utc_now
-from gpu_worker import __main__ as worker
+from gpu_worker.__main__ import work
+from gpu_worker.wiring import Wiring
 from tests.support import gateway
 
 STEP_MS = 500.0  # 20 steps are 10 s
@@ -122,14 +120,13 @@ def _functions(clock: _Clock, printed: io.StringIO) -> Iterator[Functions]:
 
 
 async def _work(url: str, posted: Sequence[str], ledger: Ledger, log: io.StringIO) -> None:
-    settings = WorkerSettings.from_environment({**os.environ, "COMFYUI_URL": url})
-    terms = Terms(worker_id=random_worker_id(), lease=timedelta(seconds=120))
+    wiring = Wiring({**os.environ, "COMFYUI_URL": url})
     logger = Logger(service="gpu_worker")
     handler = logger.registered_handler
     assert isinstance(handler, logging.StreamHandler)
     handler.setStream(log)
     with _also_of(logger, "comfyline"):
-        await _until_all_have_ended(worker._work(settings, terms, logger), posted, ledger)
+        await _until_all_have_ended(work(wiring, logger), posted, ledger)
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""One process per GPU, beside one ComfyUI: claims jobs, runs them, stores what they make."""
+"""The worker: one process per GPU. It claims jobs, runs them in ComfyUI and stores their files."""

@@ -1,7 +1,7 @@
-"""Check out what the engine lock names: `python -m gpu_worker.checkout LOCK FOLDER`.
+"""Check out the sources that the engine lock names: `python -m gpu_worker.checkout LOCK FOLDER`.
 
-It runs while the image is built. ComfyUI comes into the folder, each custom node below its
-`custom_nodes`; printed is a requirements file that names those of all of them.
+The image's build runs it. ComfyUI goes into FOLDER, and each custom node below its `custom_nodes`.
+What it prints is a requirements file that includes the requirements files of all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from comfyline.service.graphs.lock import EngineLock, Source
 
 
 class WrongCommit(Exception):
-    """The repository has something else under that name."""
+    """A repository answered with another commit than the lock names."""
 
 
 def check_out_all(lock: EngineLock, folder: Path) -> list[Path]:
@@ -23,7 +23,7 @@ def check_out_all(lock: EngineLock, folder: Path) -> list[Path]:
 
     Raises:
         WrongCommit: a repository answers with another commit than was asked for.
-        subprocess.CalledProcessError: git cannot fetch one; it has said why.
+        subprocess.CalledProcessError: git cannot fetch a commit; git has printed why.
     """
     nodes = {folder / "custom_nodes" / node.name: node for node in lock.custom_nodes}
     places = {folder: lock.comfyui, **nodes}
@@ -33,20 +33,20 @@ def check_out_all(lock: EngineLock, folder: Path) -> list[Path]:
 
 
 def check_out(source: Source, folder: Path) -> None:
-    """The files of that commit, without the repository's history."""
+    """Check out the files of one commit, without the repository's history."""
     folder.mkdir(parents=True)
     _git(folder, "init", "--quiet")
     _git(folder, "fetch", "--quiet", "--depth", "1", source.repository, source.commit)
     found = _git(folder, "rev-parse", "FETCH_HEAD")
-    if found != source.commit:  # a branch may be called like a commit
-        raise WrongCommit(f"{source.repository} answers {source.commit} with {found}")
+    if found != source.commit:  # a branch can have a commit's hash as its name
+        raise WrongCommit(f"{source.repository}: asked for {source.commit}, got {found}")
     _git(folder, "checkout", "--quiet", found)
     shutil.rmtree(folder / ".git")
 
 
 def _git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
-        ["git", "-C", str(folder), *arguments],  # the builder's git
+        ["git", "-C", str(folder), *arguments],  # the git of the image's build stage
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -55,7 +55,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the command that the module describes."""
     lock, folder = map(Path, sys.argv[1:])
     for path in check_out_all(EngineLock.parse(lock.read_text(encoding="utf-8")), folder):
         print(f"-r {path}")

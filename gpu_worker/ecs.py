@@ -1,4 +1,4 @@
-"""The fleet as a task on ECS sees it: its agent beside it, and the instance's metadata below."""
+"""Protection and spot notices on ECS: from the task's agent and from the instance's metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpu_worker.protection import EXPIRES_MINUTES, FleetUnreachable
 
 METADATA_URL = "http://169.254.169.254"
 
-# Both answer in milliseconds; the agent calls ECS, which may throttle.
+# Both answer in milliseconds. The agent calls ECS, which may throttle.
 TIMEOUT_SECONDS = 5.0
 TOKEN_SECONDS = 21_600  # AWS's maximum
 
@@ -27,7 +27,7 @@ async def task_protection(agent_url: str) -> AsyncIterator[EcsTaskProtection]:
 
 @asynccontextmanager
 async def spot_notices(metadata_url: str = METADATA_URL) -> AsyncIterator[SpotNotices]:
-    """The notices of the instance below."""
+    """The spot notices of the instance that this task runs on."""
     async with _client(metadata_url) as client:
         yield SpotNotices(client)
 
@@ -38,16 +38,16 @@ def _client(url: str) -> httpx.AsyncClient:
 
 @dataclass(frozen=True, slots=True)
 class EcsTaskProtection:
-    """`Protection` by the ECS agent, which asks with the task's own role."""
+    """`Protection` by the ECS agent, which calls ECS with the task's own role."""
 
     client: httpx.AsyncClient
 
     async def ask(self, *, protected: bool) -> None:
         """See Protection."""
-        wish: dict[str, Any] = {"ProtectionEnabled": protected}
+        state: dict[str, Any] = {"ProtectionEnabled": protected}
         if protected:
-            wish["ExpiresInMinutes"] = EXPIRES_MINUTES
-        response = await _answer(self.client, "PUT", "/task-protection/v1/state", json=wish)
+            state["ExpiresInMinutes"] = EXPIRES_MINUTES
+        response = await _request(self.client, "PUT", "/task-protection/v1/state", json=state)
         if not response.is_success or "protection" not in _object(response):
             raise FleetUnreachable(f"{response.status_code}: {response.text[:200]}")
 
@@ -57,15 +57,15 @@ class SpotNotices:
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
-        self._token: str | None = None
+        self._token: str | None = None  # None until one is needed, and after one has expired
 
     async def is_leaving(self) -> bool:
-        """See Notices; whether it is to be terminated, stopped or put to sleep is all one."""
+        """See Notices. To terminate, stop and hibernate all count as leaving."""
         self._token = self._token or await self._new_token()
         headers = {"X-aws-ec2-metadata-token": self._token}
         path = "/latest/meta-data/spot/instance-action"
-        response = await _answer(self._client, "GET", path, headers=headers)
-        if response.status_code == httpx.codes.UNAUTHORIZED:  # it has expired
+        response = await _request(self._client, "GET", path, headers=headers)
+        if response.status_code == httpx.codes.UNAUTHORIZED:  # the token has expired
             self._token = None
         if response.status_code == httpx.codes.NOT_FOUND:
             return False
@@ -75,20 +75,23 @@ class SpotNotices:
 
     async def _new_token(self) -> str:
         headers = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)}
-        response = await _answer(self._client, "PUT", "/latest/api/token", headers=headers)
+        response = await _request(self._client, "PUT", "/latest/api/token", headers=headers)
         if not response.is_success or not response.text.isprintable():
             raise FleetUnreachable(f"token: {response.status_code}")
         return response.text
 
 
-async def _answer(client: httpx.AsyncClient, method: str, path: str, **what: Any) -> httpx.Response:
+async def _request(
+    client: httpx.AsyncClient, method: str, path: str, **options: Any
+) -> httpx.Response:
     try:
-        return await client.request(method, path, **what)
+        return await client.request(method, path, **options)
     except httpx.HTTPError as error:
         raise FleetUnreachable(f"{method} {path}: {error!r}") from error
 
 
 def _object(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object of the answer, or an empty one if the answer is none."""
     try:
         found = response.json()
     except (ValueError, RecursionError):

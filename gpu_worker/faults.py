@@ -1,13 +1,14 @@
-"""Whose fault an attempt's end is: the job's own error is final, the engine's is tried again.
+"""Turn what went wrong into the error that the client sees, and tell whether a retry may help.
 
-The kinds and their texts are those of a real ComfyUI (tests/recordings) and of its issue tracker.
+The job's own error is final; the engine's is retried. The exception types and texts are those of a
+real ComfyUI (tests/recordings) and of its issue tracker.
 """
 
 from __future__ import annotations
 
 from comfyline.service.jobs.job import JobError
-from gpu_worker.comfy.http import PromptRejected
-from gpu_worker.comfy.protocol import Failed
+from gpu_worker.comfy.http import EngineError, PromptRejected
+from gpu_worker.comfy.protocol import PromptFailed
 from gpu_worker.inputs import InputMissing
 
 TIMED_OUT = JobError(
@@ -17,13 +18,13 @@ ENGINE_LOST = JobError(
     type="engine_lost", message="ComfyUI stopped, or was restarted, while it ran this job."
 )
 
-# exception_type as ComfyUI spells it -> an error type that is ours and stable
+# exception_type as ComfyUI spells it -> the stable error type that clients see
 _ENGINE_TYPES = {
     "torch.OutOfMemoryError": "out_of_memory",
     "torch.cuda.OutOfMemoryError": "out_of_memory",
     "torch.AcceleratorError": "gpu_error",
 }
-# Where the type is a plain RuntimeError, only the text tells.
+# For a plain RuntimeError only the text shows which fault it is.
 _ENGINE_TEXTS = {
     "CUDA out of memory": "out_of_memory",
     "Allocation on device": "out_of_memory",
@@ -32,8 +33,8 @@ _ENGINE_TEXTS = {
 }
 
 
-def engine_fault(outcome: Failed) -> str | None:
-    """The kind of fault if it is the engine's, which another try may not meet; else None."""
+def engine_fault(outcome: PromptFailed) -> str | None:
+    """The error type if the engine is at fault, so that another try may succeed; else None."""
     if outcome.type in _ENGINE_TYPES:
         return _ENGINE_TYPES[outcome.type]
     for text, kind in _ENGINE_TEXTS.items():
@@ -42,34 +43,25 @@ def engine_fault(outcome: Failed) -> str | None:
     return None
 
 
-def retry_is_of_use(outcome: Failed) -> bool:
-    """The engine's fault, not the job's."""
+def retry_may_succeed(outcome: PromptFailed) -> bool:
+    """Whether the engine is at fault and not the job."""
     return engine_fault(outcome) is not None
 
 
-def breaks_engine(outcome: Failed) -> bool:
-    """After a CUDA error the context may be unusable, and every later prompt would fail too."""
+def breaks_engine(outcome: PromptFailed) -> bool:
+    """Whether the engine must restart: after a CUDA error every later prompt may fail too."""
     return engine_fault(outcome) == "gpu_error"
 
 
-def input_error(missing: InputMissing) -> JobError:
-    """A file that the job needs is gone, with the node and input that take it."""
-    where = missing.reference
-    message = f"Input {where.input}: {missing}"
-    return JobError(
-        type="input_missing", message=message, node_id=where.node, node_type=where.node_type
-    )
-
-
-def job_error_of(outcome: Failed) -> JobError:
-    """The error as the client sees it: the node, its class, and what it said."""
+def job_error_of(outcome: PromptFailed) -> JobError:
+    """The error with the node, its class and the node's message."""
     kind = engine_fault(outcome) or "node_error"
     text = outcome.message if kind != "node_error" else f"{outcome.type}: {outcome.message}"
     return JobError(type=kind, message=text, node_id=outcome.node_id, node_type=outcome.node_type)
 
 
 def rejection_error(rejected: PromptRejected) -> JobError:
-    """A graph that this engine refuses: the first node, its input and what is wrong with it."""
+    """The error of a graph that this engine refuses: the first node and input that are wrong."""
     if not rejected.problems:
         return JobError(type=rejected.type, message=rejected.message)
     first = rejected.problems[0]
@@ -80,3 +72,17 @@ def rejection_error(rejected: PromptRejected) -> JobError:
         node_id=first.node_id,
         node_type=first.node_type,
     )
+
+
+def input_error(missing: InputMissing) -> JobError:
+    """The error of an upload that does not exist any more, with the node and input that use it."""
+    where = missing.reference
+    message = f"Input {where.input}: {missing}"
+    return JobError(
+        type="input_missing", message=message, node_id=where.node, node_type=where.node_type
+    )
+
+
+def engine_error(error: EngineError) -> JobError:
+    """The error of an engine that answered, but not as ComfyUI does."""
+    return JobError(type="engine_error", message=str(error))

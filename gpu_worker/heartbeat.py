@@ -1,8 +1,8 @@
-"""Renew the lease, then the ticket's visibility, and do nothing else.
+"""Renew the lease, then the visibility of the ticket, and do nothing else.
 
-The heart beats on its own clock, so a busy engine cannot stop it; but it does not beat for ever:
-past the job's deadline and a grace it ends, whatever the main loop does, and the sweeper ends the
-job.
+The heartbeat has its own clock, so a busy engine cannot stop it. It does not go on for ever: when
+the job's execution timeout and a grace period are over it ends, whatever the rest of the worker
+does. Then the lease expires and the sweeper ends the job.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue, Ticket
 
-# After its deadline a job may still be interrupted, collected and written; longer is a hang.
+# After its execution timeout a job may still be interrupted, and its files stored and listed. An
+# attempt that takes longer than this hangs.
 GRACE = timedelta(minutes=5)
 
 _log = logging.getLogger(__name__)
@@ -27,13 +28,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """What it beats with, and how often."""
+    """Keeps the leases of this worker's jobs."""
 
     store: JobStore
     queue: JobQueue
     clock: Clock
-    lease: timedelta
-    interval: timedelta
+    lease: timedelta  # how long a lease lasts from each renewal
+    interval: timedelta  # between two renewals
 
     async def keep(
         self,
@@ -43,16 +44,19 @@ class Heartbeat:
         renewed: Callable[[Job], None],
         lost: Callable[[], None],
     ) -> None:
-        """Beat until cancelled; `renewed` hears each answer, `lost` once if the lease is gone."""
+        """Renew the job's lease until canceled, or until it is lost.
+
+        `renewed` is called with the row of each answer, `lost` once if the lease is lost.
+        """
         expires_at = self.clock() + self.lease
-        give_up_at: datetime | None = None
+        give_up_at: datetime | None = None  # known once the attempt has started
         while True:
             await asyncio.sleep(self.interval.total_seconds())
             if give_up_at is not None and self.clock() > give_up_at:
                 _log.error("heartbeat ended", extra={"action": "overran", "job_id": job.id})
                 return lost()
             try:
-                job = await asyncio.to_thread(self._beat, job, ticket)
+                job = await asyncio.to_thread(self._renew, job, ticket)
             except LeaseLost:
                 return lost()
             except Unavailable:
@@ -65,7 +69,7 @@ class Heartbeat:
                 give_up_at = job.attempt_started_at + job.execution_timeout + GRACE
             renewed(job)
 
-    def _beat(self, job: Job, ticket: Ticket) -> Job:
+    def _renew(self, job: Job, ticket: Ticket) -> Job:
         job = self.store.renew(job, self.clock() + self.lease)
         self.queue.hide(ticket, int(self.lease.total_seconds()))
         return job

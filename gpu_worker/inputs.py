@@ -1,4 +1,4 @@
-"""Callers' files on their way into the engine: fetched, handed over, named in the graph."""
+"""Bring callers' uploads to the engine, and write the engine's file names into the graph."""
 
 from __future__ import annotations
 
@@ -18,45 +18,47 @@ from comfyline.service.files.uploads import (
 from comfyline.service.jobs.job import Graph, Job
 from gpu_worker.comfy.http import ComfyHttp
 
-IN_MEMORY = 8 * 1024 * 1024  # a larger file is kept on disk on its way
+IN_MEMORY_BYTES = 8 * 1024 * 1024  # a larger file is kept on disk while it is transferred
 
 
 class InputMissing(Exception):
-    """A file that the graph names is gone; trying again would find it gone too."""
+    """An upload that the graph names does not exist any more; another try would fail, too."""
 
     def __init__(self, reference: Reference) -> None:
-        super().__init__(f"The upload {reference.upload_id} is gone.")
+        super().__init__(f"The upload {reference.upload_id} does not exist any more.")
         self.reference = reference
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Places a job's uploads; each file is fetched once, however many nodes take it."""
+    """Places a job's uploads. Each file is fetched once, however many nodes use it."""
 
     http: ComfyHttp
     uploads: UploadStore
 
-    async def placed(self, job: Job, graph: Graph, folder: str) -> Graph:
-        """The graph with the engine's own file names, all in `folder` of its input directory.
+    async def place(self, job: Job, graph: Graph, folder: str) -> Graph:
+        """Hand the graph's uploads to the engine; the graph with the engine's file names.
+
+        All files are in `folder` of the engine's input directory.
 
         Raises:
-            InputMissing: an upload is gone.
+            InputMissing: an upload does not exist any more.
             EngineUnreachable, EngineError, Unavailable: see the ports.
         """
-        wanted = {found.upload_id: found for found in references(graph)}
+        wanted = {reference.upload_id: reference for reference in references(graph)}
         if not wanted:
             return graph
         names: dict[UploadId, str] = {}
-        for upload_id, found in wanted.items():
-            names[upload_id] = await self._handed_over(job, found, folder)
+        for upload_id, reference in wanted.items():
+            names[upload_id] = await self._hand_over(job, reference, folder)
         return with_files(graph, names.__getitem__)
 
-    async def _handed_over(self, job: Job, found: Reference, folder: str) -> str:
-        key = upload_key(job.owner, found.upload_id)
-        with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+    async def _hand_over(self, job: Job, reference: Reference, folder: str) -> str:
+        key = upload_key(job.owner, reference.upload_id)
+        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
             stored = await asyncio.to_thread(self.uploads.fetch, key, file)
             if stored is None:
-                raise InputMissing(found)
+                raise InputMissing(reference)
             file.seek(0)
-            name = found.upload_id + (mimetypes.guess_extension(stored.content_type) or "")
+            name = reference.upload_id + (mimetypes.guess_extension(stored.content_type) or "")
             return await self.http.upload(name, file, stored.content_type, folder)

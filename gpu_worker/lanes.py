@@ -1,8 +1,9 @@
-"""Where the next ticket comes from: three lanes.
+"""Bring the next ticket from the three lanes.
 
-An idle worker waits in long polls on all of them at once. A busy one, which only wants a job to
-queue ahead, takes short looks by weight: whoever waits in a long poll always wins, so that no job
-waits behind a running one while another GPU is idle.
+An idle worker long-polls all lanes at once. A busy worker only wants a job to queue ahead, so it
+makes short polls, one lane after the other by weight. A new ticket goes to an open long poll at
+once, before a short poll can find it; so no job waits behind a running one while another GPU is
+idle.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from typing import Any
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Priority
 from comfyline.service.queue.tickets import JobQueue, Ticket
+from gpu_worker.racing import first_of
 
-LONG_POLL_SECONDS = 5  # bounds how long a shutdown waits for open polls
-# Between the looks of a busy worker; each look is paid for. Where the last found nothing, nobody
-# waits, and a job that comes later costs the GPU no more than its claim.
-LOOK_SECONDS, MAX_LOOK_SECONDS = 2.0, 16.0
-RETRY_SECONDS = 1.0  # between polls of a queue that is out of reach
+LONG_POLL_SECONDS = 5  # a shutdown waits at most this long for open polls
+# Between the short polls of a busy worker, because each is a billed SQS request. The pause doubles
+# while the lanes are empty. A job that comes during a pause costs the GPU no more than its claim.
+SHORT_POLL_SECONDS, MAX_SHORT_POLL_SECONDS = 2.0, 16.0
+RETRY_SECONDS = 1.0  # between polls of a queue that cannot be reached
 
-# Whose turn it is where several lanes have work: high before normal before low, low never starved.
+# Which lane comes first, poll by poll, if several have tickets: high before normal before low, and
+# low is never starved.
 _TURNS = (
     Priority.HIGH,
     Priority.HIGH,
@@ -39,56 +42,43 @@ _log = logging.getLogger(__name__)
 
 
 class Lanes:
-    """Takes one ticket at a time; what comes while nobody wants it is put back at once."""
+    """Takes one ticket at a time. A poll that brings more than was wanted puts the rest back."""
 
     def __init__(self, queue: JobQueue, *, long_poll_seconds: int = LONG_POLL_SECONDS) -> None:
         self._queue = queue
         self._long_poll_seconds = long_poll_seconds
-        self._polls: dict[Priority, asyncio.Task[list[Ticket]]] = {}
+        self._polls: dict[Priority, asyncio.Task[list[Ticket]]] = {}  # the open long polls
         self._turns = itertools.cycle(_TURNS)
-        self._waits = False
-        self._late: set[asyncio.Task[None]] = set()  # what is being put back
+        self._wants_ticket = False  # a long poll that returns may keep what it brings
+        self._put_backs: set[asyncio.Task[None]] = set()  # keeps the tasks alive until they end
 
     async def take(self, idle: asyncio.Event) -> Ticket:
-        """The next ticket; waits for one as long as it takes. `idle`: the GPU has nothing to do."""
-        pauses = look_pauses()
+        """The next ticket; waits as long as that takes. `idle`: the GPU has nothing to do."""
+        pauses = short_poll_pauses()
         while True:
-            ticket = await (self._wait() if idle.is_set() else self._look())
+            ticket = await (self._long_poll() if idle.is_set() else self._short_poll())
             if ticket is not None:
                 return ticket
             if not idle.is_set():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(idle.wait(), next(pauses))
+                await first_of(idle.wait(), timeout=next(pauses))
 
-    async def _wait(self) -> Ticket | None:
-        self._waits = True
+    def put_back(self, ticket: Ticket) -> None:
+        """Make a ticket that was taken visible to other workers again."""
+        self._in_background(self._hand_back([ticket]))
+
+    async def close(self) -> None:
+        """Wait for the open long polls, and put back the tickets that they bring."""
+        for poll in self._polls.values():
+            self._in_background(self._hand_back_result(poll))
+        await asyncio.gather(*self._put_backs)
+
+    async def _long_poll(self) -> Ticket | None:
+        self._wants_ticket = True
         try:
             tickets = await self._poll_all()
         finally:
-            self._waits = False  # what a poll brings from now on is too much
+            self._wants_ticket = False
         return self._choose(tickets) if tickets else None
-
-    async def _look(self) -> Ticket | None:
-        for priority in _order(next(self._turns)):
-            looking = asyncio.create_task(self._receive(priority, wait_seconds=0))
-            try:
-                tickets = await asyncio.shield(looking)
-            except asyncio.CancelledError:
-                self._later(self._return(looking))
-                raise
-            if tickets:
-                return tickets[0]
-        return None
-
-    def put_back(self, ticket: Ticket) -> None:
-        """Leave a ticket that was taken to whoever comes next."""
-        self._later(self._return_all([ticket]))
-
-    async def close(self) -> None:
-        """Let open polls return and put back what they bring."""
-        for poll in self._polls.values():
-            self._later(self._return(poll))
-        await asyncio.gather(*self._late)
 
     async def _poll_all(self) -> list[Ticket]:
         for priority in Priority:
@@ -100,46 +90,58 @@ class Lanes:
 
     async def _poll(self, priority: Priority) -> list[Ticket]:
         tickets = await self._receive(priority, wait_seconds=self._long_poll_seconds)
-        if self._waits:
+        if self._wants_ticket:
             return tickets
-        await self._return_all(tickets)
+        await self._hand_back(tickets)
         return []
+
+    async def _short_poll(self) -> Ticket | None:
+        for priority in _order(next(self._turns)):
+            polling = asyncio.create_task(self._receive(priority, wait_seconds=0))
+            try:
+                tickets = await asyncio.shield(polling)
+            except asyncio.CancelledError:
+                self._in_background(self._hand_back_result(polling))
+                raise
+            if tickets:
+                return tickets[0]
+        return None
 
     async def _receive(self, priority: Priority, *, wait_seconds: int) -> list[Ticket]:
         try:
             return await asyncio.to_thread(self._queue.receive, priority, wait_seconds=wait_seconds)
         except Unavailable:
-            _log.warning("lane out of reach", extra={"action": "poll_failed", "lane": priority})
+            _log.warning("lane not reachable", extra={"action": "poll_failed", "lane": priority})
             await asyncio.sleep(RETRY_SECONDS)
             return []
 
     def _choose(self, tickets: list[Ticket]) -> Ticket:
         order = _order(next(self._turns))
         tickets.sort(key=lambda ticket: order.index(ticket.priority))
-        self._later(self._return_all(tickets[1:]))
+        self._in_background(self._hand_back(tickets[1:]))
         return tickets[0]
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
+        self._put_backs.add(task)
+        task.add_done_callback(self._put_backs.discard)
 
-    async def _return(self, poll: asyncio.Task[list[Ticket]]) -> None:
-        await self._return_all(await poll)
+    async def _hand_back_result(self, poll: asyncio.Task[list[Ticket]]) -> None:
+        await self._hand_back(await poll)
 
-    async def _return_all(self, tickets: list[Ticket]) -> None:
+    async def _hand_back(self, tickets: list[Ticket]) -> None:
         for ticket in tickets:
-            with suppress(Unavailable):  # it comes back by itself when its visibility ends
+            with suppress(Unavailable):  # the ticket reappears when its visibility timeout ends
                 await asyncio.to_thread(self._queue.hide, ticket, 0)
 
 
-def look_pauses() -> Iterator[float]:
-    """Seconds from each look that finds nothing to the next; they double."""
-    pause = LOOK_SECONDS
+def short_poll_pauses() -> Iterator[float]:
+    """Seconds from each short poll that finds nothing to the next."""
+    pause = SHORT_POLL_SECONDS
     while True:
         yield pause
-        pause = min(2 * pause, MAX_LOOK_SECONDS)
+        pause = min(2 * pause, MAX_SHORT_POLL_SECONDS)
 
 
-def _order(turn: Priority) -> list[Priority]:
-    return [turn, *(priority for priority in Priority if priority is not turn)]
+def _order(first: Priority) -> list[Priority]:
+    return [first, *(priority for priority in Priority if priority is not first)]

@@ -1,6 +1,7 @@
-"""What every line of the log says about the job that is being worked on, whoever writes it.
+"""Add the ids of the current job to every log line, whichever module writes the line.
 
-Tasks and threads inherit it from the task that has entered it; jobs that overlap do not mix.
+Tasks and threads inherit the context of the task that started them, so the lines of jobs that
+overlap do not mix.
 """
 
 from __future__ import annotations
@@ -11,24 +12,25 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
-_ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
+_FIELDS: ContextVar[Mapping[str, str]] = ContextVar("fields", default=MappingProxyType({}))
 
 
 @contextmanager
-def about(**what: str | None) -> Iterator[None]:
-    """Lines within the block say this too; what is None they do not say."""
-    token = _ABOUT.set({**_ABOUT.get(), **{name: v for name, v in what.items() if v is not None}})
+def log_context(**fields: str | None) -> Iterator[None]:
+    """Log lines written during the block carry these fields, except those that are None."""
+    known = {name: value for name, value in fields.items() if value is not None}
+    token = _FIELDS.set({**_FIELDS.get(), **known})
     try:
         yield
     finally:
-        _ABOUT.reset(token)
+        _FIELDS.reset(token)
 
 
-class AboutTheJob(logging.Filter):
-    """Lets every line pass and adds what it lacks."""
+class LogContextFilter(logging.Filter):
+    """Lets every line pass and adds the context's fields that the line does not set itself."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Always true."""
-        for name, value in _ABOUT.get().items():
+        for name, value in _FIELDS.get().items():
             record.__dict__.setdefault(name, value)
         return True

@@ -1,10 +1,10 @@
-"""The engine's models on this machine: fetched before the first job, checked, fetched once.
+"""The engine's models on this machine: fetched and checked before the first job, and only once.
 
     S3 ── stream and hash ──> .<name>.part ── rename ──> <name>, and .<name>.checked beside it
 
-A model is there whole and right, or not at all. What was checked is remembered with the file's size
-and time, so that gigabytes are not hashed at each start. Nothing is flushed to the disk by force:
-the folder does not outlive its machine.
+So a model is either complete and correct, or it is not there at all. The .checked file remembers
+the size and time of the checked file, so that gigabytes are not hashed at every start. No file is
+flushed to the disk, because the folder does not outlive its machine.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from threading import Event
 from comfyline.service.errors import Unavailable
 from comfyline.service.files.models import ModelMissing, ModelStore
 from comfyline.service.graphs.lock import Model
+from gpu_worker.racing import first_of
 
-AT_ONCE = 4  # one connection to S3 does not fill a GPU instance's line
+AT_ONCE = 4  # one connection to S3 does not use all of a GPU instance's bandwidth
 TRIES = 4
-PAUSE_SECONDS = 2.0  # between tries, and between looks at a folder that another worker fills
+PAUSE_SECONDS = 2.0  # between tries, and between tries to lock a folder that another worker fills
 
 _log = logging.getLogger(__name__)
 
 
 class ModelsUnusable(Exception):
-    """A model that the lock names cannot be had as it says: this worker is of no use."""
+    """A model cannot be had as the lock describes it, so this worker cannot run jobs."""
 
 
 class _Stopped(Exception):
-    """Nobody wants the models any more."""
+    """The fetching was stopped from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +51,16 @@ class ModelFolder:
     pause_seconds: float = PAUSE_SECONDS
 
     async def fill(self, models: Sequence[Model], drain: asyncio.Event) -> bool:
-        """Whether every model is there now, as the lock says; False if `drain` came first.
+        """Fetch the models that are missing; False if `drain` was set first.
 
         Raises:
             ModelsUnusable: one of them cannot be had; the message says which and why.
         """
-        stop = Event()
+        stop = Event()  # for the threads, which cannot be canceled
         filling = asyncio.create_task(asyncio.to_thread(self._fill, models, stop))
-        draining = asyncio.create_task(drain.wait())
         try:
-            await asyncio.wait({filling, draining}, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(asyncio.wait({filling}), drain.wait())
         finally:
-            draining.cancel()
             stop.set()
         try:
             await filling
@@ -72,11 +71,11 @@ class ModelFolder:
     def _fill(self, models: Sequence[Model], stop: Event) -> None:
         started_at = time.monotonic()
         self.root.mkdir(parents=True, exist_ok=True)
-        with self._alone(stop), ThreadPoolExecutor(AT_ONCE) as pool:
-            for left in self.root.rglob(".*.part"):
-                left.unlink()
-            there = pool.map(self._is_there, models)
-            missing = [model for model, is_there in zip(models, there, strict=True) if not is_there]
+        with self._locked(stop), ThreadPoolExecutor(AT_ONCE) as pool:
+            for unfinished in self.root.rglob(".*.part"):
+                unfinished.unlink()
+            present = pool.map(self._is_present, models)
+            missing = [model for model, found in zip(models, present, strict=True) if not found]
             self._require_space(missing)
             self._fetch_all(pool, missing, stop)
         _log.info(
@@ -90,8 +89,8 @@ class ModelFolder:
         )
 
     @contextmanager
-    def _alone(self, stop: Event) -> Iterator[None]:
-        """No other worker fetches into the folder; the lock goes with its process."""
+    def _locked(self, stop: Event) -> Iterator[None]:
+        """No other worker fetches into the folder. The kernel frees the lock of a dead process."""
         with (self.root / ".lock").open("wb") as lock:
             while True:
                 try:
@@ -102,7 +101,8 @@ class ModelFolder:
                         raise _Stopped from None
             yield
 
-    def _is_there(self, model: Model) -> bool:
+    def _is_present(self, model: Model) -> bool:
+        """Whether the file is there and correct; it is hashed unless it was checked before."""
         path = self.root / model.path
         if not path.is_file() or path.stat().st_size != model.bytes:
             return False
@@ -115,18 +115,18 @@ class ModelFolder:
         return True
 
     def _require_space(self, missing: Sequence[Model]) -> None:
-        wanted, free = sum(m.bytes for m in missing), shutil.disk_usage(self.root).free
-        if wanted > free:
-            raise ModelsUnusable(f"models of {wanted:,} bytes do not fit into {free:,} bytes")
+        needed, free = sum(m.bytes for m in missing), shutil.disk_usage(self.root).free
+        if needed > free:
+            raise ModelsUnusable(f"models of {needed:,} bytes do not fit into {free:,} bytes")
 
     def _fetch_all(self, pool: ThreadPoolExecutor, models: Sequence[Model], stop: Event) -> None:
-        """The first that fails stops the others."""
+        """Fetch all at once, as far as the pool allows; the first failure stops the others."""
         fetching = [pool.submit(self._fetch, model, stop) for model in models]
         done, _ = wait(fetching, return_when=FIRST_EXCEPTION)
-        failed = [error for one in done if (error := one.exception()) is not None]
-        if failed:
+        errors = [error for fetch in done if (error := fetch.exception()) is not None]
+        if errors:
             stop.set()
-            raise failed[0]
+            raise errors[0]
 
     def _fetch(self, model: Model, stop: Event) -> None:
         for tries_left in reversed(range(TRIES)):
@@ -137,7 +137,8 @@ class ModelFolder:
             except Unavailable as error:
                 if not tries_left:
                     raise ModelsUnusable(f"{model.key}: {error}") from error
-                _log.warning("model again", extra={"action": "model_again", "key": model.key})
+                extra = {"action": "model_again", "key": model.key}
+                _log.warning("model is fetched again", extra=extra)
             if stop.wait(self.pause_seconds):
                 raise _Stopped
         return None

@@ -1,7 +1,7 @@
-"""The two minutes' notice of a spot instance: the worker drains at once and loses nothing.
+"""Drain the worker when its spot instance gets the two minutes' notice, so that no job is lost.
 
-The orchestrator passes the notice on only where the instance's agent was told to, so it is asked
-for where it is made.
+ECS passes the notice on only if the instance's agent is configured to. So the worker asks for it
+where it is made: at the instance's metadata.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ _log = logging.getLogger(__name__)
 
 
 class Notices(Protocol):
-    """What is announced to the machine that the worker runs on."""
+    """The notices for the machine that the worker runs on."""
 
     async def is_leaving(self) -> bool:
-        """The machine is about to be taken away.
+        """Whether the machine is about to be taken away.
 
         Raises:
-            FleetUnreachable: nobody knows.
+            FleetUnreachable: it is not known.
         """
 
 
 async def drain_on_notice(
     notices: Notices, drain: asyncio.Event, *, every: float = EVERY_SECONDS
 ) -> None:
-    """Return when the machine is about to go, having set `drain`; `every` is in seconds."""
+    """Wait until the machine is about to be taken away, then set `drain`; `every` is in seconds."""
     reachable = True
     while True:
         try:
             leaving, reachable = await notices.is_leaving(), True
         except FleetUnreachable:
             leaving = False
-            if reachable:  # where there is none it would be said for ever
-                _log.warning("no notices", exc_info=True, extra={"action": "notices_failed"})
+            if reachable:  # once only: a machine without metadata would log it for ever
+                extra = {"action": "notices_failed"}
+                _log.warning("spot notices not reachable", exc_info=True, extra=extra)
             reachable = False
         if leaving:
-            _log.warning("the machine goes", extra={"action": "notice_heard"})
+            _log.warning("spot notice received", extra={"action": "notice_heard"})
             return drain.set()
         await asyncio.sleep(every)

@@ -1,6 +1,6 @@
-"""Pictures in another encoding: smaller for the web than the PNG that ComfyUI writes.
+"""Encode still pictures anew: WebP and JPEG are smaller than the PNG that ComfyUI writes.
 
-What cannot be told to be a still picture stays as it is, whatever its name says.
+A file that is not surely a still picture is left as it is, whatever its name says.
 """
 
 from __future__ import annotations
@@ -11,41 +11,42 @@ from PIL import Image
 
 from comfyline.service.jobs.job import PictureEncoding, PictureFormat
 
-# What ComfyUI's nodes write as still pictures; the others of Pillow's decoders stay shut.
+# The formats in which ComfyUI's nodes write still pictures. Pillow's other decoders are not used,
+# because each is code that a hostile file could attack.
 SOURCES = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-MAX_PIXELS = 64_000_000  # four bytes each while it is encoded, four of them at once
+MAX_PIXELS = 64_000_000  # while encoded, a pixel takes four bytes, and four pictures do so at once
 
-Image.MAX_IMAGE_PIXELS = (
-    None  # Pillow's own bound only warns; ours is kept before any pixel is read
-)
+# Pillow's own limit only warns. MAX_PIXELS is checked before any pixel is read.
+Image.MAX_IMAGE_PIXELS = None
 
 SUFFIXES = {PictureFormat.WEBP: ".webp", PictureFormat.JPEG: ".jpg"}
 _MODES = {PictureFormat.WEBP: ("RGB", "RGBA"), PictureFormat.JPEG: ("RGB", "L")}
 
 
 def encode(body: IO[bytes], wanted: PictureEncoding, into: IO[bytes]) -> bool:
-    """Write the picture as wanted; False if it stays as it is, whatever was written by then.
+    """Write the picture in `body` to `into` as wanted; False if the file must stay as it is.
 
-    Colours keep their profile; what else the file says of itself, the workflow too, is left out.
+    After False, ignore what `into` holds. The colour profile is kept. All other metadata is left
+    out, the workflow included.
     """
     try:
         body.seek(0)
         _write(Image.open(body, formats=SOURCES), wanted, into)
-    except (_Unfit, OSError, ValueError, SyntaxError):
+    except (_Unsuitable, OSError, ValueError, SyntaxError):
         return False
     return True
 
 
-class _Unfit(Exception):
-    """Nothing that this should touch."""
+class _Unsuitable(Exception):
+    """The file is too large or is not a still picture."""
 
 
 def _write(picture: Image.Image, wanted: PictureEncoding, into: IO[bytes]) -> None:
     if picture.width * picture.height > MAX_PIXELS or getattr(picture, "n_frames", 1) > 1:
-        raise _Unfit
+        raise _Unsuitable
     profile = picture.info.get("icc_profile")
-    still = _in_mode(picture, wanted.format)
-    still.save(into, wanted.format.value, quality=wanted.quality, icc_profile=profile)
+    converted = _in_mode(picture, wanted.format)
+    converted.save(into, wanted.format.value, quality=wanted.quality, icc_profile=profile)
 
 
 def _in_mode(picture: Image.Image, wanted: PictureFormat) -> Image.Image:
@@ -53,8 +54,8 @@ def _in_mode(picture: Image.Image, wanted: PictureFormat) -> Image.Image:
         return picture
     if not picture.has_transparency_data:
         return picture.convert("RGB")
-    clear = picture.convert("RGBA")
+    transparent = picture.convert("RGBA")
     if wanted is PictureFormat.WEBP:
-        return clear
-    white = Image.new("RGBA", clear.size, "white")  # JPEG knows no transparency
-    return Image.alpha_composite(white, clear).convert("RGB")
+        return transparent
+    white = Image.new("RGBA", transparent.size, "white")  # JPEG has no transparency
+    return Image.alpha_composite(white, transparent).convert("RGB")

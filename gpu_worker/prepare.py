@@ -1,8 +1,8 @@
-"""What comes before a worker's first job: the models are there, and the engine has run once.
+"""Prepare a worker for its first job: fetch the models, and run one graph as a warm-up.
 
-The first prompt of an engine loads its libraries and a model, which takes a job's time several
-times over. It also shows what no file tells: that this engine can work on this GPU at all. A worker
-that cannot is out of service before it has taken anybody's job.
+The first prompt of an engine loads its libraries and a model, which takes several times as long as
+a job. It also shows what no file can show: that this engine can work on this GPU at all. A worker
+that fails here leaves service before it has claimed a job.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,33 +19,34 @@ from comfyline.service.graphs.lock import EngineLock
 from comfyline.service.jobs.job import Graph
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
-from gpu_worker.comfy.protocol import Event, Failed, Outcome, Succeeded
+from gpu_worker.comfy.protocol import Event, Outcome, PromptFailed, PromptSucceeded
 from gpu_worker.faults import job_error_of, rejection_error
 from gpu_worker.models import ModelFolder
+from gpu_worker.racing import unless
 
-TRIES = 3  # an engine may be lost once or twice; whoever starts it knows a crash loop
+TRIES = 3  # an engine may be lost once or twice; the Keeper detects a crash loop
 
 _log = logging.getLogger(__name__)
 
 
 class WarmUpFailed(Exception):
-    """The engine does not run the lock's own graph: no job would fare better."""
+    """The engine does not run the lock's own graph, so no job would run either."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """A lock to get ready; without `models`, the models are somebody else's concern."""
+    """What a lock asks for before the first job."""
 
     lock: EngineLock
     warm_up: Graph | None
-    models: ModelFolder | None
+    models: ModelFolder | None  # None: the engine's models are not this worker's to fetch
 
     @classmethod
     def of_lock(cls, path: Path, models: ModelFolder | None) -> Preparation:
-        """What the lock at that path asks for.
+        """Read the lock at `path`, and the warm-up graph beside it if the lock names one.
 
         Raises:
-            InvalidLock, OSError, ValueError: the lock, or the graph beside it, is none.
+            InvalidLock, OSError, ValueError: the lock or the graph cannot be read.
         """
         lock = EngineLock.parse(path.read_text(encoding="utf-8"))
         if lock.warm_up is None:
@@ -54,11 +54,11 @@ class Preparation:
         graph = json.loads(path.with_name(lock.warm_up).read_text(encoding="utf-8"))
         return cls(lock, graph, models)
 
-    async def done(self, engine: ComfyEngine, drain: asyncio.Event) -> bool:
-        """Whether jobs may be taken; False if `drain` came first.
+    async def run(self, engine: ComfyEngine, drain: asyncio.Event) -> bool:
+        """Whether the worker may claim jobs now; False if `drain` was set first.
 
         Raises:
-            ModelsUnusable, WarmUpFailed, EngineCrashLoop: this worker is of no use.
+            ModelsUnusable, WarmUpFailed, EngineCrashLoop: this worker cannot run jobs.
         """
         if self.models is not None and not await self.models.fill(self.lock.models, drain):
             return False
@@ -66,26 +66,27 @@ class Preparation:
 
 
 async def warm_up(engine: ComfyEngine, graph: Graph, drain: asyncio.Event) -> bool:
-    """Whether the engine has run the graph; False if `drain` came first.
+    """Run the graph; False if `drain` was set first.
 
     Raises:
-        WarmUpFailed: it has not; the message says why.
-        EngineCrashLoop: it does not stay up.
+        WarmUpFailed: the graph did not succeed; the message says why.
+        EngineCrashLoop: the engine does not stay up.
     """
     started_at = time.monotonic()
     for _ in range(TRIES):
-        if not await _unless(drain, engine.wait_ready()):
+        await unless(drain, engine.wait_ready())
+        if drain.is_set():
             return False
         outcome = await _run(engine, graph, drain)
-        if isinstance(outcome, Succeeded):
+        if isinstance(outcome, PromptSucceeded):
             seconds = round(time.monotonic() - started_at, 1)
             _log.info("engine warm", extra={"action": "engine_warm", "seconds": seconds})
             return True
         if drain.is_set():
             return False
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, PromptFailed):
             raise WarmUpFailed(job_error_of(outcome).message)
-    raise WarmUpFailed(f"the engine was lost {TRIES} times")
+    raise WarmUpFailed(f"the engine was lost {TRIES} times during the warm-up")
 
 
 async def _run(engine: ComfyEngine, graph: Graph, drain: asyncio.Event) -> Outcome | None:
@@ -98,17 +99,4 @@ async def _run(engine: ComfyEngine, graph: Graph, drain: asyncio.Event) -> Outco
 
 
 def _ignore(_event: Event) -> None:
-    """Nobody follows a warm-up."""
-
-
-async def _unless(drain: asyncio.Event, ready: Awaitable[None]) -> bool:
-    """Whether it is ready, and `drain` did not come first."""
-    waiting, draining = asyncio.ensure_future(ready), asyncio.ensure_future(drain.wait())
-    try:
-        await asyncio.wait({waiting, draining}, return_when=asyncio.FIRST_COMPLETED)
-        if waiting.done():
-            waiting.result()
-        return not drain.is_set()
-    finally:
-        waiting.cancel()
-        draining.cancel()
+    """A warm-up reports no progress."""

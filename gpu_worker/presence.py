@@ -1,7 +1,7 @@
-"""Say that this worker is up, and what its GPU does, for whoever counts workers.
+"""Report that this worker is up, and how many prompts its GPU runs, for those who count workers.
 
-What was said holds for three rounds: a missed one changes nothing, and a worker that dies without a
-word is forgotten within a minute. Nothing else hangs on it.
+A report holds for three rounds. So one that fails changes nothing, and a worker that dies without
+notice stops being counted within a minute. Nothing else depends on these reports.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from datetime import timedelta
 from comfyline.contract.ids import WorkerId
 from comfyline.service.clock import Clock
 from comfyline.service.fleet.workers import Attendance, Presence
+from gpu_worker.racing import background
 
 EVERY = timedelta(seconds=20)
-ROUNDS = 3
+ROUNDS = 3  # for so many rounds one report holds
 
 _log = logging.getLogger(__name__)
 
@@ -30,24 +31,23 @@ async def present(
     clock: Clock,
     every: timedelta = EVERY,
 ) -> AsyncIterator[None]:
-    """Present while the block lasts, and gone at once after it."""
+    """Report the worker as up until the block ends, and as gone right after it."""
 
-    async def say(holds: timedelta) -> None:
+    async def report(holds: timedelta) -> None:
         presence = Presence(worker_id, running(), clock() + holds)
         try:
             await asyncio.to_thread(attendance.note, presence)
-        except Exception:  # noqa: BLE001 - whatever it is, the jobs do not need this
-            _log.warning("presence not told", exc_info=True, extra={"action": "presence_missed"})
+        except Exception:  # noqa: BLE001 - jobs do not depend on it, whatever the error is
+            extra = {"action": "presence_missed"}
+            _log.warning("presence not reported", exc_info=True, extra=extra)
 
-    async def say_for_ever() -> None:
+    async def report_for_ever() -> None:
         while True:
-            await say(ROUNDS * every)
+            await report(ROUNDS * every)
             await asyncio.sleep(every.total_seconds())
 
-    saying = asyncio.create_task(say_for_ever())
     try:
-        yield
+        async with background(report_for_ever()):
+            yield
     finally:
-        saying.cancel()
-        await asyncio.gather(saying, return_exceptions=True)
-        await say(timedelta(0))
+        await report(timedelta(0))

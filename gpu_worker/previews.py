@@ -1,7 +1,7 @@
-"""A job in the making, as a picture: the newest is stored, over the last, while somebody watches.
+"""Store previews of a running job: the newest replaces the one before, while the job is watched.
 
-What is offered too soon or while nobody looks is dropped, since a newer one follows. Nothing here
-may cost the job anything: a preview that cannot be stored is left out.
+A preview that comes too soon, or while the job has no subscriber, is dropped, because a newer one
+follows. Previews must not cost the job anything: one that cannot be stored is left out.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from io import BytesIO
 from comfyline.service.errors import Unavailable
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.job import Job, preview_key
-from gpu_worker.comfy.protocol import Previewed
+from gpu_worker.comfy.protocol import PromptPreviewed
 
-INTERVAL = timedelta(seconds=2)  # between two; each is a request that is paid for
-SETTLE_SECONDS = 1.0  # the end of an attempt waits so long for one that is on its way
+INTERVAL = timedelta(seconds=2)  # between two previews, because each is a billed S3 request
+SETTLE_SECONDS = 1.0  # the end of an attempt waits at most this long for an upload under way
 
 _log = logging.getLogger(__name__)
 
 
 class Previews:
-    """Those of one attempt."""
+    """The previews of one attempt."""
 
     def __init__(
         self,
@@ -35,22 +35,22 @@ class Previews:
         stored: Callable[[int], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`stored` is told how many there were so far, each time that one can be fetched."""
+        """`stored` is called after each upload, with the number of previews stored so far."""
         self._key, self._job_id, self._artifacts = preview_key(job), job.id, artifacts
         self._is_watched, self._stored, self._sleep = is_watched, stored, sleep
-        self._newest: Previewed | None = None
-        self._news = asyncio.Event()
-        self._ended = False
-        self._upload: asyncio.Future[None] | None = None
+        self._newest: PromptPreviewed | None = None  # None while there is nothing to upload
+        self._news = asyncio.Event()  # set with a new `_newest`
+        self._ended = False  # no further preview is accepted
+        self._upload: asyncio.Future[None] | None = None  # the last one; it may be under way
 
-    def offer(self, preview: Previewed) -> None:
-        """This is the newest."""
+    def offer(self, preview: PromptPreviewed) -> None:
+        """Take this as the newest preview."""
         if self._is_watched() and not self._ended:
             self._newest = preview
             self._news.set()
 
     async def store_for_ever(self) -> None:
-        """Store what is offered, until cancelled; one that is on its way then still arrives."""
+        """Store what is offered, until canceled; an upload under way is completed even then."""
         count = 0
         while True:
             await self._news.wait()
@@ -61,9 +61,10 @@ class Previews:
             await self._sleep(INTERVAL.total_seconds())
 
     async def end(self) -> None:
-        """Take no more, and wait for the one that is on its way, but not for ever.
+        """Accept no more previews, and wait a moment for an upload under way.
 
-        To be called before the job ends: a file that comes after its job was purged has no owner.
+        Call it before the job ends: a preview that is stored after its job was purged would belong
+        to no job.
         """
         self._ended, self._newest = True, None
         if self._upload is not None:
@@ -80,6 +81,6 @@ class Previews:
         try:
             await asyncio.shield(self._upload)
         except Unavailable:
-            _log.info("preview missed", extra={"action": "missed", "job_id": self._job_id})
+            _log.info("preview not stored", extra={"action": "missed", "job_id": self._job_id})
             return False
         return True

@@ -1,7 +1,8 @@
-"""While this worker holds a job, the fleet must not choose it to be stopped.
+"""Ask the fleet not to stop this worker while it holds a job.
 
-Asked for when the first job comes, asked for again before it ends by itself, given up once no job
-is left. It is a favour: without it a stopped worker gives its jobs back, and they run elsewhere.
+Protection is requested with the first job, renewed before it expires, and given up when no job is
+left. It is best effort: a worker that is stopped without it gives its jobs back, and they run on
+another worker.
 """
 
 from __future__ import annotations
@@ -10,25 +11,25 @@ import asyncio
 import logging
 from typing import Protocol
 
-from gpu_worker.slots import Slots
+from gpu_worker.occupancy import Occupancy
 
-# Jobs of a second follow each other with a moment between: the fleet is asked by the clock.
+# By the clock and not per job, because jobs of a second follow each other with a moment between.
 EVERY_SECONDS = 60.0
-# Some renewals may fail; a worker that hangs is free to be stopped soon after.
+# Some renewals may fail. A worker that hangs loses its protection soon after.
 EXPIRES_MINUTES = 5
 
 _log = logging.getLogger(__name__)
 
 
 class FleetUnreachable(Exception):
-    """Whoever keeps the fleet did not do what it was asked."""
+    """The fleet did not answer, or it refused the request."""
 
 
 class Protection(Protocol):
-    """The fleet's promise not to stop this worker."""
+    """Keeps the fleet from stopping this worker."""
 
     async def ask(self, *, protected: bool) -> None:
-        """From now on it is protected for `EXPIRES_MINUTES`, or not at all.
+        """Protect the worker from now on for `EXPIRES_MINUTES`, or no longer.
 
         Raises:
             FleetUnreachable: nothing has changed.
@@ -36,12 +37,12 @@ class Protection(Protocol):
 
 
 async def keep_protected(
-    protection: Protection, slots: Slots, *, every: float = EVERY_SECONDS
+    protection: Protection, occupancy: Occupancy, *, every: float = EVERY_SECONDS
 ) -> None:
-    """Protect the worker while there are jobs, until cancelled; `every` is in seconds."""
+    """Protect the worker while it holds jobs, until canceled; `every` is in seconds."""
     while True:
-        await slots.taken.wait()
-        while slots.taken.is_set():
+        await occupancy.occupied.wait()
+        while occupancy.occupied.is_set():
             await _ask(protection, protected=True)
             await asyncio.sleep(every)
         await _ask(protection, protected=False)
@@ -50,6 +51,6 @@ async def keep_protected(
 async def _ask(protection: Protection, *, protected: bool) -> None:
     try:
         await protection.ask(protected=protected)
-    except FleetUnreachable:  # asked again soon, or it ends by itself
+    except FleetUnreachable:  # asked again after `every`, or it expires by itself
         extra = {"action": "protection_failed", "protected": protected}
-        _log.warning("not protected as it should be", exc_info=True, extra=extra)
+        _log.warning("task protection not changed", exc_info=True, extra=extra)

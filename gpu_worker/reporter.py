@@ -1,6 +1,6 @@
-"""Tell the row how the attempt goes: the start at once, progress and files coalesced.
+"""Write to the job's row how the attempt goes: the start at once, progress and files coalesced.
 
-Every answer of a write is the row as it is now, so a cancel is heard with no read.
+The answer of each write is the row as it is now, so the worker learns of a cancel without a read.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from comfyline.service.clock import Clock
 from comfyline.service.errors import Unavailable
@@ -18,139 +19,123 @@ from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.report import report_progress, report_started, report_stored
 from comfyline.service.jobs.store import JobStore
 
-WATCHED_INTERVAL = timedelta(milliseconds=500)  # what an eye follows
-UNWATCHED_INTERVAL = timedelta(seconds=5)  # each write is paid for, and nobody looks
+WATCHED_INTERVAL = timedelta(milliseconds=500)  # a person sees the progress bar move
+UNWATCHED_INTERVAL = timedelta(seconds=5)  # each write is billed, and there is no subscriber
 
 _log = logging.getLogger(__name__)
 
 
 class Reporter:
-    """The one writer of an attempt's row while it runs; `job` is the row as last heard."""
+    """The only writer of a job's row while the attempt runs."""
 
     def __init__(
-        self, job: Job, store: JobStore, clock: Clock, *, answered: Callable[[Job], None]
+        self, job: Job, store: JobStore, clock: Clock, *, on_row: Callable[[Job], None]
     ) -> None:
-        self.job = job
-        self._store, self._clock, self._answered = store, clock, answered
-        self._started = False
-        self._progress: Progress | None = None  # the latest
-        self._written: Progress | None = None
-        self._previewed = 0
-        self._files: Sequence[Artifact] = ()  # stored while others are on their way
-        self._news = asyncio.Event()
-        self._writing = asyncio.Lock()
+        self.job = job  # the newest row that an answer has shown
+        self._store, self._clock = store, clock
+        self._on_row = on_row  # called with the row of each answer
+        self._has_started = False  # ComfyUI executes the prompt
+        self._progress: Progress | None = None  # the latest, written or not
+        self._written: Progress | None = None  # the last that was written
+        self._previews = 0  # how many are stored
+        self._files: Sequence[Artifact] = ()  # stored so far, while more are to come
+        self._news = asyncio.Event()  # set when there may be something to write
+        self._writing = asyncio.Lock()  # held during each write, and while the attempt ends
 
     def started(self) -> None:
-        """The engine has begun."""
-        self._started = True
+        """ComfyUI has begun to execute the prompt."""
+        self._has_started = True
         self._news.set()
 
     def progressed(self, progress: Progress) -> None:
-        """The attempt is this far; what was not written by now never is."""
+        """Take the latest progress; it replaces any that was not written yet."""
         self._progress = progress
         self._news.set()
 
     def previewed(self, count: int) -> None:
-        """So many previews were stored so far, each over the last."""
-        self._previewed = count
+        """`count` previews have been stored so far, each in place of the one before."""
+        self._previews = count
         self._news.set()
 
     def stored(self, files: Sequence[Artifact]) -> None:
-        """These files are stored and others are to come; told only while somebody watches.
+        """These files are stored and more are to come. Written only while the job is watched.
 
-        The terminal write lists them all, so a client that reads has no need of it.
+        A client that reads the job later does not need it, because the terminal write lists all.
         """
         self._files = files
         self._news.set()
 
-    def heard(self, job: Job) -> None:
-        """An answer of the row, from whichever write."""
+    def received(self, job: Job) -> None:
+        """Take the row that a write has answered, unless a newer one is known."""
         if job.version >= self.job.version:
             self.job = job
-        self._answered(job)
+        self._on_row(job)
 
     async def write_for_ever(self) -> None:
-        """Write what there is to tell, until cancelled.
+        """Write what the row does not show yet, until canceled.
 
         Raises:
-            LeaseLost, TransitionRefused: the attempt no longer holds the job.
+            LeaseLost, TransitionRefused, JobNotFound: the attempt no longer holds the job.
         """
         while True:
             await self._news.wait()
             self._news.clear()
             try:
-                async with self._writing:
-                    await self._write()
-            except Unavailable:  # it is tried again, and the lease has its own heart
-                _log.warning("report missed", extra={"action": "missed", "job_id": self.job.id})
-            if self._is_anything_untold:
+                await self._write()
+            except Unavailable:  # written later; the heartbeat renews the lease meanwhile
+                extra = {"action": "missed", "job_id": self.job.id}
+                _log.warning("progress not written", extra=extra)
+            if self._next_write() is not None:
                 self._news.set()
             await asyncio.sleep(self._interval().total_seconds())
 
     @asynccontextmanager
-    async def quiet(self) -> AsyncIterator[Job]:
-        """The row, with no write of ours under way or to come while the block ends the attempt."""
+    async def paused(self) -> AsyncIterator[Job]:
+        """The newest row. The reporter makes no write during the block, which ends the attempt."""
         async with self._writing:
             yield self.job
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether the job has a subscriber, as far as the newest known row says."""
+        return self.job.watched_until is not None and self.job.watched_until > self._clock()
+
     async def _write(self) -> None:
-        if self._is_start_untold:
-            self.heard(await asyncio.to_thread(self._report_started))
-        elif self._is_progress_untold or self._is_preview_untold:
-            progress = self._progress
-            self.heard(await asyncio.to_thread(self._report_progress, progress, self._previewed))
-            self._written = progress
-        elif self._are_files_untold:
-            self.heard(await asyncio.to_thread(self._report_stored, self._files))
+        async with self._writing:
+            if (write := self._next_write()) is not None:
+                self.received(await asyncio.to_thread(write))
 
-    @property
-    def _is_anything_untold(self) -> bool:
-        return (
-            self._is_start_untold
-            or self._is_progress_untold
-            or self._is_preview_untold
-            or self._are_files_untold
-        )
+    def _next_write(self) -> Callable[[], Job] | None:
+        """The most urgent write; None if the row shows everything, or has nothing to show yet."""
+        if not self._has_started:
+            return None
+        if self.job.status is Status.QUEUED:
+            return self._write_started
+        if self._progress is not self._written or self._previews > self.job.previewed:
+            return partial(self._write_progress, self._progress, self._previews)
+        if self.is_watched and len(self._files) > self.job.stored:
+            return partial(self._write_stored, self._files)
+        return None
 
-    @property
-    def _is_start_untold(self) -> bool:
-        return self._started and self.job.status is Status.QUEUED
-
-    @property
-    def _is_progress_untold(self) -> bool:
-        return self._started and self._progress is not self._written
-
-    @property
-    def _is_preview_untold(self) -> bool:
-        return self.job.status is Status.RUNNING and self._previewed > self.job.previewed
-
-    @property
-    def _are_files_untold(self) -> bool:
-        is_running = self.job.status is Status.RUNNING
-        return is_running and self.is_watched and len(self._files) > self.job.stored
-
-    def _report_started(self) -> Job:
+    def _write_started(self) -> Job:
         return report_started(self.job, store=self._store, clock=self._clock)
 
-    def _report_progress(self, progress: Progress | None, previewed: int) -> Job:
-        return report_progress(
+    def _write_progress(self, progress: Progress | None, previews: int) -> Job:
+        job = report_progress(
             self.job,
             progress or self.job.progress,
-            previewed=previewed,
+            previewed=previews,
             store=self._store,
             clock=self._clock,
         )
+        self._written = progress
+        return job
 
-    def _report_stored(self, files: Sequence[Artifact]) -> Job:
+    def _write_stored(self, files: Sequence[Artifact]) -> Job:
         return report_stored(self.job, files, store=self._store, clock=self._clock)
 
-    @property
-    def is_watched(self) -> bool:
-        """Somebody follows the job live, by what was last heard of the row."""
-        return self.job.watched_until is not None and self.job.watched_until > self._clock()
-
     def _interval(self) -> timedelta:
-        # An idle worker starts a job before its submitter's socket is open: the first progress
-        # comes soon, since only the answer of a write tells that somebody watches by now.
-        hurry = self.is_watched or self._written is None
-        return WATCHED_INTERVAL if hurry else UNWATCHED_INTERVAL
+        # An idle worker starts a job before its submitter's WebSocket is open. So the first
+        # progress is written soon: only the answer of a write shows that the job is watched now.
+        is_urgent = self.is_watched or self._written is None
+        return WATCHED_INTERVAL if is_urgent else UNWATCHED_INTERVAL

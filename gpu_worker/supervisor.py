@@ -1,8 +1,9 @@
-"""The engine as our child process: started, watched, and started again.
+"""Run the engine as a child process: start it, watch it, and start it again.
 
-It runs in a session of its own, under its own user where one is set, without the worker's
-environment (no AWS credentials), and dies with the worker. An engine that ends soon after its start
-has failed; failures in a row are spaced out, and too many of them end the worker aloud.
+The engine runs in a session of its own, as its own user if one is set, without the worker's
+environment variables (so without AWS credentials), and ends with the worker. An engine that ends
+soon after its start counts as a failure. After each failure in a row the next start comes later,
+and after too many the worker itself fails.
 """
 
 from __future__ import annotations
@@ -23,23 +24,24 @@ from typing import Any
 from comfyline.service.metrics import Metric, Metrics
 from gpu_worker.comfy.http import EngineQueue
 from gpu_worker.comfy.keeper import EngineCrashLoop
+from gpu_worker.racing import background
 
-BACKOFF_SECONDS = (0.0, 1.0, 5.0, 15.0, 30.0)  # before the n-th start after a failure in a row
-# What an engine needs of our environment: where programs, drivers and temporary files are.
+BACKOFF_SECONDS = (0.0, 1.0, 5.0, 15.0, 30.0)  # before a start, by the number of failures in a row
+# The environment variables that an engine needs: for programs, drivers and temporary files.
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_PR_SET_PDEATHSIG = 1
-_ENDED = "ended"  # nobody has asked for it
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
+_ENDED = "ended"  # the reason of a restart that nothing has requested
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """When an engine is started anew, and when that is given up."""
+    """When an engine is restarted, and when the worker gives it up."""
 
-    max_failures: int = len(BACKOFF_SECONDS)  # in a row: a crash loop
-    settled_seconds: float = 60.0  # an engine that lived so long, or ended a prompt, is no failure
+    max_failures: int = len(BACKOFF_SECONDS)  # in a row; then it is a crash loop
+    settled_seconds: float = 60.0  # an engine that ran so long, or ended a prompt, has not failed
     max_prompts: int = 1000  # host memory grows with the history and with leaks of nodes
     max_memory_bytes: int | None = None
 
@@ -48,7 +50,7 @@ DEFAULT_POLICY = Policy()
 
 
 class EngineProcess:
-    """A `Keeper` of an engine of our own."""
+    """A `Keeper` of an engine that this worker starts."""
 
     def __init__(
         self,
@@ -63,37 +65,39 @@ class EngineProcess:
         self.on_end: Callable[[], None] = lambda: None
         self._command, self._directory, self._user, self._policy = command, directory, user, policy
         self._environ = {name: environ[name] for name in PASSED_ON if name in environ}
-        self._process: asyncio.subprocess.Process | None = None
-        self._changed = asyncio.Event()  # it is up, or it never will be
-        self._is_broken = False
-        self._metrics, self._why = metrics, _ENDED
-        self._failures = self._prompts = 0
+        self._metrics = metrics
+        self._process: asyncio.subprocess.Process | None = None  # None while no engine runs
+        self._up_or_given_up = asyncio.Event()
+        self._is_given_up = False
+        self._restart_reason = _ENDED  # for the metric of the next restart
+        self._failures = 0  # in a row
+        self._prompts = 0  # ended by the engine that runs now
 
     @property
     def pid(self) -> int | None:
-        """Of the engine that runs, if one does."""
+        """The process id of the engine; None while no engine runs."""
         return None if self._process is None else self._process.pid
 
     async def wait_up(self) -> None:
         """See Keeper."""
-        await self._changed.wait()
-        if self._is_broken:
+        await self._up_or_given_up.wait()
+        if self._is_given_up:
             raise EngineCrashLoop(f"the engine ended {self._failures} times right after its start")
 
     def admits(self, queue: EngineQueue, *, is_idle: bool) -> bool:  # noqa: ARG002 - the port's
-        """See Keeper: an engine that is due for a new life gets no more prompts."""
+        """See Keeper: an engine that is due for a restart gets no more prompts."""
         if not self._is_due():
             return True
         if is_idle:
             self.restart("recycled")
         return False
 
-    def restart(self, why: str) -> None:
-        """See Keeper: it is killed, since ComfyUI does not drain."""
-        _log.warning("engine restarted", extra={"action": "engine_restarted", "why": why})
+    def restart(self, reason: str) -> None:
+        """See Keeper: the process is killed, because ComfyUI cannot drain."""
+        _log.warning("engine restarted", extra={"action": "engine_restarted", "why": reason})
         if self._process is not None:
-            self._why = why
-            self._changed.clear()
+            self._restart_reason = reason
+            self._up_or_given_up.clear()
             _kill(self._process)
 
     def count_prompt(self) -> None:
@@ -102,31 +106,27 @@ class EngineProcess:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Keep an engine up until the block ends."""
-        keeping = asyncio.create_task(self.keep_for_ever())
-        try:
+        """Keep an engine running until the block ends."""
+        async with background(self.keep_for_ever()):
             yield
-        finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
 
     async def keep_for_ever(self) -> None:
-        """Keep an engine up until cancelled, or until it is given up."""
-        while not self._is_broken:
+        """Keep an engine running until canceled, or until it is given up."""
+        while not self._is_given_up:
             await asyncio.sleep(BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)])
-            await self._live()
+            await self._run_once()
 
-    async def _live(self) -> None:
-        born_at, self._prompts = time.monotonic(), 0
+    async def _run_once(self) -> None:
+        started_at, self._prompts = time.monotonic(), 0
         try:
             self._process = await self._start()
-            self._changed.set()
+            self._up_or_given_up.set()
             await self._process.wait()
         except OSError:
             _log.exception("engine not started", extra={"action": "engine_not_started"})
         finally:
-            await self._bury()
-        self._judge(time.monotonic() - born_at)
+            await self._clean_up()
+        self._count_end(time.monotonic() - started_at)
 
     async def _start(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
@@ -139,11 +139,11 @@ class EngineProcess:
             preexec_fn=_die_with_parent,
         )
 
-    async def _bury(self) -> None:
+    async def _clean_up(self) -> None:
         process, self._process = self._process, None
-        self._changed.clear()
+        self._up_or_given_up.clear()
         if process is not None:
-            _kill(process)  # what it has started goes with it
+            _kill(process)  # together with the processes that it has started
             await process.wait()
             _log.warning(
                 "engine ended",
@@ -151,16 +151,16 @@ class EngineProcess:
             )
         self.on_end()
 
-    def _judge(self, lived_seconds: float) -> None:
-        is_settled = lived_seconds >= self._policy.settled_seconds or self._prompts > 0
-        self._failures = 0 if is_settled else self._failures + 1
+    def _count_end(self, ran_seconds: float) -> None:
+        has_failed = ran_seconds < self._policy.settled_seconds and self._prompts == 0
+        self._failures = self._failures + 1 if has_failed else 0
         if self._failures >= self._policy.max_failures:
-            self._is_broken = True
+            self._is_given_up = True
             _log.critical("engine crash loop", extra={"action": "engine_crash_loop"})
-            self._changed.set()
+            self._up_or_given_up.set()
         else:
-            self._metrics.record(Metric.ENGINE_RESTARTS, reason=self._why)
-        self._why = _ENDED
+            self._metrics.record(Metric.ENGINE_RESTARTS, reason=self._restart_reason)
+        self._restart_reason = _ENDED
 
     def _is_due(self) -> bool:
         limit = self._policy.max_memory_bytes
@@ -169,11 +169,14 @@ class EngineProcess:
 
 
 def _identity(user: str | None) -> dict[str, Any]:
-    """The user whole: with his group and no other, or the engine would keep those of the worker."""
+    """Options that run the engine as `user`, with the user's group and no other.
+
+    Without `extra_groups` the engine would keep the worker's groups.
+    """
     if user is None:
         return {}
     group = pwd.getpwnam(user).pw_gid
-    # What the engine writes into a folder of the worker's group, the worker can remove.
+    # The umask lets the worker remove files that the engine writes into a folder of its group.
     return {"user": user, "group": group, "extra_groups": (), "umask": 0o002}
 
 
@@ -187,7 +190,7 @@ def _die_with_parent() -> None:
 
 
 def _memory_bytes(pid: int) -> int:
-    """Resident memory; 0 if the process is gone."""
+    """Resident memory; 0 if the process has ended."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
     except (OSError, IndexError, ValueError):

@@ -1,4 +1,4 @@
-"""The engine's directories on this machine: what a job left there goes when the job has ended."""
+"""The engine's folders on this machine, from which a job's files are removed at its end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ FOLDERS = ("output", "input")
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """ComfyUI's base directory; None where the engine is not ours and nothing can be removed."""
+    """ComfyUI's base folder. None: the engine is not ours, so nothing is removed."""
 
     base: Path | None = None
 
     def remove(self, folder: str) -> None:
-        """Remove an attempt's folder (its `attempt_path`), and its job's once that is empty."""
+        """Remove an attempt's folder (its `attempt_path`), and the job's once that is empty."""
         if self.base is None:
             return
         for name in FOLDERS:
@@ -24,5 +24,5 @@ class Workspace:
             shutil.rmtree(path, ignore_errors=True)
             try:
                 path.parent.rmdir()
-            except OSError:  # another attempt's, or never made
+            except OSError:  # it holds another attempt's folder, or it was never made
                 continue

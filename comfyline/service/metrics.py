@@ -59,13 +59,10 @@ class Metric(StrEnum):
     # What a worker does.
     JOBS_CLAIMED = "JobsClaimed"
     ENGINE_RESTARTS = "EngineRestarts", Unit.COUNT, "reason"
-    STAGE_TIME = "StageTime", Unit.SECONDS, "stage"
-    GPU_BUSY = "GpuBusy", Unit.SECONDS
+    # Six phases (gpu_worker/phases.py). The sum of the phase `run` is the time that GPUs were busy.
+    PHASE_TIME = "PhaseTime", Unit.SECONDS, "phase"
+    # Four outcomes: ended, given_back, lease_lost, abandoned. JOBS_ENDED tells how jobs ended.
     ATTEMPTS_ENDED = "AttemptsEnded", Unit.COUNT, "outcome"
-
-
-# A worker tells these to whoever scrapes it: too many for metrics that are paid for one by one.
-SCRAPED_ONLY = frozenset({Metric.STAGE_TIME, Metric.GPU_BUSY, Metric.ATTEMPTS_ENDED})
 
 
 class Metrics(Protocol):

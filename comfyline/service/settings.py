@@ -176,17 +176,15 @@ class WorkerSettings(QueueSettings, MeasuredSettings, JobsTable, ArtifactsBucket
     """gpu_worker/"""
 
     comfyui_url: str = "http://127.0.0.1:8188"
-    comfyui_command: str | None = None  # starts it there; None: somebody else keeps it
-    comfyui_directory: str | None = None  # its base directory (input, output), if it is ours
-    comfyui_user: str | None = None  # whom it runs as
-    engine_max_prompts: int = 1000  # before it is started anew
-    engine_max_memory_mib: int | None = None
-    engine_silent_seconds: float = 900.0  # of a running prompt, before it counts as stuck
-    engine_lock: str | None = None  # its path; None: nothing is fetched, nothing warmed up
-    models_bucket: str | None = None  # where the lock's models are
-    models_directory: str | None = None  # where the engine looks for them
+    comfyui_command: str | None = None  # starts ComfyUI at that URL; None: it runs already
+    comfyui_directory: str | None = None  # its base folder (input, output); None: not ours to clean
+    comfyui_user: str | None = None  # the user that ComfyUI runs as; None: the worker's
+    engine_max_prompts: int = 1000  # after so many prompts ComfyUI is restarted
+    engine_max_memory_mib: int | None = None  # above this resident memory ComfyUI is restarted
+    engine_silent_seconds: float = 900.0  # a running prompt without a message is stuck after this
+    engine_lock: str | None = None  # path of the lock; None: no models are fetched, no warm-up runs
+    models_bucket: str | None = None  # where the lock's models are stored
+    models_directory: str | None = None  # where ComfyUI looks for them
     lease_seconds: float = 120.0
     heartbeat_seconds: float = 30.0
-    metrics_port: int = 0  # where Prometheus may scrape this worker; 0: nowhere
-    metrics_host: str = "127.0.0.1"  # of which interface
-    ecs_agent_uri: str | None = None  # set by ECS for every task of its own
+    ecs_agent_uri: str | None = None  # set by ECS in every task that it starts

@@ -1,1 +1,1 @@
-"""ComfyUI as an engine: `protocol` decides and does no I/O; `http` and `socket` obey."""
+"""ComfyUI as an engine. `protocol` decides and does no I/O; `http` and `socket` do the I/O."""

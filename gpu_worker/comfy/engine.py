@@ -1,8 +1,9 @@
-"""Run prompts on one ComfyUI: the socket tells at once, the history tells the truth.
+"""Run prompts on one ComfyUI. Its socket is fast, its history is reliable.
 
-Completion is a race of both. The socket only ever says "look now"; a poll looks anyway, so a
-muted socket, a reconnect or a lost message costs at most a second. An engine that answers but does
-not move is given up (`Watchdog`), and whoever keeps it (`Keeper`) is asked to start it again.
+The two race to show that a prompt has ended. A message on the socket only means "look at the
+history now"; a poll looks anyway, so a muted socket, a reconnect or a lost message costs at most a
+second. An engine that answers but makes no progress is given up (`Watchdog`), and whatever runs the
+engine (`Keeper`) is asked to restart it.
 """
 
 from __future__ import annotations
@@ -26,42 +27,56 @@ from gpu_worker.comfy.http import (
     PromptRejected,
 )
 from gpu_worker.comfy.keeper import Keeper
-from gpu_worker.comfy.protocol import Event, HistoryWanted, Interrupted, Lost, Outcome, PromptRun
+from gpu_worker.comfy.protocol import (
+    Event,
+    HistoryWanted,
+    Outcome,
+    PromptInterrupted,
+    PromptLost,
+    PromptRun,
+)
 from gpu_worker.comfy.socket import ComfySocket
-from gpu_worker.comfy.watchdog import DEFAULT_LIMITS, Limits, Watchdog
+from gpu_worker.comfy.watchdog import DEFAULT_PATIENCE, Patience, Watchdog
+from gpu_worker.racing import background, first_of
 
 POLL_SECONDS = 1.0  # the most that a silent socket can cost
-EAGER_SECONDS = 0.02  # between success and the history entry lie a few milliseconds
-EAGER_LOOKS = 50
-CANCEL_SECONDS = 0.25  # an interrupt may get lost, so it is repeated
-READY_SECONDS = 0.25  # between looks at an engine that does not answer yet
-SOCKET_SECONDS = 1.0  # how long a prompt waits for the socket before it goes without
+EAGER_SECONDS = 0.02  # the history entry follows a success after a few milliseconds
+EAGER_POLLS = 50
+CANCEL_SECONDS = 0.25  # between interrupts, because one may get lost
+READY_SECONDS = 0.25  # between requests to an engine that does not answer yet
+SOCKET_SECONDS = 1.0  # a prompt waits this long for the socket, then it is submitted without
 
-# Each is 54 kB, so there are none unless they are asked for. The cheap method needs no model.
+# A preview is 54 kB, so the engine makes none unless they are wanted. latent2rgb needs no model.
 _PREVIEW_METHODS = {False: "none", True: "latent2rgb"}
 
 
 @dataclass(slots=True)
-class _Following:
+class _Followed:
+    """A prompt that was submitted and has not ended."""
+
     run: PromptRun
     on_event: Callable[[Event], None]
     watchdog: Watchdog
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    looks: int = 0  # how many eager looks at the history are left
+    wake: asyncio.Event = field(default_factory=asyncio.Event)  # a reason to look at the history
+    eager_polls: int = 0  # how many are left
     is_lost: bool = False  # its engine has ended
 
 
 class ComfyEngine:
-    """One ComfyUI with one socket; any number of prompts may be followed at once."""
+    """One ComfyUI with one socket. Any number of prompts may be followed at the same time."""
 
     def __init__(
-        self, http: ComfyHttp, socket_url: str, keeper: Keeper, limits: Limits = DEFAULT_LIMITS
+        self,
+        http: ComfyHttp,
+        socket_url: str,
+        keeper: Keeper,
+        patience: Patience = DEFAULT_PATIENCE,
     ) -> None:
         self.http = http
-        self._keeper, self._limits = keeper, limits
+        self._keeper, self._patience = keeper, patience
         self._client_id = str(uuid.uuid4())
-        self._following: dict[str, _Following] = {}
-        self._held = 0
+        self._followed: dict[str, _Followed] = {}  # by prompt id
+        self._holders = 0  # how many blocks of `held` are open
         self._socket = ComfySocket(
             socket_url, self._client_id, on_frame=self._dispatch, on_open=self._wake_all
         )
@@ -70,30 +85,28 @@ class ComfyEngine:
     @classmethod
     @asynccontextmanager
     async def connected(
-        cls, url: str, keeper: Keeper, limits: Limits = DEFAULT_LIMITS
+        cls, url: str, keeper: Keeper, patience: Patience = DEFAULT_PATIENCE
     ) -> AsyncIterator[ComfyEngine]:
-        """The engine at `url` (http://…), its socket kept open in the background."""
+        """The engine at `url` (http://…), with its socket kept open in the background."""
         async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT, trust_env=False) as client:
-            engine = cls(ComfyHttp(client), "ws" + url.removeprefix("http"), keeper, limits)
-            reader = asyncio.create_task(engine._socket.read_for_ever())
-            try:
+            engine = cls(ComfyHttp(client), "ws" + url.removeprefix("http"), keeper, patience)
+            async with background(engine._socket.read_for_ever()):
                 yield engine
-            finally:
-                reader.cancel()
-                await asyncio.gather(reader, return_exceptions=True)
+
+    # --- the engine as a whole ------------------------------------------------------------------
 
     async def wait_ready(self) -> None:
         """Return once the engine answers and may be given a prompt.
 
         Raises:
-            EngineCrashLoop: it will not stay up.
+            EngineCrashLoop: the engine does not stay up.
         """
-        while not self._keeper.admits(await self.wait_answer(), is_idle=self._held == 0):
+        while not self._keeper.admits(await self.wait_answer(), is_idle=self._holders == 0):
             await asyncio.sleep(READY_SECONDS)
 
     async def is_ready(self) -> bool:
-        """It answers; asked only where its socket does not show it."""
-        if self.is_up:
+        """Whether the engine answers. It is asked only if its socket is not connected."""
+        if self._socket.is_open.is_set():
             return True
         with suppress(EngineUnreachable, EngineError):
             await self.http.queue()
@@ -101,12 +114,12 @@ class ComfyEngine:
         return False
 
     async def wait_answer(self) -> EngineQueue:
-        """What is in its queue, as soon as it answers.
+        """The engine's queue, as soon as the engine answers.
 
         Raises:
-            EngineCrashLoop: it will not stay up.
+            EngineCrashLoop: the engine does not stay up.
         """
-        watchdog = Watchdog(self._limits)
+        watchdog = Watchdog(self._patience)
         while True:
             await self._keeper.wait_up()
             try:
@@ -114,37 +127,29 @@ class ComfyEngine:
             except (EngineUnreachable, EngineError):
                 if watchdog.is_start_overdue():
                     self._keeper.restart("never_ready")
-                    watchdog = Watchdog(self._limits)
+                    watchdog = Watchdog(self._patience)
             await asyncio.sleep(READY_SECONDS)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """The engine is in use, its output files included: it is not recycled meanwhile."""
-        self._held += 1
+        """Keep the engine from being recycled during the block: it or its files are in use."""
+        self._holders += 1
         try:
             yield
         finally:
-            self._held -= 1
-
-    @property
-    def holders(self) -> int:
-        """How many hold it in use."""
-        return self._held
-
-    @property
-    def is_up(self) -> bool:
-        """It is connected."""
-        return self._socket.is_open.is_set()
+            self._holders -= 1
 
     @property
     def running(self) -> int:
-        """How many prompts have started and not ended: one at most, or ComfyUI has changed."""
-        runs = [following.run for following in self._following.values()]
+        """How many prompts have started and not ended; at most one, as ComfyUI works today."""
+        runs = [followed.run for followed in self._followed.values()]
         return sum(run.started and run.outcome is None for run in runs)
 
-    def restart(self, why: str) -> None:
-        """It is of no use any more: what it was given is lost."""
-        self._keeper.restart(why)
+    def restart(self, reason: str) -> None:
+        """Restart the engine, because it is of no more use. The prompts in it are lost."""
+        self._keeper.restart(reason)
+
+    # --- one prompt -----------------------------------------------------------------------------
 
     async def run(
         self,
@@ -155,33 +160,33 @@ class ComfyEngine:
         cancel: asyncio.Event,
         previews: bool = False,
     ) -> Outcome:
-        """Run the graph to its end and tell how it ended; `cancel` ends it early.
+        """Run the graph to its end; how it ended. Setting `cancel` ends it early.
 
-        A cancel is repeated until the prompt has ended, however it ends; an engine that does not
-        obey is started again.
+        A cancel is repeated until the prompt has ended in one way or another. An engine that does
+        not obey is restarted.
 
         Raises:
-            PromptRejected: it is not valid here; it does not run.
-            EngineUnreachable: it could not be submitted.
-            EngineError: the engine answers nonsense.
+            PromptRejected: the graph is not valid here, and does not run.
+            EngineUnreachable: the prompt could not be submitted.
+            EngineError: the engine's answers are not ComfyUI's.
         """
-        following = _Following(PromptRun(prompt_id, graph), on_event, Watchdog(self._limits))
-        self._following[prompt_id] = following
+        followed = _Followed(PromptRun(prompt_id, graph), on_event, Watchdog(self._patience))
+        self._followed[prompt_id] = followed
         try:
             await self._submit(graph, prompt_id, {"preview_method": _PREVIEW_METHODS[previews]})
-            return await self._follow(following, cancel)
+            return await self._follow(followed, cancel)
         finally:
-            del self._following[prompt_id]
-            if following.run.outcome is not None:
+            del self._followed[prompt_id]
+            if followed.run.outcome is not None:
                 self._keeper.count_prompt()
 
     async def forget(self, prompt_id: str) -> None:
-        """Drop what the engine remembers of it; an engine out of reach has forgotten it anyway."""
+        """Delete the prompt's history entry. An engine that is down has lost it anyway."""
         with suppress(EngineUnreachable, EngineError):
             await self.http.forget(prompt_id)
 
     async def _submit(self, graph: Graph, prompt_id: str, extra_data: Mapping[str, Any]) -> None:
-        await _within(self._socket.is_open.wait(), SOCKET_SECONDS)
+        await first_of(self._socket.is_open.wait(), timeout=SOCKET_SECONDS)
         try:
             await self.http.submit(
                 graph, prompt_id=prompt_id, client_id=self._client_id, extra_data=extra_data
@@ -195,95 +200,91 @@ class ComfyEngine:
                 raise
 
     async def _is_known(self, prompt_id: str) -> bool:
-        """It is in the queue or in the history. In that order: it moves from one to the other."""
+        """Whether the engine has the prompt. It moves from the queue to the history, so in that
+        order both are asked.
+        """
         queue = await self.http.queue()
         if prompt_id in queue.running | queue.pending:
             return True
         return await self.http.history(prompt_id) is not None
 
-    async def _follow(self, following: _Following, cancel: asyncio.Event) -> Outcome:
-        watchdog = following.watchdog
+    async def _follow(self, followed: _Followed, cancel: asyncio.Event) -> Outcome:
+        watchdog = followed.watchdog
         while True:
-            await self._pause(following, cancel)
+            await self._pause(followed, cancel)
             if cancel.is_set():
-                watchdog.cancel_asked()
+                watchdog.cancel_requested()
             try:
-                outcome = await self._look(following, canceled=cancel.is_set())
+                outcome = await self._look(followed, canceled=cancel.is_set())
             except EngineUnreachable as error:
                 outcome = None
                 watchdog.unreachable(error)
             if outcome is None and (fault := watchdog.fault()) is not None:
                 self._keeper.restart(fault)
-                outcome = self._vanished(cancel.is_set())
+                outcome = _outcome_without_trace(canceled=cancel.is_set())
             if outcome is not None:
                 return outcome
 
-    async def _pause(self, following: _Following, cancel: asyncio.Event) -> None:
-        """Until there is a reason to look, or it is time to look anyway."""
-        if following.looks > 0:
-            following.looks -= 1
+    async def _pause(self, followed: _Followed, cancel: asyncio.Event) -> None:
+        """Return when there is a reason to look at the engine, or when the next poll is due."""
+        if followed.eager_polls > 0:
+            followed.eager_polls -= 1
             return await asyncio.sleep(EAGER_SECONDS)
         if cancel.is_set():
-            await _within(following.wake.wait(), CANCEL_SECONDS)
+            await first_of(followed.wake.wait(), timeout=CANCEL_SECONDS)
         else:
-            await _first_of(following.wake.wait(), cancel.wait(), timeout=POLL_SECONDS)
-        following.wake.clear()
+            await first_of(followed.wake.wait(), cancel.wait(), timeout=POLL_SECONDS)
+        followed.wake.clear()
         return None
 
-    async def _look(self, following: _Following, *, canceled: bool) -> Outcome | None:
-        run = following.run
-        if following.is_lost:
+    async def _look(self, followed: _Followed, *, canceled: bool) -> Outcome | None:
+        run = followed.run
+        if followed.is_lost:
             with suppress(EngineUnreachable, EngineError):
-                await self.http.cancel(run.prompt_id)  # a foreign engine may still have it
-            return self._vanished(canceled)
+                await self.http.cancel(run.prompt_id)  # a foreign engine may still have the prompt
+            return _outcome_without_trace(canceled=canceled)
         if canceled:
             await self.http.cancel(run.prompt_id)
         queue = await self.http.queue()
-        self._heed(following, queue)
+        self._note_queue(followed, queue)
         outcome = run.receive_history(await self.http.history(run.prompt_id))
         if outcome is None and run.prompt_id not in queue.running | queue.pending:
-            return self._vanished(canceled)
+            return _outcome_without_trace(canceled=canceled)
         return outcome
 
-    def _heed(self, following: _Following, queue: EngineQueue) -> None:
-        following.watchdog.answered(following.run.prompt_id, queue)
-        if following.run.prompt_id in queue.running:
-            # A muted socket tells of no start, but the job's time runs.
-            for event in following.run.seen_running():
-                following.on_event(event)
+    def _note_queue(self, followed: _Followed, queue: EngineQueue) -> None:
+        followed.watchdog.queue_answered(followed.run.prompt_id, queue)
+        if followed.run.prompt_id in queue.running:
+            # A muted socket sends no start, but the job's execution timeout must begin.
+            for event in followed.run.seen_running():
+                followed.on_event(event)
 
-    def _vanished(self, canceled: bool) -> Outcome:
-        # A deleted prompt leaves no trace, and neither does a restart: we know what we asked.
-        return Interrupted() if canceled else Lost()
+    # --- what the socket and the keeper call ----------------------------------------------------
 
     def _dispatch(self, frame: str | bytes) -> None:
-        for following in self._following.values():
-            for event in following.run.receive(frame):
-                following.watchdog.heard()
-                following.on_event(event)
+        for followed in self._followed.values():
+            for event in followed.run.receive(frame):
+                followed.watchdog.prompt_moved()
+                followed.on_event(event)
                 if isinstance(event, HistoryWanted):
-                    following.looks = EAGER_LOOKS
-                    following.wake.set()
+                    followed.eager_polls = EAGER_POLLS
+                    followed.wake.set()
 
     def _wake_all(self) -> None:
-        # Nothing is replayed to a new socket: what was missed is in the history.
-        for following in self._following.values():
-            following.wake.set()
+        # ComfyUI replays nothing to a new socket; the history has what was missed.
+        for followed in self._followed.values():
+            followed.wake.set()
 
     def _lose_all(self) -> None:
-        for following in self._following.values():
-            following.is_lost = True
-            following.wake.set()
+        for followed in self._followed.values():
+            followed.is_lost = True
+            followed.wake.set()
 
 
-async def _within(waiting: Any, seconds: float) -> None:
-    await _first_of(waiting, timeout=seconds)
+def _outcome_without_trace(*, canceled: bool) -> Outcome:
+    """The outcome of a prompt that is in neither queue nor history.
 
-
-async def _first_of(*waiting: Any, timeout: float) -> None:
-    tasks = [asyncio.ensure_future(one) for one in waiting]
-    try:
-        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
+    A deleted prompt leaves no trace, and a restart leaves none either. Which of them it was follows
+    from whether the prompt was canceled.
+    """
+    return PromptInterrupted() if canceled else PromptLost()

@@ -1,4 +1,4 @@
-"""ComfyUI's HTTP API, as far as a worker needs it; every call is one request."""
+"""ComfyUI's HTTP API, as far as a worker needs it. Every method makes one request, cancel two."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import httpx
 from gpu_worker.comfy.outputs import OutputFile
 from gpu_worker.comfy.shapes import fields, items
 
-# The engine's loop shares the interpreter with its nodes: a busy one answers late, not never.
+# The engine's event loop shares the interpreter with its nodes, so a busy engine answers late.
 TIMEOUT = httpx.Timeout(connect=2.0, read=30.0, write=30.0, pool=5.0)
 
 Graph = Mapping[str, Mapping[str, Any]]
 
 
 class EngineUnreachable(Exception):
-    """No answer: it is not there, restarts, or is too busy. What was asked may have been done."""
+    """The engine did not answer: it is down, restarts or is too busy. It may still have acted."""
 
 
 class EngineGone(EngineUnreachable):
-    """Nobody listens there: it has died, or is about to start."""
+    """The engine refuses connections: it has died, or is about to start."""
 
 
 class EngineError(Exception):
-    """It answered, but not as ComfyUI should."""
+    """The engine answered, but not as ComfyUI should."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineQueue:
-    """The ids of the prompts that run (none or one) and that wait."""
+    """The ids of the prompts that run (at most one) and of those that wait."""
 
     running: frozenset[str]
     pending: frozenset[str]
@@ -39,7 +39,7 @@ class EngineQueue:
 
 @dataclass(frozen=True, slots=True)
 class NodeProblem:
-    """What one node of a rejected graph has wrong."""
+    """One error in one node of a rejected graph."""
 
     node_id: str
     node_type: str | None
@@ -51,7 +51,7 @@ class NodeProblem:
 class PromptRejected(Exception):
     """The graph is not valid here: an unknown node, a bad link, a value out of range.
 
-    `queued`: only some of its outputs are wrong, and the rest of it has been queued.
+    `queued`: only some of its outputs are wrong, and ComfyUI has queued the others.
     """
 
     def __init__(
@@ -63,19 +63,19 @@ class PromptRejected(Exception):
 
 
 class ComfyHttp:
-    """One engine. Raises EngineUnreachable and EngineError from every method."""
+    """The HTTP API of one engine. Every method may raise EngineUnreachable and EngineError."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
-        """`client` has the engine's base URL; closing it is its owner's."""
+        """`client` has the engine's base URL. The caller that made it closes it."""
         self._client = client
 
     async def submit(
         self, graph: Graph, *, prompt_id: str, client_id: str, extra_data: Mapping[str, Any]
     ) -> None:
-        """Queue the graph under our id.
+        """Queue the graph under the id that the worker chose.
 
         Raises:
-            PromptRejected: nothing was queued, unless it says so; then it must be cancelled.
+            PromptRejected: the graph is not valid. If it is `queued`, cancel the prompt.
         """
         body = {
             "prompt": graph,
@@ -89,29 +89,30 @@ class ComfyHttp:
             raise _rejection(answer, queued=response.status_code != 400)
 
     async def queue(self) -> EngineQueue:
-        """What runs and what waits."""
+        """The prompts that run and wait."""
         queue = _json(await self._request("GET", "/queue"))
         return EngineQueue(_ids(queue.get("queue_running")), _ids(queue.get("queue_pending")))
 
     async def history(self, prompt_id: str) -> Mapping[str, Any] | None:
-        """Its history entry, which exists once it has ended."""
+        """The prompt's history entry; None until the prompt has ended."""
         entry = _json(await self._request("GET", f"/history/{prompt_id}")).get(prompt_id)
         return entry if isinstance(entry, dict) else None
 
     async def cancel(self, prompt_id: str) -> None:
-        """Delete it if it waits, interrupt it if it runs. No answer tells which, or whether.
+        """Delete the prompt if it waits, interrupt it if it runs.
 
-        An interrupt that comes as the execution begins is lost: repeat until it has ended.
+        ComfyUI does not say which of the two it did, if any. An interrupt that comes just when the
+        execution begins is lost, so repeat the call until the prompt has ended.
         """
         await self._request("POST", "/queue", json={"delete": [prompt_id]})
         await self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
 
     async def forget(self, prompt_id: str) -> None:
-        """Drop its history entry, which holds the whole graph; files stay."""
+        """Delete the prompt's history entry, which holds the whole graph; its files stay."""
         await self._request("POST", "/history", json={"delete": [prompt_id]})
 
     async def view(self, file: OutputFile) -> AsyncIterator[bytes]:
-        """The bytes of an output file, as they come."""
+        """The bytes of an output file, in chunks as they arrive."""
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         try:
             async with self._client.stream("GET", "/view", params=query) as response:
@@ -122,9 +123,9 @@ class ComfyHttp:
             raise _unreachable("GET /view", error) from error
 
     async def upload(self, name: str, file: IO[bytes], content_type: str, folder: str) -> str:
-        """Put a file of any kind into `folder` of the input directory; the name that a node takes.
+        """Put a file of any kind into `folder` of the input directory; the name for a node's input.
 
-        The same name again overwrites it: the folder is the attempt's own.
+        A file of the same name is overwritten, because the folder belongs to one attempt.
         """
         fields = {"type": "input", "subfolder": folder, "overwrite": "true"}
         files = {"image": (name, file, content_type)}
@@ -150,13 +151,13 @@ class ComfyHttp:
         return response
 
 
-def _unreachable(what: str, error: httpx.TransportError) -> EngineUnreachable:
+def _unreachable(request: str, error: httpx.TransportError) -> EngineUnreachable:
     kind = EngineGone if isinstance(error, httpx.ConnectError) else EngineUnreachable
-    return kind(f"{what}: {error!r}")
+    return kind(f"{request}: {error!r}")
 
 
 def _ids(entries: Any) -> frozenset[str]:
-    """Of the five parts of each entry, the second."""
+    """The prompt ids: the second of the five parts of each entry."""
     return frozenset(i for entry in items(entries) for i in items(entry)[1:2] if type(i) is str)
 
 
@@ -168,11 +169,11 @@ def _check(response: httpx.Response) -> None:
 
 def _json(response: httpx.Response) -> dict[str, Any]:
     try:
-        value = response.json()  # Python's json reads the bare NaN that a history may hold
+        value = response.json()  # Python's json accepts the bare NaN that a history may hold
     except ValueError as error:
-        raise EngineError(f"{response.request.url.path} answered no JSON") from error
+        raise EngineError(f"{response.request.url.path} did not answer with JSON") from error
     if not isinstance(value, dict):
-        raise EngineError(f"{response.request.url.path} answered no object")
+        raise EngineError(f"{response.request.url.path} did not answer with an object")
     return value
 
 
@@ -184,7 +185,8 @@ def _rejection(answer: Mapping[str, Any], *, queued: bool) -> PromptRejected:
     ]
     error = fields(answer.get("error"))
     about = fields(error.get("extra_info"))
-    if not problems and about.get("node_id") is not None:  # a class that is not installed here
+    # For a node class that is not installed, only the error itself names the node.
+    if not problems and about.get("node_id") is not None:
         problems = [_problem(str(about["node_id"]), about, error)]
     default = problems[0].message if problems else "ComfyUI rejected the workflow."
     return PromptRejected(

@@ -1,4 +1,4 @@
-"""Who keeps the engine up: we, as its parent (`gpu_worker.supervisor`), or somebody else."""
+"""What keeps the engine up: this worker (`gpu_worker.supervisor`), or something outside it."""
 
 from __future__ import annotations
 
@@ -12,33 +12,39 @@ _log = logging.getLogger(__name__)
 
 
 class EngineCrashLoop(Exception):
-    """The engine does not stay up: this worker is of no use."""
+    """The engine does not stay up, so this worker cannot run jobs."""
 
 
 class Keeper(Protocol):
-    """Keeps one engine."""
+    """Keeps one engine up."""
 
-    on_end: Callable[[], None]  # called whenever the engine has ended, with all that it was given
+    on_end: Callable[[], None]  # called when the engine has ended, and its prompts are lost
 
     async def wait_up(self) -> None:
-        """Return once the engine is there, whether or not it answers yet.
+        """Return once the engine's process runs, whether or not it answers yet.
 
         Raises:
-            EngineCrashLoop: it never will be.
+            EngineCrashLoop: the keeper has given the engine up.
         """
 
     def admits(self, queue: EngineQueue, *, is_idle: bool) -> bool:
-        """It may be given a prompt now; `is_idle`: nothing of ours is in it."""
+        """Whether the engine may be given a prompt now.
 
-    def restart(self, why: str) -> None:
-        """It is of no use any more: start it again, at once."""
+        `is_idle`: no prompt and no file of this worker is in it.
+        """
+
+    def restart(self, reason: str) -> None:
+        """Restart the engine at once, because it is of no more use."""
 
     def count_prompt(self) -> None:
-        """It has ended one more prompt."""
+        """Count a prompt that the engine has ended."""
 
 
 class ForeignEngine:
-    """An engine that somebody else keeps is never killed: a stuck one gets no work until idle."""
+    """A `Keeper` of an engine that this worker did not start, and therefore never kills.
+
+    A stuck engine gets no more prompts until it is idle.
+    """
 
     def __init__(self) -> None:
         self.on_end: Callable[[], None] = lambda: None
@@ -52,9 +58,9 @@ class ForeignEngine:
         self._is_healthy = self._is_healthy or not queue.running
         return self._is_healthy
 
-    def restart(self, why: str) -> None:
-        """See Keeper: only said aloud, and what it was given is given back."""
-        _log.error("engine unhealthy", extra={"action": "engine_unhealthy", "why": why})
+    def restart(self, reason: str) -> None:
+        """See Keeper: it is only logged, and the prompts count as lost."""
+        _log.error("engine unhealthy", extra={"action": "engine_unhealthy", "why": reason})
         self._is_healthy = False
         self.on_end()
 

@@ -1,7 +1,7 @@
-"""What a prompt has made, read generically: nodes name their outputs as they like.
+"""Read the outputs of a prompt from its history entry, whatever the nodes call them.
 
-`outputs` maps a node to keys (`images`, `gifs`, `audio`, `text`, …) and each key to a list of
-dicts with a filename, of strings, or of booleans (`animated`). Files and texts count.
+`outputs` maps a node to keys (`images`, `gifs`, `audio`, `text`, …), and each key to a list of
+objects with a filename, of strings, or of booleans (`animated`). Files and texts are taken.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KIND_OF = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suff
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFile:
-    """A file in one of ComfyUI's directories, `type` being which."""
+    """A file in one of ComfyUI's folders; `type` says in which (output, temp, input)."""
 
     node: str
     filename: str
@@ -37,22 +37,22 @@ class OutputFile:
 
     @property
     def name(self) -> str:
-        """How the file is called."""
+        """The file's own name."""
         return posixpath.basename(self.filename)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputText:
-    """A text that a node shows and writes to no file."""
+    """A text that a node shows and does not write to a file."""
 
     node: str
     text: str
-    number: int
+    number: int  # among the texts of its node
     kind: str = "text"
 
     @property
     def name(self) -> str:
-        """How the file is called that will hold it."""
+        """The name of the file that it is stored as."""
         return f"text_{self.node}_{self.number}.txt"
 
 
@@ -60,7 +60,7 @@ Output = OutputFile | OutputText
 
 
 def outputs_of(outputs: Mapping[str, Any], *, with_temp: bool = False) -> tuple[Output, ...]:
-    """Every file and text, each once, in the order of nodes; previews (`temp`) only if asked."""
+    """Every file and text once, in the order of nodes; files of type temp only `with_temp`."""
     found = dict.fromkeys(
         output
         for node, keys in outputs.items()

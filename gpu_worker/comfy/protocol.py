@@ -1,14 +1,14 @@
-"""One prompt as ComfyUI tells of it: frames and history entries in, events and an outcome out.
+"""Follow one prompt: socket frames and history entries in, events and an outcome out.
 
-No I/O, no clock. The rules, each seen on a real server (tests/recordings):
+No I/O, no clock. The rules, each observed on a real server (tests/recordings):
 
-- Truth is the history entry: its `status_str` and the last of its `status.messages`. Success and
-  the final `executing` with a null node are only reasons to look there, since the entry is written
-  between the two and both also follow what is no success.
-- Anything may be missing (no replay after a reconnect, a stalled reader elsewhere stops delivery),
-  come for another prompt, or without a prompt_id. Nothing that comes in raises.
-- A preview is taken only in the frame that names its prompt (event 4). The older one (event 1) says
-  nothing but the picture, and the server sends it to us for prompts that have no client, too.
+- The history entry decides: its `status_str` and the last of its `status.messages`.
+  `execution_success` and the final `executing` with a null node are only reasons to look there: the
+  entry is written between the two, and both also come when the prompt did not succeed.
+- Any message may be missing (ComfyUI replays nothing after a reconnect, and a stalled reader
+  elsewhere stops the delivery), belong to another prompt, or lack a prompt_id. No input raises.
+- A preview is taken only from the frame that names its prompt (event 4). The older frame (event 1)
+  has only the picture, and the server also sends us those of prompts that have no client.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from comfyline.service.jobs.progress import Progress
-from gpu_worker.comfy.progress import ProgressFold
+from gpu_worker.comfy.progress_fold import ProgressFold
 from gpu_worker.comfy.shapes import fields, items
 
-MAX_MESSAGE_LENGTH = 1000  # of an error's text; the row that holds it stays small
-MAX_PREVIEW_BYTES = 2 * 1024 * 1024  # a sampler's have some 54 kB; a node may send what it likes
+MAX_MESSAGE_LENGTH = 1000  # of an error's text, because the job's row must stay small
+MAX_PREVIEW_BYTES = 2 * 1024 * 1024  # a sampler sends some 54 kB; a custom node may send more
 
 _PREVIEW_WITH_METADATA = 4
 _HEADER = struct.Struct(">II")  # the event and the length of the metadata
-_PREVIEW_TYPES = ("image/jpeg", "image/png")  # all that ComfyUI makes
+_PREVIEW_TYPES = ("image/jpeg", "image/png")  # the only two that ComfyUI makes
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """The engine executes the prompt."""
+class PromptStarted:
+    """The engine has begun to execute the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
-    """The prompt is further."""
+class PromptProgressed:
+    """The prompt has made progress."""
 
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Previewed:
-    """A picture of the prompt in the making."""
+class PromptPreviewed:
+    """A picture of what the prompt has computed so far."""
 
     content_type: str
     picture: bytes
@@ -56,20 +56,20 @@ class HistoryWanted:
     """The prompt seems to have ended: look at its history now."""
 
 
-Event = Started | Progressed | Previewed | HistoryWanted
+Event = PromptStarted | PromptProgressed | PromptPreviewed | HistoryWanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Succeeded:
-    """It ran to its end; `cached` if some of its nodes were taken from an earlier run."""
+class PromptSucceeded:
+    """The prompt ran to its end. `cached`: some nodes' results come from an earlier run."""
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
     cached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A node raised. Server paths (traceback) and user inputs are left behind."""
+class PromptFailed:
+    """A node raised. The traceback (server paths) and the node's inputs are left out."""
 
     type: str
     message: str
@@ -79,32 +79,32 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted:
-    """Somebody stopped it."""
+class PromptInterrupted:
+    """The prompt was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """The server knows nothing of it any more: it has restarted, or the prompt was deleted."""
+class PromptLost:
+    """The server does not know the prompt any more: it has restarted, or the prompt was deleted."""
 
 
-Outcome = Succeeded | Failed | Interrupted | Lost
+Outcome = PromptSucceeded | PromptFailed | PromptInterrupted | PromptLost
 
 
 class PromptRun:
-    """Follows one prompt. Feed it everything; it picks what is its own."""
+    """Follows one prompt. Give it every frame; it ignores those of other prompts."""
 
     def __init__(self, prompt_id: str, graph: Mapping[str, Mapping[str, Any]]) -> None:
         self.prompt_id = prompt_id
-        self.outcome: Outcome | None = None
-        self.started = False
+        self.outcome: Outcome | None = None  # None until the history shows it
+        self.started = False  # a message or the queue has shown that the prompt runs
         self._fold = ProgressFold(graph)
-        self._cached = False
+        self._cached = False  # a message has named cached nodes
 
     # Public methods for receiving
 
     def receive(self, frame: str | bytes) -> list[Event]:
-        """What one socket frame says about this prompt."""
+        """The events that one socket frame means for this prompt."""
         if self.outcome is not None:
             return []
         if isinstance(frame, bytes):
@@ -120,11 +120,11 @@ class PromptRun:
         return [*events, *handle(data)] if handle else events
 
     def seen_running(self) -> list[Event]:
-        """It was seen to run, whatever the socket told."""
+        """The queue shows that the prompt runs, even if the socket said nothing."""
         return self._start()
 
     def receive_history(self, entry: Mapping[str, Any] | None) -> Outcome | None:
-        """The outcome, if the history entry tells one; kept as `outcome`."""
+        """The outcome, if the history entry has one; also kept as `outcome`."""
         if self.outcome is None and entry is not None:
             self.outcome = self._outcome_of(entry)
         return self.outcome
@@ -135,7 +135,7 @@ class PromptRun:
         if self.started:
             return []
         self.started = True
-        return [Started()]
+        return [PromptStarted()]
 
     def _on_execution_cached(self, data: Mapping[str, Any]) -> list[Event]:
         nodes = [str(node) for node in items(data.get("nodes"))]
@@ -166,7 +166,7 @@ class PromptRun:
     _on_execution_interrupted = _on_execution_success
 
     def _moved(self, progress: Progress | None) -> list[Event]:
-        return [] if progress is None else [Progressed(progress)]
+        return [] if progress is None else [PromptProgressed(progress)]
 
     # Private methods for the history
 
@@ -181,10 +181,11 @@ class PromptRun:
             if isinstance(pair, list) and len(pair) == 2
         ]
         if status["status_str"] == "success":
-            return Succeeded(outputs=outputs, cached=self._cached or _names_cached(messages))
+            cached = self._cached or _names_cached(messages)
+            return PromptSucceeded(outputs=outputs, cached=cached)
         kind, data = messages[-1] if messages else ("execution_error", {})
         if kind == "execution_interrupted":
-            return Interrupted()
+            return PromptInterrupted()
         return _failure(data, outputs)
 
 
@@ -193,8 +194,8 @@ _SIGNS_OF_LIFE = frozenset(
 )
 
 
-def _preview(frame: bytes, prompt_id: str) -> Previewed | None:
-    """The picture in a binary frame; None for another prompt's and whatever is no preview."""
+def _preview(frame: bytes, prompt_id: str) -> PromptPreviewed | None:
+    """The picture in a binary frame; None unless it is a preview of this prompt."""
     if len(frame) < _HEADER.size:
         return None
     event, length = _HEADER.unpack_from(frame)
@@ -205,18 +206,18 @@ def _preview(frame: bytes, prompt_id: str) -> Previewed | None:
     content_type = about.get("image_type")
     if about.get("prompt_id") != prompt_id or content_type not in _PREVIEW_TYPES:
         return None
-    return Previewed(content_type, frame[picture_at:])
+    return PromptPreviewed(content_type, frame[picture_at:])
 
 
 def _json(text: str | bytes) -> Any:
     try:
-        return json.loads(text)  # reads the bare NaN that ComfyUI may send
+        return json.loads(text)  # Python's json accepts the bare NaN that ComfyUI may send
     except (ValueError, RecursionError):
         return None
 
 
 def _parsed(frame: str) -> tuple[str, Mapping[str, Any]] | None:
-    """The type and data of a text frame; None for whatever is no message."""
+    """The type and data of a text frame; None if it is not a message."""
     message = _json(frame)
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         return None
@@ -225,7 +226,7 @@ def _parsed(frame: str) -> tuple[str, Mapping[str, Any]] | None:
 
 
 def _shown_node(data: Mapping[str, Any]) -> str:
-    """The node of the submitted graph; inside an expanded subgraph `node` is not one."""
+    """The node of the submitted graph. Inside an expanded subgraph, `node` is not in that graph."""
     return str(data.get("display_node") or data.get("node"))
 
 
@@ -233,9 +234,9 @@ def _names_cached(messages: list[tuple[Any, dict[str, Any]]]) -> bool:
     return any(kind == "execution_cached" and data.get("nodes") for kind, data in messages)
 
 
-def _failure(data: Mapping[str, Any], outputs: Mapping[str, Any]) -> Failed:
+def _failure(data: Mapping[str, Any], outputs: Mapping[str, Any]) -> PromptFailed:
     message = str(data.get("exception_message") or "The node failed without a message.").strip()
-    return Failed(
+    return PromptFailed(
         type=str(data.get("exception_type") or "unknown"),
         message=message[:MAX_MESSAGE_LENGTH],
         node_id=_text_or_none(data.get("node_id")),

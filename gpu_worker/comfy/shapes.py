@@ -1,4 +1,4 @@
-"""Read what an engine says without trusting its shape: what is not as it should be is empty."""
+"""Read JSON from the engine without trusting its shape: a value of a wrong type counts as empty."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""ComfyUI's socket: read by a task that does nothing else, so that it never stalls the engine.
+"""ComfyUI's socket, read by a task that does nothing else, so that it never stalls the engine.
 
-(One reader that stops stops the delivery to all; a second socket of the same client id silences
-the first for ever. So there is one socket, and a new one is opened only when the old is closed.)
+One reader that stops reading stops the delivery to every client. A second socket with the same
+client id silences the first for ever. So there is one socket, and a new one is opened only after
+the old one is closed.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from collections.abc import Callable
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-PING_TIMEOUT_SECONDS = 120  # a node that holds the interpreter's lock delays the pong, not more
-BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1.0)  # a restarting engine takes seconds; the last one repeats
+PING_TIMEOUT_SECONDS = 120  # a node that holds the GIL delays the pong by this much at most
+BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1.0)  # a restart takes seconds; the last pause repeats
 _HELLO = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
 
 _log = logging.getLogger(__name__)
 
 
 class ComfySocket:
-    """The one socket of a client id; frames go to `on_frame`, each (re)connection to `on_open`."""
+    """The only socket of a client id. Calls `on_frame` for each frame, `on_open` per connection."""
 
     def __init__(
         self,
@@ -34,18 +35,18 @@ class ComfySocket:
     ) -> None:
         self._url = f"{url}/ws?clientId={client_id}"
         self._on_frame, self._on_open = on_frame, on_open
-        self.is_open = asyncio.Event()
+        self.is_open = asyncio.Event()  # set while connected
 
     async def read_for_ever(self) -> None:
-        """Connect, read, reconnect; ends only by cancellation."""
-        failures = 0
+        """Connect, read, and connect again; ends only when it is canceled."""
+        failures = 0  # in a row
         while True:
             try:
                 async with self._connect() as connection:
                     failures = 0
                     await self._read(connection)
             except (OSError, websockets.WebSocketException, TimeoutError) as error:
-                # A ComfyUI that starts is away for many tries: one line tells it.
+                # A ComfyUI that starts refuses many tries. Only the first is worth a line.
                 level = logging.DEBUG if failures else logging.INFO
                 extra = {"action": "socket_down", "why": repr(error)}
                 _log.log(level, "engine socket down", extra=extra)
@@ -54,13 +55,13 @@ class ComfySocket:
             failures += 1
 
     def _connect(self) -> connect:
-        # Frames have any size: a text output of 6 MiB is one frame of 6 MiB.
+        # A frame may have any size: a text output of 6 MiB is one frame of 6 MiB.
         return connect(
             self._url, max_size=None, ping_timeout=PING_TIMEOUT_SECONDS, open_timeout=5, proxy=None
         )
 
     async def _read(self, connection: ClientConnection) -> None:
-        await connection.send(_HELLO)  # must be the first text frame
+        await connection.send(_HELLO)  # ComfyUI reads it only from the first text frame
         self.is_open.set()
         self._on_open()
         async for frame in connection:

@@ -1,7 +1,7 @@
-"""When an engine that should run a prompt must be given up. No I/O; time comes from `clock`.
+"""Decide when an engine that should run a prompt must be given up. No I/O; `clock` has the time.
 
-A good answer to `GET /queue` is no sign of work: the thread that executes may have died while HTTP
-lives on. What counts is that the prompt moves.
+A good answer to `GET /queue` does not show that the engine works: the thread that executes prompts
+may have died while HTTP still answers. Only a prompt that makes progress shows it.
 """
 
 from __future__ import annotations
@@ -14,36 +14,39 @@ from gpu_worker.comfy.http import EngineGone, EngineQueue, EngineUnreachable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Seconds after which a prompt's engine counts as stuck."""
+class Patience:
+    """Seconds after which the engine of a prompt counts as stuck."""
 
-    silent: float = 900.0  # running, with no word of it; loading a large model takes minutes
-    pending: float = 60.0  # waiting, with nothing before it
-    gone: float = 10.0  # refusing connections: its queue is lost
-    deaf: float = 120.0  # answering nothing; a node that holds the interpreter's lock does so
-    start: float = 300.0  # started, and not answering yet; a busy machine takes half a minute
-    disobedient: float = 30.0  # still running, after its interrupt was asked again and again
+    silent: float = 900.0  # the prompt runs without a message; loading a large model takes minutes
+    pending: float = 60.0  # the prompt waits, and no other prompt runs
+    gone: float = 10.0  # the engine refuses connections, so its queue is lost
+    deaf: float = 120.0  # the engine does not answer; a node that holds the GIL has that effect
+    start: float = 300.0  # the engine has not answered since its start; half a minute is usual
+    disobedient: float = 30.0  # the prompt runs on although interrupts are repeated
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_PATIENCE = Patience()
 
 
 class Watchdog:
-    """Watches one prompt."""
+    """Watches the engine on behalf of one prompt."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits, self._clock = limits, clock
-        self._made_at = clock()
-        self._moved_at = self._answered_at = self._due_at = self._made_at
-        self._gone_since: float | None = None
-        self._cancel_asked_at: float | None = None
+    def __init__(self, patience: Patience, clock: Callable[[], float] = time.monotonic) -> None:
+        now = clock()
+        self._patience, self._clock = patience, clock
+        self._made_at = now
+        self._answered_at = now  # the last answer to GET /queue
+        self._moved_at = now  # the last sign of progress; the last answer while it does not run
+        self._due_at = now  # since then it should have started, because nothing ran before it
+        self._gone_since: float | None = None  # set while the engine refuses connections
+        self._cancel_requested_at: float | None = None
 
-    def heard(self) -> None:
-        """The engine said something of the prompt."""
+    def prompt_moved(self) -> None:
+        """The engine sent a message about the prompt."""
         self._moved_at = self._due_at = self._clock()
 
-    def answered(self, prompt_id: str, queue: EngineQueue) -> None:
-        """The engine told what is in its queue."""
+    def queue_answered(self, prompt_id: str, queue: EngineQueue) -> None:
+        """The engine answered with its queue."""
         self._answered_at, self._gone_since = self._clock(), None
         if queue.running:
             self._due_at = self._answered_at
@@ -55,25 +58,25 @@ class Watchdog:
         if isinstance(error, EngineGone) and self._gone_since is None:
             self._gone_since = self._clock()
 
-    def cancel_asked(self) -> None:
-        """The prompt was told to stop."""
-        self._cancel_asked_at = self._cancel_asked_at or self._clock()
+    def cancel_requested(self) -> None:
+        """The engine was asked to interrupt the prompt; only the first call counts."""
+        self._cancel_requested_at = self._cancel_requested_at or self._clock()
 
     def is_start_overdue(self) -> bool:
-        """The engine should have answered by now."""
-        return self._clock() - self._made_at > self._limits.start
+        """Whether an engine that was started with this watchdog should have answered by now."""
+        return self._clock() - self._made_at > self._patience.start
 
     def fault(self) -> str | None:
-        """What is wrong with the engine, if anything."""
-        limits, now, told_at = self._limits, self._clock(), self._answered_at
-        for since, until, limit, fault in (
-            (self._gone_since, now, limits.gone, "engine_gone"),
-            (told_at, now, limits.deaf, "engine_deaf"),
-            # What waits or runs is known as of the last answer.
-            (self._due_at, told_at, limits.pending, "prompt_never_started"),
-            (self._moved_at, told_at, limits.silent, "prompt_silent"),
-            (self._cancel_asked_at, now, limits.disobedient, "cancel_ignored"),
+        """The fault of the engine, if it has one by now."""
+        patience, now, answered_at = self._patience, self._clock(), self._answered_at
+        for since, until, seconds, fault in (
+            (self._gone_since, now, patience.gone, "engine_gone"),
+            (answered_at, now, patience.deaf, "engine_deaf"),
+            # Which prompts wait and run is known only up to the last answer.
+            (self._due_at, answered_at, patience.pending, "prompt_never_started"),
+            (self._moved_at, answered_at, patience.silent, "prompt_silent"),
+            (self._cancel_requested_at, now, patience.disobedient, "cancel_ignored"),
         ):
-            if since is not None and until - since > limit:
+            if since is not None and until - since > seconds:
                 return fault
         return None

@@ -1,8 +1,8 @@
-"""Workers, engines, tickets and stores fail at random; no job is lost, none ends twice.
+"""Workers, engines, tickets and stores fail at random: no job is lost, and none ends twice.
 
-Three workers with an engine process each work on one world in memory. A seed fixes which jobs and
-which misfortunes come; when they strike depends on the machine. `CHAOS_JOBS` and `CHAOS_SEED` make
-it longer or other.
+Three workers, each with an engine process, work on the same in-memory ports. The seed decides which
+jobs and which faults come; when a fault strikes depends on the speed of the machine. CHAOS_JOBS
+sets the number of jobs, CHAOS_SEED the seed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,66 +23,57 @@ from typing import Any
 import httpx
 import pytest
 
-from comfyline.adapters.memory.files import InMemoryUploadStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.queue import InMemoryJobQueue
-from comfyline.contract.ids import random_worker_id
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.cancel import cancel
-from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.due import TIDY_DELAY
-from comfyline.service.jobs.finish import Finisher
 from comfyline.service.jobs.job import Job, Priority, Status
 from comfyline.service.jobs.sweep import Sweeper
 from gpu_worker.comfy.engine import ComfyEngine
-from gpu_worker.comfy.watchdog import Limits
-from gpu_worker.heartbeat import Heartbeat
-from gpu_worker.inputs import Inputs
-from gpu_worker.outputs import Collector
-from gpu_worker.run import Toolbox
+from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.supervisor import EngineProcess, Policy
 from gpu_worker.worker import Worker
-from gpu_worker.workspace import Workspace
 from tests.support.eventually import eventually
 from tests.support.invariants import Chronicle, check_record, check_tidy
 from tests.support.ports import a_free_port
 from tests.support.switches import Line
-from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
+from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, a_worker, now
 
 JOBS = int(os.environ.get("CHAOS_JOBS", "40"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 WORKERS = 3
 LEASE = timedelta(seconds=3)
-BEAT = timedelta(seconds=0.5)
-NOISE = 0.02  # of a worker's calls fail
-CALM_SECONDS = 0.15  # on average, between two misfortunes
-SETTLES = 60.0 + 2.0 * JOBS  # seconds, once nothing fails any more
+HEARTBEAT = timedelta(seconds=0.5)
+NOISE = 0.02  # the share of a worker's calls that fail
+CALM_SECONDS = 0.15  # on average, between two faults
+SETTLE_SECONDS = 60.0 + 2.0 * JOBS  # the most that the jobs take once no more faults are made
 REPOSITORY = Path(__file__).parent.parent.parent
-LIMITS = Limits(silent=4.0, pending=4.0, gone=2.0, disobedient=2.0)
+PATIENCE = Patience(silent=4.0, pending=4.0, gone=2.0, disobedient=2.0)
 POLICY = Policy(max_failures=1000, max_prompts=40)
 
 
-class SeenStore(InMemoryJobStore):
-    """Every row that is ever written is held against the one before."""
+class CheckedStore(InMemoryJobStore):
+    """Checks each row that is written against the row before it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.chronicle = Chronicle()
-        self.broken: list[AssertionError] = []
+        self.broken: list[AssertionError] = []  # kept here, because a worker would swallow them
 
     def save(self, before: Job, after: Job) -> Job:
         with self._lock:
             saved = super().save(before, after)
             try:
                 self.chronicle.see(saved)
-            except AssertionError as error:  # a worker must not swallow it
+            except AssertionError as error:
                 self.broken.append(error)
         return saved
 
 
 @dataclass
 class Crew:
-    """One place for a worker: whoever dies there is followed by another."""
+    """A place for one worker with its engine. A worker that ends there is replaced."""
 
     number: int
     world: World
@@ -99,7 +90,7 @@ class Crew:
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def keep_working(self) -> None:
-        """One worker after the other, until cancelled."""
+        """Run one worker after the other, until canceled."""
         while True:
             self.drain, self.line = asyncio.Event(), Line(self.luck, self.noise)
             self.life = asyncio.create_task(self._one_life())
@@ -114,60 +105,54 @@ class Crew:
         )
         async with (
             self.engine.kept(),
-            ComfyEngine.connected(self.url, self.engine, LIMITS) as comfy,
+            ComfyEngine.connected(self.url, self.engine, PATIENCE) as comfy,
         ):
             await self._worker(comfy, base).work(self.drain)
 
     def _worker(self, engine: ComfyEngine, base: Path) -> Worker:
-        store, queue = self.line.using(self.world.jobs), self.line.using(self.world.queue)
-        artifacts = self.line.using(self.world.artifacts)
-        beat = Heartbeat(store=store, queue=queue, clock=now, lease=LEASE, interval=BEAT)
-        tools = Toolbox(
-            store=store,
-            clock=now,
-            engine=engine,
-            finisher=Finisher(store=store, queue=queue, clock=now),
-            heartbeat=beat,
-            collector=Collector(http=engine.http, artifacts=artifacts),
-            workspace=Workspace(base),
-            inputs=Inputs(engine.http, InMemoryUploadStore()),
-            metrics=self.world.metrics,
+        return a_worker(
+            self.world,
+            engine,
+            store=self.line.using(self.world.jobs),
+            queue=self.line.using(self.world.queue),
+            artifacts=self.line.using(self.world.artifacts),
+            base=base,
+            lease=LEASE,
+            heartbeat=HEARTBEAT,
         )
-        terms = Terms(worker_id=random_worker_id(), lease=LEASE)
-        return Worker(queue=queue, terms=terms, tools=tools, long_poll_seconds=1)
 
-    # --- misfortunes ------------------------------------------------------------------------------
+    # --- faults -----------------------------------------------------------------------------------
 
     async def kill_worker(self) -> None:
-        """kill -9: its engine dies with it, and nothing more of it is heard."""
+        """kill -9 of the worker: its engine dies with it, and its calls no longer arrive."""
         self.line.is_cut = True
         await self.kill_engine()
         self.drain.set()
 
-    async def tell_worker_to_go(self) -> None:
-        """SIGTERM."""
+    async def drain_worker(self) -> None:
+        """SIGTERM to the worker."""
         self.drain.set()
 
     async def kill_engine(self) -> None:
-        """The OOM killer."""
+        """kill -9 of the engine, as by the kernel when memory runs out."""
         if self.engine.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self.engine.pid, signal.SIGKILL)
 
     async def drop_sockets(self) -> None:
-        """Every socket of the engine is cut."""
+        """Every socket of the engine is closed."""
         await self._faults(drop_sockets=True)
 
     async def mute_sockets(self) -> None:
-        """Nobody hears anything of the engine, for good."""
+        """The engine's sockets send nothing any more."""
         await self._faults(mute_sockets=True)
 
     async def stall(self) -> None:
-        """The engine answers and does nothing, for good."""
+        """The engine answers, but executes nothing any more."""
         await self._faults(stall=True)
 
     async def break_cuda(self) -> None:
-        """The next sampler meets a broken GPU."""
+        """The next sampler raises a CUDA error."""
         await self._faults(nodes={"KSampler": {"kind": "cuda_error", "times": 1}})
 
     async def _faults(self, **switches: Any) -> None:
@@ -175,9 +160,10 @@ class Crew:
             await self.world.http.post(f"{self.url}/sim/faults", json=switches)
 
 
-MISFORTUNES = {
+# A method of Crew -> how often it is drawn
+FAULTS = {
     "kill_worker": 2,
-    "tell_worker_to_go": 2,
+    "drain_worker": 2,
     "kill_engine": 1,
     "drop_sockets": 4,
     "mute_sockets": 1,
@@ -188,13 +174,13 @@ MISFORTUNES = {
 
 @dataclass
 class Chaos:
-    """What happens to whom, drawn from one seed."""
+    """Draws jobs and faults from one seed."""
 
     world: World
     luck: random.Random
     crews: list[Crew]
     jobs: list[Job] = field(default_factory=list)
-    done: Counter[str] = field(default_factory=Counter)
+    done: Counter[str] = field(default_factory=Counter)  # how often each fault was made
 
     async def submit_all(self) -> None:
         for number in range(JOBS):
@@ -211,14 +197,15 @@ class Chaos:
         return EMPTY_IMAGE if draw < 0.2 else a_graph(seed=number, steps=self.luck.randint(1, 30))
 
     async def strike(self) -> None:
+        """Make one fault after the other, until canceled."""
         while True:
             await asyncio.sleep(self.luck.expovariate(1 / CALM_SECONDS))
-            name = self.luck.choices(list(MISFORTUNES), list(MISFORTUNES.values()))[0]
+            name = self.luck.choices(list(FAULTS), list(FAULTS.values()))[0]
             self.done[name] += 1
             await getattr(self.luck.choice(self.crews), name)()
 
     async def meddle(self) -> None:
-        """Cancels, and tickets twice and too late."""
+        """Cancel jobs, and send tickets again, also those of ended jobs, until canceled."""
         while True:
             await asyncio.sleep(self.luck.expovariate(1 / 0.2))
             if not self.jobs:
@@ -241,9 +228,12 @@ class Chaos:
             await asyncio.to_thread(sweeper.sweep)
             await asyncio.sleep(0.5)
 
+    def ended(self) -> int:
+        return sum(self.world.job(job).status.is_terminal for job in self.jobs)
+
 
 def a_fault(kind: str) -> dict[str, Any]:
-    """A graph whose node raises, or ends its engine."""
+    """A graph with a node that raises, or that ends its engine."""
     fault = {"images": ["1", 0], "kind": kind, "nonce": 0}
     return {"1": EMPTY_IMAGE["1"], "2": {"class_type": "ProbeFault", "inputs": fault}}
 
@@ -253,12 +243,13 @@ async def chaos(tmp_path: Path) -> AsyncIterator[Chaos]:
     luck = random.Random(SEED)
     queue = InMemoryJobQueue(now, visibility=LEASE)
     async with httpx.AsyncClient(timeout=5.0) as http:
-        world = World("", tmp_path, http, jobs=SeenStore(), queue=queue)
+        world = World("", tmp_path, http, jobs=CheckedStore(), queue=queue)
         yield Chaos(world, luck, [Crew(n, world, luck) for n in range(WORKERS)])
 
 
 @asynccontextmanager
-async def background(*works: Any) -> AsyncIterator[None]:
+async def background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run these until the block ends; fails if one of them has failed."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         yield
@@ -273,25 +264,21 @@ async def background(*works: Any) -> AsyncIterator[None]:
 @pytest.mark.timeout(900)
 async def test_whatever_fails_no_job_is_lost_and_none_ends_twice(chaos: Chaos) -> None:
     store = chaos.world.jobs
-    assert isinstance(store, SeenStore)
+    assert isinstance(store, CheckedStore)
     async with background(chaos.sweep(), *(crew.keep_working() for crew in chaos.crews)):
         async with background(chaos.strike(), chaos.meddle()):
             await chaos.submit_all()
-            await eventually(lambda: ended(chaos) >= JOBS // 2, within=SETTLES)
-        for crew in chaos.crews:  # from now on nothing fails that was not broken before
+            await eventually(lambda: chaos.ended() >= JOBS // 2, within=SETTLE_SECONDS)
+        for crew in chaos.crews:  # from here on no new fault is made
             crew.noise = crew.line.noise = 0.0
             crew.drain.set()
-        await eventually(lambda: ended(chaos) == JOBS, within=SETTLES)
+        await eventually(lambda: chaos.ended() == JOBS, within=SETTLE_SECONDS)
         for crew in chaos.crews:
             crew.drain.set()
-    judge(chaos, store)
+    check(chaos, store)
 
 
-def ended(chaos: Chaos) -> int:
-    return sum(chaos.world.job(job).status.is_terminal for job in chaos.jobs)
-
-
-def judge(chaos: Chaos, store: SeenStore) -> None:
+def check(chaos: Chaos, store: CheckedStore) -> None:
     world = chaos.world
     assert not store.broken, store.broken[0]
     chaos.sweeper(lambda: now() + TIDY_DELAY).sweep()
@@ -306,9 +293,9 @@ def judge(chaos: Chaos, store: SeenStore) -> None:
         outcomes["interruptions"] += record.job.interruptions
         assert (record.job.status is Status.CANCELED) <= (
             record.job.cancel_requested_at is not None
-        ), "canceled, and nobody had asked"
+        ), "the job was canceled without a request"
         for artifact in record.artifacts:
             assert len(world.artifacts.files[artifact.key].body) == artifact.bytes
         if record.job.status is Status.SUCCEEDED:
-            assert record.artifacts, "succeeded with nothing to show"
-    print(f"seed {SEED}: {dict(outcomes)}; struck: {dict(chaos.done)}")
+            assert record.artifacts, "the job succeeded without a file"
+    print(f"seed {SEED}: {dict(outcomes)}; faults: {dict(chaos.done)}")

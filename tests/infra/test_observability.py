@@ -8,7 +8,7 @@ import re
 import pytest
 
 from comfyline.service.jobs.job import TERMINAL
-from comfyline.service.metrics import SCRAPED_ONLY, Metric
+from comfyline.service.metrics import Metric
 from comfyline.service.storage_names import METRICS_SERVICE
 from infra.assets import ROOT
 from infra.constructs.signals import OUTCOMES
@@ -153,7 +153,6 @@ def test_what_is_read_is_what_is_recorded(aws: Templates) -> None:
     assert {name for name, _ in read} >= {"JobsEnded", "OldestWait", "JobWait", "WorkersRunning"}
     for name, dimensions in read:
         metric, of = Metric(name), dict(dimensions)
-        assert metric not in SCRAPED_ONLY
         assert of.pop("service") == METRICS_SERVICE
         assert set(of) == ({metric.dimension} if metric.dimension else set())
     assert set(OUTCOMES) == {status.value for status in TERMINAL}

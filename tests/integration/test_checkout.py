@@ -1,4 +1,4 @@
-"""The image's sources: exactly the commits of the lock, whatever a repository answers."""
+"""The image's sources are exactly the commits of the lock."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """Makes a repository that git finds under https://example.com/<name>; its commit of `files`.
+    """Makes a repository at https://example.com/<name> (as git sees it) with a commit of `files`.
 
-    A later commit follows, so that what is asked for is not what is newest.
+    Returns that commit. A second commit follows, so that the wanted commit is not the newest.
     """
     remote = tmp_path / "remote"
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
@@ -61,7 +61,7 @@ def a_lock(engine: str, **nodes: str) -> str:
     return f'default_checkpoint = "a"\n{comfyui}{sources}'
 
 
-def test_the_commits_of_the_lock(repository: Repository, tmp_path: Path) -> None:
+def test_the_commits_of_the_lock_are_checked_out(repository: Repository, tmp_path: Path) -> None:
     lock = tmp_path / "lock.toml"
     lock.write_text(
         a_lock(
@@ -86,9 +86,7 @@ def test_the_commits_of_the_lock(repository: Repository, tmp_path: Path) -> None
     assert not list(place.rglob(".git"))
 
 
-def test_a_branch_called_like_the_commit_is_not_taken(
-    repository: Repository, tmp_path: Path
-) -> None:
+def test_a_branch_named_like_the_commit_is_not_used(repository: Repository, tmp_path: Path) -> None:
     commit = repository("engine", main_py="pinned")
     wanted = "0123456789" * 4
     git(tmp_path / "remote" / "engine", "update-ref", f"refs/heads/{wanted}", commit)
@@ -97,7 +95,7 @@ def test_a_branch_called_like_the_commit_is_not_taken(
     assert not (tmp_path / "comfyui" / "main.py").exists()
 
 
-def test_a_commit_that_is_not_there(repository: Repository, tmp_path: Path) -> None:
+def test_a_commit_that_does_not_exist_is_an_error(repository: Repository, tmp_path: Path) -> None:
     repository("engine", main_py="pinned")
     with pytest.raises(subprocess.CalledProcessError):
         check_out_all(EngineLock.parse(a_lock("f" * 40)), tmp_path / "comfyui")

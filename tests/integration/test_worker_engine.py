@@ -1,4 +1,4 @@
-"""An engine of our own: started without our secrets, watched, and started again."""
+"""An engine that the worker starts: without its secrets, watched, and restarted."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from comfyline.service.jobs.job import Status
 from comfyline.service.metrics import Metric
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop
-from gpu_worker.comfy.watchdog import Limits
+from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.supervisor import DEFAULT_POLICY, EngineProcess, Policy
 from tests.support.eventually import eventually
 from tests.support.ports import a_free_port
 from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
 
 REPOSITORY = Path(__file__).parent.parent.parent
-STARTS = 30.0  # seconds; a process on a busy machine takes its time
+START_SECONDS = 30.0  # the most that a process takes to start on a busy machine
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def pid_of(engine: EngineProcess) -> int:
 
 
 async def until(world: World, job: object, status: Status) -> None:
-    await eventually(lambda: world.job(job).status is status, within=STARTS)  # type: ignore[arg-type]
+    await eventually(lambda: world.job(job).status is status, within=START_SECONDS)  # type: ignore[arg-type]
 
 
 async def test_the_engine_gets_no_credentials_and_ends_with_the_worker(world: World) -> None:
@@ -77,8 +77,10 @@ async def test_the_engine_gets_no_credentials_and_ends_with_the_worker(world: Wo
     await eventually(lambda: not Path(f"/proc/{pid}/environ").exists())
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
-async def test_an_engine_of_another_user_keeps_nothing_of_ours(world: World) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process as another user")
+async def test_an_engine_of_another_user_keeps_no_group_or_capability_of_the_worker(
+    world: World,
+) -> None:
     command = ["sleep", "60"]
     nobody = pwd.getpwnam("nobody")
     engine = EngineProcess(
@@ -95,7 +97,7 @@ async def test_an_engine_of_another_user_keeps_nothing_of_ours(world: World) -> 
     assert ids["CapEff"] == ["0" * 16]
 
 
-async def test_a_killed_engine_costs_the_running_job_a_try_and_the_one_ahead_none(
+async def test_a_killed_engine_costs_a_failure_of_the_running_job_only(
     world: World,
 ) -> None:
     running, ahead = world.submit(a_graph(seed=1, steps=40)), world.submit(a_graph(seed=2, steps=4))
@@ -107,15 +109,15 @@ async def test_a_killed_engine_costs_the_running_job_a_try_and_the_one_ahead_non
         await until(world, ahead, Status.SUCCEEDED)
         await until(world, running, Status.SUCCEEDED)
     assert world.metrics.sum(Metric.ENGINE_RESTARTS, reason="ended") == 1
-    assert world.metrics.sum(Metric.ATTEMPTS_ENDED, outcome="succeeded") == 2
+    assert world.metrics.sum(Metric.ATTEMPTS_ENDED, outcome="ended") == 2
     assert world.job(running).attempt == 2
     assert world.job(ahead).failures == 0
 
 
-async def test_a_job_that_comes_while_the_engine_is_away_waits_in_the_queue(world: World) -> None:
+async def test_a_job_that_comes_while_the_engine_is_down_waits_in_the_queue(world: World) -> None:
     async with an_engine(world, boot_seconds=2) as engine, world.working(engine):
         before = world.submit(EMPTY_IMAGE)
-        await until(world, before, Status.SUCCEEDED)  # the worker lies in its long poll again
+        await until(world, before, Status.SUCCEEDED)  # the worker is in its long poll again
         os.kill(pid_of(engine), signal.SIGKILL)
         await eventually(lambda: world.metrics.sum(Metric.ENGINE_RESTARTS, reason="ended") == 1)
         job = world.submit(a_graph(seed=1, steps=1))
@@ -140,10 +142,10 @@ async def test_a_node_that_kills_its_engine_ends_the_job_after_three_tries(world
     assert (done.failures, done.error.type) == (3, "engine_lost")
 
 
-async def test_a_node_that_does_not_stop_costs_a_restart_and_the_job_is_canceled(
+async def test_a_cancel_of_a_node_that_does_not_stop_restarts_the_engine(
     world: World,
 ) -> None:
-    world = replace(world, limits=Limits(disobedient=0.5))
+    world = replace(world, patience=Patience(disobedient=0.5))
     job = world.submit(a_sleep(600))
     async with an_engine(world) as engine, world.working(engine):
         await until(world, job, Status.RUNNING)
@@ -156,7 +158,7 @@ async def test_a_node_that_does_not_stop_costs_a_restart_and_the_job_is_canceled
 
 
 def a_sleep(seconds: float) -> dict[str, object]:
-    """A node that looks at no interrupt."""
+    """A graph with a node that ignores interrupts."""
     sleep = {"images": ["1", 0], "seconds": seconds, "progress": False, "nonce": 0}
     return {
         **EMPTY_IMAGE,
@@ -165,11 +167,11 @@ def a_sleep(seconds: float) -> dict[str, object]:
     }
 
 
-async def test_a_silent_engine_is_restarted_and_the_job_tried_again(world: World) -> None:
-    world = replace(world, limits=Limits(silent=1.0))
+async def test_a_silent_engine_is_restarted_and_the_job_is_retried(world: World) -> None:
+    world = replace(world, patience=Patience(silent=1.0))
     job = world.submit(a_graph(steps=4))
     async with an_engine(world) as engine, world.working(engine):
-        await eventually(lambda: world.job(job).status is Status.RUNNING, within=STARTS)
+        await eventually(lambda: world.job(job).status is Status.RUNNING, within=START_SECONDS)
         await world.faults(stall=True)
         await eventually(lambda: world.job(job).failures == 1)
         await until(world, job, Status.SUCCEEDED)
@@ -179,7 +181,7 @@ async def test_a_cuda_error_restarts_the_engine(world: World) -> None:
     job = world.submit(a_graph(steps=2))
     async with an_engine(world) as engine:
         await engine.wait_up()
-        async with asyncio.timeout(STARTS):
+        async with asyncio.timeout(START_SECONDS):
             await _faults_once_up(world)
         before = pid_of(engine)
         async with world.working(engine):
@@ -196,7 +198,7 @@ async def _faults_once_up(world: World) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_an_engine_is_recycled_between_jobs_and_no_job_notices(world: World) -> None:
+async def test_an_engine_is_recycled_between_jobs_at_no_cost_to_them(world: World) -> None:
     jobs = [world.submit(a_graph(seed=n, steps=1)) for n in range(5)]
     async with an_engine(world, policy=Policy(max_prompts=2)) as engine, world.working(engine):
         await engine.wait_up()
@@ -214,5 +216,5 @@ async def test_an_engine_that_does_not_stay_up_ends_the_worker(world: World) -> 
     )
     async with engine.kept(), ComfyEngine.connected(world.url, engine) as comfy:
         with pytest.raises(EngineCrashLoop):
-            await asyncio.wait_for(world.worker(comfy).work(asyncio.Event()), STARTS)
+            await asyncio.wait_for(world.worker(comfy).work(asyncio.Event()), START_SECONDS)
     assert world.job(job).attempt == 0

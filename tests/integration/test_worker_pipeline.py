@@ -20,19 +20,21 @@ from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.job import Job, PictureEncoding, PictureFormat, Priority, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
-from gpu_worker.comfy.watchdog import Limits
+from gpu_worker.comfy.watchdog import Patience
 from tests.support.eventually import eventually
 from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
 
 
 class SlowStore(InMemoryArtifactStore):
-    """Stores nothing until `gate` opens; out of reach for the next `failures` puts."""
+    """Stores nothing until `gate` opens, and fails the next `failures` puts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gate = threading.Event()
         self.gate.set()
-        self.held: set[int] = set()  # the numbers of the files that wait for the gate
+        self.held: set[int] = (
+            set()
+        )  # the numbers of the files that wait for the gate; empty: all wait
         self.waiting = 0
         self.failures = 0
 
@@ -59,7 +61,7 @@ async def world(tmp_path: Path, store: SlowStore) -> AsyncIterator[World]:
 
 
 async def in_engine(world: World) -> tuple[int, int]:
-    """How many prompts run and wait."""
+    """How many prompts run and how many wait."""
     queue = (await world.http.get("/queue")).json()
     return len(queue["queue_running"]), len(queue["queue_pending"])
 
@@ -84,7 +86,7 @@ async def test_exactly_one_prompt_waits_behind_the_running_one(world: World) -> 
         assert world.job(jobs[1]).status is Status.QUEUED
 
 
-async def test_the_next_runs_while_the_last_is_stored(world: World, store: SlowStore) -> None:
+async def test_the_next_job_runs_while_the_last_is_stored(world: World, store: SlowStore) -> None:
     store.gate.clear()
     first, second = world.submit(a_graph(seed=1)), world.submit(a_graph(seed=2))
     async with world.working():
@@ -138,7 +140,7 @@ async def test_a_drained_worker_gives_back_the_running_job_and_the_one_ahead(
     assert {ticket.job_id for ticket in tickets} == {job.id for job in jobs}
 
 
-async def test_what_has_left_the_gpu_is_stored_although_the_worker_goes(
+async def test_a_job_that_left_the_gpu_is_stored_although_the_worker_drains(
     world: World, store: SlowStore
 ) -> None:
     store.gate.clear()
@@ -153,7 +155,7 @@ async def test_what_has_left_the_gpu_is_stored_although_the_worker_goes(
     assert done.interruptions == 0
 
 
-async def test_a_store_out_of_reach_gives_the_job_back(world: World, store: SlowStore) -> None:
+async def test_an_unreachable_store_gives_the_job_back(world: World, store: SlowStore) -> None:
     store.failures = 1
     job = world.submit(a_graph())
     async with world.working():
@@ -161,7 +163,7 @@ async def test_a_store_out_of_reach_gives_the_job_back(world: World, store: Slow
     assert (done.attempt, done.failures, done.interruptions) == (2, 0, 1)
 
 
-async def test_what_was_made_before_a_node_failed_is_kept_and_listed(world: World) -> None:
+async def test_files_made_before_a_node_failed_are_stored_and_listed(world: World) -> None:
     await world.faults(nodes={"VAEDecode": {"kind": "error"}})
     job = world.submit(two_outputs())
     async with world.working():
@@ -173,7 +175,7 @@ async def test_what_was_made_before_a_node_failed_is_kept_and_listed(world: Worl
 
 
 def two_outputs() -> dict[str, Any]:
-    """An image that is saved at once, and one that goes through a sampler."""
+    """A graph that saves an image at once, and another after a sampler."""
     save = {"class_type": "SaveImage", "inputs": {"images": ["01", 0], "filename_prefix": "e"}}
     return {"01": EMPTY_IMAGE["1"], "02": save, **a_graph()}
 
@@ -186,7 +188,7 @@ async def test_nothing_of_an_ended_job_stays_in_the_engine(world: World) -> None
     assert list((world.base / "output").iterdir()) == []
 
 
-async def test_a_muted_socket_does_not_stop_the_clock_of_a_job(world: World) -> None:
+async def test_a_muted_socket_does_not_stop_the_execution_timeout(world: World) -> None:
     await world.faults(mute_sockets=True, step_ms=100)
     job = world.submit(a_graph(steps=600), execution_timeout=timedelta(seconds=0.2))
     async with world.working():
@@ -196,9 +198,9 @@ async def test_a_muted_socket_does_not_stop_the_clock_of_a_job(world: World) -> 
 
 
 async def test_a_foreign_engine_that_hangs_gets_no_work_until_it_is_idle(world: World) -> None:
-    world = replace(world, limits=Limits(silent=0.2, pending=60, disobedient=0.2))
+    world = replace(world, patience=Patience(silent=0.2, pending=60, disobedient=0.2))
     await world.faults(stall=True)
-    await world.http.post("/prompt", json={"prompt": EMPTY_IMAGE})  # somebody else's
+    await world.http.post("/prompt", json={"prompt": EMPTY_IMAGE})  # from another client
     job = world.submit(a_graph())
     async with world.working():
         await eventually(lambda: world.job(job).lease is not None)
@@ -217,7 +219,9 @@ async def test_a_foreign_engine_that_hangs_gets_no_work_until_it_is_idle(world: 
         await world.until(stuck, Status.SUCCEEDED)
 
 
-async def test_a_watcher_sees_each_file_as_it_is_stored(world: World, store: SlowStore) -> None:
+async def test_a_watched_job_lists_each_file_as_it_is_stored(
+    world: World, store: SlowStore
+) -> None:
     store.held = {1}
     store.gate.clear()
     job = world.submit(two_outputs())
@@ -236,7 +240,7 @@ async def test_a_watcher_sees_each_file_as_it_is_stored(world: World, store: Slo
 
 
 class Fleet:
-    """Remembers what it was asked."""
+    """Records each request."""
 
     def __init__(self) -> None:
         self.asked: list[bool] = []
@@ -245,7 +249,7 @@ class Fleet:
         self.asked.append(protected)
 
 
-async def test_the_fleet_is_asked_to_spare_a_worker_with_a_job_and_no_other(world: World) -> None:
+async def test_protection_is_requested_only_while_the_worker_holds_a_job(world: World) -> None:
     world.protection = fleet = Fleet()
     async with world.working():
         assert fleet.asked == []
@@ -253,7 +257,9 @@ async def test_the_fleet_is_asked_to_spare_a_worker_with_a_job_and_no_other(worl
         assert fleet.asked == [True]
 
 
-async def test_pictures_are_stored_as_the_job_wants_them(world: World, store: SlowStore) -> None:
+async def test_pictures_are_stored_in_the_format_that_the_job_asks_for(
+    world: World, store: SlowStore
+) -> None:
     webp = PictureEncoding(format=PictureFormat.WEBP, quality=80)
     async with world.working():
         job = await world.until(world.submit(EMPTY_IMAGE, output=webp), Status.SUCCEEDED)

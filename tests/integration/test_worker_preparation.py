@@ -1,4 +1,4 @@
-"""What comes before a worker's first job: models and a warm-up, on the simulator."""
+"""Before a worker's first job: the models and the warm-up, on the simulator."""
 
 from __future__ import annotations
 
@@ -57,24 +57,24 @@ async def test_the_projects_own_warm_up_runs(tmp_path: Path, guise: str) -> None
     checkpoints = (preparation.lock.default_checkpoint,)
     options = Options(data_dir=tmp_path, port=0, checkpoints=checkpoints, guise=guise)
     async with Simulator(options) as sim, an_engine(sim.url) as engine:
-        assert await preparation.done(engine, asyncio.Event())
+        assert await preparation.run(engine, asyncio.Event())
         async with httpx.AsyncClient(base_url=sim.url) as http:
             assert (await http.get("/sim/executed")).json()["count"] == 1
     assert not [path for path in (tmp_path / "output").rglob("*") if path.is_file()]
 
 
-async def test_a_graph_that_the_engine_refuses(world: World) -> None:
+async def test_a_graph_that_the_engine_rejects_fails_the_warm_up(world: World) -> None:
     with pytest.raises(WarmUpFailed, match="no-such"):
         await warm_up(world, {"1": {"class_type": "no-such", "inputs": {}}})
 
 
-async def test_a_node_that_raises(world: World) -> None:
+async def test_a_node_that_raises_fails_the_warm_up(world: World) -> None:
     await world.faults(nodes={"KSampler": {"kind": "error", "message": "no kernel image"}})
     with pytest.raises(WarmUpFailed, match="no kernel image"):
         await warm_up(world, a_graph())
 
 
-async def test_an_engine_that_dies_of_it(tmp_path: Path) -> None:
+async def test_an_engine_that_dies_is_a_crash_loop(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit(1)"]
     policy = Policy(max_failures=1)
     dying = EngineProcess(command, tmp_path, environ={}, metrics=InMemoryMetrics(), policy=policy)
@@ -83,24 +83,21 @@ async def test_an_engine_that_dies_of_it(tmp_path: Path) -> None:
             await prepare.warm_up(engine, EMPTY_IMAGE, asyncio.Event())
 
 
-async def test_a_drain_ends_it(world: World) -> None:
+async def test_a_drain_ends_the_warm_up(world: World) -> None:
     drain = asyncio.Event()
     warming = asyncio.create_task(warm_up(world, a_graph(steps=5000), drain))
-    await eventually_executing(world)
+    await until_executing(world)
     drain.set()
     assert await asyncio.wait_for(warming, 10) is False
 
 
-async def eventually_executing(world: World) -> None:
-    async def one() -> bool:
-        return bool((await world.http.get("/queue")).json()["queue_running"])
-
+async def until_executing(world: World) -> None:
     async with asyncio.timeout(10):
-        while not await one():
+        while not (await world.http.get("/queue")).json()["queue_running"]:
             await asyncio.sleep(0.01)
 
 
-async def test_a_drain_while_no_engine_answers(world: World) -> None:
+async def test_a_drain_ends_the_wait_for_an_engine(world: World) -> None:
     drain = asyncio.Event()
     nowhere = replace(world, url="http://127.0.0.1:9")
     warming = asyncio.create_task(warm_up(nowhere, EMPTY_IMAGE, drain))
@@ -136,14 +133,14 @@ async def test_models_come_before_the_warm_up(world: World, tmp_path: Path, righ
     preparation = Preparation.of_lock(lock, ModelFolder(store, tmp_path / "models"))
     async with an_engine(world.url) as engine:
         if right:
-            assert await preparation.done(engine, asyncio.Event())
+            assert await preparation.run(engine, asyncio.Event())
         else:
             with pytest.raises(ModelsUnusable):
-                await preparation.done(engine, asyncio.Event())
+                await preparation.run(engine, asyncio.Event())
     assert await world.executed() == int(right)
 
 
-def test_a_lock_that_is_none(tmp_path: Path) -> None:
+def test_a_lock_that_is_not_valid_is_refused(tmp_path: Path) -> None:
     lock = a_lock(tmp_path, "no sum")
     with pytest.raises(InvalidLock):
         Preparation.of_lock(lock, None)

@@ -1,4 +1,4 @@
-"""A job in the making is shown to who watches, if that was asked for, and to nobody else."""
+"""Previews of a running job are stored if the caller asked for them and the job is watched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.worker_world import World, a_graph, now
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """What an eye would follow is told at once."""
+    """A world whose worker writes the progress of a watched job at once."""
     monkeypatch.setattr(reporter, "WATCHED_INTERVAL", timedelta(milliseconds=5))
     options = Options(data_dir=tmp_path, port=0, step_ms=10)
     async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
@@ -35,7 +35,7 @@ def submitted(world: World, *, asked: bool, watched: bool) -> Job:
     return job
 
 
-async def test_who_asks_and_watches_is_shown_the_picture_in_the_making(world: World) -> None:
+async def test_a_preview_is_stored_while_the_job_is_watched(world: World) -> None:
     job = submitted(world, asked=True, watched=True)
     async with world.working():
         await eventually(lambda: world.job(job).previewed == 1)
@@ -52,7 +52,7 @@ async def test_who_asks_and_watches_is_shown_the_picture_in_the_making(world: Wo
     assert preview_key(done) not in [artifact.key for artifact in record.artifacts]
 
 
-async def test_a_newer_one_comes_over_the_last(
+async def test_a_newer_preview_replaces_the_last(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(previews, "INTERVAL", timedelta(milliseconds=5))
@@ -64,7 +64,7 @@ async def test_a_newer_one_comes_over_the_last(
     assert preview_key(done) in world.artifacts.files
 
 
-async def test_there_is_no_other_before_its_time(
+async def test_there_is_a_pause_between_previews(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(previews, "INTERVAL", timedelta(hours=1))
@@ -75,7 +75,7 @@ async def test_there_is_no_other_before_its_time(
 
 
 @pytest.mark.parametrize(("asked", "watched"), [(True, False), (False, True)])
-async def test_who_does_not_ask_or_does_not_watch_costs_none(
+async def test_without_the_request_or_a_subscriber_no_preview_is_stored(
     world: World, asked: bool, watched: bool
 ) -> None:
     job = submitted(world, asked=asked, watched=watched)

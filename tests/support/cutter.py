@@ -1,4 +1,4 @@
-"""A way to a server that lets few in at a time, and can be cut: all through it breaks then."""
+"""A TCP proxy that lets few connections in at a time, and can cut all of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Cutter:
-    """A TCP proxy on a port of its own.
+    """A TCP proxy to `target`, on its own port.
 
-    `at_once` connections may wait for the server's first word; the next ones wait until it is said.
-    A cut leaves those that wait for it: the server would go on with them, beside `at_once` others.
+    At most `at_once` connections may wait for the first bytes of the server; the next ones wait
+    until those have come. A cut leaves the waiting connections alone, because the server would go
+    on with them, beside `at_once` others.
     """
 
     def __init__(self, target: str, at_once: int = 8) -> None:
@@ -23,11 +24,11 @@ class Cutter:
         self._answered: set[asyncio.StreamWriter] = set()
         self._opening = asyncio.Semaphore(at_once)
         self._answers = asyncio.Condition()
-        self.answered = 0  # connections to which the server has said something
+        self.answered = 0  # how many connections the server has sent bytes to
         self.url = ""
 
     def cut(self) -> int:
-        """Break every connection that was answered, without a word; how many ends there were."""
+        """Abort every connection that was answered; how many ends there were."""
         writers, self._answered = self._answered, set()
         for writer in writers:
             writer.transport.abort()
@@ -62,8 +63,8 @@ class Cutter:
             self._answered |= {writer, ours}
             back = asyncio.ensure_future(self._answer(first, theirs, writer))
             await asyncio.wait([there, back], return_when="FIRST_COMPLETED")
-            for each in (writer, ours):
-                each.transport.abort()
+            for end in (writer, ours):
+                end.transport.abort()
             self._writers -= {writer, ours}
             self._answered -= {writer, ours}
 

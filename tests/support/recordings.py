@@ -1,8 +1,8 @@
 """Recorded conversations with a real ComfyUI, in a form in which two of them can be compared.
 
-What may differ between two runs of the same scenario is masked: prompt ids, times, file numbers,
-paths, server source lines. What a sampler sends per step is folded into one entry, because the
-number of steps that arrive depends on time, not on the protocol.
+Values that may differ between two runs of the same scenario are masked: prompt ids, times, file
+numbers, paths, server source lines. The messages of a sampler's steps are folded into one entry,
+because how many steps arrive depends on the time that they take and not on the protocol.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent / "recordings"
-LONG_STRING = 150  # characters; recordings cut long strings, so that they cannot be compared
+LONG_STRING = 150  # characters; the recordings cut longer strings, so these are not compared
 
 _TIMES = {"timestamp", "create_time", "execution_start_time", "execution_end_time"}
-_NUMBERS = {"number", "priority"}  # they go on counting through the life of a server
+_NUMBERS = {"number", "priority"}  # they count up while the server runs
 _UNORDERED = {"executed", "current_outputs"}  # sets in the server
 _FILE_NUMBER = re.compile(r"(ComfyUI_temp_[a-z]{5}|)_\d{5}_\.png")
 
@@ -44,13 +44,13 @@ def workflow(name: str) -> dict[str, Any]:
 
 
 class Ids:
-    """Names for the ids of one run: the first prompt id seen is `#0` and so on."""
+    """Names for the prompt ids of one run: the first id is `#0`, the next `#1`, and so on."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
 
     def learn(self, prompt_id: str) -> None:
-        """Give an id the next name, unless it has one."""
+        """Give the id the next name, unless it has one."""
         self._known.setdefault(prompt_id, f"#{len(self._known)}")
 
     def mask(self, text: str) -> str:
@@ -61,7 +61,7 @@ class Ids:
 
 
 def normal(value: Any, ids: Ids, base: str, key: str = "") -> Any:
-    """A JSON value without what may differ between two runs; `base` is the server's directory."""
+    """A JSON value in which parts that may differ are masked; `base` is the server's folder."""
     if key in _TIMES and isinstance(value, int):
         return "<ms>"
     if key in _NUMBERS and isinstance(value, (int, float)):
@@ -99,7 +99,7 @@ def _cached_nodes_sorted(pairs: dict[str, Any]) -> dict[str, Any]:
 
 
 def shape(value: Any) -> Any:
-    """Keys and types only; of a list, the shape of its first item."""
+    """The keys and types of a value; for a list, the shape of its first item."""
     if isinstance(value, dict):
         return {key: shape(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -108,41 +108,41 @@ def shape(value: Any) -> Any:
 
 
 def describe_frame(frame: bytes) -> dict[str, Any]:
-    """A binary message in the form in which recordings hold it."""
+    """A binary message in the form that the recordings use."""
     (event,) = struct.unpack(">I", frame[:4])
     (second,) = struct.unpack(">I", frame[4:8])
     if event == 1:
-        about: dict[str, Any] = {"image_format": second}
+        fields: dict[str, Any] = {"image_format": second}
         image = frame[8:]
     else:
-        about = {"metadata_length": second, "metadata": json.loads(frame[8 : 8 + second])}
+        fields = {"metadata_length": second, "metadata": json.loads(frame[8 : 8 + second])}
         image = frame[8 + second :]
-    return {"event": event, **about, "image_magic_hex": image[:4].hex()}
+    return {"event": event, **fields, "image_magic_hex": image[:4].hex()}
 
 
 @dataclass(frozen=True)
 class Steps:
-    """A run of progress messages of one node: in which order its kinds come in one step."""
+    """The messages of one node's steps, folded."""
 
-    pattern: tuple[str, ...]
-    facts: str
-    count: int
+    pattern: tuple[str, ...]  # the kinds of message in one step, in order
+    facts: str  # the masked contents of the first step
+    count: int  # how many steps arrived
 
 
 Message = Mapping[str, Any]
 
 
 def statuses(messages: Iterable[Message]) -> list[tuple[int, bool]]:
-    """Of each `status` message: queue_remaining, and whether it names the sid."""
+    """For each `status` message: its queue_remaining, and whether it has a sid."""
     found = (message["json"] for message in messages if _kind(message) == "status")
     return [
-        (one["data"]["status"]["exec_info"]["queue_remaining"], "sid" in one["data"])
-        for one in found
+        (status["data"]["status"]["exec_info"]["queue_remaining"], "sid" in status["data"])
+        for status in found
     ]
 
 
 def story(messages: Iterable[Message], ids: Ids, base: str) -> list[Any]:
-    """The other messages in order, masked, with the steps of a node folded into one entry."""
+    """All messages but `status` in order, masked, with each node's steps folded into one entry."""
     entries: list[Any] = []
     run: list[tuple[str, Any]] = []
     for message in messages:
@@ -183,7 +183,7 @@ def _step(message: Message, ids: Ids, base: str) -> tuple[str, Any] | None:
 
 def _folded(run: list[tuple[str, Any]]) -> list[Steps]:
     kinds = [kind for kind, _ in run]
-    if "state" not in kinds:  # the rest of a step that began before the connection
+    if "state" not in kinds:  # the end of a step that began before the connection
         return []
     run = run[kinds.index("state") :]
     starts = [index for index, (kind, _) in enumerate(run) if kind == "state"]

@@ -1,4 +1,4 @@
-"""A worker without an engine, on the functions' tables and queues."""
+"""A worker without an engine, on the tables and queues of the functions under test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.gateway import Gateway
 
 
 class Worker:
-    """One that does what it is told, on the functions' resources."""
+    """Ends one job for each call of `work`."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.clock = gateway.clock
@@ -21,7 +21,7 @@ class Worker:
         self.admission = gateway.wiring.admission
 
     def work(self, *, fails: bool = False, gpu_seconds: float = 1.5) -> Job | None:
-        """Take one job to its end, and tell the end as the stream would."""
+        """Run one job to its end and free its slot, as the stream would; None if there is none."""
         for priority in Priority:
             while tickets := self.queue.receive(priority, wait_seconds=0):
                 (ticket,) = tickets

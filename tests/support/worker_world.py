@@ -1,4 +1,4 @@
-"""A worker at work on the ports in memory, beside an engine: what tests of it share."""
+"""A worker on in-memory ports, beside an engine, for the tests of the worker."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.contract.ids import random_job_id, random_worker_id
+from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.finish import Finisher
 from comfyline.service.jobs.job import Job, JobParams, Status
 from comfyline.service.jobs.lifecycle import submitted
+from comfyline.service.jobs.store import JobStore
+from comfyline.service.queue.tickets import JobQueue
+from gpu_worker.collector import Collector
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
-from gpu_worker.comfy.watchdog import DEFAULT_LIMITS, Limits
+from gpu_worker.comfy.watchdog import DEFAULT_PATIENCE, Patience
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
-from gpu_worker.outputs import Collector
 from gpu_worker.protection import Protection
-from gpu_worker.run import Toolbox
+from gpu_worker.toolbox import Files, Toolbox
 from gpu_worker.worker import Worker
 from gpu_worker.workspace import Workspace
 from tests.support.builders import PARAMS, a_job
 from tests.support.eventually import eventually
 
 LEASE = timedelta(seconds=20)
+HEARTBEAT = timedelta(seconds=0.05)
 EMPTY_IMAGE = {
     "1": {
         "class_type": "EmptyImage",
@@ -47,26 +51,27 @@ EMPTY_IMAGE = {
 
 
 def now() -> datetime:
-    """UTC."""
+    """The time, in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass
 class World:
-    """A worker at work, and what is around it."""
+    """An engine, the ports that a worker uses, and what a test does to them."""
 
-    url: str  # of the engine
-    base: Path  # its directory
-    http: httpx.AsyncClient
-    limits: Limits = DEFAULT_LIMITS
+    url: str  # the engine's
+    base: Path  # the engine's base folder
+    http: httpx.AsyncClient  # for the engine
+    patience: Patience = DEFAULT_PATIENCE
     jobs: InMemoryJobStore = field(default_factory=InMemoryJobStore)
     queue: InMemoryJobQueue = field(default_factory=lambda: InMemoryJobQueue(now))
     artifacts: InMemoryArtifactStore = field(default_factory=InMemoryArtifactStore)
-    metrics: Any = field(default_factory=InMemoryMetrics)
+    metrics: InMemoryMetrics = field(default_factory=InMemoryMetrics)
     protection: Protection | None = None
     uploads: InMemoryUploadStore = field(default_factory=InMemoryUploadStore)
 
     def submit(self, graph: Mapping[str, Any] | None = None, **overrides: Any) -> Job:
+        """Store a queued job and send its ticket."""
         graph = graph or a_graph()
         job = submitted(
             replace(
@@ -80,26 +85,30 @@ class World:
         return job
 
     def job(self, job: Job) -> Job:
+        """The job's row as it is now."""
         current = self.jobs.get(job.id)
         assert current is not None
         return current
 
     async def until(self, job: Job, *statuses: Status) -> Job:
+        """The job, once it has one of these statuses."""
         await eventually(lambda: self.job(job).status in statuses)
         return self.job(job)
 
     async def faults(self, **switches: Any) -> None:
+        """Make the simulated engine fail in these ways from now on."""
         (await self.http.post("/sim/faults", json=switches)).raise_for_status()
 
     async def executed(self) -> int:
+        """How many prompts the simulated engine has begun to execute."""
         return int((await self.http.get("/sim/executed")).json()["count"])
 
     @asynccontextmanager
     async def working(self, keeper: Keeper | None = None) -> AsyncIterator[asyncio.Event]:
-        """A worker until the block ends; the event drains it earlier."""
+        """Run a worker until the block ends; setting the yielded event drains it earlier."""
         drain = asyncio.Event()
         keeper = keeper or ForeignEngine()
-        async with ComfyEngine.connected(self.url, keeper, self.limits) as engine:
+        async with ComfyEngine.connected(self.url, keeper, self.patience) as engine:
             working = asyncio.create_task(self.worker(engine).work(drain))
             try:
                 yield drain
@@ -108,33 +117,52 @@ class World:
                 await asyncio.wait_for(working, 20)
 
     def worker(self, engine: ComfyEngine) -> Worker:
-        """A worker with that engine."""
-        tools = Toolbox(
+        """A worker on that engine and on this world's ports."""
+        return a_worker(
+            self,
+            engine,
             store=self.jobs,
-            clock=now,
-            engine=engine,
-            finisher=Finisher(store=self.jobs, queue=self.queue, clock=now),
-            heartbeat=Heartbeat(
-                store=self.jobs,
-                queue=self.queue,
-                clock=now,
-                lease=LEASE,
-                interval=timedelta(seconds=0.05),
-            ),
-            collector=Collector(http=engine.http, artifacts=self.artifacts),
-            workspace=Workspace(self.base),
-            inputs=Inputs(engine.http, self.uploads),
-            metrics=self.metrics,
-        )
-        return Worker(
             queue=self.queue,
-            terms=Terms(worker_id=random_worker_id(), lease=LEASE),
-            tools=tools,
-            long_poll_seconds=1,
-            protection=self.protection,
+            artifacts=self.artifacts,
+            base=self.base,
         )
+
+
+def a_worker(
+    world: World,
+    engine: ComfyEngine,
+    *,
+    store: JobStore,
+    queue: JobQueue,
+    artifacts: ArtifactStore,
+    base: Path,
+    lease: timedelta = LEASE,
+    heartbeat: timedelta = HEARTBEAT,
+) -> Worker:
+    """A worker on these ports, and otherwise on the world's."""
+    tools = Toolbox(
+        store=store,
+        clock=now,
+        metrics=world.metrics,
+        engine=engine,
+        files=Files(
+            inputs=Inputs(engine.http, world.uploads),
+            collector=Collector(http=engine.http, artifacts=artifacts),
+            workspace=Workspace(base),
+        ),
+        heartbeat=Heartbeat(store=store, queue=queue, clock=now, lease=lease, interval=heartbeat),
+        finisher=Finisher(store=store, queue=queue, clock=now),
+    )
+    return Worker(
+        queue=queue,
+        terms=Terms(worker_id=random_worker_id(), lease=lease),
+        tools=tools,
+        long_poll_seconds=1,
+        protection=world.protection,
+    )
 
 
 def a_graph(*, seed: int = 1, steps: int = 4) -> Mapping[str, Any]:
+    """A small text-to-image graph."""
     params = {**PARAMS, "seed": seed, "steps": steps, "width": 64, "height": 64}
     return text_to_image_graph(TextToImage(**params, model="sd15-sim.safetensors"))

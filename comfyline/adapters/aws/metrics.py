@@ -7,7 +7,7 @@ import sys
 
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
-from comfyline.service.metrics import SCRAPED_ONLY, Metric
+from comfyline.service.metrics import Metric
 from comfyline.service.storage_names import METRICS_SERVICE
 
 
@@ -19,7 +19,7 @@ class EmfMetrics:
 
     def record(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
         """See Metrics."""
-        if not self._namespace or metric in SCRAPED_ONLY:
+        if not self._namespace:
             return
         one = EphemeralMetrics(namespace=self._namespace, service=METRICS_SERVICE)
         for name, said in dimensions.items():

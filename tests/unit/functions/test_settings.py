@@ -67,10 +67,13 @@ def test_each_missing_variable_is_named(model: type[Settings]) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"METRICS_PORT": "http"}, "METRICS_PORT: .*'http'"),
-        ({"METRICS_PORT": ""}, "METRICS_PORT: .*''"),
-        ({"METRICS_PORT": "1.5"}, "METRICS_PORT: .*'1.5'"),
-        ({"LEASE_SECONDS": "long", "METRICS_PORT": "x"}, "LEASE_SECONDS: .*; METRICS_PORT: "),
+        ({"ENGINE_MAX_PROMPTS": "http"}, "ENGINE_MAX_PROMPTS: .*'http'"),
+        ({"ENGINE_MAX_PROMPTS": ""}, "ENGINE_MAX_PROMPTS: .*''"),
+        ({"ENGINE_MAX_PROMPTS": "1.5"}, "ENGINE_MAX_PROMPTS: .*'1.5'"),
+        (
+            {"LEASE_SECONDS": "long", "ENGINE_MAX_PROMPTS": "x"},
+            "ENGINE_MAX_PROMPTS: .*; LEASE_SECONDS: ",
+        ),
     ],
 )
 def test_each_wrong_variable_is_named(wrong: dict[str, str], said: str) -> None:

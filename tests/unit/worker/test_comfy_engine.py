@@ -1,4 +1,4 @@
-"""What the engine is asked when it refuses a graph, and no more."""
+"""Which requests follow when the engine refuses a graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpu_worker.comfy.http import ComfyHttp, PromptRejected
 from gpu_worker.comfy.keeper import ForeignEngine
 
 GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {}}}
-ONE_IS_WRONG = {
+ONE_WRONG_NODE = {
     "node_errors": {"1": {"class_type": "X", "errors": [{"type": "t", "message": "m"}]}}
 }
 
@@ -22,21 +22,21 @@ ONE_IS_WRONG = {
     ("status", "cancels"),
     [
         (400, []),  # nothing was queued
-        (200, ["/queue", "/interrupt"]),  # the outputs that are right have been
+        (200, ["/queue", "/interrupt"]),  # the outputs that are valid were queued
     ],
 )
-async def test_only_what_was_queued_is_cancelled(
+async def test_a_refused_prompt_is_canceled_only_if_it_was_queued(
     status: int, cancels: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.path)
-        return httpx.Response(status if request.url.path == "/prompt" else 200, json=ONE_IS_WRONG)
+        requested.append(request.url.path)
+        return httpx.Response(status if request.url.path == "/prompt" else 200, json=ONE_WRONG_NODE)
 
     monkeypatch.setattr(module, "SOCKET_SECONDS", 0.0)
     client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(answer))
     engine = ComfyEngine(ComfyHttp(client), "ws://engine", ForeignEngine())
     with pytest.raises(PromptRejected):
         await engine.run(GRAPH, "p", on_event=lambda _event: None, cancel=asyncio.Event())
-    assert asked == ["/prompt", *cancels]
+    assert requested == ["/prompt", *cancels]

@@ -1,4 +1,4 @@
-"""ComfyUI's HTTP API through a mock transport: what is sent, and what each answer means."""
+"""ComfyUI's HTTP API through a mock transport: the requests, and what each answer means."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 class Server:
-    """Answers by `answer` and remembers what was asked."""
+    """Answers with `answer` and records the requests."""
 
     def __init__(self, answer: Answer) -> None:
-        self.asked: list[httpx.Request] = []
+        self.requests: list[httpx.Request] = []
         self._answer = answer
         client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(self))
         self.http = ComfyHttp(client)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         return self._answer(request)
 
     @property
     def bodies(self) -> list[tuple[str, Any]]:
-        return [(r.url.path, json.loads(r.content)) for r in self.asked]
+        return [(r.url.path, json.loads(r.content)) for r in self.requests]
 
 
 def answering(status: int = 200, **keywords: Any) -> Server:
@@ -58,7 +58,7 @@ async def submit(server: Server) -> None:
     await server.http.submit(GRAPH, prompt_id="p", client_id="c", extra_data={"x": 1})
 
 
-async def test_submit_sends_our_ids_and_our_extra_data() -> None:
+async def test_submit_sends_the_chosen_ids_and_extra_data() -> None:
     server = answering(json={"prompt_id": "p", "number": 1, "node_errors": {}})
     await submit(server)
     body = {"prompt": GRAPH, "prompt_id": "p", "client_id": "c", "extra_data": {"x": 1}}
@@ -92,17 +92,17 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("status", "body"), REFUSED)
-async def test_each_recorded_refusal_says_what_is_wrong(status: int, body: Any) -> None:
+async def test_each_recorded_refusal_keeps_its_type_and_problems(status: int, body: Any) -> None:
     with pytest.raises(PromptRejected) as rejected:
         await submit(answering(status, json=body))
     assert rejected.value.type == body["error"]["type"]
     assert rejected.value.message
     in_nodes = sum(len(node["errors"]) for node in body["node_errors"].values())
-    names_one = "node_id" in body["error"]["extra_info"]  # a class that is not installed
-    assert len(rejected.value.problems) == in_nodes + names_one
+    names_a_node = "node_id" in body["error"]["extra_info"]  # a class that is not installed
+    assert len(rejected.value.problems) == in_nodes + names_a_node
 
 
-async def test_a_class_that_is_not_installed_is_told_with_its_node() -> None:
+async def test_a_node_class_that_is_not_installed_is_reported_with_its_node() -> None:
     (body,) = [body for _, body in REFUSED if "NoSuchNode" in body["error"]["message"]]
     with pytest.raises(PromptRejected) as rejected:
         await submit(answering(400, json=body))
@@ -127,13 +127,13 @@ async def test_a_refusal_of_any_shape_is_a_rejection(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 404, 413, 500, 503])
-async def test_any_other_status_is_the_engines_error(status: int) -> None:
+async def test_any_other_status_is_an_engine_error(status: int) -> None:
     with pytest.raises(EngineError, match=str(status)):
         await submit(answering(status, text="500 Internal Server Error"))
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[]", "null", '"text"', "1"])
-async def test_an_answer_that_is_no_object_is_the_engines_error(text: str) -> None:
+async def test_an_answer_that_is_not_an_object_is_an_engine_error(text: str) -> None:
     server = answering(text=text)
     with pytest.raises(EngineError):
         await server.http.history("p")
@@ -169,14 +169,14 @@ async def test_no_answer_is_unreachable(error: Exception) -> None:
         ({"queue_running": [[], [1], "p", None, [1, {}]], "queue_pending": 1}, set(), set()),
     ],
 )
-async def test_the_queue_tells_what_runs_and_what_waits(
+async def test_the_queue_has_the_prompts_that_run_and_wait(
     queue: Any, running: set[str], pending: set[str]
 ) -> None:
-    told = await answering(json=queue).http.queue()
-    assert (told.running, told.pending) == (running, pending)
+    found = await answering(json=queue).http.queue()
+    assert (found.running, found.pending) == (running, pending)
 
 
-async def test_a_refused_connection_is_told_from_a_late_answer() -> None:
+async def test_a_refused_connection_differs_from_a_late_answer() -> None:
     with pytest.raises(EngineGone):
         await refusing(httpx.ConnectError("refused")).http.queue()
     with pytest.raises(EngineUnreachable) as late:
@@ -196,7 +196,7 @@ async def test_no_history_entry_is_none(text: str) -> None:
     assert await answering(text=text).http.history("p") is None
 
 
-async def test_a_cancel_deletes_it_or_interrupts_it_and_nothing_else() -> None:
+async def test_a_cancel_deletes_or_interrupts_one_prompt_only() -> None:
     server = answering()
     await server.http.cancel("p")
     assert server.bodies == [("/queue", {"delete": ["p"]}), ("/interrupt", {"prompt_id": "p"})]
@@ -208,10 +208,10 @@ async def test_forgetting_deletes_one_history_entry() -> None:
     assert server.bodies == [("/history", {"delete": ["p"]})]
 
 
-async def test_a_file_is_asked_for_by_name_folder_and_type() -> None:
+async def test_a_file_is_requested_by_name_folder_and_type() -> None:
     server = answering(content=b"pixels")
     assert b"".join([chunk async for chunk in server.http.view(FILE)]) == b"pixels"
-    (request,) = server.asked
+    (request,) = server.requests
     assert dict(request.url.params) == {
         "filename": "a b.png",
         "subfolder": "x/y",
@@ -219,6 +219,6 @@ async def test_a_file_is_asked_for_by_name_folder_and_type() -> None:
     }
 
 
-async def test_a_file_that_is_gone_is_the_engines_error() -> None:
+async def test_a_missing_file_is_an_engine_error() -> None:
     with pytest.raises(EngineError, match="404"):
         [chunk async for chunk in answering(404).http.view(FILE)]

@@ -1,4 +1,4 @@
-"""What a prompt has made is read generically: any key, any node, nothing twice."""
+"""Outputs are read from any key of any node, each once."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ def a_file(filename: str, **fields: Any) -> dict[str, Any]:
         ("anything", "no_suffix", "file"),
     ],
 )
-def test_the_kind_follows_from_the_suffix_under_whatever_key(
-    key: str, filename: str, kind: str
-) -> None:
+def test_the_kind_follows_from_the_suffix_under_any_key(key: str, filename: str, kind: str) -> None:
     (output,) = outputs_of({"9": {key: [a_file(filename)]}})
     assert (output.node, output.name, output.kind) == ("9", filename, kind)
 
@@ -45,7 +43,7 @@ def test_an_animated_image_is_an_animation() -> None:
     assert output.kind == "animation"
 
 
-def test_a_still_image_of_a_node_that_says_so_is_an_image() -> None:
+def test_an_image_that_is_not_animated_is_an_image() -> None:
     (output,) = outputs_of({"9": {"images": [a_file("a.png")], "animated": [False]}})
     assert output.kind == "image"
 
@@ -59,7 +57,7 @@ def test_texts_are_outputs_and_other_strings_are_not() -> None:
     assert [output.name for output in outputs] == ["text_5_0.txt", "text_5_1.txt"]
 
 
-def test_previews_are_left_out_unless_they_are_wanted() -> None:
+def test_temporary_files_are_left_out_unless_they_are_wanted() -> None:
     made = {"9": {"images": [a_file("p.png", type="temp"), a_file("a.png")]}}
     assert [output.name for output in outputs_of(made)] == ["a.png"]
     assert [output.name for output in outputs_of(made, with_temp=True)] == ["p.png", "a.png"]

@@ -1,4 +1,4 @@
-"""The protocol, fed with every recorded conversation with a real ComfyUI, and with hostile ones."""
+"""The protocol, given every recorded conversation with a real ComfyUI, and hostile ones."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from gpu_worker.comfy.protocol import (
     MAX_MESSAGE_LENGTH,
     MAX_PREVIEW_BYTES,
     Event,
-    Failed,
     HistoryWanted,
-    Interrupted,
     Outcome,
-    Previewed,
-    Progressed,
+    PromptFailed,
+    PromptInterrupted,
+    PromptPreviewed,
+    PromptProgressed,
     PromptRun,
-    Started,
-    Succeeded,
+    PromptStarted,
+    PromptSucceeded,
 )
 from tests.support import recordings
 
@@ -39,23 +39,25 @@ GRAPH = {
 
 
 @dataclass
-class Told:
-    """What a PromptRun made of one recorded conversation."""
+class Replay:
+    """The events and the outcome that a PromptRun made of one recorded conversation."""
 
     run: PromptRun
     events: list[Event] = field(default_factory=list)
 
     @property
     def summary(self) -> str:
-        """Outcome (or `-`), whether it was seen to start, and whether the history was wanted."""
-        outcome = type(self.run.outcome).__name__ if self.run.outcome else "-"
-        started = "started" if any(isinstance(e, Started) for e in self.events) else "unseen"
+        """The outcome or `-`, whether a start was seen, and whether the history was wanted."""
+        outcome = (
+            type(self.run.outcome).__name__.removeprefix("Prompt") if self.run.outcome else "-"
+        )
+        started = "started" if any(isinstance(e, PromptStarted) for e in self.events) else "unseen"
         wanted = any(isinstance(e, HistoryWanted) for e in self.events)
         return " ".join([outcome, started, *(["wanted"] if wanted else [])])
 
 
 def submitted(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Id and graph of each prompt that the recorded server accepted, each id once."""
+    """The id and graph of each prompt that the recorded server accepted, each id once."""
     seen = set()
     for event in recordings.load(name):
         if event["kind"] != "http" or event["method"] != "POST" or event["path"] != "/prompt":
@@ -67,7 +69,7 @@ def submitted(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def frame_of(event: Mapping[str, Any]) -> str | bytes:
-    """A recorded message as it came over the wire."""
+    """A recorded message as it was sent."""
     if "binary" in event:
         return binary_frame_of(event["binary"])
     text = json.dumps(event["json"])
@@ -75,7 +77,7 @@ def frame_of(event: Mapping[str, Any]) -> str | bytes:
 
 
 def binary_frame_of(about: Mapping[str, Any]) -> bytes:
-    """What is recorded of it; what is not is zeros."""
+    """A binary frame whose recorded parts are as recorded, with zeros in place of the others."""
     frame = bytes.fromhex(about["header_hex"].replace(" ", ""))
     if "metadata" in about:
         metadata = json.dumps(about["metadata"]).encode()
@@ -92,14 +94,14 @@ def histories(event: Mapping[str, Any], prompt_id: str) -> Iterator[Any]:
             yield answer[prompt_id]
 
 
-def replayed(name: str, prompt_id: str, graph: Mapping[str, Any]) -> Told:
-    told = Told(PromptRun(prompt_id, graph))
+def replayed(name: str, prompt_id: str, graph: Mapping[str, Any]) -> Replay:
+    replay = Replay(PromptRun(prompt_id, graph))
     for event in recordings.load(name):
         if event["kind"] == "ws" and event["dir"] == "recv":
-            told.events += told.run.receive(frame_of(event))
+            replay.events += replay.run.receive(frame_of(event))
         for entry in histories(event, prompt_id):
-            told.run.receive_history(entry)
-    return told
+            replay.run.receive_history(entry)
+    return replay
 
 
 def everything() -> list[tuple[str, str, Mapping[str, Any]]]:
@@ -112,8 +114,8 @@ def everything() -> list[tuple[str, str, Mapping[str, Any]]]:
 
 ALL = everything()
 
-# Of each recording, what becomes of its accepted prompts in the order of their posts. A prompt
-# without an outcome is one whose history the recording client never asked for.
+# For each recording the summaries of its accepted prompts, in the order of their posts. A prompt
+# has no outcome if the client that made the recording never asked for its history.
 EXPECTED: dict[str, list[str]] = {
     "batch_of_four": ["Succeeded started wanted"],
     "cached_output_file_gone": [
@@ -196,7 +198,7 @@ EXPECTED: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("name", recordings.names())
-def test_each_recorded_prompt_ends_as_it_did(name: str) -> None:
+def test_each_recorded_prompt_has_its_recorded_end(name: str) -> None:
     summaries = [replayed(name, *prompt).summary for prompt in submitted(name)]
     assert summaries == EXPECTED.get(name, [])
 
@@ -206,10 +208,10 @@ def test_recorded_progress_only_rises_and_starts_once(
     name: str, prompt_id: str, graph: Mapping[str, Any]
 ) -> None:
     events = replayed(name, prompt_id, graph).events
-    assert sum(isinstance(event, Started) for event in events) <= 1
+    assert sum(isinstance(event, PromptStarted) for event in events) <= 1
     if events:
-        assert isinstance(events[0], Started | HistoryWanted)
-    snapshots = [event.progress for event in events if isinstance(event, Progressed)]
+        assert isinstance(events[0], PromptStarted | HistoryWanted)
+    snapshots = [event.progress for event in events if isinstance(event, PromptProgressed)]
     fractions = [snapshot.fraction for snapshot in snapshots]
     assert fractions == sorted(fractions)
     assert all(0.0 <= fraction < 1.0 for fraction in fractions)
@@ -217,7 +219,7 @@ def test_recorded_progress_only_rises_and_starts_once(
 
 
 @pytest.mark.parametrize(("name", "prompt_id", "graph"), ALL)
-def test_a_recorded_conversation_of_another_prompt_says_nothing(
+def test_a_recorded_conversation_of_another_prompt_means_no_event(
     name: str, prompt_id: str, graph: Mapping[str, Any]
 ) -> None:
     run = PromptRun(PROMPT_ID, graph)
@@ -227,10 +229,10 @@ def test_a_recorded_conversation_of_another_prompt_says_nothing(
 
 
 @pytest.mark.parametrize(("name", "prompt_id", "graph"), ALL)
-def test_a_recorded_history_alone_tells_the_same_end(
+def test_a_recorded_history_alone_gives_the_same_outcome(
     name: str, prompt_id: str, graph: Mapping[str, Any]
 ) -> None:
-    """Whatever the socket has lost, the truth is in the history."""
+    """The history decides, even if the socket has lost every message."""
     with_socket = replayed(name, prompt_id, graph).run.outcome
     run = PromptRun(prompt_id, graph)
     for event in recordings.load(name):
@@ -239,7 +241,7 @@ def test_a_recorded_history_alone_tells_the_same_end(
     assert run.outcome == with_socket
 
 
-def the_prompt(name: str, number: int = 0) -> Told:
+def the_prompt(name: str, number: int = 0) -> Replay:
     return replayed(name, *list(submitted(name))[number])
 
 
@@ -247,9 +249,9 @@ def outcome_of(name: str, number: int = 0) -> Outcome | None:
     return the_prompt(name, number).run.outcome
 
 
-def test_a_failure_names_the_node_its_class_and_what_it_said() -> None:
+def test_a_failure_names_the_node_its_class_and_its_message() -> None:
     outcome = outcome_of("node_error")
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, PromptFailed)
     assert (outcome.node_id, outcome.node_type) == ("1", "LoadImage")
     assert outcome.type == "PIL.UnidentifiedImageError"
     assert "cannot identify image file" in outcome.message
@@ -258,26 +260,26 @@ def test_a_failure_names_the_node_its_class_and_what_it_said() -> None:
 def test_outputs_that_were_made_before_a_failure_are_kept() -> None:
     made = {"7": {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}}
     outcome = PromptRun(PROMPT_ID, GRAPH).receive_history(_error_entry() | {"outputs": made})
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, PromptFailed)
     assert outcome.outputs == made
 
 
 def test_out_of_memory_keeps_its_type() -> None:
     outcome = outcome_of("out_of_memory")
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, PromptFailed)
     assert outcome.type == "torch.OutOfMemoryError"
 
 
-def test_a_cached_rerun_is_told_as_cached() -> None:
+def test_a_cached_rerun_counts_as_cached() -> None:
     outcome = outcome_of("cached_rerun")
-    assert isinstance(outcome, Succeeded)
+    assert isinstance(outcome, PromptSucceeded)
     assert outcome.cached
     assert outcome.outputs
 
 
-def test_a_first_run_is_not() -> None:
+def test_a_first_run_does_not_count_as_cached() -> None:
     outcome = outcome_of("succeeded_empty_image")
-    assert isinstance(outcome, Succeeded)
+    assert isinstance(outcome, PromptSucceeded)
     assert not outcome.cached
 
 
@@ -290,25 +292,25 @@ def test_bare_nan_in_a_frame_is_read() -> None:
 
 def test_a_sampler_moves_the_fraction_by_its_steps() -> None:
     events = the_prompt("ksampler_tiny").events
-    steps = [e.progress for e in events if isinstance(e, Progressed) and e.progress.steps]
+    steps = [e.progress for e in events if isinstance(e, PromptProgressed) and e.progress.steps]
     assert [s.step for s in steps] == sorted(s.step for s in steps if s.step)
     assert {s.node_type for s in steps} == {"KSampler"}
     assert steps[-1].step == steps[-1].steps
 
 
-def previews(told: Told) -> list[Previewed]:
-    return [event for event in told.events if isinstance(event, Previewed)]
+def previews(replay: Replay) -> list[PromptPreviewed]:
+    return [event for event in replay.events if isinstance(event, PromptPreviewed)]
 
 
-def test_each_recorded_preview_of_the_prompt_is_its_picture_alone() -> None:
+def test_each_recorded_preview_is_the_picture_without_the_frame_header() -> None:
     found = previews(the_prompt("ksampler_sd15_warm_preview_metadata"))
-    assert [len(one.picture) for one in found] == [52600, 53621, 53994, 54024, 54069, 54105]
-    assert {(one.content_type, one.picture[:4]) for one in found} == {
+    assert [len(preview.picture) for preview in found] == [52600, 53621, 53994, 54024, 54069, 54105]
+    assert {(preview.content_type, preview.picture[:4]) for preview in found} == {
         ("image/jpeg", b"\xff\xd8\xff\xe0")
     }
 
 
-def test_recorded_previews_that_do_not_name_their_prompt_are_left_alone() -> None:
+def test_recorded_previews_that_do_not_name_their_prompt_are_ignored() -> None:
     frames = [e for e in recordings.load("no_client_id_progress_broadcast") if "binary" in e]
     assert {frame["binary"]["event"] for frame in frames} == {1}
     assert previews(the_prompt("no_client_id_progress_broadcast")) == []
@@ -358,7 +360,7 @@ def test_no_frame_raises(frame: str | bytes) -> None:
 
 
 @given(st.lists(st.tuples(KINDS, FIELDS), max_size=8))
-def test_no_message_of_ours_raises_whatever_its_fields_hold(
+def test_no_message_of_this_prompt_raises_with_any_fields(
     messages: list[tuple[str, dict[str, Any]]],
 ) -> None:
     run = PromptRun(PROMPT_ID, GRAPH)
@@ -366,7 +368,7 @@ def test_no_message_of_ours_raises_whatever_its_fields_hold(
     for kind, fields in messages:
         frame = json.dumps({"type": kind, "data": {**fields, "prompt_id": PROMPT_ID}})
         for event in run.receive(frame):
-            if isinstance(event, Progressed):
+            if isinstance(event, PromptProgressed):
                 assert last <= event.progress.fraction < 1.0
                 last = event.progress.fraction
     assert run.outcome is None
@@ -381,8 +383,8 @@ OURS = json.dumps({"prompt_id": PROMPT_ID, "image_type": "image/png"}).encode()
 
 def test_a_preview_is_a_sign_of_life() -> None:
     run = PromptRun(PROMPT_ID, GRAPH)
-    assert run.receive(preview_frame(OURS)) == [Started(), Previewed("image/png", b"x")]
-    assert run.receive(preview_frame(OURS)) == [Previewed("image/png", b"x")]
+    assert run.receive(preview_frame(OURS)) == [PromptStarted(), PromptPreviewed("image/png", b"x")]
+    assert run.receive(preview_frame(OURS)) == [PromptPreviewed("image/png", b"x")]
 
 
 @pytest.mark.parametrize(
@@ -401,7 +403,7 @@ def test_a_preview_is_a_sign_of_life() -> None:
     ],
     ids=["empty", "large", "old", "cut", "svg", "list", "foreign", "deep", "no_text", "long"],
 )
-def test_a_binary_frame_that_is_no_preview_of_ours_says_nothing(frame: bytes) -> None:
+def test_a_binary_frame_that_is_not_a_preview_of_this_prompt_is_ignored(frame: bytes) -> None:
     assert PromptRun(PROMPT_ID, GRAPH).receive(frame) == []
 
 
@@ -421,62 +423,62 @@ def test_no_history_entry_raises(entry: dict[str, Any]) -> None:
     run = PromptRun(PROMPT_ID, GRAPH)
     outcome = run.receive_history(entry)
     assert outcome is run.outcome
-    if isinstance(outcome, Succeeded | Failed):
+    if isinstance(outcome, PromptSucceeded | PromptFailed):
         assert isinstance(outcome.outputs, Mapping)
 
 
 @pytest.mark.parametrize("nodes", [1, True, "12", {"1": 2}, [None, ["x"]]])
-def test_cached_nodes_of_any_shape_are_no_error(nodes: Any) -> None:
+def test_cached_nodes_of_any_shape_do_not_raise(nodes: Any) -> None:
     assert PromptRun(PROMPT_ID, GRAPH).receive(message("execution_cached", nodes=nodes))
 
 
-def test_deeply_nested_json_is_no_message() -> None:
+def test_deeply_nested_json_is_ignored() -> None:
     assert PromptRun(PROMPT_ID, GRAPH).receive("[" * 100_000) == []
 
 
 def test_a_long_error_text_is_cut() -> None:
     entry = _error_entry(exception_type="ValueError", exception_message="x" * 1_000_000)
     outcome = PromptRun(PROMPT_ID, GRAPH).receive_history(entry)
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, PromptFailed)
     assert len(outcome.message) == MAX_MESSAGE_LENGTH
 
 
-def test_an_error_without_a_word_still_says_something() -> None:
+def test_an_error_without_a_message_gets_one() -> None:
     outcome = PromptRun(PROMPT_ID, GRAPH).receive_history(_error_entry())
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, PromptFailed)
     assert (outcome.type, bool(outcome.message), outcome.node_id) == ("unknown", True, None)
 
 
-def test_tracebacks_and_inputs_are_left_behind() -> None:
+def test_tracebacks_and_inputs_are_left_out() -> None:
     entry = _error_entry(exception_message="boom", traceback=["/srv/x"], current_inputs={"a": 1})
     assert "/srv/x" not in repr(PromptRun(PROMPT_ID, GRAPH).receive_history(entry))
 
 
-def test_the_reconnect_message_without_a_prompt_id_says_nothing() -> None:
+def test_the_reconnect_message_without_a_prompt_id_is_ignored() -> None:
     run = PromptRun(PROMPT_ID, GRAPH)
     assert run.receive(json.dumps({"type": "executing", "data": {"node": "1"}})) == []
 
 
-def test_a_node_of_an_expanded_subgraph_is_told_as_the_node_that_was_submitted() -> None:
+def test_a_node_of_an_expanded_subgraph_counts_as_the_submitted_node() -> None:
     events = PromptRun(PROMPT_ID, GRAPH).receive(
         message("executing", node="2.0.0.1", display_node="2")
     )
     (_, progressed) = events
-    assert isinstance(progressed, Progressed)
+    assert isinstance(progressed, PromptProgressed)
     assert progressed.progress.node_type == "KSampler"
 
 
-def test_what_comes_after_the_outcome_says_nothing() -> None:
+def test_messages_after_the_outcome_are_ignored() -> None:
     run = PromptRun(PROMPT_ID, GRAPH)
     run.receive_history({"status": {"status_str": "success", "messages": []}})
     assert run.receive(message("executing", node="1")) == []
-    assert isinstance(run.receive_history(_error_entry()), Succeeded)
+    assert isinstance(run.receive_history(_error_entry()), PromptSucceeded)
 
 
-def test_an_interrupted_prompt_is_no_failure() -> None:
+def test_an_interrupted_prompt_is_not_a_failure() -> None:
     messages = [["execution_start", {}], ["execution_interrupted", {"node_id": "2"}]]
     entry = {"status": {"status_str": "error", "messages": messages}}
-    assert isinstance(PromptRun(PROMPT_ID, GRAPH).receive_history(entry), Interrupted)
+    assert isinstance(PromptRun(PROMPT_ID, GRAPH).receive_history(entry), PromptInterrupted)
 
 
 def _error_entry(**data: Any) -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""Whose fault: the recorded failures and those of the issue trackers, one line each."""
+"""Whose fault it is: recorded failures and those of issue trackers, one line each."""
 
 from __future__ import annotations
 
 import pytest
 
 from gpu_worker.comfy.http import NodeProblem, PromptRejected
-from gpu_worker.comfy.protocol import Failed
-from gpu_worker.faults import job_error_of, rejection_error, retry_is_of_use
+from gpu_worker.comfy.protocol import PromptFailed
+from gpu_worker.faults import job_error_of, rejection_error, retry_may_succeed
 
 TIPS = "\nThis error means you ran out of memory on your GPU.\n\nTIPS: ..."
 
@@ -26,9 +26,9 @@ TIPS = "\nThis error means you ran out of memory on your GPU.\n\nTIPS: ..."
         ),
     ],
 )
-def test_the_engines_faults_are_tried_again(exception_type: str, message: str, kind: str) -> None:
-    failed = Failed(type=exception_type, message=message, node_id="5", node_type="KSampler")
-    assert retry_is_of_use(failed)
+def test_the_engines_faults_are_retried(exception_type: str, message: str, kind: str) -> None:
+    failed = PromptFailed(type=exception_type, message=message, node_id="5", node_type="KSampler")
+    assert retry_may_succeed(failed)
     error = job_error_of(failed)
     assert (error.type, error.node_id, error.node_type) == (kind, "5", "KSampler")
 
@@ -43,8 +43,8 @@ def test_the_engines_faults_are_tried_again(exception_type: str, message: str, k
     ],
 )
 def test_the_jobs_own_errors_are_final_and_named(exception_type: str, message: str) -> None:
-    failed = Failed(type=exception_type, message=message, node_id="9", node_type="SaveImage")
-    assert not retry_is_of_use(failed)
+    failed = PromptFailed(type=exception_type, message=message, node_id="9", node_type="SaveImage")
+    assert not retry_may_succeed(failed)
     error = job_error_of(failed)
     assert (error.type, error.message) == ("node_error", f"{exception_type}: {message}")
 
@@ -62,7 +62,7 @@ def test_a_rejection_names_the_first_node_and_its_input() -> None:
     assert error.message.endswith("(input sampler_name)")
 
 
-def test_a_rejection_without_a_node_keeps_its_own_words() -> None:
+def test_a_rejection_without_a_node_keeps_its_own_message() -> None:
     error = rejection_error(PromptRejected("missing_node_type", "Node 'X' not found.", []))
     assert (error.type, error.message, error.node_id) == (
         "missing_node_type",

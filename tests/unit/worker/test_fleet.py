@@ -1,4 +1,4 @@
-"""Protected while there are jobs, and gone in time when the machine is taken away."""
+"""The task is protected while the worker holds jobs; a spot notice drains the worker."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from gpu_worker.ecs import spot_notices, task_protection
 from gpu_worker.notice import drain_on_notice
+from gpu_worker.occupancy import Occupancy
 from gpu_worker.protection import FleetUnreachable, keep_protected
-from gpu_worker.slots import Slots
 from tests.support.ecs_double import Ecs, ecs
 from tests.support.eventually import eventually
 
@@ -21,7 +21,7 @@ SOON = 0.005
 
 
 class Fleet:
-    """Remembers what it was asked; out of reach while `down`."""
+    """Records each request; unreachable while `down`."""
 
     def __init__(self) -> None:
         self.asked: list[bool] = []
@@ -39,34 +39,34 @@ def double() -> Iterator[Ecs]:
         yield double
 
 
-async def test_protected_from_the_first_job_again_and_again_and_free_after_the_last() -> None:
-    fleet, slots = Fleet(), Slots()
-    keeping = asyncio.create_task(keep_protected(fleet, slots, every=SOON))
+async def test_protection_lasts_from_the_first_job_to_the_last_and_is_renewed() -> None:
+    fleet, occupancy = Fleet(), Occupancy()
+    keeping = asyncio.create_task(keep_protected(fleet, occupancy, every=SOON))
     await asyncio.sleep(0)
     assert fleet.asked == []
-    one, other = slots.enter(), slots.enter()
+    first, second = occupancy.enter(), occupancy.enter()
     await eventually(lambda: len(fleet.asked) >= 3)
-    one.free()
+    first.free()
     assert all(fleet.asked)
-    other.free()
+    second.free()
     await eventually(lambda: fleet.asked[-1] is False)
-    slots.enter()
+    occupancy.enter()
     await eventually(lambda: fleet.asked[-1] is True)
     assert fleet.asked.count(False) == 1
     keeping.cancel()
 
 
-async def test_a_fleet_out_of_reach_is_asked_again() -> None:
-    fleet, slots = Fleet(), Slots()
+async def test_an_unreachable_fleet_is_asked_again() -> None:
+    fleet, occupancy = Fleet(), Occupancy()
     fleet.down = True
-    keeping = asyncio.create_task(keep_protected(fleet, slots, every=SOON))
-    slots.enter()
+    keeping = asyncio.create_task(keep_protected(fleet, occupancy, every=SOON))
+    occupancy.enter()
     await eventually(lambda: len(fleet.asked) >= 3)
     assert not keeping.done()
     keeping.cancel()
 
 
-async def test_the_agent_is_asked_as_ecs_wants_it(double: Ecs) -> None:
+async def test_the_agent_gets_the_request_that_ecs_documents(double: Ecs) -> None:
     async with task_protection(f"{double.url}/agent") as protection:
         await protection.ask(protected=True)
         await protection.ask(protected=False)
@@ -85,14 +85,14 @@ async def test_the_agent_is_asked_as_ecs_wants_it(double: Ecs) -> None:
         (200, "[" * 100_000),
     ],
 )
-async def test_what_is_no_yes_is_a_no(double: Ecs, answer: tuple[int, str]) -> None:
+async def test_any_other_answer_is_a_refusal(double: Ecs, answer: tuple[int, str]) -> None:
     double.answer = answer
     async with task_protection(f"{double.url}/agent") as protection:
         with pytest.raises(FleetUnreachable):
             await protection.ask(protected=True)
 
 
-async def test_nobody_there_is_a_no() -> None:
+async def test_no_answer_is_a_refusal() -> None:
     with ecs() as double:
         pass
     async with task_protection(double.url) as protection, spot_notices(double.url) as notices:
@@ -102,7 +102,7 @@ async def test_nobody_there_is_a_no() -> None:
             await notices.is_leaving()
 
 
-async def test_a_notice_is_heard(double: Ecs) -> None:
+async def test_a_spot_notice_is_seen(double: Ecs) -> None:
     async with spot_notices(double.url) as notices:
         assert not await notices.is_leaving()
         double.action = NOTICE
@@ -120,7 +120,7 @@ async def test_a_token_that_has_expired_is_renewed(double: Ecs) -> None:
 
 
 @pytest.mark.parametrize("answer", [(500, ""), (200, "a\nb")])
-async def test_what_is_no_token_is_not_sent_on(double: Ecs, answer: tuple[int, str]) -> None:
+async def test_a_token_that_is_not_valid_is_not_used(double: Ecs, answer: tuple[int, str]) -> None:
     double.answer = answer
     async with spot_notices(double.url) as notices:
         with pytest.raises(FleetUnreachable):
@@ -128,13 +128,13 @@ async def test_what_is_no_token_is_not_sent_on(double: Ecs, answer: tuple[int, s
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", '"terminate"', "{}"])
-async def test_what_is_no_notice_stops_nothing(double: Ecs, text: str) -> None:
+async def test_any_other_text_is_not_a_notice(double: Ecs, text: str) -> None:
     async with spot_notices(double.url) as notices:
         double.action = text
         assert not await notices.is_leaving()
 
 
-async def test_the_worker_drains_when_the_machine_goes(double: Ecs) -> None:
+async def test_the_worker_drains_when_the_machine_is_taken_away(double: Ecs) -> None:
     drain = asyncio.Event()
     async with spot_notices(double.url) as notices:
         listening = asyncio.create_task(drain_on_notice(notices, drain, every=SOON))

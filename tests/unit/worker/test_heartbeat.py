@@ -1,4 +1,4 @@
-"""The heart renews lease and visibility, says what it hears, and stops when it must."""
+"""The heartbeat renews lease and visibility, hands the rows on, and ends when it must."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEASE = timedelta(seconds=20)
 
 
 class FlakyStore(InMemoryJobStore):
-    """Out of reach while `down`."""
+    """Unreachable while `down`."""
 
     down = False
     misses = 0
@@ -34,13 +34,13 @@ class FlakyStore(InMemoryJobStore):
 
 
 @dataclass
-class Chest:
-    """One heart, the job it beats for, and what was heard of it."""
+class Beating:
+    """A heartbeat, its job, and what it has called."""
 
     job: Job
     clock: FrozenClock = field(default_factory=FrozenClock)
     store: FlakyStore = field(default_factory=FlakyStore)
-    heard: list[Job] = field(default_factory=list)
+    rows: list[Job] = field(default_factory=list)
     lost: int = 0
 
     def __post_init__(self) -> None:
@@ -50,15 +50,15 @@ class Chest:
         (self.ticket,) = self.queue.receive(self.job.priority, wait_seconds=0)
 
     def start(self) -> asyncio.Task[None]:
-        heart = Heartbeat(
+        heartbeat = Heartbeat(
             store=self.store,
             queue=self.queue,
             clock=self.clock,
             lease=LEASE,
             interval=timedelta(milliseconds=2),
         )
-        beating = heart.keep(self.job, self.ticket, renewed=self.heard.append, lost=self._lose)
-        return asyncio.create_task(beating)
+        keeping = heartbeat.keep(self.job, self.ticket, renewed=self.rows.append, lost=self._lose)
+        return asyncio.create_task(keeping)
 
     def _lose(self) -> None:
         self.lost += 1
@@ -67,66 +67,66 @@ class Chest:
         return self.queue.receive(self.job.priority, wait_seconds=0)
 
 
-async def stop(heart: asyncio.Task[None]) -> None:
-    heart.cancel()
-    await asyncio.gather(heart, return_exceptions=True)
+async def stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_beat_extends_the_lease_and_hides_the_ticket() -> None:
-    chest = Chest(claimed(a_job(), lease=LEASE))
-    chest.clock.advance(15)
-    heart = chest.start()
-    await eventually(lambda: chest.heard)
-    await stop(heart)
-    chest.clock.advance(19)
-    assert chest.heard[0].has_live_lease(chest.clock())
-    assert chest.tickets() == []
-    chest.clock.advance(2)
-    assert [ticket.job_id for ticket in chest.tickets()] == [chest.job.id]
+    beating = Beating(claimed(a_job(), lease=LEASE))
+    beating.clock.advance(15)
+    task = beating.start()
+    await eventually(lambda: beating.rows)
+    await stop(task)
+    beating.clock.advance(19)
+    assert beating.rows[0].has_live_lease(beating.clock())
+    assert beating.tickets() == []
+    beating.clock.advance(2)
+    assert [ticket.job_id for ticket in beating.tickets()] == [beating.job.id]
 
 
 async def test_the_answer_carries_the_cancel_flag() -> None:
-    chest = Chest(replace(claimed(a_job(), lease=LEASE), cancel_requested_at=NOW))
-    heart = chest.start()
-    await eventually(lambda: chest.heard)
-    await stop(heart)
-    assert chest.heard[0].is_canceling
+    beating = Beating(replace(claimed(a_job(), lease=LEASE), cancel_requested_at=NOW))
+    task = beating.start()
+    await eventually(lambda: beating.rows)
+    await stop(task)
+    assert beating.rows[0].is_canceling
 
 
-async def test_a_lost_lease_is_told_once_and_ends_the_heart() -> None:
-    chest = Chest(replace(claimed(a_job(), lease=LEASE), lease=None))
-    await asyncio.wait_for(chest.start(), 10)
-    assert (chest.lost, chest.heard) == (1, [])
+async def test_a_lost_lease_is_reported_once_and_ends_the_heartbeat() -> None:
+    beating = Beating(replace(claimed(a_job(), lease=LEASE), lease=None))
+    await asyncio.wait_for(beating.start(), 10)
+    assert (beating.lost, beating.rows) == (1, [])
 
 
-async def test_a_store_out_of_reach_is_borne_while_the_lease_lasts() -> None:
-    chest = Chest(claimed(a_job(), lease=LEASE))
-    chest.store.down = True
-    heart = chest.start()
-    await eventually(lambda: chest.store.misses)
-    chest.clock.advance(19)
-    chest.store.down = False
-    await eventually(lambda: chest.heard)
-    await stop(heart)
-    assert chest.lost == 0
+async def test_an_unreachable_store_loses_nothing_while_the_lease_lasts() -> None:
+    beating = Beating(claimed(a_job(), lease=LEASE))
+    beating.store.down = True
+    task = beating.start()
+    await eventually(lambda: beating.store.misses)
+    beating.clock.advance(19)
+    beating.store.down = False
+    await eventually(lambda: beating.rows)
+    await stop(task)
+    assert beating.lost == 0
 
 
-async def test_a_store_out_of_reach_for_longer_is_a_lost_lease() -> None:
-    chest = Chest(claimed(a_job(), lease=LEASE))
-    chest.store.down = True
-    heart = chest.start()
-    await eventually(lambda: chest.store.misses)
-    chest.clock.advance(21)
-    await asyncio.wait_for(heart, 10)
-    assert chest.lost == 1
+async def test_a_store_that_stays_unreachable_means_a_lost_lease() -> None:
+    beating = Beating(claimed(a_job(), lease=LEASE))
+    beating.store.down = True
+    task = beating.start()
+    await eventually(lambda: beating.store.misses)
+    beating.clock.advance(21)
+    await asyncio.wait_for(task, 10)
+    assert beating.lost == 1
 
 
 @pytest.mark.parametrize("late", [timedelta(seconds=1), timedelta(hours=5)])
-async def test_the_heart_ends_when_the_job_has_overrun(late: timedelta) -> None:
-    """Whatever the main loop does, a hung attempt gives its job up."""
-    chest = Chest(running(a_job()))
-    heart = chest.start()
-    await eventually(lambda: chest.heard)
-    chest.clock.advance(chest.job.execution_timeout + GRACE + late)
-    await asyncio.wait_for(heart, 10)
-    assert chest.lost == 1
+async def test_the_heartbeat_ends_when_the_job_has_overrun(late: timedelta) -> None:
+    """An attempt that hangs loses its job, even if the worker still runs."""
+    beating = Beating(running(a_job()))
+    task = beating.start()
+    await eventually(lambda: beating.rows)
+    beating.clock.advance(beating.job.execution_timeout + GRACE + late)
+    await asyncio.wait_for(task, 10)
+    assert beating.lost == 1

@@ -1,4 +1,4 @@
-"""Which ticket comes next, from which kind of poll, and that none is kept by who goes away."""
+"""Which ticket comes next, by which kind of poll, and that a worker that stops keeps none."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Priority
 from comfyline.service.queue.tickets import Ticket
 from gpu_worker import lanes as module
-from gpu_worker.lanes import Lanes, look_pauses
+from gpu_worker.lanes import Lanes, short_poll_pauses
 from tests.support.eventually import eventually
 
 
 class SpiedQueue(InMemoryJobQueue):
-    """Remembers how it was polled; out of reach while `down`."""
+    """Records each poll; unreachable while `down`."""
 
     down = False
 
@@ -31,7 +31,7 @@ class SpiedQueue(InMemoryJobQueue):
     def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
         self.waits.append(wait_seconds)
         if self.down:
-            raise Unavailable("out of reach")
+            raise Unavailable("unreachable")
         return super().receive(priority, wait_seconds=wait_seconds, limit=limit)
 
     def fill(self, *priorities: Priority) -> None:
@@ -39,7 +39,7 @@ class SpiedQueue(InMemoryJobQueue):
             self.send(JobId(f"{priority}-{number}"), OwnerId("o"), priority)
 
     def visible(self) -> list[JobId]:
-        """Every ticket that anybody can take now."""
+        """The jobs of the tickets that a worker could receive now."""
         tickets = [
             ticket
             for priority in Priority
@@ -65,7 +65,7 @@ def busy() -> asyncio.Event:
     return asyncio.Event()
 
 
-async def test_an_idle_worker_waits_on_all_lanes_at_once(queue: SpiedQueue) -> None:
+async def test_an_idle_worker_polls_all_lanes_at_once(queue: SpiedQueue) -> None:
     lanes = Lanes(queue, long_poll_seconds=1)
     taking = asyncio.create_task(lanes.take(idle()))
     await eventually(lambda: len(queue.waits) == 3)
@@ -75,7 +75,7 @@ async def test_an_idle_worker_waits_on_all_lanes_at_once(queue: SpiedQueue) -> N
     await lanes.close()
 
 
-async def test_what_comes_too_much_is_put_back(queue: SpiedQueue) -> None:
+async def test_tickets_beyond_the_first_are_put_back(queue: SpiedQueue) -> None:
     queue.fill(*Priority)
     lanes = Lanes(queue, long_poll_seconds=1)
     ticket = await lanes.take(idle())
@@ -84,13 +84,13 @@ async def test_what_comes_too_much_is_put_back(queue: SpiedQueue) -> None:
     assert ticket.job_id not in queue.visible()
 
 
-async def test_a_busy_worker_only_looks(queue: SpiedQueue) -> None:
+async def test_a_busy_worker_makes_short_polls(queue: SpiedQueue) -> None:
     queue.fill(Priority.NORMAL)
     assert (await Lanes(queue).take(busy())).priority is Priority.NORMAL
     assert set(queue.waits) == {0}
 
 
-async def test_a_busy_worker_that_becomes_idle_waits_at_once(queue: SpiedQueue) -> None:
+async def test_a_busy_worker_that_becomes_idle_makes_long_polls_at_once(queue: SpiedQueue) -> None:
     lanes, state = Lanes(queue, long_poll_seconds=1), busy()
     taking = asyncio.create_task(lanes.take(state))
     await eventually(lambda: queue.waits == [0, 0, 0])
@@ -101,10 +101,10 @@ async def test_a_busy_worker_that_becomes_idle_waits_at_once(queue: SpiedQueue) 
     await lanes.close()
 
 
-async def test_a_busy_worker_looks_again(
+async def test_a_busy_worker_polls_again(
     queue: SpiedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(module, "SHORT_POLL_SECONDS", 0.001)
     taking = asyncio.create_task(Lanes(queue).take(busy()))
     await eventually(lambda: len(queue.waits) > 6)
     queue.fill(Priority.LOW)
@@ -112,8 +112,8 @@ async def test_a_busy_worker_looks_again(
     assert set(queue.waits) == {0}
 
 
-def test_a_look_that_finds_nothing_makes_the_next_one_rarer() -> None:
-    assert [*islice(look_pauses(), 5)] == [2, 4, 8, 16, 16]
+def test_a_short_poll_that_finds_nothing_doubles_the_pause() -> None:
+    assert [*islice(short_poll_pauses(), 5)] == [2, 4, 8, 16, 16]
 
 
 async def test_lanes_are_served_by_weight_and_low_is_never_starved(queue: SpiedQueue) -> None:
@@ -123,14 +123,14 @@ async def test_lanes_are_served_by_weight_and_low_is_never_starved(queue: SpiedQ
     assert taken == {Priority.HIGH: 8, Priority.NORMAL: 4, Priority.LOW: 2}
 
 
-async def test_an_empty_lane_gives_its_turn_away(queue: SpiedQueue) -> None:
+async def test_the_turn_of_an_empty_lane_goes_to_the_next(queue: SpiedQueue) -> None:
     queue.fill(*[Priority.LOW] * 5)
     lanes = Lanes(queue)
     assert {(await lanes.take(busy())).priority for _ in range(5)} == {Priority.LOW}
 
 
 @pytest.mark.parametrize("state", [idle, busy])
-async def test_who_goes_away_keeps_no_ticket(queue: SpiedQueue, state: object) -> None:
+async def test_a_worker_that_stops_keeps_no_ticket(queue: SpiedQueue, state: object) -> None:
     assert callable(state)
     lanes = Lanes(queue, long_poll_seconds=1)
     taking = asyncio.create_task(lanes.take(state()))
@@ -142,7 +142,7 @@ async def test_who_goes_away_keeps_no_ticket(queue: SpiedQueue, state: object) -
     assert len(queue.visible()) == 3
 
 
-async def test_a_lane_out_of_reach_is_tried_again(
+async def test_an_unreachable_lane_is_polled_again(
     queue: SpiedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)

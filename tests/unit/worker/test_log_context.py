@@ -1,4 +1,4 @@
-"""What lines of the worker's log say about the job that they are about."""
+"""Log lines carry the ids of their own job."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ import logging
 
 from aws_lambda_powertools import Logger
 
-from gpu_worker.log_context import AboutTheJob, about
+from gpu_worker.log_context import LogContextFilter, log_context
 
 
 def a_logger() -> tuple[Logger, io.StringIO]:
     stream = io.StringIO()
     logger = Logger(service="log_context", stream=stream)
-    logger.registered_handler.addFilter(AboutTheJob())
+    logger.registered_handler.addFilter(LogContextFilter())
     return logger, stream
 
 
-def test_lines_of_tasks_and_threads_name_their_own_job() -> None:
+def test_lines_of_tasks_and_threads_carry_their_own_job() -> None:
     logger, stream = a_logger()
 
     async def job(name: str) -> None:
-        with about(job_id=name, xray_trace_id=None), about(request_id=f"request of {name}"):
+        with (
+            log_context(job_id=name, xray_trace_id=None),
+            log_context(request_id=f"request of {name}"),
+        ):
             await asyncio.gather(
-                asyncio.create_task(said(name)), asyncio.to_thread(logger.info, name)
+                asyncio.create_task(log_line(name)), asyncio.to_thread(logger.info, name)
             )
 
-    async def said(name: str) -> None:
+    async def log_line(name: str) -> None:
         logger.info(name)
 
     async def both() -> None:
@@ -43,8 +46,8 @@ def test_lines_of_tasks_and_threads_name_their_own_job() -> None:
         assert "xray_trace_id" not in line
 
 
-def test_what_a_line_says_itself_stands() -> None:
+def test_a_field_that_a_line_sets_itself_is_kept() -> None:
     record = logging.makeLogRecord({"job_id": "its own"})
-    with about(job_id="another"):
-        assert AboutTheJob().filter(record)
+    with log_context(job_id="another"):
+        assert LogContextFilter().filter(record)
     assert record.__dict__["job_id"] == "its own"

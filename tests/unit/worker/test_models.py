@@ -1,4 +1,4 @@
-"""The models folder: whole and right or not at all, whatever is there, breaks or comes between."""
+"""The models folder: each model is complete and correct, or not there at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def a_model(name: str = "a", body: bytes = BODY) -> Model:
 
 
 class CountingStore(InMemoryModelStore):
-    """Counts reads, and breaks as often as it is told, after a chunk."""
+    """Records reads. The first `breaks` of them fail after one chunk."""
 
     def __init__(self, *models: Model, body: bytes = BODY, breaks: int = 0) -> None:
         super().__init__()
@@ -53,11 +53,11 @@ async def fill(store: InMemoryModelStore, root: Path, *models: Model) -> bool:
 
 
 def files(root: Path) -> set[str]:
-    """What an engine would see."""
+    """The files that an engine would see."""
     return {p.name for p in root.rglob("*") if p.is_file() and not p.name.startswith(".")}
 
 
-async def test_every_model_comes_to_its_place(tmp_path: Path) -> None:
+async def test_every_model_is_stored_at_its_path(tmp_path: Path) -> None:
     wanted = [a_model(str(n)) for n in range(9)]
     store = CountingStore(*wanted)
     assert await fill(store, tmp_path / "models", *wanted)
@@ -67,7 +67,7 @@ async def test_every_model_comes_to_its_place(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".*.part"))
 
 
-async def test_what_was_checked_is_neither_fetched_nor_hashed_again(
+async def test_a_checked_model_is_neither_fetched_nor_hashed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = CountingStore(a_model())
@@ -77,7 +77,7 @@ async def test_what_was_checked_is_neither_fetched_nor_hashed_again(
     assert len(store.reads) == 1
 
 
-async def test_what_the_image_brought_is_hashed_once(
+async def test_a_model_of_the_image_is_hashed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / a_model().path
@@ -91,7 +91,7 @@ async def test_what_the_image_brought_is_hashed_once(
 
 
 @pytest.mark.parametrize("body", [b"", BODY[:-1], BODY[:-1] + b"x", BODY + b"x"])
-async def test_what_is_there_and_wrong_is_replaced(tmp_path: Path, body: bytes) -> None:
+async def test_a_wrong_file_is_replaced(tmp_path: Path, body: bytes) -> None:
     await fill(CountingStore(a_model()), tmp_path, a_model())
     path = tmp_path / a_model().path
     path.write_bytes(body)
@@ -100,7 +100,7 @@ async def test_what_is_there_and_wrong_is_replaced(tmp_path: Path, body: bytes) 
     assert path.read_bytes() == BODY
 
 
-async def test_another_model_under_the_same_name(tmp_path: Path) -> None:
+async def test_another_model_of_the_same_name_replaces_the_old(tmp_path: Path) -> None:
     other = BODY[::-1]
     await fill(CountingStore(a_model()), tmp_path, a_model())
     await fill(CountingStore(a_model(), body=other), tmp_path, a_model(body=other))
@@ -108,48 +108,48 @@ async def test_another_model_under_the_same_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (BODY[:-1], "has 6,999 bytes with the SHA-256 "),
         (BODY[:-1] + b"x", "has 7,000 bytes with the SHA-256 "),
         (BODY + b"x", "has more than 7,000 bytes"),
     ],
 )
-async def test_a_wrong_file_is_told_and_not_kept(tmp_path: Path, body: bytes, said: str) -> None:
+async def test_a_wrong_download_is_not_kept(tmp_path: Path, body: bytes, message: str) -> None:
     store = CountingStore(a_model(), body=body)
-    with pytest.raises(ModelsUnusable, match=f"models/checkpoints/a.safetensors {said}"):
+    with pytest.raises(ModelsUnusable, match=f"models/checkpoints/a.safetensors {message}"):
         await fill(store, tmp_path, a_model())
     assert files(tmp_path) == set()
-    assert len(store.reads) == 1  # it would be wrong again
+    assert len(store.reads) == 1  # a second try would bring the same file
 
 
-async def test_a_wrong_file_leaves_the_one_that_was_there(tmp_path: Path) -> None:
+async def test_a_wrong_download_leaves_the_old_file(tmp_path: Path) -> None:
     await fill(CountingStore(a_model()), tmp_path, a_model())
     with pytest.raises(ModelsUnusable):
         await fill(CountingStore(a_model(), body=b"x"), tmp_path, a_model(body=b"y"))
     assert (tmp_path / a_model().path).read_bytes() == BODY
 
 
-async def test_a_missing_model_is_told(tmp_path: Path) -> None:
+async def test_a_missing_model_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelsUnusable, match=r"a\.safetensors is missing, or may not be read"):
         await fill(InMemoryModelStore(), tmp_path, a_model())
 
 
-async def test_a_connection_that_breaks_is_tried_again(tmp_path: Path) -> None:
+async def test_a_broken_connection_is_tried_again(tmp_path: Path) -> None:
     store = CountingStore(a_model(), breaks=TRIES - 1)
     assert await fill(store, tmp_path, a_model())
     assert len(store.reads) == TRIES
     assert (tmp_path / a_model().path).read_bytes() == BODY
 
 
-async def test_a_store_out_of_reach_is_given_up(tmp_path: Path) -> None:
+async def test_an_unreachable_store_is_given_up(tmp_path: Path) -> None:
     store = CountingStore(a_model(), breaks=TRIES)
     with pytest.raises(ModelsUnusable, match="reset"):
         await fill(store, tmp_path, a_model())
     assert files(tmp_path) == set()
 
 
-async def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
+async def test_unfinished_files_of_a_killed_worker_are_removed(tmp_path: Path) -> None:
     left = tmp_path / "loras" / ".old.safetensors.part"
     left.parent.mkdir()
     left.write_bytes(b"half")
@@ -157,7 +157,7 @@ async def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
     assert not left.exists()
 
 
-async def test_what_does_not_fit_is_not_begun(tmp_path: Path) -> None:
+async def test_models_that_do_not_fit_are_not_fetched(tmp_path: Path) -> None:
     store = CountingStore(a_model())
     huge = a_model().model_copy(update={"bytes": 10**18})
     with pytest.raises(ModelsUnusable, match="do not fit"):
@@ -166,7 +166,7 @@ async def test_what_does_not_fit_is_not_begun(tmp_path: Path) -> None:
 
 
 class EndlessStore(InMemoryModelStore):
-    """A slow line: it brings chunks for as long as somebody takes them."""
+    """A download without an end."""
 
     chunks = 0
 

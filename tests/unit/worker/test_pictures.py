@@ -1,4 +1,4 @@
-"""Still pictures become smaller; everything else stays as it is, however hostile."""
+"""Still pictures are encoded anew; any other file stays as it is, hostile files included."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def stored(body: IO[bytes], kind: PictureFormat, quality: int = 80) -> bytes | N
 
 @pytest.mark.parametrize("kind", PictureFormat)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
-def test_whatever_its_mode_it_keeps_its_size(mode: str, kind: PictureFormat) -> None:
+def test_a_picture_of_any_mode_keeps_its_size(mode: str, kind: PictureFormat) -> None:
     made = as_wanted(a_file(Image.new(mode, (20, 10))), kind)
     assert made is not None
     assert (made.format, made.size) == (kind.value.upper(), (20, 10))
 
 
-def test_clear_parts_stay_clear_in_webp_and_are_white_in_jpeg() -> None:
+def test_transparent_parts_stay_so_in_webp_and_are_white_in_jpeg() -> None:
     body = a_file(Image.new("RGBA", (8, 8), (255, 0, 0, 0)))
     webp, jpeg = as_wanted(body, WEBP), as_wanted(body, JPEG)
     assert webp is not None
@@ -52,7 +52,7 @@ def test_clear_parts_stay_clear_in_webp_and_are_white_in_jpeg() -> None:
     assert min(jpeg.convert("RGB").getpixel((4, 4))) > 250  # type: ignore[arg-type]
 
 
-def test_the_workflow_goes_and_the_colours_stay() -> None:
+def test_the_workflow_is_left_out_and_the_colour_profile_is_kept() -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text("workflow", "secret")
     body = a_file(Image.new("RGB", (8, 8)), pnginfo=text, icc_profile=PROFILE)
@@ -62,7 +62,7 @@ def test_the_workflow_goes_and_the_colours_stay() -> None:
     assert PROFILE in made
 
 
-def test_less_quality_takes_less_room() -> None:
+def test_less_quality_takes_fewer_bytes() -> None:
     noise = Image.effect_noise((64, 64), 80).convert("RGB")
     coarse, fine = (stored(a_file(noise), WEBP, quality) for quality in (10, 95))
     assert coarse is not None
@@ -76,7 +76,7 @@ def an_animation() -> IO[bytes]:
 
 
 def a_png_of(width: int, height: int) -> IO[bytes]:
-    """Its head alone, which is what is believed first."""
+    """Only the header of a PNG, which states the size."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     crc = struct.pack(">I", zlib.crc32(head))
     return io.BytesIO(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + crc)
@@ -99,16 +99,16 @@ def cut_short() -> IO[bytes]:
         cut_short(),
     ],
 )
-def test_what_is_no_still_picture_stays(body: IO[bytes]) -> None:
+def test_a_file_that_is_not_a_still_picture_stays(body: IO[bytes]) -> None:
     assert as_wanted(body, WEBP) is None
 
 
-def test_what_is_too_large_for_the_format_stays() -> None:
+def test_a_picture_too_large_for_the_format_stays() -> None:
     assert as_wanted(a_file(Image.new("L", (16_384, 1))), WEBP) is None
     assert as_wanted(a_file(Image.new("L", (16_384, 1))), JPEG) is not None
 
 
-def test_a_picture_of_too_many_pixels_is_never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_of_too_many_pixels_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     body = a_file(Image.new("L", (11, 10)))
     monkeypatch.setattr(pictures, "MAX_PIXELS", 110)
     assert as_wanted(body, WEBP) is not None

@@ -1,4 +1,4 @@
-"""A worker is counted while it is up, and no longer."""
+"""A worker is reported as up while it runs, and not afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OFTEN = timedelta(milliseconds=5)
 
 
 class Faulty(InMemoryAttendance):
-    """Out of reach the first time."""
+    """Unreachable the first time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Faulty(InMemoryAttendance):
         super().note(presence)
 
 
-async def test_present_while_the_block_lasts_and_gone_at_once() -> None:
+async def test_a_worker_is_present_while_the_block_lasts_and_gone_right_after() -> None:
     attendance, worker, running = InMemoryAttendance(), random_worker_id(), [0]
     async with present(attendance, worker, lambda: running[0], FrozenClock(), OFTEN):
         await eventually(lambda: attendance.present(NOW))
@@ -39,7 +39,7 @@ async def test_present_while_the_block_lasts_and_gone_at_once() -> None:
     assert attendance.present(NOW) == []
 
 
-async def test_a_missed_round_is_made_up_for() -> None:
+async def test_a_failed_report_is_followed_by_another() -> None:
     attendance = Faulty()
     async with present(attendance, random_worker_id(), lambda: 0, FrozenClock(), OFTEN):
         await eventually(lambda: attendance.present(NOW))

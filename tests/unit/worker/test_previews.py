@@ -1,4 +1,4 @@
-"""Previews: the newest, only while somebody watches, seldom, and at no cost to the job."""
+"""Previews: only the newest, only while the job is watched, and never at a cost to the job."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from comfyline.adapters.memory.files import InMemoryArtifactStore, StoredFile
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Job, preview_key
 from gpu_worker import previews as module
-from gpu_worker.comfy.protocol import Previewed
+from gpu_worker.comfy.protocol import PromptPreviewed
 from gpu_worker.previews import Previews
 from tests.support.builders import a_job, claimed
 from tests.support.eventually import eventually
 
 
 class Store(InMemoryArtifactStore):
-    """Remembers what it was given, waits for the gate, and fails the next `failures` puts."""
+    """Records each put, waits for `gate`, and fails the next `failures` puts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,14 +53,14 @@ def job() -> Job:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next may come at once."""
+    """There is no pause between two previews."""
     monkeypatch.setattr(module, "INTERVAL", timedelta(0))
 
 
 def previews(
-    job: Job, store: Store, told: list[int], is_watched: Callable[[], bool] = lambda: True
+    job: Job, store: Store, counts: list[int], is_watched: Callable[[], bool] = lambda: True
 ) -> Previews:
-    return Previews(job, store, is_watched=is_watched, stored=told.append)
+    return Previews(job, store, is_watched=is_watched, stored=counts.append)
 
 
 @asynccontextmanager
@@ -73,18 +73,18 @@ async def storing(previews: Previews) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def a_preview(picture: bytes) -> Previewed:
-    return Previewed("image/jpeg", picture)
+def a_preview(picture: bytes) -> PromptPreviewed:
+    return PromptPreviewed("image/jpeg", picture)
 
 
 @pytest.mark.usefixtures("soon")
 async def test_each_is_stored_over_the_last_and_counted(store: Store, job: Job) -> None:
-    told: list[int] = []
-    made = previews(job, store, told)
+    counts: list[int] = []
+    made = previews(job, store, counts)
     async with storing(made):
         for number, picture in enumerate((b"one", b"two"), start=1):
             made.offer(a_preview(picture))
-            await eventually(lambda number=number: told[-1:] == [number])
+            await eventually(lambda number=number: counts[-1:] == [number])
     assert store.files == {preview_key(job): StoredFile(b"two", "image/jpeg")}
 
 
@@ -97,42 +97,42 @@ async def test_one_that_comes_too_soon_gives_way_to_a_newer_one(store: Store, jo
         await go_on.wait()
         go_on.clear()
 
-    told: list[int] = []
-    made = Previews(job, store, is_watched=lambda: True, stored=told.append, sleep=sleep)
+    counts: list[int] = []
+    made = Previews(job, store, is_watched=lambda: True, stored=counts.append, sleep=sleep)
     async with storing(made):
         made.offer(a_preview(b"one"))
         await eventually(lambda: pauses == [2.0])
         for picture in (b"two", b"three", b"four"):
             made.offer(a_preview(picture))
-        assert (told, store.begun) == ([1], [b"one"])
+        assert (counts, store.begun) == ([1], [b"one"])
         go_on.set()
         await eventually(lambda: pauses == [2.0, 2.0])
-    assert (told, store.begun) == ([1, 2], [b"one", b"four"])
+    assert (counts, store.begun) == ([1, 2], [b"one", b"four"])
 
 
 @pytest.mark.usefixtures("soon")
 async def test_none_is_stored_while_nobody_watches(store: Store, job: Job) -> None:
     watched: list[bool] = []
-    told: list[int] = []
-    made = previews(job, store, told, lambda: bool(watched))
+    counts: list[int] = []
+    made = previews(job, store, counts, lambda: bool(watched))
     async with storing(made):
         made.offer(a_preview(b"one"))
         watched.append(True)
         made.offer(a_preview(b"two"))
-        await eventually(lambda: told == [1])
+        await eventually(lambda: counts == [1])
     assert store.begun == [b"two"]
 
 
 @pytest.mark.usefixtures("soon")
 async def test_one_that_cannot_be_stored_is_left_out(store: Store, job: Job) -> None:
     store.failures = 1
-    told: list[int] = []
-    made = previews(job, store, told)
+    counts: list[int] = []
+    made = previews(job, store, counts)
     async with storing(made):
         made.offer(a_preview(b"one"))
         await eventually(lambda: store.failures == 0)
         made.offer(a_preview(b"two"))
-        await eventually(lambda: told == [1])
+        await eventually(lambda: counts == [1])
     assert store.files[preview_key(job)].body == b"two"
 
 

@@ -1,4 +1,4 @@
-"""Reports are coalesced, the start comes first, and every answer is heeded."""
+"""Reports are coalesced, the start comes first, and every answer is handed on."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ async def writing(reporter: Reporter) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def a_reporter(job: Job, store: CountingStore, heard: list[Job] | None = None) -> Reporter:
-    answered = [] if heard is None else heard
-    return Reporter(job, store, FrozenClock(), answered=answered.append)
+def a_reporter(job: Job, store: CountingStore, rows: list[Job] | None = None) -> Reporter:
+    received = [] if rows is None else rows
+    return Reporter(job, store, FrozenClock(), on_row=received.append)
 
 
 def current(store: CountingStore, job: Job) -> Job:
@@ -87,7 +87,7 @@ async def test_progress_that_comes_fast_is_one_write_of_the_latest(
     assert store.saves == 2
 
 
-async def test_a_write_that_fails_is_made_up_for(
+async def test_a_write_that_fails_is_made_later(
     store: CountingStore, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=2))
@@ -102,12 +102,12 @@ async def test_a_write_that_fails_is_made_up_for(
 
 async def test_every_answer_is_handed_on(store: CountingStore, job: Job) -> None:
     store.save(job, replace(job, cancel_requested_at=NOW, version=job.version + 1))
-    heard: list[Job] = []
-    reporter = a_reporter(job, store, heard)
+    rows: list[Job] = []
+    reporter = a_reporter(job, store, rows)
     async with writing(reporter):
         reporter.started()
-        await eventually(lambda: heard)
-    assert heard[0].is_canceling
+        await eventually(lambda: rows)
+    assert rows[0].is_canceling
 
 
 async def test_a_lost_lease_ends_the_writing(store: CountingStore, job: Job) -> None:
@@ -121,28 +121,28 @@ async def test_a_lost_lease_ends_the_writing(store: CountingStore, job: Job) -> 
 async def test_an_older_answer_does_not_replace_a_newer(store: CountingStore, job: Job) -> None:
     reporter = a_reporter(job, store)
     newer = replace(job, version=job.version + 1)
-    reporter.heard(newer)
-    reporter.heard(job)
+    reporter.received(newer)
+    reporter.received(job)
     assert reporter.job == newer
 
 
 async def test_nothing_is_written_while_the_attempt_ends(store: CountingStore, job: Job) -> None:
     reporter = a_reporter(job, store)
-    async with writing(reporter), reporter.quiet() as last:
+    async with writing(reporter), reporter.paused() as last:
         assert last == job
         reporter.started()
         await asyncio.sleep(0.01)
         assert store.saves == 0
 
 
-async def test_files_are_announced_only_to_who_watches(store: CountingStore, job: Job) -> None:
+async def test_files_are_announced_only_while_watched(store: CountingStore, job: Job) -> None:
     reporter = a_reporter(job, store)
     files = [an_artifact(job, n) for n in range(2)]
     async with writing(reporter):
         reporter.started()
         reporter.stored(files)
         await eventually(lambda: current(store, job).status is Status.RUNNING)
-        reporter.heard(watched := store.watch(job.id, NOW + timedelta(hours=1)) or job)
+        reporter.received(watched := store.watch(job.id, NOW + timedelta(hours=1)) or job)
         assert watched.stored == 0
         reporter.stored(files)
         await eventually(lambda: current(store, job).stored == 2)
@@ -151,7 +151,7 @@ async def test_files_are_announced_only_to_who_watches(store: CountingStore, job
     assert record.artifacts == tuple(files)
 
 
-async def test_a_preview_goes_with_the_progress_and_is_told_without_any_too(
+async def test_a_preview_is_written_with_the_progress_or_by_itself(
     store: CountingStore, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=2))
@@ -170,6 +170,6 @@ async def test_a_preview_goes_with_the_progress_and_is_told_without_any_too(
         assert (current(store, job).progress, store.saves) == (half, 3)
 
 
-def test_a_watched_job_is_told_of_more_often() -> None:
+def test_a_watched_job_is_written_more_often() -> None:
     assert timedelta(milliseconds=500) == WATCHED_INTERVAL
     assert timedelta(seconds=5) == UNWATCHED_INTERVAL

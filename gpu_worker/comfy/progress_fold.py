@@ -1,14 +1,14 @@
-"""One fraction out of many nodes.
+"""Fold ComfyUI's messages about many nodes into one fraction.
 
-- A node weighs 1, and as many more as its `steps` widget says: a graph with one sampler then moves
-  with the sampler instead of jumping.
-- Not every node with that widget is the one that steps: a scheduler hands its steps on. So a node
-  that ends without having stepped passes what it weighs beyond 1 to the nodes that take its output.
-- What is cached need not run and weighs nothing. A node is done when it is finished, and partly
-  done by its own steps. What runs inside a node that expands into others moves it, but never ends
-  it.
-- The fraction never falls, and stays below 1: only the end of the job is 1. A node that turns out
-  not to be needed is missing at the end, which nobody can know before.
+- The weight of a node is 1 plus the number in its `steps` widget. So a graph with one sampler moves
+  with the sampler's steps instead of jumping.
+- Not every node with that widget steps: a scheduler hands its steps to a sampler. So a node that
+  ends without having stepped passes its weight beyond 1 to the nodes that take its output.
+- A cached node does not run, so its weight does not count. A node is done when it has finished, and
+  partly done by its own steps. A node that expands into others moves with the nodes inside it, but
+  it is done only when it finishes itself.
+- The fraction never falls and stays below 1; only the end of the job is 1. A node that turns out
+  not to be needed makes the fraction jump at the end, because that cannot be known before.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ from typing import Any
 
 from comfyline.service.jobs.progress import Progress
 
-ALMOST_DONE = 0.99  # outputs have yet to be stored
+ALMOST_DONE = 0.99  # the most before the end, because the outputs still have to be stored
 
 
 class ProgressFold:
-    """Folds what is heard of the nodes; each method returns how far it all is, if that is news."""
+    """Each method takes one message and returns the new progress, or None if it is the same."""
 
     def __init__(self, graph: Mapping[str, Mapping[str, Any]]) -> None:
         self._types = {node: str(spec.get("class_type")) for node, spec in graph.items()}
         self._weights = {node: _weight(spec) for node, spec in graph.items()}
         self._takers = _takers(graph)
-        self._cached: set[str] = set()
-        self._parts: dict[str, float] = {}
-        self._steps: dict[str, tuple[int, int]] = {}
-        self._node: str | None = None
-        self._fraction = 0.0
+        self._cached: set[str] = set()  # nodes that need not run
+        self._parts: dict[str, float] = {}  # how much of each node is done, 0..1
+        self._steps: dict[str, tuple[int, int]] = {}  # step and steps of the nodes that step
+        self._node: str | None = None  # the node that runs now
+        self._fraction = 0.0  # the highest so far
         self._last = Progress(nodes_total=len(graph))
 
     def cached(self, nodes: Iterable[str]) -> Progress | None:
-        """These need not run."""
+        """These nodes need not run."""
         self._cached.update(node for node in nodes if node in self._weights)
         return self._news()
 
     def executing(self, node: str) -> Progress | None:
-        """This one runs now; what ran before it is done, as one runs at a time."""
+        """This node runs now. The one before it is done, because one node runs at a time."""
         if self._node not in (None, node):
             self._finish(self._node)
         self._node = node
         return self._news()
 
     def finished(self, node: str) -> Progress | None:
-        """This one has made its output."""
+        """This node has made its output."""
         self._finish(node)
         return self._news()
 
     def stepped(self, node: str, value: Any, maximum: Any) -> Progress | None:
-        """This one is at `value` of `maximum`."""
+        """This node is at step `value` of `maximum`."""
         self._step(node, value, maximum)
         return self._news()
 
     def states(self, nodes: Mapping[str, Any]) -> Progress | None:
-        """All nodes that were started so far, as `progress_state` lists them."""
+        """The states of all nodes started so far, as a `progress_state` message lists them."""
         for node_id, state in nodes.items():
             if not isinstance(state, dict):
                 continue
@@ -76,9 +76,9 @@ class ProgressFold:
             return
         self._parts[node] = 1.0
         if node not in self._steps:
-            self._hand_on(node)
+            self._pass_weight_on(node)
 
-    def _hand_on(self, node: str) -> None:
+    def _pass_weight_on(self, node: str) -> None:
         extra, self._weights[node] = self._weights[node] - 1.0, 1.0
         waiting = [t for t in self._takers[node] if self._parts.get(t) != 1.0 and t != node]
         for taker in waiting:
@@ -87,7 +87,7 @@ class ProgressFold:
     def _step(self, node: str, value: Any, maximum: Any, *, most: float = 1.0) -> None:
         if node not in self._weights or not _is_count(value) or not _is_count(maximum):
             return
-        if maximum <= 1 or value > maximum:  # every node counts to 1; only a bar counts further
+        if maximum <= 1 or value > maximum:  # every node counts to 1, only steps count further
             return
         self._parts[node] = max(self._parts.get(node, 0.0), min(value / maximum, most))
         self._steps[node] = (int(value), int(maximum))
@@ -112,14 +112,14 @@ class ProgressFold:
         return progress
 
     def _share_done(self) -> float:
-        """Of what must run; all of it, if nothing must."""
-        wanted = {node: w for node, w in self._weights.items() if node not in self._cached}
-        done = sum(weight * self._parts.get(node, 0.0) for node, weight in wanted.items())
-        return done / sum(wanted.values()) if wanted else float(bool(self._cached))
+        """The share of the nodes that must run; 1 if everything is cached."""
+        must_run = {node: w for node, w in self._weights.items() if node not in self._cached}
+        done = sum(weight * self._parts.get(node, 0.0) for node, weight in must_run.items())
+        return done / sum(must_run.values()) if must_run else float(bool(self._cached))
 
 
 def _takers(graph: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The nodes that take each node's output."""
+    """For each node the nodes that take its output."""
     takers: dict[str, list[str]] = {node: [] for node in graph}
     for node, spec in graph.items():
         inputs = spec.get("inputs")
@@ -136,5 +136,5 @@ def _weight(spec: Mapping[str, Any]) -> float:
 
 
 def _is_count(value: Any) -> bool:
-    # NaN compares false with everything, so it fails the range.
+    # NaN compares false with everything, so the range excludes it.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9

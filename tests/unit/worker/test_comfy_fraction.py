@@ -1,4 +1,4 @@
-"""The fraction: never back, never a leap, right for every kind of graph."""
+"""The fraction of whole runs: it never falls and never jumps, for every kind of graph."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_worker.comfy.progress import ALMOST_DONE, ProgressFold
-from gpu_worker.comfy.protocol import Progressed, PromptRun
+from gpu_worker.comfy.progress_fold import ALMOST_DONE, ProgressFold
+from gpu_worker.comfy.protocol import PromptProgressed, PromptRun
 from tests.support import recordings
 
 KSAMPLER = {
@@ -42,23 +42,23 @@ def sampled(fold: ProgressFold, node: str, steps: int) -> list[float]:
     )
 
 
-def leaps(found: list[float]) -> float:
+def largest_jump(found: list[float]) -> float:
     return max(b - a for a, b in pairwise([0.0, *found]))
 
 
-def test_a_graph_with_one_sampler_moves_with_it() -> None:
+def test_a_graph_with_one_sampler_moves_with_the_sampler() -> None:
     fold = ProgressFold(KSAMPLER)
     before = fractions(*(fold.executing(node) for node in ("load", "text", "latent")))
     during = sampled(fold, "sample", 20)
     after = fractions(fold.executing("decode"), fold.executing("save"), fold.finished("save"))
     found = [*before, *during, *after]
     assert found == sorted(found)
-    assert leaps(found) < 0.06
+    assert largest_jump(found) < 0.06
     assert during[-1] - during[0] > 0.7
     assert found[-1] == ALMOST_DONE
 
 
-def test_the_steps_of_a_scheduler_are_those_of_the_sampler_that_takes_them() -> None:
+def test_the_steps_of_a_scheduler_weigh_for_the_sampler_that_takes_them() -> None:
     graph = {
         "noise": {"class_type": "RandomNoise", "inputs": {}},
         "sigmas": {"class_type": "BasicScheduler", "inputs": {"steps": 20}},
@@ -73,11 +73,11 @@ def test_the_steps_of_a_scheduler_are_those_of_the_sampler_that_takes_them() -> 
     before = fractions(*(fold.executing(node) for node in ("noise", "sigmas", "split", "sample")))
     during = sampled(fold, "sample", 20)
     assert before[-1] < 0.2
-    assert leaps([*before, *during]) < 0.06
+    assert largest_jump([*before, *during]) < 0.06
     assert during[-1] > 0.9
 
 
-def test_several_samplers_share_by_their_steps() -> None:
+def test_several_samplers_weigh_by_their_steps() -> None:
     graph = {
         "one": {"class_type": "KSampler", "inputs": {"steps": 10}},
         "two": {"class_type": "KSampler", "inputs": {"steps": 30, "latent_image": ["one", 0]}},
@@ -87,10 +87,10 @@ def test_several_samplers_share_by_their_steps() -> None:
     assert sampled(fold, "two", 30)[-16] == pytest.approx((11 + 31 * 15 / 30) / 42, abs=0.001)
 
 
-def test_what_is_cached_makes_no_leap() -> None:
+def test_cached_nodes_cause_no_jump() -> None:
     fold = ProgressFold(KSAMPLER)
     assert fractions(fold.cached(["load", "text"])) == [0.0]
-    assert leaps([*sampled(fold, "sample", 20)]) < 0.06
+    assert largest_jump([*sampled(fold, "sample", 20)]) < 0.06
     again = ProgressFold(KSAMPLER)
     snapshot = again.cached(["load", "text", "latent", "sample"])
     assert snapshot is not None
@@ -98,20 +98,20 @@ def test_what_is_cached_makes_no_leap() -> None:
     assert fractions(again.executing("decode"), again.executing("save"))[-1] == 0.5
 
 
-def test_where_all_is_cached_all_is_done() -> None:
+def test_if_every_node_is_cached_all_is_done() -> None:
     assert fractions(ProgressFold(KSAMPLER).cached(KSAMPLER)) == [ALMOST_DONE]
 
 
-def test_what_runs_inside_a_subgraph_moves_its_node_and_never_ends_it() -> None:
+def test_nodes_inside_a_subgraph_move_its_node_and_do_not_end_it() -> None:
     graph = {"23": {"class_type": "Expands", "inputs": {}}, "9": {"class_type": "SaveImage"}}
     fold = ProgressFold(graph)
     fold.executing("23")
 
     def inner(number: int, value: int, maximum: int) -> Any:
-        told = {"display_node_id": "23", "value": value, "max": maximum, "state": "finished"}
-        return fold.states({f"23.0.0.{number}": told})
+        state = {"display_node_id": "23", "value": value, "max": maximum, "state": "finished"}
+        return fold.states({f"23.0.0.{number}": state})
 
-    assert inner(1, 1, 1) is None  # one of its nodes is done, not it
+    assert inner(1, 1, 1) is None  # a node inside is done, the subgraph is not
     assert fractions(inner(2, 5, 10)) == [0.25]
     assert fractions(inner(2, 10, 10))[-1] < 0.5
     snapshot = fold.states({"23": {"state": "finished", "value": 1, "max": 1}})
@@ -119,7 +119,7 @@ def test_what_runs_inside_a_subgraph_moves_its_node_and_never_ends_it() -> None:
     assert (snapshot.fraction, snapshot.nodes_done) == (0.5, 1)
 
 
-def test_a_sampler_whose_steps_were_all_lost_is_done_all_the_same() -> None:
+def test_a_sampler_is_done_even_if_all_its_step_messages_were_lost() -> None:
     fold = ProgressFold(KSAMPLER)
     for node in KSAMPLER:
         fold.executing(node)
@@ -145,7 +145,7 @@ CALLS = st.one_of(
 
 
 @given(st.lists(CALLS, max_size=40))
-def test_whatever_comes_it_never_falls_nor_ends(calls: list[Any]) -> None:
+def test_no_sequence_of_messages_makes_it_fall_or_reach_one(calls: list[Any]) -> None:
     fold = ProgressFold(KSAMPLER)
     found = fractions(*(getattr(fold, name)(*arguments) for name, *arguments in calls))
     assert found == sorted(found)
@@ -156,7 +156,7 @@ def test_whatever_comes_it_never_falls_nor_ends(calls: list[Any]) -> None:
 
 
 def recorded_prompts() -> list[Any]:
-    """Every prompt that a recorded client posted, with the frames that came after."""
+    """The recording, id and graph of every prompt that a recorded client posted."""
     found = []
     for name in recordings.names():
         events = recordings.load(name)
@@ -180,9 +180,9 @@ def test_recorded_progress_never_falls(name: str, prompt_id: str, graph: Any) ->
     found = []
     for event in recordings.load(name):
         if "json" in event and event.get("dir") == "recv":
-            for told in run.receive(json.dumps(event["json"])):
-                if isinstance(told, Progressed):
-                    found.append(told.progress.fraction)
+            for result in run.receive(json.dumps(event["json"])):
+                if isinstance(result, PromptProgressed):
+                    found.append(result.progress.fraction)
     assert found == sorted(found)
     assert all(0 <= fraction <= ALMOST_DONE for fraction in found)
 
@@ -191,15 +191,15 @@ def recorded(name: str, nth: int) -> list[float]:
     prompt_id, graph = [(i, g) for n, i, g in PROMPTS if n == name][nth]
     run = PromptRun(prompt_id, graph)
     frames = [e for e in recordings.load(name) if "json" in e and e.get("dir") == "recv"]
-    told = [event for frame in frames for event in run.receive(json.dumps(frame["json"]))]
-    return [event.progress.fraction for event in told if isinstance(event, Progressed)]
+    events = [event for frame in frames for event in run.receive(json.dumps(frame["json"]))]
+    return [event.progress.fraction for event in events if isinstance(event, PromptProgressed)]
 
 
 @pytest.mark.parametrize("nth", [0, 1, 2])
-def test_a_recorded_sampler_makes_no_leap(nth: int) -> None:
+def test_a_recorded_sampler_causes_no_large_jump(nth: int) -> None:
     found = recorded("ksampler_tiny", nth)
     assert found[-1] == ALMOST_DONE
-    assert leaps(found) < 0.35  # a fast sampler leaves step numbers out
+    assert largest_jump(found) < 0.35  # a fast sampler skips step numbers
 
 
 def test_a_recorded_cached_rerun_is_done_at_once() -> None:

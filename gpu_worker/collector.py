@@ -1,4 +1,4 @@
-"""From ComfyUI's output files to stored artifacts: stream, hash, upload."""
+"""Store a prompt's output files as artifacts: stream them from ComfyUI, hash them, upload them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from gpu_worker.comfy.http import ComfyHttp
 from gpu_worker.comfy.outputs import Output, OutputFile
 from gpu_worker.pictures import SUFFIXES, encode
 
-AT_ONCE = 4  # keeps both the engine's loop and the uplink busy without flooding either
+AT_ONCE = 4  # uses the engine's event loop and the uplink well without overloading either
 IN_MEMORY_BYTES = 16 * 1024 * 1024  # larger files are spooled to disk
-MAX_NAME_LENGTH = 120  # leaves room for the prefix within S3's 1,024 bytes, whatever the alphabet
+MAX_NAME_LENGTH = 120  # with the prefix it stays within S3's 1,024 bytes, whatever the alphabet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """Stores what a prompt has made, under the prefix of the attempt that made it."""
+    """Stores what a prompt has made, under the prefix of the attempt that ran it."""
 
     http: ComfyHttp
     artifacts: ArtifactStore
@@ -40,25 +40,24 @@ class Collector:
     ) -> list[Artifact]:
         """Store every output; the artifacts, in the order of the outputs.
 
-        `stored` is told of those that are ready, as far as none before them is missing, whenever
-        there are more of them and others are still on their way.
+        `stored` is called when more files are stored and others are still to come. It gets the
+        artifacts from the first output up to the first that is not stored yet.
 
         Raises:
             EngineUnreachable, EngineError: a file could not be fetched.
             Unavailable: a file could not be stored.
         """
         gate = asyncio.Semaphore(AT_ONCE)
-
         made: dict[int, Artifact] = {}
 
-        async def one(number: int, output: Output) -> Artifact:
+        async def store(number: int, output: Output) -> Artifact:
             async with gate:
                 made[number] = await self._store(job, number, output)
-            if (ready := _unbroken(made)) and len(made) < len(outputs):
+            if (ready := _leading(made)) and len(made) < len(outputs):
                 stored(ready)
             return made[number]
 
-        tasks = [asyncio.create_task(one(n, output)) for n, output in enumerate(outputs)]
+        tasks = [asyncio.create_task(store(n, output)) for n, output in enumerate(outputs)]
         try:
             return await asyncio.gather(*tasks)
         finally:
@@ -99,13 +98,13 @@ class Collector:
             yield output.text.encode()
 
 
-def _unbroken(made: Mapping[int, Artifact]) -> list[Artifact]:
-    """The first of them, up to the first that is missing."""
+def _leading(made: Mapping[int, Artifact]) -> list[Artifact]:
+    """The artifacts from number 0 up to the first number that is missing."""
     return [made[number] for number in takewhile(made.__contains__, count())]
 
 
 def _content_type(name: str) -> str:
-    if name.lower().endswith(".webp"):  # which Python's own table lacks before 3.13
+    if name.lower().endswith(".webp"):  # Python's own table lacks it before 3.13
         return "image/webp"
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
@@ -124,7 +123,7 @@ def _renamed(name: str, job: Job) -> str:
 
 
 def _measured(body: IO[bytes]) -> tuple[int, str]:
-    """Its size in bytes and its SHA-256 (hex); rewound before and after."""
+    """Size in bytes and SHA-256 (hex) of a file, which is rewound before and after."""
     body.seek(0)
     digest = hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]
     size = body.tell()
@@ -133,6 +132,6 @@ def _measured(body: IO[bytes]) -> tuple[int, str]:
 
 
 def safe_name(name: str) -> str:
-    """The last part of a path, without what means something to a shell, a URL or a file system."""
+    """The last part of a path, without characters that are special to shells, URLs or disks."""
     last = re.split(r"[/\\]", name)[-1]
     return re.sub(r"[^\w.\- ()]", "_", last)[-MAX_NAME_LENGTH:].strip(". ") or "file"

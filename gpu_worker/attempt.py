@@ -1,0 +1,187 @@
+"""One attempt of one job, from its claim to its terminal write.
+
+    claim ── graph ── engine ──── off the GPU ── store files ── terminal write ── ticket ── clean up
+                       │  │                                       │
+             heartbeat ┘  └ progress and previews, coalesced      └ refused if the lease was lost
+
+The job's row decides: the answer of each write carries the cancel flag. An attempt that no longer
+holds the job stops and writes nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
+from comfyline.service.jobs.finish import Ending, Fail, GiveBack, Succeed
+from comfyline.service.jobs.job import Artifact, Job, Status
+from comfyline.service.jobs.report import report_started
+from comfyline.service.metrics import Metric
+from comfyline.service.queue.tickets import Ticket
+from gpu_worker.comfy.http import EngineUnreachable
+from gpu_worker.comfy.outputs import Output, outputs_of
+from gpu_worker.comfy.protocol import Outcome, PromptFailed, PromptSucceeded
+from gpu_worker.execution import Execution
+from gpu_worker.faults import breaks_engine
+from gpu_worker.phases import Phase, timed
+from gpu_worker.previews import Previews
+from gpu_worker.racing import background, unless
+from gpu_worker.reporter import Reporter
+from gpu_worker.stop import Stop, StopReason
+from gpu_worker.toolbox import Toolbox
+from gpu_worker.verdict import FAULTS, Fault, verdict
+
+COLLECT_SECONDS = 60.0  # a draining worker may still store what a finished prompt has made
+
+_log = logging.getLogger(__name__)
+
+
+class Attempt:
+    """Runs one claimed job. The worker may ask it to `stop` at any time, and so may the row."""
+
+    def __init__(
+        self, job: Job, ticket: Ticket, tools: Toolbox, left_engine: Callable[[], None]
+    ) -> None:
+        """`left_engine` is called once the GPU has finished with the job."""
+        self.stop = Stop()
+        self._ticket, self._tools, self._left_engine = ticket, tools, left_engine
+        self._reporter = Reporter(job, tools.store, tools.clock, on_row=self._stop_if_canceling)
+        self._previews = Previews(
+            job,
+            tools.files.collector.artifacts,
+            is_watched=lambda: self._reporter.is_watched,
+            stored=self._reporter.previewed,
+        )
+        self._execution = Execution(tools, self.stop, self._reporter, self._previews)
+
+    async def run(self) -> None:
+        """Run the job until the attempt has ended; raises only on a bug.
+
+        Afterwards the job has ended, or was given back, or another attempt holds it, or its row
+        cannot be reached and the lease will expire.
+        """
+        try:
+            async with background(self._beat(), self._report(), self._previews.store_for_ever()):
+                with self._tools.engine.held():
+                    await self._run_and_end()
+        except (TransitionRefused, JobNotFound):
+            _log.warning("lease lost", extra=self._context("lease_lost"))
+            self._count("lease_lost")
+        except Unavailable:
+            _log.exception("attempt abandoned", extra=self._context("attempt_abandoned"))
+            self._count("abandoned")
+        finally:
+            # After the last write: a worker that dies before it must not have removed the files.
+            await self._execution.clean_up()
+
+    # --- the end --------------------------------------------------------------------------------
+
+    async def _run_and_end(self) -> None:
+        try:
+            await self._end(await self._outcome())
+        except FAULTS as fault:
+            ending = self._verdict(fault)
+            if isinstance(ending, GiveBack):
+                _log.warning("job given back", extra=self._context("given_back"), exc_info=fault)
+            await self._write(ending)
+
+    async def _outcome(self) -> Outcome | None:
+        try:
+            return await self._execution.run()
+        finally:
+            self._left_engine()
+
+    async def _end(self, outcome: Outcome | None) -> None:
+        ending = self._verdict(outcome)
+        if ending is not None and isinstance(outcome, PromptFailed) and breaks_engine(outcome):
+            self._tools.engine.restart("gpu_error")
+        match outcome, ending:
+            case PromptSucceeded(outputs=outputs), Succeed():
+                files = await self._store_files(outputs)
+                await self._write(GiveBack() if files is None else ending, files or ())
+            case PromptFailed(outputs=outputs), Fail():
+                await self._write(ending, await self._store_files(outputs) or ())
+            case _:
+                await self._write(ending)
+
+    async def _store_files(self, outputs: Mapping[str, Any]) -> list[Artifact] | None:
+        """The files that the prompt made, stored; None if a hurry left no time for it."""
+        with timed(self._tools.metrics, Phase.COLLECT):
+            collecting = self._collect(outputs_of(outputs))
+            return await unless(self.stop.hurry, collecting, grace_seconds=COLLECT_SECONDS)
+
+    async def _collect(self, outputs: Sequence[Output]) -> list[Artifact]:
+        collect = partial(
+            self._tools.files.collector.collect,
+            self._reporter.job,
+            outputs,
+            stored=self._reporter.stored,
+        )
+        try:
+            return await collect()
+        except EngineUnreachable:  # the files are on disk, so they outlive the engine's process
+            await self._tools.engine.wait_answer()
+            return await collect()
+
+    async def _write(self, ending: Ending | None, files: Sequence[Artifact] = ()) -> None:
+        """Make the write that ends the attempt, while no other write of the attempt is under way.
+
+        Nothing is written for None.
+        """
+        if ending is None:
+            return self._count("lease_lost")
+        with timed(self._tools.metrics, Phase.FINISH):
+            await self._previews.end()
+            async with self._reporter.paused() as job:
+                is_success = isinstance(ending, Succeed)
+                ended = await asyncio.to_thread(
+                    self._tools.finisher.end,
+                    await self._reported_started(job) if is_success else job,
+                    self._ticket,
+                    ending,
+                    artifacts=files,
+                    gpu_seconds=self._execution.gpu_seconds,
+                )
+        return self._count("ended" if ended.status.is_terminal else "given_back")
+
+    async def _reported_started(self, job: Job) -> Job:
+        """The started job. A prompt that succeeded has started, even if no message said so."""
+        if job.status is not Status.QUEUED:
+            return job
+        return await asyncio.to_thread(
+            report_started, job, store=self._tools.store, clock=self._tools.clock
+        )
+
+    def _verdict(self, result: Outcome | Fault | None) -> Ending | None:
+        return verdict(result, self.stop.reason, has_started=self._execution.has_started)
+
+    def _count(self, outcome: str) -> None:
+        self._tools.metrics.record(Metric.ATTEMPTS_ENDED, outcome=outcome)
+
+    # --- beside the prompt ----------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        await self._tools.heartbeat.keep(
+            self._reporter.job, self._ticket, renewed=self._reporter.received, lost=self._lose
+        )
+
+    async def _report(self) -> None:
+        try:
+            await self._reporter.write_for_ever()
+        except (TransitionRefused, JobNotFound):
+            self._lose()
+
+    def _lose(self) -> None:
+        self.stop.request(StopReason.LEASE_LOST)
+
+    def _stop_if_canceling(self, job: Job) -> None:
+        if job.is_canceling:
+            self.stop.request(StopReason.CANCEL)
+
+    def _context(self, action: str) -> dict[str, object]:
+        job = self._reporter.job
+        return {"action": action, "job_id": job.id, "attempt": job.attempt}

@@ -1,0 +1,71 @@
+"""How many jobs one worker holds, and where they are.
+
+    ahead ──> running ──> finishing          at most three in all, at most two in the engine
+
+One prompt waits in the engine behind the running one, so that the GPU never waits for the worker.
+More are not claimed, because other workers may be idle. If storing files takes longer than the GPU
+needs, the worker stops claiming.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+IN_ENGINE = 2
+IN_ALL = 3
+
+
+class Occupancy:
+    """Counts this worker's jobs. A place is taken with a ticket, and freed when the job ends."""
+
+    def __init__(self) -> None:
+        self.idle = asyncio.Event()  # set while no job is in the engine or on its way there
+        self.idle.set()
+        self.occupied = asyncio.Event()  # set while the worker holds at least one job
+        self._in_engine = 0
+        self._in_all = 0
+        self._changed = asyncio.Event()  # wakes `room` after each change
+
+    async def room(self) -> None:
+        """Return once another job may be claimed."""
+        while self._in_engine >= IN_ENGINE or self._in_all >= IN_ALL:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def enter(self) -> Place:
+        """Take a place for a job that is about to be claimed."""
+        self._change(in_engine=1, in_all=1)
+        return Place(self)
+
+    def _change(self, *, in_engine: int, in_all: int) -> None:
+        self._in_engine += in_engine
+        self._in_all += in_all
+        _set(self.idle, self._in_engine == 0)
+        _set(self.occupied, self._in_all > 0)
+        self._changed.set()
+
+
+class Place:
+    """The place of one job."""
+
+    def __init__(self, occupancy: Occupancy) -> None:
+        self._occupancy = occupancy
+        self._is_in_engine = True
+
+    def leave_engine(self) -> None:
+        """The GPU has finished with the job. Further calls change nothing."""
+        if self._is_in_engine:
+            self._is_in_engine = False
+            self._occupancy._change(in_engine=-1, in_all=0)
+
+    def free(self) -> None:
+        """The worker no longer holds the job. Must be called exactly once."""
+        self.leave_engine()
+        self._occupancy._change(in_engine=0, in_all=-1)
+
+
+def _set(event: asyncio.Event, is_set: bool) -> None:
+    if is_set:
+        event.set()
+    else:
+        event.clear()

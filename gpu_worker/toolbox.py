@@ -1,0 +1,37 @@
+"""What every attempt of this worker works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comfyline.service.clock import Clock
+from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.store import JobStore
+from comfyline.service.metrics import Metrics
+from gpu_worker.collector import Collector
+from gpu_worker.comfy.engine import ComfyEngine
+from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.inputs import Inputs
+from gpu_worker.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """A job's files on this machine, in the order in which an attempt needs these."""
+
+    inputs: Inputs
+    collector: Collector
+    workspace: Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolbox:
+    """What every attempt works with."""
+
+    store: JobStore
+    clock: Clock
+    metrics: Metrics
+    engine: ComfyEngine
+    files: Files
+    heartbeat: Heartbeat
+    finisher: Finisher

@@ -1,0 +1,84 @@
+"""How an attempt ends, as one table that is read from the top. Pure: no I/O, no asyncio.
+
+The row of a lost lease comes first, because such an attempt must write nothing. Then comes what
+happened to the prompt, because a prompt that has ended by itself ends the job, whatever else was
+requested meanwhile. Only for a prompt that did not end by itself does the reason to stop decide.
+"""
+
+from __future__ import annotations
+
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
+from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
+from gpu_worker.comfy.keeper import EngineCrashLoop
+from gpu_worker.comfy.protocol import (
+    Outcome,
+    PromptFailed,
+    PromptInterrupted,
+    PromptLost,
+    PromptSucceeded,
+)
+from gpu_worker.faults import (
+    ENGINE_LOST,
+    TIMED_OUT,
+    engine_error,
+    input_error,
+    job_error_of,
+    rejection_error,
+    retry_may_succeed,
+)
+from gpu_worker.inputs import InputMissing
+from gpu_worker.stop import StopReason
+
+# What may be raised instead of an outcome, or while the outcome's files are stored.
+FAULTS = (
+    PromptRejected,
+    InputMissing,
+    EngineError,
+    EngineUnreachable,
+    EngineCrashLoop,
+    Unavailable,
+)
+Fault = (
+    PromptRejected | InputMissing | EngineError | EngineUnreachable | EngineCrashLoop | Unavailable
+)
+
+
+def verdict(
+    result: Outcome | Fault | None, reason: StopReason | None, *, has_started: bool
+) -> Ending | None:
+    """The ending of an attempt; None if nothing may be written, because the lease is lost.
+
+    `result` is the prompt's outcome, or the error that came instead, or None if the attempt had to
+    hurry and learned neither. `has_started`: ComfyUI had begun to execute the prompt.
+    """
+    match result, reason:
+        case _, StopReason.LEASE_LOST:
+            return None
+
+        case PromptSucceeded(cached=cached), _:
+            return Succeed(cached)
+        case PromptFailed() as failed, _:
+            error = job_error_of(failed)
+            return Retry(error) if retry_may_succeed(failed) else Fail(error)
+        case PromptRejected() as rejected, _:
+            return Fail(rejection_error(rejected))
+        case InputMissing() as missing, _:
+            return Fail(input_error(missing))
+        case EngineError() as error, _:
+            return Retry(engine_error(error))
+        case EngineUnreachable() | EngineCrashLoop() | Unavailable(), _:
+            return GiveBack()
+
+        case _, StopReason.TIMEOUT:
+            return Fail(TIMED_OUT)
+        case PromptInterrupted() | PromptLost(), StopReason.CANCEL:
+            return EndCanceled()
+        case _, StopReason.CANCEL | StopReason.DRAIN:
+            return GiveBack()
+
+        # Nothing asked for a stop, so the engine has died or was restarted.
+        case _ if has_started:
+            return Retry(ENGINE_LOST)
+        case _:  # a prompt that only waited did not cause that
+            return GiveBack()

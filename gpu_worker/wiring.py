@@ -1,0 +1,198 @@
+"""The worker's composition root: the only module that picks concrete classes and makes clients."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+from comfyline.adapters.aws.files.models import S3ModelStore
+from comfyline.adapters.aws.files.uploads import S3UploadStore
+from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.aws.metrics import EmfMetrics
+from comfyline.adapters.aws.queue import SqsJobQueue
+from comfyline.contract.ids import random_worker_id
+from comfyline.service.clock import Clock
+from comfyline.service.jobs.claim import Terms
+from comfyline.service.jobs.finish import Finisher
+from comfyline.service.settings import WorkerSettings
+from gpu_worker.collector import Collector
+from gpu_worker.comfy.engine import ComfyEngine
+from gpu_worker.comfy.keeper import ForeignEngine, Keeper
+from gpu_worker.comfy.watchdog import Patience
+from gpu_worker.ecs import spot_notices, task_protection
+from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.inputs import Inputs
+from gpu_worker.models import ModelFolder
+from gpu_worker.notice import drain_on_notice
+from gpu_worker.prepare import Preparation
+from gpu_worker.presence import present
+from gpu_worker.protection import Protection
+from gpu_worker.racing import background
+from gpu_worker.supervisor import EngineProcess, Policy
+from gpu_worker.toolbox import Files, Toolbox
+from gpu_worker.worker import Worker
+from gpu_worker.workspace import Workspace
+
+# A long poll lasts 5 s. Every other call is answered in milliseconds, or is tried again.
+_CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    max_pool_connections=20,
+)
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Wiring:
+    """The objects of one worker process. Each is made when it is first used."""
+
+    def __init__(self, environ: Mapping[str, str], clock: Clock = now) -> None:
+        """
+        Raises:
+            WrongEnvironment: an environment variable is missing or wrong.
+        """
+        self.settings = WorkerSettings.from_environment(environ)
+        self.worker_id = random_worker_id()
+        self._environ, self._clock = environ, clock
+
+    # --- what lasts as long as a block -----------------------------------------------------------
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncIterator[ComfyEngine]:
+        """The engine, with its process if this worker starts it."""
+        patience = Patience(silent=self.settings.engine_silent_seconds)
+        async with (
+            self._keeper() as keeper,
+            ComfyEngine.connected(self.settings.comfyui_url, keeper, patience) as engine,
+        ):
+            yield engine
+
+    @asynccontextmanager
+    async def _keeper(self) -> AsyncIterator[Keeper]:
+        settings = self.settings
+        if settings.comfyui_command is None:
+            yield ForeignEngine()
+            return
+        memory_mib = settings.engine_max_memory_mib
+        engine = EngineProcess(
+            shlex.split(settings.comfyui_command),
+            Path(settings.comfyui_directory or "."),
+            environ=self._environ,
+            metrics=self.metrics,
+            user=settings.comfyui_user,
+            policy=Policy(
+                max_prompts=settings.engine_max_prompts,
+                max_memory_bytes=None if memory_mib is None else memory_mib * 2**20,
+            ),
+        )
+        async with engine.kept():
+            yield engine
+
+    @asynccontextmanager
+    async def fleet(self, drain: asyncio.Event) -> AsyncIterator[Protection | None]:
+        """The task's protection, while spot notices set `drain`; None outside ECS."""
+        if self.settings.ecs_agent_uri is None:
+            yield None
+            return
+        async with (
+            task_protection(self.settings.ecs_agent_uri) as protection,
+            spot_notices() as notices,
+            background(drain_on_notice(notices, drain)),
+        ):
+            yield protection
+
+    @asynccontextmanager
+    async def presence(self, engine: ComfyEngine) -> AsyncIterator[None]:
+        """The worker is reported as up until the block ends."""
+        attendance = DynamoAttendance(self._client("dynamodb"), self.settings.jobs_table)
+        async with present(attendance, self.worker_id, lambda: engine.running, self._clock):
+            yield
+
+    # --- the use cases ---------------------------------------------------------------------------
+
+    @cached_property
+    def preparation(self) -> Preparation | None:
+        """None if no lock is set: then nothing is fetched and nothing is warmed up."""
+        settings = self.settings
+        if settings.engine_lock is None:
+            return None
+        folder = None
+        if settings.models_bucket is not None and settings.models_directory is not None:
+            store = S3ModelStore(self._client("s3"), settings.models_bucket)
+            folder = ModelFolder(store, Path(settings.models_directory))
+        return Preparation.of_lock(Path(settings.engine_lock), folder)
+
+    def worker(self, engine: ComfyEngine, protection: Protection | None) -> Worker:
+        """The worker of this process, on that engine."""
+        lease = timedelta(seconds=self.settings.lease_seconds)
+        return Worker(
+            queue=self.queue,
+            terms=Terms(worker_id=self.worker_id, lease=lease),
+            tools=self._tools(engine, lease),
+            protection=protection,
+        )
+
+    def _tools(self, engine: ComfyEngine, lease: timedelta) -> Toolbox:
+        return Toolbox(
+            store=self.store,
+            clock=self._clock,
+            metrics=self.metrics,
+            engine=engine,
+            files=self._files(engine),
+            heartbeat=Heartbeat(
+                store=self.store,
+                queue=self.queue,
+                clock=self._clock,
+                lease=lease,
+                interval=timedelta(seconds=self.settings.heartbeat_seconds),
+            ),
+            finisher=Finisher(store=self.store, queue=self.queue, clock=self._clock),
+        )
+
+    def _files(self, engine: ComfyEngine) -> Files:
+        s3, bucket = self._client("s3"), self.settings.artifacts_bucket
+        base = self.settings.comfyui_directory
+        return Files(
+            inputs=Inputs(engine.http, S3UploadStore(s3, bucket)),
+            collector=Collector(http=engine.http, artifacts=S3ArtifactStore(s3, bucket)),
+            workspace=Workspace(None if base is None else Path(base)),
+        )
+
+    # --- the adapters ----------------------------------------------------------------------------
+
+    @cached_property
+    def metrics(self) -> EmfMetrics:
+        """Metrics as lines of the log; an empty namespace switches them off."""
+        return EmfMetrics(self.settings.metrics_namespace)
+
+    @cached_property
+    def store(self) -> DynamoJobStore:
+        """The jobs table."""
+        return DynamoJobStore(self._client("dynamodb"), self.settings.jobs_table)
+
+    @cached_property
+    def queue(self) -> SqsJobQueue:
+        """The three lanes."""
+        return SqsJobQueue(self._client("sqs"), self.settings.lanes)
+
+    @cached_property
+    def _session(self) -> Any:
+        return boto3.Session()
+
+    def _client(self, service: str) -> Any:
+        return self._session.client(service, config=_CONFIG)

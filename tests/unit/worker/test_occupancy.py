@@ -1,0 +1,69 @@
+"""At most three jobs, at most two of them in the engine; idle: the GPU has nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gpu_worker.occupancy import Occupancy
+
+
+async def has_room(occupancy: Occupancy) -> bool:
+    try:
+        await asyncio.wait_for(occupancy.room(), 0.01)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_one_job_runs_one_waits_and_no_more_are_claimed() -> None:
+    occupancy = Occupancy()
+    occupancy.enter()
+    assert await has_room(occupancy)
+    occupancy.enter()
+    assert not await has_room(occupancy)
+
+
+async def test_a_job_that_left_the_gpu_makes_room_for_one_ahead() -> None:
+    occupancy = Occupancy()
+    running, _ahead = occupancy.enter(), occupancy.enter()
+    running.leave_engine()
+    assert await has_room(occupancy)
+
+
+async def test_finishing_jobs_that_pile_up_stop_the_claiming() -> None:
+    occupancy = Occupancy()
+    first, second = occupancy.enter(), occupancy.enter()
+    first.leave_engine()
+    occupancy.enter()
+    second.leave_engine()
+    assert not await has_room(occupancy)
+    first.free()
+    assert await has_room(occupancy)
+
+
+async def test_waiting_for_room_ends_when_there_is_some() -> None:
+    occupancy = Occupancy()
+    first, _second = occupancy.enter(), occupancy.enter()
+    waiting = asyncio.create_task(occupancy.room())
+    await asyncio.sleep(0)
+    first.leave_engine()
+    await asyncio.wait_for(waiting, 10)
+
+
+def test_idle_means_that_no_job_is_in_the_engine() -> None:
+    occupancy = Occupancy()
+    assert occupancy.idle.is_set()
+    place = occupancy.enter()
+    assert not occupancy.idle.is_set()
+    place.leave_engine()
+    assert occupancy.idle.is_set()
+
+
+async def test_leaving_twice_counts_once() -> None:
+    occupancy = Occupancy()
+    first, _second = occupancy.enter(), occupancy.enter()
+    first.leave_engine()
+    first.leave_engine()
+    first.free()
+    occupancy.enter()
+    assert not await has_room(occupancy)

@@ -1,0 +1,112 @@
+"""How an attempt ends, over the whole cross product of results, reasons and starts."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from comfyline.contract.ids import UploadId
+from comfyline.service.errors import Unavailable
+from comfyline.service.files.uploads import Reference
+from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
+from gpu_worker.comfy.http import EngineError, EngineGone, EngineUnreachable, PromptRejected
+from gpu_worker.comfy.keeper import EngineCrashLoop
+from gpu_worker.comfy.protocol import (
+    Outcome,
+    PromptFailed,
+    PromptInterrupted,
+    PromptLost,
+    PromptSucceeded,
+)
+from gpu_worker.inputs import InputMissing
+from gpu_worker.stop import StopReason
+from gpu_worker.verdict import FAULTS, Fault, verdict
+
+CANCEL, TIMEOUT = StopReason.CANCEL, StopReason.TIMEOUT
+DRAIN, LEASE_LOST = StopReason.DRAIN, StopReason.LEASE_LOST
+REASONS = (None, CANCEL, TIMEOUT, DRAIN, LEASE_LOST)
+
+UPLOAD = Reference("1", "LoadImage", "image", UploadId("upl_" + "0" * 26))
+RESULTS: dict[str, Outcome | Fault | None] = {
+    "succeeded": PromptSucceeded(),
+    "cached": PromptSucceeded(cached=True),
+    "node_error": PromptFailed(type="ValueError", message="bad"),
+    "out_of_memory": PromptFailed(type="torch.OutOfMemoryError", message="Allocation on device"),
+    "interrupted": PromptInterrupted(),
+    "lost": PromptLost(),
+    "unknown": None,
+    "rejected": PromptRejected("missing_node_type", "Node 'X' not found.", []),
+    "input_missing": InputMissing(UPLOAD),
+    "engine_error": EngineError("GET /queue answered 500"),
+    "unreachable": EngineUnreachable("late"),
+    "gone": EngineGone("refused"),
+    "crash_loop": EngineCrashLoop("ended 5 times"),
+    "unavailable": Unavailable("throttled"),
+}
+
+# Ends by itself: the reason does not matter. The text is the type of the ending's error.
+BY_ITSELF = {
+    "succeeded": "Succeed",
+    "cached": "Succeed",
+    "node_error": "Fail node_error",
+    "out_of_memory": "Retry out_of_memory",
+    "rejected": "Fail missing_node_type",
+    "input_missing": "Fail input_missing",
+    "engine_error": "Retry engine_error",
+    "unreachable": "GiveBack",
+    "gone": "GiveBack",
+    "crash_loop": "GiveBack",
+    "unavailable": "GiveBack",
+}
+# Did not end by itself: result, reason -> ending, before and after the start.
+STOPPED = {
+    ("interrupted", None): ("GiveBack", "Retry engine_lost"),
+    ("interrupted", CANCEL): ("EndCanceled", "EndCanceled"),
+    ("interrupted", TIMEOUT): ("Fail execution_timeout", "Fail execution_timeout"),
+    ("interrupted", DRAIN): ("GiveBack", "GiveBack"),
+    ("lost", None): ("GiveBack", "Retry engine_lost"),
+    ("lost", CANCEL): ("EndCanceled", "EndCanceled"),
+    ("lost", TIMEOUT): ("Fail execution_timeout", "Fail execution_timeout"),
+    ("lost", DRAIN): ("GiveBack", "GiveBack"),
+    ("unknown", None): ("GiveBack", "Retry engine_lost"),
+    ("unknown", CANCEL): ("GiveBack", "GiveBack"),  # a drain came after the cancel
+    ("unknown", TIMEOUT): ("Fail execution_timeout", "Fail execution_timeout"),
+    ("unknown", DRAIN): ("GiveBack", "GiveBack"),
+}
+
+CASES = list(product(RESULTS, REASONS, (False, True)))
+
+
+def expected(result: str, reason: StopReason | None, *, has_started: bool) -> str:
+    if reason is LEASE_LOST:
+        return "nothing"
+    return BY_ITSELF.get(result) or STOPPED[result, reason][has_started]
+
+
+def described(ending: Ending | None) -> str:
+    match ending:
+        case None:
+            return "nothing"
+        case Fail(error) | Retry(error):
+            return f"{type(ending).__name__} {error.type}"
+        case Succeed() | GiveBack() | EndCanceled():
+            return type(ending).__name__
+
+
+@pytest.mark.parametrize(("result", "reason", "has_started"), CASES)
+def test_each_combination_has_its_ending(
+    result: str, reason: StopReason | None, has_started: bool
+) -> None:
+    ending = verdict(RESULTS[result], reason, has_started=has_started)
+    assert described(ending) == expected(result, reason, has_started=has_started)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_success_says_whether_it_was_cached(cached: bool) -> None:
+    assert verdict(PromptSucceeded(cached=cached), None, has_started=True) == Succeed(cached)
+
+
+def test_every_fault_and_every_reason_is_in_the_table() -> None:
+    assert {type(result) for result in RESULTS.values()} > {*FAULTS}
+    assert {*REASONS} == {None, *StopReason}
