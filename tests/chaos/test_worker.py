@@ -36,8 +36,8 @@ from gpu_worker.supervisor import EngineProcess, Policy
 from gpu_worker.worker import Worker
 from tests.support.eventually import eventually
 from tests.support.invariants import Chronicle, check_record, check_tidy
-from tests.support.ports import a_free_port
 from tests.support.switches import Line
+from tests.support.tcp import a_free_port
 from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, a_worker, now
 
 JOBS = int(os.environ.get("CHAOS_JOBS", "40"))

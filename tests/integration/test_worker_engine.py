@@ -24,7 +24,7 @@ from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.supervisor import DEFAULT_POLICY, EngineProcess, Policy
 from tests.support.eventually import eventually
-from tests.support.ports import a_free_port
+from tests.support.tcp import a_free_port
 from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
 
 REPOSITORY = Path(__file__).parent.parent.parent

@@ -1,4 +1,4 @@
-"""Values for tests. Ids are random, so tests that share a store never meet."""
+"""Values for tests. Ids are random, so that tests can share a store without conflicts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PARAMS: dict[str, Any] = {
 
 
 class FrozenClock:
-    """A clock that stands until it is moved."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self, now: datetime = NOW) -> None:
         self.now = now
@@ -40,18 +40,18 @@ class FrozenClock:
         return self.now
 
     def advance(self, span: timedelta | float) -> datetime:
-        """Move it on, by a span or by seconds; the new time."""
+        """Move the clock forward by a span or by seconds; returns the new time."""
         self.now += span if isinstance(span, timedelta) else timedelta(seconds=span)
         return self.now
 
 
 def an_owner() -> OwnerId:
-    """Somebody whom no other test knows."""
+    """A new owner, unique to this test."""
     return OwnerId("owner-" + random_job_id(NOW)[-10:])
 
 
 def a_job(**overrides: Any) -> Job:
-    """A job as it is first stored: queued at NOW, unless overridden, and due 30 s later."""
+    """A new job, ready to be stored: queued at NOW and due 30 s later, unless overridden."""
     queued_at = overrides.get("queued_at", NOW)
     values: dict[str, Any] = {
         "id": random_job_id(queued_at),
@@ -63,13 +63,13 @@ def a_job(**overrides: Any) -> Job:
         "execution_timeout": timedelta(minutes=10),
         "retention": timedelta(days=7),
     }
-    made = {"history", "due_at"} & overrides.keys()
-    job = submitted(Job(**values | {k: v for k, v in overrides.items() if k not in made}))
-    return replace(job, **{name: overrides[name] for name in made})
+    later = {"history", "due_at"} & overrides.keys()  # `submitted` would overwrite these
+    job = submitted(Job(**values | {k: v for k, v in overrides.items() if k not in later}))
+    return replace(job, **{name: overrides[name] for name in later})
 
 
 def claimed(job: Job, *, now: datetime = NOW, lease: timedelta = LEASE) -> Job:
-    """The job in the hands of some worker."""
+    """The job, claimed by a new worker."""
     event = ev.Claimed(worker_id=random_worker_id(), lease_expires_at=now + lease)
     return advance(job, event, now)
 
@@ -81,18 +81,18 @@ def running(job: Job, *, now: datetime = NOW) -> Job:
 
 
 def succeeded(job: Job, *, now: datetime = NOW) -> Job:
-    """The job, claimed, started and done."""
+    """The job, claimed, started and succeeded."""
     job = running(job, now=now)
     return advance(job, ev.Succeeded(attempt=job.attempt, gpu_seconds=1.25), now)
 
 
 def canceled(job: Job, *, now: datetime = NOW) -> Job:
-    """The job, canceled before anybody took it."""
+    """The job, canceled before a worker claimed it."""
     return advance(job, ev.Canceled(), now)
 
 
 def some_params(**overrides: Any) -> JobParams:
-    """What the parameter form asks."""
+    """The parameters of a text-to-image request."""
     return JobParams(params=PARAMS | overrides, metadata={"project": "foxes"})
 
 

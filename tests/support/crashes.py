@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
+
+from tests.support.ports import wrapped
 
 P = TypeVar("P")
 
 
 class Crash(BaseException):
-    """The process is gone: no handler of its own may catch this."""
+    """The process died. It is a BaseException, so that the code under test cannot handle it."""
 
 
 @dataclass(slots=True)
 class Process:
-    """Counts the calls of every port it was given and dies at one of them.
+    """Counts the calls of all ports that it was given, and dies at call number `dies_at`.
 
-    With `answered` the call has its effect and only its answer is lost, as when a process dies, or
-    a connection breaks, right after the write.
+    With `answered`, that call has its effect and only its answer is lost, as when a process dies or
+    a connection breaks right after a write.
     """
 
     dies_at: int
@@ -27,10 +29,10 @@ class Process:
 
     def using(self, port: P) -> P:
         """The same port, as this process calls it."""
-        return cast("P", _Port(port, self))
+        return wrapped(port, lambda _name, method, *args, **kw: self.call(method, *args, **kw))
 
     def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Make the call, unless it is the one to die before; nothing is called after the death."""
+        """Make the call, or die at it. After its death a process calls nothing."""
         self.calls += 1
         if self.calls < self.dies_at:
             return method(*args, **kwargs)
@@ -39,20 +41,11 @@ class Process:
         raise Crash
 
 
-class _Port:
-    def __init__(self, port: Any, process: Process) -> None:
-        self._port, self._process = port, process
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._port, name)
-        return lambda *args, **kwargs: self._process.call(method, *args, **kwargs)
-
-
 def every_crash(run: Callable[[Process], object]) -> Iterator[Process]:
-    """Run it once for each call it makes, dying before and right after that call.
+    """Call `run` once for each call it makes, with a process that dies before or right after it.
 
-    `run` starts from a fresh world each time. Yields each process after its death; ends, having
-    yielded nothing more, when one comes through alive.
+    `run` starts from a fresh world each time. Yields each process after its death. Ends when a
+    process survives, which means that it makes no further calls.
     """
     for answered in (False, True):
         process = Process(1, answered)

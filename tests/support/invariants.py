@@ -1,7 +1,7 @@
-"""What is true of every job at every moment, as assertions.
+"""The rules of comfyline/service/jobs/invariants.py as assertions.
 
-A `Chronicle` remembers the rows it was shown and holds each against the one before, so that a test
-of any tier can call `see` as often as it likes and in any place.
+A `Chronicle` remembers the rows that a test has shown it and compares each with the one before it.
+A test of any tier can call `see` at any point and as often as it likes.
 """
 
 from __future__ import annotations
@@ -14,48 +14,52 @@ from comfyline.service.jobs.job import Job, JobRecord, artifact_key, preview_key
 
 
 def check_job(job: Job) -> None:
-    """One row, whatever has happened to it."""
+    """Check a single row, in any state."""
     assert list(invariants.row_faults(job)) == []
 
 
 def check_change(before: Job, after: Job) -> None:
-    """Two rows of one job, the second written after the first; other writes may lie between."""
+    """Check two rows of one job. `after` was written later, maybe not by the next write."""
     assert list(invariants.change_faults(before, after)) == []
 
 
 def check_record(record: JobRecord) -> None:
-    """What a reader is shown: only the winning attempt's files, and only of a job that won."""
+    """Check what a reader is shown: the row, and only the files that it must be shown."""
     assert list(invariants.record_faults(record)) == []
 
 
 def check_tidy(job: Job, keys: Iterable[str]) -> None:
-    """Once the sweeper has tidied up, an ended job has files of its shown attempt alone."""
+    """Check that an ended job that was tidied has only the files of the attempt that is shown."""
     assert not job.tidy_pending
     shown = artifact_key(job, 0, "").removesuffix("0_")
-    left = [key for key in keys if key.startswith(job.artifact_prefix)]
-    assert [key for key in left if not (job.lists_files and key.startswith(shown))] == []
-    assert preview_key(job) not in left
+    stored = [key for key in keys if key.startswith(job.artifact_prefix)]
+    assert [key for key in stored if not (job.lists_files and key.startswith(shown))] == []
+    assert preview_key(job) not in stored
 
 
 def check_ticketed(job: Job, ticketed: Iterable[JobId]) -> None:
-    """Somebody will come by: once the sweeper was there, a job that nobody holds has a ticket."""
+    """Check that a job waits for a worker: after a sweep, a job without a lease has a ticket."""
     assert job.status.is_terminal or job.lease is not None or job.id in set(ticketed)
 
 
 class Chronicle:
-    """The last row seen of each job, one record of a reused id after the other."""
+    """The last row seen of each job id. A later job of the same id follows the earlier one."""
 
     def __init__(self) -> None:
         self._seen: dict[JobId, Job] = {}
 
     def see(self, job: Job) -> Job:
-        """Check the row, alone and against the one seen before; the row."""
+        """Check the row alone and against the row seen before; returns the row."""
         check_job(job)
         before = self._seen.get(job.id)
         if before is not None and before.queued_at == job.queued_at:
             check_change(before, job)
         elif before is not None:
-            assert before.version < job.version, "an old ticket's worker would be let in"
-            assert before.attempt <= job.attempt, "an old worker would be let in"
+            assert before.version < job.version, (
+                "a worker with an old ticket would not be fenced off"
+            )
+            assert before.attempt <= job.attempt, (
+                "a worker of an old attempt would not be fenced off"
+            )
         self._seen[job.id] = job
         return job

@@ -1,4 +1,4 @@
-"""Ports that misbehave on demand: one worker's view of a world that others see undisturbed."""
+"""Ports that fail on demand, for one worker only: other workers use the same ports undisturbed."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from comfyline.service.errors import Unavailable
+from tests.support.ports import wrapped
 
 P = TypeVar("P")
 
 
 @dataclass(slots=True)
 class Line:
-    """One worker's line to the outside. A cut line lets nothing through ever again, as after
-    kill -9; a noisy one now and then loses a call, or only its answer.
+    """One worker's connection to AWS.
+
+    A cut line fails every call from then on, as after kill -9. A noisy line sometimes loses a call,
+    or only its answer.
     """
 
     luck: random.Random
@@ -25,11 +28,11 @@ class Line:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def using(self, port: P) -> P:
-        """The port at the other end."""
-        return cast("P", _Port(port, self))
+        """The port, called through this line."""
+        return wrapped(port, lambda _name, method, *args, **kw: self.call(method, *args, **kw))
 
     def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Make the call, or fail before or after it."""
+        """Make the call, or fail before or after the call."""
         with self._lock:
             fails, answered = self.luck.random() < self.noise, self.luck.random() < 0.5
         if self.is_cut or (fails and not answered):
@@ -38,12 +41,3 @@ class Line:
         if self.is_cut or fails:
             raise Unavailable("the answer was lost")
         return answer
-
-
-class _Port:
-    def __init__(self, port: Any, line: Line) -> None:
-        self._port, self._line = port, line
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._port, name)
-        return lambda *args, **kwargs: self._line.call(method, *args, **kwargs)

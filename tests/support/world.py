@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from comfyline.adapters.memory.access import InMemoryOwnerStore
 from comfyline.adapters.memory.files import InMemoryArtifactStore, InMemoryUploadStore
@@ -31,6 +30,7 @@ from comfyline.service.jobs.store import JobStore
 from comfyline.service.jobs.sweep import Sweeper
 from comfyline.service.queue.tickets import JobQueue, Ticket
 from tests.support.builders import LEASE, FrozenClock, an_artifact, an_owner
+from tests.support.ports import wrapped
 
 P = TypeVar("P")
 
@@ -171,32 +171,22 @@ class World:
         return record
 
 
-@dataclass(slots=True)
-class _Interrupted:
-    port: Any
-    method: str
-    action: Callable[[], object]
-    left: int
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.port, name)
-        if name != self.method or self.left == 0:
-            return method
-        self.left -= 1
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.action()
-            return method(*args, **kwargs)
-
-        return call
-
-
 def meanwhile(port: P, method: str, action: Callable[[], object], *, times: int = 1) -> P:
-    """The same port, where `action` comes in just before the first calls of `method`.
+    """The same port, where `action` runs just before each of the first `times` calls of `method`.
 
-    It is what somebody else does at the worst moment, or an error that the call ends with.
+    The action is what another process does at the worst moment, or it raises an error that the call
+    then ends with.
     """
-    return cast("P", _Interrupted(port, method, action, times))
+    left = times
+
+    def around(name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        nonlocal left
+        if name == method and left > 0:
+            left -= 1
+            action()
+        return call(*args, **kwargs)
+
+    return wrapped(port, around)
 
 
 def raising(error: Exception) -> Callable[[], object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from comfyline.service.jobs.job import Job
 from functions import redrive_tickets
 from tests.integration.handlers.conftest import Cloud
 from tests.support.events import load
+from tests.support.ports import wrapped
 
 
 def event(*bodies: str) -> dict[str, Any]:
@@ -41,18 +43,12 @@ def test_what_leads_nowhere_is_dropped(cloud: Cloud, queued: Job, body: str) -> 
 
 
 def test_what_is_out_of_reach_comes_again_alone(cloud: Cloud, queued: Job) -> None:
-    known = cloud.jobs
+    def throttled(_name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if args == ("throttled",):
+            raise Unavailable("throttled")
+        return call(*args, **kwargs)
 
-    class Store:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(known, name)
-
-        def get(self, job_id: Any) -> Job | None:
-            if job_id == "throttled":
-                raise Unavailable(job_id)
-            return known.get(job_id)
-
-    wiring = cloud.gateway.altered(jobs=Store()).wiring
+    wiring = cloud.gateway.altered(jobs=wrapped(cloud.jobs, throttled)).wiring
     answer = redrive_tickets.handler(event(ticket("throttled"), ticket(queued.id)), None, wiring)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert cloud.tickets(queued.priority) == [queued.id]
