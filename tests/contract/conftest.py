@@ -1,6 +1,6 @@
-"""Each port's two implementations, built alike: in memory, and AWS's on moto in this process.
+"""The two implementations of each port: in memory, and AWS's on moto in this process.
 
-moto is single-threaded here; races of the AWS adapters are run against the emulator.
+moto is single-threaded here. The races of the AWS adapters are tested on the emulator.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ from tests.support.builders import FrozenClock
 BUCKET, TABLE = "artifacts", "rows"
 
 AwsClient = Callable[..., Any]
-Get = Callable[[str], Any]  # a fixture, by its name
+Get = Callable[[str], Any]  # returns a fixture by its name
 P = TypeVar("P")
 
 
 @pytest.fixture(scope="session")
 def aws_session() -> boto3.Session:
-    """One session for all, since it caches the service models. The credentials are moto's."""
+    """One session for all tests, because it caches the service models. Credentials are moto's."""
     return boto3.Session("testing", "testing", region_name=REGION)
 
 
@@ -86,12 +86,12 @@ def clock() -> FrozenClock:
 
 
 def adapters(in_memory: Callable[[Get], P], on_aws: Callable[[Get], P]) -> Any:
-    """A fixture: each test that takes it runs with the one, and again with the other."""
+    """A fixture. Each test that uses it runs once with each of the two adapters."""
 
     @pytest.fixture(params=[in_memory, on_aws], ids=["memory", "aws"])
     def adapter(request: pytest.FixtureRequest) -> P:
-        made: P = request.param(request.getfixturevalue)
-        return made
+        port: P = request.param(request.getfixturevalue)
+        return port
 
     return adapter
 
@@ -99,7 +99,7 @@ def adapters(in_memory: Callable[[Get], P], on_aws: Callable[[Get], P]) -> Any:
 def in_table(
     adapter: Callable[[Any, str], P], create: Callable[[Any, str], None]
 ) -> Callable[[Get], P]:
-    """An adapter on a table of its own."""
+    """An adapter on a new table."""
 
     def make(get: Get) -> P:
         client = get("aws_client")("dynamodb")
@@ -110,7 +110,7 @@ def in_table(
 
 
 def keyed(*keys: str) -> Callable[[Any, str], None]:
-    """Creates a table of these keys, without indexes."""
+    """Creates a table with these keys and without indexes."""
     return lambda client, name: create_table(client, name, *keys)
 
 
@@ -154,7 +154,7 @@ attendance = adapters(
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """An artifact store, and a look at what it holds: body and content type, or None."""
+    """An artifact store, and a function that returns body and content type of a key, or None."""
 
     store: ArtifactStore
     look: Callable[[str], tuple[bytes, str] | None]

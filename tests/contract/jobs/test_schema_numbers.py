@@ -1,4 +1,4 @@
-"""Workers and functions are upgraded in any order: an older worker works behind a newer API."""
+"""Workers and functions can be upgraded in any order: an older worker works with a newer API."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from comfyline.service.jobs.lifecycle import advance
 from tests.contract.conftest import AwsClient
 from tests.support.builders import NOW, a_graph, a_job, claimed, running
 
-NEWS = {"tenant": {"S": "a field of the next schema"}, "weight": {"N": "3"}}
+NEW_FIELDS = {"tenant": {"S": "a field of the next schema"}, "weight": {"N": "3"}}
 
 
-def as_newer_api_puts(client: Any, store: DynamoJobStore, job: Job) -> None:
-    """The row as code of the next schema writes it: with a higher number and fields of its own."""
+def put_as_a_newer_api(store: DynamoJobStore, job: Job) -> None:
+    """Store the job as code of the next schema would: with a higher number and with new fields."""
     store.put_request(job, JobParams(params={}), a_graph())
-    row = {**codec.item_of(job), "sk": {"S": "job"}, "schema": {"N": str(SCHEMA + 1)}, **NEWS}
-    client.put_item(TableName="jobs", Item=row)
+    row: Any = {**codec.item_of(job), "sk": {"S": "job"}, "schema": {"N": str(SCHEMA + 1)}}
+    store._client.put_item(TableName=store._table, Item=row | NEW_FIELDS)
 
 
-def test_an_older_worker_runs_what_a_newer_api_accepted_and_loses_nothing(
-    aws_client: AwsClient, dynamo_job_store: DynamoJobStore
+def test_an_older_worker_runs_the_job_of_a_newer_api_and_keeps_its_new_fields(
+    dynamo_job_store: DynamoJobStore,
 ) -> None:
-    client, store, job = aws_client("dynamodb"), dynamo_job_store, a_job()
-    as_newer_api_puts(client, store, job)
+    store, job = dynamo_job_store, a_job()
+    put_as_a_newer_api(store, job)
     found = store.get(job.id)
     assert found is not None
     assert store.graph(found) == a_graph()
@@ -40,20 +40,20 @@ def test_an_older_worker_runs_what_a_newer_api_accepted_and_loses_nothing(
     store.renew(started, started.lease.expires_at)
     ended = store.save(started, advance(started, Succeeded(attempt=1, gpu_seconds=1.0), NOW))
     assert ended.status.is_terminal
-    key = {"pk": {"S": job.id}, "sk": {"S": "job"}}
-    row = client.get_item(TableName="jobs", Key=key)["Item"]
-    assert NEWS.items() <= row.items()
+    key: Any = {"pk": {"S": job.id}, "sk": {"S": "job"}}
+    row = store._client.get_item(TableName=store._table, Key=key)["Item"]
+    assert NEW_FIELDS.items() <= row.items()
     assert row["schema"] == {"N": str(SCHEMA + 1)}
 
 
 @pytest.mark.parametrize("distance", [-2, 2])
-def test_a_row_of_two_schemas_away_is_refused(distance: int) -> None:
+def test_a_row_that_is_two_schemas_away_is_refused(distance: int) -> None:
     row = {**codec.item_of(a_job()), "schema": {"N": str(SCHEMA + distance)}}
     with pytest.raises(codec.UnsupportedSchema):
         codec.job_of(row)
 
 
-def test_a_ticket_of_a_newer_api_is_read_by_its_job(aws_client: AwsClient) -> None:
+def test_the_ticket_of_a_newer_api_is_read(aws_client: AwsClient) -> None:
     client, job = aws_client("sqs"), a_job()
     url = client.create_queue(QueueName="lane")["QueueUrl"]
     newer = {"schema": 2, "job_id": job.id, "region": "elsewhere"}

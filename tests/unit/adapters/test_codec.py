@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +28,7 @@ from comfyline.service.jobs.job import (
 from comfyline.service.jobs.lifecycle import MAX_HISTORY, advance
 from comfyline.service.jobs.progress import Progress
 from tests.support.builders import NOW, a_job, an_artifact, claimed, running, some_params, succeeded
+from tests.support.item_size import item_size
 
 TIMES = st.datetimes(
     datetime(2000, 1, 1),  # noqa: DTZ001 - the strategy adds the zone
@@ -194,28 +194,8 @@ def test_the_list_is_in_the_order_of_time(one: datetime, other: datetime) -> Non
 # --- size -----------------------------------------------------------------------------------------
 
 
-def size_of(attribute: Mapping[str, Any]) -> int:
-    """DynamoDB's own count, as its manual says: names and values; lists and maps cost a little."""
-    kind: str
-    value: Any
-    [(kind, value)] = attribute.items()
-    match kind:
-        case "S":
-            return len(str(value).encode())
-        case "N":
-            digits = str(value).lstrip("-").replace(".", "").strip("0")
-            return (len(digits) + 1) // 2 + 1
-        case "L":
-            return 3 + sum(1 + size_of(part) for part in value)
-        case "M":
-            return 3 + sum(1 + len(name) + size_of(part) for name, part in value.items())
-        case _:
-            return 1
-
-
 def row_size(job: Job) -> int:
-    item = codec.item_of(job) | {"sk": {"S": "job"}}
-    return sum(len(name.encode()) + size_of(value) for name, value in item.items())
+    return item_size(codec.item_of(job) | {"sk": {"S": "job"}})
 
 
 def at_full_speed(job: Job) -> Job:
