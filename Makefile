@@ -10,7 +10,7 @@ DEPLOYMENT ?= deployments/dev.toml
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check client api-docs format bench bench-worker bench-live load soak simulate cost synth docs clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check client format bench bench-worker bench-live load soak simulate cost synth docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -101,9 +101,6 @@ check: dev ## Format, lint, types, import contracts
 client: dev ## Write the blocking client (comfyline/client/blocking) from the asyncio client
 	@$(BIN)/python -m tools.blocking_client
 
-api-docs: dev ## Write docs/api/*.json from the contract's models (RELEASE=1: the baseline of a release too)
-	@$(BIN)/python -m tools.contract_documents $(if $(RELEASE),--release)
-
 format: dev ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -113,8 +110,9 @@ format: dev ## Format and mend what can be mended
 synth: dev ## Write the AWS templates of DEPLOYMENT to cdk.out/; needs neither an account nor an image
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes aws-cdk@2.1148.1 synth --quiet -c deployment=$(DEPLOYMENT)
 
-docs: dev ## Write the parts of docs/ that are made from the code
+docs: dev ## Write the parts of docs/ that are made from the code (RELEASE=1: the contract's baseline too)
 	@$(BIN)/python -m infra.choices
+	@$(BIN)/python -m tools.contract_documents $(if $(RELEASE),--release)
 
 clean: down ## Remove what was built; the next target builds it again
 	rm -rf .venv .cache .local cdk.out out .mypy_cache .pytest_cache .ruff_cache

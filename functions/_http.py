@@ -104,10 +104,15 @@ class Request:
         Raises:
             JobNotFound: it cannot be one.
         """
-        text = (self.event.get("pathParameters") or {}).get("job_id", "")
+        text = self.path_parameter("job_id") or ""
         if not re.fullmatch(JOB_ID_PATTERN, text):
             raise JobNotFound(text)
         return JobId(text)
+
+    def path_parameter(self, name: str) -> str | None:
+        """The part of the path that the route names so; None if the route has no such part."""
+        value: str | None = (self.event.get("pathParameters") or {}).get(name)
+        return value
 
     def header(self, name: str) -> str | None:
         """A header's value; names are lower case."""
@@ -174,9 +179,9 @@ def _is_deeper_than(limit: int, value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: a model of the contract or a text as it is, a status and headers."""
+    """What goes back: a model of the contract, or a text or bytes as they are."""
 
-    body: BaseModel | str
+    body: BaseModel | str | bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -185,12 +190,15 @@ class Answer:
         is_problem = isinstance(self.body, responses.Problem)
         kind = "application/problem+json" if is_problem else "application/json"
         headers = {"content-type": kind, "x-request-id": request_id, **self.headers}
-        text = (
-            self.body
-            if isinstance(self.body, str)
-            else self.body.model_dump_json(exclude_none=is_problem)
-        )
-        return {"statusCode": self.status, "headers": headers, "body": text}
+        answer: dict[str, Any] = {"statusCode": self.status, "headers": headers}
+        match self.body:
+            case bytes() as content:
+                encoded = base64.b64encode(content).decode()
+                return {**answer, "body": encoded, "isBase64Encoded": True}
+            case str() as text:
+                return {**answer, "body": text}
+            case model:
+                return {**answer, "body": model.model_dump_json(exclude_none=is_problem)}
 
 
 def http_handler(

@@ -173,7 +173,7 @@ _ROWS = (
     Function(
         name="ShowDocs",
         handler="show_docs.page_handler",
-        routes=(Route("GET", "/docs", is_open=True),),
+        routes=(Route("GET", "/docs", is_open=True), Route("GET", "/docs/{file}", is_open=True)),
     ),
     # Every request that no route takes.
     Function(name="UnknownRoute", settings=(UnknownRouteSettings,)),

@@ -1,22 +1,92 @@
-"""GET /docs in a browser: readable, and nothing is loaded from anywhere else."""
+"""GET /docs: the files as they are served, and the page in a browser, where a job is tried."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Route,
+    sync_playwright,
+)
 
-from comfyline.contract.v1.openapi import OPERATIONS
+from comfyline.contract.v1.operations import OPERATIONS
+from functions import show_docs
+from tests.support.documents import ROOT
 from tests.support.gateway import Gateway
 
-CHROMIUM = shutil.which("chromium")
-URL = "http://api.test/docs"
+SOURCE = json.loads((show_docs.FOLDER / "source.json").read_text())
+VENDORED = list(SOURCE["sha256"])
+MAX_ANSWER_BYTES = 6 * 2**20  # Lambda's own limit
+COMPRESSED = {"Accept-Encoding": "gzip, br"}
 
-pytestmark = [
+# --- what is served -------------------------------------------------------------------------------
+
+
+def test_the_document_is_the_committed_one(gateway: Gateway) -> None:
+    committed = json.loads((ROOT / "docs" / "api" / "openapi.json").read_text())
+    assert gateway("GET", "/openapi.json").json == committed
+    assert gateway("GET", "/openapi.json", headers=COMPRESSED).json == committed
+
+
+def test_the_page_loads_only_files_that_are_served_beside_it(gateway: Gateway) -> None:
+    page = gateway("GET", "/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert {*loaded} > {f"docs/{name}" for name in VENDORED}
+    for address in loaded:
+        if address != "data:,":  # no icon
+            assert gateway("GET", f"/{address}").status == 200, address
+
+
+@pytest.mark.parametrize("name", [*VENDORED, "start.js", "page.css"])
+def test_a_file_is_the_same_compressed_or_not(gateway: Gateway, name: str) -> None:
+    plain, compressed = (
+        gateway("GET", f"/docs/{name}", headers=headers) for headers in ({}, COMPRESSED)
+    )
+    assert plain.text == compressed.text
+    assert len(plain.text.encode()) * 4 / 3 < MAX_ANSWER_BYTES
+    assert "content-encoding" not in plain.headers
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert compressed.headers["vary"] == "accept-encoding"
+    is_for_ever = "immutable" in compressed.headers["cache-control"]
+    assert is_for_ever == (SOURCE["version"] in name)
+
+
+@pytest.mark.parametrize("name", VENDORED)
+def test_a_vendored_file_is_the_one_that_was_fetched(gateway: Gateway, name: str) -> None:
+    content = gateway("GET", f"/docs/{name}").text.encode()
+    assert hashlib.sha256(content).hexdigest() == SOURCE["sha256"][name]
+
+
+def test_the_vendored_files_come_with_their_licences() -> None:
+    assert "Apache License" in (show_docs.FOLDER / "LICENSE").read_text()
+    assert (show_docs.FOLDER / "NOTICE").exists()
+
+
+@pytest.mark.parametrize("name", ["index.html", "source.json", "LICENSE", "..%2Fshow_docs.py", "x"])
+def test_no_other_file_is_served(gateway: Gateway, name: str) -> None:
+    reply = gateway("GET", f"/docs/{name}")
+    assert (reply.status, reply.json["code"]) == (404, "route_not_found")
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+CHROMIUM = shutil.which("chromium")
+BASE = "http://api.test/_aws/execute-api/some-id"  # as on a developer's machine
+KEY = "cl_id_secret"
+
+in_a_browser = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
     pytest.mark.enable_socket,
 ]
@@ -24,34 +94,45 @@ pytestmark = [
 
 @dataclass
 class Visit:
-    """An open page, what it asked for and what it complained about."""
+    """An open page, the requests that it has made, and its complaints."""
 
     page: Page
-    asked: list[str] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+
+    def operation(self, name: str) -> Locator:
+        return self.page.locator(f"[id^=operations-][id$=-{name}]")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    flags = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync")
+    quiet = ("disable-background-networking", "disable-component-update")
     with sync_playwright() as playwright:
-        # Continuous integration runs as root, whom Chromium's sandbox refuses.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            # Continuous integration runs as root, and Chromium's sandbox refuses root.
+            executable_path=CHROMIUM,
+            args=[f"--{flag}" for flag in (*flags, *quiet)],
+        )
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def visit(browser: Browser, gateway: Gateway) -> Iterator[Visit]:
-    """The page as the function serves it, with its headers; whatever else is asked for is not."""
-    page = browser.new_page(viewport={"width": 1024, "height": 768})
+    """The page as the functions serve it, below a base path; nothing else can be reached."""
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
     visit = Visit(page)
 
     def serve(route: Route) -> None:
-        visit.asked.append(route.request.url)
-        if route.request.url != URL:
+        visit.requests.append(route.request)
+        if not route.request.url.startswith(BASE):
             return route.abort()
-        reply = gateway("GET", "/docs")
-        return route.fulfill(status=reply.status, headers=dict(reply.headers), body=reply.text)
+        path = route.request.url.removeprefix(BASE)
+        body = route.request.post_data
+        reply = gateway(route.request.method, path, body=body, headers=route.request.headers)
+        headers = {k: v for k, v in reply.headers.items() if k != "content-encoding"}
+        return route.fulfill(status=reply.status, headers=headers, body=reply.text)
 
     def hear(message: ConsoleMessage) -> None:
         visit.complaints.append(message.text)
@@ -59,43 +140,63 @@ def visit(browser: Browser, gateway: Gateway) -> Iterator[Visit]:
     page.route("**/*", serve)
     page.on("console", hear)
     page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-    page.goto(URL)
+    page.goto(f"{BASE}/docs")
+    page.locator(".opblock").first.wait_for()
     yield visit
     page.close()
 
 
-def test_it_lists_every_route_and_shows_one_when_asked(visit: Visit, tmp_path: Path) -> None:
-    page = visit.page
-    shown = [text.split() for text in page.locator("summary").all_inner_texts()]
-    assert sorted((method, path) for method, path, *_ in shown) == sorted(OPERATIONS)
-    submit = page.locator("#submitJob")
-    status = submit.get_by_role("cell", name="202", exact=True)
-    assert not status.is_visible()
-    submit.locator("summary").click()
-    assert status.is_visible()
-    assert "a red fox in the snow" in submit.inner_text()
-    page.screenshot(path=tmp_path / "docs.png")
+class TestInABrowser:
+    pytestmark = in_a_browser
 
+    def test_every_operation_is_shown(self, visit: Visit) -> None:
+        shown = visit.page.locator(".opblock-summary").all_inner_texts()
+        found = {tuple(text.replace("\u200b", "").split()[:2]) for text in shown}
+        assert found == {*OPERATIONS}
 
-def test_a_schema_is_one_click_away(visit: Visit) -> None:
-    page = visit.page
-    page.locator("#getJob summary").click()
-    page.locator("#getJob").get_by_role("link", name="JobView").click()
-    assert page.url == f"{URL}#JobView"
-    heading = page.get_by_role("heading", name="JobView", exact=True)
-    assert heading.evaluate("one => Math.abs(one.getBoundingClientRect().top) < innerHeight")
+    def test_nothing_is_loaded_from_elsewhere_and_nothing_is_refused(self, visit: Visit) -> None:
+        visit.operation("submitJob").locator(".opblock-summary-control").click()
+        visit.page.wait_for_load_state("networkidle")
+        paths = {request.url.removeprefix(BASE) for request in visit.requests}
+        assert paths == {
+            "/docs",
+            "/openapi.json",
+            "/docs/start.js",
+            "/docs/page.css",
+            *(f"/docs/{name}" for name in VENDORED),
+        }
+        assert visit.complaints == []
 
+    def test_a_job_is_submitted_with_a_key_that_is_kept_nowhere(self, visit: Visit) -> None:
+        page = visit.page
+        page.get_by_role("button", name="Authorize").click()
+        page.locator(".auth-container input").fill(KEY)
+        page.locator(".auth-btn-wrapper").get_by_role("button", name="Apply").click()
+        page.locator(".auth-btn-wrapper").get_by_role("button", name="Close").click()
+        submit = visit.operation("submitJob")
+        submit.locator(".opblock-summary-control").click()
+        submit.locator("button.execute").click()
+        answer = submit.locator(".live-responses-table")
+        answer.wait_for()
+        assert "202" in answer.inner_text()
+        assert '"status": "queued"' in answer.inner_text()
+        (sent,) = [request for request in visit.requests if request.method == "POST"]
+        assert sent.headers["authorization"] == f"Bearer {KEY}"
+        assert json.loads(sent.post_data or "")["prompt"] == "a red fox in the snow"
+        assert (
+            page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])") == "[{},{}]"
+        )
+        assert page.context.cookies() == []
 
-def test_it_loads_nothing_from_elsewhere_and_complains_of_nothing(visit: Visit) -> None:
-    visit.page.locator("summary").first.click()
-    visit.page.wait_for_load_state("networkidle")
-    assert [url for url in visit.asked if url != URL] == []
-    assert visit.complaints == []
+    def test_it_fits_a_phone(self, visit: Visit) -> None:
+        visit.page.set_viewport_size({"width": 390, "height": 844})
+        visit.operation("getJob").locator(".opblock-summary-control").click()
+        wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert visit.page.evaluate(wide) == 0
 
-
-def test_it_fits_a_phone(visit: Visit) -> None:
-    visit.page.set_viewport_size({"width": 390, "height": 844})
-    for summary in visit.page.locator("summary").all():
-        summary.click()
-    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert visit.page.evaluate(wide) == 0
+    def test_everything_that_can_be_pressed_has_a_name(self, visit: Visit) -> None:
+        visit.operation("submitJob").locator(".opblock-summary-control").click()
+        for button in visit.page.get_by_role("button").all():
+            spoken = (button.get_attribute("aria-label"), button.get_attribute("title"))
+            names = [name for name in (*spoken, button.inner_text()) if name and name.strip()]
+            assert names, button.evaluate("element => element.outerHTML")

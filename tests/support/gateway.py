@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import importlib
 import json
 import secrets
@@ -115,7 +117,15 @@ class Gateway:
         module, _, name = HANDLERS.get(route, FUNCTIONS["UnknownRoute"].handler).partition(".")
         handler = getattr(importlib.import_module(f"functions.{module}"), name)
         answer = handler(event, None, self.wiring)
-        return Reply(answer["statusCode"], answer["headers"], answer["body"])
+        return Reply(answer["statusCode"], answer["headers"], _decoded(answer))
+
+
+def _decoded(answer: Mapping[str, Any]) -> str:
+    if not answer.get("isBase64Encoded"):
+        return str(answer["body"])
+    content = base64.b64decode(answer["body"])
+    is_compressed = answer["headers"].get("content-encoding") == "gzip"
+    return (gzip.decompress(content) if is_compressed else content).decode()
 
 
 def _route(method: str, path: str) -> tuple[str, dict[str, str]]:

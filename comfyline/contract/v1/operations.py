@@ -77,7 +77,7 @@ UPLOAD_EXAMPLE = {"name": "photo.png", "content_type": "image/png", "bytes": 123
 TAGS: Mapping[str, str] = {
     "Jobs": "Submit jobs, read them, cancel them and retry them.",
     "Files": "Send files that a workflow uses.",
-    "Live": "Follow jobs over the WebSocket. docs/api/asyncapi.json describes its messages.",
+    "Live": "Follow jobs over the WebSocket. Its messages are in the project's asyncapi.json.",
     "Service": "What the deployment offers, and how it is doing.",
 }
 
@@ -233,6 +233,17 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "A page to read this document and to try requests with a key of yours. Needs no key.",
         {200: None},
         media=("text/html",),
+        is_open=True,
+    ),
+    ("GET", "/docs/{file}"): Operation(
+        "showDocsFile",
+        "Service",
+        "Read a file that the page loads",
+        "The script or the style of the page at `/docs`. Needs no key.",
+        {200: None},
+        ("route_not_found",),
+        (parameters.FILE,),
+        media=("text/css", "text/javascript"),
         is_open=True,
     ),
 }

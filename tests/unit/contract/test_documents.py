@@ -32,7 +32,7 @@ under Unreleased, with its place in backticks and what a caller must do:"""
 def test_the_committed_document_is_made_from_this_code(name: str) -> None:
     # A plain comparison, since the difference of two long texts would be shown at length.
     is_current = (FOLDER / name).read_text() == written(name)
-    assert is_current, f"docs/api/{name} is not what the code says; run: make api-docs"
+    assert is_current, f"docs/api/{name} is not what the code says; run: make docs"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -56,7 +56,7 @@ def compound(inner: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
 SCHEMAS = st.recursive(PLAIN, compound, max_leaves=4)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(old=SCHEMAS, new=SCHEMAS, values=st.lists(VALUES, min_size=1, max_size=8))
 def test_where_nothing_breaks_every_old_request_is_still_valid(
     old: Json, new: Json, values: list[Json]
