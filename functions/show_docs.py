@@ -25,7 +25,8 @@ FOLDER = Path(__file__).with_name("_viewer")
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 # A file that has a version in its name never changes; the others change with the deployment.
 FOR_A_YEAR, FOR_MINUTES = "public, max-age=31536000, immutable", "public, max-age=300"
-# The page can load and call only what is behind its own origin. Swagger UI's icons are data URLs.
+# The page can load files from, and send requests to, its own origin only. Swagger UI's icons are
+# data URLs.
 SECURITY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "

@@ -21,7 +21,7 @@ def asyncapi_changes(old: Json, new: Json) -> list[Change]:
 
 
 def unnamed(changes: list[Change], changelog: str) -> list[Change]:
-    """The changes whose place is not named, in backticks, in the changelog's section Unreleased."""
+    """The changes that the changelog's section Unreleased does not name by place, in backticks."""
     section = changelog.partition("\n## Unreleased\n")[2].partition("\n## ")[0]
     return [change for change in changes if f"`{change.place}`" not in section]
 

@@ -67,7 +67,7 @@ def _keep(files: Mapping[str, bytes], version: str) -> dict[str, str]:
 
 
 def _archive(version: str) -> bytes:
-    """npm's archive of the package, as it is."""
+    """The archive of the package as npm serves it."""
     npm = Path(sys.executable).with_name("npm")
     with tempfile.TemporaryDirectory() as folder:
         command = [str(npm), "pack", "--silent", f"{PACKAGE}@{version}"]

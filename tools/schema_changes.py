@@ -177,7 +177,7 @@ def _values(place: str, old: Json, new: Json, covering: Json) -> Iterator[Change
 
 
 def _covers(keyword: str, covering: Json, covered: Json) -> bool:
-    """Whether what the keyword allows in one schema includes what it allows in the other."""
+    """Whether every value that the keyword allows in `covered` is allowed in `covering` too."""
     if covering is None or covering is False:
         return True
     if covered is None:

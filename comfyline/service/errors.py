@@ -196,8 +196,8 @@ class LeaseLost(TransitionRefused):
 class Conflict(ComfylineError):
     """Another process changed the row first.
 
-    `current` is the row as it is now (None: there is no row), so the caller can decide again
-    without reading it.
+    `current` is the row after that change, or None if the row was deleted. The use case can decide
+    again without reading the row.
     """
 
     def __init__(self, current: Job | None) -> None:

@@ -18,10 +18,11 @@ from localcloud.state import Endpoints
 pytestmark = pytest.mark.timeout(1800)
 
 SEED = 1
-# What schemathesis would count as wrong and is meant so.
+# Checks of schemathesis that do not fit this API, and why.
 LEFT_OUT = {
-    "positive_data_acceptance": "a schema cannot say which uploads exist or which graphs have ends",
-    "use_after_free": "DELETE cancels: the job is there to be read until its retention is over",
+    "positive_data_acceptance": "a schema cannot express which uploads exist, or whether a graph "
+    "has an output node",
+    "use_after_free": "DELETE cancels a job, which can be read until its retention is over",
 }
 
 
@@ -36,7 +37,7 @@ def test_no_request_meets_a_fault_or_an_answer_that_is_not_documented(
             str(Path(sys.executable).with_name("st")),
             *("run", str(document), "--url", endpoints.api_url),
             *("-H", f"Authorization: Bearer {endpoints.api_key}"),
-            *("-H", "Prefer: wait=1"),  # no request waits longer for its job
+            *("-H", "Prefer: wait=1"),  # so that no request waits longer than 1 s for its job
             *("--exclude-checks", ",".join(LEFT_OUT)),
             *("--max-examples", str(90 if is_long else 1)),
             *("--seed", str(SEED), "--workers", "1", "--continue-on-failure", "--no-color"),
@@ -57,7 +58,7 @@ def test_no_request_meets_a_fault_or_an_answer_that_is_not_documented(
 
 
 def requests_of(report: Path) -> int:
-    """How many requests schemathesis has sent and judged, of all phases."""
+    """How many requests schemathesis has sent and checked, in all of its phases."""
     events = map(json.loads, report.read_text().splitlines())
     ended = (event["ScenarioFinished"] for event in events if "ScenarioFinished" in event)
     return sum(len(scenario["recorder"].get("interactions", ())) for scenario in ended)

@@ -51,7 +51,8 @@ with `after` set to the newest version that you have.
 most {MAX_CLIENT_MESSAGE_BYTES} bytes.
 
 **Errors.** An `error` message refuses the client's last message, or comes before the service closes
-the socket. Decide by `code`:
+the socket. Decide by `code`. If the service itself fails, the gateway sends
+`{{"message": "Internal server error", ...}}`, which has no `type`. The codes:
 
 | Code | Meaning | What to do | Closes the socket |
 |---|---|---|---|
@@ -105,7 +106,7 @@ def _server() -> Json:
         "host": "{host}",
         "pathname": "/{path}",
         "protocol": "wss",
-        "description": "The deployment. Its operator tells the address.",
+        "description": "The deployment. Ask its operator for the address.",
         "variables": {
             "host": {"description": "Host of the WebSocket API; not that of the HTTP API."},
             "path": {"default": "live", "description": "Empty if the host is a custom domain."},

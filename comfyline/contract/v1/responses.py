@@ -135,8 +135,8 @@ class JobView(Response):
     )
     result: ResultView | None = Field(
         default=None,
-        description="The files of an ended job. Of a job that did not succeed, what was stored "
-        "before. Lists of jobs leave it out.",
+        description="The files of an ended job. A job that did not succeed has the files that "
+        "were stored before. Lists of jobs leave the result out.",
     )
     error: ErrorView | None = Field(
         default=None, description="Why the job, or its last attempt, failed."

@@ -117,8 +117,8 @@ class ArtifactMessage(_JobMessage):
     """A file was stored. It is void if the attempt is interrupted or fails later.
 
     The service sends the message when the file is stored or when the job ends, and again to a
-    socket that subscribes anew. Within an attempt, `number` tells whether the client has the file
-    already.
+    socket that subscribes anew. Within an attempt, a file keeps its `number`, so the client can
+    drop a file that it has already.
     """
 
     type: Literal["artifact"] = Field(default="artifact", description="The type of the message.")

@@ -20,7 +20,7 @@ from tools.schema_changes import Change, Direction
 Json = Any
 TEXTS = {name: written(name) for name in DOCUMENTS}
 CHANGES = {"openapi.json": openapi_changes, "asyncapi.json": asyncapi_changes}
-few = settings(max_examples=4, deadline=None)
+few = settings(max_examples=3, deadline=None)
 
 
 def references(schema: Json) -> Iterator[str]:
