@@ -1,9 +1,7 @@
-"""Whatever is delivered, late, twice or not at all, and whoever dies at whichever call: what must
-hold holds after each step, and once everybody is healthy again every job comes to its end, and to
-nothing when its retention is over.
+"""The use cases in any order, with lost, late and repeated deliveries and with crashes at any call.
 
-The lifecycle alone, under any sequence of events, is in test_lifecycle.py; here are the use cases,
-their ports and their deaths.
+The invariants hold after each step. Once no process crashes any more, every job ends, and nothing
+of it is left after its retention. test_lifecycle.py does the same for the lifecycle alone.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -41,17 +40,17 @@ from tests.support.world import DEFAULTS, World
 
 BROKE = JobError(type="boom", message="it broke")
 
-# A process that dies at one of its first calls, before it or with its answer, or that lives.
-LIVES = st.builds(Process, st.sampled_from([*[99] * 12, 1, 2, 3, 4]), st.booleans())
+# A process that dies before or right after one of its first calls, or (99) that survives.
+PROCESSES = st.builds(Process, st.sampled_from([*[99] * 12, 1, 2, 3, 4]), st.booleans())
 NUMBERS = st.integers(0, 5)
 DAY = 24 * 3600
 MOMENTS = st.sampled_from([1, 1, 5, 5, 19, 21, 30, 120, 3600, DAY])
-INTENTS = 2  # keys that posts are made with: the same one again is a replay
+INTENTS = 2  # number of Idempotency-Keys; a second post with the same key is a replay
 
 
 @dataclass
 class Holding:
-    """What some worker believes that it holds; it may be wrong by now."""
+    """A job that a worker believes to hold. It may have lost the job meanwhile."""
 
     job: Job
     ticket: Ticket
@@ -63,28 +62,44 @@ RETURNS: list[Ending] = [Retry(BROKE), GiveBack(), EndCanceled()]
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """The service in memory, its processes at the mercy of the draw."""
+    """The service in memory; Hypothesis draws what its processes do and when they die."""
 
-    met: ClassVar[set[str]] = set()  # what has happened in any draw, by its name in the history
+    met: ClassVar[set[str]] = set()  # the history events of all examples
 
     def __init__(self) -> None:
         super().__init__()
         self.world, self.seen = World(), Chronicle()
-        self.world.owner = OwnerId("fox")  # ids come of it, and a draw must mean the same each time
+        self.world.owner = OwnerId(
+            "fox"
+        )  # job ids derive from it, and a repeated example must be the same
         self.jobs: list[JobId] = []
-        self.tickets: list[Ticket] = []  # every delivery ever, also those that are over
+        self.tickets: list[
+            Ticket
+        ] = []  # all deliveries, including those whose visibility has ended
         self.workers: list[Holding] = []
 
-    def dying(self, act: Callable[[], object]) -> None:
-        # A refusal is an answer; what must not be is for the invariants to say.
+    @initialize(steps=st.integers(0, 3))
+    def begin(self, steps: int) -> None:
+        """Most examples begin with a job that was posted, claimed or started already."""
+        survivor = Process(dies_at=99, answered=True)
+        first_steps = (
+            lambda: self.post(1, survivor),
+            lambda: self.claim(0, survivor),
+            lambda: self.start(0, survivor),
+        )
+        for step in first_steps[:steps]:
+            step()
+
+    def attempt(self, act: Callable[[], object]) -> None:
+        # A refusal is a valid answer. The invariants find what must not happen.
         with suppress(Crash, TransitionRefused, JobNotFound):
             act()
 
-    @rule(intent=st.integers(1, INTENTS), process=LIVES)
+    @rule(intent=st.integers(1, INTENTS), process=PROCESSES)
     def post(self, intent: int, process: Process) -> None:
         world, key = self.world, f"intent-{intent}"
         store, queue = process.using(world.store), process.using(world.queue)
-        self.dying(lambda: world.submit(key=key, store=store, queue=queue))
+        self.attempt(lambda: world.submit(key=key, store=store, queue=queue))
         self.jobs = sorted({*self.jobs, *(record.job.id for record in self.listed())})
 
     def listed(self) -> list[JobRecord]:
@@ -92,9 +107,9 @@ class AnyOrder(RuleBasedStateMachine):
         return store.page(owner, status=None, limit=99, after=None)
 
     @precondition(lambda self: self.jobs)
-    @rule(which=NUMBERS, process=LIVES)
+    @rule(which=NUMBERS, process=PROCESSES)
     def claim(self, which: int, process: Process) -> None:
-        """By a ticket of now, or by one whose delivery is over."""
+        """Claim by a ticket that was just delivered, or by one of an earlier delivery."""
         world = self.world
         self.tickets += world.tickets()
         if not self.tickets:
@@ -106,39 +121,39 @@ class AnyOrder(RuleBasedStateMachine):
             if (job := world.claim(ticket, store=store, queue=queue)) is not None:
                 self.workers.append(Holding(job, ticket))
 
-        self.dying(take)
+        self.attempt(take)
 
     @precondition(lambda self: self.workers)
-    @rule(which=NUMBERS, process=LIVES)
+    @rule(which=NUMBERS, process=PROCESSES)
     def start(self, which: int, process: Process) -> None:
         held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
 
-        def tell() -> None:
+        def report() -> None:
             held.job = report_started(held.job, store=store, clock=self.world.clock)
 
-        self.dying(tell)
+        self.attempt(report)
 
     @precondition(lambda self: self.workers)
-    @rule(which=NUMBERS, process=LIVES)
+    @rule(which=NUMBERS, process=PROCESSES)
     def progress(self, which: int, process: Process) -> None:
         held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
 
-        def tell() -> None:
+        def report() -> None:
             half = Progress(fraction=0.5)
             held.job = report_progress(held.job, half, store=store, clock=self.world.clock)
 
-        self.dying(tell)
+        self.attempt(report)
 
     @precondition(lambda self: self.workers)
-    @rule(which=NUMBERS, process=LIVES)
+    @rule(which=NUMBERS, process=PROCESSES)
     def beat(self, which: int, process: Process) -> None:
-        """A worker learns of a cancel by it."""
+        """Renew the lease. The answer tells the worker about a cancel."""
         held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
 
         def renew() -> None:
             held.job = store.renew(held.job, self.world.clock() + LEASE)
 
-        self.dying(renew)
+        self.attempt(renew)
 
     @precondition(lambda self: self.workers)
     @rule(which=NUMBERS)
@@ -148,12 +163,12 @@ class AnyOrder(RuleBasedStateMachine):
             held.files.append(self.world.upload(held.job))
 
     @precondition(lambda self: self.workers)
-    @rule(which=NUMBERS, ending=st.sampled_from(ENDINGS), process=LIVES)
+    @rule(which=NUMBERS, ending=st.sampled_from(ENDINGS), process=PROCESSES)
     def end(self, which: int, ending: Ending, process: Process) -> None:
         self.let_go(which, ending, process)
 
     @precondition(lambda self: self.workers)
-    @rule(which=NUMBERS, ending=st.sampled_from(RETURNS), process=LIVES)
+    @rule(which=NUMBERS, ending=st.sampled_from(RETURNS), process=PROCESSES)
     def hand_back(self, which: int, ending: Ending, process: Process) -> None:
         self.let_go(which, ending, process)
 
@@ -161,30 +176,30 @@ class AnyOrder(RuleBasedStateMachine):
         held, world = self.workers[-1 - which % len(self.workers)], self.world
         finisher = world.finisher(process.using(world.store), process.using(world.queue))
         files = held.files if isinstance(ending, Succeed) else []
-        self.dying(lambda: finisher.end(held.job, held.ticket, ending, artifacts=files))
+        self.attempt(lambda: finisher.end(held.job, held.ticket, ending, artifacts=files))
 
     @precondition(lambda self: self.jobs)
-    @rule(which=NUMBERS, process=LIVES)
+    @rule(which=NUMBERS, process=PROCESSES)
     def cancel(self, which: int, process: Process) -> None:
         job_id, world = self.jobs[which % len(self.jobs)], self.world
         store = process.using(world.store)
-        self.dying(lambda: cancel(job_id, world.owner, store=store, clock=world.clock))
+        self.attempt(lambda: cancel(job_id, world.owner, store=store, clock=world.clock))
 
     @precondition(lambda self: self.jobs)
-    @rule(which=NUMBERS, process=LIVES)
+    @rule(which=NUMBERS, process=PROCESSES)
     def redrive(self, which: int, process: Process) -> None:
         job_id, world = self.jobs[which % len(self.jobs)], self.world
         store, queue = process.using(world.store), process.using(world.queue)
-        self.dying(lambda: send_again(job_id, store=store, queue=queue, clock=world.clock))
+        self.attempt(lambda: send_again(job_id, store=store, queue=queue, clock=world.clock))
 
-    @rule(process=LIVES)
+    @rule(process=PROCESSES)
     def sweep(self, process: Process) -> None:
         world = self.world
         ports = process.using(world.store), process.using(world.queue)
         files = process.using(world.artifacts)
-        self.dying(lambda: world.sweep(store=ports[0], queue=ports[1], artifacts=files))
+        self.attempt(lambda: world.sweep(store=ports[0], queue=ports[1], artifacts=files))
 
-    # No record's retention ends before the draw does: what comes after it is another job.
+    # The retention of a job must not end within an example, because a later job may have its id.
     @precondition(lambda self: self.world.clock() < NOW + DEFAULTS.retention / 2)
     @rule(seconds=MOMENTS)
     def time_passes(self, seconds: int) -> None:
@@ -192,17 +207,17 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def the_invariants_hold(self) -> None:
-        assert len(self.jobs) <= INTENTS, "a replay made a second job"
+        assert len(self.jobs) <= INTENTS, "a replay has made a second job"
         for job_id in self.jobs:
             record = self.world.record(job_id)
             check_record(record)
             self.seen.see(record.job)
             self.met.update(line.event for line in record.job.history)
             listed = {artifact.key for artifact in record.artifacts}
-            assert listed <= self.world.artifacts.files.keys(), "a listed file is gone"
+            assert listed <= self.world.artifacts.files.keys(), "a listed file does not exist"
 
     def teardown(self) -> None:
-        """From now on nobody dies."""
+        """No process dies from now on: all jobs end and are removed."""
         for _ in range(30):
             self.world.clock.advance(LEASE + timedelta(seconds=3))
             self.world.sweep()
@@ -215,7 +230,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.the_invariants_hold()
         for job_id in self.jobs:
             row = self.world.row(job_id)
-            assert row.status.is_terminal, "it waits for ever"
+            assert row.status.is_terminal, "the job does not end"
             check_tidy(row, self.world.artifacts.files)
         self.world.clock.advance(DEFAULTS.retention)
         self.world.sweep()
@@ -231,7 +246,7 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 def test_any_order() -> None:
-    """Whatever the draws do; and they do much, or the invariants would hold of nothing."""
+    """Also checks that the examples are not trivial: together they reach every kind of end."""
     run_state_machine_as_test(
         AnyOrder,
         settings=settings(

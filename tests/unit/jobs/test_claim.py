@@ -1,4 +1,4 @@
-"""A worker takes a job from a ticket, and does with the ticket what the job's state asks for."""
+"""A worker claims a job by its ticket; the job's state decides what happens to the ticket."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def ticketed(world: World) -> list[JobId]:
 
 
 def send_again(world: World, job: Job) -> None:
-    """One more ticket of the job, as the sweeper or a replay sends it."""
+    """Send one more ticket of the job, as the sweeper or a replay does."""
     world.queue.send(job.id, job.owner, job.priority)
 
 
 def vanish(world: World) -> Job:
-    """A worker takes the one ticket, starts its job and is never heard of again."""
+    """A worker claims the only ticket, starts its job, and vanishes."""
     job, _ = world.started()
     world.clock.advance(LEASE)
     return job
 
 
 class TestFreeJob:
-    def test_it_is_leased_to_the_worker(self) -> None:
+    def test_a_claim_leases_the_job_to_the_worker(self) -> None:
         world, worker_id = World(), random_worker_id()
         world.submit()
         job = world.claim(world.ticket(), worker_id=worker_id)
@@ -46,7 +46,7 @@ class TestFreeJob:
         assert (job.status, job.attempt) == (Status.QUEUED, 1)
         assert job.lease == Lease(worker_id, NOW + LEASE)
 
-    def test_its_ticket_comes_back_unless_the_worker_keeps_it(self) -> None:
+    def test_the_ticket_becomes_visible_unless_the_worker_hides_it(self) -> None:
         world = World()
         world.submit()
         job, _ = world.claimed()
@@ -55,7 +55,7 @@ class TestFreeJob:
         world.clock.advance(MOMENT)
         assert ticketed(world) == [job.id]
 
-    def test_one_that_ran_before_is_taken_however_late_it_is(self) -> None:
+    def test_a_job_that_ran_before_is_claimed_after_its_start_deadline(self) -> None:
         world = World()
         world.submit()
         job, ticket = world.started()
@@ -65,15 +65,15 @@ class TestFreeJob:
         assert (again.attempt, again.interruptions) == (2, 1)
 
 
-class TestTicketOfNoUse:
-    def test_of_a_job_that_does_not_exist_is_deleted(self) -> None:
+class TestUselessTicket:
+    def test_the_ticket_of_a_missing_job_is_deleted(self) -> None:
         world = World()
         world.queue.send(random_job_id(NOW), world.owner, Priority.NORMAL)
         assert world.claim(world.ticket()) is None
         world.clock.advance(LEASE)
         assert ticketed(world) == []
 
-    def test_of_an_ended_job_is_deleted(self) -> None:
+    def test_the_tickets_of_an_ended_job_are_deleted(self) -> None:
         world = World()
         job = world.submit().job
         send_again(world, job)
@@ -83,7 +83,7 @@ class TestTicketOfNoUse:
         world.clock.advance(LEASE)
         assert ticketed(world) == []
 
-    def test_of_a_job_that_waited_too_long_is_deleted_with_its_end(self) -> None:
+    def test_the_ticket_of_an_overdue_job_is_deleted_and_the_job_expires(self) -> None:
         world = World()
         job = world.submit().job
         world.clock.advance(DEFAULTS.start_deadline)
@@ -93,8 +93,8 @@ class TestTicketOfNoUse:
         assert ticketed(world) == []
 
 
-class TestHeldByAnother:
-    def test_the_ticket_is_hidden_until_that_lease_is_over(self) -> None:
+class TestHeldJob:
+    def test_a_second_ticket_is_hidden_until_the_lease_has_expired(self) -> None:
         world = World()
         world.submit()
         job, _ = world.claimed()
@@ -103,11 +103,11 @@ class TestHeldByAnother:
         assert world.claim(world.ticket()) is None
         assert world.row(job.id) == job
         world.clock.now = NOW + LEASE + SECOND - MOMENT
-        assert len(world.tickets()) == 1  # the first one's own
+        assert len(world.tickets()) == 1  # the first ticket
         world.clock.now = NOW + LEASE + 2 * SECOND
         assert ticketed(world) == [job.id]
 
-    def test_also_from_the_worker_that_holds_it(self) -> None:
+    def test_a_second_ticket_is_hidden_from_the_holder_too(self) -> None:
         world, worker_id = World(), random_worker_id()
         job = world.submit().job
         send_again(world, job)
@@ -118,7 +118,7 @@ class TestHeldByAnother:
 
 
 class TestVanishedWorker:
-    def test_is_accounted_for_before_the_next_takes_the_job(self) -> None:
+    def test_its_expired_lease_is_recorded_before_the_next_claim(self) -> None:
         world = World()
         world.submit()
         lost = vanish(world)
@@ -127,7 +127,7 @@ class TestVanishedWorker:
         assert [line.event for line in job.history[-2:]] == ["lease_expired", "claimed"]
         assert job.lease != lost.lease
 
-    def test_once_too_often_ends_the_job(self) -> None:
+    def test_the_last_allowed_failure_ends_the_job(self) -> None:
         world = World()
         world.submit()
         for _ in range(MAX_FAILURES):
@@ -140,7 +140,7 @@ class TestVanishedWorker:
         world.clock.advance(LEASE)
         assert ticketed(world) == []
 
-    def test_past_the_execution_timeout_ends_the_job(self) -> None:
+    def test_a_worker_lost_past_the_execution_timeout_ends_the_job(self) -> None:
         world = World()
         world.submit({"prompt": "a red fox", "execution_timeout_seconds": 60})
         job = vanish(world)
@@ -149,7 +149,7 @@ class TestVanishedWorker:
         assert error is not None
         assert error.type == "execution_timeout"
 
-    def test_of_a_job_that_is_not_wanted_any_more_ends_it(self) -> None:
+    def test_a_worker_lost_while_canceling_ends_the_job_as_canceled(self) -> None:
         world = World()
         world.submit()
         job, _ = world.started()
@@ -160,39 +160,39 @@ class TestVanishedWorker:
 
 
 class TestRace:
-    def test_of_two_workers_one_gets_the_job_and_the_other_hides_its_ticket(self) -> None:
+    def test_one_of_two_workers_gets_the_job_and_the_other_hides_its_ticket(self) -> None:
         world = World()
         job = world.submit().job
         send_again(world, job)
-        mine, theirs = world.tickets()
+        ours, theirs = world.tickets()
         store = meanwhile(world.store, "save", lambda: world.claim(theirs))
-        assert world.claim(mine, store=store) is None
+        assert world.claim(ours, store=store) is None
         after = world.row(job.id)
         assert (after.attempt, after.failures) == (1, 0)
         world.clock.advance(LEASE)
-        assert len(world.tickets()) == 1  # the winner's own
+        assert len(world.tickets()) == 1  # the winner's ticket
         world.clock.advance(2 * SECOND)
         assert len(world.tickets()) == 1
 
     @pytest.mark.parametrize(
-        "happens",
+        "end",
         [
             lambda w, j: cancel(j.id, w.owner, store=w.store, clock=w.clock),
             lambda w, j: w.store.delete(j),
         ],
         ids=["canceled", "removed"],
     )
-    def test_a_job_that_ends_meanwhile_is_not_run(
-        self, happens: Callable[[World, Job], object]
+    def test_a_job_that_ends_meanwhile_is_not_claimed(
+        self, end: Callable[[World, Job], object]
     ) -> None:
         world = World()
         job = world.submit().job
-        store = meanwhile(world.store, "save", lambda: happens(world, job))
+        store = meanwhile(world.store, "save", lambda: end(world, job))
         assert world.claim(world.ticket(), store=store) is None
         world.clock.advance(LEASE)
         assert ticketed(world) == []
 
-    def test_a_follower_disturbs_no_claim(self) -> None:
+    def test_a_new_subscriber_does_not_disturb_a_claim(self) -> None:
         world = World()
         job = world.submit().job
         until = NOW + timedelta(hours=2)
@@ -202,7 +202,7 @@ class TestRace:
         assert (claimed.attempt, claimed.watched_until) == (1, until)
 
     @pytest.mark.parametrize("passed", [0, 1, 2, 3, 4])
-    def test_a_start_deadline_may_come_while_claiming(self, passed: int) -> None:
+    def test_the_start_deadline_may_pass_during_a_claim(self, passed: int) -> None:
         world = World()
         job = world.submit({"prompt": "a red fox", "start_deadline_seconds": 1}).job
         now = job.start_deadline - passed * MOMENT
@@ -219,7 +219,7 @@ class TestRace:
 
 
 @pytest.mark.parametrize("call", ["get", "save"])
-def test_a_store_out_of_reach_leaves_the_ticket_to_come_back(call: str) -> None:
+def test_if_the_store_is_unavailable_the_ticket_becomes_visible_again(call: str) -> None:
     world = World()
     job = world.submit().job
     store = meanwhile(world.store, call, raising(Unavailable("throttled")))

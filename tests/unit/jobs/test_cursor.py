@@ -1,4 +1,4 @@
-"""A cursor is the caller's to send, so it may be anything."""
+"""A caller may send any text as a cursor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_cursor_that_was_never_given_is_refused(text: str) -> None:
+def test_a_cursor_that_this_api_did_not_make_is_refused(text: str) -> None:
     cursor = base64.urlsafe_b64encode(text.encode()).decode()
     with pytest.raises(InvalidRequest):
         read_page(

@@ -1,4 +1,4 @@
-"""A ticket that was delivered too often: its job decides what becomes of it, its count does not."""
+"""A ticket from the dead-letter queue: the job's state decides whether a new one is sent."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def ticketed(world: World) -> list[JobId]:
     return [ticket.job_id for ticket in world.tickets()]
 
 
-def a_lost_job(world: World) -> JobId:
+def a_job_without_ticket(world: World) -> JobId:
     job = world.submit().job
     world.queue.delete(world.ticket())
     return job.id
 
 
-def test_a_waiting_job_gets_a_fresh_ticket() -> None:
+def test_a_waiting_job_gets_a_new_ticket() -> None:
     world = World()
-    job_id = a_lost_job(world)
+    job_id = a_job_without_ticket(world)
     assert redriven(world, job_id)
     assert ticketed(world) == [job_id]
 
@@ -56,7 +56,7 @@ def test_a_held_job_keeps_its_worker_and_gets_a_ticket() -> None:
     assert ticketed(world) == [job.id]
 
 
-def test_a_vanished_worker_is_accounted_for_first() -> None:
+def test_an_expired_lease_is_recorded_first() -> None:
     world = World()
     world.submit()
     job, _ = world.started()
@@ -66,7 +66,7 @@ def test_a_vanished_worker_is_accounted_for_first() -> None:
     assert (row.status, row.failures, row.lease) == (Status.QUEUED, 1, None)
 
 
-def test_a_job_without_a_try_left_ends() -> None:
+def test_a_job_without_a_remaining_attempt_ends() -> None:
     world = World()
     job_id = world.submit().job.id
     for _ in range(MAX_FAILURES):
@@ -81,13 +81,13 @@ def test_a_job_without_a_try_left_ends() -> None:
 
 def test_a_job_past_its_start_deadline_expires() -> None:
     world = World()
-    job_id = a_lost_job(world)
+    job_id = a_job_without_ticket(world)
     world.clock.advance(DEFAULTS.start_deadline)
     assert not redriven(world, job_id)
     assert world.row(job_id).status is Status.EXPIRED
 
 
-def test_an_ended_or_missing_job_gets_none() -> None:
+def test_an_ended_or_missing_job_gets_no_ticket() -> None:
     world = World()
     world.submit()
     job = world.succeeded()
@@ -97,7 +97,7 @@ def test_an_ended_or_missing_job_gets_none() -> None:
     assert ticketed(world) == []
 
 
-def test_a_job_that_ends_meanwhile_gets_none() -> None:
+def test_a_job_that_ends_meanwhile_gets_no_ticket() -> None:
     world = World()
     world.submit()
     job, ticket = world.started()
@@ -109,27 +109,27 @@ def test_a_job_that_ends_meanwhile_gets_none() -> None:
     assert ticketed(world) == []
 
 
-def test_a_queue_out_of_reach_is_told() -> None:
+def test_an_unavailable_queue_is_reported() -> None:
     world = World()
-    job_id = a_lost_job(world)
+    job_id = a_job_without_ticket(world)
     queue = meanwhile(world.queue, "send", raising(Unavailable("throttled")))
     with pytest.raises(Unavailable):
         redriven(world, job_id, queue=queue)
 
 
-def test_wherever_it_dies_the_dead_ticket_comes_again_and_nothing_is_lost() -> None:
+def test_after_a_crash_at_any_call_the_dead_ticket_is_handled_again() -> None:
     chronicle = Chronicle()
     world, job_id = World(), JobId("")
 
     def run(process: Process) -> None:
         nonlocal world, job_id
         world = World()
-        job_id = a_lost_job(world)
+        job_id = a_job_without_ticket(world)
         redriven(world, job_id, process.using(world.store), process.using(world.queue))
 
-    died = 0
+    crashes = 0
     for _ in every_crash(run):
-        died += 1
+        crashes += 1
         assert redriven(world, job_id)
         check_ticketed(chronicle.see(world.row(job_id)), ticketed(world))
-    assert died == 6  # read, note, send; before and after each
+    assert crashes == 6  # before and after each of: read, write, send
