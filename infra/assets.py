@@ -1,8 +1,9 @@
-"""The one code asset that every function shares.
+"""The one code asset that all functions share.
 
-On AWS it holds the sources and the locked wheels for the functions' platform; for an emulator,
-which runs handlers in its own interpreter, the sources alone. It is made without Docker, by uv, and
-named by a hash of what it is made from: the same sources and lock are the same asset anywhere.
+On AWS it holds the sources and the locked wheels for the functions' platform. For the emulator of
+`target = "local"`, which runs handlers in its own interpreter, it holds the sources only. uv builds
+it, without Docker. Its name is a hash of its inputs, so that the same sources and locks give the
+same asset on every machine.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from pathlib import Path
 from infra.deployment import ROOT, Deployment
 
 PACKAGES = ("comfyline", "functions")
-# What only a client, or only a test, imports.
+# Packages that only clients, operators or tests import.
 LEFT_OUT = ("comfyline/adapters/memory", "comfyline/client", "comfyline/operate")
 LOCK = "gpu_worker/engine.lock.toml"  # where the functions look for the lock
-# Lambda's runtime brings boto3, and leaving it out saves 31 MB of every cold start's download; the
-# others belong to the client.
+# boto3 is part of Lambda's runtime; leaving it out makes the download of each cold start 31 MB
+# smaller. The other packages belong to the client.
 PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
 PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
 
 
 @dataclass(frozen=True, slots=True)
 class CodeAsset:
-    """A folder to upload and the hash that names it."""
+    """The folder to upload, and the hash that is its name."""
 
     folder: Path
     digest: str
@@ -42,7 +43,7 @@ def code_asset(
     """The asset of the current sources and the engine lock, built unless `cache` has it.
 
     Raises:
-        subprocess.CalledProcessError: uv cannot export the lock or get a wheel.
+        subprocess.CalledProcessError: uv cannot export its lock or download a wheel.
     """
     requirements = "" if deployment.target == "local" else locked_requirements()
     platform = ("--python-platform", PLATFORMS[deployment.architecture], "--python-version", "3.13")
@@ -58,7 +59,7 @@ def code_asset(
 
 
 def locked_requirements() -> str:
-    """The lock's pins and hashes for a function, as a requirements file."""
+    """What uv.lock pins for the functions, with hashes, as a requirements file."""
     prunes = [option for name in PRUNED for option in ("--prune", name)]
     return _uv(
         *("export", "--frozen", "--offline", "--no-dev", "--extra", "lambda"),
@@ -68,7 +69,7 @@ def locked_requirements() -> str:
 
 
 def _sources() -> Iterator[Path]:
-    """The files of the asset, relative to the root, in a stable order."""
+    """The source files of the asset, relative to the root, in a stable order."""
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*")):
             relative = path.relative_to(ROOT)
@@ -88,7 +89,7 @@ def _digest(platform: Sequence[str], requirements: str, sources: Mapping[str, Pa
 def _build(
     folder: Path, sources: Mapping[str, Path], platform: Sequence[str], requirements: str
 ) -> None:
-    """Make the folder, or nothing: another process that looks never sees half of it."""
+    """Build in a scratch folder and rename it, so that no process ever sees half of the asset."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         draft = Path(scratch, "code")
@@ -97,7 +98,7 @@ def _build(
             shutil.copyfile(path, draft / name)
         if requirements:
             _install(requirements, platform, draft)
-        if not folder.exists():  # somebody else was faster, with the same content
+        if not folder.exists():  # another process has built the same asset meanwhile
             draft.replace(folder)
 
 
@@ -108,13 +109,14 @@ def _install(requirements: str, platform: Sequence[str], folder: Path) -> None:
         *("pip", "install", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"),
         *("--target", str(folder), "--link-mode", "copy", *platform, "--requirement", str(pins)),
     )
-    # Commands that nothing runs, with this machine's interpreter in their first line; uv's lock.
+    # bin/ has commands that no function runs, and they name this machine's interpreter; .lock is
+    # uv's own.
     shutil.rmtree(folder / "bin", ignore_errors=True)
     (folder / ".lock").unlink(missing_ok=True)
 
 
 def _uv(*arguments: str) -> str:
-    # The environment's own uv where there is one, so that make needs nothing on the PATH.
+    # .venv has a uv of its own, so that make needs none on the PATH.
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else "uv"
     done = subprocess.run([uv, *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)

@@ -1,8 +1,8 @@
-"""What cdk-nag finds in the stacks, and why each finding may stay.
+"""The findings of cdk-nag, and the reason why each of them may stay.
 
-The reasons are here and not beside the constructs: cdk-nag takes only the exact text of a finding,
-in which other stacks' logical ids stand. A test asks that every finding has a reason and that every
-reason has a finding.
+The reasons are here and not beside the constructs, because cdk-nag accepts only the exact text of a
+finding, and that text contains logical ids of other stacks. A test checks that every finding has a
+reason and that every reason has a finding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REPORT = "validation-report.json"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule that something breaks."""
+    """A rule, and the path of the construct that breaks it."""
 
     rule: str
     path: str
@@ -30,21 +30,21 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why findings of a rule at these paths may stay; both are regular expressions."""
+    """Why findings may stay whose rule and path match these two regular expressions."""
 
     rule: str
     path: str
     why: str
 
     def covers(self, finding: Finding) -> bool:
-        """Whether this is the reason for that finding."""
+        """Whether this reason is for that finding."""
         return bool(re.fullmatch(self.rule, finding.rule) and re.fullmatch(self.path, finding.path))
 
 
 def findings(app: App) -> list[Finding]:
-    """Synthesise the app under the packs AwsSolutions and Serverless; what they find."""
+    """Synthesise the app with the packs AwsSolutions and Serverless, and return their findings."""
     Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
-    with suppress(RuntimeError):  # it ends so whenever there are findings, after the report
+    with suppress(RuntimeError):  # raised after the report is written, if there are findings
         app.synth()
     return list(_reported(Path(app.outdir, REPORT)))
 
@@ -57,7 +57,7 @@ def _reported(report: Path) -> Iterator[Finding]:
 
 
 def without_reason(found: Sequence[Finding]) -> list[Finding]:
-    """The findings that nothing here explains."""
+    """The findings for which there is no reason."""
     return [finding for finding in found if not any(r.covers(finding) for r in REASONS)]
 
 
@@ -69,13 +69,13 @@ REASONS = (
     Reason(
         r"AwsSolutions-S1",
         r".*-data/Artifacts/Resource",
-        "access logs would need a second bucket that outlives this one; CloudTrail's data events "
-        "are the account's to switch on",
+        "access logs would need a second bucket that outlives this one; the account can switch on "
+        "CloudTrail's data events instead",
     ),
     Reason(
         r"(AwsSolutions-SQS3|Serverless-SQSRedrivePolicy)",
         r".*-(data/DeadLetters|api/UndeliveredUpdates)/Resource",
-        "it is a dead-letter queue itself",
+        "this queue is itself a dead-letter queue",
     ),
     # --- APIs ---
     Reason(
@@ -86,40 +86,40 @@ REASONS = (
     Reason(
         r"AwsSolutions-APIG4",
         r".*-api/Http/Api/(DefaultRoute|GET--(healthz|openapi\.json|docs)\w*)/Resource",
-        "open to everyone on purpose: it says nothing about any job",
+        "open on purpose: the answer contains nothing about any job",
     ),
     Reason(
         r"(AwsSolutions-APIG1|Serverless-APIGWAccessLogging)",
         r".*-api/WebSocket/Stage/Resource",
-        "API Gateway takes one for WebSockets only where the account has a logging role, which is "
-        "not this deployment's to set; the functions log every message",
+        "API Gateway accepts one for WebSockets only if the account has a logging role, which is "
+        "not for one deployment to set; the functions log every message",
     ),
     # --- functions ---
     Reason(
         r"(AwsSolutions-L1|Serverless-LambdaLatestVersion)",
         _FUNCTION,
-        "the runtime is raised with the lock's wheels, not by the newest name",
+        "the runtime changes together with the locked wheels, not whenever a newer one exists",
     ),
     Reason(
         r"Serverless-LambdaTracing",
         _FUNCTION,
-        "traced unless the deployment says `-c tracing=false`: the first call of each second is",
+        "traced unless the deployment file has `tracing = false`",
     ),
     Reason(
         r"Serverless-LambdaDLQ",
         _FUNCTION,
-        "called synchronously by API Gateway, by a stream with its own destination, or by a "
-        "schedule whose next minute is the retry",
+        "called synchronously by API Gateway, by a stream that has a destination, or by a schedule "
+        "that calls it again a minute later",
     ),
     Reason(
         r"Serverless-LambdaEventSourceMappingDestination",
         r".*-scaler/ScaleWorkers/Function/.*",
-        "a wake-up that is lost is made up for by the next minute's round",
+        "the round of the next minute makes up for a lost call",
     ),
     Reason(
         r"Serverless-LambdaEventSourceMappingDestination",
         r".*-api/RedriveTickets/Function/.*",
-        "what it cannot settle stays in the dead-letter queue",
+        "a message that it cannot process stays in the dead-letter queue",
     ),
     Reason(
         r"(AwsSolutions-IAM5\[Resource::\*\]|Serverless-LambdaStarPermissions)",
@@ -129,17 +129,17 @@ REASONS = (
     Reason(
         r"AwsSolutions-IAM5\[Resource::.*/(jobs|uploads|models)/\*\]",
         r".*-(api/\w+/Role|worker/TaskRole)/Resource",
-        "each file's key is made when the file is",
+        "the key of a file is made together with the file",
     ),
     Reason(
         r"AwsSolutions-IAM5\[Resource::.*/@connections/\*\]",
         r".*-api/\w+/Role/Resource",
-        "the gateway makes a connection's id when it opens",
+        "API Gateway makes the id of a connection when it opens",
     ),
     Reason(
         r"AwsSolutions-IAM5\[Resource::<\w+\.Arn>:\*\]",
         r".*-(api|scaler)/SchedulerRoleForTarget-\w+/DefaultPolicy/Resource",
-        "CDK's own: any version of the one function that the schedule calls",
+        "written by the CDK: any version of the one function that the schedule calls",
     ),
     # --- worker and fleet ---
     Reason(
@@ -150,47 +150,47 @@ REASONS = (
     Reason(
         r"AwsSolutions-IAM5\[Resource::.*:task/[a-z0-9-]+/\*\]",
         r".*-worker/TaskRole/Resource",
-        "ECS makes a task's id when it starts the task",
+        "ECS makes the id of a task when it starts the task",
     ),
     Reason(
         r"AwsSolutions-ECS2",
         r".*-worker/Worker/Resource",
-        "names of tables, queues and the bucket; there is no secret among them",
+        "the variables name tables, queues and the bucket, and contain no secret",
     ),
     Reason(
         r"AwsSolutions-VPC7",
         r".*-fleet/Network/Resource",
-        "flow logs are paid for by the gigabyte; nothing can come in, and only TLS goes out",
+        "flow logs cost by the gigabyte; nothing can come in, and only TLS goes out",
     ),
     Reason(
         r"AwsSolutions-ECS4",
         r".*-fleet/Cluster/Resource",
-        "Container Insights is paid for when idle; the context key container_insights has it",
+        "Container Insights costs money when idle; observability.container_insights enables it",
     ),
     Reason(
         r"AwsSolutions-IAM4\[Policy::.*AmazonECSInfrastructureRolePolicyForManagedInstances\]",
         r".*-fleet/(Spot/SpotRole|OnDemand/OnDemandRole)/Resource",
-        "AWS's own policy for what ECS does in the account on its behalf",
+        "AWS's own policy for the actions of ECS in the account",
     ),
     Reason(
         r"AwsSolutions-IAM5\[(Resource::\*|Resource::.*:container-instance/\*|Action::ecs:Submit\*)\]",
         r".*-fleet/(Spot/|OnDemand/)?InstanceRole/(DefaultPolicy/)?Resource",
-        "CDK's own: what an ECS agent must do before it has an id, limited to the cluster",
+        "written by the CDK: what an ECS agent does before it has an id, limited to the cluster",
     ),
     Reason(
         r"AwsSolutions-AS3",
         r".*-fleet/Instances/ASG",
-        "ECS moves the group many times a day; alarms are on jobs, not on instances",
+        "ECS resizes the group many times a day; the alarms watch jobs, not instances",
     ),
     Reason(
         r"AwsSolutions-EC26",
         r".*-fleet/Instances/ASG",
-        "the volume is encrypted; the rule does not look into launch templates",
+        "the volume is encrypted; the rule does not read launch templates",
     ),
     # --- observability ---
     Reason(
         r"Serverless-SNSRedrivePolicy",
         r".*-observability/Alarms/.+/Resource",
-        "a mail that is lost is followed by the alarm's own state, and by its end",
+        "if a mail is lost, the alarm still shows its state, and its end is mailed too",
     ),
 )

@@ -1,4 +1,4 @@
-"""The one list of prices."""
+"""The price list, which cost model, simulation and dashboard read."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _FILE = Path(__file__).with_name("prices.toml")
 
 @cache
 def prices() -> dict[str, Any]:
-    """The list by service, in US dollars."""
+    """The prices by service, in US dollars."""
     return tomllib.loads(_FILE.read_text())
 
 
 def gpu_hour(instance_type: str, spot_share: float) -> float:
-    """What one GPU instance costs an hour in a fleet with that share of spot, fees included.
+    """Dollars an hour for one GPU instance in a fleet with that share of spot, fees included.
 
     Raises:
-        KeyError: the list has no such type.
+        KeyError: the list lacks the instance type.
     """
     gpu = prices()["gpu"][instance_type]
     mixed: float = spot_share * gpu["spot"] + (1 - spot_share) * gpu["on_demand"]

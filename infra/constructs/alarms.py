@@ -1,4 +1,4 @@
-"""What wakes somebody: each alarm with its threshold, its reason and its place in the runbook."""
+"""CloudWatch alarms, each with its threshold, its description and its section in the runbook."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ QUIET_IS_BAD = cw.TreatMissingData.BREACHING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """One alarm. `minutes` is how long it must be so; `of` periods of the metric, all of them."""
+    """One alarm: it is raised when the metric breaches the threshold for `periods` in a row."""
 
     name: str
-    says: str
+    description: str
     metric: cw.IMetric
     threshold: float
     periods: int = 1
@@ -32,14 +32,14 @@ class Watch:
 
 
 def section(name: str) -> str:
-    """The anchor of an alarm's section in the runbook: `DeadLetters` is `dead-letters`."""
+    """The anchor of an alarm's section in the runbook: `dead-letters` for `DeadLetters`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
 
 
 def add_alarms(
     scope: Construct, watches: Sequence[Watch], *, prefix: str, runbook: str, topic: sns.ITopic
 ) -> list[cw.Alarm]:
-    """The alarms; each tells the topic when it begins and when it ends."""
+    """Make the alarms. Each publishes to the topic when it is raised and when it ends."""
     alarms = [_alarm(scope, watch, prefix, runbook) for watch in watches]
     for alarm in alarms:
         alarm.add_alarm_action(actions.SnsAction(topic))
@@ -52,7 +52,7 @@ def _alarm(scope: Construct, watch: Watch, prefix: str, runbook: str) -> cw.Alar
         scope,
         watch.name,
         alarm_name=f"{prefix}-{section(watch.name)}",
-        alarm_description=f"{watch.says} What to do: {runbook}#{section(watch.name)}",
+        alarm_description=f"{watch.description} What to do: {runbook}#{section(watch.name)}",
         metric=watch.metric,
         threshold=watch.threshold,
         comparison_operator=watch.comparison,
@@ -62,7 +62,7 @@ def _alarm(scope: Construct, watch: Watch, prefix: str, runbook: str) -> cw.Alar
 
 
 def rounds(function: str) -> cw.MathExpression:
-    """The rounds of a scheduled function that went well, in five minutes."""
+    """The rounds of a scheduled function that succeeded, in five minutes."""
 
     def count(name: str) -> cw.Metric:
         return cw.Metric(
@@ -77,5 +77,5 @@ def rounds(function: str) -> cw.MathExpression:
         expression="called - failed",
         using_metrics={"called": count("Invocations"), "failed": count("Errors")},
         period=Duration.minutes(5),
-        label="rounds that went well",
+        label="rounds that succeeded",
     )

@@ -1,4 +1,4 @@
-"""Capacity by an Auto Scaling group: slower to shrink, but it takes an image of one's own."""
+"""Capacity by an Auto Scaling group. It shrinks more slowly, but takes a team's own AMI."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from infra.constructs.network import WorkerNetwork
 from infra.deployment import Deployment, Fleet
 
 VOLUME_GIB = 200
-# gp3's free throughput is 125 MiB/s, at which a 7 GB image takes a minute to unpack.
+# gp3 includes 125 MiB/s, at which unpacking a 7 GB image takes a minute.
 VOLUME_THROUGHPUT_MIB = 500
 _AGENT_OPTIONS = (
-    # CDK's `spot_instance_draining` does not reach a group with mixed instances, and without it a
-    # worker hears of a spot notice only when it is too late.
+    # The CDK's `spot_instance_draining` has no effect on a group with mixed instances. Without this
+    # option, ECS does not pass a spot notice on to the worker, which is then stopped too late.
     "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true",
     "ECS_CONTAINER_STOP_TIMEOUT=110s",
     "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached",
@@ -26,7 +26,7 @@ _AGENT_OPTIONS = (
 def asg_capacity(
     scope: Construct, deployment: Deployment, cluster: ecs.Cluster, network: WorkerNetwork
 ) -> list[ecs.CapacityProviderStrategy]:
-    """The one provider, added to the cluster: the group itself mixes spot and on demand."""
+    """Add one capacity provider to the cluster. Its group mixes spot and on-demand instances."""
     launch = _launch_template(scope, network)
     group = autoscaling.AutoScalingGroup(
         scope,
@@ -36,9 +36,9 @@ def asg_capacity(
         min_capacity=0,
         max_capacity=deployment.scaling.max_workers,
         mixed_instances_policy=_mix(deployment.fleet, launch),
-        # Managed termination protection requires it: an instance with a task is never taken.
+        # Managed termination protection requires it, so that no instance with a task is terminated.
         new_instances_protected_from_scale_in=True,
-        # ECS hears nothing of terminations for rebalancing, so a worker could not drain.
+        # ECS gets no notice of a termination for rebalancing, so the worker could not drain.
         capacity_rebalance=False,
     )
     provider = ecs.AsgCapacityProvider(
@@ -75,7 +75,7 @@ def _launch_template(scope: Construct, network: WorkerNetwork) -> ec2.LaunchTemp
         scope,
         "InstanceRole",
         assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
-        # A task in host mode can reach it: the cluster adds what its agent must do, nothing else.
+        # A task in host mode can use this role too. The cluster adds only what its agent needs.
     )
     user_data = ec2.UserData.for_linux()
     user_data.add_commands(*(f"echo {option} >> /etc/ecs/ecs.config" for option in _AGENT_OPTIONS))

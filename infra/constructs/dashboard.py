@@ -1,4 +1,4 @@
-"""One screen: what waits, who works, how fast, what fails, what it costs."""
+"""The CloudWatch dashboard, on one screen: queue, workers, ends, latency, errors and cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PUBLIC_FUNCTIONS = ("SubmitJob", "GetJob", "PushUpdates")
 
 
 def add_dashboard(scope: Construct, signals: Signals, deployment: Deployment) -> cw.Dashboard:
-    """The dashboard of one deployment, named like it."""
+    """The dashboard of one deployment. It has the name of the cluster."""
     rows: list[list[cw.IWidget]] = [[_latency(signals), _errors(signals)]]
     if deployment.observability.metrics:
         rows.insert(0, [_queue(signals), _workers(signals), _outcomes(signals)])

@@ -1,4 +1,4 @@
-"""The APIs under names of one's own."""
+"""Custom domains for the two APIs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from infra.deployment import Deployment
 def custom_domains(
     stack: Stack, deployment: Deployment
 ) -> tuple[gw.DomainName | None, gw.DomainName | None]:
-    """The domains of the HTTP and of the WebSocket API, or none.
+    """The domains of the HTTP API and of the WebSocket API, or None for both.
 
-    DNS is not ours: the outputs say what the two names must point to.
+    The stack changes no DNS zone. Its outputs hold the targets to which the two names must point.
     """
     api = deployment.api
     if api.domain is None or api.socket_domain is None or api.certificate_arn is None:

@@ -1,4 +1,4 @@
-"""Where the worker's image is, and what its puller may therefore read."""
+"""The repository of the worker's image, which the role that pulls the image may read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([
 
 
 def repository_arns(stack: Stack, image: str) -> Sequence[str]:
-    """The ECR repository of the image; none for a public registry."""
+    """The ARN of the image's ECR repository; none if the image is in another registry."""
     match = _ECR.fullmatch(image)
     if match is None:
         return ()

@@ -1,4 +1,4 @@
-"""Capacity by ECS Managed Instances: spot and on demand, gone as soon as their task is."""
+"""Capacity by ECS Managed Instances, spot and on demand. They end soon after their task."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from constructs import Construct
 from infra.constructs.network import WorkerNetwork
 from infra.deployment import Deployment, Fleet
 
-# How long an instance without a task is kept, for the next task of a rolling deployment. The
-# scaler's quiet time keeps warm workers; an empty instance costs the same and has nothing loaded.
+# An instance without a task is kept this long, for the next task of a rolling deployment. Not
+# longer, because an empty instance costs as much as a warm worker and has no model loaded; keeping
+# warm workers is the job of the scaler's quiet time.
 SCALE_IN_AFTER_SECONDS = 60
 MIN_VCPUS, MIN_MEMORY_MIB = 4, 15_000
-# Image, models and outputs, on EBS where an instance has no local disk.
+# For image, models and outputs; on EBS if the instance has no local disk.
 VOLUME = Size.gibibytes(200)
 
 
 def managed_capacity(
     scope: Construct, deployment: Deployment, cluster: ecs.Cluster, network: WorkerNetwork
 ) -> list[ecs.CapacityProviderStrategy]:
-    """The two providers, added to the cluster, and their shares."""
+    """Add two capacity providers to the cluster, spot and on demand, and return their shares."""
     shares = {
         "Spot": (ecs.CapacityOptionType.SPOT, deployment.fleet.spot_percent),
         "OnDemand": (ecs.CapacityOptionType.ON_DEMAND, 100 - deployment.fleet.spot_percent),
@@ -30,7 +31,7 @@ def managed_capacity(
     for name, (option, weight) in shares.items():
         provider = _provider(scope, name, option, deployment.fleet, network)
         cluster.add_managed_instances_capacity_provider(provider)
-        if weight:  # ECS takes no strategy whose weights are all 0, and none that is useless
+        if weight:  # ECS refuses a strategy with the weight 0 alone
             strategies.append(
                 ecs.CapacityProviderStrategy(
                     capacity_provider=provider.capacity_provider_name, weight=weight
@@ -56,7 +57,7 @@ def _provider(
         instance_requirements=ec2.InstanceRequirementsConfig(
             v_cpu_count_min=MIN_VCPUS,
             memory_min=Size.mebibytes(MIN_MEMORY_MIB),
-            # One GPU: one task fills the instance, so none is ever moved to save another.
+            # With one GPU, a task fills its instance, so ECS never moves one to save an instance.
             accelerator_count_min=1,
             accelerator_count_max=1,
             accelerator_types=[ec2.AcceleratorType.GPU],

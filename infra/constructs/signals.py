@@ -1,4 +1,4 @@
-"""The metrics of one deployment, by what they say."""
+"""The CloudWatch metrics of one deployment, for alarms and dashboard."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ OUTCOMES = ("succeeded", "failed", "canceled", "expired")
 
 
 class Signals:
-    """Names nothing that is not published: most metrics here are AWS's own and free."""
+    """Only metrics that are published. Most of them are AWS's own, which are free."""
 
     def __init__(self, deployment: Deployment, data: DataStack, api: ApiStack) -> None:
         self._namespace, self._data, self._api = deployment.metrics_namespace, data, api
 
     def recorded(self, metric: Metric, statistic: str, dimension: str | None = None) -> cw.Metric:
-        """What our processes record; nothing where nothing happens.
+        """A metric that our processes record. It has no data while nothing happens.
 
         Raises:
-            ValueError: the metric's own dimension is missing, or it has none, or no namespace.
+            ValueError: the metric needs a dimension or has none, or the deployment has no metrics.
         """
         if not self._namespace or (metric.dimension is None) != (dimension is None):
-            raise ValueError(f"nobody records {metric} of {dimension}")
-        of = {"service": METRICS_SERVICE}
+            raise ValueError(f"no process records {metric} with the dimension {dimension}")
+        dimensions = {"service": METRICS_SERVICE}
         if metric.dimension is not None and dimension is not None:
-            of[metric.dimension] = dimension
-        return _metric(self._namespace, metric.value, of, statistic)
+            dimensions[metric.dimension] = dimension
+        return _metric(self._namespace, metric.value, dimensions, statistic)
 
     def outcome(self, status: str) -> cw.Metric:
-        """Jobs that ended so."""
+        """Jobs that ended with this status."""
         return self.recorded(Metric.JOBS_ENDED, "Sum", status)
 
     def api(self, name: str, statistic: str = "Sum") -> cw.Metric:
-        """The HTTP API's own."""
+        """A metric that API Gateway publishes about the HTTP API."""
         dimensions = {"ApiId": self._api.http.api.api_id}
         return _metric("AWS/ApiGateway", name, dimensions, statistic)
 
     def function(self, function: str, name: str, statistic: str) -> cw.Metric:
-        """One function's own."""
+        """A metric that Lambda publishes about one function."""
         dimensions = {"FunctionName": self._api.functions[function].function_name}
         return _metric("AWS/Lambda", name, dimensions, statistic)
 
     def throttles(self) -> cw.Metric:
-        """Calls refused because of the concurrency limit, which the whole account shares."""
+        """Calls that Lambda refused for the limit of concurrent calls, which the account shares."""
         return _metric("AWS/Lambda", "Throttles", {}, "Sum")
 
     def iterator_age(self) -> cw.Metric:
-        """How far the pushing of updates is behind."""
+        """By how much PushUpdates is behind the jobs table's stream."""
         return self.function("PushUpdates", "IteratorAge", "Maximum")
 
     def table(self, name: str) -> cw.Metric:
-        """The jobs table's own."""
+        """A metric that DynamoDB publishes about the jobs table."""
         return _metric("AWS/DynamoDB", name, {"TableName": self._data.jobs.table_name}, "Sum")
 
 

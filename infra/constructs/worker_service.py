@@ -1,4 +1,4 @@
-"""The ECS service that keeps as many workers as the scaler says."""
+"""The ECS service that runs the workers; the scaler sets its desired count."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SERVICE_NAME = "worker"
 def worker_service(
     scope: Construct, capacity: Capacity, fleet: FleetStack, task: ecs.TaskDefinition
 ) -> ecs.BaseService:
-    """The service, asking for no task: the count is the scaler's.
+    """The service, with a desired count of 0, because the count is the scaler's.
 
-    So neither a deployment nor a missing quota ever starts a GPU. An update of the service sets the
-    count to 0 again; protected tasks stay, and the scaler restores it within a minute.
+    So a deployment never starts a GPU and never waits for one. An update of the service sets the
+    count to 0 again; protected tasks stay, and the scaler restores the count within a minute.
     """
     managed = capacity == "managed"
-    # An Ec2Service refuses the tasks of Managed Instances; this one takes them.
+    # The CDK's Ec2Service refuses tasks for Managed Instances, and its FargateService takes them.
     service_type = ecs.FargateService if managed else ecs.Ec2Service
     service: ecs.BaseService = service_type(
         scope,
@@ -29,7 +29,8 @@ def worker_service(
         cluster=fleet.cluster,
         task_definition=task,
         desired_count=0,
-        # A worker that is replaced gives its job back; a second one beside it is a second GPU.
+        # A worker that is replaced gives its job back first. With a higher minimum, ECS would start
+        # a second GPU beside it.
         min_healthy_percent=0,
         max_healthy_percent=200,
         circuit_breaker=ecs.DeploymentCircuitBreaker(rollback=True),
@@ -38,8 +39,9 @@ def worker_service(
         propagate_tags=ecs.PropagatedTagSource.SERVICE,
     )
     if managed:
-        # CDK writes it for every FargateService, and ECS refuses it for tasks in host mode. The
-        # group in it, which would let everything out, is nobody's then.
+        # The CDK writes a network configuration for every FargateService, and ECS refuses it for
+        # tasks in host mode. The security group that it names, which lets everything out, is then
+        # unused.
         template = service.node.default_child
         assert isinstance(template, ecs.CfnService)
         template.add_property_deletion_override("NetworkConfiguration")

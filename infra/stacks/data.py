@@ -1,4 +1,4 @@
-"""What must survive every deployment of code: tables, queues, the bucket."""
+"""Tables, queues and the bucket. They outlive every deployment of code."""
 
 from __future__ import annotations
 
@@ -20,18 +20,22 @@ from comfyline.service.storage_names import (
 from infra.deployment import Deployment
 from infra.grants import Resource
 
-# A backstop far beyond the jobs' own retention (7 days by default): the sweeper is what deletes.
+# Far beyond the jobs' own retention (7 days by default), because the sweeper deletes files and this
+# rule removes only what the sweeper has missed.
 ARTIFACT_EXPIRY = Duration.days(30)
-# Longer than the 8 days for which the service counts on an upload.
+# Longer than the 8 days during which a job may still read an upload.
 CALLER_FILE_EXPIRY = Duration.days(9)
-# No multipart upload outlives its job, which runs for 6 hours at most.
+# A job runs for 6 hours at most, and no multipart upload outlives its job.
 UPLOAD_EXPIRY = Duration.days(1)
-DEAD_LETTER_RETENTION = Duration.days(14)  # SQS's maximum
-# Six times what its function may take, as Lambda asks for; also how soon a failed one comes again.
+DEAD_LETTER_RETENTION = Duration.days(14)  # the longest that SQS allows
+# Six times the timeout of the function that reads it, as Lambda's documentation recommends. A
+# message that failed is delivered again after this time.
 DEAD_LETTER_VISIBILITY = Duration.minutes(3)
-# Less than the dead-letter queue's: a moved message keeps its age, and someone must find it there.
+# Less than the dead-letter queue's. A message that SQS moves there keeps its age, so the difference
+# is the time that remains to look at it.
 TICKET_RETENTION = Duration.days(13)
-# Claims are counted in the table, so this is only for a ticket that nobody can make sense of.
+# High, because the table counts the claims of a job. This limit is only for a ticket that no worker
+# can read.
 MAX_RECEIVES = 50
 
 _STRING = ddb.AttributeType.STRING
@@ -46,7 +50,7 @@ class DataStack(Stack):
         self._keep = deployment.keeps_data
         self._removal = RemovalPolicy.RETAIN if self._keep else RemovalPolicy.DESTROY
         self.jobs = self._jobs_table()
-        # Sockets live for two hours: nothing to keep.
+        # A socket lives for two hours at most, so nothing here must be kept.
         self.connections = ddb.TableV2(
             self,
             "Connections",
@@ -92,7 +96,7 @@ class DataStack(Stack):
 
     @property
     def arns(self) -> dict[Resource, list[str]]:
-        """The ARNs that grants on this stack's resources name."""
+        """The ARNs of this stack's resources, for grants."""
         table, stream = self.jobs.table_arn, self.jobs.table_stream_arn
         assert stream is not None  # it has a stream
         return {
@@ -118,7 +122,7 @@ class DataStack(Stack):
             stream=ddb.StreamViewType.NEW_AND_OLD_IMAGES,
             ttl="ttl",
         )
-        # Both indexes hold keys alone, so that a heartbeat or a progress write never touches them.
+        # Both indexes hold keys only, so that a heartbeat or a progress write does not change them.
         table.add_global_secondary_index(
             index_name=BY_OWNER,
             partition_keys=[_key("owner")],
@@ -157,7 +161,7 @@ class DataStack(Stack):
         )
 
     def _lane(self, lane: str, visibility: Duration) -> sqs.Queue:
-        # The lease and the visibility are renewed together, so they are of one length.
+        # The worker renews the lease and the visibility together, so they have the same length.
         dead_letters = sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=MAX_RECEIVES)
         return self._queue(
             f"{lane}Queue",
@@ -182,7 +186,7 @@ class DataStack(Stack):
             dead_letter_queue=dead_letters,
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=not self._local,
-            # Tickets can be made again from the jobs table at any time.
+            # The sweeper can make tickets again from the jobs table at any time.
             removal_policy=RemovalPolicy.DESTROY,
         )
 
@@ -205,7 +209,7 @@ class DataStack(Stack):
                     id="expire-uploads", prefix=UPLOADS_PREFIX, expiration=CALLER_FILE_EXPIRY
                 ),
             ],
-            # Any page may show an image or send one: the signature is the permission.
+            # Every web page may fetch and send files, because the signed URL is the permission.
             cors=[
                 s3.CorsRule(
                     allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.POST],

@@ -1,7 +1,8 @@
 """The GPU fleet: a network without fixed costs, a cluster, and the capacity for its tasks.
 
-It comes before the worker's stack and knows nothing of the task: every deployment of a worker makes
-a new revision of it, and what one stack exports to another cannot change.
+It deploys before the worker's stack and does not use its task definition. Every deployment of a
+worker makes a new revision of the task definition, and CloudFormation refuses to change a value
+that another stack imports.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from infra.deployment import Deployment
 
 
 class FleetStack(Stack):
-    """Everything that costs money while workers run, and nothing that does while none runs."""
+    """Everything that costs money while workers run, and nothing that costs money otherwise."""
 
     def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
         super().__init__(scope, name, stack_name=name)

@@ -1,4 +1,4 @@
-"""What an operator sees and is told: one dashboard, the alarms, and whom they tell."""
+"""The dashboard, the alarms, and the topic to which the alarms publish."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from infra.stacks.api import ApiStack
 from infra.stacks.data import DataStack
 from infra.stacks.scaler import ScalerStack
 
-# A job that fails by its own fault is its owner's business; this many at once are ours.
+# A single job that fails is usually its owner's fault. This many in five minutes are the operator's
+# concern.
 FAILED_JOBS = 10
-# Half a minute is what a client waits before it asks over HTTP.
+# A client that receives nothing for half a minute polls over HTTP.
 LATE_UPDATES = Duration.seconds(30)
-# Longer than an instance takes to boot and to load its models.
+# Longer than an instance needs to boot and to load its models.
 UNSERVED_MINUTES = 15
 
 
 class ObservabilityStack(Stack):
-    """Nothing here is needed for a job to run."""
+    """No job needs this stack to run."""
 
     def __init__(
         self,
@@ -62,10 +63,10 @@ class ObservabilityStack(Stack):
 
     def _topic(self) -> sns.Topic:
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)
-        # A policy of one's own replaces the one by which an account's alarms may speak.
+        # The topic's own policy replaces the default one, which lets the account's alarms publish.
         topic.add_to_resource_policy(
             iam.PolicyStatement(
-                sid="AlarmsMaySpeak",
+                sid="AlarmsMayPublish",
                 actions=["sns:Publish"],
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
                 resources=[topic.topic_arn],
@@ -86,21 +87,21 @@ class ObservabilityStack(Stack):
         return [
             Watch(
                 name="OldestJobWaits",
-                says="A job waits much longer than it should.",
+                description="A job waits longer than the deployment allows.",
                 metric=signals.recorded(Metric.OLDEST_WAIT, "Maximum"),
                 threshold=self._deployment.alarms.oldest_job_minutes * 60,
                 periods=5,
             ),
             Watch(
                 name="NoWorkerForWaitingJobs",
-                says="Jobs wait and no worker is up.",
+                description="Jobs wait and no worker is running.",
                 metric=signals.recorded(Metric.TICKETS_UNSERVED, "Minimum"),
                 threshold=0,
                 periods=UNSERVED_MINUTES,
             ),
             Watch(
                 name="JobsFail",
-                says=f"More than {FAILED_JOBS} jobs have failed within five minutes.",
+                description=f"More than {FAILED_JOBS} jobs have failed within five minutes.",
                 metric=signals.outcome("failed").with_(period=Duration.minutes(5)),
                 threshold=FAILED_JOBS,
             ),
@@ -110,13 +111,13 @@ class ObservabilityStack(Stack):
         return [
             Watch(
                 name="DeadLetters",
-                says="A ticket was delivered too often.",
+                description="A ticket was delivered more often than allowed.",
                 metric=_received(self._data.dead_letters),
                 threshold=0,
             ),
             Watch(
                 name="UndeliveredUpdates",
-                says="Changes of jobs were not told to their watchers.",
+                description="Changes of jobs could not be sent to their subscribers.",
                 metric=_waiting(self._api.undelivered),
                 threshold=0,
             ),
@@ -127,34 +128,34 @@ class ObservabilityStack(Stack):
         return [
             Watch(
                 name="ApiFails",
-                says="The API answers with its own errors.",
+                description="The API answers with status 500 or above.",
                 metric=signals.api("5xx").with_(period=five),
                 threshold=5,
             ),
             Watch(
                 name="FunctionsThrottled",
-                says="The account's limit of concurrent functions is reached.",
+                description="The account's limit of concurrent function calls is reached.",
                 metric=signals.throttles(),
                 threshold=0,
                 periods=2,
             ),
             Watch(
                 name="JobsTableThrottled",
-                says="DynamoDB refuses writes of jobs.",
+                description="DynamoDB throttles writes to the jobs table.",
                 metric=signals.table("WriteThrottleEvents"),
                 threshold=0,
                 periods=2,
             ),
             Watch(
                 name="UpdatesLate",
-                says="Watchers hear of changes late.",
+                description="Subscribers receive changes late.",
                 metric=signals.iterator_age(),
                 threshold=LATE_UPDATES.to_milliseconds(),
                 periods=5,
             ),
             Watch(
                 name="SweeperStopped",
-                says="Nothing puts right what crashes leave.",
+                description="The sweeper has stopped, so nothing repairs the damage of crashes.",
                 metric=rounds(self._api.functions["SweepJobs"].function_name),
                 threshold=1,
                 periods=2,
@@ -163,7 +164,7 @@ class ObservabilityStack(Stack):
             ),
             Watch(
                 name="ScalerStopped",
-                says="Nothing starts or stops workers.",
+                description="The scaler has stopped, so nothing starts or stops workers.",
                 metric=rounds(self._scaler.function.function_name),
                 threshold=1,
                 periods=2,
@@ -180,5 +181,5 @@ def _waiting(queue: sqs.IQueue) -> cw.Metric:
 
 
 def _received(queue: sqs.IQueue) -> cw.Metric:
-    """What came or came again: its function takes a message long before anybody could count it."""
+    """Messages received. Their function takes a message too soon for a count of waiting ones."""
     return queue.metric_number_of_messages_received(period=Duration.minutes(5), statistic="Sum")

@@ -1,6 +1,7 @@
-"""The GPU worker: what runs, with which environment, what it may do, and the service that runs it.
+"""The GPU worker: its task definition with roles and environment variables, and its service.
 
-An emulator has no fleet: there it is the task alone, and processes on this machine read it.
+An emulator has no fleet. There the stack is the task definition only, from which localcloud/ starts
+workers as processes of this machine.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from infra.grants import PULL_IMAGE, WORKER_GRANTS, WRITE_LOGS, Resource
 from infra.stacks.data import DataStack
 from infra.stacks.fleet import FleetStack
 
-# One task fills the smallest GPU instance (4 vCPU, 16 GiB) and leaves the agent its share.
+# One task fills the smallest GPU instance (4 vCPU, 16 GiB) and leaves some of it for the ECS agent.
 CPU_UNITS = 3584
 MEMORY_MIB = 14 * 1024
-# The worker drains within 100 s, and a spot instance is taken back after 120 s.
+# The worker drains within 100 s, and AWS takes a spot instance back after 120 s.
 STOP_TIMEOUT = Duration.seconds(110)
 
-USER = "10001:10001"  # the image's
-# What a worker that is not root needs to run its engine as somebody else, and to end it. In the
+USER = "10001:10001"  # the same as in the image
+# A worker that is not root needs these to run its engine as another user, and to end it. In the
 # image, only the worker's own interpreter has them.
 CAPABILITIES = (ecs.Capability.SETUID, ecs.Capability.SETGID, ecs.Capability.KILL)
-# All that can be written, each as the image's VOLUME of that path: the host makes them and they go
-# with the task.
+# The only paths that can be written. Each is a VOLUME of the image; the host creates it, and it is
+# removed with the task.
 VOLUMES = {"models": "/models", "work": "/work", "tmp": "/tmp"}  # noqa: S108 - the container's own
 
 _COMPATIBILITY: dict[Capacity, ecs.Compatibility] = {
@@ -69,7 +70,7 @@ class WorkerStack(Stack):
             self,
             "Worker",
             compatibility=_COMPATIBILITY[deployment.fleet.capacity],
-            # A task with its own interface gets no public address on such hosts and would need NAT.
+            # With an interface of its own, the task would get no public address and would need NAT.
             network_mode=ecs.NetworkMode.HOST,
             cpu=str(CPU_UNITS),
             memory_mib=str(MEMORY_MIB),
@@ -86,7 +87,7 @@ class WorkerStack(Stack):
         CfnOutput(self, "WorkerTaskRole", value=role.role_arn)
 
     def _role(self, deployment: Deployment, data: DataStack) -> iam.Role:
-        # The cluster comes with the fleet, after this stack: it is known by its name.
+        # By name, because an emulator has no cluster.
         tasks = self.format_arn(
             service="ecs", resource="task", resource_name=f"{deployment.cluster_name}/*"
         )
@@ -100,7 +101,7 @@ class WorkerStack(Stack):
         )
 
     def _execution_role(self, image: str) -> iam.IRole:
-        """What starts the container: it pulls the image and opens the log."""
+        """The role with which ECS starts the container: it pulls the image and opens the log."""
         repositories = repository_arns(self, image)
         arns = {
             Resource.OWN_LOGS: [self.log_group.log_group_arn],
@@ -134,7 +135,7 @@ class WorkerStack(Stack):
             user=USER,
             readonly_root_filesystem=True,
             linux_parameters=self._linux_parameters(),
-            # ECS tells a task on an instance no region, and the SDK reads this name.
+            # ECS does not give the region to a task on an instance. The SDK reads this variable.
             environment={**variables, "AWS_DEFAULT_REGION": self.region},
             logging=ecs.LogDrivers.aws_logs(stream_prefix="worker", log_group=self.log_group),
         )
@@ -145,7 +146,7 @@ class WorkerStack(Stack):
             )
 
     def _linux_parameters(self) -> ecs.LinuxParameters:
-        # An init reaps what a killed engine leaves behind.
+        # An init process reaps the children that a killed engine leaves behind.
         parameters = ecs.LinuxParameters(self, "Limits", init_process_enabled=True)
         parameters.drop_capabilities(ecs.Capability.ALL)
         parameters.add_capabilities(*CAPABILITIES)

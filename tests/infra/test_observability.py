@@ -81,7 +81,7 @@ def test_only_tls_and_the_accounts_alarms_reach_the_topic(aws: Templates) -> Non
     policy = only(resources(aws.observability, "AWS::SNS::TopicPolicy"))
     by_sid = {s["Sid"]: s for s in policy["PolicyDocument"]["Statement"]}
     assert by_sid["AllowPublishThroughSSLOnly"]["Effect"] == "Deny"
-    speak = by_sid["AlarmsMaySpeak"]
+    speak = by_sid["AlarmsMayPublish"]
     assert speak["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert speak["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
