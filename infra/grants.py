@@ -143,16 +143,16 @@ PULL_IMAGE = (
 # emulator does not check it. tests/e2e removes every other grant in turn.
 UNUSED_LOCALLY: Mapping[str, str] = MappingProxyType(
     {
-        "WriteLogs": "Lambda's own runtime, and ECS's log driver, write the log",
-        "SendTraces": "Lambda's own agent sends the traces",
+        "WriteLogs": "Lambda's runtime and ECS's log driver write the log",
+        "SendTraces": "Lambda's agent sends the traces",
         "FollowStream": "Lambda's poller reads the stream",
         "FindStream": "Lambda's poller finds the stream",
         "FollowDeadLetters": "Lambda's poller reads the queue",
-        "ReportUndelivered": "Lambda's poller reports what it gave up on",
-        "TellMissingUpload": "without it S3 answers 403 for a missing object, the emulator 404",
-        "ProtectTask": "the ECS agent asks for it, and only on AWS there is one",
-        "LogInToRegistry": "the ECS agent pulls the image; here the worker is a process",
-        "PullImage": "the ECS agent pulls the image; here the worker is a process",
+        "ReportUndelivered": "Lambda's poller sends the records that it gave up",
+        "TellMissingUpload": "without it, S3 answers 403 for a missing object, but the emulator answers 404",
+        "ProtectTask": "the ECS agent uses it, and only AWS has one",
+        "LogInToRegistry": "the ECS agent pulls the image; locally the worker is a process",
+        "PullImage": "the ECS agent pulls the image; locally the worker is a process",
     }
 )
 
@@ -161,16 +161,16 @@ WILDCARD_REASONS: Mapping[str, str] = MappingProxyType(
     {
         "SendTraces": "X-Ray's write actions support no resource",
         "FindStream": "ListStreams supports no resource",
-        "SignArtifact": "each file's key is made when the file is",
-        "StoreArtifact": "each file's key is made when the file is",
-        "LookAtUpload": "each file's key is made when its form is",
-        "SignUpload": "each file's key is made when its form is",
-        "FetchUpload": "each file's key is made when its form is",
+        "SignArtifact": "the key of a file is made together with the file",
+        "StoreArtifact": "the key of a file is made together with the file",
+        "LookAtUpload": "the key of a file is made together with its upload form",
+        "SignUpload": "the key of a file is made together with its upload form",
+        "FetchUpload": "the key of a file is made together with its upload form",
         "FetchModel": "the lock in the worker's image names the models",
-        "DeleteArtifacts": "each file's key is made when the file is",
+        "DeleteArtifacts": "the key of a file is made together with the file",
         "LogInToRegistry": "GetAuthorizationToken supports no resource",
         "ReadWaits": "GetMetricData supports no resource",
-        "ProtectTask": "ECS makes a task's id when it starts the task",
-        "PostToSocket": "the gateway makes a connection's id when it opens",
+        "ProtectTask": "ECS makes the id of a task when it starts the task",
+        "PostToSocket": "API Gateway makes the id of a connection when it opens",
     }
 )

@@ -1,4 +1,4 @@
-"""Deploy an assembly as the CDK does: assets to the bucket, stacks to CloudFormation."""
+"""Deploys an assembly as the CDK does: assets to the bucket, stacks to CloudFormation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, WaiterError
 from localcloud.emulator import ACCOUNT, REGION, Emulator
 from localcloud.synthesis import Assembly, Asset, SynthesisedStack
 
-# What `cdk bootstrap` leaves in an account, and every CDK template asks for.
+# `cdk bootstrap` writes this parameter to an account, and every CDK template reads it.
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = "30"
 WAITER = {"Delay": 1, "MaxAttempts": 60}
@@ -23,14 +23,14 @@ _log = logging.getLogger(__name__)
 
 
 class DeploymentFailed(Exception):
-    """CloudFormation refused a stack; the message has its reasons."""
+    """CloudFormation refused a stack; the message contains its reasons."""
 
 
 def deploy(assembly: Assembly, emulator: Emulator) -> dict[str, str]:
-    """Create or update every stack; the outputs of all of them.
+    """Create or update every stack, and return the outputs of all stacks.
 
     Raises:
-        DeploymentFailed: a stack was refused.
+        DeploymentFailed: CloudFormation refused a stack.
     """
     _bootstrap(emulator)
     outputs: dict[str, str] = {}
@@ -50,7 +50,7 @@ def _bootstrap(emulator: Emulator) -> None:
 
 
 def publish(assets: Sequence[Asset], emulator: Emulator) -> None:
-    """Put the assets where the templates look for them."""
+    """Upload the assets to the places that the templates name."""
     s3 = emulator.client("s3")
     for bucket in {_filled(asset.bucket) for asset in assets}:
         s3.create_bucket(Bucket=bucket)
@@ -60,7 +60,7 @@ def publish(assets: Sequence[Asset], emulator: Emulator) -> None:
 
 
 def zipped(folder: Path) -> bytes:
-    """The folder as a zip; the same files are the same bytes."""
+    """The folder as a zip. The same files give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
@@ -79,16 +79,16 @@ def _filled(text: str) -> str:
 
 
 def deploy_stack(stack: SynthesisedStack, emulator: Emulator) -> dict[str, str]:
-    """Create the stack, or update it if it exists; its outputs."""
+    """Create the stack, or update it if it exists, and return its outputs."""
     template = f"{emulator.url}/{_filled(stack.template.bucket)}/{_filled(stack.template.key)}"
     return apply_template(stack.name, {"TemplateURL": template}, emulator)
 
 
 def apply_template(name: str, template: dict[str, str], emulator: Emulator) -> dict[str, str]:
-    """Bring the stack to that template; its outputs.
+    """Create or update the stack with that template, and return its outputs.
 
     Raises:
-        DeploymentFailed: with CloudFormation's reasons.
+        DeploymentFailed: CloudFormation refused the stack.
     """
     cloudformation = emulator.client("cloudformation")
     request = {"StackName": name, "Capabilities": ["CAPABILITY_NAMED_IAM"], **template}

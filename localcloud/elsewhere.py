@@ -71,7 +71,9 @@ async def up_in_localstack(state: State, workers: int, tell: Tell) -> Endpoints:
     write_worker_env(state, task.environment)
     tell("Starting the workers")
     compose(state, "up", "--detach", "--build", "--scale", f"worker={workers}", "worker")
-    endpoints = _of_localstack(outputs, await _keys(outputs, localstack.url), localstack.url)
+    endpoints = _endpoints_of_localstack(
+        outputs, await _keys(outputs, localstack.url), localstack.url
+    )
     tell("Asking the API")
     await readiness.check(endpoints)
     state.write(endpoints)
@@ -104,7 +106,7 @@ async def up_on_aws(state: State, deployment: Path, tell: Tell) -> Endpoints:
     )
     stacks: dict[str, dict[str, str]] = json.loads(written.read_text())
     outputs = {name: value for stack in stacks.values() for name, value in stack.items()}
-    endpoints = _of_account(outputs, await _keys(outputs, None))
+    endpoints = _endpoints_of_account(outputs, await _keys(outputs, None))
     tell("Asking the API")
     await readiness.check(endpoints)
     state.write(endpoints)
@@ -157,7 +159,9 @@ async def _keys(outputs: Mapping[str, str], aws_url: str | None) -> list[str]:
     return [await new_key(owner, outputs, aws_url) for owner in OWNERS]
 
 
-def _of_localstack(outputs: Mapping[str, str], keys: Sequence[str], url: str) -> Endpoints:
+def _endpoints_of_localstack(
+    outputs: Mapping[str, str], keys: Sequence[str], url: str
+) -> Endpoints:
     domain = f"execute-api.localhost.localstack.cloud:{LOCALSTACK_PORT}"
     sockets, stage = outputs["WebSocketApiId"], outputs["WebSocketStage"]
     return Endpoints(
@@ -174,7 +178,7 @@ def _of_localstack(outputs: Mapping[str, str], keys: Sequence[str], url: str) ->
     )
 
 
-def _of_account(outputs: Mapping[str, str], keys: Sequence[str]) -> Endpoints:
+def _endpoints_of_account(outputs: Mapping[str, str], keys: Sequence[str]) -> Endpoints:
     return Endpoints(
         target="aws",
         api_url=outputs["HttpApiUrl"].rstrip("/"),

@@ -31,10 +31,10 @@ class SynthesisFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file or folder that a stack needs in the account's asset bucket before it deploys."""
+    """A file or folder that must be in the account's asset bucket before a stack deploys."""
 
     path: Path
-    is_folder: bool  # uploaded as a zip
+    is_folder: bool  # a folder is uploaded as a zip
     bucket: str  # with placeholders for account and region
     key: str
 
@@ -45,7 +45,7 @@ class SynthesisedStack:
 
     name: str
     template: Asset
-    assets: tuple[Asset, ...]  # the template among them
+    assets: tuple[Asset, ...]  # including the template
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Assembly:
     folder: Path
 
     def stacks(self) -> list[SynthesisedStack]:
-        """The stacks, each after those it depends on."""
+        """The stacks, each after the stacks on which it depends."""
         manifest: Any = json.loads((self.folder / "manifest.json").read_text())
         artifacts = manifest["artifacts"]
         waiting = [n for n, a in artifacts.items() if a["type"] == "aws:cloudformation:stack"]
@@ -99,7 +99,7 @@ def synthesise(deployment: str, cache: Path = CACHE) -> Assembly:
             shutil.rmtree(folder, ignore_errors=True)
             draft.replace(folder)
     folder.touch()
-    _forget_old(cache)
+    _remove_old(cache)
     return Assembly(folder)
 
 
@@ -139,7 +139,7 @@ def _inputs() -> Iterator[Path]:
         yield from (p for p in found if p.is_file() and "__pycache__" not in p.parts)
 
 
-def _forget_old(cache: Path) -> None:
+def _remove_old(cache: Path) -> None:
     assemblies = [p for p in cache.iterdir() if (p / "manifest.json").exists()]
     for old in sorted(assemblies, key=lambda p: p.stat().st_mtime, reverse=True)[KEPT:]:
         shutil.rmtree(old, ignore_errors=True)

@@ -36,7 +36,7 @@ def _graph(title: str, *metrics: cw.IMetric, unit: str = "") -> cw.GraphWidget:
 def _queue(signals: Signals) -> cw.GraphWidget:
     waiting = signals.recorded(Metric.TICKETS_WAITING, "Maximum").with_(label="waiting")
     in_flight = signals.recorded(Metric.TICKETS_IN_FLIGHT, "Maximum")
-    graph = _graph("Queue", waiting, in_flight.with_(label="with a worker"), unit="jobs")
+    graph = _graph("Queue", waiting, in_flight.with_(label="held by a worker"), unit="jobs")
     oldest = signals.recorded(Metric.OLDEST_WAIT, "Maximum").with_(label="oldest, s")
     graph.add_right_metric(oldest)
     graph.add_right_metric(signals.recorded(Metric.JOB_WAIT, "p95").with_(label="waited, p95, s"))
@@ -46,7 +46,7 @@ def _queue(signals: Signals) -> cw.GraphWidget:
 def _workers(signals: Signals) -> cw.GraphWidget:
     return _graph(
         "Workers",
-        signals.recorded(Metric.WORKERS_DESIRED, "Maximum").with_(label="asked for"),
+        signals.recorded(Metric.WORKERS_DESIRED, "Maximum").with_(label="desired"),
         signals.recorded(Metric.WORKERS_RUNNING, "Maximum").with_(label="running"),
         unit="GPUs",
     )
@@ -54,12 +54,12 @@ def _workers(signals: Signals) -> cw.GraphWidget:
 
 def _outcomes(signals: Signals) -> cw.GraphWidget:
     outcomes = [signals.outcome(status).with_(label=status) for status in OUTCOMES]
-    return _graph("Jobs that ended, a minute", *outcomes, unit="jobs")
+    return _graph("Jobs that ended, per minute", *outcomes, unit="jobs")
 
 
 def _latency(signals: Signals) -> cw.GraphWidget:
     api = [signals.api("Latency", p).with_(label=f"API {p}") for p in ("p50", "p95", "p99")]
-    behind = signals.iterator_age().with_(label="updates behind")
+    behind = signals.iterator_age().with_(label="updates are behind by")
     return _graph("Latency", *api, behind, unit="ms")
 
 
@@ -68,7 +68,7 @@ def _errors(signals: Signals) -> cw.GraphWidget:
         signals.function(name, "Errors", "Sum").with_(label=name) for name in PUBLIC_FUNCTIONS
     ]
     return _graph(
-        "Errors, a minute",
+        "Errors per minute",
         signals.api("5xx").with_(label="API 5xx"),
         signals.api("4xx").with_(label="API 4xx"),
         signals.throttles().with_(label="throttles"),

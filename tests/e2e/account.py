@@ -1,4 +1,4 @@
-"""The deployment seen by its account's administrator: stacks, policies, rows and files."""
+"""The administrator's view of a deployment: stacks, policies, rows and files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Statement:
 
     @property
     def owner(self) -> str:
-        """The function, or the worker, whose role it is."""
+        """The function to which the role belongs, or "Worker"."""
         name = self.role[:-8].removesuffix("Role")
         return "Worker" if name == "Task" else name
 
@@ -58,7 +58,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Account:
-    """The administrator's view."""
+    """What the administrator of the emulated account can read and change."""
 
     endpoints: Endpoints
 
@@ -91,7 +91,7 @@ class Account:
         return DynamoConnectionStore(self.emulator.client("dynamodb"), table)
 
     def as_role(self, output: str) -> Callable[[str], Any]:
-        """Makes clients that may do what the role may."""
+        """A function that makes clients with the permissions of the role."""
         given = self.emulator.client("sts").assume_role(
             RoleArn=self.endpoints.outputs[output], RoleSessionName="smoke"
         )["Credentials"]
@@ -100,7 +100,7 @@ class Account:
         return partial(session.client, endpoint_url=self.endpoints.aws_endpoint_url)
 
     def new_key(self, owner: OwnerId, limits: Limits | None = None, scope: str = "jobs") -> str:
-        """A key that no authorizer has in its cache."""
+        """A new key, which is in no authorizer's cache."""
         client = self.emulator.client("dynamodb")
         keys = DynamoKeyStore(client, self.endpoints.outputs["KeysTable"])
         _, token = create_key(
@@ -109,7 +109,7 @@ class Account:
         return token
 
     def items(self, output: str, key: dict[str, Any]) -> list[dict[str, Any]]:
-        """What a table holds under a partition key."""
+        """The items of a table under a partition key."""
         answer = self.emulator.client("dynamodb").query(
             TableName=self.endpoints.outputs[output],
             KeyConditionExpression="pk = :pk",
@@ -120,7 +120,7 @@ class Account:
         return found
 
     def physical_id(self, part: str, name: str) -> str:
-        """What a stack's one resource of that construct is called."""
+        """The physical id of a stack's resource of that construct."""
         pages = (
             self.emulator.client("cloudformation")
             .get_paginator("list_stack_resources")
@@ -135,7 +135,7 @@ class Account:
         return found
 
     def invoke(self, function: str, event: Any) -> None:
-        """Call a function by its name, and be sure that it did not fail."""
+        """Call a function by its name, and check that it did not fail."""
         answer = self.emulator.client("lambda").invoke(
             FunctionName=function, Payload=json.dumps(event).encode()
         )
@@ -147,10 +147,10 @@ class Account:
         answer = self.emulator.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"jobs/{job.id}/")
         return int(answer["KeyCount"])
 
-    # --- jobs that nobody submitted ---------------------------------------------------------------
+    # --- jobs that were not submitted -------------------------------------------------------------
 
     def seeded(self, owner: OwnerId, **overrides: Any) -> Job:
-        """A job in the table without a ticket, that the sweeper leaves alone."""
+        """A job in the table without a ticket. The sweeper ignores it for a day."""
         queued_at = overrides.pop("queued_at", now())
         fresh = a_job(id=overrides.pop("id", random_job_id(now())), owner=owner)
         times = {"queued_at": queued_at, "start_deadline": queued_at + timedelta(hours=1)}
@@ -160,7 +160,7 @@ class Account:
         return job
 
     def stored_artifact(self, job: Job) -> Artifact:
-        """A file of the job's attempt, and the list that names it."""
+        """Store a file of the job's attempt, and the list of artifacts that names it."""
         key = artifact_key(job, 0, "a.txt")
         self.artifacts.put(key, io.BytesIO(b"made"), "text/plain")
         made = Artifact(
@@ -178,7 +178,7 @@ class Account:
     # --- policies ---------------------------------------------------------------------------------
 
     def statements(self) -> list[Statement]:
-        """Every statement that the deployed roles hold."""
+        """Every statement of the deployed roles."""
         return [
             Statement(stack, role, policy, index, statement.get("Sid", ""))
             for stack, template in self._templates.items()
@@ -190,7 +190,7 @@ class Account:
 
     @contextmanager
     def without(self, statement: Statement) -> Iterator[None]:
-        """The deployment without that statement, by an update of its stack; restored after."""
+        """Update the stack without that statement, and restore it at the end of the block."""
         template = self._templates[statement.stack]
         mutated = copy.deepcopy(template)
         role = mutated["Resources"][statement.role]["Properties"]

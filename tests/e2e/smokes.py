@@ -1,4 +1,4 @@
-"""A smoke run of each function and of the worker that needs every one of its permissions."""
+"""A smoke run for each function and for the worker. It needs every permission of its role."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.eventually import eventually_now
 # --- sockets --------------------------------------------------------------------------------------
 
 
-def heard(socket: ClientConnection, kind: str) -> dict[str, Any]:
+def received(socket: ClientConnection, kind: str) -> dict[str, Any]:
     """The next message of that kind."""
     while True:
         message: dict[str, Any] = json.loads(socket.recv(timeout=SOON))
@@ -36,80 +36,80 @@ def heard(socket: ClientConnection, kind: str) -> dict[str, Any]:
             return message
 
 
-def say(socket: ClientConnection, action: str, job: Job) -> None:
+def send(socket: ClientConnection, action: str, job: Job) -> None:
     socket.send(json.dumps({"action": action, "job_id": job.id}))
 
 
-def followers(caller: Caller, job: Job) -> int:
+def subscribers(caller: Caller, job: Job) -> int:
     return len(caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"}))
 
 
 def socket_connects(caller: Caller) -> None:
     with caller.socket() as socket:
         socket.send(json.dumps({"action": "ping"}))
-        heard(socket, "pong")
+        received(socket, "pong")
 
 
 def socket_connect(caller: Caller) -> None:
     with caller.socket(f"?job_id={caller.started().id}") as socket:
-        assert heard(socket, "status")["status"] == "running"
+        assert received(socket, "status")["status"] == "running"
 
 
 def socket_disconnect(caller: Caller) -> None:
     job = caller.started()
     with caller.socket() as socket:
-        say(socket, "subscribe", job)
-        heard(socket, "status")
-        (follower,) = caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"})
-    connection = follower["sk"]
+        send(socket, "subscribe", job)
+        received(socket, "status")
+        (subscription,) = caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"})
+    connection = subscription["sk"]
     eventually_now(lambda: not caller.account.items("ConnectionsTable", connection), within=SOON)
 
 
 def socket_subscribe(caller: Caller) -> None:
     job = caller.started()
     with caller.socket() as socket:
-        say(socket, "subscribe", job)
-        assert heard(socket, "status")["status"] == "running"
+        send(socket, "subscribe", job)
+        assert received(socket, "status")["status"] == "running"
         assert caller.account.jobs.get(job.id).watched_until is not None  # type: ignore[union-attr]
-        assert followers(caller, job) == 1
-        say(socket, "unsubscribe", job)
-        eventually_now(lambda: followers(caller, job) == 0, within=SOON)
-        say(socket, "subscribe", caller.ended())
-        assert_fetched(heard(socket, "artifact")["url"])
-        heard(socket, "done")
+        assert subscribers(caller, job) == 1
+        send(socket, "unsubscribe", job)
+        eventually_now(lambda: subscribers(caller, job) == 0, within=SOON)
+        send(socket, "subscribe", caller.ended())
+        assert_fetched(received(socket, "artifact")["url"])
+        received(socket, "done")
 
 
 def push_updates(caller: Caller) -> None:
     jobs, job = caller.account.jobs, caller.started()
     with caller.socket() as socket:
-        say(socket, "subscribe", job)
-        heard(socket, "status")
-        (follower,) = caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"})
-        gone = a_gone_follower(caller, job, KeyId(caller.key.split("_")[1]))
+        send(socket, "subscribe", job)
+        received(socket, "status")
+        (subscription,) = caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"})
+        gone = a_gone_subscriber(caller, job, KeyId(caller.key.split("_")[1]))
         watched = jobs.get(job.id)
         assert watched is not None
         half = Progressed(attempt=1, progress=Progress(fraction=0.5))
         moved = jobs.save(watched, advance(watched, half, now()))
-        assert heard(socket, "progress")["progress"] == 0.5
+        assert received(socket, "progress")["progress"] == 0.5
         caller.account.stored_artifact(moved)
         caller.account.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
         jobs.save(moved, advance(moved, Succeeded(attempt=1, gpu_seconds=1.5), now()))
-        assert_fetched(heard(socket, "artifact")["url"])
-        heard(socket, "done")
+        assert_fetched(received(socket, "artifact")["url"])
+        received(socket, "done")
         eventually_now(
             lambda: caller.account.ledger.usage(job.owner).gpu_seconds == 1.5, within=SOON
         )
         shards = range(OWNER_SHARDS)
         taken = {owner for shard in shards for owner, _ in caller.account.owners.slots(shard)}
         assert job.owner not in taken
-        eventually_now(lambda: followers(caller, job) == 0, within=SOON)
-        (row,) = caller.account.items("ConnectionsTable", follower["sk"])
+        eventually_now(lambda: subscribers(caller, job) == 0, within=SOON)
+        (row,) = caller.account.items("ConnectionsTable", subscription["sk"])
         assert "jobs" not in row
         assert caller.account.connections.get(gone) is None
 
 
-def a_gone_follower(caller: Caller, job: Job, key_id: KeyId) -> ConnectionId:
-    """A socket whose client left without a word, long ago."""
+def a_gone_subscriber(caller: Caller, job: Job, key_id: KeyId) -> ConnectionId:
+    """A subscribed socket that was lost long ago without being closed."""
     connection = Connection(
         id=ConnectionId("gone" + secrets.token_hex(4)),
         owner=caller.owner,
@@ -121,13 +121,13 @@ def a_gone_follower(caller: Caller, job: Job, key_id: KeyId) -> ConnectionId:
     return connection.id
 
 
-def socket_by_ticket(caller: Caller) -> None:
-    """A client without a header, as a browser is; and one with its key."""
-    ticket = caller.call("POST", "/ws-tickets").json()["ticket"]
-    url = f"{caller.account.endpoints.ws_url}?ticket={ticket}"
+def authorize_socket(caller: Caller) -> None:
+    """A client that sends no header, such as a browser, and a client that sends its key."""
+    socket_pass = caller.call("POST", "/ws-tickets").json()["ticket"]
+    url = f"{caller.account.endpoints.ws_url}?ticket={socket_pass}"
     with connect(url, proxy=None, close_timeout=1) as socket:
         socket.send(json.dumps({"action": "ping"}))
-        heard(socket, "pong")
+        received(socket, "pong")
     socket_connects(caller)
 
 
@@ -140,33 +140,33 @@ def sweep_jobs(caller: Caller) -> None:
     account.jobs.save(ended, replace(ended, expires_at=now() - PAST, due_at=now() - PAST))
     lost = account.seeded(caller.owner, due_at=now() - PAST)
     account.owners.take_slot(caller.owner, random_job_id(now()), ONE_JOB, now() - PAST)
-    gone = a_gone_follower(caller, lost, KeyId("none"))
+    gone = a_gone_subscriber(caller, lost, KeyId("none"))
     account.invoke(account.physical_id("api", "SweepJobsFunction"), {})
-    assert account.connections.get(gone) is None  # there is no key "none"
+    assert account.connections.get(gone) is None  # because there is no key "none"
     assert account.items("JobsTable", {"S": ended.id}) == []
     assert account.files(ended) == 0
     found = account.jobs.get(lost.id)
     assert found is not None
-    # A worker that has claimed it by now began the count anew.
+    # If a worker has claimed the job by now, the count started again.
     assert found.ticket_sends == 1 or found.attempt > 0
     taken = {owner for shard in range(OWNER_SHARDS) for owner, _ in account.owners.slots(shard)}
     assert caller.owner not in taken
 
 
 def redrive_tickets(caller: Caller) -> None:
-    """A dead ticket comes back to life, and a worker takes it; the queue is empty then."""
+    """A ticket in the dead-letter queue is sent again, and a worker claims its job."""
     account = caller.account
     lost = account.seeded(caller.owner)
     account.emulator.client("sqs").send_message(
         QueueUrl=account.endpoints.outputs["DeadLetterQueueUrl"],
         MessageBody=json.dumps({"schema": 1, "job_id": lost.id}),
     )
-    # Only a ticket leads a worker to it: the sweeper leaves it alone.
+    # The sweeper ignores this job, so only the ticket can lead a worker to it.
     eventually_now(lambda: account.jobs.get(lost.id).attempt > 0, within=WORKER_SOON)  # type: ignore[union-attr]
 
 
 def scale_workers(caller: Caller) -> None:
-    """The first job for a fleet that is asleep: everything is looked at, and a worker ordered."""
+    """The first job for an empty fleet: the scaler reads everything and orders a worker."""
     account, emulator = caller.account, caller.account.emulator
     fleet.ask_for_no_worker(emulator)
     emulator.client("dynamodb").delete_item(
@@ -179,13 +179,13 @@ def scale_workers(caller: Caller) -> None:
 
 def worker(caller: Caller) -> None:
     worker_fetches_a_model(caller)
-    # A poll that is open already may still bring each worker one ticket, but not one more.
+    # A poll that is already open may still bring each worker one ticket, but no second one.
     for _ in range(len(caller.account.endpoints.pids.workers) + 1):
         worker_runs_a_job(caller)
 
 
 def worker_fetches_a_model(caller: Caller) -> None:
-    """As it does when it starts, before there is a job."""
+    """The worker reads models when it starts, before it takes a job."""
     account, key = caller.account, f"models/loras/{secrets.token_hex(8)}"
     bucket = account.endpoints.outputs["ArtifactsBucket"]
     account.emulator.client("s3").put_object(Bucket=bucket, Key=key, Body=b"weights")
@@ -211,7 +211,7 @@ def worker_runs_a_job(caller: Caller) -> None:
 
 SMOKES: dict[str, Callable[[Caller], None]] = {
     "AuthorizeHttp": http.authorize_http,
-    "AuthorizeSocket": socket_by_ticket,
+    "AuthorizeSocket": authorize_socket,
     "SubmitJob": http.submit_job,
     "Generate": http.generate,
     "RetryJob": http.retry_job,

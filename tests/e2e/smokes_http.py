@@ -1,4 +1,4 @@
-"""Smoke runs of the functions behind the HTTP API, each in need of all its permissions."""
+"""Smoke runs for the functions behind the HTTP API. Each needs every permission of its role."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def generate(caller: Caller) -> None:
 
 
 def posts(caller: Caller, path: str, headers: dict[str, str]) -> None:
-    """Everything that accepting a job and answering for it may need."""
+    """All that accepting a job and answering the request may need."""
     body = {"prompt": "smoke", "steps": 1, "width": 64, "height": 64, "priority": "low"}
     before = sent_low(caller)
     made = caller.call("POST", path, json=body, headers=headers)
@@ -49,10 +49,10 @@ def posts(caller: Caller, path: str, headers: dict[str, str]) -> None:
 
 
 def sent_low(caller: Caller) -> int:
-    """The tickets of the low lane, with those that a worker has."""
-    sqs, url = caller.account.emulator.client("sqs"), caller.account.endpoints.outputs
+    """The number of tickets in the low lane, including those that a worker holds."""
+    sqs, outputs = caller.account.emulator.client("sqs"), caller.account.endpoints.outputs
     names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-    answer = sqs.get_queue_attributes(QueueUrl=url["LowQueueUrl"], AttributeNames=list(names))
+    answer = sqs.get_queue_attributes(QueueUrl=outputs["LowQueueUrl"], AttributeNames=list(names))
     return sum(int(answer["Attributes"][name]) for name in names)
 
 
@@ -64,7 +64,7 @@ def ended(caller: Caller, made: httpx.Response) -> bool:
 def assert_limited(
     caller: Caller, path: str, body: dict[str, Any], headers: dict[str, str]
 ) -> None:
-    """Taken by one post, refused to the next, and free again since its job has ended."""
+    """With the only slot taken, a post is refused. The end of that slot's job frees it."""
     capped = limited(caller)
     old = caller.account.seeded(capped.owner)
     caller.account.owners.take_slot(capped.owner, old.id, ONE_JOB, old.queued_at)
@@ -116,14 +116,14 @@ def retry_job(caller: Caller) -> None:
 
 
 def retry_with_upload(caller: Caller) -> None:
-    """Whether the file is still there is looked at again."""
+    """A retry checks again that the uploaded file exists."""
     upload_id = uploaded(caller)
     graph = {**LOADING, "2": {"class_type": "NoSuchOutput", "inputs": {"images": ["1", 0]}}}
     body = {"workflow": graph, "inputs": {"1.image": f"upload:{upload_id}"}}
     path = f"/jobs/{caller.call('POST', '/jobs', json=body).json()['job_id']}"
     caller.call("DELETE", path)
-    over = ("failed", "canceled")
-    eventually_now(lambda: caller.call("GET", path).json()["status"] in over, within=WORKER_SOON)
+    ends = ("failed", "canceled")
+    eventually_now(lambda: caller.call("GET", path).json()["status"] in ends, within=WORKER_SOON)
     first = caller.call("POST", f"{path}/retry", headers={"Idempotency-Key": "1"})
     assert first.status_code == 202
     bucket = caller.account.endpoints.outputs["ArtifactsBucket"]
@@ -143,7 +143,7 @@ def create_upload(caller: Caller) -> None:
 
 
 def uploaded(caller: Caller) -> str:
-    """The id of a picture that was sent with the form of the API."""
+    """The id of a picture that was uploaded with a form of the API."""
     body = picture()
     asked = {"name": "a.png", "content_type": "image/png", "bytes": len(body)}
     form = caller.call("POST", "/uploads", json=asked).json()

@@ -1,4 +1,4 @@
-"""Every permission is needed: taken away by an update of its stack, its user's smoke run fails.
+"""Every permission is needed: without it, the smoke run of its function or worker fails.
 
 `make test-long` takes each permission away in turn. The ordinary run takes away a sample, drawn
 by a fixed seed.
@@ -50,7 +50,7 @@ def test_a_smoke_run_passes_with_all_permissions(account: Account, name: str) ->
     SMOKES[name](a_caller(account))
 
 
-def test_without_a_permission_its_users_smoke_run_fails(
+def test_a_smoke_run_fails_without_one_of_its_permissions(
     account: Account, statements: list[Statement], pytestconfig: pytest.Config, is_long: bool
 ) -> None:
     pattern = pytestconfig.getoption("--mutations") or ("." if is_long else None)
@@ -67,7 +67,7 @@ def _needless(account: Account, statements: list[Statement]) -> Iterator[str]:
         with account.without(statement):
             try:
                 SMOKES[statement.owner](a_caller(account))
-            except Exception as refusal:  # noqa: BLE001 whatever it fails with, it fails
+            except Exception as refusal:  # noqa: BLE001 any failure shows that the permission is needed
                 print(f"{statement}: {type(refusal).__name__}")
             else:
                 yield str(statement)

@@ -62,25 +62,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """What is deployed to AWS when the file names an image only."""
+    """The templates for AWS, of a deployment file that names an image only."""
     return synthesise(tmp_path_factory.mktemp("aws"), deployment())
 
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """What is deployed to the emulator."""
+    """The templates for the emulator."""
     file = read_deployment(Path("deployments/local.toml"))
     return synthesise(tmp_path_factory.mktemp("local"), file)
 
 
 @pytest.fixture(scope="session")
 def asg(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """What is deployed to AWS with every choice that is not the default."""
+    """The templates for AWS, of a deployment file in which no choice is the default."""
     return synthesise(tmp_path_factory.mktemp("asg"), deployment(**UNUSUAL))
 
 
 @pytest.fixture(scope="session")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """What is deployed to AWS by the file that the CDK uses by default."""
+    """The templates for AWS, of the deployment file that the CDK uses by default."""
     file = read_deployment(Path("deployments/dev.toml"))
     return synthesise(tmp_path_factory.mktemp("dev"), file)

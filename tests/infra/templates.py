@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Templates:
-    """The templates of one deployment; an emulator has no fleet and nothing that watches it."""
+    """The templates of one deployment. An emulator has none for fleet, scaler and alarms."""
 
     data: Json
     api: Json
@@ -59,14 +59,14 @@ class Templates:
         return str(value)
 
     def functions(self) -> dict[str, Json]:
-        """The functions' properties, by the name of their construct."""
+        """The properties of each function, by the name of its construct."""
         return {
             plain_name(name).removesuffix("Function"): properties
             for name, properties in resources(self.api, "AWS::Lambda::Function").items()
         }
 
     def environment(self, function: str) -> dict[str, str]:
-        """A function's environment, rendered."""
+        """The environment variables of a function, rendered."""
         variables = self.functions()[function]["Environment"]["Variables"]
         return {name: self.render(value) for name, value in variables.items()}
 
@@ -96,25 +96,25 @@ def only(found: Mapping[str, Json]) -> Json:
 
 
 def named(template: Json, kind: str, name: str) -> Json:
-    """The one resource of that type whose construct has that name."""
+    """The one resource of that type with that construct's name."""
     matching = {k: v for k, v in resources(template, kind).items() if plain_name(k) == name}
     return only(matching)
 
 
 def plain_name(logical_id: str) -> str:
-    """A logical id without the hash at its end."""
+    """A logical id without its hash."""
     return re.sub(r"[0-9A-F]{8}$", "", logical_id)
 
 
 def function_in(text: str) -> str:
-    """The function whose ARN is in a rendered text."""
+    """The name of the function to which a rendered ARN belongs."""
     found = re.search(r"(\w+?)Function[0-9A-F]{8}", text)
     assert found, text
     return found[1]
 
 
 def statements(template: Json) -> list[tuple[str, Json]]:
-    """Every statement of a role's policies, with the logical id of what holds it."""
+    """Every statement of the roles' policies, with the logical id of its role or policy."""
     found = []
     for name, role in resources(template, "AWS::IAM::Role").items():
         for policy in role.get("Policies", []):
@@ -125,5 +125,5 @@ def statements(template: Json) -> list[tuple[str, Json]]:
 
 
 def listed(value: Any) -> list[Any]:
-    """IAM writes a list of one as the thing itself."""
+    """The value as a list, because IAM writes a list with one element as that element."""
     return value if isinstance(value, list) else [value]

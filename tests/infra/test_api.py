@@ -1,4 +1,4 @@
-"""Routes, authorizers, event sources and environments, as the template says them."""
+"""The template of the APIs: routes, authorizers, triggers and environment variables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from infra.functions import FUNCTIONS
 from tests.infra.templates import Json, Templates, function_in, named, only, plain_name, resources
 from tests.support.builders import NOW, a_job, canceled, running, succeeded
 
-# The functions of the stack with the APIs.
+# The functions in the stack of the APIs.
 ROWS = {name: row for name, row in FUNCTIONS.items() if row.stack == "api"}
 
 
@@ -77,7 +77,7 @@ def test_websocket_authorizer_requires_no_single_credential(aws: Templates) -> N
     assert authorizer.get("IdentitySource", []) == []
 
 
-def test_gateway_may_invoke_what_its_routes_name(aws: Templates) -> None:
+def test_gateway_may_invoke_the_functions_of_its_routes(aws: Templates) -> None:
     permissions = resources(aws.api, "AWS::Lambda::Permission").values()
     allowed = {function_in(aws.render(p["FunctionName"])) for p in permissions}
     assert allowed == set(ROWS) - {"PushUpdates", "SweepJobs", "RedriveTickets"}
@@ -90,7 +90,7 @@ def test_stages(aws: Templates) -> None:
     assert (http["StageName"], http["AutoDeploy"]) == ("$default", True)
     assert (socket["StageName"], socket["AutoDeploy"]) == ("live", True)
     for stage in (http, socket):
-        # The account's own limit is shared with the callbacks to sockets.
+        # The account's limit is shared with the posts to sockets.
         assert 0 < stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] < 5000
         assert 0 < stage["DefaultRouteSettings"]["ThrottlingRateLimit"] < 10_000
 
@@ -105,7 +105,7 @@ def test_access_log_keeps_no_query_and_no_header(aws: Templates) -> None:
 
 def test_every_log_group_ends(aws: Templates) -> None:
     groups = [g for t in aws.all for g in resources(t, "AWS::Logs::LogGroup").values()]
-    assert len(groups) == len(ROWS) + 3  # of the API's accesses, the worker and the scaler
+    assert len(groups) == len(ROWS) + 3  # for the access log, the worker and the scaler
     assert {group["RetentionInDays"] for group in groups} == {30}
 
 
@@ -113,7 +113,7 @@ def test_every_function_writes_to_a_group_that_ends_and_is_traced(aws: Templates
     functions = [f for t in aws.all for f in resources(t, "AWS::Lambda::Function").values()]
     assert len(functions) == len(ROWS) + 1
     for function in functions:
-        # Without a group of its own, Lambda makes one that never ends.
+        # Without a group, Lambda makes one that keeps log lines for ever.
         assert plain_name(aws.render(function["LoggingConfig"]["LogGroup"])).endswith("Logs")
         assert function["TracingConfig"] == {"Mode": "Active"}
 
@@ -134,14 +134,14 @@ def test_stream_feeds_push_updates(aws: Templates) -> None:
     assert source["ParallelizationFactor"] == 10
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert source["BisectBatchOnFunctionError"] is True
-    # Unbounded, one record that always fails would hold up its shard for a day.
+    # Without a bound, one record that always fails would hold up its shard for a day.
     assert 0 <= source["MaximumRetryAttempts"] <= 10
     assert 60 <= source["MaximumRecordAgeInSeconds"] <= 3600
     destination = aws.render(source["DestinationConfig"]["OnFailure"]["Destination"])
     assert plain_name(destination.removesuffix(".Arn")) == "UndeliveredUpdates"
 
 
-def test_the_pusher_is_asked_about_watched_and_ended_jobs_alone(aws: Templates) -> None:
+def test_only_changes_of_watched_and_ended_jobs_are_pushed(aws: Templates) -> None:
     patterns = [
         json.loads(f["Pattern"])["dynamodb"]
         for f in _stream_mapping(aws)["FilterCriteria"]["Filters"]
@@ -152,7 +152,7 @@ def test_the_pusher_is_asked_about_watched_and_ended_jobs_alone(aws: Templates) 
         {"NewImage": {"watched_until": {"N": [{"exists": True}]}}},
         {"NewImage": {"expires_at": {"N": [{"exists": True}]}}},
     ]
-    # The notifier has nothing to say of a job without the first, the end of each has the second.
+    # The notifier does nothing for a job without the first, and every end has the second.
     job, watched = running(a_job()), running(a_job(watched_until=NOW))
     asked = [{"watched_until", "expires_at"} & codec.item_of(j).keys() for j in (job, watched)]
     assert asked == [set(), {"watched_until"}]
@@ -169,27 +169,27 @@ def test_dead_letters_feed_redrive_tickets(aws: Templates) -> None:
     assert queue["VisibilityTimeout"] == 6 * aws.functions()["RedriveTickets"]["Timeout"]
 
 
-def test_clock_feeds_sweep_jobs(aws: Templates) -> None:
+def test_a_schedule_calls_sweep_jobs(aws: Templates) -> None:
     schedule = only(resources(aws.api, "AWS::Scheduler::Schedule"))
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
     assert function_in(aws.render(schedule["Target"]["Arn"])) == "SweepJobs"
     assert aws.functions()["SweepJobs"]["Timeout"] < 60  # two rounds never run at once
 
 
-def test_an_emulator_ends_no_cold_start_for_being_slow(local: Templates) -> None:
+def test_an_emulator_does_not_time_out_a_slow_cold_start(local: Templates) -> None:
     timeouts = [function["Timeout"] for function in local.functions().values()]
     assert min(timeouts) == 50
     assert local.functions()["SweepJobs"]["Timeout"] < 60
 
 
-def test_each_call_has_a_line_on_an_emulator_alone(aws: Templates, local: Templates) -> None:
+def test_only_an_emulator_logs_a_line_for_each_call(aws: Templates, local: Templates) -> None:
     for function in ROWS:
         assert aws.environment(function)["LOG_LEVEL"] == "INFO"
         assert local.environment(function)["LOG_LEVEL"] == "DEBUG"
 
 
 @pytest.mark.parametrize("function", ["AuthorizeHttp", "AuthorizeSocket"])
-def test_authorizers_end_before_the_gateway_gives_up(aws: Templates, function: str) -> None:
+def test_authorizers_time_out_before_the_gateway_does(aws: Templates, function: str) -> None:
     assert aws.functions()[function]["Timeout"] < 10
 
 
@@ -240,7 +240,7 @@ def test_functions_share_one_asset_and_one_platform(aws: Templates) -> None:
 
 
 @pytest.mark.parametrize(("target", "mode"), [("aws", "Active"), ("asg", "PassThrough")])
-def test_functions_are_traced_unless_it_is_not_wanted(
+def test_functions_are_traced_unless_the_deployment_disables_it(
     request: pytest.FixtureRequest, target: str, mode: str
 ) -> None:
     functions = request.getfixturevalue(target).functions().values()
@@ -258,7 +258,7 @@ def test_outputs(aws: Templates) -> None:
     }
 
 
-def test_pages_of_other_origins(aws: Templates, asg: Templates, local: Templates) -> None:
+def test_web_pages_of_other_origins(aws: Templates, asg: Templates, local: Templates) -> None:
     def cors(templates: Templates) -> Json | None:
         api = named(templates.api, "AWS::ApiGatewayV2::Api", "HttpApi")
         found: Json | None = api.get("CorsConfiguration")
@@ -275,7 +275,7 @@ def test_pages_of_other_origins(aws: Templates, asg: Templates, local: Templates
     assert everyone["AllowOrigins"] == ["*"]
 
 
-def test_domains_of_ones_own(aws: Templates, asg: Templates) -> None:
+def test_custom_domains(aws: Templates, asg: Templates) -> None:
     assert not resources(aws.api, "AWS::ApiGatewayV2::DomainName")
     domains = resources(asg.api, "AWS::ApiGatewayV2::DomainName").values()
     assert {d["DomainName"] for d in domains} == {"api.example.com", "live.example.com"}

@@ -1,4 +1,4 @@
-"""The code asset; all tests but the last are short of the wheels, which come from the network."""
+"""The code asset. Only the last test installs the wheels, which come from the network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def files_of(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_it_holds_the_sources_of_the_functions_and_nothing_else(local_asset: CodeAsset) -> None:
+def test_it_holds_only_the_sources_of_the_functions(local_asset: CodeAsset) -> None:
     found = files_of(local_asset.folder)
     assert {"comfyline/service/settings.py", "functions/submit_job.py"} <= found
     assert {Path(name).parts[0] for name in found} == {"comfyline", "functions", "gpu_worker"}
@@ -45,26 +45,26 @@ def test_it_holds_the_sources_of_the_functions_and_nothing_else(local_asset: Cod
     assert not [name for name in found if name.startswith(LEFT_OUT) or "__pycache__" in name]
 
 
-def test_it_is_a_faithful_copy(local_asset: CodeAsset) -> None:
+def test_its_files_equal_the_sources(local_asset: CodeAsset) -> None:
     for name in files_of(local_asset.folder):
         source = LOCAL_LOCK if name == LOCK else ROOT / name
         assert (local_asset.folder / name).read_bytes() == source.read_bytes()
 
 
-def test_the_same_sources_are_the_same_asset(local_asset: CodeAsset, tmp_path: Path) -> None:
+def test_the_same_sources_give_the_same_asset(local_asset: CodeAsset, tmp_path: Path) -> None:
     again = code_asset(local(), tmp_path)
     assert again.digest == local_asset.digest
     assert files_of(again.folder) == files_of(local_asset.folder)
 
 
-def test_an_asset_that_is_there_is_not_made_again(local_asset: CodeAsset) -> None:
+def test_an_existing_asset_is_not_built_again(local_asset: CodeAsset) -> None:
     marker = local_asset.folder / "functions" / "__init__.py"
     before = marker.stat().st_mtime_ns
     assert code_asset(local(), local_asset.folder.parent) == local_asset
     assert marker.stat().st_mtime_ns == before
 
 
-def test_requirements_are_locked_and_lean() -> None:
+def test_requirements_are_locked_and_few() -> None:
     text = locked_requirements()
     names = set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE))
     assert {"aws-lambda-powertools", "pydantic", "pydantic-core"} <= names
@@ -72,7 +72,7 @@ def test_requirements_are_locked_and_lean() -> None:
     assert text.count("--hash=sha256:") >= len(names)
 
 
-def test_another_lock_is_another_asset(local_asset: CodeAsset, tmp_path: Path) -> None:
+def test_another_engine_lock_gives_another_asset(local_asset: CodeAsset, tmp_path: Path) -> None:
     lock = tmp_path / "team.toml"
     lock.write_text(LOCAL_LOCK.read_text() + "\n# ours\n")
     asset = code_asset(local(lock=str(lock)), tmp_path / "cache")
@@ -80,7 +80,7 @@ def test_another_lock_is_another_asset(local_asset: CodeAsset, tmp_path: Path) -
     assert (asset.folder / LOCK).read_text() == lock.read_text()
 
 
-def test_what_lambda_downloads_is_small(tmp_path: Path) -> None:
+def test_the_zip_is_small(tmp_path: Path) -> None:
     asset = code_asset(deployment(), tmp_path)
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -1,4 +1,4 @@
-"""The file for LocalStack names what the code and the image expect."""
+"""The Compose file for LocalStack agrees with the code and the image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from localcloud.emulator import ADMINISTRATOR
 from localcloud.state import DEFAULT_STATE, ROOT, State
 from tests.infra.test_image import environment_of, stages, value
 
-# What the SDK reads beside the worker's own settings.
+# The variables that the SDK reads, beside the worker's own settings.
 SDK = {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
@@ -27,13 +27,13 @@ def services() -> Any:
     return yaml.safe_load(COMPOSE_FILE.read_text())["services"]
 
 
-def test_without_a_token_it_says_what_is_missing(services: Any) -> None:
+def test_a_missing_token_is_named(services: Any) -> None:
     token = services["localstack"]["environment"]["LOCALSTACK_AUTH_TOKEN"]
     assert token.startswith("${LOCALSTACK_AUTH_TOKEN:?")
     assert "token" in token.partition(":?")[2]
 
 
-def test_localstack_is_pinned_and_for_this_machine_alone(services: Any) -> None:
+def test_localstack_is_pinned_and_listens_on_this_machine_only(services: Any) -> None:
     name, _, version = services["localstack"]["image"].partition(":")
     assert (name, version.count(".")) == ("localstack/localstack", 2)
     assert services["localstack"]["ports"] == [f"127.0.0.1:{LOCALSTACK_PORT}:{LOCALSTACK_PORT}"]
@@ -46,7 +46,7 @@ def test_the_worker_is_the_images_target_with_a_simulator(services: Any) -> None
     assert "comfyui_sim" in environment_of(stages()[build["target"]])["COMFYUI_COMMAND"]
 
 
-def test_its_variables_are_the_sdks_and_the_settings(services: Any) -> None:
+def test_its_variables_are_those_of_the_sdk_and_the_settings(services: Any) -> None:
     worker = services["worker"]
     ours = {field.name.upper() for field in fields(WorkerSettings)}
     assert set(worker["environment"]) <= SDK | ours
@@ -56,10 +56,10 @@ def test_its_variables_are_the_sdks_and_the_settings(services: Any) -> None:
     (file,) = worker["env_file"]
     default = worker_env(State(DEFAULT_STATE)).relative_to(ROOT)
     assert file["path"] == f"${{WORKER_ENV:-{default}}}"
-    assert file["required"] is False  # LocalStack starts before it is written
+    assert file["required"] is False  # LocalStack starts before the file exists
 
 
-def test_it_is_locked_down_as_the_task_is(services: Any) -> None:
+def test_it_is_restricted_like_the_task(services: Any) -> None:
     worker = services["worker"]
     assert worker["read_only"] is True
     assert worker["init"] is True
@@ -69,7 +69,7 @@ def test_it_is_locked_down_as_the_task_is(services: Any) -> None:
     assert writable == set(volumes)
 
 
-def test_compose_takes_the_file() -> None:
+def test_compose_accepts_the_file() -> None:
     compose = ["docker", "compose"]
     if (
         shutil.which("docker") is None

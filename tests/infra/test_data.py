@@ -30,7 +30,7 @@ def test_jobs_table(aws: Templates) -> None:
     ) | {"due_at": "N"}
 
 
-def test_jobs_indexes_hold_keys_alone(aws: Templates) -> None:
+def test_indexes_of_jobs_hold_keys_only(aws: Templates) -> None:
     indexes = named(aws.data, TABLE, "Jobs")["GlobalSecondaryIndexes"]
     assert {index["IndexName"]: keys_of(index["KeySchema"]) for index in indexes} == {
         "by_owner": [("owner", "HASH"), ("status", "RANGE"), ("listed_at", "RANGE")],
@@ -52,7 +52,7 @@ def test_other_tables(aws: Templates) -> None:
 
 
 @pytest.mark.parametrize("name", ["Jobs", "Keys", "Owners"])
-def test_what_cannot_be_made_again_is_protected_on_aws(
+def test_data_that_cannot_be_made_again_is_protected_on_aws(
     aws: Templates, local: Templates, name: str
 ) -> None:
     replica = named(aws.data, TABLE, name)["Replicas"][0]
@@ -77,9 +77,9 @@ def test_lanes_redrive_to_the_one_dead_letter_queue(aws: Templates, lane: str) -
     )
     assert redrive["maxReceiveCount"] == 50
     assert "FifoQueue" not in queue
-    # A moved message keeps its age: some days must be left to look at it.
+    # A message that SQS moves keeps its age, so some days must remain to look at it.
     assert queue["MessageRetentionPeriod"] < dead_letters["MessageRetentionPeriod"] == 14 * DAY
-    # A ticket outlives the longest wait for a first start.
+    # A ticket is kept for longer than a job may wait for its first start.
     start_deadline = JobDefaults.start_deadline_seconds
     assert queue["MessageRetentionPeriod"] > start_deadline
 
@@ -107,13 +107,15 @@ def test_bucket(aws: Templates) -> None:
     ]
 
 
-def test_bucket_expiry_is_a_backstop(aws: Templates, local: Templates) -> None:
+def test_the_bucket_keeps_files_longer_than_the_service_does(
+    aws: Templates, local: Templates
+) -> None:
     bucket = only(resources(aws.data, "AWS::S3::Bucket"))
     rules = {rule["Prefix"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
     rule, uploads = rules["jobs/"], rules["uploads/"]
     assert uploads["ExpirationInDays"] * DAY > UPLOAD_LIFETIME.total_seconds()
-    longest_way = MAX_START_DEADLINE_SECONDS + MAX_EXECUTION_TIMEOUT_SECONDS
-    assert UPLOAD_LIFETIME.total_seconds() > longest_way
+    longest_life = MAX_START_DEADLINE_SECONDS + MAX_EXECUTION_TIMEOUT_SECONDS
+    assert UPLOAD_LIFETIME.total_seconds() > longest_life
     assert (rule["Status"], rule["Prefix"]) == ("Enabled", "jobs/")
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     retention = JobDefaults.retention_seconds
@@ -124,15 +126,17 @@ def test_bucket_expiry_is_a_backstop(aws: Templates, local: Templates) -> None:
     )
 
 
-def test_only_dev_may_lose_its_data(aws: Templates, dev: Templates) -> None:
+def test_only_the_stage_dev_deletes_its_data(aws: Templates, dev: Templates) -> None:
     for name in ("Jobs", "Keys", "Owners", "Artifacts"):
         assert (deletion_policy(aws, name), deletion_policy(dev, name)) == ("Retain", "Delete")
     replica = named(dev.data, TABLE, "Jobs")["Replicas"][0]
-    assert replica["DeletionProtectionEnabled"] is False  # or the stack could not be deleted
+    assert (
+        replica["DeletionProtectionEnabled"] is False
+    )  # or CloudFormation could not delete the stack
 
 
 def plain_http_refused(template: Json) -> set[str]:
-    """The queues and buckets whose policy denies a call without TLS."""
+    """The queues and buckets with a policy that denies calls without TLS."""
     refused = set()
     for kind in ("AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy"):
         for name, policy in resources(template, kind).items():
@@ -148,7 +152,7 @@ def test_tls_is_required_on_aws(aws: Templates) -> None:
     assert plain_http_refused(aws.api) == {"UndeliveredUpdates"}
 
 
-def test_tls_is_not_required_of_an_emulator(local: Templates) -> None:
+def test_tls_is_not_required_on_an_emulator(local: Templates) -> None:
     assert plain_http_refused(local.data) | plain_http_refused(local.api) == set()
 
 

@@ -1,4 +1,4 @@
-"""Deployment files: what they may say, and how a wrong one is refused."""
+"""Deployment files: defaults, allowed values, and the messages about wrong files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TestFiles:
         assert (local.worker.lease_seconds, local.worker.heartbeat_seconds) == (20, 5)
         assert local.api.allowed_origins == ("*",)
 
-    def test_localstack_differs_in_the_kind_of_its_functions_alone(self) -> None:
+    def test_localstack_differs_only_in_the_architecture_of_its_functions(self) -> None:
         local, localstack = (
             read_deployment(Path(f"deployments/{name}.toml")) for name in ("local", "localstack")
         )
@@ -62,7 +62,7 @@ class TestFiles:
         with pytest.raises(WrongDeployment, match=r"prod\.toml is not TOML: "):
             read_deployment(file)
 
-    def test_the_app_ends_with_the_message_alone(self, tmp_path: Path) -> None:
+    def test_the_app_prints_the_message_only(self, tmp_path: Path) -> None:
         file = tmp_path / "prod.toml"
         file.write_text("max_worker = 3")
         context = f'{{"deployment": "{file}"}}'
@@ -118,7 +118,7 @@ class TestLock:
         assert deployment(worker={"image": "i", "lock": str(lock)}).worker.lock_file == lock
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "expected"),
         [
             (None, "cannot be read: No such file"),
             ("a =", "is not a lock: not TOML"),
@@ -126,18 +126,20 @@ class TestLock:
         ],
     )
     def test_a_wrong_lock_deploys_nothing(
-        self, tmp_path: Path, text: str | None, said: str
+        self, tmp_path: Path, text: str | None, expected: str
     ) -> None:
         lock = tmp_path / "team.toml"
         if text is not None:
             lock.write_text(text)
-        with pytest.raises(WrongDeployment, match=f"test.toml: worker.lock: .*team.toml {said}"):
+        with pytest.raises(
+            WrongDeployment, match=f"test.toml: worker.lock: .*team.toml {expected}"
+        ):
             deployment(worker={"image": "image", "lock": str(lock)})
 
 
 class TestRefusals:
     @pytest.mark.parametrize(
-        ("table", "said"),
+        ("table", "expected"),
         [
             ({"scalling": {}}, "unknown section [scalling]; the nearest known section is [scaling"),
             ({"env": "prod"}, "unknown key env; the nearest known key is "),
@@ -153,13 +155,13 @@ class TestRefusals:
             ),
         ],
     )
-    def test_unknown_keys(self, table: dict[str, Any], said: str) -> None:
+    def test_unknown_keys(self, table: dict[str, Any], expected: str) -> None:
         message = refusal(**table)
         assert message.startswith("test.toml: ")
-        assert said in message
+        assert expected in message
 
     @pytest.mark.parametrize(
-        ("table", "said"),
+        ("table", "expected"),
         [
             ({"worker": {}}, "worker.image is required: image of the worker"),
             ({"worker": {"image": ""}}, "worker.image must be a text such as"),
@@ -187,11 +189,11 @@ class TestRefusals:
         ],
     )
     def test_wrong_values_are_refused_with_what_is_allowed(
-        self, table: dict[str, Any], said: str
+        self, table: dict[str, Any], expected: str
     ) -> None:
         message = refusal(**table)
         assert message.startswith("test.toml: ")
-        assert said in message
+        assert expected in message
 
     @pytest.mark.parametrize("name", ["s3://models", "Team", "a", "a/b", "arn:aws:s3:::b"])
     def test_a_models_bucket_is_a_name(self, name: str) -> None:
@@ -199,7 +201,7 @@ class TestRefusals:
         assert "worker.models_bucket must be the name of a bucket" in message
 
     @pytest.mark.parametrize(
-        ("table", "said"),
+        ("table", "expected"),
         [
             (
                 {"scaling": {"min_workers": 11}},
@@ -228,11 +230,11 @@ class TestRefusals:
             ),
         ],
     )
-    def test_values_that_contradict_each_other(self, table: dict[str, Any], said: str) -> None:
-        assert said in refusal(**table)
+    def test_values_that_contradict_each_other(self, table: dict[str, Any], expected: str) -> None:
+        assert expected in refusal(**table)
 
     @pytest.mark.parametrize("seconds", [0, model.MAX_LEASE_SECONDS + 1])
-    def test_a_lease_is_bounded_by_what_sqs_can_hide(self, seconds: int) -> None:
+    def test_a_lease_is_no_longer_than_sqs_can_hide_a_message(self, seconds: int) -> None:
         message = refusal(worker={"image": "i", "lease_seconds": seconds})
         assert "worker.lease_seconds must be a whole number from 1 to 43200" in message
 

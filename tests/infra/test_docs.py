@@ -1,4 +1,4 @@
-"""What docs/deploy.md names is there."""
+"""The names in docs/ exist: keys, files, outputs, grants."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_models_go_where_workers_look() -> None:
     assert {f"{name}/" for name in uploads} == {MODELS_PREFIX}
 
 
-def test_the_cli_is_the_pinned_one() -> None:
+def test_the_cdks_version_is_the_pinned_one() -> None:
     pinned = re.search(r'"aws-cdk": "([\d.]+)"', (ROOT / "package.json").read_text())
     assert pinned
     assert set(re.findall(r"aws-cdk@([\d.]+)", TEXT)) == {pinned[1]}
@@ -71,7 +71,7 @@ def test_the_alarms_switch(tmp_path: Path) -> None:
     assert not [r for r in quiet if r["Type"] in ("AWS::CloudWatch::Alarm", "AWS::SNS::Topic")]
 
 
-def test_the_page_of_costs_counts_the_alarms_that_are_declared(aws: Templates) -> None:
+def test_the_page_about_costs_counts_the_declared_alarms(aws: Templates) -> None:
     metrics, _ = watched(aws.observability)
     assert f"The alarms read {metrics} metrics." in (ROOT / "docs" / "cost.md").read_text()
 
@@ -86,20 +86,20 @@ def test_every_grant_is_in_the_table_of_the_threat_model() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.M))
     functions = {name: row.grants for name, row in FUNCTIONS.items()}
     assert rows == {
-        name: said(grants) for name, grants in {**functions, "Worker": WORKER_GRANTS}.items()
+        name: described(grants) for name, grants in {**functions, "Worker": WORKER_GRANTS}.items()
     }
 
 
-def test_what_no_local_run_uses_is_in_the_threat_model() -> None:
+def test_grants_that_no_local_run_uses_are_in_the_threat_model() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
-    told = dict(re.findall(r"^- `(\w+)`: (.+)\.$", text, re.M))
-    assert told == dict(UNUSED_LOCALLY)
+    listed = dict(re.findall(r"^- `(\w+)`: (.+)\.$", text, re.M))
+    assert listed == dict(UNUSED_LOCALLY)
 
 
-def said(grants: Sequence[Grant]) -> str:
-    """What a principal may do, as the threat model writes it."""
+def described(grants: Sequence[Grant]) -> str:
+    """The permissions of a principal, as the threat model writes them."""
     by_resource: dict[str, set[str]] = {}
     for grant in grants:
         by_resource.setdefault(grant.resource.name.lower(), set()).update(grant.actions)
-    told = (f"{name}: {', '.join(sorted(actions))}" for name, actions in by_resource.items())
-    return "; ".join(told) or "nothing"
+    parts = (f"{name}: {', '.join(sorted(actions))}" for name, actions in by_resource.items())
+    return "; ".join(parts) or "nothing"

@@ -1,4 +1,4 @@
-"""The fleet, in both kinds of capacity: what it costs when idle, and who can reach it."""
+"""The fleet with both kinds of capacity: its costs when idle, its network, its instances."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.infra.templates import Json, Templates, named, only, resources
 
 PROVIDER = "AWS::ECS::CapacityProvider"
-# Paid for by the hour, whether used or not.
+# Resources that AWS bills by the hour, even when they are unused.
 FIXED_COSTS = {
     "AWS::EC2::EIP",
     "AWS::EC2::NatGateway",
@@ -20,7 +20,7 @@ FIXED_COSTS = {
 
 
 @pytest.mark.parametrize("variant", ["aws", "asg", "dev"])
-def test_nothing_costs_by_the_hour(request: pytest.FixtureRequest, variant: str) -> None:
+def test_no_resource_is_billed_by_the_hour(request: pytest.FixtureRequest, variant: str) -> None:
     templates: Templates = request.getfixturevalue(variant)
     kinds = {r["Type"] for template in templates.all for r in template["Resources"].values()}
     assert not kinds & FIXED_COSTS
@@ -47,7 +47,7 @@ def test_managed_providers(aws: Templates, name: str, option: str) -> None:
     needs = launch["InstanceRequirements"]
     assert needs["AcceleratorCount"] == {"Min": 1, "Max": 1}
     assert needs["AllowedInstanceTypes"] == ["g6.xlarge", "g5.xlarge"]
-    # Beside the scaler's quiet time, an empty instance is worth nothing.
+    # An empty instance is of no use: the scaler's quiet time is what keeps warm workers.
     assert 0 < provider["InfrastructureOptimization"]["ScaleInAfter"] <= 300
 
 
@@ -71,7 +71,7 @@ def test_group_instances(asg: Templates) -> None:
     assert launch["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
     assert launch["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
     user_data = asg.render(launch["UserData"]["Fn::Base64"])
-    # Without it no worker would hear of a spot notice in time.
+    # Without it, no worker would receive a spot notice in time.
     assert "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true" in user_data
     assert "ECS_CONTAINER_STOP_TIMEOUT=110s" in user_data
 
@@ -85,13 +85,13 @@ def test_costs_can_be_split_by_stage(
     found = {}
     for template in templates.all:
         for name, resource in template["Resources"].items():
-            if resource["Type"] in PAID_FOR:
+            if resource["Type"] in TAGGED:
                 found[name] = tags(resource["Properties"]).items() >= ours.items()
     assert found
     assert [name for name, tagged in found.items() if not tagged] == []
 
 
-PAID_FOR = {
+TAGGED = {
     "AWS::ApiGatewayV2::Stage",
     "AWS::AutoScaling::AutoScalingGroup",
     "AWS::CloudWatch::Alarm",
@@ -107,7 +107,7 @@ PAID_FOR = {
 
 
 def tags(properties: Json) -> dict[str, str]:
-    if "Replicas" in properties:  # a table's are those of its copies
+    if "Replicas" in properties:  # a table has its tags on each replica
         return tags(properties["Replicas"][0])
     found: Any = properties.get("Tags", {})
     if isinstance(found, list):
@@ -124,7 +124,9 @@ def test_outputs(aws: Templates) -> None:
     assert outputs(aws.observability) == {"AlarmTopic"}
 
 
-def test_insights_are_asked_for(aws: Templates, asg: Templates) -> None:
+def test_insights_are_off_unless_the_deployment_enables_them(
+    aws: Templates, asg: Templates
+) -> None:
     def insights(templates: Templates) -> str:
         settings = only(resources(templates.fleet, "AWS::ECS::Cluster"))["ClusterSettings"]
         return str(settings[0]["Value"])
@@ -132,5 +134,5 @@ def test_insights_are_asked_for(aws: Templates, asg: Templates) -> None:
     assert (insights(aws), insights(asg)) == ("disabled", "enhanced")
 
 
-def test_cluster_has_the_name_that_grants_name(aws: Templates) -> None:
+def test_the_cluster_has_the_name_that_grants_use(aws: Templates) -> None:
     assert only(resources(aws.fleet, "AWS::ECS::Cluster"))["ClusterName"] == "comfyline-test"

@@ -1,4 +1,4 @@
-"""What each role may do."""
+"""The permissions of each role."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import pytest
 from infra.grants import UNUSED_LOCALLY, WILDCARD_REASONS
 from tests.infra.templates import Json, Templates, listed, plain_name, resources, statements
 
-# What CDK itself grants, and why it may name more than one resource.
 POSTS = {"SubmitJob", "Generate", "RetryJob"}
-
+# Roles that the CDK makes, and why their statements contain a wildcard.
 CDK_REASONS = {"SchedulerRoleForTarget": "invokes any version of the one function it names"}
 
 
 def ours(templates: Templates) -> list[Json]:
-    """The templates whose roles run our code; what runs the instances is AWS's and CDK's."""
+    """The templates with the roles of our code. Those of the instances come from the CDK."""
     return [templates.api, templates.worker, templates.scaler]
 
 
@@ -54,7 +53,7 @@ def test_every_reason_is_needed(
     assert set(WILDCARD_REASONS) <= wild
 
 
-# What AWS's agent on an instance must do before it has an id; CDK writes it, for the cluster alone.
+# The actions of the ECS agent before it has an id. The CDK writes them, limited to the cluster.
 AGENT_REASONS = {
     "ecs:DiscoverPollEndpoint": "supports no resource",
     "ecs:Poll": "the instance's id is made when it registers",
@@ -68,7 +67,7 @@ AGENT_REASONS = {
 
 
 @pytest.mark.parametrize("variant", ["aws", "asg"])
-def test_every_wildcard_of_what_is_not_ours_has_a_reason(
+def test_every_wildcard_in_other_roles_has_a_reason(
     request: pytest.FixtureRequest, variant: str
 ) -> None:
     templates: Templates = request.getfixturevalue(variant)
@@ -85,10 +84,10 @@ def test_every_wildcard_of_what_is_not_ours_has_a_reason(
 
 
 @pytest.mark.parametrize("variant", ["aws", "asg"])
-def test_what_a_resource_allows_it_allows_by_name(
+def test_policies_of_resources_allow_nothing_by_a_wildcard(
     request: pytest.FixtureRequest, variant: str
 ) -> None:
-    """Queues, the bucket and the topic: only a refusal may be of everything and everybody."""
+    """Only a statement that denies may name every action or principal."""
     templates: Templates = request.getfixturevalue(variant)
     policies = [
         resource["Properties"]
@@ -103,7 +102,7 @@ def test_what_a_resource_allows_it_allows_by_name(
             assert "*" not in str([templates.render(part) for part in allowed]), statement
 
 
-def test_actions_are_named(all_statements: list[tuple[str, dict[str, Any]]]) -> None:
+def test_no_action_is_a_wildcard(all_statements: list[tuple[str, dict[str, Any]]]) -> None:
     for _, statement in all_statements:
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in listed(statement["Action"]))
@@ -146,11 +145,11 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
         ("ecr:BatchGetImage", {"Execution"}),
     ],
 )
-def test_who_may(aws: Templates, action: str, roles: set[str]) -> None:
+def test_roles_that_may(aws: Templates, action: str, roles: set[str]) -> None:
     assert roles_that_may(aws, action) == roles
 
 
-def test_what_no_local_run_can_use_is_granted(
+def test_grants_that_no_local_run_uses_exist(
     all_statements: list[tuple[str, dict[str, Any]]],
 ) -> None:
     granted = {statement.get("Sid") for _, statement in all_statements}
@@ -158,10 +157,10 @@ def test_what_no_local_run_can_use_is_granted(
 
 
 @pytest.mark.parametrize("part", ["api", "worker"])
-def test_what_is_granted_on_aws_is_granted_to_an_emulator(
+def test_an_emulator_gets_the_same_grants_as_aws(
     aws: Templates, local: Templates, part: str
 ) -> None:
-    """So that what tests/e2e takes away is everything; it deploys the scaler by itself."""
+    """So that tests/e2e can remove each of them. It deploys the stack of the scaler itself."""
 
     def sids(templates: Templates) -> set[tuple[str, str]]:
         template = getattr(templates, part)
@@ -172,7 +171,7 @@ def test_what_is_granted_on_aws_is_granted_to_an_emulator(
     assert not sids(local) - sids(aws)
 
 
-def test_the_scaler_moves_the_one_service(aws: Templates) -> None:
+def test_the_scaler_may_change_one_service_only(aws: Templates) -> None:
     (resource,) = {
         aws.render(statement["Resource"])
         for _, statement in statements(aws.scaler)
@@ -198,10 +197,10 @@ def test_only_authorizers_and_the_sweeper_read_keys(
     assert readers == {"AuthorizeHttpRole", "AuthorizeSocketRole", "SweepJobsRole"}
 
 
-def test_uploads_and_artifacts_are_told_apart(
+def test_grants_for_uploads_do_not_cover_artifacts(
     aws: Templates, all_statements: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """Who may sign a caller's form cannot touch what a worker has stored."""
+    """The role that signs an upload form cannot read or replace what a worker has stored."""
     places = {
         statement["Sid"]: aws.render(statement["Resource"]).rpartition("/")[0].rpartition("/")[2]
         for _, statement in all_statements

@@ -1,4 +1,4 @@
-"""The worker's image, short of building it: its file as hadolint reads it, and what it promises."""
+"""The worker's Dockerfile, without building it: hadolint, versions, users, volumes, variables."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def environment_of(stage: list[Instruction]) -> dict[str, str]:
 
 
 def value(stage: list[Instruction], kind: str) -> str:
-    """Of the last such instruction."""
+    """The argument of the last instruction of that kind."""
     return [rest for word, rest in stage if word == kind][-1]
 
 
@@ -59,11 +59,11 @@ def test_hadolint_finds_nothing() -> None:
     assert (found.returncode, found.stdout) == (0, "")
 
 
-def test_what_is_built_by_default_is_what_runs() -> None:
+def test_the_default_target_is_the_worker() -> None:
     assert list(stages())[-1] == "runtime"
 
 
-def test_bases_do_not_float() -> None:
+def test_base_images_are_pinned() -> None:
     versions = dict(rest.split("=") for kind, rest in stages()[""] if kind == "ARG")
     bases = {value(stage, "FROM").partition(" AS ")[0] for name, stage in stages().items() if name}
     outside = bases - set(stages())
@@ -82,29 +82,29 @@ def test_every_package_is_pinned() -> None:
 
 
 @pytest.mark.parametrize("name", ["runtime", "simulated"])
-def test_it_runs_as_the_task_does(name: str) -> None:
+def test_user_and_entry_point_are_those_of_the_task(name: str) -> None:
     stage = stages()[name]
     assert value(stage, "USER") == USER
     assert value(stage, "ENTRYPOINT") == '["/opt/worker/bin/python", "-m", "gpu_worker"]'
 
 
-def test_volumes_are_the_tasks(runtime: list[Instruction]) -> None:
+def test_volumes_are_those_of_the_task(runtime: list[Instruction]) -> None:
     assert set(re.findall(r'"([^"]+)"', value(runtime, "VOLUME"))) == set(VOLUMES.values())
 
 
 def test_volumes_are_made_before_they_are_declared() -> None:
-    """A volume takes over the owner and mode that the folder has in the image."""
+    """A volume takes its owner and mode from the folder in the image."""
     text = DOCKERFILE.read_text()
     assert text.index("--group worker --mode 0755 /models") < text.index('VOLUME ["/models"')
     assert text.index("--group worker --mode 2770") < text.index('VOLUME ["/models"')
 
 
-def test_it_stops_by_the_signal_that_drains(runtime: list[Instruction]) -> None:
+def test_it_is_stopped_by_the_signal_that_drains_it(runtime: list[Instruction]) -> None:
     assert value(runtime, "STOPSIGNAL") == "SIGTERM"
 
 
 @pytest.mark.parametrize("name", ["runtime", "simulated"])
-def test_its_variables_are_the_settings(name: str) -> None:
+def test_its_variables_are_settings(name: str) -> None:
     given = environment_of(stages()[name])
     ours = {name.lower() for name in given} & {field.name for field in fields(WorkerSettings)}
     others = {"HOME", "NVIDIA_DRIVER_CAPABILITIES", "PYTHONUNBUFFERED"}
@@ -113,7 +113,7 @@ def test_its_variables_are_the_settings(name: str) -> None:
     assert shlex.split(given["COMFYUI_COMMAND"])[0].startswith("/opt/")
 
 
-def test_the_engine_listens_where_the_worker_looks() -> None:
+def test_the_engine_listens_on_the_port_that_the_worker_uses() -> None:
     port = WorkerSettings.comfyui_url.rpartition(":")[2]
     for name in ("runtime", "simulated"):
         command = environment_of(stages()[name])["COMFYUI_COMMAND"]
@@ -130,7 +130,7 @@ def test_the_lock_and_its_warm_up_are_copied() -> None:
     assert f"${{WARM_UP}} {Path(given['ENGINE_LOCK']).parent}/" in copies
 
 
-def test_everything_that_is_copied_is_in_the_context() -> None:
+def test_every_copied_file_is_in_the_build_context() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     let_in = {line[1:] for line in lines if line.startswith("!")}
     for stage in stages().values():

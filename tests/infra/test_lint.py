@@ -1,4 +1,4 @@
-"""What cfn-lint and cdk-nag say, in both kinds of capacity and two environments."""
+"""cfn-lint and cdk-nag, on a deployment with each kind of capacity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VARIANTS = {
     "managed": deployment(stage="dev"),
     "asg": deployment(**UNUSUAL),
 }
-# Redundant dependencies and a note on IAM's own default, both CDK's writing.
+# Redundant dependencies, and a note about a default of IAM. The CDK writes both.
 IGNORED = ["W3005", "W3045"]
 
 

@@ -1,4 +1,4 @@
-"""Alarms, the topic they tell, the dashboard, and the runbook that they lead to."""
+"""The alarms, their topic, the dashboard, and the runbook to which the alarms link."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_every_alarm_has_a_section_and_every_section_an_alarm(aws: Templates) ->
         ("updates-late", "IteratorAge"),
     ],
 )
-def test_what_alarms_watch(aws: Templates, alarm: str, watched: str) -> None:
+def test_the_metric_of_each_alarm(aws: Templates, alarm: str, watched: str) -> None:
     assert alarms(aws)[f"comfyline-test-{alarm}"]["MetricName"] == watched
 
 
-def test_every_section_says_what_it_means_where_to_look_and_what_to_do() -> None:
+def test_every_section_has_the_same_three_parts() -> None:
     _, *sections = re.split(r"^## ", RUNBOOK.read_text(), flags=re.MULTILINE)
     for section in sections:
         parts = re.split(r"^\*\*([\w ]+)\*\*:?", section, flags=re.MULTILINE)
@@ -60,39 +60,41 @@ def test_every_section_says_what_it_means_where_to_look_and_what_to_do() -> None
         assert all(len(text.split()) >= 4 for text in texts), name
 
 
-def test_links_within_the_runbook_lead_somewhere() -> None:
+def test_links_within_the_runbook_have_a_target() -> None:
     text = RUNBOOK.read_text()
     sections = set(re.findall(r"^## (.+)$", text, re.MULTILINE))
     assert set(re.findall(r"\]\(#([a-z-]+)\)", text)) <= sections
 
 
-def test_alarms_tell_when_they_begin_and_when_they_end(aws: Templates) -> None:
+def test_alarms_publish_when_they_begin_and_when_they_end(aws: Templates) -> None:
     for alarm in alarms(aws).values():
         assert len(alarm["AlarmActions"]) == len(alarm["OKActions"]) == 1
 
 
-def test_silence_is_bad_only_where_there_must_be_sound(aws: Templates) -> None:
+def test_missing_data_is_bad_only_for_scheduled_functions(aws: Templates) -> None:
     bad = {name for name, a in alarms(aws).items() if a["TreatMissingData"] == "breaching"}
     assert bad == {"comfyline-test-sweeper-stopped", "comfyline-test-scaler-stopped"}
     assert {a["TreatMissingData"] for a in alarms(aws).values()} == {"breaching", "notBreaching"}
 
 
-def test_only_tls_and_the_accounts_alarms_reach_the_topic(aws: Templates) -> None:
+def test_the_topic_accepts_only_tls_and_only_alarms_of_the_account(aws: Templates) -> None:
     policy = only(resources(aws.observability, "AWS::SNS::TopicPolicy"))
     by_sid = {s["Sid"]: s for s in policy["PolicyDocument"]["Statement"]}
     assert by_sid["AllowPublishThroughSSLOnly"]["Effect"] == "Deny"
-    speak = by_sid["AlarmsMayPublish"]
-    assert speak["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
-    assert speak["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    publish = by_sid["AlarmsMayPublish"]
+    assert publish["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert publish["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    }
 
 
-def test_who_is_told(aws: Templates, asg: Templates) -> None:
+def test_the_address_of_the_deployment_is_subscribed(aws: Templates, asg: Templates) -> None:
     assert not resources(aws.observability, "AWS::SNS::Subscription")
     subscription = only(resources(asg.observability, "AWS::SNS::Subscription"))
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "team@example.com")
 
 
-def test_what_alarms_cost_is_bounded(aws: Templates) -> None:
+def test_the_cost_of_the_alarms_is_bounded(aws: Templates) -> None:
     metrics = [
         metric
         for alarm in alarms(aws).values()
@@ -108,7 +110,7 @@ def dashboard(templates: Templates) -> list[Json]:
     return widgets
 
 
-def test_one_screen(aws: Templates) -> None:
+def test_the_dashboard_fits_on_one_screen(aws: Templates) -> None:
     widgets = dashboard(aws)
     titles = [widget["properties"]["title"] for widget in widgets]
     assert len(titles) == 6
@@ -117,7 +119,7 @@ def test_one_screen(aws: Templates) -> None:
         assert any(title.startswith(part) for title in titles), part
 
 
-def test_cost_is_told_at_the_list_price(aws: Templates) -> None:
+def test_the_cost_is_shown_at_the_list_price(aws: Templates) -> None:
     (cost,) = [w for w in dashboard(aws) if w["properties"]["title"].startswith("Cost")]
     hour = gpu_hour("g6.xlarge", 0.8)
     assert f"workers * {hour:.4f}" in json.dumps(cost)
@@ -125,7 +127,7 @@ def test_cost_is_told_at_the_list_price(aws: Templates) -> None:
     assert gpu["spot"] < hour < gpu["on_demand"] * (1 + prices()["managed_instances"]["fee_share"])
 
 
-Read = tuple[str, tuple[tuple[str, str], ...]]  # a metric of ours, by its name and dimensions
+Read = tuple[str, tuple[tuple[str, str], ...]]  # the name and the dimensions of a metric of ours
 
 
 def read_by_alarms(templates: Templates) -> set[Read]:
@@ -147,7 +149,7 @@ def read_by_the_dashboard(templates: Templates) -> set[Read]:
     return found
 
 
-def test_what_is_read_is_what_is_recorded(aws: Templates) -> None:
+def test_every_metric_that_is_read_is_recorded(aws: Templates) -> None:
     read = read_by_alarms(aws) | read_by_the_dashboard(aws)
     assert len(read_by_alarms(aws)) == 3
     assert {name for name, _ in read} >= {"JobsEnded", "OldestWait", "JobWait", "WorkersRunning"}
@@ -164,7 +166,7 @@ def test_every_metric_is_recorded_somewhere() -> None:
     assert [m.name for m in Metric if f"Metric.{m.name}" not in code] == []
 
 
-def test_processes_record_where_alarms_read(aws: Templates) -> None:
+def test_processes_record_in_the_namespace_that_alarms_read(aws: Templates) -> None:
     functions = {**aws.functions(), "Scaler": only(resources(aws.scaler, FUNCTION))}
     recording = {
         name: of["Environment"]["Variables"]["METRICS_NAMESPACE"]
@@ -174,12 +176,12 @@ def test_processes_record_where_alarms_read(aws: Templates) -> None:
     posts = {"SubmitJob", "Generate", "RetryJob"}
     assert set(recording) == {*posts, "SocketSubscribe", "PushUpdates", "SweepJobs", "Scaler"}
     task = only(resources(aws.worker, "AWS::ECS::TaskDefinition"))["ContainerDefinitions"][0]
-    worker = {one["Name"]: one["Value"] for one in task["Environment"]}["METRICS_NAMESPACE"]
+    worker = {pair["Name"]: pair["Value"] for pair in task["Environment"]}["METRICS_NAMESPACE"]
     assert {*recording.values(), worker} == {"Comfyline/test"}
 
 
-def test_metrics_can_be_left_out_with_what_reads_them(asg: Templates) -> None:
+def test_metrics_can_be_switched_off_with_everything_that_reads_them(asg: Templates) -> None:
     variables = asg.functions()["SubmitJob"]["Environment"]["Variables"]
     assert variables["METRICS_NAMESPACE"] == ""
     assert "Comfyline/" not in json.dumps(asg.observability)
-    assert [w["properties"]["title"] for w in dashboard(asg)] == ["Latency", "Errors, a minute"]
+    assert [w["properties"]["title"] for w in dashboard(asg)] == ["Latency", "Errors per minute"]

@@ -1,4 +1,4 @@
-"""The scaler's function and what calls it."""
+"""The scaler's function and its triggers."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def test_environment_is_the_rows_settings(aws: Templates) -> None:
 def test_the_section_of_the_deployment_file_reaches_the_scaler_as_it_is(
     aws: Templates, asg: Templates
 ) -> None:
-    """So a new setting needs no line between the model of the section and the scaler's limits."""
+    """A new setting needs no line between the model of the section and the scaler's limits."""
     assert {field.name for field in fields(Limits)} == set(Scaling.model_fields)
     usual, warm = (Limits(**json.loads(environment(t)["SCALING"])) for t in (aws, asg))
     assert usual == Limits(**Scaling().model_dump())
     assert warm == replace(usual, warm_workers=2, warm_hours="mon-fri 07-18")
 
 
-def test_each_minute(aws: Templates) -> None:
+def test_a_schedule_calls_it_each_minute(aws: Templates) -> None:
     schedule = only(resources(aws.scaler, "AWS::Scheduler::Schedule"))
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
     assert function(aws)["Timeout"] < 60  # two rounds of the schedule never run at once
 
 
-def test_new_jobs_wake_it(aws: Templates) -> None:
+def test_new_jobs_call_it(aws: Templates) -> None:
     source = only(resources(aws.scaler, "AWS::Lambda::EventSourceMapping"))
     table, _, attribute = aws.render(source["EventSourceArn"]).partition(".")
     assert (plain_name(table), attribute) == ("Jobs", "StreamArn")
@@ -62,7 +62,7 @@ def test_new_jobs_wake_it(aws: Templates) -> None:
     assert source["MaximumRecordAgeInSeconds"] == 60
 
 
-def test_the_stream_has_no_more_readers_than_it_serves(aws: Templates) -> None:
+def test_the_stream_has_no_more_readers_than_dynamodb_allows(aws: Templates) -> None:
     readers = [
         source
         for template in aws.all

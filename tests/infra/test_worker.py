@@ -1,4 +1,4 @@
-"""The GPU worker's task."""
+"""The task definition and the service of the GPU worker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_container(aws: Templates) -> None:
     assert DRAIN_SECONDS < worker["StopTimeout"] == 110 < SPOT_NOTICE_SECONDS
 
 
-def test_container_is_locked_down(aws: Templates) -> None:
+def test_container_is_restricted(aws: Templates) -> None:
     worker = container(aws)
     assert worker["User"] == USER
     assert worker["ReadonlyRootFilesystem"] is True
@@ -38,7 +38,7 @@ def test_container_is_locked_down(aws: Templates) -> None:
     }
 
 
-def test_volumes_are_all_that_can_be_written(aws: Templates) -> None:
+def test_only_volumes_can_be_written(aws: Templates) -> None:
     task = only(resources(aws.worker, "AWS::ECS::TaskDefinition"))
     assert task["Volumes"] == [{"Name": name} for name in ("models", "work", "tmp")]
     mounts = {
@@ -53,7 +53,7 @@ def test_volumes_are_all_that_can_be_written(aws: Templates) -> None:
 
 
 @pytest.mark.parametrize(("variant", "bucket"), [("aws", None), ("asg", "team-models")])
-def test_models_are_read_and_nothing_else_beside_them(
+def test_only_models_can_be_read_from_the_bucket_of_models(
     request: pytest.FixtureRequest, variant: str, bucket: str | None
 ) -> None:
     templates: Templates = request.getfixturevalue(variant)
@@ -73,7 +73,7 @@ def test_environment_is_the_settings_model(aws: Templates) -> None:
     environment = {variable["Name"]: aws.render(variable["Value"]) for variable in variables}
     ours = {field.name.upper() for field in fields(WorkerSettings)}
     assert set(environment) - ours == {"AWS_DEFAULT_REGION"}
-    # What the task leaves open is the image's to say: how its ComfyUI is started.
+    # The image sets the other variables, such as how ComfyUI is started.
     settings = WorkerSettings.from_environment(environment)
     assert set(settings.to_environment()) == set(environment) & ours
     assert settings.to_environment().items() <= environment.items()
@@ -88,7 +88,7 @@ def test_outputs(aws: Templates) -> None:
     assert {name for name, o in aws.worker["Outputs"].items() if "Export" not in o} == ours
 
 
-def test_an_emulator_gets_the_task_alone(local: Templates) -> None:
+def test_an_emulator_gets_the_task_only(local: Templates) -> None:
     assert set(local.worker["Outputs"]) == {"WorkerTaskDefinition", "WorkerTaskRole"}
     assert not resources(local.worker, "AWS::ECS::Service")
     assert not local.fleet["Resources"]
@@ -113,13 +113,13 @@ def test_service(request: pytest.FixtureRequest, variant: str) -> None:
     assert task["RequiresCompatibilities"] == kind
 
 
-def test_shares_of_spot_and_on_demand(aws: Templates) -> None:
+def test_the_shares_of_spot_and_on_demand(aws: Templates) -> None:
     strategy = only(resources(aws.worker, "AWS::ECS::Service"))["CapacityProviderStrategy"]
     shares = {plain_name(aws.render(s["CapacityProvider"])): s["Weight"] for s in strategy}
     assert shares == {"Spot": 80, "OnDemand": 20}
 
 
-def test_no_stack_imports_what_a_new_worker_changes(aws: Templates) -> None:
+def test_no_stack_imports_a_value_that_a_new_worker_changes(aws: Templates) -> None:
     outputs = aws.worker.get("Outputs", {}).values()
     exported = {plain_name(aws.render(o["Value"])) for o in outputs if "Export" in o}
     assert exported <= {"Logs"}  # CloudFormation refuses to change what another stack imports

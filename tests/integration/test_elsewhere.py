@@ -1,4 +1,4 @@
-"""Deployments elsewhere, short of Docker and AWS: programs that record their calls stand in."""
+"""Deployments to LocalStack and AWS, with recorders in the place of Docker and the CDK."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def state(tmp_path: Path) -> State:
 
 @pytest.fixture
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Calls of `docker` and `npx`, one a line."""
+    """The calls of `docker` and `npx`, one on each line."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("docker", "npx"):
@@ -56,19 +56,19 @@ def calls(record: Path) -> list[Any]:
     return [json.loads(line) for line in record.read_text().splitlines()]
 
 
-def test_compose_is_told_where_the_workers_variables_are(state: State, record: Path) -> None:
+def test_compose_gets_the_path_of_the_workers_variables(state: State, record: Path) -> None:
     compose(state, "up", "localstack")
     ((arguments, variables),) = calls(record)
     assert arguments == ["compose", "--file", str(elsewhere.COMPOSE_FILE), "up", "localstack"]
     assert variables == {"WORKER_ENV": str(worker_env(state)), "LOCALSTACK_AUTH_TOKEN": None}
 
 
-def test_the_variables_are_the_task_definitions(state: State) -> None:
+def test_the_workers_variables_are_those_of_the_task_definition(state: State) -> None:
     write_worker_env(state, {"JOBS_TABLE": "jobs", "LOW_QUEUE_URL": "http://a/b=c"})
     assert worker_env(state).read_text() == "JOBS_TABLE=jobs\nLOW_QUEUE_URL=http://a/b=c\n"
 
 
-def test_a_failure_of_docker_is_told(
+def test_a_failure_of_docker_is_an_error(
     state: State, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATUS", "7")
@@ -86,7 +86,7 @@ def test_a_deployment_file_that_is_missing_is_named(state: State) -> None:
     assert "none.toml" in done.output
 
 
-def test_localstack_that_does_not_start_is_an_error_of_make_up(
+def test_make_up_fails_if_localstack_does_not_start(
     state: State, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATUS", "1")
@@ -96,19 +96,20 @@ def test_localstack_that_does_not_start_is_an_error_of_make_up(
     assert state.read() is None
 
 
-def test_localstack_is_stopped_also_where_its_start_has_failed(state: State, record: Path) -> None:
+def test_localstack_is_stopped_even_if_its_start_has_failed(state: State, record: Path) -> None:
     write_worker_env(state, {})
     done = CliRunner().invoke(app, ["down", "--state", str(state.folder), "--target", "localstack"])
     assert done.exit_code == 0, done.output
     ((arguments, variables),) = calls(record)
     assert arguments[3:] == ["down", "--volumes", "--remove-orphans"]
-    assert variables["LOCALSTACK_AUTH_TOKEN"]  # the file asks for one, and stopping needs none
+    # The Compose file requires a token, though stopping LocalStack needs none.
+    assert variables["LOCALSTACK_AUTH_TOKEN"]
     assert not worker_env(state).exists()
 
 
 @pytest.fixture
 def answering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An account where keys can be made and the API answers."""
+    """An account in which keys can be created and the API answers."""
 
     async def new_key(owner: str, outputs: Any, aws_url: str | None) -> str:
         assert (outputs["KeysTable"], aws_url) == ("keys", None)
@@ -122,7 +123,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("answering")
-async def test_an_account_gets_what_the_cdk_deploys(state: State, record: Path) -> None:
+async def test_the_cdk_deploys_the_file_to_an_account(state: State, record: Path) -> None:
     file = Path("deployments/dev.toml")
     endpoints = await up_on_aws(state, file, lambda line: None)
     ((arguments, _),) = calls(record)
@@ -135,7 +136,7 @@ async def test_an_account_gets_what_the_cdk_deploys(state: State, record: Path) 
 
 
 @pytest.mark.usefixtures("answering")
-async def test_an_account_is_never_torn_down_by_make_down(state: State, record: Path) -> None:
+async def test_make_down_deletes_nothing_in_an_account(state: State, record: Path) -> None:
     await up_on_aws(state, Path("deployments/dev.toml"), lambda line: None)
     done = CliRunner().invoke(app, ["down", "--state", str(state.folder)])
     assert done.exit_code == 1

@@ -1,4 +1,4 @@
-"""An empty AWS of moto in this process, and what infra would have created in it."""
+"""The resources of a deployment, made in moto."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _index(name: str, partition: str, *sort: str) -> dict[str, Any]:
 
 
 def create_jobs_table(client: Any, name: str) -> None:
-    """The jobs table as infra declares it."""
+    """The jobs table, as infra/stacks/data.py declares it."""
     strings = dict.fromkeys(["pk", "sk", "owner", "status", "listed_at", "due_shard"], "S")
     client.create_table(
         TableName=name,
@@ -39,7 +39,7 @@ def create_jobs_table(client: Any, name: str) -> None:
 
 
 def create_connections_table(client: Any, name: str) -> None:
-    """The connections table as infra declares it."""
+    """The connections table, as infra/stacks/data.py declares it."""
     client.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
@@ -62,12 +62,12 @@ def create_table(client: Any, name: str, *keys: str) -> None:
 
 
 def create_queues(client: Any) -> dict[Priority, str]:
-    """The three lanes; their URLs."""
+    """The queues of the three lanes; the URL of each."""
     return {p: client.create_queue(QueueName=p.value)["QueueUrl"] for p in Priority}
 
 
 def create_service(client: Any) -> None:
-    """The workers' service, with none of them up."""
+    """The ECS service of the workers, with a desired count of 0."""
     client.create_cluster(clusterName="comfyline")
     container = {"name": "worker", "image": "worker", "memory": 128}
     client.register_task_definition(family="worker", containerDefinitions=[container])

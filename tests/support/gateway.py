@@ -1,4 +1,4 @@
-"""The HTTP API in this process: events as the gateway makes them, handlers by their routes."""
+"""The HTTP API in this process. It makes events like API Gateway, and calls handlers by route."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back."""
+    """An answer of a handler."""
 
     status: int
     headers: Mapping[str, str]
@@ -69,7 +69,7 @@ class AlteredAws(Aws):
 
 @dataclass
 class Gateway:
-    """Calls handlers, with `wiring`, as `owner`, whose key has these limits."""
+    """Calls handlers with `wiring`, for a caller with these attributes."""
 
     environ: Mapping[str, str]
     clock: Clock
@@ -142,7 +142,7 @@ def _route(method: str, path: str) -> tuple[str, dict[str, str]]:
 def functions_on_moto(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, lock_file: Path = ENGINE_LOCK
 ) -> Iterator[Gateway]:
-    """The functions over resources that are empty.
+    """The functions on empty resources of moto.
 
     The operator's commands read the same settings from the environment variables of the process.
     """
@@ -174,6 +174,6 @@ def boto_session() -> boto3.Session:
 
 
 def route_of(method: str, path: str) -> str | None:
-    """The route that takes the request, None if it is unknown."""
+    """The route of the request; None if no route takes it."""
     route, _ = _route(method, urlsplit(path).path)
     return None if route == "$default" else route
