@@ -1,4 +1,4 @@
-"""What a row of functions.py consists of."""
+"""The types of which the rows in functions.py consist."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class JobsStream:
     parallel_batches: int | None = None  # for each shard; the order within one job is kept
     # The function's response names the changes that failed, and Lambda halves a batch that fails.
     reports_failures: bool = False
-    on_failure: Resource | None = None  # the queue that gets what Lambda gave up on
+    on_failure: Resource | None = None  # the queue for changes that Lambda gave up
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class Function:
     """
 
     name: str
-    settings: tuple[type[Settings], ...] = ()  # whose fields are its environment variables
-    grants: tuple[Grant, ...] = ()  # beside those of every function
+    settings: tuple[type[Settings], ...] = ()  # their fields are its environment variables
+    grants: tuple[Grant, ...] = ()  # besides those of every function
     routes: tuple[Route, ...] = ()
     socket_routes: tuple[str, ...] = ()  # route keys of the WebSocket API
     triggers: tuple[JobsStream | Queue | EveryMinute, ...] = ()

@@ -62,7 +62,7 @@ _SUBMIT = (
 )
 
 _ROWS = (
-    # --- who may call -----------------------------------------------------------------------------
+    # --- authorizers ------------------------------------------------------------------------------
     Function(
         name="AuthorizeHttp",
         handler="authorize.http_handler",
@@ -74,7 +74,10 @@ _ROWS = (
         name="AuthorizeSocket",
         handler="authorize.socket_handler",
         settings=(KeysTable, ConnectionsTable),
-        grants=(grants.READ_KEY, may("TakeTicket", Resource.CONNECTIONS, "dynamodb:DeleteItem")),
+        grants=(
+            grants.READ_KEY,
+            may("TakeSocketPass", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
+        ),
         timeout=AUTHORIZER_TIMEOUT,
     ),
     # --- the HTTP API -----------------------------------------------------------------------------
@@ -145,7 +148,7 @@ _ROWS = (
         name="CreateSocketPass",
         routes=(Route("POST", "/api/v1/ws-tickets"),),
         settings=(ConnectionsTable,),
-        grants=(may("StoreTicket", Resource.CONNECTIONS, "dynamodb:PutItem"),),
+        grants=(may("StoreSocketPass", Resource.CONNECTIONS, "dynamodb:PutItem"),),
     ),
     Function(name="ListModels", routes=(Route("GET", "/api/v1/models"),)),
     Function(
@@ -306,7 +309,7 @@ _ROWS = (
             may("ReadWaits", Resource.ANY, "cloudwatch:GetMetricData"),
             may("ReadFleet", Resource.FLEET, "ecs:DescribeServices"),
             may("ResizeFleet", Resource.FLEET, "ecs:UpdateService"),
-            may("Remember", Resource.SCALING, "dynamodb:GetItem", "dynamodb:PutItem"),
+            may("RememberNeeds", Resource.SCALING, "dynamodb:GetItem", "dynamodb:PutItem"),
             *grants.FOLLOW_STREAM,
         ),
         triggers=(

@@ -101,8 +101,8 @@ ACCEPT_JOB = (
     SEND_TICKET,
     may("TakeSlot", Resource.OWNERS, "dynamodb:UpdateItem", "dynamodb:PutItem"),
     READ_JOBS,  # the jobs that hold the slots of an owner at its cap
-    may("LookAtUpload", Resource.UPLOADS, "s3:GetObject"),
-    may("TellMissingUpload", Resource.BUCKET, "s3:ListBucket"),
+    may("CheckUpload", Resource.UPLOADS, "s3:GetObject"),
+    may("FindMissingUpload", Resource.BUCKET, "s3:ListBucket"),
 )
 # With `Prefer: wait`, the response may be the ended job.
 SUBMIT_JOB = (*ACCEPT_JOB, GET_JOB, READ_JOB, SIGN_ARTIFACT)
@@ -149,7 +149,7 @@ UNUSED_LOCALLY: Mapping[str, str] = MappingProxyType(
         "FindStream": "Lambda's poller finds the stream",
         "FollowDeadLetters": "Lambda's poller reads the queue",
         "ReportUndelivered": "Lambda's poller sends the records that it gave up",
-        "TellMissingUpload": "without it, S3 answers 403 for a missing object, but the emulator answers 404",
+        "FindMissingUpload": "without it S3 answers 403 for a missing object, and the emulator 404",
         "ProtectTask": "the ECS agent uses it, and only AWS has one",
         "LogInToRegistry": "the ECS agent pulls the image; locally the worker is a process",
         "PullImage": "the ECS agent pulls the image; locally the worker is a process",
@@ -163,7 +163,7 @@ WILDCARD_REASONS: Mapping[str, str] = MappingProxyType(
         "FindStream": "ListStreams supports no resource",
         "SignArtifact": "the key of a file is made together with the file",
         "StoreArtifact": "the key of a file is made together with the file",
-        "LookAtUpload": "the key of a file is made together with its upload form",
+        "CheckUpload": "the key of a file is made together with its upload form",
         "SignUpload": "the key of a file is made together with its upload form",
         "FetchUpload": "the key of a file is made together with its upload form",
         "FetchModel": "the lock in the worker's image names the models",

@@ -21,7 +21,7 @@ from infra.functions import ROUTES
 # A disabled key still works for this long. Without the cache, each request would cost one more read
 # of the keys table.
 AUTHORIZER_CACHE = Duration.seconds(30)
-# Below the account's own limit (10,000/s, burst 5,000), which is shared with the posts to sockets.
+# Below the account's own limit (10,000/s, burst 5,000), which the posts to sockets share.
 THROTTLE = gw.ThrottleSettings(rate_limit=2000, burst_limit=1000)
 
 # The headers that web pages of other origins may send and read, beside those that every page may.
@@ -52,7 +52,7 @@ _LOGGED = {
 
 @jsii.implements(gw.IAccessLogSettings)
 class _AccessLog:
-    """Where and in which format requests are logged. CDK wants an object of this interface."""
+    """Where and in which format requests are logged. The CDK requires this interface."""
 
     def __init__(self, log_group: logs.ILogGroup) -> None:
         self._destination = gw.LogGroupLogDestination(log_group)

@@ -1,4 +1,4 @@
-"""What calls a function beside the APIs, made from its row."""
+"""Streams, queues and schedules that call a function, made from its row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_triggers(
     jobs: ddb.TableV2,
     queues: Queues,
 ) -> None:
-    """Connect the function to the sources of its row; `jobs` is the table whose stream is read."""
+    """Connect the function to the triggers of its row. `jobs` is the table with the stream."""
     for trigger in row.triggers:
         match trigger:
             case JobsStream():

@@ -14,7 +14,7 @@ SERVICE_NAME = "worker"
 def worker_service(
     scope: Construct, capacity: Capacity, fleet: FleetStack, task: ecs.TaskDefinition
 ) -> ecs.BaseService:
-    """The service, with a desired count of 0, because the count is the scaler's.
+    """The service, with a desired count of 0, because the scaler sets the count.
 
     So a deployment never starts a GPU and never waits for one. An update of the service sets the
     count to 0 again; protected tasks stay, and the scaler restores the count within a minute.

@@ -204,11 +204,11 @@ def test_grants_for_uploads_do_not_cover_artifacts(
     places = {
         statement["Sid"]: aws.render(statement["Resource"]).rpartition("/")[0].rpartition("/")[2]
         for _, statement in all_statements
-        if statement.get("Sid") in {"SignUpload", "LookAtUpload", "FetchUpload", "StoreArtifact"}
+        if statement.get("Sid") in {"SignUpload", "CheckUpload", "FetchUpload", "StoreArtifact"}
     }
     assert places == {
         "SignUpload": "uploads",
-        "LookAtUpload": "uploads",
+        "CheckUpload": "uploads",
         "FetchUpload": "uploads",
         "StoreArtifact": "jobs",
     }
