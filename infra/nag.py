@@ -85,7 +85,7 @@ REASONS = (
     ),
     Reason(
         r"AwsSolutions-APIG4",
-        r".*-api/Http/Api/(DefaultRoute|GET--(healthz|openapi\.json|docs)\w*)/Resource",
+        r".*-api/Http/Api/(DefaultRoute|GET--(healthz|openapi\.json|docs(--\{file\})?)\w*)/Resource",
         "open on purpose: the answer contains nothing about any job",
     ),
     Reason(
