@@ -48,11 +48,14 @@ def follow_and_save(client: Comfyline, job_ids: list[str], out: Path | None, as_
     """
     try:
         ends = _shown(client, job_ids, as_json)
-        if out is not None:
-            for job_id in _succeeded(ends):
-                _save(client.job(job_id), out if len(ends) == 1 else out / job_id, as_json)
     except KeyboardInterrupt:
         _hint_after_interrupt(job_ids, out)
+        return INTERRUPTED
+    try:
+        if out is not None:
+            _save_all(client, ends, out, as_json)
+    except KeyboardInterrupt:
+        hint(f"\nThe download was interrupted. Continue it: {_watch_command(job_ids, out)}")
         return INTERRUPTED
     if not as_json:
         _show_ends(ends, out)
@@ -73,11 +76,15 @@ def _show_ends(ends: dict[str, DoneMessage], out: Path | None) -> None:
 
 def _hint_after_interrupt(job_ids: list[str], out: Path | None) -> None:
     # Ctrl-C does not cancel the jobs: they may be wanted even if nobody watches.
-    saving = f" --out {shlex.quote(str(out))}" if out else ""
     jobs = "The job continues" if len(job_ids) == 1 else "The jobs continue"
-    hint(f"\n{jobs}. Follow again: comfyline watch {' '.join(job_ids[:3])}{saving}")
+    hint(f"\n{jobs}. Follow again: {_watch_command(job_ids, out)}")
     cancel = "Cancel it" if len(job_ids) == 1 else "Cancel one"
     hint(f"{cancel}: comfyline cancel {job_ids[0]}")
+
+
+def _watch_command(job_ids: list[str], out: Path | None) -> str:
+    saving = f" --out {shlex.quote(str(out))}" if out else ""
+    return f"comfyline watch {' '.join(job_ids[:3])}{saving}"
 
 
 def _shown(client: Comfyline, job_ids: list[str], as_json: bool) -> dict[str, DoneMessage]:
@@ -89,6 +96,11 @@ def _shown(client: Comfyline, job_ids: list[str], as_json: bool) -> dict[str, Do
             if isinstance(message, DoneMessage):
                 ends[message.job_id] = message
     return ends
+
+
+def _save_all(client: Comfyline, ends: dict[str, DoneMessage], out: Path, as_json: bool) -> None:
+    for job_id in _succeeded(ends):
+        _save(client.job(job_id), out if len(ends) == 1 else out / job_id, as_json)
 
 
 def _save(job: Job, directory: Path, as_json: bool) -> None:

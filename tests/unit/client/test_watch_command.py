@@ -78,6 +78,16 @@ def test_ctrl_c_leaves_the_job_running_and_prints_how_to_continue() -> None:
     assert {request.method for request in service.requests} == {"GET"}
 
 
+def test_ctrl_c_during_a_download_prints_how_to_continue(tmp_path: Path) -> None:
+    def press(request: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    job = succeeded(artifact())
+    result = run(Service(job, job, press), "watch", JOB, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 130
+    assert f"interrupted. Continue it: comfyline watch {JOB} --out" in result.stderr
+
+
 def test_files_that_cannot_be_saved_fail_the_command(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
