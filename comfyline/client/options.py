@@ -50,7 +50,7 @@ def submission(
     """The request's body; values that are None are left out.
 
     Raises:
-        TypeError: both or none of `prompt` and `workflow` are given.
+        TypeError: `prompt` and `workflow` are both given, or both missing.
     """
     if (prompt is None) == (workflow is None):
         raise TypeError("submit() takes either a prompt or a workflow; give exactly one of them")

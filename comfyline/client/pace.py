@@ -1,4 +1,4 @@
-"""How long following a job waits for what."""
+"""The times that a client waits while it follows jobs."""
 
 from __future__ import annotations
 

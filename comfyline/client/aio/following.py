@@ -1,8 +1,8 @@
 """Follows jobs: yields their messages, live, until all of them have ended.
 
-HTTP has the truth, and the socket is fast. A lost socket is opened again and resumes with what was
-missed. While none can be opened, or one is silent for long, the jobs are read over HTTP, and the
-messages that follow from a read pass through the same sieve.
+HTTP is always right, and the socket is fast. After a socket is lost, a new one resumes with the
+missed messages. While no socket can be opened, or one is silent for long, the jobs are read over
+HTTP, and the messages made from a read pass through the same sieve.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class AsyncFollowing:
     # --- reads over HTTP --------------------------------------------------------------------------
 
     async def _from_reads(self) -> AsyncIterator[JobMessage]:
-        """What is new in each job, until a read fails for now."""
+        """The new messages of each job, until a read fails temporarily."""
         self._has_read = True
         for sieve in list(self._open.values()):
             try:

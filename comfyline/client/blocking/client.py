@@ -94,7 +94,7 @@ class Comfyline:
         same key and the same request always give the same job. Options that are None are left out.
 
         Raises:
-            TypeError: both or none of `prompt` and `workflow` are given.
+            TypeError: `prompt` and `workflow` are both given, or both missing.
             ValueError: the workflow cannot be written as JSON.
             UploadFailed: the file store refused a file.
             ApiError, TransportFailed, UnexpectedAnswer: see errors.py.
@@ -256,7 +256,7 @@ class Job:
     def download(self, directory: str | os.PathLike[str]) -> list[Path]:
         """Save the job's files in `directory`, which is made if missing; returns their paths.
 
-        The paths are in the job's order. Several files are fetched at once. What has arrived of a
+        The paths are in the job's order. Several files are fetched at once. The received part of a
         file is kept, and the next call continues from there. A file gets its name only after it is
         complete and matches the job's SHA-256. A file that already exists with the same content is
         kept. A file with other content is never overwritten: the new file's name gets a number.

@@ -40,7 +40,7 @@ class ExtensibleGroup(TyperGroup):
 
 
 def _unavailable(reason: str) -> typer.Typer:
-    """Replaces a command whose dependencies are not installed, and reports that."""
+    """A command that only reports that the dependencies of the real one are not installed."""
     app = typer.Typer(add_completion=False)
 
     @app.command(

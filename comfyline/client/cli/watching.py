@@ -75,7 +75,7 @@ def _show_ends(ends: dict[str, DoneMessage], out: Path | None) -> None:
 
 
 def _hint_after_interrupt(job_ids: list[str], out: Path | None) -> None:
-    # Ctrl-C does not cancel the jobs: they may be wanted even if nobody watches.
+    # Ctrl-C does not cancel the jobs, because their results may still be wanted.
     jobs = "The job continues" if len(job_ids) == 1 else "The jobs continue"
     hint(f"\n{jobs}. Follow again: {_watch_command(job_ids, out)}")
     cancel = "Cancel it" if len(job_ids) == 1 else "Cancel one"
