@@ -44,6 +44,7 @@ async def work(wiring: Wiring, logger: Logger) -> None:
         loop.add_signal_handler(number, drain.set)
     logger.info("worker started", extra={"action": "worker_started"})
     async with (
+        wiring.flushed_metrics(),
         wiring.engine() as engine,
         wiring.fleet(drain) as protection,
         wiring.presence(engine),

@@ -33,7 +33,7 @@ from gpu_worker.racing import background, unless
 from gpu_worker.reporter import Reporter
 from gpu_worker.stop import Stop, StopReason
 from gpu_worker.toolbox import Toolbox
-from gpu_worker.verdict import FAULTS, Fault, verdict
+from gpu_worker.verdict import FAULTS, NotStored, Result, verdict
 
 COLLECT_SECONDS = 60.0  # a draining worker may still store what a finished prompt has made
 
@@ -102,7 +102,8 @@ class Attempt:
         match outcome, ending:
             case PromptSucceeded(outputs=outputs), Succeed():
                 files = await self._store_files(outputs)
-                await self._write(GiveBack() if files is None else ending, files or ())
+                ending = self._verdict(outcome if files is not None else NotStored())
+                await self._write(ending, files or ())
             case PromptFailed(outputs=outputs), Fail():
                 await self._write(ending, await self._store_files(outputs) or ())
             case _:
@@ -149,14 +150,14 @@ class Attempt:
         return self._count("ended" if ended.status.is_terminal else "given_back")
 
     async def _reported_started(self, job: Job) -> Job:
-        """The started job. A prompt that succeeded has started, even if no message said so."""
+        """The job, marked as started: the messages about the start may have been lost."""
         if job.status is not Status.QUEUED:
             return job
         return await asyncio.to_thread(
             report_started, job, store=self._tools.store, clock=self._tools.clock
         )
 
-    def _verdict(self, result: Outcome | Fault | None) -> Ending | None:
+    def _verdict(self, result: Result) -> Ending | None:
         return verdict(result, self.stop.reason, has_started=self._execution.has_started)
 
     def _count(self, outcome: str) -> None:

@@ -1,7 +1,7 @@
 """Check out the sources that the engine lock names: `python -m gpu_worker.checkout LOCK FOLDER`.
 
 The image's build runs it. ComfyUI goes into FOLDER, and each custom node below its `custom_nodes`.
-What it prints is a requirements file that includes the requirements files of all of them.
+It prints a requirements file that includes the requirements files of all of them.
 """
 
 from __future__ import annotations

@@ -21,7 +21,9 @@ from gpu_worker.pictures import SUFFIXES, encode
 
 AT_ONCE = 4  # uses the engine's event loop and the uplink well without overloading either
 IN_MEMORY_BYTES = 16 * 1024 * 1024  # larger files are spooled to disk
-MAX_NAME_LENGTH = 120  # with the prefix it stays within S3's 1,024 bytes, whatever the alphabet
+MAX_NAME_LENGTH = (
+    120  # with the prefix that is under S3's limit of 1,024 bytes, also with 4 bytes each
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

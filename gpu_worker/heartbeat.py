@@ -1,8 +1,8 @@
 """Renew the lease, then the visibility of the ticket, and do nothing else.
 
-The heartbeat has its own clock, so a busy engine cannot stop it. It does not go on for ever: when
-the job's execution timeout and a grace period are over it ends, whatever the rest of the worker
-does. Then the lease expires and the sweeper ends the job.
+The heartbeat has its own clock, so a busy engine cannot stop it. It does not go on for ever: it
+ends when the job's execution timeout and a grace period are over, even if the rest of the worker
+hangs. Then the lease expires, and the sweeper ends the job.
 """
 
 from __future__ import annotations

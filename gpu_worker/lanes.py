@@ -49,7 +49,7 @@ class Lanes:
         self._long_poll_seconds = long_poll_seconds
         self._polls: dict[Priority, asyncio.Task[list[Ticket]]] = {}  # the open long polls
         self._turns = itertools.cycle(_TURNS)
-        self._wants_ticket = False  # a long poll that returns may keep what it brings
+        self._wants_ticket = False  # a long poll that ends now may keep its ticket
         self._put_backs: set[asyncio.Task[None]] = set()  # keeps the tasks alive until they end
 
     async def take(self, idle: asyncio.Event) -> Ticket:

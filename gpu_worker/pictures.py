@@ -1,6 +1,6 @@
 """Encode still pictures anew: WebP and JPEG are smaller than the PNG that ComfyUI writes.
 
-A file that is not surely a still picture is left as it is, whatever its name says.
+A file stays unchanged unless it is certainly a still picture. Its name does not matter for that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MODES = {PictureFormat.WEBP: ("RGB", "RGBA"), PictureFormat.JPEG: ("RGB", "L")}
 
 
 def encode(body: IO[bytes], wanted: PictureEncoding, into: IO[bytes]) -> bool:
-    """Write the picture in `body` to `into` as wanted; False if the file must stay as it is.
+    """Write the picture in `body` to `into` as wanted; False if the file must stay unchanged.
 
     After False, ignore what `into` holds. The colour profile is kept. All other metadata is left
     out, the workflow included.

@@ -1,7 +1,8 @@
-"""Report that this worker is up, and how many prompts its GPU runs, for those who count workers.
+"""Report that this worker is up, and how many prompts its GPU runs.
 
 A report holds for three rounds. So one that fails changes nothing, and a worker that dies without
-notice stops being counted within a minute. Nothing else depends on these reports.
+notice stops being counted within a minute. The scaler and the metrics read these reports; no job
+depends on them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ async def present(
         presence = Presence(worker_id, running(), clock() + holds)
         try:
             await asyncio.to_thread(attendance.note, presence)
-        except Exception:  # noqa: BLE001 - jobs do not depend on it, whatever the error is
+        except Exception:  # noqa: BLE001 - no job depends on it, so no error may end the worker
             extra = {"action": "presence_missed"}
             _log.warning("presence not reported", exc_info=True, extra=extra)
 

@@ -50,7 +50,10 @@ class Previews:
             self._news.set()
 
     async def store_for_ever(self) -> None:
-        """Store what is offered, until canceled; an upload under way is completed even then."""
+        """Store the newest preview, again and again, until canceled.
+
+        An upload that is under way at that moment is still completed.
+        """
         count = 0
         while True:
             await self._news.wait()

@@ -1,6 +1,6 @@
 """Write to the job's row how the attempt goes: the start at once, progress and files coalesced.
 
-The answer of each write is the row as it is now, so the worker learns of a cancel without a read.
+The answer of each write is the current row, so the worker learns of a cancel without a read.
 """
 
 from __future__ import annotations

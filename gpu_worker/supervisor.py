@@ -1,9 +1,9 @@
 """Run the engine as a child process: start it, watch it, and start it again.
 
-The engine runs in a session of its own, as its own user if one is set, without the worker's
-environment variables (so without AWS credentials), and ends with the worker. An engine that ends
-soon after its start counts as a failure. After each failure in a row the next start comes later,
-and after too many the worker itself fails.
+The engine runs in its own session, and as its own user if one is set. It does not get the worker's
+environment variables, so it has no AWS credentials, and it is killed when the worker ends. An
+engine that ends soon after its start counts as a failure. After each failure in a row the next
+start comes later, and after too many the worker itself fails.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from gpu_worker.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """A job's files on this machine, in the order in which an attempt needs these."""
+    """A job's files on this machine, in the order in which an attempt uses them."""
 
     inputs: Inputs
     collector: Collector

@@ -1,11 +1,13 @@
 """How an attempt ends, as one table that is read from the top. Pure: no I/O, no asyncio.
 
-The row of a lost lease comes first, because such an attempt must write nothing. Then comes what
-happened to the prompt, because a prompt that has ended by itself ends the job, whatever else was
-requested meanwhile. Only for a prompt that did not end by itself does the reason to stop decide.
+A lost lease comes first, because such an attempt must write nothing. Then come the prompts that
+ended by themselves and the errors: they decide even if a stop was requested meanwhile. The reason
+to stop decides only for a prompt that did not end by itself.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
@@ -30,7 +32,7 @@ from gpu_worker.faults import (
 from gpu_worker.inputs import InputMissing
 from gpu_worker.stop import StopReason
 
-# What may be raised instead of an outcome, or while the outcome's files are stored.
+# What may be raised instead of an outcome, or while files are stored and the ending is written.
 FAULTS = (
     PromptRejected,
     InputMissing,
@@ -44,13 +46,19 @@ Fault = (
 )
 
 
-def verdict(
-    result: Outcome | Fault | None, reason: StopReason | None, *, has_started: bool
-) -> Ending | None:
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """The prompt succeeded, but a hurry left no time to store its files."""
+
+
+# None: a hurry left no time to learn what became of the prompt.
+Result = Outcome | NotStored | Fault | None
+
+
+def verdict(result: Result, reason: StopReason | None, *, has_started: bool) -> Ending | None:
     """The ending of an attempt; None if nothing may be written, because the lease is lost.
 
-    `result` is the prompt's outcome, or the error that came instead, or None if the attempt had to
-    hurry and learned neither. `has_started`: ComfyUI had begun to execute the prompt.
+    `reason`: why the job was to stop. `has_started`: ComfyUI had begun to execute the prompt.
     """
     match result, reason:
         case _, StopReason.LEASE_LOST:
@@ -67,7 +75,7 @@ def verdict(
             return Fail(input_error(missing))
         case EngineError() as error, _:
             return Retry(engine_error(error))
-        case EngineUnreachable() | EngineCrashLoop() | Unavailable(), _:
+        case EngineUnreachable() | EngineCrashLoop() | Unavailable() | NotStored(), _:
             return GiveBack()
 
         case _, StopReason.TIMEOUT:
@@ -77,8 +85,7 @@ def verdict(
         case _, StopReason.CANCEL | StopReason.DRAIN:
             return GiveBack()
 
-        # Nothing asked for a stop, so the engine has died or was restarted.
-        case _ if has_started:
-            return Retry(ENGINE_LOST)
-        case _:  # a prompt that only waited did not cause that
-            return GiveBack()
+        # Nothing asked for a stop, so the engine has died or was restarted. A prompt that only
+        # waited in it did not cause that.
+        case _:
+            return Retry(ENGINE_LOST) if has_started else GiveBack()

@@ -19,7 +19,7 @@ from comfyline.adapters.aws.files.models import S3ModelStore
 from comfyline.adapters.aws.files.uploads import S3UploadStore
 from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
-from comfyline.adapters.aws.metrics import EmfMetrics
+from comfyline.adapters.aws.metrics import BufferedEmfMetrics
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.clock import Clock
@@ -44,6 +44,8 @@ from gpu_worker.toolbox import Files, Toolbox
 from gpu_worker.worker import Worker
 from gpu_worker.workspace import Workspace
 
+# CloudWatch's finest period is a minute, so a worker need not write its metrics more often.
+FLUSH_SECONDS = 60.0
 # A long poll lasts 5 s. Every other call is answered in milliseconds, or is tried again.
 _CONFIG = Config(
     connect_timeout=2,
@@ -123,6 +125,21 @@ class Wiring:
         async with present(attendance, self.worker_id, lambda: engine.running, self._clock):
             yield
 
+    @asynccontextmanager
+    async def flushed_metrics(self) -> AsyncIterator[None]:
+        """Metrics are written each minute until the block ends, and once after it."""
+
+        async def flush_for_ever() -> None:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                self.metrics.flush()
+
+        try:
+            async with background(flush_for_ever()):
+                yield
+        finally:
+            self.metrics.flush()
+
     # --- the use cases ---------------------------------------------------------------------------
 
     @cached_property
@@ -176,9 +193,9 @@ class Wiring:
     # --- the adapters ----------------------------------------------------------------------------
 
     @cached_property
-    def metrics(self) -> EmfMetrics:
+    def metrics(self) -> BufferedEmfMetrics:
         """Metrics as lines of the log; an empty namespace switches them off."""
-        return EmfMetrics(self.settings.metrics_namespace)
+        return BufferedEmfMetrics(self.settings.metrics_namespace)
 
     @cached_property
     def store(self) -> DynamoJobStore:

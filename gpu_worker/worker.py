@@ -3,8 +3,8 @@
     ticket ── claim ── ahead ──> running ──> finishing ── ended
                         └ in the engine ┘        └ off the GPU: files, terminal write, ticket
 
-`Occupancy` says how many jobs may be where, `Lanes` brings the next ticket, and each job is an
-`Attempt` that runs in a task of its own.
+`Occupancy` limits how many jobs there are at each point, `Lanes` brings the next ticket, and each
+job is an `Attempt` in its own task.
 """
 
 from __future__ import annotations

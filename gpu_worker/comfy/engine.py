@@ -2,8 +2,8 @@
 
 The two race to show that a prompt has ended. A message on the socket only means "look at the
 history now"; a poll looks anyway, so a muted socket, a reconnect or a lost message costs at most a
-second. An engine that answers but makes no progress is given up (`Watchdog`), and whatever runs the
-engine (`Keeper`) is asked to restart it.
+second. If the engine answers but makes no progress, `Watchdog` reports a fault, and `Keeper` is
+asked to restart the engine.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ class ComfyEngine:
                     followed.wake.set()
 
     def _wake_all(self) -> None:
-        # ComfyUI replays nothing to a new socket; the history has what was missed.
+        # ComfyUI replays no message to a new socket, so an end may have been missed.
         for followed in self._followed.values():
             followed.wake.set()
 

@@ -1,4 +1,4 @@
-"""Read the outputs of a prompt from its history entry, whatever the nodes call them.
+"""Read the outputs of a prompt from its history entry, under any name that a node gives them.
 
 `outputs` maps a node to keys (`images`, `gifs`, `audio`, `text`, …), and each key to a list of
 objects with a filename, of strings, or of booleans (`animated`). Files and texts are taken.

@@ -120,7 +120,7 @@ class PromptRun:
         return [*events, *handle(data)] if handle else events
 
     def seen_running(self) -> list[Event]:
-        """The queue shows that the prompt runs, even if the socket said nothing."""
+        """The engine's queue shows that the prompt runs. The message for it may have been lost."""
         return self._start()
 
     def receive_history(self, entry: Mapping[str, Any] | None) -> Outcome | None:

@@ -120,6 +120,13 @@ def test_the_engine_listens_on_the_port_that_the_worker_uses() -> None:
         assert f"--port {port}" in command
 
 
+def test_the_simulator_that_runs_is_copied() -> None:
+    stage = stages()["simulated"]
+    command = shlex.split(environment_of(stage)["COMFYUI_COMMAND"])
+    package = command[command.index("-m") + 1]
+    assert ("COPY", f"{package} {package}") in stage
+
+
 def test_the_lock_and_its_warm_up_are_copied() -> None:
     arguments = dict(rest.split("=") for kind, rest in stages()[""] if kind == "ARG")
     lock = EngineLock.parse((ROOT / arguments["LOCK"]).read_text())

@@ -21,7 +21,7 @@ from tests.support.worker_world import World, a_graph, now
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """A world whose worker writes the progress of a watched job at once."""
+    """The worker of this world writes the progress of a watched job at once."""
     monkeypatch.setattr(reporter, "WATCHED_INTERVAL", timedelta(milliseconds=5))
     options = Options(data_dir=tmp_path, port=0, step_ms=10)
     async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:

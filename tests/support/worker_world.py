@@ -85,7 +85,7 @@ class World:
         return job
 
     def job(self, job: Job) -> Job:
-        """The job's row as it is now."""
+        """The job's current row."""
         current = self.jobs.get(job.id)
         assert current is not None
         return current

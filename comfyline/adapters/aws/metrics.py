@@ -1,31 +1,72 @@
-"""Metrics as lines of the log in CloudWatch's embedded format: no call, no permission, no agent."""
+"""Metrics as log lines in CloudWatch's embedded format: no call, no permission, no agent."""
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
+from collections.abc import Mapping, Sequence
 
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from comfyline.service.metrics import Metric
 from comfyline.service.storage_names import METRICS_SERVICE
 
+# CloudWatch reads up to 100 values of a metric in a line. Powertools prints a line by itself when
+# it has so many.
+MAX_VALUES = 99
+
 
 class EmfMetrics:
-    """`Metrics`, a line for each fact; an empty namespace records nothing."""
+    """`Metrics` that writes a line for each fact at once. An empty namespace records nothing."""
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
 
     def record(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
         """See Metrics."""
-        if not self._namespace:
-            return
-        one = EphemeralMetrics(namespace=self._namespace, service=METRICS_SERVICE)
-        for name, said in dimensions.items():
-            one.add_dimension(name, said)
-        one.add_metric(metric.value, metric.unit.value, value)
-        line = json.dumps(one.serialize_metric_set(), separators=(",", ":"))
-        # One write: print makes two, between which another thread's line may fall.
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+        if self._namespace:
+            _write(self._namespace, metric, [value], dimensions)
+
+
+class BufferedEmfMetrics:
+    """`Metrics` that keeps facts until `flush` writes them, with many values in one line.
+
+    For a process that lives long and records several facts per job: a line for each of them would
+    cost as much as the rest of the job's log. A process that is killed loses what it kept.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._values: dict[tuple[Metric, frozenset[tuple[str, str]]], list[float]] = {}
+        self._lock = threading.Lock()  # facts come from any thread
+
+    def record(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
+        """See Metrics."""
+        if self._namespace:
+            with self._lock:
+                key = metric, frozenset(dimensions.items())
+                self._values.setdefault(key, []).append(round(value, 3))
+
+    def flush(self) -> None:
+        """Write everything that was recorded since the last flush."""
+        with self._lock:
+            kept, self._values = self._values, {}
+        for (metric, dimensions), values in kept.items():
+            for start in range(0, len(values), MAX_VALUES):
+                chunk = values[start : start + MAX_VALUES]
+                _write(self._namespace, metric, chunk, dict(dimensions))
+
+
+def _write(
+    namespace: str, metric: Metric, values: Sequence[float], dimensions: Mapping[str, str]
+) -> None:
+    line = EphemeralMetrics(namespace=namespace, service=METRICS_SERVICE)
+    for name, value in dimensions.items():
+        line.add_dimension(name, value)
+    for number in values:
+        line.add_metric(metric.value, metric.unit.value, number)
+    text = json.dumps(line.serialize_metric_set(), separators=(",", ":"))
+    # One write: print makes two, and another thread's line may fall between them.
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

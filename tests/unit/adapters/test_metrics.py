@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from comfyline.adapters.aws.metrics import EmfMetrics
+from comfyline.adapters.aws.metrics import MAX_VALUES, BufferedEmfMetrics, EmfMetrics
 from comfyline.service.metrics import Metric
 
 
@@ -44,10 +44,38 @@ def test_facts_have_their_own_units_and_no_dimensions_of_others(
 
 
 def test_without_a_namespace_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
-    metrics = EmfMetrics("")
-    for metric in Metric:
-        metrics.record(metric, **({metric.dimension: "one"} if metric.dimension else {}))
+    buffered = BufferedEmfMetrics("")
+    for metrics in (EmfMetrics(""), buffered):
+        for metric in Metric:
+            metrics.record(metric, **({metric.dimension: "x"} if metric.dimension else {}))
+    buffered.flush()
     assert lines(capsys) == []
+
+
+def test_buffered_facts_of_one_metric_and_dimension_are_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = BufferedEmfMetrics("Comfyline/test")
+    metrics.record(Metric.PHASE_TIME, 1.23456, phase="run")
+    metrics.record(Metric.PHASE_TIME, 0.5, phase="claim")
+    metrics.record(Metric.PHASE_TIME, 2.0, phase="run")
+    assert lines(capsys) == []
+    metrics.flush()
+    run, claim = lines(capsys)
+    assert (run["phase"], run["PhaseTime"]) == ("run", [1.235, 2.0])
+    assert (claim["phase"], claim["PhaseTime"]) == ("claim", [0.5])
+    metrics.flush()
+    assert lines(capsys) == []
+
+
+def test_more_values_than_a_line_may_have_are_several_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = BufferedEmfMetrics("Comfyline/test")
+    for _ in range(2 * MAX_VALUES + 1):
+        metrics.record(Metric.JOBS_CLAIMED)
+    metrics.flush()
+    assert [len(line["JobsClaimed"]) for line in lines(capsys)] == [MAX_VALUES, MAX_VALUES, 1]
 
 
 def test_names_are_of_use_as_they_are() -> None:

@@ -77,7 +77,7 @@ def frame_of(event: Mapping[str, Any]) -> str | bytes:
 
 
 def binary_frame_of(about: Mapping[str, Any]) -> bytes:
-    """A binary frame whose recorded parts are as recorded, with zeros in place of the others."""
+    """The recorded parts of a binary frame, with zeros for the parts that were not recorded."""
     frame = bytes.fromhex(about["header_hex"].replace(" ", ""))
     if "metadata" in about:
         metadata = json.dumps(about["metadata"]).encode()

@@ -35,7 +35,7 @@ class FlakyStore(InMemoryJobStore):
 
 @dataclass
 class Beating:
-    """A heartbeat, its job, and what it has called."""
+    """A heartbeat, its job, and the rows and losses that it has reported."""
 
     job: Job
     clock: FrozenClock = field(default_factory=FrozenClock)

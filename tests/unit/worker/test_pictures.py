@@ -1,4 +1,4 @@
-"""Still pictures are encoded anew; any other file stays as it is, hostile files included."""
+"""Still pictures are encoded anew; any other file stays unchanged, hostile files included."""
 
 from __future__ import annotations
 

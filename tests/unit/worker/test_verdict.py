@@ -13,7 +13,6 @@ from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, R
 from gpu_worker.comfy.http import EngineError, EngineGone, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.protocol import (
-    Outcome,
     PromptFailed,
     PromptInterrupted,
     PromptLost,
@@ -21,16 +20,17 @@ from gpu_worker.comfy.protocol import (
 )
 from gpu_worker.inputs import InputMissing
 from gpu_worker.stop import StopReason
-from gpu_worker.verdict import FAULTS, Fault, verdict
+from gpu_worker.verdict import FAULTS, NotStored, Result, verdict
 
 CANCEL, TIMEOUT = StopReason.CANCEL, StopReason.TIMEOUT
 DRAIN, LEASE_LOST = StopReason.DRAIN, StopReason.LEASE_LOST
 REASONS = (None, CANCEL, TIMEOUT, DRAIN, LEASE_LOST)
 
 UPLOAD = Reference("1", "LoadImage", "image", UploadId("upl_" + "0" * 26))
-RESULTS: dict[str, Outcome | Fault | None] = {
+RESULTS: dict[str, Result] = {
     "succeeded": PromptSucceeded(),
     "cached": PromptSucceeded(cached=True),
+    "not_stored": NotStored(),
     "node_error": PromptFailed(type="ValueError", message="bad"),
     "out_of_memory": PromptFailed(type="torch.OutOfMemoryError", message="Allocation on device"),
     "interrupted": PromptInterrupted(),
@@ -45,10 +45,11 @@ RESULTS: dict[str, Outcome | Fault | None] = {
     "unavailable": Unavailable("throttled"),
 }
 
-# Ends by itself: the reason does not matter. The text is the type of the ending's error.
+# Results that decide by themselves, whatever the reason: the ending, and the type of its error.
 BY_ITSELF = {
     "succeeded": "Succeed",
     "cached": "Succeed",
+    "not_stored": "GiveBack",
     "node_error": "Fail node_error",
     "out_of_memory": "Retry out_of_memory",
     "rejected": "Fail missing_node_type",
@@ -59,7 +60,7 @@ BY_ITSELF = {
     "crash_loop": "GiveBack",
     "unavailable": "GiveBack",
 }
-# Did not end by itself: result, reason -> ending, before and after the start.
+# The other results, with each reason: the ending before the start, and the ending after it.
 STOPPED = {
     ("interrupted", None): ("GiveBack", "Retry engine_lost"),
     ("interrupted", CANCEL): ("EndCanceled", "EndCanceled"),
@@ -75,7 +76,7 @@ STOPPED = {
     ("unknown", DRAIN): ("GiveBack", "GiveBack"),
 }
 
-CASES = list(product(RESULTS, REASONS, (False, True)))
+EVERY_COMBINATION = list(product(RESULTS, REASONS, (False, True)))
 
 
 def expected(result: str, reason: StopReason | None, *, has_started: bool) -> str:
@@ -94,7 +95,7 @@ def described(ending: Ending | None) -> str:
             return type(ending).__name__
 
 
-@pytest.mark.parametrize(("result", "reason", "has_started"), CASES)
+@pytest.mark.parametrize(("result", "reason", "has_started"), EVERY_COMBINATION)
 def test_each_combination_has_its_ending(
     result: str, reason: StopReason | None, has_started: bool
 ) -> None:
