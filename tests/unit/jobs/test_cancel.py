@@ -1,4 +1,4 @@
-"""A cancel ends at once what nobody holds, and asks the worker that holds it otherwise."""
+"""A cancel ends a job at once if no worker holds it, and otherwise sets a flag for its worker."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ BOOM = JobError(type="boom", message="it broke")
 def canceled(
     world: World, job_id: JobId, owner: OwnerId | None = None, store: JobStore | None = None
 ) -> Cancellation:
-    """What became of the owner's cancel."""
+    """Cancel the job as its owner; returns the result."""
     jobs = store or world.store
     return cancel(job_id, owner or world.owner, store=jobs, clock=world.clock)
 
 
-class TestNobodyHoldsIt:
+class TestNoWorkerHoldsIt:
     def test_a_waiting_job_ends_at_once_and_never_runs(self) -> None:
         world = World()
         job = world.submit().job
@@ -58,7 +58,7 @@ class TestNobodyHoldsIt:
         world.clock.advance(LEASE)
         assert canceled(world, job.id).job.status is Status.CANCELED
 
-    def test_a_job_that_waited_too_long_has_expired(self) -> None:
+    def test_an_overdue_job_expires_instead(self) -> None:
         world = World()
         job = world.submit().job
         world.clock.advance(DEFAULTS.start_deadline)
@@ -69,7 +69,7 @@ class TestNobodyHoldsIt:
 
 class TestAWorkerHoldsIt:
     @pytest.mark.parametrize("hold", [World.claimed, World.started])
-    def test_it_is_asked_and_ends_the_job(
+    def test_the_flag_is_set_and_the_worker_ends_the_job(
         self, hold: Callable[[World], tuple[Job, Ticket]]
     ) -> None:
         world = World()
@@ -81,7 +81,7 @@ class TestAWorkerHoldsIt:
         stopped = world.finisher().end(done.job, ticket, EndCanceled(), gpu_seconds=2.0)
         assert (stopped.status, stopped.gpu_seconds) == (Status.CANCELED, 2.0)
 
-    def test_it_hears_of_it_by_its_next_write(self) -> None:
+    def test_the_worker_sees_the_flag_in_the_answer_to_its_next_write(self) -> None:
         world = World()
         world.submit()
         job, _ = world.claimed()
@@ -90,7 +90,7 @@ class TestAWorkerHoldsIt:
         assert report_started(job, store=world.store, clock=world.clock).is_canceling
 
     @pytest.mark.parametrize("ending", ["retry", "give_back"])
-    def test_whatever_ends_the_attempt_ends_the_job(self, ending: str) -> None:
+    def test_any_end_of_the_attempt_cancels_the_job(self, ending: str) -> None:
         world = World()
         world.submit()
         job, ticket = world.started()
@@ -105,7 +105,7 @@ class TestAWorkerHoldsIt:
         world.clock.advance(LEASE)
         assert world.tickets() == []
 
-    def test_if_it_has_vanished_the_sweeper_ends_the_job(self) -> None:
+    def test_if_the_worker_vanished_the_sweeper_cancels_the_job(self) -> None:
         world = World()
         world.submit()
         job, _ = world.started()
@@ -116,7 +116,7 @@ class TestAWorkerHoldsIt:
 
 
 class TestNoEffect:
-    def test_asking_again_writes_nothing(self) -> None:
+    def test_a_repeated_cancel_writes_nothing(self) -> None:
         world = World()
         world.submit()
         job, _ = world.started()
@@ -126,7 +126,7 @@ class TestNoEffect:
         again = canceled(world, job.id, store=process.using(world.store))
         assert (again, process.calls) == (first, 1)  # the read
 
-    def test_an_ended_job_is_left_as_it_is(self) -> None:
+    def test_an_ended_job_does_not_change(self) -> None:
         world = World()
         world.submit()
         job = world.succeeded()
@@ -136,13 +136,13 @@ class TestNoEffect:
 
 
 class TestRace:
-    def test_a_worker_that_claims_meanwhile_is_asked(self) -> None:
+    def test_a_worker_that_claims_meanwhile_gets_the_flag(self) -> None:
         world = World()
         job = world.submit().job
         done = canceled(world, job.id, store=meanwhile(world.store, "save", world.claimed))
         assert status_of(done.job) == "canceling"
 
-    def test_a_worker_that_gives_the_job_back_meanwhile_does_not_get_it_again(self) -> None:
+    def test_a_job_that_is_given_back_meanwhile_is_canceled(self) -> None:
         world = World()
         world.submit()
         job, ticket = world.started()
@@ -151,7 +151,7 @@ class TestRace:
         )
         assert canceled(world, job.id, store=store).job.status is Status.CANCELED
 
-    def test_a_worker_that_is_done_meanwhile_has_won(self) -> None:
+    def test_a_job_that_succeeds_meanwhile_stays_succeeded(self) -> None:
         world = World()
         job = world.submit().job
         done = canceled(world, job.id, store=meanwhile(world.store, "save", world.succeeded))
@@ -160,7 +160,7 @@ class TestRace:
 
 
 class TestNotFound:
-    def test_what_is_unknown_or_anothers(self) -> None:
+    def test_an_unknown_job_or_one_of_another_owner(self) -> None:
         world = World()
         job = world.submit().job
         for job_id, owner in [(random_job_id(NOW), world.owner), (job.id, an_owner())]:
@@ -168,7 +168,7 @@ class TestNotFound:
                 canceled(world, job_id, owner)
         assert world.row(job.id) == job
 
-    def test_what_is_past_its_retention(self) -> None:
+    def test_a_job_past_its_retention(self) -> None:
         world = World()
         world.submit()
         job = world.succeeded()
@@ -176,7 +176,7 @@ class TestNotFound:
         with pytest.raises(JobNotFound):
             canceled(world, job.id)
 
-    def test_what_is_removed_meanwhile(self) -> None:
+    def test_a_job_that_is_removed_meanwhile(self) -> None:
         world = World()
         job = world.submit().job
         store = meanwhile(world.store, "save", lambda: world.store.delete(job))
@@ -185,7 +185,7 @@ class TestNotFound:
 
 
 def purged(world: World, job_id: JobId, *, process: Process | None = None, **ports: Any) -> str:
-    """What the owner is told of a purge."""
+    """Purge the job as its owner; returns the message."""
     own: dict[str, Any] = {"store": world.store, "artifacts": world.artifacts} | ports
     if process is not None:
         own = {name: process.using(port) for name, port in own.items()}
@@ -193,7 +193,7 @@ def purged(world: World, job_id: JobId, *, process: Process | None = None, **por
 
 
 class TestPurge:
-    def test_takes_an_ended_jobs_record_request_and_files_now(self) -> None:
+    def test_removes_an_ended_jobs_record_request_and_files(self) -> None:
         world = World()
         world.submit()
         job, ticket = world.started()
@@ -207,7 +207,7 @@ class TestPurge:
         with pytest.raises(JobNotFound):
             purged(world, job.id)
 
-    def test_of_a_job_that_has_not_ended_is_a_cancel(self) -> None:
+    def test_cancels_a_job_that_has_not_ended(self) -> None:
         world = World()
         world.submit()
         job, _ = world.started()
@@ -216,7 +216,7 @@ class TestPurge:
         assert status_of(world.row(job.id)) == "canceling"
         assert len(world.artifacts.files) == 1
 
-    def test_anothers_job_is_not_found(self) -> None:
+    def test_a_job_of_another_owner_is_not_found(self) -> None:
         world = World()
         world.submit()
         job = world.succeeded()
@@ -225,14 +225,14 @@ class TestPurge:
             purged(world, job.id)
         assert len(world.artifacts.files) == 1
 
-    def test_asked_twice_at_once_is_done_once(self) -> None:
+    def test_two_concurrent_purges_both_succeed(self) -> None:
         world = World()
         world.submit()
         job = world.succeeded()
         store = meanwhile(world.store, "delete", lambda: purged(world, job.id))
         assert "removed" in purged(world, job.id, store=store)
 
-    def test_leaves_a_record_that_takes_its_place_meanwhile_alone(self) -> None:
+    def test_keeps_a_new_job_that_takes_the_id_meanwhile(self) -> None:
         world = World()
         world.submit(key="once")
         old = world.succeeded()
@@ -248,7 +248,7 @@ class TestPurge:
         assert world.row(old.id).attempt == 2
         assert list(world.artifacts.files) == [an_artifact(world.row(old.id)).key]
 
-    def test_that_dies_may_be_asked_again_and_leaves_no_file_behind(self) -> None:
+    def test_after_a_crash_it_can_be_repeated_and_leaves_no_file(self) -> None:
         worlds: list[tuple[World, Job]] = []
 
         def run(process: Process) -> None:

@@ -1,4 +1,4 @@
-"""An attempt ends: the row first, then the ticket; and only if it still holds the job."""
+"""The end of an attempt writes the row and then the ticket, if the attempt still holds the job."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ End = Callable[[Finisher, Job, Ticket], Job]
 
 
 def succeed(finisher: Finisher, job: Job, ticket: Ticket) -> Job:
-    made = [an_artifact(job)]
-    return finisher.end(job, ticket, Succeed(cached=True), artifacts=made, gpu_seconds=2.0)
+    files = [an_artifact(job)]
+    return finisher.end(job, ticket, Succeed(cached=True), artifacts=files, gpu_seconds=2.0)
 
 
 def stop(finisher: Finisher, job: Job, ticket: Ticket) -> Job:
-    """Whoever stops a job has heard of its cancel."""
-    asked = replace(job, cancel_requested_at=job.cancel_requested_at or NOW)
-    return finisher.end(asked, ticket, EndCanceled(), gpu_seconds=2.0)
+    """End the job as canceled. The worker has seen the cancel flag before."""
+    canceling = replace(job, cancel_requested_at=job.cancel_requested_at or NOW)
+    return finisher.end(canceling, ticket, EndCanceled(), gpu_seconds=2.0)
 
 
 def ending_with(ending: Ending) -> End:
@@ -65,12 +65,12 @@ def a_started_job(world: World) -> tuple[Job, Ticket]:
     return world.started()
 
 
-def ask_cancel(world: World, job: Job) -> Job:
+def request_cancel(world: World, job: Job) -> Job:
     return cancel(job.id, world.owner, store=world.store, clock=world.clock).job
 
 
 class TestSuccess:
-    def test_is_told_with_every_file(self) -> None:
+    def test_lists_every_file(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
         done = succeed(world.finisher(), job, ticket)
@@ -79,15 +79,15 @@ class TestSuccess:
         assert (record.job, record.artifacts) == (done, (an_artifact(job),))
         check_record(record)
 
-    def test_counts_though_its_cancel_was_asked(self) -> None:
+    def test_wins_over_a_requested_cancel(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        ask_cancel(world, job)
+        request_cancel(world, job)
         assert succeed(world.finisher(), job, ticket).status is Status.SUCCEEDED
 
 
 class TestFailure:
-    def test_of_the_jobs_own_is_the_end_and_says_where(self) -> None:
+    def test_a_fault_of_the_job_ends_it_with_the_node(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
         ended = world.finisher().end(job, ticket, Fail(BOOM))
@@ -95,13 +95,13 @@ class TestFailure:
         assert ended.error is not None
         assert (ended.error.node_id, ended.error.attempt) == ("5", 1)
 
-    def test_of_the_jobs_own_shows_what_was_made_before(self) -> None:
+    def test_a_fault_of_the_job_keeps_the_files_made_before(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
         world.finisher().end(job, ticket, Fail(BOOM), artifacts=[an_artifact(job)])
         assert world.record(job.id).artifacts == (an_artifact(job),)
 
-    def test_not_of_the_jobs_own_is_tried_again_at_once_by_whoever_is_free(self) -> None:
+    def test_any_other_fault_is_retried_at_once_by_the_next_worker(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
         waiting = world.finisher().end(job, ticket, Retry(BOOM))
@@ -109,7 +109,7 @@ class TestFailure:
         again, _ = world.claimed()
         assert (again.id, again.attempt) == (job.id, 2)
 
-    def test_is_tried_again_only_so_often(self) -> None:
+    def test_the_number_of_retries_is_limited(self) -> None:
         world = World()
         world.submit()
         for _ in range(MAX_FAILURES):
@@ -121,21 +121,21 @@ class TestFailure:
 
 
 class TestInterruption:
-    def test_is_no_failure(self) -> None:
+    def test_is_not_a_failure(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
         waiting = world.finisher().end(job, ticket, GiveBack())
         assert (waiting.status, waiting.failures, waiting.interruptions) == (Status.QUEUED, 0, 1)
         assert world.ticket().job_id == job.id
 
-    def test_before_the_start_leaves_the_start_deadline_running(self) -> None:
+    def test_before_the_start_keeps_the_start_deadline(self) -> None:
         world = World()
         world.submit()
         job, ticket = world.claimed()
         waiting = world.finisher().end(job, ticket, GiveBack())
         assert waiting.is_past_start_deadline(waiting.start_deadline)
 
-    def test_is_forgiven_only_so_often(self) -> None:
+    def test_the_number_of_interruptions_is_limited(self) -> None:
         world = World()
         world.submit()
         for _ in range(MAX_INTERRUPTIONS):
@@ -148,11 +148,11 @@ class TestInterruption:
 
 class TestTicket:
     @every_ending
-    def test_is_deleted_with_the_end_and_else_handed_back_at_once(self, end: End) -> None:
+    def test_is_deleted_if_the_job_has_ended_and_else_visible_at_once(self, end: End) -> None:
         world = World()
         job, ticket = a_started_job(world)
         if end is stop:
-            job = ask_cancel(world, job)
+            job = request_cancel(world, job)
         ended = end(world.finisher(), job, ticket)
         assert ended == world.row(job.id)
         assert len(world.tickets()) == (0 if ended.status.is_terminal else 1)
@@ -162,27 +162,27 @@ class TestTicket:
 
 class TestGpuSeconds:
     @every_ending
-    def test_every_ending_tells_what_the_attempt_has_used(self, end: End) -> None:
+    def test_every_ending_records_the_gpu_time_of_the_attempt(self, end: End) -> None:
         world = World()
         job, ticket = a_started_job(world)
         if end is stop:
-            job = ask_cancel(world, job)
+            job = request_cancel(world, job)
         assert end(world.finisher(), job, ticket).gpu_seconds == 2.0
 
     @pytest.mark.parametrize("ending", ["retry", "give_back"])
-    def test_what_is_not_wanted_any_more_has_used_it_too(self, ending: str) -> None:
+    def test_the_gpu_time_of_a_canceled_attempt_is_recorded_too(self, ending: str) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        ask_cancel(world, job)
+        request_cancel(world, job)
         ended = ENDINGS[ending](world.finisher(), job, ticket)
         assert (ended.status, ended.gpu_seconds) == (Status.CANCELED, 2.0)
 
-    def test_add_up_over_the_attempts_and_count_once_for_the_owner(self) -> None:
+    def test_the_gpu_time_adds_up_over_attempts_and_is_charged_once(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
         for ending in ("give_back", "retry"):
-            told = [ENDINGS[ending](world.finisher(), job, ticket) for _ in range(2)]
-            assert told == [world.row(job.id)] * 2  # the answer of the first may have been lost
+            answers = [ENDINGS[ending](world.finisher(), job, ticket) for _ in range(2)]
+            assert answers == [world.row(job.id)] * 2  # a retry, in case the first answer was lost
             job, ticket = world.started()
         ended = succeed(world.finisher(), job, ticket)
         assert ended.gpu_seconds == 6.0
@@ -191,7 +191,7 @@ class TestGpuSeconds:
             ledger.count([ended])
         assert ledger.usage(world.owner) == Usage(gpu_seconds=6.0, jobs=1)
 
-    def test_given_back_once_too_often_has_used_the_last_attempt_too(self) -> None:
+    def test_the_gpu_time_of_the_last_allowed_interruption_is_recorded_too(self) -> None:
         world = World()
         world.submit()
         for _ in range(MAX_INTERRUPTIONS):
@@ -201,7 +201,7 @@ class TestGpuSeconds:
 
 class TestLeaseLost:
     @every_ending
-    def test_to_another_worker_nothing_is_written(self, end: End) -> None:
+    def test_after_another_worker_claimed_nothing_is_written(self, end: End) -> None:
         world = World()
         job, ticket = a_started_job(world)
         world.clock.advance(LEASE)
@@ -214,7 +214,7 @@ class TestLeaseLost:
         assert [a.key for a in world.record(job.id).artifacts] == [an_artifact(theirs).key]
 
     @every_ending
-    def test_to_nobody_nothing_is_written(self, end: End) -> None:
+    def test_after_the_lease_expired_nothing_is_written(self, end: End) -> None:
         world = World()
         job, ticket = a_started_job(world)
         world.clock.advance(LEASE + timedelta(seconds=2))
@@ -225,7 +225,7 @@ class TestLeaseLost:
         assert world.row(job.id) == before
         check_record(world.record(job.id))
 
-    def test_with_the_record_itself(self) -> None:
+    def test_after_the_record_was_removed_nothing_is_written(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
         world.store.delete(job)
@@ -234,39 +234,39 @@ class TestLeaseLost:
 
 
 def used_again(world: World) -> tuple[Job, Ticket]:
-    """A running attempt whose job is canceled, swept and purged, and its key posted once more."""
+    """An attempt whose job was canceled, swept and purged, and whose key was posted again."""
     world.submit(key="once")
-    asleep, ticket = world.started()
-    ask_cancel(world, asleep)
+    suspended, ticket = world.started()
+    request_cancel(world, suspended)
     world.clock.advance(LEASE + timedelta(seconds=2))
     world.sweep()
     ports = {"store": world.store, "artifacts": world.artifacts, "clock": world.clock}
-    purge(asleep.id, world.owner, **ports)
+    purge(suspended.id, world.owner, **ports)
     world.submit(key="once")
-    return asleep, ticket
+    return suspended, ticket
 
 
 class TestKeyUsedAgain:
-    """The job was removed while its worker slept, and its key was used for another."""
+    """The job was removed while its worker was suspended, and its key was used for a new job."""
 
     @every_ending
-    def test_the_worker_that_wakes_writes_nothing(self, end: End) -> None:
+    def test_the_resumed_worker_writes_nothing(self, end: End) -> None:
         world = World()
-        asleep, ticket = used_again(world)
+        suspended, ticket = used_again(world)
         _, theirs = world.tickets()
         taken = world.claim(theirs)
         assert taken is not None
         working = report_started(taken, store=world.store, clock=world.clock)
-        assert (working.id, working.attempt) == (asleep.id, asleep.attempt)
+        assert (working.id, working.attempt) == (suspended.id, suspended.attempt)
         with pytest.raises(JobNotFound):
-            end(world.finisher(), asleep, ticket)
+            end(world.finisher(), suspended, ticket)
         with pytest.raises(JobNotFound):
-            report_progress(asleep, Progress(fraction=0.5), store=world.store, clock=world.clock)
-        assert world.row(asleep.id) == working
+            report_progress(suspended, Progress(fraction=0.5), store=world.store, clock=world.clock)
+        assert world.row(suspended.id) == working
         succeed(world.finisher(), working, theirs)
-        assert [a.key for a in world.record(asleep.id).artifacts] == [an_artifact(working).key]
+        assert [a.key for a in world.record(suspended.id).artifacts] == [an_artifact(working).key]
 
-    def test_the_old_ticket_is_one_more_of_the_new_job(self) -> None:
+    def test_the_old_ticket_works_for_the_new_job(self) -> None:
         world = World()
         used_again(world)
         old, new = world.tickets()
@@ -282,23 +282,23 @@ class TestKeyUsedAgain:
 
 class TestRace:
     @pytest.mark.parametrize("ending", ["retry", "give_back"])
-    def test_a_cancel_that_comes_meanwhile_ends_the_job(self, ending: str) -> None:
+    def test_a_concurrent_cancel_ends_the_job(self, ending: str) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        store = meanwhile(world.store, "save", lambda: ask_cancel(world, job))
+        store = meanwhile(world.store, "save", lambda: request_cancel(world, job))
         ended = ENDINGS[ending](world.finisher(store), job, ticket)
         assert ended.status is Status.CANCELED
         world.clock.advance(LEASE)
         assert world.tickets() == []
 
-    def test_a_heartbeat_disturbs_no_ending(self) -> None:
+    def test_a_concurrent_heartbeat_does_not_disturb_an_ending(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
         until = NOW + 2 * LEASE
         store = meanwhile(world.store, "save", lambda: world.store.renew(job, until))
         assert succeed(world.finisher(store), job, ticket).status is Status.SUCCEEDED
 
-    def test_a_late_start_is_refused_once_the_attempt_has_ended(self) -> None:
+    def test_a_start_is_refused_after_the_attempt_has_ended(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
         world.finisher().end(job, ticket, GiveBack())

@@ -1,4 +1,4 @@
-"""Jobs are shown to their owner, truly by the clock, whether or not the sweeper has come by."""
+"""Owners see their jobs as they are by the clock, whenever the sweeper last ran."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def read(
 def page(
     world: World, limit: int = 20, cursor: str | None = None, status: Status | None = None
 ) -> tuple[list[Job], str | None]:
-    """One page of the world's owner, and the cursor of the next."""
-    records, following = read_page(
+    """A page of the owner's jobs, and the cursor of the next page."""
+    records, next_cursor = read_page(
         world.owner,
         status=status,
         limit=limit,
@@ -39,11 +39,11 @@ def page(
         store=world.store,
         clock=world.clock,
     )
-    return [record.job for record in records], following
+    return [record.job for record in records], next_cursor
 
 
 class TestOneJob:
-    def test_is_shown_with_what_was_asked_and_made_by_one_call(self) -> None:
+    def test_one_call_reads_the_job_its_parameters_and_its_artifacts(self) -> None:
         world = World()
         world.submit({"prompt": "a red fox", "metadata": {"for": "mum"}})
         job = world.succeeded()
@@ -54,14 +54,14 @@ class TestOneJob:
         assert record.params.metadata == {"for": "mum"}
         assert record.artifacts == (an_artifact(job),)
 
-    def test_that_is_unknown_or_anothers_is_not_found(self) -> None:
+    def test_an_unknown_job_or_one_of_another_owner_is_not_found(self) -> None:
         world = World()
         job = world.submit().job
         for job_id, owner in [(random_job_id(NOW), world.owner), (job.id, an_owner())]:
             with pytest.raises(JobNotFound):
                 read(world, job_id, owner)
 
-    def test_is_gone_by_the_clock_when_its_retention_is_over(self) -> None:
+    def test_a_job_past_its_retention_is_not_found(self) -> None:
         world = World()
         world.submit()
         job = world.succeeded()
@@ -73,7 +73,7 @@ class TestOneJob:
 
 
 class TestStartDeadline:
-    def test_a_reader_ends_what_waited_too_long(self) -> None:
+    def test_a_read_expires_an_overdue_job(self) -> None:
         world = World()
         job = world.submit().job
         world.clock.advance(DEFAULTS.start_deadline - MOMENT)
@@ -83,7 +83,7 @@ class TestStartDeadline:
         assert (shown.status, shown.version) == (Status.EXPIRED, job.version + 1)
         assert (shown, shown.finished_at) == (world.row(job.id), world.clock())
 
-    def test_two_readers_end_it_once(self) -> None:
+    def test_two_concurrent_reads_expire_the_job_once(self) -> None:
         world = World()
         job = world.submit().job
         world.clock.advance(DEFAULTS.start_deadline)
@@ -91,14 +91,14 @@ class TestStartDeadline:
         assert read(world, job.id, store=store).job == world.row(job.id)
         assert world.row(job.id).version == job.version + 1
 
-    def test_a_reader_ends_nothing_that_a_worker_holds(self) -> None:
+    def test_a_read_does_not_expire_a_job_that_a_worker_holds(self) -> None:
         world = World()
         world.submit({"prompt": "a red fox", "start_deadline_seconds": 1})
         job, _ = world.claimed()
         world.clock.advance(LEASE / 2)
         assert read(world, job.id).job == job
 
-    def test_nor_what_has_run_before(self) -> None:
+    def test_a_read_does_not_expire_a_job_that_has_run_before(self) -> None:
         world = World()
         world.submit()
         job, ticket = world.started()
@@ -106,7 +106,7 @@ class TestStartDeadline:
         world.clock.advance(DEFAULTS.start_deadline)
         assert read(world, job.id).job == waiting
 
-    def test_a_purge_that_comes_meanwhile_leaves_what_was_read(self) -> None:
+    def test_after_a_concurrent_purge_the_read_shows_the_job_as_read(self) -> None:
         world = World()
         job = world.submit().job
         world.clock.now = job.start_deadline
@@ -119,7 +119,7 @@ class TestStartDeadline:
         assert read(world, job.id, store=store).job == job
         assert world.store.get(job.id) is None
 
-    def test_a_cancel_that_comes_meanwhile_is_what_is_shown(self) -> None:
+    def test_after_a_concurrent_cancel_the_read_shows_the_canceled_job(self) -> None:
         world = World()
         job = world.submit().job
 
@@ -131,7 +131,7 @@ class TestStartDeadline:
         store = meanwhile(world.store, "save", cancel_a_little_earlier)
         assert read(world, job.id, store=store).job.status is Status.CANCELED
 
-    def test_a_list_ends_them_too(self) -> None:
+    def test_a_list_expires_overdue_jobs_too(self) -> None:
         world = World()
         job = world.submit().job
         world.clock.advance(DEFAULTS.start_deadline)
@@ -140,26 +140,26 @@ class TestStartDeadline:
 
 
 class TestList:
-    def test_is_the_owners_newest_first(self) -> None:
+    def test_only_the_owners_jobs_newest_first(self) -> None:
         world = World()
         jobs = many(world, 3)
         world.submit(owner=an_owner())
         assert page(world) == (jobs[::-1], None)
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5])
-    def test_comes_in_pages_that_neither_overlap_nor_leave_out(self, limit: int) -> None:
+    def test_pages_join_without_gap_or_overlap(self, limit: int) -> None:
         world = World()
         jobs = many(world, 4)
         assert whole_list(world, limit) == jobs[::-1]
 
-    def test_jobs_of_one_moment_are_told_apart(self) -> None:
+    def test_jobs_of_the_same_time_are_all_listed(self) -> None:
         world = World()
         ids = {world.submit({"prompt": f"{n}"}).job.id for n in range(5)}
         found = [job.id for job in whole_list(world, 2)]
         assert len(found) == 5
         assert set(found) == ids
 
-    def test_jobs_that_come_between_two_pages_move_nothing(self) -> None:
+    def test_new_jobs_between_two_pages_do_not_move_the_second_page(self) -> None:
         world = World()
         jobs = many(world, 4)
         first, cursor = page(world, 2)
@@ -167,7 +167,7 @@ class TestList:
         second, _ = page(world, 2, cursor)
         assert first + second == jobs[::-1]
 
-    def test_of_one_status(self) -> None:
+    def test_only_jobs_of_the_given_status(self) -> None:
         world = World()
         many(world, 1)
         done = world.succeeded()
@@ -176,7 +176,7 @@ class TestList:
         assert page(world, status=Status.QUEUED) == ([waiting], None)
         assert page(world, status=Status.FAILED) == ([], None)
 
-    def test_what_is_past_its_retention_is_left_out_and_hides_nothing_behind_it(self) -> None:
+    def test_jobs_past_their_retention_are_left_out_and_do_not_end_the_list(self) -> None:
         world = World()
         [old] = many(world, 1)
         for job in many(world, 2):
@@ -189,7 +189,7 @@ class TestList:
 
 
 def many(world: World, count: int) -> list[Job]:
-    """Jobs of the world's owner, oldest first, each a second after the other."""
+    """New jobs of the owner, oldest first, one second apart."""
     jobs = []
     for n in range(count):
         world.clock.advance(1)
@@ -198,7 +198,7 @@ def many(world: World, count: int) -> list[Job]:
 
 
 def whole_list(world: World, limit: int) -> list[Job]:
-    """Every job of the world's owner, by as many pages as it takes."""
+    """All of the owner's jobs, read page by page."""
     found, cursor = page(world, limit)
     while cursor is not None:
         more, cursor = page(world, limit, cursor)

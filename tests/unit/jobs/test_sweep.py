@@ -1,4 +1,4 @@
-"""The sweeper puts right what a crash or a lost message has left, and nothing else."""
+"""The sweeper repairs what crashes and lost messages have left, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def ticketed(world: World) -> list[JobId]:
 
 
 def an_unticketed_job(world: World) -> Job:
-    """Accepted while the queue was out of reach."""
+    """A job whose ticket could not be sent."""
     queue = meanwhile(world.queue, "send", raising(Unavailable("throttled")))
     return world.submit({"prompt": "a red fox"}, queue=queue).job
 
 
-def vanished(world: World) -> Job:
-    """A worker has started the job and is never heard of again."""
+def a_job_of_a_vanished_worker(world: World) -> Job:
+    """A job that a worker has started before it vanished."""
     world.submit()
     job, _ = world.started()
     return job
 
 
 class TestLostTicket:
-    def test_is_sent_again_when_it_is_due_and_not_before(self) -> None:
+    def test_is_sent_again_once_the_job_is_due(self) -> None:
         world = World()
         job = an_unticketed_job(world)
         world.clock.advance(TICKET_GRACE - MOMENT)
@@ -59,10 +59,10 @@ class TestLostTicket:
         for _ in range(24 * 60 - 1):
             world.clock.advance(MINUTE)
             sent += world.sweep()["TicketResent"]
-        # 0.5, 2, 8 and 32 minutes after each other, then each hour; the sweep adds up to a minute.
+        # After 0.5, 2, 8 and 32 minutes, then every hour. The sweep adds up to a minute to each.
         assert sent == 4 + 23
 
-    def test_is_not_sent_for_a_job_that_is_claimed_meanwhile(self) -> None:
+    def test_is_not_sent_if_the_job_is_claimed_meanwhile(self) -> None:
         world = World()
         job = world.submit().job
         world.clock.advance(TICKET_GRACE)
@@ -70,7 +70,7 @@ class TestLostTicket:
         after = world.row(job.id)
         assert (after.attempt, after.ticket_sends, ticketed(world)) == (1, 0, [])
 
-    def test_is_no_matter_once_the_job_has_waited_too_long(self) -> None:
+    def test_is_not_sent_if_the_job_is_overdue(self) -> None:
         world = World()
         job = an_unticketed_job(world)
         world.clock.advance(DEFAULTS.start_deadline)
@@ -79,9 +79,9 @@ class TestLostTicket:
 
 
 class TestLease:
-    def test_that_is_renewed_is_left_alone_and_looked_at_again(self) -> None:
+    def test_a_renewed_lease_stays_and_the_job_is_due_after_it(self) -> None:
         world = World()
-        job = vanished(world)
+        job = a_job_of_a_vanished_worker(world)
         until = world.clock() + 2 * LEASE
         alive = world.store.renew(job, until)
         world.clock.advance(LEASE + LEASE_GRACE)
@@ -90,18 +90,18 @@ class TestLease:
         assert (after.lease, after.version) == (alive.lease, job.version)
         assert after.due_at == until + LEASE_GRACE
 
-    def test_that_ran_out_is_a_failure_and_the_job_is_ticketed(self) -> None:
+    def test_an_expired_lease_is_a_failure_and_the_job_gets_a_ticket(self) -> None:
         world = World()
-        job = vanished(world)
+        job = a_job_of_a_vanished_worker(world)
         world.clock.advance(LEASE + LEASE_GRACE)
-        world.tickets()  # the vanished worker's own, in hand
+        world.tickets()  # the ticket of the vanished worker, which is visible again
         assert (world.sweep(), ticketed(world)) == ({"LeaseExpired": 1}, [job.id])
         after = world.row(job.id)
         assert (after.status, after.failures, after.lease) == (Status.QUEUED, 1, None)
 
-    def test_that_ran_out_once_too_often_is_the_end(self) -> None:
+    def test_the_last_allowed_expiry_ends_the_job(self) -> None:
         world = World()
-        job = vanished(world)
+        job = a_job_of_a_vanished_worker(world)
         for _ in range(MAX_FAILURES - 1):
             world.clock.advance(LEASE + LEASE_GRACE)
             world.sweep()
@@ -111,7 +111,7 @@ class TestLease:
         assert world.sweep() == {"LeaseExpiredForGood": 1}
         assert world.row(job.id).status is Status.FAILED
 
-    def test_of_a_job_past_its_execution_timeout_is_the_end(self) -> None:
+    def test_an_expired_lease_past_the_execution_timeout_ends_the_job(self) -> None:
         world = World()
         world.submit({"prompt": "a red fox", "execution_timeout_seconds": 60})
         job, _ = world.started()
@@ -122,18 +122,18 @@ class TestLease:
         assert error.type == "execution_timeout"
 
     @pytest.mark.parametrize("ending", ["succeed", "renew"])
-    def test_of_a_worker_that_speaks_at_the_last_moment_has_its_way(self, ending: str) -> None:
+    def test_a_write_of_the_worker_at_the_last_moment_wins(self, ending: str) -> None:
         world = World()
         world.submit()
         job, ticket = world.started()
 
-        def speak() -> object:
+        def write() -> object:
             if ending == "renew":
                 return world.store.renew(job, world.clock() + LEASE)
             return world.finisher().end(job, ticket, Succeed(cached=False), gpu_seconds=1.0)
 
         world.clock.advance(LEASE + LEASE_GRACE)
-        world.sweep(store=meanwhile(world.store, "due", speak))
+        world.sweep(store=meanwhile(world.store, "due", write))
         expected = Status.SUCCEEDED if ending == "succeed" else Status.RUNNING
         assert (world.row(job.id).status, world.row(job.id).failures) == (expected, 0)
 
@@ -151,7 +151,7 @@ class TestRemoval:
         with pytest.raises(LookupError):
             world.store.graph(job)
 
-    def test_takes_what_losing_attempts_have_left(self) -> None:
+    def test_removes_the_files_of_attempts_that_lost(self) -> None:
         world = World()
         world.submit()
         job, ticket = world.started()
@@ -163,7 +163,7 @@ class TestRemoval:
         world.sweep()
         assert world.artifacts.files == {}
 
-    def test_touches_no_other_job(self) -> None:
+    def test_does_not_touch_other_jobs(self) -> None:
         world = World()
         world.submit()
         old = world.succeeded()
@@ -176,7 +176,7 @@ class TestRemoval:
         assert list(world.artifacts.files) == [an_artifact(other).key]
         assert world.store.graph(other)
 
-    def test_a_record_taken_over_meanwhile_keeps_its_files(self) -> None:
+    def test_a_new_job_that_takes_the_id_meanwhile_keeps_its_files(self) -> None:
         world = World()
         world.submit(key="once")
         old = world.succeeded()
@@ -193,7 +193,7 @@ class TestRemoval:
 
 
 def an_attempt_that_lost(world: World) -> Job:
-    """Its worker has stored a file and was told to go."""
+    """An attempt whose worker stored a file and then gave the job back."""
     world.submit()
     job, ticket = world.started()
     world.upload(job)
@@ -201,15 +201,15 @@ def an_attempt_that_lost(world: World) -> Job:
     return job
 
 
-class TestLosingAttempts:
-    """What they have stored is shown to nobody, and goes soon after the job's end."""
+class TestVoidFiles:
+    """Readers are never shown the files of attempts that lost; they are removed after the end."""
 
-    def test_go_once_their_worker_has_surely_stopped(self) -> None:
+    def test_are_removed_once_their_worker_has_surely_stopped(self) -> None:
         world = World()
         lost = an_attempt_that_lost(world)
         job = world.succeeded()
         world.clock.advance(TIDY_DELAY - MOMENT)
-        world.upload(lost)  # a worker that knows nothing of it yet
+        world.upload(lost)  # by a worker that has not learned yet that it lost
         assert world.sweep() == {}
         world.clock.advance(MOMENT)
         assert world.sweep() == {"Tidied": 1}
@@ -218,7 +218,7 @@ class TestLosingAttempts:
         assert replace(world.row(job.id), due_at=job.due_at, tidy_pending=True) == job
         assert world.sweep() == {}
 
-    def test_of_a_canceled_job_nothing_stays(self) -> None:
+    def test_of_a_canceled_job_are_all_its_files(self) -> None:
         world = World()
         world.submit()
         job, ticket = world.started()
@@ -229,7 +229,7 @@ class TestLosingAttempts:
         assert world.sweep() == {"Tidied": 1}
         assert world.artifacts.files == {}
 
-    def test_previews_go_with_them_and_the_files_of_the_job_stay(self) -> None:
+    def test_include_previews_but_not_the_artifacts_of_the_job(self) -> None:
         world = World()
         world.submit({"prompt": "a fox", "previews": True})
         job = world.succeeded()
@@ -239,14 +239,14 @@ class TestLosingAttempts:
         assert list(world.artifacts.files) == [artifact_key(job, 0, "image.png")]
         check_tidy(world.row(job.id), world.artifacts.files)
 
-    def test_a_job_that_nobody_took_has_none(self) -> None:
+    def test_a_job_that_was_never_claimed_has_none(self) -> None:
         world = World()
         job = world.submit().job
         cancel(job.id, job.owner, store=world.store, clock=world.clock)
         world.clock.advance(TIDY_DELAY)
         assert world.sweep() == {}
 
-    def test_what_comes_even_later_goes_with_the_record(self) -> None:
+    def test_that_are_stored_even_later_are_removed_with_the_record(self) -> None:
         world = World()
         lost = an_attempt_that_lost(world)
         world.succeeded()
@@ -257,7 +257,7 @@ class TestLosingAttempts:
         world.sweep()
         assert world.artifacts.files == {}
 
-    def test_files_out_of_reach_are_tried_again(self) -> None:
+    def test_are_removed_by_the_next_sweep_if_s3_is_unavailable(self) -> None:
         world = World()
         an_attempt_that_lost(world)
         world.succeeded()
@@ -266,7 +266,7 @@ class TestLosingAttempts:
         assert world.sweep(artifacts=artifacts) == {"Unavailable": 1}
         assert world.sweep() == {"Tidied": 1}
 
-    def test_a_record_taken_over_meanwhile_keeps_its_due_time(self) -> None:
+    def test_a_new_job_that_takes_the_id_meanwhile_keeps_its_due_time(self) -> None:
         world = World()
         world.submit(key="once")
         job, ticket = world.started()
@@ -274,16 +274,16 @@ class TestLosingAttempts:
         old = world.succeeded()
         world.clock.advance(TIDY_DELAY)
 
-        def taken_over() -> None:
+        def post_again() -> None:
             world.clock.advance(DEFAULTS.retention)
             world.submit(key="once")
 
-        artifacts = meanwhile(world.artifacts, "delete_prefix", taken_over)
+        artifacts = meanwhile(world.artifacts, "delete_prefix", post_again)
         world.sweep(artifacts=artifacts)
         row = world.row(old.id)
         assert (row.status, row.queued_at) == (Status.QUEUED, world.clock.now)
 
-    def test_wherever_the_sweeper_dies_the_next_one_finds_them(self) -> None:
+    def test_are_removed_by_the_next_sweep_after_a_crash_at_any_call(self) -> None:
         world = World()
 
         def run(process: Process) -> None:
@@ -304,9 +304,9 @@ class TestLosingAttempts:
 
 
 class TestTrouble:
-    """One job that cannot be settled holds up no other, and is settled another time."""
+    """A job that cannot be handled now does not stop the others, and is handled later."""
 
-    def test_a_queue_out_of_reach(self) -> None:
+    def test_an_unavailable_queue(self) -> None:
         world = World()
         jobs = {an_unticketed_job(world).id for _ in range(3)}
         world.clock.advance(TICKET_GRACE)
@@ -318,7 +318,7 @@ class TestTrouble:
         world.sweep()
         assert missed <= set(ticketed(world))
 
-    def test_files_out_of_reach(self) -> None:
+    def test_unavailable_files(self) -> None:
         world = World()
         for n in range(2):
             world.submit({"prompt": f"fox {n}"})
@@ -338,7 +338,7 @@ class TestTrouble:
         assert ticketed(world) == []
 
 
-# --- its own death --------------------------------------------------------------------------------
+# --- crashes of the sweeper -----------------------------------------------------------------------
 
 
 def a_lost_ticket(world: World) -> Job:
@@ -347,15 +347,15 @@ def a_lost_ticket(world: World) -> Job:
     return job
 
 
-def a_dead_lease(world: World) -> Job:
-    job = vanished(world)
+def an_expired_lease(world: World) -> Job:
+    job = a_job_of_a_vanished_worker(world)
     world.clock.advance(LEASE + LEASE_GRACE)
     world.tickets()
     return job
 
 
-def a_dead_lease_under_cancel(world: World) -> Job:
-    job = vanished(world)
+def an_expired_lease_while_canceling(world: World) -> Job:
+    job = a_job_of_a_vanished_worker(world)
     cancel(job.id, world.owner, store=world.store, clock=world.clock)
     world.clock.advance(LEASE + LEASE_GRACE)
     return job
@@ -368,9 +368,9 @@ def an_overdue_job(world: World) -> Job:
 
 
 @pytest.mark.parametrize(
-    "left", [a_lost_ticket, a_dead_lease, a_dead_lease_under_cancel, an_overdue_job]
+    "left", [a_lost_ticket, an_expired_lease, an_expired_lease_while_canceling, an_overdue_job]
 )
-def test_a_sweeper_that_dies_leaves_its_work_to_the_next(left: Callable[[World], Job]) -> None:
+def test_after_a_crash_the_next_sweep_completes_the_work(left: Callable[[World], Job]) -> None:
     worlds: list[tuple[World, Job]] = []
 
     def run(process: Process) -> None:
@@ -387,12 +387,12 @@ def test_a_sweeper_that_dies_leaves_its_work_to_the_next(left: Callable[[World],
             world.sweep()
             found |= set(ticketed(world))
         after = seen.see(world.row(job.id))
-        assert (after.lease, after.failures) == (None, 1 if left is a_dead_lease else 0)
+        assert (after.lease, after.failures) == (None, 1 if left is an_expired_lease else 0)
         check_ticketed(after, found)
     assert len(worlds) >= 4
 
 
-def test_a_removal_that_dies_is_gone_on_with() -> None:
+def test_after_a_crash_the_next_sweep_completes_a_removal() -> None:
     worlds: list[World] = []
 
     def run(process: Process) -> None:
