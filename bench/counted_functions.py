@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,7 @@ from bench.calls import Image, Ledger
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.authenticate import create_key
 from functions import authorize, get_job, push_updates, scale_workers, submit_job
-from functions._aws import Aws, Clients
-from functions._wiring import ENGINE_LOCK, Wiring
+from functions._aws import Clients
 from tests.support.aws import create_service, create_table
 from tests.support.gateway import Gateway
 
@@ -64,7 +62,7 @@ class Functions:
         """Accept one job; its id."""
         header = {"authorization": f"Bearer {self.token}"}
         with self._call("authorize"):
-            answer = authorize.http_handler({"headers": header}, None, self.wiring)
+            answer = self.api.call("AuthorizeHttp", {"headers": header})
         self._caller = answer["context"]
         with self._call("submit"):
             reply = self._gateway("POST", "/api/v1/jobs", PICTURE)
@@ -73,12 +71,12 @@ class Functions:
     def wake(self, image: Image) -> None:
         """The stream tells the scaler of a new job."""
         with self._call("scale"):
-            scale_workers.handler(_batch("INSERT", image), None, self.wiring)
+            self.api.call("ScaleWorkers", _batch("INSERT", image))
 
     def push(self, image: Image) -> None:
         """The stream tells the pusher of a change."""
         with self._call("push"):
-            answer = push_updates.handler(_batch("MODIFY", image), None, self.wiring)
+            answer = self.api.call("PushUpdates", _batch("MODIFY", image))
         assert answer == {"batchItemFailures": []}
 
     def read(self, job_id: str) -> Any:
@@ -89,11 +87,6 @@ class Functions:
     @property
     def _gateway(self) -> Gateway:
         return replace(self.api, owner=self._caller["owner"], caller=self._caller)
-
-    @property
-    def wiring(self) -> Wiring:
-        """What the functions are called with."""
-        return self.api.wiring
 
     @contextmanager
     def _call(self, name: str) -> Iterator[None]:
@@ -113,7 +106,7 @@ def deployed(api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any
     patch.setenv("METRICS_NAMESPACE", _MEASURED["METRICS_NAMESPACE"])  # the worker's
     for module in (authorize, submit_job, scale_workers, push_updates, get_job):
         patch.setattr(module.logger.registered_handler, "stream", printed)
-    scale_workers.handler({"Records": [{}]}, None, measured(api, session).wiring)
+    measured(api, session).call("ScaleWorkers", {"Records": [{}]})
     _key, token = create_key(
         OwnerId("fox"),
         scopes=["jobs"],
@@ -124,10 +117,10 @@ def deployed(api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any
     return token
 
 
-def measured(api: Gateway, session: Any, lock_file: Path = ENGINE_LOCK) -> Gateway:
+def measured(api: Gateway, session: Any) -> Gateway:
     """The same functions with the scaler's settings, with metrics and with clients of their own."""
     environ = {**api.environ, **_SCALER, **_MEASURED}
-    return Gateway.of(environ, api.clock, Aws(environ, Clients(session)), lock_file)
+    return replace(api, environ=environ, client=Clients(session), made={})
 
 
 def _batch(event: str, image: Image) -> dict[str, Any]:

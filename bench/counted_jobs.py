@@ -26,7 +26,6 @@ from bench.counted_functions import Functions, Work, deployed, measured
 from comfyline.service.jobs.job import TERMINAL, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
-from functions import sweep_jobs
 from functions._wiring import utc_now
 from gpu_worker.__main__ import work
 from gpu_worker.wiring import Wiring
@@ -91,7 +90,7 @@ def _removal(jobs: int, functions: Functions, clock: _Clock) -> Calls:
     ledger.counted.clear()
     ledger.units.clear()
     clock.ahead = RETENTION_OVER
-    assert sweep_jobs.handler({}, None, functions.wiring)["Removed"] == jobs
+    assert functions.api.call("SweepJobs", {})["Removed"] == jobs
     return dict(ledger.counted)
 
 
@@ -116,7 +115,7 @@ def _functions(clock: _Clock, printed: io.StringIO) -> Iterator[Functions]:
         token = deployed(api, session, patch, printed)
         with ledger.watching(session):
             # Only clients that are made from now on are counted.
-            yield Functions(ledger, token, measured(api, session, SIMULATED))
+            yield Functions(ledger, token, measured(api, session))
 
 
 async def _work(url: str, posted: Sequence[str], ledger: Ledger, log: io.StringIO) -> None:

@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from comfyline.operate import admin
-from functions import authorize, socket_connect
 from tests.support.gateway import Gateway
 
 
@@ -25,7 +24,7 @@ def done(*arguments: str) -> str:
 
 def context(gateway: Gateway, token: str) -> dict[str, str] | None:
     event = {"headers": {"authorization": f"Bearer {token}"}}
-    answer = authorize.http_handler(event, None, gateway.wiring)
+    answer = gateway.call("AuthorizeHttp", event)
     caller: dict[str, str] | None = answer.get("context")
     return caller
 
@@ -72,7 +71,7 @@ def test_sockets_are_switched_off_and_on_too(gateway: Gateway) -> None:
         done("admin", command, "--sockets")
         caller = context(gateway, token)
         event = {"requestContext": {"requestId": "r", "connectionId": "c", "authorizer": caller}}
-        assert socket_connect.handler(event, None, gateway.wiring) == {"statusCode": status}
+        assert gateway.call("SocketConnect", event) == {"statusCode": status}
 
 
 def test_drain_pauses_and_waits_for_the_queues(

@@ -6,7 +6,7 @@ A route that is added gets most of its rows from the tables below; what nobody e
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -162,8 +162,8 @@ def bug(stage: Stage, route: Route) -> Reply:
         def __getattribute__(self, name: str) -> NoReturn:
             raise RuntimeError(f"a bug in {name}")
 
-    stage.gateway.wiring = Broken({})
-    return stage.ask(route)
+    broken = replace(stage.gateway, kind=Broken, made={})
+    return replace(stage, gateway=broken).ask(route)
 
 
 # --- what nothing here can answer -----------------------------------------------------------------

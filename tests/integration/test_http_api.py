@@ -20,9 +20,8 @@ from comfyline.service.files.uploads import UPLOAD_LIFETIME
 from comfyline.service.jobs.job import artifact_key
 from comfyline.service.live.sockets import Connection
 from comfyline.service.metrics import Metric
-from functions import authorize, sweep_jobs
 from tests.support.builders import FrozenClock
-from tests.support.gateway import HANDLERS, Gateway, Reply
+from tests.support.gateway import Gateway, Reply
 from tests.support.worker_by_hand import Worker
 
 PICTURE = {"prompt": "a red fox"}
@@ -351,14 +350,14 @@ class TestReading:
         files = boto3.resource("s3").Bucket("files")
         files.put_object(Key=artifact_key(ended, 0, "x.png"), Body=b"x")
         clock.advance(ended.retention - timedelta.resolution)
-        sweep_jobs.handler({}, None, gateway.wiring)
+        gateway.call("SweepJobs", {})
         assert view(gateway, job_id).status == "succeeded"
         clock.advance(timedelta.resolution)
         assert code(gateway("GET", f"/api/v1/jobs/{job_id}")) == (404, "job_not_found")
         metrics = InMemoryMetrics()
         measured = gateway.altered(metrics=metrics)
         for _ in range(2):
-            sweep_jobs.handler({}, None, measured.wiring)
+            measured.call("SweepJobs", {})
         assert metrics.sum(Metric.SWEPT, event="Removed") == 1
         assert boto3.client("dynamodb").scan(TableName="jobs")["Items"] == []
         assert list(files.objects.all()) == []
@@ -505,7 +504,7 @@ class TestSwitches:
         job_id = submit(gateway, {"prompt": "sent later"})
         gateway.aws.client("sqs").meta.events.unregister("before-call", _throttled)
         clock.advance(31)
-        assert sweep_jobs.handler({}, None, gateway.wiring)["TicketResent"] >= 1
+        assert gateway.call("SweepJobs", {})["TicketResent"] >= 1
         worker = Worker(gateway)
         assert job_id in {str(job.id) for job in iter(worker.work, None)}
 
@@ -520,10 +519,6 @@ def _throttled(**_: Any) -> None:
     raise EndpointConnectionError(endpoint_url="https://aws")
 
 
-def test_every_operation_has_its_handler() -> None:
-    assert set(HANDLERS) == {f"{method} {path}" for method, path in OPERATIONS}
-
-
 def test_a_ticket_opens_a_socket_once(gateway: Gateway, clock: FrozenClock) -> None:
     key, _ = create_key(
         OwnerId("fox"), scopes=["jobs"], expires_at=None, keys=gateway.aws.keys, clock=clock
@@ -533,7 +528,7 @@ def test_a_ticket_opens_a_socket_once(gateway: Gateway, clock: FrozenClock) -> N
 
     def opened() -> str:
         event = {"queryStringParameters": {"ticket": ticket}, "methodArn": "arn"}
-        answer = authorize.socket_handler(event, None, gateway.wiring)
+        answer = gateway.call("AuthorizeSocket", event)
         effect: str = answer["policyDocument"]["Statement"][0]["Effect"]
         return effect
 
@@ -556,8 +551,8 @@ def test_the_sweeper_closes_the_sockets_of_a_disabled_key(
         end = clock() + timedelta(hours=2)
         opened.append(Connection(ConnectionId(name), owner, key.id, end))
         connections.open(opened[-1])
-    assert "SocketClosed" not in sweep_jobs.handler({}, None, gateway.wiring)
+    assert "SocketClosed" not in gateway.call("SweepJobs", {})
     disable_key(opened[0].key_id, keys=keys)
-    assert sweep_jobs.handler({}, None, gateway.wiring)["SocketClosed"] == 1
+    assert gateway.call("SweepJobs", {})["SocketClosed"] == 1
     assert [connections.get(one.id) for one in opened] == [None, opened[1]]
     assert sockets.closed == {opened[0].id}

@@ -7,10 +7,10 @@ import gzip
 import importlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -21,6 +21,7 @@ from moto import mock_aws
 
 from comfyline.service.clock import Clock
 from functions._aws import Aws, Clients
+from functions._handlers import Event
 from functions._wiring import ENGINE_LOCK, Wiring
 from infra.functions import FUNCTIONS, ROUTES
 from tests.support.aws import (
@@ -31,15 +32,14 @@ from tests.support.aws import (
     create_table,
 )
 
-# Route -> handler, as the deployment has them.
-HANDLERS: Mapping[str, str] = {route.key: row.handler for route, row in ROUTES.items()}
+_FUNCTIONS: Mapping[str, str] = {route.key: row.name for route, row in ROUTES.items()}
 ENVIRONMENT = {
     "JOBS_TABLE": "jobs",
     "KEYS_TABLE": "keys",
     "OWNERS_TABLE": "owners",
     "CONNECTIONS_TABLE": "connections",
     "ARTIFACTS_BUCKET": "files",
-    "ROUTES": ",".join(HANDLERS),
+    "ROUTES": ",".join(_FUNCTIONS),
     "WEBSOCKET_API_ID": "api",
     "WEBSOCKET_STAGE": "live",
     "GREETER_FUNCTION": "greeter",
@@ -69,27 +69,51 @@ class AlteredAws(Aws):
 
 @dataclass
 class Gateway:
-    """Calls handlers with `wiring`, for a caller with these attributes."""
+    """Calls each function with the environment variables of its row and with nothing else.
+
+    `owner` and `caller` are what the authorizer found. `wiring` and `aws` know every variable.
+    """
 
     environ: Mapping[str, str]
     clock: Clock
-    aws: Aws
-    wiring: Wiring
+    client: Callable[..., Any]
+    lock_file: Path = ENGINE_LOCK
+    kind: type[Wiring] = Wiring
+    adapters: Mapping[str, Any] = field(default_factory=dict)  # in the place of the usual ones
     owner: str = "fox"
     caller: dict[str, str] = field(default_factory=lambda: {"scopes": "jobs", "key_id": "k"})
-
-    @classmethod
-    def of(
-        cls, environ: Mapping[str, str], clock: Clock, aws: Aws, lock_file: Path = ENGINE_LOCK
-    ) -> Gateway:
-        """Over these adapters."""
-        return cls(environ, clock, aws, Wiring(environ, clock, aws=aws, lock_file=lock_file))
+    made: dict[str, Wiring] = field(default_factory=dict)
 
     def altered(self, **adapters: Any) -> Gateway:
         """The same functions on the same clients, with these adapters instead."""
-        aws = AlteredAws(self.environ, self.aws.client, **adapters)
-        wiring = Wiring(self.environ, self.clock, aws=aws)
-        return Gateway(self.environ, self.clock, aws, wiring, self.owner, self.caller)
+        return replace(self, adapters=adapters, made={})
+
+    @cached_property
+    def aws(self) -> Aws:
+        """The adapters, for a look at what the functions have stored."""
+        return self._aws(self.environ)
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        """The use cases of every function."""
+        return self._wiring(self.environ, self.aws)
+
+    def call(self, function: str, event: Event) -> Any:
+        """What the function of that name answers."""
+        row = FUNCTIONS[function]
+        if function not in self.made:
+            variables = {f.name.upper() for group in row.settings for f in fields(group)}
+            environ = {name: v for name, v in self.environ.items() if name in variables}
+            self.made[function] = self._wiring(environ, self._aws(environ))
+        module, _, name = row.handler.partition(".")
+        handler = getattr(importlib.import_module(f"functions.{module}"), name)
+        return handler(event, None, self.made[function])
+
+    def _aws(self, environ: Mapping[str, str]) -> Aws:
+        return AlteredAws(environ, self.client, **self.adapters)
+
+    def _wiring(self, environ: Mapping[str, str], aws: Aws) -> Wiring:
+        return self.kind(environ, self.clock, aws=aws, lock_file=self.lock_file)
 
     def __call__(
         self,
@@ -114,9 +138,7 @@ class Gateway:
             },
             "body": body if body is not None else json.dumps(json_body),
         }
-        module, _, name = HANDLERS.get(route, FUNCTIONS["UnknownRoute"].handler).partition(".")
-        handler = getattr(importlib.import_module(f"functions.{module}"), name)
-        answer = handler(event, None, self.wiring)
+        answer = self.call(_FUNCTIONS.get(route, "UnknownRoute"), event)
         return Reply(answer["statusCode"], answer["headers"], _decoded(answer))
 
 
@@ -129,7 +151,7 @@ def _decoded(answer: Mapping[str, Any]) -> str:
 
 
 def _route(method: str, path: str) -> tuple[str, dict[str, str]]:
-    for key in HANDLERS:
+    for key in _FUNCTIONS:
         verb, template = key.split(" ")
         names, parts = template.split("/"), path.split("/")
         pairs = [(n, p) for n, p in zip(names, parts, strict=False) if n != p]
@@ -164,7 +186,7 @@ def functions_on_moto(
         environ = {**ENVIRONMENT, **urls}
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        yield Gateway.of(environ, clock, Aws(environ, Clients(session)), lock_file)
+        yield Gateway(environ, clock, Clients(session), lock_file)
 
 
 @cache

@@ -13,7 +13,7 @@ from comfyline.service.access.keys import KeyStore
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.job import Job, Priority
 from comfyline.service.jobs.store import JobStore
-from functions._handlers import Event, Handler
+from functions._handlers import Event
 from tests.support.builders import FrozenClock, a_job
 from tests.support.gateway import Gateway
 
@@ -25,9 +25,10 @@ class Cloud:
     gateway: Gateway
     clock: FrozenClock
 
-    def call(self, handler: Handler[dict[str, Any]], event: Event) -> dict[str, Any]:
-        """What the handler answers."""
-        return handler(event, None, self.gateway.wiring)
+    def call(self, function: str, event: Event) -> dict[str, Any]:
+        """What the function answers."""
+        answer: dict[str, Any] = self.gateway.call(function, event)
+        return answer
 
     @property
     def jobs(self) -> JobStore:

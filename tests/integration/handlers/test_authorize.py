@@ -10,7 +10,6 @@ import pytest
 
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.authenticate import create_key
-from functions import authorize
 from tests.integration.handlers.conftest import Cloud
 from tests.support import events
 from tests.support.builders import NOW, an_owner
@@ -33,14 +32,14 @@ def disable(cloud: Cloud, key_id: KeyId) -> None:
 
 
 def http_answer(cloud: Cloud, authorization: str | None) -> bool:
-    answer = cloud.call(authorize.http_handler, events.asking("authorize_http", authorization))
+    answer = cloud.call("AuthorizeHttp", events.asking("authorize_http", authorization))
     allowed: bool = answer["isAuthorized"]
     assert allowed or not answer.get("context")
     return allowed
 
 
 def socket_answer(cloud: Cloud, authorization: str | None) -> bool:
-    answer = cloud.call(authorize.socket_handler, events.asking("authorize_socket", authorization))
+    answer = cloud.call("AuthorizeSocket", events.asking("authorize_socket", authorization))
     (statement,) = answer["policyDocument"]["Statement"]
     assert answer["policyDocument"]["Version"] == "2012-10-17"
     assert statement["Action"] == "execute-api:Invoke"
@@ -59,7 +58,7 @@ def test_a_request_with_a_key_is_its_owners(cloud: Cloud) -> None:
     owner = an_owner()
     key_id, token = a_token(cloud, owner)
     event = events.asking("authorize_http", f"Bearer {token}")
-    answer = cloud.call(authorize.http_handler, event)
+    answer = cloud.call("AuthorizeHttp", event)
     assert answer["isAuthorized"] is True
     caller = {"owner": owner, "key_id": key_id, "scopes": "jobs"}
     assert answer["context"] | caller == answer["context"]
@@ -69,7 +68,7 @@ def test_a_socket_with_a_key_is_its_owners(cloud: Cloud) -> None:
     owner = an_owner()
     key_id, token = a_token(cloud, owner)
     event = events.asking("authorize_socket", f"Bearer {token}")
-    answer = cloud.call(authorize.socket_handler, event)
+    answer = cloud.call("AuthorizeSocket", event)
     assert answer["principalId"] == owner
     caller = {"owner": owner, "key_id": key_id}
     assert answer["context"] | caller == answer["context"]

@@ -12,7 +12,7 @@ import requests
 
 from comfyline.contract.ids import OwnerId, random_job_id
 from comfyline.service.jobs.job import Job, Status
-from functions import cancel_job, get_job, health, list_jobs, unknown_route
+from functions import health
 from functions._wiring import Wiring
 from tests.integration.handlers.conftest import Cloud
 from tests.integration.handlers.problems import problem
@@ -34,17 +34,15 @@ WRONG_IDS = ["", "x", "job_", "job_" + "u" * 26, "job_" + "0" * 27, "../admin", 
 
 
 def get(cloud: Cloud, job_id: str, owner: str) -> dict[str, Any]:
-    return cloud.call(get_job.handler, events.http("http_get_job", job_id=job_id, owner=owner))
+    return cloud.call("GetJob", events.http("http_get_job", job_id=job_id, owner=owner))
 
 
 def delete(cloud: Cloud, job_id: str, owner: str) -> dict[str, Any]:
-    return cloud.call(
-        cancel_job.handler, events.http("http_cancel_job", job_id=job_id, owner=owner)
-    )
+    return cloud.call("CancelJob", events.http("http_cancel_job", job_id=job_id, owner=owner))
 
 
 def listed(cloud: Cloud, owner: str, **query: str) -> dict[str, Any]:
-    return cloud.call(list_jobs.handler, events.http("http_list_jobs", owner=owner, query=query))
+    return cloud.call("ListJobs", events.http("http_list_jobs", owner=owner, query=query))
 
 
 def body_of(answer: dict[str, Any], status: int = 200) -> Any:
@@ -183,7 +181,7 @@ def test_a_list_is_filtered_by_status(cloud: Cloud) -> None:
 def test_a_list_without_a_query_is_the_first_page(cloud: Cloud) -> None:
     event = events.load("http_list_jobs")
     del event["queryStringParameters"]  # as the gateway sends it where the URL has no query
-    assert body_of(cloud.call(list_jobs.handler, event)) == {"jobs": [], "next_cursor": None}
+    assert body_of(cloud.call("ListJobs", event)) == {"jobs": [], "next_cursor": None}
 
 
 @pytest.mark.parametrize(
@@ -230,9 +228,7 @@ def test_health_needs_neither_key_nor_settings() -> None:
 def test_what_no_route_matches_is_a_problem(
     cloud: Cloud, path: str, status: int, allow: str | None
 ) -> None:
-    answer = cloud.call(
-        unknown_route.handler, events.load("http_unknown_route") | {"rawPath": path}
-    )
+    answer = cloud.call("UnknownRoute", events.load("http_unknown_route") | {"rawPath": path})
     found = problem(answer)
     code = {404: "route_not_found", 405: "method_not_allowed"}[status]
     assert (found.status, found.code) == (status, code)

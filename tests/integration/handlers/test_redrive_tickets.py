@@ -10,7 +10,6 @@ import pytest
 
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Job
-from functions import redrive_tickets
 from tests.integration.handlers.conftest import Cloud
 from tests.support.events import load
 from tests.support.ports import wrapped
@@ -29,7 +28,7 @@ def ticket(job_id: str) -> str:
 
 
 def test_a_live_job_gets_a_fresh_ticket(cloud: Cloud, queued: Job) -> None:
-    answer = cloud.call(redrive_tickets.handler, event(ticket(queued.id)))
+    answer = cloud.call("RedriveTickets", event(ticket(queued.id)))
     assert answer == {"batchItemFailures": []}
     assert cloud.tickets(queued.priority) == [queued.id]
     assert cloud.job(queued.id).ticket_sends == 1
@@ -37,7 +36,7 @@ def test_a_live_job_gets_a_fresh_ticket(cloud: Cloud, queued: Job) -> None:
 
 @pytest.mark.parametrize("body", ["", "nonsense", "[]", "{}", '{"job_id": 7}', ticket("unknown")])
 def test_what_leads_nowhere_is_dropped(cloud: Cloud, queued: Job, body: str) -> None:
-    answer = cloud.call(redrive_tickets.handler, event(body))
+    answer = cloud.call("RedriveTickets", event(body))
     assert answer == {"batchItemFailures": []}
     assert cloud.tickets(queued.priority) == []
 
@@ -48,7 +47,7 @@ def test_what_is_out_of_reach_comes_again_alone(cloud: Cloud, queued: Job) -> No
             raise Unavailable("throttled")
         return call(*args, **kwargs)
 
-    wiring = cloud.gateway.altered(jobs=wrapped(cloud.jobs, throttled)).wiring
-    answer = redrive_tickets.handler(event(ticket("throttled"), ticket(queued.id)), None, wiring)
+    out_of_reach = cloud.gateway.altered(jobs=wrapped(cloud.jobs, throttled))
+    answer = out_of_reach.call("RedriveTickets", event(ticket("throttled"), ticket(queued.id)))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert cloud.tickets(queued.priority) == [queued.id]

@@ -13,7 +13,6 @@ from comfyline.adapters.aws.metrics import EmfMetrics
 from comfyline.contract.limits import MAX_BODY_BYTES
 from comfyline.contract.v1 import responses
 from comfyline.service.jobs.job import Priority, Status
-from functions import submit_job
 from tests.integration.handlers.conftest import Cloud
 from tests.integration.handlers.problems import problem
 from tests.support import events
@@ -24,7 +23,7 @@ UI_EXPORT = {"nodes": [{"id": 1, "type": "KSampler"}], "links": [], "version": 0
 
 
 def post(cloud: Cloud, body: Any, **headers: str) -> dict[str, Any]:
-    return cloud.call(submit_job.handler, events.http("http_submit_job", body=body, **headers))
+    return cloud.call("SubmitJob", events.http("http_submit_job", body=body, **headers))
 
 
 def refused(cloud: Cloud, body: Any, **headers: str) -> responses.Problem:
@@ -35,7 +34,7 @@ def refused(cloud: Cloud, body: Any, **headers: str) -> responses.Problem:
 
 
 def test_a_job_is_stored_ticketed_and_answered(cloud: Cloud) -> None:
-    answer = cloud.call(submit_job.handler, events.load("http_submit_job"))
+    answer = cloud.call("SubmitJob", events.load("http_submit_job"))
     body = json.loads(answer["body"])
     job = cloud.job(body["job_id"])
     assert answer["statusCode"] == 202
@@ -84,7 +83,7 @@ def test_every_option_reaches_the_job(cloud: Cloud) -> None:
 
 def test_a_body_in_base64_is_read(cloud: Cloud) -> None:
     event = events.in_base64(events.load("http_submit_job"))
-    assert cloud.call(submit_job.handler, event)["statusCode"] == 202
+    assert cloud.call("SubmitJob", event)["statusCode"] == 202
 
 
 def test_a_replay_answers_the_same_job(cloud: Cloud) -> None:
@@ -102,7 +101,7 @@ def test_two_owners_never_share_a_key(cloud: Cloud) -> None:
         events.http("http_submit_job", owner=an_owner(), body=TEXT, idempotency_key="once")
         for _ in range(2)
     ]
-    answers = [cloud.call(submit_job.handler, event) for event in asked]
+    answers = [cloud.call("SubmitJob", event) for event in asked]
     assert [a["statusCode"] for a in answers] == [202, 202]
     assert len({json.loads(a["body"])["job_id"] for a in answers}) == 2
 
@@ -130,7 +129,7 @@ def test_what_is_not_json_is_400(cloud: Cloud, body: str) -> None:
 
 def test_a_body_that_is_not_base64_is_400(cloud: Cloud) -> None:
     event = {**events.load("http_submit_job"), "body": "%%%", "isBase64Encoded": True}
-    assert problem(cloud.call(submit_job.handler, event)).status == 400
+    assert problem(cloud.call("SubmitJob", event)).status == 400
 
 
 @pytest.mark.parametrize("key", ["", " ", "x" * 256, "é", "a\tb"])
@@ -231,7 +230,7 @@ def test_a_bug_is_a_bare_500(cloud: Cloud) -> None:
             raise RuntimeError("secret thought")
 
     event = events.http("http_submit_job", body=TEXT)
-    answer = submit_job.handler(event, None, cloud.gateway.altered(queue=Broken()).wiring)
+    answer = cloud.gateway.altered(queue=Broken()).call("SubmitJob", event)
     assert problem(answer).code == "internal_error"
     assert "secret" not in answer["body"]
 
@@ -242,10 +241,10 @@ def test_a_bug_is_a_bare_500(cloud: Cloud) -> None:
 def test_what_becomes_of_posts_is_recorded(
     cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wiring = cloud.gateway.altered(metrics=EmfMetrics("Comfyline/test")).wiring
+    measured = cloud.gateway.altered(metrics=EmfMetrics("Comfyline/test"))
     for body in (TEXT, TEXT, TEXT | {"steps": 0}, {}):
         event = events.http("http_submit_job", body=body, idempotency_key="one")
-        submit_job.handler(event, None, wiring)
+        measured.call("SubmitJob", event)
         cloud.clock.advance(1)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     names = ("JobsAccepted", "JobsReplayed", "JobsRefused")
