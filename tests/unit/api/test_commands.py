@@ -1,0 +1,102 @@
+"""A request of API v1 becomes a command: every option arrives, and what is not said stays open."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from comfyline.api.v1 import commands
+from comfyline.service.errors import InvalidRequest
+from comfyline.service.files.offer_upload import NewUpload
+from comfyline.service.graphs.compile import CustomGraph
+from comfyline.service.graphs.graph import fingerprint
+from comfyline.service.graphs.text_to_image import TextToImage
+from comfyline.service.intake.submission import Submission
+from comfyline.service.jobs.job import PictureEncoding, PictureFormat, Priority
+from tests.support.builders import a_graph
+
+PARAMETERS: dict[str, Any] = {
+    "prompt": "a red fox",
+    "negative_prompt": "snow",
+    "width": 64,
+    "height": 128,
+    "steps": 7,
+    "cfg_scale": 3.5,
+    "sampler": "ddim",
+    "scheduler": "karras",
+    "seed": 42,
+    "model": "sdxl.safetensors",
+    "batch_size": 2,
+}
+OPTIONS: dict[str, Any] = {
+    "priority": "low",
+    "start_deadline_seconds": 60,
+    "execution_timeout_seconds": 5,
+    "metadata": {"project": "foxes"},
+    "reuse": False,
+    "output": {"format": "webp", "quality": 80},
+    "previews": True,
+}
+
+
+def test_every_parameter_and_option_arrives() -> None:
+    sent = {**PARAMETERS, **OPTIONS}
+    assert commands.submission(sent) == Submission(
+        work=TextToImage(**PARAMETERS),
+        fingerprint=fingerprint(sent),
+        priority=Priority.LOW,
+        start_deadline=timedelta(minutes=1),
+        execution_timeout=timedelta(seconds=5),
+        metadata={"project": "foxes"},
+        reuse=False,
+        output=PictureEncoding(format=PictureFormat.WEBP, quality=80),
+        wants_previews=True,
+    )
+
+
+def test_what_is_not_sent_is_left_to_the_service() -> None:
+    asked = commands.submission({"prompt": "a red fox"})
+    assert isinstance(asked.work, TextToImage)
+    assert (asked.work.seed, asked.work.model) == (None, None)
+    assert (asked.start_deadline, asked.execution_timeout, asked.reuse) == (None, None, None)
+    assert (asked.priority, asked.output, asked.wants_previews) == (Priority.NORMAL, None, False)
+
+
+def test_a_graph_arrives_as_it_was_sent() -> None:
+    inputs = {"1.image": "upload:upl_" + "0" * 26}
+    asked = commands.submission({"workflow": a_graph(), "inputs": inputs})
+    assert asked.work == CustomGraph(graph=a_graph(), inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    ("sent", "may_reuse"),
+    [
+        ({"prompt": "a red fox"}, False),
+        ({"prompt": "a red fox", "seed": 0}, True),
+        ({"prompt": "a red fox", "seed": 7}, True),
+        ({"prompt": "a red fox", "seed": 7, "reuse": False}, False),
+        ({"prompt": "a red fox", "reuse": True}, True),
+        ({"workflow": a_graph()}, False),
+        ({"workflow": a_graph(), "reuse": True}, True),
+    ],
+)
+def test_only_a_request_that_says_so_or_has_a_seed_is_answered_by_an_earlier_job(
+    sent: dict[str, Any], may_reuse: bool
+) -> None:
+    assert commands.submission(sent).may_reuse is may_reuse
+
+
+def test_the_order_of_fields_makes_no_other_request() -> None:
+    sent = {**PARAMETERS, **OPTIONS}
+    other = dict(reversed(sent.items()))
+    assert commands.submission(sent).fingerprint == commands.submission(other).fingerprint
+
+
+def test_an_upload_arrives_without_its_name() -> None:
+    sent = {"name": "a.png", "content_type": "image/png", "bytes": 3, "sha256": "0" * 64}
+    expected = NewUpload(content_type="image/png", bytes=3, sha256="0" * 64)
+    assert commands.new_upload(sent) == expected
+    with pytest.raises(InvalidRequest):
+        commands.new_upload({**sent, "bytes": 0})
