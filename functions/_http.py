@@ -1,4 +1,4 @@
-"""HTTP API events (payload 2.0) in, answers and problems (RFC 9457) out."""
+"""Parse the events of an HTTP API (payload 2.0), and make answers and problems (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ from comfyline.service.errors import (
 from functions._handlers import Event, Handler, lambda_handler
 from functions._wiring import Wiring
 
-RETRY_AFTER_SECONDS = 5  # a throttled table or a failover is over by then, or lasts minutes
-# What a problem repeats of a request is bounded: the caller has sent it, and Lambda answers 6 MB.
-MAX_DETAIL, MAX_SHOWN = 1_000, 200  # characters
+RETRY_AFTER_SECONDS = 5  # throttling or a failover is usually over by then, or lasts minutes
 PAUSED_SECONDS = 60  # an operator's pause lasts minutes at least, and authorizers cache it for 30 s
-# No workflow is nested deeper than a few levels; far deeper ones exhaust what reads them later.
+# The longest text of a request that a problem repeats: a Lambda's response has at most 6 MB.
+MAX_DETAIL, MAX_SHOWN = 1_000, 200  # characters
+# Real workflows are nested a few levels deep. A far deeper one would exhaust the stack of the
+# process that reads it later.
 MAX_JSON_DEPTH = 64
 _TOO_DEEP = f"The body is nested deeper than {MAX_JSON_DEPTH} levels."
 
@@ -54,23 +55,23 @@ class Request:
 
     @property
     def id(self) -> str:
-        """The caller's X-Request-ID if it is sane, else the gateway's."""
+        """The caller's X-Request-ID if it is short and printable, else the gateway's own id."""
         given = self.header("x-request-id") or ""
         return given if _PRINTABLE.fullmatch(given) else self.event["requestContext"]["requestId"]
 
     @property
     def owner(self) -> OwnerId:
-        """Whose key the authorizer found."""
+        """The owner of the API key."""
         return OwnerId(self._caller["owner"])
 
     @property
     def key_id(self) -> KeyId:
-        """The key that the authorizer found."""
+        """The id of the API key."""
         return KeyId(self._caller["key_id"])
 
     @property
     def limits(self) -> Limits:
-        """What the key allows its owner."""
+        """The limits that the API key sets its owner."""
         cap, rate = self._caller.get("max_active_jobs"), self._caller.get("jobs_per_minute")
         return Limits(int(cap) if cap else None, int(rate) if rate else None)
 
@@ -80,16 +81,16 @@ class Request:
         return caller
 
     def require(self, scope: str) -> None:
-        """The key has the scope.
+        """Check that the API key has the scope.
 
         Raises:
-            Forbidden: it has not.
+            Forbidden: it does not have the scope.
         """
         if scope not in self._caller["scopes"].split(" "):
             raise Forbidden(f"The key lacks the scope {scope}.")
 
     def require_jobs_enabled(self) -> None:
-        """The service accepts jobs.
+        """Check that the service accepts jobs.
 
         Raises:
             JobsDisabled: an operator has paused it.
@@ -99,10 +100,10 @@ class Request:
 
     @property
     def job_id(self) -> JobId:
-        """The id in the path.
+        """The job id in the path.
 
         Raises:
-            JobNotFound: it cannot be one.
+            JobNotFound: the text in the path is no job id.
         """
         text = self.path_parameter("job_id") or ""
         if not re.fullmatch(JOB_ID_PATTERN, text):
@@ -115,7 +116,7 @@ class Request:
         return value
 
     def header(self, name: str) -> str | None:
-        """A header's value; names are lower case."""
+        """A header's value; `name` is in lower case."""
         value: str | None = (self.event.get("headers") or {}).get(name)
         return value
 
@@ -128,7 +129,8 @@ class Request:
         """The parsed body.
 
         Raises:
-            MalformedRequest, RequestTooLarge: the body is not JSON, or over the limit.
+            MalformedRequest: the body is not JSON, or it is nested too deeply.
+            RequestTooLarge: the body is longer than MAX_BODY_BYTES.
         """
         body = self._body()
         if len(body) > MAX_BODY_BYTES:
@@ -136,7 +138,7 @@ class Request:
         try:
             text = body.decode()
             value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-            if "\\u" in text:  # the way in for half of a surrogate pair, which no text can hold
+            if "\\u" in text:  # may be half of a surrogate pair, which cannot be encoded later
                 json.dumps(value, ensure_ascii=False).encode()
         except ValueError as error:
             raise MalformedRequest(f"The body is not JSON: {error}.") from error
@@ -153,7 +155,7 @@ class Request:
         try:
             return base64.b64decode(text, validate=True)
         except binascii.Error as error:
-            raise MalformedRequest("The body is not readable.") from error
+            raise MalformedRequest("The body is not valid base64.") from error
 
 
 def _finite(text: str) -> float:
@@ -179,7 +181,7 @@ def _is_deeper_than(limit: int, value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: a model of the contract, or a text or bytes as they are."""
+    """A response: a model of the contract, a text or bytes, with a status and headers."""
 
     body: BaseModel | str | bytes
     status: int = 200
@@ -206,9 +208,8 @@ def http_handler(
 ) -> Callable[[Callable[[Request, Wiring], Answer]], Handler[dict[str, Any]]]:
     """Make a Lambda handler of a function of a request and a wiring; its errors become problems.
 
-    `scope` is what the caller's key must have; None for a route that needs no key.
-    An error that is no fault of the caller or of AWS (a bug) is logged with its traceback and
-    answered with a 500 problem that says nothing of it.
+    The caller's API key must have `scope`; None is for a route that needs no key. An unexpected
+    error (a bug) is logged with its traceback. Its answer is a 500 problem without any detail.
     """
 
     def decorate(handle: Callable[[Request, Wiring], Answer]) -> Handler[dict[str, Any]]:
@@ -278,11 +279,11 @@ def _problem(
 
 
 def shown(text: str, limit: int = MAX_SHOWN) -> str:
-    """The beginning of what a caller sent, fit to be sent back: no half of a surrogate pair."""
+    """The first `limit` characters of a caller's text, without halves of surrogate pairs."""
     short = text if len(text) <= limit else text[: limit - 1] + "…"
     return short.encode(errors="replace").decode()
 
 
 def invalid(detail: str, *loc: str) -> InvalidRequest:
-    """A 422 about one field."""
+    """The error (422) that names one invalid field."""
     return InvalidRequest(detail, [FieldError(loc, detail)])

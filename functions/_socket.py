@@ -1,4 +1,7 @@
-"""WebSocket API events in; a bare status out: some gateways would send a body to the client."""
+"""Parse the events of a WebSocket API.
+
+A handler answers with a status and no body, because some gateways send a body to the client.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +17,25 @@ from functions._wiring import Wiring
 
 
 def connection_id(event: Event) -> ConnectionId:
-    """Which socket the event is about."""
+    """The socket that the event is about."""
     return ConnectionId(event["requestContext"]["connectionId"])
 
 
 def caller(event: Event) -> tuple[OwnerId, KeyId]:
-    """Who opened it, as the $connect authorizer found."""
+    """The owner and the API key that the authorizer of $connect found."""
     context = event["requestContext"]["authorizer"]
     return OwnerId(context["owner"]), KeyId(context["key_id"])
 
 
 def is_greeting(event: Event) -> bool:
-    """It is no message of the client, but what its `$connect` asked for; see `LambdaGreeter`."""
+    """Whether `LambdaGreeter` sent the event, for a client that named a job in its `$connect`."""
     return bool(event["requestContext"].get("greeting"))
 
 
 def socket_handler(
     logger: Logger,
 ) -> Callable[[Callable[[Event, Wiring], None]], Handler[dict[str, int]]]:
-    """Make a Lambda handler of a function of the event and a wiring; it answers with a status."""
+    """Make a Lambda handler that answers 200, or 503 where a part of the service is unreachable."""
 
     def decorate(handle: Callable[[Event, Wiring], None]) -> Handler[dict[str, int]]:
         @lambda_handler

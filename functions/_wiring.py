@@ -187,19 +187,19 @@ class Wiring:
 
         return authenticate(authorization, keys=self._aws.keys, clock=self.clock)
 
-    def create_ticket(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
+    def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
         """A new socket pass."""
         from comfyline.service.access.authenticate import create_ticket
 
         passes = self._aws.socket_passes
         return create_ticket(owner, key_id, tickets=passes, clock=self.clock)
 
-    def redeem_ticket(self, ticket: str) -> ApiKey | None:
+    def redeem_socket_pass(self, secret: str) -> ApiKey | None:
         """The API key behind a socket pass."""
         from comfyline.service.access.authenticate import redeem_ticket
 
         keys, passes = self._aws.keys, self._aws.socket_passes
-        return redeem_ticket(ticket, tickets=passes, keys=keys, clock=self.clock)
+        return redeem_ticket(secret, tickets=passes, keys=keys, clock=self.clock)
 
     def flags(self) -> Flags:
         """The operator's switches."""

@@ -1,4 +1,4 @@
-"""Who is calling: the authorizers of the HTTP API and of the WebSocket API's $connect."""
+"""The authorizers of the HTTP API and of the WebSocket API's $connect: find the caller's key."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ logger = Logger(service="authorize")
 
 @lambda_handler
 def http_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
-    """A simple response: refused is 403; without the header the gateway answers 401 by itself.
+    """Answer with API Gateway's simple response: a refusal is a 403.
 
-    It is cached for every route, so what a key may do is on the way to the functions, which check.
+    The gateway itself answers 401 to a request without the header. It caches the response for every
+    route, so each function checks the scope of the key itself.
     """
     key = wiring.authenticate(_headers(event).get("authorization"))
     if key is None:
@@ -32,7 +33,7 @@ def http_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
 
 @lambda_handler
 def socket_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
-    """An IAM policy, the only answer that a WebSocket API takes."""
+    """Answer with an IAM policy, the only response that a WebSocket API accepts."""
     key = _socket_key(event, wiring)
     statement = {
         "Action": "execute-api:Invoke",
@@ -47,10 +48,10 @@ def socket_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
 
 
 def _socket_key(event: Event, wiring: Wiring) -> ApiKey | None:
-    """Behind the ticket of a browser, which can send no header, or behind the header."""
-    ticket = (event.get("queryStringParameters") or {}).get("ticket")
-    if ticket:
-        key = wiring.redeem_ticket(ticket)
+    """The key of the socket pass in the query or of the header: a browser can send no header."""
+    socket_pass = (event.get("queryStringParameters") or {}).get("ticket")
+    if socket_pass:
+        key = wiring.redeem_socket_pass(socket_pass)
     else:
         key = wiring.authenticate(_headers(event).get("authorization"))
     if key is None or SOCKET_SCOPE not in key.scopes:
@@ -61,7 +62,7 @@ def _socket_key(event: Event, wiring: Wiring) -> ApiKey | None:
 
 
 def _headers(event: Event) -> dict[str, str]:
-    # A WebSocket API keeps the headers' case as the client sent it.
+    # A WebSocket API passes header names on in the case in which the client sent them.
     return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
 
 

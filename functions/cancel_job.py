@@ -14,7 +14,7 @@ logger = Logger(service="cancel_job")
 
 @http_handler(logger)
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """202 with what became of the cancel, or of the purge."""
+    """202 with the job's state after the cancel or the purge."""
     text = request.query("purge")
     if text not in (None, "true", "false"):
         raise invalid("purge is true or false", "query", "purge")

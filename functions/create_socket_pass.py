@@ -13,6 +13,6 @@ logger = Logger(service="create_socket_pass")
 
 @http_handler(logger)
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """201 with leave to open one socket."""
-    stored, ticket = wiring.create_ticket(request.owner, request.key_id)
-    return Answer(responses.SocketPassResponse(ticket=ticket, expires_at=stored.expires_at), 201)
+    """201 with a socket pass, which opens one socket."""
+    stored, secret = wiring.create_socket_pass(request.owner, request.key_id)
+    return Answer(responses.SocketPassResponse(ticket=secret, expires_at=stored.expires_at), 201)

@@ -14,7 +14,7 @@ logger = Logger(service="create_upload")
 
 @http_handler(logger)
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """201 with a form that stores one file of exactly the type and size that were named."""
+    """201 with a form that stores one file of exactly this type and size."""
     offer = wiring.offer_upload(commands.new_upload(request.json()), request.owner)
     accepted = responses.UploadAccepted(
         upload_id=offer.upload_id,

@@ -14,6 +14,6 @@ logger = Logger(service="generate")
 
 @http_handler(logger)
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """200 with the ended job, or 202 with where to find it; `Prefer: wait=N` shortens the wait."""
+    """200 with the ended job, or 202 with its location; `Prefer: wait=N` shortens the wait."""
     wait = preferred_wait(request)
     return submit(request, wiring, wait=MAX_WAIT_SECONDS if wait is None else wait)

@@ -1,4 +1,4 @@
-"""GET /metrics: the service for Prometheus, whichever of its Lambdas and workers did the work."""
+"""GET /metrics: the totals of the whole service in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -25,41 +25,59 @@ logger = Logger(service="get_metrics")
 
 @http_handler(logger, scope="admin")
 def handler(_request: Request, wiring: Wiring) -> Answer:
-    """200 with the text format. A pause of the service does not stop it."""
+    """200 with the metrics, also while the service is paused."""
     return Answer(shown(wiring.meter.read()), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
 def shown(measured: Measured) -> str:
-    """What was measured, as Prometheus reads it."""
+    """The metrics in the text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Of(measured))
+    registry.register(_Measured(measured))
     return generate_latest(registry).decode()
 
 
-class _Of(Collector):
+class _Measured(Collector):
     def __init__(self, measured: Measured) -> None:
         self._measured = measured
 
     def collect(self) -> Iterator[Metric]:
         totals, now = self._measured.totals, self._measured
-        jobs = CounterMetricFamily("comfyui_jobs", "Jobs that have ended.", labels=["status"])
+        jobs = CounterMetricFamily("comfyui_jobs", "Ended jobs by status.", labels=["status"])
         for status, count in totals.jobs.items():
             jobs.add_metric([status.value], count)
-        depth = GaugeMetricFamily("comfyui_queue_depth", "Waiting jobs.", labels=["priority"])
+        depth = GaugeMetricFamily(
+            "comfyui_queue_depth", "Tickets that wait in a lane.", labels=["priority"]
+        )
         for lane, waiting in now.queue_depth.items():
             depth.add_metric([lane.value], waiting)
         yield jobs
-        yield _histogram("comfyui_job_duration_seconds", "From start to end.", totals.durations)
-        yield _histogram("comfyui_job_wait_seconds", "From post to start.", totals.waits)
-        gpu = totals.gpu_seconds
-        yield CounterMetricFamily("comfyui_gpu_seconds", "Of jobs that have ended.", value=gpu)
-        given_back = totals.interruptions
-        yield CounterMetricFamily("comfyui_interruptions", "Likewise.", value=given_back)
+        yield _histogram(
+            "comfyui_job_duration_seconds",
+            "Time from the first start of a job to its end.",
+            totals.durations,
+        )
+        yield _histogram(
+            "comfyui_job_wait_seconds",
+            "Time from the post of a job to its first start.",
+            totals.waits,
+        )
+        yield CounterMetricFamily(
+            "comfyui_gpu_seconds", "GPU time of ended jobs.", value=totals.gpu_seconds
+        )
+        yield CounterMetricFamily(
+            "comfyui_interruptions", "Interruptions of ended jobs.", value=totals.interruptions
+        )
         yield depth
-        yield GaugeMetricFamily("comfyui_active_workers", "That are up.", value=now.active_workers)
-        yield GaugeMetricFamily("comfyui_running_jobs", "On a GPU.", value=now.running_jobs)
+        yield GaugeMetricFamily(
+            "comfyui_active_workers",
+            "Workers that reported themselves alive within the last 60 s.",
+            value=now.active_workers,
+        )
+        yield GaugeMetricFamily(
+            "comfyui_running_jobs", "Jobs that run on a GPU.", value=now.running_jobs
+        )
 
 
-def _histogram(name: str, says: str, found: Distribution) -> Metric:
+def _histogram(name: str, help_text: str, found: Distribution) -> Metric:
     bounds = [("+Inf" if bound == float("inf") else str(bound), n) for bound, n in found.buckets]
-    return HistogramMetricFamily(name, says, buckets=bounds, sum_value=found.seconds)
+    return HistogramMetricFamily(name, help_text, buckets=bounds, sum_value=found.seconds)

@@ -13,7 +13,7 @@ logger = Logger(service="get_usage")
 
 @http_handler(logger)
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """200 with what the caller's ended jobs have used in all."""
+    """200 with the totals of the caller's ended jobs."""
     used = wiring.ledger.usage(request.owner)
     view = responses.UsageView(owner=request.owner, gpu_seconds=used.gpu_seconds, jobs=used.jobs)
     return Answer(view)

@@ -1,4 +1,4 @@
-"""GET /healthz: the API answers. Needs no key, reads nothing."""
+"""GET /healthz: shows that the API answers. It needs no key and makes no call."""
 
 from __future__ import annotations
 

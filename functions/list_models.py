@@ -13,7 +13,7 @@ logger = Logger(service="list_models")
 
 @http_handler(logger)
 def handler(_request: Request, wiring: Wiring) -> Answer:
-    """200 with what a request may name."""
+    """200 with the names that a request may use."""
     lock = wiring.lock
     default, known = lock.default_checkpoint, lock.catalogue
     return Answer(

@@ -1,6 +1,7 @@
-"""The dead-letter queue: a ticket that was delivered too often is replaced or, in the end, dropped.
+"""The dead-letter queue: replace a ticket that was delivered too often, or drop it.
 
-Each ticket is settled on its own; one whose job is out of reach is reported and comes again.
+Each ticket is handled alone. If a ticket's job is out of reach, the function reports the ticket as
+failed, and SQS delivers it again.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ logger = Logger(service="redrive_tickets")
 
 @lambda_handler
 def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
-    """The messages that must come again."""
+    """The ids of the messages that SQS must deliver again."""
     failed = [record["messageId"] for record in event["Records"] if not _settle(record, wiring)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
 def _settle(record: Mapping[str, Any], wiring: Wiring) -> bool:
-    """Replace or drop one ticket; False if it must come again."""
+    """Replace or drop one ticket; False if SQS must deliver it again."""
     job_id = job_id_of(record["body"])
-    if job_id is None:  # no retry makes it readable; its text is kept here alone
+    if job_id is None:  # a retry cannot help, and the log line is the only copy of the text
         extra = {"action": "ticket_unreadable", "message_id": record["messageId"]}
         logger.error("unreadable ticket dropped", extra=extra | {"body": record["body"][:200]})
         return True

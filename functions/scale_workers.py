@@ -1,4 +1,4 @@
-"""The minute's schedule, and jobs for a fleet that is asleep: keep as many workers as needed."""
+"""Keep as many workers as the jobs need: every minute, and when a job comes to an idle fleet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = Logger(service="scale_workers")
 
 @lambda_handler
 def handler(event: Event, wiring: Wiring) -> None:
-    """One round. The schedule's event has no records; a stream's has one for each new job."""
+    """One round. The schedule's event has no records; the stream's has one for each new job."""
     scaled = wiring.scaler.scale(arrived=len(event.get("Records", [])))
     if scaled is None:
         return

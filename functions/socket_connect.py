@@ -1,7 +1,7 @@
-"""$connect of the WebSocket API: remember whose socket it is.
+"""$connect of the WebSocket API: store the connection with its owner.
 
-Nothing can be posted to it before this has returned, so what `?job_id=` asks for is left to an
-asynchronous call.
+Nothing can be posted to the socket before this function has returned. A job in `?job_id=` is
+therefore subscribed to by another function, which is called asynchronously.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = Logger(service="socket_connect")
 
 @socket_handler(logger)
 def handler(event: Event, wiring: Wiring) -> None:
-    """The connection is stored, or refused with 503."""
+    """Store the connection, or refuse it with 503 while live progress is switched off."""
     if event["requestContext"]["authorizer"].get("websocket_enabled") == "false":
         raise SocketsDisabled("an operator has switched live progress off")
     owner, key_id = caller(event)

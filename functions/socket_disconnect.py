@@ -1,4 +1,4 @@
-"""$disconnect of the WebSocket API: best effort by the gateway, so nothing depends on it."""
+"""$disconnect of the WebSocket API. The gateway may skip the call, so nothing depends on it."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ logger = Logger(service="socket_disconnect")
 
 @socket_handler(logger)
 def handler(event: Event, wiring: Wiring) -> None:
-    """The connection is forgotten."""
+    """Remove the connection."""
     wiring.connections.close(connection_id(event))

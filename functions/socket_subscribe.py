@@ -1,6 +1,7 @@
-"""What a client says on its socket: subscribe, unsubscribe, ping, or something we do not know.
+"""Handle a client's message on its socket: subscribe, unsubscribe or ping.
 
-Also what its `?job_id=` at connect says, which `socket_connect` hands over as a subscription.
+A job that a client names in `?job_id=` at connect comes here too: `socket_connect` calls this
+function with a subscription.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ logger = Logger(service="socket_subscribe")
 
 @socket_handler(logger)
 def handler(event: Event, wiring: Wiring) -> None:
-    """The request is done, or the client is told on its socket what was wrong with it."""
+    """Do what the message asks, or send the client an `error` message on its socket."""
     socket = connection_id(event)
     try:
         _answer(socket, event.get("body") or "", wiring, is_greeting=is_greeting(event))
@@ -79,7 +80,7 @@ def _within_limit(body: str) -> str:
 
 
 class MessageTooLarge(RequestRefused):
-    """The client's message is longer than any that means something."""
+    """The client's message is longer than any valid one."""
 
     code = "message_too_large"
 

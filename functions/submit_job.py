@@ -13,5 +13,5 @@ logger = Logger(service="submit_job")
 
 @http_handler(logger)
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """202 with the job, or 200 with the ended job where the caller prefers to wait."""
+    """202 with the job, or 200 with the ended job if the caller asked to wait."""
     return submit(request, wiring, wait=preferred_wait(request))

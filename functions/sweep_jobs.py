@@ -1,4 +1,4 @@
-"""The minute's schedule: put right what a crash or a lost message has left."""
+"""Every minute: repair what a crash or a lost message has left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = Logger(service="sweep_jobs")
 
 @lambda_handler
 def handler(_event: Event, wiring: Wiring) -> dict[str, int]:
-    """What was done, counted by event."""
+    """How often each kind of repair was made."""
     done = dict(wiring.sweeper.sweep())
     if dropped := wiring.admission.reconcile_all():
         done["SlotDropped"] = dropped

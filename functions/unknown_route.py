@@ -1,4 +1,4 @@
-"""$default of the HTTP API: a problem for what no route matches."""
+"""$default of the HTTP API: answers a request that no route matches."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ logger = Logger(service="unknown_route")
 
 @http_handler(logger, scope=None)
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """405 where the path has other methods, 404 otherwise."""
+    """405 where the path has other methods, else 404."""
     path = request.event["rawPath"]
     methods = sorted(_methods_of(path, wiring.routes))
     if methods:
-        raise MethodNotAllowed(f"{path} has {', '.join(methods)}.", allow=methods)
-    raise RouteNotFound(f"There is no {path}.")
+        raise MethodNotAllowed(f"{path} accepts only {', '.join(methods)}.", allow=methods)
+    raise RouteNotFound(f"There is no path {path}.")
 
 
 def _methods_of(path: str, routes: Iterable[str]) -> Iterator[str]:

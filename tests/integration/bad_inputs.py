@@ -18,7 +18,7 @@ LOAD = {"class_type": "LoadImage", "inputs": {"image": "a.png"}}
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """One request that is wrong in one way."""
+    """One request with one error."""
 
     name: str
     method: str = "POST"
@@ -28,11 +28,11 @@ class Bad:
 
 
 def bad_inputs() -> Iterator[Bad]:
-    """All of them."""
+    """Every bad input."""
     yield from _not_json()
     yield from _fields()
     yield from _graphs()
-    yield from _placed()
+    yield from _inputs()
     yield from _headers()
     yield from _uploads()
     yield from _queries()
@@ -41,6 +41,7 @@ def bad_inputs() -> Iterator[Bad]:
 
 def _not_json() -> Iterator[Bad]:
     deep = "[" * 2000 + "]" * 2000
+    deep_graph = '{"workflow": {"1": ' + '{"a":' * 65 + "1" + "}" * 65 + "}}"
     texts = {
         "no body": "",
         "half an object": '{"prompt": "x"',
@@ -48,13 +49,13 @@ def _not_json() -> Iterator[Bad]:
         "a trailing comma": '{"prompt": "x",}',
         "NaN": '{"prompt": "x", "cfg_scale": NaN}',
         "Infinity": '{"prompt": "x", "cfg_scale": Infinity}',
-        "a number beyond a double": '{"prompt": "x", "cfg_scale": 1e999}',
+        "a number that is larger than any double": '{"prompt": "x", "cfg_scale": 1e999}',
         "an integer of 5,000 digits": '{"prompt": "x", "seed": ' + "9" * 5000 + "}",
         "half a surrogate pair": '{"prompt": "\\ud800"}',
         "half a surrogate pair as a name": '{"prompt": "x", "metadata": {"\\udfff": "x"}}',
         "a control character in a string": '{"prompt": "a\x01b"}',
-        "2,000 levels": deep,
-        "65 levels in a workflow": '{"workflow": {"1": ' + '{"a":' * 65 + "1" + "}" * 65 + "}}",
+        "2,000 levels of nesting": deep,
+        "a workflow with 65 levels of nesting": deep_graph,
         "plain text": "a red fox",
         "a form": "prompt=a+red+fox",
         "two objects": '{"prompt": "x"}{"prompt": "y"}',
@@ -62,7 +63,7 @@ def _not_json() -> Iterator[Bad]:
     }
     for name, text in texts.items():
         yield Bad(f"body: {name}", body=text)
-    yield Bad("body: of more than 4 MiB", body=json.dumps({"prompt": "x" * (4 * 1024 * 1024)}))
+    yield Bad("body: more than 4 MiB", body=json.dumps({"prompt": "x" * (4 * 1024 * 1024)}))
     shapes = {"null": None, "a list": [1], "a string": "x", "a number": 1, "a boolean": True}
     for name, value in shapes.items():
         yield _post(f"body: {name}", value)
@@ -129,7 +130,7 @@ def _graphs() -> Iterator[Bad]:
         "a node without inputs": {"1": {"class_type": "SaveImage"}},
         "inputs that are a list": {"1": {"class_type": "SaveImage", "inputs": []}},
         "inputs that are null": {"1": {"class_type": "SaveImage", "inputs": None}},
-        "a node id of no characters": {"": SAVE, "1": EMPTY},
+        "an empty node id": {"": SAVE, "1": EMPTY},
         "a node id of 257 characters": {"x" * 257: SAVE, "1": EMPTY},
         "a dangling link": {"2": SAVE},
         "a negative output slot": {
@@ -145,8 +146,8 @@ def _graphs() -> Iterator[Bad]:
             "2": {"class_type": "B", "inputs": {"x": ["1", 0]}},
             "3": {"class_type": "C", "inputs": {"x": ["2", 0]}},
         },
-        "no output": {"1": EMPTY},
-        "no output behind a sampler": {
+        "no output node": {"1": EMPTY},
+        "a sampler without an output node": {
             "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a"}},
             "2": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64}},
             "3": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "latent": ["2", 0]}},
@@ -168,34 +169,34 @@ def _graphs() -> Iterator[Bad]:
         yield _post(f"workflow: {name}", {"workflow": graph})
     noise = "".join(chr(0x4E00 + (n * 7919) % 20_000) for n in range(400_000))
     noisy = {"1": {"class_type": "LoadImage", "inputs": {"image": noise}}, "2": SAVE}
-    yield _post("workflow: of more than 399 KiB, compressed", {"workflow": noisy})
+    yield _post("workflow: more than 399 KiB when compressed", {"workflow": noisy})
     for name in ("steps", "seed", "negative_prompt", "model"):
         body = {"workflow": {"1": EMPTY, "2": SAVE}, name: 1}
-        yield _post(f"workflow: with `{name}` of the other form", body)
+        yield _post(f"workflow: with the parameter `{name}`", body)
 
 
-def _placed() -> Iterator[Bad]:
+def _inputs() -> Iterator[Bad]:
     graph = {"1": LOAD, "2": SAVE}
     inputs: dict[str, Any] = {
         "a list": [],
         "null": None,
-        "of a node that is not there": {"9.image": UNKNOWN_UPLOAD},
-        "without a node": {".image": UNKNOWN_UPLOAD},
-        "without an input": {"1": UNKNOWN_UPLOAD},
-        "that take no file": {"2.filename_prefix": UNKNOWN_UPLOAD},
-        "that are not there": {"1.image": UNKNOWN_UPLOAD},
-        "of a URL": {"1.image": "https://example.com/a.png"},
-        "of a path": {"1.image": "../../etc/passwd"},
-        "of an upload id without its prefix": {"1.image": UNKNOWN_UPLOAD.removeprefix("upload:")},
-        "of a malformed upload id": {"1.image": "upload:upl_1"},
-        "of another prefix": {"1.image": "upload:jobs/x/1/a.png"},
-        "that are numbers": {"1.image": 1},
-        "101 of them": {f"1.{n}": UNKNOWN_UPLOAD for n in range(101)},
+        "a node that does not exist": {"9.image": UNKNOWN_UPLOAD},
+        "no node": {".image": UNKNOWN_UPLOAD},
+        "no input": {"1": UNKNOWN_UPLOAD},
+        "an input that takes no file": {"2.filename_prefix": UNKNOWN_UPLOAD},
+        "an upload that does not exist": {"1.image": UNKNOWN_UPLOAD},
+        "a URL": {"1.image": "https://example.com/a.png"},
+        "a path": {"1.image": "../../etc/passwd"},
+        "an upload id without `upload:`": {"1.image": UNKNOWN_UPLOAD.removeprefix("upload:")},
+        "a malformed upload id": {"1.image": "upload:upl_1"},
+        "the key of a file": {"1.image": "upload:jobs/x/1/a.png"},
+        "a number": {"1.image": 1},
+        "101 inputs": {f"1.{n}": UNKNOWN_UPLOAD for n in range(101)},
     }
     for name, value in inputs.items():
         yield _post(f"inputs: {name}", {"workflow": graph, "inputs": value})
     named = {"1": {"class_type": "LoadImage", "inputs": {"image": UNKNOWN_UPLOAD}}, "2": SAVE}
-    yield _post("inputs: a missing upload, named in the graph", {"workflow": named})
+    yield _post("workflow: an upload that does not exist", {"workflow": named})
 
 
 def _headers() -> Iterator[Bad]:
@@ -203,7 +204,7 @@ def _headers() -> Iterator[Bad]:
         for name, key in {
             "empty": "",
             "blank": " ",
-            "of 256 characters": "x" * 256,
+            "with 256 characters": "x" * 256,
             "with an umlaut": "fuchs-ü",
             "with a tab": "a\tb",
             "with a line break": "a\nb",
@@ -264,6 +265,6 @@ def _paths() -> Iterator[Bad]:
     yield Bad("retry an unknown job", "POST", f"{JOBS}/{UNKNOWN_JOB}/retry")
     yield Bad("events of an unknown job", "GET", f"{JOBS}/{UNKNOWN_JOB}/events")
     for method, path in (("PUT", JOBS), ("PATCH", f"{JOBS}/{UNKNOWN_JOB}"), ("DELETE", JOBS)):
-        yield Bad(f"`{method}` on a path that has it not: `{path}`", method, path)
+        yield Bad(f"a method that the path does not support: `{method} {path}`", method, path)
     for path in ("/", "/api/v1", "/api/v2/jobs", "/api/v1/jobs/a/b/c", "/prompt", "/API/V1/JOBS"):
         yield Bad(f"an unknown path: `{path}`", "GET", path)

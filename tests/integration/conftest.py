@@ -11,7 +11,7 @@ from tests.support.worker_by_hand import Worker
 
 @pytest.fixture
 def clock() -> FrozenClock:
-    """The functions' clock."""
+    """The clock of the functions."""
     return FrozenClock()
 
 
@@ -24,5 +24,5 @@ def gateway(monkeypatch: pytest.MonkeyPatch, clock: FrozenClock) -> Iterator[Gat
 
 @pytest.fixture
 def worker(gateway: Gateway) -> Worker:
-    """One that does what it is told, on the same AWS."""
+    """A worker that ends one job at a time, on the same AWS."""
     return Worker(gateway)

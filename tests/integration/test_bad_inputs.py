@@ -1,6 +1,6 @@
-"""Every bad input is refused with a problem, nothing of it is stored, and docs/api.md says so.
+"""Every bad input is refused with a problem and stores nothing, as the table in docs/api.md lists.
 
-`WRITE_DOCS=1 pytest tests/integration/test_bad_inputs.py` writes the table anew.
+`WRITE_DOCS=1 pytest tests/integration/test_bad_inputs.py` writes that table.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tests.support.gateway import Gateway, route_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 BEGIN, END = "<!-- bad inputs: begin -->", "<!-- bad inputs: end -->"
-NOT_JSON = "The body is not JSON:"  # what follows is Python's, and differs by its version
+NOT_JSON = "The body is not JSON:"  # the rest is a message of Python and differs by version
 ALL = list(bad_inputs())
 
 
 def refusal(gateway: Gateway, bad: Bad) -> responses.Problem:
-    """The problem that the input is answered by."""
+    """The problem that answers the input."""
     reply = gateway(bad.method, bad.path, body=bad.body, headers=bad.headers)
     assert 400 <= reply.status < 500, f"{bad.name}: {reply.status} {reply.text[:300]}"
     assert reply.headers["content-type"] == "application/problem+json"

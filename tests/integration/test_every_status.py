@@ -1,6 +1,7 @@
-"""Every status that the document promises is answered by something, as the document says.
+"""Every status in the OpenAPI document is the answer to some request, as the document describes it.
 
-A route that is added gets most of its rows from the tables below; what nobody exercises fails.
+The tables below make most of the requests for a new route. A status that no request gets, and that
+is not listed as an exception, fails the test.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ KEY = {"Idempotency-Key": "once"}
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The API, a worker, and the means to break things."""
+    """The API and a worker."""
 
     gateway: Gateway
     worker: Worker
@@ -42,7 +43,7 @@ class Stage:
         return str(self.gateway("POST", JOBS, body, headers=headers).json["job_id"])
 
     def ask(self, route: Route, job_id: str | None = None, **more: Any) -> Reply:
-        """The plainest request that the route takes, about a job that is not there unless said."""
+        """The simplest request of the route; by default its job does not exist."""
         method, path = route
         body = next(iter(OPERATIONS[route].body.values()), None)
         url = path.replace("{job_id}", job_id or random_job_id(NOW)) + more.pop("query", "")
@@ -57,7 +58,7 @@ ACTS: dict[tuple[str, str, int], Act] = {}
 
 
 def act(status: int, *routes: Route) -> Callable[[Callable[[Stage, Route], Reply]], None]:
-    """What makes these routes answer with that status."""
+    """Register a request that each of these routes answers with that status."""
 
     def add(call: Callable[[Stage, Route], Reply]) -> None:
         for route in routes:
@@ -66,12 +67,12 @@ def act(status: int, *routes: Route) -> Callable[[Callable[[Stage, Route], Reply
     return add
 
 
-# --- whom nothing troubles ------------------------------------------------------------------------
+# --- successes ------------------------------------------------------------------------------------
 
-IDLE = {route for route, operation in OPERATIONS.items() if operation.is_open}
+KEYLESS = {route for route, operation in OPERATIONS.items() if operation.is_open}
 DOCS = [("GET", "/docs"), ("GET", "/docs/{file}")]
 ABOUT_A_JOB = [route for route in OPERATIONS if "{job_id}" in route[1]]
-STORED = [r for r in OPERATIONS if r not in IDLE and r[1] not in ("/api/v1/models", UPLOADS)]
+STORED = [r for r in OPERATIONS if r not in KEYLESS and r[1] not in ("/api/v1/models", UPLOADS)]
 
 for status in (200, 201):
     rest = OPERATIONS.keys() - {*POSTS, *ABOUT_A_JOB}
@@ -91,13 +92,13 @@ def ended_in_time(stage: Stage, route: Route) -> Reply:
 
 
 @act(202, ("POST", RETRY))
-def tried_again(stage: Stage, route: Route) -> Reply:
+def retried(stage: Stage, route: Route) -> Reply:
     job_id = stage.submit()
     stage.worker.work(fails=True)
     return stage.ask(route, job_id)
 
 
-# --- the caller's faults --------------------------------------------------------------------------
+# --- errors of the caller -------------------------------------------------------------------------
 
 TAKE_A_BODY = [*POSTS, ("POST", UPLOADS)]
 
@@ -115,14 +116,14 @@ act(422, ("DELETE", JOB))(lambda stage, route: stage.ask(route, stage.submit(), 
 act(422, ("GET", EVENTS))(lambda stage, route: stage.ask(route, stage.submit(), query="?after=x"))
 
 
-@act(403, *(route for route in OPERATIONS if route not in IDLE))
+@act(403, *(route for route in OPERATIONS if route not in KEYLESS))
 def without_the_scope(stage: Stage, route: Route) -> Reply:
     stage.gateway.caller["scopes"] = "none"
     return stage.ask(route)
 
 
 @act(422, ("POST", RETRY))
-def key_of_another_request(stage: Stage, route: Route) -> Reply:
+def retried_with_the_key_of_another_request(stage: Stage, route: Route) -> Reply:
     job_id = stage.submit(**KEY)
     stage.worker.work(fails=True)
     return stage.ask(route, job_id, headers=KEY)
@@ -136,7 +137,7 @@ def over_the_cap(stage: Stage, route: Route) -> Reply:
 
 
 @act(429, ("POST", RETRY))
-def over_the_cap_again(stage: Stage, route: Route) -> Reply:
+def retried_over_the_cap(stage: Stage, route: Route) -> Reply:
     job_id = stage.submit()
     stage.worker.work(fails=True)
     stage.gateway.caller["max_active_jobs"] = "1"
@@ -144,7 +145,7 @@ def over_the_cap_again(stage: Stage, route: Route) -> Reply:
     return stage.ask(route, job_id)
 
 
-# --- ours -----------------------------------------------------------------------------------------
+# --- errors of the service ------------------------------------------------------------------------
 
 
 @act(503, *STORED)
@@ -166,24 +167,24 @@ def bug(stage: Stage, route: Route) -> Reply:
     return replace(stage, gateway=broken).ask(route)
 
 
-# --- what nothing here can answer -----------------------------------------------------------------
+# --- exceptions -----------------------------------------------------------------------------------
 
-EXCUSED: dict[tuple[str, str, int], str] = {
-    ("GET", "/healthz", 500): "it reads nothing and calls nothing that could fail",
+EXCEPTIONS: dict[tuple[str, str, int], str] = {
+    ("GET", "/healthz", 500): "it makes no call that could fail",
 }
-EXCUSED |= {(*route, 500): "it reads only files of the function's own code" for route in DOCS}
-EXCUSED |= {
-    (*route, 401): "the gateway refuses a request without a key itself; see tests/e2e"
+EXCEPTIONS |= {(*route, 500): "it reads only files of the function's own code" for route in DOCS}
+EXCEPTIONS |= {
+    (*route, 401): "the gateway itself refuses a request without a key; see tests/e2e"
     for route in OPERATIONS
-    if route not in IDLE
+    if route not in KEYLESS
 }
-EXCUSED |= {
-    (*route, 429): "only the gateway's throttle refuses it, which no emulator has"
+EXCEPTIONS |= {
+    (*route, 429): "only the throttling of the gateway answers it, which no emulator has"
     for route in OPERATIONS
     if route not in (*POSTS, ("POST", RETRY))
 }
-EXCUSED |= {
-    (*route, 503): "it needs nothing that could be out of reach but the gateway and the function"
+EXCEPTIONS |= {
+    (*route, 503): "it calls no service that could be out of reach"
     for route in OPERATIONS
     if route not in STORED
 }
@@ -210,15 +211,15 @@ def documented() -> set[tuple[str, str, int]]:
     }
 
 
-def test_every_documented_status_is_exercised_or_excused() -> None:
-    assert documented() == ACTS.keys() | EXCUSED.keys()
-    assert not ACTS.keys() & EXCUSED.keys()
+def test_every_documented_status_has_a_request_or_is_an_exception() -> None:
+    assert documented() == ACTS.keys() | EXCEPTIONS.keys()
+    assert not ACTS.keys() & EXCEPTIONS.keys()
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"), sorted(ACTS), ids=lambda part: str(part).removeprefix("/api/v1")
 )
-def test_it_is_answered_as_documented(
+def test_the_answer_is_as_documented(
     gateway: Gateway, worker: Worker, method: str, path: str, status: int
 ) -> None:
     gateway.caller["scopes"] = "jobs admin"

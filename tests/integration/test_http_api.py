@@ -458,7 +458,7 @@ class TestUploads:
     def test_a_file_that_will_be_gone(self, gateway: Gateway, clock: FrozenClock) -> None:
         upload_id = self.offered(gateway)
         clock.advance(UPLOAD_LIFETIME - timedelta(hours=1))
-        assert "gone before" in self.refused(gateway, self.body(upload_id))
+        assert "may be removed before the job runs" in self.refused(gateway, self.body(upload_id))
 
     @pytest.mark.parametrize("place", ["9.image", "1", ".image", "1."])
     def test_a_place_that_is_not_there(self, gateway: Gateway, place: str) -> None:

@@ -1,4 +1,4 @@
-"""What AWS calls a function with: whole payloads from tests/events/, with a test's own values."""
+"""Events of AWS from tests/events/, with the values that a test needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Event = dict[str, Any]
 
 
 def load(name: str) -> Event:
-    """A payload of tests/events/, the caller's to change."""
+    """A new copy of an event of tests/events/."""
     event: Event = json.loads((FOLDER / f"{name}.json").read_text())
     return event
 
@@ -29,7 +29,7 @@ def http(
     query: Mapping[str, str] | None = None,
     **headers: str,
 ) -> Event:
-    """A request of `owner`; a body that is no string is sent as JSON, headers lose their `_`."""
+    """A request of `owner`. A body that is no string becomes JSON; `_` in headers becomes `-`."""
     event = load(name)
     if owner is not None:
         event["requestContext"]["authorizer"]["lambda"]["owner"] = owner
@@ -46,13 +46,13 @@ def http(
 
 
 def in_base64(event: Event) -> Event:
-    """The same request, as the gateway hands over a body that it takes for binary."""
+    """The same request with its body in base64, as the gateway passes on a binary one."""
     body = base64.b64encode(event["body"].encode()).decode()
     return {**event, "body": body, "isBase64Encoded": True}
 
 
 def asking(name: str, authorization: str | None) -> Event:
-    """What the authorizer of `name` is asked, with this header or without one."""
+    """The event of the authorizer `name`, with this header or without it."""
     event = load(name)
     headers = {k: v for k, v in event["headers"].items() if k.lower() != "authorization"}
     spelling = "Authorization" if name == "authorize_socket" else "authorization"

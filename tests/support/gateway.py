@@ -1,4 +1,4 @@
-"""The HTTP API in this process. It makes events like API Gateway, and calls handlers by route."""
+"""The functions in this process, called with events as API Gateway makes them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of a handler."""
+    """An HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -90,7 +90,7 @@ class Gateway:
 
     @cached_property
     def aws(self) -> Aws:
-        """The adapters, for a look at what the functions have stored."""
+        """The adapters, to inspect what the functions have stored."""
         return self._aws(self.environ)
 
     @cached_property
@@ -99,7 +99,7 @@ class Gateway:
         return self._wiring(self.environ, self.aws)
 
     def call(self, function: str, event: Event) -> Any:
-        """What the function of that name answers."""
+        """The response of the function with that name."""
         row = FUNCTIONS[function]
         if function not in self.made:
             variables = {f.name.upper() for group in row.settings for f in fields(group)}
@@ -191,11 +191,11 @@ def functions_on_moto(
 
 @cache
 def boto_session() -> boto3.Session:
-    """One for all tests, since it caches the service models."""
+    """One session for all tests, because it caches the descriptions of AWS services."""
     return boto3.Session("testing", "testing", region_name=REGION)
 
 
 def route_of(method: str, path: str) -> str | None:
-    """The route of the request; None if no route takes it."""
+    """The route that matches the request; None if there is none."""
     route, _ = _route(method, urlsplit(path).path)
     return None if route == "$default" else route

@@ -1,4 +1,4 @@
-"""The whole service in memory, under one clock that stands until it is moved."""
+"""The whole service in memory, on one clock that a test moves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ P = TypeVar("P")
 
 UNLIMITED = Limits()
 
-# Each post without a key is a job of its own.
+# `reuse` is false, so that each post without a key makes a new job.
 SENT: Mapping[str, Any] = {"prompt": "a red fox", "seed": 42, "reuse": False}
 DEFAULTS = Defaults(
     checkpoint="model.safetensors",
@@ -47,7 +47,7 @@ DEFAULTS = Defaults(
 
 
 class World:
-    """The ports and what its users, workers and sweepers do with them; `owner` is the user."""
+    """The ports in memory, and what the user `owner`, workers and the sweeper do with them."""
 
     def __init__(self) -> None:
         self.clock = FrozenClock()
@@ -115,19 +115,19 @@ class World:
         return claim(ticket, terms, store=jobs, queue=tickets, clock=clock or self.clock)
 
     def claimed(self) -> tuple[Job, Ticket]:
-        """The job of the one ticket, in the hands of a worker."""
+        """The job of the one ticket, claimed by a worker."""
         ticket = self.ticket()
         job = self.claim(ticket)
         assert job is not None
         return job, ticket
 
     def started(self) -> tuple[Job, Ticket]:
-        """The same, running."""
+        """The job of the one ticket, running."""
         job, ticket = self.claimed()
         return report_started(job, store=self.store, clock=self.clock), ticket
 
     def succeeded(self) -> Job:
-        """The job of the one ticket, done and with a file."""
+        """The job of the one ticket, succeeded with one file."""
         job, ticket = self.started()
         files = [self.upload(job)]
         return self.finisher().end(
@@ -135,7 +135,7 @@ class World:
         )
 
     def upload(self, job: Job, artifacts: ArtifactStore | None = None) -> Artifact:
-        """A file of the job's attempt, stored."""
+        """Store a file of the job's attempt."""
         artifact = an_artifact(job)
         (artifacts or self.artifacts).put(artifact.key, io.BytesIO(b"png"), artifact.content_type)
         return artifact
@@ -152,7 +152,7 @@ class World:
         queue: JobQueue | None = None,
         artifacts: ArtifactStore | None = None,
     ) -> Counter[str]:
-        """One round of the sweeper, with other ports if they are given."""
+        """One round of the sweeper, on these ports where they are given."""
         return Sweeper(
             store=store or self.store,
             queue=queue or self.queue,
@@ -190,7 +190,7 @@ def meanwhile(port: P, method: str, action: Callable[[], object], *, times: int 
 
 
 def raising(error: Exception) -> Callable[[], object]:
-    """An action that ends the call with `error`."""
+    """An action that raises `error`."""
 
     def fail() -> None:
         raise error

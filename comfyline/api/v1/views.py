@@ -15,17 +15,18 @@ from comfyline.service.jobs.job import (
     Status,
 )
 
-# Long enough to fetch a large file, short enough to be worthless in a log; ask again on 403.
+# Long enough to download a large file, and so short that a URL in a log is soon useless. A client
+# that gets 403 reads the job again.
 URL_LIFETIME = timedelta(minutes=15)
 
 
 def status_of(job: Job) -> common.Status:
-    """The job's state; `canceling` while a worker has yet to end it."""
+    """The job's state; `canceling` until the worker of a canceled job has ended it."""
     return "canceling" if job.is_canceling else job.status.value
 
 
 def accepted(job: Job) -> responses.JobAccepted:
-    """The answer to a submission."""
+    """The response to a submission."""
     return responses.JobAccepted(
         job_id=job.id,
         status=status_of(job),
@@ -41,7 +42,7 @@ def job_view(
     now: datetime,
     queue_position: int | None = None,
 ) -> responses.JobView:
-    """The whole job, its artifacts behind freshly signed URLs; without a store, no result."""
+    """The whole job; `store` signs the URLs of its artifacts. Without a store it has no result."""
     job = record.job
     return responses.JobView(
         job_id=job.id,
@@ -76,9 +77,9 @@ def _output(job: Job) -> responses.OutputView | None:
 def result_view(
     record: JobRecord, store: ArtifactStore, now: datetime
 ) -> responses.ResultView | None:
-    """What an ended job has made; of a failed one, what there was before the failure."""
+    """The artifacts of an ended job. A failed job keeps those from before its failure."""
     if not record.job.status.is_terminal:
-        return None  # what a running attempt has made may yet be void
+        return None  # a running attempt may still lose its job, and its files with it
     if record.job.status is not Status.SUCCEEDED and not record.artifacts:
         return None
     return responses.ResultView(artifacts=_artifact_views(record, store, now))
@@ -89,39 +90,41 @@ def _artifact_views(
 ) -> list[responses.ArtifactView]:
     return [
         responses.ArtifactView(
-            url=signed(a, store),
+            url=signed(artifact, store),
             url_expires_at=now + URL_LIFETIME,
-            name=a.name,
-            kind=a.kind,
-            content_type=a.content_type,
-            bytes=a.bytes,
-            sha256=a.sha256,
-            node=a.node,
+            name=artifact.name,
+            kind=artifact.kind,
+            content_type=artifact.content_type,
+            bytes=artifact.bytes,
+            sha256=artifact.sha256,
+            node=artifact.node,
             seed=record.params.params.get("seed"),
             meta={"attempt": record.job.attempt},
         )
-        for a in record.artifacts
+        for artifact in record.artifacts
     ]
 
 
 def signed(artifact: Artifact, store: ArtifactStore) -> str:
+    """A URL that downloads the artifact within URL_LIFETIME."""
     return store.sign(artifact.key, name=artifact.name, seconds=int(URL_LIFETIME.total_seconds()))
 
 
 def _progress_detail(job: Job) -> responses.ProgressDetail:
-    p = job.progress
+    progress = job.progress
     return responses.ProgressDetail(
-        node=p.node,
-        node_type=p.node_type,
-        step=p.step,
-        steps=p.steps,
-        nodes_done=p.nodes_done,
-        nodes_total=p.nodes_total,
-        message=p.message,
+        node=progress.node,
+        node_type=progress.node_type,
+        step=progress.step,
+        steps=progress.steps,
+        nodes_done=progress.nodes_done,
+        nodes_total=progress.nodes_total,
+        message=progress.message,
     )
 
 
 def error_view(error: JobError | None) -> responses.ErrorView | None:
+    """Why a job has failed; None if it has not."""
     if error is None:
         return None
     return responses.ErrorView(

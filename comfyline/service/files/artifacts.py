@@ -1,4 +1,4 @@
-"""The store of a job's output files. Signing a URL makes no call."""
+"""The store of the files that jobs make."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import IO, Protocol
 
 
 class ArtifactStore(Protocol):
-    """Output files, under the prefix of their job and attempt."""
+    """Artifacts, each under the prefix of its job and attempt."""
 
     def put(self, key: str, body: IO[bytes], content_type: str) -> None:
-        """Store a file; the same key again overwrites it."""
+        """Store a file, or overwrite the one at the same key."""
 
     def sign(self, key: str, *, name: str, seconds: int) -> str:
-        """A URL that fetches the file, under `name`, for that long. Makes no call."""
+        """A URL that downloads the file as `name` and is valid for `seconds`. Makes no call."""
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove every file under `prefix`."""

@@ -1,4 +1,4 @@
-"""Files of callers: a form to send one with, and whether a job can use those that it names."""
+"""Check that a job can use the uploads that its graph names."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from comfyline.service.jobs.job import Graph, Job
 
 
 def check_uploads(job: Job, graph: Graph, *, uploads: UploadStore) -> None:
-    """Each upload that the graph names is there, fits its input, and stays for long enough.
+    """Check that each upload exists, fits its input and is kept until the job has run.
 
     Raises:
-        InvalidRequest: with every input that it is not so for.
+        InvalidRequest: with one error for each input whose upload cannot be used.
     """
     needed_until = job.start_deadline + job.execution_timeout
-    found = (_fault(job.owner, one, needed_until, uploads) for one in up.references(graph))
+    found = (_error(job.owner, each, needed_until, uploads) for each in up.references(graph))
     if errors := [error for error in found if error is not None]:
         raise InvalidRequest("The inputs cannot be used.", errors)
 
 
-def _fault(
+def _error(
     owner: OwnerId, reference: up.Reference, needed_until: datetime, uploads: UploadStore
 ) -> FieldError | None:
     if reference.kind is None:
@@ -37,5 +37,5 @@ def _fault(
     if stored.bytes > MAX_UPLOAD_BYTES:
         return reference.error(f"an upload has at most {MAX_UPLOAD_BYTES} bytes")
     if not up.outlives(stored.stored_at, needed_until):
-        return reference.error("the upload would be gone before the job must run; send it anew")
+        return reference.error("the upload may be removed before the job runs; upload it again")
     return None

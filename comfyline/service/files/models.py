@@ -1,4 +1,4 @@
-"""The store of the engine's models, which are large and never change."""
+"""The store of the engine's models. They are large and never change."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Protocol
 
 
 class ModelMissing(Exception):
-    """Nothing lies at the key, or it may not be read: S3 does not tell one from the other."""
+    """There is no file at the key, or reading it is forbidden: S3 does not tell which."""
 
 
 class ModelStore(Protocol):
-    """The engine's models, large and never changed."""
+    """The engine's models."""
 
     def read(self, key: str) -> Iterator[bytes]:
         """The file at `key`, in chunks of at most a few MiB.
 
         Raises:
-            ModelMissing: there is nothing to read; raised by the first chunk.
-            Unavailable: out of reach, also in the middle.
+            ModelMissing: there is no file to read; raised by the first chunk.
+            Unavailable: the store is out of reach; raised by any chunk.
         """

@@ -1,8 +1,8 @@
-"""Files that a caller sends for a job: where they lie, how a graph names them.
+"""Uploads: files that a caller sends for its jobs, their keys, and how a graph names them.
 
-An input whose value is `upload:<id>` stands for the owner's file of that id; the worker puts the
-file's name in its place. The key holds the owner, so a reference can only ever mean a file of the
-job's own owner.
+In an input, the value `upload:<id>` means the owner's upload of that id. The worker replaces the
+value by the name of the fetched file. The key of an upload contains the owner, so that a graph
+cannot name the upload of another owner.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from comfyline.service.storage_names import UPLOADS_PREFIX
 # the bucket's own rule for the prefix.
 UPLOAD_LIFETIME = timedelta(days=8)
 
-# What kind of file an input takes, by its name, as ComfyUI's loaders and their kin call it.
+# The kind of file that an input takes, by the input's name in ComfyUI's loader nodes.
 _KINDS: Mapping[str, str] = {
     "image": "image",
     "mask": "image",
@@ -35,13 +35,13 @@ _REFERENCE = re.compile("upload:(" + UPLOAD_ID_PATTERN.strip("^$") + ")")
 
 
 def upload_key(owner: OwnerId, upload_id: UploadId) -> str:
-    """Where the owner's upload lies in the bucket."""
+    """The key of the owner's upload in the bucket."""
     return f"{UPLOADS_PREFIX}{hashlib.sha256(owner.encode()).hexdigest()[:32]}/{upload_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An input of a graph that takes an uploaded file."""
+    """An input of a graph that names an upload."""
 
     node: str
     node_type: str
@@ -50,11 +50,11 @@ class Reference:
 
     @property
     def kind(self) -> str | None:
-        """image, audio or video; None where such an input takes no file."""
+        """The kind of file that the input takes: image, audio or video. None: it takes no file."""
         return _KINDS.get(self.input)
 
     def error(self, message: str) -> FieldError:
-        """A fault of this input."""
+        """An error of this input."""
         text = f"node {self.node} ({self.node_type}), input {self.input}: {message}"
         return FieldError(("body", "inputs", f"{self.node}.{self.input}"), text)
 
@@ -68,19 +68,20 @@ def references(graph: Graph) -> Iterator[Reference]:
 
 
 def with_inputs(graph: Graph, inputs: Mapping[str, str]) -> Graph:
-    """The graph with each `"<node>.<input>": "upload:<id>"` in its place.
+    """The graph with the inputs replaced that `inputs` names: `"<node>.<input>": "upload:<id>"`.
 
     Raises:
-        InvalidRequest: a place is not in the graph, or the value is no upload.
+        InvalidRequest: the graph does not have such a node, or the value names no upload.
     """
     placed: dict[str, Any] = dict(graph)
     errors = []
     for place, value in inputs.items():
         node_id, _, name = place.partition(".")
         if node_id not in placed or not name:
-            errors.append(FieldError(("body", "inputs", place), "no such node and input"))
+            message = 'must be "<node>.<input>" with a node of the workflow'
+            errors.append(FieldError(("body", "inputs", place), message))
         elif not _REFERENCE.fullmatch(value):
-            errors.append(FieldError(("body", "inputs", place), 'an input is "upload:<id>"'))
+            errors.append(FieldError(("body", "inputs", place), 'must be "upload:<id>"'))
         else:
             node = placed[node_id]
             placed[node_id] = {**node, "inputs": {**node["inputs"], name: value}}
@@ -90,7 +91,7 @@ def with_inputs(graph: Graph, inputs: Mapping[str, str]) -> Graph:
 
 
 def with_files(graph: Graph, name_of: Callable[[UploadId], str]) -> Graph:
-    """The graph with the engine's file name where an upload was named."""
+    """The graph with each reference to an upload replaced by the name of its file."""
     placed: dict[str, Any] = dict(graph)
     for found in references(graph):
         node = placed[found.node]
@@ -100,13 +101,13 @@ def with_files(graph: Graph, name_of: Callable[[UploadId], str]) -> Graph:
 
 
 def outlives(stored_at: datetime, needed_until: datetime) -> bool:
-    """Whether an upload is still there when its job may last need it."""
+    """Whether an upload that was stored then is kept until `needed_until`."""
     return stored_at + UPLOAD_LIFETIME >= needed_until
 
 
 @dataclass(frozen=True, slots=True)
 class UploadForm:
-    """A form that a browser or a client posts, with the file as its last field."""
+    """A form for the client to post, with the file as its last field."""
 
     url: str
     fields: Mapping[str, str]
@@ -114,7 +115,7 @@ class UploadForm:
 
 @dataclass(frozen=True, slots=True)
 class StoredUpload:
-    """An upload that has arrived."""
+    """An upload whose file has been stored."""
 
     content_type: str
     bytes: int
@@ -122,18 +123,18 @@ class StoredUpload:
 
 
 class UploadStore(Protocol):
-    """Files that callers send for their jobs to use."""
+    """The store of uploads."""
 
     def offer(
         self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
     ) -> UploadForm:
-        """A form that stores exactly one file of that type and size at `key`, for that long.
+        """A form that stores one file of this type and size at `key`.
 
-        Makes no call.
+        The form is valid for `seconds`. Making it makes no call.
         """
 
     def look(self, key: str) -> StoredUpload | None:
-        """What lies at `key`, None if nothing has arrived."""
+        """The upload at `key`; None if no file has been stored there."""
 
     def fetch(self, key: str, into: IO[bytes]) -> StoredUpload | None:
-        """Write the file at `key` into `into`; None if there is none."""
+        """Write the file at `key` into `into`; None if there is no file."""

@@ -1,1 +1,1 @@
-"""Graphs of ComfyUI: their rules, the lock that names what the engine has."""
+"""Graphs of ComfyUI: what they may contain, and the lock that pins what the engine has."""

@@ -1,7 +1,7 @@
-"""Graphs in ComfyUI's API format: what is one, how the parameter form becomes one.
+"""Graphs in ComfyUI's API format.
 
-A graph is untrusted: its shape is proved here, before anything is stored, because ComfyUI answers
-500 with plain text to shapes it does not expect.
+A graph comes from a caller. Its shape is checked here, before anything is stored, because ComfyUI
+answers a shape that it does not expect with 500 and plain text.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from comfyline.service.errors import MAX_FIELD_ERRORS, FieldError, InvalidReques
 from comfyline.service.graphs.catalogue import NEVER_OUTPUTS, Catalogue
 from comfyline.service.jobs.job import Graph
 
-MAX_NODES = 2_000  # far beyond a hand-made graph; keeps validation and progress cheap
-MAX_NAME = 256  # of a node's id, class or input; the longest that are seen have about 60
+MAX_NODES = 2_000  # far more than a hand-made graph has; keeps validation and progress cheap
+MAX_NAME = 256  # characters of a node's id or class; the longest in real graphs have about 60
 
 _EXPORT_HINT = (
     "This is a workflow saved from the editor. Send the API format: in ComfyUI choose "
@@ -28,10 +28,10 @@ _EXPORT_HINT = (
 
 
 def canonical_json(value: Any) -> bytes:
-    """One spelling for equal JSON values: sorted keys, no blanks, UTF-8.
+    """The same bytes for equal JSON values: sorted keys, no blanks, UTF-8.
 
     Raises:
-        ValueError: the value holds NaN or an infinity.
+        ValueError: the value contains NaN or an infinity.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode()
@@ -43,13 +43,13 @@ def fingerprint(request: Any) -> str:
 
 
 def validate_graph(workflow: Mapping[str, Any], catalogue: Catalogue) -> Graph:
-    """The same graph, proved to have the shape that ComfyUI's `POST /prompt` expects.
+    """Check that the graph has the shape that ComfyUI's `POST /prompt` expects, and return it.
 
-    It has no dangling link and no cycle, no node class that the catalogue does not allow, and some
-    node that may be an output. Whether values fit their nodes is ComfyUI's to say.
+    It has no link to a missing node, no cycle, no node class that the catalogue forbids, and at
+    least one node that may be an output. ComfyUI itself checks whether values fit their nodes.
 
     Raises:
-        InvalidRequest: with the first faults' places under `workflow`.
+        InvalidRequest: with the places of the first errors.
     """
     if isinstance(workflow.get("nodes"), list):
         raise InvalidRequest(_EXPORT_HINT, [FieldError(("body", "workflow"), _EXPORT_HINT)])
@@ -61,11 +61,11 @@ def validate_graph(workflow: Mapping[str, Any], catalogue: Catalogue) -> Graph:
 
 
 def _shape_errors(workflow: Mapping[str, Any]) -> Iterator[FieldError]:
-    """What is wrong with single nodes; only a graph without such faults is looked at as a whole."""
+    """The errors of single nodes. Only a graph without any is checked as a whole."""
     if not workflow:
         yield FieldError(("body", "workflow"), "a workflow needs at least one node")
     if len(workflow) > MAX_NODES:
-        yield FieldError(("body", "workflow"), f"at most {MAX_NODES} nodes")
+        yield FieldError(("body", "workflow"), f"a workflow has at most {MAX_NODES} nodes")
         return
     for node_id, node in workflow.items():
         if not 0 < len(node_id) <= MAX_NAME:
@@ -105,7 +105,7 @@ def _whole_errors(workflow: Mapping[str, Any], catalogue: Catalogue) -> Iterator
 
 
 def _cycle(graph: Mapping[str, Any]) -> list[str]:
-    """One cycle, its first node at both ends; empty where there is none."""
+    """The nodes of one cycle, starting and ending with the same one; empty if there is no cycle."""
     order = TopologicalSorter(
         {
             node_id: [value[0] for value in node["inputs"].values() if is_link(value)]
@@ -121,7 +121,7 @@ def _cycle(graph: Mapping[str, Any]) -> list[str]:
 
 
 def is_link(value: Any) -> bool:
-    """`[node id, output slot]`: an input taken from another node rather than a widget's value."""
+    """Whether an input is `[node id, output slot]`, the output of another node."""
     return (
         isinstance(value, list)
         and len(value) == 2
@@ -133,8 +133,8 @@ def is_link(value: Any) -> bool:
 def with_output_folder(graph: Graph, folder: str) -> Graph:
     """The graph with every `filename_prefix` moved into `folder`.
 
-    A folder of the attempt's own makes ComfyUI run the output nodes of a cached graph again (it
-    writes nothing otherwise); whatever leads out of a folder is dropped from the prefix.
+    With a folder for each attempt, ComfyUI runs the output nodes of a cached graph again; otherwise
+    it would write no file. Parts of a prefix that lead out of the folder (`..`, `/`) are removed.
     """
     return {node_id: _moved(node, folder) for node_id, node in graph.items()}
 

@@ -1,8 +1,8 @@
-"""What a deployment's engine is made of, pinned: the engine lock.
+"""The lock: a file (TOML) that pins ComfyUI, its custom nodes and its models.
 
-One file (TOML) says it for everybody. The image is built from it, the worker fetches its models by
-it, and requests are validated against it, so that what a client may ask for is what a worker has.
-Nothing in it may float: sources are named by commit, files by their SHA-256.
+The image is built from the lock, the worker fetches the models that it lists, and requests are
+validated against it. A client can therefore ask for exactly what a worker has. Sources are pinned
+by commit and files by SHA-256.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.storage_names import MODELS_PREFIX
 
-CHECKPOINTS = "checkpoints"  # ComfyUI's folder of what a job calls a model
+CHECKPOINTS = "checkpoints"  # ComfyUI's folder of the models that a job can name
 
-# Letters that mean the same to a file system, a URL and a shell. No part starts with a dot, so none
-# is hidden and none leads upwards.
+# Only characters that mean the same in a file system, a URL and a shell. No part starts with a dot,
+# so that no file is hidden and no path leads upwards.
 _PATH = re.compile(r"[A-Za-z0-9_][\w .+()-]*(/[A-Za-z0-9_][\w .+()-]*)+", re.ASCII)
 _FILE = re.compile(r"[A-Za-z0-9_][\w.-]*\.json", re.ASCII)
 
 
 class InvalidLock(ValueError):
-    """The lock cannot be used; `problems` says where and why, one line each."""
+    """The lock is not valid. `problems` has one line for each place and error."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -42,13 +42,13 @@ def _checked_path(path: str) -> str:
         or not _PATH.fullmatch(path)
         or any(p.endswith(" ") for p in path.split("/"))
     ):
-        raise ValueError("is <folder>/<name>, relative, of letters, digits, space and ._+()-")
+        raise ValueError("must be <folder>/<name>, made of letters, digits, spaces and ._+()-")
     return path
 
 
 def _checked_file(name: str) -> str:
     if not _FILE.fullmatch(name):
-        raise ValueError("is the name of a .json file beside the lock")
+        raise ValueError("must be the name of a .json file beside the lock")
     return name
 
 
@@ -71,19 +71,17 @@ class Source(_Section):
 
     @property
     def name(self) -> str:
-        """What its folder is called."""
+        """The name of its folder."""
         return self.repository.rpartition("/")[2].removesuffix(".git")
 
 
 class Model(_Section):
-    """One file below the engine's models folder, and where a worker fetches it."""
+    """One file in the engine's models folder, and its key in the bucket of models."""
 
     path: ModelPath  # <ComfyUI's folder>/<name>
     sha256: Sha256
     bytes: Annotated[int, Field(gt=0)]
-    key: ModelPath = (
-        ""  # in the models' bucket; models/<path> unless it lies elsewhere below models/
-    )
+    key: ModelPath = ""  # in the bucket of models; models/<path> unless given
 
     @model_validator(mode="before")
     @classmethod
@@ -100,7 +98,7 @@ class Model(_Section):
 
 
 class Allowed(_Section):
-    """Names that a job may use; no node classes means that all are allowed."""
+    """Names that a job may use. An empty list allows every name."""
 
     samplers: tuple[Name, ...] = ()
     schedulers: tuple[Name, ...] = ()
@@ -110,10 +108,9 @@ class Allowed(_Section):
 class EngineLock(_Section):
     """The whole lock."""
 
-    default_checkpoint: Name  # of a job that names none
-    warm_up: Annotated[str, AfterValidator(_checked_file)] | None = (
-        None  # API format, beside the lock
-    )
+    default_checkpoint: Name  # for a job that names no model
+    # A graph in API format, in a file beside the lock; a new worker runs it before its first job.
+    warm_up: Annotated[str, AfterValidator(_checked_file)] | None = None
     comfyui: Source
     custom_nodes: tuple[Source, ...] = ()
     models: tuple[Model, ...] = ()
@@ -128,25 +125,25 @@ class EngineLock(_Section):
 
     def _disagreements(self) -> Iterator[str]:
         paths = [model.path for model in self.models]
-        # Some file systems know no case.
+        # Some file systems ignore case.
         twice = [path for path, n in Counter(map(str.lower, paths)).items() if n > 1]
         yield from (f"two models have the path {path}" for path in twice)
         folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
-        yield from (f"{path} is a model and a folder" for path in paths if path in folders)
+        yield from (f"{path} is both a model and a folder" for path in paths if path in folders)
         names = Counter(node.name.lower() for node in self.custom_nodes)
-        yield from (f"two custom nodes are called {name}" for name, n in names.items() if n > 1)
+        yield from (f"two custom nodes have the name {name}" for name, n in names.items() if n > 1)
         if self.checkpoints and self.default_checkpoint not in self.checkpoints:
-            yield f"default_checkpoint {self.default_checkpoint!r} is none of the models"
+            yield f"default_checkpoint {self.default_checkpoint!r} is not in the list of models"
 
     @cached_property
     def checkpoints(self) -> tuple[str, ...]:
-        """As a job names them: below their folder, which may have folders of its own."""
+        """The names of the checkpoints as jobs use them: their paths below the folder."""
         start = f"{CHECKPOINTS}/"
         return tuple(m.path.removeprefix(start) for m in self.models if m.path.startswith(start))
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """What requests are validated against."""
+        """The names that requests are validated against."""
         return Catalogue(
             checkpoints=self.checkpoints,
             samplers=self.allowed.samplers,
@@ -156,10 +153,10 @@ class EngineLock(_Section):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The lock in that text.
+        """Read a lock.
 
         Raises:
-            InvalidLock: with everything that is wrong.
+            InvalidLock: with every error.
         """
         try:
             return cls.model_validate(_tuples(tomllib.loads(text)))
@@ -170,7 +167,7 @@ class EngineLock(_Section):
 
 
 def _tuples(value: object) -> object:
-    """TOML's lists as the model's tuples, which it takes strictly."""
+    """The value with tuples for TOML's lists: the strict model accepts no lists."""
     if isinstance(value, dict):
         return {name: _tuples(inner) for name, inner in value.items()}
     if isinstance(value, list):

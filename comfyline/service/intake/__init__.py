@@ -1,1 +1,1 @@
-"""How a request becomes a job."""
+"""The intake: a request becomes a job."""

@@ -1,4 +1,4 @@
-"""What handlers' tests look at behind the functions."""
+"""The resources behind the functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.gateway import Gateway
 
 @dataclass(frozen=True)
 class Cloud:
-    """The resources behind the functions, to fill them and to look at what they hold."""
+    """The functions, and the resources behind them to prepare and to inspect."""
 
     gateway: Gateway
     clock: FrozenClock
@@ -47,7 +47,7 @@ class Cloud:
         return self.gateway.aws.client(service)
 
     def has(self, job: Job) -> Job:
-        """The job is stored with its index and due times, without its params."""
+        """Store a job without its request."""
         assert self.jobs.add(job) is None
         return job
 
@@ -58,25 +58,25 @@ class Cloud:
         return job
 
     def tickets(self, priority: Priority = Priority.NORMAL) -> list[str]:
-        """The ids in a lane, which is empty then."""
+        """The jobs of the tickets in a lane. Receiving them empties the lane."""
         sqs = self.client("sqs")
         url = sqs.get_queue_url(QueueName=priority.value)["QueueUrl"]
         found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
         return [json.loads(m["Body"])["job_id"] for m in found.get("Messages", [])]
 
     def items(self, table: str) -> list[dict[str, Any]]:
-        """Everything in a table."""
+        """Every item of a table."""
         items: list[dict[str, Any]] = self.client("dynamodb").scan(TableName=table)["Items"]
         return items
 
 
 @pytest.fixture
 def cloud(gateway: Gateway, clock: FrozenClock) -> Cloud:
-    """What is behind the functions of `gateway`."""
+    """The functions of `gateway` and their resources."""
     return Cloud(gateway, clock)
 
 
 @pytest.fixture
 def queued(cloud: Cloud) -> Job:
-    """A job of somebody, as it was first stored."""
+    """A queued job."""
     return cloud.has(a_job())

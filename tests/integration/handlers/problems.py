@@ -1,4 +1,4 @@
-"""What a refusal looks like from outside."""
+"""Reads the problem in the response to a refused request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
 
 def problem(answer: Mapping[str, Any]) -> responses.Problem:
-    """The problem in an answer, which is one in every respect."""
+    """The problem in the response, whose headers, status and members are checked."""
     body = json.loads(answer["body"])
     assert answer["headers"]["content-type"] == "application/problem+json"
     assert body["status"] == answer["statusCode"]

@@ -1,4 +1,4 @@
-"""Both authorizers, from the gateway's question to its answer."""
+"""Both authorizers, from the gateway's event to the response."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Allows = Callable[[Cloud, str | None], bool]
 BOTH = pytest.mark.parametrize("allows", [http_answer, socket_answer])
 
 
-def test_a_request_with_a_key_is_its_owners(cloud: Cloud) -> None:
+def test_a_request_has_the_owner_of_its_key(cloud: Cloud) -> None:
     owner = an_owner()
     key_id, token = a_token(cloud, owner)
     event = events.asking("authorize_http", f"Bearer {token}")
@@ -64,7 +64,7 @@ def test_a_request_with_a_key_is_its_owners(cloud: Cloud) -> None:
     assert answer["context"] | caller == answer["context"]
 
 
-def test_a_socket_with_a_key_is_its_owners(cloud: Cloud) -> None:
+def test_a_socket_has_the_owner_of_its_key(cloud: Cloud) -> None:
     owner = an_owner()
     key_id, token = a_token(cloud, owner)
     event = events.asking("authorize_socket", f"Bearer {token}")
@@ -77,14 +77,14 @@ def test_a_socket_with_a_key_is_its_owners(cloud: Cloud) -> None:
 
 
 @BOTH
-def test_a_good_key_opens(cloud: Cloud, allows: Allows) -> None:
+def test_a_valid_key_is_accepted(cloud: Cloud, allows: Allows) -> None:
     _, token = a_token(cloud, an_owner())
     assert allows(cloud, f"Bearer {token}")
     assert allows(cloud, f"bearer {token}")
 
 
 @BOTH
-def test_the_answer_takes_no_scheme_but_bearer(cloud: Cloud, allows: Allows) -> None:
+def test_no_scheme_but_bearer_is_accepted(cloud: Cloud, allows: Allows) -> None:
     _, token = a_token(cloud, an_owner())
     for header in HEADERS:
         assert not allows(cloud, header.format(token=token)), header
@@ -92,7 +92,7 @@ def test_the_answer_takes_no_scheme_but_bearer(cloud: Cloud, allows: Allows) -> 
 
 
 @BOTH
-def test_an_unknown_key_and_a_wrong_secret_open_nothing(cloud: Cloud, allows: Allows) -> None:
+def test_an_unknown_key_and_a_wrong_secret_are_refused(cloud: Cloud, allows: Allows) -> None:
     key_id, token = a_token(cloud, an_owner())
     assert not allows(cloud, "Bearer cl_0123456789abcdef_" + "s" * 43)
     assert not allows(cloud, f"Bearer cl_{key_id}_" + "s" * 43)
@@ -100,14 +100,14 @@ def test_an_unknown_key_and_a_wrong_secret_open_nothing(cloud: Cloud, allows: Al
 
 
 @BOTH
-def test_an_expired_key_opens_nothing(cloud: Cloud, allows: Allows) -> None:
+def test_an_expired_key_is_refused(cloud: Cloud, allows: Allows) -> None:
     _, token = a_token(cloud, an_owner())
     cloud.clock.advance(timedelta(days=1))
     assert not allows(cloud, f"Bearer {token}")
 
 
 @BOTH
-def test_a_disabling_counts_at_once(cloud: Cloud, allows: Allows) -> None:
+def test_a_disabled_key_is_refused_at_once(cloud: Cloud, allows: Allows) -> None:
     key_id, token = a_token(cloud, an_owner())
     assert allows(cloud, f"Bearer {token}")
     disable(cloud, key_id)

@@ -1,4 +1,4 @@
-"""GET and DELETE of jobs, and the routes around them, from the gateway's payload to the answer."""
+"""GET and DELETE of jobs, and other routes, from the gateway's event to the response."""
 
 from __future__ import annotations
 
@@ -91,15 +91,15 @@ def test_an_artifacts_url_fetches_the_file(cloud: Cloud) -> None:
     assert shown["url_expires_at"] == "2026-03-01T12:15:00.123456Z"
 
 
-def test_a_job_past_its_start_deadline_is_ended_by_its_reader(cloud: Cloud, queued: Job) -> None:
+def test_reading_a_job_past_its_start_deadline_ends_it(cloud: Cloud, queued: Job) -> None:
     cloud.clock.advance(timedelta(days=1))
     assert body_of(get(cloud, queued.id, queued.owner))["status"] == "expired"
     assert cloud.job(queued.id).status is Status.EXPIRED
 
 
 @pytest.mark.parametrize("ask", [get, delete])
-class TestWhatIsNotThere:
-    """It is 404, for every reason alike."""
+class TestJobNotFound:
+    """The answer is 404 for each reason."""
 
     def test_unknown(self, cloud: Cloud, ask: Any) -> None:
         job_id = random_job_id(NOW)
@@ -118,7 +118,7 @@ class TestWhatIsNotThere:
         assert problem(ask(cloud, job.id, job.owner)).status == 404
 
     @pytest.mark.parametrize("job_id", WRONG_IDS)
-    def test_no_id_at_all(self, cloud: Cloud, ask: Any, job_id: str) -> None:
+    def test_not_a_job_id(self, cloud: Cloud, ask: Any, job_id: str) -> None:
         assert problem(ask(cloud, job_id, an_owner())).status == 404
 
 
@@ -133,7 +133,7 @@ def test_a_waiting_job_is_canceled_at_once(cloud: Cloud, queued: Job) -> None:
 
 
 @pytest.mark.parametrize("held", [claimed, running])
-def test_a_held_job_is_canceling(cloud: Cloud, held: Any) -> None:
+def test_a_claimed_job_is_canceling(cloud: Cloud, held: Any) -> None:
     job = cloud.has(held(a_job()))
     for _ in range(2):
         assert body_of(delete(cloud, job.id, job.owner), 202)["status"] == "canceling"
@@ -156,7 +156,7 @@ def some_jobs(cloud: Cloud, owner: OwnerId, count: int) -> list[str]:
     return [cloud.has(a_job(owner=owner, queued_at=time)).id for time in times]
 
 
-def test_pages_are_newest_first_and_have_each_job_once(cloud: Cloud) -> None:
+def test_pages_list_each_job_once_newest_first(cloud: Cloud) -> None:
     owner, found, query = an_owner(), [], {"limit": "2"}
     expected = some_jobs(cloud, owner, 5)
     cloud.has(a_job())
@@ -225,7 +225,7 @@ def test_health_needs_neither_key_nor_settings() -> None:
         ("/api/v1/(.*)", 404, None),
     ],
 )
-def test_what_no_route_matches_is_a_problem(
+def test_a_request_that_no_route_matches_is_a_problem(
     cloud: Cloud, path: str, status: int, allow: str | None
 ) -> None:
     answer = cloud.call("UnknownRoute", events.load("http_unknown_route") | {"rawPath": path})

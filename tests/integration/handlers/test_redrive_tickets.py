@@ -1,4 +1,4 @@
-"""The dead-letter queue's function, on whole payloads of SQS."""
+"""The function behind the dead-letter queue, on events of SQS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.ports import wrapped
 
 
 def event(*bodies: str) -> dict[str, Any]:
-    """A batch with one message a body, as Lambda hands it over."""
+    """A batch of messages with these bodies, as Lambda passes it on."""
     whole = load("sqs_dead_letters")
     (record,) = whole["Records"]
     records = [record | {"messageId": f"m{n}", "body": body} for n, body in enumerate(bodies)]
@@ -35,13 +35,13 @@ def test_a_live_job_gets_a_fresh_ticket(cloud: Cloud, queued: Job) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "nonsense", "[]", "{}", '{"job_id": 7}', ticket("unknown")])
-def test_what_leads_nowhere_is_dropped(cloud: Cloud, queued: Job, body: str) -> None:
+def test_a_ticket_without_a_job_is_dropped(cloud: Cloud, queued: Job, body: str) -> None:
     answer = cloud.call("RedriveTickets", event(body))
     assert answer == {"batchItemFailures": []}
     assert cloud.tickets(queued.priority) == []
 
 
-def test_what_is_out_of_reach_comes_again_alone(cloud: Cloud, queued: Job) -> None:
+def test_only_a_ticket_whose_job_is_out_of_reach_comes_again(cloud: Cloud, queued: Job) -> None:
     def throttled(_name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if args == ("throttled",):
             raise Unavailable("throttled")

@@ -1,4 +1,4 @@
-"""POST /api/v1/jobs, from the gateway's payload to the job, its request and its ticket."""
+"""POST /api/v1/jobs, from the gateway's event to the job, its request and its ticket."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refused(cloud: Cloud, body: Any, **headers: str) -> responses.Problem:
 # --- accepted -------------------------------------------------------------------------------------
 
 
-def test_a_job_is_stored_ticketed_and_answered(cloud: Cloud) -> None:
+def test_a_job_is_stored_and_its_ticket_sent(cloud: Cloud) -> None:
     answer = cloud.call("SubmitJob", events.load("http_submit_job"))
     body = json.loads(answer["body"])
     job = cloud.job(body["job_id"])
@@ -55,7 +55,7 @@ def test_a_job_is_stored_ticketed_and_answered(cloud: Cloud) -> None:
     assert cloud.tickets() == [job.id]
 
 
-def test_a_graph_is_stored_as_it_came(cloud: Cloud) -> None:
+def test_a_graph_is_stored_as_it_was_sent(cloud: Cloud) -> None:
     graph = a_graph("two foxes")
     answer = post(cloud, {"workflow": graph})
     assert cloud.jobs.graph(cloud.job(json.loads(answer["body"])["job_id"])) == graph
@@ -86,7 +86,7 @@ def test_a_body_in_base64_is_read(cloud: Cloud) -> None:
     assert cloud.call("SubmitJob", event)["statusCode"] == 202
 
 
-def test_a_replay_answers_the_same_job(cloud: Cloud) -> None:
+def test_a_replay_is_answered_with_the_same_job(cloud: Cloud) -> None:
     first = post(cloud, TEXT, idempotency_key="once")
     cloud.clock.advance(1)
     again = post(cloud, TEXT, idempotency_key='"once"')  # the same key as a structured field
@@ -96,7 +96,7 @@ def test_a_replay_answers_the_same_job(cloud: Cloud) -> None:
     assert len(cloud.tickets()) == 1
 
 
-def test_two_owners_never_share_a_key(cloud: Cloud) -> None:
+def test_two_owners_may_use_the_same_key(cloud: Cloud) -> None:
     asked = [
         events.http("http_submit_job", owner=an_owner(), body=TEXT, idempotency_key="once")
         for _ in range(2)
@@ -121,7 +121,7 @@ def test_a_request_id_that_would_break_a_header_is_not_echoed(cloud: Cloud) -> N
 
 
 @pytest.mark.parametrize("body", ["", "{", '{"prompt": NaN}', "\ud800", "[" * 100_000])
-def test_what_is_not_json_is_400(cloud: Cloud, body: str) -> None:
+def test_a_body_that_is_not_json_is_400(cloud: Cloud, body: str) -> None:
     found = refused(cloud, body)
     assert (found.status, found.code) == (400, "malformed_request")
     assert cloud.items("jobs") == []
@@ -178,7 +178,7 @@ def test_every_wrong_field_is_named_at_once(cloud: Cloud) -> None:
     assert {error.loc[-1] for error in errors} == {"steps", "width"}
 
 
-def test_an_export_of_the_editor_is_told_how_to_export_the_right_one(cloud: Cloud) -> None:
+def test_the_refusal_of_an_editors_file_says_how_to_export_the_right_one(cloud: Cloud) -> None:
     assert "Export (API)" in refused(cloud, {"workflow": UI_EXPORT}).detail
 
 
@@ -194,7 +194,7 @@ def test_a_body_too_large_is_413(cloud: Cloud) -> None:
     assert (found.status, found.code) == (413, "request_too_large")
 
 
-def test_a_key_reused_for_another_body_is_a_problem_of_its_own(cloud: Cloud) -> None:
+def test_a_key_used_again_for_another_body_is_refused(cloud: Cloud) -> None:
     assert post(cloud, TEXT, idempotency_key="once")["statusCode"] == 202
     found = refused(cloud, {"prompt": "a blue fox"}, idempotency_key="once")
     assert (found.status, found.code) == (422, "idempotency_key_reused")
@@ -217,14 +217,14 @@ def test_a_store_out_of_reach_is_503(cloud: Cloud) -> None:
     assert cloud.tickets() == []
 
 
-def test_a_queue_out_of_reach_still_accepts(cloud: Cloud) -> None:
+def test_with_the_queue_out_of_reach_a_job_is_accepted(cloud: Cloud) -> None:
     cloud.client("sqs").meta.events.register("before-call.sqs.SendMessage", unreachable)
     answer = post(cloud, TEXT)
     assert answer["statusCode"] == 202
     assert cloud.job(json.loads(answer["body"])["job_id"]).due_at is not None
 
 
-def test_a_bug_is_a_bare_500(cloud: Cloud) -> None:
+def test_a_bug_is_a_500_without_details(cloud: Cloud) -> None:
     class Broken:
         def send(self, *_: Any) -> None:
             raise RuntimeError("secret thought")
@@ -238,7 +238,7 @@ def test_a_bug_is_a_bare_500(cloud: Cloud) -> None:
 # --- measured -------------------------------------------------------------------------------------
 
 
-def test_what_becomes_of_posts_is_recorded(
+def test_the_outcome_of_each_post_is_recorded(
     cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = cloud.gateway.altered(metrics=EmfMetrics("Comfyline/test"))
@@ -257,7 +257,7 @@ def test_what_becomes_of_posts_is_recorded(
     ]
 
 
-def test_nothing_is_recorded_where_no_namespace_is_set(
+def test_without_a_namespace_nothing_is_recorded(
     cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
     post(cloud, TEXT)

@@ -1,4 +1,4 @@
-"""A request of API v1 becomes a command: every option arrives, and what is not said stays open."""
+"""Requests of API v1 become commands: every option arrives, and an absent one stays open."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_parameter_and_option_arrives() -> None:
     )
 
 
-def test_what_is_not_sent_is_left_to_the_service() -> None:
+def test_options_that_are_not_sent_are_left_to_the_service() -> None:
     asked = commands.submission({"prompt": "a red fox"})
     assert isinstance(asked.work, TextToImage)
     assert (asked.work.seed, asked.work.model) == (None, None)
@@ -82,7 +82,7 @@ def test_a_graph_arrives_as_it_was_sent() -> None:
         ({"workflow": a_graph(), "reuse": True}, True),
     ],
 )
-def test_only_a_request_that_says_so_or_has_a_seed_is_answered_by_an_earlier_job(
+def test_an_earlier_job_answers_only_a_request_that_allows_it(
     sent: dict[str, Any], may_reuse: bool
 ) -> None:
     assert commands.submission(sent).may_reuse is may_reuse

@@ -1,4 +1,4 @@
-"""Views and messages: what a job shows never depends on who asks or how often, and always fits."""
+"""Views, histories and messages show the same state of a job."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def test_a_job_is_shown_in_one_state_everywhere(job: Job) -> None:
 
 
 @given(JOBS)
-def test_only_what_has_ended_shows_files(job: Job) -> None:
+def test_only_an_ended_job_shows_files(job: Job) -> None:
     view = job_view(record_of(job, ["a.png"]), store=STORE, now=NOW)
     assert (view.result is not None) == job.status.is_terminal
     assert job_view(record_of(job, ["a.png"]), store=None, now=NOW).result is None
 
 
-def test_what_failed_without_a_file_has_no_result_and_a_success_has() -> None:
+def test_a_failed_job_without_files_has_no_result_and_a_succeeded_one_has() -> None:
     for job in (failed(a_job()), canceled(a_job())):
         assert job_view(record_of(job), store=STORE, now=NOW).result is None
     shown = job_view(record_of(succeeded(a_job())), store=STORE, now=NOW).result

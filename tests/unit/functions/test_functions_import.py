@@ -1,4 +1,4 @@
-"""A cold start does nothing that a later call might not need."""
+"""Importing a function reads no setting, makes no client and loads few modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 MODULES = sorted(f"functions.{path.stem}" for path in (ROOT / "functions").glob("*.py"))
 
-# What libraries read for themselves as they are imported is theirs; ours is told by who asks.
+# Libraries may read environment variables when they are imported. The spy reports only reads whose
+# nearest caller outside the import system is a module of ours.
 SPY = """
 import importlib, os, sys
 from pathlib import Path
@@ -51,7 +52,7 @@ for module in sys.argv[1:]:
 
 
 def imported(*modules: str, cwd: Path = ROOT) -> str:
-    """What a fresh interpreter has to complain about when it imports these."""
+    """The complaints of a fresh interpreter that imports these modules."""
     done = subprocess.run(
         [sys.executable, "-c", SPY, *modules],
         cwd=cwd,
@@ -77,7 +78,7 @@ def test_importing_a_function_reads_no_environment_and_makes_no_client() -> None
         ("import boto3; boto3.client('sqs', 'us-east-1')", "a client was made at import"),
     ],
 )
-def test_one_that_did_would_be_caught(tmp_path: Path, line: str, complaint: str) -> None:
+def test_a_function_that_does_either_is_found(tmp_path: Path, line: str, complaint: str) -> None:
     package = tmp_path / "functions"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -85,26 +86,26 @@ def test_one_that_did_would_be_caught(tmp_path: Path, line: str, complaint: str)
     assert complaint in imported("functions.eager", cwd=tmp_path)
 
 
-# What every call waits for, and what opens and closes sockets.
+# These need no pydantic: a call waits for its authorizer, and a client for its socket to open.
 WITHOUT_MODELS = {f"functions.{name}" for name in ("authorize", "socket_connect")} | {
     f"functions.{name}" for name in ("redrive_tickets", "scale_workers", "socket_disconnect")
 }
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_function_reads_little_before_its_first_call(module: str) -> None:
-    """Time is too noisy to be held here; `make bench` tells it. Modules are what takes it."""
+def test_a_function_loads_few_modules_before_its_first_call(module: str) -> None:
+    """Counts modules, because the time of an import is too noisy for a test; see `make bench`."""
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     modules = set(done.stdout.split())
-    assert "boto3" not in modules  # it comes with the first client
+    assert "boto3" not in modules  # it is loaded with the first client
     if module in WITHOUT_MODELS:
         assert "pydantic" not in modules
         assert len(modules) < 225
     else:
-        # Its plugins' loader, which looks at every package, comes with the first model that is
-        # built: that is left to the first call.
+        # pydantic loads it when the first model is built, to look for plugins in every package.
+        # Building models is left to the first call.
         assert "importlib.metadata" not in modules
         assert len(modules) < (345 if module == "functions.get_metrics" else 295)

@@ -1,4 +1,4 @@
-"""What a caller may put into a request, and what is refused before any use case sees it."""
+"""Which headers, queries and bodies are accepted, and which are refused before any use case."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
 
 @http_handler(Logger(service="test"), scope=None)
 def parsed(request: Request, wiring: Wiring) -> Answer:
-    """A post as far as its parsing goes."""
+    """Parses a post and does nothing else."""
     work = commands.submission(request.json()).work
     if isinstance(work, CustomGraph):
         validate_graph(work.graph, Catalogue())
@@ -42,7 +42,7 @@ def posted(body: str) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("body", ["", "{", "NaN", "[Infinity]", '{"x": 1e999}', "[-1e999]"])
-def test_what_is_no_finite_json_is_malformed(body: str) -> None:
+def test_a_body_that_is_not_finite_json_is_malformed(body: str) -> None:
     with pytest.raises(MalformedRequest):
         Request({"body": body}).json()
 
@@ -54,14 +54,14 @@ def test_half_a_surrogate_pair_is_malformed(sent: str, half: str) -> None:
     assert (status, problem["code"]) == (400, "malformed_request")
 
 
-def test_a_whole_pair_and_a_written_backslash_are_read() -> None:
+def test_a_surrogate_pair_and_an_escaped_backslash_are_read() -> None:
     sent = '["\\ud83e\\udd8a", "\\\\ud800"]'
     assert Request({"body": sent}).json() == ["🦊", "\\ud800"]
 
 
 @pytest.mark.parametrize("depth", [MAX_JSON_DEPTH + 1, 500, 2_000, 200_000])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-def test_nesting_that_nobody_could_read_later_is_malformed(
+def test_a_body_that_is_nested_too_deeply_is_malformed(
     depth: int, opening: str, closing: str
 ) -> None:
     status, problem = posted(opening * depth + "1" + closing * depth)
@@ -84,7 +84,7 @@ def keyed(key: str) -> Request:
 @pytest.mark.parametrize(
     "key", ["", " ", '""', '" "', "é", "a\n", "\x00", "\ud800", "k" * 256, '"' + "k" * 256 + '"']
 )
-def test_an_idempotency_key_that_says_nothing_is_malformed(key: str) -> None:
+def test_an_invalid_idempotency_key_is_malformed(key: str) -> None:
     with pytest.raises(MalformedRequest):
         idempotency_key(keyed(key))
 
@@ -92,7 +92,7 @@ def test_an_idempotency_key_that_says_nothing_is_malformed(key: str) -> None:
 @pytest.mark.parametrize(
     ("header", "key"), [("k", "k"), ('"k"', "k"), ('"', '"'), ('a "b"', 'a "b"'), ("k" * 255,) * 2]
 )
-def test_an_idempotency_key_is_taken_without_its_quotes(header: str, key: str) -> None:
+def test_an_idempotency_key_is_read_without_its_quotes(header: str, key: str) -> None:
     assert idempotency_key(keyed(header)) == key
     assert idempotency_key(Request({})) is None
 
@@ -104,7 +104,7 @@ def test_a_limit_out_of_range_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "limit"), [(None, 20), ("1", 1), ("100", 100), ("020", 20)])
-def test_a_limit_in_range_is_taken(text: str | None, limit: int) -> None:
+def test_a_limit_in_range_is_accepted(text: str | None, limit: int) -> None:
     assert _limit(text) == limit
 
 
@@ -117,7 +117,7 @@ LONG = "\x00🦊" * 400_000
 
 
 class TestRefusalsAreBounded:
-    """A body may hold 4 MB of mistakes; an answer holds 6 MB at most, and a function 512 MB."""
+    """A body may have 4 MB of errors. A response has at most 6 MB, a function 512 MB of memory."""
 
     @pytest.mark.parametrize(
         ("sent", "listed"),
@@ -132,12 +132,12 @@ class TestRefusalsAreBounded:
         ],
         ids=["links", "node id", "link", "field", "some fields", "many fields", "metadata"],
     )
-    def test_of_many_or_long_mistakes_some_are_told(self, sent: Any, listed: int) -> None:
+    def test_of_many_or_long_errors_some_are_listed(self, sent: Any, listed: int) -> None:
         status, problem = posted(json.dumps(sent, ensure_ascii=False, separators=(",", ":")))
         assert (status, problem["code"]) == (422, "invalid_request")
         assert len(problem["errors"]) == listed
 
-    def test_a_mistake_of_ordinary_length_is_told_whole(self) -> None:
+    def test_an_error_of_ordinary_length_is_listed_whole(self) -> None:
         _, problem = posted(json.dumps(a_node(image=["9", 0])))
         loc = ["body", "workflow", "1", "inputs", "image"]
         assert problem["errors"] == [

@@ -39,7 +39,7 @@ def anything(field: Field[Any]) -> st.SearchStrategy[Any]:
     return values | st.none() if maybe else values
 
 
-def test_there_are_models() -> None:
+def test_there_are_groups_of_settings() -> None:
     assert len(MODELS) > 10
 
 
@@ -82,7 +82,7 @@ def test_each_wrong_variable_is_named(wrong: dict[str, str], said: str) -> None:
 
 
 @every_model
-def test_they_do_not_change_and_take_no_stray_field(model: type[Settings]) -> None:
+def test_they_are_immutable_and_refuse_unknown_fields(model: type[Settings]) -> None:
     known = plain(model)
     with pytest.raises(TypeError, match="no_such_field"):
         replace(known, no_such_field="x")

@@ -1,4 +1,4 @@
-"""Graphs: whatever a caller sends is refused with places or is the shape that ComfyUI expects."""
+"""Graphs: a caller's graph has the shape that ComfyUI expects, or it is refused with places."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def refusal_of(sent: Any) -> InvalidRequest | None:
 
 
 def is_acyclic(graph: Graph) -> bool:
-    """By taking away, again and again, the nodes that need none of the rest."""
+    """Removes nodes that depend on no remaining node until none is left, or none can be removed."""
     left = set(graph)
     while free := {n for n in left if not any(m == n and v[0] in left for m, v in links_of(graph))}:
         left -= free
@@ -73,7 +73,7 @@ def is_acyclic(graph: Graph) -> bool:
 
 
 @given(ANYTHING | GRAPHS)
-def test_what_is_accepted_is_a_graph_and_all_else_is_refused_with_places(sent: Any) -> None:
+def test_a_value_is_a_valid_graph_or_is_refused_with_places(sent: Any) -> None:
     refusal = refusal_of(sent)
     if refusal is not None:
         assert 0 < len(refusal.errors) <= MAX_FIELD_ERRORS
@@ -92,21 +92,21 @@ def test_a_graph_without_dangling_links_and_cycles_is_accepted(graph: Graph) -> 
 
 
 @given(JSON)
-def test_one_spelling_for_equal_values(value: Any) -> None:
+def test_equal_values_have_the_same_canonical_json(value: Any) -> None:
     text = canonical_json(value)
     assert json.loads(text) == value
     assert canonical_json(json.loads(text)) == text
 
 
 @given(st.dictionaries(st.text(max_size=6), JSON, min_size=2, max_size=5), st.randoms())
-def test_the_order_of_names_is_no_difference(value: dict[str, Any], random: Any) -> None:
+def test_the_order_of_names_changes_no_fingerprint(value: dict[str, Any], random: Any) -> None:
     names = list(value)
     random.shuffle(names)
     assert fingerprint({name: value[name] for name in names}) == fingerprint(value)
 
 
 @given(st.text(max_size=30))
-def test_a_drawn_seed_is_the_jobs_own(text: str) -> None:
+def test_a_drawn_seed_depends_on_the_id_only(text: str) -> None:
     seed = drawn_seed(JobId(text))
     assert seed == drawn_seed(JobId(text))
     assert 0 <= seed <= MAX_SEED
@@ -124,5 +124,5 @@ def test_no_prefix_leads_out_of_the_attempts_folder(prefix: str) -> None:
     assert "\\" not in moved
 
 
-def test_the_parameter_form_is_a_graph_itself() -> None:
+def test_the_graph_of_the_parameter_form_is_valid() -> None:
     assert validate_graph(a_graph(), Catalogue()) == a_graph()

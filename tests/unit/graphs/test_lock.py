@@ -1,4 +1,4 @@
-"""The engine lock: what is pinned, and everything that may not be in it."""
+"""The lock: how it is read, and which locks are refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def problems(*changes: tuple[str, Any]) -> list[str]:
     return refused.value.problems
 
 
-def test_a_lock() -> None:
+def test_a_lock_is_read() -> None:
     lock = EngineLock.parse(LOCK)
     assert lock.comfyui.commit == COMMIT
     assert [m.key for m in lock.models] == [
@@ -58,7 +58,7 @@ def test_a_lock() -> None:
 @pytest.mark.parametrize(
     "path", sorted(ROOT.glob("*/engine.lock.toml")), ids=lambda p: str(p.parent.name)
 )
-def test_the_projects_own_locks(path: Path) -> None:
+def test_the_locks_of_the_project_are_valid(path: Path) -> None:
     lock = EngineLock.parse(path.read_text())
     assert lock.allowed.samplers
     if lock.warm_up is not None:
@@ -84,7 +84,7 @@ def test_the_projects_own_locks(path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("where", ['"loras/b.safetensors"', '"models/shared/b.safetensors"'])
-def test_paths_lead_nowhere_else(where: str, path: str) -> None:
+def test_a_path_that_leads_out_of_its_folder_is_refused(where: str, path: str) -> None:
     (problem,) = problems((where, f'"{path}"'))
     assert problem.startswith("models.1")
 
@@ -107,12 +107,14 @@ def test_paths_lead_nowhere_else(where: str, path: str) -> None:
         ('["euler"]', '["\\u0007"]', "allowed.samplers.0"),
     ],
 )
-def test_what_floats_or_is_no_value_is_named(old: str, new: str, where: str) -> None:
+def test_the_place_of_a_value_that_is_not_pinned_or_not_valid_is_named(
+    old: str, new: str, where: str
+) -> None:
     (problem,) = problems((old, new))
     assert problem.startswith(f"{where}: ")
 
 
-def test_everything_is_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     assert len(problems((COMMIT, "main"), ("bytes = 10", "bytes = -1"))) == 2
 
 
@@ -120,26 +122,30 @@ def test_everything_is_told_at_once() -> None:
     ("old", "new", "said"),
     [
         ("loras/b", "checkpoints/A", "two models have the path checkpoints/a.safetensors"),
-        ("loras/b.safetensors", "checkpoints/a.safetensors/b", "is a model and a folder"),
-        ('"a.safetensors"\n[', '"c.safetensors"\n[', "'c.safetensors' is none of the models"),
+        ("loras/b.safetensors", "checkpoints/a.safetensors/b", "is both a model and a folder"),
+        (
+            '"a.safetensors"\n[',
+            '"c.safetensors"\n[',
+            "'c.safetensors' is not in the list of models",
+        ),
         ("models/shared", "jobs/shared", "does not start with models/"),
     ],
 )
-def test_its_parts_agree(old: str, new: str, said: str) -> None:
+def test_parts_that_contradict_each_other_are_refused(old: str, new: str, said: str) -> None:
     (problem,) = problems((old, new))
     assert said in problem
 
 
-def test_two_nodes_of_one_name_would_share_a_folder() -> None:
+def test_two_custom_nodes_of_one_name_are_refused_because_they_would_share_a_folder() -> None:
     nodes = "".join(
         f'[[custom_nodes]]\nrepository = "https://{host}/Nodes{end}"\ncommit = "{COMMIT}"\n'
         for host, end in (("a.example", ""), ("b.example", ".git"))
     )
     (problem,) = problems(("[allowed]", nodes + "[allowed]"))
-    assert problem == "two custom nodes are called nodes"
+    assert problem == "two custom nodes have the name nodes"
 
 
-def test_a_lock_without_checkpoints_allows_any() -> None:
+def test_a_lock_without_checkpoints_allows_every_model() -> None:
     start, end = LOCK.index("[[models]]"), LOCK.index("[allowed]")
     lock = EngineLock.parse(LOCK[:start] + LOCK[end:])
     assert lock.checkpoints == ()
@@ -148,5 +154,5 @@ def test_a_lock_without_checkpoints_allows_any() -> None:
     )
 
 
-def test_no_toml() -> None:
+def test_a_text_that_is_not_toml_is_refused() -> None:
     assert problems(("[comfyui]", "[comfyui"))[0].startswith("not TOML: ")

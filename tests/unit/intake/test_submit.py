@@ -1,4 +1,4 @@
-"""A post is accepted exactly once per (owner, key), and a retry finds what the first has made."""
+"""A post is accepted once per owner and key, and a repeated post finds the job of the first."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TestNewJob:
         assert accepted.job.owner == world.owner
         assert accepted.job.request_id == "request-1"
 
-    def test_what_was_asked_is_kept_and_what_was_not_is_the_deployments(self) -> None:
+    def test_options_of_the_request_are_kept_and_others_are_the_deployments(self) -> None:
         world = World()
         job = world.submit({"prompt": "a red fox", "steps": 7, "metadata": {"for": "mum"}}).job
         asked = world.record(job.id).params
@@ -62,7 +62,7 @@ class TestNewJob:
         assert graph["1"]["inputs"] == {"ckpt_name": DEFAULTS.checkpoint}
         assert (graph["5"]["inputs"]["steps"], graph["5"]["inputs"]["cfg"]) == (7, 7.0)
 
-    def test_a_seed_that_was_not_asked_is_drawn_and_shown(self) -> None:
+    def test_a_seed_is_drawn_and_shown_if_the_request_has_none(self) -> None:
         world = World()
         jobs = [world.submit({"prompt": "a red fox"}).job for _ in range(2)]
         seeds = [world.record(job.id).params.params["seed"] for job in jobs]
@@ -82,14 +82,14 @@ class TestNewJob:
         found = {lane: [ticket.job_id for ticket in world.tickets(lane)] for lane in Priority}
         assert found == {lane: [job.id] if lane is priority else [] for lane in Priority}
 
-    def test_its_clocks_are_the_deployments(self) -> None:
+    def test_its_time_limits_are_the_deployments(self) -> None:
         world = World()
         job = world.submit().job
         assert job.start_deadline - job.queued_at == DEFAULTS.start_deadline
         assert job.execution_timeout == DEFAULTS.execution_timeout
         assert job.retention == DEFAULTS.retention
 
-    def test_its_clocks_are_the_callers_where_he_sets_them(self) -> None:
+    def test_its_time_limits_are_those_of_the_request_if_it_has_any(self) -> None:
         world = World()
         clocks = {"start_deadline_seconds": 60, "execution_timeout_seconds": 5}
         job = world.submit({"prompt": "a red fox", **clocks}).job
@@ -103,13 +103,13 @@ class TestNewJob:
         assert len(ids) == 3
 
 
-# A surrogate is half a character: no JSON that is read holds one.
+# JSON with a lone surrogate, which is half a character, is refused before it gets here.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50)
 AWKWARD = "\x00\x01\x1f\x7f\x85\u2028\ufeff\uffff\t\r\n\\\"'🦊"
 
 
 class TestRoundTrip:
-    """What a caller writes is what the engine is given and what the caller reads, to the letter."""
+    """The engine gets, and the caller reads, exactly the text that the caller has sent."""
 
     @example(AWKWARD, True)
     @example(AWKWARD, False)
@@ -154,7 +154,7 @@ class TestSeeds:
 
     @given(posts=st.lists(POSTS, min_size=1, max_size=8))
     @settings(max_examples=60, deadline=None)
-    def test_of_every_stored_job_stay_as_they_were(self, posts: list[dict[str, Any]]) -> None:
+    def test_of_stored_jobs_never_change(self, posts: list[dict[str, Any]]) -> None:
         world, seen = World(), dict[tuple[JobId, str], int]()
         for post in posts:
             asked = {name: post[name] for name in ("prompt", "seed", "reuse")}
@@ -187,7 +187,7 @@ class TestSeeds:
         jobs = [world.submit({"prompt": "a red fox"}).job for _ in range(2)]
         assert seed_of(world, jobs[0]) != seed_of(world, jobs[1])
 
-    def test_a_failed_job_that_is_not_reused_is_made_again_with_its_seed(self) -> None:
+    def test_a_canceled_job_is_made_again_with_the_same_seed(self) -> None:
         world = World()
         sent = {"prompt": "a red fox", "reuse": True}
         first = world.submit(sent).job
@@ -213,7 +213,7 @@ TOO_LARGE: Mapping[str, Mapping[str, Any]] = {
 
 class TestRefusal:
     @pytest.mark.parametrize("sent", TOO_LARGE.values(), ids=TOO_LARGE)
-    def test_of_too_much_leaves_nothing(self, sent: Mapping[str, Any]) -> None:
+    def test_of_a_request_that_is_too_large_stores_nothing(self, sent: Mapping[str, Any]) -> None:
         world = World()
         with pytest.raises(RequestTooLarge):
             world.submit(sent, key="once")
@@ -232,7 +232,7 @@ class TestRefusal:
             ({str(n): {"class_type": "A", "inputs": {}} for n in range(2001)}, ()),
         ],
     )
-    def test_of_what_is_no_graph_says_where(
+    def test_of_an_invalid_graph_names_the_place(
         self, workflow: Mapping[str, Any], loc: tuple[str, ...]
     ) -> None:
         world = World()
@@ -243,7 +243,7 @@ class TestRefusal:
 
 
 class TestOutOfReach:
-    def test_a_queue_costs_no_job_its_life(self) -> None:
+    def test_a_job_whose_ticket_was_not_sent_gets_one_from_the_sweeper(self) -> None:
         world = World()
         queue = meanwhile(world.queue, "send", raising(Unavailable("throttled")))
         job = world.submit(queue=queue).job
@@ -253,7 +253,7 @@ class TestOutOfReach:
         assert [ticket.job_id for ticket in world.tickets()] == [job.id]
 
     @pytest.mark.parametrize("call", ["put_request", "add"])
-    def test_a_store_accepts_nothing_and_the_post_may_be_repeated(self, call: str) -> None:
+    def test_a_post_without_a_store_accepts_nothing_and_may_be_repeated(self, call: str) -> None:
         world = World()
         store = meanwhile(world.store, call, raising(Unavailable("throttled")))
         with pytest.raises(Unavailable):
@@ -263,7 +263,7 @@ class TestOutOfReach:
 
 
 class TestReplay:
-    def test_answers_the_first_job_and_makes_nothing(self) -> None:
+    def test_answers_with_the_first_job_and_makes_no_other(self) -> None:
         world = World()
         first = world.submit(key="once").job
         world.clock.advance(1)
@@ -294,7 +294,7 @@ class TestReplay:
         assert world.store.graph(job)["5"]["inputs"]["seed"] == SENT["seed"]
         assert len(world.tickets()) == 1
 
-    def test_a_key_means_something_to_its_owner_alone(self) -> None:
+    def test_two_owners_may_use_the_same_key(self) -> None:
         world, other = World(), an_owner()
         mine = world.submit(key="once").job
         theirs = world.submit({"prompt": "a blue whale"}, key="once", owner=other)
@@ -304,7 +304,7 @@ class TestReplay:
             derived_job_id(other, "once"),
         )
 
-    def test_answers_whatever_became_of_the_job(self) -> None:
+    def test_answers_with_an_ended_job_until_its_retention_is_over(self) -> None:
         world = World()
         world.submit(key="once")
         done = world.succeeded()
@@ -320,12 +320,12 @@ class TestReplay:
         assert again.job == world.row(again.job.id)
         assert again.job.status is Status.EXPIRED
 
-    def test_of_an_old_job_that_nobody_claimed_sends_its_ticket_again(self) -> None:
+    def test_of_an_older_job_that_is_unclaimed_sends_its_ticket_again(self) -> None:
         world = World()
         world.submit(key="once")
         assert len(replayed_tickets(world)) == 2
 
-    def test_of_a_claimed_or_ended_job_sends_nothing(self) -> None:
+    def test_of_a_claimed_or_ended_job_sends_no_ticket(self) -> None:
         world = World()
         world.submit(key="once")
         job, ticket = world.claimed()
@@ -335,7 +335,7 @@ class TestReplay:
 
 
 def an_expired_record(world: World) -> Job:
-    """Of the key `once`: it ran, its retention is over and nobody has removed it."""
+    """The ended job of the key `once`: its retention is over, and it has not been removed yet."""
     world.submit(key="once")
     job = world.succeeded()
     world.clock.advance(DEFAULTS.retention)
@@ -351,7 +351,7 @@ class TestTakeOver:
         assert (accepted.replayed, accepted.job.version) == (False, old.version + 1)
         assert [ticket.job_id for ticket in world.tickets()] == [old.id]
 
-    def test_the_slower_of_two_replays_the_faster(self) -> None:
+    def test_the_slower_of_two_posts_is_a_replay_of_the_faster(self) -> None:
         world = World()
         an_expired_record(world)
         faster: list[Job] = []
@@ -363,7 +363,7 @@ class TestTakeOver:
         accepted = world.submit(key="once", store=meanwhile(world.store, "replace", another_post))
         assert (accepted.job, accepted.replayed) == (faster[0], True)
 
-    def test_a_sweeper_that_removes_the_old_record_meanwhile_changes_nothing(self) -> None:
+    def test_it_succeeds_if_the_sweeper_removes_the_old_record_meanwhile(self) -> None:
         world = World()
         old = an_expired_record(world)
         store = meanwhile(world.store, "replace", world.sweep)
@@ -371,13 +371,13 @@ class TestTakeOver:
         assert (accepted.job, accepted.replayed) == (world.row(old.id), False)
         assert world.store.graph(accepted.job)
 
-    def test_a_replay_sends_the_ticket_of_one_that_was_never_claimed_again(self) -> None:
+    def test_a_replay_of_an_unclaimed_job_sends_its_ticket_again(self) -> None:
         world = World()
         old = an_expired_record(world)
         world.submit(key="once")
         assert replayed_tickets(world) == [old.id, old.id]
 
-    def test_a_replay_leaves_the_ticket_of_one_that_was_claimed_alone(self) -> None:
+    def test_a_replay_of_a_claimed_job_sends_no_ticket(self) -> None:
         world = World()
         an_expired_record(world)
         world.submit(key="once")
@@ -386,7 +386,7 @@ class TestTakeOver:
 
 
 def replayed_tickets(world: World) -> list[JobId]:
-    """The tickets that wait once a post with the key `once` has been repeated."""
+    """The jobs of the tickets that wait after the post with the key `once` was repeated."""
     world.clock.advance(LATER)
     assert world.submit(key="once").replayed
     return [ticket.job_id for ticket in world.tickets()]
