@@ -1,11 +1,11 @@
-# Every target does the set-up it needs: Python >= 3.11 and make are enough.
+# Every target sets up what it needs: Python >= 3.11 and make are enough.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q
 STATE ?= .local
 TARGET ?= local
-# What to deploy to AWS
+# The deployment file of `synth`, and of `up` with TARGET=aws
 DEPLOYMENT ?= deployments/dev.toml
 OUT ?= out
 
@@ -33,75 +33,75 @@ run: dev ## Start everything, run one job, save its picture under out/, stop eve
 up: dev ## Start everything in the background (COMFYUI_URL=, WORKERS=, PORT=; TARGET=localstack; TARGET=aws DEPLOYMENT=)
 	@$(BIN)/python -m localcloud up --state $(STATE) --target $(TARGET) --deployment $(DEPLOYMENT)
 
-down: dev ## Stop what `make up` has started
+down: dev ## Stop everything that `make up` has started
 	@$(BIN)/python -m localcloud down --state $(STATE) --target $(TARGET)
 
 # --- tests -------------------------------------------------------------------------------------------
 
-test: dev ## Run every test tier, as CI does
+test: dev ## Run every test tier, like CI
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target near far
 
-# The tiers of one process share this machine with the tiers that start a cloud, which mostly wait.
+# The first tiers run beside those that start a local cloud, because the latter mostly wait.
 .PHONY: near far
 near:
 	$(PYTEST) -n 2 --dist loadgroup tests/unit tests/contract tests/integration tests/infra
 far:
 	$(PYTEST) tests/e2e tests/chaos
 
-test-long: dev ## What is long and seldom changes its answer: full crowds, fuzz, every permission, chaos of 500, load
+test-long: dev ## Long tests whose result seldom changes: all crowds, fuzzing, every permission, chaos with 500 jobs, load
 	$(PYTEST) --long tests/e2e
 	CHAOS_JOBS=500 $(PYTEST) -s -p no:logging tests/chaos
 	@$(BIN)/python -m bench.load
 
-unit: dev ## Values, use cases and the client; touches nothing
+unit: dev ## Test values, use cases and the client, without network and processes
 	$(PYTEST) tests/unit
 
-contract: dev ## One body of tests for every adapter of a port; the simulator against recordings
+contract: dev ## Test all adapters of a port with the same tests, and the simulator against recordings
 	$(PYTEST) tests/contract
 
-integration: dev ## One process with what is right beside it
+integration: dev ## Test one process together with its direct neighbours
 	$(PYTEST) tests/integration
 
-infra: dev ## The synthesised templates
+infra: dev ## Test the synthesised templates and the deployment files
 	$(PYTEST) tests/infra
 
-e2e: dev ## The deployed service, by its public surfaces only
+e2e: dev ## Test the deployed service through its public interfaces
 	$(PYTEST) tests/e2e
 
-chaos: dev ## Workers, engines, tickets and stores fail at random: 500 jobs (CHAOS_JOBS=, CHAOS_SEED=)
+chaos: dev ## Run 500 jobs while workers, engines, queues and stores fail at random (CHAOS_JOBS=, CHAOS_SEED=)
 	CHAOS_JOBS=$${CHAOS_JOBS:-500} $(PYTEST) -s -p no:logging tests/chaos
 
-bench: dev ## Every figure of the running service beside its goal and the kept result (COMFYUI_URL=, BENCH=options)
+bench: dev ## Measure the running service, and compare with the goals and the kept results (COMFYUI_URL=, BENCH=options)
 	@$(BIN)/python -m bench $(BENCH)
 
-bench-worker: dev ## Whether the GPU is ever idle, and what crashes cost (COMFYUI_URL=, BENCH=options)
+bench-worker: dev ## Measure how long the GPU is idle and how long a crash delays a job (COMFYUI_URL=, BENCH=options)
 	@$(BIN)/python -m bench.worker $(BENCH)
 
-bench-live: dev ## How long progress and the end of a job take to a client (COMFYUI_URL=, BENCH=options)
+bench-live: dev ## Measure how fast progress and the end of a job reach a client (COMFYUI_URL=, BENCH=options)
 	@$(BIN)/python -m bench.live $(BENCH)
 
-load: dev ## 50 users post a job a second for 5 minutes (LOAD_USERS=, LOAD_MINUTES=)
+load: dev ## Let 50 users post one job per second for 5 minutes (LOAD_USERS=, LOAD_MINUTES=)
 	@$(BIN)/python -m bench.load
 
-soak: dev ## Mixed traffic with cancels and kills; memory stays flat, the audit finds nothing (SOAK_MINUTES=60)
+soak: dev ## Run mixed traffic with cancels and kills, then check memory and audit the data (SOAK_MINUTES=60)
 	@$(BIN)/python -m bench.soak
 
-simulate: dev ## The scaler and three usual policies through simulated days; writes docs/scaling.md
+simulate: dev ## Simulate days of traffic with the scaler and three usual policies, and write docs/scaling.md
 	@$(BIN)/python -m bench.simulation
 
-cost: dev ## Count the AWS calls of a job, times the price list; writes docs/cost.md
+cost: dev ## Count the AWS calls of a job, multiply by list prices, and write docs/cost.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.cost
 
-check: dev ## Format, lint, types, import contracts
+check: dev ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-client: dev ## Write the blocking client (comfyline/client/blocking) from the asyncio client
+client: dev ## Generate the blocking client (comfyline/client/blocking) from the asyncio client
 	@$(BIN)/python -m tools.blocking_client
 
-format: dev ## Format and mend what can be mended
+format: dev ## Format the code, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -110,9 +110,9 @@ format: dev ## Format and mend what can be mended
 synth: dev ## Write the AWS templates of DEPLOYMENT to cdk.out/; needs neither an account nor an image
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes aws-cdk@2.1148.1 synth --quiet -c deployment=$(DEPLOYMENT)
 
-docs: dev ## Write the parts of docs/ that are made from the code (RELEASE=1: the contract's baseline too)
+docs: dev ## Generate the parts of docs/ that are made from the code (RELEASE=1: the contract's baseline too)
 	@$(BIN)/python -m infra.choices
 	@$(BIN)/python -m tools.contract_documents $(if $(RELEASE),--release)
 
-clean: down ## Remove what was built; the next target builds it again
+clean: down ## Remove everything that was built; the next target builds it again
 	rm -rf .venv .cache .local cdk.out out .mypy_cache .pytest_cache .ruff_cache

@@ -116,7 +116,7 @@ def _install(requirements: str, platform: Sequence[str], folder: Path) -> None:
 
 
 def _uv(*arguments: str) -> str:
-    # .venv has a uv of its own, so that make needs none on the PATH.
+    # .venv contains a uv, so that make works without one on the PATH.
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else "uv"
     done = subprocess.run([uv, *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Reads a deployment file. A wrong file is refused with its name, the key, and what is allowed."""
+"""Reads a deployment file. The message about a wrong file names file, key and allowed values."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ _ROWS = (
     # --- the WebSocket API ------------------------------------------------------------------------
     Function(
         name="SocketSubscribe",
-        # $default answers every message that is none of these with an error message.
+        # $default answers every other message with an error message.
         socket_routes=("subscribe", "unsubscribe", "ping", "$default"),
         settings=(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket),
         grants=(

@@ -1,7 +1,7 @@
 """The permissions, one grant for each purpose; functions.py says which function has which.
 
-A grant's purpose becomes the Sid of its IAM statement. tests/e2e removes one grant at a time and
-expects a failure; a grant whose removal breaks nothing is not needed.
+A grant's purpose becomes the Sid of its IAM statement. tests/e2e removes one grant at a time, and
+expects the smoke run of its holder to fail, because otherwise the grant would not be needed.
 
 Nothing here imports the CDK, so that tests can read the grants without starting Node.
 """

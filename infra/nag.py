@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why findings may stay whose rule and path match these two regular expressions."""
+    """Why findings may stay. It is for those that match both regular expressions, rule and path."""
 
     rule: str
     path: str

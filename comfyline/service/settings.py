@@ -137,7 +137,7 @@ class GreeterSettings(Settings):
 
 
 class JobDefaults(Settings):
-    """What applies to a job whose request does not say otherwise."""
+    """Deadlines and retention of a job, unless its request has others."""
 
     start_deadline_seconds: int = 24 * 3600
     execution_timeout_seconds: int = 600

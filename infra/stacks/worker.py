@@ -70,7 +70,8 @@ class WorkerStack(Stack):
             self,
             "Worker",
             compatibility=_COMPATIBILITY[deployment.fleet.capacity],
-            # With an interface of its own, the task would get no public address and would need NAT.
+            # In host mode the task uses the instance's public address. With a network interface of
+            # its own it would have no public address, and would need NAT.
             network_mode=ecs.NetworkMode.HOST,
             cpu=str(CPU_UNITS),
             memory_mib=str(MEMORY_MIB),
