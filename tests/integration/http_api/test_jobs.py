@@ -1,0 +1,137 @@
+"""Reading, listing, canceling and purging jobs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import boto3
+
+from comfyline.adapters.memory.metrics import InMemoryMetrics
+from comfyline.service.jobs.job import artifact_key
+from comfyline.service.metrics import Metric
+from tests.integration.http_api.requests import (
+    KEY,
+    PICTURE,
+    code,
+    submit,
+    view,
+)
+from tests.support.builders import FrozenClock
+from tests.support.gateway import Gateway
+from tests.support.worker_by_hand import Worker
+
+
+class TestDelete:
+    def test_a_cancel_may_be_repeated(self, gateway: Gateway, worker: Worker) -> None:
+        queued = submit(gateway)
+        canceled = gateway("DELETE", f"/api/v1/jobs/{queued}")
+        assert (canceled.status, canceled.json["status"]) == (202, "canceled")
+        again = gateway("DELETE", f"/api/v1/jobs/{queued}")
+        assert (again.status, again.json["status"]) == (202, "canceled")
+        assert "already" in again.json["message"]
+        assert worker.work() is None  # its ticket names an ended job
+
+    def test_purge_removes_record_input_and_artifacts(
+        self, gateway: Gateway, worker: Worker
+    ) -> None:
+        job_id = submit(gateway, **KEY)
+        ended = worker.work()
+        assert ended is not None
+        s3 = boto3.client("s3")
+        s3.put_object(Bucket="files", Key=artifact_key(ended, 0, "x.png"), Body=b"x")
+        reply = gateway("DELETE", f"/api/v1/jobs/{job_id}?purge=true")
+        assert reply.status == 202
+        assert gateway("GET", f"/api/v1/jobs/{job_id}").status == 404
+        assert s3.list_objects_v2(Bucket="files")["KeyCount"] == 0
+        left = boto3.client("dynamodb").scan(TableName="jobs")["Items"]
+        assert [item for item in left if item["pk"]["S"] == job_id] == []
+        assert submit(gateway, **KEY) == job_id
+
+    def test_purge_of_a_job_that_has_not_ended_cancels_it(self, gateway: Gateway) -> None:
+        job_id = submit(gateway)
+        reply = gateway("DELETE", f"/api/v1/jobs/{job_id}?purge=true")
+        assert reply.json["status"] == "canceled"
+        assert view(gateway, job_id).status == "canceled"
+
+    def test_purge_is_true_or_false(self, gateway: Gateway) -> None:
+        reply = gateway("DELETE", f"/api/v1/jobs/{submit(gateway)}?purge=maybe")
+        assert code(reply) == (422, "invalid_request")
+
+
+class TestReading:
+    def test_deadline_and_retention_count_by_the_clock_without_the_sweeper(
+        self, gateway: Gateway, clock: FrozenClock
+    ) -> None:
+        job_id = submit(gateway, {**PICTURE, "start_deadline_seconds": 60})
+        clock.advance(61)
+        assert view(gateway, job_id).status == "expired"
+        assert Worker(gateway).work() is None
+        clock.advance(timedelta(days=7))
+        assert gateway("GET", f"/api/v1/jobs/{job_id}").status == 404
+        assert gateway("GET", "/api/v1/jobs").json["jobs"] == []
+
+    def test_two_sweeps_remove_row_and_files_after_the_retention(
+        self, gateway: Gateway, clock: FrozenClock, worker: Worker
+    ) -> None:
+        job_id = submit(gateway)
+        ended = worker.work()
+        assert ended is not None
+        files = boto3.resource("s3").Bucket("files")
+        files.put_object(Key=artifact_key(ended, 0, "x.png"), Body=b"x")
+        clock.advance(ended.retention - timedelta.resolution)
+        gateway.call("SweepJobs", {})
+        assert view(gateway, job_id).status == "succeeded"
+        clock.advance(timedelta.resolution)
+        assert code(gateway("GET", f"/api/v1/jobs/{job_id}")) == (404, "job_not_found")
+        metrics = InMemoryMetrics()
+        measured = gateway.altered(metrics=metrics)
+        for _ in range(2):
+            measured.call("SweepJobs", {})
+        assert metrics.sum(Metric.SWEPT, event="Removed") == 1
+        assert boto3.client("dynamodb").scan(TableName="jobs")["Items"] == []
+        assert list(files.objects.all()) == []
+
+    def test_events_are_the_numbered_history(self, gateway: Gateway, worker: Worker) -> None:
+        job_id = submit(gateway)
+        worker.work()
+        events = gateway("GET", f"/api/v1/jobs/{job_id}/events").json["events"]
+        assert [e["event"] for e in events] == ["submitted", "claimed", "started", "succeeded"]
+        versions = [e["version"] for e in events]
+        assert versions == sorted(set(versions))
+        later = gateway("GET", f"/api/v1/jobs/{job_id}/events?after={versions[1]}").json["events"]
+        assert later == events[2:]
+
+    def test_a_queued_job_shows_its_position(self, gateway: Gateway, worker: Worker) -> None:
+        ids = [submit(gateway) for _ in range(3)]
+        positions = [view(gateway, job_id).queue_position for job_id in ids]
+        assert all(position is not None and 1 <= position <= 3 for position in positions)
+        worker.work()
+        ended = [v for v in (view(gateway, i) for i in ids) if v.status == "succeeded"]
+        assert [v.queue_position for v in ended] == [None]
+
+    def test_a_list_is_filtered_and_paged(self, gateway: Gateway, clock: FrozenClock) -> None:
+        ids: list[str] = []
+        for _ in range(5):
+            clock.advance(1)
+            ids.append(submit(gateway, {**PICTURE, "metadata": {"n": str(len(ids))}}))
+        gateway("DELETE", f"/api/v1/jobs/{ids[2]}")
+        listed: list[str] = []
+        path = "/api/v1/jobs?limit=2&status=queued"
+        cursor = ""
+        while True:
+            page = gateway("GET", path + cursor).json
+            listed += [job["job_id"] for job in page["jobs"]]
+            if page["next_cursor"] is None:
+                break
+            cursor = f"&cursor={page['next_cursor']}"
+        assert listed == [ids[4], ids[3], ids[1], ids[0]]
+        canceled = gateway("GET", "/api/v1/jobs?status=canceled").json["jobs"]
+        assert [(job["job_id"], job["metadata"]) for job in canceled] == [(ids[2], {"n": "2"})]
+
+    def test_the_names_of_models_and_samplers_are_listed(self, gateway: Gateway) -> None:
+        models = gateway("GET", "/api/v1/models").json
+        assert models["default_checkpoint"] == "v1-5-pruned-emaonly.safetensors"
+        assert models["checkpoints"] == ["v1-5-pruned-emaonly.safetensors"]
+        assert models["node_classes"] == []
+        assert "euler" in models["samplers"]
+        assert "karras" in models["schedulers"]
