@@ -2,6 +2,6 @@
 
 import gc
 
-# Collections during import take about a tenth of a cold start and free nothing, because what is
-# imported stays. A higher threshold avoids them, and 50,000 uncollected objects are only some MB.
+# Garbage collections during import take about a tenth of a cold start and free nothing. A higher
+# threshold avoids them. 50,000 objects that wait for the next collection take only some MB.
 gc.set_threshold(50_000)

@@ -153,7 +153,7 @@ class Aws:
         table = self.settings(of.ScalerSettings).scaling_table
         return DynamoScalingMemory(self.client("dynamodb"), table)
 
-    # --- queues, files, the fleet -----------------------------------------------------------------
+    # --- queues, files and the fleet --------------------------------------------------------------
 
     @cached_property
     def queue(self) -> SqsJobQueue:
@@ -195,7 +195,7 @@ class Aws:
     def _bucket(self) -> str:
         return self.settings(of.ArtifactsBucket).artifacts_bucket
 
-    # --- the way back to clients, and metrics -----------------------------------------------------
+    # --- sockets and metrics ----------------------------------------------------------------------
 
     @cached_property
     def sockets(self) -> ApiGatewaySockets:

@@ -1,8 +1,10 @@
-"""The composition root of the Lambdas: each use case, assembled from its adapters.
+"""The composition root of the Lambdas: it assembles each use case from its adapters.
 
-A use case that is a class is a property here, one that is a function is a method. Nothing is read
-or built before its first use, so a cold start pays only for the use case of its function. A test
-constructs a `Wiring` of its own and patches nothing.
+A use case that is a class is a property here, and a use case that is a function is a method. Each
+is assembled at its first use, so that a cold start loads only what the function needs. Tests
+construct a `Wiring` with their own environment variables, clock and adapters, and patch nothing.
+
+The file has more than 300 lines so that everything is assembled in one place.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ class Wiring:
         self._aws = aws or Aws(environ)
         self._lock_file = lock_file
 
-    # --- jobs come in -----------------------------------------------------------------------------
+    # --- posting jobs -----------------------------------------------------------------------------
 
     @cached_property
     def submitter(self) -> Submitter:
@@ -107,7 +109,7 @@ class Wiring:
 
     @cached_property
     def admission(self) -> Admission:
-        """Takes and frees the slots of owners whose keys have limits."""
+        """Takes and frees the slots of owners."""
         from comfyline.service.intake.admit import Admission
 
         return Admission(owners=self._aws.owners, jobs=self._aws.jobs, clock=self.clock)
@@ -132,7 +134,7 @@ class Wiring:
 
         return offer_upload(asked, owner, uploads=self._aws.uploads, clock=self.clock)
 
-    # --- jobs are read and ended ------------------------------------------------------------------
+    # --- reading and ending jobs ------------------------------------------------------------------
 
     def read_job(self, job_id: JobId, owner: OwnerId) -> JobRecord:
         """One job of the owner."""
@@ -243,7 +245,7 @@ class Wiring:
 
     @cached_property
     def doorkeeper(self) -> Doorkeeper:
-        """Closes sockets whose key is void."""
+        """Closes sockets whose API key was disabled or has expired."""
         from comfyline.service.live.hang_up import Doorkeeper
 
         return Doorkeeper(
@@ -257,7 +259,7 @@ class Wiring:
 
     @cached_property
     def _posts(self) -> Executor:
-        return ThreadPoolExecutor(POSTS_AT_ONCE)  # starts a thread only when it is needed
+        return ThreadPoolExecutor(POSTS_AT_ONCE)  # it starts a thread when there is work for it
 
     @property
     def connections(self) -> ConnectionStore:
@@ -270,14 +272,14 @@ class Wiring:
         return self._aws.sockets
 
     def greet(self, connection_id: ConnectionId, job_id: str) -> None:
-        """Have a socket that is being opened subscribed to a job, once it is open."""
+        """Subscribe a socket to a job, asynchronously: its `$connect` has not returned yet."""
         self._aws.greeter.greet(connection_id, job_id)
 
-    # --- what keeps it going ----------------------------------------------------------------------
+    # --- repairs and the fleet --------------------------------------------------------------------
 
     @cached_property
     def sweeper(self) -> Sweeper:
-        """Repairs what a crash or a lost message has left."""
+        """Repairs jobs after a crash or a lost message."""
         from comfyline.service.jobs.sweep import Sweeper
 
         return Sweeper(
@@ -288,7 +290,7 @@ class Wiring:
         )
 
     def send_again(self, job_id: JobId) -> bool:
-        """A fresh ticket for a job whose ticket reached the dead-letter queue."""
+        """Send a new ticket for a job whose ticket reached the dead-letter queue."""
         from comfyline.service.jobs.redrive import send_again
 
         store, queue = self._aws.jobs, self._aws.queue
@@ -309,7 +311,7 @@ class Wiring:
             clock=self.clock,
         )
 
-    # --- what is counted --------------------------------------------------------------------------
+    # --- totals and metrics -----------------------------------------------------------------------
 
     @cached_property
     def meter(self) -> Meter:
@@ -330,10 +332,10 @@ class Wiring:
 
     @property
     def metrics(self) -> Metrics:
-        """Records what is measured while it happens."""
+        """Records metrics."""
         return self._aws.metrics
 
-    # --- about the API ----------------------------------------------------------------------------
+    # --- the API itself ---------------------------------------------------------------------------
 
     @cached_property
     def routes(self) -> tuple[str, ...]:

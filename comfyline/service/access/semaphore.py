@@ -12,7 +12,7 @@ class Semaphore(Protocol):
     def enter(self, limit: int, *, now: datetime, until: datetime) -> str | None:
         """Take one of `limit` places; None if all are taken.
 
-        The place is free again after `until`, so that a function which dies does not keep it.
+        The place expires at `until`, so that a function that dies does not keep it.
         """
 
     def leave(self, place: str) -> None:

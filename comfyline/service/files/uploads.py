@@ -115,7 +115,7 @@ class UploadForm:
 
 @dataclass(frozen=True, slots=True)
 class StoredUpload:
-    """An upload whose file has been stored."""
+    """The metadata of a stored upload."""
 
     content_type: str
     bytes: int

@@ -1,1 +1,1 @@
-"""Graphs of ComfyUI: what they may contain, and the lock that pins what the engine has."""
+"""Graphs of ComfyUI, and the lock that pins the engine and its models."""

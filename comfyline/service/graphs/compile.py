@@ -19,7 +19,7 @@ from comfyline.service.graphs.text_to_image import (
 )
 from comfyline.service.jobs.job import Graph
 
-# Core nodes of ComfyUI that start from an empty image, whose size is in their inputs.
+# Core nodes of ComfyUI that make an empty image; its size is in their inputs.
 _EMPTY_IMAGES = frozenset({"EmptyLatentImage", "EmptySD3LatentImage", "EmptyImage"})
 
 

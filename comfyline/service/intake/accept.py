@@ -64,7 +64,7 @@ class Acceptance:
             check_uploads(job, graph, uploads=self.uploads)
             taken = self.admission.take(job.owner, job.id, limits)
         except RequestRefused:
-            # What was accepted once is answered again, even if it would be refused today.
+            # A replay is answered although a new job would be refused now.
             if (earlier := self._earlier(job)) is None:
                 raise
             return Accepted(self._replayed(earlier, job), replayed=True)
@@ -112,7 +112,7 @@ class Acceptance:
         return heir, True
 
     def _replayed(self, existing: Job, job: Job) -> Job:
-        """The job that is there, as it is now; its ticket is sent again if it may be lost."""
+        """The existing job as it is now. Its ticket is sent again if the first may be lost."""
         if existing.fingerprint != job.fingerprint:
             raise IdempotencyKeyReused(
                 "This Idempotency-Key was used for a request with another body. Use a new key for "

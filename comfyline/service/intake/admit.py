@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Takes and frees the slots of owners whose key has limits; other owners need no slot."""
+    """Takes and frees slots. Owners whose API key has no limits need none."""
 
     owners: OwnerStore
     jobs: JobStore
@@ -67,12 +67,12 @@ class Admission:
             self.owners.free_slot(job.owner, job.id, job.finished_at or self.clock())
 
     def reconcile_all(self) -> int:
-        """Drop the slots of all owners whose job has ended or does not exist; their number."""
+        """Drop every slot whose job has ended or does not exist; the number of dropped slots."""
         rows = [row for shard in range(OWNER_SHARDS) for row in self.owners.slots(shard)]
         return sum(self.reconcile(owner, slots) for owner, slots in rows)
 
     def reconcile(self, owner: OwnerId, slots: Mapping[JobId, datetime]) -> int:
-        """Drop those slots of one owner whose job has ended or does not exist; their number."""
+        """Drop those of an owner's slots whose job has ended or does not exist; their number."""
         now = self.clock()
         found = {job.id: job for job in self.jobs.get_many(list(slots))}
         dropped = 0

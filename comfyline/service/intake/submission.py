@@ -1,4 +1,4 @@
-"""The commands of the intake as plain values, which each API makes of its own requests."""
+"""Commands of the intake as plain values. Each API makes them of its requests."""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ from comfyline.service.jobs.read import read_job
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.metrics import Metric, Metrics
 
-# A request whose reused jobs failed this often gets a job of its own from then on.
+# So many jobs of one reusable request may fail. Each later post of it makes a new job with a random
+# id, which no other post reuses.
 MAX_REUSES = 32
 RETRYABLE = frozenset({Status.FAILED, Status.CANCELED, Status.EXPIRED})
 

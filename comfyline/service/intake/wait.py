@@ -16,8 +16,8 @@ from comfyline.service.jobs.read import read_job
 from comfyline.service.jobs.store import JobStore
 
 MAX_WAITS = 100  # a tenth of an account's concurrent functions
-# A function that waits is ended by its timeout after half of this, so a place whose time is over
-# belongs to no running function.
+# Twice the timeout of the functions that wait, so that a place expires only after the function that
+# held it has ended.
 PLACE_LIFETIME = timedelta(minutes=1)
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two reads of the job
 

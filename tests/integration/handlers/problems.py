@@ -12,7 +12,7 @@ MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
 
 def problem(answer: Mapping[str, Any]) -> responses.Problem:
-    """The problem in the response, whose headers, status and members are checked."""
+    """The problem in the response. Its headers, status and members are checked too."""
     body = json.loads(answer["body"])
     assert answer["headers"]["content-type"] == "application/problem+json"
     assert body["status"] == answer["statusCode"]

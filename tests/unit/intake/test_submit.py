@@ -150,7 +150,7 @@ POSTS = st.fixed_dictionaries(
 
 
 class TestSeeds:
-    """A seed is drawn once: no later post changes what a stored job shows or what it runs."""
+    """A seed is drawn once. No later post changes the seed that a job shows and runs with."""
 
     @given(posts=st.lists(POSTS, min_size=1, max_size=8))
     @settings(max_examples=60, deadline=None)

@@ -93,6 +93,6 @@ class DynamoSemaphore:
 
 
 def _over(row: Item, now: datetime) -> list[str]:
-    """The places whose time is over."""
+    """The places that have expired."""
     places: Item = row["places"]["M"]
     return [place for place, until in places.items() if read_time(until) <= now]
