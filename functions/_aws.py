@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
     from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
     from comfyline.adapters.aws.files.uploads import S3UploadStore
-    from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+    from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
     from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory, EcsFleet, SqsBacklog
     from comfyline.adapters.aws.jobs.table import DynamoJobStore
     from comfyline.adapters.aws.ledger import DynamoLedger
@@ -100,10 +100,10 @@ class Aws:
         return DynamoJobStore(self.client("dynamodb"), self.settings(of.JobsTable).jobs_table)
 
     @cached_property
-    def attendance(self) -> DynamoAttendance:
-        from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+    def presence(self) -> DynamoPresenceStore:
+        from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 
-        return DynamoAttendance(self.client("dynamodb"), self.settings(of.JobsTable).jobs_table)
+        return DynamoPresenceStore(self.client("dynamodb"), self.settings(of.JobsTable).jobs_table)
 
     @cached_property
     def owners(self) -> DynamoOwnerStore:

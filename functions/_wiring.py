@@ -191,17 +191,17 @@ class Wiring:
 
     def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
         """A new socket pass."""
-        from comfyline.service.access.authenticate import create_ticket
+        from comfyline.service.access.authenticate import create_socket_pass
 
         passes = self._aws.socket_passes
-        return create_ticket(owner, key_id, tickets=passes, clock=self.clock)
+        return create_socket_pass(owner, key_id, passes=passes, clock=self.clock)
 
     def redeem_socket_pass(self, secret: str) -> ApiKey | None:
         """The API key behind a socket pass."""
-        from comfyline.service.access.authenticate import redeem_ticket
+        from comfyline.service.access.authenticate import redeem_socket_pass
 
         keys, passes = self._aws.keys, self._aws.socket_passes
-        return redeem_ticket(secret, tickets=passes, keys=keys, clock=self.clock)
+        return redeem_socket_pass(secret, passes=passes, keys=keys, clock=self.clock)
 
     def flags(self) -> Flags:
         """The operator's switches."""
@@ -300,14 +300,14 @@ class Wiring:
     def scaler(self) -> Scaler:
         """Resizes the fleet."""
         from comfyline.service.fleet.scale import Scaler
-        from comfyline.service.fleet.scaling import Limits
+        from comfyline.service.fleet.scaling import ScalingPolicy
 
         section = self._aws.settings(of.ScalerSettings).scaling
         return Scaler(
             backlog=self._aws.backlog,
             fleet=self._aws.fleet,
             memory=self._aws.scaling_memory,
-            limits=Limits(**json.loads(section)),
+            policy=ScalingPolicy(**json.loads(section)),
             clock=self.clock,
         )
 
@@ -321,7 +321,7 @@ class Wiring:
         return Meter(
             ledger=self._aws.ledger,
             queue=self._aws.queue,
-            attendance=self._aws.attendance,
+            presence=self._aws.presence,
             clock=self.clock,
         )
 

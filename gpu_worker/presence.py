@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from comfyline.contract.ids import WorkerId
 from comfyline.service.clock import Clock
-from comfyline.service.fleet.workers import Attendance, Presence
+from comfyline.service.fleet.workers import Presence, PresenceStore
 from gpu_worker.racing import background
 
 EVERY = timedelta(seconds=20)
@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def present(
-    attendance: Attendance,
+async def reported_presence(
+    store: PresenceStore,
     worker_id: WorkerId,
     running: Callable[[], int],
     clock: Clock,
@@ -37,7 +37,7 @@ async def present(
     async def report(holds: timedelta) -> None:
         presence = Presence(worker_id, running(), clock() + holds)
         try:
-            await asyncio.to_thread(attendance.note, presence)
+            await asyncio.to_thread(store.put, presence)
         except Exception:  # noqa: BLE001 - no job depends on it, so no error may end the worker
             extra = {"action": "presence_missed"}
             _log.warning("presence not reported", exc_info=True, extra=extra)

@@ -17,7 +17,7 @@ from botocore.config import Config
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.files.models import S3ModelStore
 from comfyline.adapters.aws.files.uploads import S3UploadStore
-from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.metrics import BufferedEmfMetrics
 from comfyline.adapters.aws.queue import SqsJobQueue
@@ -36,7 +36,7 @@ from gpu_worker.inputs import Inputs
 from gpu_worker.models import ModelFolder
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.prepare import Preparation
-from gpu_worker.presence import present
+from gpu_worker.presence import reported_presence
 from gpu_worker.protection import Protection
 from gpu_worker.racing import background
 from gpu_worker.supervisor import EngineProcess, Policy
@@ -121,8 +121,8 @@ class Wiring:
     @asynccontextmanager
     async def presence(self, engine: ComfyEngine) -> AsyncIterator[None]:
         """The worker is reported as up until the block ends."""
-        attendance = DynamoAttendance(self._client("dynamodb"), self.settings.jobs_table)
-        async with present(attendance, self.worker_id, lambda: engine.running, self._clock):
+        store = DynamoPresenceStore(self._client("dynamodb"), self.settings.jobs_table)
+        async with reported_presence(store, self.worker_id, lambda: engine.running, self._clock):
             yield
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from comfyline.service.fleet.scaling import Limits
+from comfyline.service.fleet.scaling import ScalingPolicy
 from comfyline.service.graphs.lock import EngineLock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -190,7 +190,7 @@ class Scaling(Section):
 
     @model_validator(mode="after")
     def _limits_agree(self) -> Self:
-        Limits(**self.model_dump())
+        ScalingPolicy(**self.model_dump())
         return self
 
 

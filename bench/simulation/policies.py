@@ -11,7 +11,7 @@ from bench.simulation.service import Service
 from bench.simulation.workload import figures
 from comfyline.adapters.memory.fleet import InMemoryScalingMemory
 from comfyline.service.fleet.scale import Scaler
-from comfyline.service.fleet.scaling import Limits
+from comfyline.service.fleet.scaling import ScalingPolicy
 from infra.deployment import Scaling
 
 Rounds = Callable[[int], object]
@@ -53,7 +53,7 @@ def scaler(wait: int, quiet: int) -> Callable[[Service, int], Rounds]:
     """What functions/scale_workers runs, with those settings."""
 
     def make(service: Service, most: int) -> Rounds:
-        limits = Limits(
+        policy = ScalingPolicy(
             max_workers=most,
             job_seconds=JOB_SECONDS,
             target_wait_seconds=wait,
@@ -64,7 +64,7 @@ def scaler(wait: int, quiet: int) -> Callable[[Service, int], Rounds]:
             backlog=service,
             fleet=service,
             memory=InMemoryScalingMemory(),
-            limits=limits,
+            policy=policy,
             clock=service,
         ).scale
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.attributes import read_time, read_ttl
 from comfyline.adapters.aws.errors import translated
-from comfyline.adapters.aws.fleet.attendance import WORKERS
+from comfyline.adapters.aws.fleet.presence import WORKERS
 from comfyline.adapters.aws.jobs import codec, siblings
 from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
 from comfyline.contract.ids import ConnectionId, JobId

@@ -20,7 +20,7 @@ from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
-from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
@@ -32,7 +32,7 @@ from comfyline.adapters.memory.access import (
     InMemorySocketPassStore,
 )
 from comfyline.adapters.memory.files import InMemoryArtifactStore
-from comfyline.adapters.memory.fleet import InMemoryAttendance
+from comfyline.adapters.memory.fleet import InMemoryPresenceStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.ledger import InMemoryLedger
 from comfyline.adapters.memory.live import InMemoryConnectionStore
@@ -138,7 +138,7 @@ semaphore = adapters(
     lambda _: InMemorySemaphore(),
     in_table(lambda client, table: DynamoSemaphore(client, table, "waits"), keyed("pk", "sk")),
 )
-ticket_store = adapters(
+socket_passes = adapters(
     lambda _: InMemorySocketPassStore(),
     in_table(DynamoSocketPassStore, create_connections_table),
 )
@@ -146,9 +146,9 @@ ledger = adapters(
     lambda _: InMemoryLedger(),
     in_table(DynamoLedger, keyed("pk", "sk")),
 )
-attendance = adapters(
-    lambda _: InMemoryAttendance(),
-    in_table(DynamoAttendance, create_jobs_table),
+presence_store = adapters(
+    lambda _: InMemoryPresenceStore(),
+    in_table(DynamoPresenceStore, create_jobs_table),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 
-from comfyline.service.fleet.scaling import Limits
+from comfyline.service.fleet.scaling import ScalingPolicy
 from comfyline.service.settings import ScalerSettings
 from infra.deployment import Scaling
 from infra.functions import FUNCTIONS
@@ -37,10 +37,10 @@ def test_environment_is_the_rows_settings(aws: Templates) -> None:
 def test_the_section_of_the_deployment_file_reaches_the_scaler_as_it_is(
     aws: Templates, asg: Templates
 ) -> None:
-    """A new setting needs no line between the model of the section and the scaler's limits."""
-    assert {field.name for field in fields(Limits)} == set(Scaling.model_fields)
-    usual, warm = (Limits(**json.loads(environment(t)["SCALING"])) for t in (aws, asg))
-    assert usual == Limits(**Scaling().model_dump())
+    """So a new setting is one field of the section and one of the scaler's policy."""
+    assert {field.name for field in fields(ScalingPolicy)} == set(Scaling.model_fields)
+    usual, warm = (ScalingPolicy(**json.loads(environment(t)["SCALING"])) for t in (aws, asg))
+    assert usual == ScalingPolicy(**Scaling().model_dump())
     assert warm == replace(usual, warm_workers=2, warm_hours="mon-fri 07-18")
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
-from comfyline.adapters.aws.fleet.attendance import DynamoAttendance
+from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, random_worker_id
@@ -87,8 +87,8 @@ def test_a_whole_deployment_is_clean(deployment: Deployment, gateway: Gateway) -
 
 
 def test_a_worker_that_was_there_is_nothing_to_find(deployment: Deployment) -> None:
-    attendance = DynamoAttendance(deployment.dynamodb, "jobs")
-    attendance.note(Presence(random_worker_id(), 1, deployment.clock()))
+    presence = DynamoPresenceStore(deployment.dynamodb, "jobs")
+    presence.put(Presence(random_worker_id(), 1, deployment.clock()))
     status, report = deployment.audit("--strict", "--grace", "0")
     assert (status, report["findings"], report["leftovers"]) == (0, [], [])
 

@@ -13,9 +13,9 @@ from comfyline.service.errors import Unavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-MAX_KEYS = 100  # of one BatchGetItem, by AWS
-# Unprocessed items were throttled. The pauses between the tries add up to at most 1.55 s, which a
-# caller can wait.
+MAX_KEYS = 100  # in one BatchGetItem; a limit of AWS
+# Unprocessed items were throttled. The pauses between the tries add up to at most 1.55 s, which is
+# short enough for a caller to wait.
 MAX_TRIES = 6
 FIRST_PAUSE_SECONDS = 0.05
 

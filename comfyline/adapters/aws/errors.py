@@ -14,8 +14,8 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from comfyline.service.errors import Unavailable
 
-# In addition to every answer with a status of 5xx. AWS sends some of these codes with status 400,
-# and the entries of a batch's answer have no status at all.
+# These are temporary in addition to every answer with a 5xx status. AWS sends some of these codes
+# with status 400, and the entries of a batch's answer have no status at all.
 _TEMPORARY = frozenset(
     {
         "InternalError",

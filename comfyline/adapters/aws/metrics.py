@@ -67,6 +67,6 @@ def _write(
     for number in values:
         line.add_metric(metric.value, metric.unit.value, number)
     text = json.dumps(line.serialize_metric_set(), separators=(",", ":"))
-    # One write: print makes two, and another thread's line may fall between them.
+    # One write, because print makes two, and another thread's line may fall between them.
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -1,4 +1,7 @@
-"""Tickets in three SQS standard queues, one a lane; fair between owners by their message group."""
+"""Lanes as SQS standard queues, one for each priority.
+
+A ticket's message group is its owner, so that SQS is fair between owners.
+"""
 
 from __future__ import annotations
 
@@ -21,27 +24,28 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
-# SQS's own bounds.
+# Limits of SQS.
 MAX_HIDE_SECONDS = 43_200
 MAX_WAIT_SECONDS = 20
 MAX_RECEIVED = 10
-_TRACE: Literal["AWSTraceHeader"] = "AWSTraceHeader"  # free: it does not count as payload
+_TRACE: Literal["AWSTraceHeader"] = "AWSTraceHeader"  # SQS does not bill its size
 _ROOT = re.compile(r"(?:^|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)")
-_GROUP_ID = re.compile(r"[!-~]{1,128}")  # letters, digits and punctuation of ASCII, no blank
+_GROUP_ID = re.compile(r"[!-~]{1,128}")  # ASCII letters, digits and punctuation, without spaces
 
-# The ticket has been delivered again, or is gone: whoever has it now decides about it.
+# The ticket was delivered again or deleted, so this delivery no longer decides about it.
 _STALE = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid"})
 
-# Of a time within the bounds: the 12 h count from the delivery. It comes back a little earlier.
+# SQS refuses a visibility timeout that ends more than 12 h after the message was received. The
+# message then becomes visible a little earlier than asked.
 _TOO_LONG = frozenset({"InvalidParameterValue"})
 
 _log = logging.getLogger(__name__)
 
 
 class SqsJobQueue:
-    """`JobQueue` in SQS. A ticket whose delivery is over is neither hidden nor deleted by it.
+    """`JobQueue` in SQS.
 
-    `trace` names the trace of what runs now, in X-Ray's form; tickets take it along.
+    `trace` returns X-Ray's header of the current trace. It is sent with each ticket.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class SqsJobQueue:
             QueueUrl=self._urls[priority],
             MessageBody=json.dumps({"schema": SCHEMA, "job_id": job_id}),
             MessageGroupId=_group_id(owner),
-            MessageSystemAttributes=_traced(self._trace()),
+            MessageSystemAttributes=_trace_attribute(self._trace()),
         )
 
     def depth(self, priority: Priority) -> int:
@@ -81,7 +85,7 @@ class SqsJobQueue:
 
     @translated()
     def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
-        """See JobQueue; SQS waits up to 20 s and gives up to 10 at once."""
+        """See JobQueue. SQS waits up to 20 s and returns up to 10 messages at once."""
         answer = self._client.receive_message(
             QueueUrl=self._urls[priority],
             MaxNumberOfMessages=min(limit, MAX_RECEIVED),
@@ -96,14 +100,14 @@ class SqsJobQueue:
         receipt = message["ReceiptHandle"]
         if job_id is None:
             extra = {"action": "ticket_unreadable", "message_id": message["MessageId"]}
-            _log.error("unreadable ticket removed", extra=extra)
+            _log.error("unreadable ticket deleted", extra=extra)
             self._client.delete_message(QueueUrl=self._urls[priority], ReceiptHandle=receipt)
             return None
         return Ticket(job_id, priority, receipt, _trace_id(message.get("Attributes", {})))
 
     @translated()
     def hide(self, ticket: Ticket, seconds: int) -> None:
-        """See JobQueue; SQS hides until 12 h after the delivery."""
+        """See JobQueue. SQS hides a message until 12 h after its delivery at most."""
         try:
             self._client.change_message_visibility(
                 QueueUrl=self._urls[ticket.priority],
@@ -111,7 +115,7 @@ class SqsJobQueue:
                 VisibilityTimeout=min(seconds, MAX_HIDE_SECONDS),
             )
         except ClientError as error:
-            _pass_if(_STALE | _TOO_LONG, error, ticket)
+            _raise_unless(_STALE | _TOO_LONG, error, ticket)
 
     @translated()
     def delete(self, ticket: Ticket) -> None:
@@ -120,7 +124,7 @@ class SqsJobQueue:
         try:
             self._client.delete_message(QueueUrl=url, ReceiptHandle=ticket.receipt)
         except ClientError as error:
-            _pass_if(_STALE, error, ticket)
+            _raise_unless(_STALE, error, ticket)
 
 
 class SqsDeadLetters:
@@ -145,16 +149,16 @@ class SqsDeadLetters:
         self._client.delete_message(QueueUrl=self._url, ReceiptHandle=receipt)
 
 
-def _pass_if(codes: frozenset[str], error: ClientError, ticket: Ticket) -> None:
+def _raise_unless(codes: frozenset[str], error: ClientError, ticket: Ticket) -> None:
     code = error_code(error)
     if code not in codes:
         raise error
     extra = {"action": "ticket_out_of_hand", "job_id": ticket.job_id, "code": code}
-    _log.info("ticket out of hand", extra=extra)
+    _log.info("ticket is no longer held", extra=extra)
 
 
-def _traced(header: str | None) -> Any:
-    # What SQS would refuse must not cost a ticket.
+def _trace_attribute(header: str | None) -> Any:
+    # SQS refuses a message with a wrong header, and a missing trace must not lose a ticket.
     if header is None or not _ROOT.search(header):
         return {}
     return {_TRACE: {"DataType": "String", "StringValue": header}}
@@ -170,7 +174,7 @@ def _group_id(owner: OwnerId) -> str:
 
 
 def job_id_of(body: str) -> JobId | None:
-    """The job that a message names; None if it is no ticket of ours."""
+    """The job that a message names; None if the message is not a ticket."""
     try:
         ticket = json.loads(body)
     except ValueError:

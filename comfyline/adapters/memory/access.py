@@ -1,4 +1,4 @@
-"""Keys, switches and socket tickets in memory. A ticket is taken once."""
+"""Keys, switches, socket passes, slots and semaphores in memory."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ class InMemorySocketPassStore:
 
     def __init__(self) -> None:
         self._lock = RLock()
-        self._tickets: dict[str, SocketPass] = {}
+        self._passes: dict[str, SocketPass] = {}
 
-    def put(self, ticket: SocketPass) -> None:
+    def put(self, socket_pass: SocketPass) -> None:
         """See SocketPassStore."""
         with self._lock:
-            self._tickets[ticket.sha256] = ticket
+            self._passes[socket_pass.sha256] = socket_pass
 
     def take(self, sha256: str) -> SocketPass | None:
         """See SocketPassStore."""
         with self._lock:
-            return self._tickets.pop(sha256, None)
+            return self._passes.pop(sha256, None)
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class InMemoryOwnerStore:
                 del slots[job_id]
 
     def slots(self, shard: int) -> list[tuple[OwnerId, Mapping[JobId, datetime]]]:
-        """See OwnerStore; everything is in the first shard."""
+        """See OwnerStore. All owners are in shard 0."""
         with self._lock:
             rows = self._owners.items() if shard == 0 else ()
             return [(owner, dict(row.slots)) for owner, row in rows if row.slots]

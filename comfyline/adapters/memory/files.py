@@ -1,4 +1,4 @@
-"""Files in memory, open to tests: what a store holds is its `files`."""
+"""Files in memory. Tests read and change a store's `files`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MODEL_CHUNK = 1024
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file as it was put."""
+    """An artifact."""
 
     body: bytes
     content_type: str
 
 
 class InMemoryArtifactStore:
-    """`ArtifactStore` in memory; `files` is what it holds, by key."""
+    """`ArtifactStore` in memory. `files` holds the artifacts by key."""
 
     def __init__(self) -> None:
         self.files: dict[str, StoredFile] = {}
@@ -36,7 +36,7 @@ class InMemoryArtifactStore:
             self.files[key] = stored
 
     def sign(self, key: str, *, name: str, seconds: int) -> str:
-        """See ArtifactStore; nothing answers at this URL."""
+        """See ArtifactStore. No server answers at this URL."""
         return f"memory:///{key}?{urlencode({'name': name, 'seconds': seconds})}"
 
     def delete_prefix(self, prefix: str) -> None:
@@ -47,7 +47,7 @@ class InMemoryArtifactStore:
 
 
 class InMemoryUploadStore:
-    """`UploadStore` in memory; `files` is what has arrived, by key, and `bodies` its bytes."""
+    """`UploadStore` in memory. `files` holds the uploads by key, and `bodies` their bytes."""
 
     def __init__(self) -> None:
         self.files: dict[str, StoredUpload] = {}
@@ -56,9 +56,9 @@ class InMemoryUploadStore:
     def offer(
         self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
     ) -> UploadForm:
-        """See UploadStore; nothing answers at this URL."""
-        said = {"Content-Type": content_type, "size": str(size), "seconds": str(seconds)}
-        return UploadForm("memory:///", {"key": key, **said, "sha256": sha256 or ""})
+        """See UploadStore. No server answers at this URL."""
+        fields = {"Content-Type": content_type, "size": str(size), "seconds": str(seconds)}
+        return UploadForm("memory:///", {"key": key, **fields, "sha256": sha256 or ""})
 
     def look(self, key: str) -> StoredUpload | None:
         """See UploadStore."""
@@ -73,13 +73,13 @@ class InMemoryUploadStore:
 
 
 class InMemoryModelStore:
-    """`ModelStore` in memory; `files` is what lies there, by key."""
+    """`ModelStore` in memory. `files` holds the models by key."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
 
     def read(self, key: str) -> Iterator[bytes]:
-        """See ModelStore; in chunks that tests can count."""
+        """See ModelStore. The chunks are small, so that tests can count them."""
         if key not in self.files:
             raise ModelMissing(key)
         body = self.files[key]

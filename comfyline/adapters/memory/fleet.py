@@ -1,4 +1,4 @@
-"""The workers in memory. A test says how many have started."""
+"""The workers in memory. A test sets how many have started."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from comfyline.service.fleet.scaling import Need
 from comfyline.service.fleet.workers import FleetSize, Presence, Recent
 
 
-class InMemoryAttendance:
-    """`Attendance` in memory."""
+class InMemoryPresenceStore:
+    """`PresenceStore` in memory."""
 
     def __init__(self) -> None:
-        self._said: dict[WorkerId, Presence] = {}
+        self._reports: dict[WorkerId, Presence] = {}
 
-    def note(self, presence: Presence) -> None:
-        """See Attendance."""
-        self._said[presence.worker_id] = presence
+    def put(self, presence: Presence) -> None:
+        """See PresenceStore."""
+        self._reports[presence.worker_id] = presence
 
-    def present(self, now: datetime) -> list[Presence]:
-        """See Attendance."""
-        return [presence for presence in list(self._said.values()) if presence.until > now]
+    def active(self, now: datetime) -> list[Presence]:
+        """See PresenceStore."""
+        return [report for report in list(self._reports.values()) if report.expires_at > now]
 
 
 class InMemoryFleet:
-    """`Fleet` in memory; `started` says how many of the desired workers are up."""
+    """`Fleet` in memory. `started` is the number of workers that run."""
 
     def __init__(self) -> None:
         self._desired = 0

@@ -1,4 +1,4 @@
-"""What was measured, in memory and in order, for tests to ask."""
+"""Metrics in memory, which tests read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from comfyline.service.metrics import Metric
 
 
 class InMemoryMetrics:
-    """`Metrics` in memory: what was recorded, in order."""
+    """`Metrics` in memory. `recorded` holds every call, in order."""
 
     def __init__(self) -> None:
         self.recorded: list[tuple[Metric, float, Mapping[str, str]]] = []
@@ -19,5 +19,6 @@ class InMemoryMetrics:
         self.recorded.append((metric, value, dimensions))
 
     def sum(self, metric: Metric, **dimensions: str) -> float:
-        """Of what was recorded of that metric with those dimensions."""
-        return sum(value for one, value, of in self.recorded if (one, of) == (metric, dimensions))
+        """The sum of the values that were recorded of this metric with these dimensions."""
+        wanted = metric, dimensions
+        return sum(value for recorded, value, of in self.recorded if (recorded, of) == wanted)

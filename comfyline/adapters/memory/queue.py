@@ -1,4 +1,4 @@
-"""Tickets in memory. A delivered one is hidden by the clock, and waiting is in real time."""
+"""Lanes in memory. A ticket is hidden in the clock's time, but `receive` waits in real time."""
 
 from __future__ import annotations
 
@@ -20,14 +20,11 @@ class _Message:
     owner: OwnerId
     visible_at: datetime
     sent_at: datetime
-    receipt: str = ""  # of the latest delivery
+    receipt: str = ""  # of the last delivery
 
 
 class InMemoryJobQueue:
-    """`JobQueue` in memory, oldest ticket first; a delivered one is hidden by the clock.
-
-    It is its own `Backlog`.
-    """
+    """`JobQueue` and `Backlog` in memory. Each lane delivers its oldest ticket first."""
 
     def __init__(self, clock: Clock, *, visibility: timedelta = timedelta(seconds=120)) -> None:
         self._clock = clock
@@ -36,7 +33,7 @@ class InMemoryJobQueue:
         self._lanes: dict[Priority, list[_Message]] = {lane: [] for lane in Priority}
 
     def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
-        """See JobQueue; no fairness."""
+        """See JobQueue. This queue is not fair between owners."""
         with self._changed:
             self._lanes[priority].append(_Message(job_id, owner, self._clock(), self._clock()))
             self._changed.notify_all()
@@ -54,7 +51,7 @@ class InMemoryJobQueue:
             return sum(message.visible_at > now for message in self._lanes[priority])
 
     def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
-        """See JobQueue; it waits in real time."""
+        """See JobQueue. It waits in real time."""
         give_up_at = time.monotonic() + wait_seconds
         with self._changed:
             while not (tickets := self._delivered(priority, limit)):
@@ -73,7 +70,7 @@ class InMemoryJobQueue:
         return [Ticket(m.job_id, priority, m.receipt) for m in visible[:limit]]
 
     def depths(self) -> Depths:
-        """See Backlog; exact."""
+        """See Backlog. The figures are exact."""
         now = self._clock()
         with self._changed:
             times = [message.visible_at for lane in self._lanes.values() for message in lane]
@@ -81,7 +78,7 @@ class InMemoryJobQueue:
         return Depths(waiting=len(times) - in_flight, in_flight=in_flight)
 
     def oldest_wait(self, now: datetime) -> timedelta:
-        """See Backlog; exact."""
+        """See Backlog. The figures are exact."""
         with self._changed:
             sent = [message.sent_at for lane in self._lanes.values() for message in lane]
         return now - min(sent, default=now)

@@ -1,4 +1,4 @@
-"""API keys: `cl_<id>_<secret>`, and one-time tickets for sockets. Only hashes are kept."""
+"""API keys, `cl_<id>_<secret>`, and socket passes. The service stores their hashes only."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from comfyline.service.access.socket_passes import SocketPass, SocketPassStore
 from comfyline.service.clock import Clock
 
 SCOPES = frozenset({"jobs", "admin"})
-# What the queue is fair between and a log may show; a name that begins otherwise is our own.
+# SQS is fair between owners, and logs show their names. Names that begin with another character
+# are reserved for the service.
 OWNER_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
-TICKET_LIFETIME = timedelta(seconds=60)  # from the answer of one call to the next
+SOCKET_PASS_LIFETIME = timedelta(seconds=60)  # the browser opens its socket right after the answer
 _TOKEN = re.compile(r"cl_([0-9a-f]{16})_([0-9A-Za-z_-]{32,64})")
 
 
 def authenticate(authorization: str | None, *, keys: KeyStore, clock: Clock) -> ApiKey | None:
-    """The key behind an `Authorization: Bearer …` header, or None if it opens nothing.
+    """Return the key of an `Authorization: Bearer …` header, or None if the key is not valid.
 
-    Unknown, wrong, disabled and expired keys are not told apart.
+    The answer is the same for an unknown, wrong, disabled or expired key, so that a caller cannot
+    find out which keys exist.
     """
     scheme, _, token = (authorization or "").partition(" ")
     match = _TOKEN.fullmatch(token.strip())
@@ -47,7 +49,7 @@ def create_key(
     clock: Clock,
     limits: Limits | None = None,
 ) -> tuple[ApiKey, str]:
-    """Store a new key; the token, which is told this once, beside it."""
+    """Store a new key. Return it and its token, which cannot be read again."""
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     key = ApiKey(
         id=KeyId(key_id),
@@ -63,7 +65,10 @@ def create_key(
 
 
 def disable_key(key_id: KeyId, *, keys: KeyStore) -> ApiKey | None:
-    """The key, which opens nothing from now on but what an authorizer has cached; None: unknown."""
+    """Disable a key and return it; None if there is no such key.
+
+    API Gateway still accepts the key for as long as it has cached the authorizer's answer.
+    """
     key = keys.get(key_id)
     if key is None:
         return None
@@ -72,32 +77,35 @@ def disable_key(key_id: KeyId, *, keys: KeyStore) -> ApiKey | None:
     return disabled
 
 
-def create_ticket(
-    owner: OwnerId, key_id: KeyId, *, tickets: SocketPassStore, clock: Clock
+def create_socket_pass(
+    owner: OwnerId, key_id: KeyId, *, passes: SocketPassStore, clock: Clock
 ) -> tuple[SocketPass, str]:
-    """Store leave to open one socket; the ticket, which is told this once, beside it."""
+    """Store a new socket pass. Return it and its secret, which cannot be read again."""
     secret = secrets.token_urlsafe(32)
-    stored = SocketPass(_hash(secret), owner, key_id, clock() + TICKET_LIFETIME)
-    tickets.put(stored)
-    return stored, secret
+    socket_pass = SocketPass(_hash(secret), owner, key_id, clock() + SOCKET_PASS_LIFETIME)
+    passes.put(socket_pass)
+    return socket_pass, secret
 
 
-def redeem_ticket(
-    ticket: str, *, tickets: SocketPassStore, keys: KeyStore, clock: Clock
+def redeem_socket_pass(
+    secret: str, *, passes: SocketPassStore, keys: KeyStore, clock: Clock
 ) -> ApiKey | None:
-    """The key that the ticket was made with, once; None if the ticket or the key is void."""
-    stored = tickets.take(_hash(ticket))
-    if stored is None or clock() >= stored.expires_at:
+    """Use up a socket pass and return the key that it was created with.
+
+    None if the pass is unknown, used or expired, or if its key is disabled or has expired.
+    """
+    socket_pass = passes.take(_hash(secret))
+    if socket_pass is None or clock() >= socket_pass.expires_at:
         return None
-    key = keys.get(stored.key_id)
+    key = keys.get(socket_pass.key_id)
     return None if key is None or is_void(key, clock()) else key
 
 
 def is_void(key: ApiKey, now: datetime) -> bool:
-    """The key opens nothing: it was disabled or has expired."""
+    """Whether the key is disabled or has expired."""
     return key.disabled or (key.expires_at is not None and now >= key.expires_at)
 
 
 def _hash(secret: str) -> str:
-    # A fast hash is enough: the secret is 256 random bits, not a password.
+    # A fast hash is enough, because the secret is 256 random bits and not a password.
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""API keys and the operator's switches: the values and their store."""
+"""API keys and the operator's switches: their values, and the port of their store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """A key as it is stored: never the secret itself."""
+    """An API key as it is stored: with the hash of its secret, never the secret."""
 
     id: KeyId
     secret_sha256: str
@@ -29,29 +29,32 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What an operator can switch off."""
+    """The switches of an operator. The authorizer refuses what is switched off."""
 
     jobs_enabled: bool = True
     websocket_enabled: bool = True
 
 
 class KeyStore(Protocol):
-    """API keys, and the operator's switches beside them."""
+    """Stores API keys and the operator's switches."""
 
     def get(self, key_id: KeyId) -> ApiKey | None:
-        """The key, read consistently: a disabling counts at once."""
+        """The key, or None. The read is consistent, so a disabled key is refused at once."""
 
     def get_many(self, key_ids: Sequence[KeyId]) -> list[ApiKey]:
-        """The keys that exist among these, which are distinct; read consistently, in no order."""
+        """Those of the keys that exist, in any order, read consistently.
+
+        `key_ids` must not contain an id twice.
+        """
 
     def put(self, key: ApiKey) -> None:
-        """Store or replace a key."""
+        """Store the key, or replace the stored key of the same id."""
 
     def all(self) -> list[ApiKey]:
         """Every key, oldest first."""
 
     def flags(self) -> Flags:
-        """The switches, read consistently; all on if nobody has touched them."""
+        """The switches, read consistently. All are on until `put_flags` is called."""
 
     def put_flags(self, flags: Flags) -> None:
-        """Set the switches."""
+        """Replace all switches."""

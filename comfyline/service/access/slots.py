@@ -1,4 +1,7 @@
-"""What an owner may have at once. Slots have names, so that taking one twice is taking it once."""
+"""Slots: how many jobs an owner may have that have not ended, and how many posts a minute.
+
+Each slot is named after its job, so that a repeated call for the same job takes one slot only.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId
 
 
-OWNER_SHARDS = 4  # each is a partition of its own; the sweeper looks at all of them every minute
+OWNER_SHARDS = 4  # each is one partition; the sweeper reads all of them every minute
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A slot that was taken: whether it was free before, and the time that it now bears."""
+    """The slot was taken. `is_new`: it was free before. `at` is the time stored in it."""
 
     is_new: bool
     at: datetime
@@ -24,7 +27,10 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """No slot was taken: the slots that are, each with its time, and which bound was met."""
+    """No slot was taken, because the owner is at a limit.
+
+    `slots` holds the taken slots, each with its time. `by_rate`: the limit is `jobs_per_minute`.
+    """
 
     slots: Mapping[JobId, datetime]
     by_rate: bool
@@ -32,34 +38,34 @@ class Full:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a key allows its owner; None: no bound."""
+    """The limits that an API key sets for its owner; None: no limit."""
 
     max_active_jobs: int | None = None
     jobs_per_minute: int | None = None
 
 
 def minute_of(now: datetime) -> int:
-    """The minute that a post is counted in."""
+    """The number of the minute in which a post at this time is counted."""
     return int(now.timestamp()) // 60
 
 
 class OwnerStore(Protocol):
-    """One row of named slots for each owner that has a limit."""
+    """Stores the slots of each owner that has a limit."""
 
     def take_slot(
         self, owner: OwnerId, job_id: JobId, limits: Limits, now: datetime
     ) -> Taken | Full:
-        """Take the slot of that name and count the post, by one conditional write.
+        """Take the job's slot and count the post, in one conditional write.
 
-        A slot that is taken already is taken again and bears the new time, however full it is.
-        Minutes are of the clock: a burst may meet two of them.
+        If the job has a slot already, the slot gets the new time, even if no other slot is free.
+        The minutes are those of the clock, so a short burst may use the rate of two of them.
         """
 
     def give_back(self, owner: OwnerId, job_id: JobId, taken: Taken) -> None:
-        """Free a slot that turned out not to be needed, if it still bears that time."""
+        """Free a slot that is not needed after all, unless it was taken again since then."""
 
     def free_slot(self, owner: OwnerId, job_id: JobId, ended_at: datetime) -> None:
-        """The job has ended: free its slot, unless a later job of the same id has taken it."""
+        """Free the slot of an ended job, unless a later job of the same id has taken it."""
 
     def slots(self, shard: int) -> list[tuple[OwnerId, Mapping[JobId, datetime]]]:
-        """The taken slots of every owner of a shard, 0 to OWNER_SHARDS - 1."""
+        """The taken slots of every owner in one shard. Shards are 0 to OWNER_SHARDS - 1."""

@@ -1,4 +1,4 @@
-"""One-time credentials that open a WebSocket: the value and its store."""
+"""Socket passes: one-time credentials that open a WebSocket. The value, and its store's port."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SocketPass:
-    """Leave to open one socket, for a client that cannot send a header."""
+    """Permits one socket to a browser, which cannot send an `Authorization` header with it."""
 
-    sha256: str  # of the ticket; the ticket itself is told once and not kept
+    sha256: str  # hash of the secret; the secret itself is not stored
     owner: OwnerId
     key_id: KeyId
     expires_at: datetime
 
 
 class SocketPassStore(Protocol):
-    """Tickets that have not been used."""
+    """Stores the socket passes that have not been used."""
 
-    def put(self, ticket: SocketPass) -> None:
-        """Store a ticket."""
+    def put(self, socket_pass: SocketPass) -> None:
+        """Store a pass."""
 
     def take(self, sha256: str) -> SocketPass | None:
-        """Remove the ticket and return it: of two that take it, one gets it."""
+        """Remove the pass and return it; None if it is not there.
+
+        If two callers take the same pass at once, one of them gets it and the other gets None.
+        """

@@ -1,9 +1,11 @@
-"""Bring the fleet to the size that its work needs: each minute, and when work comes to an idle one.
+"""The scaler: resize the fleet each minute, and at once when jobs arrive at an idle fleet.
 
 look ──> decide ──> save ──> resize
-   │                  │        └─ lost: the next round sees another size than it wants, and asks
-   │                  └─ another round was faster: it has seen the same, so nothing is left to do
-   └─ counts lag behind by moments; the next round is a minute away
+   │                  │        └─ if this call is lost, the next round sees the wrong size and
+   │                  │           resizes the fleet again
+   │                  └─ if another round has saved first, this round stops: the other round saw
+   │                     the same and acts on it
+   └─ SQS's counts are a few seconds old; the next round, a minute later, sees the difference
 """
 
 from __future__ import annotations
@@ -12,17 +14,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from comfyline.service.clock import Clock
-from comfyline.service.fleet.scaling import Limits, Seen, decide
+from comfyline.service.fleet.scaling import ScalingPolicy, Seen, decide
 from comfyline.service.fleet.workers import Fleet, FleetSize, Recent, ScalingMemory
 from comfyline.service.queue.tickets import Backlog
 
-# A round that old must have been followed by another, unless the clock's schedule has stopped.
+# Rounds come every minute. If the last one is older than this, the schedule has stopped.
 ROUND = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """What was seen and what was asked for. `resized` if that differed from what was."""
+    """The result of a round: what the scaler saw, and the number of workers that it asked for.
+
+    `resized`: that number differs from the number before.
+    """
 
     seen: Seen
     workers: int
@@ -31,26 +36,26 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaler:
-    """Rounds may overlap: only the one that saves first moves the fleet."""
+    """Resizes the fleet. Rounds may overlap: only the one that saves first resizes it."""
 
     backlog: Backlog
     fleet: Fleet
     memory: ScalingMemory
-    limits: Limits
+    policy: ScalingPolicy
     clock: Clock
 
     def scale(self, arrived: int = 0) -> Scaled | None:
-        """One round; None if there was nothing to do or another was faster.
+        """Run one round. None if there was nothing to do, or another round saved first.
 
-        `arrived` is how many jobs have just come, where that is why it is called: then it acts only
-        on a fleet that nobody needed until now.
+        `arrived` is the number of new jobs if these are the reason for the call. Such a round acts
+        only on a fleet that was idle, because the rounds of each minute see to a busy one.
         """
         recent = self.memory.load()
         if arrived and self._is_awake(recent):
             return None
         size = self.fleet.size()
         seen = self._look(size, arrived)
-        decision = decide(seen, self.limits, recent.needs)
+        decision = decide(seen, self.policy, recent.needs)
         changed = decision.recent != recent.needs
         if changed and not self.memory.save(decision.recent, recent.version):
             return None
@@ -63,7 +68,7 @@ class Scaler:
 
     def _look(self, size: FleetSize, arrived: int) -> Seen:
         depths, now = self.backlog.depths(), self.clock()
-        waiting = max(depths.waiting, arrived)  # the queue's own count may not have them yet
+        waiting = max(depths.waiting, arrived)  # the queue's count may lack the new ones
         return Seen(
             at=now,
             waiting=waiting,

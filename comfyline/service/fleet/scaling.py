@@ -1,14 +1,15 @@
-"""How many workers there should be: a pure function of what is seen, the limits and a short memory.
+"""The scaler's rule: a pure function from queues, fleet, policy and recent needs to a fleet size.
 
-The rule: up at once, down only after a quiet time, never below what is at work.
+The fleet grows at once, shrinks only after a quiet time, and never loses a busy worker.
 
-- Need is what drains the backlog in the time that a caller may wait, once the workers are up. One
-  worker is the least for any ticket, so the fleet leaves zero with the first job.
-- When the oldest job has waited longer than that allows, jobs are evidently longer than supposed:
-  busy workers are no longer counted on, and every waiting ticket weighs more the longer it waits.
-- What was needed within the quiet time is kept. A worker that waits costs as much as one that
-  boots, so the quiet time is about a boot's: whatever comes next, that costs at most twice what
-  knowing the future would.
+- The need is the number of workers that finish the backlog in the target wait, once they have
+  started. Any ticket needs at least one worker, so the first job starts the first worker.
+- If the oldest job has waited longer than the target wait and a worker's start, jobs take longer
+  than the policy says. The rule then no longer relies on busy workers for the waiting tickets, and
+  a ticket counts more the longer it waits.
+- The fleet stays at the highest need of the quiet time. An idle worker costs as much as one that
+  boots, so the quiet time should be about as long as a boot: then, whatever jobs arrive, the fleet
+  costs at most twice as much as with knowledge of the future.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _WARM_HOURS = re.compile(rf"({'|'.join(_DAYS)})-({'|'.join(_DAYS)}) (\d\d)-(\d\d
 
 @dataclass(frozen=True, slots=True)
 class WarmHours:
-    """Hours of the week, UTC: from a day to a day, both included, from an hour to an hour."""
+    """Hours of the week in UTC: from one day to another, both included, between two hours."""
 
     first_day: int  # Monday is 0
     last_day: int
@@ -34,21 +35,23 @@ class WarmHours:
 
     @classmethod
     def parse(cls, text: str) -> WarmHours:
-        """Read `mon-fri 07-18`; days and hours may run past the end of the week and the day.
+        """Read hours such as `mon-fri 07-18`, or `sat-mon 22-06` over the week's and day's end.
 
         Raises:
-            ValueError: it is not of that form.
+            ValueError: the text has another form, or an hour is not within a day.
         """
         match = _WARM_HOURS.fullmatch(text)
         if match is None:
             raise ValueError(f"warm_hours must be like 'mon-fri 07-18', not {text!r}")
         first, last, start, end = match.groups()
         if not (int(start) < 24 and int(end) <= 24 and int(start) != int(end)):
-            raise ValueError(f"the hours of warm_hours must be from 00 to 24, not {text!r}")
+            raise ValueError(
+                f"warm_hours must have two different hours from 00 to 24, not {text!r}"
+            )
         return cls(_DAYS.index(first), _DAYS.index(last), int(start), int(end))
 
     def contain(self, at: datetime) -> bool:
-        """Whether `at` is one of them; what begins on a day counts to that day past midnight."""
+        """Whether `at` is in these hours. Hours after midnight belong to the day before."""
         overnight = self.from_hour > self.until_hour
         day = at - timedelta(days=1) if overnight and at.hour < self.until_hour else at
         days_on = (day.weekday() - self.first_day) % 7 <= (self.last_day - self.first_day) % 7
@@ -58,8 +61,8 @@ class WarmHours:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The section `[scaling]` of a deployment file: what a deployment allows and expects.
+class ScalingPolicy:
+    """The settings of the scaler: the section `[scaling]` of the deployment file.
 
     Raises:
         ValueError: the values contradict each other, or the warm hours have another form.
@@ -95,18 +98,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The queues and the fleet at one moment. Counts may lag behind by moments."""
+    """The queues and the fleet at one moment. The counts may be a few seconds old."""
 
     at: datetime
     waiting: int  # tickets that no worker has
     in_flight: int  # tickets that workers have
-    running: int  # workers that are up
+    running: int  # workers that have started
     oldest_wait: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How many workers were needed at a time."""
+    """How many workers were needed at one time."""
 
     at: datetime
     workers: int
@@ -114,36 +117,36 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How many workers there should be, and what to remember for the next time.
+    """How many workers there should be, and the needs to remember for the next round.
 
-    `recent` is oldest first, and falls: what is followed by a greater need is of no use any more.
-    An idle fleet has nothing to remember.
+    `recent` is oldest first, and each need is smaller than the one before it: a need that is
+    followed by a greater one no longer decides anything. It is empty for an idle fleet.
     """
 
     workers: int
     recent: tuple[Need, ...]
 
 
-def decide(seen: Seen, limits: Limits, recent: Sequence[Need] = ()) -> Decision:
-    """The number of workers to run from now on."""
-    need = min(needed(seen, limits), limits.max_workers)
-    horizon = seen.at - timedelta(seconds=limits.quiet_seconds)
+def decide(seen: Seen, policy: ScalingPolicy, recent: Sequence[Need] = ()) -> Decision:
+    """Decide how many workers there should be from now on."""
+    need = min(needed(seen, policy), policy.max_workers)
+    horizon = seen.at - timedelta(seconds=policy.quiet_seconds)
     kept = tuple(n for n in recent if horizon < n.at <= seen.at and n.workers > need)
     recent = (*kept, Need(seen.at, need)) if need else kept
-    workers = max([limits.least(seen.at), *(n.workers for n in recent)])
-    return Decision(min(workers, limits.max_workers), recent)  # the limit may be lower by now
+    workers = max([policy.least(seen.at), *(n.workers for n in recent)])
+    return Decision(min(workers, policy.max_workers), recent)  # max_workers may have been lowered
 
 
-def needed(seen: Seen, limits: Limits) -> int:
-    """How many workers the work that is there calls for, whatever the limits say."""
-    # A worker holds up to three tickets, so this counts no worker that is busy too few.
+def needed(seen: Seen, policy: ScalingPolicy) -> int:
+    """How many workers the tickets need, without the policy's bounds."""
+    # A worker holds up to three tickets, so this is never less than the number of busy workers.
     busy = min(seen.in_flight, seen.running)
-    # How many tickets one worker may have before it.
-    each = max(1.0, limits.target_wait_seconds / limits.job_seconds)
+    # The tickets that one worker finishes within the target wait.
+    per_worker = max(1.0, policy.target_wait_seconds / policy.job_seconds)
     tickets = seen.waiting + seen.in_flight
-    expected_wait = timedelta(seconds=limits.target_wait_seconds + limits.boot_seconds)
+    expected_wait = timedelta(seconds=policy.target_wait_seconds + policy.boot_seconds)
     lateness = seen.oldest_wait / expected_wait
     if seen.waiting == 0 or lateness <= 1:
-        return max(busy, ceil(tickets / each))
-    more = min(seen.waiting, ceil(seen.waiting * lateness / each))
-    return max(busy + more, ceil(tickets / each))
+        return max(busy, ceil(tickets / per_worker))
+    more = min(seen.waiting, ceil(seen.waiting * lateness / per_worker))
+    return max(busy + more, ceil(tickets / per_worker))

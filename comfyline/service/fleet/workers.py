@@ -1,4 +1,4 @@
-"""The workers: how many there should be, and which are up by their own word, while it holds."""
+"""The workers: how many run and should run, and which have reported that they are active."""
 
 from __future__ import annotations
 
@@ -14,54 +14,57 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """A worker that is up: how many jobs its GPU runs, and until when that is taken for true."""
+    """One report of a worker. The worker counts as active until the report expires."""
 
     worker_id: WorkerId
-    running: int
-    until: datetime
+    running_jobs: int  # on its GPU
+    expires_at: datetime
 
 
-class Attendance(Protocol):
-    """Which workers are up, by what they say of themselves."""
+class PresenceStore(Protocol):
+    """Stores the last report of each worker."""
 
-    def note(self, presence: Presence) -> None:
-        """Remember it in place of what that worker said before."""
+    def put(self, presence: Presence) -> None:
+        """Store the report in place of the worker's previous one."""
 
-    def present(self, now: datetime) -> list[Presence]:
-        """Every worker whose word still holds; read consistently."""
+    def active(self, now: datetime) -> list[Presence]:
+        """The reports that have not expired, one for each active worker; read consistently."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetSize:
-    """The workers that should be, and those that are up."""
+    """How many workers the platform was asked for, and how many it runs."""
 
     desired: int
     running: int
 
 
 class Fleet(Protocol):
-    """The workers, as their platform sees them."""
+    """The workers, as the platform that starts them (ECS) sees them."""
 
     def size(self) -> FleetSize:
-        """How many there are."""
+        """The number of workers."""
 
     def resize(self, workers: int) -> None:
-        """Ask for that many; protected ones stay until they are done."""
+        """Ask for that many workers. A worker with task protection finishes its job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """What the scaler remembers; `version` is 0 before it has ever remembered anything."""
+    """What the scaler has saved. `version` is 0 before it has saved anything."""
 
     needs: tuple[Need, ...] = ()
     version: int = 0
 
 
 class ScalingMemory(Protocol):
-    """What the scaler needs to know the next time. Reads are consistent."""
+    """Stores what the scaler needs in its next round. Reads are consistent."""
 
     def load(self) -> Recent:
-        """What was saved last."""
+        """Read what was saved last."""
 
     def save(self, needs: Sequence[Need], version: int) -> bool:
-        """Replace what has that version; False if another round of the scaler was faster."""
+        """Replace the saved needs if they still have this version.
+
+        Returns False, and changes nothing, if another round of the scaler has saved since then.
+        """

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from comfyline.service.clock import Clock
-from comfyline.service.fleet.workers import Attendance
+from comfyline.service.fleet.workers import PresenceStore
 from comfyline.service.jobs.job import Job, Priority
 from comfyline.service.ledger.store import Ledger
 from comfyline.service.ledger.totals import Totals, times_of
@@ -55,15 +55,15 @@ class Meter:
 
     ledger: Ledger
     queue: JobQueue
-    attendance: Attendance
+    presence: PresenceStore
     clock: Clock
 
     def read(self) -> Measured:
         """All of it: a handful of calls, however many jobs and workers there are."""
-        present = self.attendance.present(self.clock())
+        workers = self.presence.active(self.clock())
         return Measured(
             totals=self.ledger.totals(),
             queue_depth={lane: self.queue.depth(lane) for lane in Priority},
-            active_workers=len(present),
-            running_jobs=sum(presence.running for presence in present),
+            active_workers=len(workers),
+            running_jobs=sum(worker.running_jobs for worker in workers),
         )

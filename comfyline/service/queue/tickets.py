@@ -1,5 +1,7 @@
-"""Tickets on their way to a worker. A ticket is a pointer and may come twice, late or never: what
-is true of a job, its row says.
+"""Tickets: messages that tell a worker which job to look at. A lane is the queue of one priority.
+
+A ticket may be delivered twice, late or never. So it says nothing about the state of its job: the
+job's row in the table does.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One delivery of one message: which job to look at, and the handle of this delivery.
+    """One delivery of a ticket. `receipt` is SQS's handle of this delivery.
 
-    `trace_id` is that of the request that sent it, where that was traced.
+    `trace_id` is the trace of the request that sent the ticket, if that request was traced.
     """
 
     job_id: JobId
@@ -27,63 +29,67 @@ class Ticket:
 
 
 class JobQueue(Protocol):
-    """Tickets in three lanes. At least once, in no particular order."""
+    """Three lanes of tickets. A ticket is delivered at least once, in no particular order."""
 
     def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
-        """Queue a ticket; `owner` is what the queue is fair between.
+        """Send a ticket. The queue is fair between owners: no owner's tickets delay all others.
 
         Raises:
-            Unavailable: the queue is out of reach.
+            Unavailable: the queue cannot be reached.
         """
 
     def depth(self, priority: Priority) -> int:
-        """About how many tickets of the lane wait for a worker."""
+        """Approximately how many tickets of the lane wait for a worker."""
 
     def in_flight(self, priority: Priority) -> int:
-        """About how many tickets of the lane are in the hands of workers."""
+        """Approximately how many tickets of the lane are held by workers."""
 
     def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
-        """Up to `limit` tickets of one lane, waiting up to `wait_seconds` for the first.
+        """Receive up to `limit` tickets of one lane. Wait up to `wait_seconds` for the first one.
 
-        A message that is no ticket is removed and logged, never returned.
+        A message that is not a ticket is logged and deleted.
         """
 
     def hide(self, ticket: Ticket, seconds: int) -> None:
-        """Keep the ticket from everybody for that long from now; 0 hands it back at once.
+        """Hide the ticket from all workers for that long from now. 0 makes it visible at once.
 
-        No error if the delivery is over: whoever has the ticket now decides about it.
+        Does nothing if the delivery is over, because the ticket then belongs to the worker that
+        has received it since, or it was deleted.
         """
 
     def delete(self, ticket: Ticket) -> None:
-        """Done with it; no error if the delivery is over."""
+        """Delete the ticket. Does nothing if the delivery is over."""
 
 
 class DeadLetters(Protocol):
-    """Tickets that were delivered too often."""
+    """The dead-letter queue: tickets that were received too often without being deleted."""
 
     def receive(self, limit: int) -> list[tuple[JobId | None, str]]:
-        """Up to `limit` of them: the job, None if it cannot be read, and a receipt."""
+        """Receive up to `limit` tickets, each as a job and a receipt.
+
+        The job is None if the message is not a ticket.
+        """
 
     def delete(self, receipt: str) -> None:
-        """Done with one."""
+        """Delete the ticket of this receipt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """Tickets of all lanes together; both counts may lag behind by moments."""
+    """The tickets of all lanes together. Both counts may be a few seconds old."""
 
-    waiting: int  # no worker has them
-    in_flight: int  # workers have them
+    waiting: int  # no worker holds them
+    in_flight: int  # workers hold them
 
 
 class Backlog(Protocol):
-    """What the lanes hold, from outside."""
+    """The tickets of all lanes, as the scaler sees them."""
 
     def depths(self) -> Depths:
-        """How many tickets there are now."""
+        """Count the tickets."""
 
     def oldest_wait(self, now: datetime) -> timedelta:
-        """How long the oldest ticket has been there; it may be one that a worker has.
+        """The age of the oldest ticket, which may be one that a worker holds.
 
-        Minutes old at worst, and nothing where nothing is known.
+        The figure may be a few minutes old. It is zero if it is not known.
         """

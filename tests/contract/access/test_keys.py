@@ -30,7 +30,7 @@ class TestKeyStore:
     def test_an_unknown_key_is_none(self, key_store: KeyStore) -> None:
         assert key_store.get(KeyId("key_unknown")) is None
 
-    def test_many_are_those_that_exist(self, key_store: KeyStore) -> None:
+    def test_get_many_returns_the_keys_that_exist(self, key_store: KeyStore) -> None:
         keys = [replace(a_key(), id=KeyId(f"key_{n}")) for n in range(3)]
         for key in keys[:2]:
             key_store.put(key)
@@ -38,21 +38,21 @@ class TestKeyStore:
         assert sorted(found, key=lambda key: key.id) == keys[:2]
         assert key_store.get_many([]) == []
 
-    def test_a_key_is_replaced(self, key_store: KeyStore) -> None:
+    def test_put_replaces_a_key(self, key_store: KeyStore) -> None:
         key = a_key()
         key_store.put(key)
-        ended = replace(
+        changed = replace(
             key, disabled=True, expires_at=NOW + timedelta(days=1), scopes=frozenset[str]()
         )
-        key_store.put(ended)
-        assert key_store.get(key.id) == ended
+        key_store.put(changed)
+        assert key_store.get(key.id) == changed
 
-    def test_limits_are_kept(self, key_store: KeyStore) -> None:
+    def test_limits_are_stored(self, key_store: KeyStore) -> None:
         key = replace(a_key(), limits=Limits(max_active_jobs=5, jobs_per_minute=60))
         key_store.put(key)
         assert key_store.get(key.id) == key
 
-    def test_all_keys_oldest_first(self, key_store: KeyStore) -> None:
+    def test_all_returns_keys_oldest_first(self, key_store: KeyStore) -> None:
         newer = replace(a_key(), id=KeyId("key_2"), created_at=NOW + timedelta(days=1))
         older = a_key()
         for key in (newer, older):
@@ -60,7 +60,7 @@ class TestKeyStore:
         key_store.put_flags(Flags(jobs_enabled=False))
         assert key_store.all() == [older, newer]
 
-    def test_everything_is_on_until_it_is_switched_off(self, key_store: KeyStore) -> None:
+    def test_all_flags_are_on_until_they_are_switched_off(self, key_store: KeyStore) -> None:
         assert key_store.flags() == Flags(jobs_enabled=True, websocket_enabled=True)
         key_store.put_flags(Flags(jobs_enabled=False))
         assert key_store.flags() == Flags(jobs_enabled=False, websocket_enabled=True)

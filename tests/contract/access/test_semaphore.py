@@ -21,14 +21,14 @@ def entered(semaphore: Semaphore, limit: int = 2, *, late: timedelta = timedelta
     return semaphore.enter(limit, now=now, until=now + MINUTE)
 
 
-def test_it_has_so_many_places(semaphore: Semaphore) -> None:
+def test_no_more_places_are_taken_than_the_limit(semaphore: Semaphore) -> None:
     places = [entered(semaphore) for _ in range(3)]
     assert None not in places[:2]
     assert places[2] is None
     assert len(set(places)) == 3
 
 
-def test_a_place_that_was_left_is_free(semaphore: Semaphore) -> None:
+def test_leaving_frees_a_place_once(semaphore: Semaphore) -> None:
     first, _ = entered(semaphore), entered(semaphore)
     assert first is not None
     for _ in range(2):
@@ -37,18 +37,20 @@ def test_a_place_that_was_left_is_free(semaphore: Semaphore) -> None:
     assert entered(semaphore) is None
 
 
-def test_a_place_is_free_once_its_time_is_over(semaphore: Semaphore) -> None:
+def test_a_place_is_free_when_its_time_is_over(semaphore: Semaphore) -> None:
     old = [entered(semaphore), entered(semaphore, late=SECOND)]
     assert entered(semaphore, late=MINUTE - timedelta.resolution) is None
     assert entered(semaphore, late=MINUTE) is not None
     assert entered(semaphore, late=MINUTE) is None
-    for place in old:  # their holders were slow, and leave at last
+    for (
+        place
+    ) in old:  # their holders were slow and leave only now, which must not free a place of others
         semaphore.leave(str(place))
     assert entered(semaphore, late=MINUTE) is not None
     assert entered(semaphore, late=MINUTE) is None
 
 
-def test_many_dead_places_are_freed_at_once(semaphore: Semaphore) -> None:
+def test_many_expired_places_are_freed_at_once(semaphore: Semaphore) -> None:
     assert all(entered(semaphore, 100) for _ in range(100))
     assert entered(semaphore, 100, late=MINUTE) is not None
     assert all(entered(semaphore, 100, late=MINUTE) for _ in range(99))
@@ -63,11 +65,11 @@ def calls(aws_client: AwsClient) -> tuple[DynamoSemaphore, list[str]]:
     return DynamoSemaphore(client, "owners", "waits"), names
 
 
-def test_on_aws_entering_and_leaving_are_one_write_each(
+def test_on_aws_entering_and_leaving_take_one_write_each(
     calls: tuple[DynamoSemaphore, list[str]],
 ) -> None:
     semaphore, names = calls
-    entered(semaphore)  # makes the row
+    entered(semaphore)  # creates the row
     names.clear()
     place = entered(semaphore)
     assert place is not None
@@ -75,10 +77,10 @@ def test_on_aws_entering_and_leaving_are_one_write_each(
     assert names == ["UpdateItem", "UpdateItem"]
 
 
-def test_on_aws_semaphores_in_one_table_are_apart(aws_client: AwsClient) -> None:
+def test_on_aws_semaphores_in_one_table_are_independent(aws_client: AwsClient) -> None:
     client = aws_client("dynamodb")
     create_table(client, "owners", "pk", "sk")
-    one, other = (DynamoSemaphore(client, "owners", name) for name in ("one", "other"))
-    assert entered(one, 1) is not None
-    assert entered(other, 1) is not None
-    assert entered(one, 1) is None
+    first, second = (DynamoSemaphore(client, "owners", name) for name in ("first", "second"))
+    assert entered(first, 1) is not None
+    assert entered(second, 1) is not None
+    assert entered(first, 1) is None

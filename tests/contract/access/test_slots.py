@@ -23,26 +23,24 @@ def slots_of(store: OwnerStore, owner: OwnerId) -> set[JobId]:
 
 
 class TestSlots:
-    def test_up_to_the_cap_and_no_further(self, owner_store: OwnerStore) -> None:
+    def test_no_more_slots_are_taken_than_the_cap(self, owner_store: OwnerStore) -> None:
         owner, ids = an_owner(), [an_id() for _ in range(3)]
         taken = [owner_store.take_slot(owner, job_id, CAP_OF_TWO, NOW) for job_id in ids]
         assert taken[:2] == [Taken(True, NOW), Taken(True, NOW)]
         assert taken[2] == Full({ids[0]: NOW, ids[1]: NOW}, by_rate=False)
         assert slots_of(owner_store, owner) == set(ids[:2])
 
-    def test_a_slot_that_is_taken_is_taken_again_however_full(
-        self, owner_store: OwnerStore
-    ) -> None:
+    def test_a_job_takes_its_slot_again_even_at_the_cap(self, owner_store: OwnerStore) -> None:
         owner, ids = an_owner(), [an_id(), an_id()]
         for job_id in ids:
             owner_store.take_slot(owner, job_id, CAP_OF_TWO, NOW)
         again = owner_store.take_slot(owner, ids[0], CAP_OF_TWO, NOW + SECOND)
         assert again == Taken(False, NOW + SECOND)
 
-    def test_owners_are_apart(self, owner_store: OwnerStore) -> None:
-        one, other, limits = an_owner(), an_owner(), Limits(max_active_jobs=1)
-        assert isinstance(owner_store.take_slot(one, an_id(), limits, NOW), Taken)
-        assert isinstance(owner_store.take_slot(other, an_id(), limits, NOW), Taken)
+    def test_each_owner_has_its_own_slots(self, owner_store: OwnerStore) -> None:
+        first, second, limits = an_owner(), an_owner(), Limits(max_active_jobs=1)
+        assert isinstance(owner_store.take_slot(first, an_id(), limits, NOW), Taken)
+        assert isinstance(owner_store.take_slot(second, an_id(), limits, NOW), Taken)
 
     def test_the_end_of_a_job_frees_its_slot(self, owner_store: OwnerStore) -> None:
         owner, job_id, limits = an_owner(), an_id(), Limits(max_active_jobs=1)
@@ -51,7 +49,7 @@ class TestSlots:
         owner_store.free_slot(owner, job_id, NOW + SECOND)
         assert isinstance(owner_store.take_slot(owner, an_id(), limits, NOW), Taken)
 
-    def test_an_old_end_leaves_the_slot_of_a_later_job_of_the_same_id(
+    def test_an_old_end_does_not_free_the_slot_of_a_later_job_of_the_same_id(
         self, owner_store: OwnerStore
     ) -> None:
         owner, job_id = an_owner(), an_id()
@@ -59,7 +57,7 @@ class TestSlots:
         owner_store.free_slot(owner, job_id, NOW)
         assert slots_of(owner_store, owner) == {job_id}
 
-    def test_only_the_slot_as_it_was_taken_is_given_back(self, owner_store: OwnerStore) -> None:
+    def test_a_slot_that_was_taken_again_is_not_given_back(self, owner_store: OwnerStore) -> None:
         owner, job_id = an_owner(), an_id()
         first = owner_store.take_slot(owner, job_id, CAP_OF_TWO, NOW)
         second = owner_store.take_slot(owner, job_id, CAP_OF_TWO, NOW + SECOND)
@@ -78,9 +76,7 @@ class TestSlots:
 class TestRate:
     LIMITS = Limits(jobs_per_minute=2)
 
-    def test_a_minute_takes_so_many_posts_and_the_next_as_many(
-        self, owner_store: OwnerStore
-    ) -> None:
+    def test_each_minute_accepts_as_many_posts_as_the_rate(self, owner_store: OwnerStore) -> None:
         owner = an_owner()
         for now in (NOW, NOW + MINUTE, NOW + 5 * MINUTE):
             answers = [owner_store.take_slot(owner, an_id(), self.LIMITS, now) for _ in range(3)]

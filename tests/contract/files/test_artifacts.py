@@ -28,11 +28,11 @@ class TestArtifactStore:
         put(files, "jobs/a/1/0_image.png", b"")
         assert files.look("jobs/a/1/0_image.png") == (b"", "image/png")
 
-    def test_keys_may_hold_any_letter(self, files: Files) -> None:
+    def test_keys_may_contain_any_characters(self, files: Files) -> None:
         put(files, "jobs/a/1/0_füchse & 50%+?#.png")
         assert files.look("jobs/a/1/0_füchse & 50%+?#.png") is not None
 
-    def test_a_prefix_is_deleted_and_nothing_else(self, files: Files) -> None:
+    def test_only_the_files_under_the_prefix_are_deleted(self, files: Files) -> None:
         for key in ("jobs/a/1/0", "jobs/a/2/0", "jobs/ab/1/0"):
             put(files, key)
         files.store.delete_prefix("jobs/a/")
@@ -43,9 +43,9 @@ class TestArtifactStore:
         files.store.delete_prefix("jobs/none/")
         assert files.look("jobs/none/") is None
 
-    def test_every_url_is_signed_for_one_file_and_name(self, files: Files) -> None:
-        asked = [("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")]
-        urls = {files.store.sign(key, name=name, seconds=900) for key, name in asked}
+    def test_each_file_and_name_has_its_own_url(self, files: Files) -> None:
+        files_and_names = [("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")]
+        urls = {files.store.sign(key, name=name, seconds=900) for key, name in files_and_names}
         assert len(urls) == 4
 
 
@@ -61,7 +61,7 @@ class TestArtifactStore:
         ("", "file", "file"),
     ],
 )
-def test_a_hostile_name_stays_a_name(name: str, plain: str, encoded: str) -> None:
+def test_a_hostile_name_cannot_leave_its_quotes(name: str, plain: str, encoded: str) -> None:
     expected = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
     assert content_disposition(name) == expected
 
@@ -70,8 +70,8 @@ def test_a_long_name_is_cut() -> None:
     assert len(content_disposition("x" * 10_000)) < 500
 
 
-def test_a_signed_url_names_the_file_and_its_end(aws_session: Any) -> None:
-    # No AWS is there to be called.
+def test_a_signed_url_names_the_key_and_the_file_name(aws_session: Any) -> None:
+    # Signing makes no call: no AWS could be reached here.
     store = S3ArtifactStore(aws_session.client("s3"), "artifacts")
     url = urlsplit(store.sign("jobs/a/1/0_image.png", name="image.png", seconds=900))
     query = parse_qs(url.query)
@@ -89,7 +89,7 @@ def test_a_large_prefix_is_deleted_in_calls_of_a_thousand(aws_client: AwsClient)
 
 
 @pytest.mark.parametrize("code", ["InternalError", "SlowDown"])
-def test_a_file_that_could_not_be_deleted_is_told(aws_session: Any, code: str) -> None:
+def test_a_file_that_could_not_be_deleted_is_an_error(aws_session: Any, code: str) -> None:
     client = aws_session.client("s3")
     with Stubber(client) as stub:
         stub.add_response("list_objects_v2", {"Contents": [{"Key": "jobs/a/0"}]})

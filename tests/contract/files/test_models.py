@@ -20,7 +20,7 @@ from tests.contract.conftest import Get, adapters
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """A store, and a way to put a file there."""
+    """A store, and a function that puts a file there."""
 
     store: ModelStore
     put: Callable[[str, bytes], object]
@@ -52,14 +52,14 @@ class TestModelStore:
         assert b"".join(chunks) == body
         assert all(len(chunk) <= CHUNK for chunk in chunks)
 
-    def test_what_is_not_there_is_told_by_the_first_chunk(self, models: Models) -> None:
+    def test_a_missing_file_is_an_error_at_the_first_chunk(self, models: Models) -> None:
         reading = models.store.read("models/checkpoints/none")
         with pytest.raises(ModelMissing, match="models/checkpoints/none"):
             next(reading)
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket"])
-def test_what_may_not_be_read_counts_as_missing(aws_session: Any, code: str) -> None:
+def test_a_file_that_may_not_be_read_counts_as_missing(aws_session: Any, code: str) -> None:
     client = aws_session.client("s3")
     with Stubber(client) as stub:
         stub.add_client_error("get_object", code, http_status_code=403)
@@ -68,7 +68,7 @@ def test_what_may_not_be_read_counts_as_missing(aws_session: Any, code: str) -> 
 
 
 class _HalfAFile:
-    """A connection that ends in the middle of a file, aloud or not."""
+    """A connection that ends in the middle of a file, with or without an error."""
 
     def __init__(self, error: Exception | None) -> None:
         self.error, self.chunks = error, [b"half"]

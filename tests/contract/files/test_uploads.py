@@ -1,4 +1,4 @@
-"""A form that S3 takes, and what it takes by it."""
+"""The form of an upload: what S3 accepts with it, and what it fixes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def uploads(aws_client: AwsClient) -> S3UploadStore:
     return S3UploadStore(client, "files")
 
 
-def test_what_is_posted_is_found(uploads: S3UploadStore) -> None:
+def test_a_posted_file_is_found(uploads: S3UploadStore) -> None:
     assert uploads.look("uploads/x/1") is None
     form = uploads.offer(
         "uploads/x/1", content_type="image/png", size=len(BODY), sha256=None, seconds=60
@@ -31,7 +31,7 @@ def test_what_is_posted_is_found(uploads: S3UploadStore) -> None:
     assert (found.content_type, found.bytes) == ("image/png", len(BODY))
 
 
-def test_the_form_binds_key_type_size_and_sum(uploads: S3UploadStore) -> None:
+def test_the_form_fixes_key_type_size_and_checksum(uploads: S3UploadStore) -> None:
     form = uploads.offer("k", content_type="image/png", size=7, sha256="ab" * 32, seconds=60)
     fields = dict(form.fields)
     assert fields["key"] == "k"

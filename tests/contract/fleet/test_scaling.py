@@ -57,11 +57,11 @@ class TestBacklog:
         job_queue.receive(Priority.LOW, wait_seconds=0, limit=1)
         assert backlog.depths() == Depths(waiting=3, in_flight=1)
 
-    def test_an_empty_queue_has_no_age(self, backlog: Backlog) -> None:
+    def test_the_oldest_wait_of_empty_lanes_is_zero(self, backlog: Backlog) -> None:
         assert backlog.oldest_wait(NOW) == timedelta(0)
 
 
-def test_sqs_tells_the_age_of_the_oldest_lane(aws_client: AwsClient) -> None:
+def test_on_aws_the_oldest_wait_is_the_last_age_of_the_oldest_lane(aws_client: AwsClient) -> None:
     sqs, cloudwatch = aws_client("sqs"), aws_client("cloudwatch")
     urls = [sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("high", "low")]
     now = datetime.now(UTC)
@@ -83,7 +83,7 @@ def put_age(cloudwatch: Any, queue: str, at: datetime, age: int) -> None:
 
 
 class TestFleet:
-    def test_it_is_as_large_as_was_asked(self, fleet: Fleet) -> None:
+    def test_the_desired_size_is_what_was_asked_for(self, fleet: Fleet) -> None:
         assert fleet.size() == FleetSize(desired=0, running=0)
         fleet.resize(3)
         assert fleet.size().desired == 3
@@ -91,7 +91,7 @@ class TestFleet:
         assert fleet.size().desired == 0
 
 
-def test_a_service_that_is_not_there_is_told(aws_client: AwsClient) -> None:
+def test_a_missing_ecs_service_is_an_error(aws_client: AwsClient) -> None:
     client = aws_client("ecs")
     client.create_cluster(clusterName="comfyline")
     with pytest.raises(LookupError, match="comfyline/worker"):
@@ -99,16 +99,16 @@ def test_a_service_that_is_not_there_is_told(aws_client: AwsClient) -> None:
 
 
 class TestScalingMemory:
-    def test_at_first_there_is_nothing(self, scaling_memory: ScalingMemory) -> None:
+    def test_nothing_is_stored_at_first(self, scaling_memory: ScalingMemory) -> None:
         assert scaling_memory.load() == Recent((), 0)
 
-    def test_what_was_saved_comes_back(self, scaling_memory: ScalingMemory) -> None:
+    def test_load_returns_what_was_saved(self, scaling_memory: ScalingMemory) -> None:
         assert scaling_memory.save(NEEDS, 0)
         assert scaling_memory.load() == Recent(NEEDS, 1)
         assert scaling_memory.save((), 1)
         assert scaling_memory.load() == Recent((), 2)
 
-    def test_one_of_two_rounds_is_faster(self, scaling_memory: ScalingMemory) -> None:
+    def test_only_the_first_of_two_rounds_saves(self, scaling_memory: ScalingMemory) -> None:
         assert scaling_memory.save(NEEDS, 0)
         assert not scaling_memory.save((), 0)
         assert scaling_memory.save(NEEDS[:1], 1)

@@ -39,7 +39,7 @@ class TestJobQueue:
         [ticket] = received(job_queue, lane)
         assert (ticket.job_id, ticket.priority) == (job_id, lane)
 
-    def test_an_empty_lane_gives_nothing(self, job_queue: JobQueue) -> None:
+    def test_an_empty_lane_has_no_ticket(self, job_queue: JobQueue) -> None:
         assert received(job_queue) == []
 
     def test_a_delivered_ticket_is_hidden(self, job_queue: JobQueue) -> None:
@@ -47,14 +47,14 @@ class TestJobQueue:
         assert len(received(job_queue)) == 1
         assert received(job_queue) == []
 
-    def test_receive_gives_up_to_the_limit(self, job_queue: JobQueue) -> None:
+    def test_receive_returns_up_to_the_limit(self, job_queue: JobQueue) -> None:
         ids = {sent(job_queue) for _ in range(3)}
         some = received(job_queue, limit=2)
         rest = received(job_queue, limit=2)
         assert (len(some), len(rest)) == (2, 1)
         assert {ticket.job_id for ticket in some + rest} == ids
 
-    def test_hidden_for_no_time_is_handed_back(self, job_queue: JobQueue) -> None:
+    def test_a_ticket_hidden_for_no_time_is_visible_at_once(self, job_queue: JobQueue) -> None:
         sent(job_queue)
         [first] = received(job_queue)
         job_queue.hide(first, 0)
@@ -62,7 +62,7 @@ class TestJobQueue:
         assert second.job_id == first.job_id
         assert second.receipt != first.receipt
 
-    def test_hidden_for_long_stays_away(self, job_queue: JobQueue) -> None:
+    def test_a_ticket_hidden_for_long_is_not_received(self, job_queue: JobQueue) -> None:
         sent(job_queue)
         [ticket] = received(job_queue)
         job_queue.hide(ticket, 10**6)
@@ -77,13 +77,13 @@ class TestJobQueue:
         assert received(job_queue) == []
 
     @pytest.mark.parametrize("owner", ["team a/ümläut", "x" * 500, "plain-owner_1"])
-    def test_any_owner_can_be_sent_for(self, job_queue: JobQueue, owner: str) -> None:
+    def test_a_ticket_may_have_any_owner(self, job_queue: JobQueue, owner: str) -> None:
         job_id = random_job_id(NOW)
         job_queue.send(job_id, OwnerId(owner), NORMAL)
         assert [ticket.job_id for ticket in received(job_queue)] == [job_id]
 
 
-def test_in_memory_a_ticket_comes_back_by_the_clock(clock: FrozenClock) -> None:
+def test_in_memory_a_ticket_is_visible_again_after_its_time(clock: FrozenClock) -> None:
     queue = InMemoryJobQueue(clock, visibility=timedelta(seconds=20))
     job_id = sent(queue)
     received(queue)
@@ -93,7 +93,7 @@ def test_in_memory_a_ticket_comes_back_by_the_clock(clock: FrozenClock) -> None:
     assert [ticket.job_id for ticket in received(queue)] == [job_id]
 
 
-def test_in_memory_the_handle_of_an_earlier_delivery_does_nothing(clock: FrozenClock) -> None:
+def test_in_memory_the_receipt_of_an_earlier_delivery_does_nothing(clock: FrozenClock) -> None:
     queue = InMemoryJobQueue(clock)
     sent(queue)
     [first] = received(queue)
@@ -109,7 +109,7 @@ STALE = ["AWS.SimpleQueueService.MessageNotInflight", "ReceiptHandleIsInvalid"]
 
 
 @pytest.mark.parametrize("code", [*STALE, "InvalidParameterValue"])
-def test_a_ticket_out_of_hand_is_left_alone(aws_session: Any, code: str) -> None:
+def test_hiding_a_ticket_that_is_no_longer_held_does_nothing(aws_session: Any, code: str) -> None:
     client = aws_session.client("sqs")
     queue = SqsJobQueue(client, dict.fromkeys(Priority, "https://queue"))
     with Stubber(client) as stub:
@@ -118,7 +118,7 @@ def test_a_ticket_out_of_hand_is_left_alone(aws_session: Any, code: str) -> None
         stub.assert_no_pending_responses()
 
 
-def test_a_refusal_for_another_reason_is_told(aws_session: Any) -> None:
+def test_any_other_refusal_is_an_error(aws_session: Any) -> None:
     client = aws_session.client("sqs")
     queue = SqsJobQueue(client, dict.fromkeys(Priority, "https://queue"))
     with Stubber(client) as stub:
@@ -128,7 +128,7 @@ def test_a_refusal_for_another_reason_is_told(aws_session: Any) -> None:
 
 
 @pytest.mark.parametrize("body", ["no json", "[1]", "{}", '{"job_id": 1}', '{"job_id": ""}'])
-def test_what_is_no_ticket_is_removed_and_logged(
+def test_a_message_that_is_not_a_ticket_is_logged_and_deleted(
     aws_client: AwsClient,
     queue_urls: dict[Priority, str],
     body: str,
@@ -144,7 +144,9 @@ def test_what_is_no_ticket_is_removed_and_logged(
     assert set(counts.values()) == {"0"}
 
 
-def test_a_newer_ticket_is_read(aws_client: AwsClient, queue_urls: dict[Priority, str]) -> None:
+def test_a_ticket_of_a_newer_schema_is_read(
+    aws_client: AwsClient, queue_urls: dict[Priority, str]
+) -> None:
     client = aws_client("sqs")
     body = '{"schema": 2, "job_id": "job_1", "more": true}'
     client.send_message(QueueUrl=queue_urls[NORMAL], MessageBody=body)
@@ -156,7 +158,7 @@ def test_a_newer_ticket_is_read(aws_client: AwsClient, queue_urls: dict[Priority
     ("owner", "hashed"),
     [("plain-owner_1", False), ("o" * 128, False), ("o" * 129, True), ("with blank", True)],
 )
-def test_the_message_group_is_the_owner(
+def test_the_message_group_is_the_owner_or_its_hash(
     aws_client: AwsClient, queue_urls: dict[Priority, str], owner: str, hashed: bool
 ) -> None:
     client = aws_client("sqs")
@@ -175,10 +177,10 @@ ROOT = "1-5759e988-bd862e3fe1be46a994272793"
 
 @pytest.mark.parametrize(
     ("header", "trace_id"),
-    # What SQS might refuse must not cost a ticket.
+    # A header that SQS might refuse is not sent, so that the ticket is not lost.
     [(HEADER, ROOT), (None, None), ("", None), ("Root=nothing", None), ("x" * 300, None)],
 )
-def test_a_ticket_takes_its_senders_trace_along(
+def test_a_ticket_has_the_trace_of_its_sender(
     aws_client: AwsClient,
     queue_urls: dict[Priority, str],
     header: str | None,

@@ -1,4 +1,4 @@
-"""Keys and one-time tickets: what opens, and that nothing else does."""
+"""API keys and socket passes: valid ones are accepted, and all others are refused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from comfyline.adapters.memory.access import InMemoryKeyStore, InMemorySocketPassStore
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.authenticate import (
-    TICKET_LIFETIME,
+    SOCKET_PASS_LIFETIME,
     authenticate,
     create_key,
-    create_ticket,
+    create_socket_pass,
     disable_key,
-    redeem_ticket,
+    redeem_socket_pass,
 )
 from comfyline.service.access.keys import ApiKey
 from tests.support.builders import NOW, FrozenClock
@@ -28,99 +28,99 @@ FOX = OwnerId("fox")
 DAY = timedelta(days=1)
 
 
-class Gate:
-    """Whatever opens it, and what may be presented."""
+class Access:
+    """The stores, with one key of the owner `fox`."""
 
     def __init__(self) -> None:
         self.clock = FrozenClock()
         self.keys = InMemoryKeyStore()
-        self.tickets = InMemorySocketPassStore()
+        self.passes = InMemorySocketPassStore()
         self.key, self.token = create_key(
             FOX, scopes=["jobs"], expires_at=NOW + DAY, keys=self.keys, clock=self.clock
         )
 
-    def opens(self, authorization: str | None) -> ApiKey | None:
+    def authenticate(self, authorization: str | None) -> ApiKey | None:
         return authenticate(authorization, keys=self.keys, clock=self.clock)
 
-    def ticket(self) -> str:
-        _, ticket = create_ticket(FOX, self.key.id, tickets=self.tickets, clock=self.clock)
-        return ticket
+    def new_pass(self) -> str:
+        _, secret = create_socket_pass(FOX, self.key.id, passes=self.passes, clock=self.clock)
+        return secret
 
-    def redeem(self, ticket: str) -> ApiKey | None:
-        return redeem_ticket(ticket, tickets=self.tickets, keys=self.keys, clock=self.clock)
-
-
-def test_a_key_opens_until_it_is_over() -> None:
-    gate = Gate()
-    assert gate.opens(f"Bearer {gate.token}") == gate.key
-    gate.clock.advance(DAY - timedelta.resolution)
-    assert gate.opens(f"bearer {gate.token} ") == gate.key
-    gate.clock.advance(timedelta.resolution)
-    assert gate.opens(f"Bearer {gate.token}") is None
+    def redeem(self, secret: str) -> ApiKey | None:
+        return redeem_socket_pass(secret, passes=self.passes, keys=self.keys, clock=self.clock)
 
 
-def test_no_secret_is_kept_and_two_keys_share_none() -> None:
-    gate = Gate()
-    other, token = create_key(FOX, scopes=[], expires_at=None, keys=gate.keys, clock=gate.clock)
-    assert {other.id, other.secret_sha256}.isdisjoint({gate.key.id, gate.key.secret_sha256})
-    for kept in (gate.key, other):
-        assert gate.token.split("_", 2)[2] not in repr(kept)
-        assert token.split("_", 2)[2] not in repr(kept)
-    mixed = f"cl_{other.id}_{gate.token.split('_', 2)[2]}"
-    assert gate.opens(f"Bearer {mixed}") is None
+def test_a_key_is_accepted_until_it_expires() -> None:
+    access = Access()
+    assert access.authenticate(f"Bearer {access.token}") == access.key
+    access.clock.advance(DAY - timedelta.resolution)
+    assert access.authenticate(f"bearer {access.token} ") == access.key
+    access.clock.advance(timedelta.resolution)
+    assert access.authenticate(f"Bearer {access.token}") is None
+
+
+def test_no_secret_is_stored_and_no_two_keys_share_one() -> None:
+    access = Access()
+    other, token = create_key(FOX, scopes=[], expires_at=None, keys=access.keys, clock=access.clock)
+    assert {other.id, other.secret_sha256}.isdisjoint({access.key.id, access.key.secret_sha256})
+    for stored in (access.key, other):
+        assert access.token.split("_", 2)[2] not in repr(stored)
+        assert token.split("_", 2)[2] not in repr(stored)
+    mixed = f"cl_{other.id}_{access.token.split('_', 2)[2]}"
+    assert access.authenticate(f"Bearer {mixed}") is None
 
 
 @given(st.data())
-def test_one_character_off_opens_nothing(data: st.DataObject) -> None:
-    gate = Gate()
-    header = f"Bearer {gate.token}"
+def test_a_token_with_one_wrong_character_is_refused(data: st.DataObject) -> None:
+    access = Access()
+    header = f"Bearer {access.token}"
     place = data.draw(st.integers(len("Bearer "), len(header) - 1))
     other = data.draw(st.characters().filter(lambda c: c != header[place] and not c.isspace()))
-    assert gate.opens(header[:place] + other + header[place + 1 :]) is None
+    assert access.authenticate(header[:place] + other + header[place + 1 :]) is None
 
 
 @given(st.none() | st.text(max_size=80) | st.text(max_size=80).map("Bearer ".__add__))
-def test_whatever_is_presented_is_refused_without_an_error(header: str | None) -> None:
-    assert Gate().opens(header) is None
+def test_any_other_header_is_refused_without_an_error(header: str | None) -> None:
+    assert Access().authenticate(header) is None
 
 
-def test_a_disabled_key_opens_nothing_and_keeps_the_rest() -> None:
-    gate = Gate()
-    assert disable_key(gate.key.id, keys=gate.keys) == replace(gate.key, disabled=True)
-    assert gate.opens(f"Bearer {gate.token}") is None
-    assert disable_key(KeyId("unknown"), keys=gate.keys) is None
+def test_a_disabled_key_is_refused_and_its_other_fields_stay() -> None:
+    access = Access()
+    assert disable_key(access.key.id, keys=access.keys) == replace(access.key, disabled=True)
+    assert access.authenticate(f"Bearer {access.token}") is None
+    assert disable_key(KeyId("unknown"), keys=access.keys) is None
 
 
-class TestTicket:
-    def test_it_opens_one_socket_with_the_key_that_made_it(self) -> None:
-        gate = Gate()
-        ticket = gate.ticket()
-        assert [gate.redeem(ticket), gate.redeem(ticket)] == [gate.key, None]
+class TestSocketPass:
+    def test_a_pass_returns_its_key_once(self) -> None:
+        access = Access()
+        secret = access.new_pass()
+        assert [access.redeem(secret), access.redeem(secret)] == [access.key, None]
 
-    def test_of_many_at_once_one_gets_in(self) -> None:
-        gate = Gate()
-        ticket = gate.ticket()
-        with ThreadPoolExecutor(8) as crowd:
-            found = list(crowd.map(gate.redeem, [ticket] * 50))
+    def test_one_of_many_simultaneous_calls_gets_the_key(self) -> None:
+        access = Access()
+        secret = access.new_pass()
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(access.redeem, [secret] * 50))
         assert sum(key is not None for key in found) == 1
 
     @pytest.mark.parametrize(
-        "end",
+        "invalidate",
         [
-            lambda gate: gate.clock.advance(TICKET_LIFETIME),
-            lambda gate: disable_key(gate.key.id, keys=gate.keys),
-            lambda gate: gate.keys.put(replace(gate.key, expires_at=NOW)),
+            lambda access: access.clock.advance(SOCKET_PASS_LIFETIME),
+            lambda access: disable_key(access.key.id, keys=access.keys),
+            lambda access: access.keys.put(replace(access.key, expires_at=NOW)),
         ],
-        ids=["its time is over", "its key is disabled", "its key has expired"],
+        ids=["the pass has expired", "its key is disabled", "its key has expired"],
     )
-    def test_it_is_void_with(self, end: Callable[[Gate], object]) -> None:
-        gate = Gate()
-        ticket = gate.ticket()
-        end(gate)
-        assert gate.redeem(ticket) is None
+    def test_a_pass_is_refused_if(self, invalidate: Callable[[Access], object]) -> None:
+        access = Access()
+        secret = access.new_pass()
+        invalidate(access)
+        assert access.redeem(secret) is None
 
     @given(st.text(max_size=50))
-    def test_no_other_text_is_one(self, text: str) -> None:
-        gate = Gate()
-        gate.ticket()
-        assert gate.redeem(text) is None
+    def test_any_other_text_is_refused(self, text: str) -> None:
+        access = Access()
+        access.new_pass()
+        assert access.redeem(text) is None

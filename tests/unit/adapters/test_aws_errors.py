@@ -1,4 +1,4 @@
-"""How AWS's errors reach us, and what is done about what a batch leaves over."""
+"""How errors of AWS are translated, and how unprocessed items of a batch are retried."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TestTranslated:
             ReadTimeoutError(endpoint_url="http://slow"),
         ],
     )
-    def test_what_may_work_later_is_unavailable(self, error: Exception) -> None:
+    def test_a_temporary_error_becomes_unavailable(self, error: Exception) -> None:
         with pytest.raises(Unavailable) as unavailable, translated():
             raise error
         assert unavailable.value.__cause__ is error
@@ -55,7 +55,7 @@ class TestTranslated:
             KeyError("ours"),
         ],
     )
-    def test_everything_else_passes_through(self, error: Exception) -> None:
+    def test_any_other_error_passes_through(self, error: Exception) -> None:
         with pytest.raises(type(error)) as passed, translated():
             raise error
         assert passed.value is error
@@ -87,7 +87,7 @@ class TestSockets:
             ("ForbiddenException", 403, ClientError),
         ],
     )
-    def test_refusals(
+    def test_a_refused_post_becomes_the_error(
         self,
         stubbed: tuple[ApiGatewaySockets, Stubber],
         code: str,
@@ -103,7 +103,7 @@ class TestSockets:
 class TestBatches:
     @pytest.fixture(autouse=True)
     def pauses(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        """The pauses that were asked for, which nobody has to wait for."""
+        """The pauses that `batches` made. The test does not wait for them."""
         pauses: list[float] = []
         monkeypatch.setattr("comfyline.adapters.aws.batches.time.sleep", pauses.append)
         return pauses

@@ -1,4 +1,4 @@
-"""Metrics as lines of the log."""
+"""Metrics as log lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_a_fact_is_one_line_that_cloudwatch_reads(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_metric_is_one_line_that_cloudwatch_reads(capsys: pytest.CaptureFixture[str]) -> None:
     EmfMetrics("Comfyline/test").record(Metric.JOBS_ENDED, status="failed")
     (line,) = lines(capsys)
     assert line["_aws"]["CloudWatchMetrics"] == [
@@ -28,7 +28,7 @@ def test_a_fact_is_one_line_that_cloudwatch_reads(capsys: pytest.CaptureFixture[
     assert (line["JobsEnded"], line["status"], line["service"]) == ([1.0], "failed", "comfyline")
 
 
-def test_facts_have_their_own_units_and_no_dimensions_of_others(
+def test_each_line_has_its_own_unit_and_dimensions(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "push_updates")
@@ -40,7 +40,7 @@ def test_facts_have_their_own_units_and_no_dimensions_of_others(
     (about,) = wait["_aws"]["CloudWatchMetrics"]
     assert about["Metrics"] == [{"Name": "JobWait", "Unit": "Seconds"}]
     assert (about["Dimensions"], wait["JobWait"]) == ([["service"]], [2.5])
-    assert wait["service"] == "comfyline"  # or each function's would be a metric of its own
+    assert wait["service"] == "comfyline"  # otherwise each function would have metrics of its own
 
 
 def test_without_a_namespace_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +78,7 @@ def test_more_values_than_a_line_may_have_are_several_lines(
     assert [len(line["JobsClaimed"]) for line in lines(capsys)] == [MAX_VALUES, MAX_VALUES, 1]
 
 
-def test_names_are_of_use_as_they_are() -> None:
+def test_the_text_of_a_metric_is_its_name() -> None:
     assert [str(metric) for metric in Metric] == [metric.value for metric in Metric]
     assert all(metric.value.isalpha() for metric in Metric)
     assert Metric("JobsEnded") is Metric.JOBS_ENDED

@@ -1,4 +1,4 @@
-"""One round of the scaler on a fleet in memory."""
+"""Rounds of the scaler on a fleet in memory."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import timedelta
 from comfyline.adapters.memory.fleet import InMemoryFleet, InMemoryScalingMemory
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.service.fleet.scale import Scaler
-from comfyline.service.fleet.scaling import Limits, Need
+from comfyline.service.fleet.scaling import Need, ScalingPolicy
 from comfyline.service.jobs.job import Priority
 from tests.support.builders import FrozenClock, a_job
 
-LIMITS = Limits(
+POLICY = ScalingPolicy(
     max_workers=5,
     job_seconds=10,
     target_wait_seconds=20,
@@ -31,7 +31,7 @@ class World:
             backlog=self.queue,
             fleet=self.fleet,
             memory=self.memory,
-            limits=LIMITS,
+            policy=POLICY,
             clock=self.clock,
         )
 
@@ -48,7 +48,7 @@ class World:
         self.clock.now += timedelta(seconds=seconds)
 
 
-def test_an_idle_fleet_costs_one_read_and_writes_nothing() -> None:
+def test_a_round_of_an_idle_fleet_writes_nothing() -> None:
     world = World()
     scaled = world.scaler.scale()
     assert scaled is not None
@@ -56,7 +56,7 @@ def test_an_idle_fleet_costs_one_read_and_writes_nothing() -> None:
     assert world.memory.load().version == 0
 
 
-def test_it_grows_at_once_and_shrinks_after_the_quiet_time() -> None:
+def test_the_fleet_grows_at_once_and_shrinks_after_the_quiet_time() -> None:
     world = World()
     world.submit(6)
     world.scaler.scale()
@@ -78,7 +78,7 @@ def test_new_jobs_wake_an_idle_fleet_before_the_queue_counts_them() -> None:
     assert world.fleet.size().desired == 2
 
 
-def test_new_jobs_do_not_move_a_fleet_that_is_awake() -> None:
+def test_new_jobs_do_not_resize_a_busy_fleet() -> None:
     world = World()
     world.submit(1)
     world.scaler.scale()
@@ -87,38 +87,40 @@ def test_new_jobs_do_not_move_a_fleet_that_is_awake() -> None:
     assert world.fleet.size().desired == 1
 
 
-def test_a_memory_that_nobody_renews_does_not_keep_the_fleet_asleep() -> None:
+def test_new_jobs_resize_the_fleet_if_the_schedule_has_stopped() -> None:
     world = World()
     world.submit(1)
     world.scaler.scale()
-    world.fleet.resize(0)  # and then the schedule stopped
+    world.fleet.resize(0)  # and then the schedule stops
     world.pass_time(121)
     assert world.scaler.scale(arrived=1) is not None
     assert world.fleet.size().desired == 1
 
 
-def test_a_round_that_dies_before_it_resizes_is_made_up_for() -> None:
+def test_the_next_round_resizes_the_fleet_if_a_round_dies_before_it_does() -> None:
     world = World()
     world.submit(2)
     world.scaler.scale()
-    world.fleet.resize(0)  # as if the call had never come, or a deployment had reset the count
+    world.fleet.resize(0)  # as if the call was lost, or a deployment has reset the count
     world.pass_time(60)
     world.scaler.scale()
     assert world.fleet.size().desired == 1
 
 
 class Overtaken(InMemoryScalingMemory):
+    """Another round has always saved first."""
+
     def save(self, needs: Sequence[Need], version: int) -> bool:
         return False
 
 
-def test_a_round_that_was_overtaken_moves_nothing() -> None:
+def test_a_round_that_was_overtaken_does_not_resize_the_fleet() -> None:
     world = World()
     world.scaler = Scaler(
         backlog=world.queue,
         fleet=world.fleet,
         memory=Overtaken(),
-        limits=LIMITS,
+        policy=POLICY,
         clock=world.clock,
     )
     world.submit(2)

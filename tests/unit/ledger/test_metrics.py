@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from comfyline.adapters.memory.fleet import InMemoryAttendance
+from comfyline.adapters.memory.fleet import InMemoryPresenceStore
 from comfyline.adapters.memory.ledger import InMemoryLedger
 from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.adapters.memory.queue import InMemoryJobQueue
@@ -22,14 +22,14 @@ from tests.support.dashboard import questions, wrong
 
 
 def test_what_is_shown_is_what_was_done() -> None:
-    clock, ledger, attendance = FrozenClock(), InMemoryLedger(), InMemoryAttendance()
+    clock, ledger, presence = FrozenClock(), InMemoryLedger(), InMemoryPresenceStore()
     queue = InMemoryJobQueue(clock)
     job = a_job()
     queue.send(job.id, job.owner, Priority.LOW)
-    attendance.note(Presence(random_worker_id(), 1, NOW + timedelta(seconds=1)))
+    presence.put(Presence(random_worker_id(), 1, NOW + timedelta(seconds=1)))
     ran = replace(succeeded(job), finished_at=NOW + timedelta(seconds=45), interruptions=2)
     ledger.count([ran, ran, canceled(a_job())])
-    meter = Meter(ledger=ledger, queue=queue, attendance=attendance, clock=clock)
+    meter = Meter(ledger=ledger, queue=queue, presence=presence, clock=clock)
     families = text_string_to_metric_families(shown(meter.read()))
     samples = {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
     assert samples["comfyui_jobs_total", "succeeded"] == 1
@@ -68,7 +68,7 @@ def test_the_dashboard_asks_for_what_there_is_and_for_all_of_it() -> None:
     meter = Meter(
         ledger=InMemoryLedger(),
         queue=InMemoryJobQueue(FrozenClock()),
-        attendance=InMemoryAttendance(),
+        presence=InMemoryPresenceStore(),
         clock=FrozenClock(),
     )
     told = text_string_to_metric_families(shown(meter.read()))

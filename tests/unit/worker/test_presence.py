@@ -4,43 +4,43 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from comfyline.adapters.memory.fleet import InMemoryAttendance
+from comfyline.adapters.memory.fleet import InMemoryPresenceStore
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.errors import Unavailable
 from comfyline.service.fleet.workers import Presence
-from gpu_worker.presence import present
+from gpu_worker.presence import reported_presence
 from tests.support.builders import NOW, FrozenClock
 from tests.support.eventually import eventually
 
 OFTEN = timedelta(milliseconds=5)
 
 
-class Faulty(InMemoryAttendance):
+class Faulty(InMemoryPresenceStore):
     """Unreachable the first time."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tries = 0
 
-    def note(self, presence: Presence) -> None:
+    def put(self, presence: Presence) -> None:
         self.tries += 1
         if self.tries == 1:
             raise Unavailable("throttled")
-        super().note(presence)
+        super().put(presence)
 
 
-async def test_a_worker_is_present_while_the_block_lasts_and_gone_right_after() -> None:
-    attendance, worker, running = InMemoryAttendance(), random_worker_id(), [0]
-    async with present(attendance, worker, lambda: running[0], FrozenClock(), OFTEN):
-        await eventually(lambda: attendance.present(NOW))
+async def test_a_worker_is_active_while_the_block_lasts_and_not_afterwards() -> None:
+    presence, worker, running = InMemoryPresenceStore(), random_worker_id(), [0]
+    async with reported_presence(presence, worker, lambda: running[0], FrozenClock(), OFTEN):
+        await eventually(lambda: presence.active(NOW))
         running[0] = 1
-        await eventually(lambda: attendance.present(NOW)[0].running == 1)
-        assert attendance.present(NOW) == [Presence(worker, 1, NOW + 3 * OFTEN)]
-    assert attendance.present(NOW) == []
+        await eventually(lambda: presence.active(NOW)[0].running_jobs == 1)
+        assert presence.active(NOW) == [Presence(worker, 1, NOW + 3 * OFTEN)]
+    assert presence.active(NOW) == []
 
 
 async def test_a_failed_report_is_followed_by_another() -> None:
-    attendance = Faulty()
-    async with present(attendance, random_worker_id(), lambda: 0, FrozenClock(), OFTEN):
-        await eventually(lambda: attendance.present(NOW))
-    assert attendance.tries >= 3
+    presence = Faulty()
+    async with reported_presence(presence, random_worker_id(), lambda: 0, FrozenClock(), OFTEN):
+        await eventually(lambda: presence.active(NOW))
+    assert presence.tries >= 3

@@ -1,6 +1,6 @@
-"""The keys table: one item for each API key, under its id; the secret only as a hash.
+"""The keys table: one item for each API key, with its id as `pk` and the hash of its secret.
 
-Beside them, under `flags`, what an operator has switched off.
+One more item, `flags`, holds the operator's switches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from comfyline.service.access.slots import Limits
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_FLAGS = {"pk": {"S": "flags"}}  # no key's id, which is 16 hexadecimal digits
+_FLAGS = {"pk": {"S": "flags"}}  # cannot be the id of a key, which is 16 hexadecimal digits
 _LIMITS = ("max_active_jobs", "jobs_per_minute")
 
 
@@ -51,7 +51,7 @@ class DynamoKeyStore:
 
     @translated()
     def all(self) -> list[ApiKey]:
-        """See KeyStore: a scan, for an operator."""
+        """See KeyStore. This is a scan, so only an operator's command should call it."""
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._table, ConsistentRead=True
         )

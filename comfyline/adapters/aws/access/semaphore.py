@@ -1,9 +1,9 @@
-"""Semaphores in the owners table: one row for each.
+"""Semaphores in the owners table, one row each.
 
     pk         sk      holds
-    semaphore  <name>  the places that are taken {place: until when}
+    semaphore  <name>  the places that are taken {place: time at which it is free again}
 
-A place is taken by one conditional write, so the limit is exact however many functions enter at
+A place is taken by one conditional write, so the limit is exact even if many functions enter at
 once.
 """
 
@@ -19,8 +19,9 @@ from comfyline.adapters.aws.errors import translated
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# The first try may find no row, the second one places of dead functions. A function that loses the
-# freed places to others each time is refused, as if all places were taken.
+# The first try may find no row, and the second one places of functions that have died. A function
+# that frees such places, and loses them to other functions in each try, is refused as if all places
+# were taken.
 MAX_TRIES = 4
 
 
@@ -34,7 +35,7 @@ class DynamoSemaphore:
 
     @translated()
     def enter(self, limit: int, *, now: datetime, until: datetime) -> str | None:
-        """See Semaphore: one write where a place is free."""
+        """See Semaphore. This is one write if a place is free."""
         place = secrets.token_hex(8)
         for _ in range(MAX_TRIES):
             try:
@@ -71,7 +72,7 @@ class DynamoSemaphore:
         )
 
     def _make_row(self) -> None:
-        """A row with no places, unless there is one: an update cannot add to a missing map."""
+        """Create the row, if it is missing, because an update cannot add to a missing map."""
         try:
             self._client.put_item(
                 TableName=self._table,
@@ -82,7 +83,7 @@ class DynamoSemaphore:
             return
 
     def _remove(self, places: list[str]) -> None:
-        # No condition is needed, because no place is given twice.
+        # This needs no condition, because each place has a new name.
         names = {f"#p{n}": place for n, place in enumerate(places)}
         self._client.update_item(
             TableName=self._table,

@@ -1,9 +1,9 @@
-"""The owners table: for each owner with a limit one row of slots and rate.
+"""Slots in the owners table: one row for each owner with a limit.
 
     pk          sk        holds
-    shard#<n>   <owner>   the slots {job id: when taken}, the posts of a minute
+    shard#<n>   <owner>   the slots {job id: time at which it was taken}, the posts of one minute
 
-A slot is taken by one conditional write, so a cap is exact however many posts come at once.
+A slot is taken by one conditional write, so a cap is exact even if many posts arrive at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from comfyline.service.errors import Unavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# A lost race for the minute's first post means that another's won; the next try is not such a race.
+# A post that loses the race for a minute's first post sees that minute in its next try, so it does
+# not lose this race again.
 MAX_TRIES = 5
 
 
@@ -39,10 +40,11 @@ class DynamoOwnerStore:
     def take_slot(
         self, owner: OwnerId, job_id: JobId, limits: Limits, now: datetime
     ) -> Taken | Full:
-        """See OwnerStore: one write, or a second one for the first post of a minute."""
+        """See OwnerStore. This is one write, and a second one for the first post of a minute."""
         # post A:  minute 7, 4 of 5 slots ── take: 5 of 5
-        # post B:          └── take: refused; the refusal carries the row, which says why
-        # post C:  minute 8 has begun: refused likewise, and taken by a condition on minute 7
+        # post B:          └── take: refused; the error contains the row, which shows the reason
+        # post C:  minute 8 has begun: refused, because the row is in minute 7; the second try
+        #          succeeds, with the condition that the row is in minute 7
         known: int | None = minute_of(now)
         for _ in range(MAX_TRIES):
             try:
@@ -56,12 +58,15 @@ class DynamoOwnerStore:
                 return full
             else:
                 known = int(row["minute"]["N"]) if "minute" in row else None
-        raise Unavailable(f"too many posts of {owner} at once")
+        raise Unavailable(f"owner {owner} posts too many jobs at once")
 
     def _take(
         self, owner: OwnerId, job_id: JobId, limits: Limits, now: datetime, known: int | None
     ) -> bool:
-        """One try, which takes the row to be in the minute `known`; whether the slot was free."""
+        """Try once to take the slot, if the row is in the minute `known`.
+
+        Returns whether the slot was free before.
+        """
         minute = minute_of(now)
         values: dict[str, Any] = {":now": time_of(now), ":minute": {"N": str(minute)}}
         posts = "posts + :one" if known == minute else ":one"
@@ -90,7 +95,7 @@ class DynamoOwnerStore:
         return job_id not in answer["Attributes"]["slots"]["M"]
 
     def _make_row(self, owner: OwnerId) -> None:
-        """A row with no slot, where there is none: what a path of an update must find."""
+        """Create the row, if it is missing, because an update cannot add to a missing map."""
         try:
             self._client.put_item(
                 TableName=self._table,
@@ -109,13 +114,13 @@ class DynamoOwnerStore:
         self._remove_slot(owner, job_id, "slots.#job <= :time", ended_at)
 
     @translated()
-    def _remove_slot(self, owner: OwnerId, job_id: JobId, is_it: str, time: datetime) -> None:
+    def _remove_slot(self, owner: OwnerId, job_id: JobId, condition: str, time: datetime) -> None:
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=_key(owner),
                 UpdateExpression="REMOVE slots.#job",
-                ConditionExpression=is_it,
+                ConditionExpression=condition,
                 ExpressionAttributeNames={"#job": job_id},
                 ExpressionAttributeValues={":time": time_of(time)},
             )
@@ -145,7 +150,7 @@ def _slots(row: Any) -> dict[JobId, datetime]:
 
 
 def _full(row: Any, job_id: JobId, limits: Limits, now: datetime) -> Full | None:
-    """Why the row refused a post; None if it was only in another minute."""
+    """Why the row refused the post; None if only because the row is in another minute."""
     slots = _slots(row)
     cap, rate = limits.max_active_jobs, limits.jobs_per_minute
     if cap is not None and job_id not in slots and len(slots) >= cap:

@@ -21,22 +21,22 @@ class DynamoSocketPassStore:
         self._table = table
 
     @translated()
-    def put(self, ticket: SocketPass) -> None:
+    def put(self, socket_pass: SocketPass) -> None:
         """See SocketPassStore."""
         item = {
-            **_ticket_key(ticket.sha256),
-            "owner": {"S": ticket.owner},
-            "key_id": {"S": ticket.key_id},
-            "expires_at": time_of(ticket.expires_at),
-            "ttl": ttl_of(ticket.expires_at),
+            **_key(socket_pass.sha256),
+            "owner": {"S": socket_pass.owner},
+            "key_id": {"S": socket_pass.key_id},
+            "expires_at": time_of(socket_pass.expires_at),
+            "ttl": ttl_of(socket_pass.expires_at),
         }
         self._client.put_item(TableName=self._table, Item=item)
 
     @translated()
     def take(self, sha256: str) -> SocketPass | None:
-        """See SocketPassStore: the delete hands back what it removed."""
+        """See SocketPassStore. Only one delete of an item returns the item."""
         answer = self._client.delete_item(
-            TableName=self._table, Key=_ticket_key(sha256), ReturnValues="ALL_OLD"
+            TableName=self._table, Key=_key(sha256), ReturnValues="ALL_OLD"
         )
         item: Any = answer.get("Attributes")
         if item is None:
@@ -45,5 +45,5 @@ class DynamoSocketPassStore:
         return SocketPass(sha256, owner, key_id, read_time(item["expires_at"]))
 
 
-def _ticket_key(sha256: str) -> dict[str, Any]:
-    return {"pk": {"S": f"ticket#{sha256}"}, "sk": {"S": "ticket"}}
+def _key(sha256: str) -> dict[str, Any]:
+    return {"pk": {"S": f"pass#{sha256}"}, "sk": {"S": "pass"}}

@@ -1,4 +1,4 @@
-"""Output files in S3."""
+"""Artifacts in S3."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from comfyline.adapters.aws.errors import translated
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MAX_DELETED = 1000  # of one DeleteObjects, by AWS
-MAX_NAME = 200  # no file system takes longer ones; it also bounds the URL
+MAX_DELETED = 1000  # keys in one DeleteObjects; a limit of AWS
+MAX_NAME = 200  # characters. Common file systems allow 255 bytes; it also bounds the URL
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f"\\/]')
 
@@ -23,8 +23,8 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f"\\/]')
 class S3ArtifactStore:
     """`ArtifactStore` in S3.
 
-    The client must be set to sign by version 4: left alone, boto3 signs URLs by version 2 in the
-    oldest regions, which the emulator takes for no signature.
+    The client must be configured for signature version 4. By default, boto3 signs URLs with version
+    2 in the oldest regions, and the emulator treats such a URL as unsigned.
     """
 
     def __init__(self, client: S3Client, bucket: str) -> None:
@@ -33,12 +33,12 @@ class S3ArtifactStore:
 
     @translated()
     def put(self, key: str, body: IO[bytes], content_type: str) -> None:
-        """See ArtifactStore; in parts if it is large. The client's transfer closes `body`."""
+        """See ArtifactStore. A large file is sent in parts. boto3 closes `body`."""
         extra = {"ContentType": content_type}
         self._client.upload_fileobj(body, self._bucket, key, ExtraArgs=extra)
 
     def sign(self, key: str, *, name: str, seconds: int) -> str:
-        """See ArtifactStore. A browser saves the file and never opens it as a page."""
+        """See ArtifactStore. A browser saves the file and does not show it as a page."""
         params = {
             "Bucket": self._bucket,
             "Key": key,
@@ -64,7 +64,10 @@ class S3ArtifactStore:
 
 
 def content_disposition(name: str) -> str:
-    """`attachment` under `name`, whatever it holds: RFC 6266, both forms of the file name."""
+    """The header that downloads a file under `name`, with both forms of the name (RFC 6266).
+
+    `name` may contain any characters.
+    """
     safe = _UNSAFE.sub("_", name)[:MAX_NAME] or "file"
     plain = safe.encode("ascii", "replace").decode().replace("?", "_")
     encoded = quote(safe, safe="", errors="replace")

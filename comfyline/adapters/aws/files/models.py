@@ -1,4 +1,4 @@
-"""The engine's models in S3."""
+"""Models in S3."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from comfyline.service.files.models import ModelMissing
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-CHUNK = 4 * 1024 * 1024  # few calls for gigabytes, and little memory for several at once
+CHUNK = 4 * 1024 * 1024  # few reads for gigabytes, and little memory for several files
 
-# Without the permission to list, which a worker has not, S3 answers 403 for what is not there.
+# S3 answers 403 for a missing key if the caller may not list the bucket, and a worker may not.
 _MISSING = frozenset({"403", "404", "AccessDenied", "NoSuchBucket", "NoSuchKey"})
 
 

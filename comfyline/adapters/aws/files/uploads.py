@@ -1,4 +1,4 @@
-"""Callers' files in S3: a presigned form stores one, a HEAD finds it."""
+"""Uploads of clients in S3. A client stores a file with a presigned form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNK = 1024 * 1024
 
 
 class S3UploadStore:
-    """`UploadStore` in S3; the client must be set to sign by version 4."""
+    """`UploadStore` in S3. The client must be configured for signature version 4."""
 
     def __init__(self, client: S3Client, bucket: str) -> None:
         self._client = client
@@ -26,7 +26,7 @@ class S3UploadStore:
     def offer(
         self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
     ) -> UploadForm:
-        """See UploadStore. S3 itself refuses another type, another size or another sum."""
+        """See UploadStore. S3 refuses a file of another type, size or checksum."""
         fields = {"Content-Type": content_type, **_checksum(sha256)}
         conditions: list[Any] = [{name: value} for name, value in fields.items()]
         conditions.append(["content-length-range", size, size])

@@ -1,4 +1,4 @@
-"""What the scaler sees and moves: the lanes from outside, the ECS service, a row of its own."""
+"""The scaler's adapters: SQS's counts, the ECS service, and the scaler's row in DynamoDB."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
     from mypy_boto3_sqs import SQSClient
 
-# SQS reports a minute's age a minute or two after it.
+# SQS publishes the age for each minute, one or two minutes later.
 AGE_WINDOW = timedelta(minutes=5)
 _KEY = {"pk": {"S": "scaling"}}
 
 
 class SqsBacklog:
-    """`Backlog` of SQS queues."""
+    """`Backlog` of the lanes in SQS."""
 
     def __init__(self, sqs: SQSClient, cloudwatch: CloudWatchClient, urls: Iterable[str]) -> None:
         self._sqs, self._cloudwatch = sqs, cloudwatch
@@ -54,7 +54,7 @@ class SqsBacklog:
 
     @translated()
     def oldest_wait(self, now: datetime) -> timedelta:
-        """See Backlog; it is paid for by the metric, so it is for when something waits."""
+        """See Backlog. CloudWatch bills each metric read, so call this only if tickets wait."""
         answer = self._cloudwatch.get_metric_data(
             MetricDataQueries=[_age_query(n, url) for n, url in enumerate(self._urls)],
             StartTime=now - AGE_WINDOW,
@@ -78,7 +78,7 @@ def _age_query(number: int, url: str) -> Any:
 
 
 class EcsFleet:
-    """`Fleet` as an ECS service."""
+    """`Fleet` on an ECS service."""
 
     def __init__(self, client: ECSClient, cluster: str, service: str) -> None:
         self._client = client
@@ -94,7 +94,8 @@ class EcsFleet:
         answer = self._client.describe_services(cluster=self._cluster, services=[self._service])
         for service in answer["services"]:
             return FleetSize(desired=service["desiredCount"], running=service["runningCount"])
-        raise LookupError(f"{self._cluster}/{self._service}: {answer.get('failures')}")
+        failures = answer.get("failures")
+        raise LookupError(f"no ECS service {self._cluster}/{self._service}: {failures}")
 
     @translated()
     def resize(self, workers: int) -> None:
@@ -105,7 +106,7 @@ class EcsFleet:
 
 
 class DynamoScalingMemory:
-    """`ScalingMemory` as one row."""
+    """`ScalingMemory` in one row of DynamoDB."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client

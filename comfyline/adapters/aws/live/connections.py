@@ -3,7 +3,7 @@
     pk                  sk                    holds
     conn#<connection>   conn                  whose socket it is, and the names of what it follows
     job#<job>           conn#<connection>     a subscription
-    ticket#<sha256>     ticket                leave to open one socket, until it is used
+    pass#<sha256>       pass                  a socket pass, until it is used
 
 A job is named in the socket's row before its subscription is put and after that is deleted, so
 whoever closes the socket finds every subscription. Every item has a TTL at which the gateway ends

@@ -1,6 +1,9 @@
-"""The workers' own rows of the jobs table, in one partition: `workers` and the worker's id.
+"""Reports of workers in the jobs table: one row for each worker, all in one partition.
 
-The stream's readers look for jobs, and pass over these.
+    pk        sk
+    workers   <worker id>
+
+The functions that read the table's stream skip these rows.
 """
 
 from __future__ import annotations
@@ -17,31 +20,31 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 WORKERS = {"S": "workers"}
-KEPT = timedelta(hours=1)  # after it has stopped being true; it only makes the partition larger
+KEPT = timedelta(hours=1)  # after the report has expired; DynamoDB's TTL then deletes the row
 
 
-class DynamoAttendance:
-    """`Attendance` in DynamoDB."""
+class DynamoPresenceStore:
+    """`PresenceStore` in DynamoDB."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
         self._table = table
 
     @translated()
-    def note(self, presence: Presence) -> None:
-        """See Attendance."""
+    def put(self, presence: Presence) -> None:
+        """See PresenceStore."""
         row: dict[str, Any] = {
             "pk": WORKERS,
             "sk": {"S": presence.worker_id},
-            "running": {"N": str(presence.running)},
-            "until": time_of(presence.until),
-            "ttl": ttl_of(presence.until + KEPT),
+            "running": {"N": str(presence.running_jobs)},
+            "until": time_of(presence.expires_at),
+            "ttl": ttl_of(presence.expires_at + KEPT),
         }
         self._client.put_item(TableName=self._table, Item=row)
 
     @translated()
-    def present(self, now: datetime) -> list[Presence]:
-        """See Attendance."""
+    def active(self, now: datetime) -> list[Presence]:
+        """See PresenceStore."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :pk",
@@ -54,5 +57,5 @@ class DynamoAttendance:
 
 
 def _presence(row: Any) -> Presence:
-    worker_id, until = WorkerId(row["sk"]["S"]), read_time(row["until"])
-    return Presence(worker_id, int(row["running"]["N"]), until)
+    worker_id, expires_at = WorkerId(row["sk"]["S"]), read_time(row["until"])
+    return Presence(worker_id, int(row["running"]["N"]), expires_at)
