@@ -6,8 +6,7 @@ import asyncio
 import time
 import uuid
 
-from comfyline.service.graphs.graph import with_output_folder
-from comfyline.service.jobs.job import Graph
+from comfyline.service.graphs.graph import Graph, with_output_folder
 from gpu_worker.comfy.protocol import (
     Event,
     Outcome,

@@ -8,14 +8,10 @@ import tempfile
 from dataclasses import dataclass
 
 from comfyline.contract.ids import UploadId
-from comfyline.service.files.uploads import (
-    Reference,
-    UploadStore,
-    references,
-    upload_key,
-    with_files,
-)
-from comfyline.service.jobs.job import Graph, Job
+from comfyline.service.files.uploads import UploadStore, upload_key
+from comfyline.service.graphs.graph import Graph
+from comfyline.service.graphs.uploads import Reference, references, with_files
+from comfyline.service.jobs.job import Job
 from gpu_worker.comfy.http import ComfyHttp
 
 IN_MEMORY_BYTES = 8 * 1024 * 1024  # a larger file is kept on disk while it is transferred

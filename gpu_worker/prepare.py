@@ -15,8 +15,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.lock import EngineLock
-from comfyline.service.jobs.job import Graph
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.protocol import Event, Outcome, PromptFailed, PromptSucceeded

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from comfyline.contract.ids import OwnerId, random_job_id, random_worker_id
-from comfyline.service.graphs.graph import fingerprint
+from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.job import Artifact, Graph, Job, JobParams, Priority, artifact_key
+from comfyline.service.jobs.job import Artifact, Job, JobParams, Priority, artifact_key
 from comfyline.service.jobs.lifecycle import advance, submitted
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

@@ -15,10 +15,10 @@ from typing import Any
 
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.errors import Conflict, LeaseLost, RequestTooLarge
-from comfyline.service.graphs.graph import canonical_json
+from comfyline.service.graphs.graph import Graph, canonical_json
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.events import Renewed, Watched
-from comfyline.service.jobs.job import Artifact, Graph, Job, JobParams, JobRecord, Status
+from comfyline.service.jobs.job import Artifact, Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.lifecycle import from_states
 from comfyline.service.jobs.store import ListPosition
 

@@ -8,16 +8,15 @@ from typing import Any
 
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import InvalidRequest
-from comfyline.service.files.uploads import with_inputs
 from comfyline.service.graphs.catalogue import Catalogue
-from comfyline.service.graphs.graph import validate_graph
+from comfyline.service.graphs.graph import Graph, validate_graph
 from comfyline.service.graphs.text_to_image import (
     TextToImage,
     check_size,
     drawn_seed,
     text_to_image_graph,
 )
-from comfyline.service.jobs.job import Graph
+from comfyline.service.graphs.uploads import with_inputs
 
 # Core nodes of ComfyUI that make an empty image; its size is in their inputs.
 _EMPTY_IMAGES = frozenset({"EmptyLatentImage", "EmptySD3LatentImage", "EmptyImage"})

@@ -16,7 +16,8 @@ from typing import Any
 
 from comfyline.service.errors import MAX_FIELD_ERRORS, FieldError, InvalidRequest
 from comfyline.service.graphs.catalogue import NEVER_OUTPUTS, Catalogue
-from comfyline.service.jobs.job import Graph
+
+Graph = Mapping[str, Mapping[str, Any]]  # node id -> {"class_type": ..., "inputs": ...}
 
 MAX_NODES = 2_000  # far more than a hand-made graph has; keeps validation and progress cheap
 MAX_NAME = 256  # characters of a node's id or class; the longest in real graphs have about 60

@@ -9,7 +9,7 @@ from typing import Any
 from comfyline.contract.ids import JobId
 from comfyline.contract.limits import MAX_BATCH_SIZE, MAX_PIXELS, MAX_SEED
 from comfyline.service.errors import RequestTooLarge
-from comfyline.service.jobs.job import Graph
+from comfyline.service.graphs.graph import Graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

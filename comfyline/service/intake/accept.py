@@ -25,12 +25,13 @@ from comfyline.service.errors import (
     RequestTooLarge,
     Unavailable,
 )
-from comfyline.service.files.check_uploads import check_uploads
 from comfyline.service.files.uploads import UploadStore
+from comfyline.service.graphs.graph import Graph
 from comfyline.service.intake.admit import Admission
+from comfyline.service.intake.check_uploads import check_uploads
 from comfyline.service.intake.submission import Accepted
 from comfyline.service.jobs.change import current_or_not_found
-from comfyline.service.jobs.job import Graph, Job, JobParams
+from comfyline.service.jobs.job import Job, JobParams
 from comfyline.service.jobs.lifecycle import submitted
 from comfyline.service.jobs.read import expire_if_overdue
 from comfyline.service.jobs.store import JobStore

@@ -16,8 +16,6 @@ SCHEMA = 1  # code reads one older and one newer, so upgrades may happen in any 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Graph = Mapping[str, Mapping[str, Any]]
-
 
 class Status(StrEnum):
     """The states of a job. A cancel is a flag, not a state."""

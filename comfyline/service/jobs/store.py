@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId
-    from comfyline.service.jobs.job import Artifact, Graph, Job, JobParams, JobRecord, Status
+    from comfyline.service.graphs.graph import Graph
+    from comfyline.service.jobs.job import Artifact, Job, JobParams, JobRecord, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from comfyline.contract.limits import MAX_SEED
 from comfyline.service.errors import MAX_FIELD_ERRORS, InvalidRequest
 from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.graph import (
+    Graph,
     canonical_json,
     fingerprint,
     is_link,
@@ -20,7 +21,6 @@ from comfyline.service.graphs.graph import (
     with_output_folder,
 )
 from comfyline.service.graphs.text_to_image import drawn_seed
-from comfyline.service.jobs.job import Graph
 from tests.support.builders import a_graph
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)

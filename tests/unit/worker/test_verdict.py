@@ -8,7 +8,7 @@ import pytest
 
 from comfyline.contract.ids import UploadId
 from comfyline.service.errors import Unavailable
-from comfyline.service.files.uploads import Reference
+from comfyline.service.graphs.uploads import Reference
 from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
 from gpu_worker.comfy.http import EngineError, EngineGone, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.keeper import EngineCrashLoop

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from comfyline.adapters.aws.attributes import Item, time_of, ttl_of
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import RequestTooLarge
-from comfyline.service.graphs.graph import canonical_json
-from comfyline.service.jobs.job import Artifact, Graph, Job, JobParams
+from comfyline.service.graphs.graph import Graph, canonical_json
+from comfyline.service.jobs.job import Artifact, Job, JobParams
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -32,8 +32,9 @@ from comfyline.adapters.aws.jobs import index as jobs_index
 from comfyline.adapters.aws.jobs.siblings import ROW, key
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.errors import Conflict, LeaseLost
+from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.events import Renewed, Watched
-from comfyline.service.jobs.job import Artifact, Graph, Job, JobParams, JobRecord, Status
+from comfyline.service.jobs.job import Artifact, Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.store import ListPosition
 
 if TYPE_CHECKING:
