@@ -1,6 +1,6 @@
-"""This machine as the cloud: an emulator takes the templates that would go to AWS.
+"""Runs the whole service on this machine: an emulator gets the templates that AWS would get.
 
-Nothing here is shipped, and nothing here knows the job code: what runs is named by module, as a
-container names its command, and everything about routes, permissions and environment comes from
-the synthesised templates.
+Nothing here is shipped, and nothing here imports the job code. Programs are named by module, as a
+container names its command. Routes, permissions and environment variables come from the synthesised
+templates.
 """

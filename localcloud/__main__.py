@@ -1,4 +1,4 @@
-"""`python -m localcloud up | down | run`: the whole service on this machine."""
+"""`python -m localcloud up | down | run`: starts and stops the whole service on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from localcloud.readiness import NotAnswering
 from localcloud.state import DEFAULT_STATE, ROOT, Endpoints, State, is_free
 from localcloud.synthesis import SynthesisFailed
 
-DEFAULT_PORT = 4566  # where people expect an AWS emulator
+DEFAULT_PORT = 4566  # the usual port of AWS emulators
 UP_SECONDS = 240.0
 EXAMPLE_PROMPT = "a red fox in the snow, morning light"
 EXAMPLE_STEPS = "60"  # long enough to be watched
@@ -49,27 +49,31 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
-    help="The whole service on this machine: no Docker, no cloud account, no GPU.",
+    help="Run the whole service on this machine, without Docker, cloud account or GPU.",
 )
 _out = Console(highlight=False)
 
 StateFolder = Annotated[
-    Path, typer.Option("--state", help="Keeps logs and endpoints.json.", file_okay=False)
+    Path, typer.Option("--state", help="The folder for logs and endpoints.json.", file_okay=False)
 ]
-Port = Annotated[int, typer.Option(envvar="PORT", help="Of the AWS emulator; 0: any free port.")]
-Workers = Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Each with a ComfyUI.")]
+Port = Annotated[
+    int, typer.Option(envvar="PORT", help="Port of the AWS emulator; 0: any free port.")
+]
+Workers = Annotated[
+    int, typer.Option(envvar="WORKERS", min=1, help="Number of workers, each with a ComfyUI.")
+]
 ComfyuiUrl = Annotated[
     str | None,
-    typer.Option(envvar="COMFYUI_URL", help="A real ComfyUI; without it, simulators are used."),
+    typer.Option(envvar="COMFYUI_URL", help="URL of a real ComfyUI; without it, simulators run."),
 ]
 
 
-Target = Annotated[
-    Literal["local", "localstack", "aws"], typer.Option(help="Where it is deployed.")
-]
+Target = Annotated[Literal["local", "localstack", "aws"], typer.Option(help="Where to deploy.")]
 Deployment = Annotated[
     Path,
-    typer.Option("--deployment", help="For aws: the deployment file.", exists=True, dir_okay=False),
+    typer.Option(
+        "--deployment", help="The deployment file, for the target aws.", exists=True, dir_okay=False
+    ),
 ]
 
 
@@ -82,19 +86,19 @@ def up(
     target: Target = "local",
     deployment: Deployment = ROOT / "deployments" / "dev.toml",
 ) -> None:
-    """Start everything in the background and say where it is."""
+    """Start everything in the background and print the endpoints."""
     state = State(state_folder.absolute())
     if target != "local":
         _configure_logging()
-        with _failures_told():
-            deployed = asyncio.run(up_elsewhere(target, state, workers, deployment, _tell))
-        _say_where(state, deployed, "It is deployed.")
+        with _failures_printed():
+            deployed = asyncio.run(up_elsewhere(target, state, workers, deployment, _report))
+        _print_endpoints(state, deployed, "It is deployed.")
         return
     endpoints = state.read()
     if endpoints is not None and psutil.pid_exists(endpoints.pids.supervisor):
-        _say_where(state, endpoints, "It is up already.")
+        _print_endpoints(state, endpoints, "It is up already.")
         return
-    end_all(state)  # what a killed supervisor left behind
+    end_all(state)  # the processes that a killed supervisor left behind
     if port and not is_free(port):
         _fail(f"Port {port} is taken. Choose another: make up PORT=0")
     state.prepare()
@@ -110,17 +114,17 @@ def up(
             stderr=log,
             start_new_session=True,
         )
-    _say_where(state, _wait_until_up(state, supervisor), "Everything is up.")
+    _print_endpoints(state, _wait_until_up(state, supervisor), "Everything is up.")
 
 
 def _wait_until_up(state: State, supervisor: subprocess.Popen[bytes]) -> Endpoints:
-    told, give_up_at = 0, time.monotonic() + UP_SECONDS
+    printed, give_up_at = 0, time.monotonic() + UP_SECONDS
     while supervisor.poll() is None and time.monotonic() < give_up_at:
         endpoints = state.read()
         lines = state.log("supervisor").read_text(errors="replace").splitlines()
-        for line in lines[told:]:
+        for line in lines[printed:]:
             _out.print(line, style="dim", markup=False)
-        told = len(lines)
+        printed = len(lines)
         if endpoints is not None:
             return endpoints
         time.sleep(0.1)
@@ -129,8 +133,8 @@ def _wait_until_up(state: State, supervisor: subprocess.Popen[bytes]) -> Endpoin
     raise AssertionError("unreachable")
 
 
-def _say_where(state: State, endpoints: Endpoints, first: str) -> None:
-    _out.print(f"{first} Use it from this shell:\n", markup=False)
+def _print_endpoints(state: State, endpoints: Endpoints, news: str) -> None:
+    _out.print(f"{news} Use it from this shell:\n", markup=False)
     for name, value in client_environment(endpoints).items():
         _out.print(f"  export {name}={value}", markup=False, soft_wrap=True)
     _out.print('  .venv/bin/comfyline submit "a red fox" --watch --out out', markup=False)
@@ -138,7 +142,7 @@ def _say_where(state: State, endpoints: Endpoints, first: str) -> None:
 
 
 def client_environment(endpoints: Endpoints) -> dict[str, str]:
-    """What the client reads from its environment."""
+    """The environment variables that the client reads."""
     return {
         "COMFYLINE_URL": endpoints.api_url,
         "COMFYLINE_WS_URL": endpoints.ws_url,
@@ -158,7 +162,7 @@ def serve(
     state = State(state_folder.absolute())
     options = Options(port=port, workers=workers, comfyui_url=_trimmed(comfyui_url))
     try:
-        with _failures_told():
+        with _failures_printed():
             asyncio.run(_serve(state, options))
     finally:
         end_all(state)
@@ -166,21 +170,21 @@ def serve(
 
 async def _serve(state: State, options: Options) -> None:
     stop = _stop_signal()
-    async with local_cloud(state, options, _tell):
+    async with local_cloud(state, options, _report):
         await stop.wait()
 
 
 @app.command()
 def down(state_folder: StateFolder = DEFAULT_STATE, target: Target = "local") -> None:
-    """Stop everything that `up` has started; nothing is left."""
+    """Stop everything that `up` has started."""
     state = State(state_folder.absolute())
     endpoints = state.read()
     if endpoints is not None and target == "local":
         target = endpoints.target
     if target == "aws":
-        _fail("What is in an account is not ours to delete; docs/deploy.md says how to.")
-    if target == "localstack":  # also one whose start has failed half-way
-        with _failures_told():
+        _fail("This command deletes nothing in an account; docs/deploy.md describes the teardown.")
+    if target == "localstack":  # also if its start has failed
+        with _failures_printed():
             down_in_localstack(state)
     elif endpoints is not None:
         _end_supervisor(endpoints.pids.supervisor)
@@ -192,7 +196,7 @@ def down(state_folder: StateFolder = DEFAULT_STATE, target: Target = "local") ->
 def _end_supervisor(pid: int) -> None:
     try:
         supervisor = psutil.Process(pid)
-        if "localcloud" in supervisor.cmdline():  # and not who has the number now
+        if "localcloud" in supervisor.cmdline():  # and not another process with this pid
             supervisor.terminate()
             supervisor.wait(timeout=30)
     except (psutil.NoSuchProcess, psutil.TimeoutExpired):
@@ -204,10 +208,10 @@ def _end_supervisor(pid: int) -> None:
     add_help_option=False,
 )
 def audit(context: typer.Context, state_folder: StateFolder = DEFAULT_STATE) -> None:
-    """Check all that a running deployment holds; options as `comfyline admin audit` has them."""
+    """Audit a running deployment, with the options of `comfyline admin audit`."""
     endpoints = State(state_folder.absolute()).read()
     if endpoints is None:
-        _fail(f"Nothing is up in {state_folder}")
+        _fail(f"No deployment is up in {state_folder}; start one with make up")
     command = (sys.executable, "-m", "comfyline.operate.admin", "admin", "audit", *context.args)
     done = subprocess.run(command, cwd=ROOT, env=administration(endpoints), check=False)
     raise typer.Exit(done.returncode)
@@ -215,8 +219,8 @@ def audit(context: typer.Context, state_folder: StateFolder = DEFAULT_STATE) -> 
 
 @app.command()
 def run(
-    prompt: Annotated[str, typer.Argument(help="What the picture shows.")] = EXAMPLE_PROMPT,
-    out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("out"),
+    prompt: Annotated[str, typer.Argument(help="The content of the picture.")] = EXAMPLE_PROMPT,
+    out: Annotated[Path, typer.Option(help="The folder for the picture.")] = Path("out"),
     state_folder: StateFolder = DEFAULT_STATE / "run",
     workers: Workers = 1,
     comfyui_url: ComfyuiUrl = None,
@@ -227,7 +231,7 @@ def run(
     end_all(state)
     options = Options(workers=workers, comfyui_url=_trimmed(comfyui_url))
     try:
-        with _failures_told():
+        with _failures_printed():
             status = asyncio.run(_run(state, options, prompt, out))
     finally:
         end_all(state)
@@ -236,7 +240,7 @@ def run(
 
 async def _run(state: State, options: Options, prompt: str, out: Path) -> int:
     stop = _stop_signal()
-    async with local_cloud(state, options, _tell) as endpoints:
+    async with local_cloud(state, options, _report) as endpoints:
         client = await _start_client(prompt, out, client_environment(endpoints))
         stopping = asyncio.create_task(stop.wait())
         ending = asyncio.create_task(client.wait())
@@ -258,14 +262,14 @@ async def _start_client(
 
 
 def _stop_signal() -> asyncio.Event:
-    """Set by SIGTERM or Ctrl-C."""
+    """An event that SIGTERM or Ctrl-C sets."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     _out.print(f"{line} …", markup=False)
 
 
@@ -278,7 +282,7 @@ def _configure_logging() -> None:
 
 
 @contextmanager
-def _failures_told() -> Iterator[None]:
+def _failures_printed() -> Iterator[None]:
     try:
         yield
     except _FAILURES as error:

@@ -1,4 +1,4 @@
-"""A whole local cloud: emulator, deployed templates, ComfyUI and workers, and where they are."""
+"""A local cloud: the emulator with the deployed templates, ComfyUI, workers, and endpoints."""
 
 from __future__ import annotations
 
@@ -23,37 +23,39 @@ OWNERS = ("local-developer", "another-developer")
 
 
 class KeyNotCreated(Exception):
-    """The administration's own command failed; the message is what it said."""
+    """The command that creates an API key failed; the message is its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a person may choose."""
+    """The options of a local cloud."""
 
-    port: int = 0  # of the emulator; 0: any that is free
+    port: int = 0  # of the emulator; 0: any free port
     workers: int = 1
-    comfyui_url: str | None = None  # a real one, which all workers share; None: simulators
+    comfyui_url: str | None = None  # a real ComfyUI that all workers share; None: simulators
 
 
-Tell = Callable[[str], None]  # one line about each stage as it begins
+Report = Callable[[str], None]  # gets one line about each step when it begins
 
 
 @asynccontextmanager
-async def local_cloud(state: State, options: Options, tell: Tell) -> AsyncIterator[Endpoints]:
-    """Everything up and answering, until the block ends; `endpoints.json` is there meanwhile.
+async def local_cloud(state: State, options: Options, report: Report) -> AsyncIterator[Endpoints]:
+    """Start everything and wait until it answers; stop it at the end of the block.
+
+    `endpoints.json` exists during the block.
 
     Raises:
         SynthesisFailed, EmulatorFailed, DeploymentFailed, KeyNotCreated, ComfyuiUnreachable,
-        NotAnswering: in the order of the stages.
+        NotAnswering: in the order of the steps.
     """
     state.prepare()
     async with AsyncExitStack() as stack:
-        tell("Synthesising the templates and starting the emulator")
+        report("Synthesising the templates and starting the emulator")
         synthesising = asyncio.create_task(asyncio.to_thread(synthesise, DEPLOYMENT))
         aws = await stack.enter_async_context(emulator(state, options.port or free_port()))
         cloud = _Cloud(state, options, aws, stack)
-        await cloud.start(await synthesising, tell)
-        tell("Asking the API")
+        await cloud.start(await synthesising, report)
+        report("Asking the API")
         await readiness.check(cloud.endpoints())
         try:
             yield cloud.publish()
@@ -73,11 +75,11 @@ class _Cloud:
         self._workers: list[Restarted] = []
         self._published = False
 
-    async def start(self, assembly: Assembly, tell: Tell) -> None:
-        tell("Deploying the stacks")
+    async def start(self, assembly: Assembly, report: Report) -> None:
+        report("Deploying the stacks")
         self._outputs = await asyncio.to_thread(deploy, assembly, self._aws)
         self._keys = [await new_key(owner, self._outputs, self._aws.url) for owner in OWNERS]
-        tell("Starting ComfyUI and the workers")
+        report("Starting ComfyUI and the workers")
         await self._start_engines()
         await self._start_workers()
 
@@ -107,7 +109,7 @@ class _Cloud:
             self._workers.append(worker)
             await worker.start()
 
-    # --- where everything is ------------------------------------------------------------------
+    # --- the endpoints -----------------------------------------------------------------------
 
     def publish(self) -> Endpoints:
         self._published = True
@@ -120,7 +122,7 @@ class _Cloud:
         self._state.endpoints_file.unlink(missing_ok=True)
 
     def _changed(self) -> None:
-        if self._published:  # a process was started again: its pid is another
+        if self._published:  # a process was started again, so its pid has changed
             self.publish()
 
     def endpoints(self) -> Endpoints:
@@ -149,17 +151,17 @@ class _Cloud:
 
 
 async def _stop_all(processes: list[Restarted]) -> None:
-    """All at once: a worker takes seconds to let its polls return and to give its job back."""
+    """Stop all at once, because each worker needs seconds to end its polls and its job."""
     await asyncio.gather(*(process.stop() for process in processes))
 
 
 async def new_key(owner: str, outputs: Mapping[str, str], aws_url: str | None) -> str:
-    """An API key, made by the command that an administrator uses.
+    """Create an API key with the operator's command.
 
-    `aws_url`: the emulator's; None: with the credentials of this shell.
+    `aws_url` is the emulator's; None means AWS with the credentials of this shell.
 
     Raises:
-        KeyNotCreated: with what the command said.
+        KeyNotCreated: the command failed.
     """
     making = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "comfyline.operate.admin", "keys", "create"),
@@ -169,21 +171,21 @@ async def new_key(owner: str, outputs: Mapping[str, str], aws_url: str | None) -
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    said, complained = await making.communicate()
+    output, errors = await making.communicate()
     if making.returncode != 0:
-        raise KeyNotCreated(complained.decode())
-    key: str = json.loads(said)["key"]
+        raise KeyNotCreated(errors.decode())
+    key: str = json.loads(output)["key"]
     return key
 
 
 def administration(endpoints: Endpoints) -> dict[str, str]:
-    """The environment of the administration's commands, as an operator would set it."""
+    """The environment variables of the operator's commands, as an operator would set them."""
     outputs = endpoints.outputs
     names = {name: outputs[output] for name, output in _SETTINGS.items() if output in outputs}
     return _administrator(endpoints.aws_endpoint_url or None) | names
 
 
-# What the administration reads, and the stacks' output that has it.
+# The settings of the operator's commands, and the output of the stacks that has each value.
 _SETTINGS = {
     "ARTIFACTS_BUCKET": "ArtifactsBucket",
     "CONNECTIONS_TABLE": "ConnectionsTable",

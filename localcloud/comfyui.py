@@ -1,4 +1,4 @@
-"""The ComfyUI beside each worker: a simulator process, unless a real one is named."""
+"""The ComfyUI of each worker: a simulator process, unless COMFYUI_URL names a real one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ READY_SECONDS = 60.0
 
 
 class ComfyuiUnreachable(Exception):
-    """Nobody answers like ComfyUI at that URL."""
+    """No ComfyUI answers at that URL."""
 
 
 def simulator(number: int, port: int, state: State) -> Program:
@@ -31,10 +31,10 @@ def simulator(number: int, port: int, state: State) -> Program:
 
 
 async def ready(url: str) -> None:
-    """Return once ComfyUI answers there.
+    """Wait until ComfyUI answers at that URL.
 
     Raises:
-        ComfyuiUnreachable: it does not.
+        ComfyuiUnreachable: it did not answer within 60 s.
     """
     async with httpx.AsyncClient(trust_env=False) as http:
         try:

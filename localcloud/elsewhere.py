@@ -30,7 +30,7 @@ LOCALSTACK_PORT = 4566
 CDK = ("npx", "--yes", "aws-cdk@2.1148.1")
 LOCALSTACK_DEPLOYMENT = "deployments/localstack.toml"
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class CommandFailed(Exception):
@@ -42,7 +42,7 @@ async def up_elsewhere(
     state: State,
     workers: int,
     deployment: Path,
-    tell: Tell,
+    report: Report,
 ) -> Endpoints:
     """Deploy to the target. `workers` is for LocalStack, the file `deployment` for an account.
 
@@ -50,31 +50,31 @@ async def up_elsewhere(
         CommandFailed, SynthesisFailed, DeploymentFailed, KeyNotCreated, NotAnswering: in turn.
     """
     if target == "localstack":
-        return await up_in_localstack(state, workers, tell)
-    return await up_on_aws(state, deployment, tell)
+        return await up_in_localstack(state, workers, report)
+    return await up_on_aws(state, deployment, report)
 
 
-async def up_in_localstack(state: State, workers: int, tell: Tell) -> Endpoints:
+async def up_in_localstack(state: State, workers: int, report: Report) -> Endpoints:
     """Start LocalStack and `workers` containers, deploy, and write `endpoints.json`.
 
     Raises:
         CommandFailed, SynthesisFailed, DeploymentFailed, KeyNotCreated, NotAnswering: in turn.
     """
     state.prepare()
-    tell("Starting LocalStack")
+    report("Starting LocalStack")
     compose(state, "up", "--detach", "--wait", "localstack")
-    tell("Synthesising and deploying the stacks")
+    report("Synthesising and deploying the stacks")
     assembly = await asyncio.to_thread(synthesise, LOCALSTACK_DEPLOYMENT)
     localstack = Emulator(f"http://127.0.0.1:{LOCALSTACK_PORT}", pid=0)
     outputs = await asyncio.to_thread(deploy, assembly, localstack)
     task = await asyncio.to_thread(Task.deployed, outputs, localstack)
     write_worker_env(state, task.environment)
-    tell("Starting the workers")
+    report("Starting the workers")
     compose(state, "up", "--detach", "--build", "--scale", f"worker={workers}", "worker")
     endpoints = _endpoints_of_localstack(
         outputs, await _keys(outputs, localstack.url), localstack.url
     )
-    tell("Asking the API")
+    report("Asking the API")
     await readiness.check(endpoints)
     state.write(endpoints)
     return endpoints
@@ -91,14 +91,14 @@ def down_in_localstack(state: State) -> None:
     worker_env(state).unlink(missing_ok=True)
 
 
-async def up_on_aws(state: State, deployment: Path, tell: Tell) -> Endpoints:
+async def up_on_aws(state: State, deployment: Path, report: Report) -> Endpoints:
     """Deploy to the account of this shell's credentials, and write `endpoints.json`.
 
     Raises:
         CommandFailed, KeyNotCreated, NotAnswering: in turn.
     """
     state.prepare()
-    tell("Deploying to the account of this shell's credentials")
+    report("Deploying to the account of this shell's credentials")
     written = state.folder / "outputs.json"
     choice = ("--context", f"deployment={deployment.absolute()}")
     _command(
@@ -107,7 +107,7 @@ async def up_on_aws(state: State, deployment: Path, tell: Tell) -> Endpoints:
     stacks: dict[str, dict[str, str]] = json.loads(written.read_text())
     outputs = {name: value for stack in stacks.values() for name, value in stack.items()}
     endpoints = _endpoints_of_account(outputs, await _keys(outputs, None))
-    tell("Asking the API")
+    report("Asking the API")
     await readiness.check(endpoints)
     state.write(endpoints)
     return endpoints

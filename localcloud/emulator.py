@@ -20,13 +20,13 @@ from localcloud.state import State
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 ADMINISTRATOR = ("test", "test")  # the emulator's root credentials
-READY_SECONDS = 60.0  # it takes one; a busy machine takes more
-# Each concurrent call of a function is a process of about 50 MB; more than this starves a laptop.
+READY_SECONDS = 60.0  # the start takes one second, and longer on a busy machine
+# Each concurrent call of a function is a process of about 50 MB. More of them overload a laptop.
 FUNCTIONS_AT_ONCE = 24
 
 
 class EmulatorFailed(Exception):
-    """It did not come up; its log says why."""
+    """The emulator did not start; its log contains the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,16 @@ class Emulator:
         return make(service, endpoint_url=self.url, config=config)
 
 
-# Left alone, boto3 signs URLs of S3 by version 2 in the oldest regions.
+# By default, boto3 signs URLs of S3 with version 2 in the oldest regions.
 _SIGNATURES = {"s3": "s3v4"}
 
 
 @asynccontextmanager
 async def emulator(state: State, port: int) -> AsyncIterator[Emulator]:
-    """An empty emulator on that port, until the block ends.
+    """Start an empty emulator on that port, and stop it at the end of the block.
 
     Raises:
-        EmulatorFailed: it did not come up.
+        EmulatorFailed: the emulator did not start.
     """
     url = f"http://127.0.0.1:{port}"
     async with running(_program(state, port), state) as process:
@@ -62,7 +62,7 @@ async def emulator(state: State, port: int) -> AsyncIterator[Emulator]:
 
 def _program(state: State, port: int) -> Program:
     own = {
-        "AUTH": "true",  # every function and the worker run under their own role, and it counts
+        "AUTH": "true",  # enforces the policies of the roles of functions and worker
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",
@@ -70,10 +70,10 @@ def _program(state: State, port: int) -> Program:
         "MINISTACK_WORKER_THREADS": str(FUNCTIONS_AT_ONCE),
         "LOG_LEVEL": "WARNING",
         "TMPDIR": str(state.folder / "tmp"),
-        # Listeners that nobody needs and that would be open to the network.
+        # These listeners are not needed, and would be open to the network.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        # What it starts for the functions must not be mistaken for this user's real account.
+        # The processes of the functions must never use this user's real account.
         "AWS_ACCESS_KEY_ID": ADMINISTRATOR[0],
         "AWS_SECRET_ACCESS_KEY": ADMINISTRATOR[1],
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -87,8 +87,9 @@ def _program(state: State, port: int) -> Program:
 
 
 def inherited() -> dict[str, str]:
-    """What a process of the cloud takes over from the user's environment: nothing of AWS, no
-    proxies, no Python paths.
+    """The environment variables that a process of the cloud gets from the user's environment.
+
+    There are no settings of AWS, proxies or Python paths among them.
     """
     names = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER")
     return {name: os.environ[name] for name in names if name in os.environ}

@@ -1,8 +1,7 @@
-"""Child processes: started with a log of their own, started again when they die, ended for good.
+"""Child processes: start them with a log each, restart them when they die, and stop them.
 
-Every process that belongs to a local cloud carries the cloud's folder in a variable of its
-environment, which its own children inherit. So the end of a cloud finds all of them, also those
-whose parent was killed.
+Every process of a local cloud has the cloud's folder in an environment variable, which its own
+children inherit. So `end_all` finds all processes of a cloud, even if their parent was killed.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ import psutil
 from localcloud.state import State
 
 MARK = "COMFYLINE_LOCAL_CLOUD"
-STOP_SECONDS = 10.0  # a worker gives its job back within 2 s; after this it is killed
+STOP_SECONDS = 10.0  # a worker gives its job back within 2 s; after 10 s it is killed
 FIRST_RESTART_SECONDS = 0.2
 LONGEST_RESTART_SECONDS = 5.0
-STEADY_SECONDS = 10.0  # a process that lived this long did not die of its start
+STEADY_SECONDS = 10.0  # a process that lived this long did not fail at its start
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to start. The environment is all that the process sees."""
+    """A program to start. `environment` is the whole environment of the process."""
 
     name: str
     arguments: Sequence[str]
@@ -37,9 +36,9 @@ class Program:
 
 
 async def start(program: Program, state: State) -> asyncio.subprocess.Process:
-    """Start the program; its output goes to its log.
+    """Start the program, with its output in its log.
 
-    It is in a session of its own: a Ctrl-C in the terminal is for the supervisor to pass on.
+    It runs in its own session, so that a Ctrl-C in the terminal reaches only the supervisor.
     """
     with state.log(program.name).open("ab") as log:
         return await asyncio.create_subprocess_exec(
@@ -53,7 +52,7 @@ async def start(program: Program, state: State) -> asyncio.subprocess.Process:
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:
-    """End the process: asked first, killed if it does not go."""
+    """Terminate the process, and kill it if it does not end in time."""
     if process.returncode is not None:
         return
     with suppress(ProcessLookupError):
@@ -67,7 +66,7 @@ async def stop(process: asyncio.subprocess.Process) -> None:
 
 @asynccontextmanager
 async def running(program: Program, state: State) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The program, until the block ends."""
+    """Run the program until the end of the block."""
     process = await start(program, state)
     try:
         yield process
@@ -76,8 +75,9 @@ async def running(program: Program, state: State) -> AsyncIterator[asyncio.subpr
 
 
 class Restarted:
-    """A program that is started again whenever it dies, as ECS would; later and later if it keeps
-    dying of its start.
+    """A program that is started again whenever it dies, as ECS does.
+
+    The pause before a restart grows while the program keeps failing at its start.
     """
 
     def __init__(self, program: Program, state: State, changed: Callable[[], None]) -> None:
@@ -87,17 +87,17 @@ class Restarted:
 
     @property
     def pid(self) -> int | None:
-        """The process that runs now."""
+        """The id of the running process; None if it does not run."""
         alive = self._process is not None and self._process.returncode is None
         return self._process.pid if alive and self._process else None
 
     async def start(self) -> None:
-        """Run it from now on."""
+        """Start the program, and keep it running."""
         self._process = await start(self._program, self._state)
         self._keeping = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
-        """End it for good; nothing happens if it was never started."""
+        """Stop the program for good. Does nothing if it was never started."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -119,7 +119,7 @@ class Restarted:
 
 
 def of_cloud(state: State) -> Iterator[psutil.Process]:
-    """Every process of the cloud in that folder, whoever its parent is now; not ourselves."""
+    """Every process of the cloud in that folder, with any parent, except this process."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(MARK) == str(state.folder):
@@ -127,7 +127,7 @@ def of_cloud(state: State) -> Iterator[psutil.Process]:
 
 
 def end_all(state: State) -> int:
-    """End every process of the cloud in that folder; how many there were."""
+    """End every process of the cloud in that folder, and return their number."""
     processes = list(of_cloud(state))
     for process in processes:
         with suppress(psutil.NoSuchProcess):

@@ -1,6 +1,7 @@
-"""Everything answers: asked as a client would, before anybody is told that the cloud is up.
+"""Checks that the deployed service answers a client's requests, before the cloud counts as up.
 
-It also warms what a first client meets first, so that its job is not over before its socket opens.
+The check also ends the cold starts that a first client would meet. Otherwise a first job could end
+before the client's socket is open.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from websockets.asyncio.client import connect
 
 from localcloud.state import Endpoints
 
-PATIENCE_SECONDS = 90.0  # cold starts on a busy machine, some of which run into a timeout
+PATIENCE_SECONDS = 90.0  # for cold starts on a busy machine, some of which time out
 AGAIN_SECONDS = 0.5
 
 
 class NotAnswering(Exception):
-    """A part of the deployed service does not answer; the message says which and how."""
+    """A part of the deployed service does not answer; the message names it."""
 
 
 async def check(endpoints: Endpoints) -> None:
-    """The HTTP API and the WebSocket API answer.
+    """Wait until the HTTP API and the WebSocket API answer.
 
     Raises:
-        NotAnswering: one of them does not.
+        NotAnswering: one of them did not answer in time.
     """
     give_up_at = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while True:

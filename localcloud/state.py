@@ -1,4 +1,4 @@
-"""The folder that a local cloud keeps its state in, and what is in it."""
+"""The folder in which a local cloud keeps its state: logs, temporary files and endpoints."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ DEFAULT_STATE = ROOT / ".local"
 
 
 class Pids(BaseModel):
-    """The processes of a cloud on this machine; none of one that is elsewhere."""
+    """The processes of a local cloud. A deployment to LocalStack or AWS has none here."""
 
     model_config = ConfigDict(extra="forbid")
 
     supervisor: int = 0
     emulator: int = 0
-    comfyui: list[int] = []  # empty where COMFYUI_URL names one that is not ours
+    comfyui: list[int] = []  # empty if COMFYUI_URL names a ComfyUI that runs elsewhere
     workers: list[int] = []
 
 
 class Endpoints(BaseModel):
-    """`endpoints.json`: where everything is, and who may use it."""
+    """The content of `endpoints.json`: URLs, API keys, outputs of the stacks and processes."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,7 +35,7 @@ class Endpoints(BaseModel):
     ws_url: str
     api_key: str
     second_api_key: str  # of another owner
-    # Of an emulator and its administrator. A real account is reached by this shell's credentials.
+    # URL and credentials of an emulator. For a real account, use the credentials of this shell.
     aws_endpoint_url: str = ""
     aws_access_key_id: str = ""
     aws_secret_access_key: str = ""
@@ -48,34 +48,34 @@ class Endpoints(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The folder of one local cloud; several may run side by side in folders of their own."""
+    """The folder of one local cloud. Several clouds may run at once, each in its own folder."""
 
     folder: Path
 
     @property
     def endpoints_file(self) -> Path:
-        """There while the cloud is up."""
+        """A file that exists while the cloud is up."""
         return self.folder / "endpoints.json"
 
     def prepare(self) -> None:
-        """Make the folder, without what an earlier run said."""
+        """Create the folder, and remove the endpoints of an earlier run."""
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         (self.folder / "tmp").mkdir(exist_ok=True)
         self.endpoints_file.unlink(missing_ok=True)
 
     def log(self, name: str) -> Path:
-        """Where a process's output goes."""
+        """The file that gets the output of a process."""
         return self.folder / "logs" / f"{name}.log"
 
     def write(self, endpoints: Endpoints) -> None:
-        """Say where everything is: whole or not at all, and to this user alone."""
+        """Write the endpoints, as a whole file that only this user may read."""
         draft = self.endpoints_file.with_suffix(".draft")
         draft.touch(mode=0o600)
         draft.write_text(endpoints.model_dump_json(indent=2) + "\n")
         draft.replace(self.endpoints_file)
 
     def read(self) -> Endpoints | None:
-        """Where everything is; None if nothing is up."""
+        """The endpoints; None if no cloud is up."""
         try:
             content: Any = json.loads(self.endpoints_file.read_text())
         except FileNotFoundError:
@@ -84,7 +84,7 @@ class State:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -92,7 +92,7 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server can listen there."""
+    """Whether a server can listen on that port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

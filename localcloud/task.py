@@ -1,5 +1,5 @@
-"""The worker's task as ECS would start it: its environment by the task definition, its credentials
-by the task role, and a fresh process whenever one dies.
+"""The worker's task, run as ECS would run it: with the environment variables of the task definition
+and the credentials of the task role.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from aiohttp import web
 from localcloud.emulator import Emulator, inherited
 from localcloud.processes import Program
 
-COMMAND = (sys.executable, "-m", "gpu_worker")  # the image's own command
+COMMAND = (sys.executable, "-m", "gpu_worker")  # as in the image
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the deployed task definition says about the worker's container."""
+    """The worker's container, as the deployed task definition describes it."""
 
     environment: Mapping[str, str]
     role_arn: str
@@ -41,7 +41,7 @@ class Task:
     def program(
         self, number: int, *, emulator: Emulator, credentials: str, comfyui: str
     ) -> Program:
-        """One worker's process, beside its own ComfyUI."""
+        """The program of one worker, which uses the ComfyUI at `comfyui`."""
         return Program(
             name=f"worker-{number}",
             arguments=COMMAND,
@@ -58,11 +58,12 @@ class Task:
 
 @asynccontextmanager
 async def role_credentials(role_arn: str, emulator: Emulator) -> AsyncIterator[str]:
-    """A URL that answers with fresh credentials of the role, as the ECS agent's does.
+    """A URL that answers with new credentials of the role, like the ECS agent's.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
     """
-    path = f"/{secrets.token_urlsafe(16)}"  # nobody else on this machine may guess it
+    # The path is a secret, because every user of this machine can reach the port.
+    path = f"/{secrets.token_urlsafe(16)}"
 
     async def answer(_request: web.Request) -> web.Response:
         return web.json_response(await asyncio.to_thread(_assume, role_arn, emulator))
