@@ -10,7 +10,7 @@ DEPLOYMENT ?= deployments/dev.toml
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check client format bench bench-worker bench-live load soak simulate cost synth docs clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check client format bench bench-test bench-worker bench-live load soak simulate cost synth docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ chaos: dev ## Run 500 jobs while workers, engines, queues and stores fail at ran
 bench: dev ## Measure the running service, and compare with the goals and the kept results (COMFYUI_URL=, BENCH=options)
 	@$(BIN)/python -m bench $(BENCH)
 
+bench-test: dev ## Test the arithmetic of the benchmarks, the simulation, and the pages that they write
+	$(PYTEST) bench/tests
+
 bench-worker: dev ## Measure how long the GPU is idle and how long a crash delays a job (COMFYUI_URL=, BENCH=options)
 	@$(BIN)/python -m bench.worker $(BENCH)
 
@@ -90,13 +93,14 @@ simulate: dev ## Simulate days of traffic with the scaler and three usual polici
 	@$(BIN)/python -m bench.simulation
 
 cost: dev ## Count the AWS calls of a job, multiply by list prices, and write docs/cost.md
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.cost
+	@$(BIN)/python -m bench.cost
 
 check: dev ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(PYTEST) bench/tests
 
 client: dev ## Generate the blocking client (comfyline/client/blocking) from the asyncio client
 	@$(BIN)/python -m tools.blocking_client

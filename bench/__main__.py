@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench import api, functions, handler, live, overhead, price, run, worker
+from bench import api, functions, handler, live, overhead, run, worker
+from bench.cost import measurements as cost
 
 MEASUREMENTS = (
     *api.MEASUREMENTS,
@@ -10,7 +11,7 @@ MEASUREMENTS = (
     *live.MEASUREMENTS,
     *handler.MEASUREMENTS,
     *functions.MEASUREMENTS,
-    *price.MEASUREMENTS,
+    *cost.MEASUREMENTS,
     *worker.MEASUREMENTS,
 )
 

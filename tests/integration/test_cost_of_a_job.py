@@ -1,18 +1,22 @@
-"""What a job takes of AWS stays what it was brought down to; `make cost` has what that costs."""
+"""One job makes no more AWS calls and no more DynamoDB writes than it needs.
+
+`make cost` counts the same calls for several jobs, and multiplies them with AWS's prices.
+"""
 
 from __future__ import annotations
 
-from bench.counted_jobs import Counted, run_jobs
+from tests.support.counted_jobs import Counted, run_jobs
 
-# Of each step: the table and both indexes. Progress comes by the clock, so it is not among them.
+# Write units of each step, for the table and both indexes together. Progress is not listed, because
+# the worker writes it by the clock.
 WRITE_UNITS = {
-    "put: request": 1,  # what was asked and its graph
-    "submitted": 3,  # the row, and its entry in each index
-    "claimed": 1,  # the time at which it is due stays as it is
-    "started": 3,  # another status: one entry goes, another comes
+    "put: request": 1,  # the request and its graph
+    "submitted": 3,  # the job, and its entry in each index
+    "claimed": 1,  # the due time does not change
+    "started": 3,  # a new status: one index entry is removed, another added
     "put: artifacts": 1,
-    "succeeded": 5,  # another status, and due for its removal
-    "count: counted": 2,  # within a transaction everything is charged twice
+    "succeeded": 5,  # a new status, and a new due time: its removal
+    "count: counted": 2,  # within a transaction every write costs double
     "count: totals": 2,
     "count: usage": 2,
 }
@@ -24,19 +28,19 @@ async def test_a_job_takes_no_more_than_it_needs() -> None:
     counted = await run_jobs(1, step_ms=20)
     units = {step: by_place.total() for step, by_place in counted.units.items()}
     progress = units.pop("progress", 0)
-    assert progress <= 1  # a row within 1 KB, and by_owner and by_due are not touched
+    assert progress <= 1  # an item within 1 KB, and no change in by_owner and by_due
     assert units == WRITE_UNITS
-    # The pusher is told of the end alone, since nobody watches.
+    # The pusher is called for the job's end only, because the job has no subscriber.
     assert {name: work.calls for name, work in counted.functions.items()} == dict.fromkeys(
         FUNCTIONS, 1
     )
     assert {name: work.aws_calls for name, work in counted.functions.items()} == FUNCTIONS
     assert counted.printed == []
-    assert _calls(counted, "sqs", "SendMessage", "DeleteMessage") == 2
-    assert _calls(counted, "s3", "PutObject", "CreateMultipartUpload") == 1
-    assert counted.calls["dynamodb", "read units"] <= 6
-    assert counted.removal["dynamodb", "write units"] == 5
+    assert _calls(counted, "sqs SendMessage", "sqs DeleteMessage") == 2
+    assert _calls(counted, "s3 PutObject", "s3 CreateMultipartUpload") == 1
+    assert counted.calls["dynamodb read units"] <= 6
+    assert counted.removal["dynamodb write units"] == 5
 
 
-def _calls(counted: Counted, service: str, *names: str) -> float:
-    return sum(counted.calls.get((service, name), 0) for name in names)
+def _calls(counted: Counted, *names: str) -> float:
+    return sum(counted.calls.get(name, 0) for name in names)

@@ -1,7 +1,7 @@
-"""The functions of a job in this process: called as AWS calls them, alone, and counted each.
+"""Calls the functions of a job in this process, as AWS calls them, and counts their AWS calls.
 
-The authorizer is asked once for the post and the read, and its answer goes to both; the stream
-wakes the scaler for the job alone and tells the pusher each change alone.
+The authorizer is called once, and its answer is used for both the post and the read, because API
+Gateway caches it. The stream wakes the scaler and calls the pusher with one change at a time.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from bench.calls import Image, Ledger
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.authenticate import create_key
 from functions import authorize, get_job, push_updates, scale_workers, submit_job
 from functions._aws import Clients
 from tests.support.aws import create_service, create_table
+from tests.support.aws_ledger import Change, Ledger
 from tests.support.gateway import Gateway
 
 PICTURE = {"prompt": "a red fox", "steps": 20, "width": 64, "height": 64}
-_MEASURED = {"METRICS_NAMESPACE": "Comfyline/cost"}
+_METRICS = {"METRICS_NAMESPACE": "Comfyline/cost"}
 _SCALING = {
     "max_workers": 4,
     "job_seconds": 30,
@@ -42,7 +42,7 @@ _SCALER = {
 
 @dataclass(slots=True)
 class Work:
-    """What the calls of one function came to."""
+    """How often a function was called, and how many AWS calls it made in all."""
 
     calls: int = 0
     aws_calls: float = 0
@@ -50,7 +50,7 @@ class Work:
 
 @dataclass(slots=True)
 class Functions:
-    """What is called for jobs of one caller; `work` is by function, in the order of a life."""
+    """Calls the functions for jobs of one caller. `work` is by function, in the order of a job."""
 
     ledger: Ledger
     token: str
@@ -59,29 +59,29 @@ class Functions:
     _caller: dict[str, str] = field(default_factory=dict)
 
     def post(self) -> str:
-        """Accept one job; its id."""
+        """Post one job, and return its id."""
         header = {"authorization": f"Bearer {self.token}"}
-        with self._call("authorize"):
+        with self._counted("authorize"):
             answer = self.api.call("AuthorizeHttp", {"headers": header})
         self._caller = answer["context"]
-        with self._call("submit"):
+        with self._counted("submit"):
             reply = self._gateway("POST", "/api/v1/jobs", PICTURE)
         return str(reply.json["job_id"])
 
-    def wake(self, image: Image) -> None:
-        """The stream tells the scaler of a new job."""
-        with self._call("scale"):
-            self.api.call("ScaleWorkers", _batch("INSERT", image))
+    def wake(self, change: Change) -> None:
+        """Call the scaler as the stream does for a new job."""
+        with self._counted("scale"):
+            self.api.call("ScaleWorkers", _batch("INSERT", change))
 
-    def push(self, image: Image) -> None:
-        """The stream tells the pusher of a change."""
-        with self._call("push"):
-            answer = self.api.call("PushUpdates", _batch("MODIFY", image))
+    def push(self, change: Change) -> None:
+        """Call the pusher as the stream does for a change."""
+        with self._counted("push"):
+            answer = self.api.call("PushUpdates", _batch("MODIFY", change))
         assert answer == {"batchItemFailures": []}
 
     def read(self, job_id: str) -> Any:
-        """The job as its owner sees it."""
-        with self._call("read"):
+        """The job as its owner reads it."""
+        with self._counted("read"):
             return self._gateway("GET", f"/api/v1/jobs/{job_id}").json
 
     @property
@@ -89,7 +89,7 @@ class Functions:
         return replace(self.api, owner=self._caller["owner"], caller=self._caller)
 
     @contextmanager
-    def _call(self, name: str) -> Iterator[None]:
+    def _counted(self, name: str) -> Iterator[None]:
         before = self.ledger.calls
         yield
         self.work[name].calls += 1
@@ -97,13 +97,14 @@ class Functions:
 
 
 def deployed(api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any) -> str:
-    """What the functions need beside the API's own, and a key; they print to `printed`.
+    """Create what the functions need beside the API's resources, and return the token of a new key.
 
-    The fleet is awake afterwards: one that sleeps is woken once, however many jobs come then.
+    The functions then print to `printed`. The fleet is awake, because a sleeping fleet is woken
+    once, independently of the number of jobs.
     """
     create_table(session.client("dynamodb"), "scaling", "pk")
     create_service(session.client("ecs"))
-    patch.setenv("METRICS_NAMESPACE", _MEASURED["METRICS_NAMESPACE"])  # the worker's
+    patch.setenv("METRICS_NAMESPACE", _METRICS["METRICS_NAMESPACE"])  # for the worker
     for module in (authorize, submit_job, scale_workers, push_updates, get_job):
         patch.setattr(module.logger.registered_handler, "stream", printed)
     measured(api, session).call("ScaleWorkers", {"Records": [{}]})
@@ -118,15 +119,15 @@ def deployed(api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any
 
 
 def measured(api: Gateway, session: Any) -> Gateway:
-    """The same functions with the scaler's settings, with metrics and with clients of their own."""
-    environ = {**api.environ, **_SCALER, **_MEASURED}
+    """The same functions with the scaler's settings, with metrics and with new clients."""
+    environ = {**api.environ, **_SCALER, **_METRICS}
     return replace(api, environ=environ, client=Clients(session), made={})
 
 
-def _batch(event: str, image: Image) -> dict[str, Any]:
-    before, after = image
-    row: Any = after or before
-    keys = {"pk": row["pk"], "sk": row["sk"]}
-    told = {"Keys": keys, "SequenceNumber": "1", "NewImage": after, "OldImage": before}
-    known = {name: value for name, value in told.items() if value is not None}
+def _batch(event: str, change: Change) -> dict[str, Any]:
+    before, after = change
+    item: Any = after or before
+    keys = {"pk": item["pk"], "sk": item["sk"]}
+    record = {"Keys": keys, "SequenceNumber": "1", "NewImage": after, "OldImage": before}
+    known = {name: value for name, value in record.items() if value is not None}
     return {"Records": [{"eventName": event, "dynamodb": known}]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,9 @@ from bench.simulation.policies import OURS, USUAL, policies
 from bench.simulation.report import COLUMNS, PICTURE
 from bench.simulation.service import Bill, Service
 from bench.simulation.workload import SHAPES, Workload, figures, mean_job_seconds
+from localcloud.state import ROOT
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = ROOT / "docs"
 PAGE = (DOCS / "scaling.md").read_text()
 
 
@@ -81,7 +81,7 @@ def test_an_always_full_fleet_costs_more_than_the_default(shape: str) -> None:
 
 
 def test_an_instance_without_a_task_is_paid_for_as_long_as_the_template_says() -> None:
-    source = (DOCS.parent / "infra" / "constructs" / "managed_capacity.py").read_text()
+    source = (ROOT / "infra" / "constructs" / "managed_capacity.py").read_text()
     said = re.search(r"^SCALE_IN_AFTER_SECONDS = (\d+)$", source, re.M)
     assert said is not None
     assert int(said[1]) == figures()["boot"]["kept_seconds"]

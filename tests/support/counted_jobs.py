@@ -1,9 +1,16 @@
-"""Jobs through the functions and the worker in this process, with every AWS call counted."""
+"""Runs jobs through the functions and the worker in this process, and counts every AWS call.
+
+Jobs run on moto and on the ComfyUI simulator. `python -m tests.support.counted_jobs --jobs 21`
+prints the counts as JSON; `make cost` multiplies them with AWS's prices.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import dataclasses
 import io
+import json
 import logging
 import os
 import signal
@@ -21,8 +28,6 @@ import boto3
 import pytest
 from aws_lambda_powertools import Logger
 
-from bench.calls import Image, Ledger, Row
-from bench.counted_functions import Functions, Work, deployed, measured
 from comfyline.service.jobs.job import TERMINAL, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
@@ -30,30 +35,30 @@ from functions._wiring import utc_now
 from gpu_worker.__main__ import work
 from gpu_worker.wiring import Wiring
 from tests.support import gateway
+from tests.support.aws_ledger import Change, Item, Ledger
+from tests.support.counted_functions import Functions, Work, deployed, measured
 
-STEP_MS = 500.0  # 20 steps are 10 s
+STEP_MS = 500.0  # 20 steps take 10 s
 RETENTION_OVER = timedelta(days=8)
-# What the simulator has, as its own lock says.
-SIMULATED = Path(__file__).parents[1].joinpath("localcloud", "engine.lock.toml")
-
-Calls = Mapping[tuple[str, str], float]
+# The lock of the simulator.
+SIMULATED = Path(__file__).parents[2].joinpath("localcloud", "engine.lock.toml")
 
 
 @dataclass(slots=True)
 class Counted:
-    """What so many jobs took; `units` are DynamoDB's for each step, by table and index."""
+    """The counts of `jobs` jobs. `units` are DynamoDB's for each step, by table and index."""
 
     jobs: int
-    calls: Calls = field(default_factory=dict)  # until the job was read, and pushed
+    calls: Mapping[str, float] = field(default_factory=dict)  # until the job was read and pushed
     units: Mapping[str, Counter[str]] = field(default_factory=dict)
     functions: Mapping[str, Work] = field(default_factory=dict)
-    metrics: Sequence[str] = ()  # the lines that are metrics, of functions and worker
-    printed: Sequence[str] = ()  # what the functions have printed beside them
+    metrics: Sequence[str] = ()  # the log lines that are metrics, of functions and worker
+    printed: Sequence[str] = ()  # all other log lines of the functions
     worker_log: Sequence[str] = ()
-    removal: Calls = field(default_factory=dict)  # once the retention is over
+    removal: Mapping[str, float] = field(default_factory=dict)  # after the retention has ended
 
     def note_lines(self, printed: str, worker_log: str) -> None:
-        """Sort out what was said."""
+        """Sort the printed lines into metrics and others."""
         lines = printed.splitlines()
         self.metrics = [line for line in lines if _is_metric(line)]
         self.printed = [line for line in lines if not _is_metric(line)]
@@ -61,7 +66,7 @@ class Counted:
 
 
 async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
-    """Post, run, push and read that many, then let their retention pass."""
+    """Post, run, push and read that many jobs, then remove them after their retention."""
     clock, log, printed = _Clock(), io.StringIO(), io.StringIO()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -69,15 +74,15 @@ async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
         _functions(clock, printed) as functions,
     ):
         ledger = functions.ledger
-        printed.truncate(printed.seek(0))  # what deploying has said
+        printed.truncate(printed.seek(0))  # without the lines of the deployment
         options = Options(data_dir=Path(folder), port=0, step_ms=step_ms)
         async with Simulator(options) as engine:
             posted = [functions.post() for _ in range(jobs)]
-            for image in _those(ledger, _is_new):
-                functions.wake(image)
+            for change in _changes(ledger, _wakes_the_scaler):
+                functions.wake(change)
             await _work(engine.url, posted, ledger, log)
-        for image in _those(ledger, _is_told):
-            functions.push(image)
+        for change in _changes(ledger, _reaches_the_pusher):
+            functions.push(change)
         assert {functions.read(job_id)["status"] for job_id in posted} == {"succeeded"}
         counted = Counted(jobs, dict(ledger.counted), dict(ledger.units), functions.work)
         counted.note_lines(printed.getvalue(), log.getvalue())
@@ -85,7 +90,7 @@ async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
         return counted
 
 
-def _removal(jobs: int, functions: Functions, clock: _Clock) -> Calls:
+def _removal(jobs: int, functions: Functions, clock: _Clock) -> Mapping[str, float]:
     ledger = functions.ledger
     ledger.counted.clear()
     ledger.units.clear()
@@ -95,7 +100,7 @@ def _removal(jobs: int, functions: Functions, clock: _Clock) -> Calls:
 
 
 class _Clock:
-    """The real one, and what it is put ahead by."""
+    """The real clock, moved ahead by `ahead`."""
 
     ahead = timedelta(0)
 
@@ -114,7 +119,7 @@ def _functions(clock: _Clock, printed: io.StringIO) -> Iterator[Functions]:
         patch.setattr(boto3, "Session", lambda: session)  # the worker's
         token = deployed(api, session, patch, printed)
         with ledger.watching(session):
-            # Only clients that are made from now on are counted.
+            # The ledger counts only clients that are created within this block.
             yield Functions(ledger, token, measured(api, session))
 
 
@@ -124,13 +129,13 @@ async def _work(url: str, posted: Sequence[str], ledger: Ledger, log: io.StringI
     handler = logger.registered_handler
     assert isinstance(handler, logging.StreamHandler)
     handler.setStream(log)
-    with _also_of(logger, "comfyline"):
+    with _also_handling(logger, "comfyline"):
         await _until_all_have_ended(work(wiring, logger), posted, ledger)
 
 
 @contextmanager
-def _also_of(logger: Logger, name: str) -> Iterator[None]:
-    """What this logger is told goes the same way, as in the worker's own process."""
+def _also_handling(logger: Logger, name: str) -> Iterator[None]:
+    """Send the lines of the logger with that name to the same stream, as the worker does."""
     other = logging.getLogger(name)
     other.addHandler(logger.registered_handler)
     other.setLevel(logging.INFO)
@@ -145,41 +150,44 @@ async def _until_all_have_ended(
     work: Coroutine[Any, Any, None], posted: Sequence[str], ledger: Ledger
 ) -> None:
     working = asyncio.create_task(work)
-    ended = time.monotonic() + 60 + 30 * len(posted)
-    while len(ends := [end for _, image in ledger.changes if (end := _end(image))]) < len(posted):
-        assert time.monotonic() < ended, "the worker did not come to an end"
-        assert not working.done(), working.exception() or "the worker was told to stop"
+    give_up_at = time.monotonic() + 60 + 30 * len(posted)
+    while len(ends := _ends(ledger)) < len(posted):
+        assert time.monotonic() < give_up_at, "the worker did not finish its jobs in time"
+        assert not working.done(), working.exception() or "the worker stopped before its jobs ended"
         await asyncio.sleep(0.05)
     assert set(ends) == {Status.SUCCEEDED}, ends
     os.kill(os.getpid(), signal.SIGTERM)  # the worker's handler drains it
     await working
 
 
-def _end(image: Image) -> str | None:
-    """How the change has ended a job; None if it has not."""
-    before, after = ((row or {}).get("status", {}).get("S") for row in image)
+def _ends(ledger: Ledger) -> list[str]:
+    return [status for _, change in ledger.changes if (status := _end(change))]
+
+
+def _end(change: Change) -> str | None:
+    """The terminal status that the change gave to a job; None for any other change."""
+    before, after = ((item or {}).get("status", {}).get("S") for item in change)
     return after if after in TERMINAL and before not in TERMINAL else None
 
 
-def _those(ledger: Ledger, wanted: Callable[[str, Image], bool]) -> list[Image]:
-    return [image for table, image in ledger.changes if wanted(table, image)]
+def _changes(ledger: Ledger, wanted: Callable[[str, Change], bool]) -> list[Change]:
+    return [change for table, change in ledger.changes if wanted(table, change)]
 
 
-def _is_new(table: str, image: Image) -> bool:
+def _wakes_the_scaler(table: str, change: Change) -> bool:
     """The filter of the scaler's event source."""
-    before, after = image
-    return table == "jobs" and before is None and after is not None and after["sk"] == _ROW
+    before, after = change
+    return table == "jobs" and before is None and after is not None and after["sk"] == _JOB
 
 
-def _is_told(table: str, image: Image) -> bool:
-    """The filter of the pusher's event source; a test of the template holds it."""
-    row = image[1] or {}
-    return (
-        table == "jobs" and row.get("sk") == _ROW and bool({"watched_until", "expires_at"} & {*row})
-    )
+def _reaches_the_pusher(table: str, change: Change) -> bool:
+    """The filter of the pusher's event source, which a test compares with the template's."""
+    item = change[1] or {}
+    is_watched = bool({"watched_until", "expires_at"} & {*item})
+    return table == "jobs" and item.get("sk") == _JOB and is_watched
 
 
-_ROW = {"S": "job"}
+_JOB = {"S": "job"}
 
 
 def _is_metric(line: str) -> bool:
@@ -189,11 +197,11 @@ def _is_metric(line: str) -> bool:
 # --- the steps of a job ---------------------------------------------------------------------------
 
 
-def step_of(table: str, image: Image) -> str | None:
-    """Which step of a job a write is; None for what a worker tells of itself."""
-    before, after = image
-    row: Row = after or before or {}
-    pk, sk = row["pk"]["S"], row["sk"]["S"]
+def step_of(table: str, change: Change) -> str | None:
+    """The step of a job that a write belongs to; None for a worker's report about itself."""
+    before, after = change
+    item: Item = after or before or {}
+    pk, sk = item["pk"]["S"], item["sk"]["S"]
     if pk == "workers":
         return None
     if table == "owners":
@@ -205,6 +213,18 @@ def step_of(table: str, image: Image) -> str | None:
     return _event_of(before, after)
 
 
-def _event_of(before: Row | None, after: Row) -> str:
-    lines, known = (row.get("history", {"L": []})["L"] if row else [] for row in (after, before))
+def _event_of(before: Item | None, after: Item) -> str:
+    lines, known = (item.get("history", {"L": []})["L"] if item else [] for item in (after, before))
     return str(lines[-1]["S"].split()[2]) if lines != known else "progress"
+
+
+def main() -> None:
+    """Run the jobs, and print the counts as JSON."""
+    parser = argparse.ArgumentParser(prog="tests.support.counted_jobs", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=1, help="number of jobs (default: 1)")
+    counted = asyncio.run(run_jobs(parser.parse_args().jobs))
+    print(json.dumps(dataclasses.asdict(counted)))
+
+
+if __name__ == "__main__":
+    main()

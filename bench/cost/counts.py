@@ -1,0 +1,73 @@
+"""The AWS calls of jobs, counted by the program on which the test of a job's calls also relies.
+
+The program runs jobs through the functions and the worker, on moto and the ComfyUI simulator. It
+runs in a process of its own, because moto patches boto3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from localcloud.state import ROOT
+
+PROGRAM = "tests.support.counted_jobs"
+# 21 jobs of 10 s run one after the other, and the machine may be busy.
+TIMEOUT_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The counts of `jobs` jobs, as the program prints them.
+
+    `calls` and `removal` are by service and operation, such as "sqs SendMessage", beside "dynamodb
+    write units" and "dynamodb read units". `units` are write units by step and by table or index.
+    `functions` has the `calls` and the `aws_calls` of each function.
+    """
+
+    jobs: int
+    calls: Mapping[str, float]  # until a job was read and pushed
+    units: Mapping[str, Mapping[str, float]]
+    functions: Mapping[str, Mapping[str, float]]
+    metrics: Sequence[str]  # the log lines that are metrics, of functions and worker
+    printed: Sequence[str]  # all other log lines of the functions
+    worker_log: Sequence[str]
+    removal: Mapping[str, float]  # after the retention has ended
+
+    def each(self, *names: str) -> float:
+        """These calls of one job, together."""
+        return sum(self.calls.get(name, 0) for name in names) / self.jobs
+
+    def each_removal(self, *names: str) -> float:
+        """The same for the removal of one job."""
+        return sum(self.removal.get(name, 0) for name in names) / self.jobs
+
+    @property
+    def aws_calls(self) -> float:
+        """All AWS calls of one job; DynamoDB's units are not calls."""
+        return self.each(*(name for name in self.calls if not name.endswith(" units")))
+
+
+async def count(jobs: int) -> Counts:
+    """Run that many jobs and count their calls.
+
+    Raises:
+        RuntimeError: the program failed; its output says why.
+    """
+    counting = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", PROGRAM, "--jobs", str(jobs)), cwd=ROOT, stdout=subprocess.PIPE
+    )
+    try:
+        output, _ = await asyncio.wait_for(counting.communicate(), TIMEOUT_SECONDS)
+    finally:
+        if counting.returncode is None:
+            counting.kill()
+    if counting.returncode != 0:
+        raise RuntimeError(f"{PROGRAM} ended with {counting.returncode}; its output is above")
+    content: dict[str, Any] = json.loads(output)
+    return Counts(**content)

@@ -1,0 +1,139 @@
+"""Lines of a bill: counted calls, what cannot be counted here as named assumptions, and prices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.cost.counts import Counts
+from comfyline.adapters.aws.jobs.codec import DUE_SHARDS
+from comfyline.service.access.slots import OWNER_SHARDS
+from infra.prices import prices
+
+MILLION = 1_000_000
+GOAL, IDLE_GOAL = 25.0, 1.0  # dollars
+MEMORY_GB = 0.5
+# Assumptions, each on the expensive side.
+OWN_MS = 10  # of a call of a function: 3 ms, as benchmarked on a whole CPU, at 29 % of one
+CALL_MS = 15  # of each AWS call in it: 5 to 10 ms on the network, the rest is the SDK's own work
+COLD_MS = 5  # one call in 100 is the first of its process, and takes half a second longer
+PLATFORM_LOG_BYTES = 470  # of a call: START, END and a REPORT that is cold and traced
+LINE_BYTES = 26  # that CloudWatch adds to the text of each log line
+ACCESS_LOG_BYTES = 500  # of a request
+# Of each scheduled round in which there is nothing to do.
+SCALER_CALLS = 6
+SWEEPER_LOG_BYTES = 200
+SWEEPER_QUERIES = DUE_SHARDS + OWNER_SHARDS
+ROUNDS_A_MONTH = 30 * 24 * 60  # one a minute
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that AWS bills: its count, and the price of one."""
+
+    service: str
+    what: str
+    count: float
+    price: float
+
+    @property
+    def dollars(self) -> float:
+        """The price of all of them."""
+        return self.count * self.price
+
+
+def dollars(lines: Sequence[Line]) -> float:
+    """The sum of the lines."""
+    return sum(line.dollars for line in lines)
+
+
+def billed_ms(calls: float, aws_calls: float) -> float:
+    """The billed time of function calls, which make their AWS calls one after another."""
+    return (OWN_MS + COLD_MS) * calls + CALL_MS * aws_calls
+
+
+def function_lines(
+    calls: float, milliseconds: float, traced: float, own_log_bytes: float
+) -> list[Line]:
+    """Calls of functions with their time, logs and traces."""
+    lambda_, logs, traces = prices()["lambda"], prices()["cloudwatch"], prices()["xray"]
+    seconds = MEMORY_GB * milliseconds / 1000
+    log = calls * PLATFORM_LOG_BYTES + own_log_bytes
+    return [
+        Line("Lambda", "calls", calls, lambda_["request"]),
+        Line("Lambda", "GB-seconds", seconds, lambda_["gb_second_arm"]),
+        Line("CloudWatch", "log GB of functions", log / 1e9, logs["log_gb"]),
+        Line("X-Ray", "traces", traced, traces["trace"]),
+    ]
+
+
+def job_lines(counts: Counts) -> list[Line]:
+    """One job without subscribers, which is posted and read once."""
+    ddb, sqs, logs = (prices()[name] for name in ("dynamodb", "sqs", "cloudwatch"))
+    queue = counts.each(*(name for name in counts.calls if name.startswith("sqs ")))
+    calls = sum(work["calls"] for work in counts.functions.values()) / counts.jobs
+    aws_calls = sum(work["aws_calls"] for work in counts.functions.values()) / counts.jobs
+    traced = calls * prices()["xray"]["sampled_share"]
+    own_log, metrics, worker_log = (
+        log_bytes(lines) / counts.jobs
+        for lines in (counts.printed, counts.metrics, counts.worker_log)
+    )
+    return [
+        Line("API Gateway", "HTTP requests", 2, prices()["api_gateway"]["http_request"]),
+        *function_lines(calls, billed_ms(calls, aws_calls), traced, own_log),
+        Line("CloudWatch", "log GB of metrics", metrics / 1e9, logs["log_gb"]),
+        Line("CloudWatch", "log GB of requests", 2 * ACCESS_LOG_BYTES / 1e9, logs["log_gb"]),
+        Line("CloudWatch", "log GB of the worker", worker_log / 1e9, logs["log_gb"]),
+        Line("DynamoDB", "write units", counts.each("dynamodb write units"), ddb["write_unit"]),
+        Line("DynamoDB", "read units", counts.each("dynamodb read units"), ddb["read_unit"]),
+        Line("SQS", "calls", queue, sqs["request"]),
+        Line("SQS", "messages with a group", counts.each("sqs SendMessage"), sqs["fair_request"]),
+    ]
+
+
+def log_bytes(lines: Sequence[str]) -> int:
+    """The bytes that CloudWatch bills for these log lines."""
+    return sum(len(line.encode()) + LINE_BYTES for line in lines)
+
+
+def file_lines(counts: Counts) -> list[Line]:
+    """The data plane's part of one job: its file is put once and fetched once."""
+    puts, s3 = counts.each("s3 PutObject", "s3 CreateMultipartUpload"), prices()["s3"]
+    return [Line("S3", "puts", puts, s3["put"]), Line("S3", "gets", puts, s3["get"])]
+
+
+def removal_lines(counts: Counts) -> list[Line]:
+    """The removal of one job by the sweeper; the sweeper's own calls are in the idle month."""
+    writes = counts.each_removal("dynamodb write units")
+    lists = counts.each_removal("s3 ListObjectsV2")
+    return [
+        Line("DynamoDB", "write units", writes, prices()["dynamodb"]["write_unit"]),
+        Line("S3", "lists", lists, prices()["s3"]["put"]),
+    ]
+
+
+def idle_month(alarm_metrics: int, dashboards: int, *, is_free_tier: bool) -> list[Line]:
+    """A month without jobs, without the cost of stored bytes."""
+    watch, ddb, sqs = prices()["cloudwatch"], prices()["dynamodb"], prices()["sqs"]
+    free = (watch["free_alarm_metrics"], watch["free_dashboards"]) if is_free_tier else (0, 0)
+    free_traces = prices()["xray"]["free_traces_month"] if is_free_tier else 0
+    # The sweeper queries 16 shards and the slots' shards, the scaler reads its row and 3 queues.
+    reads = ROUNDS_A_MONTH * (SWEEPER_QUERIES * 0.5 + 1)
+    return [
+        Line("Scheduler", "calls", 2 * ROUNDS_A_MONTH, prices()["scheduler"]["call"]),
+        *function_lines(
+            2 * ROUNDS_A_MONTH,
+            ROUNDS_A_MONTH * billed_ms(2, SCALER_CALLS + SWEEPER_QUERIES),
+            max(0, 2 * ROUNDS_A_MONTH - free_traces),  # each is the first call of its second
+            ROUNDS_A_MONTH * SWEEPER_LOG_BYTES,
+        ),
+        Line("DynamoDB", "read units", reads, ddb["read_unit"]),
+        Line("SQS", "calls", 3 * ROUNDS_A_MONTH, sqs["request"]),
+        Line(
+            "CloudWatch",
+            "metrics of alarms beyond the free ones" if is_free_tier else "metrics of alarms",
+            max(0, alarm_metrics - free[0]),
+            watch["alarm_metric_month"],
+        ),
+        Line("CloudWatch", "dashboards", max(0, dashboards - free[1]), watch["dashboard_month"]),
+    ]
