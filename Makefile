@@ -95,7 +95,7 @@ simulate: dev ## Simulate days of traffic with the scaler and three usual polici
 cost: dev ## Count the AWS calls of a job, multiply by list prices, and write docs/cost.md
 	@$(BIN)/python -m bench.cost
 
-check: dev ## Check format, lint, types and import contracts
+check: dev ## Check format, lint, types, import contracts and the arithmetic of the benchmarks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
