@@ -223,7 +223,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.support.counted_jobs", description=__doc__)
     parser.add_argument("--jobs", type=int, default=1, help="number of jobs (default: 1)")
     counted = asyncio.run(run_jobs(parser.parse_args().jobs))
-    print(json.dumps(dataclasses.asdict(counted)))
+    content = {field.name: getattr(counted, field.name) for field in dataclasses.fields(counted)}
+    print(json.dumps(content, default=dataclasses.asdict))
 
 
 if __name__ == "__main__":
