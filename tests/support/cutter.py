@@ -55,23 +55,23 @@ class Cutter:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             async with self._opening:
-                theirs, ours = await asyncio.open_connection(self._host, self._port)
-                self._writers |= {writer, ours}
-                there = asyncio.ensure_future(self._pump(reader, ours))
-                first = asyncio.ensure_future(theirs.read(65536))
-                await asyncio.wait([there, first], return_when="FIRST_COMPLETED")
-            self._answered |= {writer, ours}
-            back = asyncio.ensure_future(self._answer(first, theirs, writer))
-            await asyncio.wait([there, back], return_when="FIRST_COMPLETED")
-            for end in (writer, ours):
+                from_server, to_server = await asyncio.open_connection(self._host, self._port)
+                self._writers |= {writer, to_server}
+                sending = asyncio.ensure_future(self._pump(reader, to_server))
+                first = asyncio.ensure_future(from_server.read(65536))
+                await asyncio.wait([sending, first], return_when="FIRST_COMPLETED")
+            self._answered |= {writer, to_server}
+            answering = asyncio.ensure_future(self._answer(first, from_server, writer))
+            await asyncio.wait([sending, answering], return_when="FIRST_COMPLETED")
+            for end in (writer, to_server):
                 end.transport.abort()
-            self._writers -= {writer, ours}
-            self._answered -= {writer, ours}
+            self._writers -= {writer, to_server}
+            self._answered -= {writer, to_server}
 
     async def _answer(
         self,
         first: asyncio.Future[bytes],
-        theirs: asyncio.StreamReader,
+        from_server: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
         with contextlib.suppress(OSError):
@@ -80,7 +80,7 @@ class Cutter:
                 async with self._answers:
                     self.answered += 1
                     self._answers.notify_all()
-                await self._pump(theirs, writer)
+                await self._pump(from_server, writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -52,7 +52,7 @@ def job() -> Job:
 
 
 @pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no pause between two previews."""
     monkeypatch.setattr(module, "INTERVAL", timedelta(0))
 
@@ -77,8 +77,8 @@ def a_preview(picture: bytes) -> PromptPreviewed:
     return PromptPreviewed("image/jpeg", picture)
 
 
-@pytest.mark.usefixtures("soon")
-async def test_each_is_stored_over_the_last_and_counted(store: Store, job: Job) -> None:
+@pytest.mark.usefixtures("no_pause")
+async def test_each_preview_replaces_the_last_and_is_counted(store: Store, job: Job) -> None:
     counts: list[int] = []
     made = previews(job, store, counts)
     async with storing(made):
@@ -88,7 +88,9 @@ async def test_each_is_stored_over_the_last_and_counted(store: Store, job: Job) 
     assert store.files == {preview_key(job): StoredFile(b"two", "image/jpeg")}
 
 
-async def test_one_that_comes_too_soon_gives_way_to_a_newer_one(store: Store, job: Job) -> None:
+async def test_a_preview_that_comes_too_soon_is_replaced_by_a_newer_one(
+    store: Store, job: Job
+) -> None:
     pauses: list[float] = []
     go_on = asyncio.Event()
 
@@ -110,8 +112,8 @@ async def test_one_that_comes_too_soon_gives_way_to_a_newer_one(store: Store, jo
     assert (counts, store.begun) == ([1, 2], [b"one", b"four"])
 
 
-@pytest.mark.usefixtures("soon")
-async def test_none_is_stored_while_nobody_watches(store: Store, job: Job) -> None:
+@pytest.mark.usefixtures("no_pause")
+async def test_no_preview_is_stored_while_the_job_is_not_watched(store: Store, job: Job) -> None:
     watched: list[bool] = []
     counts: list[int] = []
     made = previews(job, store, counts, lambda: bool(watched))
@@ -123,8 +125,8 @@ async def test_none_is_stored_while_nobody_watches(store: Store, job: Job) -> No
     assert store.begun == [b"two"]
 
 
-@pytest.mark.usefixtures("soon")
-async def test_one_that_cannot_be_stored_is_left_out(store: Store, job: Job) -> None:
+@pytest.mark.usefixtures("no_pause")
+async def test_a_preview_that_cannot_be_stored_is_left_out(store: Store, job: Job) -> None:
     store.failures = 1
     counts: list[int] = []
     made = previews(job, store, counts)
@@ -136,10 +138,8 @@ async def test_one_that_cannot_be_stored_is_left_out(store: Store, job: Job) -> 
     assert store.files[preview_key(job)].body == b"two"
 
 
-@pytest.mark.usefixtures("soon")
-async def test_the_end_waits_for_what_is_on_its_way_and_takes_no_more(
-    store: Store, job: Job
-) -> None:
+@pytest.mark.usefixtures("no_pause")
+async def test_the_end_waits_for_an_upload_and_accepts_no_more(store: Store, job: Job) -> None:
     store.gate.clear()
     made = previews(job, store, [])
     async with storing(made):
@@ -157,7 +157,7 @@ async def test_the_end_waits_for_what_is_on_its_way_and_takes_no_more(
     assert store.begun == [b"one"]
 
 
-@pytest.mark.usefixtures("soon")
+@pytest.mark.usefixtures("no_pause")
 async def test_the_end_does_not_wait_for_ever(
     store: Store, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
