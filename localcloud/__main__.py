@@ -212,7 +212,7 @@ def audit(context: typer.Context, state_folder: StateFolder = DEFAULT_STATE) -> 
     endpoints = State(state_folder.absolute()).read()
     if endpoints is None:
         _fail(f"No deployment is up in {state_folder}; start one with make up")
-    command = (sys.executable, "-m", "comfyline.operate.admin", "admin", "audit", *context.args)
+    command = (sys.executable, "-m", "comfyline.operate.admin", "audit", *context.args)
     done = subprocess.run(command, cwd=ROOT, env=administration(endpoints), check=False)
     raise typer.Exit(done.returncode)
 

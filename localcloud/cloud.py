@@ -164,7 +164,7 @@ async def new_key(owner: str, outputs: Mapping[str, str], aws_url: str | None) -
         KeyNotCreated: the command failed.
     """
     making = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "comfyline.operate.admin", "keys", "create"),
+        *(sys.executable, "-m", "comfyline.operate.keys", "create"),
         *("--owner", owner, "--scope", "jobs", "--scope", "admin", "--json"),
         cwd=ROOT,
         env=_administrator(aws_url) | {"KEYS_TABLE": outputs["KeysTable"]},

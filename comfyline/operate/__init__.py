@@ -1,1 +1,1 @@
-"""The operator's commands."""
+"""The operator's commands: API keys, pause and drain, redrive, audit, check of a lock."""

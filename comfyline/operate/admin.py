@@ -1,142 +1,66 @@
-"""What an operator does with AWS credentials: `python -m comfyline.operate.admin keys create …`.
-
-The composition root of the administration; the client's CLI never imports it.
-"""
+"""`comfyline admin`: pause, resume, drain, redrive and audit a deployment."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated
 
-import boto3
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from comfyline.adapters.aws.access.keys import DynamoKeyStore
-from comfyline.adapters.aws.jobs.table import DynamoJobStore
-from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
-from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue
-from comfyline.contract.ids import KeyId, OwnerId
+from comfyline.operate import wiring
 from comfyline.operate.audit import DEFAULT_TIMES, Report, audit
-from comfyline.operate.inventory import Inventory, Places
-from comfyline.service.access.authenticate import OWNER_PATTERN, SCOPES, create_key, disable_key
-from comfyline.service.access.keys import ApiKey
-from comfyline.service.access.slots import Limits
 from comfyline.service.jobs.job import Priority
 from comfyline.service.jobs.redrive import redrive
-from comfyline.service.settings import (
-    AuditSettings,
-    KeysTable,
-    QueueSettings,
-    RedriveSettings,
-)
 
-app = typer.Typer(no_args_is_help=True, help="Administer a deployment, with AWS credentials.")
-keys = typer.Typer(no_args_is_help=True, help="API keys. The table is named by KEYS_TABLE.")
-admin = typer.Typer(no_args_is_help=True, help="Pause, drain, redrive and audit a deployment.")
-app.add_typer(keys, name="keys")
-app.add_typer(admin, name="admin")
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 AUDIT_POLL_SECONDS = 3.0
-DRAIN_POLL_SECONDS = 5.0  # SQS's own counts lag by more
+DRAIN_POLL_SECONDS = 5.0  # a shorter interval is no use, because SQS's counts are older than that
 
-Sockets = Annotated[bool, typer.Option("--sockets", help="New sockets for live progress, too.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+Sockets = Annotated[
+    bool, typer.Option("--sockets", help="Do the same with new WebSocket connections.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
-def main() -> None:
-    """Administer a deployment, with AWS credentials."""
+def about() -> None:
+    """Pause, resume, drain, redrive and audit a deployment.
+
+    The commands need AWS credentials, and the names of tables, bucket and queues in environment
+    variables. docs/runbook.md shows how to export them.
+    """
 
 
-@admin.callback()
-def about_admin() -> None:
-    """Pause, drain, redrive and audit a deployment."""
-
-
-@keys.callback()
-def about_keys() -> None:
-    """API keys. The table is named by KEYS_TABLE."""
-
-
-@keys.command()
-def create(
-    owner: Annotated[str, typer.Option(help="Whose jobs the key submits and sees.")],
-    scope: Annotated[list[str] | None, typer.Option(help="jobs, admin; jobs by default.")] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="Expires after so many days.")] = None,
-    max_active_jobs: Annotated[
-        int | None, typer.Option(min=1, help="Jobs of the owner that have not ended.")
-    ] = None,
-    jobs_per_minute: Annotated[int | None, typer.Option(min=1, help="Posts a minute.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a key and show it, this once: only a hash of it is kept."""
-    if not re.fullmatch(OWNER_PATTERN, owner):
-        raise typer.BadParameter("letters, digits and ._@-, at most 64", param_hint="--owner")
-    scopes = scope or ["jobs"]
-    unknown = sorted(set(scopes) - SCOPES)
-    if unknown:
-        raise typer.BadParameter(f"unknown scope {unknown[0]}", param_hint="--scope")
-    expires_at = _now() + timedelta(days=days) if days else None
-    key, token = create_key(
-        OwnerId(owner),
-        scopes=scopes,
-        expires_at=expires_at,
-        keys=_store(),
-        clock=_now,
-        limits=Limits(max_active_jobs, jobs_per_minute),
-    )
-    shown = {"key": token, "id": key.id, "owner": key.owner, "scopes": sorted(key.scopes)}
-    typer.echo(json.dumps(shown) if as_json else f"{token}  ({key.owner}: {', '.join(scopes)})")
-
-
-@keys.command("list")
-def list_keys(as_json: AsJson = False) -> None:
-    """Show every key, oldest first; no secret is kept that could be shown."""
-    for key in _store().all():
-        shown = _shown(key)
-        text = "  ".join(str(value) for value in shown.values() if value not in (None, False))
-        typer.echo(json.dumps(shown) if as_json else text)
-
-
-@keys.command()
-def disable(key_id: str, as_json: AsJson = False) -> None:
-    """Make a key open nothing; authorizers may remember it for 30 s."""
-    key = disable_key(KeyId(key_id), keys=_store())
-    if key is None:
-        raise typer.BadParameter(f"there is no key {key_id}", param_hint="KEY_ID")
-    typer.echo(json.dumps(_shown(key)) if as_json else f"{key.id} is disabled")
-
-
-@admin.command()
+@app.command()
 def pause(sockets: Sockets = False) -> None:
-    """Accept no new jobs; those that are in go on. Authorizers may remember it for 30 s."""
+    """Refuse new jobs. Accepted jobs go on. API Gateway may accept jobs for up to 30 s more."""
     _switch(jobs_enabled=False, sockets=sockets)
     typer.echo("paused")
 
 
-@admin.command()
+@app.command()
 def resume(sockets: Sockets = False) -> None:
-    """Accept jobs again."""
+    """Accept new jobs again."""
     _switch(jobs_enabled=True, sockets=sockets)
     typer.echo("resumed")
 
 
-@admin.command()
+@app.command()
 def drain(
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")] = 3600.0,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Give up after this many seconds, with exit code 1.")
+    ] = 3600.0,
 ) -> None:
-    """Pause, then wait until no ticket waits and no worker holds one."""
+    """Pause, then wait until no ticket is left: neither in a lane nor with a worker."""
     _switch(jobs_enabled=False)
-    queue = _queue(QueueSettings.from_environment(os.environ))
+    queue = wiring.job_queue()
     give_up_at = time.monotonic() + timeout
     while left := sum(queue.depth(lane) + queue.in_flight(lane) for lane in Priority):
         typer.echo(f"{left} left")
@@ -146,41 +70,40 @@ def drain(
     typer.echo("drained")
 
 
-@admin.command("redrive")
+@app.command("redrive")
 def redrive_dead_letters(as_json: AsJson = False) -> None:
-    """Send the tickets of live jobs again that ended in the dead-letter queue."""
-    settings = RedriveSettings.from_environment(os.environ)
+    """Empty the dead-letter queue. Each job there that has not ended gets a new ticket."""
     done = redrive(
-        dead=SqsDeadLetters(boto3.client("sqs"), settings.dead_letter_queue_url),
-        store=DynamoJobStore(boto3.client("dynamodb"), settings.jobs_table),
-        queue=_queue(settings),
-        clock=_now,
+        dead=wiring.dead_letters(),
+        store=wiring.job_store(),
+        queue=wiring.job_queue(),
+        clock=wiring.now,
     )
-    typer.echo(
-        json.dumps(done) if as_json else ", ".join(f"{n} {what}" for what, n in done.items())
-    )
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in done.items())
+    typer.echo(json.dumps(done) if as_json else counts or "the dead-letter queue is empty")
 
 
-@admin.command("audit")
+@app.command("audit")
 def audit_deployment(
     grace: Annotated[
-        float, typer.Option(min=0, help="Seconds that a change may be under way.")
+        float, typer.Option(min=0, help="Do not judge items that changed within this many seconds.")
     ] = DEFAULT_TIMES.grace.total_seconds(),
     wait: Annotated[
-        float, typer.Option(min=0, help="Look again until all is well, so many seconds at most.")
+        float,
+        typer.Option(min=0, help="Repeat the audit for up to this many seconds until it is clean."),
     ] = 0.0,
     strict: Annotated[
-        bool, typer.Option("--strict", help="What would go by itself is a finding, too.")
+        bool, typer.Option("--strict", help="Exit with 1 if there are leftovers, too.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check all that the deployment holds against what must be true of it; 1 if it is not.
+    """Check everything that the deployment holds. The exit code is 1 if there are findings.
 
-    It reads every table and lists the bucket, and changes nothing.
+    The audit reads every table, lists the bucket, counts the tickets, and changes nothing.
     """
-    inventory, give_up_at = _inventory(), time.monotonic() + wait
+    inventory, give_up_at = wiring.inventory(), time.monotonic() + wait
     times = replace(DEFAULT_TIMES, grace=timedelta(seconds=grace))
-    while not (report := audit(inventory.taken(), times)).is_clean(strict=strict):
+    while not (report := audit(inventory.read(), times)).is_clean(strict=strict):
         if time.monotonic() >= give_up_at:
             break
         time.sleep(AUDIT_POLL_SECONDS)
@@ -193,70 +116,22 @@ def audit_deployment(
 
 def _print_report(report: Report) -> None:
     console = Console()
-    table = Table("what", "which", "finding")
+    table = Table("kind", "id or key", "finding")
     for finding in (*report.findings, *report.leftovers):
         table.add_row(finding.kind, escape(finding.subject), escape(str(finding)))
     if table.row_count:
         console.print(table)
-    console.print(", ".join(f"{n} {what}" for what, n in report.counts.items()), soft_wrap=True)
+    counts = ", ".join(f"{number} {name}" for name, number in report.counts.items())
+    console.print(counts, soft_wrap=True)
     found, left = len(report.findings), len(report.leftovers)
-    console.print(f"{found} findings; {left} leftovers, which go by themselves", soft_wrap=True)
-
-
-def _shown(key: ApiKey) -> dict[str, object]:
-    return {
-        "id": key.id,
-        "owner": key.owner,
-        "scopes": ",".join(sorted(key.scopes)),
-        "created_at": key.created_at.isoformat(),
-        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
-        "max_active_jobs": key.limits.max_active_jobs,
-        "jobs_per_minute": key.limits.jobs_per_minute,
-        "disabled": key.disabled,
-    }
+    summary = f"{found} findings; {left} leftovers, which are removed without your help"
+    console.print(summary, soft_wrap=True)
 
 
 def _switch(*, jobs_enabled: bool, sockets: bool = False) -> None:
-    store = _store()
+    store = wiring.key_store()
     flags = replace(store.flags(), jobs_enabled=jobs_enabled)
     store.put_flags(replace(flags, websocket_enabled=jobs_enabled) if sockets else flags)
-
-
-def _queue(urls: QueueSettings) -> SqsJobQueue:
-    return SqsJobQueue(boto3.client("sqs"), urls.lanes)
-
-
-def _inventory() -> Inventory:
-    settings = AuditSettings.from_environment(os.environ)
-    client: Callable[..., Any] = boto3.Session().client
-    dynamodb = client("dynamodb")
-    stage = settings.websocket_api_id, settings.websocket_stage, dynamodb.meta.region_name
-    return Inventory(
-        dynamodb=dynamodb,
-        s3=client("s3"),
-        sqs=client("sqs"),
-        sockets=ApiGatewaySockets(
-            client("apigatewaymanagementapi", endpoint_url=callback_url(*stage))
-        ),
-        places=Places(
-            jobs_table=settings.jobs_table,
-            owners_table=settings.owners_table,
-            connections_table=settings.connections_table,
-            bucket=settings.artifacts_bucket,
-            lanes=tuple(settings.lanes.values()),
-            dead_letters=settings.dead_letter_queue_url,
-        ),
-        clock=_now,
-    )
-
-
-def _store() -> DynamoKeyStore:
-    settings = KeysTable.from_environment(os.environ)
-    return DynamoKeyStore(boto3.client("dynamodb"), settings.keys_table)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 if __name__ == "__main__":

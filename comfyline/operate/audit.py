@@ -1,8 +1,9 @@
-"""What must be true of everything a deployment holds, taken together.
+"""Audit: check that everything which a deployment holds fits together.
 
-Rule: a finding is wrong, or is what nothing will ever take away. A leftover is what a crash may
-leave and a clock takes away: the sweeper at the end of a record, a TTL, the bucket's own rules.
-What has changed within the last moments is nobody's fault yet; `Times` says how long they are.
+A finding is an error, or an item that nothing will remove. A leftover is an item that a crash may
+leave behind and that is removed later: by the sweeper at the end of the job's retention, by a TTL,
+or by the bucket's lifecycle rules. An item that has changed recently is not judged, because the
+change may be only half done; `Times` holds these periods.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from comfyline.service.jobs.invariants import row_faults
 from comfyline.service.jobs.job import Artifact, Job, Status
 from comfyline.service.storage_names import JOBS_PREFIX, MODELS_PREFIX, UPLOADS_PREFIX
 
-TTL_LAG = timedelta(days=3)  # DynamoDB removes within a few days, by its documentation
-LIFECYCLE_LAG = timedelta(days=3)  # and S3 within a day or two
+TTL_LAG = timedelta(days=3)  # DynamoDB deletes an expired item within a few days, says its manual
+LIFECYCLE_LAG = timedelta(days=3)  # S3 deletes an expired object within a day or two
 
 _ARTIFACT_KEY = re.compile(rf"{JOBS_PREFIX}(?P<job>[^/]+)/(?P<attempt>[0-9a-f]+-\d+)/.+")
 
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """An item of a job's partition beside its row."""
+    """An item in a job's partition other than the job's row, such as its input."""
 
     job_id: JobId
     name: str  # its sort key
-    queued_at: datetime  # of the job that it was put for
+    queued_at: datetime  # of the job that it was written for
     ends_at: datetime | None  # its TTL
-    attempt: str | None = None  # of an artifact list: the last part of its `attempt_path`
+    attempt: str | None = None  # only of a list of artifacts: the end of its `attempt_path`
 
 
 @dataclass(frozen=True, slots=True)
 class HeldSlot:
-    """A job's place under its owner's cap."""
+    """A slot that is taken for a job."""
 
     owner: OwnerId
     job_id: JobId
@@ -47,7 +48,7 @@ class HeldSlot:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A row of the connections table: an open socket, or one that was."""
+    """A socket's row in the connections table. The socket may be closed already."""
 
     id: ConnectionId
     ends_at: datetime
@@ -57,7 +58,7 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A socket that follows a job."""
+    """The subscription of a socket to a job."""
 
     connection_id: ConnectionId
     job_id: JobId
@@ -75,54 +76,54 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """Everything that a deployment holds, read in this order; `read_at` is when it began."""
+    """Everything that a deployment holds. `read_at` is the time at which reading began."""
 
     read_at: datetime
     jobs: Mapping[JobId, Job]
-    unreadable: Sequence[str] = ()  # ids of rows that are no job
+    unreadable: Sequence[str] = ()  # keys of items that cannot be read
     siblings: Sequence[Sibling] = ()
     artifacts: Mapping[str, Sequence[Artifact]] = field(default_factory=dict)  # by attempt path
     slots: Sequence[HeldSlot] = ()
     sockets: Mapping[ConnectionId, Socket] = field(default_factory=dict)
     subscriptions: Sequence[Subscription] = ()
     files: Mapping[str, StoredFile] = field(default_factory=dict)
-    tickets: int = 0  # in all lanes, waiting or in a worker's hands
+    tickets: int = 0  # in all lanes, waiting or held by a worker
     dead_tickets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """How long what changes may look wrong."""
+    """How long an item that changes may look wrong without being an error."""
 
-    # Between the writes of one change, and between what is read first and last.
+    # Covers the time between two writes of one change, and the time that reading everything takes.
     grace: timedelta = timedelta(minutes=2)
-    # The sweeper comes each minute, and takes one.
+    # The sweeper starts every minute and may run for a minute.
     sweep: timedelta = timedelta(minutes=3)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing that is not as it must be."""
+    """One item that is wrong, or a leftover."""
 
     kind: str
-    subject: str  # an id or a key, to look it up
+    subject: str  # the id or key of the item
     message: str
     is_leftover: bool = False
 
     def __str__(self) -> str:
-        return f"{self.message} (goes by itself)" if self.is_leftover else self.message
+        return f"{self.message} (leftover)" if self.is_leftover else self.message
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit has found."""
+    """The result of an audit. `counts` holds the number of items of each kind."""
 
     findings: Sequence[Finding]
     leftovers: Sequence[Finding]
     counts: Mapping[str, int]
 
     def is_clean(self, *, strict: bool) -> bool:
-        """Nothing is wrong; `strict`: and nothing is left."""
+        """Whether there are no findings and, if `strict`, no leftovers either."""
         return not self.findings and not (strict and self.leftovers)
 
 
@@ -130,11 +131,11 @@ DEFAULT_TIMES = Times()
 
 
 def audit(held: Holdings, times: Times = DEFAULT_TIMES) -> Report:
-    """Look at everything; findings and leftovers are sorted by kind and subject."""
-    found = sorted(set(_Audit(held, times).everything()))
+    """Check everything. Findings and leftovers are sorted by kind and subject."""
+    findings = sorted(set(_Audit(held, times).findings()))
     return Report(
-        findings=[each for each in found if not each.is_leftover],
-        leftovers=[each for each in found if each.is_leftover],
+        findings=[finding for finding in findings if not finding.is_leftover],
+        leftovers=[finding for finding in findings if finding.is_leftover],
         counts=_counts(held),
     )
 
@@ -155,13 +156,13 @@ def _counts(held: Holdings) -> dict[str, int]:
 class _Audit:
     def __init__(self, held: Holdings, times: Times) -> None:
         self._held, self._times = held, times
-        self._settled = held.read_at - times.grace  # what was done by then has been done wholly
+        self._settled = held.read_at - times.grace  # changes that began before this are complete
 
-    def everything(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Finding]:
         for job in self._held.jobs.values():
             yield from self._of_row(job)
             yield from self._of_artifacts(job)
-        yield from (Finding("row", job_id, "is no job") for job_id in self._held.unreadable)
+        yield from (Finding("row", key, "cannot be read") for key in self._held.unreadable)
         for sibling in self._held.siblings:
             yield from self._of_sibling(sibling)
         for file in self._held.files.values():
@@ -176,37 +177,41 @@ class _Audit:
     def _of_row(self, job: Job) -> Iterator[Finding]:
         yield from (Finding("row", job.id, fault) for fault in row_faults(job))
         if job.due_at is not None and job.due_at + self._times.sweep < self._held.read_at:
-            yield Finding("overdue", job.id, f"the sweeper should have come at {job.due_at:%c}")
+            yield Finding(
+                "overdue",
+                job.id,
+                f"was due at {job.due_at:%c} and was not swept",
+            )
 
     def _of_artifacts(self, job: Job) -> Iterator[Finding]:
-        """Of a job that ended a while ago and that the sweeper is not removing just now."""
+        # Only of a job that ended a while ago and that the sweeper is not about to remove.
         is_settled = job.finished_at is not None and job.finished_at < self._settled
         is_kept = job.expires_at is not None and job.expires_at > self._held.read_at
         if not (is_settled and is_kept and job.lists_files):
             return
         listed = self._held.artifacts.get(job.attempt_path)
         if listed is None and job.status is Status.SUCCEEDED:
-            yield Finding("artifact", job.id, "succeeded without a list of files")
+            yield Finding("artifact", job.id, "succeeded, but has no list of artifacts")
         for artifact in listed or ():
             yield from self._of_artifact(artifact)
 
     def _of_artifact(self, artifact: Artifact) -> Iterator[Finding]:
         file = self._held.files.get(artifact.key)
         if file is None:
-            yield Finding("artifact", artifact.key, "is listed and not there")
+            yield Finding("artifact", artifact.key, "is listed, but not in the bucket")
         elif file.bytes != artifact.bytes:
-            said = f"has {file.bytes} bytes and is listed with {artifact.bytes}"
-            yield Finding("artifact", artifact.key, said)
+            message = f"has {file.bytes} bytes in the bucket, but {artifact.bytes} in the list"
+            yield Finding("artifact", artifact.key, message)
 
     def _of_sibling(self, sibling: Sibling) -> Iterator[Finding]:
         subject = f"{sibling.job_id} {sibling.name}"
         job = self._held.jobs.get(sibling.job_id)
         if self._is_never_removed(sibling.ends_at):
-            yield Finding("item", subject, "should be gone by its TTL, or has none")
+            yield Finding("item", subject, "has no TTL, or DynamoDB should have deleted it")
         elif job is None and sibling.queued_at < self._settled:
             yield Finding("item", subject, "belongs to no job", is_leftover=True)
         elif job is not None and sibling.attempt and not _has_claimed(job, sibling.attempt):
-            yield Finding("item", subject, "belongs to an attempt that nobody has claimed")
+            yield Finding("item", subject, "belongs to an attempt that no worker has claimed")
 
     def _is_never_removed(self, ends_at: datetime | None) -> bool:
         return ends_at is None or ends_at + TTL_LAG < self._held.read_at
@@ -220,54 +225,56 @@ class _Audit:
         if match:
             yield from self._of_output(file, JobId(match["job"]), match["attempt"])
         elif not file.key.startswith(UPLOADS_PREFIX):
-            yield Finding("file", file.key, "lies where nobody puts files")
+            yield Finding("file", file.key, "has a key that no part of the service uses")
         elif file.stored_at + UPLOAD_LIFETIME + LIFECYCLE_LAG < self._held.read_at:
-            yield Finding("file", file.key, "is an upload that the bucket should have removed")
+            yield Finding("file", file.key, "is an upload that S3 should have deleted")
 
     def _of_output(self, file: StoredFile, job_id: JobId, attempt: str) -> Iterator[Finding]:
         job = self._held.jobs.get(job_id)
         if job is None:
             yield Finding("file", file.key, "belongs to no job")
         elif not _has_claimed(job, attempt):
-            yield Finding("file", file.key, "belongs to an attempt that nobody has claimed")
+            yield Finding("file", file.key, "belongs to an attempt that no worker has claimed")
         elif job.status.is_terminal and not self._is_listed(file, job):
-            yield Finding("file", file.key, "is of an ended job, not in its list", is_leftover=True)
+            yield Finding("file", file.key, "is not in the list of its ended job", is_leftover=True)
 
     def _is_listed(self, file: StoredFile, job: Job) -> bool:
         listed = self._held.artifacts.get(job.attempt_path, ())
-        return job.lists_files and any(one.key == file.key for one in listed)
+        return job.lists_files and any(artifact.key == file.key for artifact in listed)
 
-    # --- what comes and goes ----------------------------------------------------------------------
+    # --- slots, sockets and tickets ---------------------------------------------------------------
 
     def _of_slot(self, slot: HeldSlot) -> Iterator[Finding]:
         job = self._held.jobs.get(slot.job_id)
         freed_from = job.finished_at if job else slot.taken_at
         if freed_from and freed_from + self._times.sweep < self._held.read_at:
             state = job.status.value if job else "missing"
-            yield Finding("slot", f"{slot.owner} {slot.job_id}", f"is held for a {state} job")
+            yield Finding("slot", f"{slot.owner} {slot.job_id}", f"is taken for a {state} job")
 
     def _of_sockets(self) -> Iterator[Finding]:
         for socket in self._held.sockets.values():
             if self._is_never_removed(socket.ends_at):
-                yield Finding("socket", socket.id, "should be gone by its TTL")
+                yield Finding("socket", socket.id, "should have been deleted by its TTL")
             elif not socket.is_open:
                 yield Finding("socket", socket.id, "is closed", is_leftover=True)
-        for one in self._held.subscriptions:
-            subject = f"{one.connection_id} {one.job_id}"
-            if self._is_never_removed(one.ends_at):
-                yield Finding("subscription", subject, "should be gone by its TTL")
-            elif one.connection_id not in self._held.sockets:
-                yield Finding("subscription", subject, "is of no socket", is_leftover=True)
+        for subscription in self._held.subscriptions:
+            subject = f"{subscription.connection_id} {subscription.job_id}"
+            if self._is_never_removed(subscription.ends_at):
+                yield Finding("subscription", subject, "should have been deleted by its TTL")
+            elif subscription.connection_id not in self._held.sockets:
+                yield Finding("subscription", subject, "has no socket", is_leftover=True)
 
     def _of_tickets(self) -> Iterator[Finding]:
         held = self._held
         if held.tickets and all(job.status.is_terminal for job in held.jobs.values()):
-            yield Finding("ticket", "lanes", f"{held.tickets} left, and every job has ended")
+            yield Finding("ticket", "lanes", f"{held.tickets} left, but every job has ended")
         if held.dead_tickets:
-            yield Finding("ticket", "dead letters", f"{held.dead_tickets}: see the runbook")
+            yield Finding(
+                "ticket", "dead letters", f"{held.dead_tickets} waiting: see docs/runbook.md"
+            )
 
 
 def _has_claimed(job: Job, attempt: str) -> bool:
-    """An attempt of this very job, which its row counts."""
+    """Whether the job's row counts this attempt."""
     claimed = {f"{job.incarnation}-{number}" for number in range(1, job.attempt + 1)}
     return attempt in claimed

@@ -1,4 +1,4 @@
-"""Everything that a deployment holds, read for an audit: scans, so nothing for a busy minute."""
+"""Read everything that a deployment holds, for an audit. This scans whole tables."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _COUNTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where a deployment keeps what it holds."""
+    """The tables, bucket and queues of a deployment."""
 
     jobs_table: str
     owners_table: str
     connections_table: str
     bucket: str
-    lanes: Sequence[str]  # URLs
-    dead_letters: str
+    lanes: Sequence[str]  # URLs of queues
+    dead_letters: str  # URL of a queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """Reads all of it. Memory grows with the number of items: some 2 KB for a job."""
+    """Reads a deployment. It needs about 2 KB of memory for each job."""
 
     dynamodb: DynamoDBClient
     s3: S3Client
@@ -59,8 +59,11 @@ class Inventory:
     clock: Clock
 
     @translated()
-    def taken(self) -> Holdings:
-        """All that there is now. What refers to others is read before them, tickets first."""
+    def read(self) -> Holdings:
+        """Read everything. Items come before the items that they refer to, so tickets come first.
+
+        Otherwise an item that is created while this runs would seem to refer to a missing one.
+        """
         read_at = self.clock()
         tickets = sum(map(self._messages, self.places.lanes))
         slots, subscriptions = self._slots(), list(self._subscriptions())
@@ -125,7 +128,7 @@ class Inventory:
 
 
 class _Jobs:
-    """The jobs table, sorted out item by item; bodies other than artifact lists are dropped."""
+    """The items of the jobs table, by kind. Of the bodies, only lists of artifacts are kept."""
 
     def __init__(self) -> None:
         self.jobs: dict[JobId, Job] = {}
@@ -134,7 +137,7 @@ class _Jobs:
         self.artifacts: dict[str, Sequence[Artifact]] = {}
 
     def add(self, item: Mapping[str, Any]) -> None:
-        """One item, whatever it is. What a worker says of itself goes by itself."""
+        """Add one item. The reports of workers are left out, because a TTL deletes them."""
         if item["pk"] == WORKERS:
             return
         try:
@@ -143,7 +146,7 @@ class _Jobs:
                 self.jobs[job.id] = job
             else:
                 self._add_sibling(JobId(item["pk"]["S"]), item["sk"]["S"], item)
-        except (ArithmeticError, LookupError, TypeError, ValueError, zlib.error):  # not our data
+        except (ArithmeticError, LookupError, TypeError, ValueError, zlib.error):  # not our item
             self.unreadable.append(f"{item['pk']['S']} {item['sk']['S']}")
 
     def _add_sibling(self, job_id: JobId, name: str, item: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`comfyline lock`: what a platform team asks of its engine lock, without AWS or a GPU."""
+"""`comfyline lock`: check and show an engine lock. Needs neither AWS nor a GPU."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import typer
 
 from comfyline.service.graphs.lock import EngineLock, InvalidLock, Model
 
-DEFAULT_LOCK = Path("gpu_worker/engine.lock.toml")  # of the project, from its root
+DEFAULT_LOCK = Path("gpu_worker/engine.lock.toml")  # seen from the root of the repository
 
-app = typer.Typer(no_args_is_help=True, help="The engine lock: what the workers have.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-Lock = Annotated[Path, typer.Argument(metavar="[PATH]", help="The lock.", dir_okay=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+Lock = Annotated[Path, typer.Argument(metavar="[PATH]", help="File of the lock.", dir_okay=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
 def about() -> None:
-    """The engine lock: what the workers have."""
+    """Check and show the engine lock, which pins ComfyUI, its nodes and its models."""
 
 
 @app.command()
@@ -31,28 +31,28 @@ def check(
     root: Annotated[
         Path | None,
         typer.Option(
-            help="A folder of models to check against the lock, file by file.",
+            help="Also compare each model file in this folder with the lock.",
             exists=True,
             file_okay=False,
         ),
     ] = None,
 ) -> None:
-    """Say everything that is wrong with a lock: exit 0 if nothing is, 1 otherwise, 2 for usage.
+    """Check a lock and print each problem. The exit code is 1 if there are any.
 
     Example: comfyline lock check team.lock.toml --root ComfyUI/models
     """
     lock = _read(path)
-    problems = [*_beside(lock, path), *(_in_folder(lock, root) if root else ())]
+    problems = [*_warm_up_problems(lock, path), *(_folder_problems(lock, root) if root else ())]
     if problems:
         _refuse(problems)
     models = len(lock.models)
     size = sum(model.bytes for model in lock.models)
-    typer.echo(f"{path}: good; {models} models, {size / 1e9:.1f} GB")
+    typer.echo(f"{path} is valid: {models} models, {size / 1e9:.1f} GB")
 
 
 @app.command()
 def show(path: Lock = DEFAULT_LOCK, as_json: AsJson = False) -> None:
-    """Show the sources and the models, with the keys that the models have in S3."""
+    """Print the sources with their commits, and the models with their keys in S3."""
     lock = _read(path)
     if as_json:
         typer.echo(json.dumps(lock.model_dump(mode="json")))
@@ -69,9 +69,11 @@ def _read(path: Path) -> EngineLock:
     except InvalidLock as error:
         _refuse(error.problems)
     except OSError as error:
-        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="PATH") from error
+        raise typer.BadParameter(
+            f"cannot read {path}: {error.strerror}", param_hint="PATH"
+        ) from error
     except UnicodeDecodeError:
-        _refuse([f"{path} is not UTF-8"])
+        _refuse([f"{path} is not a text file in UTF-8"])
     raise AssertionError("unreachable")
 
 
@@ -81,7 +83,7 @@ def _refuse(problems: list[str]) -> None:
     raise typer.Exit(1)
 
 
-def _beside(lock: EngineLock, path: Path) -> Iterator[str]:
+def _warm_up_problems(lock: EngineLock, path: Path) -> Iterator[str]:
     if lock.warm_up is None:
         return
     try:
@@ -90,17 +92,20 @@ def _beside(lock: EngineLock, path: Path) -> Iterator[str]:
         yield f"warm_up: {lock.warm_up}: {error}"
         return
     if not isinstance(graph, dict) or not graph:
-        yield f"warm_up: {lock.warm_up} is no graph in ComfyUI's API format"
+        yield (
+            f"warm_up: {lock.warm_up} is not a graph in ComfyUI's API format; "
+            "export it with *Export (API)*"
+        )
 
 
-def _in_folder(lock: EngineLock, root: Path) -> Iterator[str]:
+def _folder_problems(lock: EngineLock, root: Path) -> Iterator[str]:
     for model in lock.models:
-        problem = _of_file(model, root / model.path)
+        problem = _file_problem(model, root / model.path)
         if problem is not None:
             yield f"{model.path}: {problem}"
 
 
-def _of_file(model: Model, path: Path) -> str | None:
+def _file_problem(model: Model, path: Path) -> str | None:
     if not path.is_file():
         return "is missing"
     size = path.stat().st_size

@@ -1,8 +1,8 @@
-"""What is measured while it happens, each metric named once; who takes it is a port, `Metrics`.
+"""Every metric that the service records, and the port that records them.
 
-A fact is recorded in one place, where it is first known for sure. CloudWatch bills each value of a
-dimension as a metric of its own, so a metric has one dimension at most, of few values: never an
-owner, a job or a worker.
+Each metric is recorded in one place: the first one that knows the fact for certain. CloudWatch
+bills each value of a dimension as one metric. So a metric has at most one dimension, with few
+values, and never the id of an owner, a job or a worker.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Protocol
 
 
 class Unit(StrEnum):
-    """As CloudWatch names them."""
+    """Units, as CloudWatch names them."""
 
     COUNT = "Count"
     SECONDS = "Seconds"
 
 
 class Metric(StrEnum):
-    """A name, its unit, and the name of its dimension if it has one."""
+    """The name of a metric, its unit, and the name of its dimension if it has one."""
 
     unit: Unit
     dimension: str | None
@@ -30,48 +30,51 @@ class Metric(StrEnum):
         metric.unit, metric.dimension = unit, dimension
         return metric
 
-    # What becomes of posts.
-    JOBS_ACCEPTED = "JobsAccepted"
-    JOBS_REPLAYED = "JobsReplayed"
-    JOBS_REFUSED = "JobsRefused", Unit.COUNT, "code"
+    # Recorded when a post is answered.
+    JOBS_ACCEPTED = "JobsAccepted"  # posts and retries that made a new job
+    JOBS_REPLAYED = "JobsReplayed"  # repeated posts that were answered with the job of the first
+    JOBS_REFUSED = "JobsRefused", Unit.COUNT, "code"  # posts that were refused, by problem code
 
-    # What has ended, counted with the ledger.
+    # Recorded for each ended job when the ledger counts it, which it does once.
     JOBS_ENDED = "JobsEnded", Unit.COUNT, "status"
     JOB_TIME = "JobTime", Unit.SECONDS  # from the first start to the end
     JOB_WAIT = "JobWait", Unit.SECONDS  # from the post to the first start
-    GPU_TIME = "GpuTime", Unit.SECONDS
-    INTERRUPTIONS = "Interruptions"
+    GPU_TIME = "GpuTime", Unit.SECONDS  # of all attempts of the job
+    INTERRUPTIONS = "Interruptions"  # attempts given back: spot notice, SIGTERM, scale-in
 
-    # What followers are told.
-    UPDATES_SENT = "UpdatesSent"
-    FOLLOWERS_GONE = "FollowersGone"
-    FOLLOWERS_SLOW = "FollowersSlow"  # hung up on
+    # Recorded when messages are posted to the sockets of subscribers.
+    UPDATES_SENT = "UpdatesSent"  # messages, once for each subscriber that got them
+    FOLLOWERS_GONE = "FollowersGone"  # subscribers whose socket was found closed
+    FOLLOWERS_SLOW = "FollowersSlow"  # subscribers that were disconnected because they read slowly
 
-    # What keeps it all going.
-    SWEPT = "Swept", Unit.COUNT, "event"
-    TICKETS_WAITING = "TicketsWaiting"
-    TICKETS_IN_FLIGHT = "TicketsInFlight"
-    TICKETS_UNSERVED = "TicketsUnserved"  # waiting while no worker is up
-    OLDEST_WAIT = "OldestWait", Unit.SECONDS
-    WORKERS_RUNNING = "WorkersRunning"
-    WORKERS_DESIRED = "WorkersDesired"
+    # Recorded by the sweeper, each minute.
+    SWEPT = "Swept", Unit.COUNT, "event"  # repairs, by the event that was applied
 
-    # What a worker does.
-    JOBS_CLAIMED = "JobsClaimed"
-    ENGINE_RESTARTS = "EngineRestarts", Unit.COUNT, "reason"
-    # Six phases (gpu_worker/phases.py): $1.80 a month for a fleet that is never idle. The sum of
-    # the phase `run` is the time that GPUs were busy.
+    # Recorded by the scaler in each round, unless there is no ticket and no worker.
+    TICKETS_WAITING = "TicketsWaiting"  # that no worker holds
+    TICKETS_IN_FLIGHT = "TicketsInFlight"  # that workers hold
+    TICKETS_UNSERVED = "TicketsUnserved"  # that wait while no worker runs; otherwise 0
+    OLDEST_WAIT = "OldestWait", Unit.SECONDS  # age of the oldest ticket; 0 if none waits
+    WORKERS_RUNNING = "WorkersRunning"  # that ECS has started
+    WORKERS_DESIRED = "WorkersDesired"  # that the scaler asks ECS for
+
+    # Recorded by a worker.
+    JOBS_CLAIMED = "JobsClaimed"  # when it has claimed a job
+    ENGINE_RESTARTS = "EngineRestarts", Unit.COUNT, "reason"  # when it starts ComfyUI again
+    # When a phase of an attempt ends: how long it took. There are six (gpu_worker/phases.py), which
+    # cost $1.80 a month for a fleet that is never idle. The sum of the phase `run` is the time that
+    # GPUs were busy.
     PHASE_TIME = "PhaseTime", Unit.SECONDS, "phase"
-    # Four outcomes: ended, given_back, lease_lost, abandoned. Without trouble only `ended` is
-    # billed, $0.30 a month. JOBS_ENDED has how the jobs ended.
+    # When an attempt ends, by outcome: ended, given_back, lease_lost or abandoned. As long as there
+    # are no errors, only `ended` is billed, with $0.30 a month. JOBS_ENDED has the jobs' status.
     ATTEMPTS_ENDED = "AttemptsEnded", Unit.COUNT, "outcome"
 
 
 class Metrics(Protocol):
-    """Takes what is measured while it happens."""
+    """Records metrics."""
 
     def record(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
-        """Note a fact, at once and from any thread.
+        """Record one value. Any thread may call this.
 
-        `dimensions` has what the metric names as its dimension, and nothing else.
+        `dimensions` must hold the metric's dimension, if it has one, and nothing else.
         """

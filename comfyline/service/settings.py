@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from comfyline.service.jobs.job import Priority
 
 # A parser for each annotation, as the source writes it. The classes are dataclasses and not models
-# of pydantic: every call waits for an authorizer, and loading pydantic would take it longer than
-# everything else together.
+# of pydantic, because every request waits for an authorizer, and loading pydantic would take it
+# longer than the rest of its cold start.
 _PARSERS: Mapping[str, Callable[[str], str | int | float]] = {
     "str": str,
     "str | None": str,
@@ -107,7 +107,7 @@ class QueueSettings(Settings):
     @property
     def lanes(self) -> Mapping[Priority, str]:
         """The queue's URL for each priority."""
-        # Imported here because an authorizer reads this module and needs no job.
+        # Imported here, because the authorizers import this module and start faster without jobs.
         from comfyline.service.jobs.job import Priority
 
         return {
@@ -159,7 +159,7 @@ class ScalerSettings(Settings):
     scaling: str  # the section [scaling] of the deployment file, as JSON
 
 
-# --- processes that are no functions --------------------------------------------------------------
+# --- processes other than functions ---------------------------------------------------------------
 
 
 class RedriveSettings(QueueSettings, JobsTable):

@@ -1,4 +1,4 @@
-"""The administration's commands, on the tables and queues that the functions use."""
+"""`comfyline keys` and `comfyline admin`, on the tables and queues that the functions use."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
-from comfyline.operate import admin
+from comfyline.operate import admin, keys, wiring
 from tests.support.gateway import Gateway
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(admin.app, [*arguments])
+def run(command: str, *arguments: str) -> Result:
+    apps = {"keys": keys.app, "admin": admin.app}
+    return CliRunner().invoke(apps[command], [*arguments])
 
 
-def done(*arguments: str) -> str:
-    result = run(*arguments)
+def done(command: str, *arguments: str) -> str:
+    result = run(command, *arguments)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -29,7 +30,7 @@ def context(gateway: Gateway, token: str) -> dict[str, str] | None:
     return caller
 
 
-def test_a_key_is_made_listed_and_disabled(gateway: Gateway) -> None:
+def test_a_key_is_created_listed_and_disabled(gateway: Gateway) -> None:
     made = json.loads(done("keys", "create", "--owner", "fox", "--max-active-jobs", "5", "--json"))
     assert context(gateway, made["key"]) == {
         "owner": "fox",
@@ -48,12 +49,19 @@ def test_a_key_is_made_listed_and_disabled(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("owner", ["", "~waits", "a b", "x" * 65])
-def test_an_owner_has_a_plain_name(gateway: Gateway, owner: str) -> None:
+def test_an_owner_with_another_name_is_refused(gateway: Gateway, owner: str) -> None:
     assert run("keys", "create", "--owner", owner).exit_code == 2
 
 
 def test_an_unknown_key_cannot_be_disabled(gateway: Gateway) -> None:
     assert run("keys", "disable", "0" * 16).exit_code == 2
+
+
+def test_a_missing_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KEYS_TABLE", raising=False)
+    result = run("keys", "list")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "KEYS_TABLE is missing" in result.stderr
 
 
 def test_pause_and_resume_reach_the_authorizer(gateway: Gateway) -> None:
@@ -65,7 +73,7 @@ def test_pause_and_resume_reach_the_authorizer(gateway: Gateway) -> None:
         assert caller["jobs_enabled"] == enabled
 
 
-def test_sockets_are_switched_off_and_on_too(gateway: Gateway) -> None:
+def test_pause_and_resume_may_include_sockets(gateway: Gateway) -> None:
     token = json.loads(done("keys", "create", "--owner", "fox", "--json"))["key"]
     for command, status in (("pause", 503), ("resume", 200)):
         done("admin", command, "--sockets")
@@ -86,13 +94,13 @@ def test_drain_pauses_and_waits_for_the_queues(
     assert not gateway.wiring.flags().jobs_enabled
 
 
-def test_redrive_sends_the_tickets_of_live_jobs_again(
+def test_redrive_sends_new_tickets_for_live_jobs(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sqs = boto3.client("sqs")
     dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
     monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", dead)
-    monkeypatch.setattr(admin, "_now", gateway.clock)
+    monkeypatch.setattr(wiring, "now", gateway.clock)
     live, ended = (
         gateway("POST", "/api/v1/jobs", {"prompt": name}).json["job_id"] for name in ("a", "b")
     )

@@ -1,4 +1,4 @@
-"""`comfyline admin audit`: what is planted in tables, queues and bucket is found there."""
+"""`comfyline admin audit` finds the errors that a test puts into tables, queues and bucket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, random_worker_id
-from comfyline.operate import admin
+from comfyline.operate import admin, wiring
 from comfyline.service.access.slots import Limits
 from comfyline.service.fleet.workers import Presence
 from comfyline.service.jobs.job import Artifact, Job
@@ -38,7 +38,7 @@ FOX = OwnerId("fox")
 
 
 class Deployment:
-    """What the audit reads, and ways to break it."""
+    """The stores that the audit reads, which a test can fill and damage."""
 
     def __init__(self, clock: FrozenClock) -> None:
         self.clock = clock
@@ -49,7 +49,7 @@ class Deployment:
         self.files = S3ArtifactStore(self.s3, "files")
 
     def succeeded(self) -> tuple[Job, Artifact]:
-        """A job that has ended well, with one file."""
+        """Add a succeeded job with one artifact."""
         job = a_job(queued_at=self.clock())
         self.jobs.put_request(job, some_params(), a_graph())
         self.jobs.add(job)
@@ -60,7 +60,7 @@ class Deployment:
         return self.jobs.save(job, ended), made
 
     def audit(self, *options: str) -> tuple[int, Any]:
-        done = CliRunner().invoke(admin.app, ["admin", "audit", "--json", *options])
+        done = CliRunner().invoke(admin.app, ["audit", "--json", *options])
         return done.exit_code, json.loads(done.output)
 
 
@@ -68,16 +68,16 @@ class Deployment:
 def deployment(gateway: Gateway, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     dead = boto3.client("sqs").create_queue(QueueName="dead")["QueueUrl"]
     monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", dead)
-    monkeypatch.setattr(admin, "_now", clock)
+    monkeypatch.setattr(wiring, "now", clock)
     monkeypatch.setattr(admin, "AUDIT_POLL_SECONDS", 0.0)
     return Deployment(clock)
 
 
 def found(answer: tuple[int, Any], kind: str = "findings") -> list[tuple[str, str]]:
-    return [(each["kind"], each["subject"]) for each in answer[1][kind]]
+    return [(finding["kind"], finding["subject"]) for finding in answer[1][kind]]
 
 
-def test_a_whole_deployment_is_clean(deployment: Deployment, gateway: Gateway) -> None:
+def test_a_correct_deployment_is_clean(deployment: Deployment, gateway: Gateway) -> None:
     deployment.succeeded()
     assert gateway("POST", "/api/v1/jobs", {"prompt": "a fox"}).status == 202
     status, report = deployment.audit("--strict", "--grace", "0")
@@ -86,14 +86,14 @@ def test_a_whole_deployment_is_clean(deployment: Deployment, gateway: Gateway) -
     assert counts.items() <= report["counts"].items()
 
 
-def test_a_worker_that_was_there_is_nothing_to_find(deployment: Deployment) -> None:
-    presence = DynamoPresenceStore(deployment.dynamodb, "jobs")
-    presence.put(Presence(random_worker_id(), 1, deployment.clock()))
+def test_the_report_of_a_worker_is_not_a_finding(deployment: Deployment) -> None:
+    reports = DynamoPresenceStore(deployment.dynamodb, "jobs")
+    reports.put(Presence(random_worker_id(), 1, deployment.clock()))
     status, report = deployment.audit("--strict", "--grace", "0")
     assert (status, report["findings"], report["leftovers"]) == (0, [], [])
 
 
-def test_what_is_planted_is_found(deployment: Deployment, clock: FrozenClock) -> None:
+def test_errors_of_several_kinds_are_found(deployment: Deployment, clock: FrozenClock) -> None:
     cut, lost = deployment.succeeded()[1], deployment.succeeded()[1]
     deployment.files.put(cut.key, io.BytesIO(b""), "image/png")
     deployment.files.delete_prefix(lost.key)
@@ -118,13 +118,13 @@ def test_what_is_planted_is_found(deployment: Deployment, clock: FrozenClock) ->
 
 def test_files_without_a_job_are_found(deployment: Deployment, clock: FrozenClock) -> None:
     deployment.files.put("jobs/job_none/0a-1/0_a.png", io.BytesIO(b"x"), "image/png")
-    clock.advance(timedelta(days=2000))  # the bucket's times are of the wall clock
+    clock.advance(timedelta(days=2000))  # the bucket's times come from the real clock
     assert found(deployment.audit()) == [("file", "jobs/job_none/0a-1/0_a.png")]
 
 
-def test_what_goes_by_itself_is_no_finding(deployment: Deployment, clock: FrozenClock) -> None:
+def test_leftovers_are_no_findings(deployment: Deployment, clock: FrozenClock) -> None:
     job = a_job(queued_at=clock())
-    deployment.jobs.put_request(job, some_params(), a_graph())  # and died
+    deployment.jobs.put_request(job, some_params(), a_graph())  # and then the function died
     connection = Connection(ConnectionId("c"), FOX, KeyId("k"), clock() + timedelta(hours=2))
     deployment.connections.open(connection)
     deployment.connections.subscribe(connection, job.id, since=clock(), limit=5)
@@ -141,7 +141,7 @@ def test_what_goes_by_itself_is_no_finding(deployment: Deployment, clock: Frozen
     assert deployment.audit("--strict")[0] == 1
 
 
-def test_it_looks_again_while_it_may_wait(
+def test_with_wait_the_audit_is_repeated(
     deployment: Deployment, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = a_job(queued_at=clock())
@@ -157,12 +157,12 @@ def test_it_looks_again_while_it_may_wait(
     assert deployment.audit("--wait", "60")[0] == 0
 
 
-def test_a_person_gets_a_table(deployment: Deployment) -> None:
+def test_without_json_the_audit_prints_a_table(deployment: Deployment) -> None:
     _, made = deployment.succeeded()
     deployment.files.delete_prefix(made.key)
     deployment.clock.advance(timedelta(minutes=10))
-    done = CliRunner().invoke(admin.app, ["admin", "audit"], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(admin.app, ["audit"], env={"COLUMNS": "200"})
     assert done.exit_code == 1
     assert made.key in done.output
-    assert "is listed and not there" in done.output
+    assert "is listed, but not in the bucket" in done.output
     assert "1 findings; 0 leftovers" in done.output

@@ -1,4 +1,4 @@
-"""The scaler's function on moto: environment in, resized service and metrics out."""
+"""The scaler's function on moto: it resizes the ECS service and records metrics."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def desired(session: boto3.Session) -> int:
     return answer["services"][0]["desiredCount"]
 
 
-def test_an_idle_fleet_is_left_alone_and_measured_by_nothing(
+def test_an_idle_fleet_is_not_resized_and_no_metric_is_recorded(
     aws: boto3.Session, wiring: Wiring, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scale_workers.handler({}, None, wiring)
@@ -74,7 +74,7 @@ def test_an_idle_fleet_is_left_alone_and_measured_by_nothing(
     assert capsys.readouterr().out == ""
 
 
-def test_waiting_tickets_become_workers_and_metrics(
+def test_waiting_tickets_start_workers_and_are_recorded(
     aws: boto3.Session, wiring: Wiring, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sqs = aws.client("sqs")
@@ -90,7 +90,7 @@ def test_waiting_tickets_become_workers_and_metrics(
     assert metrics["WorkersDesired"] == [2.0]
 
 
-def test_a_record_of_the_stream_wakes_the_fleet(aws: boto3.Session, wiring: Wiring) -> None:
+def test_a_record_of_the_stream_starts_a_worker(aws: boto3.Session, wiring: Wiring) -> None:
     scale_workers.handler({"Records": [{"eventName": "INSERT"}]}, None, wiring)
     assert desired(aws) == 1
 

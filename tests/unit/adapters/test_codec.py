@@ -1,4 +1,4 @@
-"""Rows of the jobs table: nothing is lost, other schemas are read, the row stays small."""
+"""Rows of the jobs table: they are read as written, in other schemas too, and stay small."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ JOBS = st.builds(
 
 
 @given(JOBS)
-def test_what_is_written_is_read(job: Job) -> None:
+def test_a_job_is_read_as_it_was_written(job: Job) -> None:
     assert codec.job_of(codec.item_of(job)) == job
 
 
 @given(JOBS, JOBS)
-def test_two_jobs_of_one_row_are_equal(one: Job, other: Job) -> None:
-    """`save` writes the attributes that differ, so no difference may hide."""
+def test_two_jobs_are_equal_if_their_rows_are(one: Job, other: Job) -> None:
+    """`save` writes the attributes that differ, so each difference must be in the row."""
     assert (one == other) == (codec.item_of(one) == codec.item_of(other))
 
 
@@ -124,7 +124,7 @@ def with_schema(job: Job, schema: int) -> dict[str, Any]:
     return {**codec.item_of(job), "schema": {"N": str(schema)}}
 
 
-def test_a_newer_row_is_read_without_what_is_new() -> None:
+def test_a_row_of_a_newer_schema_is_read_without_its_new_fields() -> None:
     job = succeeded(a_job())
     item = with_schema(job, SCHEMA + 1) | {"novelty": {"M": {"x": {"N": "1"}}}}
     item["progress"] = {"M": {**item["progress"]["M"], "novelty": {"BOOL": True}}}
@@ -132,7 +132,7 @@ def test_a_newer_row_is_read_without_what_is_new() -> None:
     assert codec.job_of(item) == replace(job, schema=SCHEMA + 1)
 
 
-def test_an_older_row_is_read_with_defaults() -> None:
+def test_a_row_of_an_older_schema_is_read_with_defaults() -> None:
     job = running(a_job())
     item = with_schema(job, SCHEMA - 1)
     for name in ("history", "due_at", "progress"):
@@ -164,7 +164,7 @@ def test_a_naive_time_is_refused() -> None:
         time_of(datetime(2026, 1, 1))  # noqa: DTZ001
 
 
-# --- what the indexes and the TTL need ------------------------------------------------------------
+# --- indexes and TTL ------------------------------------------------------------------------------
 
 
 def test_the_due_index_is_sparse() -> None:
@@ -172,7 +172,7 @@ def test_the_due_index_is_sparse() -> None:
     assert not {"due_at", "due_shard"} & codec.item_of(a_job(due_at=None)).keys()
 
 
-def test_jobs_spread_over_the_due_shards() -> None:
+def test_jobs_are_spread_over_all_due_shards() -> None:
     shards = {codec.item_of(a_job())["due_shard"]["S"] for _ in range(1_000)}
     assert shards == {str(n) for n in range(codec.DUE_SHARDS)}
 
@@ -186,7 +186,7 @@ def test_only_an_ended_job_has_a_ttl_a_day_after_its_end() -> None:
 
 
 @given(TIMES, TIMES)
-def test_the_list_is_in_the_order_of_time(one: datetime, other: datetime) -> None:
+def test_the_sort_key_of_the_list_has_the_order_of_time(one: datetime, other: datetime) -> None:
     places = codec.listed_at(one, JobId("a")), codec.listed_at(other, JobId("a"))
     assert (one < other) == (places[0] < places[1])
 
@@ -199,7 +199,7 @@ def row_size(job: Job) -> int:
 
 
 def at_full_speed(job: Job) -> Job:
-    """The largest an ordinary row gets: halfway, with a message, followed, traced by a request."""
+    """The largest usual row: halfway, with a message, a subscriber and the id of its request."""
     picture = Progress(
         fraction=0.4782608,
         node="5",
@@ -214,14 +214,14 @@ def at_full_speed(job: Job) -> Job:
     return advance(job, ev.Progressed(attempt=job.attempt, progress=picture), NOW)
 
 
-def test_a_typical_row_is_charged_as_one_kilobyte() -> None:
+def test_a_usual_row_is_billed_as_one_kilobyte() -> None:
     job = at_full_speed(running(a_job()))
     done = advance(job, ev.Succeeded(attempt=1, gpu_seconds=12.345), NOW)
     assert row_size(job) < 1024
     assert row_size(done) < 1024
 
 
-def test_a_row_with_a_full_history_is_charged_as_two() -> None:
+def test_a_row_with_a_full_history_is_billed_as_two_kilobytes() -> None:
     job, now = a_job(), NOW
     while len(job.history) < MAX_HISTORY:
         now += timedelta(seconds=17, microseconds=1)
@@ -235,17 +235,17 @@ def test_a_row_with_a_full_history_is_charged_as_two() -> None:
 # --- sibling items --------------------------------------------------------------------------------
 
 
-def test_equal_values_pack_alike() -> None:
+def test_equal_values_are_packed_to_equal_bytes() -> None:
     assert siblings.pack({"a": 1, "b": [2]}) == siblings.pack({"b": [2], "a": 1})
 
 
-def test_siblings_come_back() -> None:
+def test_siblings_are_read_as_they_were_written() -> None:
     job = claimed(a_job())
     artifacts = tuple(an_artifact(job, n) for n in range(3))
     assert siblings.unpacked_artifacts(siblings.packed_artifacts(artifacts)) == artifacts
     assert siblings.unpacked_params(siblings.packed_params(some_params())) == some_params()
 
 
-def test_a_newer_sibling_is_read_without_what_is_new() -> None:
+def test_a_newer_sibling_is_read_without_its_new_fields() -> None:
     body = siblings.pack({"params": {"a": 1}, "metadata": {}, "novelty": 1})
     assert siblings.unpacked_params(body).params == {"a": 1}

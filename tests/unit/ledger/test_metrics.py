@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics, parsed by its own parser."""
+"""GET /metrics, read with the parser of Prometheus, and the metrics of ended jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.builders import NOW, FrozenClock, a_job, canceled, succeeded
 from tests.support.dashboard import questions, wrong
 
 
-def test_what_is_shown_is_what_was_done() -> None:
+def test_the_metrics_are_those_of_the_jobs_and_workers() -> None:
     clock, ledger, presence = FrozenClock(), InMemoryLedger(), InMemoryPresenceStore()
     queue = InMemoryJobQueue(clock)
     job = a_job()
@@ -48,12 +48,12 @@ def test_what_is_shown_is_what_was_done() -> None:
     assert samples["comfyui_active_workers",] == samples["comfyui_running_jobs",] == 1
 
 
-def test_an_end_is_recorded_once_with_what_it_took() -> None:
+def test_an_ended_job_is_recorded_once_with_its_times() -> None:
     ledger, metrics = InMemoryLedger(), InMemoryMetrics()
     ran = replace(succeeded(a_job()), finished_at=NOW + timedelta(seconds=45), interruptions=2)
     ran = replace(ran, queued_at=NOW - timedelta(seconds=3), started_at=NOW)
-    for told in ([ran], [ran, canceled(a_job())], [ran]):
-        count(told, ledger=ledger, metrics=metrics)
+    for delivered in ([ran], [ran, canceled(a_job())], [ran]):
+        count(delivered, ledger=ledger, metrics=metrics)
     assert metrics.recorded == [
         (Metric.JOBS_ENDED, 1, {"status": "succeeded"}),
         (Metric.JOB_WAIT, 3.0, {}),
@@ -64,12 +64,12 @@ def test_an_end_is_recorded_once_with_what_it_took() -> None:
     ]
 
 
-def test_the_dashboard_asks_for_what_there_is_and_for_all_of_it() -> None:
+def test_the_dashboard_uses_every_metric_and_no_other() -> None:
     meter = Meter(
         ledger=InMemoryLedger(),
         queue=InMemoryJobQueue(FrozenClock()),
         presence=InMemoryPresenceStore(),
         clock=FrozenClock(),
     )
-    told = text_string_to_metric_families(shown(meter.read()))
-    assert wrong(questions("comfyui_"), told) == []
+    families = text_string_to_metric_families(shown(meter.read()))
+    assert wrong(questions("comfyui_"), families) == []

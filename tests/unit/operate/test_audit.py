@@ -1,4 +1,4 @@
-"""Each fault that is planted is found, and nothing else is."""
+"""The audit finds each error in a deployment that was correct before, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.builders import NOW, a_job, an_artifact, canceled, running, s
 
 LATER = NOW + timedelta(hours=1)
 DAY = timedelta(days=1)
-NOBODY = JobId("job_nobody")
+MISSING = JobId("job_missing")
 
 ENDED = succeeded(a_job())
 MADE = an_artifact(ENDED)
 FIRST = f"{ENDED.incarnation}-1"  # its only attempt
-WAITS = replace(a_job(), due_at=LATER)
+WAITING = replace(a_job(), due_at=LATER)
 CONNECTION = ConnectionId("c")
 
 
@@ -33,20 +33,20 @@ def a_file(key: str, **changes: Any) -> au.StoredFile:
 
 
 def holding(*jobs: Job, **changes: Any) -> au.Holdings:
-    """A deployment with one ended job and one that waits, whole in every part."""
+    """A correct deployment with one ended and one waiting job, apart from the changes."""
     artifacts: dict[str, tuple[Artifact, ...]] = {ENDED.attempt_path: (MADE,)}
-    whole = au.Holdings(
+    correct = au.Holdings(
         read_at=LATER,
-        jobs={job.id: job for job in (ENDED, WAITS, *jobs)},
+        jobs={job.id: job for job in (ENDED, WAITING, *jobs)},
         siblings=[
             a_sibling(ENDED.id, "input#f"),
             a_sibling(ENDED.id, f"job#artifacts#{FIRST}", attempt=FIRST),
-            a_sibling(WAITS.id, "input#f"),
+            a_sibling(WAITING.id, "input#f"),
         ],
         artifacts=artifacts,
-        slots=[au.HeldSlot(WAITS.owner, WAITS.id, NOW)],
-        sockets={CONNECTION: au.Socket(CONNECTION, LATER, frozenset({WAITS.id}), is_open=True)},
-        subscriptions=[au.Subscription(CONNECTION, WAITS.id, LATER)],
+        slots=[au.HeldSlot(WAITING.owner, WAITING.id, NOW)],
+        sockets={CONNECTION: au.Socket(CONNECTION, LATER, frozenset({WAITING.id}), is_open=True)},
+        subscriptions=[au.Subscription(CONNECTION, WAITING.id, LATER)],
         files={
             MADE.key: a_file(MADE.key),
             "uploads/o/u": a_file("uploads/o/u"),
@@ -54,161 +54,163 @@ def holding(*jobs: Job, **changes: Any) -> au.Holdings:
         },
         tickets=1,
     )
-    return replace(whole, **changes)
+    return replace(correct, **changes)
 
 
-def kinds(held: au.Holdings) -> list[tuple[str, str]]:
+def found(held: au.Holdings) -> list[tuple[str, str]]:
     report = au.audit(held)
     assert report.leftovers == []
     return [(finding.kind, finding.subject) for finding in report.findings]
 
 
-def left(held: au.Holdings) -> list[tuple[str, str]]:
+def left_over(held: au.Holdings) -> list[tuple[str, str]]:
     report = au.audit(held)
     assert report.findings == []
     return [(finding.kind, finding.subject) for finding in report.leftovers]
 
 
-def files(*more: au.StoredFile) -> dict[str, au.StoredFile]:
+def stored(*more: au.StoredFile) -> dict[str, au.StoredFile]:
     return {file.key: file for file in (a_file(MADE.key), *more)}
 
 
-def test_nothing_is_found_where_nothing_is_wrong() -> None:
+def test_a_correct_deployment_is_clean() -> None:
     report = au.audit(holding())
     assert report.is_clean(strict=True), report
     counts = {"queued": 1, "running": 0, "succeeded": 1, "tickets": 1, "files": 3, "bytes": 3702}
     assert counts.items() <= report.counts.items()
 
 
-def test_a_leftover_counts_where_it_is_asked_to() -> None:
-    report = au.audit(holding(siblings=[a_sibling(NOBODY, "input#f")]))
+def test_leftovers_count_only_if_strict() -> None:
+    report = au.audit(holding(siblings=[a_sibling(MISSING, "input#f")]))
     assert report.is_clean(strict=False)
     assert not report.is_clean(strict=True)
 
 
 class TestRows:
-    def test_that_break_an_invariant(self) -> None:
+    def test_a_row_that_breaks_an_invariant(self) -> None:
         broken = replace(running(a_job()), lease=None, due_at=LATER)
-        assert kinds(holding(broken)) == [("row", broken.id)]
+        assert found(holding(broken)) == [("row", broken.id)]
 
-    def test_that_are_none(self) -> None:
-        assert kinds(holding(unreadable=["x job"])) == [("row", "x job")]
+    def test_a_row_that_cannot_be_read(self) -> None:
+        assert found(holding(unreadable=["x job"])) == [("row", "x job")]
 
-    def test_that_the_sweeper_has_not_seen(self) -> None:
-        late = replace(WAITS, due_at=LATER - timedelta(minutes=4))
-        assert kinds(holding(late)) == [("overdue", late.id)]
+    def test_a_row_that_the_sweeper_has_missed(self) -> None:
+        late = replace(WAITING, due_at=LATER - timedelta(minutes=4))
+        assert found(holding(late)) == [("overdue", late.id)]
 
-    def test_that_it_may_be_looking_at_now(self) -> None:
-        assert kinds(holding(replace(WAITS, due_at=LATER - timedelta(minutes=2)))) == []
+    def test_a_row_that_the_sweeper_may_be_processing_is_not_judged(self) -> None:
+        assert found(holding(replace(WAITING, due_at=LATER - timedelta(minutes=2)))) == []
 
 
 class TestItems:
-    def test_without_a_job(self) -> None:
-        assert left(holding(siblings=[a_sibling(NOBODY, "input#f")])) == [
-            ("item", f"{NOBODY} input#f")
+    def test_an_item_without_a_job(self) -> None:
+        assert left_over(holding(siblings=[a_sibling(MISSING, "input#f")])) == [
+            ("item", f"{MISSING} input#f")
         ]
 
-    def test_whose_job_is_being_put(self) -> None:
-        assert kinds(holding(siblings=[a_sibling(NOBODY, "input#f", queued_at=LATER)])) == []
+    def test_an_item_whose_job_may_be_on_its_way_is_not_judged(self) -> None:
+        assert found(holding(siblings=[a_sibling(MISSING, "input#f", queued_at=LATER)])) == []
 
     @pytest.mark.parametrize("ends_at", [None, LATER - 4 * DAY])
-    def test_that_nothing_removes(self, ends_at: Any) -> None:
-        forever = a_sibling(NOBODY, "input#f", ends_at=ends_at)
-        assert kinds(holding(siblings=[forever])) == [("item", f"{NOBODY} input#f")]
+    def test_an_item_that_no_ttl_removes(self, ends_at: Any) -> None:
+        forever = a_sibling(MISSING, "input#f", ends_at=ends_at)
+        assert found(holding(siblings=[forever])) == [("item", f"{MISSING} input#f")]
 
-    def test_of_an_attempt_that_never_was(self) -> None:
+    def test_an_item_of_an_attempt_that_was_never_claimed(self) -> None:
         stray = a_sibling(ENDED.id, "job#artifacts#2", attempt="2")
-        assert kinds(holding(siblings=[stray])) == [("item", f"{ENDED.id} job#artifacts#2")]
+        assert found(holding(siblings=[stray])) == [("item", f"{ENDED.id} job#artifacts#2")]
 
 
 class TestArtifacts:
-    def test_that_are_not_there(self) -> None:
-        assert kinds(holding(files={})) == [("artifact", MADE.key)]
+    def test_an_artifact_that_is_missing(self) -> None:
+        assert found(holding(files={})) == [("artifact", MADE.key)]
 
-    def test_of_another_size(self) -> None:
+    def test_an_artifact_of_another_size(self) -> None:
         cut = {MADE.key: a_file(MADE.key, bytes=1)}
-        assert kinds(holding(files=cut)) == [("artifact", MADE.key)]
+        assert found(holding(files=cut)) == [("artifact", MADE.key)]
 
-    def test_that_nobody_listed(self) -> None:
+    def test_a_succeeded_job_without_a_list(self) -> None:
         held = holding(artifacts={}, files={})
-        assert kinds(held) == [("artifact", ENDED.id)]
+        assert found(held) == [("artifact", ENDED.id)]
 
-    def test_of_a_job_that_is_being_removed(self) -> None:
+    def test_a_job_that_is_being_removed_is_not_judged(self) -> None:
         assert ENDED.expires_at
         over = replace(ENDED, expires_at=LATER, due_at=LATER)
         over = replace(over, retention=LATER - NOW)
-        assert kinds(holding(over, files={})) == []
+        assert found(holding(over, files={})) == []
 
 
 class TestFiles:
     @pytest.mark.parametrize(
         "key",
         [
-            f"jobs/{NOBODY}/0a-1/0_a.png",
+            f"jobs/{MISSING}/0a-1/0_a.png",
             f"jobs/{ENDED.id}/{ENDED.incarnation}-2/0_a.png",
             f"jobs/{ENDED.id}/0a-1/0_a.png",
         ],
         ids=["no such job", "no such attempt", "no such incarnation"],
     )
-    def test_of_no_job_or_attempt(self, key: str) -> None:
-        assert kinds(holding(files=files(a_file(key)))) == [("file", key)]
+    def test_a_file_of_no_job_or_attempt(self, key: str) -> None:
+        assert found(holding(files=stored(a_file(key)))) == [("file", key)]
 
     @pytest.mark.parametrize("key", ["a", "jobs/x", "jobs/x/y/z", "else/a"])
-    def test_that_lie_anywhere(self, key: str) -> None:
-        assert kinds(holding(files=files(a_file(key)))) == [("file", key)]
+    def test_a_file_with_an_unknown_key(self, key: str) -> None:
+        assert found(holding(files=stored(a_file(key)))) == [("file", key)]
 
-    def test_that_came_only_now(self) -> None:
-        fresh = a_file(f"jobs/{NOBODY}/0a-1/0_a.png", stored_at=LATER)
-        assert kinds(holding(files=files(fresh))) == []
+    def test_a_new_file_is_not_judged(self) -> None:
+        fresh = a_file(f"jobs/{MISSING}/0a-1/0_a.png", stored_at=LATER)
+        assert found(holding(files=stored(fresh))) == []
 
-    def test_of_an_attempt_that_lost(self) -> None:
+    def test_a_file_of_an_attempt_that_lost(self) -> None:
         again = replace(ENDED, attempt=2, history=(replace(ENDED.history[-1], attempt=2),))
         listed: dict[str, tuple[Artifact, ...]] = {again.attempt_path: ()}
-        assert left(holding(again, artifacts=listed)) == [("file", MADE.key)]
+        assert left_over(holding(again, artifacts=listed)) == [("file", MADE.key)]
 
-    def test_of_a_job_that_shows_none(self) -> None:
+    def test_a_file_of_a_canceled_job(self) -> None:
         job = canceled(a_job())
         job = replace(job, attempt=1, history=(replace(job.history[-1], attempt=1),))
         key = an_artifact(job).key
-        assert left(holding(job, files=files(a_file(key)))) == [("file", key)]
+        assert left_over(holding(job, files=stored(a_file(key)))) == [("file", key)]
 
     def test_an_upload_that_the_bucket_keeps_too_long(self) -> None:
         old = a_file("uploads/o/old", stored_at=LATER - 12 * DAY)
-        assert kinds(holding(files=files(old))) == [("file", "uploads/o/old")]
+        assert found(holding(files=stored(old))) == [("file", "uploads/o/old")]
 
 
 class TestSlots:
-    @pytest.mark.parametrize("job_id", [ENDED.id, NOBODY], ids=["ended", "missing"])
-    def test_of_an_ended_or_missing_job(self, job_id: JobId) -> None:
+    @pytest.mark.parametrize("job_id", [ENDED.id, MISSING], ids=["ended", "missing"])
+    def test_a_slot_of_an_ended_or_missing_job(self, job_id: JobId) -> None:
         slot = au.HeldSlot(OwnerId("fox"), job_id, NOW)
-        assert kinds(holding(slots=[slot])) == [("slot", f"fox {job_id}")]
+        assert found(holding(slots=[slot])) == [("slot", f"fox {job_id}")]
 
-    def test_of_a_job_that_is_being_put(self) -> None:
-        slot = au.HeldSlot(OwnerId("fox"), NOBODY, LATER)
-        assert kinds(holding(slots=[slot])) == []
+    def test_a_slot_of_a_job_that_may_be_on_its_way_is_not_judged(self) -> None:
+        slot = au.HeldSlot(OwnerId("fox"), MISSING, LATER)
+        assert found(holding(slots=[slot])) == []
 
 
 class TestSockets:
-    def test_that_are_closed(self) -> None:
+    def test_a_closed_socket(self) -> None:
         gone = au.Socket(CONNECTION, LATER, frozenset(), is_open=False)
-        assert left(holding(sockets={CONNECTION: gone})) == [("socket", CONNECTION)]
+        assert left_over(holding(sockets={CONNECTION: gone})) == [("socket", CONNECTION)]
 
-    def test_that_their_ttl_has_not_removed(self) -> None:
+    def test_a_socket_that_its_ttl_has_not_removed(self) -> None:
         old = au.Socket(CONNECTION, LATER - 4 * DAY, frozenset(), is_open=False)
-        assert kinds(holding(sockets={CONNECTION: old})) == [("socket", CONNECTION)]
+        assert found(holding(sockets={CONNECTION: old})) == [("socket", CONNECTION)]
 
-    def test_subscriptions_without_one(self) -> None:
-        assert left(holding(sockets={})) == [("subscription", f"{CONNECTION} {WAITS.id}")]
+    def test_a_subscription_without_a_socket(self) -> None:
+        assert left_over(holding(sockets={})) == [("subscription", f"{CONNECTION} {WAITING.id}")]
 
-    def test_subscriptions_that_their_ttl_has_not_removed(self) -> None:
-        old = au.Subscription(CONNECTION, WAITS.id, LATER - 4 * DAY)
-        assert kinds(holding(subscriptions=[old])) == [("subscription", f"{CONNECTION} {WAITS.id}")]
+    def test_a_subscription_that_its_ttl_has_not_removed(self) -> None:
+        old = au.Subscription(CONNECTION, WAITING.id, LATER - 4 * DAY)
+        assert found(holding(subscriptions=[old])) == [
+            ("subscription", f"{CONNECTION} {WAITING.id}")
+        ]
 
 
 class TestTickets:
-    def test_left_when_every_job_has_ended(self) -> None:
+    def test_tickets_that_are_left_when_every_job_has_ended(self) -> None:
         held = holding(jobs={ENDED.id: ENDED}, slots=[], siblings=[])
-        assert kinds(held) == [("ticket", "lanes")]
+        assert found(held) == [("ticket", "lanes")]
 
-    def test_that_are_dead(self) -> None:
-        assert kinds(holding(dead_tickets=2)) == [("ticket", "dead letters")]
+    def test_tickets_in_the_dead_letter_queue(self) -> None:
+        assert found(holding(dead_tickets=2)) == [("ticket", "dead letters")]

@@ -1,0 +1,114 @@
+"""`comfyline keys`: create, list and disable API keys."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from comfyline.contract.ids import KeyId, OwnerId
+from comfyline.operate import wiring
+from comfyline.service.access.authenticate import OWNER_PATTERN, SCOPES, create_key, disable_key
+from comfyline.service.access.keys import ApiKey
+from comfyline.service.access.slots import Limits
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def about() -> None:
+    """Create, list and disable API keys.
+
+    The commands need AWS credentials, and the name of the keys table in KEYS_TABLE.
+    """
+
+
+@app.command()
+def create(
+    owner: Annotated[
+        str, typer.Option(help="The owner of the jobs that the key submits and may read.")
+    ],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="What the key may do: jobs (the default) or admin. May be repeated."),
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="The key expires after this many days.")
+    ] = None,
+    max_active_jobs: Annotated[
+        int | None, typer.Option(min=1, help="Most jobs of the owner that have not ended.")
+    ] = None,
+    jobs_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Most jobs that the owner may post in a minute.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a key and print it. It cannot be printed again, because only its hash is stored."""
+    if not re.fullmatch(OWNER_PATTERN, owner):
+        raise typer.BadParameter(
+            f"{owner!r} is not a valid name. Use 1 to 64 letters, digits and the characters "
+            ". _ @ -, and begin with a letter or a digit.",
+            param_hint="--owner",
+        )
+    scopes = scope or ["jobs"]
+    if unknown := sorted(set(scopes) - SCOPES):
+        raise typer.BadParameter(
+            f"there is no scope {unknown[0]!r}. Use {' or '.join(sorted(SCOPES))}.",
+            param_hint="--scope",
+        )
+    key, token = create_key(
+        OwnerId(owner),
+        scopes=scopes,
+        expires_at=wiring.now() + timedelta(days=days) if days else None,
+        keys=wiring.key_store(),
+        clock=wiring.now,
+        limits=Limits(max_active_jobs, jobs_per_minute),
+    )
+    shown = {"key": token, "id": key.id, "owner": key.owner, "scopes": sorted(key.scopes)}
+    typer.echo(json.dumps(shown) if as_json else f"{token}  ({key.owner}: {', '.join(scopes)})")
+
+
+@app.command("list")
+def list_keys(as_json: AsJson = False) -> None:
+    """Print all keys, oldest first, without their secrets."""
+    for key in wiring.key_store().all():
+        shown = _shown(key)
+        text = "  ".join(str(value) for value in shown.values() if value not in (None, False))
+        typer.echo(json.dumps(shown) if as_json else text)
+
+
+@app.command()
+def disable(
+    key_id: Annotated[str, typer.Argument(help="The id of the key, as `keys list` prints it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Disable a key for good. API Gateway may accept it for up to 30 s more."""
+    key = disable_key(KeyId(key_id), keys=wiring.key_store())
+    if key is None:
+        raise typer.BadParameter(
+            f"there is no key {key_id!r}. `comfyline keys list` prints the ids of all keys.",
+            param_hint="KEY_ID",
+        )
+    typer.echo(json.dumps(_shown(key)) if as_json else f"{key.id} is disabled")
+
+
+def _shown(key: ApiKey) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "owner": key.owner,
+        "scopes": ",".join(sorted(key.scopes)),
+        "created_at": key.created_at.isoformat(),
+        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+        "max_active_jobs": key.limits.max_active_jobs,
+        "jobs_per_minute": key.limits.jobs_per_minute,
+        "disabled": key.disabled,
+    }
+
+
+if __name__ == "__main__":
+    app()

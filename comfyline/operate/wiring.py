@@ -1,0 +1,94 @@
+"""Builds what the operator's commands use, from environment variables and AWS credentials."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import boto3
+import typer
+
+from comfyline.adapters.aws.access.keys import DynamoKeyStore
+from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
+from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue
+from comfyline.operate.inventory import Inventory, Places
+from comfyline.service.settings import (
+    AuditSettings,
+    JobsTable,
+    KeysTable,
+    QueueSettings,
+    RedriveSettings,
+    Settings,
+    WrongEnvironment,
+)
+
+S = TypeVar("S", bound=Settings)
+
+
+def now() -> datetime:
+    """The time. Tests replace this function."""
+    return datetime.now(UTC)
+
+
+def key_store() -> DynamoKeyStore:
+    """The store of keys and switches that KEYS_TABLE names."""
+    table = _settings(KeysTable).keys_table
+    return DynamoKeyStore(boto3.client("dynamodb"), table)
+
+
+def job_store() -> DynamoJobStore:
+    """The store of jobs that JOBS_TABLE names."""
+    table = _settings(JobsTable).jobs_table
+    return DynamoJobStore(boto3.client("dynamodb"), table)
+
+
+def job_queue() -> SqsJobQueue:
+    """The lanes that HIGH_QUEUE_URL, NORMAL_QUEUE_URL and LOW_QUEUE_URL name."""
+    lanes = _settings(QueueSettings).lanes
+    return SqsJobQueue(boto3.client("sqs"), lanes)
+
+
+def dead_letters() -> SqsDeadLetters:
+    """The queue that DEAD_LETTER_QUEUE_URL names."""
+    url = _settings(RedriveSettings).dead_letter_queue_url
+    return SqsDeadLetters(boto3.client("sqs"), url)
+
+
+def inventory() -> Inventory:
+    """Reads the tables, queues and bucket that the variables of AuditSettings name."""
+    settings = _settings(AuditSettings)
+    client: Callable[..., Any] = boto3.Session().client
+    dynamodb = client("dynamodb")
+    endpoint = callback_url(
+        settings.websocket_api_id, settings.websocket_stage, dynamodb.meta.region_name
+    )
+    return Inventory(
+        dynamodb=dynamodb,
+        s3=client("s3"),
+        sqs=client("sqs"),
+        sockets=ApiGatewaySockets(client("apigatewaymanagementapi", endpoint_url=endpoint)),
+        places=Places(
+            jobs_table=settings.jobs_table,
+            owners_table=settings.owners_table,
+            connections_table=settings.connections_table,
+            bucket=settings.artifacts_bucket,
+            lanes=tuple(settings.lanes.values()),
+            dead_letters=settings.dead_letter_queue_url,
+        ),
+        clock=now,
+    )
+
+
+def _settings(group: type[S]) -> S:
+    try:
+        return group.from_environment(os.environ)
+    except WrongEnvironment as error:
+        typer.echo(
+            f"Wrong environment variables: {error}. The values are outputs of the deployment's "
+            "stacks: docs/deploy.md and docs/runbook.md show how to export them.",
+            err=True,
+        )
+        raise typer.Exit(2) from error
