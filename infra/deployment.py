@@ -159,7 +159,7 @@ class Fleet(Section):
 
 
 class Scaling(Section):
-    """The number of workers. The scaler reads this section; Limits in scaling.py has the rules."""
+    """The number of workers. The scaler reads this section; ScalingPolicy has its rules."""
 
     min_workers: int = Field(default=0, ge=0, le=MAX_WORKERS, description="workers that always run")
     max_workers: int = Field(
