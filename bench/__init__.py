@@ -1,1 +1,1 @@
-"""What is measured and modelled rather than tested."""
+"""Measurements and models of the service: speed, cost, scaling."""

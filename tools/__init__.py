@@ -1,1 +1,1 @@
-"""Programs that write files of this repository, and what they share with tests."""
+"""Programs that generate files of this repository, and functions that tests share with them."""

@@ -1,1 +1,1 @@
-"""The scaler's rule and three usual ones, on the same days of work: what waiting costs."""
+"""Compares the scaler with three common scaling rules on the same simulated days of work."""

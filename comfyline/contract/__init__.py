@@ -1,1 +1,1 @@
-"""The public contract: what travels between clients and the service."""
+"""The public contract: requests, responses and messages between clients and the service."""

@@ -1,1 +1,1 @@
-"""What the service is, sorted by subject. It knows neither AWS nor any wire format."""
+"""The service, one package for each subject. It knows neither AWS nor any wire format."""

@@ -44,11 +44,11 @@ class Metric(StrEnum):
 
     # Recorded when messages are posted to the sockets of subscribers.
     UPDATES_SENT = "UpdatesSent"  # messages, once for each subscriber that got them
-    FOLLOWERS_GONE = "FollowersGone"  # subscribers whose socket was found closed
+    FOLLOWERS_GONE = "FollowersGone"  # subscribers that had left: their socket is closed
     FOLLOWERS_SLOW = "FollowersSlow"  # subscribers that were disconnected because they read slowly
 
     # Recorded by the sweeper, each minute.
-    SWEPT = "Swept", Unit.COUNT, "event"  # repairs, by the event that was applied
+    SWEPT = "Swept", Unit.COUNT, "event"  # repairs, by kind
 
     # Recorded by the scaler in each round, unless there is no ticket and no worker.
     TICKETS_WAITING = "TicketsWaiting"  # that no worker holds

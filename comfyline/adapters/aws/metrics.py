@@ -33,7 +33,8 @@ class BufferedEmfMetrics:
     """`Metrics` that keeps facts until `flush` writes them, with many values in one line.
 
     For a process that lives long and records several facts per job: a line for each of them would
-    cost as much as the rest of the job's log. A process that is killed loses what it kept.
+    cost as much as the rest of the job's log. A process that is killed loses the facts that it has
+    recorded since the last flush.
     """
 
     def __init__(self, namespace: str) -> None:

@@ -1,1 +1,1 @@
-"""API v1."""
+"""The contract of API v1."""

@@ -1,1 +1,1 @@
-"""Keys, socket passes and slots."""
+"""Access: API keys, socket passes, the slots of owners, and semaphores."""

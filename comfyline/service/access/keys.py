@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """An API key as it is stored: with the hash of its secret, never the secret."""
+    """An API key as the store keeps it: with the hash of its secret, without the secret itself."""
 
     id: KeyId
     secret_sha256: str
@@ -29,7 +29,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """The switches of an operator. The authorizer refuses what is switched off."""
+    """The operator's switches. The service refuses new jobs or new sockets while theirs is off."""
 
     jobs_enabled: bool = True
     websocket_enabled: bool = True

@@ -1,4 +1,4 @@
-"""A bound on what all functions together do at a time, such as waiting for the end of a job."""
+"""Semaphores: limits on how many functions do something at once, such as wait for a job's end."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ class Semaphore(Protocol):
         """
 
     def leave(self, place: str) -> None:
-        """Free a place that `enter` has given. A place that is free already stays free."""
+        """Free a place that `enter` returned. Does nothing if the place is free already."""

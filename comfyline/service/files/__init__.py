@@ -1,1 +1,1 @@
-"""Artifacts, uploads and models."""
+"""Files: artifacts, uploads and models."""

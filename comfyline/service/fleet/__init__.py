@@ -1,1 +1,1 @@
-"""How many workers there are and should be."""
+"""The fleet: the scaler, and the workers' reports that they are active."""

@@ -8,8 +8,8 @@ The fleet grows at once, shrinks only after a quiet time, and never loses a busy
   than the policy says. The rule then no longer relies on busy workers for the waiting tickets, and
   a ticket counts more the longer it waits.
 - The fleet stays at the highest need of the quiet time. An idle worker costs as much as one that
-  boots, so the quiet time should be about as long as a boot: then, whatever jobs arrive, the fleet
-  costs at most twice as much as with knowledge of the future.
+  boots, so the quiet time should be about as long as a boot. The fleet then costs at most twice as
+  much as one whose scaler knows in advance which jobs will arrive.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Jobs: the value, its lifecycle, its store and one verb a file."""
+"""Jobs: the value, its lifecycle, the port of its store, and one module for each use case."""

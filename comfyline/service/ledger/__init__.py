@@ -1,1 +1,1 @@
-"""Counts of ended jobs."""
+"""The ledger: sums over ended jobs, for metrics and usage."""

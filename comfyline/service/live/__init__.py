@@ -1,1 +1,1 @@
-"""Live updates over the WebSocket."""
+"""Live updates: messages to the sockets that follow a job."""

@@ -1,1 +1,1 @@
-"""Tickets and lanes."""
+"""The queue: tickets, in one lane for each priority."""

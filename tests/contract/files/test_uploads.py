@@ -1,4 +1,4 @@
-"""The form of an upload: what S3 accepts with it, and what it fixes."""
+"""The form of an upload: S3 accepts it, and it fixes key, type, size and checksum."""
 
 from __future__ import annotations
 

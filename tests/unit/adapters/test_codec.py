@@ -107,9 +107,9 @@ def test_a_job_is_read_as_it_was_written(job: Job) -> None:
 
 
 @given(JOBS, JOBS)
-def test_two_jobs_are_equal_if_their_rows_are(one: Job, other: Job) -> None:
+def test_two_jobs_are_equal_if_their_rows_are(first: Job, second: Job) -> None:
     """`save` writes the attributes that differ, so each difference must be in the row."""
-    assert (one == other) == (codec.item_of(one) == codec.item_of(other))
+    assert (first == second) == (codec.item_of(first) == codec.item_of(second))
 
 
 def test_every_field_is_written() -> None:

@@ -40,7 +40,7 @@ def test_each_line_has_its_own_unit_and_dimensions(
     (about,) = wait["_aws"]["CloudWatchMetrics"]
     assert about["Metrics"] == [{"Name": "JobWait", "Unit": "Seconds"}]
     assert (about["Dimensions"], wait["JobWait"]) == ([["service"]], [2.5])
-    assert wait["service"] == "comfyline"  # otherwise each function would have metrics of its own
+    assert wait["service"] == "comfyline"  # the function's name would make it another metric
 
 
 def test_without_a_namespace_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
