@@ -1,4 +1,4 @@
-"""What the server says about itself: classes, models, features, machine."""
+"""Routes that describe the server: node classes, models, features and machine."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def features(options: Options) -> dict[str, Any]:
 
 
 def system_stats(options: Options) -> dict[str, Any]:
-    """The shape of `GET /system_stats`; the values are not measured."""
+    """The body of `GET /system_stats`. Its shape is ComfyUI's; its values are not measured."""
     system = {
         "os": sys.platform,
         "ram_total": MEMORY_BYTES,

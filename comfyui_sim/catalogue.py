@@ -1,4 +1,4 @@
-"""The node classes that the simulator has, as `/object_info` would list them."""
+"""The node classes of the simulator, as `/object_info` lists them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _number(default: float, least: float, most: float, step: float) -> list[Any]
 
 
 def node_types(checkpoints: tuple[str, ...]) -> dict[str, NodeType]:
-    """All node classes by name; the checkpoints are those that may be loaded."""
+    """All node classes by name. Prompts can load these checkpoints only."""
     classes = (*_diffusion(sorted(checkpoints)), *_images(), *_files(), *_probes())
     return {node_type.name: node_type for node_type in classes}
 
@@ -49,12 +49,7 @@ def _diffusion(checkpoints: list[str]) -> tuple[NodeType, ...]:
             "Load Checkpoint",
             "loaders",
             in_thread(nodes.load_checkpoint),
-            {
-                "ckpt_name": [
-                    checkpoints,
-                    {"tooltip": "The name of the checkpoint (model) to load."},
-                ]
-            },
+            {"ckpt_name": [checkpoints, {"tooltip": CHECKPOINT_TOOLTIP}]},
             outputs=("MODEL", "CLIP", "VAE"),
         ),
         NodeType(

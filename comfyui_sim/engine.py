@@ -1,4 +1,4 @@
-"""What all prompts share: the parts of the simulator and the state of its executor."""
+"""The parts of a simulator, which all prompts share, and the state of its executor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from comfyui_sim.node_types import NodeResult, NodeType
 from comfyui_sim.options import Exit, Folders, Options
 from comfyui_sim.prompt_queue import PromptQueue
 
-# ComfyUI keeps results until memory is short; here a number bounds the pictures held.
+# ComfyUI keeps results until memory is short. The simulator keeps this many.
 CACHED_RESULTS = 200
 
 
@@ -27,13 +27,13 @@ def now_ms() -> int:
 
 
 class ResultCache:
-    """Node results by signature. Beyond `CACHED_RESULTS` the one unused for longest is dropped."""
+    """Node results by signature. Beyond `CACHED_RESULTS`, the least recently used is dropped."""
 
     def __init__(self) -> None:
         self._results: dict[str, NodeResult] = {}
 
     def find(self, signature: str) -> NodeResult | None:
-        """A result, which thereby is the latest used, or None."""
+        """The result, or None. A result that is found becomes the most recently used one."""
         result = self._results.pop(signature, None)
         if result is not None:
             self._results[signature] = result
@@ -46,12 +46,15 @@ class ResultCache:
             del self._results[next(iter(self._results))]
 
     def clear(self) -> None:
-        """Forget everything, as `POST /free` asks for."""
+        """Drop all results, as `POST /free` requests."""
         self._results.clear()
 
 
 class State:
-    """Result cache, interrupt flag and place of the executor. Used on the event loop only."""
+    """Result cache, interrupt flag and current node of the executor.
+
+    It is used on the event loop only.
+    """
 
     def __init__(self) -> None:
         self.cache = ResultCache()
@@ -62,7 +65,7 @@ class State:
         self._node: str | None = None
 
     def begin(self, prompt_id: str, client_id: Any) -> None:
-        """A prompt begins. As in ComfyUI, an interrupt asked for before this is forgotten."""
+        """Begin a prompt. As in ComfyUI, an interrupt that was requested before is dropped."""
         if self.free_wanted:
             self.cache.clear()
         self.free_wanted = self.interrupt_wanted = False
@@ -70,7 +73,7 @@ class State:
         self._owner, self._node = client_id, None
 
     def entered(self, node_id: str | None) -> None:
-        """Remember the running node for sockets that connect in the meantime."""
+        """Remember the running node, because a socket that connects now receives it."""
         self._node = node_id
 
     def executing_node(self, client_id: str) -> str | None:
@@ -78,7 +81,7 @@ class State:
         return self._node if client_id == self._owner else None
 
     def raise_if_interrupted(self) -> None:
-        """Raises: Interrupted, once."""
+        """Raise `Interrupted` once for each requested interrupt."""
         if self.interrupt_wanted:
             self.interrupt_wanted = False
             raise Interrupted

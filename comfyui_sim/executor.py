@@ -1,7 +1,8 @@
 """Runs prompts one after the other.
 
-Everything happens on the event loop; nodes with CPU work use threads. Between nodes the loop gets
-a turn, so that delivery keeps pace as it does beside the real server's executor thread.
+The executor runs on the event loop, and nodes with CPU work use threads. After each node, the
+executor lets other tasks run, so that messages are delivered while a prompt runs. The real server
+delivers them beside its executor thread.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
-"""The switchboard of faults: what the simulator does wrong on demand. NOT part of ComfyUI.
+"""Faults that tests switch on and off while the simulator runs. NOT part of ComfyUI.
 
-`POST /sim/faults` with some of these keys changes them and leaves the others:
+`POST /sim/faults` changes the faults whose keys it contains, and leaves the others:
 
 | key | value | effect |
 | --- | --- | --- |
-| `stall` | bool | the executor takes nothing from the queue and stops at its next checkpoint |
-| `mute_sockets` | bool | sockets stay open and nothing is delivered to them; nothing is replayed |
+| `stall` | bool | the executor takes no prompt and pauses at its next node or progress step |
+| `mute_sockets` | bool | sockets stay open but receive nothing; missed messages are not replayed |
 | `drop_sockets` | true | once, now: every websocket is cut without a close frame (1006) |
 | `die` | exit status | once, now: the process ends without a close frame, after this answer |
-| `nodes` | {class: fault} | what the next executions of a node class do; `{}` clears |
+| `nodes` | {class: fault} | faults by node class; `{}` removes all of them |
 | `step_ms` | number | milliseconds of one sampler step |
-| `start_window_ms` | number | milliseconds between "taken" and "begins": cancels in it are lost |
+| `start_window_ms` | number | milliseconds between "taken" and "begins"; cancels in it are lost |
 
 A node fault is `{"kind": "error" | "out_of_memory" | "cuda_error" | "die", "message": text?,
-"times": n?}`; without `times` it stays until cleared. `die` there ends the process with status 137.
+"times": n?}`. Without `times` it stays until it is removed. The kind `die` ends the process with
+status 137.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class NodeFailure(Exception):
 
 
 class OutOfMemory(NodeFailure):
-    """The GPU is out of memory, in the words of PyTorch and ComfyUI as recorded."""
+    """The GPU is out of memory. The texts are PyTorch's and ComfyUI's, as recorded."""
 
     type_name = "torch.OutOfMemoryError"
 
@@ -63,29 +64,32 @@ class NodeRuntimeError(NodeFailure):
 
 
 class CudaError(NodeFailure):
-    """A CUDA error that is not PyTorch's OutOfMemoryError: the context may be unusable after."""
+    """A CUDA error other than PyTorch's OutOfMemoryError. The CUDA context may be unusable then."""
 
     type_name = "torch.AcceleratorError"
 
 
 class NodeDeath(BaseException):
-    """The node ends the process; not an Exception, so that nothing turns it into an error."""
+    """The node ends the process.
+
+    It is not an Exception, so that no handler turns it into an execution error.
+    """
 
 
 class BadFaults(ValueError):
-    """The switchboard was sent something that it does not understand."""
+    """`POST /sim/faults` contains an unknown fault or an invalid value."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFault:
-    """What one node class does instead of its work."""
+    """The failure of a node class, which happens instead of its work."""
 
     kind: str
     message: str | None = None
     times: int | None = None
 
-    def raise_it(self) -> None:
-        """Raises: the failure of this kind, with its message or the recorded one."""
+    def raise_failure(self) -> None:
+        """Raise the failure of this kind, with its own message or the recorded one."""
         if self.kind == "die":
             raise NodeDeath
         if self.kind == "out_of_memory":
@@ -96,7 +100,7 @@ class NodeFault:
 
 
 class Switchboard:
-    """The faults in force. All reads and writes happen on the event loop."""
+    """The faults that are switched on. It is used on the event loop only."""
 
     def __init__(self, step_ms: float, start_window_ms: float) -> None:
         self._defaults = (step_ms, start_window_ms)
@@ -104,22 +108,22 @@ class Switchboard:
         self.reset()
 
     def reset(self) -> None:
-        """Back to a server without faults and with the times it was started with."""
+        """Switch all faults off, and restore the times of the start options."""
         self.step_ms, self.start_window_ms = self._defaults
         self.mute_sockets = False
         self._nodes: dict[str, NodeFault] = {}
         self._passing.set()
 
     def apply(self, change: Mapping[str, Any]) -> None:
-        """Change the lasting faults named in `change`; `drop_sockets` and `die` are the server's.
+        """Change the lasting faults that `change` names. The caller does `drop_sockets` and `die`.
 
         Raises:
-            BadFaults: for an unknown key or value; then nothing has changed.
+            BadFaults: an unknown key or an invalid value; then nothing has changed.
         """
         nodes = _node_faults(change["nodes"]) if "nodes" in change else self._nodes
         for key, kinds in _VALUE_TYPES.items():
             if key in change and not _is_a(change[key], kinds):
-                raise BadFaults(f"{key}: not a valid value: {change[key]!r}")
+                raise BadFaults(f"{key}: invalid value {change[key]!r}")
         if unknown := set(change) - set(_VALUE_TYPES) - {"nodes"}:
             raise BadFaults(f"unknown faults: {', '.join(sorted(unknown))}")
         self._nodes = nodes
@@ -132,7 +136,7 @@ class Switchboard:
             self._passing.set()
 
     def view(self) -> dict[str, Any]:
-        """The lasting faults, in the form in which they are set."""
+        """The lasting faults, in the form of `POST /sim/faults`."""
         return {
             "stall": self.stalled,
             "mute_sockets": self.mute_sockets,
@@ -143,15 +147,15 @@ class Switchboard:
 
     @property
     def stalled(self) -> bool:
-        """Whether the executor is to make no progress."""
+        """Whether the executor must pause."""
         return not self._passing.is_set()
 
     async def pass_stall(self) -> None:
-        """Return at once, or when the stall is lifted."""
+        """Wait until there is no stall."""
         await self._passing.wait()
 
-    def strike(self, class_type: str) -> None:
-        """Raise the fault set for a node class, if any, and count it."""
+    def fail_if_set(self, class_type: str) -> None:
+        """Raise the failure that is set for the node class, if any, and count it."""
         fault = self._nodes.get(class_type)
         if fault is None:
             return
@@ -160,7 +164,7 @@ class Switchboard:
                 del self._nodes[class_type]
             else:
                 self._nodes[class_type] = replace(fault, times=fault.times - 1)
-        fault.raise_it()
+        fault.raise_failure()
 
 
 _VALUE_TYPES: dict[str, tuple[type, ...]] = {
@@ -181,7 +185,7 @@ def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:
 
 def _node_faults(value: Any) -> dict[str, NodeFault]:
     if not isinstance(value, dict):
-        raise BadFaults("nodes: an object of node class to fault")
+        raise BadFaults("nodes: must be an object with a fault for each node class")
     faults = {}
     for class_type, fields in value.items():
         try:
@@ -189,8 +193,9 @@ def _node_faults(value: Any) -> dict[str, NodeFault]:
         except TypeError as wrong:
             raise BadFaults(f"nodes.{class_type}: {wrong}") from None
         if fault.kind not in NODE_FAULT_KINDS:
-            raise BadFaults(f"nodes.{class_type}.kind: one of {', '.join(NODE_FAULT_KINDS)}")
+            kinds = ", ".join(NODE_FAULT_KINDS)
+            raise BadFaults(f"nodes.{class_type}.kind: must be one of {kinds}")
         if fault.times is not None and not _is_a(fault.times, (int,)):
-            raise BadFaults(f"nodes.{class_type}.times: a whole number")
+            raise BadFaults(f"nodes.{class_type}.times: must be a whole number")
         faults[class_type] = fault
     return faults

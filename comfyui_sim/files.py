@@ -1,4 +1,4 @@
-"""Which files a request or a node may touch, and how they are named: ComfyUI's rules."""
+"""ComfyUI's rules for the files that requests and nodes read and write, and for their names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ANNOTATION = re.compile(r"^(?P<name>.*) ?\[(?P<kind>input|output|temp)\]$")
 
 
 def inside(root: Path, path: Path) -> Path | None:
-    """The path without `..`, or None when it leaves the root. Symbolic links are not resolved."""
+    """The path without `..`, or None if it leaves the root. Symbolic links are not resolved."""
     plain = Path(os.path.normpath(path))
     return plain if plain.is_relative_to(root) else None
 
@@ -32,7 +32,7 @@ def digest(path: Path) -> str:
 
 
 def input_file(folders: Folders, name: str) -> Path | None:
-    """The file that LoadImage means by `sub/name.png` or `name.png [temp]`; None if not there."""
+    """The file that LoadImage reads for `sub/name.png` or `name.png [temp]`; None if missing."""
     kind = "input"
     if match := _ANNOTATION.match(name):
         name, kind = match["name"].rstrip(), match["kind"]
@@ -42,7 +42,7 @@ def input_file(folders: Folders, name: str) -> Path | None:
 
 
 def save_target(root: Path, prefix: str, width: int, height: int) -> tuple[Path, str, str, int]:
-    """Where SaveImage writes: folder, file stem, subfolder, first number.
+    """The folder, file stem, subfolder and first number of the files that SaveImage writes.
 
     Raises:
         NodeFailure: the prefix leaves the root.
@@ -85,7 +85,10 @@ def _next_number(folder: Path, stem: str) -> int:
 
 
 async def upload(request: web.Request, folders: Folders) -> web.Response:
-    """`POST /upload/image`: equal bytes are reused, other bytes under a taken name get a number."""
+    """`POST /upload/image`. A file with the same name and bytes is reused.
+
+    Other bytes under the same name are stored under a numbered name.
+    """
     form = await request.post()
     image = form.get("image")
     if not isinstance(image, web.FileField) or not image.filename:
@@ -93,7 +96,7 @@ async def upload(request: web.Request, folders: Folders) -> web.Response:
     kind, subfolder = str(form.get("type", "input")), str(form.get("subfolder", ""))
     root = folders.of_type(kind)
     if root is None:
-        raise ValueError(f"no such type: {kind}")  # a 500, as recorded
+        raise ValueError(f"unknown type: {kind}")  # answered with 500, as recorded
     folder = Path(os.path.normpath(root / subfolder))
     if inside(root, folder / image.filename) is None:
         return web.Response(status=400)
@@ -106,7 +109,7 @@ async def upload(request: web.Request, folders: Folders) -> web.Response:
 
 
 def _free_name(folder: Path, wanted: str, content: bytes) -> str:
-    stem, suffix = os.path.splitext(wanted)  # noqa: PTH122 the name may hold folders
+    stem, suffix = os.path.splitext(wanted)  # noqa: PTH122 the name may contain folders
     name, number = wanted, 0
     while (path := folder / name).exists() and path.read_bytes() != content:
         number += 1
@@ -115,7 +118,7 @@ def _free_name(folder: Path, wanted: str, content: bytes) -> str:
 
 
 async def view(request: web.Request, folders: Folders) -> web.StreamResponse:
-    """`GET /view`: 400 for a bad name or type, 403 for a subfolder outside, 404 for no file."""
+    """`GET /view`: 400 for a bad name or type, 403 for a subfolder outside, 404 if missing."""
     name = request.query.get("filename")
     if not name:
         return web.Response(status=404)

@@ -1,4 +1,4 @@
-"""The order in which nodes run, and what makes two nodes the same for the cache."""
+"""The order in which nodes run, and the signatures by which the cache finds their results."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def links(node: Mapping[str, Any]) -> list[str]:
 
 
 class Order:
-    """Which node to run next: the first, counted from the outputs, whose inputs are all there.
+    """The next node is the first one, counted from the outputs, whose inputs are all computed.
 
-    This gives the orders seen in the recordings. ComfyUI promises none.
+    This order is the one in the recordings. ComfyUI promises no order.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Order:
         return bool(self._waits_for)
 
     def next(self) -> str:
-        """The node to run now; it stays until `complete`."""
+        """The node to run now. It stays the next one until `complete` is called."""
         return next(node_id for node_id, waits in self._waits_for.items() if not waits)
 
     def complete(self, node_id: str) -> None:
-        """Take a node out; those that it feeds no longer wait for it."""
+        """Remove a node that has run. The nodes that use its outputs no longer wait for it."""
         del self._waits_for[node_id]
         for user in self._feeds[node_id]:
             self._waits_for[user].discard(node_id)
@@ -80,7 +80,10 @@ def needed(prompt: Prompt, outputs: list[str]) -> list[str]:
 def signatures(
     prompt: Prompt, node_ids: list[str], types: Mapping[str, NodeType], folders: Folders
 ) -> dict[str, str]:
-    """By node: what its result depends on, whatever the ids. The nodes have been validated."""
+    """For each node, a hash of all that its result depends on; node ids do not matter.
+
+    The nodes must have been validated.
+    """
     known: dict[str, str] = {}
 
     def sign(node_id: str) -> str:

@@ -1,9 +1,12 @@
-"""Websockets and the one loop that writes to them, with ComfyUI's delivery faults kept.
+"""Websockets and the one loop that writes to them, including ComfyUI's own delivery faults.
 
-As in ComfyUI there is one entry per client id, one serial writer without a timeout, and no
-replay. Hence, on purpose: one reader that stops reading stops delivery to all; a second socket
-with the same id takes over, and when the first closes it takes the second's entry with it; a
-message that cannot be encoded ends the writer, and with it the process.
+As in ComfyUI, there is one entry per client id, one serial writer without a timeout, and no replay.
+These faults follow from that, and the simulator keeps them on purpose:
+
+- A client that stops reading stops the delivery to all clients.
+- A second socket with the same client id replaces the first. When the first one closes, it removes
+  the entry of the second one.
+- A message that cannot be encoded ends the writer, and the writer ends the process.
 """
 
 from __future__ import annotations
@@ -23,13 +26,13 @@ from comfyui_sim.options import Exit
 PREVIEW = 1
 PREVIEW_WITH_METADATA = 4
 JPEG = 1
-DEATH_DELAY_S = 0.2  # answers on their way still arrive
+DEATH_DELAY_S = 0.2  # so that answers that are being sent still arrive
 
 log = logging.getLogger(__name__)
 
 
 class Hub:
-    """Delivers messages to one client id, or to all sockets when the id is None."""
+    """Delivers messages to one client id, or to all sockets if the id is None."""
 
     def __init__(self, exit_process: Exit) -> None:
         self._sockets: dict[str, web.WebSocketResponse] = {}
@@ -44,7 +47,7 @@ class Hub:
         self._outbox.put_nowait(({"type": kind, "data": data}, client_id))
 
     def send_preview(self, jpeg: bytes, metadata: dict[str, Any], client_id: Any) -> None:
-        """Queue a preview: event 4 for a client that said it reads metadata, else event 1."""
+        """Queue a preview: event 4 if the client announced that it reads metadata, else event 1."""
         if self.reads_metadata(client_id):
             about = json.dumps({**metadata, "image_type": "image/jpeg"}).encode()
             frame = struct.pack(">II", PREVIEW_WITH_METADATA, len(about)) + about + jpeg
@@ -58,13 +61,13 @@ class Hub:
         return flags.get("supports_preview_metadata") is True
 
     async def deliver_forever(self) -> None:
-        """Write queued messages, one after the other; ends the process when one cannot be."""
+        """Write queued messages in order. One that cannot be encoded ends the process."""
         while True:
             message, client_id = await self._outbox.get()
             try:
                 await self._deliver(message, client_id)
             except (TypeError, ValueError):
-                log.exception("a message cannot be sent: the process ends")
+                log.exception("a message cannot be encoded, so the process ends as ComfyUI does")
                 await asyncio.sleep(DEATH_DELAY_S)
                 self._exit(1)
                 return
@@ -72,16 +75,16 @@ class Hub:
                 self._outbox.task_done()
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until what is queued was written, at most `timeout_s` seconds."""
+        """Wait until all queued messages are written, at most `timeout_s` seconds."""
         try:
             await asyncio.wait_for(self._outbox.join(), timeout_s)
         except TimeoutError:
-            log.warning("messages were not delivered in %s s", timeout_s)
+            log.warning("some messages were not delivered within %s s", timeout_s)
 
     async def _deliver(self, message: str | bytes | dict[str, Any], client_id: Any) -> None:
         if client_id is None:
             targets = list(self._sockets.values())
-        else:  # an unhashable client_id raises here, which kills the server, as recorded
+        else:  # an unhashable client_id raises here and ends the server, as recorded
             targets = [self._sockets[client_id]] if client_id in self._sockets else []
         if not targets or self.muted:
             return
@@ -96,12 +99,12 @@ class Hub:
         executing: Callable[[str], str | None],
         features: dict[str, Any] | None,
     ) -> web.WebSocketResponse:
-        """Hold one websocket until it closes.
+        """Serve one websocket until it closes.
 
         Args:
-            greeting: the data of the first `status`, to which `sid` is added.
-            executing: the running node of a client id that owns the running prompt, else None.
-            features: the server's flags for the handshake; None: the server knows no handshake.
+            greeting: the data of the first `status`; `sid` is added to it.
+            executing: returns the running node if this client id owns the running prompt.
+            features: the server's flags for the handshake; None if the server has no handshake.
         """
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -115,11 +118,11 @@ class Hub:
                 json.dumps({"type": "status", "data": {**greeting, "sid": client_id}}),
             )
             if (node := executing(client_id)) is not None:
-                # No prompt_id here: that is what the real server sends.
+                # Without a prompt_id, as the real server sends it.
                 await _write(socket, json.dumps({"type": "executing", "data": {"node": node}}))
             await self._read(socket, client_id, features)
         finally:
-            # By id and not by socket: the takeover fault of the real server.
+            # Removed by id and not by socket: this is the real server's fault with two sockets.
             self._sockets.pop(client_id, None)
             self._flags.pop(client_id, None)
             self._requests.pop(socket, None)

@@ -32,10 +32,10 @@ def find(queue: PromptQueue, job_id: str) -> dict[str, Any] | None:
 
 
 def listing(queue: PromptQueue, query: Mapping[str, str]) -> dict[str, Any]:
-    """The jobs that a query asks for, the latest first.
+    """The jobs that match the query, the latest first.
 
     Raises:
-        BadFilter: an unknown state or a limit or offset that is no such number.
+        BadFilter: an unknown state, or an invalid limit or offset.
     """
     wanted = _states(query.get("status"))
     limit = _number(query, "limit", least=1)
@@ -122,13 +122,13 @@ def _counts(outputs: dict[str, Any]) -> dict[str, Any]:
         for value in (values if isinstance(values, list) else [])
         if isinstance(value, dict)
     ]
-    shown = [one for one in found if one["mediaType"] in PREVIEWABLE]
+    shown = [output for output in found if output["mediaType"] in PREVIEWABLE]
     counts = {"outputs_count": len(found), "previewable_outputs_count": len(shown)}
     return counts | ({"preview_output": shown[0]} if shown else {})
 
 
 def _workflow_id(extra_data: dict[str, Any]) -> dict[str, Any]:
-    # `extra_pnginfo: null` raises here, which makes the route answer 500: as recorded.
+    # `extra_pnginfo: null` raises here, so the route answers 500, as recorded.
     workflow_id = extra_data.get("extra_pnginfo", {}).get("workflow", {}).get("id")
     return {} if workflow_id is None else {"workflow_id": workflow_id}
 

@@ -1,4 +1,4 @@
-"""What a running node sees of the world: time, progress and the interrupt flag."""
+"""The context of a running node: time, progress and the interrupt flag."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable
 from comfyui_sim.engine import Engine
 from comfyui_sim.prompt_queue import QueueItem
 
-# ComfyUI sends progress of a node at most this often, but the first, the last and all that carry
-# a preview. A tenth of slack keeps reports that are due every 100 ms.
+# ComfyUI sends a node's progress at most this often, except the first report, the last one, and
+# those with a preview. The factor lets reports through that come every 100 ms.
 PROGRESS_EVERY_S = 0.1 * 0.9
 PROGRESS_EVERY_PART = 0.005
 
 Report = Callable[[int, int, bytes | None], None]
-"""Tells of a progress step: value, maximum and preview."""
+"""Sends a progress step: value, maximum and preview."""
 
 
 class NodeRun:
-    """What a running node sees of the world (`NodeContext`)."""
+    """The `NodeContext` of a running node."""
 
     def __init__(self, engine: Engine, item: QueueItem, report: Report) -> None:
         self.options = engine.options

@@ -1,4 +1,4 @@
-"""What a node class is: its inputs, its outputs, how `/object_info` shows it, how it runs."""
+"""Node classes: their inputs, their outputs, their entry in `/object_info`, and their work."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """What a node returns: values for its output slots and, for output nodes, a `ui` value."""
+    """The values of a node's output slots and, for output nodes, its `ui` value."""
 
     outputs: tuple[Any, ...] = ()
     ui: dict[str, Any] | None = None
 
 
 class NodeContext(Protocol):
-    """What a running node may use."""
+    """The parts of the simulator that a running node may use."""
 
     @property
     def options(self) -> Options:
-        """What the simulator was started with."""
+        """The start options of the simulator."""
 
     @property
     def folders(self) -> Folders:
-        """Where files are read and written."""
+        """The folders for files."""
 
     @property
     def prompt(self) -> Mapping[str, Any]:
@@ -37,10 +37,10 @@ class NodeContext(Protocol):
 
     @property
     def extra_data(self) -> Mapping[str, Any]:
-        """What came with the graph."""
+        """The `extra_data` of the request."""
 
     async def sleep(self, seconds: float) -> None:
-        """Work that does not look at interrupts; scaled by the `time_scale` option."""
+        """Work that ignores interrupts. The `time_scale` option scales the time."""
 
     async def step(self) -> None:
         """One sampler step, `step_ms` long."""
@@ -48,14 +48,14 @@ class NodeContext(Protocol):
     async def progress(
         self, value: int, total: int, preview: Callable[[], bytes] | None = None
     ) -> None:
-        """Report progress, which is also where an interrupt is seen."""
+        """Report progress. An interrupt takes effect here."""
 
 
 Run = Callable[[NodeContext, Inputs], Awaitable[NodeResult]]
 
 
 def in_thread(work: Callable[[NodeContext, Inputs], NodeResult]) -> Run:
-    """A node whose work is plain CPU or file work: it keeps the event loop free."""
+    """Run CPU or file work in a thread, so that it does not block the event loop."""
 
     async def run(context: NodeContext, inputs: Inputs) -> NodeResult:
         return await asyncio.to_thread(work, context, inputs)
@@ -65,7 +65,7 @@ def in_thread(work: Callable[[NodeContext, Inputs], NodeResult]) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class NodeType:
-    """A node class. `check` and `content` serve inputs that name files, as LoadImage has."""
+    """A node class. `check` and `content` are for inputs that name files, such as LoadImage's."""
 
     name: str
     display_name: str

@@ -1,4 +1,4 @@
-"""The work of the node classes. Their catalogue is in `catalogue.py`."""
+"""The work of the node classes that `catalogue.py` lists."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from comfyui_sim.node_types import Inputs, NodeContext, NodeResult
 from comfyui_sim.options import Folders
 
 BYTES_PER_FLOAT = 4
-MAX_TENSOR_BYTES = 32 * 2**30  # a larger allocation fails, as it would on a common machine
+MAX_TENSOR_BYTES = 32 * 2**30  # a larger allocation fails, as on a usual machine
 BIG_UI_CHARACTERS = 6 * 2**20  # the size of the recorded large message
 PROBE_UPDATES_PER_SECOND = 10
 
@@ -43,14 +43,14 @@ class Batch:
         return f"tensor([[[[...]]]], size=({len(self.pictures)}, {height}, {width}, 3))"
 
     def map(self, change: Callable[[Image.Image], Image.Image]) -> Batch:
-        """The same batch with each picture changed; equal pictures are changed once."""
+        """The batch with each picture changed. A picture that occurs twice is changed once."""
         done = {id(picture): change(picture) for picture in self.pictures}
         return Batch(tuple(done[id(picture)] for picture in self.pictures))
 
 
 @dataclass(frozen=True, slots=True)
 class Latent:
-    """A LATENT: a size in pixels, and what a sampler has put into it."""
+    """A LATENT: a size in pixels, and the key of the picture that a sampler made."""
 
     width: int
     height: int
@@ -63,7 +63,7 @@ class Latent:
 
 
 def load_checkpoint(_: NodeContext, inputs: Inputs) -> NodeResult:
-    """MODEL, CLIP and VAE are just the name of the file."""
+    """MODEL, CLIP and VAE are each just the file's name."""
     name = inputs["ckpt_name"]
     return NodeResult((name, name, name))
 
@@ -79,7 +79,7 @@ def empty_latent(_: NodeContext, inputs: Inputs) -> NodeResult:
 
 
 async def sample(context: NodeContext, inputs: Inputs) -> NodeResult:
-    """As many steps as asked for, each with progress and, if wanted, a preview."""
+    """Run the requested number of steps, each with progress and, if requested, a preview."""
     latent: Latent = inputs["latent_image"]
     names = ("model", "seed", "steps", "cfg", "sampler_name", "scheduler", "negative", "denoise")
     facts = [str(inputs[name]) for name in names] + [latent.key.words, latent.key.details]
@@ -118,7 +118,7 @@ def empty_image(_: NodeContext, inputs: Inputs) -> NodeResult:
     """Pictures of one colour.
 
     Raises:
-        NodeRuntimeError: more memory than there is, in PyTorch's words as recorded.
+        NodeRuntimeError: the batch needs too much memory. The text is PyTorch's, as recorded.
     """
     width, height, count = inputs["width"], inputs["height"], inputs["batch_size"]
     size = width * height * count * BYTES_PER_FLOAT
@@ -133,7 +133,7 @@ def empty_image(_: NodeContext, inputs: Inputs) -> NodeResult:
 
 
 def scale_image(_: NodeContext, inputs: Inputs) -> NodeResult:
-    """Resize, cropping to the middle when asked to."""
+    """Resize, and crop to the centre if the node requests it."""
     size = (inputs["width"], inputs["height"])
     method = _RESAMPLING[inputs["upscale_method"]]
 
@@ -160,7 +160,7 @@ def invert_image(_: NodeContext, inputs: Inputs) -> NodeResult:
 
 
 def load_image(context: NodeContext, inputs: Inputs) -> NodeResult:
-    """A picture of the input folder and its mask.
+    """A picture from the input folder, and its mask.
 
     Raises:
         PIL.UnidentifiedImageError: the file is not a picture.
@@ -174,7 +174,7 @@ def load_image(context: NodeContext, inputs: Inputs) -> NodeResult:
 
 
 def check_load_image(folders: Folders, inputs: Inputs) -> tuple[str, str] | None:
-    """Name of the input and reason, when the file is not there."""
+    """The input's name and the reason if the file is missing, else None."""
     name = inputs["image"]
     if files.input_file(folders, name) is None:
         return "image", f"Invalid image file: {name}"
@@ -182,7 +182,7 @@ def check_load_image(folders: Folders, inputs: Inputs) -> tuple[str, str] | None
 
 
 def content_of_load_image(folders: Folders, inputs: Inputs) -> str:
-    """The file's hash: another picture under the same name is another input."""
+    """The file's hash, because another picture under the same name is a different input."""
     path = files.input_file(folders, inputs["image"])
     return "" if path is None else files.digest(path)
 
@@ -192,7 +192,7 @@ def save_image(context: NodeContext, inputs: Inputs) -> NodeResult:
     return _save(context, inputs["images"], inputs["filename_prefix"], "output")
 
 
-# One suffix for each process, so that earlier previews are not overwritten.
+# Each process has a suffix of its own, so that it does not overwrite earlier previews.
 _TEMP_PREFIX = "ComfyUI_temp_" + "".join(random.choices(string.ascii_lowercase, k=5))
 
 
@@ -215,7 +215,7 @@ def _save(context: NodeContext, batch: Batch, prefix: str, kind: str) -> NodeRes
 
 
 async def probe_sleep(context: NodeContext, inputs: Inputs) -> NodeResult:
-    """Pass pictures through after some seconds, with ten progress updates a second or none."""
+    """Return the pictures after some seconds, with ten progress reports a second or none."""
     seconds: float = inputs["seconds"]
     if not inputs["progress"]:
         await context.sleep(seconds)
@@ -228,7 +228,7 @@ async def probe_sleep(context: NodeContext, inputs: Inputs) -> NodeResult:
 
 
 async def probe_fault(_: NodeContext, inputs: Inputs) -> NodeResult:
-    """Fail in the recorded ways."""
+    """Fail in one of the recorded ways."""
     kind = inputs["kind"]
     if kind == "exit":
         raise NodeDeath
@@ -242,5 +242,5 @@ async def probe_fault(_: NodeContext, inputs: Inputs) -> NodeResult:
 _BAD_UI: dict[str, Callable[[], dict[str, Any]]] = {
     "nan_ui": lambda: {"values": [float("nan"), float("inf")]},
     "big_ui": lambda: {"text": ["x" * BIG_UI_CHARACTERS]},
-    "bad_ui": lambda: {"values": [object()]},  # not JSON: kills the delivery loop
+    "bad_ui": lambda: {"values": [object()]},  # cannot be encoded, which ends the delivery loop
 }

@@ -1,4 +1,4 @@
-"""What the simulator is started with, and the folders it works in."""
+"""The start options of the simulator, and its folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-# The first is for examples, the others are those that the recorded workflows name.
+# The first one is for examples. The recorded workflows name the others.
 CHECKPOINTS = (
     "sd15-sim.safetensors",
     "random-sd15-tiny.safetensors",
@@ -21,7 +21,7 @@ MAX_UPLOAD_BYTES = 100 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Start-up options. Times that tests change while it runs are in `faults.Switchboard`."""
+    """Start options. Tests change times of a running simulator in `faults.Switchboard`."""
 
     data_dir: Path
     host: str = "127.0.0.1"
@@ -37,26 +37,26 @@ class Options:
 
     @property
     def is_old(self) -> bool:
-        """Whether the server poses as one without `/api/jobs`, `/features` and prompt_id rules."""
+        """Whether to imitate a version without `/api/jobs`, `/features` and prompt_id rules."""
         return self.guise == OLD_VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """ComfyUI's base directory: `input`, `output` and `temp`."""
+    """ComfyUI's base directory, with `input`, `output` and `temp`."""
 
     base: Path
 
     def prepare(self) -> None:
-        """Create the three folders; `temp` starts empty, as in ComfyUI."""
+        """Create the three folders. `temp` starts empty, as in ComfyUI."""
         shutil.rmtree(self.base / "temp", ignore_errors=True)
         for name in ("input", "output", "temp"):
             (self.base / name).mkdir(parents=True, exist_ok=True)
 
     def of_type(self, kind: str) -> Path | None:
-        """The folder of a file `type`, or None for a type that ComfyUI does not know."""
+        """The folder of a file `type`, or None for an unknown type."""
         return self.base / kind if kind in ("input", "output", "temp") else None
 
 
 Exit = Callable[[int], None]
-"""Ends the process at once with a status, without any clean-up: `os._exit` outside tests."""
+"""Ends the process at once with that status and without clean-up. Outside tests: `os._exit`."""

@@ -1,4 +1,4 @@
-"""Prompts that wait, run and have run: ComfyUI's heap and history."""
+"""Pending, running and finished prompts: ComfyUI's heap and history."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SENSITIVE = ("auth_token_comfy_org", "api_key_comfy_org")  # never shown in queu
 
 @dataclass(order=True, slots=True)
 class QueueItem:
-    """A prompt in the heap: the lower number first, ties by prompt id."""
+    """A prompt in the heap. The lowest number is first; ties are ordered by prompt id."""
 
     number: float
     prompt_id: str
@@ -25,13 +25,13 @@ class QueueItem:
     outputs: list[str] = field(compare=False)
 
     def listing(self) -> list[Any]:
-        """The five-part form in which `/queue` and `/history` show a prompt."""
+        """The list of five parts by which `/queue` and `/history` show a prompt."""
         shown = {key: value for key, value in self.extra_data.items() if key not in SENSITIVE}
         return [self.number, self.prompt_id, self.prompt, shown, self.outputs]
 
 
 class PromptQueue:
-    """The queue and the history; `changed` is called whenever a `status` message is due."""
+    """The queue and the history. It calls `changed` whenever a `status` message is due."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._heap: list[QueueItem] = []
@@ -43,17 +43,17 @@ class PromptQueue:
 
     @property
     def running(self) -> list[QueueItem]:
-        """What the executor has taken: none or one."""
+        """The prompts that the executor has taken: none or one."""
         return list(self._running)
 
     @property
     def pending(self) -> list[QueueItem]:
-        """What waits, in heap order, not sorted."""
+        """The pending prompts in the order of the heap, which is not sorted."""
         return list(self._heap)
 
     @property
     def remaining(self) -> int:
-        """`queue_remaining`: running and pending together."""
+        """`queue_remaining`: the number of running and pending prompts together."""
         return len(self._running) + len(self._heap)
 
     def put(
@@ -64,18 +64,18 @@ class PromptQueue:
         extra_data: dict[str, Any],
         outputs: list[str],
     ) -> None:
-        """Add a prompt; the id need not be new."""
+        """Add a prompt. Its id may be in use already."""
         item = QueueItem(number, prompt_id, next(self._serials), prompt, extra_data, outputs)
         heapq.heappush(self._heap, item)
         self._has_pending.set()
         self._changed()
 
     async def wait_pending(self) -> None:
-        """Return as soon as something waits."""
+        """Wait until a prompt is pending."""
         await self._has_pending.wait()
 
     def take(self) -> QueueItem | None:
-        """Move the first pending prompt to running; None if none waits any more."""
+        """Move the first pending prompt to running; None if none is pending any more."""
         if not self._heap:
             return None
         item = heapq.heappop(self._heap)
@@ -84,7 +84,7 @@ class PromptQueue:
         return item
 
     def finish(self, item: QueueItem, result: dict[str, Any]) -> None:
-        """Write the history entry of a prompt that ran."""
+        """Write the history entry of a prompt that has run."""
         self._running.remove(item)
         while len(self._history) >= HISTORY_LIMIT:
             self._history.pop(next(iter(self._history)))
@@ -92,7 +92,7 @@ class PromptQueue:
         self._changed()
 
     def delete(self, prompt_id: str) -> bool:
-        """Remove one pending prompt without a trace; False if it does not wait."""
+        """Remove a pending prompt without a history entry; False if it is not pending."""
         for item in self._heap:
             if item.prompt_id == prompt_id:
                 self._heap.remove(item)
@@ -107,7 +107,7 @@ class PromptQueue:
         self._settle()
 
     def history(self, max_items: int | None = None, offset: int = -1) -> dict[str, Any]:
-        """Entries in the order in which they were written; the last `max_items` of them."""
+        """The last `max_items` entries, in the order in which they were written."""
         ids = list(self._history)
         if max_items is not None:
             start = len(ids) - max_items if offset < 0 else offset
@@ -119,11 +119,11 @@ class PromptQueue:
         return self._history.get(prompt_id)
 
     def forget(self, prompt_id: str) -> None:
-        """Delete one history entry; files stay."""
+        """Delete one history entry, but not its files."""
         self._history.pop(prompt_id, None)
 
     def forget_all(self) -> None:
-        """Delete the history; files stay."""
+        """Delete the history, but no files."""
         self._history.clear()
 
     def _settle(self) -> None:

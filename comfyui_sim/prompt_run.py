@@ -1,4 +1,4 @@
-"""One prompt on its way through the executor, and the sequence of messages that tells of it."""
+"""Executes one prompt, and sends the messages that report its progress."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLUSH_TIMEOUT_S = 1.0
 
 
 class PromptRun:
-    """One prompt on its way through the executor."""
+    """The execution of one prompt."""
 
     def __init__(self, engine: Engine, item: QueueItem) -> None:
         self._engine = engine
@@ -32,8 +32,8 @@ class PromptRun:
         self._executed: list[str] = []
 
     async def execute(self) -> dict[str, Any]:
-        """Run the prompt to its end; its history entry but for the prompt."""
-        self._tell("execution_start", {})
+        """Run the prompt to its end, and return its history entry without the prompt itself."""
+        self._send_and_keep("execution_start", {})
         prompt, types = self._item.prompt, self._engine.types
         nodes = graph.needed(prompt, self._item.outputs)
         signed = graph.signatures(prompt, nodes, types, self._engine.folders)
@@ -41,28 +41,28 @@ class PromptRun:
         found = {node_id: cache.find(signed[node_id]) for node_id in nodes}
         cached = {node_id: result for node_id, result in found.items() if result is not None}
         self._results = dict(cached)
-        self._tell("execution_cached", {"nodes": list(cached)})
+        self._send_and_keep("execution_cached", {"nodes": list(cached)})
         order = graph.Order(prompt, self._item.outputs, cached.__contains__)
         while order:
             node_id = order.next()
             if node_id in cached:
-                self._repeat(node_id)
-            elif not await self._attempt(node_id, signed[node_id]):
+                self._show_cached(node_id)
+            elif not await self._execute_node(node_id, signed[node_id]):
                 return self._result(success=False)
             order.complete(node_id)
             await asyncio.sleep(0)
-        self._tell("execution_success", {})
+        self._send_and_keep("execution_success", {})
         return self._result(success=True)
 
-    def _repeat(self, node_id: str) -> None:
-        """A cached output node: its old `ui` again, with the old file names; nothing is run."""
+    def _show_cached(self, node_id: str) -> None:
+        """Report a cached output node with its old `ui` and file names. The node does not run."""
         ui = self._results[node_id].ui
         if ui is not None:
             self._show(node_id, ui)
         self._set_state(node_id, 1, 1, "finished")
 
-    async def _attempt(self, node_id: str, signature: str) -> bool:
-        """Run a node; False when the prompt ends here."""
+    async def _execute_node(self, node_id: str, signature: str) -> bool:
+        """Run a node and report it; False if the prompt ends here."""
         inputs: dict[str, Any] = {}
         try:
             await self._engine.faults.pass_stall()
@@ -73,7 +73,7 @@ class PromptRun:
             await asyncio.sleep(0)
             result = await self._run(node_id, inputs)
         except Interrupted:
-            self._tell("execution_interrupted", self._place(node_id), broadcast=True)
+            self._send_and_keep("execution_interrupted", self._place(node_id), broadcast=True)
         except Exception as fault:  # noqa: BLE001 a node may raise anything: execution_error
             self._fail(node_id, fault, inputs)
         else:
@@ -88,13 +88,13 @@ class PromptRun:
         context = NodeRun(self._engine, self._item, partial(self._report, node_id))
         try:
             self._engine.state.raise_if_interrupted()
-            self._engine.faults.strike(node_type.name)
+            self._engine.faults.fail_if_set(node_type.name)
             return await node_type.run(context, inputs)
         except NodeDeath:
-            # The messages so far are let out, so that the last one names the culprit.
+            # Send the queued messages, so that the last one names the node that ends the process.
             await self._engine.hub.flush(FLUSH_TIMEOUT_S)
             self._engine.exit_process(KILLED)
-            raise Interrupted from None  # only where tests replaced the exit
+            raise Interrupted from None  # reached only if a test replaced the exit
 
     def _inputs(self, node_id: str) -> dict[str, Any]:
         return {
@@ -125,7 +125,7 @@ class PromptRun:
             "current_inputs": {name: [_printed(value)] for name, value in inputs.items()},
             "current_outputs": list(self._item.prompt),
         }
-        self._tell("execution_error", details)
+        self._send_and_keep("execution_error", details)
 
     def _place(self, node_id: str) -> dict[str, Any]:
         class_type = self._item.prompt[node_id]["class_type"]
@@ -142,8 +142,8 @@ class PromptRun:
             "meta": {node_id: _meta(node_id) for node_id in self._ui},
         }
 
-    def _tell(self, kind: str, data: dict[str, Any], *, broadcast: bool = False) -> None:
-        """A message that the history keeps; without a client only a broadcast one is sent."""
+    def _send_and_keep(self, kind: str, data: dict[str, Any], *, broadcast: bool = False) -> None:
+        """Keep a message for the history, and send it if there is a client or it is a broadcast."""
         full = {"prompt_id": self._item.prompt_id, **data, "timestamp": now_ms()}
         self._messages.append((kind, full))
         if self.client_id is not None or broadcast:
@@ -155,7 +155,7 @@ class PromptRun:
             self._engine.hub.send(kind, full, self.client_id)
 
     def _set_state(self, node_id: str, value: float, most: float, state: str) -> None:
-        """Tell the states of all nodes started so far; to all sockets if there is no client."""
+        """Send the states of all nodes that have started, to all sockets if there is no client."""
         self._states[node_id] = {
             "value": value,
             "max": most,
@@ -176,7 +176,10 @@ class PromptRun:
         }
 
     def _report(self, node_id: str, value: int, most: int, preview: bytes | None) -> None:
-        """A progress step: state, then progress and preview in the order of the client's kind."""
+        """Send a progress step: the state, the progress and the preview.
+
+        The preview comes before the progress if the client reads metadata, else after it.
+        """
         self._set_state(node_id, value, most, "running")
         hub = self._engine.hub
         with_metadata = hub.reads_metadata(self.client_id)

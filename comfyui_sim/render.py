@@ -1,7 +1,7 @@
-"""Pictures in the place of a diffusion model: a landscape that is a function of its key.
+"""Draws landscapes instead of running a diffusion model. A picture depends on its key alone.
 
-The words choose the colours and the lie of the land, the seed moves sun, hills and stars, so that
-two prompts and two seeds are told apart at a glance, and equal inputs give equal bytes.
+The words choose the colours and the shape of the land. The seed moves sun, hills and stars. So the
+pictures of two prompts or two seeds differ at a glance, and equal inputs give equal bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 PNG_COMPRESSION = 4  # ComfyUI's
-SUPERSAMPLE_UP_TO = 768  # pixels a side; beyond it the edges are fine enough as they are
+SUPERSAMPLE_UP_TO = 768  # pixels a side; the edges of larger pictures are fine enough without it
 LAYERS = 5
 
 Color = tuple[int, int, int]
@@ -29,7 +29,7 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class PictureKey:
-    """What a picture depends on."""
+    """The inputs of a picture."""
 
     words: str
     details: str  # everything else: seed, steps, sampler, index in the batch ...
@@ -110,7 +110,7 @@ def _hills(
 
 
 def preview_jpeg(key: PictureKey, width: int, height: int, progress: float, longest: int) -> bytes:
-    """A noisy JPEG of the picture, clearer as `progress` goes from 0 to 1."""
+    """A JPEG of the picture with noise, which fades as `progress` goes from 0 to 1."""
     factor = longest / max(width, height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small = paint(key, 64, 64).resize(size)
@@ -134,6 +134,6 @@ def save_png(
     chunks.add_text("prompt", json.dumps(prompt))
     for name, value in (extra_pnginfo or {}).items():
         chunks.add_text(name, json.dumps(value))
-    # Opened here because Pillow would remove a file that it failed to write to.
+    # Opened here, because Pillow removes a file that it opened itself and failed to write.
     with path.open("wb") as file:
         picture.save(file, "PNG", pnginfo=chunks, compress_level=PNG_COMPRESSION)

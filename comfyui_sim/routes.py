@@ -1,4 +1,4 @@
-"""The routes that ComfyUI has, without the `/api` prefix that each also has."""
+"""ComfyUI's routes. Each of them exists with the prefix `/api` too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Routes:
-    """The handlers, and which of them the guise has."""
+    """The handlers, and those that the imitated version has."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -42,7 +42,7 @@ class Routes:
         ]
 
     def api_only(self) -> list[tuple[str, str, Handler]]:
-        """Routes that exist under `/api` alone."""
+        """Routes that exist only with the prefix `/api`."""
         if self.engine.options.is_old:
             return []
         return [
@@ -90,7 +90,7 @@ class Routes:
             return float(body["number"])
         is_front = isinstance(body, dict) and bool(body.get("front"))
         number = -self._counter if is_front else self._counter
-        self._counter += 1  # a rejected prompt uses up a number too
+        self._counter += 1  # a rejected prompt takes a number too
         return number
 
     def _prompt_id(self, given: Any) -> str | None:
@@ -185,7 +185,7 @@ class Routes:
         ids = (await request.json()).get("job_ids")
         if not isinstance(ids, list):
             return web.json_response({"error": "job_ids must be a list"}, status=400)
-        if invalid := [one for one in ids if not _is_canonical_uuid(one)]:
+        if invalid := [job_id for job_id in ids if not _is_canonical_uuid(job_id)]:
             answer = {"error": "job_ids contains invalid id(s)", "invalid_ids": invalid}
             return web.json_response(answer, status=400)
         cancelled = [self._cancel(job_id) for job_id in ids]

@@ -1,4 +1,4 @@
-"""The simulator as a whole: its parts, its loops and its life."""
+"""The simulator: its parts, its loops, its start and its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from comfyui_sim.prompt_queue import PromptQueue, queue_status
 from comfyui_sim.routes import Routes
 from comfyui_sim.sim_routes import SimRoutes
 
-EXIT_BROKEN = 70  # EX_SOFTWARE: a mistake of ours, not a simulated fault
+EXIT_BROKEN = 70  # EX_SOFTWARE: a bug of the simulator, not a simulated fault
 
 
 class Simulator:
@@ -32,7 +32,7 @@ class Simulator:
             types=node_types(options.checkpoints),
             faults=Switchboard(options.step_ms, options.start_window_ms),
             hub=hub,
-            queue=PromptQueue(self._tell_status),
+            queue=PromptQueue(self._send_status),
             exit_process=exit_process,
             state=State(),
         )
@@ -65,12 +65,12 @@ class Simulator:
         await self._runner.cleanup()
 
     def _loop_ended(self, task: asyncio.Task[None]) -> None:
-        """A loop that fails by a mistake of ours must not look like a simulated stall."""
+        """End the process if a loop fails, so that a bug does not look like a simulated stall."""
         if not task.cancelled() and (fault := task.exception()) is not None:
-            sys.stderr.write(f"the simulator failed: {fault!r}\n")
+            sys.stderr.write(f"The simulator has a bug and ends: {fault!r}\n")
             self.engine.exit_process(EXIT_BROKEN)
 
-    def _tell_status(self) -> None:
+    def _send_status(self) -> None:
         self.engine.hub.send("status", queue_status(self.engine.queue))
 
     def _application(self) -> web.Application:

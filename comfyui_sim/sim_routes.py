@@ -1,4 +1,4 @@
-"""`/sim/*`: the simulator's own switches. NOT ComfyUI; a real server has none of this."""
+"""`/sim/*`: the simulator's own routes. NOT ComfyUI: a real server has none of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What `POST /prompt` says about a graph: the 400 bodies and the node_errors of ComfyUI.
+"""Validates the graph of `POST /prompt`, with ComfyUI's 400 bodies and node_errors.
 
-Shapes that make the real server fail with a plain 500 raise TypeError here, which aiohttp answers
-in the same way.
+The real server answers 500 to some malformed graphs. Here they raise TypeError, which aiohttp
+answers with 500 too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Errors = list[dict[str, Any]]
 
 @dataclass(slots=True)
 class Verdict:
-    """The result: `error` rejects the whole prompt; `node_errors` may come with a good output."""
+    """`error` rejects the whole prompt. `node_errors` can exist beside outputs that can run."""
 
     error: dict[str, Any] | None = None
     outputs: list[str] = field(default_factory=list)
@@ -34,10 +34,10 @@ def error(kind: str, message: str, details: str = "", **extra_info: Any) -> dict
 def validate(
     prompt: Any, targets: list[str] | None, types: Mapping[str, NodeType], folders: Folders
 ) -> Verdict:
-    """Judge a graph; widget values are converted in place, as ComfyUI does.
+    """Validate a graph. Widget values are converted in place, as ComfyUI does.
 
     Args:
-        targets: `partial_execution_targets`: the only outputs to run, or None for all.
+        targets: the outputs to run (`partial_execution_targets`), or None for all.
 
     Raises:
         TypeError: the graph does not have the shape of the API format.
@@ -83,7 +83,7 @@ def _judge(validation: _Validation, outputs: list[str]) -> Verdict:
         good, own = validation.output(output)
         if good:
             verdict.outputs.append(output)
-        summary += [f"{one['message']}: {one['details']}" for one in own]
+        summary += [f"{fault['message']}: {fault['details']}" for fault in own]
         if not good:
             validation.blame(output, verdict.node_errors)
     if not verdict.outputs:
@@ -93,7 +93,7 @@ def _judge(validation: _Validation, outputs: list[str]) -> Verdict:
 
 
 class _Validation:
-    """One walk over a graph, remembering what it found at each node."""
+    """Walks a graph once, and keeps the errors of each node."""
 
     def __init__(
         self, prompt: dict[str, Any], types: Mapping[str, NodeType], folders: Folders
@@ -115,7 +115,7 @@ class _Validation:
         return good, self._found[node_id][1]
 
     def blame(self, output: str, node_errors: dict[str, Any]) -> None:
-        """Enter all errors found so far, with the output that cannot run."""
+        """Add all errors found so far, with the output that cannot run because of them."""
         for node_id, (_, errors) in self._found.items():
             if errors:
                 class_type = self._prompt[node_id]["class_type"]
@@ -148,14 +148,14 @@ class _Validation:
         node_type: NodeType,
         errors: Errors,
     ) -> bool:
-        """Check one input; False if the fault lies further up."""
+        """Check one input; False if the error is in a node that it links to."""
         if name not in inputs:
             errors.append(
                 error("required_input_missing", "Required input is missing", name, input_name=name)
             )
         elif isinstance(inputs[name], list):
             return self._link(inputs[name], name, config, errors)
-        elif node_type.check is None:  # such a node checks its values itself
+        elif node_type.check is None:  # a node with a check validates its values itself
             errors += _widget(inputs, name, config)
         return True
 
@@ -217,7 +217,7 @@ def _widget(inputs: dict[str, Any], name: str, config: list[Any]) -> Errors:
     facts: dict[str, Any] = {"input_name": name, "input_config": config}
     if isinstance(kind, list):
         return _choice(inputs[name], name, kind, facts)
-    if kind not in _CONVERT:  # a link is needed and a value was given; ComfyUI lets it pass
+    if kind not in _CONVERT:  # a value instead of a required link, which ComfyUI accepts
         return []
     given = inputs[name]
     try:

@@ -1,120 +1,22 @@
-"""The simulator's own switches (`/sim/*`), its guises and its pictures: nothing of ComfyUI's."""
+"""The simulator's own routes (`/sim/*`), which switch faults on and off."""
 
 from __future__ import annotations
 
 import asyncio
-import io
-import json
-import struct
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from PIL import Image
 
 from comfyui_sim.engine import CACHED_RESULTS, ResultCache
 from comfyui_sim.node_types import NodeResult
-from comfyui_sim.options import OLD_VERSION, Options
-from comfyui_sim.server import Simulator
+from tests.contract.comfyui_sim.client import WAIT_S, Client, sampling
 from tests.support import recordings
 
-WAIT_S = 10.0
 
-
-class Client:
-    """A client with one websocket that keeps all its messages."""
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.session = session
-        self.messages: list[Any] = []
-        self.close_code: int | None = None
-        self._news = asyncio.Condition()
-        self._task: asyncio.Task[None] | None = None
-
-    async def listen(self, *, handshake: bool = False) -> None:
-        socket = await self.session.ws_connect("/ws?clientId=me", max_msg_size=0)
-        if handshake:
-            flags = {"supports_preview_metadata": True}
-            await socket.send_json({"type": "feature_flags", "data": flags})
-        self._task = asyncio.create_task(self._read(socket))
-
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        async for message in socket:
-            is_text = message.type == aiohttp.WSMsgType.TEXT
-            async with self._news:
-                self.messages.append(json.loads(message.data) if is_text else message.data)
-                self._news.notify_all()
-        async with self._news:
-            self.close_code = socket.close_code
-            self._news.notify_all()
-
-    async def until(self, kind: str) -> Any:
-        """The first message of a kind, awaited."""
-        async with self._news:
-            await asyncio.wait_for(self._news.wait_for(lambda: kind in self.kinds), WAIT_S)
-        return self.messages[self.kinds.index(kind)]
-
-    async def until_closed(self) -> int:
-        async with self._news:
-            await asyncio.wait_for(self._news.wait_for(lambda: self.close_code is not None), WAIT_S)
-        assert self.close_code is not None
-        return self.close_code
-
-    @property
-    def kinds(self) -> list[str]:
-        return [one["type"] if isinstance(one, dict) else "binary" for one in self.messages]
-
-    async def faults(self, **change: Any) -> dict[str, Any]:
-        answer = await self.session.post("/sim/faults", json=change)
-        assert answer.status == 200
-        content: dict[str, Any] = await answer.json()
-        return content
-
-    async def submit(self, graph: dict[str, Any], **fields: Any) -> str:
-        body = {"prompt": graph, "client_id": "me", **fields}
-        answer = await self.session.post("/prompt", json=body)
-        assert answer.status == 200
-        prompt_id: str = (await answer.json())["prompt_id"]
-        return prompt_id
-
-    async def get(self, path: str) -> Any:
-        return await (await self.session.get(path)).json()
-
-    async def result(self, prompt_id: str) -> dict[str, Any]:
-        """The history entry, awaited."""
-        async with asyncio.timeout(WAIT_S):
-            while not (history := await self.get(f"/history/{prompt_id}")):
-                await asyncio.sleep(0.005)
-        entry: dict[str, Any] = history[prompt_id]
-        return entry
-
-    async def picture(self, graph: dict[str, Any]) -> Image.Image:
-        """The first image that a graph saves."""
-        entry = await self.result(await self.submit(graph))
-        images = [image for ui in entry["outputs"].values() for image in ui["images"]]
-        answer = await self.session.get("/view", params=images[0])
-        return Image.open(io.BytesIO(await answer.read()))
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    async with (
-        Simulator(Options(data_dir=tmp_path, port=0, step_ms=5)) as simulator,
-        aiohttp.ClientSession(simulator.url) as session,
-    ):
-        yield Client(session)
-
-
-def sampling(**sampler: Any) -> dict[str, Any]:
-    graph = recordings.workflow("sd15_tiny_txt2img")
-    graph["5"]["inputs"] |= sampler
-    return graph
-
-
-async def test_a_stalled_executor_leaves_prompts_pending_until_it_is_lifted(client: Client) -> None:
+async def test_prompts_stay_pending_while_the_executor_is_stalled(client: Client) -> None:
     assert (await client.faults(stall=True))["stall"] is True
     prompt_id = await client.submit(recordings.workflow("empty_image"))
     queue = await client.get("/queue")
@@ -124,7 +26,7 @@ async def test_a_stalled_executor_leaves_prompts_pending_until_it_is_lifted(clie
     assert (await client.result(prompt_id))["status"]["status_str"] == "success"
 
 
-async def test_a_stall_in_the_middle_of_a_node_keeps_it_running(client: Client) -> None:
+async def test_a_prompt_keeps_running_while_its_node_is_stalled(client: Client) -> None:
     await client.listen()
     prompt_id = await client.submit(sampling(steps=50))
     await client.until("progress")
@@ -136,7 +38,7 @@ async def test_a_stall_in_the_middle_of_a_node_keeps_it_running(client: Client) 
     await client.until("execution_interrupted")
 
 
-async def test_dropped_sockets_end_without_a_close_frame_and_the_prompt_goes_on(
+async def test_dropped_sockets_end_without_a_close_frame_and_the_prompt_continues(
     client: Client,
 ) -> None:
     await client.listen()
@@ -147,7 +49,7 @@ async def test_dropped_sockets_end_without_a_close_frame_and_the_prompt_goes_on(
     assert (await client.result(prompt_id))["status"]["completed"] is True
 
 
-async def test_a_muted_socket_stays_open_and_nothing_is_replayed(client: Client) -> None:
+async def test_a_muted_socket_stays_open_and_misses_messages(client: Client) -> None:
     await client.listen()
     await client.until("status")
     await client.faults(mute_sockets=True)
@@ -158,7 +60,7 @@ async def test_a_muted_socket_stays_open_and_nothing_is_replayed(client: Client)
     assert client.close_code is None
 
 
-async def test_a_node_class_fails_as_often_as_asked(client: Client) -> None:
+async def test_a_node_class_fails_as_often_as_requested(client: Client) -> None:
     fault = {"kind": "error", "message": "no such luck", "times": 1}
     await client.faults(nodes={"SaveImage": fault})
     first = await client.result(await client.submit(recordings.workflow("empty_image")))
@@ -212,7 +114,7 @@ async def test_an_unknown_fault_is_refused_and_changes_nothing(
     assert await client.get("/sim/faults") == before
 
 
-async def test_delete_puts_all_faults_back(client: Client) -> None:
+async def test_delete_switches_all_faults_off(client: Client) -> None:
     before = await client.get("/sim/faults")
     await client.faults(stall=True, step_ms=1000, nodes={"SaveImage": {"kind": "die"}})
     answer = await client.session.delete("/sim/faults")
@@ -233,7 +135,7 @@ async def test_executions_are_counted_in_order(client: Client) -> None:
     assert await client.get("/sim/executed") == {"prompts": ids, "count": 3}
 
 
-def test_the_cache_drops_what_was_unused_for_longest() -> None:
+def test_the_cache_drops_the_least_recently_used_result() -> None:
     cache = ResultCache()
     for number in range(CACHED_RESULTS):
         cache.keep(str(number), NodeResult())
@@ -241,60 +143,6 @@ def test_the_cache_drops_what_was_unused_for_longest() -> None:
     cache.keep("one more", NodeResult())
     assert cache.find("0") is not None
     assert cache.find("1") is None
-
-
-async def test_an_old_server_has_no_jobs_no_features_and_takes_any_prompt_id(
-    tmp_path: Path,
-) -> None:
-    options = Options(data_dir=tmp_path, port=0, step_ms=1, guise=OLD_VERSION)
-    async with (
-        Simulator(options) as simulator,
-        aiohttp.ClientSession(simulator.url) as session,
-    ):
-        client = Client(session)
-        for path in ("/api/jobs", "/features"):
-            assert (await session.get(path)).status == 404
-        assert (await session.post("/api/jobs/x/cancel")).status == 404
-        assert (await client.get("/system_stats"))["system"]["comfyui_version"] == OLD_VERSION
-        await client.listen(handshake=True)
-        assert await client.submit(sampling(), prompt_id="job-1") == "job-1"
-        frame = await client.until("binary")
-        assert struct.unpack(">I", frame[:4]) == (1,)
-        assert "feature_flags" not in client.kinds
-
-
-async def test_the_picture_follows_words_and_seed_and_nothing_else(client: Client) -> None:
-    def graph(text: str, seed: int, prefix: str) -> dict[str, Any]:
-        graph = sampling(seed=seed)
-        graph["2"]["inputs"]["text"] = text
-        graph["7"]["inputs"]["filename_prefix"] = prefix
-        return graph
-
-    first = await client.picture(graph("a lighthouse", 1, "a"))
-    again = await client.picture(graph("a lighthouse", 1, "b"))
-    other_seed = await client.picture(graph("a lighthouse", 2, "c"))
-    other_words = await client.picture(graph("a cat", 1, "d"))
-    assert first.size == (128, 128)
-    assert first.tobytes() == again.tobytes()
-    assert len({one.tobytes() for one in (first, other_seed, other_words)}) == 3
-
-
-async def test_the_png_holds_the_prompt_and_extra_pnginfo(client: Client) -> None:
-    graph = recordings.workflow("empty_image")
-    extra = {"extra_pnginfo": {"workflow": {"id": "w"}}}
-    entry = await client.result(await client.submit(graph, extra_data=extra))
-    image = entry["outputs"]["2"]["images"][0]
-    answer = await client.session.get("/api/view", params=image)
-    picture = Image.open(io.BytesIO(await answer.read()))
-    assert json.loads(picture.info["prompt"]) == graph
-    assert json.loads(picture.info["workflow"]) == {"id": "w"}
-
-
-async def test_a_batch_is_numbered_on_from_what_is_there(client: Client, tmp_path: Path) -> None:
-    (tmp_path / "output" / "batch_00007_.png").write_bytes(b"")
-    entry = await client.result(await client.submit(recordings.workflow("batch_of_four")))
-    names = [image["filename"] for image in entry["outputs"]["2"]["images"]]
-    assert names == [f"batch_{number:05}_.png" for number in (8, 9, 10, 11)]
 
 
 @pytest.mark.parametrize(
