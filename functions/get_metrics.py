@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from comfyline.service.ledger.count import Measured
-from comfyline.service.ledger.totals import Distribution
+from comfyline.service.ledger.totals import Distribution, Totals
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
@@ -41,41 +41,36 @@ class _Measured(Collector):
         self._measured = measured
 
     def collect(self) -> Iterator[Metric]:
-        totals, now = self._measured.totals, self._measured
-        jobs = CounterMetricFamily("comfyui_jobs", "Ended jobs by status.", labels=["status"])
-        for status, count in totals.jobs.items():
-            jobs.add_metric([status.value], count)
-        depth = GaugeMetricFamily(
-            "comfyui_queue_depth", "Tickets that wait in a lane.", labels=["priority"]
-        )
-        for lane, waiting in now.queue_depth.items():
-            depth.add_metric([lane.value], waiting)
-        yield jobs
-        yield _histogram(
-            "comfyui_job_duration_seconds",
-            "Time from the first start of a job to its end.",
-            totals.durations,
-        )
-        yield _histogram(
-            "comfyui_job_wait_seconds",
-            "Time from the post of a job to its first start.",
-            totals.waits,
-        )
-        yield CounterMetricFamily(
-            "comfyui_gpu_seconds", "GPU time of ended jobs.", value=totals.gpu_seconds
-        )
-        yield CounterMetricFamily(
-            "comfyui_interruptions", "Interruptions of ended jobs.", value=totals.interruptions
-        )
-        yield depth
-        yield GaugeMetricFamily(
-            "comfyui_active_workers",
-            "Workers that reported themselves alive within the last 60 s.",
-            value=now.active_workers,
-        )
-        yield GaugeMetricFamily(
-            "comfyui_running_jobs", "Jobs that run on a GPU.", value=now.running_jobs
-        )
+        yield from _of_ended_jobs(self._measured.totals)
+        yield from _of_the_moment(self._measured)
+
+
+def _of_ended_jobs(totals: Totals) -> Iterator[Metric]:
+    jobs = CounterMetricFamily("comfyui_jobs", "Ended jobs by status.", labels=["status"])
+    for status, count in totals.jobs.items():
+        jobs.add_metric([status.value], count)
+    yield jobs
+    run_time = "Time from the first start of a job to its end."
+    yield _histogram("comfyui_job_duration_seconds", run_time, totals.durations)
+    wait = "Time from the post of a job to its first start."
+    yield _histogram("comfyui_job_wait_seconds", wait, totals.waits)
+    gpu_time = "GPU time of ended jobs."
+    yield CounterMetricFamily("comfyui_gpu_seconds", gpu_time, value=totals.gpu_seconds)
+    interruptions = "Interruptions of ended jobs."
+    yield CounterMetricFamily("comfyui_interruptions", interruptions, value=totals.interruptions)
+
+
+def _of_the_moment(now: Measured) -> Iterator[Metric]:
+    depth = GaugeMetricFamily(
+        "comfyui_queue_depth", "Tickets that wait in a lane.", labels=["priority"]
+    )
+    for lane, waiting in now.queue_depth.items():
+        depth.add_metric([lane.value], waiting)
+    yield depth
+    alive = "Workers that reported themselves alive within the last 60 s."
+    yield GaugeMetricFamily("comfyui_active_workers", alive, value=now.active_workers)
+    running = "Jobs that run on a GPU."
+    yield GaugeMetricFamily("comfyui_running_jobs", running, value=now.running_jobs)
 
 
 def _histogram(name: str, help_text: str, found: Distribution) -> Metric:

@@ -13,7 +13,6 @@ import requests
 from comfyline.contract.ids import OwnerId, random_job_id
 from comfyline.service.jobs.job import Job, Status
 from functions import health
-from functions._wiring import Wiring
 from tests.integration.handlers.conftest import Cloud
 from tests.integration.handlers.problems import problem
 from tests.support import events
@@ -209,7 +208,7 @@ def test_a_wrong_query_is_422_and_named(cloud: Cloud, name: str, value: str) -> 
 
 
 def test_health_needs_neither_key_nor_settings() -> None:
-    assert body_of(health.handler(events.load("http_health"), None, Wiring({}))) == {"status": "ok"}
+    assert body_of(health.handler(events.load("http_health"), None)) == {"status": "ok"}
 
 
 @pytest.mark.parametrize(
