@@ -55,7 +55,7 @@ def idempotency_key(request: Request) -> str | None:
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not _KEY.fullmatch(key) or not key.strip():
-        raise MalformedRequest("Idempotency-Key is 1 to 255 printable ASCII characters.")
+        raise MalformedRequest("Idempotency-Key must have 1 to 255 printable ASCII characters.")
     return key
 
 
@@ -71,7 +71,7 @@ def preferred_wait(request: Request) -> int | None:
             continue
         text = value.strip().strip('"')
         if not (text.isascii() and text.isdigit()):
-            raise MalformedRequest("Prefer: wait=N takes a number of seconds.")
+            raise MalformedRequest("N in Prefer: wait=N must be a whole number of seconds.")
         return min(int(text[:9]), MAX_WAIT_SECONDS)
     return None
 

@@ -17,7 +17,7 @@ def handler(request: Request, wiring: Wiring) -> Answer:
     """202 with the job's state after the cancel or the purge."""
     text = request.query("purge")
     if text not in (None, "true", "false"):
-        raise invalid("purge is true or false", "query", "purge")
+        raise invalid("purge must be true or false", "query", "purge")
     end = wiring.purge if text == "true" else wiring.cancel
     done = end(request.job_id, request.owner)
     status = views.status_of(done.job)

@@ -25,5 +25,7 @@ def _version(text: str | None) -> int:
     if text is None:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_VERSION_DIGITS):
-        raise invalid("after is a version, a whole number", "query", "after")
+        raise invalid(
+            "after must be a version: a whole number of at most 9 digits", "query", "after"
+        )
     return int(text)

@@ -37,12 +37,12 @@ def _status(text: str | None) -> Status | None:
     try:
         return Status(text)
     except ValueError:
-        raise invalid(f"status is one of {', '.join(Status)}", "query", "status") from None
+        raise invalid(f"status must be one of {', '.join(Status)}", "query", "status") from None
 
 
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
     if not (re.fullmatch(r"[0-9]{1,3}", text) and 1 <= int(text) <= MAX_LIMIT):
-        raise invalid(f"limit is a number from 1 to {MAX_LIMIT}", "query", "limit")
+        raise invalid(f"limit must be a number from 1 to {MAX_LIMIT}", "query", "limit")
     return int(text)

@@ -54,7 +54,9 @@ def new_upload(sent: Any) -> NewUpload:
 
 def _job_form(sent: Any) -> JobForm:
     if not isinstance(sent, dict):
-        raise InvalidRequest("The body is a JSON object.", [FieldError(("body",), "not an object")])
+        raise InvalidRequest(
+            "The body must be a JSON object.", [FieldError(("body",), "not an object")]
+        )
     if "webhook_url" in sent:
         raise InvalidRequest(_WEBHOOK, [FieldError(("body", "webhook_url"), _WEBHOOK)])
     if ("prompt" in sent) == ("workflow" in sent):

@@ -70,7 +70,9 @@ def _shape_errors(workflow: Mapping[str, Any]) -> Iterator[FieldError]:
         return
     for node_id, node in workflow.items():
         if not 0 < len(node_id) <= MAX_NAME:
-            yield FieldError(("body", "workflow"), f"a node's id has 1 to {MAX_NAME} characters")
+            yield FieldError(
+                ("body", "workflow"), f"a node's id must have 1 to {MAX_NAME} characters"
+            )
             continue
         for place, message in _node_errors(node, workflow):
             yield FieldError(("body", "workflow", node_id, *place), message)
@@ -78,20 +80,20 @@ def _shape_errors(workflow: Mapping[str, Any]) -> Iterator[FieldError]:
 
 def _node_errors(node: Any, workflow: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     if not isinstance(node, dict):
-        yield (), "a node is an object with class_type and inputs"
+        yield (), "a node must be an object with class_type and inputs"
         return
     class_type = node.get("class_type")
     if not isinstance(class_type, str) or not 0 < len(class_type) <= MAX_NAME:
-        yield ("class_type",), f"a node names its class_type, 1 to {MAX_NAME} characters"
+        yield ("class_type",), f"must be a text of 1 to {MAX_NAME} characters"
     inputs = node.get("inputs")
     if not isinstance(inputs, dict):
-        yield ("inputs",), "a node's inputs are an object"
+        yield ("inputs",), "must be an object"
         return
     for name, value in inputs.items():
         if is_link(value) and value[0] not in workflow:
             yield ("inputs", name), f"links to node {value[0]!r}, which is not in the workflow"
         elif is_link(value) and value[1] < 0:
-            yield ("inputs", name), "an output slot is 0 or more"
+            yield ("inputs", name), "the output slot of a link must be 0 or more"
 
 
 def _whole_errors(workflow: Mapping[str, Any], catalogue: Catalogue) -> Iterator[FieldError]:
@@ -102,7 +104,7 @@ def _whole_errors(workflow: Mapping[str, Any], catalogue: Catalogue) -> Iterator
     if cycle := _cycle(workflow):
         yield FieldError(("body", "workflow"), f"the nodes {' -> '.join(cycle)} form a cycle")
     if all(node["class_type"] in NEVER_OUTPUTS for node in workflow.values()):
-        yield FieldError(("body", "workflow"), "no node is an output, such as SaveImage")
+        yield FieldError(("body", "workflow"), "the workflow has no output node, such as SaveImage")
 
 
 def _cycle(graph: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Settings: what infra writes into an environment is what the process reads back."""
+"""Settings: a process reads from its environment variables what infra wrote into them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODELS = [
 ]
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 
-# What an environment can hold; an empty variable is one that is set.
+# The values that an environment variable can have. An empty variable counts as set.
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
 NUMBERS = {"int": st.integers(), "float": st.floats(allow_nan=False)}
 
@@ -29,7 +29,7 @@ def required(model: type[Settings]) -> set[str]:
 
 
 def plain(model: type[Settings]) -> Settings:
-    """The model with the least that it takes."""
+    """The settings with only the required variables."""
     return model.from_environment({name.upper(): "1" for name in required(model)})
 
 
