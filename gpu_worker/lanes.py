@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from comfyline.service.errors import Unavailable
-from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue, Ticket
 from gpu_worker.racing import first_of
 

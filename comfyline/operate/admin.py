@@ -15,8 +15,8 @@ from rich.table import Table
 
 from comfyline.operate import wiring
 from comfyline.operate.audit import DEFAULT_TIMES, Report, audit
-from comfyline.service.jobs.job import Priority
 from comfyline.service.jobs.redrive import redrive
+from comfyline.service.queue.lanes import Priority
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

@@ -19,7 +19,7 @@ ComfylineError
 │   └── SocketsDisabled
 ├── TransitionRefused              the process that asked for the change
 │   └── LeaseLost                  the worker: it must stop this attempt
-├── Conflict                       the use case: it decides again from the current row
+├── Conflict (jobs/store.py)       the use case: it decides again from the current row
 └── ConnectionGone                 the use case: it removes the socket
 
 A class's docstring explains the error to a caller who gets no other message. The HTTP status and
@@ -32,11 +32,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from inspect import getdoc
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from comfyline.service.jobs.job import Job
-
+from typing import ClassVar
 
 MAX_FIELD_ERRORS = 50  # keeps the response small; a caller who corrects these sees the next ones
 
@@ -191,18 +187,6 @@ class TransitionRefused(ComfylineError):
 
 class LeaseLost(TransitionRefused):
     """This attempt no longer holds the job: its worker must stop and write nothing more."""
-
-
-class Conflict(ComfylineError):
-    """Another process changed the row first.
-
-    `current` is the row after that change, or None if the row was deleted. The use case can decide
-    again without reading the row.
-    """
-
-    def __init__(self, current: Job | None) -> None:
-        super().__init__()
-        self.current = current
 
 
 class ConnectionGone(ComfylineError):

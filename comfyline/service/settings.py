@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Self, dataclass_transform
 
 if TYPE_CHECKING:
-    from comfyline.service.jobs.job import Priority
+    from comfyline.service.queue.lanes import Priority
 
 # A parser for each annotation, as the source writes it. The classes are dataclasses and not models
 # of pydantic, because every request waits for an authorizer, and loading pydantic would take it
@@ -108,7 +108,7 @@ class QueueSettings(Settings):
     def lanes(self) -> Mapping[Priority, str]:
         """The queue's URL for each priority."""
         # Imported here, because the authorizers import this module and start faster without jobs.
-        from comfyline.service.jobs.job import Priority
+        from comfyline.service.queue.lanes import Priority
 
         return {
             Priority.HIGH: self.high_queue_url,

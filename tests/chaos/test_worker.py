@@ -28,8 +28,9 @@ from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.due import TIDY_DELAY
-from comfyline.service.jobs.job import Job, Priority, Status
+from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.sweep import Sweeper
+from comfyline.service.queue.lanes import Priority
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.supervisor import EngineProcess, Policy

@@ -38,7 +38,7 @@ from comfyline.adapters.memory.ledger import InMemoryLedger
 from comfyline.adapters.memory.live import InMemoryConnectionStore
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.lanes import Priority
 from tests.support.aws import (
     REGION,
     create_connections_table,

@@ -17,7 +17,8 @@ import pytest
 from comfyline.adapters.memory.files import InMemoryArtifactStore
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.cancel import cancel
-from comfyline.service.jobs.job import Job, PictureEncoding, PictureFormat, Priority, Status
+from comfyline.service.jobs.job import Job, PictureEncoding, PictureFormat, Status
+from comfyline.service.queue.lanes import Priority
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.comfy.watchdog import Patience

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.lanes import Priority
 
 REGION = "us-east-1"
 

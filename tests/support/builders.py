@@ -10,8 +10,9 @@ from comfyline.contract.ids import OwnerId, random_job_id, random_worker_id
 from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.job import Artifact, Job, JobParams, Priority, artifact_key
+from comfyline.service.jobs.job import Artifact, Job, JobParams, artifact_key
 from comfyline.service.jobs.lifecycle import advance, submitted
+from comfyline.service.queue.lanes import Priority
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LEASE = timedelta(seconds=120)

@@ -7,8 +7,9 @@ from datetime import timedelta
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.jobs.claim import Terms, claim
 from comfyline.service.jobs.finish import Fail, Finisher, Succeed
-from comfyline.service.jobs.job import Job, JobError, Priority
+from comfyline.service.jobs.job import Job, JobError
 from comfyline.service.jobs.report import report_started
+from comfyline.service.queue.lanes import Priority
 from tests.support.gateway import Gateway
 
 

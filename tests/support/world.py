@@ -24,10 +24,11 @@ from comfyline.service.intake.submission import Accepted, Caller
 from comfyline.service.intake.submit import Defaults, Submitter
 from comfyline.service.jobs.claim import Terms, claim
 from comfyline.service.jobs.finish import Finisher, Succeed
-from comfyline.service.jobs.job import Artifact, Job, JobRecord, Priority
+from comfyline.service.jobs.job import Artifact, Job, JobRecord
 from comfyline.service.jobs.report import report_started
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.jobs.sweep import Sweeper
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue, Ticket
 from tests.support.builders import LEASE, FrozenClock, an_artifact, an_owner
 from tests.support.ports import wrapped

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from comfyline.adapters.aws.errors import error_code, translated
 from comfyline.contract.ids import JobId, OwnerId
-from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import Ticket
 
 if TYPE_CHECKING:

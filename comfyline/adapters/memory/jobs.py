@@ -14,13 +14,13 @@ from threading import RLock
 from typing import Any
 
 from comfyline.contract.ids import JobId, OwnerId
-from comfyline.service.errors import Conflict, LeaseLost, RequestTooLarge
+from comfyline.service.errors import LeaseLost, RequestTooLarge
 from comfyline.service.graphs.graph import Graph, canonical_json
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.events import Renewed, Watched
 from comfyline.service.jobs.job import Artifact, Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.lifecycle import from_states
-from comfyline.service.jobs.store import ListPosition
+from comfyline.service.jobs.store import Conflict, ListPosition
 
 MAX_BODY_BYTES = 399 * 1024  # compressed; the limit of the real store
 

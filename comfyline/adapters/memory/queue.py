@@ -10,7 +10,7 @@ from threading import Condition
 
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.clock import Clock
-from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import Depths, Ticket
 
 

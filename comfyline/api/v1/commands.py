@@ -14,7 +14,8 @@ from comfyline.service.graphs.compile import CustomGraph, Work
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage
 from comfyline.service.intake.submission import Submission
-from comfyline.service.jobs.job import PictureEncoding, PictureFormat, Priority
+from comfyline.service.jobs.job import PictureEncoding, PictureFormat
+from comfyline.service.queue.lanes import Priority
 
 JobForm = requests.TextToImageRequest | requests.WorkflowRequest
 F = TypeVar("F", bound=BaseModel)

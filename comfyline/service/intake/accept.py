@@ -19,7 +19,6 @@ from datetime import timedelta
 from comfyline.service.access.slots import Limits, Taken
 from comfyline.service.clock import Clock
 from comfyline.service.errors import (
-    Conflict,
     IdempotencyKeyReused,
     RequestRefused,
     RequestTooLarge,
@@ -34,7 +33,7 @@ from comfyline.service.jobs.change import current_or_not_found
 from comfyline.service.jobs.job import Job, JobParams
 from comfyline.service.jobs.lifecycle import submitted
 from comfyline.service.jobs.read import expire_if_overdue
-from comfyline.service.jobs.store import JobStore
+from comfyline.service.jobs.store import Conflict, JobStore
 from comfyline.service.queue.tickets import JobQueue
 
 # A replay that comes within this time does not send the ticket again: the first one is on its way.

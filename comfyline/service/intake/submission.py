@@ -10,7 +10,8 @@ from comfyline.contract.ids import OwnerId
 from comfyline.service.access.slots import Limits
 from comfyline.service.graphs.compile import Work
 from comfyline.service.graphs.text_to_image import TextToImage
-from comfyline.service.jobs.job import Job, PictureEncoding, Priority
+from comfyline.service.jobs.job import Job, PictureEncoding
+from comfyline.service.queue.lanes import Priority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.clock import Clock
-from comfyline.service.errors import Conflict
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_cancel
 from comfyline.service.jobs.events import Event
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.read import expire_if_overdue, owned
-from comfyline.service.jobs.store import JobStore
+from comfyline.service.jobs.store import Conflict, JobStore
 
 
 @dataclass(frozen=True, slots=True)

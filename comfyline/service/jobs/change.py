@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from comfyline.service.clock import Clock
-from comfyline.service.errors import Conflict, JobNotFound, Unavailable
+from comfyline.service.errors import JobNotFound, Unavailable
 from comfyline.service.jobs.events import Event
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import RULES, advance
-from comfyline.service.jobs.store import JobStore
+from comfyline.service.jobs.store import Conflict, JobStore
 
 # Each lost race means that another write succeeded. So many in a row do not happen by chance: too
 # many writers change this job.

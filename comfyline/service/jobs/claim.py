@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 
 from comfyline.contract.ids import JobId, WorkerId
 from comfyline.service.clock import Clock
-from comfyline.service.errors import Conflict
 from comfyline.service.jobs.change import apply
 from comfyline.service.jobs.decide import on_lease_expiry
 from comfyline.service.jobs.events import Claimed, Event, Expired
 from comfyline.service.jobs.job import Job
-from comfyline.service.jobs.store import JobStore
+from comfyline.service.jobs.store import Conflict, JobStore
 from comfyline.service.queue.tickets import JobQueue, Ticket
 
 HIDE_AFTER_LEASE = timedelta(seconds=1)  # clocks differ: the lease has surely expired by then

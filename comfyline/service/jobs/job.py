@@ -10,6 +10,7 @@ from typing import Any
 
 from comfyline.contract.ids import JobId, OwnerId, WorkerId
 from comfyline.service.jobs.progress import Progress
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.storage_names import JOBS_PREFIX
 
 SCHEMA = 1  # code reads one older and one newer, so upgrades may happen in any order
@@ -34,14 +35,6 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED})
-
-
-class Priority(StrEnum):
-    """The lane a job waits in."""
-
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
 
 
 class PictureFormat(StrEnum):

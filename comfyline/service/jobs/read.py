@@ -23,8 +23,9 @@ from comfyline.service.errors import (
 )
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.events import Event, Expired
-from comfyline.service.jobs.job import Job, JobRecord, Priority, Status
+from comfyline.service.jobs.job import Job, JobRecord, Status
 from comfyline.service.jobs.store import JobStore, ListPosition
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from comfyline.service.errors import ComfylineError
+
 if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId
     from comfyline.service.graphs.graph import Graph
@@ -21,6 +23,18 @@ class ListPosition:
 
     queued_at: datetime
     job_id: JobId
+
+
+class Conflict(ComfylineError):
+    """Another process changed the row first.
+
+    `current` is the row after that change, or None if the row was deleted. The use case can decide
+    again without reading the row.
+    """
+
+    def __init__(self, current: Job | None) -> None:
+        super().__init__()
+        self.current = current
 
 
 class JobStore(Protocol):

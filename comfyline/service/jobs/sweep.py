@@ -11,13 +11,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from comfyline.service.clock import Clock
-from comfyline.service.errors import Conflict, JobNotFound, TransitionRefused, Unavailable
+from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_due_time
 from comfyline.service.jobs.events import Event, Tidied
 from comfyline.service.jobs.job import Job, void_prefixes
-from comfyline.service.jobs.store import JobStore
+from comfyline.service.jobs.store import Conflict, JobStore
 from comfyline.service.queue.tickets import JobQueue
 
 BATCH = 500  # jobs per run, most overdue first; the next run continues a minute later

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from comfyline.service.clock import Clock
 from comfyline.service.fleet.workers import PresenceStore
-from comfyline.service.jobs.job import Job, Priority
+from comfyline.service.jobs.job import Job
 from comfyline.service.ledger.store import Ledger
 from comfyline.service.ledger.totals import Totals, times_of
 from comfyline.service.metrics import Metric, Metrics
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId
-    from comfyline.service.jobs.job import Priority
+    from comfyline.service.queue.lanes import Priority
 
 
 @dataclass(frozen=True, slots=True)

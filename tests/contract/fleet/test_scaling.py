@@ -12,7 +12,7 @@ from comfyline.adapters.memory.fleet import InMemoryFleet, InMemoryScalingMemory
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.service.fleet.scaling import Need
 from comfyline.service.fleet.workers import Fleet, FleetSize, Recent, ScalingMemory
-from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import Backlog, Depths, JobQueue
 from tests.contract.conftest import AwsClient, Get, adapters, in_table, keyed
 from tests.support.aws import create_service

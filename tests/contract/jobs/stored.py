@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from comfyline.service.errors import Conflict
 from comfyline.service.jobs.job import Job
-from comfyline.service.jobs.store import JobStore
+from comfyline.service.jobs.store import Conflict, JobStore
 from tests.support.builders import NOW, a_graph, a_job, canceled, some_params
 
 SECOND = timedelta(seconds=1)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from comfyline.adapters.memory.jobs import InMemoryJobStore
-from comfyline.service.errors import Conflict
+from comfyline.service.jobs.store import Conflict
 from tests.contract.jobs.stored import SECOND, stored
 from tests.support.builders import NOW, a_job, claimed
 

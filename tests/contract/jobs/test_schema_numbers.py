@@ -11,8 +11,9 @@ from comfyline.adapters.aws.jobs import codec
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.service.jobs.events import Succeeded
-from comfyline.service.jobs.job import SCHEMA, Job, JobParams, Priority
+from comfyline.service.jobs.job import SCHEMA, Job, JobParams
 from comfyline.service.jobs.lifecycle import advance
+from comfyline.service.queue.lanes import Priority
 from tests.contract.conftest import AwsClient
 from tests.support.builders import NOW, a_graph, a_job, claimed, running
 

@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.contract.ids import JobId, OwnerId, random_job_id
-from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue, Ticket
 from tests.contract.conftest import AwsClient
 from tests.support.builders import NOW, FrozenClock, an_owner

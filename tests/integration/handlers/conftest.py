@@ -11,8 +11,9 @@ import pytest
 from comfyline.contract.ids import JobId
 from comfyline.service.access.keys import KeyStore
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import Job, Priority
+from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.store import JobStore
+from comfyline.service.queue.lanes import Priority
 from functions._handlers import Event
 from tests.support.builders import FrozenClock, a_job
 from tests.support.gateway import Gateway

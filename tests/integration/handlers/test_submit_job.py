@@ -12,7 +12,8 @@ from botocore.exceptions import EndpointConnectionError
 from comfyline.adapters.aws.metrics import EmfMetrics
 from comfyline.contract.limits import MAX_BODY_BYTES
 from comfyline.contract.v1 import responses
-from comfyline.service.jobs.job import Priority, Status
+from comfyline.service.jobs.job import Status
+from comfyline.service.queue.lanes import Priority
 from tests.integration.handlers.conftest import Cloud
 from tests.integration.handlers.problems import problem
 from tests.support import events

@@ -22,11 +22,11 @@ from comfyline.service.jobs.job import (
     Lease,
     PictureEncoding,
     PictureFormat,
-    Priority,
     Status,
 )
 from comfyline.service.jobs.lifecycle import MAX_HISTORY, advance
 from comfyline.service.jobs.progress import Progress
+from comfyline.service.queue.lanes import Priority
 from tests.support.builders import NOW, a_job, an_artifact, claimed, running, some_params, succeeded
 from tests.support.item_size import item_size
 

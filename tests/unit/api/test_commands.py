@@ -14,7 +14,8 @@ from comfyline.service.graphs.compile import CustomGraph
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage
 from comfyline.service.intake.submission import Submission
-from comfyline.service.jobs.job import PictureEncoding, PictureFormat, Priority
+from comfyline.service.jobs.job import PictureEncoding, PictureFormat
+from comfyline.service.queue.lanes import Priority
 from tests.support.builders import a_graph
 
 PARAMETERS: dict[str, Any] = {

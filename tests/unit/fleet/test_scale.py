@@ -9,7 +9,7 @@ from comfyline.adapters.memory.fleet import InMemoryFleet, InMemoryScalingMemory
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.service.fleet.scale import Scaler
 from comfyline.service.fleet.scaling import Need, ScalingPolicy
-from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.lanes import Priority
 from tests.support.builders import FrozenClock, a_job
 
 POLICY = ScalingPolicy(

@@ -27,8 +27,9 @@ from comfyline.service.graphs.catalogue import NEVER_OUTPUTS
 from comfyline.service.intake.accept import TICKET_IN_FLIGHT
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.finish import Fail, GiveBack, Succeed
-from comfyline.service.jobs.job import Job, JobError, Priority, Status
+from comfyline.service.jobs.job import Job, JobError, Status
 from comfyline.service.jobs.report import report_started
+from comfyline.service.queue.lanes import Priority
 from functions._http import Request
 from tests.support.builders import a_graph, an_owner
 from tests.support.world import DEFAULTS, SENT, World, meanwhile, raising

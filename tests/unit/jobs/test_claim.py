@@ -12,7 +12,8 @@ from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.decide import MAX_FAILURES
 from comfyline.service.jobs.finish import GiveBack
-from comfyline.service.jobs.job import Job, Lease, Priority, Status
+from comfyline.service.jobs.job import Job, Lease, Status
+from comfyline.service.queue.lanes import Priority
 from tests.support.builders import LEASE, NOW
 from tests.support.world import DEFAULTS, World, meanwhile, raising
 

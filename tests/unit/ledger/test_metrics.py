@@ -13,9 +13,9 @@ from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.fleet.workers import Presence
-from comfyline.service.jobs.job import Priority
 from comfyline.service.ledger.count import Meter, count
 from comfyline.service.metrics import Metric
+from comfyline.service.queue.lanes import Priority
 from functions.get_metrics import shown
 from tests.support.builders import NOW, FrozenClock, a_job, canceled, succeeded
 from tests.support.dashboard import questions, wrong

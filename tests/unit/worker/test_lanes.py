@@ -12,7 +12,7 @@ import pytest
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.errors import Unavailable
-from comfyline.service.jobs.job import Priority
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import Ticket
 from gpu_worker import lanes as module
 from gpu_worker.lanes import Lanes, short_poll_pauses

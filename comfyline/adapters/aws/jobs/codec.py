@@ -36,10 +36,10 @@ from comfyline.service.jobs.job import (
     Lease,
     PictureEncoding,
     PictureFormat,
-    Priority,
     Status,
 )
 from comfyline.service.jobs.progress import Progress
+from comfyline.service.queue.lanes import Priority
 
 DUE_SHARDS = 16  # spreads the sweeper's index, which holds every queued and every leased job
 TTL_MARGIN = timedelta(days=1)  # the sweeper removes a record first; the TTL is its backstop

@@ -31,11 +31,11 @@ from comfyline.adapters.aws.jobs import codec, expressions, siblings
 from comfyline.adapters.aws.jobs import index as jobs_index
 from comfyline.adapters.aws.jobs.siblings import ROW, key
 from comfyline.contract.ids import JobId, OwnerId
-from comfyline.service.errors import Conflict, LeaseLost
+from comfyline.service.errors import LeaseLost
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.events import Renewed, Watched
 from comfyline.service.jobs.job import Artifact, Job, JobParams, JobRecord, Status
-from comfyline.service.jobs.store import ListPosition
+from comfyline.service.jobs.store import Conflict, ListPosition
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
