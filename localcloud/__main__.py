@@ -31,6 +31,7 @@ from localcloud.synthesis import SynthesisFailed
 
 DEFAULT_PORT = 4566  # the usual port of AWS emulators
 UP_SECONDS = 240.0
+LAST_LINES = 30  # of the log, which are shown if the start fails
 EXAMPLE_PROMPT = "a red fox in the snow, morning light"
 EXAMPLE_STEPS = "60"  # long enough to be watched
 
@@ -92,15 +93,15 @@ def up(
         _configure_logging()
         with _failures_printed():
             deployed = asyncio.run(up_elsewhere(target, state, workers, deployment, _report))
-        _print_endpoints(state, deployed, "It is deployed.")
+        _print_endpoints(state, deployed, "The service is deployed.")
         return
     endpoints = state.read()
     if endpoints is not None and psutil.pid_exists(endpoints.pids.supervisor):
-        _print_endpoints(state, endpoints, "It is up already.")
+        _print_endpoints(state, endpoints, "The service is up already.")
         return
     end_all(state)  # the processes that a killed supervisor left behind
     if port and not is_free(port):
-        _fail(f"Port {port} is taken. Choose another: make up PORT=0")
+        _fail(f"Another program uses port {port}. To use a free port: make up PORT=0")
     state.prepare()
     with state.log("supervisor").open("wb") as log:
         options = ["--port", str(port), "--workers", str(workers)]
@@ -114,14 +115,15 @@ def up(
             stderr=log,
             start_new_session=True,
         )
-    _print_endpoints(state, _wait_until_up(state, supervisor), "Everything is up.")
+    _print_endpoints(state, _wait_until_up(state, supervisor), "The service is up.")
 
 
 def _wait_until_up(state: State, supervisor: subprocess.Popen[bytes]) -> Endpoints:
     printed, give_up_at = 0, time.monotonic() + UP_SECONDS
+    log = state.log("supervisor")
     while supervisor.poll() is None and time.monotonic() < give_up_at:
         endpoints = state.read()
-        lines = state.log("supervisor").read_text(errors="replace").splitlines()
+        lines = log.read_text(errors="replace").splitlines()
         for line in lines[printed:]:
             _out.print(line, style="dim", markup=False)
         printed = len(lines)
@@ -129,16 +131,17 @@ def _wait_until_up(state: State, supervisor: subprocess.Popen[bytes]) -> Endpoin
             return endpoints
         time.sleep(0.1)
     end_all(state)
-    _fail(state.log("supervisor").read_text(errors="replace").strip())
+    last = log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+    _fail("\n".join(["The service did not start:", *last, f"All logs are in {log.parent}"]))
     raise AssertionError("unreachable")
 
 
 def _print_endpoints(state: State, endpoints: Endpoints, news: str) -> None:
-    _out.print(f"{news} Use it from this shell:\n", markup=False)
+    _out.print(f"{news} To use it from this shell:\n", markup=False)
     for name, value in client_environment(endpoints).items():
         _out.print(f"  export {name}={value}", markup=False, soft_wrap=True)
     _out.print('  .venv/bin/comfyline submit "a red fox" --watch --out out', markup=False)
-    _out.print(f"\nAll endpoints: {state.endpoints_file}\nStop it: make down", markup=False)
+    _out.print(f"\nAll endpoints: {state.endpoints_file}\nTo stop it: make down", markup=False)
 
 
 def client_environment(endpoints: Endpoints) -> dict[str, str]:
@@ -182,7 +185,10 @@ def down(state_folder: StateFolder = DEFAULT_STATE, target: Target = "local") ->
     if endpoints is not None and target == "local":
         target = endpoints.target
     if target == "aws":
-        _fail("This command deletes nothing in an account; docs/deploy.md describes the teardown.")
+        _fail(
+            "make down deletes nothing in an AWS account. "
+            "docs/deploy.md says how to delete a deployment."
+        )
     if target == "localstack":  # also if its start has failed
         with _failures_printed():
             down_in_localstack(state)
@@ -190,7 +196,7 @@ def down(state_folder: StateFolder = DEFAULT_STATE, target: Target = "local") ->
         _end_supervisor(endpoints.pids.supervisor)
     end_all(state)
     state.endpoints_file.unlink(missing_ok=True)
-    _out.print("Everything is stopped.")
+    _out.print("The service is stopped.")
 
 
 def _end_supervisor(pid: int) -> None:
@@ -211,7 +217,7 @@ def audit(context: typer.Context, state_folder: StateFolder = DEFAULT_STATE) -> 
     """Audit a running deployment, with the options of `comfyline admin audit`."""
     endpoints = State(state_folder.absolute()).read()
     if endpoints is None:
-        _fail(f"No deployment is up in {state_folder}; start one with make up")
+        _fail(f"No service is up with the state folder {state_folder}. To start one: make up")
     command = (sys.executable, "-m", "comfyline.operate.admin", "audit", *context.args)
     done = subprocess.run(command, cwd=ROOT, env=administration(endpoints), check=False)
     raise typer.Exit(done.returncode)

@@ -50,12 +50,12 @@ async def local_cloud(state: State, options: Options, report: Report) -> AsyncIt
     """
     state.prepare()
     async with AsyncExitStack() as stack:
-        report("Synthesising the templates and starting the emulator")
+        report("Synthesising the templates and starting the AWS emulator")
         synthesising = asyncio.create_task(asyncio.to_thread(synthesise, DEPLOYMENT))
         aws = await stack.enter_async_context(emulator(state, options.port or free_port()))
         cloud = _Cloud(state, options, aws, stack)
         await cloud.start(await synthesising, report)
-        report("Asking the API")
+        report("Checking that the API answers")
         await readiness.check(cloud.endpoints())
         try:
             yield cloud.publish()
@@ -173,7 +173,7 @@ async def new_key(owner: str, outputs: Mapping[str, str], aws_url: str | None) -
     )
     output, errors = await making.communicate()
     if making.returncode != 0:
-        raise KeyNotCreated(errors.decode())
+        raise KeyNotCreated(f"The API key of {owner} could not be created:\n{errors.decode()}")
     key: str = json.loads(output)["key"]
     return key
 

@@ -42,7 +42,10 @@ async def ready(url: str) -> None:
                 while not await _answers(http, url):
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise ComfyuiUnreachable(f"no ComfyUI answers at {url}") from None
+            raise ComfyuiUnreachable(
+                f"No ComfyUI answered at {url} within {READY_SECONDS:.0f} s. "
+                "Check COMFYUI_URL; if it is not set, see the log of the simulator."
+            ) from None
 
 
 async def _answers(http: httpx.AsyncClient, url: str) -> bool:

@@ -95,7 +95,9 @@ def apply_template(name: str, template: dict[str, str], emulator: Emulator) -> d
     try:
         _create_or_update(cloudformation, request)
     except (ClientError, WaiterError) as error:
-        raise DeploymentFailed(f"{name}: {error}\n{_reasons(cloudformation, name)}") from error
+        reasons = _reasons(cloudformation, name)
+        message = f"The stack {name} could not be deployed: {error}\n{reasons}"
+        raise DeploymentFailed(message) from error
     (described,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
     _log.info("stack deployed", extra={"action": "stack_deployed", "stack": name})
     return {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}

@@ -1,7 +1,7 @@
 """Deploys the same templates to LocalStack or to a real account, and writes their endpoints.
 
-For LocalStack, Docker Compose starts LocalStack and the workers as containers on this machine. For
-a real account nothing is started here: `cdk deploy` makes the stacks, and its fleet runs workers.
+Docker Compose starts LocalStack and the workers as containers on this machine. In a real account,
+`cdk deploy` creates the stacks, and the deployed fleet runs the workers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Report = Callable[[str], None]
 
 
 class CommandFailed(Exception):
-    """Docker or the CDK has failed or is not installed. The program has printed the reason."""
+    """Docker or the CDK failed or is not installed. A program that failed printed the reason."""
 
 
 async def up_elsewhere(
@@ -74,7 +74,7 @@ async def up_in_localstack(state: State, workers: int, report: Report) -> Endpoi
     endpoints = _endpoints_of_localstack(
         outputs, await _keys(outputs, localstack.url), localstack.url
     )
-    report("Asking the API")
+    report("Checking that the API answers")
     await readiness.check(endpoints)
     state.write(endpoints)
     return endpoints
@@ -107,7 +107,7 @@ async def up_on_aws(state: State, deployment: Path, report: Report) -> Endpoints
     stacks: dict[str, dict[str, str]] = json.loads(written.read_text())
     outputs = {name: value for stack in stacks.values() for name, value in stack.items()}
     endpoints = _endpoints_of_account(outputs, await _keys(outputs, None))
-    report("Asking the API")
+    report("Checking that the API answers")
     await readiness.check(endpoints)
     state.write(endpoints)
     return endpoints
@@ -141,17 +141,18 @@ def write_worker_env(state: State, environment: Mapping[str, str]) -> None:
 
 def _command(*arguments: str, env: Mapping[str, str]) -> None:
     if shutil.which(arguments[0], path=env.get("PATH")) is None:
-        raise CommandFailed(f"{arguments[0]} is not installed")
+        raise CommandFailed(f"{arguments[0]} is not installed. Install it, and try again.")
     done = subprocess.run(arguments, cwd=ROOT, env=env, check=False)
     if done.returncode != 0:
-        raise CommandFailed(f"{' '.join(arguments[:3])} … ended with {done.returncode}")
+        command = " ".join(arguments[:3])
+        raise CommandFailed(f"{command} … ended with {done.returncode}. Its output is above.")
 
 
 # --- the endpoints --------------------------------------------------------------------------------
 
 
 def _cdk_environment() -> dict[str, str]:
-    # .venv holds a node.
+    # .venv contains a Node.js.
     return {**os.environ, "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 

@@ -96,14 +96,20 @@ def inherited() -> dict[str, str]:
 
 
 async def _ready(url: str, process: asyncio.subprocess.Process, state: State) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(READY_SECONDS):
-        while True:
+    give_up_at = asyncio.get_running_loop().time() + READY_SECONDS
+    log = state.log("emulator")
+    async with httpx.AsyncClient(trust_env=False) as http:
+        while not await _is_healthy(http, url):
             if process.returncode is not None:
-                raise EmulatorFailed(f"the emulator has stopped, see {state.log('emulator')}")
-            try:
-                answer = await http.get(f"{url}/_ministack/health")
-                if answer.is_success:
-                    return
-            except httpx.TransportError:
-                pass
+                raise EmulatorFailed(f"The AWS emulator ended while it started. See {log}")
+            if asyncio.get_running_loop().time() > give_up_at:
+                limit = f"{READY_SECONDS:.0f} s"
+                raise EmulatorFailed(f"The AWS emulator did not answer within {limit}. See {log}")
             await asyncio.sleep(0.02)
+
+
+async def _is_healthy(http: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await http.get(f"{url}/_ministack/health")).is_success
+    except httpx.TransportError:
+        return False

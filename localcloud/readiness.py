@@ -36,7 +36,7 @@ async def check(endpoints: Endpoints) -> None:
             return
         except (httpx.HTTPError, websockets.WebSocketException, OSError, NotAnswering) as error:
             if asyncio.get_running_loop().time() > give_up_at:
-                raise NotAnswering(f"the deployed API does not answer: {error!r}") from error
+                raise NotAnswering(f"The deployed API does not answer: {error!r}") from error
             await asyncio.sleep(AGAIN_SECONDS)
 
 
@@ -58,4 +58,4 @@ async def _socket(endpoints: Endpoints) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             answer = await socket.recv()
         if json.loads(answer).get("type") != "pong":
-            raise NotAnswering(f"a ping on the socket was answered {answer!r}")
+            raise NotAnswering(f"The WebSocket API answered a ping with {answer!r}")

@@ -1,4 +1,4 @@
-"""The templates that the CDK app writes, made again only when one of their inputs changed."""
+"""The templates of the CDK app. They are synthesised again only if one of their inputs changed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typing import Any
 from localcloud.state import ROOT
 
 CACHE = ROOT / ".cache" / "templates"
-KEPT = 4  # assemblies, enough for a few branches
-# What a synthesis reads. The sources are among them, because their hash is the name of an asset.
+KEPT = 4  # assemblies in the cache, enough for a few branches
+# The files that a synthesis reads. The sources are among them, because an asset's name is a hash.
 INPUTS = (
     *("infra", "deployments", "comfyline", "functions"),
     *("cdk.json", "pyproject.toml", "uv.lock", "localcloud/engine.lock.toml"),
@@ -26,7 +26,7 @@ INPUTS = (
 
 
 class SynthesisFailed(Exception):
-    """The CDK app did not write its templates; the message is its output."""
+    """The CDK app failed. The message contains its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _run_app(deployment: str, folder: Path) -> None:
         cwd=ROOT,
         env={
             **os.environ,
-            # jsii looks for node on the PATH, and .venv holds one.
+            # jsii looks for Node.js on the PATH, and .venv contains one.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "CDK_OUTDIR": str(folder),
             "CDK_CONTEXT_JSON": json.dumps({"deployment": deployment}),
@@ -121,7 +121,7 @@ def _run_app(deployment: str, folder: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise SynthesisFailed(done.stdout)
+        raise SynthesisFailed(f"The CDK app failed for {deployment}:\n{done.stdout}")
 
 
 def _digest(deployment: str) -> str:

@@ -1,4 +1,4 @@
-"""Deployments to LocalStack and AWS, with recorders in the place of Docker and the CDK."""
+"""Deployments to LocalStack and AWS. Scripts that record their arguments replace Docker and npx."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def state(tmp_path: Path) -> State:
 
 @pytest.fixture
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The calls of `docker` and `npx`, one on each line."""
+    """The file with the calls of `docker` and `npx`, one on each line."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("docker", "npx"):
@@ -68,7 +68,7 @@ def test_the_workers_variables_are_those_of_the_task_definition(state: State) ->
     assert worker_env(state).read_text() == "JOBS_TABLE=jobs\nLOW_QUEUE_URL=http://a/b=c\n"
 
 
-def test_a_failure_of_docker_is_an_error(
+def test_an_error_names_the_docker_command_that_failed(
     state: State, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATUS", "7")
@@ -79,7 +79,7 @@ def test_a_failure_of_docker_is_an_error(
         compose(state, "up")
 
 
-def test_a_deployment_file_that_is_missing_is_named(state: State) -> None:
+def test_an_error_names_the_deployment_file_that_is_missing(state: State) -> None:
     options = ["--state", str(state.folder), "--target", "aws", "--deployment", "none.toml"]
     done = CliRunner().invoke(app, ["up", *options])
     assert done.exit_code == 2
