@@ -67,8 +67,6 @@ ComfyuiUrl = Annotated[
     str | None,
     typer.Option(envvar="COMFYUI_URL", help="URL of a real ComfyUI; without it, simulators run."),
 ]
-
-
 Target = Annotated[Literal["local", "localstack", "aws"], typer.Option(help="Where to deploy.")]
 Deployment = Annotated[
     Path,
@@ -185,10 +183,7 @@ def down(state_folder: StateFolder = DEFAULT_STATE, target: Target = "local") ->
     if endpoints is not None and target == "local":
         target = endpoints.target
     if target == "aws":
-        _fail(
-            "make down deletes nothing in an AWS account. "
-            "docs/deploy.md says how to delete a deployment."
-        )
+        _fail("make down deletes nothing on AWS. docs/deploy.md says how to delete a deployment.")
     if target == "localstack":  # also if its start has failed
         with _failures_printed():
             down_in_localstack(state)
