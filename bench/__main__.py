@@ -1,4 +1,4 @@
-"""`make bench`: every figure of the running service, in one table and one JSON."""
+"""`make bench`: measure every figure of the running service, and print them in one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call of the API takes: a submission, alone and in company, a replay, a look."""
+"""How long requests to the API take: posts by one or many clients, replays, and reads."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from functools import partial
 import httpx
 
 from bench import graphs
+from bench.cloud import MeasuredCloud
 from bench.figures import Figure, Measurement, Series
-from bench.stage import Stage
 
 CLIENTS = (1, 10, 50)
-POSTS = {1: 30, 10: 100, 50: 200}  # of all clients together
-LOOKS = 50
+POSTS = {1: 30, 10: 100, 50: 200}  # by all clients together
+READS = 50
 
 
-async def submissions(stage: Stage, clients: int) -> Series:
-    """So many clients, each of which posts one job after the other.
+async def submissions(cloud: MeasuredCloud, clients: int) -> Series:
+    """Each client posts one job after the other.
 
-    Each posts one before that does not count: so many functions at once start cold, which is told
-    elsewhere.
+    The first post of each client does not count, because it starts a function; cold starts have
+    figures of their own.
     """
     times: list[float] = []
     errors = 0
 
     async def post() -> httpx.Response:
-        body = {"workflow": graphs.timed(0.0, is_real=stage.is_real)}
-        return await stage.http.post("/jobs", json=body)
+        body = {"workflow": graphs.timed(0.0, is_real=cloud.is_real)}
+        return await cloud.http.post("/jobs", json=body)
 
     async def one_client() -> None:
         nonlocal errors
-        for _ in range(max(1, stage.many(POSTS[clients]) // clients)):
+        for _ in range(max(1, cloud.many(POSTS[clients]) // clients)):
             try:
                 times.append(await _timed(post))
             except httpx.HTTPError:
@@ -44,7 +44,7 @@ async def submissions(stage: Stage, clients: int) -> Series:
     started = time.monotonic()
     await asyncio.gather(*(one_client() for _ in range(clients)))
     took = time.monotonic() - started
-    await stage.drained()
+    await cloud.drained()
     return {
         f"submit_{clients}": times,
         f"throughput_{clients}": [len(times) / took],
@@ -52,26 +52,26 @@ async def submissions(stage: Stage, clients: int) -> Series:
     }
 
 
-async def replays(stage: Stage) -> Series:
-    """The same post with the same key, after its job has ended."""
-    body = {"workflow": graphs.timed(0.0, is_real=stage.is_real)}
+async def replays(cloud: MeasuredCloud) -> Series:
+    """The same post with the same idempotency key, after its job has ended."""
+    body = {"workflow": graphs.timed(0.0, is_real=cloud.is_real)}
     key = {"Idempotency-Key": uuid.uuid4().hex}
-    post = partial(stage.http.post, "/jobs", json=body, headers=key)
+    post = partial(cloud.http.post, "/jobs", json=body, headers=key)
     await _timed(post)
-    await stage.drained()
-    return {"replay": [await _timed(post) for _ in range(stage.many(LOOKS))]}
+    await cloud.drained()
+    return {"replay": [await _timed(post) for _ in range(cloud.many(READS))]}
 
 
-async def looks(stage: Stage) -> Series:
-    """A job that has ended, and a function that does nothing."""
-    job = await stage.client.submit(workflow=graphs.timed(0.0, is_real=stage.is_real))
+async def reads(cloud: MeasuredCloud) -> Series:
+    """Reads of a job that has ended, and calls of a function that does nothing."""
+    job = await cloud.client.submit(workflow=graphs.timed(0.0, is_real=cloud.is_real))
     await job.wait(60)
-    origin = stage.endpoints.api_url
-    count = stage.many(LOOKS)
+    origin = cloud.endpoints.api_url
+    count = cloud.many(READS)
     return {
-        "look": [await _timed(partial(stage.http.get, f"/jobs/{job.id}")) for _ in range(count)],
+        "read": [await _timed(partial(cloud.http.get, f"/jobs/{job.id}")) for _ in range(count)],
         "nothing": [
-            await _timed(partial(stage.http.get, f"{origin}/healthz")) for _ in range(count)
+            await _timed(partial(cloud.http.get, f"{origin}/healthz")) for _ in range(count)
         ],
     }
 
@@ -83,26 +83,28 @@ async def _timed(call: Callable[[], Awaitable[httpx.Response]]) -> float:
 
 
 def _of_clients(clients: int) -> Measurement:
-    who = f"{clients} client" + ("s" if clients > 1 else "")
+    of_clients = f"{clients} client" + ("s" if clients > 1 else "")
     return Measurement(
-        name=f"submission, {who}",
+        name=f"submission, {of_clients}",
         take=partial(submissions, clients=clients),
         figures=[
-            Figure(name=f"submit, {who}, p50", series=f"submit_{clients}", slack=30),
+            Figure(name=f"submit, {of_clients}, p50", series=f"submit_{clients}", slack=30),
             Figure(
-                name=f"submit, {who}, p99",
+                name=f"submit, {of_clients}, p99",
                 series=f"submit_{clients}",
                 statistic="p99",
                 factor=2.0,
                 slack=100,
             ),
             Figure(
-                name=f"submissions, {who}",
+                name=f"submissions, {of_clients}",
                 series=f"throughput_{clients}",
                 unit="/s",
                 more_is_better=True,
             ),
-            Figure(name=f"posts that failed, {who}", series=f"errors_{clients}", unit="", goal=0),
+            Figure(
+                name=f"posts that failed, {of_clients}", series=f"errors_{clients}", unit="", goal=0
+            ),
         ],
     )
 
@@ -115,11 +117,13 @@ MEASUREMENTS = (
         figures=[Figure(name="replay, p50", series="replay", slack=30)],
     ),
     Measurement(
-        name="a look at a job",
-        take=looks,
+        name="a read of a job",
+        take=reads,
         figures=[
-            Figure(name="status poll, p50", series="look", slack=30),
-            Figure(name="GET /healthz: the emulator's price of a call", series="nothing", slack=30),
+            Figure(name="status poll, p50", series="read", slack=30),
+            Figure(
+                name="GET /healthz: the emulator's own time of a call", series="nothing", slack=30
+            ),
         ],
     ),
 )

@@ -1,8 +1,9 @@
-"""Post to all that follow a job, and nothing else: what of telling many is the gateway's own.
+"""Posts messages to all subscribers of a job and does nothing else, to measure the gateway alone.
 
-A process of its own, as the function that pushes is, with that function's adapters and its number
-of posts at once. `python -m bench.bare_posts JOB_ID MESSAGES` prints when it began, in seconds
-since the epoch, after one message to each that opens its connections to the gateway.
+It is a process of its own, like the pusher's function, and uses the pusher's adapters and its
+number of parallel posts. `python -m bench.bare_posts JOB_ID MESSAGES` first posts one message to
+each subscriber, which opens the connections to the gateway. Then it posts MESSAGES to each, and
+prints when these began, in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ from comfyline.contract.ids import JobId
 from comfyline.service.live.sockets import Subscriber
 from functions._wiring import POSTS_AT_ONCE, Wiring
 
-MESSAGE = b'{"type":"bare","text":"%s"}' % (200 * b"x")  # about as long as a state
+MESSAGE = b'{"type":"bare","text":"%s"}' % (200 * b"x")  # about as long as a state message
 
 
 def post_to_all(job_id: JobId, messages: int) -> float:
-    """When the first of them was posted, so many to each."""
+    """Post that many messages to each subscriber, and return when the first one was posted."""
     wiring = Wiring(os.environ)
     sockets = wiring.sockets
-    followers = wiring.connections.subscribers(job_id, wiring.clock())
+    subscribers = wiring.connections.subscribers(job_id, wiring.clock())
 
-    def serve(one: Subscriber, count: int) -> None:
+    def post(subscriber: Subscriber, count: int) -> None:
         for _ in range(count):
-            sockets.post(one.id, MESSAGE)
+            sockets.post(subscriber.id, MESSAGE)
 
     with ThreadPoolExecutor(POSTS_AT_ONCE) as posts:
-        list(posts.map(lambda one: serve(one, 1), followers))
+        list(posts.map(lambda subscriber: post(subscriber, 1), subscribers))
         started = time.time()
-        list(posts.map(lambda one: serve(one, messages), followers))
+        list(posts.map(lambda subscriber: post(subscriber, messages), subscribers))
     return started
 
 

@@ -1,8 +1,8 @@
-"""What it costs a fresh interpreter to be a function, in CPU time, which depends little on others.
+"""The CPU time of a function's cold start. Other work on the machine changes CPU time little.
 
-Each try is two interpreters in turn: one imports boto3 and makes clients, the other imports the
-function and makes the same clients as it does. Both end there and then: what an interpreter does as
-it exits is no part of a start.
+Each try runs two interpreters, one after the other. The first imports boto3 and creates clients,
+the second imports the function and creates the same clients. Both end with `os._exit`, because the
+clean-up of an interpreter is not part of a start.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from localcloud.emulator import REGION
 from localcloud.state import ROOT
 
-# The modules of the use cases that each function loads at its first call, and the clients that it
-# makes then.
+# The use cases that each function imports at its first call, and the clients that it creates then.
 USE_CASES = {
     "authorize": ("access.authenticate",),
     "submit_job": ("intake.submit",),
@@ -54,23 +53,23 @@ _END = "\nimport os\nos._exit(0)"
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """Milliseconds of CPU, the least of some tries each."""
+    """Milliseconds of CPU, each the least of several tries."""
 
     ours: float
     bare: float
 
     @property
     def ratio(self) -> float:
-        """How many times as much as boto3 alone."""
+        """The function's CPU time as a multiple of boto3's alone."""
         return self.ours / self.bare
 
 
 def cold_start(function: str, tries: int) -> ColdStart:
-    """The modules and clients of functions/<function>.py, and the same clients alone."""
+    """Measure the modules and clients of functions/<function>.py, and the same clients alone."""
     clients = CLIENTS[function]
     ours, bare = _OURS.format(clients, function, USE_CASES[function]), _BARE.format(clients)
     pairs = [(_milliseconds(ours), _milliseconds(bare)) for _ in range(tries)]
-    return ColdStart(min(one for one, _ in pairs), min(one for _, one in pairs))
+    return ColdStart(min(ours for ours, _ in pairs), min(bare for _, bare in pairs))
 
 
 def _milliseconds(code: str) -> float:
@@ -80,5 +79,5 @@ def _milliseconds(code: str) -> float:
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise RuntimeError(f"exit status {child.returncode}: {code}")
+        raise RuntimeError(f"an interpreter ended with status {child.returncode}: {code}")
     return 1000 * (used.ru_utime + used.ru_stime)

@@ -1,8 +1,9 @@
-"""What the engines do, as they tell it themselves.
+"""When the engines have work, as they report it themselves.
 
-ComfyUI tells every socket how long its queue is, the running prompt included: as it is given one,
-as it takes one, and as it has ended one. So a socket of our own, beside the worker's, hears when an
-engine has nothing to do. What lies between two prompts that it both has is its own.
+ComfyUI sends the length of its queue, including the running prompt, to every socket: when it
+receives a prompt, when it takes one, and when one has ended. So a socket of the benchmark, beside
+the worker's, sees when an engine is idle. The time between two prompts that are both in the
+engine's queue is the engine's own, and does not count as idle.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from dataclasses import dataclass, field
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-AGAIN_SECONDS = 0.05
+RECONNECT_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """An engine has said how many prompts it has."""
+class QueueReport:
+    """An engine's report of the number of its prompts."""
 
     at: float  # seconds since the epoch
     engine: int
@@ -32,15 +33,15 @@ class Told:
 
 @dataclass(slots=True)
 class Engines:
-    """All that the engines have told since they were watched."""
+    """All reports of the engines since `watched` began."""
 
-    told: list[Told] = field(default_factory=list)
+    reports: list[QueueReport] = field(default_factory=list)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @classmethod
     @asynccontextmanager
     async def watched(cls, urls: Iterable[str]) -> AsyncIterator[Engines]:
-        """Listen until the block ends; one that dies is listened to again when it is back."""
+        """Listen to the engines until the block ends, and again to one that was restarted."""
         engines, ready = cls(), []
         tasks = []
         for number, url in enumerate(urls):
@@ -60,50 +61,51 @@ class Engines:
             with suppress(OSError, WebSocketException):
                 async with connect(where, max_size=None, proxy=None) as socket:
                     async for frame in socket:
-                        await self._hear(number, frame)
+                        await self._note(number, frame)
                         ready.set()
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _hear(self, number: int, frame: str | bytes) -> None:
+    async def _note(self, number: int, frame: str | bytes) -> None:
         at = time.time()
-        told = json.loads(frame) if isinstance(frame, str) else {}
-        if told.get("type") != "status":
+        message = json.loads(frame) if isinstance(frame, str) else {}
+        if message.get("type") != "status":
             return
-        remaining = told["data"]["status"]["exec_info"]["queue_remaining"]
+        remaining = message["data"]["status"]["exec_info"]["queue_remaining"]
         async with self._news:
-            self.told.append(Told(at, number, remaining))
+            self.reports.append(QueueReport(at, number, remaining))
             self._news.notify_all()
 
-    async def next_taken(self, since: float, within: float = 60.0) -> Told:
-        """The first prompt that an engine has been given since."""
-        return await self._first(lambda told: told.at >= since and told.remaining > 0, within)
+    async def next_taken(self, since: float, within: float = 60.0) -> QueueReport:
+        """The first report after `since` by an engine that has a prompt."""
+        return await self._first(lambda report: report.remaining > 0, since, within)
 
-    def second_begun(self, since: float) -> Told | None:
-        """When an engine that had two prompts has gone over to the second, if it has."""
-        later = [told for told in self.told if told.at >= since]
-        both = next((n for n, told in enumerate(later) if told.remaining == 2), len(later))
-        return next((told for told in later[both:] if told.remaining == 1), None)
+    async def next_idle(self, since: float, within: float = 120.0) -> QueueReport:
+        """The first report after `since` by an engine that has no prompt."""
+        return await self._first(lambda report: report.remaining == 0, since, within)
 
-    async def next_idle(self, since: float, within: float = 120.0) -> Told:
-        """The first time that an engine has had nothing left since."""
-        return await self._first(lambda told: told.at >= since and told.remaining == 0, within)
+    def second_begun(self, since: float) -> QueueReport | None:
+        """The report after which an engine with two prompts ran the second one, if any."""
+        later = [report for report in self.reports if report.at >= since]
+        both = next((n for n, report in enumerate(later) if report.remaining == 2), len(later))
+        return next((report for report in later[both:] if report.remaining == 1), None)
 
-    async def _first(self, is_it: Callable[[Told], bool], within: float) -> Told:
+    async def _first(
+        self, is_wanted: Callable[[QueueReport], bool], since: float, within: float
+    ) -> QueueReport:
         async with asyncio.timeout(within), self._news:
             while True:
-                for told in self.told:
-                    if is_it(told):
-                        return told
+                for report in self.reports:
+                    if report.at >= since and is_wanted(report):
+                        return report
                 await self._news.wait()
 
 
-def idle_share(told: Sequence[Told], start: float, end: float) -> float:
+def idle_share(reports: Sequence[QueueReport], start: float, end: float) -> float:
     """The share of the time from `start` to `end` in which one engine had no prompt."""
     idle, since, is_idle = 0.0, start, True
-    for each in told:
-        is_idle_now = each.remaining == 0
-        if start < each.at <= end and is_idle:
-            idle += each.at - since
-        if each.at <= end:
-            since, is_idle = max(each.at, start), is_idle_now
+    for report in reports:
+        if start < report.at <= end and is_idle:
+            idle += report.at - since
+        if report.at <= end:
+            since, is_idle = max(report.at, start), report.remaining == 0
     return (idle + (end - since if is_idle else 0.0)) / (end - start)

@@ -1,7 +1,8 @@
-"""What a figure is: a name, where it comes from, what it should be and how far it may fall.
+"""Measurements and their figures.
 
-A measurement fills series of numbers; a figure is one statistic of one series. Of several runs the
-median counts, since a machine that does something else for a moment spoils one run and not three.
+A measurement fills series of numbers. A figure is one statistic of one series, with its goal and
+its tolerance. It is the median of several runs, because other work on the machine spoils one run,
+but seldom most of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.stage import Stage
+from bench.cloud import MeasuredCloud
 
 Series = Mapping[str, Sequence[float]]
 
@@ -25,7 +26,7 @@ STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
 
 
 def quantile(values: Sequence[float], percent: int) -> float:
-    """The percentile, interpolated; the value itself where there is one."""
+    """The interpolated percentile. A single value is its own percentile."""
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
@@ -39,26 +40,26 @@ class Figure:
     series: str
     statistic: str = "p50"
     unit: str = "ms"
-    goal: float | None = None  # at most this, or at least where more is better
+    goal: float | None = None  # the most, or the least if more is better
     more_is_better: bool = False
-    # By what factor, and by what amount, it may be worse than the last kept result: both must be
-    # exceeded, so that 0.1 ms that becomes 0.3 ms is no alarm.
+    # A regression is worse than the kept result by more than this factor and this amount. Both
+    # are needed, so that a change from 0.1 ms to 0.3 ms is no alarm.
     factor: float = 1.5
     slack: float = 0.0
 
     def of(self, series: Series) -> float | None:
-        """The figure of one run; None if nothing was measured."""
+        """The figure of one run; None if the run has no such series."""
         values = series.get(self.series)
         return STATISTICS[self.statistic](values) if values else None
 
     def meets_goal(self, value: float) -> bool | None:
-        """Whether it is as it should be; None where nothing was promised."""
+        """Whether the value meets the goal; None without a goal."""
         if self.goal is None:
             return None
         return value >= self.goal if self.more_is_better else value <= self.goal
 
     def is_worse(self, value: float, before: float) -> bool:
-        """Whether it has fallen by more than it may."""
+        """Whether the value is a regression from `before`."""
         if self.more_is_better:
             return value < before / self.factor and value < before - self.slack
         return value > before * self.factor and value > before + self.slack
@@ -66,19 +67,19 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One thing that is tried, and the figures that come of it."""
+    """One experiment, and its figures."""
 
     name: str
-    take: Callable[[Stage], Awaitable[Series]]
+    take: Callable[[MeasuredCloud], Awaitable[Series]]
     figures: Sequence[Figure]
-    workers: int = 1  # of the deployment that it needs
-    needs_simulator: bool = False  # it ends the engine, or sets its times
-    is_counted: bool = False  # no clock is in it, so one run tells all
+    workers: int = 1  # that the deployment must have
+    needs_simulator: bool = False  # because it kills the engine, or sets its times
+    is_counted: bool = False  # it counts and measures no time, so one run is enough
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A figure with what came out."""
+    """A figure with the values of its runs."""
 
     figure: Figure
     runs: Sequence[float]
@@ -90,7 +91,7 @@ class Result:
 
 
 def results_of(measurement: Measurement, runs: Sequence[Series]) -> list[Result]:
-    """The figures that every run has."""
+    """The figures for which at least one run has a value."""
     found = []
     for figure in measurement.figures:
         values = [value for value in map(figure.of, runs) if value is not None]

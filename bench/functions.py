@@ -1,6 +1,6 @@
-"""How soon a function is ready, and how much code it is.
+"""The cold starts of the functions, and the size of their code.
 
-The size of the code is what the emulator has been given, as Lambda counts it.
+The size is that of the zip that was deployed to the emulator, as Lambda counts it.
 """
 
 from __future__ import annotations
@@ -8,28 +8,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
+from bench.cloud import MeasuredCloud
 from bench.cold_start import CLIENTS, cold_start
 from bench.figures import Figure, Measurement, Series
-from bench.stage import Stage
 from localcloud.emulator import Emulator
 
 TRIES = 5
-GOAL = 1.3  # times boto3's own
+GOAL = 1.3  # times boto3's CPU time
 ASSET_MIB = 15.0
 
 
-async def readiness(stage: Stage) -> Series:
-    """For each function: milliseconds of CPU of import and clients, and over bare boto3."""
+async def cold_starts(cloud: MeasuredCloud) -> Series:
+    """The CPU time of each function's imports and clients, and its multiple of boto3's alone."""
     series: dict[str, Sequence[float]] = {}
     for name in CLIENTS:
-        start = await asyncio.to_thread(cold_start, name, stage.many(TRIES))
+        start = await asyncio.to_thread(cold_start, name, cloud.many(TRIES))
         series |= {f"ready_{name}": [start.ours], f"over_boto3_{name}": [start.ratio]}
     return series
 
 
-async def asset(stage: Stage) -> Series:
-    """MiB of the zip that all functions share."""
-    endpoints = stage.endpoints
+async def asset(cloud: MeasuredCloud) -> Series:
+    """The size in MiB of the zip that all functions share."""
+    endpoints = cloud.endpoints
     emulator = Emulator(endpoints.aws_endpoint_url, endpoints.pids.emulator)
 
     def sizes() -> Iterator[float]:
@@ -53,7 +53,7 @@ def _figures() -> Iterator[Figure]:
 
 
 MEASUREMENTS = (
-    Measurement(name="readiness of the functions", take=readiness, figures=tuple(_figures())),
+    Measurement(name="cold starts of the functions", take=cold_starts, figures=tuple(_figures())),
     Measurement(
         name="size of the functions",
         take=asset,

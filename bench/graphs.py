@@ -1,4 +1,4 @@
-"""Graphs that take a known time, or where that cannot be had, some time."""
+"""Graphs whose run time is known on the simulator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from PIL import Image
 
 Graph = dict[str, dict[str, Any]]
 
-LARGE_SIDE = 2600  # RGB noise of it is 20 MB, and PNG cannot make it smaller
+LARGE_SIDE = 2600  # pixels; RGB noise of this size takes 20 MB, also as PNG
 
 
 def timed(seconds: float, *, is_real: bool) -> Graph:
-    """Takes so long in the simulator; in a real ComfyUI, which has no such node, what scaling a
-    picture takes. No two are alike, so that no cache answers.
+    """A graph that takes that many seconds on the simulator.
+
+    A real ComfyUI has no node that waits, so there it scales a picture instead. Each graph is
+    different, so that ComfyUI does not answer from its cache.
     """
     color = uuid.uuid4().int % 0xFFFFFF
     blank = {"width": 64, "height": 64, "batch_size": 1, "color": color}
@@ -25,7 +27,7 @@ def timed(seconds: float, *, is_real: bool) -> Graph:
 
 
 def large(seconds: float, *, is_real: bool) -> Graph:
-    """The same for the picture that is uploaded as `1.image`, which comes out as large."""
+    """The same with the picture that is uploaded as `1.image`. Its artifact is as large."""
     graph: Graph = {"1": {"class_type": "LoadImage", "inputs": {"image": ""}}}
     return {**graph, **_slowly(["1", 0], seconds, is_real=is_real)}
 
@@ -44,20 +46,22 @@ def _slowly(image: list[Any], seconds: float, *, is_real: bool) -> Graph:
 
 
 def chain(links: int) -> Graph:
-    """Scales a picture so often, one node after another: some seconds of a real ComfyUI that has no
-    model, and an interrupt is heard between any two.
+    """A graph that scales a picture `links` times, in one node after another.
+
+    It keeps a real ComfyUI without models busy for some seconds, and an interrupt takes effect
+    between two nodes.
     """
     graph: Graph = timed(0.0, is_real=True)
     for link in range(links):
         scaled = {**graph["2"]["inputs"], "image": [f"link {link - 1}" if link else "1", 0]}
-        scaled["height"] += link  # no two alike
+        scaled["height"] += link  # so that no two nodes are equal
         graph[f"link {link}"] = {"class_type": "ImageScale", "inputs": scaled}
     graph["2"]["inputs"]["image"] = [f"link {links - 1}", 0]
     return graph
 
 
 def noise(folder: Path) -> Path:
-    """A picture of 20 MB that no compression makes smaller."""
+    """A picture of 20 MB, which cannot be compressed."""
     path = folder / "noise.png"
     side = LARGE_SIDE
     Image.frombytes("RGB", (side, side), os.urandom(3 * side * side)).save(path, compress_level=1)

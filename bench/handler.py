@@ -1,7 +1,7 @@
-"""The submit handler's own time: what it takes beyond its AWS calls.
+"""The time that the submit handler needs beside its AWS calls.
 
-The handler runs in this process as the deployed function would, on the same tables and queues; the
-clock stands still while a client of AWS has the word.
+The handler runs in this process like the deployed function, on the deployed tables and queues. The
+time of each AWS call is subtracted.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from unittest.mock import patch
 
 from botocore.client import BaseClient
 
+from bench.cloud import MeasuredCloud
 from bench.figures import Figure, Measurement, Series
-from bench.stage import Stage
 from localcloud.cloud import administration
 from localcloud.state import Endpoints
 
@@ -30,15 +30,15 @@ REFERENCE_BODY = {"prompt": "a red fox in the snow, morning light", "width": 512
 
 
 class Calls:
-    """Counts the calls of every AWS client while it is in force, and the time that they take."""
+    """The AWS calls of all clients in a block: their names, and the time that they take."""
 
     def __init__(self) -> None:
         self.seconds, self.names = 0.0, list[str]()
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """In force until the block ends."""
-        base: Any = BaseClient  # what every client's methods go through, which is not typed
+        """Count calls until the block ends."""
+        base: Any = BaseClient  # all methods of all clients call its untyped `_make_api_call`
         original = base._make_api_call
 
         def call(client: BaseClient, name: str, parameters: Any) -> Any:
@@ -56,13 +56,13 @@ class Calls:
             base._make_api_call = original
 
 
-async def own_time(stage: Stage) -> Series:
-    """The reference body, once after the other."""
-    return await asyncio.to_thread(_measured, stage.endpoints, stage.many(POSTS))
+async def own_time(cloud: MeasuredCloud) -> Series:
+    """Posts of the reference body, one after the other."""
+    return await asyncio.to_thread(_measured, cloud.endpoints, cloud.many(POSTS))
 
 
 def _measured(endpoints: Endpoints, posts: int) -> Series:
-    quiet = {"POWERTOOLS_LOG_LEVEL": "WARNING"}  # printing is the terminal's time
+    quiet = {"POWERTOOLS_LOG_LEVEL": "WARNING"}  # because printing would be measured too
     with patch.dict(os.environ, {**administration(endpoints), **quiet}):
         return _of_posts(posts)
 
@@ -81,7 +81,7 @@ def _of_posts(posts: int) -> Series:
         _, again, _ = _called(submit_job.handler, event)
         assert not [name for name in again.names if name.startswith(READS)], again.names
         replays.append(len(again.names))
-        job_id = json.loads(answer["body"])["job_id"]  # no worker is to be kept busy by it
+        job_id = json.loads(answer["body"])["job_id"]  # canceled, so that no worker runs it
         _called(cancel_job.handler, {**event, "pathParameters": {"job_id": job_id}})
     return {
         "own_time": own[WARM_UP:],
@@ -101,7 +101,7 @@ def _called(handler: Callable[[Any, Any], Any], event: Any) -> tuple[float, Call
 
 
 def an_event() -> dict[str, Any]:
-    """The gateway's event of a post, by an owner whose key has no limits."""
+    """API Gateway's event of a post, by an owner whose key has no limits."""
     return {
         "rawPath": "/api/v1/jobs",
         "headers": {"content-type": "application/json", "idempotency-key": uuid.uuid4().hex},

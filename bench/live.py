@@ -1,7 +1,8 @@
-"""`make bench-live`: from what ComfyUI tells to what a client hears of it.
+"""`make bench-live`: measure how long progress and the end of a job take from ComfyUI to a client.
 
-An engine's first word about a prompt becomes the status `running`, which nothing coalesces, and its
-last one `done`; a socket of our own hears both, and a client yields them, on the same clock.
+ComfyUI's first message about a prompt becomes the status `running`, which is never coalesced, and
+its last one becomes `done`. A socket of the benchmark at the engine receives the first pair, and a
+client the second, on the same clock.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ import time
 import uuid
 from collections.abc import Mapping
 
-from bench import run, watchers
+from bench import run, subscribers
+from bench.cloud import MeasuredCloud
 from bench.figures import Figure, Measurement, Series
-from bench.stage import Stage
 from comfyline.client import AsyncComfyline
 from comfyline.contract.v1.socket import DoneMessage, StatusMessage
 
 JOBS = 20
-STEPS_BEFORE = 20  # long enough to open a socket behind it
+STEPS_BEFORE = 20  # of the job before it; long enough to open a socket meanwhile
 STEPS = 4
 
 
-async def heard(client: AsyncComfyline, job_id: str) -> Mapping[str, float]:
-    """When a client hears first of the job, that it runs, and that it is done; since the epoch."""
+async def received(client: AsyncComfyline, job_id: str) -> Mapping[str, float]:
+    """When a client receives its first message, `running` and `done`; seconds since the epoch."""
     times: dict[str, float] = {}
     async for message in client.job(job_id).events(300):
         times.setdefault("first", time.time())
@@ -33,20 +34,21 @@ async def heard(client: AsyncComfyline, job_id: str) -> Mapping[str, float]:
     return times
 
 
-async def one_watcher(stage: Stage) -> Series:
-    """Jobs that wait behind another: who follows one is there before it starts.
+async def one_subscriber(cloud: MeasuredCloud) -> Series:
+    """Jobs that wait behind another one, so that their subscriber is connected when they start.
 
-    Where one is not, the snapshot has told it of the start, and that pair says nothing of events.
+    If it connects later, its snapshot says that the job runs. That start does not count, because
+    the client did not learn it from an event.
     """
     opened, starts, ends = [], [], []
-    for _ in range(stage.many(JOBS)):
+    for _ in range(cloud.many(JOBS)):
         since = time.time()
-        await stage.client.submit(uuid.uuid4().hex, steps=STEPS_BEFORE, width=64, height=64)
-        job = await stage.client.submit(uuid.uuid4().hex, steps=STEPS, width=64, height=64)
+        await cloud.client.submit(uuid.uuid4().hex, steps=STEPS_BEFORE, width=64, height=64)
+        job = await cloud.client.submit(uuid.uuid4().hex, steps=STEPS, width=64, height=64)
         asked = time.time()
-        times = await heard(stage.client, job.id)
-        begun = stage.engines.second_begun(since)
-        ended = await stage.engines.next_idle(begun.at if begun else asked)
+        times = await received(cloud.client, job.id)
+        begun = cloud.engines.second_begun(since)
+        ended = await cloud.engines.next_idle(begun.at if begun else asked)
         opened.append(1000 * (times["first"] - asked))
         if begun and times["first"] < begun.at:
             starts.append(1000 * (times["running"] - begun.at))
@@ -56,8 +58,8 @@ async def one_watcher(stage: Stage) -> Series:
 
 MEASUREMENTS = (
     Measurement(
-        name="progress to one watcher",
-        take=one_watcher,
+        name="progress to one subscriber",
+        take=one_subscriber,
         figures=[
             Figure(name="follow a job -> its snapshot, p50", series="opened", slack=50),
             Figure(name="ComfyUI event -> client, p50", series="start", goal=100, slack=50),
@@ -72,12 +74,12 @@ MEASUREMENTS = (
         ],
     ),
     Measurement(
-        name="the end to many watchers",
-        take=watchers.many_watchers,
+        name="the end to many subscribers",
+        take=subscribers.many_subscribers,
         needs_simulator=True,
         figures=[
             Figure(
-                name="end of GPU work -> done, 200 watchers, p95",
+                name="end of GPU work -> done, 200 subscribers, p95",
                 series="end_for_many",
                 statistic="p95",
                 goal=1000,

@@ -1,36 +1,32 @@
-"""`make load`: the load test against a local cloud that is started for it."""
+"""`make load`: run the load test against a local cloud that is started for it."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from bench.stage import a_cloud
+from bench.cloud import a_cloud, endpoints_of, stop_on_sigterm
 
-# Not imported from the locustfile, which would bring locust's patches into this process.
+# The locustfile is not imported, because locust patches the process that imports it.
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 
 def main() -> int:
-    """What locust's exit status is: 0 if the run was good enough."""
+    """Run locust, and return its exit status: 0 if there was no error and p99 is low enough."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--users", default=os.environ.get("LOAD_USERS", "50"))
-    options.add_argument(
-        "--minutes", type=float, default=float(os.environ.get("LOAD_MINUTES", "5"))
-    )
-    options.add_argument("--workers", type=int, default=1)
+    users, minutes = os.environ.get("LOAD_USERS", "50"), os.environ.get("LOAD_MINUTES", "5")
+    options.add_argument("--users", default=users, help="each posts a job a second (LOAD_USERS)")
+    options.add_argument("--minutes", type=float, default=minutes, help="(LOAD_MINUTES)")
+    options.add_argument("--workers", type=int, default=1, help="of the local cloud")
     options.add_argument("--endpoints", type=Path, help="endpoints.json of a cloud that is up")
     given = options.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no cloud behind
+    stop_on_sigterm()
     comfyui_url = os.environ.get("COMFYUI_URL")
     with a_cloud(given.endpoints, workers=given.workers, comfyui_url=comfyui_url) as state:
-        endpoints = state.read()
-        if endpoints is None:
-            raise SystemExit(f"nothing is up in {state.folder}")
+        endpoints = endpoints_of(state)
         return subprocess.run(
             [
                 *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless"),

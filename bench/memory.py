@@ -1,6 +1,7 @@
-"""How much memory each process of a local cloud has, and whether it grows.
+"""The memory of each process of a local cloud, and whether it grows.
 
-The emulator is told and not judged: it keeps in memory what AWS would keep for us.
+The emulator's memory is printed but never counts as growing, because the emulator keeps in memory
+what AWS would store.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ Samples = Mapping[tuple[str, int], Sequence[int]]
 
 
 class Memory:
-    """Samples by process; what is started again is another process."""
+    """Samples by process. A process that was started again is another process."""
 
     def __init__(self) -> None:
         self.samples: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
 
-    def look(self, endpoints: Endpoints) -> None:
-        """One sample of each process."""
+    def sample(self, endpoints: Endpoints) -> None:
+        """Add one sample of each process."""
         for name, pid in _processes(endpoints):
             with suppress(psutil.Error):
                 self.samples[name, pid].append(psutil.Process(pid).memory_info().rss)
 
     def lines(self) -> list[str]:
-        """Each process that lived long enough to tell, in MiB."""
+        """A line for each process with enough samples, in MiB."""
         return [
             f"{name:<12} pid {pid:<8} {_mib(early(of)):>6} -> {_mib(late(of)):>6} MiB, "
             f"most {_mib(max(of))} MiB{'  GROWS' if self.grows(name, of) else ''}"
@@ -43,12 +44,12 @@ class Memory:
         ]
 
     def growing(self) -> list[str]:
-        """Names of the processes that have grown."""
+        """The names of the processes whose memory grows."""
         return sorted(name for (name, _), of in self.samples.items() if self.grows(name, of))
 
     @staticmethod
     def grows(name: str, samples: Sequence[int]) -> bool:
-        """Of a process that is ours: more in the last quarter than in the second, by too much."""
+        """Whether the last quarter is above the second by more than the allowed growth."""
         if name == "emulator" or len(samples) < ENOUGH_SAMPLES:
             return False
         before, after = early(samples), late(samples)
@@ -56,13 +57,13 @@ class Memory:
 
 
 def early(samples: Sequence[int]) -> float:
-    """The second quarter: the first one warms up."""
+    """The median of the second quarter. In the first one, the process warms up."""
     quarter = len(samples) // 4
     return statistics.median(samples[quarter : 2 * quarter])
 
 
 def late(samples: Sequence[int]) -> float:
-    """The last quarter."""
+    """The median of the last quarter."""
     return statistics.median(samples[-(len(samples) // 4) :])
 
 

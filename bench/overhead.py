@@ -1,7 +1,7 @@
-"""What the service adds to a job: the same graph by its API, and posted straight to the ComfyUI.
+"""The time that the service adds to a job, compared with a post of the same graph to ComfyUI.
 
-Both ways begin with a graph in hand and end with the picture's bytes in hand. The way through the
-service is told apart into stages, by the job's history and by what the engine says itself.
+Both ways begin with a graph and end with the bytes of the picture. The way through the service is
+split into phases by the job's history and by the engine's own reports.
 """
 
 from __future__ import annotations
@@ -17,41 +17,48 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import connect
 
+from bench.cloud import MeasuredCloud, happened
 from bench.figures import Figure, Measurement, Series
-from bench.stage import Stage, happened
 from comfyline.contract.v1.socket import DoneMessage
 from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 
 STEPS = 20
 STEP_MS = (5, 50)
 JOBS = 10
-# Calls of a function that a job waits for: its post, and the push of its end.
+# The calls of functions for which a job waits: its post, and the push of its end.
 LAMBDA_CALLS = 2
+PHASES = {
+    "accepted": "post answered",
+    "claimed": "answered -> claimed",
+    "in_engine": "claimed -> in the engine",
+    "run": "in the engine",
+    "done": "off the GPU -> done received",
+    "fetched": "done received -> file fetched",
+}
 
 
-async def overhead(stage: Stage, step_ms: int) -> Series:
-    """Both ways in turn, so that the machine's moods meet both."""
+async def overhead(cloud: MeasuredCloud, step_ms: int) -> Series:
+    """Take both ways in turn, so that other work on the machine affects both alike."""
     pairs = []
-    async with stage.step_ms(step_ms):
-        checkpoint = (await stage.client.models()).checkpoints[0]
-        await _through_service(stage, a_graph(checkpoint))  # cold starts are no overhead
-        for _ in range(stage.many(JOBS)):
-            straight = await _straight(stage, a_graph(checkpoint))
-            pairs.append((straight, await _through_service(stage, a_graph(checkpoint))))
-        calls = [await _nothing(stage) for _ in range(stage.many(JOBS))]
-    extra = [1000 * (stages["whole"] - straight) for straight, stages in pairs]
+    async with cloud.step_ms(step_ms):
+        checkpoint = (await cloud.client.models()).checkpoints[0]
+        await _through_service(cloud, a_graph(checkpoint))  # so that cold starts do not count
+        for _ in range(cloud.many(JOBS)):
+            straight = await _straight(cloud, a_graph(checkpoint))
+            pairs.append((straight, await _through_service(cloud, a_graph(checkpoint))))
+        calls = [await _nothing(cloud) for _ in range(cloud.many(JOBS))]
+    extra = [1000 * (phases["whole"] - straight) for straight, phases in pairs]
     waits = LAMBDA_CALLS * sorted(calls)[len(calls) // 2]
-    names = ("accepted", "claimed", "in_engine", "run", "told", "fetched")
     return {
         f"overhead_{step_ms}": extra,
         f"own_{step_ms}": [each - waits for each in extra],
         f"straight_{step_ms}": [1000 * straight for straight, _ in pairs],
-        **{f"{name}_{step_ms}": [1000 * stages[name] for _, stages in pairs] for name in names},
+        **{f"{name}_{step_ms}": [1000 * phases[name] for _, phases in pairs] for name in PHASES},
     }
 
 
 def a_graph(checkpoint: str) -> Mapping[str, Any]:
-    """Text to image; no two are alike, so that no cache answers."""
+    """A text-to-image graph. Each has a new seed, so that ComfyUI does not use its cache."""
     asked = TextToImage(
         prompt="a red fox",
         negative_prompt="",
@@ -71,9 +78,9 @@ def a_graph(checkpoint: str) -> Mapping[str, Any]:
 # --- straight to the engine -----------------------------------------------------------------------
 
 
-async def _straight(stage: Stage, graph: Mapping[str, Any]) -> float:
-    """Seconds from the post to the picture's bytes, as a program beside ComfyUI would wait."""
-    url, client_id = stage.endpoints.comfyui_url, uuid.uuid4().hex
+async def _straight(cloud: MeasuredCloud, graph: Mapping[str, Any]) -> float:
+    """Seconds from the post to the picture's bytes, for a program beside ComfyUI."""
+    url, client_id = cloud.endpoints.comfyui_url, uuid.uuid4().hex
     where = url.replace("http", "ws", 1) + f"/ws?clientId={client_id}"
     async with (
         httpx.AsyncClient(base_url=url, trust_env=False) as http,
@@ -83,8 +90,9 @@ async def _straight(stage: Stage, graph: Mapping[str, Any]) -> float:
         body = {"prompt": graph, "client_id": client_id}
         posted = (await http.post("/prompt", json=body)).raise_for_status().json()["prompt_id"]
         async for frame in socket:
-            told = json.loads(frame) if isinstance(frame, str) else {}
-            if told.get("type") == "execution_success" and told["data"]["prompt_id"] == posted:
+            message = json.loads(frame) if isinstance(frame, str) else {}
+            is_end = message.get("type") == "execution_success"
+            if is_end and message["data"]["prompt_id"] == posted:
                 break
         await _fetch_straight(http, posted)
         return time.perf_counter() - started
@@ -92,7 +100,7 @@ async def _straight(stage: Stage, graph: Mapping[str, Any]) -> float:
 
 async def _fetch_straight(http: httpx.AsyncClient, prompt_id: str) -> None:
     while not (history := (await http.get(f"/history/{prompt_id}")).json()):
-        await asyncio.sleep(0.002)  # it is written a moment after the message
+        await asyncio.sleep(0.002)  # ComfyUI writes its history a moment after the message
     for output in history[prompt_id]["outputs"].values():
         for image in output.get("images", ()):
             (await http.get("/view", params=image)).raise_for_status()
@@ -101,10 +109,10 @@ async def _fetch_straight(http: httpx.AsyncClient, prompt_id: str) -> None:
 # --- through the service --------------------------------------------------------------------------
 
 
-async def _through_service(stage: Stage, graph: Mapping[str, Any]) -> Mapping[str, float]:
-    """Seconds of each stage, and of the whole."""
+async def _through_service(cloud: MeasuredCloud, graph: Mapping[str, Any]) -> Mapping[str, float]:
+    """Seconds of each phase, and of the whole."""
     since = time.time()
-    job = await stage.client.submit(workflow=graph)
+    job = await cloud.client.submit(workflow=graph)
     accepted = time.time()
     done_at = 0.0
     async for message in job.events(120):
@@ -112,15 +120,15 @@ async def _through_service(stage: Stage, graph: Mapping[str, Any]) -> Mapping[st
             done_at = time.time()
             await _fetch(message)
     fetched = time.time()
-    claimed = await happened(stage, job.id, "claimed")
-    taken = await stage.engines.next_taken(since)
-    idle = await stage.engines.next_idle(taken.at)
+    claimed = await happened(cloud, job.id, "claimed")
+    taken = await cloud.engines.next_taken(since)
+    idle = await cloud.engines.next_idle(taken.at)
     return {
         "accepted": accepted - since,
-        "claimed": claimed - accepted,  # a worker is often faster than the answer to the post
+        "claimed": claimed - accepted,  # negative if the worker is faster than the answer
         "in_engine": taken.at - claimed,
         "run": idle.at - taken.at,
-        "told": done_at - idle.at,
+        "done": done_at - idle.at,
         "fetched": fetched - done_at,
         "whole": fetched - since,
     }
@@ -132,24 +140,16 @@ async def _fetch(done: DoneMessage) -> None:
             (await http.get(str(artifact.url))).raise_for_status()
 
 
-async def _nothing(stage: Stage) -> float:
-    """Milliseconds of a call that does nothing: what the emulator takes for each function."""
+async def _nothing(cloud: MeasuredCloud) -> float:
+    """Milliseconds of a call that does nothing: the emulator's own time of a function call."""
     started = time.perf_counter()
-    (await stage.http.get(f"{stage.endpoints.api_url}/healthz")).raise_for_status()
+    (await cloud.http.get(f"{cloud.endpoints.api_url}/healthz")).raise_for_status()
     return 1000 * (time.perf_counter() - started)
 
 
 def _of_steps(step_ms: int) -> Measurement:
     what = f"{STEPS} x {step_ms} ms"
     goals = (350.0, 100.0) if step_ms == 50 else (None, None)
-    stages = {
-        "accepted": "post answered",
-        "claimed": "answered -> claimed",
-        "in_engine": "claimed -> in the engine",
-        "run": "in the engine",
-        "told": "off the GPU -> done told",
-        "fetched": "done told -> file fetched",
-    }
     return Measurement(
         name=f"overhead over ComfyUI, {what}",
         take=partial(overhead, step_ms=step_ms),
@@ -166,7 +166,7 @@ def _of_steps(step_ms: int) -> Measurement:
             Figure(name=f"straight to ComfyUI, {what}", series=f"straight_{step_ms}", slack=100),
             *(
                 Figure(name=f"  {text}, {what}", series=f"{name}_{step_ms}", slack=50)
-                for name, text in stages.items()
+                for name, text in PHASES.items()
             ),
         ],
     )

@@ -1,4 +1,4 @@
-"""Figures as JSON, with the machine that they are of; and what became of them since."""
+"""Kept results: figures as JSON, with the machine on which they were measured."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ Kept = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A figure beside the same of the last kept result."""
+    """A figure beside its value in the kept result."""
 
     result: Result
     before: float | None
 
     @property
     def is_worse(self) -> bool:
-        """By more than it may be."""
+        """Whether the figure is a regression."""
         if self.before is None:
             return False
         return self.result.figure.is_worse(self.result.value, self.before)
 
 
 def compared(found: Sequence[Result], kept: Kept | None) -> list[Line]:
-    """Each figure with the kept one of that name."""
+    """Each figure beside the kept one of the same name."""
     figures = kept["figures"] if kept else {}
     return [Line(result, figures.get(result.figure.name, {}).get("value")) for result in found]
 
 
 def document(found: Sequence[Result]) -> str:
-    """What is written: one object, figures by name."""
+    """The figures as JSON: one object, with the figures by name."""
     figures = {
         result.figure.name: {
             "value": round(result.value, 3),
@@ -58,7 +58,7 @@ def document(found: Sequence[Result]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on: the machine, what else it did, and the code."""
+    """The machine, its load and the code, on which the figures depend."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short", "HEAD"),
@@ -93,12 +93,12 @@ def _processor() -> str:
 
 
 def read(path: Path) -> Kept | None:
-    """The kept result, None if there is none yet."""
+    """The kept result; None if there is none yet."""
     return json.loads(path.read_text()) if path.exists() else None
 
 
 def keep(path: Path, text: str) -> None:
-    """Compare with it from now on; figures that were not taken this time stay as they were."""
+    """Keep the figures for later comparisons. Kept figures that are not among them stay."""
     new, old = json.loads(text), read(path)
     merged = {**(old["figures"] if old else {}), **new["figures"]}
     path.parent.mkdir(exist_ok=True)

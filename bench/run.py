@@ -1,4 +1,4 @@
-"""Take measurements: a deployment for each size that they need, and the runs in turn."""
+"""Runs measurements, on a deployment for each number of workers that they need."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,22 +13,22 @@ from pathlib import Path
 import httpx
 
 from bench import results
+from bench.cloud import MeasuredCloud, a_cloud, measured_cloud, stop_on_sigterm
 from bench.figures import Measurement, Result, Series, results_of
-from bench.stage import Stage, a_cloud, staged
 from bench.table import show
 
-RUN_SECONDS = 900.0  # the longest takes a third of it
+RUN_SECONDS = 900.0  # the longest run takes a third of it
 
 logger = logging.getLogger(__name__)
 
 
 def main(measurements: Sequence[Measurement], description: str | None, kept: str) -> int:
-    """Measure, print a table, write the JSON; 1 where a figure fell by more than it may.
+    """Measure, print a table, and write the JSON; the exit status is 1 if a figure is a regression.
 
-    `kept` names the file under bench/results/ that is compared with, and written by --keep.
+    `kept` names the file in bench/results/ that is compared with, and that --keep writes.
     """
     given = _options(description).parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no cloud behind
+    stop_on_sigterm()
     chosen = [each for each in measurements if any(word in each.name for word in given.only)]
     found = asyncio.run(_taken(chosen, given))
     before = results.read(results.FOLDER / f"{kept}.json")
@@ -46,12 +45,16 @@ def main(measurements: Sequence[Measurement], description: str | None, kept: str
 
 def _options(description: str | None) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description)
-    options.add_argument("--runs", type=int, default=3, help="of each; the median counts")
-    options.add_argument("--scale", type=float, default=1.0, help="of the number of jobs")
-    options.add_argument("--only", nargs="+", default=[""], help="whose name holds one of these")
+    options.add_argument("--runs", type=int, default=3, help="of each measurement (default: 3)")
+    options.add_argument(
+        "--scale", type=float, default=1.0, help="factor on the number of jobs (default: 1)"
+    )
+    options.add_argument(
+        "--only", nargs="+", default=[""], help="run measurements with one of these in the name"
+    )
     options.add_argument("--endpoints", type=Path, help="endpoints.json of a cloud that is up")
-    options.add_argument("--json", help="where the figures are written")
-    options.add_argument("--keep", action="store_true", help="compare with these from now on")
+    options.add_argument("--json", help="write the figures to this file")
+    options.add_argument("--keep", action="store_true", help="compare later runs with this one")
     return options
 
 
@@ -63,29 +66,29 @@ async def _taken(measurements: Sequence[Measurement], given: argparse.Namespace)
         of_size = [each for each in wanted if each.workers == workers]
         size = 1 if comfyui_url else workers
         with a_cloud(given.endpoints, workers=size, comfyui_url=comfyui_url) as state:
-            async with staged(state, is_real=bool(comfyui_url), scale=given.scale) as stage:
+            async with measured_cloud(state, is_real=bool(comfyui_url), scale=given.scale) as cloud:
                 for measurement in of_size:
                     count = 1 if measurement.is_counted else given.runs
-                    runs = [await _run(measurement, stage, n + 1) for n in range(count)]
+                    runs = [await _run(measurement, cloud, n + 1) for n in range(count)]
                     results_now = results_of(measurement, [run for run in runs if run])
-                    for result in results_now:  # a run that is stopped has told so much
+                    for result in results_now:  # printed now, in case the run is stopped
                         text = f"  {result.figure.name}: {result.value:.2f} {result.figure.unit}"
                         print(text, file=sys.stderr)
                     found += results_now
     return found
 
 
-async def _run(measurement: Measurement, stage: Stage, number: int) -> Series:
-    """One run; empty if it failed, which costs its figures and no others."""
+async def _run(measurement: Measurement, cloud: MeasuredCloud, number: int) -> Series:
+    """One run. A run that fails gives no figures, and does not stop the others."""
     print(f"{measurement.name}, run {number}", file=sys.stderr)
     series: Series = {}
     try:
         async with asyncio.timeout(RUN_SECONDS):
-            series = await measurement.take(stage)
+            series = await measurement.take(cloud)
     except Exception:
         logger.exception("%s failed", measurement.name)
-    try:  # what it has left must not be in the way of the next
-        await stage.drained()
+    try:  # so that jobs of this run do not delay the next one
+        await cloud.drained()
     except (TimeoutError, httpx.HTTPError) as error:
-        print(f"{measurement.name} has left jobs: {error!r}", file=sys.stderr)
+        print(f"{measurement.name}: some jobs have not ended: {error!r}", file=sys.stderr)
     return series

@@ -1,8 +1,8 @@
-"""`make soak`: an hour of mixed traffic, with cancels, retries, watchers and kills.
+"""`make soak`: run an hour of mixed traffic with cancels, retries, subscribers and kills.
 
-At its end every job has ended, no process has grown, the audit finds nothing, and GET /metrics has
-counted the ends that the audit finds in the table. The first worker
-and its engine are left alone, so that their memory can be judged; the others are killed.
+It passes if every job has ended, no process has grown, the audit finds nothing, and GET /metrics
+counts the same ends of jobs as the audit. The first worker and its engine are never killed, so that
+their memory can be judged. The others are killed from time to time.
 """
 
 from __future__ import annotations
@@ -26,141 +26,142 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench import graphs
+from bench.cloud import MeasuredCloud, a_cloud, endpoints_of, measured_cloud, stop_on_sigterm
 from bench.memory import Memory
-from bench.stage import Stage, a_cloud, staged
 from comfyline.client import AsyncJob, ComfylineClientError
 from localcloud.state import Endpoints, State
 
 WORKERS = 2
 POST_EVERY_SECONDS = 0.5  # on average
 KILL_EVERY_SECONDS = 25.0
-LOOK_EVERY_SECONDS = 5.0
-KEEP_JOBS = 200  # that may still be canceled, retried, watched
+SAMPLE_EVERY_SECONDS = 5.0
+KEEP_JOBS = 200  # of which one is chosen to be canceled, retried or followed
 ENDS = ("succeeded", "failed", "canceled", "expired")
-AUDIT_SECONDS = 300  # the sweeper comes each minute, and some of its grace has to pass
+AUDIT_SECONDS = 300  # the sweeper runs each minute, and its grace periods must pass
 
 
 @dataclass
 class Soak:
-    """Traffic and misfortunes of one seed."""
+    """Traffic and kills, drawn from one seed."""
 
-    stage: Stage
-    luck: random.Random
+    cloud: MeasuredCloud
+    rng: random.Random
     jobs: list[AsyncJob] = field(default_factory=list)
-    did: Counter[str] = field(default_factory=Counter)
+    actions: Counter[str] = field(default_factory=Counter)
     memory: Memory = field(default_factory=Memory)
-    _watching: set[asyncio.Task[None]] = field(default_factory=set)
+    _following: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self, seconds: float) -> None:
-        """All of it for so long, then until every job has ended."""
+        """Make traffic for that long, then wait until every job has ended."""
         tasks = [
-            asyncio.create_task(self._again(POST_EVERY_SECONDS, self._post)),
-            asyncio.create_task(self._again(2.0, self._cancel)),
-            asyncio.create_task(self._again(3.0, self._watch)),
-            asyncio.create_task(self._again(5.0, self._replay)),
-            asyncio.create_task(self._again(10.0, self._retry)),
-            asyncio.create_task(self._again(KILL_EVERY_SECONDS, self._kill)),
-            asyncio.create_task(self._look_for_ever()),
+            asyncio.create_task(self._repeat(POST_EVERY_SECONDS, self._post)),
+            asyncio.create_task(self._repeat(2.0, self._cancel)),
+            asyncio.create_task(self._repeat(3.0, self._follow)),
+            asyncio.create_task(self._repeat(5.0, self._replay)),
+            asyncio.create_task(self._repeat(10.0, self._retry)),
+            asyncio.create_task(self._repeat(KILL_EVERY_SECONDS, self._kill)),
+            asyncio.create_task(self._sample_memory()),
         ]
         done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
         for task in tasks:
             task.cancel()
         for task in done:
             task.result()  # a bug of the soak itself
-        await self.stage.drained(within=600)
-        await asyncio.wait_for(asyncio.gather(*self._watching), 120)
+        await self.cloud.drained(within=600)
+        await asyncio.wait_for(asyncio.gather(*self._following), 120)
 
-    async def _again(self, every: float, act: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, every: float, act: Callable[[], Awaitable[None]]) -> None:
+        name = act.__name__.strip("_")
         while True:
-            await asyncio.sleep(self.luck.expovariate(1 / every))
+            await asyncio.sleep(self.rng.expovariate(1 / every))
             try:
                 await act()
-                self.did[act.__name__.strip("_")] += 1
+                self.actions[name] += 1
             except (ComfylineClientError, httpx.HTTPError) as error:
-                self.did[f"{act.__name__.strip('_')}: {type(error).__name__}"] += 1
+                self.actions[f"{name}: {type(error).__name__}"] += 1
 
-    async def _look_for_ever(self) -> None:
+    async def _sample_memory(self) -> None:
         while True:
-            self.memory.look(self.stage.endpoints)
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            self.memory.sample(self.cloud.endpoints)
+            await asyncio.sleep(SAMPLE_EVERY_SECONDS)
 
     # --- traffic ----------------------------------------------------------------------------------
 
     async def _post(self) -> None:
-        draw, client = self.luck.random(), self.stage.client
+        draw, client = self.rng.random(), self.cloud.client
         if draw < 0.5:
-            steps = self.luck.randint(1, 20)
+            steps = self.rng.randint(1, 20)
             job = await client.submit(uuid.uuid4().hex, steps=steps, width=64, height=64)
         elif draw < 0.9:
-            seconds = self.luck.uniform(0, 2)
+            seconds = self.rng.uniform(0, 2)
             job = await client.submit(workflow=graphs.timed(seconds, is_real=False))
         else:
-            job = await client.submit(workflow=_that_fails())
+            job = await client.submit(workflow=_failing_graph())
         self.jobs = [*self.jobs[-KEEP_JOBS:], job]
 
     async def _cancel(self) -> None:
-        await self._one(of_last=3).cancel()
+        await self._chosen(of_last=3).cancel()
 
     async def _retry(self) -> None:
-        job = self._one()
+        job = self._chosen()
         if (await job.refresh()).status in ("failed", "canceled"):
             self.jobs.append(await job.retry())
 
     async def _replay(self) -> None:
         key = uuid.uuid4().hex
         graph = graphs.timed(0.1, is_real=False)
-        posts = (self.stage.client.submit(workflow=graph, idempotency_key=key) for _ in range(3))
+        posts = (self.cloud.client.submit(workflow=graph, idempotency_key=key) for _ in range(3))
         same = {job.id for job in await asyncio.gather(*posts)}
-        assert len(same) == 1, "one key, more than one job"
+        assert len(same) == 1, "posts with one idempotency key made more than one job"
 
-    async def _watch(self) -> None:
-        task = asyncio.create_task(self._follow(self._one(of_last=5)))
-        self._watching.add(task)
-        task.add_done_callback(self._watching.discard)
+    async def _follow(self) -> None:
+        task = asyncio.create_task(self._receive(self._chosen(of_last=5)))
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
 
-    async def _follow(self, job: AsyncJob) -> None:
-        """To its end, or only a little: a client that goes is not told to anybody."""
-        leaves = self.luck.random() < 0.3
+    async def _receive(self, job: AsyncJob) -> None:
+        """Receive messages until the job's end; some subscribers leave after the first one."""
+        leaves = self.rng.random() < 0.3
         async for _ in job.events(600):
             if leaves:
                 return
 
-    def _one(self, of_last: int = KEEP_JOBS) -> AsyncJob:
-        """Of the last few jobs, which may not have ended yet, or of all."""
+    def _chosen(self, of_last: int = KEEP_JOBS) -> AsyncJob:
+        """One of the last jobs. Of the last few, most have not ended yet."""
         if not self.jobs:
-            raise ComfylineClientError("nothing to choose from yet")
-        return self.luck.choice(self.jobs[-of_last:])
+            raise ComfylineClientError("there is no job to choose yet")
+        return self.rng.choice(self.jobs[-of_last:])
 
-    # --- misfortunes ------------------------------------------------------------------------------
+    # --- kills ------------------------------------------------------------------------------------
 
     async def _kill(self) -> None:
-        pids = self.stage.endpoints.pids
-        victim, number = self.luck.choice(
+        pids = self.cloud.endpoints.pids
+        victim, number = self.rng.choice(
             [
                 (pids.workers[-1], signal.SIGKILL),
                 (pids.workers[-1], signal.SIGTERM),
                 (pids.comfyui[-1], signal.SIGKILL),
             ]
         )
-        with suppress(ProcessLookupError):  # it is being started again
+        with suppress(ProcessLookupError):  # it has ended, and is started again now
             os.kill(victim, number)
 
 
-def _that_fails() -> graphs.Graph:
+def _failing_graph() -> graphs.Graph:
     fault = {"images": ["1", 0], "kind": "raise", "nonce": 0}
     blank = graphs.timed(0, is_real=False)["1"]
     return {"1": blank, "2": {"class_type": "ProbeFault", "inputs": fault}}
 
 
-async def _soaked(state: State, seconds: float, seed: int) -> Soak:
-    async with staged(state, is_real=False, scale=1.0) as stage:
-        soak = Soak(stage, random.Random(seed))
+async def _run_soak(state: State, seconds: float, seed: int) -> Soak:
+    async with measured_cloud(state, is_real=False, scale=1.0) as cloud:
+        soak = Soak(cloud, random.Random(seed))
         await soak.run(seconds)
         return soak
 
 
-def _audited(state: State) -> tuple[bool, dict[str, int]]:
-    """Whether the audit found nothing, and how many jobs have ended how."""
+def _audit(state: State) -> tuple[bool, dict[str, int]]:
+    """Whether the audit finds nothing, and the number of jobs by terminal status."""
     command = [sys.executable, "-m", "localcloud", "audit", "--state", str(state.folder)]
     options = ["--wait", str(AUDIT_SECONDS), "--json"]
     done = subprocess.run([*command, *options], stdout=subprocess.PIPE, text=True, check=False)
@@ -169,8 +170,8 @@ def _audited(state: State) -> tuple[bool, dict[str, int]]:
     return done.returncode == 0, {status: counts[status] for status in ENDS if counts[status]}
 
 
-def _counted(endpoints: Endpoints) -> dict[str, int]:
-    """The same, as GET /metrics tells it."""
+def _count_by_metrics(endpoints: Endpoints) -> dict[str, int]:
+    """The number of jobs by terminal status, by GET /metrics."""
     headers = {"Authorization": f"Bearer {endpoints.api_key}"}
     answer = httpx.get(f"{endpoints.api_url}/metrics", headers=headers).raise_for_status()
     samples = [
@@ -183,22 +184,22 @@ def _counted(endpoints: Endpoints) -> dict[str, int]:
 
 
 def main() -> int:
-    """0 if nothing was lost, nothing has grown, nothing is left and all was counted."""
+    """The command. Its exit status is 0 if the soak passed."""
     options = argparse.ArgumentParser(description=__doc__)
     minutes = os.environ.get("SOAK_MINUTES", "60")
-    options.add_argument("--minutes", type=float, default=minutes)
-    options.add_argument("--seed", type=int, default=int(time.time()))
+    options.add_argument("--minutes", type=float, default=minutes, help="(SOAK_MINUTES)")
+    options.add_argument("--seed", type=int, default=int(time.time()), help="of the traffic")
     given = options.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no cloud behind
+    stop_on_sigterm()
     with a_cloud(workers=WORKERS) as state:
-        soak = asyncio.run(_soaked(state, 60 * given.minutes, given.seed))
-        is_clean, ended = _audited(state)
-        endpoints = state.read()
-        counted = _counted(endpoints) if endpoints else {}
-    print(f"seed {given.seed}: {dict(soak.did)}", *soak.memory.lines(), sep="\n")
+        soak = asyncio.run(_run_soak(state, 60 * given.minutes, given.seed))
+        is_clean, ended = _audit(state)
+        counted = _count_by_metrics(endpoints_of(state))
+    print(f"seed {given.seed}: {dict(soak.actions)}", *soak.memory.lines(), sep="\n")
     growing = soak.memory.growing()
-    print(f"grown: {', '.join(growing) or 'nothing'}; the audit: {'clean' if is_clean else 'not'}")
-    print(f"ended: {ended}; by /metrics: {counted}")
+    print(f"processes that grew: {', '.join(growing) or 'none'}")
+    print(f"audit: {'no finding' if is_clean else 'findings, see above'}")
+    print(f"ended jobs in the table: {ended}; by GET /metrics: {counted}")
     return int(bool(growing) or not is_clean or ended != counted)
 
 

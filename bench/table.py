@@ -12,7 +12,7 @@ from bench.results import Kept, Line
 
 
 def show(lines: Sequence[Line], missing: Sequence[Figure], kept: Kept | None) -> None:
-    """Every figure beside its goal and the last kept result; then those that no run has."""
+    """Print every figure beside its goal and the kept result, then those that no run has."""
     table = Table("figure", "median", "runs", "goal", "kept", "", title=_title(kept))
     for line in lines:
         table.add_row(*_cells(line))
@@ -23,7 +23,7 @@ def show(lines: Sequence[Line], missing: Sequence[Figure], kept: Kept | None) ->
 
 def _title(kept: Kept | None) -> str:
     if kept is None:
-        return "nothing kept to compare with"
+        return "no kept result to compare with"
     machine = kept["machine"]
     return f"kept: {machine['commit']} of {machine['at'][:10]}, {machine['processor']}"
 

@@ -1,4 +1,4 @@
-"""`make bench-worker`: is the GPU ever idle, and what does a crash cost."""
+"""`make bench-worker`: measure how long the GPU is idle, and how long a crash delays a job."""
 
 from __future__ import annotations
 
@@ -11,144 +11,145 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import graphs, run
+from bench.cloud import VISIBILITY_SECONDS, MeasuredCloud, happened, kill, until
 from bench.engines import idle_share
 from bench.figures import Figure, Measurement, Series
-from bench.stage import VISIBILITY_SECONDS, Stage, happened, kill, until
 from comfyline.client import AsyncJob
 
-AT_ONCE = 10  # posts
+AT_ONCE = 10  # parallel posts
 SHORT_SECONDS, SHORT_JOBS = 0.2, 100
 LARGE_SECONDS, LARGE_JOBS = 2.0, 15
-POST_SECONDS = 0.3  # of one post, with a margin: for so long the first job holds the engine
+# Time of a post, with a margin. The first job holds the engine until all jobs are posted.
+POST_SECONDS = 0.3
 LONG_STEPS, LONG_STEP_MS = 400, 20  # 8 s on the GPU
-LONG_CHAIN = 40  # at least as long on a real one
+LONG_CHAIN = 40  # nodes, which take at least as long on a real ComfyUI
 DISPATCHES = 20
 
 
 # --- a backlog ------------------------------------------------------------------------------------
 
 
-async def short_backlog(stage: Stage) -> Series:
-    """Many jobs of 200 ms."""
-    count = stage.many(SHORT_JOBS)
-    short = [graphs.timed(SHORT_SECONDS, is_real=stage.is_real) for _ in range(count)]
-    return {"idle_short": [await _idle_percent(stage, short, {})]}
+async def short_backlog(cloud: MeasuredCloud) -> Series:
+    """A backlog of many jobs of 200 ms."""
+    count = cloud.many(SHORT_JOBS)
+    short = [graphs.timed(SHORT_SECONDS, is_real=cloud.is_real) for _ in range(count)]
+    return {"idle_short": [await _idle_percent(cloud, short, {})]}
 
 
-async def large_backlog(stage: Stage) -> Series:
-    """Fewer jobs of 2 s, each of which makes a file of 20 MB."""
-    count = stage.many(LARGE_JOBS)
+async def large_backlog(cloud: MeasuredCloud) -> Series:
+    """A backlog of fewer jobs of 2 s, each with an artifact of 20 MB."""
+    count = cloud.many(LARGE_JOBS)
     with tempfile.TemporaryDirectory() as folder:
         files = {"1.image": await asyncio.to_thread(graphs.noise, Path(folder))}
-        large = [graphs.large(LARGE_SECONDS, is_real=stage.is_real) for _ in range(count)]
-        return {"idle_large": [await _idle_percent(stage, large, files)]}
+        large = [graphs.large(LARGE_SECONDS, is_real=cloud.is_real) for _ in range(count)]
+        return {"idle_large": [await _idle_percent(cloud, large, files)]}
 
 
 async def _idle_percent(
-    stage: Stage, backlog: Sequence[graphs.Graph], files: dict[str, Path]
+    cloud: MeasuredCloud, backlog: Sequence[graphs.Graph], files: dict[str, Path]
 ) -> float:
-    """Of the time from the last post to the end of the last prompt, what the engine had none."""
+    """The share without a prompt of the time from the last post to the end of the last prompt."""
     gate = asyncio.Semaphore(AT_ONCE)
-    hold = graphs.timed(POST_SECONDS * len(backlog) / AT_ONCE, is_real=stage.is_real)
+    hold = graphs.timed(POST_SECONDS * len(backlog) / AT_ONCE, is_real=cloud.is_real)
 
     async def post(graph: graphs.Graph) -> AsyncJob:
         async with gate:
-            return await stage.client.submit(workflow=graph, files=files or None)
+            return await cloud.client.submit(workflow=graph, files=files or None)
 
     since = time.time()
-    await stage.client.submit(workflow=hold)
-    await stage.engines.next_taken(since)
+    await cloud.client.submit(workflow=hold)
+    await cloud.engines.next_taken(since)
     await asyncio.gather(*map(post, backlog))
     posted = time.time()
-    await stage.drained(within=600)
-    told = [each for each in stage.engines.told if each.at >= since]
-    ended = max(each.at for each in told if each.remaining == 0)
-    return 100 * idle_share(told, min(posted, ended - 1), ended)
+    await cloud.drained(within=600)
+    reports = [report for report in cloud.engines.reports if report.at >= since]
+    ended = max(report.at for report in reports if report.remaining == 0)
+    return 100 * idle_share(reports, min(posted, ended - 1), ended)
 
 
 # --- an idle worker -------------------------------------------------------------------------------
 
 
-async def dispatch(stage: Stage) -> Series:
-    """From the client's call to the prompt's arrival in the engine's queue."""
+async def dispatch(cloud: MeasuredCloud) -> Series:
+    """The time from the client's call to the prompt's arrival in the engine's queue."""
     times = []
-    for _ in range(stage.many(DISPATCHES)):
+    for _ in range(cloud.many(DISPATCHES)):
         since = time.time()
-        job = await stage.client.submit(workflow=graphs.timed(0.0, is_real=stage.is_real))
-        taken = await stage.engines.next_taken(since)
+        job = await cloud.client.submit(workflow=graphs.timed(0.0, is_real=cloud.is_real))
+        taken = await cloud.engines.next_taken(since)
         times.append(1000 * (taken.at - since))
         await job.wait(60)
-        await asyncio.sleep(0.1)  # the worker lies in its long polls again
+        await asyncio.sleep(0.1)  # so that the worker is in its long polls again
     return {"dispatch": times}
 
 
 # --- a crash --------------------------------------------------------------------------------------
 
 
-async def worker_killed(stage: Stage) -> Series:
-    """kill -9 of the worker that runs a job, while another is idle: how long nothing runs it."""
-    async with stage.step_ms(LONG_STEP_MS):
-        job, engine = await _long_job(stage)
-        killed = kill(_worker_of(stage, engine))
-        again = await _started(stage, job, attempt=2)
-        await _judge(stage, job)
+async def worker_killed(cloud: MeasuredCloud) -> Series:
+    """The time until an idle worker runs a job again, after a kill -9 of the job's worker."""
+    async with cloud.step_ms(LONG_STEP_MS):
+        job, engine = await _long_job(cloud)
+        killed = kill(_worker_of(cloud, engine))
+        again = await _started(cloud, job, attempt=2)
+        await _judge(cloud, job)
     return {"worker_killed": [again - killed]}
 
 
-async def worker_told_to_go(stage: Stage) -> Series:
-    """SIGTERM to the worker that runs a job: when it waits again."""
-    async with stage.step_ms(LONG_STEP_MS):
-        job, engine = await _long_job(stage)
-        told = kill(_worker_of(stage, engine), signal.SIGTERM)
-        queued = await happened(stage, job.id, "interrupted")
-        await _judge(stage, job)
-    return {"worker_told_to_go": [queued - told]}
+async def worker_terminated(cloud: MeasuredCloud) -> Series:
+    """The time until a job is queued again, after SIGTERM to its worker."""
+    async with cloud.step_ms(LONG_STEP_MS):
+        job, engine = await _long_job(cloud)
+        terminated = kill(_worker_of(cloud, engine), signal.SIGTERM)
+        queued = await happened(cloud, job.id, "interrupted")
+        await _judge(cloud, job)
+    return {"worker_terminated": [queued - terminated]}
 
 
-async def engine_killed(stage: Stage) -> Series:
-    """kill -9 of the engine that runs a job: from its restart to the job's."""
-    async with stage.step_ms(LONG_STEP_MS):
-        job, engine = await _long_job(stage)
-        before = stage.endpoints.pids.comfyui[engine]
+async def engine_killed(cloud: MeasuredCloud) -> Series:
+    """The time from the restart of an engine to that of its job, after a kill -9 of the engine."""
+    async with cloud.step_ms(LONG_STEP_MS):
+        job, engine = await _long_job(cloud)
+        before = cloud.endpoints.pids.comfyui[engine]
         kill(before)
 
         async def is_back() -> bool:
-            pids = stage.endpoints.pids.comfyui
+            pids = cloud.endpoints.pids.comfyui
             return len(pids) > engine and pids[engine] != before
 
         await until(is_back)
         back = time.time()
-        again = await _started(stage, job, attempt=2)
-        await _judge(stage, job)
+        again = await _started(cloud, job, attempt=2)
+        await _judge(cloud, job)
     return {"engine_killed": [again - back]}
 
 
-async def _long_job(stage: Stage) -> tuple[AsyncJob, int]:
-    """A job of some seconds that an engine runs now, and which engine that is."""
+async def _long_job(cloud: MeasuredCloud) -> tuple[AsyncJob, int]:
+    """A job of some seconds that runs now, and the number of its engine."""
     since = time.time()
-    if stage.is_real:
-        job = await stage.client.submit(workflow=graphs.chain(LONG_CHAIN))
+    if cloud.is_real:
+        job = await cloud.client.submit(workflow=graphs.chain(LONG_CHAIN))
     else:
-        job = await stage.client.submit(uuid.uuid4().hex, steps=LONG_STEPS, width=64, height=64)
-    taken = await stage.engines.next_taken(since)
-    await _started(stage, job, attempt=1)
+        job = await cloud.client.submit(uuid.uuid4().hex, steps=LONG_STEPS, width=64, height=64)
+    taken = await cloud.engines.next_taken(since)
+    await _started(cloud, job, attempt=1)
     return job, taken.engine
 
 
-def _worker_of(stage: Stage, engine: int) -> int:
-    """The worker beside that engine; a real one is shared, and then there is one worker."""
-    return stage.endpoints.pids.workers[engine]
+def _worker_of(cloud: MeasuredCloud, engine: int) -> int:
+    """The pid of the engine's worker. With a real ComfyUI there is one worker only."""
+    return cloud.endpoints.pids.workers[engine]
 
 
-async def _started(stage: Stage, job: AsyncJob, *, attempt: int) -> float:
-    return await happened(stage, job.id, "started", attempt)
+async def _started(cloud: MeasuredCloud, job: AsyncJob, *, attempt: int) -> float:
+    return await happened(cloud, job.id, "started", attempt)
 
 
-async def _judge(stage: Stage, job: AsyncJob) -> None:
-    """It ended once, well, and shows one attempt's files."""
+async def _judge(cloud: MeasuredCloud, job: AsyncJob) -> None:
+    """Check that the job ended once, succeeded, and shows the artifacts of one attempt."""
     view = await job.wait(300)
-    history = await stage.history(job.id)
-    ended = [each["status"] for each in history if each["status"] not in ("queued", "running")]
+    history = await cloud.history(job.id)
+    ended = [event["status"] for event in history if event["status"] not in ("queued", "running")]
     assert ended == ["succeeded"], history
     assert view.result is not None
     assert len(view.result.artifacts) == 1, view
@@ -204,13 +205,13 @@ MEASUREMENTS = (
         ],
     ),
     Measurement(
-        name="a worker is told to go",
-        take=worker_told_to_go,
+        name="a worker is terminated",
+        take=worker_terminated,
         workers=2,
         figures=[
             Figure(
                 name="SIGTERM -> queued again",
-                series="worker_told_to_go",
+                series="worker_terminated",
                 unit="s",
                 goal=2,
                 slack=1,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+from bench.cloud import MeasuredCloud
 from bench.cost import model
 from bench.cost.__main__ import JOBS
 from bench.cost.counts import count
 from bench.cost.page import watched
 from bench.figures import Figure, Measurement, Series
-from bench.stage import Stage
 
 
-async def cost(_stage: Stage) -> Series:
+async def cost(_cloud: MeasuredCloud) -> Series:
     """Counted calls of one job, and dollars."""
     counts, (metrics, dashboards) = await asyncio.gather(count(JOBS), asyncio.to_thread(watched))
     idle = model.idle_month(metrics, dashboards, is_free_tier=True)

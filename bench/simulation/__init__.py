@@ -1,1 +1,1 @@
-"""Compares the scaler with three common scaling rules on the same simulated days of work."""
+"""Simulates days of traffic with the scaler and three usual policies: cost against waiting."""

@@ -1,4 +1,4 @@
-"""Simulate, print the table, and write docs/scaling.md with its picture."""
+"""`make simulate`: simulate days of traffic, and write docs/scaling.md with its picture."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from bench.simulation.frontier import measure_all
 from bench.simulation.report import PICTURE, document, draw
 from bench.simulation.workload import workloads
 
-# Days to simulate by the size of the fleet: a single GPU sees few jobs a day.
+# Days to simulate, by the size of the fleet. A single GPU has few jobs a day, so it gets more days.
 DAYS = {1: 7.0, 100: 1.0, 10_000: 1.0}
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    parser.add_argument(
+        "--docs", type=Path, default=Path("docs"), help="folder of the page (default: docs)"
+    )
     docs: Path = parser.parse_args().docs
     began = time.monotonic()
     worlds = measure_all(list(workloads(DAYS)))
@@ -26,7 +28,7 @@ def main() -> None:
     (docs / "scaling.md").write_text(text)
     draw(worlds, docs / PICTURE)
     print(text)
-    print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(f"The simulation took {time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

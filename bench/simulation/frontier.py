@@ -1,4 +1,4 @@
-"""Runs every policy through every kind of days, and says who is better in both cost and wait."""
+"""Runs every policy on every workload, and finds the policies that are better in cost and wait."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from bench.simulation.workload import Workload, figures
 from infra.prices import gpu_hour
 
 GPU = "g6.xlarge"
-# Points nearer to each other than this share in cost or in wait are taken to be equal there: other
-# seeds move them by as much.
+# Two points that differ by less than this share count as equal. Another seed moves points as far.
 NOISE = 0.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What a policy in one setting came to; waits in seconds, dollars for 1,000 jobs."""
+    """The result of a policy in one setting: waits in seconds, dollars for 1,000 jobs."""
 
     shape: str
     max_workers: int
@@ -32,13 +31,13 @@ class Point:
     dollars: float
 
     def beats(self, other: Point) -> bool:
-        """Whether it is better in both, by more than noise."""
+        """Whether this point is better in both cost and wait, by more than noise."""
         cheaper = self.dollars < other.dollars * (1 - NOISE)
         return cheaper and self.p95 < other.p95 * (1 - NOISE)
 
 
 def measure(workload: Workload, policy: Policy) -> Point:
-    """One run."""
+    """Run a policy on a workload."""
     service = Service(workload)
     bill = service.run(policy.make(service, workload.max_workers), wakes=policy.wakes)
     dollars = bill.paid / 3600 * gpu_hour(GPU, figures()["spot"]["share"])
@@ -60,13 +59,13 @@ def _all_policies(workload: Workload) -> list[Point]:
 
 
 def measure_all(workloads: Sequence[Workload]) -> list[list[Point]]:
-    """Every policy on every workload, in as many processes as there are cores."""
+    """Run every policy on every workload, with one process for each core."""
     with ProcessPoolExecutor() as pool:
         return list(pool.map(_all_policies, workloads))
 
 
 def beaten(points: Sequence[Point]) -> Iterator[tuple[Point, Point]]:
-    """Settings of the scaler, each with a usual policy that is better in both."""
+    """The settings of the scaler that are beaten, each with the cheapest usual policy that does."""
     ours = [point for point in points if point.policy == OURS]
     usual = [point for point in points if point.policy != OURS]
     for mine in ours:
@@ -76,9 +75,9 @@ def beaten(points: Sequence[Point]) -> Iterator[tuple[Point, Point]]:
 
 
 def rival(points: Sequence[Point], policy: str) -> Point:
-    """The setting of a usual policy to hold against the scaler's default.
+    """The setting of a usual policy that is compared with the scaler's default.
 
-    The cheapest of those that wait no longer; the fastest if all wait longer.
+    It is the cheapest setting that waits no longer, or the fastest one if all wait longer.
     """
     ours = default(points)
     settings = [point for point in points if point.policy == policy]
@@ -89,5 +88,5 @@ def rival(points: Sequence[Point], policy: str) -> Point:
 
 
 def default(points: Sequence[Point]) -> Point:
-    """The scaler as it is deployed when nothing is said."""
+    """The scaler with its default settings."""
     return next(point for point in points if point.is_default)

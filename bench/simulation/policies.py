@@ -1,4 +1,4 @@
-"""The scaler as it is deployed, and three usual ways to size a fleet, each with its settings."""
+"""The deployed scaler and three usual policies to size a fleet, each in several settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from infra.deployment import Scaling
 Rounds = Callable[[int], object]
 OURS = "scaler"
 USUAL = ("step alarms", "queue delay", "always on")
-# GPU time of a usual job, as an operator would set it for these days.
+# Seconds of GPU time of a usual job, as an operator would set `scaling.job_seconds` here.
 JOB_SECONDS = 30
 DEFAULT = (Scaling().target_wait_seconds, Scaling().quiet_seconds)
 # target_wait_seconds and quiet_seconds.
@@ -26,7 +26,10 @@ SETTINGS = ((15, 600), (60, 180), DEFAULT, (120, 600), (300, 180), (900, 60))
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A way to size a fleet: `make` binds it to a service of at most so many workers."""
+    """A way to size a fleet. `make(service, max_workers)` binds it to a service.
+
+    A policy that `wakes` also runs when a job arrives at an empty fleet.
+    """
 
     name: str
     setting: str
@@ -36,7 +39,7 @@ class Policy:
 
 
 def policies() -> Iterator[Policy]:
-    """Each policy in several settings, from eager to thrifty."""
+    """Each policy in several settings, from fast to cheap."""
     for wait, quiet in SETTINGS:
         setting = f"wait {wait} s, quiet {quiet} s"
         default = (wait, quiet) == DEFAULT
@@ -50,7 +53,7 @@ def policies() -> Iterator[Policy]:
 
 
 def scaler(wait: int, quiet: int) -> Callable[[Service, int], Rounds]:
-    """What functions/scale_workers runs, with those settings."""
+    """The use case that functions/scale_workers.py runs, with these settings."""
 
     def make(service: Service, most: int) -> Rounds:
         policy = ScalingPolicy(
@@ -71,8 +74,8 @@ def scaler(wait: int, quiet: int) -> Callable[[Service, int], Rounds]:
     return make
 
 
-class _Late:
-    """A value as CloudWatch has it: the one of some minutes ago."""
+class _Delayed:
+    """A metric as CloudWatch shows it: the value of some minutes ago."""
 
     def __init__(self) -> None:
         self._values = deque([0.0] * figures()["metrics"]["late_minutes"])
@@ -82,8 +85,8 @@ class _Late:
         return self._values.popleft()
 
 
-class _Low:
-    """Lets a number fall only after so many minutes of being less, and then to the most of them."""
+class _SlowFall:
+    """Lets a number fall only after it was lower for some minutes, to the highest of these."""
 
     def __init__(self, minutes: int) -> None:
         self._recent: deque[int] = deque(maxlen=minutes)
@@ -95,17 +98,17 @@ class _Low:
 
 
 def step_alarms(jobs: int, low: int) -> Callable[[Service, int], Rounds]:
-    """Alarms on visible + in flight jobs that set exact capacities: 1, 2, 5, 10 ... workers."""
+    """Alarms on waiting and running jobs, which set exact capacities: 1, 2, 5, 10 ... workers."""
 
     def make(service: Service, most: int) -> Rounds:
-        late, calm = _Late(), _Low(low)
+        delayed, steady = _Delayed(), _SlowFall(low)
         steps = [0, *(n * 10**power for power in range(5) for n in (1, 2, 5))]
 
         def scale(_arrived: int) -> None:
             depths = service.depths()
-            backlog = late(depths.waiting + depths.in_flight)
+            backlog = delayed(depths.waiting + depths.in_flight)
             wanted = next(step for step in steps if step * jobs >= backlog or step >= most)
-            service.resize(calm(min(wanted, most), service.size().desired))
+            service.resize(steady(min(wanted, most), service.size().desired))
 
         return scale
 
@@ -113,13 +116,14 @@ def step_alarms(jobs: int, low: int) -> Callable[[Service, int], Rounds]:
 
 
 def queue_delay(seconds: int, low: int) -> Callable[[Service, int], Rounds]:
-    """As many more as the oldest job has waited longer than that; idle ones go after a while.
+    """More workers, in proportion to the oldest job's wait over the target of `seconds`.
 
-    From nothing one worker starts with the first job; at most twice as many a minute.
+    The number at most doubles each minute. Idle workers are stopped after `low` minutes. An empty
+    fleet starts one worker with the first job.
     """
 
     def make(service: Service, most: int) -> Rounds:
-        age, jobs, calm = _Late(), _Late(), _Low(low)
+        age, jobs, steady = _Delayed(), _Delayed(), _SlowFall(low)
 
         def scale(_arrived: int) -> None:
             depths, now = service.depths(), service.size().desired
@@ -127,7 +131,7 @@ def queue_delay(seconds: int, low: int) -> Callable[[Service, int], Rounds]:
             work = ceil(jobs(depths.waiting + depths.in_flight))
             over = min(2.0, waited / seconds)
             wanted = ceil(max(now, 1) * over) if over > 1 else min(now, work)
-            service.resize(calm(min(max(wanted, min(work, 1)), most), now))
+            service.resize(steady(min(max(wanted, min(work, 1)), most), now))
 
         return scale
 
@@ -135,7 +139,7 @@ def queue_delay(seconds: int, low: int) -> Callable[[Service, int], Rounds]:
 
 
 def always_on(share: float) -> Callable[[Service, int], Rounds]:
-    """A fixed number."""
+    """A fixed number of workers."""
 
     def make(service: Service, most: int) -> Rounds:
         return lambda _arrived: service.resize(max(1, ceil(share * most)))

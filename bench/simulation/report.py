@@ -1,4 +1,4 @@
-"""The document and the picture, made from what was measured."""
+"""Writes docs/scaling.md and its picture from the results of the simulation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ COLUMNS = (
     *("GPUs at most", "days", "policy", "setting", "p50 wait, s", "p95 wait, s"),
     *("GPU-hours paid / worked", "$ per 1,000 jobs"),
 )
-# Shorter waits are drawn as this: the axis is logarithmic, and nobody feels the difference.
+# Shorter waits are drawn as this one: the axis is logarithmic, and users do not notice them.
 LEAST_WAIT = 6  # seconds
 PICTURE = "images/scaling.png"
-MARGIN = 1.5  # of the axis of waits, above the longest
+MARGIN = 1.5  # factor between the longest wait and the end of its axis
 _MARKS = {OURS: ("C3", "o"), USUAL[0]: ("C0", "s"), USUAL[1]: ("C2", "^"), USUAL[2]: ("0.4", "x")}
 
 
@@ -63,7 +63,7 @@ def _verdict(worlds: Sequence[Sequence[Point]]) -> Iterator[str]:
     pairs = [pair for points in worlds for pair in beaten(points)]
     settings = sum(point.policy == OURS for points in worlds for point in points)
     if any(mine.is_default for mine, _ in pairs):
-        yield "The scaler's default is beaten in cost and in p95 wait at once; see below."
+        yield "One policy or more beats the scaler's default in both cost and p95 wait; see below."
     else:
         yield "Nowhere is a usual policy better than the scaler's default in both."
     yield (
@@ -90,7 +90,7 @@ def _sources() -> Iterator[tuple[str, str]]:
 
 
 def draw(worlds: Sequence[Sequence[Point]], path: Path) -> None:
-    """One small picture for each kind of days and size; dollars begin at nothing."""
+    """Draw one plot for each workload. The axis of dollars begins at 0."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -124,7 +124,7 @@ def _draw_one(axis: Any, points: Sequence[Point]) -> None:
     axis.set_title(f"{points[0].shape}, at most {most:,} GPU{'s' * (most > 1)}")
     axis.set_xlim(0, 1.1 * max(point.dollars for point in points))
     axis.set_yscale("log")
-    # To the next whole decade: else the highest mark may have no label above it.
+    # To the next power of ten, because otherwise the highest mark may have no label above it.
     longest = max(point.p95 for point in points)
     axis.set_ylim(LEAST_WAIT / 60 / 1.5, 10 ** ceil(log10(longest / 60 * MARGIN)))
     axis.yaxis.set_major_formatter("{x:g}")

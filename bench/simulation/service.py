@@ -1,6 +1,6 @@
-"""Queue and fleet as discrete events: jobs come, workers boot, work, are stopped and reclaimed.
+"""Simulates queue and fleet by events: jobs arrive, workers boot, work, stop and are reclaimed.
 
-Counted in groups, not one by one: jobs of a tick with the same GPU time start and end together.
+Jobs are simulated in groups: jobs of one tick with the same GPU time start and end together.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from comfyline.service.queue.tickets import Depths
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 MINUTE = 60
-# What is left when the days are over has so long to be worked off.
+# The time after the last day in which the remaining jobs must end.
 AFTERWARDS = DAY
-# How long the stream gathers new jobs before it wakes a fleet that is asleep.
+# The stream collects new jobs for this long before it wakes an empty fleet.
 WAKE_SECONDS = 3
 
 
@@ -31,12 +31,12 @@ class _Group:
     arrived: float
     seconds: float
     count: int
-    again: bool = False  # it has started before, and was interrupted
+    again: bool = False  # whether it started before and was interrupted
 
 
 @dataclass(slots=True)
 class Bill:
-    """What the days came to, in GPU seconds, and how long jobs waited for their first start."""
+    """The paid and the used GPU seconds, and how long jobs waited for their first start."""
 
     paid: float = 0.0
     worked: float = 0.0
@@ -45,11 +45,11 @@ class Bill:
 
     @property
     def jobs(self) -> int:
-        """How many jobs have started."""
+        """The number of jobs that have started."""
         return sum(self.waits.values())
 
     def wait(self, share: float) -> float:
-        """That quantile of the waits, in seconds."""
+        """The quantile of the waits, in seconds."""
         seen, jobs = 0, self.jobs
         for seconds in sorted(self.waits):
             seen += self.waits[seconds]
@@ -59,10 +59,10 @@ class Bill:
 
 
 class Service:
-    """The ports that a scaler sees, `Backlog`, `Fleet` and `Clock`, over simulated time.
+    """The scaler's ports `Backlog`, `Fleet` and `Clock` in simulated time.
 
-    Idle workers and those that boot are stopped at once, busy ones when they have ended their job:
-    their task is protected. A worker is paid from its order until its instance is let go.
+    Idle and booting workers are stopped at once. Busy workers are stopped when their job has ended,
+    because their task is protected. A worker is paid from its order until its instance is released.
     """
 
     def __init__(self, workload: Workload) -> None:
@@ -76,25 +76,25 @@ class Service:
         self._up = self._busy = self._booting = self._cancelled = self._desired = 0
         self._paid_until = self._launch_at = 0.0
 
-    # --- what a scaler sees ---
+    # --- the ports of a scaler ---
 
     def __call__(self) -> datetime:
-        """The time."""
+        """The simulated time."""
         return START + timedelta(seconds=self.env.now)
 
     def depths(self) -> Depths:
-        """See Backlog. A busy worker holds one job more, and that one is in flight."""
+        """See Backlog. A busy worker has received one more job, which counts as in flight."""
         ahead = min(self._waiting, self._busy)
         return Depths(self._waiting - ahead, self._busy + ahead)
 
     def oldest_wait(self, now: datetime) -> timedelta:
-        """See Backlog: as SQS counts it, a job that runs is one that is there."""
+        """See Backlog. Running jobs count too, because SQS counts messages in flight."""
         running = (group.arrived for groups in self._running.values() for group in groups)
         waiting = now.timestamp() - START.timestamp() - self.waited()
         return timedelta(seconds=self.env.now - min(running, default=waiting))
 
     def waited(self) -> float:
-        """For how many seconds the first job that waits has done so."""
+        """The seconds for which the first waiting job has waited."""
         return self.env.now - self._queue[0].arrived if self._queue else 0.0
 
     def size(self) -> FleetSize:
@@ -106,10 +106,10 @@ class Service:
         self._desired = workers
         self._settle()
 
-    # --- what happens ---
+    # --- the simulation ---
 
     def run(self, policy: Callable[[int], object], *, wakes: bool) -> Bill:
-        """All days under a policy, asked each minute, and with the new jobs where it `wakes`."""
+        """Simulate all days. The policy runs each minute and, if it `wakes`, with new jobs."""
         days = self._load.days * DAY
         self.env.process(self._arrive(self._load.arrivals(), policy if wakes else None))
         self.env.process(self._rounds(policy))
@@ -117,7 +117,7 @@ class Service:
         while self._waiting or self._busy:
             self.env.run(until=self.env.now + MINUTE)
             if self.env.now > days + AFTERWARDS:
-                raise RuntimeError(f"{self._waiting} jobs were never worked off")
+                raise RuntimeError(f"{self._waiting} jobs had not started a day after the end")
         self._pay()
         return self.bill
 
@@ -213,7 +213,7 @@ class Service:
             self._at(float(at), partial(self._booted, int(count)))
 
     def _booted(self, workers: int) -> None:
-        # Which of those that boot is stopped makes no difference: the first that would be ready.
+        # A canceled order stops the first booting worker; which one makes no difference.
         gone = min(workers, self._cancelled)
         self._cancelled -= gone
         self._pay()

@@ -1,4 +1,4 @@
-"""The simulated days: when jobs come and how long each takes, the same for every policy."""
+"""The simulated days: when jobs arrive and how long they take. All policies get the same jobs."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _Counts = npt.NDArray[np.int64]
 
 @cache
 def figures() -> dict[str, Any]:
-    """What the days are made of; each part names its source."""
+    """The figures behind the days. Each part names its source."""
     return tomllib.loads(Path(__file__).with_name("workload.toml").read_text())
 
 
 def mean_job_seconds() -> float:
-    """GPU time of a job on average."""
+    """The average GPU time of a job, in seconds."""
     return float(sum(share * seconds for share, seconds in figures()["job_times"]["bins"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Jobs that come together: how many of each GPU time (seconds)."""
+    """Jobs that arrive together: their number for each GPU time in seconds."""
 
     at: int
     jobs: tuple[tuple[int, float], ...]
 
     @property
     def count(self) -> int:
-        """How many jobs."""
+        """The number of jobs."""
         return sum(count for count, _ in self.jobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One kind of days for a fleet of at most so many workers.
+    """One kind of traffic for a fleet of at most `max_workers` workers.
 
-    Jobs are gathered in ticks of so many seconds; within a tick they are exchangeable, so a large
-    fleet takes as long to simulate as a middling one.
+    Jobs are collected in ticks of `tick` seconds, and those of one tick are exchangeable. So the
+    simulation of a large fleet takes as long as that of a medium one.
     """
 
     shape: str
@@ -57,7 +57,7 @@ class Workload:
     seed: int = 1
 
     def arrivals(self) -> list[Arrivals]:
-        """The jobs of all days, in order."""
+        """The jobs of all days in order."""
         rng = np.random.default_rng([self.seed, SHAPES.index(self.shape), self.max_workers])
         shares, times = zip(*figures()["job_times"]["bins"], strict=True)
         counts = self._counts(rng)
@@ -93,10 +93,10 @@ class Workload:
 
 
 def workloads(days: dict[int, float]) -> Iterator[Workload]:
-    """Every kind of days for fleets of those sizes."""
+    """Every kind of traffic, for fleets of these sizes."""
     for max_workers, length in days.items():
         for shape in SHAPES:
             tick = 1 if max_workers < 100 else 2 if max_workers < 1000 else 10
-            # Batches are few: a day of them is luck.
+            # There are few batches, so one day of them would depend on chance.
             long = length * 4 if shape == "heavy" else length
             yield Workload(shape=shape, max_workers=max_workers, days=long, tick=tick)

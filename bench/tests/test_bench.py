@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic: a figure that is wrong is worse than none."""
+"""The arithmetic of the benchmarks."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 
 from bench import __main__ as bench_all
 from bench import results, run, table
-from bench.engines import Engines, Told, idle_share
+from bench.cloud import MeasuredCloud
+from bench.engines import Engines, QueueReport, idle_share
 from bench.figures import Figure, Measurement, Result, results_of
 from bench.memory import Memory
-from bench.stage import Stage
 
 TIME = Figure(name="time", series="s", goal=100, factor=1.5, slack=10)
 RATE = Figure(name="rate", series="s", goal=10, more_is_better=True)
 
 
-def told(*pairs: tuple[float, int]) -> list[Told]:
-    return [Told(at, 0, remaining) for at, remaining in pairs]
+def reports(*pairs: tuple[float, int]) -> list[QueueReport]:
+    return [QueueReport(at, 0, remaining) for at, remaining in pairs]
 
 
 class TestIdleShare:
@@ -36,13 +36,13 @@ class TestIdleShare:
             ([], 1.0),
         ],
     )
-    def test_is_what_lies_between_the_end_of_one_and_the_arrival_of_the_next(
+    def test_is_the_time_from_the_end_of_a_prompt_to_the_arrival_of_the_next(
         self, changes: list[tuple[float, int]], share: float
     ) -> None:
-        assert idle_share(told(*changes), 0.0, 10.0) == pytest.approx(share)
+        assert idle_share(reports(*changes), 0.0, 10.0) == pytest.approx(share)
 
     def test_counts_only_within_the_window(self) -> None:
-        gaps = told((0, 1), (1, 0), (3, 1), (6, 0), (7, 1), (12, 0))
+        gaps = reports((0, 1), (1, 0), (3, 1), (6, 0), (7, 1), (12, 0))
         assert idle_share(gaps, 2.0, 10.0) == pytest.approx(2 / 8)
 
 
@@ -51,20 +51,20 @@ class TestEngines:
         ("changes", "at"),
         [
             ([(0, 1), (1, 2), (4, 1), (4.1, 1), (6, 0)], 4),
-            ([(-3, 2), (-2, 1), (-1, 0), (0, 1), (1, 2), (4, 1), (6, 0)], 4),  # another pair's
-            ([(0, 1), (4, 0), (5, 1), (6, 0)], None),  # the second came too late
+            ([(-3, 2), (-2, 1), (-1, 0), (0, 1), (1, 2), (4, 1), (6, 0)], 4),  # after another pair
+            ([(0, 1), (4, 0), (5, 1), (6, 0)], None),  # the second prompt came too late
             ([(0, 1), (1, 2)], None),
         ],
     )
     def test_the_second_prompt_begins_when_the_first_has_left(
         self, changes: list[tuple[float, int]], at: float | None
     ) -> None:
-        begun = Engines(told(*changes)).second_begun(0.0)
+        begun = Engines(reports(*changes)).second_begun(0.0)
         assert (begun and begun.at) == at
 
 
 class TestFigures:
-    async def none(self, _stage: Stage) -> dict[str, list[float]]:
+    async def none(self, _cloud: MeasuredCloud) -> dict[str, list[float]]:
         return {}
 
     def test_the_median_of_the_runs_counts(self) -> None:
@@ -72,7 +72,7 @@ class TestFigures:
         (result,) = results_of(measurement, [{"s": [1.0, 3.0]}, {"s": [90.0]}, {"s": [4.0]}])
         assert (list(result.runs), result.value) == ([2.0, 90.0, 4.0], 4.0)
 
-    def test_what_was_not_measured_is_no_figure(self) -> None:
+    def test_a_series_without_values_gives_no_figure(self) -> None:
         measurement = Measurement(name="m", take=self.none, figures=[TIME])
         assert results_of(measurement, [{}, {"s": []}]) == []
 
@@ -81,13 +81,13 @@ class TestFigures:
         [
             (TIME, 100, 151, True),
             (TIME, 100, 149, False),
-            (TIME, 1, 9, False),  # much more, and nothing
+            (TIME, 1, 9, False),  # a large factor, but a small amount
             (RATE, 15, 9, True),
             (RATE, 15, 11, False),
             (RATE, 15, 40, False),
         ],
     )
-    def test_a_regression_is_a_factor_and_an_amount(
+    def test_a_regression_exceeds_a_factor_and_an_amount(
         self, figure: Figure, before: float, now: float, is_worse: bool
     ) -> None:
         assert figure.is_worse(now, before) is is_worse
@@ -102,28 +102,28 @@ class TestFigures:
 
 
 class Drained:
-    """A stage on which nothing is left over."""
+    """A cloud without jobs."""
 
     async def drained(self) -> None:
         return None
 
 
 class TestRuns:
-    async def test_one_that_fails_costs_its_figures_and_no_others(self) -> None:
-        async def broken(_stage: Stage) -> dict[str, list[float]]:
-            raise OSError("the gateway has hung up")
+    async def test_a_run_that_fails_has_no_figures_and_stops_no_other_run(self) -> None:
+        async def broken(_cloud: MeasuredCloud) -> dict[str, list[float]]:
+            raise OSError("connection closed")
 
-        async def sound(_stage: Stage) -> dict[str, list[float]]:
+        async def sound(_cloud: MeasuredCloud) -> dict[str, list[float]]:
             return {"s": [1.0]}
 
-        stage: Any = Drained()
+        cloud: Any = Drained()
         taken = [
-            await run._run(Measurement(name="m", take=take, figures=[TIME]), stage, 1)
+            await run._run(Measurement(name="m", take=take, figures=[TIME]), cloud, 1)
             for take in (broken, sound)
         ]
         assert taken == [{}, {"s": [1.0]}]
 
-    def test_what_was_not_measured_is_in_the_table(
+    def test_the_table_names_figures_that_were_not_measured(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         table.show(results.compared([Result(figure=TIME, runs=[80.0])], None), [RATE], None)
@@ -133,13 +133,13 @@ class TestRuns:
 
 
 class TestKept:
-    def test_figures_that_were_not_taken_stay(self, tmp_path: Path) -> None:
+    def test_kept_figures_that_were_not_measured_again_stay(self, tmp_path: Path) -> None:
         path = tmp_path / "results" / "all.json"
         results.keep(path, results.document([Result(figure=TIME, runs=[50.0])]))
         results.keep(path, results.document([Result(figure=RATE, runs=[12.0])]))
         kept = results.read(path)
         assert kept is not None
-        assert {name: one["value"] for name, one in kept["figures"].items()} == {
+        assert {name: figure["value"] for name, figure in kept["figures"].items()} == {
             "time": 50.0,
             "rate": 12.0,
         }
@@ -158,15 +158,15 @@ class TestMemory:
     @pytest.mark.parametrize(
         ("samples", "grows"),
         [
-            ([50, 100, 100, 100, 100, 100, 100, 100], False),  # only warms up
+            ([50, 100, 100, 100, 100, 100, 100, 100], False),  # it only warms up
             ([100, 100, 100, 100, 150, 200, 250, 300], True),
-            ([10, 10, 10, 10, 15, 20, 25, 30], False),  # much more, and nothing
+            ([10, 10, 10, 10, 15, 20, 25, 30], False),  # a large factor, but a small amount
             ([500, 500, 500, 500, 510, 520, 525, 530], False),
-            ([100, 300, 900], False),  # too short to tell
+            ([100, 300, 900], False),  # too few samples
         ],
     )
     def test_growth(self, samples: list[int], grows: bool) -> None:
         assert Memory.grows("worker-0", [mib * self.MIB for mib in samples]) is grows
 
-    def test_the_emulator_keeps_what_aws_would(self) -> None:
+    def test_the_emulators_memory_may_grow(self) -> None:
         assert not Memory.grows("emulator", [n * 100 * self.MIB for n in range(1, 20)])

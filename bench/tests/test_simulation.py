@@ -1,4 +1,6 @@
-"""The simulation of the fleet: its books balance, its claims hold in small, its page is its own."""
+"""The simulation of the fleet: its sums are right, its claims hold for small fleets, and its page
+is complete.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ def test_the_days_are_as_busy_as_they_should_be(shape: str) -> None:
     load = a_workload(shape, max_workers=1000, days=4, tick=120)
     jobs = [n for coming in load.arrivals() for n in coming.jobs]
     work = sum(count * seconds for count, seconds in jobs) / (4 * 86_400) / 1000
-    # A few bursts make a day of the shapes with heavy tails.
+    # In the shapes with heavy tails, a day consists of a few bursts.
     assert work == pytest.approx(
         figures()["load"]["mean_share"], rel=0.02 if shape == "daily" else 0.5
     )
@@ -53,7 +55,7 @@ def test_every_job_is_started_once_and_all_work_is_paid_for(shape: str) -> None:
     jobs = [n for coming in load.arrivals() for n in coming.jobs]
     bill = _run(load)
     assert bill.jobs == sum(count for count, _ in jobs)
-    # What an interruption has undone is taken off, and done again.
+    # Work that an interruption undid is subtracted, and done again.
     assert bill.worked == pytest.approx(sum(count * seconds for count, seconds in jobs))
     assert bill.paid > bill.worked
 
@@ -82,9 +84,9 @@ def test_an_always_full_fleet_costs_more_than_the_default(shape: str) -> None:
 
 def test_an_instance_without_a_task_is_paid_for_as_long_as_the_template_says() -> None:
     source = (ROOT / "infra" / "constructs" / "managed_capacity.py").read_text()
-    said = re.search(r"^SCALE_IN_AFTER_SECONDS = (\d+)$", source, re.M)
-    assert said is not None
-    assert int(said[1]) == figures()["boot"]["kept_seconds"]
+    found = re.search(r"^SCALE_IN_AFTER_SECONDS = (\d+)$", source, re.M)
+    assert found is not None
+    assert int(found[1]) == figures()["boot"]["kept_seconds"]
 
 
 class TestThePage:

@@ -1,4 +1,4 @@
-"""Where the benchmarks play: a local cloud, with its processes in reach and its engines watched."""
+"""The local cloud that is measured, with its clients and its watched engines."""
 
 from __future__ import annotations
 
@@ -22,45 +22,44 @@ from bench.engines import Engines
 from comfyline.client import AsyncComfyline
 from localcloud.state import Endpoints, State
 
-VISIBILITY_SECONDS = 20.0  # of the local deployment
-PATIENCE_SECONDS = 120.0
-LOOK_SECONDS = 0.05
-DRAINED_SECONDS = 0.5
+VISIBILITY_SECONDS = 20.0  # of the queues in the local deployment
+TIMEOUT_SECONDS = 120.0
+POLL_SECONDS = 0.05
+DRAIN_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """One deployment under measurement."""
+class MeasuredCloud:
+    """A deployment under measurement."""
 
     state: State
     engines: Engines
     client: AsyncComfyline
-    http: httpx.AsyncClient  # the API as it is, with the first owner's key
-    is_real: bool  # a real ComfyUI, which all workers share
-    scale: float = 1.0  # of how much is done; less is quicker and says less
+    http: httpx.AsyncClient  # for plain requests to the API, with the first owner's key
+    is_real: bool  # whether a real ComfyUI runs, which all workers share
+    scale: float = 1.0  # factor on the number of jobs; less is faster and less exact
 
     @property
     def endpoints(self) -> Endpoints:
-        """Where everything is now: what was started again has another pid."""
-        found = self.state.read()
-        if found is None:
-            raise SystemExit(f"nothing is up in {self.state.folder}")
-        return found
+        """The current endpoints: a process that was started again has another pid."""
+        return endpoints_of(self.state)
 
     def many(self, count: int) -> int:
-        """So many, or as many as the scale leaves; never less than two."""
+        """The count times the scale, and at least two."""
         return max(2, round(count * self.scale))
 
     async def history(self, job_id: str) -> list[dict[str, Any]]:
-        """A job's changes of state, each with its time as seconds since the epoch."""
+        """The job's events, each with its time."""
         answer = await self.http.get(f"/jobs/{job_id}/events")
         return list(answer.raise_for_status().json()["events"])
 
-    async def drained(self, within: float = PATIENCE_SECONDS) -> None:
-        """Return once no job of ours waits or runs. One look for all: watchers would cost calls.
+    async def drained(self, within: float = TIMEOUT_SECONDS) -> None:
+        """Wait until no job is queued or running.
+
+        It polls the list of jobs, because a subscriber for each job would cause calls of functions.
 
         Raises:
-            TimeoutError: some still do.
+            TimeoutError: some jobs have not ended in time.
         """
 
         async def is_empty() -> bool:
@@ -70,17 +69,17 @@ class Stage:
                     return False
             return True
 
-        await until(is_empty, within=within, every=DRAINED_SECONDS)
+        await until(is_empty, within=within, every=DRAIN_POLL_SECONDS)
 
     async def faults(self, **switches: Any) -> None:
-        """Switch the simulators' faults and times."""
+        """Set faults and times of the simulators."""
         for url in self.endpoints.comfyui_urls:
             async with httpx.AsyncClient(trust_env=False) as http:
                 (await http.post(f"{url}/sim/faults", json=switches)).raise_for_status()
 
     @asynccontextmanager
     async def step_ms(self, milliseconds: float) -> AsyncIterator[None]:
-        """Each sampler step takes so long; a real engine takes what it takes."""
+        """Set the time of a sampler step in the block. It does nothing with a real ComfyUI."""
         if self.is_real:
             yield
             return
@@ -94,41 +93,54 @@ class Stage:
 
 
 async def until(
-    look: Callable[[], Awaitable[Any]],
+    poll: Callable[[], Awaitable[Any]],
     *,
-    within: float = PATIENCE_SECONDS,
-    every: float = LOOK_SECONDS,
+    within: float = TIMEOUT_SECONDS,
+    every: float = POLL_SECONDS,
 ) -> Any:
-    """The first truthy answer of `look`.
+    """The first truthy answer of `poll`.
 
     Raises:
         TimeoutError: there was none in time.
     """
     give_up_at = time.monotonic() + within
-    while not (answer := await look()):
+    while not (answer := await poll()):
         if time.monotonic() > give_up_at:
-            raise TimeoutError(f"still {answer!r} after {within} s")
+            raise TimeoutError(f"the answer was still {answer!r} after {within} s")
         await asyncio.sleep(every)
     return answer
 
 
-async def happened(stage: Stage, job_id: str, event: str, attempt: int = 1) -> float:
-    """When the job's history says that it did, in seconds since the epoch.
+async def happened(cloud: MeasuredCloud, job_id: str, event: str, attempt: int = 1) -> float:
+    """The time of the event in the job's history, in seconds since the epoch.
 
     Raises:
-        TimeoutError: it did not.
+        TimeoutError: the event did not happen in time.
     """
 
-    async def look() -> list[str]:
-        changes = await stage.history(job_id)
+    async def times() -> list[str]:
+        changes = await cloud.history(job_id)
         return [c["at"] for c in changes if (c["event"], c["attempt"]) == (event, attempt)]
 
-    found = await until(look)
+    found = await until(times)
     return datetime.fromisoformat(found[0]).timestamp()
 
 
+def endpoints_of(state: State) -> Endpoints:
+    """The endpoints of a cloud; the program ends if it is not up."""
+    endpoints = state.read()
+    if endpoints is None:
+        raise SystemExit(f"No local cloud is up in {state.folder}. To start one: make up")
+    return endpoints
+
+
+def stop_on_sigterm() -> None:
+    """Exit on SIGTERM, so that `a_cloud` stops its cloud."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> float:
-    """Send the signal; when that was, in seconds since the epoch."""
+    """Send the signal, and return the time, in seconds since the epoch."""
     at = time.time()
     os.kill(pid, number)
     return at
@@ -138,7 +150,7 @@ def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> float:
 def a_cloud(
     given: Path | None = None, *, workers: int = 1, comfyui_url: str | None = None
 ) -> Iterator[State]:
-    """The local cloud whose endpoints.json is given, or one for the time being."""
+    """The local cloud whose endpoints.json is given, or a new one until the block ends."""
     if given is not None:
         yield State(given.parent.absolute())
         return
@@ -155,11 +167,11 @@ def a_cloud(
 
 
 @asynccontextmanager
-async def staged(state: State, *, is_real: bool, scale: float) -> AsyncIterator[Stage]:
+async def measured_cloud(
+    state: State, *, is_real: bool, scale: float
+) -> AsyncIterator[MeasuredCloud]:
     """Clients and watched engines of a cloud that is up."""
-    endpoints = state.read()
-    if endpoints is None:
-        raise SystemExit(f"nothing is up in {state.folder}")
+    endpoints = endpoints_of(state)
     headers = {"Authorization": f"Bearer {endpoints.api_key}"}
     base, where = f"{endpoints.api_url}/api/v1", (endpoints.api_url, endpoints.api_key)
     limits = httpx.Limits(max_connections=None)
@@ -170,6 +182,6 @@ async def staged(state: State, *, is_real: bool, scale: float) -> AsyncIterator[
         ) as http,
         Engines.watched(dict.fromkeys(endpoints.comfyui_urls)) as engines,
     ):
-        yield Stage(
+        yield MeasuredCloud(
             state=state, engines=engines, client=client, http=http, is_real=is_real, scale=scale
         )
