@@ -10,24 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import psutil
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from localcloud.cloud import KeyNotCreated, Options, administration, local_cloud
-from localcloud.comfyui import ComfyuiUnreachable
-from localcloud.deployment import DeploymentFailed
-from localcloud.elsewhere import CommandFailed, down_in_localstack, up_elsewhere
-from localcloud.emulator import EmulatorFailed
+from localcloud.cloud import Options, administration, local_cloud
+from localcloud.elsewhere import down_in_localstack, up_in_localstack, up_on_aws
 from localcloud.processes import MARK, end_all
-from localcloud.readiness import NotAnswering
-from localcloud.state import DEFAULT_STATE, ROOT, Endpoints, State, is_free
-from localcloud.synthesis import SynthesisFailed
+from localcloud.state import DEFAULT_STATE, ROOT, CloudFailed, Endpoints, State, is_free
 
 DEFAULT_PORT = 4566  # the usual port of AWS emulators
 UP_SECONDS = 240.0
@@ -35,18 +30,20 @@ LAST_LINES = 30  # of the log, which are shown if the start fails
 EXAMPLE_PROMPT = "a red fox in the snow, morning light"
 EXAMPLE_STEPS = "60"  # long enough to be watched
 
-_FAILURES = (
-    CommandFailed,
-    ComfyuiUnreachable,
-    DeploymentFailed,
-    EmulatorFailed,
-    KeyNotCreated,
-    NotAnswering,
-    SynthesisFailed,
-    TimeoutError,
-)
+
+class _Commands(TyperGroup):
+    """The commands. The message of a step that failed is printed instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CloudFailed as error:
+            Console(stderr=True, highlight=False).print(str(error), style="red", markup=False)
+            raise typer.Exit(1) from None
+
 
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
@@ -88,10 +85,12 @@ def up(
     """Start everything in the background and print the endpoints."""
     state = State(state_folder.absolute())
     if target != "local":
-        _configure_logging()
-        with _failures_printed():
-            deployed = asyncio.run(up_elsewhere(target, state, workers, deployment, _report))
-        _print_endpoints(state, deployed, "The service is deployed.")
+        deploying = (
+            up_on_aws(state, deployment, _report)
+            if target == "aws"
+            else up_in_localstack(state, workers, _report)
+        )
+        _print_endpoints(state, asyncio.run(deploying), "The service is deployed.")
         return
     endpoints = state.read()
     if endpoints is not None and psutil.pid_exists(endpoints.pids.supervisor):
@@ -99,15 +98,14 @@ def up(
         return
     end_all(state)  # the processes that a killed supervisor left behind
     if port and not is_free(port):
-        _fail(f"Another program uses port {port}. To use a free port: make up PORT=0")
+        raise CloudFailed(f"Another program uses port {port}. To use a free port: make up PORT=0")
     state.prepare()
+    options = {"PORT": str(port), "WORKERS": str(workers), "COMFYUI_URL": comfyui_url or ""}
     with state.log("supervisor").open("wb") as log:
-        options = ["--port", str(port), "--workers", str(workers)]
-        options += ["--comfyui-url", comfyui_url] if comfyui_url else []
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "localcloud", "serve", "--state", str(state.folder), *options],
+            [sys.executable, "-m", "localcloud", "serve", "--state", str(state.folder)],
             cwd=ROOT,
-            env={**os.environ, MARK: str(state.folder)},
+            env={**os.environ, **options, MARK: str(state.folder)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -130,8 +128,8 @@ def _wait_until_up(state: State, supervisor: subprocess.Popen[bytes]) -> Endpoin
         time.sleep(0.1)
     end_all(state)
     last = log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
-    _fail("\n".join(["The service did not start:", *last, f"All logs are in {log.parent}"]))
-    raise AssertionError("unreachable")
+    text = "\n".join(["The service did not start:", *last, f"All logs are in {log.parent}"])
+    raise CloudFailed(text)
 
 
 def _print_endpoints(state: State, endpoints: Endpoints, news: str) -> None:
@@ -159,12 +157,10 @@ def serve(
     comfyui_url: ComfyuiUrl = None,
 ) -> None:
     """Keep everything running in the foreground until SIGTERM or Ctrl-C."""
-    _configure_logging()
     state = State(state_folder.absolute())
-    options = Options(port=port, workers=workers, comfyui_url=_trimmed(comfyui_url))
+    options = Options(port=port, workers=workers, comfyui_url=comfyui_url)
     try:
-        with _failures_printed():
-            asyncio.run(_serve(state, options))
+        asyncio.run(_serve(state, options))
     finally:
         end_all(state)
 
@@ -183,10 +179,11 @@ def down(state_folder: StateFolder = DEFAULT_STATE, target: Target = "local") ->
     if endpoints is not None and target == "local":
         target = endpoints.target
     if target == "aws":
-        _fail("make down deletes nothing on AWS. docs/deploy.md says how to delete a deployment.")
+        raise CloudFailed(
+            "make down deletes nothing on AWS. docs/deploy.md says how to delete a deployment."
+        )
     if target == "localstack":  # also if its start has failed
-        with _failures_printed():
-            down_in_localstack(state)
+        down_in_localstack(state)
     elif endpoints is not None:
         _end_supervisor(endpoints.pids.supervisor)
     end_all(state)
@@ -212,7 +209,9 @@ def audit(context: typer.Context, state_folder: StateFolder = DEFAULT_STATE) -> 
     """Audit a running deployment, with the options of `comfyline admin audit`."""
     endpoints = State(state_folder.absolute()).read()
     if endpoints is None:
-        _fail(f"No service is up with the state folder {state_folder}. To start one: make up")
+        raise CloudFailed(
+            f"No service is up with the state folder {state_folder}. To start one: make up"
+        )
     command = (sys.executable, "-m", "comfyline.operate.admin", "audit", *context.args)
     done = subprocess.run(command, cwd=ROOT, env=administration(endpoints), check=False)
     raise typer.Exit(done.returncode)
@@ -227,13 +226,11 @@ def run(
     comfyui_url: ComfyuiUrl = None,
 ) -> None:
     """Start everything, run one job through the public API, save its picture, stop everything."""
-    _configure_logging()
     state = State(state_folder.absolute())
     end_all(state)
-    options = Options(workers=workers, comfyui_url=_trimmed(comfyui_url))
+    options = Options(workers=workers, comfyui_url=comfyui_url)
     try:
-        with _failures_printed():
-            status = asyncio.run(_run(state, options, prompt, out))
+        status = asyncio.run(_run(state, options, prompt, out))
     finally:
         end_all(state)
     raise typer.Exit(status)
@@ -274,26 +271,6 @@ def _report(line: str) -> None:
     _out.print(f"{line} …", markup=False)
 
 
-def _trimmed(url: str | None) -> str | None:
-    return url.rstrip("/") if url else None
-
-
-def _configure_logging() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-
-
-@contextmanager
-def _failures_printed() -> Iterator[None]:
-    try:
-        yield
-    except _FAILURES as error:
-        _fail(str(error) or type(error).__name__)
-
-
-def _fail(message: str) -> NoReturn:
-    Console(stderr=True, highlight=False).print(message, style="red", markup=False)
-    raise typer.Exit(1)
-
-
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     app()

@@ -9,21 +9,18 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from localcloud import comfyui, readiness
 from localcloud.deployment import deploy
 from localcloud.emulator import ADMINISTRATOR, REGION, Emulator, emulator, inherited
 from localcloud.processes import Restarted
-from localcloud.state import ROOT, Endpoints, Pids, State, free_port
-from localcloud.synthesis import Assembly, synthesise
+from localcloud.state import ROOT, CloudFailed, Endpoints, Pids, State, free_port
+from localcloud.synthesis import synthesise
 from localcloud.task import Task, role_credentials
 
 DEPLOYMENT = "deployments/local.toml"
 OWNERS = ("local-developer", "another-developer")
-
-
-class KeyNotCreated(Exception):
-    """The command that creates an API key failed; the message is its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +42,7 @@ async def local_cloud(state: State, options: Options, report: Report) -> AsyncIt
     `endpoints.json` exists during the block.
 
     Raises:
-        SynthesisFailed, EmulatorFailed, DeploymentFailed, KeyNotCreated, ComfyuiUnreachable,
-        NotAnswering: in the order of the steps.
+        CloudFailed: a step failed.
     """
     state.prepare()
     async with AsyncExitStack() as stack:
@@ -60,7 +56,7 @@ async def local_cloud(state: State, options: Options, report: Report) -> AsyncIt
         try:
             yield cloud.publish()
         finally:
-            cloud.withdraw()
+            state.endpoints_file.unlink(missing_ok=True)
 
 
 class _Cloud:
@@ -73,9 +69,8 @@ class _Cloud:
         self._engines: list[Restarted] = []
         self._engine_urls: list[str] = []
         self._workers: list[Restarted] = []
-        self._published = False
 
-    async def start(self, assembly: Assembly, report: Report) -> None:
+    async def start(self, assembly: Path, report: Report) -> None:
         report("Deploying the stacks")
         self._outputs = await asyncio.to_thread(deploy, assembly, self._aws)
         self._keys = [await new_key(owner, self._outputs, self._aws.url) for owner in OWNERS]
@@ -86,8 +81,8 @@ class _Cloud:
     async def _start_engines(self) -> None:
         self._stack.push_async_callback(_stop_all, self._engines)
         for number in range(self._options.workers):
-            url = self._options.comfyui_url
-            if url is None:
+            url = (self._options.comfyui_url or "").rstrip("/")
+            if not url:
                 port = free_port()
                 url = f"http://127.0.0.1:{port}"
                 program = comfyui.simulator(number, port, self._state)
@@ -112,17 +107,12 @@ class _Cloud:
     # --- the endpoints -----------------------------------------------------------------------
 
     def publish(self) -> Endpoints:
-        self._published = True
         endpoints = self.endpoints()
         self._state.write(endpoints)
         return endpoints
 
-    def withdraw(self) -> None:
-        self._published = False
-        self._state.endpoints_file.unlink(missing_ok=True)
-
     def _changed(self) -> None:
-        if self._published:  # a process was started again, so its pid has changed
+        if self._state.endpoints_file.exists():  # a process was started again: its pid has changed
             self.publish()
 
     def endpoints(self) -> Endpoints:
@@ -161,7 +151,7 @@ async def new_key(owner: str, outputs: Mapping[str, str], aws_url: str | None) -
     `aws_url` is the emulator's; None means AWS with the credentials of this shell.
 
     Raises:
-        KeyNotCreated: the command failed.
+        CloudFailed: the command failed; the message is its output.
     """
     making = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "comfyline.operate.keys", "create"),
@@ -173,9 +163,8 @@ async def new_key(owner: str, outputs: Mapping[str, str], aws_url: str | None) -
     )
     output, errors = await making.communicate()
     if making.returncode != 0:
-        raise KeyNotCreated(f"The API key of {owner} could not be created:\n{errors.decode()}")
-    key: str = json.loads(output)["key"]
-    return key
+        raise CloudFailed(f"The API key of {owner} could not be created:\n{errors.decode()}")
+    return str(json.loads(output)["key"])
 
 
 def administration(endpoints: Endpoints) -> dict[str, str]:

@@ -9,13 +9,10 @@ import httpx
 
 from localcloud.emulator import inherited
 from localcloud.processes import Program
-from localcloud.state import State
+from localcloud.readiness import answers
+from localcloud.state import CloudFailed, State
 
 READY_SECONDS = 60.0
-
-
-class ComfyuiUnreachable(Exception):
-    """No ComfyUI answers at that URL."""
 
 
 def simulator(number: int, port: int, state: State) -> Program:
@@ -34,22 +31,15 @@ async def ready(url: str) -> None:
     """Wait until ComfyUI answers at that URL.
 
     Raises:
-        ComfyuiUnreachable: it did not answer within 60 s.
+        CloudFailed: it did not answer within 60 s.
     """
     async with httpx.AsyncClient(trust_env=False) as http:
         try:
             async with asyncio.timeout(READY_SECONDS):
-                while not await _answers(http, url):
+                while not await answers(http, f"{url}/prompt"):
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise ComfyuiUnreachable(
+            raise CloudFailed(
                 f"No ComfyUI answered at {url} within {READY_SECONDS:.0f} s. "
                 "Check COMFYUI_URL; if it is not set, see the log of the simulator."
             ) from None
-
-
-async def _answers(http: httpx.AsyncClient, url: str) -> bool:
-    try:
-        return (await http.get(f"{url}/prompt")).is_success
-    except httpx.TransportError:
-        return False

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import zipfile
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,38 +11,29 @@ from typing import Any
 from botocore.exceptions import ClientError, WaiterError
 
 from localcloud.emulator import ACCOUNT, REGION, Emulator
-from localcloud.synthesis import Assembly, Asset, SynthesisedStack
+from localcloud.state import CloudFailed
+from localcloud.synthesis import Asset, SynthesisedStack, stacks
 
 # `cdk bootstrap` writes this parameter to an account, and every CDK template reads it.
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = "30"
 WAITER = {"Delay": 1, "MaxAttempts": 60}
 
-_log = logging.getLogger(__name__)
 
-
-class DeploymentFailed(Exception):
-    """CloudFormation refused a stack; the message contains its reasons."""
-
-
-def deploy(assembly: Assembly, emulator: Emulator) -> dict[str, str]:
-    """Create or update every stack, and return the outputs of all stacks.
+def deploy(assembly: Path, emulator: Emulator) -> dict[str, str]:
+    """Create or update every stack of the assembly, and return the outputs of all stacks.
 
     Raises:
-        DeploymentFailed: CloudFormation refused a stack.
+        CloudFailed: CloudFormation refused a stack.
     """
-    _bootstrap(emulator)
-    outputs: dict[str, str] = {}
-    for stack in assembly.stacks():
-        publish(stack.assets, emulator)
-        outputs |= deploy_stack(stack, emulator)
-    return outputs
-
-
-def _bootstrap(emulator: Emulator) -> None:
     emulator.client("ssm").put_parameter(
         Name=BOOTSTRAP_PARAMETER, Value=BOOTSTRAP_VERSION, Type="String", Overwrite=True
     )
+    outputs: dict[str, str] = {}
+    for stack in stacks(assembly):
+        publish(stack.assets, emulator)
+        outputs |= deploy_stack(stack, emulator)
+    return outputs
 
 
 # --- assets ---------------------------------------------------------------------------------------
@@ -55,20 +45,13 @@ def publish(assets: Sequence[Asset], emulator: Emulator) -> None:
     for bucket in {_filled(asset.bucket) for asset in assets}:
         s3.create_bucket(Bucket=bucket)
     for asset in assets:
-        body = zipped(asset.path) if asset.is_folder else asset.path.read_bytes()
+        body = _zipped(asset.path) if asset.is_folder else asset.path.read_bytes()
         s3.put_object(Bucket=_filled(asset.bucket), Key=_filled(asset.key), Body=body)
 
 
-def zipped(folder: Path) -> bytes:
-    """The folder as a zip. The same files give the same bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
-                entry.external_attr = 0o644 << 16
-                archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
+def _zipped(folder: Path) -> bytes:
+    with tempfile.TemporaryDirectory() as scratch:
+        return Path(shutil.make_archive(f"{scratch}/asset", "zip", folder)).read_bytes()
 
 
 def _filled(text: str) -> str:
@@ -80,26 +63,24 @@ def _filled(text: str) -> str:
 
 def deploy_stack(stack: SynthesisedStack, emulator: Emulator) -> dict[str, str]:
     """Create the stack, or update it if it exists, and return its outputs."""
-    template = f"{emulator.url}/{_filled(stack.template.bucket)}/{_filled(stack.template.key)}"
-    return apply_template(stack.name, {"TemplateURL": template}, emulator)
+    return apply_template(stack.name, f"{emulator.url}/{_filled(stack.template)}", emulator)
 
 
-def apply_template(name: str, template: dict[str, str], emulator: Emulator) -> dict[str, str]:
-    """Create or update the stack with that template, and return its outputs.
+def apply_template(name: str, url: str, emulator: Emulator) -> dict[str, str]:
+    """Create or update the stack with the template at that URL, and return its outputs.
 
     Raises:
-        DeploymentFailed: CloudFormation refused the stack.
+        CloudFailed: CloudFormation refused the stack.
     """
     cloudformation = emulator.client("cloudformation")
-    request = {"StackName": name, "Capabilities": ["CAPABILITY_NAMED_IAM"], **template}
+    request = {"StackName": name, "Capabilities": ["CAPABILITY_NAMED_IAM"], "TemplateURL": url}
     try:
         _create_or_update(cloudformation, request)
     except (ClientError, WaiterError) as error:
         reasons = _reasons(cloudformation, name)
         message = f"The stack {name} could not be deployed: {error}\n{reasons}"
-        raise DeploymentFailed(message) from error
+        raise CloudFailed(message) from error
     (described,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
-    _log.info("stack deployed", extra={"action": "stack_deployed", "stack": name})
     return {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
 
 

@@ -11,17 +11,16 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import boto3
 
 from localcloud import readiness
-from localcloud.cloud import OWNERS, new_key
+from localcloud.cloud import OWNERS, Report, new_key
 from localcloud.deployment import deploy
 from localcloud.emulator import ADMINISTRATOR, REGION, Emulator
-from localcloud.state import ROOT, Endpoints, State
+from localcloud.state import ROOT, CloudFailed, Endpoints, State
 from localcloud.synthesis import synthesise
 from localcloud.task import Task
 
@@ -30,35 +29,12 @@ LOCALSTACK_PORT = 4566
 CDK = ("npx", "--yes", "aws-cdk@2.1148.1")
 LOCALSTACK_DEPLOYMENT = "deployments/localstack.toml"
 
-Report = Callable[[str], None]
-
-
-class CommandFailed(Exception):
-    """Docker or the CDK failed or is not installed. A program that failed printed the reason."""
-
-
-async def up_elsewhere(
-    target: Literal["localstack", "aws"],
-    state: State,
-    workers: int,
-    deployment: Path,
-    report: Report,
-) -> Endpoints:
-    """Deploy to the target. `workers` is for LocalStack, the file `deployment` for an account.
-
-    Raises:
-        CommandFailed, SynthesisFailed, DeploymentFailed, KeyNotCreated, NotAnswering: in turn.
-    """
-    if target == "localstack":
-        return await up_in_localstack(state, workers, report)
-    return await up_on_aws(state, deployment, report)
-
 
 async def up_in_localstack(state: State, workers: int, report: Report) -> Endpoints:
     """Start LocalStack and `workers` containers, deploy, and write `endpoints.json`.
 
     Raises:
-        CommandFailed, SynthesisFailed, DeploymentFailed, KeyNotCreated, NotAnswering: in turn.
+        CloudFailed: a step failed.
     """
     state.prepare()
     report("Starting LocalStack")
@@ -84,10 +60,9 @@ def down_in_localstack(state: State) -> None:
     """Stop LocalStack and the workers, and remove their data.
 
     Raises:
-        CommandFailed: Docker could not stop them.
+        CloudFailed: Docker could not stop them.
     """
     compose(state, "down", "--volumes", "--remove-orphans")
-    state.endpoints_file.unlink(missing_ok=True)
     worker_env(state).unlink(missing_ok=True)
 
 
@@ -95,7 +70,7 @@ async def up_on_aws(state: State, deployment: Path, report: Report) -> Endpoints
     """Deploy to the account of this shell's credentials, and write `endpoints.json`.
 
     Raises:
-        CommandFailed, KeyNotCreated, NotAnswering: in turn.
+        CloudFailed: a step failed.
     """
     state.prepare()
     report("Deploying to the account of this shell's credentials")
@@ -120,7 +95,7 @@ def compose(state: State, *arguments: str) -> None:
     """Run Docker Compose with the project's file.
 
     Raises:
-        CommandFailed: it failed, or a variable that the file requires is missing.
+        CloudFailed: it failed, or a variable that the file requires is missing.
     """
     environ = {**os.environ, "WORKER_ENV": str(worker_env(state))}
     if arguments[0] == "down":
@@ -141,11 +116,11 @@ def write_worker_env(state: State, environment: Mapping[str, str]) -> None:
 
 def _command(*arguments: str, env: Mapping[str, str]) -> None:
     if shutil.which(arguments[0], path=env.get("PATH")) is None:
-        raise CommandFailed(f"{arguments[0]} is not installed. Install it, and try again.")
+        raise CloudFailed(f"{arguments[0]} is not installed. Install it, and try again.")
     done = subprocess.run(arguments, cwd=ROOT, env=env, check=False)
     if done.returncode != 0:
         command = " ".join(arguments[:3])
-        raise CommandFailed(f"{command} … ended with {done.returncode}. Its output is above.")
+        raise CloudFailed(f"{command} … ended with {done.returncode}. Its output is above.")
 
 
 # --- the endpoints --------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ import boto3
 import httpx
 from botocore.config import Config
 
-from localcloud.processes import Program, running
-from localcloud.state import State
+from localcloud.processes import Program, start, stop
+from localcloud.readiness import answers
+from localcloud.state import CloudFailed, State
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -23,10 +24,6 @@ ADMINISTRATOR = ("test", "test")  # the emulator's root credentials
 READY_SECONDS = 60.0  # the start takes one second, and longer on a busy machine
 # Each concurrent call of a function is a process of about 50 MB. More of them overload a laptop.
 FUNCTIONS_AT_ONCE = 24
-
-
-class EmulatorFailed(Exception):
-    """The emulator did not start; its log contains the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +49,15 @@ async def emulator(state: State, port: int) -> AsyncIterator[Emulator]:
     """Start an empty emulator on that port, and stop it at the end of the block.
 
     Raises:
-        EmulatorFailed: the emulator did not start.
+        CloudFailed: the emulator did not start.
     """
     url = f"http://127.0.0.1:{port}"
-    async with running(_program(state, port), state) as process:
+    process = await start(_program(state, port), state)
+    try:
         await _ready(url, process, state)
         yield Emulator(url, process.pid)
+    finally:
+        await stop(process)
 
 
 def _program(state: State, port: int) -> Program:
@@ -99,17 +99,10 @@ async def _ready(url: str, process: asyncio.subprocess.Process, state: State) ->
     give_up_at = asyncio.get_running_loop().time() + READY_SECONDS
     log = state.log("emulator")
     async with httpx.AsyncClient(trust_env=False) as http:
-        while not await _is_healthy(http, url):
+        while not await answers(http, f"{url}/_ministack/health"):
             if process.returncode is not None:
-                raise EmulatorFailed(f"The AWS emulator ended while it started. See {log}")
+                raise CloudFailed(f"The AWS emulator ended while it started. See {log}")
             if asyncio.get_running_loop().time() > give_up_at:
                 limit = f"{READY_SECONDS:.0f} s"
-                raise EmulatorFailed(f"The AWS emulator did not answer within {limit}. See {log}")
+                raise CloudFailed(f"The AWS emulator did not answer within {limit}. See {log}")
             await asyncio.sleep(0.02)
-
-
-async def _is_healthy(http: httpx.AsyncClient, url: str) -> bool:
-    try:
-        return (await http.get(f"{url}/_ministack/health")).is_success
-    except httpx.TransportError:
-        return False

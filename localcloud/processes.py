@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -62,16 +62,6 @@ async def stop(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-@asynccontextmanager
-async def running(program: Program, state: State) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run the program until the end of the block."""
-    process = await start(program, state)
-    try:
-        yield process
-    finally:
-        await stop(process)
 
 
 class Restarted:
@@ -126,8 +116,8 @@ def of_cloud(state: State) -> Iterator[psutil.Process]:
                 yield process
 
 
-def end_all(state: State) -> int:
-    """End every process of the cloud in that folder, and return their number."""
+def end_all(state: State) -> None:
+    """End every process of the cloud in that folder."""
     processes = list(of_cloud(state))
     for process in processes:
         with suppress(psutil.NoSuchProcess):
@@ -137,4 +127,3 @@ def end_all(state: State) -> int:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(alive, timeout=STOP_SECONDS)
-    return len(processes)

@@ -13,30 +13,34 @@ import httpx
 import websockets
 from websockets.asyncio.client import connect
 
-from localcloud.state import Endpoints
+from localcloud.state import CloudFailed, Endpoints
 
 PATIENCE_SECONDS = 90.0  # for cold starts on a busy machine, some of which time out
 AGAIN_SECONDS = 0.5
 
 
-class NotAnswering(Exception):
-    """A part of the deployed service does not answer; the message names it."""
+async def answers(http: httpx.AsyncClient, url: str) -> bool:
+    """Whether a GET of that URL succeeds."""
+    try:
+        return (await http.get(url)).is_success
+    except httpx.TransportError:
+        return False
 
 
 async def check(endpoints: Endpoints) -> None:
     """Wait until the HTTP API and the WebSocket API answer.
 
     Raises:
-        NotAnswering: one of them did not answer in time.
+        CloudFailed: one of them did not answer in time.
     """
     give_up_at = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while True:
         try:
             await asyncio.gather(_http(endpoints), _socket(endpoints))
             return
-        except (httpx.HTTPError, websockets.WebSocketException, OSError, NotAnswering) as error:
+        except (httpx.HTTPError, websockets.WebSocketException, OSError, CloudFailed) as error:
             if asyncio.get_running_loop().time() > give_up_at:
-                raise NotAnswering(f"The deployed API does not answer: {error!r}") from error
+                raise CloudFailed(f"The deployed API does not answer: {error!r}") from error
             await asyncio.sleep(AGAIN_SECONDS)
 
 
@@ -46,7 +50,7 @@ async def _http(endpoints: Endpoints) -> None:
         for path in ("/healthz", "/api/v1/jobs?limit=1"):
             answer = await http.get(path, headers=headers)
             if not answer.is_success:
-                raise NotAnswering(f"GET {path} answered {answer.status_code}: {answer.text}")
+                raise CloudFailed(f"GET {path} answered {answer.status_code}: {answer.text}")
 
 
 async def _socket(endpoints: Endpoints) -> None:
@@ -58,4 +62,4 @@ async def _socket(endpoints: Endpoints) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             answer = await socket.recv()
         if json.loads(answer).get("type") != "pong":
-            raise NotAnswering(f"The WebSocket API answered a ping with {answer!r}")
+            raise CloudFailed(f"The WebSocket API answered a ping with {answer!r}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_STATE = ROOT / ".local"
+
+
+class CloudFailed(Exception):
+    """A step failed. The message says to the user what failed and why."""
 
 
 class Pids(BaseModel):
@@ -77,18 +80,16 @@ class State:
     def read(self) -> Endpoints | None:
         """The endpoints; None if no cloud is up."""
         try:
-            content: Any = json.loads(self.endpoints_file.read_text())
+            return Endpoints.model_validate_json(self.endpoints_file.read_bytes())
         except FileNotFoundError:
             return None
-        return Endpoints.model_validate(content)
 
 
 def free_port() -> int:
     """A port on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return int(probe.getsockname()[1])
 
 
 def is_free(port: int) -> bool:

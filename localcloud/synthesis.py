@@ -11,10 +11,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
 
-from localcloud.state import ROOT
+from localcloud.state import ROOT, CloudFailed
 
 CACHE = ROOT / ".cache" / "templates"
 KEPT = 4  # assemblies in the cache, enough for a few branches
@@ -23,10 +23,6 @@ INPUTS = (
     *("infra", "deployments", "comfyline", "functions"),
     *("cdk.json", "pyproject.toml", "uv.lock", "localcloud/engine.lock.toml"),
 )
-
-
-class SynthesisFailed(Exception):
-    """The CDK app failed. The message contains its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,63 +40,54 @@ class SynthesisedStack:
     """One stack of an assembly."""
 
     name: str
-    template: Asset
+    template: str  # "<bucket>/<key>", with placeholders for account and region
     assets: tuple[Asset, ...]  # including the template
 
 
-@dataclass(frozen=True, slots=True)
-class Assembly:
-    """A folder of templates and assets: a CDK cloud assembly."""
+def stacks(assembly: Path) -> list[SynthesisedStack]:
+    """The stacks of a CDK cloud assembly, each after the stacks on which it depends."""
+    artifacts = json.loads((assembly / "manifest.json").read_text())["artifacts"]
+    needs = {name: artifact.get("dependencies", ()) for name, artifact in artifacts.items()}
+    return [
+        SynthesisedStack(
+            name,
+            artifacts[name]["properties"]["stackTemplateAssetObjectUrl"].removeprefix("s3://"),
+            tuple(_assets(assembly, name)),
+        )
+        for name in TopologicalSorter(needs).static_order()
+        if artifacts[name]["type"] == "aws:cloudformation:stack"
+    ]
 
-    folder: Path
 
-    def stacks(self) -> list[SynthesisedStack]:
-        """The stacks, each after the stacks on which it depends."""
-        manifest: Any = json.loads((self.folder / "manifest.json").read_text())
-        artifacts = manifest["artifacts"]
-        waiting = [n for n, a in artifacts.items() if a["type"] == "aws:cloudformation:stack"]
-        ordered: list[str] = []
-        while waiting:
-            ready = [n for n in waiting if not set(waiting) & set(artifacts[n]["dependencies"])]
-            ordered += ready
-            waiting = [n for n in waiting if n not in ready]
-        return [self._stack(name, artifacts[name]) for name in ordered]
-
-    def _stack(self, name: str, artifact: Any) -> SynthesisedStack:
-        template_file = artifact["properties"]["templateFile"]
-        files: Any = json.loads((self.folder / f"{name}.assets.json").read_text())["files"]
-        assets = tuple(asset for file in files.values() for asset in self._assets(file))
-        template = next(a for a in assets if a.path == self.folder / template_file)
-        return SynthesisedStack(artifact["properties"].get("stackName", name), template, assets)
-
-    def _assets(self, file: Any) -> Iterator[Asset]:
-        source = file["source"]
+def _assets(assembly: Path, stack: str) -> Iterator[Asset]:
+    files = json.loads((assembly / f"{stack}.assets.json").read_text())["files"]
+    for file in files.values():
         for destination in file["destinations"].values():
             yield Asset(
-                path=self.folder / source["path"],
-                is_folder=source["packaging"] == "zip",
+                path=assembly / file["source"]["path"],
+                is_folder=file["source"]["packaging"] == "zip",
                 bucket=destination["bucketName"],
                 key=destination["objectKey"],
             )
 
 
-def synthesise(deployment: str, cache: Path = CACHE) -> Assembly:
-    """The assembly of the current sources for that file of deployments/.
+def synthesise(deployment: str) -> Path:
+    """The folder of the current sources' assembly for that file of deployments/.
 
     Raises:
-        SynthesisFailed: with the output of the CDK app.
+        CloudFailed: with the output of the CDK app.
     """
-    folder = cache / _digest(deployment)
+    folder = CACHE / _digest(deployment)
     if not (folder / "manifest.json").exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
             draft = Path(scratch, "assembly")
             _run_app(deployment, draft)
             shutil.rmtree(folder, ignore_errors=True)
             draft.replace(folder)
     folder.touch()
-    _remove_old(cache)
-    return Assembly(folder)
+    _remove_old()
+    return folder
 
 
 def _run_app(deployment: str, folder: Path) -> None:
@@ -121,7 +108,7 @@ def _run_app(deployment: str, folder: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise SynthesisFailed(f"The CDK app failed for {deployment}:\n{done.stdout}")
+        raise CloudFailed(f"The CDK app failed for {deployment}:\n{done.stdout}")
 
 
 def _digest(deployment: str) -> str:
@@ -139,7 +126,7 @@ def _inputs() -> Iterator[Path]:
         yield from (p for p in found if p.is_file() and "__pycache__" not in p.parts)
 
 
-def _remove_old(cache: Path) -> None:
-    assemblies = [p for p in cache.iterdir() if (p / "manifest.json").exists()]
+def _remove_old() -> None:
+    assemblies = [p for p in CACHE.iterdir() if (p / "manifest.json").exists()]
     for old in sorted(assemblies, key=lambda p: p.stat().st_mtime, reverse=True)[KEPT:]:
         shutil.rmtree(old, ignore_errors=True)

@@ -101,8 +101,7 @@ def _functions(counts: Counts) -> str:
 
 def watched() -> tuple[int, int]:
     """The metrics that the alarms of the default deployment read, and its dashboards."""
-    folder = synthesise(DEPLOYMENT).folder
-    (template,) = folder.glob("*-observability.template.json")
+    (template,) = synthesise(DEPLOYMENT).glob("*-observability.template.json")
     resources: Any = json.loads(template.read_text())["Resources"].values()
     alarms = [r["Properties"] for r in resources if r["Type"] == "AWS::CloudWatch::Alarm"]
     # An alarm without "Metrics" reads the one metric that its other properties name.

@@ -212,7 +212,7 @@ class Account:
         s3.create_bucket(Bucket=bucket)
         s3.put_object(Bucket=bucket, Key=stack, Body=json.dumps(template).encode())
         url = f"{self.endpoints.aws_endpoint_url}/{bucket}/{stack}"
-        apply_template(stack, {"TemplateURL": url}, self.emulator)
+        apply_template(stack, url, self.emulator)
 
 
 def _parsed(answer: Any) -> Any:

@@ -16,7 +16,7 @@ from infra.stacks.data import DataStack
 from infra.stacks.scaler import ScalerStack
 from localcloud.deployment import deploy_stack, publish
 from localcloud.emulator import Emulator
-from localcloud.synthesis import Assembly, SynthesisedStack
+from localcloud.synthesis import SynthesisedStack, stacks
 
 DEPLOYMENT = read_deployment(Path("deployments/local.toml"))
 STACK = DEPLOYMENT.stack_name("scaler")
@@ -57,7 +57,7 @@ def _synthesised(folder: Path) -> SynthesisedStack:
     code = lambda_.Code.from_asset(str(asset.folder), asset_hash=asset.digest)
     ScalerStack(app, STACK, deployment=DEPLOYMENT, data=data, code=code)
     app.synth()
-    (stack,) = (stack for stack in Assembly(folder).stacks() if stack.name == STACK)
+    (stack,) = (stack for stack in stacks(folder) if stack.name == STACK)
     return stack
 
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from localcloud import elsewhere
 from localcloud.__main__ import app
-from localcloud.elsewhere import CommandFailed, compose, up_on_aws, worker_env, write_worker_env
-from localcloud.state import Endpoints, State
+from localcloud.elsewhere import compose, up_on_aws, worker_env, write_worker_env
+from localcloud.state import CloudFailed, Endpoints, State
 
 OUTPUTS = {
     "api": {"HttpApiUrl": "https://a.example.com/", "WebSocketUrl": "wss://b.example.com/live"},
@@ -72,10 +72,10 @@ def test_an_error_names_the_docker_command_that_failed(
     state: State, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATUS", "7")
-    with pytest.raises(CommandFailed, match="docker compose --file … ended with 7"):
+    with pytest.raises(CloudFailed, match="docker compose --file … ended with 7"):
         compose(state, "up")
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(CommandFailed, match="docker is not installed"):
+    with pytest.raises(CloudFailed, match="docker is not installed"):
         compose(state, "up")
 
 
