@@ -22,10 +22,11 @@ USE_CASES = {
     "submit_job": ("intake.submit",),
     "get_job": ("jobs.read",),
     "list_jobs": ("jobs.read",),
-    "cancel_job": ("jobs.cancel",),
-    "push_updates": ("live.notify", "intake.admit"),
+    "cancel_job": ("jobs.cancel", "intake.admit"),
+    "push_updates": ("live.notify",),
+    "settle_jobs": ("jobs.settle", "ledger.count", "intake.admit"),
     "socket_subscribe": ("live.follow",),
-    "sweep_jobs": ("jobs.sweep", "live.hang_up", "intake.admit"),
+    "sweep_jobs": ("jobs.sweep", "live.hang_up", "intake.admit", "ledger.count"),
     "get_metrics": ("ledger.count",),
 }
 CLIENTS = {
@@ -35,6 +36,7 @@ CLIENTS = {
     "list_jobs": ("dynamodb",),
     "cancel_job": ("dynamodb", "s3"),
     "push_updates": ("dynamodb", "s3", "apigatewaymanagementapi"),
+    "settle_jobs": ("dynamodb", "sqs", "lambda"),
     "socket_subscribe": ("dynamodb", "s3", "apigatewaymanagementapi"),
     "sweep_jobs": ("dynamodb", "sqs", "s3"),
     "get_metrics": ("dynamodb", "sqs"),

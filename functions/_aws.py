@@ -7,7 +7,8 @@ boto3 too, so that a cold start loads only what the function uses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
     from comfyline.adapters.aws.files.uploads import S3UploadStore
     from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
+    from comfyline.adapters.aws.fleet.scaler import LambdaScaler
     from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory, EcsFleet, SqsBacklog
+    from comfyline.adapters.aws.jobs.parking import SqsParking
     from comfyline.adapters.aws.jobs.table import DynamoJobStore
     from comfyline.adapters.aws.ledger import DynamoLedger
     from comfyline.adapters.aws.live.connections import DynamoConnectionStore
     from comfyline.adapters.aws.live.greeter import LambdaGreeter
     from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
-    from comfyline.adapters.aws.metrics import EmfMetrics
+    from comfyline.adapters.aws.metrics import BufferedEmfMetrics, EmfMetrics
     from comfyline.adapters.aws.queue import SqsJobQueue
 
 S = TypeVar("S", bound=of.Settings)
@@ -142,6 +145,12 @@ class Aws:
 
         return DynamoSocketPassStore(self.client("dynamodb"), self._connections_table)
 
+    @cached_property
+    def parking(self) -> SqsParking:
+        from comfyline.adapters.aws.jobs.parking import SqsParking
+
+        return SqsParking(self.client("sqs"), self.settings(of.ParkingQueue).parking_queue_url)
+
     @property
     def _connections_table(self) -> str:
         return self.settings(of.ConnectionsTable).connections_table
@@ -150,8 +159,17 @@ class Aws:
     def scaling_memory(self) -> DynamoScalingMemory:
         from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory
 
-        table = self.settings(of.ScalerSettings).scaling_table
-        return DynamoScalingMemory(self.client("dynamodb"), table)
+        return DynamoScalingMemory(
+            self.client("dynamodb"), self.settings(of.ScalingTable).scaling_table
+        )
+
+    @cached_property
+    def scaler(self) -> LambdaScaler | None:
+        """None if this deployment has no scaler."""
+        from comfyline.adapters.aws.fleet.scaler import LambdaScaler
+
+        name = self.settings(of.WakeSettings).scaler_function
+        return LambdaScaler(self.client("lambda"), name) if name else None
 
     # --- queues, files and the fleet --------------------------------------------------------------
 
@@ -212,6 +230,15 @@ class Aws:
 
         name = self.settings(of.GreeterSettings).greeter_function
         return LambdaGreeter(self.client("lambda"), name)
+
+    @contextmanager
+    def grouped_metrics(self) -> Iterator[BufferedEmfMetrics]:
+        """Metrics of the block, written at its end in as few lines as possible."""
+        from comfyline.adapters.aws.metrics import BufferedEmfMetrics
+
+        metrics = BufferedEmfMetrics(self.settings(of.MeasuredSettings).metrics_namespace)
+        yield metrics
+        metrics.flush()
 
     @cached_property
     def metrics(self) -> EmfMetrics:

@@ -10,7 +10,7 @@ The file has more than 300 lines so that everything is assembled in one place.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from comfyline.service.files.artifacts import ArtifactStore
     from comfyline.service.files.offer_upload import NewUpload, Offer
     from comfyline.service.fleet.scale import Scaler
+    from comfyline.service.fleet.wake import ScalerWake
     from comfyline.service.graphs.lock import EngineLock
     from comfyline.service.intake.admit import Admission
     from comfyline.service.intake.submit import Defaults, Submitter
     from comfyline.service.intake.wait import WaitRoom
     from comfyline.service.jobs.cancel import Cancellation
     from comfyline.service.jobs.job import Job, JobRecord, Status
+    from comfyline.service.jobs.settle import Parking, Settlement
     from comfyline.service.jobs.sweep import Sweeper
     from comfyline.service.ledger.count import Meter
     from comfyline.service.ledger.store import Ledger
@@ -84,6 +86,7 @@ class Wiring:
             queue=self._aws.queue,
             uploads=self._aws.uploads,
             admission=self.admission,
+            settle=self._settle,
             clock=self.clock,
         )
         return Submitter(
@@ -167,14 +170,27 @@ class Wiring:
         """Cancel a job of the owner."""
         from comfyline.service.jobs.cancel import cancel
 
-        return cancel(job_id, owner, store=self._aws.jobs, clock=self.clock)
+        return cancel(
+            job_id,
+            owner,
+            store=self._aws.jobs,
+            clock=self.clock,
+            free_slot=self.admission.free_slot,
+        )
 
     def purge(self, job_id: JobId, owner: OwnerId) -> Cancellation:
         """Remove an ended job of the owner."""
         from comfyline.service.jobs.cancel import purge
 
-        store, artifacts = self._aws.jobs, self._aws.artifacts
-        return purge(job_id, owner, store=store, artifacts=artifacts, clock=self.clock)
+        return purge(
+            job_id,
+            owner,
+            store=self._aws.jobs,
+            artifacts=self._aws.artifacts,
+            settle=self._settle,
+            clock=self.clock,
+            free_slot=self.admission.free_slot,
+        )
 
     @property
     def artifacts(self) -> ArtifactStore:
@@ -286,8 +302,35 @@ class Wiring:
             store=self._aws.jobs,
             queue=self._aws.queue,
             artifacts=self._aws.artifacts,
+            settlement=self.settlement,
             clock=self.clock,
         )
+
+    @cached_property
+    def settlement(self) -> Settlement:
+        """Does what the end of a job requires: each of its steps is named here."""
+        from comfyline.service.jobs.settle import Settlement, Step
+
+        return Settlement(
+            steps=(Step("free_slot", self.admission.free_slots), Step("count", self._count)),
+            store=self._aws.jobs,
+            clock=self.clock,
+        )
+
+    def _count(self, ended: Sequence[Job]) -> None:
+        from comfyline.service.ledger.count import count
+
+        with self._aws.grouped_metrics() as metrics:
+            count(ended, ledger=self._aws.ledger, metrics=metrics)
+
+    def _settle(self, job: Job) -> Job:
+        # The few calls that need the settlement load it then, and no cold start does.
+        return self.settlement.complete(job)
+
+    @property
+    def parking(self) -> Parking:
+        """Keeps what could not be settled."""
+        return self._aws.parking
 
     def send_again(self, job_id: JobId) -> bool:
         """Send a new ticket for a job whose ticket reached the dead-letter queue."""
@@ -309,6 +352,17 @@ class Wiring:
             memory=self._aws.scaling_memory,
             policy=ScalingPolicy(**json.loads(section)),
             clock=self.clock,
+        )
+
+    @cached_property
+    def scaler_wake(self) -> ScalerWake | None:
+        """Calls the scaler for new jobs; None if this deployment has no scaler."""
+        from comfyline.service.fleet.wake import ScalerWake
+
+        if (scaler := self._aws.scaler) is None:
+            return None
+        return ScalerWake(
+            memory=self._aws.scaling_memory, call_scaler=scaler.jobs_arrived, clock=self.clock
         )
 
     # --- totals and metrics -----------------------------------------------------------------------

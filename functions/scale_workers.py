@@ -14,8 +14,8 @@ logger = Logger(service="scale_workers")
 
 @lambda_handler
 def handler(event: Event, wiring: Wiring) -> None:
-    """One round. The schedule's event has no records; the stream's has one for each new job."""
-    scaled = wiring.scaler.scale(arrived=len(event.get("Records", [])))
+    """Run one round. settle_jobs says how many jobs have arrived; the schedule says nothing."""
+    scaled = wiring.scaler.scale(arrived=event.get("arrived", 0))
     if scaled is None:
         return
     seen = scaled.seen

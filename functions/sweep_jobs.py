@@ -15,7 +15,7 @@ logger = Logger(service="sweep_jobs")
 def handler(_event: Event, wiring: Wiring) -> dict[str, int]:
     """How often each kind of repair was made."""
     done = dict(wiring.sweeper.sweep())
-    if dropped := wiring.admission.reconcile_all():
+    if dropped := wiring.admission.reconcile():
         done["SlotDropped"] = dropped
     if closed := wiring.doorkeeper.hang_up():
         done["SocketClosed"] = closed

@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.files.models import S3ModelStore
 from comfyline.adapters.aws.files.uploads import S3UploadStore
@@ -23,6 +24,7 @@ from comfyline.adapters.aws.metrics import BufferedEmfMetrics
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.clock import Clock
+from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.finish import Finisher
 from comfyline.service.settings import WorkerSettings
@@ -178,7 +180,12 @@ class Wiring:
                 lease=lease,
                 interval=timedelta(seconds=self.settings.heartbeat_seconds),
             ),
-            finisher=Finisher(store=self.store, queue=self.queue, clock=self._clock),
+            finisher=Finisher(
+                store=self.store,
+                queue=self.queue,
+                clock=self._clock,
+                free_slot=self._admission.free_slot,
+            ),
         )
 
     def _files(self, engine: ComfyEngine) -> Files:
@@ -189,6 +196,11 @@ class Wiring:
             collector=Collector(http=engine.http, artifacts=S3ArtifactStore(s3, bucket)),
             workspace=Workspace(None if base is None else Path(base)),
         )
+
+    @property
+    def _admission(self) -> Admission:
+        owners = DynamoOwnerStore(self._client("dynamodb"), self.settings.owners_table)
+        return Admission(owners=owners, jobs=self.store, clock=self._clock)
 
     # --- the adapters ----------------------------------------------------------------------------
 

@@ -56,14 +56,16 @@ def add_stacks(app: App, deployment: Deployment, asset: CodeAsset) -> Stacks:
 
     name = deployment.stack_name
     data = DataStack(app, name("data"), deployment=deployment)
-    api = ApiStack(app, name("api"), deployment=deployment, data=data, code=code())
+    scaler = None
+    if not deployment.is_local:
+        scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, code=code())
+    api = ApiStack(app, name("api"), deployment=deployment, data=data, code=code(), scaler=scaler)
     tag(app, deployment)
-    if deployment.is_local:
+    if scaler is None:
         worker = WorkerStack(app, name("worker"), deployment=deployment, data=data)
         return Stacks(data, api, worker)
     fleet = FleetStack(app, name("fleet"), deployment=deployment)
     worker = WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
-    scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, code=code())
     observability = ObservabilityStack(
         app,
         name("observability"),

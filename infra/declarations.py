@@ -38,13 +38,14 @@ class JobsStream:
 
     filters: tuple[Mapping[str, Any], ...]  # event patterns; a change passes if one of them matches
     batch_size: int
-    retries: int
-    max_age_seconds: int  # an older change is skipped
+    # After so many retries, or at that age, a change is skipped. None: Lambda retries it as long as
+    # the stream holds it, which is 24 h.
+    retries: int | None = None
+    max_age_seconds: int | None = None
     window_seconds: int | None = None  # how long Lambda waits for a batch to fill
     parallel_batches: int | None = None  # for each shard; the order within one job is kept
     # The function's response names the changes that failed, and Lambda halves a batch that fails.
     reports_failures: bool = False
-    on_failure: Resource | None = None  # the queue for changes that Lambda gave up
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ class Queue:
 
     queue: Resource
     batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncCalls:
+    """Another function calls the function and does not wait; Lambda drops a call that is older."""
+
+    max_age_seconds: int
+    retries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +82,10 @@ class Function:
     grants: tuple[Grant, ...] = ()  # besides those of every function
     routes: tuple[Route, ...] = ()
     socket_routes: tuple[str, ...] = ()  # route keys of the WebSocket API
-    triggers: tuple[JobsStream | Queue | EveryMinute, ...] = ()
+    triggers: tuple[JobsStream | Queue | AsyncCalls | EveryMinute, ...] = ()
     timeout: int = REQUEST_TIMEOUT  # seconds
     memory_mb: int = MEMORY_MB
+    is_traced: bool = True  # where the deployment has tracing
     stack: Literal["api", "scaler"] = "api"
     handler: str = ""  # "<module>.<function>" in functions/
 

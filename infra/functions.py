@@ -23,13 +23,15 @@ from comfyline.service.settings import (
     KeysTable,
     MeasuredSettings,
     OwnersTable,
+    ParkingQueue,
     QueueSettings,
     ScalerSettings,
     SocketSettings,
     UnknownRouteSettings,
+    WakeSettings,
 )
 from infra import grants
-from infra.declarations import EveryMinute, Function, JobsStream, Queue, Route
+from infra.declarations import AsyncCalls, EveryMinute, Function, JobsStream, Queue, Route
 from infra.grants import Resource, may
 
 # API Gateway waits 10 s for an authorizer.
@@ -39,6 +41,8 @@ WAITING_TIMEOUT = 29
 # At worst the 100 changes of a batch are sent one after another, each with up to 2 s for a slow
 # client's socket.
 PUSH_TIMEOUT = 240
+# A batch whose every call has to be retried by the SDK, twice over.
+SETTLE_TIMEOUT = 180
 # Shorter than the interval between two rounds, so that they never overlap.
 SWEEP_TIMEOUT = 55
 # Three calls of some milliseconds for each ticket, some of them retried.
@@ -47,13 +51,18 @@ REDRIVE_TIMEOUT = 30
 SCALER_TIMEOUT = 20
 
 
-def _changed_to(attribute: str) -> Mapping[str, Any]:
-    """Matches the changes after which a job's row has this attribute, a number."""
-    image = {attribute: {"N": [{"exists": True}]}}
-    return {"dynamodb": {"Keys": {"sk": {"S": ["job"]}}, "NewImage": image}}
-
-
-_NEW_JOB = {"eventName": ["INSERT"], "dynamodb": {"Keys": {"sk": {"S": ["job"]}}}}
+_ROW_OF_A_JOB: Mapping[str, Any] = {"Keys": {"sk": {"S": ["job"]}}}
+_NEW_JOB = {"eventName": ["INSERT"], "dynamodb": _ROW_OF_A_JOB}
+_CHANGE_OF_A_WATCHED_JOB = {
+    "dynamodb": {**_ROW_OF_A_JOB, "NewImage": {"watched_until": {"N": [{"exists": True}]}}}
+}
+_END_OF_A_JOB = {
+    "dynamodb": {
+        **_ROW_OF_A_JOB,
+        "OldImage": {"status": {"S": ["queued", "running"]}},
+        "NewImage": {"status": {"S": ["succeeded", "failed", "canceled", "expired"]}},
+    }
+}
 
 # What accepting a job needs.
 _SUBMIT = (
@@ -107,11 +116,13 @@ _ROWS = (
     Function(
         name="CancelJob",
         routes=(Route("DELETE", "/api/v1/jobs/{job_id}"),),
-        settings=(JobsTable, ArtifactsBucket),
+        settings=(MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket),
         grants=(
             grants.GET_JOB,
             grants.CHANGE_JOB,
+            grants.FREE_SLOT,
             # These are for purging a job.
+            grants.COUNT_ENDS,
             grants.READ_JOB,
             grants.DELETE_JOB,
             grants.LIST_ARTIFACTS,
@@ -218,37 +229,67 @@ _ROWS = (
             SocketSettings,
             MeasuredSettings,
             JobsTable,
-            OwnersTable,
             ArtifactsBucket,
         ),
         grants=(
             *grants.FOLLOW_STREAM,
-            may("ReportUndelivered", Resource.UNDELIVERED_UPDATES, "sqs:SendMessage"),
             may("FindSubscribers", Resource.CONNECTIONS, "dynamodb:Query"),
             *grants.CLOSE_CONNECTION,
             may("DropSubscription", Resource.CONNECTIONS, "dynamodb:UpdateItem"),
-            grants.FREE_SLOT,
-            may("CountEnds", Resource.OWNERS, "dynamodb:PutItem"),
             grants.READ_JOB,
             grants.SIGN_ARTIFACT,
             grants.POST_TO_SOCKET,
         ),
         triggers=(
             JobsStream(
-                # Changes of watched jobs, and the end of every job: nothing else is passed on.
-                filters=(_changed_to("watched_until"), _changed_to("expires_at")),
+                filters=(_CHANGE_OF_A_WATCHED_JOB,),
                 batch_size=100,
                 parallel_batches=10,  # the most that Lambda allows
                 reports_failures=True,
                 # A client that receives nothing for 30 s polls over HTTP, so older news is worth
-                # nothing. Without a bound, one record that always fails would hold up its shard
-                # for 24 h.
+                # nothing and is dropped. Without a bound, one record that always fails would hold
+                # up its shard for 24 h.
                 retries=3,
                 max_age_seconds=300,
-                on_failure=Resource.UNDELIVERED_UPDATES,
             ),
         ),
         timeout=PUSH_TIMEOUT,
+    ),
+    Function(
+        name="SettleJobs",
+        settings=(MeasuredSettings, JobsTable, OwnersTable, ParkingQueue, WakeSettings),
+        grants=(
+            *grants.FOLLOW_STREAM,
+            grants.FREE_SLOT,
+            grants.COUNT_ENDS,
+            grants.CHANGE_JOB,  # the note that a job is settled
+            grants.GET_JOB,  # the job of a parked step
+            may("Park", Resource.PARKING, "sqs:SendMessage"),
+            may(
+                "FollowParked",
+                Resource.PARKING,
+                "sqs:ReceiveMessage",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+            ),
+            may("LimitWakes", Resource.SCALING, "dynamodb:GetItem", "dynamodb:UpdateItem"),
+            may("WakeScaler", Resource.SCALER, "lambda:InvokeFunction"),
+        ),
+        triggers=(
+            # No bound on retries and age: nothing that this function does may be lost.
+            JobsStream(
+                filters=(_NEW_JOB, _END_OF_A_JOB),
+                batch_size=100,
+                window_seconds=1,  # jobs that end together are counted by fewer writes
+                parallel_batches=4,  # more would meet on the rows of the totals
+                reports_failures=True,
+            ),
+            Queue(Resource.PARKING, batch_size=10),
+        ),
+        timeout=SETTLE_TIMEOUT,
+        # The stream does not carry the trace of a job, so these traces would be connected with
+        # nothing. Lambda samples the first call of each second: up to $10 for a million jobs.
+        is_traced=False,
     ),
     Function(
         name="SweepJobs",
@@ -272,6 +313,7 @@ _ROWS = (
             grants.DELETE_ARTIFACTS,
             may("FindSlots", Resource.OWNERS, "dynamodb:Query"),
             grants.FREE_SLOT,
+            grants.COUNT_ENDS,
             may("FindSockets", Resource.CONNECTIONS_BY_KEY, "dynamodb:Query"),
             grants.READ_KEY,  # the switches
             may("ReadKeys", Resource.KEYS, "dynamodb:BatchGetItem"),
@@ -310,20 +352,12 @@ _ROWS = (
             may("ReadFleet", Resource.FLEET, "ecs:DescribeServices"),
             may("ResizeFleet", Resource.FLEET, "ecs:UpdateService"),
             may("RememberNeeds", Resource.SCALING, "dynamodb:GetItem", "dynamodb:PutItem"),
-            *grants.FOLLOW_STREAM,
         ),
         triggers=(
             EveryMinute(),
-            # The stream calls the scaler within seconds when a job meets an idle fleet, so that
-            # submitting needs no further call and cannot forget to make it.
-            JobsStream(
-                filters=(_NEW_JOB,),
-                batch_size=1000,
-                window_seconds=3,  # jobs that arrive together are one call
-                # The next minute's round is the retry, and it covers every older job.
-                retries=0,
-                max_age_seconds=60,
-            ),
+            # SettleJobs calls it when a job is new. The next minute's round is the retry, and it
+            # covers every older job.
+            AsyncCalls(max_age_seconds=60, retries=0),
         ),
         timeout=SCALER_TIMEOUT,
     ),

@@ -27,7 +27,7 @@ class Resource(Enum):
     OWNERS = auto()
     QUEUES = auto()  # the three lanes
     DEAD_LETTERS = auto()
-    UNDELIVERED_UPDATES = auto()
+    PARKING = auto()  # the queue of what settle_jobs could not do
     BUCKET = auto()
     ARTIFACTS = auto()  # the artifacts in the bucket
     UPLOADS = auto()  # files that callers uploaded, in the same bucket
@@ -37,6 +37,7 @@ class Resource(Enum):
     TASKS = auto()  # the workers' own tasks, in the fleet's cluster
     FLEET = auto()  # the ECS service that runs the workers
     SCALING = auto()  # the table in which the scaler remembers recent needs
+    SCALER = auto()  # the scaler's function, where the deployment has one
     IMAGE = auto()  # the repository of the worker's image
     OWN_LOGS = auto()
     ANY = auto()  # only for actions that support no resource; WILDCARD_REASONS says why
@@ -49,11 +50,14 @@ class Grant:
     purpose: str
     actions: tuple[str, ...]
     resource: Resource
+    partition_keys: str | None = None  # a pattern: only the rows of a table that match
 
 
-def may(purpose: str, resource: Resource, *actions: str) -> Grant:
+def may(
+    purpose: str, resource: Resource, *actions: str, partition_keys: str | None = None
+) -> Grant:
     """A grant of those actions on the resource."""
-    return Grant(purpose, actions, resource)
+    return Grant(purpose, actions, resource, partition_keys)
 
 
 # --- every function -------------------------------------------------------------------------------
@@ -77,6 +81,7 @@ SIGN_ARTIFACT = may("SignArtifact", Resource.ARTIFACTS, "s3:GetObject")
 LIST_ARTIFACTS = may("ListArtifacts", Resource.BUCKET, "s3:ListBucket")
 DELETE_ARTIFACTS = may("DeleteArtifacts", Resource.ARTIFACTS, "s3:DeleteObject")
 FREE_SLOT = may("FreeSlot", Resource.OWNERS, "dynamodb:UpdateItem")
+COUNT_ENDS = may("CountEnds", Resource.OWNERS, "dynamodb:PutItem")  # updates are FreeSlot's
 POST_TO_SOCKET = may("PostToSocket", Resource.SOCKETS, "execute-api:ManageConnections")
 CLOSE_CONNECTION = (
     may("GetConnection", Resource.CONNECTIONS, "dynamodb:GetItem"),
@@ -124,6 +129,8 @@ WORKER_GRANTS = (
     may("FetchModel", Resource.MODELS, "s3:GetObject"),
     may("StoreArtifact", Resource.ARTIFACTS, "s3:PutObject", "s3:AbortMultipartUpload"),
     may("ProtectTask", Resource.TASKS, "ecs:UpdateTaskProtection"),
+    # The rows of slots, and not those of usage: a graph's nodes run beside the worker.
+    may("FreeSlot", Resource.OWNERS, "dynamodb:UpdateItem", partition_keys="shard#*"),
 )
 
 PULL_IMAGE = (
@@ -148,7 +155,7 @@ UNUSED_LOCALLY: Mapping[str, str] = MappingProxyType(
         "FollowStream": "Lambda's poller reads the stream",
         "FindStream": "Lambda's poller finds the stream",
         "FollowDeadLetters": "Lambda's poller reads the queue",
-        "ReportUndelivered": "Lambda's poller sends the records that it gave up",
+        "FollowParked": "Lambda's poller reads the queue",
         "FindMissingUpload": "without it S3 answers 403 for a missing object, and the emulator 404",
         "ProtectTask": "the ECS agent uses it, and only AWS has one",
         "LogInToRegistry": "the ECS agent pulls the image; locally the worker is a process",

@@ -74,7 +74,7 @@ REASONS = (
     ),
     Reason(
         r"(AwsSolutions-SQS3|Serverless-SQSRedrivePolicy)",
-        r".*-(data/DeadLetters|api/UndeliveredUpdates)/Resource",
+        r".*-(data/DeadLetters|api/Parking)/Resource",
         "this queue is itself a dead-letter queue",
     ),
     # --- APIs ---
@@ -108,18 +108,23 @@ REASONS = (
     Reason(
         r"Serverless-LambdaDLQ",
         _FUNCTION,
-        "called synchronously by API Gateway, by a stream that has a destination, or by a schedule "
-        "that calls it again a minute later",
+        "called synchronously by API Gateway, by a stream or a queue that keeps what fails, or by "
+        "a schedule that calls it again a minute later",
     ),
     Reason(
-        r"Serverless-LambdaEventSourceMappingDestination",
+        r"Serverless-LambdaAsyncFailureDestination",
         r".*-scaler/ScaleWorkers/Function/.*",
         "the round of the next minute makes up for a lost call",
     ),
     Reason(
         r"Serverless-LambdaEventSourceMappingDestination",
-        r".*-api/RedriveTickets/Function/.*",
-        "a message that it cannot process stays in the dead-letter queue",
+        r".*-api/PushUpdates/Function/.*",
+        "live updates are best effort: a client that receives nothing polls",
+    ),
+    Reason(
+        r"Serverless-LambdaEventSourceMappingDestination",
+        r".*-api/(RedriveTickets|SettleJobs)/Function/.*",
+        "what it cannot process stays in the queue or in the stream",
     ),
     Reason(
         r"(AwsSolutions-IAM5\[Resource::\*\]|Serverless-LambdaStarPermissions)",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.cost.counts import Counts
-from comfyline.adapters.aws.jobs.codec import DUE_SHARDS
+from comfyline.adapters.aws.jobs.codec import LIVE_SHARDS, SETTLED_SHARDS
 from comfyline.service.access.slots import OWNER_SHARDS
 from infra.prices import prices
 
@@ -23,7 +23,9 @@ ACCESS_LOG_BYTES = 500  # of a request
 # Of each scheduled round in which there is nothing to do.
 SCALER_CALLS = 6
 SWEEPER_LOG_BYTES = 200
-SWEEPER_QUERIES = DUE_SHARDS + OWNER_SHARDS
+SWEEPER_QUERIES = LIVE_SHARDS + SETTLED_SHARDS + OWNER_SHARDS
+# Calls of SettleJobs, whose row in infra/functions.py switches tracing off.
+UNTRACED = ("arrive", "settle")
 ROUNDS_A_MONTH = 30 * 24 * 60  # one a minute
 
 
@@ -73,7 +75,7 @@ def job_lines(counts: Counts) -> list[Line]:
     queue = counts.each(*(name for name in counts.calls if name.startswith("sqs ")))
     calls = sum(work["calls"] for work in counts.functions.values()) / counts.jobs
     aws_calls = sum(work["aws_calls"] for work in counts.functions.values()) / counts.jobs
-    traced = calls * prices()["xray"]["sampled_share"]
+    traced = traceable_calls(counts) * prices()["xray"]["sampled_share"]
     own_log, metrics, worker_log = (
         log_bytes(lines) / counts.jobs
         for lines in (counts.printed, counts.metrics, counts.worker_log)
@@ -89,6 +91,12 @@ def job_lines(counts: Counts) -> list[Line]:
         Line("SQS", "calls", queue, sqs["request"]),
         Line("SQS", "messages with a group", counts.each("sqs SendMessage"), sqs["fair_request"]),
     ]
+
+
+def traceable_calls(counts: Counts) -> float:
+    """The calls of functions that are traced, for one job."""
+    traced = (work["calls"] for name, work in counts.functions.items() if name not in UNTRACED)
+    return sum(traced) / counts.jobs
 
 
 def log_bytes(lines: Sequence[str]) -> int:
@@ -117,7 +125,7 @@ def idle_month(alarm_metrics: int, dashboards: int, *, is_free_tier: bool) -> li
     watch, ddb, sqs = prices()["cloudwatch"], prices()["dynamodb"], prices()["sqs"]
     free = (watch["free_alarm_metrics"], watch["free_dashboards"]) if is_free_tier else (0, 0)
     free_traces = prices()["xray"]["free_traces_month"] if is_free_tier else 0
-    # The sweeper queries 16 shards and the slots' shards, the scaler reads its row and 3 queues.
+    # The sweeper queries the shards of jobs and of slots, the scaler reads its row and 3 queues.
     reads = ROUNDS_A_MONTH * (SWEEPER_QUERIES * 0.5 + 1)
     return [
         Line("Scheduler", "calls", 2 * ROUNDS_A_MONTH, prices()["scheduler"]["call"]),

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from comfyline.contract.ids import ConnectionId, JobId, OwnerId
 from comfyline.service.files.uploads import UPLOAD_LIFETIME
+from comfyline.service.jobs.due import SETTLE_DELAY
 from comfyline.service.jobs.invariants import row_faults
 from comfyline.service.jobs.job import Artifact, Job, Status
 from comfyline.service.storage_names import JOBS_PREFIX, MODELS_PREFIX, UPLOADS_PREFIX
@@ -176,6 +177,10 @@ class _Audit:
 
     def _of_row(self, job: Job) -> Iterator[Finding]:
         yield from (Finding("row", job.id, fault) for fault in row_faults(job))
+        if job.settle_pending and job.finished_at is not None:
+            latest = job.finished_at + SETTLE_DELAY + self._times.sweep
+            if latest < self._held.read_at:
+                yield Finding("settlement", job.id, "has ended, but is neither counted nor freed")
         if job.due_at is not None and job.due_at + self._times.sweep < self._held.read_at:
             yield Finding(
                 "overdue",

@@ -97,6 +97,12 @@ class ArtifactsBucket(Settings):
     artifacts_bucket: str
 
 
+class ScalingTable(Settings):
+    """The table of what the scaler remembers."""
+
+    scaling_table: str
+
+
 class QueueSettings(Settings):
     """The queues of tickets, one for each priority."""
 
@@ -144,18 +150,30 @@ class JobDefaults(Settings):
     retention_seconds: int = 7 * 24 * 3600
 
 
+class ParkingQueue(Settings):
+    """The queue of what functions/settle_jobs.py could not settle."""
+
+    parking_queue_url: str
+
+
+class WakeSettings(Settings):
+    """How new jobs wake functions/scale_workers.py. Empty: this deployment has no scaler."""
+
+    scaler_function: str = ""
+    scaling_table: str = ""
+
+
 class UnknownRouteSettings(Settings):
     """The routes that exist, for the answer to a method that a path does not have."""
 
     routes: str  # "GET /healthz,POST /api/v1/jobs,…"
 
 
-class ScalerSettings(Settings):
+class ScalerSettings(ScalingTable):
     """The fleet that functions/scale_workers.py sizes, and the limits of its size."""
 
     cluster: str
     service: str
-    scaling_table: str
     scaling: str  # the section [scaling] of the deployment file, as JSON
 
 
@@ -172,7 +190,7 @@ class AuditSettings(RedriveSettings, SocketSettings, OwnersTable, ArtifactsBucke
     """`comfyline admin audit`"""
 
 
-class WorkerSettings(QueueSettings, MeasuredSettings, JobsTable, ArtifactsBucket):
+class WorkerSettings(QueueSettings, MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket):
     """gpu_worker/"""
 
     comfyui_url: str = "http://127.0.0.1:8188"

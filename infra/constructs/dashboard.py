@@ -59,7 +59,7 @@ def _outcomes(signals: Signals) -> cw.GraphWidget:
 
 def _latency(signals: Signals) -> cw.GraphWidget:
     api = [signals.api("Latency", p).with_(label=f"API {p}") for p in ("p50", "p95", "p99")]
-    behind = signals.iterator_age().with_(label="updates are behind by")
+    behind = signals.iterator_age("PushUpdates").with_(label="updates are behind by")
     return _graph("Latency", *api, behind, unit="ms")
 
 

@@ -66,7 +66,7 @@ class PythonFunction(Construct):
             log_group=log_group,
             # Either way a trace has an id, by which log lines are found.
             tracing=lambda_.Tracing.ACTIVE
-            if deployment.observability.tracing
+            if deployment.observability.tracing and row.is_traced
             else lambda_.Tracing.PASS_THROUGH,
             environment={
                 **environment(*row.settings, values=values),

@@ -56,9 +56,9 @@ class Signals:
         """Calls that Lambda refused for the limit of concurrent calls, which the account shares."""
         return _metric("AWS/Lambda", "Throttles", {}, "Sum")
 
-    def iterator_age(self) -> cw.Metric:
-        """By how much PushUpdates is behind the jobs table's stream."""
-        return self.function("PushUpdates", "IteratorAge", "Maximum")
+    def iterator_age(self, function: str) -> cw.Metric:
+        """By how much a function is behind the jobs table's stream."""
+        return self.function(function, "IteratorAge", "Maximum")
 
     def table(self, name: str) -> cw.Metric:
         """A metric that DynamoDB publishes about the jobs table."""

@@ -9,11 +9,11 @@ from aws_cdk import aws_dynamodb as ddb
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
-from aws_cdk.aws_lambda_event_sources import DynamoEventSource, SqsDlq, SqsEventSource
+from aws_cdk.aws_lambda_event_sources import DynamoEventSource, SqsEventSource
 from aws_cdk.aws_scheduler_targets import LambdaInvoke
 from constructs import Construct
 
-from infra.declarations import EveryMinute, Function, JobsStream, Queue
+from infra.declarations import AsyncCalls, EveryMinute, Function, JobsStream, Queue
 from infra.grants import Resource
 
 Queues = Mapping[Resource, sqs.IQueue]
@@ -31,18 +31,22 @@ def add_triggers(
     for trigger in row.triggers:
         match trigger:
             case JobsStream():
-                function.add_event_source(_stream(jobs, trigger, queues))
+                function.add_event_source(_stream(jobs, trigger))
             case Queue(queue, batch_size):
                 source = SqsEventSource(
                     queues[queue], batch_size=batch_size, report_batch_item_failures=True
                 )
                 function.add_event_source(source)
+            case AsyncCalls(max_age, retries):
+                function.configure_async_invoke(
+                    max_event_age=Duration.seconds(max_age), retry_attempts=retries
+                )
             case EveryMinute():
                 _schedule(scope, row, function)
 
 
-def _stream(jobs: ddb.TableV2, stream: JobsStream, queues: Queues) -> DynamoEventSource:
-    window = stream.window_seconds
+def _stream(jobs: ddb.TableV2, stream: JobsStream) -> DynamoEventSource:
+    window, max_age = stream.window_seconds, stream.max_age_seconds
     return DynamoEventSource(
         jobs,
         # LATEST could miss changes that are made while AWS creates the mapping.
@@ -53,8 +57,7 @@ def _stream(jobs: ddb.TableV2, stream: JobsStream, queues: Queues) -> DynamoEven
         report_batch_item_failures=stream.reports_failures,
         bisect_batch_on_error=stream.reports_failures,
         retry_attempts=stream.retries,
-        max_record_age=Duration.seconds(stream.max_age_seconds),
-        on_failure=SqsDlq(queues[stream.on_failure]) if stream.on_failure else None,
+        max_record_age=Duration.seconds(max_age) if max_age else None,
         filters=[lambda_.FilterCriteria.filter(pattern) for pattern in stream.filters],
     )
 

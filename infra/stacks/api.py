@@ -15,11 +15,16 @@ from infra.constructs.http_api import JobsHttpApi
 from infra.constructs.triggers import add_triggers
 from infra.constructs.websocket_api import STAGE, JobsWebSocketApi
 from infra.deployment import Deployment
-from infra.functions import FUNCTIONS, ROUTES
+from infra.functions import FUNCTIONS, ROUTES, SETTLE_TIMEOUT
 from infra.grants import Resource
 from infra.stacks.data import DataStack
+from infra.stacks.scaler import ScalerStack
 
-UNDELIVERED_RETENTION = Duration.days(14)  # the longest that SQS allows
+PARKING_RETENTION = Duration.days(14)  # the longest that SQS allows
+# Before the first try from the queue: what has just failed twice would fail again at once.
+PARKING_DELAY = Duration.minutes(1)
+# Between two tries. Lambda asks for six times the function's timeout.
+PARKING_VISIBILITY = Duration.seconds(6 * SETTLE_TIMEOUT)
 
 
 class ApiStack(Stack):
@@ -33,15 +38,18 @@ class ApiStack(Stack):
         deployment: Deployment,
         data: DataStack,
         code: lambda_.Code,
+        scaler: ScalerStack | None,
     ) -> None:
         super().__init__(scope, name, stack_name=name)
-        self._data, self._deployment = data, deployment
+        self._data, self._deployment, self._scaler = data, deployment, scaler
         api_domain, socket_domain = custom_domains(self, deployment)
         self._sockets = JobsWebSocketApi(self, "WebSocket", domain=socket_domain)
-        self.undelivered = sqs.Queue(
+        self.parking = sqs.Queue(
             self,
-            "UndeliveredUpdates",
-            retention_period=UNDELIVERED_RETENTION,
+            "Parking",
+            retention_period=PARKING_RETENTION,
+            delivery_delay=PARKING_DELAY,
+            visibility_timeout=PARKING_VISIBILITY,
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=not deployment.is_local,
             removal_policy=RemovalPolicy.DESTROY,
@@ -79,19 +87,23 @@ class ApiStack(Stack):
             "websocket_stage": STAGE,
             "metrics_namespace": self._deployment.metrics_namespace,
             "routes": ",".join(route.key for route in ROUTES),
+            "parking_queue_url": self.parking.queue_url,
+            **(self._scaler.values if self._scaler else {}),
         }
 
     def _arns(self) -> dict[Resource, list[str]]:
         return {
             **self._data.arns,
-            Resource.UNDELIVERED_UPDATES: [self.undelivered.queue_arn],
+            Resource.PARKING: [self.parking.queue_arn],
             Resource.SOCKETS: [self._sockets.sockets_arn],
+            Resource.SCALER: [self._scaler.function.function_arn] if self._scaler else [],
+            Resource.SCALING: [self._scaler.table.table_arn] if self._scaler else [],
         }
 
     def _add_triggers(self) -> None:
         queues = {
             Resource.DEAD_LETTERS: self._data.dead_letters,
-            Resource.UNDELIVERED_UPDATES: self.undelivered,
+            Resource.PARKING: self.parking,
         }
         for name, function in self.functions.items():
             add_triggers(self, FUNCTIONS[name], function, jobs=self._data.jobs, queues=queues)
@@ -103,6 +115,7 @@ class ApiStack(Stack):
             "WebSocketApiId": self._sockets.api.api_id,
             "WebSocketStage": STAGE,
             "WebSocketUrl": self._sockets.stage.url,
+            "ParkingQueueUrl": self.parking.queue_url,
         }
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)

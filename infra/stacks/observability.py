@@ -24,6 +24,10 @@ from infra.stacks.scaler import ScalerStack
 FAILED_JOBS = 10
 # A client that receives nothing for half a minute polls over HTTP.
 LATE_UPDATES = Duration.seconds(30)
+# The sweeper settles what is an hour late; this leaves time to look into it before that.
+LATE_SETTLEMENT = Duration.minutes(10)
+# Of five minutes each: the queue has delivered a message twice by then.
+PARKED_PERIODS = 8
 # Longer than an instance needs to boot and to load its models.
 UNSERVED_MINUTES = 15
 
@@ -116,10 +120,18 @@ class ObservabilityStack(Stack):
                 threshold=0,
             ),
             Watch(
-                name="UndeliveredUpdates",
-                description="Changes of jobs could not be sent to their subscribers.",
-                metric=_waiting(self._api.undelivered),
+                name="SettlementsParked",
+                description="Slots or counts of ended jobs could not be settled.",
+                metric=_depth(self._api.parking),
                 threshold=0,
+                periods=PARKED_PERIODS,
+            ),
+            Watch(
+                name="SettlementLate",
+                description="Slots and counts of ended jobs are settled late.",
+                metric=self._signals.iterator_age("SettleJobs"),
+                threshold=LATE_SETTLEMENT.to_milliseconds(),
+                periods=5,
             ),
         ]
 
@@ -149,7 +161,7 @@ class ObservabilityStack(Stack):
             Watch(
                 name="UpdatesLate",
                 description="Subscribers receive changes late.",
-                metric=signals.iterator_age(),
+                metric=signals.iterator_age("PushUpdates"),
                 threshold=LATE_UPDATES.to_milliseconds(),
                 periods=5,
             ),
@@ -174,9 +186,21 @@ class ObservabilityStack(Stack):
         ]
 
 
-def _waiting(queue: sqs.IQueue) -> cw.Metric:
-    return queue.metric_approximate_number_of_messages_visible(
-        period=Duration.minutes(5), statistic="Maximum"
+def _depth(queue: sqs.IQueue) -> cw.MathExpression:
+    """The messages of a queue; those that its function has just tried are not visible."""
+    five = Duration.minutes(5)
+    return cw.MathExpression(
+        expression="visible + tried",
+        using_metrics={
+            "visible": queue.metric_approximate_number_of_messages_visible(
+                period=five, statistic="Maximum"
+            ),
+            "tried": queue.metric_approximate_number_of_messages_not_visible(
+                period=five, statistic="Maximum"
+            ),
+        },
+        period=five,
+        label="messages",
     )
 
 

@@ -29,7 +29,7 @@ class ScalerStack(Stack):
         code: lambda_.Code,
     ) -> None:
         super().__init__(scope, name, stack_name=name)
-        memory = ddb.TableV2(
+        self.table = ddb.TableV2(
             self,
             "Scaling",
             partition_key=ddb.Attribute(name="pk", type=ddb.AttributeType.STRING),
@@ -48,15 +48,23 @@ class ScalerStack(Stack):
                 "metrics_namespace": deployment.metrics_namespace,
                 "cluster": deployment.cluster_name,
                 "service": SERVICE_NAME,
-                "scaling_table": memory.table_name,
+                "scaling_table": self.table.table_name,
             },
             arns={
                 **data.arns,
                 Resource.FLEET: [self._service_arn(deployment)],
-                Resource.SCALING: [memory.table_arn],
+                Resource.SCALING: [self.table.table_arn],
             },
         ).function
         add_triggers(self, row, self.function, jobs=data.jobs, queues={})
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What settle_jobs needs to wake the scaler, by the names of its settings."""
+        return {
+            "scaler_function": self.function.function_name,
+            "scaling_table": self.table.table_name,
+        }
 
     def _service_arn(self, deployment: Deployment) -> str:
         if deployment.is_local:  # the emulator checks a call for a service against its cluster

@@ -29,6 +29,7 @@ from comfyline.service.clock import Clock
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import Job, Status
+from comfyline.service.jobs.settle import Settlement
 from comfyline.service.jobs.sweep import Sweeper
 from comfyline.service.queue.lanes import Priority
 from gpu_worker.comfy.engine import ComfyEngine
@@ -221,7 +222,13 @@ class Chaos:
 
     def sweeper(self, clock: Clock) -> Sweeper:
         world = self.world
-        return Sweeper(store=world.jobs, queue=world.queue, artifacts=world.artifacts, clock=clock)
+        return Sweeper(
+            store=world.jobs,
+            queue=world.queue,
+            artifacts=world.artifacts,
+            settlement=Settlement(steps=(), store=world.jobs, clock=clock),
+            clock=clock,
+        )
 
     async def sweep(self) -> None:
         sweeper = self.sweeper(now)

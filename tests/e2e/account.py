@@ -20,7 +20,7 @@ from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
-from comfyline.contract.ids import OwnerId, random_job_id
+from comfyline.contract.ids import JobId, OwnerId, random_job_id
 from comfyline.service.access.authenticate import create_key
 from comfyline.service.access.slots import Limits
 from comfyline.service.jobs.job import Artifact, Job, artifact_key
@@ -28,6 +28,7 @@ from localcloud.deployment import apply_template
 from localcloud.emulator import Emulator
 from localcloud.state import Endpoints
 from tests.support.builders import a_graph, a_job, some_params
+from tests.support.eventually import eventually_now
 
 ROLE = "AWS::IAM::Role"
 
@@ -158,6 +159,16 @@ class Account:
         self.jobs.put_request(job, some_params(), a_graph())
         assert self.jobs.add(job) is None
         return job
+
+    def unsettled(self, ended: Job) -> Job:
+        """The ended job as if settle_jobs had missed it: the stream passes no such change on."""
+        row = eventually_now(lambda: self._settled(ended.id), within=10)
+        assert row is not None
+        return self.jobs.save(row, replace(row, settle_pending=True, has_slot=True))
+
+    def _settled(self, job_id: JobId) -> Job | None:
+        row = self.jobs.get(job_id)
+        return row if row is not None and not row.settle_pending else None
 
     def stored_artifact(self, job: Job) -> Artifact:
         """Store a file of the job's attempt, and the list of artifacts that names it."""

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.models import S3ModelStore
-from comfyline.contract.ids import ConnectionId, KeyId, random_job_id
+from comfyline.contract.ids import ConnectionId, KeyId, OwnerId, random_job_id
 from comfyline.service.access.slots import OWNER_SHARDS
 from comfyline.service.jobs.events import Progressed, Succeeded
 from comfyline.service.jobs.job import Job
@@ -92,16 +93,9 @@ def push_updates(caller: Caller) -> None:
         moved = jobs.save(watched, advance(watched, half, now()))
         assert received(socket, "progress")["progress"] == 0.5
         caller.account.stored_artifact(moved)
-        caller.account.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
         jobs.save(moved, advance(moved, Succeeded(attempt=1, gpu_seconds=1.5), now()))
         assert_fetched(received(socket, "artifact")["url"])
         received(socket, "done")
-        eventually_now(
-            lambda: caller.account.ledger.usage(job.owner).gpu_seconds == 1.5, within=SOON
-        )
-        shards = range(OWNER_SHARDS)
-        taken = {owner for shard in shards for owner, _ in caller.account.owners.slots(shard)}
-        assert job.owner not in taken
         eventually_now(lambda: subscribers(caller, job) == 0, within=SOON)
         (row,) = caller.account.items("ConnectionsTable", subscription["sk"])
         assert "jobs" not in row
@@ -134,9 +128,49 @@ def authorize_socket(caller: Caller) -> None:
 # --- the clock and the worker ---------------------------------------------------------------------
 
 
+def settle_jobs(caller: Caller) -> None:
+    job = caller.started()
+    caller.account.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
+    ended = caller.account.jobs.save(
+        job, advance(job, Succeeded(attempt=1, gpu_seconds=1.5), now())
+    )
+    unsettled = caller.account.unsettled(ended)  # once it has been settled
+    assert caller.account.ledger.usage(job.owner).gpu_seconds == 1.5
+    assert job.owner not in owners_with_slots(caller)
+    sqs, queue = caller.account.emulator.client("sqs"), caller.account.endpoints.outputs
+    step = {"step": "count", "job_id": job.id, "incarnation": unsettled.incarnation}
+    sqs.send_message(
+        QueueUrl=queue["ParkingQueueUrl"], MessageBody=json.dumps(step), DelaySeconds=0
+    )
+    eventually_now(lambda: not caller.account.jobs.get(job.id).settle_pending, within=SOON)  # type: ignore[union-attr]
+    try:
+        caller.account.invoke(
+            caller.account.physical_id("api", "SettleJobsFunction"), {"Records": [UNREADABLE]}
+        )
+    finally:
+        sqs.purge_queue(QueueUrl=queue["ParkingQueueUrl"])
+
+
+# A record that code of this schema cannot read, and sets aside.
+UNREADABLE = {
+    "eventID": "1",
+    "eventName": "MODIFY",
+    "dynamodb": {
+        "SequenceNumber": "1",
+        "Keys": {"pk": {"S": "job_unreadable"}, "sk": {"S": "job"}},
+        "NewImage": {"schema": {"N": "99"}},
+    },
+}
+
+
+def owners_with_slots(caller: Caller) -> set[OwnerId]:
+    owners = caller.account.owners
+    return {owner for shard in range(OWNER_SHARDS) for owner, _ in owners.slots(shard)}
+
+
 def sweep_jobs(caller: Caller) -> None:
     account = caller.account
-    ended = caller.ended(queued_at=now() - 2 * PAST)
+    ended = account.unsettled(caller.ended(queued_at=now() - 2 * PAST))
     account.jobs.save(ended, replace(ended, expires_at=now() - PAST, due_at=now() - PAST))
     lost = account.seeded(caller.owner, due_at=now() - PAST)
     account.owners.take_slot(caller.owner, random_job_id(now()), ONE_JOB, now() - PAST)
@@ -149,8 +183,7 @@ def sweep_jobs(caller: Caller) -> None:
     assert found is not None
     # If a worker has claimed the job by now, the count started again.
     assert found.ticket_sends == 1 or found.attempt > 0
-    taken = {owner for shard in range(OWNER_SHARDS) for owner, _ in account.owners.slots(shard)}
-    assert caller.owner not in taken
+    assert caller.owner not in owners_with_slots(caller)
 
 
 def redrive_tickets(caller: Caller) -> None:
@@ -172,13 +205,13 @@ def scale_workers(caller: Caller) -> None:
     emulator.client("dynamodb").delete_item(
         TableName=account.physical_id("scaler", "Scaling"), Key={"pk": {"S": "scaling"}}
     )
-    new_job = {"Records": [{"eventName": "INSERT"}]}
-    account.invoke(account.physical_id("scaler", "ScaleWorkersFunction"), new_job)
+    account.invoke(account.physical_id("scaler", "ScaleWorkersFunction"), {"arrived": 1})
     assert fleet.workers_asked_for(emulator) >= 1
 
 
 def worker(caller: Caller) -> None:
     worker_fetches_a_model(caller)
+    worker_frees_a_slot(caller)
     # A poll that is already open may still bring each worker one ticket, but no second one.
     for _ in range(len(caller.account.endpoints.pids.workers) + 1):
         worker_runs_a_job(caller)
@@ -191,6 +224,17 @@ def worker_fetches_a_model(caller: Caller) -> None:
     account.emulator.client("s3").put_object(Bucket=bucket, Key=key, Body=b"weights")
     store = S3ModelStore(account.as_role("WorkerTaskRole")("s3"), bucket)
     assert b"".join(store.read(key)) == b"weights"
+
+
+def worker_frees_a_slot(caller: Caller) -> None:
+    """As it does at the end of a job, where a failure is only logged: settle_jobs frees it too."""
+    account, job = caller.account, caller.account.seeded(caller.owner, has_slot=True)
+    account.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
+    client = account.as_role("WorkerTaskRole")("dynamodb")
+    DynamoOwnerStore(client, account.endpoints.outputs["OwnersTable"]).free_slot(
+        job.owner, job.id, now()
+    )
+    assert job.owner not in owners_with_slots(caller)
 
 
 def worker_runs_a_job(caller: Caller) -> None:
@@ -227,6 +271,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "SocketDisconnect": socket_disconnect,
     "SocketSubscribe": socket_subscribe,
     "PushUpdates": push_updates,
+    "SettleJobs": settle_jobs,
     "SweepJobs": sweep_jobs,
     "RedriveTickets": redrive_tickets,
     "ScaleWorkers": scale_workers,

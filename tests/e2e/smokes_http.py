@@ -199,7 +199,7 @@ def list_jobs(caller: Caller) -> None:
 def cancel_job(caller: Caller) -> None:
     job = caller.account.seeded(caller.owner)
     assert caller.call("DELETE", f"/jobs/{job.id}").json()["status"] == "canceled"
-    made = caller.ended()
+    made = caller.account.unsettled(caller.ended())
     assert caller.call("DELETE", f"/jobs/{made.id}?purge=true").status_code == 202
     assert caller.account.items("JobsTable", {"S": made.id}) == []
     assert caller.account.files(made) == 0

@@ -240,12 +240,6 @@ def test_connections_that_never_said_goodbye_leave_nothing(
         return sum("dropped-" in str(item) for page in pages for item in page["Items"])
 
     eventually_now(lambda: left() == 0, within=120, every=1)
-    undelivered = admin(endpoints, "sqs").list_queues()["QueueUrls"]
-    (queue,) = [url for url in undelivered if "Undelivered" in url]
-    attributes = admin(endpoints, "sqs").get_queue_attributes(
-        QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"]
-    )
-    assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "0"
     lines = log_lines(endpoints, "PushUpdatesLogs")
     assert any(line.startswith("REPORT") for line in lines)
     assert [line for line in lines if '"level":"ERROR"' in line or "Traceback" in line] == []

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from comfyline.adapters.aws.jobs import codec
+from comfyline.adapters.aws.ledger import COUNTED_FOR
 from comfyline.contract.limits import MAX_WAIT_SECONDS
 from comfyline.contract.v1.openapi import OPERATIONS
+from comfyline.service.jobs.job import TERMINAL, Status
 from infra.functions import FUNCTIONS
-from tests.infra.templates import Json, Templates, function_in, named, only, plain_name, resources
-from tests.support.builders import NOW, a_job, canceled, running, succeeded
+from tests.infra.templates import (
+    Json,
+    Templates,
+    function_in,
+    named,
+    only,
+    plain_name,
+    resources,
+    statements,
+)
+from tests.support.builders import NOW, a_job, canceled, running, settled, succeeded
 
 # The functions in the stack of the APIs.
 ROWS = {name: row for name, row in FUNCTIONS.items() if row.stack == "api"}
@@ -80,7 +93,7 @@ def test_websocket_authorizer_requires_no_single_credential(aws: Templates) -> N
 def test_gateway_may_invoke_the_functions_of_its_routes(aws: Templates) -> None:
     permissions = resources(aws.api, "AWS::Lambda::Permission").values()
     allowed = {function_in(aws.render(p["FunctionName"])) for p in permissions}
-    assert allowed == set(ROWS) - {"PushUpdates", "SweepJobs", "RedriveTickets"}
+    assert allowed == set(ROWS) - {"PushUpdates", "SettleJobs", "SweepJobs", "RedriveTickets"}
     assert all("SourceArn" in permission for permission in permissions)
 
 
@@ -109,55 +122,99 @@ def test_every_log_group_ends(aws: Templates) -> None:
     assert {group["RetentionInDays"] for group in groups} == {30}
 
 
-def test_every_function_writes_to_a_group_that_ends_and_is_traced(aws: Templates) -> None:
+def test_every_function_writes_to_a_group_that_ends(aws: Templates) -> None:
     functions = [f for t in aws.all for f in resources(t, "AWS::Lambda::Function").values()]
     assert len(functions) == len(ROWS) + 1
     for function in functions:
         # Without a group, Lambda makes one that keeps log lines for ever.
         assert plain_name(aws.render(function["LoggingConfig"]["LogGroup"])).endswith("Logs")
-        assert function["TracingConfig"] == {"Mode": "Active"}
 
 
-def _stream_mapping(aws: Templates) -> Json:
-    mappings = resources(aws.api, "AWS::Lambda::EventSourceMapping").values()
-    (source,) = (m for m in mappings if "DeadLetters" not in aws.render(m["EventSourceArn"]))
-    return source
+def mapping_of(aws: Templates, function: str, source: str) -> Json:
+    """How Lambda reads that table's stream, or that queue, for the function."""
+    (mapping,) = (
+        mapping
+        for mapping in resources(aws.api, "AWS::Lambda::EventSourceMapping").values()
+        if function_in(aws.render(mapping["FunctionName"])) == function
+        and plain_name(aws.render(mapping["EventSourceArn"]).partition(".")[0]) == source
+    )
+    return mapping
 
 
-def test_stream_feeds_push_updates(aws: Templates) -> None:
-    source = _stream_mapping(aws)
-    assert function_in(aws.render(source["FunctionName"])) == "PushUpdates"
-    table, _, attribute = aws.render(source["EventSourceArn"]).partition(".")
-    assert (plain_name(table), attribute) == ("Jobs", "StreamArn")
+def patterns_of(mapping: Json) -> list[Any]:
+    return [json.loads(f["Pattern"]) for f in mapping["FilterCriteria"]["Filters"]]
+
+
+@pytest.mark.parametrize("function", ["PushUpdates", "SettleJobs"])
+def test_both_readers_of_the_stream_report_what_failed(aws: Templates, function: str) -> None:
+    source = mapping_of(aws, function, "Jobs")
+    assert aws.render(source["EventSourceArn"]).endswith(".StreamArn")
     assert source["StartingPosition"] == "TRIM_HORIZON"
-    assert source["BatchSize"] == 100
-    assert source["ParallelizationFactor"] == 10
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert source["BisectBatchOnFunctionError"] is True
+    assert "DestinationConfig" not in source
+
+
+def test_live_updates_are_dropped_after_five_minutes(aws: Templates) -> None:
+    source = mapping_of(aws, "PushUpdates", "Jobs")
+    assert (source["BatchSize"], source["ParallelizationFactor"]) == (100, 10)
     # Without a bound, one record that always fails would hold up its shard for a day.
     assert 0 <= source["MaximumRetryAttempts"] <= 10
-    assert 60 <= source["MaximumRecordAgeInSeconds"] <= 3600
-    destination = aws.render(source["DestinationConfig"]["OnFailure"]["Destination"])
-    assert plain_name(destination.removesuffix(".Arn")) == "UndeliveredUpdates"
+    assert source["MaximumRecordAgeInSeconds"] == 300
 
 
-def test_only_changes_of_watched_and_ended_jobs_are_pushed(aws: Templates) -> None:
-    patterns = [
-        json.loads(f["Pattern"])["dynamodb"]
-        for f in _stream_mapping(aws)["FilterCriteria"]["Filters"]
-    ]
-    for pattern in patterns:
-        assert pattern.pop("Keys") == {"sk": {"S": ["job"]}}
-    assert patterns == [
-        {"NewImage": {"watched_until": {"N": [{"exists": True}]}}},
-        {"NewImage": {"expires_at": {"N": [{"exists": True}]}}},
-    ]
-    # The notifier does nothing for a job without the first, and every end has the second.
+def test_the_pusher_is_called_for_watched_jobs_only(aws: Templates) -> None:
+    (pattern,) = patterns_of(mapping_of(aws, "PushUpdates", "Jobs"))
+    assert pattern["dynamodb"].pop("Keys") == {"sk": {"S": ["job"]}}
+    assert pattern == {"dynamodb": {"NewImage": {"watched_until": {"N": [{"exists": True}]}}}}
     job, watched = running(a_job()), running(a_job(watched_until=NOW))
-    asked = [{"watched_until", "expires_at"} & codec.item_of(j).keys() for j in (job, watched)]
-    assert asked == [set(), {"watched_until"}]
-    for end in (succeeded, canceled):
-        assert "expires_at" in codec.item_of(end(a_job()))
+    assert ["watched_until" in codec.item_of(j) for j in (job, watched)] == [False, True]
+
+
+def test_a_settlement_is_tried_for_as_long_as_the_stream_holds_the_record(aws: Templates) -> None:
+    source = mapping_of(aws, "SettleJobs", "Jobs")
+    assert source.get("MaximumRetryAttempts", -1) == -1
+    assert source.get("MaximumRecordAgeInSeconds", -1) == -1
+    assert source["MaximumBatchingWindowInSeconds"] <= 5
+
+
+def test_settle_jobs_is_called_for_new_jobs_and_for_ends(aws: Templates) -> None:
+    new, end = patterns_of(mapping_of(aws, "SettleJobs", "Jobs"))
+    row = {"Keys": {"sk": {"S": ["job"]}}}
+    assert new == {"eventName": ["INSERT"], "dynamodb": row}
+    images = end["dynamodb"]
+    assert images.pop("Keys") == row["Keys"]
+    live = {status.value for status in Status} - {status.value for status in TERMINAL}
+    assert set(images["OldImage"]["status"]["S"]) == live
+    assert set(images["NewImage"]["status"]["S"]) == {status.value for status in TERMINAL}
+    # The note that a job is settled is no end, so no note makes a further call.
+    for ended in (succeeded(a_job()), canceled(a_job())):
+        assert codec.item_of(ended)["status"]["S"] in images["NewImage"]["status"]["S"]
+        assert codec.item_of(settled(ended))["status"]["S"] not in images["OldImage"]["status"]["S"]
+
+
+def test_parked_steps_are_kept_for_14_days_and_tried_by_settle_jobs(aws: Templates) -> None:
+    mapping = mapping_of(aws, "SettleJobs", "Parking")
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    queue = named(aws.api, "AWS::SQS::Queue", "Parking")
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert queue["VisibilityTimeout"] == 6 * aws.functions()["SettleJobs"]["Timeout"]
+    assert queue["DelaySeconds"] > 0
+    # The note that a job is counted outlives every message that could count it again.
+    last_delivery = timedelta(days=1) + timedelta(seconds=queue["MessageRetentionPeriod"])
+    assert last_delivery + timedelta(days=14) <= COUNTED_FOR
+
+
+def test_settle_jobs_can_wake_the_scaler(aws: Templates, local: Templates) -> None:
+    environment = aws.environment("SettleJobs")
+    wake = [
+        statement for _, statement in statements(aws.api) if statement.get("Sid") == "WakeScaler"
+    ]
+    (arn,) = (aws.render(statement["Resource"]) for statement in wake)
+    assert "ScaleWorkers" in arn
+    assert "ScaleWorkers" in environment["SCALER_FUNCTION"]
+    assert "Scaling" in environment["SCALING_TABLE"]
+    assert local.environment("SettleJobs")["SCALER_FUNCTION"] == ""
 
 
 def test_dead_letters_feed_redrive_tickets(aws: Templates) -> None:
@@ -222,6 +279,9 @@ def test_environment_names_the_right_resources(aws: Templates, function: str) ->
         "WEBSOCKET_API_ID": "WebSocketApi",
         "WEBSOCKET_STAGE": "live",
         "GREETER_FUNCTION": "SocketSubscribeFunction",
+        "PARKING_QUEUE_URL": "Parking",
+        "SCALER_FUNCTION": "ScaleWorkersFunction",
+        "SCALING_TABLE": "Scaling",
     }
     for name, value in aws.environment(function).items():
         assert plain_name(value) == right.get(name, value)
@@ -243,8 +303,11 @@ def test_functions_share_one_asset_and_one_platform(aws: Templates) -> None:
 def test_functions_are_traced_unless_the_deployment_disables_it(
     request: pytest.FixtureRequest, target: str, mode: str
 ) -> None:
-    functions = request.getfixturevalue(target).functions().values()
-    assert {function["TracingConfig"]["Mode"] for function in functions} == {mode}
+    functions = request.getfixturevalue(target).functions()
+    modes = {name: function["TracingConfig"]["Mode"] for name, function in functions.items()}
+    assert modes.pop("SettleJobs") == "PassThrough"  # the stream does not carry a job's trace
+    assert set(modes.values()) == {mode}
+    assert all(row.is_traced for name, row in FUNCTIONS.items() if name != "SettleJobs")
 
 
 def test_outputs(aws: Templates) -> None:
@@ -252,6 +315,7 @@ def test_outputs(aws: Templates) -> None:
     assert named_outputs == {
         "HttpApiId",
         "HttpApiUrl",
+        "ParkingQueueUrl",
         "WebSocketApiId",
         "WebSocketStage",
         "WebSocketUrl",

@@ -149,7 +149,7 @@ def plain_http_refused(template: Json) -> set[str]:
 
 def test_tls_is_required_on_aws(aws: Templates) -> None:
     assert plain_http_refused(aws.data) == {*LANES, "DeadLetters", "Artifacts"}
-    assert plain_http_refused(aws.api) == {"UndeliveredUpdates"}
+    assert plain_http_refused(aws.api) == {"Parking"}
 
 
 def test_tls_is_not_required_on_an_emulator(local: Templates) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from comfyline.adapters.aws.access.slots import _key
+from comfyline.contract.ids import OwnerId
 from infra.grants import UNUSED_LOCALLY, WILDCARD_REASONS
 from tests.infra.templates import Json, Templates, listed, plain_name, resources, statements
 
@@ -127,15 +129,18 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
 @pytest.mark.parametrize(
     ("action", "roles"),
     [
-        ("sqs:SendMessage", {*POSTS, "SweepJobs", "PushUpdates", "RedriveTickets"}),
-        ("sqs:ReceiveMessage", {"Task", "RedriveTickets"}),
+        ("sqs:SendMessage", {*POSTS, "SweepJobs", "SettleJobs", "RedriveTickets"}),
+        ("sqs:ReceiveMessage", {"Task", "RedriveTickets", "SettleJobs"}),
         ("s3:PutObject", {"Task", "CreateUpload"}),
-        ("sqs:GetQueueAttributes", {"GetJob", "GetMetrics", "ScaleWorkers", "RedriveTickets"}),
+        (
+            "sqs:GetQueueAttributes",
+            {"GetJob", "GetMetrics", "ScaleWorkers", "RedriveTickets", "SettleJobs"},
+        ),
         ("s3:GetObject", {*POSTS, "GetJob", "SocketSubscribe", "PushUpdates", "Task"}),
         ("s3:DeleteObject", {"SweepJobs", "CancelJob"}),
         ("s3:ListBucket", {*POSTS, "SweepJobs", "CancelJob"}),
         ("execute-api:ManageConnections", {"SocketSubscribe", "PushUpdates", "SweepJobs"}),
-        ("dynamodb:GetRecords", {"PushUpdates", "ScaleWorkers"}),
+        ("dynamodb:GetRecords", {"PushUpdates", "SettleJobs"}),
         ("dynamodb:BatchWriteItem", POSTS),
         ("dynamodb:BatchGetItem", {*POSTS, "ListJobs", "SweepJobs"}),
         ("dynamodb:Scan", set()),
@@ -167,7 +172,10 @@ def test_an_emulator_gets_the_same_grants_as_aws(
         return {(name, s["Sid"]) for name, s in statements(template) if "Sid" in s}
 
     missing = sids(aws) - sids(local)
-    assert {sid for _, sid in missing} <= {"LogInToRegistry", "PullImage"}
+    assert {sid for _, sid in missing} <= {
+        *("LogInToRegistry", "PullImage"),
+        *("LimitWakes", "WakeScaler"),
+    }
     assert not sids(local) - sids(aws)
 
 
@@ -212,3 +220,11 @@ def test_grants_for_uploads_do_not_cover_artifacts(
         "FetchUpload": "uploads",
         "StoreArtifact": "jobs",
     }
+
+
+def test_a_worker_frees_slots_and_changes_no_other_row_of_an_owner(aws: Templates) -> None:
+    """Usage and totals are in the same table, and a graph's nodes run beside the worker."""
+    (statement,) = (s for _, s in statements(aws.worker) if s.get("Sid") == "FreeSlot")
+    keys = {"dynamodb:LeadingKeys": "shard#*"}
+    assert statement["Condition"] == {"ForAllValues:StringLike": keys}
+    assert _key(OwnerId("fox"))["pk"]["S"].startswith("shard#")

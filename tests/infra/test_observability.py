@@ -101,7 +101,7 @@ def test_the_cost_of_the_alarms_is_bounded(aws: Templates) -> None:
         for metric in alarm.get("Metrics", [{}])
         if "Expression" not in metric
     ]
-    assert len(metrics) <= 13
+    assert len(metrics) <= 15
 
 
 def dashboard(templates: Templates) -> list[Json]:
@@ -174,7 +174,8 @@ def test_processes_record_in_the_namespace_that_alarms_read(aws: Templates) -> N
         if "METRICS_NAMESPACE" in of["Environment"]["Variables"]
     }
     posts = {"SubmitJob", "Generate", "RetryJob"}
-    assert set(recording) == {*posts, "SocketSubscribe", "PushUpdates", "SweepJobs", "Scaler"}
+    pushing, settling = {"SocketSubscribe", "PushUpdates"}, {"SettleJobs", "CancelJob"}
+    assert set(recording) == {*posts, *pushing, *settling, "SweepJobs", "Scaler"}
     task = only(resources(aws.worker, "AWS::ECS::TaskDefinition"))["ContainerDefinitions"][0]
     worker = {pair["Name"]: pair["Value"] for pair in task["Environment"]}["METRICS_NAMESPACE"]
     assert {*recording.values(), worker} == {"Comfyline/test"}

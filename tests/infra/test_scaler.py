@@ -50,16 +50,11 @@ def test_a_schedule_calls_it_each_minute(aws: Templates) -> None:
     assert function(aws)["Timeout"] < 60  # two rounds of the schedule never run at once
 
 
-def test_new_jobs_call_it(aws: Templates) -> None:
-    source = only(resources(aws.scaler, "AWS::Lambda::EventSourceMapping"))
-    table, _, attribute = aws.render(source["EventSourceArn"]).partition(".")
-    assert (plain_name(table), attribute) == ("Jobs", "StreamArn")
-    assert source["FilterCriteria"]["Filters"] == [
-        {"Pattern": '{"eventName":["INSERT"],"dynamodb":{"Keys":{"sk":{"S":["job"]}}}}'}
-    ]
-    assert source["MaximumBatchingWindowInSeconds"] <= 5
-    assert source["MaximumRetryAttempts"] == 0
-    assert source["MaximumRecordAgeInSeconds"] == 60
+def test_a_call_for_new_jobs_is_not_retried(aws: Templates) -> None:
+    calls = only(resources(aws.scaler, "AWS::Lambda::EventInvokeConfig"))
+    assert calls["MaximumRetryAttempts"] == 0
+    assert calls["MaximumEventAgeInSeconds"] == 60
+    assert not resources(aws.scaler, "AWS::Lambda::EventSourceMapping")
 
 
 def test_the_stream_has_no_more_readers_than_dynamodb_allows(aws: Templates) -> None:

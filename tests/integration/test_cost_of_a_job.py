@@ -15,13 +15,14 @@ WRITE_UNITS = {
     "claimed": 1,  # the due time does not change
     "started": 3,  # a new status: one index entry is removed, another added
     "put: artifacts": 1,
-    "succeeded": 5,  # a new status, and a new due time: its removal
+    "succeeded": 3,  # a new status; the due time does not change
+    "settled": 3,  # a new due time: its removal
     "count: counted": 2,  # within a transaction every write costs double
     "count: totals": 2,
     "count: usage": 2,
 }
 # AWS calls of each function of a job.
-FUNCTIONS = {"authorize": 2, "submit": 3, "scale": 1, "push": 1, "read": 1}
+FUNCTIONS = {"authorize": 2, "submit": 3, "arrive": 1, "settle": 2, "read": 1}
 
 
 async def test_a_job_takes_no_more_than_it_needs() -> None:
@@ -30,7 +31,7 @@ async def test_a_job_takes_no_more_than_it_needs() -> None:
     progress = units.pop("progress", 0)
     assert progress <= 1  # an item within 1 KB, and no change in by_owner and by_due
     assert units == WRITE_UNITS
-    # The pusher is called for the job's end only, because the job has no subscriber.
+    # The pusher is not called, because the job has no subscriber.
     assert {name: work.calls for name, work in counted.functions.items()} == dict.fromkeys(
         FUNCTIONS, 1
     )

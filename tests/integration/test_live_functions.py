@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from copy import copy
-from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -20,11 +19,11 @@ from comfyline.contract.ids import ConnectionId
 from comfyline.contract.v1.socket import server_message
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.job import Job, Status
+from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import advance
 from functions import push_updates, socket_connect, socket_disconnect, socket_subscribe
 from functions._wiring import Wiring
-from tests.support.aws import REGION, create_connections_table, create_jobs_table, create_table
+from tests.support.aws import REGION, create_connections_table, create_jobs_table
 from tests.support.builders import a_job, an_owner, claimed
 from tests.support.gateway import AlteredAws
 
@@ -32,7 +31,6 @@ OWNER = an_owner()
 ENVIRONMENT = {
     "JOBS_TABLE": "jobs",
     "CONNECTIONS_TABLE": "connections",
-    "OWNERS_TABLE": "owners",
     "ARTIFACTS_BUCKET": "artifacts",
     "WEBSOCKET_API_ID": "api",
     "WEBSOCKET_STAGE": "live",
@@ -113,7 +111,6 @@ def service() -> Iterator[Service]:
         dynamodb = boto3.client("dynamodb", REGION)
         create_jobs_table(dynamodb, "jobs")
         create_connections_table(dynamodb, "connections")
-        create_table(dynamodb, "owners", "pk", "sk")
         yield Service({"dynamodb": dynamodb, "s3": boto3.client("s3", REGION)})
 
 
@@ -284,36 +281,3 @@ def test_a_removed_row_says_nothing(service: Service) -> None:
     records = [{"dynamodb": {**gone, "OldImage": row(a_job())}}]
     assert service.pushed(*records) == {"batchItemFailures": []}
     assert service.pushed() == {"batchItemFailures": []}
-
-
-def test_an_end_is_counted_once_however_the_stream_tells_it(
-    service: Service, capsys: pytest.CaptureFixture[str]
-) -> None:
-    jobs = [claimed(queued(service)) for _ in range(3)]
-    now = service.wiring.clock()
-    ends = [advance(queued(service), ev.Canceled(), now) for _ in range(3)]
-    records = [record(queued_as(end), end, n) for n, end in enumerate(ends)]
-    others = [record(job, job, n + 9) for n, job in enumerate(jobs)]
-    for batch in (records[:2], records, records[1:] + others, others + records[::-1]):
-        assert service.pushed(*batch) == {"batchItemFailures": []}
-    assert service.aws.ledger.totals().jobs[Status.CANCELED] == 3
-    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [one["JobsEnded"] for one in written if one.get("status") == "canceled"] == [[1.0]] * 3
-
-
-def queued_as(job: Job) -> Job:
-    return replace(job, status=Status.QUEUED, version=1)
-
-
-def test_ends_that_were_not_counted_come_again(service: Service) -> None:
-    class Throttled:
-        def count(self, ended: Any) -> int:
-            raise Unavailable("throttled")
-
-    job = queued(service)
-    end = advance(job, ev.Canceled(), service.wiring.clock())
-    records = [record(job, claimed(job), 9), record(job, end, 10)]
-    answer = service.altered(ledger=Throttled()).pushed(*records)
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "10"}]}
-    assert service.pushed(*records[1:]) == {"batchItemFailures": []}
-    assert service.aws.ledger.totals().jobs[Status.CANCELED] == 1

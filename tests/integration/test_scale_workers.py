@@ -90,8 +90,8 @@ def test_waiting_tickets_start_workers_and_are_recorded(
     assert metrics["WorkersDesired"] == [2.0]
 
 
-def test_a_record_of_the_stream_starts_a_worker(aws: boto3.Session, wiring: Wiring) -> None:
-    scale_workers.handler({"Records": [{"eventName": "INSERT"}]}, None, wiring)
+def test_a_call_for_new_jobs_starts_a_worker(aws: boto3.Session, wiring: Wiring) -> None:
+    scale_workers.handler({"arrived": 1}, None, wiring)
     assert desired(aws) == 1
 
 

@@ -19,6 +19,7 @@ from comfyline.service.jobs.decide import MAX_FAILURES
 from comfyline.service.jobs.events import LeaseExpired
 from comfyline.service.jobs.job import TERMINAL, Status, artifact_key
 from comfyline.service.jobs.lifecycle import advance
+from comfyline.service.jobs.settle import Settlement
 from comfyui_sim.options import GUISES, Options
 from comfyui_sim.server import Simulator
 from tests.support.eventually import eventually
@@ -66,7 +67,15 @@ async def test_a_job_id_that_is_used_again_runs_again(world: World) -> None:
     async with world.working():
         await world.until(first, Status.SUCCEEDED)
         old = world.jobs.read(first.id)
-        purge(first.id, first.owner, store=world.jobs, artifacts=world.artifacts, clock=now)
+        settlement = Settlement(steps=(), store=world.jobs, clock=now)
+        purge(
+            first.id,
+            first.owner,
+            store=world.jobs,
+            artifacts=world.artifacts,
+            settle=settlement.complete,
+            clock=now,
+        )
         second = world.submit(id=first.id, owner=first.owner)
         await world.until(second, Status.SUCCEEDED)
     record = world.jobs.read(second.id)

@@ -92,6 +92,11 @@ def canceled(job: Job, *, now: datetime = NOW) -> Job:
     return advance(job, ev.Canceled(), now)
 
 
+def settled(job: Job, *, now: datetime = NOW) -> Job:
+    """The ended job, settled, so that its record may be removed."""
+    return advance(job, ev.Settled(), now)
+
+
 def some_params(**overrides: Any) -> JobParams:
     """The parameters of a text-to-image request."""
     return JobParams(params=PARAMS | overrides, metadata={"project": "foxes"})

@@ -1,7 +1,7 @@
 """Calls the functions of a job in this process, as AWS calls them, and counts their AWS calls.
 
 The authorizer is called once, and its answer is used for both the post and the read, because API
-Gateway caches it. The stream wakes the scaler and calls the pusher with one change at a time.
+Gateway caches it. The stream calls settle_jobs and the pusher with one change at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.authenticate import create_key
-from functions import authorize, get_job, push_updates, scale_workers, submit_job
+from functions import authorize, get_job, push_updates, scale_workers, settle_jobs, submit_job
 from functions._aws import Clients
 from tests.support.aws import create_service, create_table
 from tests.support.aws_ledger import Change, Ledger
@@ -37,6 +37,8 @@ _SCALER = {
     "SERVICE": "worker",
     "SCALING_TABLE": "scaling",
     "SCALING": json.dumps(_SCALING),
+    "SCALER_FUNCTION": "scaler",
+    "PARKING_QUEUE_URL": "parking",
 }
 
 
@@ -68,13 +70,20 @@ class Functions:
             reply = self._gateway("POST", "/api/v1/jobs", PICTURE)
         return str(reply.json["job_id"])
 
-    def wake(self, change: Change) -> None:
-        """Call the scaler as the stream does for a new job."""
-        with self._counted("scale"):
-            self.api.call("ScaleWorkers", _batch("INSERT", change))
+    def arrive(self, change: Change) -> None:
+        """Call settle_jobs as the stream does for a new job."""
+        with self._counted("arrive"):
+            answer = self.api.call("SettleJobs", _batch("INSERT", change))
+        assert answer == {"batchItemFailures": []}
+
+    def settle(self, change: Change) -> None:
+        """Call settle_jobs as the stream does for the end of a job."""
+        with self._counted("settle"):
+            answer = self.api.call("SettleJobs", _batch("MODIFY", change))
+        assert answer == {"batchItemFailures": []}
 
     def push(self, change: Change) -> None:
-        """Call the pusher as the stream does for a change."""
+        """Call the pusher as the stream does for a change of a watched job."""
         with self._counted("push"):
             answer = self.api.call("PushUpdates", _batch("MODIFY", change))
         assert answer == {"batchItemFailures": []}
@@ -105,9 +114,9 @@ def deployed(api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any
     create_table(session.client("dynamodb"), "scaling", "pk")
     create_service(session.client("ecs"))
     patch.setenv("METRICS_NAMESPACE", _METRICS["METRICS_NAMESPACE"])  # for the worker
-    for module in (authorize, submit_job, scale_workers, push_updates, get_job):
+    for module in (authorize, submit_job, scale_workers, settle_jobs, push_updates, get_job):
         patch.setattr(module.logger.registered_handler, "stream", printed)
-    measured(api, session).call("ScaleWorkers", {"Records": [{}]})
+    measured(api, session).call("ScaleWorkers", {"arrived": 1})
     _key, token = create_key(
         OwnerId("fox"),
         scopes=["jobs"],

@@ -78,10 +78,12 @@ async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
         options = Options(data_dir=Path(folder), port=0, step_ms=step_ms)
         async with Simulator(options) as engine:
             posted = [functions.post() for _ in range(jobs)]
-            for change in _changes(ledger, _wakes_the_scaler):
-                functions.wake(change)
+            for change in _changes(ledger, _is_new):
+                functions.arrive(change)
             await _work(engine.url, posted, ledger, log)
-        for change in _changes(ledger, _reaches_the_pusher):
+        for change in _changes(ledger, _is_end):
+            functions.settle(change)
+        for change in _changes(ledger, _is_watched):
             functions.push(change)
         assert {functions.read(job_id)["status"] for job_id in posted} == {"succeeded"}
         counted = Counted(jobs, dict(ledger.counted), dict(ledger.units), functions.work)
@@ -174,17 +176,21 @@ def _changes(ledger: Ledger, wanted: Callable[[str, Change], bool]) -> list[Chan
     return [change for table, change in ledger.changes if wanted(table, change)]
 
 
-def _wakes_the_scaler(table: str, change: Change) -> bool:
-    """The filter of the scaler's event source."""
+def _is_new(table: str, change: Change) -> bool:
+    """A filter of settle_jobs' event source."""
     before, after = change
     return table == "jobs" and before is None and after is not None and after["sk"] == _JOB
 
 
-def _reaches_the_pusher(table: str, change: Change) -> bool:
+def _is_end(table: str, change: Change) -> bool:
+    """The other filter of settle_jobs' event source; a test compares both with the template's."""
+    return table == "jobs" and (change[1] or {}).get("sk") == _JOB and _end(change) is not None
+
+
+def _is_watched(table: str, change: Change) -> bool:
     """The filter of the pusher's event source, which a test compares with the template's."""
     item = change[1] or {}
-    is_watched = bool({"watched_until", "expires_at"} & {*item})
-    return table == "jobs" and item.get("sk") == _JOB and is_watched
+    return table == "jobs" and item.get("sk") == _JOB and "watched_until" in item
 
 
 _JOB = {"S": "job"}
@@ -215,7 +221,9 @@ def step_of(table: str, change: Change) -> str | None:
 
 def _event_of(before: Item | None, after: Item) -> str:
     lines, known = (item.get("history", {"L": []})["L"] if item else [] for item in (after, before))
-    return str(lines[-1]["S"].split()[2]) if lines != known else "progress"
+    if lines != known:
+        return str(lines[-1]["S"].split()[2])
+    return "settled" if before and "settle_pending" in before else "progress"
 
 
 def main() -> None:

@@ -35,6 +35,6 @@ class Worker:
                 error = JobError(type="boom", message="it broke")
                 ending = Fail(error) if fails else Succeed(cached=False)
                 ended = finisher.end(job, ticket, ending, gpu_seconds=gpu_seconds)
-                self.admission.ended(ended)
+                self.admission.free_slot(ended)
                 return ended
         return None

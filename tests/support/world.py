@@ -6,11 +6,13 @@ import io
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from comfyline.adapters.memory.access import InMemoryOwnerStore
 from comfyline.adapters.memory.files import InMemoryArtifactStore, InMemoryUploadStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
+from comfyline.adapters.memory.ledger import InMemoryLedger
 from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.api.v1 import commands
@@ -26,8 +28,11 @@ from comfyline.service.jobs.claim import Terms, claim
 from comfyline.service.jobs.finish import Finisher, Succeed
 from comfyline.service.jobs.job import Artifact, Job, JobRecord
 from comfyline.service.jobs.report import report_started
+from comfyline.service.jobs.settle import Settlement, Step
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.jobs.sweep import Sweeper
+from comfyline.service.ledger.count import count
+from comfyline.service.ledger.store import Ledger
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue, Ticket
 from tests.support.builders import LEASE, FrozenClock, an_artifact, an_owner
@@ -57,6 +62,7 @@ class World:
         self.artifacts = InMemoryArtifactStore()
         self.owners = InMemoryOwnerStore()
         self.uploads = InMemoryUploadStore()
+        self.ledger = InMemoryLedger()
         self.metrics = InMemoryMetrics()
         self.owner = an_owner()
 
@@ -76,7 +82,8 @@ class World:
             store=jobs,
             queue=queue or self.queue,
             uploads=self.uploads,
-            admission=Admission(owners=owners or self.owners, jobs=jobs, clock=self.clock),
+            admission=self.admission(owners=owners, store=store),
+            settle=self.settlement(owners=owners, store=store).complete,
             clock=self.clock,
         )
         submitter = Submitter(
@@ -142,7 +149,40 @@ class World:
         return artifact
 
     def finisher(self, store: JobStore | None = None, queue: JobQueue | None = None) -> Finisher:
-        return Finisher(store=store or self.store, queue=queue or self.queue, clock=self.clock)
+        return Finisher(
+            store=store or self.store,
+            queue=queue or self.queue,
+            clock=self.clock,
+            free_slot=self.admission().free_slot,
+        )
+
+    # --- what follows from the end of a job ---------------------------------------------------
+
+    def admission(
+        self, owners: OwnerStore | None = None, store: JobStore | None = None
+    ) -> Admission:
+        return Admission(owners=owners or self.owners, jobs=store or self.store, clock=self.clock)
+
+    def settlement(
+        self,
+        *,
+        store: JobStore | None = None,
+        owners: OwnerStore | None = None,
+        ledger: Ledger | None = None,
+    ) -> Settlement:
+        """The steps of a deployment, with other ports if they are given."""
+        counting = partial(count, ledger=ledger or self.ledger, metrics=self.metrics)
+        admission = self.admission(owners=owners, store=store)
+        return Settlement(
+            steps=(Step("free_slot", admission.free_slots), Step("count", counting)),
+            store=store or self.store,
+            clock=self.clock,
+        )
+
+    def settle(self, job_id: JobId) -> Job:
+        """What settle_jobs does for the job; its row after it."""
+        assert self.settlement().settle([self.row(job_id)]) == []
+        return self.row(job_id)
 
     # --- the rest ---------------------------------------------------------------------------------
 
@@ -152,12 +192,14 @@ class World:
         store: JobStore | None = None,
         queue: JobQueue | None = None,
         artifacts: ArtifactStore | None = None,
+        settlement: Settlement | None = None,
     ) -> Counter[str]:
         """One round of the sweeper, on these ports where they are given."""
         return Sweeper(
             store=store or self.store,
             queue=queue or self.queue,
             artifacts=artifacts or self.artifacts,
+            settlement=settlement or self.settlement(store=store),
             clock=self.clock,
         ).sweep()
 

@@ -33,8 +33,10 @@ PARTS = 16
 MAX_TRIES = 6  # with as many writers as parts, one in 50,000 still fails, and is told again
 # A transaction takes 100 items: a note for each job, an owner's row for each at worst, the totals.
 JOBS_AT_ONCE = 49
-# A change's record is told again for a day at most, and never later than the stream keeps it.
-COUNTED_FOR = timedelta(days=2)
+# From the end of a job. The last delivery that could count it again comes 15 days after the end:
+# the stream holds its record for a day, and the queue of parked steps holds a step for 14 days
+# more. The note lives for 14 days after that, and a day to spare.
+COUNTED_FOR = timedelta(days=30)
 
 
 class DynamoLedger:

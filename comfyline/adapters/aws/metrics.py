@@ -26,14 +26,14 @@ class EmfMetrics:
     def record(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
         """See Metrics."""
         if self._namespace:
-            _write(self._namespace, metric, [value], dimensions)
+            _write(self._namespace, {metric: [value]}, dimensions)
 
 
 class BufferedEmfMetrics:
     """`Metrics` that keeps facts until `flush` writes them, with many values in one line.
 
-    For a process that lives long and records several facts per job: a line for each of them would
-    cost as much as the rest of the job's log. A process that is killed loses the facts that it has
+    For a process that records several facts per job: a line for each of them would cost as much as
+    the rest of the job's log. A process that is killed loses the facts that it has
     recorded since the last flush.
     """
 
@@ -53,20 +53,25 @@ class BufferedEmfMetrics:
         """Write everything that was recorded since the last flush."""
         with self._lock:
             kept, self._values = self._values, {}
+        lines: dict[tuple[frozenset[tuple[str, str]], int], dict[Metric, list[float]]] = {}
         for (metric, dimensions), values in kept.items():
             for start in range(0, len(values), MAX_VALUES):
-                chunk = values[start : start + MAX_VALUES]
-                _write(self._namespace, metric, chunk, dict(dimensions))
+                line = lines.setdefault((dimensions, start), {})
+                line[metric] = values[start : start + MAX_VALUES]
+        for (dimensions, _start), metrics in lines.items():
+            _write(self._namespace, metrics, dict(dimensions))
 
 
 def _write(
-    namespace: str, metric: Metric, values: Sequence[float], dimensions: Mapping[str, str]
+    namespace: str, metrics: Mapping[Metric, Sequence[float]], dimensions: Mapping[str, str]
 ) -> None:
+    """Write one line, whose metrics have the same dimensions."""
     line = EphemeralMetrics(namespace=namespace, service=METRICS_SERVICE)
     for name, value in dimensions.items():
         line.add_dimension(name, value)
-    for number in values:
-        line.add_metric(metric.value, metric.unit.value, number)
+    for metric, values in metrics.items():
+        for number in values:
+            line.add_metric(metric.value, metric.unit.value, number)
     text = json.dumps(line.serialize_metric_set(), separators=(",", ":"))
     # One write, because print makes two, and another thread's line may fall between them.
     sys.stdout.write(f"{text}\n")

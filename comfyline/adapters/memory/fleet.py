@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import RLock
 
 from comfyline.contract.ids import WorkerId
@@ -48,6 +48,7 @@ class InMemoryScalingMemory:
     def __init__(self) -> None:
         self._lock = RLock()
         self._recent = Recent()
+        self._woken_at: datetime | None = None
 
     def load(self) -> Recent:
         """See ScalingMemory."""
@@ -59,4 +60,12 @@ class InMemoryScalingMemory:
             if self._recent.version != version:
                 return False
             self._recent = Recent(tuple(needs), version + 1)
+            return True
+
+    def may_wake(self, now: datetime, interval: timedelta) -> bool:
+        """See ScalingMemory."""
+        with self._lock:
+            if self._woken_at is not None and self._woken_at > now - interval:
+                return False
+            self._woken_at = now
             return True

@@ -58,7 +58,8 @@ class InMemoryJobStore:
         """See JobStore."""
         with self._lock:
             current = self._jobs.get(job.id)
-            if current is not None and current != job and not _is_same_version(current, expired):
+            is_expired = current is None or _may_be_removed(current, expired)
+            if not is_expired and current != job:
                 raise Conflict(current)
             self._write(job)
 
@@ -161,10 +162,11 @@ class InMemoryJobStore:
             newest = sorted(listed, key=_place, reverse=True)[:limit]
             return [self._record(job) for job in newest]
 
-    def due(self, now: datetime, limit: int) -> list[Job]:
+    def due(self, now: datetime, limit: int, *, settled: bool) -> list[Job]:
         """See JobStore."""
         with self._lock:
-            due = [(job.due_at, job.id) for job in self._jobs.values() if job.due_at]
+            jobs = [job for job in self._jobs.values() if job.is_settled is settled]
+            due = [(job.due_at, job.id) for job in jobs if job.due_at]
             first = [job_id for due_at, job_id in sorted(due) if due_at <= now][:limit]
             return [self._jobs[job_id] for job_id in first]
 
@@ -178,7 +180,7 @@ class InMemoryJobStore:
         """See JobStore."""
         with self._lock:
             current = self._jobs.get(job.id)
-            if current is not None and not _is_same_version(current, job):
+            if current is not None and not _may_be_removed(current, job):
                 raise Conflict(current)
             self._jobs.pop(job.id, None)
             end = job.expires_at or job.queued_at + timedelta.resolution
@@ -225,14 +227,31 @@ def _is_same_version(current: Job, known: Job) -> bool:
     return (current.version, current.queued_at) == (known.version, known.queued_at)
 
 
-def _guard(job: Job) -> tuple[datetime, int, int, Status]:
+def _may_be_removed(current: Job, job: Job) -> bool:
+    return _is_same_version(current, job) and not current.settle_pending
+
+
+def _version(job: Job) -> tuple[object, ...]:
     return job.queued_at, job.version, job.attempt, job.status
 
 
+def _guard(job: Job) -> tuple[object, ...]:
+    notes = (job.due_at, job.settle_pending) if job.status.is_terminal else ()
+    return (*_version(job), *notes)
+
+
 def _is_saved(current: Job, after: Job, changes: dict[str, Any]) -> bool:
-    """Whether the change was saved before. The lease may end later, because of a heartbeat."""
-    same = all(getattr(current, name) == changes[name] for name in changes if name != "lease")
-    return same and _guard(current) == _guard(after) and _holder(current) == _holder(after)
+    """Whether the change was saved before.
+
+    A heartbeat may have moved the end of the lease since; after the write that ends the job,
+    settle_jobs and the sweeper may have noted what they have done for it.
+    """
+    ignored = {"lease"}
+    if "status" in changes and current.status.is_terminal:
+        ignored |= {"due_at", "tidy_pending", "settle_pending"}
+    same = all(getattr(current, name) == changes[name] for name in changes.keys() - ignored)
+    same_version = _version(current) == _version(after)
+    return same and same_version and _holder(current) == _holder(after)
 
 
 def _holder(job: Job) -> str | None:

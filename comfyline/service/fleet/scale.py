@@ -11,7 +11,7 @@ look ──> decide ──> save ──> resize
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from comfyline.service.clock import Clock
 from comfyline.service.fleet.scaling import ScalingPolicy, Seen, decide
@@ -51,7 +51,7 @@ class Scaler:
         only on a fleet that was idle, because the rounds of each minute see to a busy one.
         """
         recent = self.memory.load()
-        if arrived and self._is_awake(recent):
+        if arrived and last_need(recent) > self.clock() - ROUND:
             return None
         size = self.fleet.size()
         seen = self._look(size, arrived)
@@ -63,9 +63,6 @@ class Scaler:
             self.fleet.resize(decision.workers)
         return Scaled(seen, decision.workers, resized=decision.workers != size.desired)
 
-    def _is_awake(self, recent: Recent) -> bool:
-        return any(need.at > self.clock() - ROUND for need in recent.needs)
-
     def _look(self, size: FleetSize, arrived: int) -> Seen:
         depths, now = self.backlog.depths(), self.clock()
         waiting = max(depths.waiting, arrived)  # the queue's count may lack the new ones
@@ -76,3 +73,8 @@ class Scaler:
             running=size.running,
             oldest_wait=self.backlog.oldest_wait(now) if waiting else timedelta(0),
         )
+
+
+def last_need(recent: Recent) -> datetime:
+    """When the scaler last saw work. Within ROUND of it, new jobs need not call the scaler."""
+    return max((need.at for need in recent.needs), default=datetime.min.replace(tzinfo=UTC))

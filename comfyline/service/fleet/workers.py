@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -68,3 +68,6 @@ class ScalingMemory(Protocol):
 
         Returns False, and changes nothing, if another round of the scaler has saved since then.
         """
+
+    def may_wake(self, now: datetime, interval: timedelta) -> bool:
+        """Whether the scaler may be woken now: True for one caller in each interval."""

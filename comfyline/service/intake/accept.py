@@ -33,6 +33,7 @@ from comfyline.service.jobs.change import current_or_not_found
 from comfyline.service.jobs.job import Job, JobParams
 from comfyline.service.jobs.lifecycle import submitted
 from comfyline.service.jobs.read import expire_if_overdue
+from comfyline.service.jobs.settle import Settle
 from comfyline.service.jobs.store import Conflict, JobStore
 from comfyline.service.queue.tickets import JobQueue
 
@@ -50,6 +51,7 @@ class Acceptance:
     queue: JobQueue
     uploads: UploadStore
     admission: Admission
+    settle: Settle
     clock: Clock
 
     def accept(self, job: Job, params: JobParams, graph: Graph, limits: Limits) -> Accepted:
@@ -104,6 +106,8 @@ class Acceptance:
         The new job continues the old one's version and attempt, so that a worker or a ticket of the
         old job stays fenced off.
         """
+        if expired.settle_pending:  # nothing has settled it since its end, and its record goes now
+            expired = self.settle(expired)
         heir = submitted(replace(job, attempt=expired.attempt, version=expired.version + 1))
         try:
             self.store.replace(expired, heir)

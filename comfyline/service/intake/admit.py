@@ -1,14 +1,17 @@
-"""Decide whether an owner may have one more job. Caps and rates are exact under concurrency.
+"""Decide whether an owner may have one more job: caps and rates, exact under any concurrency.
 
-take ──> the job is put ──> … ──> its end frees the slot, before subscribers learn of the end
-  └─ the process dies: the slot of a job that does not exist. The sweeper drops it after SLOT_GRACE,
-     or the next post does, if the owner has no free slot.
+take ──> the job is put ──> … ──> the job ends ──> its slot is freed, several times over:
+  │                                at once by the process that ended it, best effort;
+  │                                by settle_jobs, for sure; and by the next post that is
+  │                                refused, if neither has come to it yet
+  └─ the process dies: the slot has no job. The sweeper drops it after SLOT_GRACE, and so does
+     the next post that finds the owner full.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,9 +22,13 @@ from comfyline.service.errors import TooManyJobs, TooManyRequests
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.store import JobStore
 
-# A slot this old has its job, or its post has died: no function runs longer than half of this.
+# By then, a post that took a slot has put its job, or is dead: no function runs for half as long.
 SLOT_GRACE = timedelta(minutes=1)
-RETRY_AFTER_SECONDS = 5  # a slot is freed when its job ends; more frequent posts only cost
+RETRY_AFTER_SECONDS = 5  # a job that ends frees its slot at once, so asking more often only costs
+# Slots that a refused post looks at, the oldest first, because their jobs have most likely ended.
+# This bounds what a refusal costs (one read of so many rows). With a cap above it, a refusal may be
+# as stale as the sweeper's last round, which looks at every slot.
+OLDEST_SLOTS = 25
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +44,7 @@ class Admission:
     def take(self, owner: OwnerId, job_id: JobId, limits: Limits) -> Taken | None:
         """Take a slot for the job; None if the owner has no limits.
 
-        Slots of ended jobs do not count: they are dropped first if no other slot is free.
+        Slots of ended jobs do not count: the oldest are dropped first if no slot is free.
 
         Raises:
             TooManyJobs: every slot is taken.
@@ -46,7 +53,7 @@ class Admission:
         if limits == Limits():
             return None
         taken = self.owners.take_slot(owner, job_id, limits, self.clock())
-        if isinstance(taken, Full) and not taken.by_rate and self.reconcile(owner, taken.slots):
+        if isinstance(taken, Full) and self._has_dropped_ended(owner, taken):
             taken = self.owners.take_slot(owner, job_id, limits, self.clock())
         if isinstance(taken, Taken):
             return taken
@@ -57,38 +64,55 @@ class Admission:
         raise TooManyJobs(message, RETRY_AFTER_SECONDS)
 
     def give_back(self, owner: OwnerId, job_id: JobId, taken: Taken | None) -> None:
-        """Free the slot of a post that made no job, unless an earlier post took the same slot."""
+        """Free the slot of a post that made no job, unless another post had taken it before."""
         if taken is not None and taken.is_new:
             self.owners.give_back(owner, job_id, taken)
 
-    def ended(self, job: Job) -> None:
-        """Free the slot of a job that has ended. Doing it twice is harmless."""
-        if job.has_slot:
-            self.owners.free_slot(job.owner, job.id, job.finished_at or self.clock())
+    def free_slot(self, ended: Job) -> None:
+        """Free the slot of a job that has ended; repeating it changes nothing."""
+        if ended.has_slot:
+            self.owners.free_slot(ended.owner, ended.id, ended.finished_at or self.clock())
 
-    def reconcile_all(self) -> int:
+    def free_slots(self, ended: Sequence[Job]) -> None:
+        """Free the slots of several jobs that have ended."""
+        for job in ended:
+            self.free_slot(job)
+
+    def reconcile(self) -> int:
         """Drop every slot whose job has ended or does not exist; the number of dropped slots."""
         rows = [row for shard in range(OWNER_SHARDS) for row in self.owners.slots(shard)]
-        return sum(self.reconcile(owner, slots) for owner, slots in rows)
+        return sum(self._drop_ended(owner, slots) for owner, slots in rows)
 
-    def reconcile(self, owner: OwnerId, slots: Mapping[JobId, datetime]) -> int:
-        """Drop those of an owner's slots whose job has ended or does not exist; their number."""
+    def _has_dropped_ended(self, owner: OwnerId, full: Full) -> bool:
+        return not full.by_rate and self._drop_ended(owner, _oldest(full.slots)) > 0
+
+    def _drop_ended(self, owner: OwnerId, slots: Mapping[JobId, datetime]) -> int:
         now = self.clock()
         found = {job.id: job for job in self.jobs.get_many(list(slots))}
-        dropped = 0
-        for job_id, taken_at in slots.items():
-            job = found.get(job_id)
-            is_over = job is not None and job.status.is_terminal and _is_of(job, taken_at, now)
-            if is_over or (job is None and now - taken_at > SLOT_GRACE):
-                self.owners.give_back(owner, job_id, Taken(True, taken_at))
-                dropped += 1
-        if dropped:
-            extra = {"action": "slots_dropped", "owner": owner, "dropped": dropped}
+        over = [
+            (job_id, taken_at)
+            for job_id, taken_at in slots.items()
+            if _is_over(found.get(job_id), taken_at, now)
+        ]
+        for job_id, taken_at in over:
+            self.owners.give_back(owner, job_id, Taken(True, taken_at))
+        if over:
+            extra = {"action": "slots_dropped", "owner": owner, "dropped": len(over)}
             _log.info("slots dropped", extra=extra)
-        return dropped
+        return len(over)
 
 
-def _is_of(ended: Job, taken_at: datetime, now: datetime) -> bool:
-    """Whether the slot belongs to the ended job, not to a new job of the same id."""
-    finished_at = ended.finished_at or now
-    return taken_at <= finished_at or now - taken_at > SLOT_GRACE
+def _oldest(slots: Mapping[JobId, datetime]) -> dict[JobId, datetime]:
+    return dict(sorted(slots.items(), key=lambda slot: slot[1])[:OLDEST_SLOTS])
+
+
+def _is_over(job: Job | None, taken_at: datetime, now: datetime) -> bool:
+    """The job of the slot has ended, or was never put.
+
+    A slot that is younger than the end of the job was taken for a later job of the same id, which
+    may be about to be put.
+    """
+    is_old = now - taken_at > SLOT_GRACE
+    if job is None:
+        return is_old
+    return job.status.is_terminal and (taken_at <= (job.finished_at or now) or is_old)

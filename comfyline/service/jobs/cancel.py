@@ -13,6 +13,7 @@ from comfyline.service.jobs.decide import on_cancel
 from comfyline.service.jobs.events import Event
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.read import expire_if_overdue, owned
+from comfyline.service.jobs.settle import FreeSlot, Settle, free_slot_early, no_slots
 from comfyline.service.jobs.store import Conflict, JobStore
 
 
@@ -24,7 +25,14 @@ class Cancellation:
     message: str
 
 
-def cancel(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> Cancellation:
+def cancel(
+    job_id: JobId,
+    owner: OwnerId,
+    *,
+    store: JobStore,
+    clock: Clock,
+    free_slot: FreeSlot = no_slots,
+) -> Cancellation:
     """Cancel the job at once if no worker holds it, else set the flag that its worker obeys.
 
     A job that has ended does not change. Repeating the request changes nothing.
@@ -42,21 +50,34 @@ def cancel(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> C
         return on_cancel(current, clock())
 
     job = change(store, clock, job, cancel_if_not_requested)
-    return Cancellation(job, _MESSAGES[job.status.value if job.status.is_terminal else "held"])
+    if not job.status.is_terminal:
+        return Cancellation(job, _MESSAGES["held"])
+    free_slot_early(job, free_slot)
+    return Cancellation(job, _MESSAGES[job.status.value])
 
 
 def purge(
-    job_id: JobId, owner: OwnerId, *, store: JobStore, artifacts: ArtifactStore, clock: Clock
+    job_id: JobId,
+    owner: OwnerId,
+    *,
+    store: JobStore,
+    artifacts: ArtifactStore,
+    settle: Settle,
+    clock: Clock,
+    free_slot: FreeSlot = no_slots,
 ) -> Cancellation:
     """Remove an ended job's record, input and artifacts now. Any other job is canceled instead.
 
     Raises:
         JobNotFound: the job does not exist, is past its retention, or has another owner.
+        Unavailable: the job could not be settled, so it was not removed.
     """
     job = _owned(job_id, owner, store, clock)
     if not job.status.is_terminal:
-        canceled = cancel(job_id, owner, store=store, clock=clock)
+        canceled = cancel(job_id, owner, store=store, clock=clock, free_slot=free_slot)
         return Cancellation(canceled.job, f"{canceled.message} Purge it once it has ended.")
+    if job.settle_pending:  # it has ended within the last seconds
+        job = settle(job)
     # The files go first. After a crash in between, the record is still there to be purged again.
     artifacts.delete_prefix(job.artifact_prefix)
     with suppress(Conflict):  # its retention has ended meanwhile and a new job has its id

@@ -25,6 +25,10 @@ LEASE_GRACE = timedelta(seconds=2)  # clocks differ: the worker must see its lea
 # suspended for longer are removed with the job.
 TIDY_DELAY = timedelta(minutes=5)
 
+# A job that settle_jobs has missed is due this long after its end at the latest, and again this
+# long after each settlement that the sweeper could not complete.
+SETTLE_DELAY = timedelta(hours=1)
+
 
 def unchanged(job: Job, _now: datetime) -> datetime | None:
     """As before, because the event happens often or concerns no deadline."""
@@ -57,11 +61,28 @@ def at_end_of_lease(job: Job, _now: datetime) -> datetime:
     return job.lease.expires_at + LEASE_GRACE
 
 
-def after_end(job: Job, now: datetime) -> datetime | None:
-    """When the void files of a job that ends now can be removed; without any, at its removal."""
-    return now + TIDY_DELAY if job.tidy_pending else job.expires_at
+def at_end(job: Job, now: datetime) -> datetime:
+    """When the sweeper must look at a job that has just ended.
+
+    Without void files, an earlier due time stays, because settle_jobs has settled nearly every job
+    before it comes, and moves it then: so the index is written once for an end, and not twice.
+    """
+    first = of_ended(job, now)
+    return first if job.tidy_pending or job.due_at is None else min(job.due_at, first)
 
 
-def at_removal(job: Job, _now: datetime) -> datetime | None:
-    """At the end of the retention."""
-    return job.expires_at
+def of_ended(job: Job, _now: datetime) -> datetime:
+    """When the first of these is to be done: remove void files, settle, remove the job."""
+    assert job.finished_at is not None  # set by the terminal write, together with `expires_at`
+    assert job.expires_at is not None
+    first = job.finished_at + TIDY_DELAY if job.tidy_pending else job.expires_at
+    return min(first, job.finished_at + SETTLE_DELAY) if job.settle_pending else first
+
+
+def next_settlement(job: Job, now: datetime) -> datetime:
+    """When the sweeper tries again to settle a job: a job that always fails must not fill rounds.
+
+    This may be after the end of the retention, because a job is settled before it is removed. It
+    does not put off the removal of void files.
+    """
+    return of_ended(job, now) if job.tidy_pending else now + SETTLE_DELAY

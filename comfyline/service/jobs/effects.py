@@ -130,13 +130,23 @@ def tidied(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
     return {"tidy_pending": False}
 
 
+def settled(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
+    """Nothing is left to settle."""
+    return {"settle_pending": False}
+
+
 def ended(job: Job, now: datetime) -> Job:
     """`job`, whose status has just become terminal, without its lease and with its removal time.
 
-    Its void files are removed earlier, unless the whole job is removed before that.
+    Its void files are removed earlier, unless the whole job is removed before that. The
+    settlement always comes before the removal.
     """
     expires_at = now + job.retention
-    tidy_pending = bool(void_prefixes(job)) and now + TIDY_DELAY < expires_at
     return replace(
-        job, lease=None, finished_at=now, expires_at=expires_at, tidy_pending=tidy_pending
+        job,
+        lease=None,
+        finished_at=now,
+        expires_at=expires_at,
+        tidy_pending=bool(void_prefixes(job)) and now + TIDY_DELAY < expires_at,
+        settle_pending=True,
     )

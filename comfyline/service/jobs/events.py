@@ -177,5 +177,15 @@ class Tidied(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settled(Event):
+    """Every step of the settlement is done; no client sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementFailed(Event):
+    """The sweeper could not settle the job and tries again later; no client sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundAlive(Event):
     """The sweeper found the job due while its lease was live."""

@@ -15,6 +15,7 @@ from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_failure, on_interruption
 from comfyline.service.jobs.events import Event, FailedForGood, Stopped, Succeeded
 from comfyline.service.jobs.job import Artifact, Job, JobError
+from comfyline.service.jobs.settle import FreeSlot, free_slot_early, no_slots
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue, Ticket
 
@@ -55,11 +56,12 @@ Ending = Succeed | Fail | Retry | GiveBack | EndCanceled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finisher:
-    """Ends the attempt of a claimed job and settles its ticket."""
+    """Ends the attempt of a claimed job, frees its slot, and deletes or returns its ticket."""
 
     store: JobStore
     queue: JobQueue
     clock: Clock
+    free_slot: FreeSlot = no_slots
 
     def end(
         self,
@@ -87,11 +89,12 @@ class Finisher:
             job,
             lambda current: _event(current, job.attempt, ending, gpu_seconds),
         )
-        self._settle(ticket, ended)
+        self._finish_ticket(ticket, ended)
         return ended
 
-    def _settle(self, ticket: Ticket, ended: Job) -> None:
+    def _finish_ticket(self, ticket: Ticket, ended: Job) -> None:
         if ended.status.is_terminal:
+            free_slot_early(ended, self.free_slot)
             self.queue.delete(ticket)
         else:
             self.queue.hide(ticket, 0)

@@ -60,9 +60,15 @@ def _faults_of_ended(job: Job) -> Iterator[str]:
 
 def _is_removed_in_time(job: Job) -> bool:
     end = job.finished_at
+    if end is None or job.due_at is None or job.expires_at is None:
+        return False
+    if job.tidy_pending and job.attempt == 0:
+        return False
     if job.tidy_pending:
-        return job.attempt > 0 and end is not None and job.due_at == end + TIDY_DELAY
-    return job.due_at == job.expires_at
+        return job.due_at == end + TIDY_DELAY
+    # Before the settlement, the end keeps an earlier time, and each failed try of the sweeper moves
+    # it on.
+    return job.settle_pending or job.due_at == job.expires_at
 
 
 def _faults_of_live(job: Job) -> Iterator[str]:
@@ -97,7 +103,13 @@ def change_faults(before: Job, after: Job) -> Iterator[str]:
 
 
 def _is_as_it_ended(before: Job, after: Job) -> bool:
-    return after in (before, replace(before, due_at=before.expires_at, tidy_pending=False))
+    # The notes about an ended job may change, and what is done stays done.
+    return after == replace(
+        before,
+        due_at=after.due_at,
+        tidy_pending=before.tidy_pending and after.tidy_pending,
+        settle_pending=before.settle_pending and after.settle_pending,
+    )
 
 
 def _changes_without_version(before: Job, after: Job) -> Iterator[str]:

@@ -136,6 +136,7 @@ class Job:
     expires_at: datetime | None = None  # end of the retention; set only when the job ends
     due_at: datetime | None = None  # when the sweeper must look at this job
     tidy_pending: bool = False  # the job has ended and its void files are not removed yet
+    settle_pending: bool = False  # the job has ended and is not settled yet: see settle.py
     watched_until: datetime | None = None
     progress: Progress = field(default_factory=Progress)
     stored: int = 0  # files of the attempt that are listed before its end
@@ -163,6 +164,11 @@ class Job:
     def artifact_prefix(self) -> str:
         """The common prefix of the keys of this job's files; other jobs of its id have another."""
         return f"{JOBS_PREFIX}{self.id}/{self.incarnation}-"
+
+    @property
+    def is_settled(self) -> bool:
+        """The job has ended, and everything that its end requires is done."""
+        return self.status.is_terminal and not self.settle_pending
 
     @property
     def is_canceling(self) -> bool:

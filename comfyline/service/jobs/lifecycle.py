@@ -74,6 +74,10 @@ def _is_tidy_pending(job: Job, _now: datetime) -> bool:
     return job.tidy_pending
 
 
+def _is_settle_pending(job: Job, _now: datetime) -> bool:
+    return job.settle_pending
+
+
 # --- the table ------------------------------------------------------------------------------------
 
 
@@ -96,8 +100,8 @@ class Rule:
 Q, R = Status.QUEUED, Status.RUNNING
 S, F, C, X = Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED
 
-# No event changes an ended job in a way that a client can see. The only event that an ended job
-# still has is the sweeper's own.
+# No event changes an ended job in a way that a client can see. The only events that an ended job
+# still has are the notes of settle_jobs and the sweeper about what they have done for it.
 RULES: Mapping[type[ev.Event], Rule] = {
     # From workers. `advance` also requires that the event's attempt still holds the job.
     ev.Claimed: Rule({Q: Q}, when=_is_claimable, sets=effects.claimed, due=due.by_end_of_lease),
@@ -105,13 +109,13 @@ RULES: Mapping[type[ev.Event], Rule] = {
     ev.Started: Rule({Q: R}, sets=effects.started, due=due.by_end_of_lease),
     ev.Progressed: Rule({R: R}, sets=effects.progressed, recorded=False),
     ev.Stored: Rule({R: R}, sets=effects.stored, recorded=False),
-    ev.Succeeded: Rule({R: S}, sets=effects.succeeded, due=due.after_end),
+    ev.Succeeded: Rule({R: S}, sets=effects.succeeded, due=due.at_end),
     ev.Failed: Rule(
         {Q: Q, R: Q}, when=_is_not_canceling, sets=effects.failed, due=due.if_ticket_is_lost
     ),
-    ev.FailedForGood: Rule({Q: F, R: F}, sets=effects.failed_for_good, due=due.after_end),
+    ev.FailedForGood: Rule({Q: F, R: F}, sets=effects.failed_for_good, due=due.at_end),
     ev.FailedWhileCanceling: Rule(
-        {Q: C, R: C}, when=_is_canceling, sets=effects.gpu_used, due=due.after_end
+        {Q: C, R: C}, when=_is_canceling, sets=effects.gpu_used, due=due.at_end
     ),
     ev.Interrupted: Rule(
         {Q: Q, R: Q}, when=_is_not_canceling, sets=effects.interrupted, due=due.if_ticket_is_lost
@@ -120,22 +124,22 @@ RULES: Mapping[type[ev.Event], Rule] = {
         {Q: F, R: F},
         when=_is_not_canceling,
         sets=effects.interrupted_for_good,
-        due=due.after_end,
+        due=due.at_end,
     ),
     ev.InterruptedWhileCanceling: Rule(
-        {Q: C, R: C}, when=_is_canceling, sets=effects.gpu_used, due=due.after_end
+        {Q: C, R: C}, when=_is_canceling, sets=effects.gpu_used, due=due.at_end
     ),
-    ev.Stopped: Rule({Q: C, R: C}, when=_is_canceling, sets=effects.gpu_used, due=due.after_end),
+    ev.Stopped: Rule({Q: C, R: C}, when=_is_canceling, sets=effects.gpu_used, due=due.at_end),
     # From callers.
     ev.Canceled: Rule(
-        {Q: C}, when=_has_no_live_lease, sets=effects.cancel_requested, due=due.after_end
+        {Q: C}, when=_has_no_live_lease, sets=effects.cancel_requested, due=due.at_end
     ),
     ev.CancelRequested: Rule(
         {Q: Q, R: R}, when=_is_leased, sets=effects.cancel_requested, due=due.by_end_of_lease
     ),
     ev.Watched: Rule({Q: Q, R: R}, sets=effects.watched, seen=False, recorded=False),
     # From the clock.
-    ev.Expired: Rule({Q: X}, when=_is_overdue, due=due.after_end),
+    ev.Expired: Rule({Q: X}, when=_is_overdue, due=due.at_end),
     ev.LeaseExpired: Rule(
         {Q: Q, R: Q},
         when=_lease_has_expired,
@@ -146,10 +150,10 @@ RULES: Mapping[type[ev.Event], Rule] = {
         {Q: F, R: F},
         when=_lease_has_expired,
         sets=effects.lease_expired_for_good,
-        due=due.after_end,
+        due=due.at_end,
     ),
     ev.LeaseExpiredWhileCanceling: Rule(
-        {Q: C, R: C}, when=_lease_has_expired_while_canceling, due=due.after_end
+        {Q: C, R: C}, when=_lease_has_expired_while_canceling, due=due.at_end
     ),
     ev.TicketResent: Rule(
         {Q: Q},
@@ -166,7 +170,22 @@ RULES: Mapping[type[ev.Event], Rule] = {
         {S: S, F: F, C: C, X: X},
         when=_is_tidy_pending,
         sets=effects.tidied,
-        due=due.at_removal,
+        due=due.of_ended,
+        seen=False,
+        recorded=False,
+    ),
+    ev.Settled: Rule(
+        {S: S, F: F, C: C, X: X},
+        when=_is_settle_pending,
+        sets=effects.settled,
+        due=due.of_ended,
+        seen=False,
+        recorded=False,
+    ),
+    ev.SettlementFailed: Rule(
+        {S: S, F: F, C: C, X: X},
+        when=_is_settle_pending,
+        due=due.next_settlement,
         seen=False,
         recorded=False,
     ),

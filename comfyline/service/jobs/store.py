@@ -64,16 +64,19 @@ class JobStore(Protocol):
         """Replace a record whose retention is over; also succeeds if it is gone by now.
 
         Raises:
-            Conflict: another job has the id. The conflict always carries that job.
+            Conflict: another job has the id, or the expired job is not settled. The conflict always
+                carries the current row.
         """
 
     def save(self, before: Job, after: Job) -> Job:
         """Write the fields in which the two differ, if the row still is what `before` says.
 
         The row must belong to the same job, not to a later job of its id, and must still have the
-        version, attempt and status of `before`. Saving the same change twice succeeds, because the
-        first answer may have been lost. Returns the row as stored, including the values of
-        concurrent heartbeats and watches.
+        version, attempt and status of `before`. The row of an ended job, whose version no longer
+        rises, must also have the same due time and `settle_pending`, because the next due time
+        depends on both. Saving the same change twice succeeds, because the first answer may have
+        been lost. Returns the row as stored, including the values of concurrent heartbeats and
+        watches.
 
         Raises:
             Conflict: the row has changed; the conflict carries the current row.
@@ -119,8 +122,12 @@ class JobStore(Protocol):
         The cost does not grow with the number of the owner's jobs.
         """
 
-    def due(self, now: datetime, limit: int) -> list[Job]:
-        """Up to `limit` jobs whose due time has come, the most overdue first."""
+    def due(self, now: datetime, limit: int, *, settled: bool) -> list[Job]:
+        """Up to `limit` jobs whose due time has come, the most overdue first.
+
+        Settled jobs, which only wait for their removal, are found apart from all others, so that no
+        number of removals delays the sweeper's work for live jobs.
+        """
 
     def delete(self, job: Job) -> None:
         """Remove the row if it still has this version, then the job's sibling items.
@@ -128,5 +135,5 @@ class JobStore(Protocol):
         The items of a later job of the same id stay. Deleting twice is not an error.
 
         Raises:
-            Conflict: the row has changed.
+            Conflict: the row has changed, or the job has ended and is not settled.
         """

@@ -12,7 +12,7 @@ import pytest
 
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.store import Conflict, JobStore
-from tests.support.builders import NOW, a_graph, a_job, canceled, some_params
+from tests.support.builders import NOW, a_graph, a_job, canceled, settled, some_params
 
 SECOND = timedelta(seconds=1)
 LATER = NOW + timedelta(minutes=1)
@@ -44,7 +44,7 @@ def refused(call: Callable[..., object], *arguments: Any) -> Job | None:
 def expired_and_posted_again(store: JobStore) -> tuple[Job, Job]:
     """A stored job whose retention has ended, and a new job of its id that is not stored yet."""
     first = a_job()
-    expired = saved(store, first, canceled(first))
+    expired = saved(store, first, canceled(first), settled(canceled(first)))
     assert expired.expires_at is not None
     again = a_job(id=first.id, owner=first.owner, queued_at=expired.expires_at)
     return expired, again

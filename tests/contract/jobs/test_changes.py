@@ -21,6 +21,7 @@ from tests.support.builders import (
     an_artifact,
     canceled,
     claimed,
+    settled,
     succeeded,
 )
 
@@ -206,7 +207,8 @@ def _canceling(job: Job) -> Job:
 
 def _ended(job: Job) -> list[Job]:
     canceling = advance(job, ev.CancelRequested(), NOW)
-    return [canceling, advance(canceling, ev.Stopped(attempt=job.attempt), NOW)]
+    ended = advance(canceling, ev.Stopped(attempt=job.attempt), NOW)
+    return [canceling, ended, settled(ended)]
 
 
 class TestWatch:

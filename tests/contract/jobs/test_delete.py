@@ -14,6 +14,7 @@ from tests.support.builders import (
     a_job,
     an_artifact,
     claimed,
+    settled,
     some_params,
     succeeded,
 )
@@ -22,7 +23,8 @@ from tests.support.builders import (
 class TestDelete:
     def test_the_job_and_its_sibling_items_are_removed(self, job_store: JobStore) -> None:
         job = a_job()
-        ended = saved(job_store, job, claimed(job), succeeded(job))
+        done = succeeded(job)
+        ended = saved(job_store, job, claimed(job), done, settled(done))
         job_store.put_artifacts(ended, [an_artifact(ended)])
         job_store.delete(ended)
         assert job_store.get(job.id) is None

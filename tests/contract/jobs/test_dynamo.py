@@ -117,9 +117,9 @@ class TestDynamo:
         sent = saved(dynamo_job_store, job, advance(job, ev.TicketResent(), NOW))
         assert job.due_at is not None
         assert sent.due_at is not None
-        monkeypatch.setattr(jobs_index, "due", lambda *_: [random_job_id(NOW), job.id])
-        assert dynamo_job_store.due(job.due_at, 10) == []
-        assert dynamo_job_store.due(sent.due_at, 10) == [sent]
+        monkeypatch.setattr(jobs_index, "due", lambda *_, **__: [random_job_id(NOW), job.id])
+        assert dynamo_job_store.due(job.due_at, 10, settled=False) == []
+        assert dynamo_job_store.due(sent.due_at, 10, settled=False) == [sent]
 
     def test_sibling_items_have_a_ttl_after_the_latest_end_of_the_job(
         self, dynamo_job_store: DynamoJobStore

@@ -27,7 +27,17 @@ from comfyline.service.jobs.job import (
 from comfyline.service.jobs.lifecycle import MAX_HISTORY, advance
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.queue.lanes import Priority
-from tests.support.builders import NOW, a_job, an_artifact, claimed, running, some_params, succeeded
+from tests.support.builders import (
+    NOW,
+    a_job,
+    an_artifact,
+    canceled,
+    claimed,
+    running,
+    settled,
+    some_params,
+    succeeded,
+)
 from tests.support.item_size import item_size
 
 TIMES = st.datetimes(
@@ -92,6 +102,7 @@ JOBS = st.builds(
     expires_at=st.none() | TIMES,
     due_at=st.none() | TIMES,
     tidy_pending=st.booleans(),
+    settle_pending=st.booleans(),
     watched_until=st.none() | TIMES,
     progress=PROGRESS,
     error=st.none() | ERRORS,
@@ -173,13 +184,24 @@ def test_the_due_index_is_sparse() -> None:
 
 
 def test_jobs_are_spread_over_all_due_shards() -> None:
-    shards = {codec.item_of(a_job())["due_shard"]["S"] for _ in range(1_000)}
-    assert shards == {str(n) for n in range(codec.DUE_SHARDS)}
+    for is_settled, job in ((False, a_job), (False, an_ended), (True, a_settled)):
+        shards = {codec.item_of(job())["due_shard"]["S"] for _ in range(1_000)}
+        assert shards == set(codec.due_shards(settled=is_settled))
 
 
-def test_only_an_ended_job_has_a_ttl_a_day_after_its_end() -> None:
+def an_ended() -> Job:
+    return canceled(a_job())
+
+
+def a_settled() -> Job:
+    return settled(an_ended())
+
+
+def test_only_a_settled_job_has_a_ttl_a_day_after_its_end() -> None:
     assert "ttl" not in codec.item_of(running(a_job()))
     done = succeeded(a_job())
+    assert "ttl" not in codec.item_of(done)  # it is not settled
+    done = settled(done)
     assert done.expires_at is not None
     seconds = int(codec.item_of(done)["ttl"]["N"])
     assert 0 <= seconds - (done.expires_at + codec.TTL_MARGIN).timestamp() < 1

@@ -78,6 +78,20 @@ def test_more_values_than_a_line_may_have_are_several_lines(
     assert [len(line["JobsClaimed"]) for line in lines(capsys)] == [MAX_VALUES, MAX_VALUES, 1]
 
 
+def test_buffered_facts_with_the_same_dimensions_share_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = BufferedEmfMetrics("Comfyline/test")
+    metrics.record(Metric.JOBS_ENDED, status="failed")
+    metrics.record(Metric.JOB_WAIT, 3.0)
+    metrics.record(Metric.JOB_TIME, 45.0)
+    metrics.record(Metric.JOB_WAIT, 4.0)
+    metrics.flush()
+    ended, times = lines(capsys)
+    assert (ended["status"], ended["JobsEnded"]) == ("failed", [1.0])
+    assert (times["JobWait"], times["JobTime"]) == ([3.0, 4.0], [45.0])
+
+
 def test_the_text_of_a_metric_is_its_name() -> None:
     assert [str(metric) for metric in Metric] == [metric.value for metric in Metric]
     assert all(metric.value.isalpha() for metric in Metric)

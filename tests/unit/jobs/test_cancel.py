@@ -10,16 +10,19 @@ import pytest
 
 from comfyline.api.v1.views import status_of
 from comfyline.contract.ids import JobId, OwnerId, random_job_id
-from comfyline.service.errors import JobNotFound
+from comfyline.service.access.slots import Limits
+from comfyline.service.errors import JobNotFound, Unavailable
 from comfyline.service.jobs.cancel import Cancellation, cancel, purge
 from comfyline.service.jobs.finish import EndCanceled, GiveBack, Retry
 from comfyline.service.jobs.job import Job, JobError, Status
 from comfyline.service.jobs.report import report_started
+from comfyline.service.jobs.settle import MAX_TRIES
 from comfyline.service.jobs.store import JobStore
+from comfyline.service.ledger.store import Usage
 from comfyline.service.queue.tickets import Ticket
 from tests.support.builders import LEASE, NOW, an_artifact, an_owner
 from tests.support.crashes import Process, every_crash
-from tests.support.world import DEFAULTS, World, meanwhile
+from tests.support.world import DEFAULTS, World, meanwhile, raising
 
 BOOM = JobError(type="boom", message="it broke")
 
@@ -187,9 +190,13 @@ class TestNotFound:
 def purged(world: World, job_id: JobId, *, process: Process | None = None, **ports: Any) -> str:
     """Purge the job as its owner; returns the message."""
     own: dict[str, Any] = {"store": world.store, "artifacts": world.artifacts} | ports
+    owners, ledger = world.owners, world.ledger
     if process is not None:
         own = {name: process.using(port) for name, port in own.items()}
-    return purge(job_id, world.owner, clock=world.clock, **own).message
+        owners, ledger = process.using(owners), process.using(ledger)
+    settlement = world.settlement(store=own["store"], owners=owners, ledger=ledger)
+    settle = settlement.complete
+    return purge(job_id, world.owner, clock=world.clock, settle=settle, **own).message
 
 
 class TestPurge:
@@ -262,3 +269,32 @@ class TestPurge:
             if world.store.get(job.id) is not None:
                 purged(world, job.id)
             assert (world.store.get(job.id), world.artifacts.files) == (None, {}), process
+            assert world.ledger.usage(world.owner) == Usage(1.5, 1), process
+
+    def test_counts_the_job_before_its_record_is_gone(self) -> None:
+        world = World()
+        world.submit(limits=Limits(max_active_jobs=1))
+        job = world.succeeded()
+        world.owners.take_slot(job.owner, job.id, Limits(max_active_jobs=1), job.queued_at)
+        assert job.settle_pending
+        purged(world, job.id)
+        assert world.ledger.usage(world.owner) == Usage(1.5, 1)
+        assert dict(world.owners.slots(0)) == {}
+
+    def test_is_refused_while_the_job_cannot_be_counted(self) -> None:
+        world = World()
+        world.submit()
+        job = world.succeeded()
+        times = MAX_TRIES
+        ledger = meanwhile(world.ledger, "count", raising(Unavailable("throttled")), times=times)
+        with pytest.raises(Unavailable):
+            purge(
+                job.id,
+                world.owner,
+                store=world.store,
+                artifacts=world.artifacts,
+                settle=world.settlement(ledger=ledger).complete,
+                clock=world.clock,
+            )
+        assert world.row(job.id) == job
+        assert len(world.artifacts.files) == 1

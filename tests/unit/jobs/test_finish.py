@@ -240,8 +240,14 @@ def used_again(world: World) -> tuple[Job, Ticket]:
     request_cancel(world, suspended)
     world.clock.advance(LEASE + timedelta(seconds=2))
     world.sweep()
-    ports = {"store": world.store, "artifacts": world.artifacts, "clock": world.clock}
-    purge(suspended.id, world.owner, **ports)
+    purge(
+        suspended.id,
+        world.owner,
+        store=world.store,
+        artifacts=world.artifacts,
+        settle=world.settlement().complete,
+        clock=world.clock,
+    )
     world.submit(key="once")
     return suspended, ticket
 

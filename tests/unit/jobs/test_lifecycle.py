@@ -29,7 +29,13 @@ from comfyline.service.jobs.decide import (
     on_interruption,
     on_lease_expiry,
 )
-from comfyline.service.jobs.due import LEASE_GRACE, MAX_TICKET_GRACE, TICKET_GRACE, TIDY_DELAY
+from comfyline.service.jobs.due import (
+    LEASE_GRACE,
+    MAX_TICKET_GRACE,
+    SETTLE_DELAY,
+    TICKET_GRACE,
+    TIDY_DELAY,
+)
 from comfyline.service.jobs.job import Job, JobError, Lease, Status, preview_key, void_prefixes
 from comfyline.service.jobs.lifecycle import MAX_HISTORY, RULES, advance, from_states, submitted
 from comfyline.service.jobs.progress import Progress
@@ -67,9 +73,11 @@ SPECIFICATION: dict[type[ev.Event], tuple[Status | None, Status | None]] = {
     ev.TicketResent: (Q, None),
     ev.FoundAlive: (Q, R),
     ev.Tidied: (None, None),
+    ev.Settled: (None, None),
+    ev.SettlementFailed: (None, None),
 }
-# The one event of a job that has ended: it stays as it is.
-OF_ENDED = ev.Tidied
+# The events of a job that has ended: it stays as it is.
+OF_ENDED = {ev.Tidied, ev.Settled, ev.SettlementFailed}
 
 FREE = {ev.Claimed, ev.Canceled, ev.Expired, ev.TicketResent}
 DEAD = {ev.LeaseExpired, ev.LeaseExpiredForGood, ev.LeaseExpiredWhileCanceling}
@@ -80,7 +88,7 @@ CANCELING = {
     ev.LeaseExpiredWhileCanceling,
 }
 # Heartbeats, watches and the sweeper's own notes: what no client can see.
-UNSEEN = {ev.Renewed, ev.Watched, ev.TicketResent, ev.FoundAlive, ev.Tidied}
+UNSEEN = {ev.Renewed, ev.Watched, ev.TicketResent, ev.FoundAlive} | OF_ENDED
 
 _ARGUMENTS: dict[type[ev.Event], dict[str, Any]] = {
     ev.Claimed: {"worker_id": random_worker_id(), "lease_expires_at": NOW + LEASE},
@@ -116,14 +124,14 @@ def job_for(kind: type[ev.Event], status: Status) -> Job:
         job = replace(job, start_deadline=NOW)
     if status.is_terminal:
         job = replace(job, status=status, finished_at=NOW, expires_at=NOW + job.retention)
-        job = replace(job, tidy_pending=True)
+        job = replace(job, tidy_pending=True, settle_pending=True)
     return job
 
 
 def made_of(kind: type[ev.Event], status: Status) -> Status | None:
     """What `kind` makes of a job in that state; None where it cannot happen."""
     if status.is_terminal:
-        return status if kind is OF_ENDED else None
+        return status if kind in OF_ENDED else None
     return dict(zip((Q, R), SPECIFICATION[kind], strict=True))[status]
 
 
@@ -396,18 +404,47 @@ class TestDue:
         assert advance(job, ev.FoundAlive(), NOW).due_at == NOW + 2 * LEASE + LEASE_GRACE
 
     @pytest.mark.parametrize("end", [canceled, succeeded])
-    def test_an_ended_job_is_due_for_removal(self, end: Callable[..., Job]) -> None:
+    def test_the_end_leaves_the_indexed_field_alone_and_the_settlement_sets_it(
+        self, end: Callable[..., Job]
+    ) -> None:
         job = end(a_job())
-        assert job.due_at == job.expires_at
-        with pytest.raises(TransitionRefused):
-            advance(job, ev.Tidied(), NOW)
+        assert (job.due_at, job.settle_pending) == (a_job().due_at, True)
+        done = advance(job, ev.Settled(), NOW + SECOND)
+        assert done == replace(job, due_at=job.expires_at, settle_pending=False)
+        for event in (ev.Tidied(), ev.Settled(), ev.SettlementFailed()):
+            with pytest.raises(TransitionRefused):
+                advance(done, event, NOW)
+
+    @pytest.mark.parametrize("before", [None, NOW + timedelta(days=1)])
+    def test_an_ended_job_is_due_for_its_settlement_an_hour_later_at_the_latest(
+        self, before: datetime | None
+    ) -> None:
+        assert canceled(a_job(due_at=before)).due_at == NOW + SETTLE_DELAY
+
+    def test_a_short_retention_never_puts_the_removal_off(self) -> None:
+        job = succeeded(a_job(retention=SECOND))
+        assert job.due_at == job.expires_at == NOW + SECOND
+        assert (job.tidy_pending, job.settle_pending) == (False, True)
+
+    def test_a_settlement_that_failed_is_due_again_later(self) -> None:
+        late = NOW + timedelta(days=8)  # past the retention: it is settled before it is removed
+        job = advance(succeeded(a_job()), ev.SettlementFailed(), late)
+        assert (job.due_at, job.settle_pending) == (late + SETTLE_DELAY, True)
 
     def test_one_that_had_losing_attempts_is_due_when_those_have_surely_stopped(self) -> None:
         again = advance(running(a_job()), ev.Interrupted(attempt=1), NOW)
         job = succeeded(again, now=NOW + SECOND)
         assert job.due_at == NOW + SECOND + TIDY_DELAY
         tidy = advance(job, ev.Tidied(), NOW + LEASE)
-        assert tidy == replace(job, due_at=job.expires_at, tidy_pending=False)
+        due_at = NOW + SECOND + SETTLE_DELAY
+        assert tidy == replace(job, due_at=due_at, tidy_pending=False)
+
+    def test_the_settlement_leaves_the_due_time_of_void_files(self) -> None:
+        again = advance(running(a_job()), ev.Interrupted(attempt=1), NOW)
+        job = succeeded(again)
+        done = advance(job, ev.Settled(), NOW)
+        assert done == replace(job, settle_pending=False)
+        assert advance(done, ev.Tidied(), NOW).due_at == job.expires_at
 
     def test_a_claimed_job_that_shows_nothing_has_only_losing_attempts(self) -> None:
         stopped = advance(job_for(ev.Stopped, R), ev.Stopped(attempt=1), NOW)

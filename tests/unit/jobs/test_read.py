@@ -112,8 +112,8 @@ class TestStartDeadline:
         world.clock.now = job.start_deadline
 
         def expire_and_purge() -> None:
-            ended = read(world, job.id).job
-            world.store.delete(ended)
+            read(world, job.id)
+            world.store.delete(world.settle(job.id))
 
         store = meanwhile(world.store, "save", expire_and_purge)
         assert read(world, job.id, store=store).job == job

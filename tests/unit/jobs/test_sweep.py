@@ -142,7 +142,7 @@ class TestRemoval:
     def test_takes_the_record_its_request_and_its_files(self) -> None:
         world = World()
         world.submit(key="once")
-        job = world.succeeded()
+        job = world.settle(world.succeeded().id)
         world.clock.advance(DEFAULTS.retention - MOMENT)
         assert world.sweep() == {}
         world.clock.advance(MOMENT)
@@ -179,7 +179,7 @@ class TestRemoval:
     def test_a_new_job_that_takes_the_id_meanwhile_keeps_its_files(self) -> None:
         world = World()
         world.submit(key="once")
-        old = world.succeeded()
+        old = world.settle(world.succeeded().id)
         world.clock.advance(DEFAULTS.retention)
 
         def post_and_run_again() -> None:
@@ -207,7 +207,7 @@ class TestVoidFiles:
     def test_are_removed_once_their_worker_has_surely_stopped(self) -> None:
         world = World()
         lost = an_attempt_that_lost(world)
-        job = world.succeeded()
+        job = world.settle(world.succeeded().id)
         world.clock.advance(TIDY_DELAY - MOMENT)
         world.upload(lost)  # by a worker that has not learned yet that it lost
         assert world.sweep() == {}
@@ -218,6 +218,15 @@ class TestVoidFiles:
         assert replace(world.row(job.id), due_at=job.due_at, tidy_pending=True) == job
         assert world.sweep() == {}
 
+    def test_are_removed_with_a_settlement_that_was_missed(self) -> None:
+        world = World()
+        an_attempt_that_lost(world)
+        job = world.succeeded()
+        world.clock.advance(TIDY_DELAY)
+        assert world.sweep() == {"Settled": 1, "Tidied": 1}
+        assert world.row(job.id).due_at == job.expires_at
+        assert world.sweep() == {}
+
     def test_of_a_canceled_job_are_all_its_files(self) -> None:
         world = World()
         world.submit()
@@ -225,6 +234,7 @@ class TestVoidFiles:
         world.upload(job)
         cancel(job.id, job.owner, store=world.store, clock=world.clock)
         world.finisher().end(world.row(job.id), ticket, EndCanceled())
+        world.settle(job.id)
         world.clock.advance(TIDY_DELAY)
         assert world.sweep() == {"Tidied": 1}
         assert world.artifacts.files == {}
@@ -232,7 +242,7 @@ class TestVoidFiles:
     def test_include_previews_but_not_the_artifacts_of_the_job(self) -> None:
         world = World()
         world.submit({"prompt": "a fox", "previews": True})
-        job = world.succeeded()
+        job = world.settle(world.succeeded().id)
         world.artifacts.put(preview_key(job), BytesIO(b"picture"), "image/jpeg")
         world.clock.advance(TIDY_DELAY)
         assert world.sweep() == {"Tidied": 1}
@@ -243,6 +253,7 @@ class TestVoidFiles:
         world = World()
         job = world.submit().job
         cancel(job.id, job.owner, store=world.store, clock=world.clock)
+        world.settle(job.id)
         world.clock.advance(TIDY_DELAY)
         assert world.sweep() == {}
 
@@ -260,7 +271,7 @@ class TestVoidFiles:
     def test_are_removed_by_the_next_sweep_if_s3_is_unavailable(self) -> None:
         world = World()
         an_attempt_that_lost(world)
-        world.succeeded()
+        world.settle(world.succeeded().id)
         world.clock.advance(TIDY_DELAY)
         artifacts = meanwhile(world.artifacts, "delete_prefix", raising(Unavailable("throttled")))
         assert world.sweep(artifacts=artifacts) == {"Unavailable": 1}
@@ -290,7 +301,7 @@ class TestVoidFiles:
             nonlocal world
             world = World()
             an_attempt_that_lost(world)
-            world.succeeded()
+            world.settle(world.succeeded().id)
             world.clock.advance(TIDY_DELAY)
             world.sweep(store=process.using(world.store), artifacts=process.using(world.artifacts))
 
@@ -300,7 +311,7 @@ class TestVoidFiles:
             world.sweep()
             (key,) = world.artifacts.files
             check_tidy(world.row(JobId(key.split("/")[1])), world.artifacts.files)
-        assert died == 6  # find, delete, note; before and after each
+        assert died == 8  # find live and ended jobs, delete, note; before and after each
 
 
 class TestTrouble:
@@ -322,7 +333,7 @@ class TestTrouble:
         world = World()
         for n in range(2):
             world.submit({"prompt": f"fox {n}"})
-            world.succeeded()
+            world.settle(world.succeeded().id)
         world.clock.advance(DEFAULTS.retention)
         artifacts = meanwhile(world.artifacts, "delete_prefix", raising(Unavailable("throttled")))
         assert world.sweep(artifacts=artifacts) == {"Removed": 1, "Unavailable": 1}
@@ -407,6 +418,12 @@ def test_after_a_crash_the_next_sweep_completes_a_removal() -> None:
     for process in every_crash(run):
         world = worlds[-1]
         # No file is ever left without a row by which it will be found.
-        assert world.store.due(world.clock(), 1) or not world.artifacts.files, process
+        assert ended_due(world) or not world.artifacts.files, process
         world.sweep()
-        assert (world.store.due(world.clock(), 1), world.artifacts.files) == ([], {})
+        assert (ended_due(world), world.artifacts.files) == ([], {})
+        assert world.ledger.usage(world.owner).jobs == 1
+
+
+def ended_due(world: World) -> list[Job]:
+    now = world.clock()
+    return [job for settled in (False, True) for job in world.store.due(now, 1, settled=settled)]

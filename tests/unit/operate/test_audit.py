@@ -11,13 +11,21 @@ import pytest
 from comfyline.contract.ids import ConnectionId, JobId, OwnerId
 from comfyline.operate import audit as au
 from comfyline.service.jobs.job import Artifact, Job
-from tests.support.builders import NOW, a_job, an_artifact, canceled, running, succeeded
+from tests.support.builders import (
+    NOW,
+    a_job,
+    an_artifact,
+    canceled,
+    running,
+    settled,
+    succeeded,
+)
 
 LATER = NOW + timedelta(hours=1)
 DAY = timedelta(days=1)
 MISSING = JobId("job_missing")
 
-ENDED = succeeded(a_job())
+ENDED = settled(succeeded(a_job()))
 MADE = an_artifact(ENDED)
 FIRST = f"{ENDED.incarnation}-1"  # its only attempt
 WAITING = replace(a_job(), due_at=LATER)
@@ -101,6 +109,14 @@ class TestRows:
     def test_a_row_that_the_sweeper_may_be_processing_is_not_judged(self) -> None:
         assert found(holding(replace(WAITING, due_at=LATER - timedelta(minutes=2)))) == []
 
+    def test_a_job_that_is_not_settled_an_hour_after_its_end(self) -> None:
+        job = canceled(a_job(), now=NOW - timedelta(minutes=4))
+        failed = replace(job, due_at=LATER)  # the sweeper tries again then
+        assert found(holding(failed)) == [("settlement", job.id)]
+        assert found(holding(settled(job))) == []
+        just_ended = replace(canceled(a_job()), due_at=LATER)
+        assert found(holding(just_ended)) == []
+
 
 class TestItems:
     def test_an_item_without_a_job(self) -> None:
@@ -167,7 +183,7 @@ class TestFiles:
         assert left_over(holding(again, artifacts=listed)) == [("file", MADE.key)]
 
     def test_a_file_of_a_canceled_job(self) -> None:
-        job = canceled(a_job())
+        job = settled(canceled(a_job()))
         job = replace(job, attempt=1, history=(replace(job.history[-1], attempt=1),))
         key = an_artifact(job).key
         assert left_over(holding(job, files=stored(a_file(key)))) == [("file", key)]

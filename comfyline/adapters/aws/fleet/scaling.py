@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # SQS publishes the age for each minute, one or two minutes later.
 AGE_WINDOW = timedelta(minutes=5)
 _KEY = {"pk": {"S": "scaling"}}
+_WAKE_KEY = {"pk": {"S": "woken"}}
 
 
 class SqsBacklog:
@@ -106,7 +107,7 @@ class EcsFleet:
 
 
 class DynamoScalingMemory:
-    """`ScalingMemory` in one row of DynamoDB."""
+    """`ScalingMemory` in two rows of DynamoDB: recent needs, and when the scaler was last woken."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
@@ -133,6 +134,26 @@ class DynamoScalingMemory:
         item: Any = {**_KEY, "version": {"N": str(version + 1)}, "needs": {"L": rows}}
         try:
             self._client.put_item(TableName=self._table, Item=item, **condition)
+        except ClientError as error:
+            if error_code(error) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    @translated()
+    def may_wake(self, now: datetime, interval: timedelta) -> bool:
+        """See ScalingMemory: one conditional write."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_WAKE_KEY,
+                UpdateExpression="SET woken_at = :now",
+                ConditionExpression="attribute_not_exists(pk) OR woken_at <= :before",
+                ExpressionAttributeValues={
+                    ":now": time_of(now),
+                    ":before": time_of(now - interval),
+                },
+            )
         except ClientError as error:
             if error_code(error) == "ConditionalCheckFailedException":
                 return False

@@ -41,7 +41,10 @@ from comfyline.service.jobs.job import (
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.queue.lanes import Priority
 
-DUE_SHARDS = 16  # spreads the sweeper's index, which holds every queued and every leased job
+# Partitions of the sweeper's index, each of which takes 1,000 writes a second. A job is in one of
+# the first from its post to its settlement, and then in one of the others until it is removed.
+LIVE_SHARDS = 16
+SETTLED_SHARDS = 4
 TTL_MARGIN = timedelta(days=1)  # the sweeper removes a record first; the TTL is its backstop
 
 
@@ -110,9 +113,11 @@ def _lease(item: Item) -> Lease | None:
 
 
 def _index_attributes(job: Job) -> dict[str, Any]:
-    due = {"due_shard": {"S": _due_shard(job.id)}} if job.due_at else {}
-    ttl = {"ttl": ttl_of(job.expires_at + TTL_MARGIN)} if job.expires_at else {}
-    return due | ttl
+    due = {"due_shard": {"S": due_shard(job)}} if job.due_at else {}
+    # Without a TTL before the settlement, so that DynamoDB never removes a job that is not settled.
+    if job.expires_at is None or job.settle_pending:
+        return due
+    return due | {"ttl": ttl_of(job.expires_at + TTL_MARGIN)}
 
 
 def listed_at(queued_at: datetime, job_id: JobId) -> str:
@@ -121,8 +126,21 @@ def listed_at(queued_at: datetime, job_id: JobId) -> str:
     return f"{naive.isoformat(timespec='microseconds')}Z#{job_id}"
 
 
-def _due_shard(job_id: JobId) -> str:
-    return str(zlib.crc32(job_id.encode()) % DUE_SHARDS)
+def due_shard(job: Job) -> str:
+    """The partition of `by_due` that the row is in."""
+    shards = due_shards(settled=job.is_settled)
+    return shards[zlib.crc32(job.id.encode()) % len(shards)]
+
+
+def due_shards(*, settled: bool) -> list[str]:
+    """The partitions of `by_due` of settled jobs, or of all other jobs.
+
+    They are apart so that no number of removals delays the sweeper's work for live jobs. Rows that
+    ended before this was so stay in the partitions of live jobs until they are removed.
+    """
+    if settled:
+        return [f"settled-{n}" for n in range(SETTLED_SHARDS)]
+    return [str(n) for n in range(LIVE_SHARDS)]
 
 
 # --- the history: one text per entry, its time counted from `queued_at` to keep the row small -----

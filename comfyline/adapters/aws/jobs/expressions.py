@@ -13,6 +13,8 @@ from comfyline.service.jobs.events import Event
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import from_states
 
+_NOTES_OF_ENDED = {"due_at", "due_shard", "ttl", "tidy_pending", "settle_pending"}
+
 
 def names_of(attributes: Iterable[str]) -> dict[str, str]:
     """A placeholder for each name, because many of ours are reserved words of DynamoDB."""
@@ -29,6 +31,19 @@ def update_of(sets: Item, removes: Iterable[str]) -> str:
     setting = "SET " + ", ".join(f"#{name} = :{name}" for name in sets)
     removing = ", ".join(f"#{name}" for name in removes)
     return f"{setting} REMOVE {removing}" if removing else setting
+
+
+def unchanged(names: Iterable[str], old: Item) -> tuple[str, dict[str, Any]]:
+    """The condition that the row still has the old values of these attributes, and the values.
+
+    It does not hold for a row that does not exist, because `names` has an attribute of every row.
+    """
+    values = {f":{name}_before": old[name] for name in names if name in old}
+    clauses = [
+        f"#{name} = :{name}_before" if name in old else f"attribute_not_exists(#{name})"
+        for name in names
+    ]
+    return " AND ".join(clauses), values
 
 
 def from_state_values(event: type[Event]) -> dict[str, Any]:
@@ -51,8 +66,11 @@ def is_saved(current: Job, new: Item, changed: Set[str]) -> bool:
     """Whether `current` already has everything that a change sets: it was saved before.
 
     The version alone does not tell, because another change of the same version may have won. The
-    end of the lease is not compared, because a heartbeat may have moved it since.
+    end of the lease is not compared, because a heartbeat may have moved it since; after the write
+    that ends the job, neither are the notes of settle_jobs and the sweeper.
     """
     compared = (changed | {"queued_at", "version", "attempt", "status", "lease"}) - {"lease_until"}
+    if "status" in changed and current.status.is_terminal:
+        compared -= _NOTES_OF_ENDED
     row = codec.item_of(current)
     return all(row.get(name) == new.get(name) for name in compared)

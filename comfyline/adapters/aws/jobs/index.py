@@ -72,20 +72,23 @@ def _listed_as(
             yield item["listed_at"]["S"], item["pk"]["S"]
 
 
-def due(client: DynamoDBClient, table: str, now: datetime, limit: int) -> list[JobId]:
+def due(
+    client: DynamoDBClient, table: str, now: datetime, limit: int, *, settled: bool
+) -> list[JobId]:
     """Up to `limit` jobs whose due time has come, most overdue first."""
-    shards = (_due_in_shard(client, table, s, now, limit) for s in range(codec.DUE_SHARDS))
+    names = codec.due_shards(settled=settled)
+    shards = (_due_in_shard(client, table, name, now, limit) for name in names)
     return [JobId(job_id) for _due_at, job_id in islice(merge(*shards), limit)]
 
 
 def _due_in_shard(
-    client: DynamoDBClient, table: str, shard: int, now: datetime, size: int
+    client: DynamoDBClient, table: str, shard: str, now: datetime, size: int
 ) -> Iterator[tuple[float, str]]:
     pages = client.get_paginator("query").paginate(
         TableName=table,
         IndexName=BY_DUE,
         KeyConditionExpression="due_shard = :shard AND due_at <= :now",
-        ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": time_of(now)},
+        ExpressionAttributeValues={":shard": {"S": shard}, ":now": time_of(now)},
         PaginationConfig={"PageSize": size},
     )
     for page in pages:

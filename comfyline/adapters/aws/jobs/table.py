@@ -40,6 +40,9 @@ from comfyline.service.jobs.store import Conflict, ListPosition
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+# Holds for every row that may be removed: no live row has the attribute.
+_IS_SETTLED = "attribute_not_exists(settle_pending)"
+
 
 class DynamoJobStore:
     """`JobStore` in DynamoDB. `page` and `due` find rows by index, which lags by moments."""
@@ -75,7 +78,7 @@ class DynamoJobStore:
         is_the_expired = "#version = :version AND queued_at = :queued_at"
         current = self._put_row(
             job,
-            f"{is_gone} OR ({is_the_expired})",
+            f"{is_gone} OR ({is_the_expired} AND {_IS_SETTLED})",
             ExpressionAttributeNames={"#version": "version"},
             ExpressionAttributeValues=expressions.identity_values(expired),
         )
@@ -111,19 +114,19 @@ class DynamoJobStore:
         sets = {name: value for name, value in new.items() if value != old.get(name)}
         sets["version"] = new["version"]  # an update must set something
         removes = old.keys() - new.keys()
-        is_the_job = "queued_at = :queued_at"  # false for a row that does not exist
-        has_version = "#version = :version_before"
-        has_attempt = "#attempt = :attempt_before"
-        has_status = "#status = :status_before"
-        guarded = ("version", "attempt", "status")
-        guards = {f":{name}_before": old[name] for name in guarded}
+        # settle_jobs: read ended row ────────── save "settled": refused, because the due time
+        # sweeper:          └── save "tidied" ──┘           it sets depends on what is pending
+        guarded = ["queued_at", "version", "attempt", "status"]
+        if before.status.is_terminal:
+            guarded += ["due_at", "settle_pending"]
+        condition, guards = expressions.unchanged(guarded, old)
         try:
             return self._update_row(
                 before.id,
                 update=expressions.update_of(sets, removes),
-                condition=f"{is_the_job} AND {has_version} AND {has_attempt} AND {has_status}",
+                condition=condition,
                 names={*sets, *removes, *guarded},
-                values=expressions.values_of(sets) | guards | {":queued_at": old["queued_at"]},
+                values=expressions.values_of(sets) | guards,
             )
         except self._client.exceptions.ConditionalCheckFailedException as refusal:
             current = expressions.row_in_the_way(refusal)
@@ -260,9 +263,9 @@ class DynamoJobStore:
         return records
 
     @translated()
-    def due(self, now: datetime, limit: int) -> list[Job]:
+    def due(self, now: datetime, limit: int, *, settled: bool) -> list[Job]:
         """See JobStore."""
-        ids = jobs_index.due(self._client, self._table, now, limit)
+        ids = jobs_index.due(self._client, self._table, now, limit, settled=settled)
         return [job for job in self._rows(ids) if job.due_at is not None and job.due_at <= now]
 
     def _rows(self, ids: Sequence[JobId]) -> list[Job]:
@@ -286,11 +289,12 @@ class DynamoJobStore:
         """See JobStore. The row goes first: after that, no reader sees the other items."""
         # sweeper:  delete the row ──────────────────────── delete its siblings, but none that was
         # client:       └── posts the same request again ──┘ put after the end of the first record
+        is_this_version = "#version = :version AND queued_at = :queued_at"
         try:
             self._client.delete_item(
                 TableName=self._table,
                 Key=key(job.id, ROW),
-                ConditionExpression="#version = :version AND queued_at = :queued_at",
+                ConditionExpression=f"{is_this_version} AND {_IS_SETTLED}",
                 ExpressionAttributeNames={"#version": "version"},
                 ExpressionAttributeValues=expressions.identity_values(job),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
