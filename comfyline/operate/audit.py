@@ -182,11 +182,7 @@ class _Audit:
             if latest < self._held.read_at:
                 yield Finding("settlement", job.id, "has ended, but is neither counted nor freed")
         if job.due_at is not None and job.due_at + self._times.sweep < self._held.read_at:
-            yield Finding(
-                "overdue",
-                job.id,
-                f"was due at {job.due_at:%c} and was not swept",
-            )
+            yield Finding("overdue", job.id, f"was due at {job.due_at:%c} and was not swept")
 
     def _of_artifacts(self, job: Job) -> Iterator[Finding]:
         # Only of a job that ended a while ago and that the sweeper is not about to remove.

@@ -185,10 +185,7 @@ def watch(
 
 @app.command()
 def cancel(
-    ctx: typer.Context,
-    job_id: args.JobId,
-    purge: args.Purge = False,
-    as_json: args.AsJson = False,
+    ctx: typer.Context, job_id: args.JobId, purge: args.Purge = False, as_json: args.AsJson = False
 ) -> None:
     """Cancel a job: a waiting one ends at once, a running one when ComfyUI has stopped it.
 

@@ -126,10 +126,7 @@ class _Bars:
         job, task = self._jobs[message.job_id], self._tasks[message.job_id]
         job.take(message)
         self._progress.update(
-            task,
-            completed=job.progress,
-            status=job.status,
-            detail=clean(job.detail),
+            task, completed=job.progress, status=job.status, detail=clean(job.detail)
         )
         if isinstance(message, DoneMessage):
             self._progress.stop_task(task)

@@ -20,12 +20,7 @@ from comfyline.contract.v1 import common
 from comfyline.contract.v1.socket import DoneMessage
 
 INTERRUPTED = 130  # what shells report for SIGINT
-EXIT_CODES: dict[common.EndStatus, int] = {
-    "succeeded": 0,
-    "failed": 1,
-    "canceled": 3,
-    "expired": 4,
-}
+EXIT_CODES: dict[common.EndStatus, int] = {"succeeded": 0, "failed": 1, "canceled": 3, "expired": 4}
 MAX_PAGE = 100
 MAX_WATCHED = MAX_SUBSCRIPTIONS  # of one socket
 

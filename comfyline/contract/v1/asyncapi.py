@@ -13,11 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from comfyline.contract.ids import JOB_ID_PATTERN
-from comfyline.contract.limits import (
-    MAX_CLIENT_MESSAGE_BYTES,
-    MAX_MESSAGE_BYTES,
-    MAX_SUBSCRIPTIONS,
-)
+from comfyline.contract.limits import MAX_CLIENT_MESSAGE_BYTES, MAX_MESSAGE_BYTES, MAX_SUBSCRIPTIONS
 from comfyline.contract.problems import PROBLEMS
 from comfyline.contract.v1 import socket
 from comfyline.contract.v1.messages import (

@@ -82,12 +82,7 @@ TAGS: Mapping[str, str] = {
 }
 
 _TAKES_A_BODY = ("malformed_request", "request_too_large", "invalid_request")
-_MAKES_A_JOB = (
-    "idempotency_key_reused",
-    "too_many_jobs",
-    "too_many_requests",
-    "jobs_disabled",
-)
+_MAKES_A_JOB = ("idempotency_key_reused", "too_many_jobs", "too_many_requests", "jobs_disabled")
 _FORMS: Mapping[type[BaseModel], Json] = {
     requests.TextToImageRequest: PROMPT_EXAMPLE,
     requests.WorkflowRequest: WORKFLOW_EXAMPLE,

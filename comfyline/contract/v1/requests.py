@@ -21,12 +21,7 @@ from comfyline.contract.limits import (
     MAX_START_DEADLINE_SECONDS,
     MAX_UPLOAD_BYTES,
 )
-from comfyline.contract.v1.common import (
-    Metadata,
-    PictureFormat,
-    Priority,
-    Request,
-)
+from comfyline.contract.v1.common import Metadata, PictureFormat, Priority, Request
 
 
 class OutputOptions(Request):

@@ -11,11 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from comfyline.contract.ids import JOB_ID_PATTERN
-from comfyline.contract.v1.common import (
-    Priority,
-    Response,
-    Status,
-)
+from comfyline.contract.v1.common import Priority, Response, Status
 
 _JOB_ID = "The job's id."
 _STATUS = (

@@ -7,17 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from comfyline.contract.ids import JOB_ID_PATTERN
-from comfyline.contract.v1.common import (
-    DEFER_BUILD,
-    EndStatus,
-    Request,
-    Response,
-    Status,
-)
-from comfyline.contract.v1.responses import (
-    ErrorView,
-    ResultView,
-)
+from comfyline.contract.v1.common import DEFER_BUILD, EndStatus, Request, Response, Status
+from comfyline.contract.v1.responses import ErrorView, ResultView
 
 _PROGRESS = "How much of the attempt is done, from 0 to 1."
 _ATTEMPT = "The attempt that the message is about."
