@@ -267,11 +267,11 @@ def _problem(
     kind = PROBLEMS[error.code]
     status = kind.status or 500  # a code of the socket alone is a bug here
     problem = responses.Problem(
-        type=f"{TYPE_PREFIX}{kind.code}",
+        type=f"{TYPE_PREFIX}{error.code}",
         title=kind.title,
         status=status,
         detail=shown(detail, MAX_DETAIL),
-        code=kind.code,
+        code=error.code,
         request_id=request_id,
         errors=fields,
     )

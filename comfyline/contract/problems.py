@@ -13,148 +13,105 @@ from dataclasses import dataclass
 TYPE_PREFIX = "urn:comfyline:problem:"  # a problem's `type` is this prefix and its code
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ProblemKind:
-    """One code: what it means and what a caller does about it."""
+    """What a code means and what a caller does about it."""
 
-    code: str
+    status: int | None  # of the HTTP response; None: the code is used on the socket only
     title: str
     advice: str
-    status: int | None = None  # of the HTTP response; None: the code is used on the socket only
     on_socket: bool = False  # an `error` message can carry the code
     closes_socket: bool = False  # the service closes the socket right after that message
 
 
-_KINDS = (
-    ProblemKind(
-        code="malformed_request",
-        status=400,
-        title="Malformed request",
-        advice="Send a body that is JSON, and headers of the documented form.",
+PROBLEMS: Mapping[str, ProblemKind] = {  # by code
+    "malformed_request": ProblemKind(
+        400, "Malformed request", "Send a body that is JSON, and headers of the documented form."
     ),
-    ProblemKind(
-        code="forbidden",
-        status=403,
-        title="Scope missing",
-        advice="Use a key that has the scope which the detail names.",
+    "forbidden": ProblemKind(
+        403, "Scope missing", "Use a key that has the scope which the detail names."
     ),
-    ProblemKind(
-        code="job_not_found",
-        status=404,
+    "job_not_found": ProblemKind(
+        404,
+        "Job not found",
+        "Check the id. The job may belong to another owner, or its retention may be over.",
         on_socket=True,
-        title="Job not found",
-        advice="Check the id. The job may belong to another owner, or its retention may be over.",
     ),
-    ProblemKind(
-        code="route_not_found",
-        status=404,
-        title="No such path",
-        advice="Check the path against this document.",
+    "route_not_found": ProblemKind(404, "No such path", "Check the path against this document."),
+    "method_not_allowed": ProblemKind(
+        405, "Method not allowed", "Use one of the methods that the header `Allow` lists."
     ),
-    ProblemKind(
-        code="method_not_allowed",
-        status=405,
-        title="Method not allowed",
-        advice="Use one of the methods that the header `Allow` lists.",
+    "job_not_retryable": ProblemKind(
+        409,
+        "Job cannot be retried",
+        "Retry a job only after it has failed, was canceled or has expired.",
     ),
-    ProblemKind(
-        code="job_not_retryable",
-        status=409,
-        title="Job cannot be retried",
-        advice="Retry a job only after it has failed, was canceled or has expired.",
+    "request_too_large": ProblemKind(
+        413, "Request too large", "Send a smaller body, or ask for fewer pixels or fewer images."
     ),
-    ProblemKind(
-        code="request_too_large",
-        status=413,
-        title="Request too large",
-        advice="Send a smaller body, or ask for fewer pixels or fewer images.",
+    "invalid_request": ProblemKind(
+        422, "Invalid request", "Correct the fields that `errors` lists."
     ),
-    ProblemKind(
-        code="invalid_request",
-        status=422,
-        title="Invalid request",
-        advice="Correct the fields that `errors` lists.",
+    "idempotency_key_reused": ProblemKind(
+        422,
+        "Idempotency key reused with another request",
+        "Use a new key for a new request, and the old key only for the identical request.",
     ),
-    ProblemKind(
-        code="idempotency_key_reused",
-        status=422,
-        title="Idempotency key reused with another request",
-        advice="Use a new key for a new request, and the old key only for the identical request.",
+    "too_many_jobs": ProblemKind(
+        429,
+        "Too many jobs that have not ended",
+        "Wait until one of your jobs has ended, then send the same request again.",
     ),
-    ProblemKind(
-        code="too_many_jobs",
-        status=429,
-        title="Too many jobs that have not ended",
-        advice="Wait until one of your jobs has ended, then send the same request again.",
+    "too_many_requests": ProblemKind(
+        429,
+        "Too many requests",
+        "Send the same request again after the seconds that `Retry-After` gives.",
     ),
-    ProblemKind(
-        code="too_many_requests",
-        status=429,
-        title="Too many requests",
-        advice="Send the same request again after the seconds that `Retry-After` gives.",
+    "internal_error": ProblemKind(
+        500,
+        "Internal error",
+        "Report the `request_id`: the service has logged the failure under it.",
     ),
-    ProblemKind(
-        code="internal_error",
-        status=500,
-        title="Internal error",
-        advice="Report the `request_id`: the service has logged the failure under it.",
+    "unavailable": ProblemKind(
+        503,
+        "Service unavailable",
+        "Send the same request again after the seconds that `Retry-After` gives.",
     ),
-    ProblemKind(
-        code="unavailable",
-        status=503,
-        title="Service unavailable",
-        advice="Send the same request again after the seconds that `Retry-After` gives.",
+    "jobs_disabled": ProblemKind(
+        503,
+        "Jobs are disabled",
+        "An operator has paused the service. Send the same request again later.",
     ),
-    ProblemKind(
-        code="jobs_disabled",
-        status=503,
-        title="Jobs are disabled",
-        advice="An operator has paused the service. Send the same request again later.",
-    ),
-    ProblemKind(
-        code="sockets_disabled",
+    "sockets_disabled": ProblemKind(
+        None,
+        "Sockets are disabled",
+        "An operator has switched live progress off. Poll the job over HTTP instead.",
         on_socket=True,
         closes_socket=True,
-        title="Sockets are disabled",
-        advice="An operator has switched live progress off. Poll the job over HTTP instead.",
     ),
-    ProblemKind(
-        code="key_void",
+    "key_void": ProblemKind(
+        None,
+        "The key is no longer valid",
+        "The key was disabled or has expired. Connect again with a valid key.",
         on_socket=True,
         closes_socket=True,
-        title="The key is no longer valid",
-        advice="The key was disabled or has expired. Connect again with a valid key.",
     ),
-    ProblemKind(
-        code="too_many_subscriptions",
+    "too_many_subscriptions": ProblemKind(
+        None,
+        "Too many subscriptions",
+        "Unsubscribe from a job, or open another socket.",
         on_socket=True,
-        title="Too many subscriptions",
-        advice="Unsubscribe from a job, or open another socket.",
     ),
-    ProblemKind(
-        code="message_too_large",
-        on_socket=True,
-        title="Message too large",
-        advice="Send only the documented fields.",
+    "message_too_large": ProblemKind(
+        None, "Message too large", "Send only the documented fields.", on_socket=True
     ),
-    ProblemKind(
-        code="bad_json",
-        on_socket=True,
-        title="Message is not JSON",
-        advice="Send one JSON object in each text frame.",
+    "bad_json": ProblemKind(
+        None, "Message is not JSON", "Send one JSON object in each text frame.", on_socket=True
     ),
-    ProblemKind(
-        code="unknown_action",
-        on_socket=True,
-        title="Unknown action",
-        advice="Set `action` to one of the documented actions.",
+    "unknown_action": ProblemKind(
+        None, "Unknown action", "Set `action` to one of the documented actions.", on_socket=True
     ),
-    ProblemKind(
-        code="bad_message",
-        on_socket=True,
-        title="Invalid message",
-        advice="Correct the field that the message names.",
+    "bad_message": ProblemKind(
+        None, "Invalid message", "Correct the field that the message names.", on_socket=True
     ),
-)
-
-PROBLEMS: Mapping[str, ProblemKind] = {kind.code: kind for kind in _KINDS}
+}

@@ -91,10 +91,10 @@ def document() -> Json:
 
 
 def _error_rows() -> Iterator[str]:
-    for kind in PROBLEMS.values():
+    for code, kind in PROBLEMS.items():
         if kind.on_socket:
             closes = "yes" if kind.closes_socket else "no"
-            yield f"| `{kind.code}` | {kind.title} | {kind.advice} | {closes} |"
+            yield f"| `{code}` | {kind.title} | {kind.advice} | {closes} |"
 
 
 def _server() -> Json:
@@ -217,7 +217,6 @@ def _schemas() -> Json:
         fields = model.model_fields.items()
         always = [name for name, f in fields if f.is_required() or f.default is not None]
         made[model.__name__]["required"] = always
-    made["ErrorMessage"]["properties"]["code"]["examples"] = [
-        kind.code for kind in PROBLEMS.values() if kind.on_socket
-    ]
+    codes = [code for code, kind in PROBLEMS.items() if kind.on_socket]
+    made["ErrorMessage"]["properties"]["code"]["examples"] = codes
     return made

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from comfyline.contract.problems import PROBLEMS, ProblemKind
+from comfyline.contract.problems import PROBLEMS
 from comfyline.contract.v1 import parameters, responses
 from comfyline.contract.v1.operations import OPERATIONS, TAGS, Operation
 
@@ -81,9 +81,9 @@ def document() -> Json:
 
 
 def _problem_rows() -> Iterator[str]:
-    for kind in PROBLEMS.values():
+    for code, kind in PROBLEMS.items():
         if kind.status is not None:
-            yield f"| `{kind.code}` | {kind.status} | {kind.title} | {kind.advice} |"
+            yield f"| `{code}` | {kind.status} | {kind.title} | {kind.advice} |"
 
 
 def _operation(operation: Operation) -> Json:
@@ -133,8 +133,7 @@ def _answer(operation: Operation, status: int) -> Json:
 
 
 def _refusal(operation: Operation, status: int) -> Json:
-    kinds = [PROBLEMS[code] for code in operation.codes if PROBLEMS[code].status == status]
-    meanings = [_meaning(kind) for kind in kinds]
+    meanings = [_meaning(code) for code in operation.codes if PROBLEMS[code].status == status]
     content = {"application/problem+json": {"schema": _reference(responses.Problem)}}
     if status in operation.gateway_statuses:
         meanings.append(f"- {_GATEWAY[status]}")
@@ -142,8 +141,8 @@ def _refusal(operation: Operation, status: int) -> Json:
     return {"description": "\n".join(meanings), "content": content}
 
 
-def _meaning(kind: ProblemKind) -> str:
-    return f"- `{kind.code}`: {kind.title}. {kind.advice}"
+def _meaning(code: str) -> str:
+    return f"- `{code}`: {PROBLEMS[code].title}. {PROBLEMS[code].advice}"
 
 
 def _reference(model: type[BaseModel]) -> Json:
@@ -164,7 +163,7 @@ def _schemas() -> Json:
         ref_template=_REFERENCE,
     )
     made: Json = schemas["$defs"]
-    codes = [kind.code for kind in PROBLEMS.values() if kind.status is not None]
+    codes = [code for code, kind in PROBLEMS.items() if kind.status is not None]
     made["Problem"]["properties"]["code"]["examples"] = codes
     return made
 

@@ -68,9 +68,9 @@ def test_everything_has_a_description(document: dict[str, Any]) -> None:
 
 def test_every_problem_code_is_listed() -> None:
     about, live = openapi()["info"]["description"], asyncapi()["info"]["description"]
-    for kind in PROBLEMS.values():
-        assert (f"| `{kind.code}` | {kind.status} |" in about) == (kind.status is not None)
-        assert (f"| `{kind.code}` |" in live) == kind.on_socket
+    for code, kind in PROBLEMS.items():
+        assert (f"| `{code}` | {kind.status} |" in about) == (kind.status is not None)
+        assert (f"| `{code}` |" in live) == kind.on_socket
 
 
 def test_every_operation_answers_with_the_codes_that_it_lists() -> None:

@@ -13,7 +13,7 @@ from comfyline.service.errors import ComfylineError, RequestRefused, Unavailable
 from comfyline.service.live import hang_up
 from tests.support.documents import ROOT
 
-every_problem = pytest.mark.parametrize("kind", PROBLEMS.values(), ids=lambda kind: kind.code)
+every_problem = pytest.mark.parametrize("kind", PROBLEMS.values(), ids=PROBLEMS)
 
 
 def subclasses(kind: type[ComfylineError]) -> Iterator[type[ComfylineError]]:
