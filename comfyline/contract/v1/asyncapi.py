@@ -26,6 +26,7 @@ from comfyline.contract.v1.messages import (
 
 Json = dict[str, Any]
 
+_EXAMPLES = {**RECEIVED, **SENT}
 _REFERENCE = "#/components/schemas/{model}"
 _DESCRIPTION = f"""\
 Follow jobs live over one WebSocket.
@@ -70,7 +71,9 @@ def document() -> Json:
         "channels": {"live": _channel()},
         "operations": _operations(),
         "components": {
-            "messages": {_name(model): _message(model, example) for model, example in _examples()},
+            "messages": {
+                _name(model): _message(model, example) for model, example in _EXAMPLES.items()
+            },
             "schemas": _schemas(),
             "securitySchemes": {
                 "key": {
@@ -126,8 +129,7 @@ def _channel() -> Json:
         "address": "/",
         "title": "One socket of a client",
         "messages": {
-            _name(model): {"$ref": f"#/components/messages/{_name(model)}"}
-            for model, _ in _examples()
+            _name(model): {"$ref": f"#/components/messages/{_name(model)}"} for model in _EXAMPLES
         },
         "bindings": {
             "ws": {
@@ -143,34 +145,21 @@ def _channel() -> Json:
 
 
 def _operations() -> Json:
+    subscribe = _operation("receive", "Follow a job", socket.Subscribe)
+    ping = _operation("receive", "Keep the connection open", socket.Ping)
+    report = "Report the changes of the jobs that the socket follows"
+    refuse = "Refuse a message of the client, or announce that the socket is closed"
     return {
-        "subscribe": {
-            **_operation("receive", socket.Subscribe),
-            "summary": "Follow a job",
-            "reply": _reply(socket.StatusMessage, socket.ErrorMessage),
-        },
-        "unsubscribe": {
-            **_operation("receive", socket.Unsubscribe),
-            "summary": "Stop following a job",
-        },
-        "ping": {
-            **_operation("receive", socket.Ping),
-            "summary": "Keep the connection open",
-            "reply": _reply(socket.PongMessage),
-        },
-        "report": {
-            **_operation("send", *JOB_MESSAGES),
-            "summary": "Report the changes of the jobs that the socket follows",
-        },
-        "refuse": {
-            **_operation("send", socket.ErrorMessage),
-            "summary": "Refuse a message of the client, or announce that the socket is closed",
-        },
+        "subscribe": {**subscribe, "reply": _reply(socket.StatusMessage, socket.ErrorMessage)},
+        "unsubscribe": _operation("receive", "Stop following a job", socket.Unsubscribe),
+        "ping": {**ping, "reply": _reply(socket.PongMessage)},
+        "report": _operation("send", report, *JOB_MESSAGES),
+        "refuse": _operation("send", refuse, socket.ErrorMessage),
     }
 
 
-def _operation(action: str, *models: type[BaseModel]) -> Json:
-    return {"action": action, **_reply(*models)}
+def _operation(action: str, summary: str, *models: type[BaseModel]) -> Json:
+    return {"action": action, **_reply(*models), "summary": summary}
 
 
 def _reply(*models: type[BaseModel]) -> Json:
@@ -198,10 +187,6 @@ def _text(model: type[BaseModel]) -> str:
 def _name(model: type[BaseModel]) -> str:
     """What the message's `action` or `type` says."""
     return model.__name__.removesuffix("Message").lower()
-
-
-def _examples() -> list[tuple[type[BaseModel], Json]]:
-    return [*RECEIVED.items(), *SENT.items()]
 
 
 def _schemas() -> Json:

@@ -67,7 +67,8 @@ JOB_MESSAGES: Mapping[type[BaseModel], Json] = {
         "error": {"type": "execution_error", "message": "A node has failed.", "node_id": "5"},
     },
 }
-OTHER_MESSAGES: Mapping[type[BaseModel], Json] = {
+SENT: Mapping[type[BaseModel], Json] = {
+    **JOB_MESSAGES,
     socket.ErrorMessage: {
         "type": "error",
         "code": "job_not_found",
@@ -76,7 +77,6 @@ OTHER_MESSAGES: Mapping[type[BaseModel], Json] = {
     },
     socket.PongMessage: {"type": "pong"},
 }
-SENT = {**JOB_MESSAGES, **OTHER_MESSAGES}
 
 HANDSHAKE_REFUSALS: Mapping[str, str] = {
     "403": "The key or the socket pass is missing, unknown, expired, disabled or already used, or "

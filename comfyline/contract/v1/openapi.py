@@ -157,8 +157,8 @@ def _schemas() -> Json:
         bodies |= set(operation.body)
     _, schemas = models_json_schema(
         [
-            *((model, "serialization") for model in _sorted(answers)),
-            *((model, "validation") for model in _sorted(bodies)),
+            *((model, "serialization") for model in answers),
+            *((model, "validation") for model in bodies),
         ],
         ref_template=_REFERENCE,
     )
@@ -166,7 +166,3 @@ def _schemas() -> Json:
     codes = [code for code, kind in PROBLEMS.items() if kind.status is not None]
     made["Problem"]["properties"]["code"]["examples"] = codes
     return made
-
-
-def _sorted(models: set[type[BaseModel]]) -> list[type[BaseModel]]:
-    return sorted(models, key=lambda model: model.__name__)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -83,37 +84,34 @@ TAGS: Mapping[str, str] = {
 
 _TAKES_A_BODY = ("malformed_request", "request_too_large", "invalid_request")
 _MAKES_A_JOB = ("idempotency_key_reused", "too_many_jobs", "too_many_requests", "jobs_disabled")
-_FORMS: Mapping[type[BaseModel], Json] = {
-    requests.TextToImageRequest: PROMPT_EXAMPLE,
-    requests.WorkflowRequest: WORKFLOW_EXAMPLE,
-}
+_submission = partial(
+    Operation,
+    answers={200: responses.JobView, 202: responses.JobAccepted},
+    problems=(*_TAKES_A_BODY, *_MAKES_A_JOB),
+    parameters=(parameters.IDEMPOTENCY_KEY, parameters.PREFER),
+    body={
+        requests.TextToImageRequest: PROMPT_EXAMPLE,
+        requests.WorkflowRequest: WORKFLOW_EXAMPLE,
+    },
+    headers={**parameters.LOCATION, **parameters.REPLAYED, **parameters.APPLIED},
+)
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
-    ("POST", "/api/v1/jobs"): Operation(
+    ("POST", "/api/v1/jobs"): _submission(
         "submitJob",
         "Jobs",
         "Submit a job",
         "Send either parameters (`prompt`) or a workflow (`workflow`). The answer comes at once, "
         "with the job's id. Follow the job over the WebSocket or read it again. After an answer "
         "was lost, send the same request with the same `Idempotency-Key`.",
-        {200: responses.JobView, 202: responses.JobAccepted},
-        (*_TAKES_A_BODY, *_MAKES_A_JOB),
-        (parameters.IDEMPOTENCY_KEY, parameters.PREFER),
-        body=_FORMS,
-        headers={**parameters.LOCATION, **parameters.REPLAYED, **parameters.APPLIED},
     ),
-    ("POST", "/api/v1/generate"): Operation(
+    ("POST", "/api/v1/generate"): _submission(
         "generate",
         "Jobs",
         "Submit a job and wait for it",
         f"The same as submitting a job with `Prefer: wait={MAX_WAIT_SECONDS}`: 200 with the whole "
         "job if it ends in time, else 202. Only a limited number of requests can wait at once; "
         "beyond it the answer is 202 at once.",
-        {200: responses.JobView, 202: responses.JobAccepted},
-        (*_TAKES_A_BODY, *_MAKES_A_JOB),
-        (parameters.IDEMPOTENCY_KEY, parameters.PREFER),
-        body=_FORMS,
-        headers={**parameters.LOCATION, **parameters.REPLAYED, **parameters.APPLIED},
     ),
     ("GET", "/api/v1/jobs"): Operation(
         "listJobs",

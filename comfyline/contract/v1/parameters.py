@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from comfyline.contract.limits import MAX_WAIT_SECONDS
@@ -9,18 +10,14 @@ from comfyline.contract.limits import MAX_WAIT_SECONDS
 Json = dict[str, Any]
 
 
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
+def _parameter(where: str, name: str, schema: Json, description: str) -> Json:
+    required = {"required": True} if where == "path" else {}
+    return {"name": name, "in": where, **required, "description": description, "schema": schema}
 
 
-def _header(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "header", "description": description, "schema": schema}
-
-
-def _path(name: str, schema: Json, description: str) -> Json:
-    where = {"name": name, "in": "path", "required": True}
-    return {**where, "description": description, "schema": schema}
-
+_query = partial(_parameter, "query")
+_header = partial(_parameter, "header")
+_path = partial(_parameter, "path")
 
 JOB_ID = _path(
     "job_id",

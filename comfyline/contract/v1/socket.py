@@ -42,9 +42,6 @@ class Ping(Request):
     action: Literal["ping"] = Field(description="The action.")
 
 
-ClientMessage = Annotated[Subscribe | Unsubscribe | Ping, Field(discriminator="action")]
-
-
 class _JobMessage(Response):
     """A message about one job, ordered by (version, part).
 
@@ -149,18 +146,10 @@ class PongMessage(Response):
 
 JobMessage = StatusMessage | ProgressMessage | ArtifactMessage | DoneMessage
 
-
-ServerMessage = Annotated[
-    StatusMessage | ProgressMessage | ArtifactMessage | DoneMessage | ErrorMessage | PongMessage,
-    Field(discriminator="type"),
-]
-
-
 client_message: TypeAdapter[Subscribe | Unsubscribe | Ping] = TypeAdapter(
-    ClientMessage, config=DEFER_BUILD
+    Annotated[Subscribe | Unsubscribe | Ping, Field(discriminator="action")], config=DEFER_BUILD
 )
-
-
 server_message: TypeAdapter[JobMessage | ErrorMessage | PongMessage] = TypeAdapter(
-    ServerMessage, config=DEFER_BUILD
+    Annotated[JobMessage | ErrorMessage | PongMessage, Field(discriminator="type")],
+    config=DEFER_BUILD,
 )
