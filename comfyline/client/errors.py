@@ -24,7 +24,6 @@ ComfylineClientError
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -118,8 +117,9 @@ class JobNotSucceeded(ComfylineClientError):
     """The job has ended without success; `job` is the ended job."""
 
     def __init__(self, job: responses.JobView) -> None:
+        how = "was canceled" if job.status == "canceled" else job.status
         why = f": {job.error.message} ({job.error.type})" if job.error else ""
-        super().__init__(f"job {job.job_id} {_ENDINGS.get(job.status, job.status)}{why}")
+        super().__init__(f"job {job.job_id} {how}{why}")
         self.job = job
 
 
@@ -135,7 +135,6 @@ class JobExpired(JobNotSucceeded):
     """No worker started the job before its start deadline."""
 
 
-_ENDINGS = {"failed": "failed", "canceled": "was canceled", "expired": "expired"}
 _BY_ENDING: dict[str, type[JobNotSucceeded]] = {
     "failed": JobFailed,
     "canceled": JobCanceled,
@@ -175,11 +174,13 @@ def api_error(response: httpx.Response) -> ApiError:
     """The error for a response, whether the service or the gateway sent it."""
     problem = _problem(response)
     kind = _BY_STATUS.get(response.status_code, ApiError)
+    gateway_id = response.headers.get("apigw-requestid")  # API Gateway's HTTP APIs add it
     return kind(
         f"{problem.title}: {problem.detail}" if problem else _gateway_message(response),
         status=response.status_code,
         problem=problem,
-        request_id=(problem.request_id if problem else None) or _request_id(response),
+        request_id=(problem and problem.request_id)
+        or response.headers.get("x-request-id", gateway_id),
         retry_after_seconds=retry_after_seconds(response),
     )
 
@@ -210,16 +211,8 @@ def _problem(response: httpx.Response) -> responses.Problem | None:
 
 def _gateway_message(response: httpx.Response) -> str:
     try:
-        body = json.loads(response.content)
+        body = response.json()
     except ValueError:
         body = None
     text = body.get("message") if isinstance(body, dict) else None
     return f"HTTP {response.status_code}: {text or response.reason_phrase or 'refused'}"
-
-
-def _request_id(response: httpx.Response) -> str | None:
-    # API Gateway's HTTP APIs put the second header on their own responses.
-    for name in ("x-request-id", "apigw-requestid"):
-        if name in response.headers:
-            return str(response.headers[name])
-    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -56,11 +55,6 @@ def submission(
         raise TypeError("submit() takes either a prompt or a workflow; give exactly one of them")
     given = {"prompt": prompt, "workflow": workflow, **options}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def new_idempotency_key() -> str:
-    """A key for one submission; the client sends it with each try of that submission."""
-    return secrets.token_urlsafe(24)
 
 
 def job_path(job_id: str) -> str:

@@ -21,14 +21,8 @@ AsyncCall = Callable[[], Awaitable[None]]
 Call = Callable[[], None]
 
 
-async def pause_async(seconds: float) -> None:
-    """Wait."""
-    await asyncio.sleep(seconds)
-
-
-def pause(seconds: float) -> None:
-    """Wait."""
-    time.sleep(seconds)
+pause_async: AsyncSleep = asyncio.sleep
+pause: Sleep = time.sleep
 
 
 async def receive_async(socket: AsyncConnection, seconds: float) -> str | bytes | None:

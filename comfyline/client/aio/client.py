@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, Unpack
 
 import httpx
@@ -16,7 +16,7 @@ from comfyline.client.aio.downloads import AsyncDownloads
 from comfyline.client.aio.following import AsyncFollowing
 from comfyline.client.aio.uploads import upload
 from comfyline.client.errors import ending_error
-from comfyline.client.options import SubmitOptions, job_path, new_idempotency_key, submission
+from comfyline.client.options import SubmitOptions, job_path, submission
 from comfyline.client.pace import Pace
 from comfyline.client.primitives import AsyncSleep, pause_async
 from comfyline.client.retries import Retries
@@ -65,12 +65,7 @@ class AsyncComfyline:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -101,7 +96,7 @@ class AsyncComfyline:
         body = submission(prompt, workflow, options)
         for place, file in (files or {}).items():
             body["inputs"] = {**body.get("inputs", {}), place: await upload(self._api, file)}
-        headers = {"Idempotency-Key": idempotency_key or new_idempotency_key()}
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
         accepted = await self._api.call(
             responses.JobAccepted, "POST", "/jobs", headers=headers, body=body
         )

@@ -66,7 +66,16 @@ class Api:
             TransportFailed: no response came.
             UnexpectedAnswer: the body is not one of the service's.
         """
-        request = self._request(method, path, params, headers or {}, body)
+        own = {"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"}
+        content = None
+        if body is not None:
+            # httpx's `json=` fails on lone surrogates, which a terminal may pass as an argument.
+            content = json.dumps(body, allow_nan=False)
+            own["Content-Type"] = "application/json"
+        url, headers = self.base + path, {**own, **(headers or {})}
+        request = self.http.build_request(
+            method, url, params=params, headers=headers, content=content
+        )
         response = self.send(request)
         if not response.is_success:
             raise api_error(response)
@@ -74,27 +83,9 @@ class Api:
             return answer.model_validate_json(response.content)
         except ValidationError as error:
             raise UnexpectedAnswer(
-                f"{method} {self.base}{path} answered {response.status_code}, but the body is "
+                f"{method} {url} answered {response.status_code}, but the body is "
                 "not a response of Comfyline; check COMFYLINE_URL"
             ) from error
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None,
-        headers: Mapping[str, str],
-        body: Mapping[str, Any] | None,
-    ) -> httpx.Request:
-        own = {"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"}
-        content = None
-        if body is not None:
-            # httpx's `json=` fails on lone surrogates, which a terminal may pass as an argument.
-            content = json.dumps(body, allow_nan=False)
-            own["Content-Type"] = "application/json"
-        return self.http.build_request(
-            method, self.base + path, params=params, headers={**own, **headers}, content=content
-        )
 
     def send(self, request: httpx.Request) -> httpx.Response:
         """The last response: a final one, or the one after which the client gives up.

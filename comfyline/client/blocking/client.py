@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, Unpack
 
 import httpx
@@ -17,7 +17,7 @@ from comfyline.client.blocking.downloads import Downloads
 from comfyline.client.blocking.following import Following
 from comfyline.client.blocking.uploads import upload
 from comfyline.client.errors import ending_error
-from comfyline.client.options import SubmitOptions, job_path, new_idempotency_key, submission
+from comfyline.client.options import SubmitOptions, job_path, submission
 from comfyline.client.pace import Pace
 from comfyline.client.primitives import Sleep, pause
 from comfyline.client.retries import Retries
@@ -66,12 +66,7 @@ class Comfyline:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -102,7 +97,7 @@ class Comfyline:
         body = submission(prompt, workflow, options)
         for place, file in (files or {}).items():
             body["inputs"] = {**body.get("inputs", {}), place: upload(self._api, file)}
-        headers = {"Idempotency-Key": idempotency_key or new_idempotency_key()}
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
         accepted = self._api.call(
             responses.JobAccepted, "POST", "/jobs", headers=headers, body=body
         )

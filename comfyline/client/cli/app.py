@@ -5,14 +5,15 @@ stdout carries results only (ids, progress, paths, JSON lines); hints and errors
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 
 from comfyline.client.blocking.client import Comfyline, Job
@@ -25,6 +26,7 @@ from comfyline.client.options import SubmitOptions
 from comfyline.contract.v1 import common
 
 USAGE = 2
+Answer = TypeVar("Answer", bound=BaseModel)
 app = typer.Typer(
     cls=ExtensibleGroup,
     no_args_is_help=True,
@@ -128,11 +130,7 @@ def get(ctx: typer.Context, job_id: args.JobId, as_json: args.AsJson = False) ->
     Example: comfyline get job_01jc3m9p8qk2v5w7x9y0z1a2b3
     """
     with _client(ctx, as_json) as client:
-        job = client.get(job_id)
-    if as_json:
-        view.json_line(Console(), job.model_dump(mode="json"))
-    else:
-        view.job_details(Console(), job)
+        _show(client.get(job_id), as_json, view.job_details)
 
 
 @app.command("list")
@@ -193,10 +191,7 @@ def cancel(
     """
     with _client(ctx, as_json) as client:
         answer = client.purge(job_id) if purge else client.cancel(job_id)
-    if as_json:
-        view.json_line(Console(), answer.model_dump(mode="json"))
-    else:
-        view.say(Console(), f"{answer.status}: {answer.message}")
+    _show(answer, as_json, view.canceled)
 
 
 @app.command()
@@ -226,7 +221,7 @@ def models(ctx: typer.Context, as_json: args.AsJson = False) -> None:
     Example: comfyline models
     """
     with _client(ctx, as_json) as client:
-        view.fields(Console(), client.models(), as_json=as_json)
+        _show(client.models(), as_json, view.fields)
 
 
 @app.command()
@@ -236,7 +231,7 @@ def usage(ctx: typer.Context, as_json: args.AsJson = False) -> None:
     Example: comfyline usage
     """
     with _client(ctx, as_json) as client:
-        view.fields(Console(), client.usage(), as_json=as_json)
+        _show(client.usage(), as_json, view.fields)
 
 
 # --- what the commands share ---------------------------------------------------------------------
@@ -249,8 +244,16 @@ def _client(ctx: typer.Context, as_json: bool) -> Iterator[Comfyline]:
         with ctx.obj or Comfyline() as client:
             yield client
     except ComfylineClientError as error:
-        view.error(Console(stderr=True), error, as_json=as_json)
+        show = view.json_error if as_json else view.error
+        show(Console(stderr=True), error)
         raise typer.Exit(USAGE if isinstance(error, NotConfigured) else 1) from error
+
+
+def _show(answer: Answer, as_json: bool, show: Callable[[Console, Answer], None]) -> None:
+    if as_json:
+        view.json_line(Console(), answer.model_dump(mode="json"))
+    else:
+        show(Console(), answer)
 
 
 def _follow_if(watch: bool, client: Comfyline, job: Job, out: Path | None, as_json: bool) -> None:

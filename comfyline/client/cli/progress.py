@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -30,26 +29,22 @@ from comfyline.contract.v1.socket import (
 )
 
 
-class Display(Protocol):
-    """Shows the messages of jobs."""
-
-    def show(self, message: JobMessage) -> None: ...
-
-
 @contextmanager
-def display(console: Console, job_ids: Sequence[str], *, as_json: bool) -> Iterator[Display]:
-    """The display that fits this console: live bars in a terminal, lines in a pipe.
+def display(
+    console: Console, job_ids: Sequence[str], *, as_json: bool
+) -> Iterator[Callable[[JobMessage], None]]:
+    """A function that shows a message: on live bars in a terminal, as a line in a pipe.
 
     With several jobs each bar and each line begins with its job's id.
     """
     many = len(job_ids) > 1
     if as_json:
-        yield _JsonLines(console)
+        yield lambda message: json_line(console, message.model_dump(mode="json", exclude_none=True))
     elif not console.is_terminal:
-        yield _Lines(console, job_ids, many=many)
+        yield _Lines(console, job_ids, many=many).show
     else:
         with _progress(console, many=many) as progress:
-            yield _Bars(progress, job_ids)
+            yield _Bars(progress, job_ids).show
 
 
 @dataclass(slots=True)
@@ -159,11 +154,3 @@ def _progress(console: Console, *, many: bool) -> Progress:
         console=console,
         expand=True,
     )
-
-
-class _JsonLines:
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def show(self, message: JobMessage) -> None:
-        json_line(self._console, message.model_dump(mode="json", exclude_none=True))

@@ -90,18 +90,15 @@ def job_details(console: Console, job: responses.JobView) -> None:
     _show_pairs(console, _details(job))
 
 
-def fields(
-    console: Console, response: responses.Models | responses.UsageView, *, as_json: bool
-) -> None:
+def canceled(console: Console, answer: responses.CancelAnswer) -> None:
+    """Print what a cancel or a purge has done."""
+    say(console, f"{answer.status}: {answer.message}")
+
+
+def fields(console: Console, response: responses.Models | responses.UsageView) -> None:
     """Print each field of a response with its name."""
-    values = response.model_dump(mode="json")
-    if as_json:
-        return json_line(console, values)
-    return _show_pairs(console, ((_name(name), _value(values[name])) for name in values))
-
-
-def _name(field: str) -> str:
-    return field.replace("_", " ")
+    values = response.model_dump(mode="json").items()
+    _show_pairs(console, ((name.replace("_", " "), _value(value)) for name, value in values))
 
 
 def _value(value: object) -> str:
@@ -193,13 +190,11 @@ def _span(time: timedelta) -> str:
 # --- errors ---------------------------------------------------------------------------------------
 
 
-def error(console: Console, problem: ComfylineClientError, *, as_json: bool) -> None:
+def error(console: Console, problem: ComfylineClientError) -> None:
     """Print what was wrong, in which field, and the request id to give when asking for help."""
-    if as_json:
-        return json_line(console, error_json(problem))
     console.print(Text.assemble(("Error: ", "bold red"), clean(str(problem))), soft_wrap=True)
     if not isinstance(problem, ApiError):
-        return None
+        return
     details = problem.problem
     for field in (details.errors if details else None) or ():
         # If there is one wrong field, the service also gives its message as the detail.
@@ -209,14 +204,13 @@ def error(console: Console, problem: ComfylineClientError, *, as_json: bool) -> 
         say(console, "  Check that COMFYLINE_API_KEY holds a key of this service.")
     if problem.request_id:
         say(console, f"  request id {problem.request_id}", "dim")
-    return None
 
 
-def error_json(problem: ComfylineClientError) -> dict[str, object]:
-    """The error for programs; `problem` is the service's own problem document, if there is one."""
+def json_error(console: Console, problem: ComfylineClientError) -> None:
+    """Print the error for programs, with the service's own problem document if there is one."""
     about: dict[str, object] = {"type": "error", "message": str(problem)}
     if isinstance(problem, ApiError):
         about |= {"status": problem.status, "request_id": problem.request_id}
         if problem.problem is not None:
             about["problem"] = problem.problem.model_dump(mode="json", exclude_none=True)
-    return about
+    json_line(console, about)

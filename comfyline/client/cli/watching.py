@@ -85,9 +85,9 @@ def _watch_command(job_ids: list[str], out: Path | None) -> str:
 def _shown(client: Comfyline, job_ids: list[str], as_json: bool) -> dict[str, DoneMessage]:
     """Show the jobs' messages; how each job has ended."""
     ends = {}
-    with display(Console(), job_ids, as_json=as_json) as shown:
+    with display(Console(), job_ids, as_json=as_json) as show:
         for message in client.events(job_ids):
-            shown.show(message)
+            show(message)
             if isinstance(message, DoneMessage):
                 ends[message.job_id] = message
     return ends

@@ -163,9 +163,9 @@ def test_a_terminal_shows_one_live_bar() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, color_system=None)
     job = responses.JobView.model_validate(job_view())
-    with display(console, [JOB], as_json=False) as shown:
+    with display(console, [JOB], as_json=False) as show:
         for message in messages_of(job):
-            shown.show(message)
+            show(message)
     assert "running" in screen.getvalue()
     assert "42%" in screen.getvalue()
     assert "KSampler step 8/20" in screen.getvalue()
@@ -182,10 +182,10 @@ def messages_of(job: responses.JobView) -> list[JobMessage]:
 def test_a_terminal_shows_a_bar_for_each_job() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=110)
-    with display(console, [JOB, OTHER], as_json=False) as shown:
+    with display(console, [JOB, OTHER], as_json=False) as show:
         waits = {"status": "queued", "progress": 0, "attempt": 0, "queue_position": 3}
-        shown.show(StatusMessage(job_id=JOB, version=1, **waits))  # type: ignore[arg-type]
-        shown.show(ProgressMessage(job_id=OTHER, version=4, progress=0.5, message="step 1/2"))
+        show(StatusMessage(job_id=JOB, version=1, **waits))  # type: ignore[arg-type]
+        show(ProgressMessage(job_id=OTHER, version=4, progress=0.5, message="step 1/2"))
     text = out.getvalue()
     assert "number 3 in the queue" in text
     assert "50%" in text
