@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-import jsii
 from aws_cdk import Duration, RemovalPolicy
-from aws_cdk import aws_apigateway as rest
 from aws_cdk import aws_apigatewayv2 as gw
 from aws_cdk import aws_logs as logs
 from aws_cdk.aws_apigatewayv2_authorizers import HttpLambdaAuthorizer, HttpLambdaResponseType
@@ -50,23 +48,6 @@ _LOGGED = {
 }
 
 
-@jsii.implements(gw.IAccessLogSettings)
-class _AccessLog:
-    """Where and in which format requests are logged. The CDK requires this interface."""
-
-    def __init__(self, log_group: logs.ILogGroup) -> None:
-        self._destination = gw.LogGroupLogDestination(log_group)
-        self._format = rest.AccessLogFormat.custom(json.dumps(_LOGGED))
-
-    @property
-    def destination(self) -> gw.IAccessLogDestination:
-        return self._destination
-
-    @property
-    def format(self) -> rest.AccessLogFormat:
-        return self._format
-
-
 def _cors(origins: Sequence[str]) -> gw.CorsPreflightOptions | None:
     # Credentials stay off: a page sets the header with the key itself, and no cookie carries a key.
     if not origins:
@@ -106,15 +87,19 @@ class JobsHttpApi(Construct):
         log_group = logs.LogGroup(
             self, "AccessLog", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
         )
-        self.stage = gw.HttpStage(
+        stage = gw.HttpStage(
             self,
             "Stage",
             http_api=self.api,
             stage_name="$default",
             auto_deploy=True,
             throttle=THROTTLE,
-            access_log_settings=_AccessLog(log_group),
             domain_mapping=gw.DomainMappingOptions(domain_name=domain) if domain else None,
+        )
+        template = stage.node.default_child
+        assert isinstance(template, gw.CfnStage)
+        template.access_log_settings = gw.CfnStage.AccessLogSettingsProperty(
+            destination_arn=log_group.log_group_arn, format=json.dumps(_LOGGED)
         )
 
     def _add_routes(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as ddb
 from aws_cdk import aws_s3 as s3
@@ -38,8 +36,6 @@ TICKET_RETENTION = Duration.days(13)
 # can read.
 MAX_RECEIVES = 50
 
-_STRING = ddb.AttributeType.STRING
-
 
 class DataStack(Stack):
     """Tables, queues and the bucket."""
@@ -69,18 +65,25 @@ class DataStack(Stack):
         self.keys = self._durable_table("Keys")
         self.owners = self._durable_table("Owners", sort_key=_key("sk"), ttl="ttl")
         self.dead_letters = self._queue(
-            "DeadLetters", retention=DEAD_LETTER_RETENTION, visibility=DEAD_LETTER_VISIBILITY
+            "DeadLetters", DEAD_LETTER_RETENTION, DEAD_LETTER_VISIBILITY
         )
+        redrive = sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=MAX_RECEIVES)
+        # The worker renews the lease and the visibility together, so they have the same length.
+        lease = Duration.seconds(deployment.worker.lease_seconds)
         self.queues = {
-            lane: self._lane(lane, Duration.seconds(deployment.worker.lease_seconds))
+            lane: self._queue(f"{lane}Queue", TICKET_RETENTION, lease, redrive)
             for lane in ("High", "Normal", "Low")
         }
         self.artifacts = self._bucket()
-        self._write_outputs()
+        for output, value in self.values.items():
+            CfnOutput(self, output.title().replace("_", ""), value=value)
 
     @property
     def values(self) -> dict[str, str]:
-        """The names of this stack's resources, under the names of the settings' fields."""
+        """The names of this stack's resources, under the names of the settings' fields.
+
+        The outputs have the same names: `JobsTable` is `jobs_table`.
+        """
         lanes = {
             f"{lane.lower()}_queue_url": queue.queue_url for lane, queue in self.queues.items()
         }
@@ -160,22 +163,11 @@ class DataStack(Stack):
             removal_policy=self._removal,
         )
 
-    def _lane(self, lane: str, visibility: Duration) -> sqs.Queue:
-        # The worker renews the lease and the visibility together, so they have the same length.
-        dead_letters = sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=MAX_RECEIVES)
-        return self._queue(
-            f"{lane}Queue",
-            retention=TICKET_RETENTION,
-            visibility=visibility,
-            dead_letters=dead_letters,
-        )
-
     def _queue(
         self,
         name: str,
-        *,
         retention: Duration,
-        visibility: Duration | None = None,
+        visibility: Duration,
         dead_letters: sqs.DeadLetterQueue | None = None,
     ) -> sqs.Queue:
         return sqs.Queue(
@@ -219,19 +211,6 @@ class DataStack(Stack):
             removal_policy=self._removal,
         )
 
-    def _write_outputs(self) -> None:
-        outputs: Mapping[str, str] = {
-            "JobsTable": self.jobs.table_name,
-            "ConnectionsTable": self.connections.table_name,
-            "KeysTable": self.keys.table_name,
-            "OwnersTable": self.owners.table_name,
-            "ArtifactsBucket": self.artifacts.bucket_name,
-            **{f"{lane}QueueUrl": queue.queue_url for lane, queue in self.queues.items()},
-            "DeadLetterQueueUrl": self.dead_letters.queue_url,
-        }
-        for name, value in outputs.items():
-            CfnOutput(self, name, value=value)
-
 
 def _key(name: str) -> ddb.Attribute:
-    return ddb.Attribute(name=name, type=_STRING)
+    return ddb.Attribute(name=name, type=ddb.AttributeType.STRING)
