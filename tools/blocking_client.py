@@ -50,15 +50,7 @@ def _blocking(file: Path) -> str:
 
 def _formatted(code: str) -> str:
     for command in (("check", "--select", "I", "--fix", "--quiet"), ("format", "--quiet")):
-        ruff = (
-            sys.executable,
-            "-m",
-            "ruff",
-            *command,
-            "--stdin-filename",
-            str(TARGET / "x.py"),
-            "-",
-        )
+        ruff = (sys.executable, "-m", "ruff", *command, "--stdin-filename", f"{TARGET}/x.py", "-")
         code = subprocess.run(ruff, input=code, capture_output=True, text=True, check=True).stdout
     return code
 

@@ -90,17 +90,14 @@ class _HttpOperation:
             yield from self._schema(place, "request", old[name]["schema"], new[name]["schema"])
 
     def _body(self) -> Iterator[Change]:
-        old, new = self._before.get("requestBody"), self._after.get("requestBody")
+        old, new = (side.get("requestBody", {}) for side in (self._before, self._after))
         place = f"{self._place} body"
-        if old is None or new is None:
-            if new and new.get("required"):
-                yield Change(place, "is now required")
-            elif old:
-                yield Change(place, "was removed")
+        if old and not new:
+            yield Change(place, "was removed")
             return
         if new.get("required") and not old.get("required"):
             yield Change(place, "is now required")
-        yield from self._content(place, "request", old["content"], new["content"])
+        yield from self._content(place, "request", old.get("content", {}), new.get("content", {}))
 
     def _responses(self) -> Iterator[Change]:
         old, new = self._before["responses"], self._after["responses"]

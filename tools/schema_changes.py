@@ -18,25 +18,15 @@ from typing import Any, Literal
 Json = Any
 Direction = Literal["request", "response"]
 
-# The keyword, and whether a covering schema's value must be at least as large.
-_BOUNDS = {
-    "minimum": False,
-    "exclusiveMinimum": False,
-    "minLength": False,
-    "minItems": False,
-    "minProperties": False,
-    "maximum": True,
-    "exclusiveMaximum": True,
-    "maxLength": True,
-    "maxItems": True,
-    "maxProperties": True,
-}
+# A covering schema's minimum is at most as large, and its maximum at least as large.
+_MINIMA = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+_MAXIMA = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _SAME = ("pattern", "format", "uniqueItems")  # a covering schema has the same value, or none
+_LIMITS = (*_MINIMA, *_MAXIMA, *_SAME, "multipleOf")
 _COMPARED = {
-    *_BOUNDS,
-    *_SAME,
+    *_LIMITS,
     *("$ref", "additionalProperties", "anyOf", "const", "default", "enum", "items"),
-    *("multipleOf", "oneOf", "properties", "propertyNames", "required", "type"),
+    *("oneOf", "properties", "propertyNames", "required", "type"),
 }
 _NOTES = {"description", "discriminator", "examples", "title"}  # they allow and forbid nothing
 
@@ -111,12 +101,10 @@ class SchemaComparison:
             yield Change(place, f"the type is {_label(new)}, was {_label(old)}")
             return
         yield from _values(place, old, new, covering)
-        for keyword in (*_BOUNDS, *_SAME, "multipleOf"):
+        for keyword in _LIMITS:
             if not _covers(keyword, covering.get(keyword), covered.get(keyword)):
-                yield Change(
-                    place,
-                    f"{keyword} is {new.get(keyword, 'gone')}, was {old.get(keyword, 'open')}",
-                )
+                values = f"{new.get(keyword, 'gone')}, was {old.get(keyword, 'open')}"
+                yield Change(place, f"{keyword} is {values}")
         yield from self._fields(place, old, new, seen)
         if "items" in old or "items" in new:
             yield from self._changes(f"{place}[]", old.get("items", {}), new.get("items", {}), seen)
@@ -184,8 +172,10 @@ def _covers(keyword: str, covering: Json, covered: Json) -> bool:
         return False
     if keyword == "multipleOf":
         return bool(covered % covering == 0)
-    if keyword in _BOUNDS:
-        return bool(covering >= covered if _BOUNDS[keyword] else covering <= covered)
+    if keyword in _MINIMA:
+        return bool(covering <= covered)
+    if keyword in _MAXIMA:
+        return bool(covering >= covered)
     return bool(covering == covered)
 
 
