@@ -1,7 +1,7 @@
 """The use cases in any order, with lost, late and repeated deliveries and with crashes at any call.
 
 The invariants hold after each step. Once no process crashes any more, every job ends, and nothing
-of it is left after its retention. test_lifecycle.py does the same for the lifecycle alone.
+of it is left after its retention. test_any_life.py does the same for the lifecycle alone.
 """
 
 from __future__ import annotations

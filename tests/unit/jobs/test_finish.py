@@ -2,71 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from comfyline.adapters.memory.ledger import InMemoryLedger
 from comfyline.service.errors import JobNotFound, LeaseLost
-from comfyline.service.jobs.cancel import cancel, purge
 from comfyline.service.jobs.decide import MAX_FAILURES, MAX_INTERRUPTIONS
 from comfyline.service.jobs.finish import (
-    EndCanceled,
-    Ending,
     Fail,
-    Finisher,
     GiveBack,
     Retry,
-    Succeed,
 )
-from comfyline.service.jobs.job import Job, JobError, Status
-from comfyline.service.jobs.progress import Progress
-from comfyline.service.jobs.report import report_progress, report_started
+from comfyline.service.jobs.job import Status
+from comfyline.service.jobs.report import report_started
 from comfyline.service.ledger.store import Usage
-from comfyline.service.queue.tickets import Ticket
 from tests.support.builders import LEASE, NOW, an_artifact
 from tests.support.invariants import check_record
 from tests.support.world import World, meanwhile
-
-BOOM = JobError(type="boom", message="it broke", node_id="5", node_type="KSampler")
-
-End = Callable[[Finisher, Job, Ticket], Job]
-
-
-def succeed(finisher: Finisher, job: Job, ticket: Ticket) -> Job:
-    files = [an_artifact(job)]
-    return finisher.end(job, ticket, Succeed(cached=True), artifacts=files, gpu_seconds=2.0)
-
-
-def stop(finisher: Finisher, job: Job, ticket: Ticket) -> Job:
-    """End the job as canceled. The worker has seen the cancel flag before."""
-    canceling = replace(job, cancel_requested_at=job.cancel_requested_at or NOW)
-    return finisher.end(canceling, ticket, EndCanceled(), gpu_seconds=2.0)
-
-
-def ending_with(ending: Ending) -> End:
-    return lambda finisher, job, ticket: finisher.end(job, ticket, ending, gpu_seconds=2.0)
-
-
-ENDINGS: dict[str, End] = {
-    "succeed": succeed,
-    "fail": ending_with(Fail(BOOM)),
-    "retry": ending_with(Retry(BOOM)),
-    "give_back": ending_with(GiveBack()),
-    "stop": stop,
-}
-every_ending = pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
-
-
-def a_started_job(world: World) -> tuple[Job, Ticket]:
-    world.submit()
-    return world.started()
-
-
-def request_cancel(world: World, job: Job) -> Job:
-    return cancel(job.id, world.owner, store=world.store, clock=world.clock).job
+from tests.unit.jobs.endings import (
+    BOOM,
+    ENDINGS,
+    End,
+    a_started_job,
+    every_ending,
+    request_cancel,
+    stop,
+    succeed,
+)
 
 
 class TestSuccess:
@@ -231,59 +194,6 @@ class TestLeaseLost:
         world.store.delete(job)
         with pytest.raises(JobNotFound):
             world.finisher().end(job, ticket, GiveBack())
-
-
-def used_again(world: World) -> tuple[Job, Ticket]:
-    """An attempt whose job was canceled, swept and purged, and whose key was posted again."""
-    world.submit(key="once")
-    suspended, ticket = world.started()
-    request_cancel(world, suspended)
-    world.clock.advance(LEASE + timedelta(seconds=2))
-    world.sweep()
-    purge(
-        suspended.id,
-        world.owner,
-        store=world.store,
-        artifacts=world.artifacts,
-        settle=world.settlement().complete,
-        clock=world.clock,
-    )
-    world.submit(key="once")
-    return suspended, ticket
-
-
-class TestKeyUsedAgain:
-    """The job was removed while its worker was suspended, and its key was used for a new job."""
-
-    @every_ending
-    def test_the_resumed_worker_writes_nothing(self, end: End) -> None:
-        world = World()
-        suspended, ticket = used_again(world)
-        _, theirs = world.tickets()
-        taken = world.claim(theirs)
-        assert taken is not None
-        working = report_started(taken, store=world.store, clock=world.clock)
-        assert (working.id, working.attempt) == (suspended.id, suspended.attempt)
-        with pytest.raises(JobNotFound):
-            end(world.finisher(), suspended, ticket)
-        with pytest.raises(JobNotFound):
-            report_progress(suspended, Progress(fraction=0.5), store=world.store, clock=world.clock)
-        assert world.row(suspended.id) == working
-        succeed(world.finisher(), working, theirs)
-        assert [a.key for a in world.record(suspended.id).artifacts] == [an_artifact(working).key]
-
-    def test_the_old_ticket_works_for_the_new_job(self) -> None:
-        world = World()
-        used_again(world)
-        old, new = world.tickets()
-        job = world.claim(old)
-        assert job is not None
-        assert world.claim(new) is None
-        succeed(world.finisher(), report_started(job, store=world.store, clock=world.clock), old)
-        world.clock.advance(LEASE * 2)
-        assert world.claim(world.ticket()) is None
-        assert world.tickets() == []
-        assert world.row(job.id).attempt == 1
 
 
 class TestRace:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
-from io import BytesIO
 
 import pytest
 
@@ -13,12 +11,12 @@ from comfyline.contract.ids import JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.decide import MAX_FAILURES
-from comfyline.service.jobs.due import LEASE_GRACE, TICKET_GRACE, TIDY_DELAY
-from comfyline.service.jobs.finish import EndCanceled, GiveBack, Succeed
-from comfyline.service.jobs.job import Job, Status, artifact_key, preview_key
-from tests.support.builders import LEASE, an_artifact
+from comfyline.service.jobs.due import LEASE_GRACE, TICKET_GRACE
+from comfyline.service.jobs.finish import Succeed
+from comfyline.service.jobs.job import Job, Status
+from tests.support.builders import LEASE
 from tests.support.crashes import Process, every_crash
-from tests.support.invariants import Chronicle, check_ticketed, check_tidy
+from tests.support.invariants import Chronicle, check_ticketed
 from tests.support.world import DEFAULTS, World, meanwhile, raising
 
 MOMENT = timedelta.resolution
@@ -138,182 +136,6 @@ class TestLease:
         assert (world.row(job.id).status, world.row(job.id).failures) == (expected, 0)
 
 
-class TestRemoval:
-    def test_takes_the_record_its_request_and_its_files(self) -> None:
-        world = World()
-        world.submit(key="once")
-        job = world.settle(world.succeeded().id)
-        world.clock.advance(DEFAULTS.retention - MOMENT)
-        assert world.sweep() == {}
-        world.clock.advance(MOMENT)
-        assert world.sweep() == {"Removed": 1}
-        assert (world.store.read(job.id), world.artifacts.files) == (None, {})
-        with pytest.raises(LookupError):
-            world.store.graph(job)
-
-    def test_removes_the_files_of_attempts_that_lost(self) -> None:
-        world = World()
-        world.submit()
-        job, ticket = world.started()
-        world.upload(job)
-        world.finisher().end(job, ticket, GiveBack())
-        job = world.succeeded()
-        assert len(world.artifacts.files) == 2
-        world.clock.advance(DEFAULTS.retention)
-        world.sweep()
-        assert world.artifacts.files == {}
-
-    def test_does_not_touch_other_jobs(self) -> None:
-        world = World()
-        world.submit()
-        old = world.succeeded()
-        world.clock.advance(1)
-        world.submit({"prompt": "a blue whale"})
-        other = world.succeeded()
-        world.clock.now = old.queued_at + DEFAULTS.retention
-        world.sweep()
-        assert world.store.get(old.id) is None
-        assert list(world.artifacts.files) == [an_artifact(other).key]
-        assert world.store.graph(other)
-
-    def test_a_new_job_that_takes_the_id_meanwhile_keeps_its_files(self) -> None:
-        world = World()
-        world.submit(key="once")
-        old = world.settle(world.succeeded().id)
-        world.clock.advance(DEFAULTS.retention)
-
-        def post_and_run_again() -> None:
-            world.submit(key="once")
-            world.succeeded()
-
-        artifacts = meanwhile(world.artifacts, "delete_prefix", post_and_run_again)
-        assert world.sweep(artifacts=artifacts) == {"ChangedMeanwhile": 1}
-        assert world.row(old.id).attempt == 2
-        assert list(world.artifacts.files) == [an_artifact(world.row(old.id)).key]
-
-
-def an_attempt_that_lost(world: World) -> Job:
-    """An attempt whose worker stored a file and then gave the job back."""
-    world.submit()
-    job, ticket = world.started()
-    world.upload(job)
-    world.finisher().end(job, ticket, GiveBack())
-    return job
-
-
-class TestVoidFiles:
-    """Readers are never shown the files of attempts that lost; they are removed after the end."""
-
-    def test_are_removed_once_their_worker_has_surely_stopped(self) -> None:
-        world = World()
-        lost = an_attempt_that_lost(world)
-        job = world.settle(world.succeeded().id)
-        world.clock.advance(TIDY_DELAY - MOMENT)
-        world.upload(lost)  # by a worker that has not learned yet that it lost
-        assert world.sweep() == {}
-        world.clock.advance(MOMENT)
-        assert world.sweep() == {"Tidied": 1}
-        assert list(world.artifacts.files) == [artifact_key(job, 0, "image.png")]
-        check_tidy(world.row(job.id), world.artifacts.files)
-        assert replace(world.row(job.id), due_at=job.due_at, tidy_pending=True) == job
-        assert world.sweep() == {}
-
-    def test_are_removed_with_a_settlement_that_was_missed(self) -> None:
-        world = World()
-        an_attempt_that_lost(world)
-        job = world.succeeded()
-        world.clock.advance(TIDY_DELAY)
-        assert world.sweep() == {"Settled": 1, "Tidied": 1}
-        assert world.row(job.id).due_at == job.expires_at
-        assert world.sweep() == {}
-
-    def test_of_a_canceled_job_are_all_its_files(self) -> None:
-        world = World()
-        world.submit()
-        job, ticket = world.started()
-        world.upload(job)
-        cancel(job.id, job.owner, store=world.store, clock=world.clock)
-        world.finisher().end(world.row(job.id), ticket, EndCanceled())
-        world.settle(job.id)
-        world.clock.advance(TIDY_DELAY)
-        assert world.sweep() == {"Tidied": 1}
-        assert world.artifacts.files == {}
-
-    def test_include_previews_but_not_the_artifacts_of_the_job(self) -> None:
-        world = World()
-        world.submit({"prompt": "a fox", "previews": True})
-        job = world.settle(world.succeeded().id)
-        world.artifacts.put(preview_key(job), BytesIO(b"picture"), "image/jpeg")
-        world.clock.advance(TIDY_DELAY)
-        assert world.sweep() == {"Tidied": 1}
-        assert list(world.artifacts.files) == [artifact_key(job, 0, "image.png")]
-        check_tidy(world.row(job.id), world.artifacts.files)
-
-    def test_a_job_that_was_never_claimed_has_none(self) -> None:
-        world = World()
-        job = world.submit().job
-        cancel(job.id, job.owner, store=world.store, clock=world.clock)
-        world.settle(job.id)
-        world.clock.advance(TIDY_DELAY)
-        assert world.sweep() == {}
-
-    def test_that_are_stored_even_later_are_removed_with_the_record(self) -> None:
-        world = World()
-        lost = an_attempt_that_lost(world)
-        world.succeeded()
-        world.clock.advance(TIDY_DELAY)
-        world.sweep()
-        world.upload(lost)
-        world.clock.advance(DEFAULTS.retention)
-        world.sweep()
-        assert world.artifacts.files == {}
-
-    def test_are_removed_by_the_next_sweep_if_s3_is_unavailable(self) -> None:
-        world = World()
-        an_attempt_that_lost(world)
-        world.settle(world.succeeded().id)
-        world.clock.advance(TIDY_DELAY)
-        artifacts = meanwhile(world.artifacts, "delete_prefix", raising(Unavailable("throttled")))
-        assert world.sweep(artifacts=artifacts) == {"Unavailable": 1}
-        assert world.sweep() == {"Tidied": 1}
-
-    def test_a_new_job_that_takes_the_id_meanwhile_keeps_its_due_time(self) -> None:
-        world = World()
-        world.submit(key="once")
-        job, ticket = world.started()
-        world.finisher().end(job, ticket, GiveBack())
-        old = world.succeeded()
-        world.clock.advance(TIDY_DELAY)
-
-        def post_again() -> None:
-            world.clock.advance(DEFAULTS.retention)
-            world.submit(key="once")
-
-        artifacts = meanwhile(world.artifacts, "delete_prefix", post_again)
-        world.sweep(artifacts=artifacts)
-        row = world.row(old.id)
-        assert (row.status, row.queued_at) == (Status.QUEUED, world.clock.now)
-
-    def test_are_removed_by_the_next_sweep_after_a_crash_at_any_call(self) -> None:
-        world = World()
-
-        def run(process: Process) -> None:
-            nonlocal world
-            world = World()
-            an_attempt_that_lost(world)
-            world.settle(world.succeeded().id)
-            world.clock.advance(TIDY_DELAY)
-            world.sweep(store=process.using(world.store), artifacts=process.using(world.artifacts))
-
-        died = 0
-        for _ in every_crash(run):
-            died += 1
-            world.sweep()
-            (key,) = world.artifacts.files
-            check_tidy(world.row(JobId(key.split("/")[1])), world.artifacts.files)
-        assert died == 8  # find live and ended jobs, delete, note; before and after each
-
-
 class TestTrouble:
     """A job that cannot be handled now does not stop the others, and is handled later."""
 
@@ -401,29 +223,3 @@ def test_after_a_crash_the_next_sweep_completes_the_work(left: Callable[[World],
         assert (after.lease, after.failures) == (None, 1 if left is an_expired_lease else 0)
         check_ticketed(after, found)
     assert len(worlds) >= 4
-
-
-def test_after_a_crash_the_next_sweep_completes_a_removal() -> None:
-    worlds: list[World] = []
-
-    def run(process: Process) -> None:
-        world = World()
-        worlds.append(world)
-        world.submit()
-        world.succeeded()
-        world.clock.advance(DEFAULTS.retention)
-        store, artifacts = process.using(world.store), process.using(world.artifacts)
-        world.sweep(store=store, artifacts=artifacts)
-
-    for process in every_crash(run):
-        world = worlds[-1]
-        # No file is ever left without a row by which it will be found.
-        assert ended_due(world) or not world.artifacts.files, process
-        world.sweep()
-        assert (ended_due(world), world.artifacts.files) == ([], {})
-        assert world.ledger.usage(world.owner).jobs == 1
-
-
-def ended_due(world: World) -> list[Job]:
-    now = world.clock()
-    return [job for settled in (False, True) for job in world.store.due(now, 1, settled=settled)]

@@ -46,14 +46,28 @@ def unchanged(names: Iterable[str], old: Item) -> tuple[str, dict[str, Any]]:
     return " AND ".join(clauses), values
 
 
-def from_state_values(event: type[Event]) -> dict[str, Any]:
-    """A placeholder for each state in which the lifecycle allows `event`."""
-    return {f":from_{status}": {"S": status.value} for status in sorted(from_states(event))}
+def allowing(event: type[Event]) -> tuple[str, dict[str, Any]]:
+    """The condition that the row's state allows `event`, and its values.
+
+    It does not hold for a row that does not exist.
+    """
+    values = {f":from_{status}": {"S": status.value} for status in sorted(from_states(event))}
+    return f"#status IN ({', '.join(values)})", values
 
 
-def identity_values(job: Job) -> dict[str, Any]:
-    """Values that identify a version of a job; another job of its id has another `queued_at`."""
-    return {":version": {"N": str(job.version)}, ":queued_at": time_of(job.queued_at)}
+def removable(job: Job) -> tuple[str, dict[str, Any]]:
+    """The condition that the row is this version of `job` and settled, and its placeholders.
+
+    Another job of the same id has another `queued_at`. A job that has not ended has no
+    `settle_pending`, so it counts as settled.
+    """
+    is_this_version = "#version = :version AND queued_at = :queued_at"
+    is_settled = "attribute_not_exists(settle_pending)"
+    values = {":version": {"N": str(job.version)}, ":queued_at": time_of(job.queued_at)}
+    return f"{is_this_version} AND {is_settled}", {
+        "ExpressionAttributeNames": names_of(["version"]),
+        "ExpressionAttributeValues": values,
+    }
 
 
 def row_in_the_way(refusal: ClientError) -> Job | None:

@@ -1,4 +1,4 @@
-"""The items beside a job's row: what was requested, its compiled graph, and its artifact lists.
+"""The items beside a job's row: its parameters, its compiled graph and its artifact lists.
 
 The module comment of `table.py` lists their names. Their bodies are compressed JSON.
 """
@@ -45,17 +45,17 @@ def key(job_id: JobId, sk: str) -> dict[str, Any]:
 
 
 def request_sk(job: Job) -> str:
-    """Parameters and graph in one item."""
+    """The parameters and the graph in one item."""
     return f"{ROW}#request#{job.fingerprint}"
 
 
 def params_sk(job: Job) -> str:
-    """Parameters whose graph has an item of its own."""
+    """The parameters, if the graph has its own item."""
     return f"{ROW}#params#{job.fingerprint}"
 
 
 def graph_sk(job: Job) -> str:
-    """A graph that is too large for one item with the parameters."""
+    """The graph, if it is too large to share an item with the parameters."""
     return f"input#{job.fingerprint}"
 
 

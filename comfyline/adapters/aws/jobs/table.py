@@ -40,9 +40,6 @@ from comfyline.service.jobs.store import Conflict, ListPosition
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# Holds for every row that may be removed: no live row has the attribute.
-_IS_SETTLED = "attribute_not_exists(settle_pending)"
-
 
 class DynamoJobStore:
     """`JobStore` in DynamoDB. `page` and `due` find rows by index, which lags by moments."""
@@ -75,17 +72,12 @@ class DynamoJobStore:
         #                                               queued_at differs from the expired row's
         # sweeper:  may have removed the row in between; then `is_gone` holds
         is_gone = "attribute_not_exists(pk)"
-        is_the_expired = "#version = :version AND queued_at = :queued_at"
-        current = self._put_row(
-            job,
-            f"{is_gone} OR ({is_the_expired} AND {_IS_SETTLED})",
-            ExpressionAttributeNames={"#version": "version"},
-            ExpressionAttributeValues=expressions.identity_values(expired),
-        )
+        is_removable, placeholders = expressions.removable(expired)
+        current = self._put_row(job, f"{is_gone} OR ({is_removable})", **placeholders)
         if current is not None and current != job:
             raise Conflict(current)
 
-    def _put_row(self, job: Job, condition: str, **expression: Any) -> Job | None:
+    def _put_row(self, job: Job, condition: str, **placeholders: Any) -> Job | None:
         """Put the row if the condition holds; returns the row in the way, None if it was put."""
         try:
             self._client.put_item(
@@ -93,7 +85,7 @@ class DynamoJobStore:
                 Item={**codec.item_of(job), "sk": {"S": ROW}},
                 ConditionExpression=condition,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **expression,
+                **placeholders,
             )
         except self._client.exceptions.ConditionalCheckFailedException as refusal:
             return expressions.row_in_the_way(refusal)
@@ -141,10 +133,9 @@ class DynamoJobStore:
         # sweeper:                     lease expired: freed ┘   is missing, or because the attempt
         # another:                                 └── claim 4 ┘  or the status has changed
         # owner:    purges the ended job ── posts its key again ── claim 3: refused by queued_at
-        states = expressions.from_state_values(Renewed)
         is_held = "attribute_exists(lease)"
         is_ours = "queued_at = :queued_at AND #attempt = :attempt"
-        is_live = f"#status IN ({', '.join(states)})"
+        is_live, states = expressions.allowing(Renewed)
         try:
             return self._update_row(
                 job.id,
@@ -166,8 +157,7 @@ class DynamoJobStore:
         """See JobStore."""
         # subscriber A:  watch until 5 ──────────────────── refused: the row is the answer
         # subscriber B:       └── watch until 9 ──> 9 ──┘
-        states = expressions.from_state_values(Watched)
-        is_live = f"#status IN ({', '.join(states)})"  # false for a row that does not exist
+        is_live, states = expressions.allowing(Watched)
         is_later = "(attribute_not_exists(watched_until) OR watched_until < :until)"
         try:
             return self._update_row(
@@ -215,7 +205,7 @@ class DynamoJobStore:
 
     @translated()
     def graph(self, job: Job) -> Graph:
-        """See JobStore: one read, or two for a graph that has an item of its own."""
+        """See JobStore: one read, or two if the graph has its own item."""
         if whole := self._get_item(job.id, siblings.request_sk(job)):
             return siblings.unpacked_graph(whole["body"]["B"])
         if item := self._get_item(job.id, siblings.graph_sk(job)):
@@ -246,7 +236,7 @@ class DynamoJobStore:
         )
         return answer.get("Item")
 
-    # --- reading many: an index says where to look, the rows say what is true ---------------------
+    # --- reading many: an index finds the rows, which are then read as they are now ---------------
 
     @translated()
     def page(
@@ -289,15 +279,14 @@ class DynamoJobStore:
         """See JobStore. The row goes first: after that, no reader sees the other items."""
         # sweeper:  delete the row ──────────────────────── delete its siblings, but none that was
         # client:       └── posts the same request again ──┘ put after the end of the first record
-        is_this_version = "#version = :version AND queued_at = :queued_at"
+        is_removable, placeholders = expressions.removable(job)
         try:
             self._client.delete_item(
                 TableName=self._table,
                 Key=key(job.id, ROW),
-                ConditionExpression=f"{is_this_version} AND {_IS_SETTLED}",
-                ExpressionAttributeNames={"#version": "version"},
-                ExpressionAttributeValues=expressions.identity_values(job),
+                ConditionExpression=is_removable,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **placeholders,
             )
         except self._client.exceptions.ConditionalCheckFailedException as refusal:
             if current := expressions.row_in_the_way(refusal):
