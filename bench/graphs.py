@@ -1,4 +1,4 @@
-"""Graphs whose run time is known on the simulator."""
+"""Graphs with a given run time on the simulator."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def _called(handler: Callable[[Any, Any], Any], event: Any) -> tuple[float, Call
 
 
 def an_event() -> dict[str, Any]:
-    """API Gateway's event of a post, by an owner whose key has no limits."""
+    """The event that API Gateway sends for a post. The key of its owner has no limits."""
     return {
         "rawPath": "/api/v1/jobs",
         "headers": {"content-type": "application/json", "idempotency-key": uuid.uuid4().hex},

@@ -51,7 +51,7 @@ class SubscribedSocket:
 
 
 async def many_subscribers(cloud: MeasuredCloud) -> Series:
-    """One job with many subscribers, who are all connected before it ends."""
+    """One job with many subscribers, which all connect before it ends."""
     since = time.time()
     async with cloud.step_ms(HELD_STEP_MS), AsyncExitStack() as stack:
         job = await cloud.client.submit(uuid.uuid4().hex, steps=HELD_STEPS, width=64, height=64)
