@@ -7,7 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from typing import Any, Protocol, TypeVar
 
+from aws_lambda_powertools import Logger
+
 from functions._wiring import Wiring
+
+# A deployed function's environment variables give it its service's name and its level.
+logger = Logger()
 
 Event = Mapping[str, Any]
 A = TypeVar("A")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from pydantic import BaseModel
 
 from comfyline.contract.ids import JOB_ID_PATTERN, JobId, KeyId, OwnerId
@@ -32,7 +31,7 @@ from comfyline.service.errors import (
     RequestTooLarge,
     Unavailable,
 )
-from functions._handlers import Event, Handler, lambda_handler
+from functions._handlers import Event, Handler, lambda_handler, logger
 from functions._wiring import Wiring
 
 RETRY_AFTER_SECONDS = 5  # throttling or a failover is usually over by then, or lasts minutes
@@ -204,7 +203,7 @@ class Answer:
 
 
 def http_handler(
-    logger: Logger, *, scope: str | None = "jobs"
+    *, scope: str | None = "jobs"
 ) -> Callable[[Callable[[Request, Wiring], Answer]], Handler[dict[str, Any]]]:
     """Make a Lambda handler of a function of a request and a wiring; its errors become problems.
 

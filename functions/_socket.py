@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
-from aws_lambda_powertools import Logger
-
 from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
 from comfyline.service.errors import Unavailable
-from functions._handlers import Event, Handler, lambda_handler
+from functions._handlers import Event, Handler, lambda_handler, logger
 from functions._wiring import Wiring
 
 
@@ -32,24 +30,19 @@ def is_greeting(event: Event) -> bool:
     return bool(event["requestContext"].get("greeting"))
 
 
-def socket_handler(
-    logger: Logger,
-) -> Callable[[Callable[[Event, Wiring], None]], Handler[dict[str, int]]]:
+def socket_handler(handle: Callable[[Event, Wiring], None]) -> Handler[dict[str, int]]:
     """Make a Lambda handler that answers 200, or 503 where a part of the service is unreachable."""
 
-    def decorate(handle: Callable[[Event, Wiring], None]) -> Handler[dict[str, int]]:
-        @lambda_handler
-        @wraps(handle)
-        def handler(event: Event, wiring: Wiring) -> dict[str, int]:
-            logger.set_correlation_id(event["requestContext"]["requestId"])
-            try:
-                handle(event, wiring)
-            except Unavailable:
-                logger.exception("out of reach", extra={"action": "unavailable"})
-                return {"statusCode": 503}
-            logger.debug("answered", extra={"action": "answered", "status": 200})
-            return {"statusCode": 200}
+    @lambda_handler
+    @wraps(handle)
+    def handler(event: Event, wiring: Wiring) -> dict[str, int]:
+        logger.set_correlation_id(event["requestContext"]["requestId"])
+        try:
+            handle(event, wiring)
+        except Unavailable:
+            logger.exception("out of reach", extra={"action": "unavailable"})
+            return {"statusCode": 503}
+        logger.debug("answered", extra={"action": "answered", "status": 200})
+        return {"statusCode": 200}
 
-        return handler
-
-    return decorate
+    return handler

@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 from comfyline.service.access.keys import ApiKey, Flags
-from functions._handlers import Event, lambda_handler
+from functions._handlers import Event, lambda_handler, logger
 from functions._wiring import Wiring
 
 SOCKET_SCOPE = "jobs"
-
-logger = Logger(service="authorize")
 
 
 @lambda_handler

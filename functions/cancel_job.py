@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.api.v1 import views
 from comfyline.contract.v1 import responses
 from functions._http import Answer, Request, http_handler, invalid
 from functions._wiring import Wiring
 
-logger = Logger(service="cancel_job")
 
-
-@http_handler(logger)
+@http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """202 with the job's state after the cancel or the purge."""
     text = request.query("purge")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.contract.v1 import responses
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
-logger = Logger(service="create_socket_pass")
 
-
-@http_handler(logger)
+@http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a socket pass, which opens one socket."""
     stored, secret = wiring.create_socket_pass(request.owner, request.key_id)

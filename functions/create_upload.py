@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.api.v1 import commands
 from comfyline.contract.v1 import responses
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
-logger = Logger(service="create_upload")
 
-
-@http_handler(logger)
+@http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a form that stores one file of exactly this type and size."""
     offer = wiring.offer_upload(commands.new_upload(request.json()), request.owner)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.contract.limits import MAX_WAIT_SECONDS
 from functions._http import Answer, Request, http_handler
 from functions._submission import preferred_wait, submit
 from functions._wiring import Wiring
 
-logger = Logger(service="generate")
 
-
-@http_handler(logger)
+@http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the ended job, or 202 with its location; `Prefer: wait=N` shortens the wait."""
     wait = preferred_wait(request)

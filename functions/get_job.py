@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.api.v1 import views
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
-logger = Logger(service="get_job")
 
-
-@http_handler(logger)
+@http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the whole job."""
     record = wiring.read_job(request.job_id, request.owner)

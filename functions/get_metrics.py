@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aws_lambda_powertools import Logger
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -20,10 +19,8 @@ from comfyline.service.ledger.totals import Distribution, Totals
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
-logger = Logger(service="get_metrics")
 
-
-@http_handler(logger, scope="admin")
+@http_handler(scope="admin")
 def handler(_request: Request, wiring: Wiring) -> Answer:
     """200 with the metrics, also while the service is paused."""
     return Answer(shown(wiring.meter.read()), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})

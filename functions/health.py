@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.contract.v1 import responses
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
-logger = Logger(service="health")
 
-
-@http_handler(logger, scope=None)
+@http_handler(scope=None)
 def handler(_request: Request, _wiring: Wiring) -> Answer:
     """200."""
     return Answer(responses.Health(status="ok"))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.api.v1.history import event_list
 from functions._http import Answer, Request, http_handler, invalid
 from functions._wiring import Wiring
 
 MAX_VERSION_DIGITS = 9  # a job changes a few thousand times at most
 
-logger = Logger(service="list_events")
 
-
-@http_handler(logger)
+@http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the job's changes of state after version `after`, and their messages."""
     after = _version(request.query("after"))

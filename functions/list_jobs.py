@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from aws_lambda_powertools import Logger
-
 from comfyline.api.v1 import views
 from comfyline.contract.v1 import responses
 from comfyline.service.jobs.job import Status
@@ -14,10 +12,8 @@ from functions._wiring import Wiring
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 
-logger = Logger(service="list_jobs")
 
-
-@http_handler(logger)
+@http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with one page of the caller's jobs, newest first."""
     records, cursor = wiring.read_page(

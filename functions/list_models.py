@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.contract.v1 import responses
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
-logger = Logger(service="list_models")
 
-
-@http_handler(logger)
+@http_handler()
 def handler(_request: Request, wiring: Wiring) -> Answer:
     """200 with the names that a request may use."""
     lock = wiring.lock

@@ -14,19 +14,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.change import Change
 from comfyline.service.live.notify import Notifier
-from functions._handlers import Event, lambda_handler
+from functions._handlers import Event, lambda_handler, logger
 from functions._stream import Record, change_of, failures, job_id_of, number_of
 from functions._wiring import Wiring
 
 JOBS_AT_ONCE = 8  # each makes a few reads; more threads than this only wait for the CPU
-
-logger = Logger(service="push_updates")
 
 Numbered = tuple[str, Change]  # with the record's sequence number
 

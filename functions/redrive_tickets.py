@@ -9,14 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 from comfyline.adapters.aws.queue import job_id_of
 from comfyline.service.errors import Unavailable
-from functions._handlers import Event, lambda_handler
+from functions._handlers import Event, lambda_handler, logger
 from functions._wiring import Wiring
-
-logger = Logger(service="redrive_tickets")
 
 
 @lambda_handler

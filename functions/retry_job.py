@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from functions._http import Answer, Request, http_handler
 from functions._submission import retry
 from functions._wiring import Wiring
 
-logger = Logger(service="retry_job")
 
-
-@http_handler(logger)
+@http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """202 with a new job from the same input."""
     return retry(request, wiring)

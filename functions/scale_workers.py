@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.service.fleet.scale import Scaled
 from comfyline.service.metrics import Metric, Metrics
-from functions._handlers import Event, lambda_handler
+from functions._handlers import Event, lambda_handler, logger
 from functions._wiring import Wiring
-
-logger = Logger(service="scale_workers")
 
 
 @lambda_handler

@@ -13,17 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 from comfyline.adapters.aws.jobs.parking import parked_step
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.settle import ParkedStep
-from functions._handlers import Event, lambda_handler
+from functions._handlers import Event, lambda_handler, logger
 from functions._stream import Record, change_of, failures, job_id_of, number_of
 from functions._wiring import Wiring
-
-logger = Logger(service="settle_jobs")
 
 
 @lambda_handler

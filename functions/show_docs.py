@@ -13,13 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from aws_lambda_powertools import Logger
-
 from comfyline.service.errors import RouteNotFound
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
-
-logger = Logger(service="show_docs")
 
 FOLDER = Path(__file__).with_name("_viewer")
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
@@ -57,14 +53,14 @@ class _Content:
         return Answer(gzip.decompress(self.compressed).decode(), headers=headers)
 
 
-@http_handler(logger, scope=None)
+@http_handler(scope=None)
 def openapi_handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the OpenAPI document."""
     compressed = gzip.compress(json.dumps(wiring.document).encode())
     return _Content(compressed, "application/json", FOR_MINUTES).answer(request)
 
 
-@http_handler(logger, scope=None)
+@http_handler(scope=None)
 def page_handler(request: Request, _wiring: Wiring) -> Answer:
     """200 with the page, or with the file of it that the path names."""
     name = request.path_parameter("file")

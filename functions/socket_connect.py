@@ -6,18 +6,14 @@ therefore subscribed to by another function, which is called asynchronously.
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.service.errors import SocketsDisabled
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
 from functions._handlers import Event
 from functions._socket import caller, connection_id, socket_handler
 from functions._wiring import Wiring
 
-logger = Logger(service="socket_connect")
 
-
-@socket_handler(logger)
+@socket_handler
 def handler(event: Event, wiring: Wiring) -> None:
     """Store the connection, or refuse it with 503 while live progress is switched off."""
     if event["requestContext"]["authorizer"].get("websocket_enabled") == "false":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 
-from aws_lambda_powertools import Logger
 from pydantic import BaseModel, ValidationError
 
 from comfyline.api.v1.messages import encoded
@@ -23,17 +22,15 @@ from comfyline.contract.v1.socket import (
     client_message,
 )
 from comfyline.service.errors import ConnectionGone, RequestRefused
-from functions._handlers import Event
+from functions._handlers import Event, logger
 from functions._http import shown
 from functions._socket import connection_id, is_greeting, socket_handler
 from functions._wiring import Wiring
 
 ACTIONS = ("subscribe", "unsubscribe", "ping")
 
-logger = Logger(service="socket_subscribe")
 
-
-@socket_handler(logger)
+@socket_handler
 def handler(event: Event, wiring: Wiring) -> None:
     """Do what the message asks, or send the client an `error` message on its socket."""
     socket = connection_id(event)

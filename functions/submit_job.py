@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from functions._http import Answer, Request, http_handler
 from functions._submission import preferred_wait, submit
 from functions._wiring import Wiring
 
-logger = Logger(service="submit_job")
 
-
-@http_handler(logger)
+@http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """202 with the job, or 200 with the ended job if the caller asked to wait."""
     return submit(request, wiring, wait=preferred_wait(request))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
 from comfyline.service.metrics import Metric
-from functions._handlers import Event, lambda_handler
+from functions._handlers import Event, lambda_handler, logger
 from functions._wiring import Wiring
-
-logger = Logger(service="sweep_jobs")
 
 
 @lambda_handler

@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from aws_lambda_powertools import Logger
-
 from comfyline.service.errors import MethodNotAllowed, RouteNotFound
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
-logger = Logger(service="unknown_route")
 
-
-@http_handler(logger, scope=None)
+@http_handler(scope=None)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """405 where the path has other methods, else 404."""
     path = request.event["rawPath"]

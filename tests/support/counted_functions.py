@@ -17,7 +17,7 @@ import pytest
 
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.authenticate import create_key
-from functions import authorize, get_job, push_updates, scale_workers, settle_jobs, submit_job
+from functions import _handlers
 from functions._aws import Clients
 from tests.support.aws import create_service, create_table
 from tests.support.aws_ledger import Change, Ledger
@@ -114,8 +114,7 @@ def deployed(api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any
     create_table(session.client("dynamodb"), "scaling", "pk")
     create_service(session.client("ecs"))
     patch.setenv("METRICS_NAMESPACE", _METRICS["METRICS_NAMESPACE"])  # for the worker
-    for module in (authorize, submit_job, scale_workers, settle_jobs, push_updates, get_job):
-        patch.setattr(module.logger.registered_handler, "stream", printed)
+    patch.setattr(_handlers.logger.registered_handler, "stream", printed)
     measured(api, session).call("ScaleWorkers", {"arrived": 1})
     _key, token = create_key(
         OwnerId("fox"),

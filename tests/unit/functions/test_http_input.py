@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from comfyline.api.v1 import commands
@@ -25,7 +24,7 @@ from functions.socket_subscribe import _fault
 ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
 
 
-@http_handler(Logger(service="test"), scope=None)
+@http_handler(scope=None)
 def parsed(request: Request, wiring: Wiring) -> Answer:
     """Parses a post and does nothing else."""
     work = commands.submission(request.json()).work
