@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -86,19 +87,7 @@ def _field_errors(error: ValidationError) -> list[FieldError]:
 def _work(form: JobForm) -> Work:
     if isinstance(form, requests.WorkflowRequest):
         return CustomGraph(graph=form.workflow, inputs=form.inputs)
-    return TextToImage(
-        prompt=form.prompt,
-        negative_prompt=form.negative_prompt,
-        width=form.width,
-        height=form.height,
-        steps=form.steps,
-        cfg_scale=form.cfg_scale,
-        sampler=form.sampler,
-        scheduler=form.scheduler,
-        seed=form.seed,
-        model=form.model,
-        batch_size=form.batch_size,
-    )
+    return TextToImage(**form.model_dump(include={field.name for field in fields(TextToImage)}))
 
 
 def _encoding(output: requests.OutputOptions | None) -> PictureEncoding | None:

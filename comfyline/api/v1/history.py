@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from comfyline.api.v1.messages import status_message
 from comfyline.contract.v1.history import EventList, EventView
 from comfyline.service.jobs.job import Job
@@ -10,17 +12,7 @@ from comfyline.service.live.messages import StateChanged, missed_states, state_o
 
 def event_list(job: Job, *, after: int) -> EventList:
     """The job's changes of state after version `after`, each with its WebSocket message."""
-    events = [
-        EventView(
-            version=entry.version,
-            at=entry.at,
-            event=entry.event,
-            status=entry.status.value,
-            attempt=entry.attempt,
-        )
-        for entry in job.history
-        if entry.version > after
-    ]
+    events = [EventView(**asdict(entry)) for entry in job.history if entry.version > after]
     messages = [status_message(state) for state in _states(job, after)]
     return EventList(job_id=job.id, events=events, messages=messages)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from pydantic import BaseModel
 
@@ -66,7 +66,7 @@ class MessageEncoder:
                 return self._done_message(message)
 
     def _progress_message(self, message: ProgressMade) -> ProgressMessage:
-        p, preview = message.progress, None
+        preview = None
         if message.preview is not None:
             seconds = int(URL_LIFETIME.total_seconds())
             preview = self.artifacts.sign(message.preview, name="preview", seconds=seconds)
@@ -74,13 +74,9 @@ class MessageEncoder:
             job_id=message.job_id,
             version=message.version,
             part=message.part,
-            progress=p.fraction,
-            message=p.message,
-            node=p.node,
-            node_type=p.node_type,
-            step=p.step,
-            steps=p.steps,
+            progress=message.progress.fraction,
             preview=preview,
+            **asdict(message.progress),
         )
 
     def _artifact_message(self, message: FileStored) -> ArtifactMessage:

@@ -1,19 +1,17 @@
-"""Make the responses of API v1 from jobs and their records."""
+"""Make the responses of API v1 from jobs and their records.
+
+A response ignores what it has no field for, so a value whose fields have the same names is copied.
+"""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from comfyline.contract.v1 import common, responses
 from comfyline.contract.v1.common import API_PREFIX
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import (
-    Artifact,
-    Job,
-    JobError,
-    JobRecord,
-    Status,
-)
+from comfyline.service.jobs.job import Artifact, Job, JobError, JobRecord, Status
 
 # Long enough to download a large file, and so short that a URL in a log is soon useless. A client
 # that gets 403 reads the job again.
@@ -48,16 +46,16 @@ def job_view(
         job_id=job.id,
         status=status_of(job),
         progress=job.progress.fraction,
-        progress_detail=_progress_detail(job),
+        progress_detail=responses.ProgressDetail(**asdict(job.progress)),
         submitted_by=job.owner,
         params=dict(record.params.params),
         metadata=dict(record.params.metadata),
         priority=job.priority.value,
-        output=_output(job),
+        output=responses.OutputView(**asdict(job.output)) if job.output else None,
         previews=job.wants_previews,
         result=result_view(record, store, now) if store else None,
         error=error_view(job.error),
-        timestamps=_timestamps(job),
+        timestamps=responses.Timestamps.model_validate(job, from_attributes=True),
         attempt=job.attempt,
         interruptions=job.interruptions,
         cached=job.cached,
@@ -66,12 +64,6 @@ def job_view(
         queue_position=queue_position,
         retry_of=record.params.retry_of,
     )
-
-
-def _output(job: Job) -> responses.OutputView | None:
-    if job.output is None:
-        return None
-    return responses.OutputView(format=job.output.format.value, quality=job.output.quality)
 
 
 def result_view(
@@ -92,14 +84,9 @@ def _artifact_views(
         responses.ArtifactView(
             url=signed(artifact, store),
             url_expires_at=now + URL_LIFETIME,
-            name=artifact.name,
-            kind=artifact.kind,
-            content_type=artifact.content_type,
-            bytes=artifact.bytes,
-            sha256=artifact.sha256,
-            node=artifact.node,
             seed=record.params.params.get("seed"),
             meta={"attempt": record.job.attempt},
+            **asdict(artifact),
         )
         for artifact in record.artifacts
     ]
@@ -110,36 +97,6 @@ def signed(artifact: Artifact, store: ArtifactStore) -> str:
     return store.sign(artifact.key, name=artifact.name, seconds=int(URL_LIFETIME.total_seconds()))
 
 
-def _progress_detail(job: Job) -> responses.ProgressDetail:
-    progress = job.progress
-    return responses.ProgressDetail(
-        node=progress.node,
-        node_type=progress.node_type,
-        step=progress.step,
-        steps=progress.steps,
-        nodes_done=progress.nodes_done,
-        nodes_total=progress.nodes_total,
-        message=progress.message,
-    )
-
-
 def error_view(error: JobError | None) -> responses.ErrorView | None:
     """Why a job has failed; None if it has not."""
-    if error is None:
-        return None
-    return responses.ErrorView(
-        type=error.type,
-        message=error.message,
-        node_id=error.node_id,
-        node_type=error.node_type,
-        attempt=error.attempt,
-    )
-
-
-def _timestamps(job: Job) -> responses.Timestamps:
-    return responses.Timestamps(
-        queued_at=job.queued_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        expires_at=job.expires_at,
-    )
+    return responses.ErrorView(**asdict(error)) if error else None
