@@ -29,6 +29,7 @@ from tests.support.builders import (
     a_job,
     an_artifact,
     running,
+    settled,
     some_params,
     succeeded,
 )
@@ -49,7 +50,7 @@ class Deployment:
         self.files = S3ArtifactStore(self.s3, "files")
 
     def succeeded(self) -> tuple[Job, Artifact]:
-        """Add a succeeded job with one artifact."""
+        """Add a succeeded and settled job with one artifact."""
         job = a_job(queued_at=self.clock())
         self.jobs.put_request(job, some_params(), a_graph())
         self.jobs.add(job)
@@ -57,7 +58,8 @@ class Deployment:
         made = replace(an_artifact(ended), bytes=4)
         self.files.put(made.key, io.BytesIO(b"made"), made.content_type)
         self.jobs.put_artifacts(ended, [made])
-        return self.jobs.save(job, ended), made
+        ended = self.jobs.save(job, ended)
+        return self.jobs.save(ended, settled(ended, now=self.clock())), made
 
     def audit(self, *options: str) -> tuple[int, Any]:
         done = CliRunner().invoke(admin.app, ["audit", "--json", *options])
