@@ -1,4 +1,7 @@
-"""Keys, switches, socket passes, slots and semaphores in memory."""
+"""Keys, switches, socket passes, slots and semaphores in memory.
+
+Python reads and writes one item of a dictionary at once, so only longer steps hold a lock.
+"""
 
 from __future__ import annotations
 
@@ -19,29 +22,24 @@ class InMemoryKeyStore:
     """`KeyStore` in memory."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
         self._flags = Flags()
         self._keys: dict[KeyId, ApiKey] = {}
 
     def get(self, key_id: KeyId) -> ApiKey | None:
         """See KeyStore."""
-        with self._lock:
-            return self._keys.get(key_id)
+        return self._keys.get(key_id)
 
     def get_many(self, key_ids: Sequence[KeyId]) -> list[ApiKey]:
         """See KeyStore."""
-        with self._lock:
-            return [self._keys[key_id] for key_id in key_ids if key_id in self._keys]
+        return [self._keys[key_id] for key_id in key_ids if key_id in self._keys]
 
     def put(self, key: ApiKey) -> None:
         """See KeyStore."""
-        with self._lock:
-            self._keys[key.id] = key
+        self._keys[key.id] = key
 
     def all(self) -> list[ApiKey]:
         """See KeyStore."""
-        with self._lock:
-            return sorted(self._keys.values(), key=lambda key: (key.created_at, key.id))
+        return sorted([*self._keys.values()], key=lambda key: (key.created_at, key.id))
 
     def flags(self) -> Flags:
         """See KeyStore."""
@@ -56,18 +54,15 @@ class InMemorySocketPassStore:
     """`SocketPassStore` in memory."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
         self._passes: dict[str, SocketPass] = {}
 
     def put(self, socket_pass: SocketPass) -> None:
         """See SocketPassStore."""
-        with self._lock:
-            self._passes[socket_pass.sha256] = socket_pass
+        self._passes[socket_pass.sha256] = socket_pass
 
     def take(self, sha256: str) -> SocketPass | None:
         """See SocketPassStore."""
-        with self._lock:
-            return self._passes.pop(sha256, None)
+        return self._passes.pop(sha256, None)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import RLock
 from typing import IO
 from urllib.parse import urlencode
 
@@ -27,13 +26,10 @@ class InMemoryArtifactStore:
 
     def __init__(self) -> None:
         self.files: dict[str, StoredFile] = {}
-        self._lock = RLock()
 
     def put(self, key: str, body: IO[bytes], content_type: str) -> None:
         """See ArtifactStore."""
-        stored = StoredFile(body.read(), content_type)
-        with self._lock:
-            self.files[key] = stored
+        self.files[key] = StoredFile(body.read(), content_type)
 
     def sign(self, key: str, *, name: str, seconds: int) -> str:
         """See ArtifactStore. No server answers at this URL."""
@@ -41,9 +37,9 @@ class InMemoryArtifactStore:
 
     def delete_prefix(self, prefix: str) -> None:
         """See ArtifactStore."""
-        with self._lock:
-            for key in [key for key in self.files if key.startswith(prefix)]:
-                del self.files[key]
+        for key in [*self.files]:
+            if key.startswith(prefix):
+                self.files.pop(key, None)
 
 
 class InMemoryUploadStore:
