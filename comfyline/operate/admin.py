@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from comfyline.operate import wiring
-from comfyline.operate.audit import DEFAULT_TIMES, Report, audit
+from comfyline.operate.audit import GRACE, Report, audit
 from comfyline.service.jobs.redrive import redrive
 from comfyline.service.queue.lanes import Priority
 
@@ -87,7 +87,7 @@ def redrive_dead_letters(as_json: AsJson = False) -> None:
 def audit_deployment(
     grace: Annotated[
         float, typer.Option(min=0, help="Do not judge items that changed within this many seconds.")
-    ] = DEFAULT_TIMES.grace.total_seconds(),
+    ] = GRACE.total_seconds(),
     wait: Annotated[
         float,
         typer.Option(min=0, help="Repeat the audit for up to this many seconds until it is clean."),
@@ -102,8 +102,7 @@ def audit_deployment(
     The audit reads every table, lists the bucket, counts the tickets, and changes nothing.
     """
     inventory, give_up_at = wiring.inventory(), time.monotonic() + wait
-    times = replace(DEFAULT_TIMES, grace=timedelta(seconds=grace))
-    while not (report := audit(inventory.read(), times)).is_clean(strict=strict):
+    while not (report := audit(inventory.read(), timedelta(seconds=grace))).is_clean(strict=strict):
         if time.monotonic() >= give_up_at:
             break
         time.sleep(AUDIT_POLL_SECONDS)

@@ -3,7 +3,7 @@
 A finding is an error, or an item that nothing will remove. A leftover is an item that a crash may
 leave behind and that is removed later: by the sweeper at the end of the job's retention, by a TTL,
 or by the bucket's lifecycle rules. An item that has changed recently is not judged, because the
-change may be only half done; `Times` holds these periods.
+change may be only half done.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from comfyline.service.jobs.invariants import row_faults
 from comfyline.service.jobs.job import Artifact, Job, Status
 from comfyline.service.storage_names import JOBS_PREFIX, MODELS_PREFIX, UPLOADS_PREFIX
 
+# Items that changed within this time are not judged. It covers the time between two writes of one
+# change, and the time that reading everything takes.
+GRACE = timedelta(minutes=2)
+SWEEP_LAG = timedelta(minutes=3)  # the sweeper starts every minute and may run for a minute
 TTL_LAG = timedelta(days=3)  # DynamoDB deletes an expired item within a few days, says its manual
 LIFECYCLE_LAG = timedelta(days=3)  # S3 deletes an expired object within a day or two
 
@@ -53,7 +57,6 @@ class Socket:
 
     id: ConnectionId
     ends_at: datetime
-    follows: frozenset[JobId]
     is_open: bool
 
 
@@ -92,16 +95,6 @@ class Holdings:
     dead_tickets: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """How long an item that changes may look wrong without being an error."""
-
-    # Covers the time between two writes of one change, and the time that reading everything takes.
-    grace: timedelta = timedelta(minutes=2)
-    # The sweeper starts every minute and may run for a minute.
-    sweep: timedelta = timedelta(minutes=3)
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
     """One item that is wrong, or a leftover."""
@@ -128,12 +121,9 @@ class Report:
         return not self.findings and not (strict and self.leftovers)
 
 
-DEFAULT_TIMES = Times()
-
-
-def audit(held: Holdings, times: Times = DEFAULT_TIMES) -> Report:
+def audit(held: Holdings, grace: timedelta = GRACE) -> Report:
     """Check everything. Findings and leftovers are sorted by kind and subject."""
-    findings = sorted(set(_Audit(held, times).findings()))
+    findings = sorted(set(_Audit(held, grace).findings()))
     return Report(
         findings=[finding for finding in findings if not finding.is_leftover],
         leftovers=[finding for finding in findings if finding.is_leftover],
@@ -155,9 +145,9 @@ def _counts(held: Holdings) -> dict[str, int]:
 
 
 class _Audit:
-    def __init__(self, held: Holdings, times: Times) -> None:
-        self._held, self._times = held, times
-        self._settled = held.read_at - times.grace  # changes that began before this are complete
+    def __init__(self, held: Holdings, grace: timedelta) -> None:
+        self._held = held
+        self._settled = held.read_at - grace  # changes that began before this are complete
 
     def findings(self) -> Iterator[Finding]:
         for job in self._held.jobs.values():
@@ -178,10 +168,10 @@ class _Audit:
     def _of_row(self, job: Job) -> Iterator[Finding]:
         yield from (Finding("row", job.id, fault) for fault in row_faults(job))
         if job.settle_pending and job.finished_at is not None:
-            latest = job.finished_at + SETTLE_DELAY + self._times.sweep
+            latest = job.finished_at + SETTLE_DELAY + SWEEP_LAG
             if latest < self._held.read_at:
                 yield Finding("settlement", job.id, "has ended, but is neither counted nor freed")
-        if job.due_at is not None and job.due_at + self._times.sweep < self._held.read_at:
+        if job.due_at is not None and job.due_at + SWEEP_LAG < self._held.read_at:
             yield Finding("overdue", job.id, f"was due at {job.due_at:%c} and was not swept")
 
     def _of_artifacts(self, job: Job) -> Iterator[Finding]:
@@ -248,7 +238,7 @@ class _Audit:
     def _of_slot(self, slot: HeldSlot) -> Iterator[Finding]:
         job = self._held.jobs.get(slot.job_id)
         freed_from = job.finished_at if job else slot.taken_at
-        if freed_from and freed_from + self._times.sweep < self._held.read_at:
+        if freed_from and freed_from + SWEEP_LAG < self._held.read_at:
             state = job.status.value if job else "missing"
             yield Finding("slot", f"{slot.owner} {slot.job_id}", f"is taken for a {state} job")
 

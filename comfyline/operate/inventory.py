@@ -20,6 +20,7 @@ from comfyline.operate.audit import HeldSlot, Holdings, Sibling, Socket, StoredF
 from comfyline.service.access.slots import OWNER_SHARDS
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.job import Artifact, Job
+from comfyline.service.settings import AuditSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -36,18 +37,6 @@ _COUNTS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """The tables, bucket and queues of a deployment."""
-
-    jobs_table: str
-    owners_table: str
-    connections_table: str
-    bucket: str
-    lanes: Sequence[str]  # URLs of queues
-    dead_letters: str  # URL of a queue
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """Reads a deployment. It needs about 2 KB of memory for each job."""
 
@@ -55,7 +44,7 @@ class Inventory:
     s3: S3Client
     sqs: SQSClient
     sockets: ApiGatewaySockets
-    places: Places
+    settings: AuditSettings
     clock: Clock
 
     @translated()
@@ -65,11 +54,11 @@ class Inventory:
         Otherwise an item that is created while this runs would seem to refer to a missing one.
         """
         read_at = self.clock()
-        tickets = sum(map(self._messages, self.places.lanes))
+        tickets = sum(map(self._messages, self.settings.lanes.values()))
         slots, subscriptions = self._slots(), list(self._subscriptions())
         sockets = {socket.id: socket for socket in self._sockets()}
         jobs = _Jobs()
-        for item in self._scan(self.places.jobs_table):
+        for item in self._scan(self.settings.jobs_table):
             jobs.add(item)
         return Holdings(
             read_at=read_at,
@@ -82,7 +71,7 @@ class Inventory:
             subscriptions=subscriptions,
             files={file.key: file for file in self._files()},
             tickets=tickets,
-            dead_tickets=self._messages(self.places.dead_letters),
+            dead_tickets=self._messages(self.settings.dead_letter_queue_url),
         )
 
     def _scan(self, table: str, **options: Any) -> Iterator[Any]:
@@ -96,16 +85,15 @@ class Inventory:
         return sum(int(count) for count in answer["Attributes"].values())
 
     def _slots(self) -> list[HeldSlot]:
-        store = DynamoOwnerStore(self.dynamodb, self.places.owners_table)
+        store = DynamoOwnerStore(self.dynamodb, self.settings.owners_table)
         rows = chain.from_iterable(map(store.slots, range(OWNER_SHARDS)))
         return [HeldSlot(owner, *slot) for owner, slots in rows for slot in slots.items()]
 
     def _sockets(self) -> Iterator[Socket]:
         for item in self._connections("conn#"):
             connection_id = ConnectionId(item["pk"]["S"].removeprefix("conn#"))
-            follows = frozenset(JobId(job_id) for job_id in item.get("jobs", {}).get("SS", ()))
             is_open = self.sockets.is_open(connection_id)
-            yield Socket(connection_id, _ttl(item) or self.clock(), follows, is_open)
+            yield Socket(connection_id, _ttl(item) or self.clock(), is_open)
 
     def _subscriptions(self) -> Iterator[Subscription]:
         for item in self._connections("job#"):
@@ -115,14 +103,14 @@ class Inventory:
 
     def _connections(self, prefix: str) -> Iterator[Any]:
         return self._scan(
-            self.places.connections_table,
+            self.settings.connections_table,
             FilterExpression="begins_with(pk, :prefix)",
             ExpressionAttributeValues={":prefix": {"S": prefix}},
         )
 
     def _files(self) -> Iterator[StoredFile]:
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.places.bucket)
-        for page in pages:
+        bucket = self.settings.artifacts_bucket
+        for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
             for entry in page.get("Contents", []):
                 yield StoredFile(entry["Key"], entry["Size"], entry["LastModified"])
 

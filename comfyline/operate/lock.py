@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -74,10 +74,9 @@ def _read(path: Path) -> EngineLock:
         ) from error
     except UnicodeDecodeError:
         _refuse([f"{path} is not a text file in UTF-8"])
-    raise AssertionError("unreachable")
 
 
-def _refuse(problems: list[str]) -> None:
+def _refuse(problems: list[str]) -> NoReturn:
     for problem in problems:
         typer.echo(problem, err=True)
     raise typer.Exit(1)

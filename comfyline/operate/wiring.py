@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import boto3
 import typer
@@ -14,7 +13,7 @@ from comfyline.adapters.aws.access.keys import DynamoKeyStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
 from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue
-from comfyline.operate.inventory import Inventory, Places
+from comfyline.operate.inventory import Inventory
 from comfyline.service.settings import (
     AuditSettings,
     JobsTable,
@@ -60,24 +59,16 @@ def dead_letters() -> SqsDeadLetters:
 def inventory() -> Inventory:
     """Reads the tables, queues and bucket that the variables of AuditSettings name."""
     settings = _settings(AuditSettings)
-    client: Callable[..., Any] = boto3.Session().client
-    dynamodb = client("dynamodb")
+    dynamodb = boto3.client("dynamodb")
     endpoint = callback_url(
         settings.websocket_api_id, settings.websocket_stage, dynamodb.meta.region_name
     )
     return Inventory(
         dynamodb=dynamodb,
-        s3=client("s3"),
-        sqs=client("sqs"),
-        sockets=ApiGatewaySockets(client("apigatewaymanagementapi", endpoint_url=endpoint)),
-        places=Places(
-            jobs_table=settings.jobs_table,
-            owners_table=settings.owners_table,
-            connections_table=settings.connections_table,
-            bucket=settings.artifacts_bucket,
-            lanes=tuple(settings.lanes.values()),
-            dead_letters=settings.dead_letter_queue_url,
-        ),
+        s3=boto3.client("s3"),
+        sqs=boto3.client("sqs"),
+        sockets=ApiGatewaySockets(boto3.client("apigatewaymanagementapi", endpoint_url=endpoint)),
+        settings=settings,
         clock=now,
     )
 

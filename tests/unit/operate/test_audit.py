@@ -53,7 +53,7 @@ def holding(*jobs: Job, **changes: Any) -> au.Holdings:
         ],
         artifacts=artifacts,
         slots=[au.HeldSlot(WAITING.owner, WAITING.id, NOW)],
-        sockets={CONNECTION: au.Socket(CONNECTION, LATER, frozenset({WAITING.id}), is_open=True)},
+        sockets={CONNECTION: au.Socket(CONNECTION, LATER, is_open=True)},
         subscriptions=[au.Subscription(CONNECTION, WAITING.id, LATER)],
         files={
             MADE.key: a_file(MADE.key),
@@ -206,11 +206,11 @@ class TestSlots:
 
 class TestSockets:
     def test_a_closed_socket(self) -> None:
-        gone = au.Socket(CONNECTION, LATER, frozenset(), is_open=False)
+        gone = au.Socket(CONNECTION, LATER, is_open=False)
         assert left_over(holding(sockets={CONNECTION: gone})) == [("socket", CONNECTION)]
 
     def test_a_socket_that_its_ttl_has_not_removed(self) -> None:
-        old = au.Socket(CONNECTION, LATER - 4 * DAY, frozenset(), is_open=False)
+        old = au.Socket(CONNECTION, LATER - 4 * DAY, is_open=False)
         assert found(holding(sockets={CONNECTION: old})) == [("socket", CONNECTION)]
 
     def test_a_subscription_without_a_socket(self) -> None:
