@@ -117,11 +117,11 @@ def _spool() -> IO[bytes]:
 
 def _encode(job: Job, output: Output, body: IO[bytes], into: IO[bytes]) -> bool:
     is_picture = isinstance(output, OutputFile) and output.kind == "image"
-    return job.output is not None and is_picture and encode(body, job.output, into)
+    return job.options.output is not None and is_picture and encode(body, job.options.output, into)
 
 
 def _renamed(name: str, job: Job) -> str:
-    return PurePath(name).stem + SUFFIXES[job.output.format] if job.output else name
+    return PurePath(name).stem + SUFFIXES[job.options.output.format] if job.options.output else name
 
 
 def _measured(body: IO[bytes]) -> tuple[int, str]:

@@ -59,7 +59,7 @@ class Execution:
                 self._prompt_id,
                 on_event=self._on_event,
                 cancel=self._stop.requested,
-                previews=self._reporter.job.wants_previews,
+                previews=self._reporter.job.options.wants_previews,
             )
             return await unless(self._stop.hurry, running, grace_seconds=OBEY_SECONDS)
         finally:
@@ -83,7 +83,7 @@ class Execution:
                 self._start()
             case PromptProgressed(progress):
                 self._reporter.progressed(progress)
-            case PromptPreviewed() if self._reporter.job.wants_previews:
+            case PromptPreviewed() if self._reporter.job.options.wants_previews:
                 self._previews.offer(event)
 
     def _start(self) -> None:

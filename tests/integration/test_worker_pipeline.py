@@ -17,7 +17,7 @@ import pytest
 from comfyline.adapters.memory.files import InMemoryArtifactStore
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.cancel import cancel
-from comfyline.service.jobs.job import Job, PictureEncoding, PictureFormat, Status
+from comfyline.service.jobs.job import Job, JobOptions, PictureEncoding, PictureFormat, Status
 from comfyline.service.queue.lanes import Priority
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
@@ -263,7 +263,9 @@ async def test_pictures_are_stored_in_the_format_that_the_job_asks_for(
 ) -> None:
     webp = PictureEncoding(format=PictureFormat.WEBP, quality=80)
     async with world.working():
-        job = await world.until(world.submit(EMPTY_IMAGE, output=webp), Status.SUCCEEDED)
+        job = await world.until(
+            world.submit(EMPTY_IMAGE, options=JobOptions(output=webp)), Status.SUCCEEDED
+        )
     record = world.jobs.read(job.id)
     assert record is not None
     (made,) = record.artifacts

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from comfyline.service.jobs.job import Job, Status, preview_key
+from comfyline.service.jobs.job import Job, JobOptions, Status, preview_key
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker import previews, reporter
@@ -29,7 +29,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 def submitted(world: World, *, asked: bool, watched: bool) -> Job:
-    job = world.submit(a_graph(steps=40), wants_previews=asked)
+    job = world.submit(a_graph(steps=40), options=JobOptions(wants_previews=asked))
     if watched:
         world.jobs.watch(job.id, now() + timedelta(hours=1))
     return job

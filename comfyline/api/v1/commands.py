@@ -15,7 +15,7 @@ from comfyline.service.graphs.compile import CustomGraph, Work
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage
 from comfyline.service.intake.submission import Submission
-from comfyline.service.jobs.job import PictureEncoding, PictureFormat
+from comfyline.service.jobs.job import JobOptions, PictureEncoding, PictureFormat
 from comfyline.service.queue.lanes import Priority
 
 JobForm = requests.TextToImageRequest | requests.WorkflowRequest
@@ -39,8 +39,7 @@ def submission(sent: Any) -> Submission:
         execution_timeout=_seconds(form.execution_timeout_seconds),
         metadata=form.metadata,
         reuse=form.reuse,
-        output=_encoding(form.output),
-        wants_previews=form.previews,
+        options=JobOptions(output=_encoding(form.output), wants_previews=form.previews),
     )
 
 

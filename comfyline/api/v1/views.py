@@ -41,7 +41,7 @@ def job_view(
     queue_position: int | None = None,
 ) -> responses.JobView:
     """The whole job; `store` signs the URLs of its artifacts. Without a store it has no result."""
-    job = record.job
+    job, output = record.job, record.job.options.output
     return responses.JobView(
         job_id=job.id,
         status=status_of(job),
@@ -51,8 +51,8 @@ def job_view(
         params=dict(record.params.params),
         metadata=dict(record.params.metadata),
         priority=job.priority.value,
-        output=responses.OutputView(**asdict(job.output)) if job.output else None,
-        previews=job.wants_previews,
+        output=responses.OutputView(**asdict(output)) if output else None,
+        previews=job.options.wants_previews,
         result=result_view(record, store, now) if store else None,
         error=error_view(job.error),
         timestamps=responses.Timestamps.model_validate(job, from_attributes=True),

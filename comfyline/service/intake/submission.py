@@ -10,7 +10,7 @@ from comfyline.contract.ids import OwnerId
 from comfyline.service.access.slots import Limits
 from comfyline.service.graphs.compile import Work
 from comfyline.service.graphs.text_to_image import TextToImage
-from comfyline.service.jobs.job import Job, PictureEncoding
+from comfyline.service.jobs.job import Job, JobOptions
 from comfyline.service.queue.lanes import Priority
 
 
@@ -25,8 +25,7 @@ class Submission:
     execution_timeout: timedelta | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     reuse: bool | None = None
-    output: PictureEncoding | None = None  # None: files stay as the engine wrote them
-    wants_previews: bool = False
+    options: JobOptions = field(default_factory=JobOptions)
 
     @property
     def may_reuse(self) -> bool:

@@ -133,8 +133,7 @@ class Submitter:
             execution_timeout=asked.execution_timeout or defaults.execution_timeout,
             retention=defaults.retention,
             request_id=caller.request_id,
-            output=asked.output,
-            wants_previews=asked.wants_previews,
+            options=asked.options,
         )
 
     def _retry_of(self, old: Job, caller: Caller) -> Job:
@@ -149,8 +148,7 @@ class Submitter:
             execution_timeout=old.execution_timeout,
             retention=self.defaults.retention,
             request_id=caller.request_id,
-            output=old.output,
-            wants_previews=old.wants_previews,
+            options=old.options,
         )
 
 

@@ -24,7 +24,10 @@ def row_faults(job: Job) -> Iterator[str]:
         (job.lease is None or job.attempt > 0, "leased, but never claimed"),
         (job.failures <= MAX_FAILURES, "more failures than are allowed"),
         (job.interruptions <= MAX_INTERRUPTIONS, "more interruptions than are allowed"),
-        (job.wants_previews or job.previewed == 0, "previews that the caller did not ask for"),
+        (
+            job.options.wants_previews or job.previewed == 0,
+            "previews that the caller did not ask for",
+        ),
     )
     yield from _history_faults(job)
     yield from _faults_of_ended(job) if job.status.is_terminal else _faults_of_live(job)

@@ -105,6 +105,14 @@ class JobParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """What the caller chose for the run of the job. A retry keeps it."""
+
+    output: PictureEncoding | None = None  # None: files stay as ComfyUI wrote them
+    wants_previews: bool = False  # of unfinished pictures, while a client watches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """The job's row: everything that a change of state needs, and nothing large."""
 
@@ -117,8 +125,7 @@ class Job:
     execution_timeout: timedelta  # of one attempt, counted from ComfyUI's execution_start
     retention: timedelta  # counted from the job's end
     request_id: str | None = None
-    output: PictureEncoding | None = None  # None: files stay as ComfyUI wrote them
-    wants_previews: bool = False  # of unfinished pictures, while a client watches
+    options: JobOptions = field(default_factory=JobOptions)
     has_slot: bool = False  # its owner has a cap: the end of the job frees a slot
     schema: int = SCHEMA
 
@@ -227,7 +234,7 @@ def void_prefixes(job: Job) -> list[str]:
     shown = job.attempt if job.lists_files else None
     attempts = (n for n in range(1, job.attempt + 1) if n != shown)
     prefixes = [f"{job.artifact_prefix}{attempt}/" for attempt in attempts]
-    return [*prefixes, preview_key(job)] if job.wants_previews and shown else prefixes
+    return [*prefixes, preview_key(job)] if job.options.wants_previews and shown else prefixes
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from comfyline.service.jobs.job import (
     HistoryEntry,
     Job,
     JobError,
+    JobOptions,
     Lease,
     PictureEncoding,
     PictureFormat,
@@ -90,9 +91,12 @@ JOBS = st.builds(
     failures=COUNTS,
     interruptions=COUNTS,
     ticket_sends=COUNTS,
-    output=st.none()
-    | st.builds(PictureEncoding, format=st.sampled_from(PictureFormat), quality=COUNTS),
-    wants_previews=st.booleans(),
+    options=st.builds(
+        JobOptions,
+        output=st.none()
+        | st.builds(PictureEncoding, format=st.sampled_from(PictureFormat), quality=COUNTS),
+        wants_previews=st.booleans(),
+    ),
     previewed=COUNTS,
     lease=st.none() | st.builds(Lease, NAMES.map(WorkerId), TIMES),
     cancel_requested_at=st.none() | TIMES,

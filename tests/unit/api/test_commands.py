@@ -14,7 +14,7 @@ from comfyline.service.graphs.compile import CustomGraph
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage
 from comfyline.service.intake.submission import Submission
-from comfyline.service.jobs.job import PictureEncoding, PictureFormat
+from comfyline.service.jobs.job import JobOptions, PictureEncoding, PictureFormat
 from comfyline.service.queue.lanes import Priority
 from tests.support.builders import a_graph
 
@@ -52,8 +52,9 @@ def test_every_parameter_and_option_arrives() -> None:
         execution_timeout=timedelta(seconds=5),
         metadata={"project": "foxes"},
         reuse=False,
-        output=PictureEncoding(format=PictureFormat.WEBP, quality=80),
-        wants_previews=True,
+        options=JobOptions(
+            output=PictureEncoding(format=PictureFormat.WEBP, quality=80), wants_previews=True
+        ),
     )
 
 
@@ -62,7 +63,7 @@ def test_options_that_are_not_sent_are_left_to_the_service() -> None:
     assert isinstance(asked.work, TextToImage)
     assert (asked.work.seed, asked.work.model) == (None, None)
     assert (asked.start_deadline, asked.execution_timeout, asked.reuse) == (None, None, None)
-    assert (asked.priority, asked.output, asked.wants_previews) == (Priority.NORMAL, None, False)
+    assert (asked.priority, asked.options) == (Priority.NORMAL, JobOptions())
 
 
 def test_a_graph_arrives_as_it_was_sent() -> None:

@@ -17,7 +17,7 @@ from comfyline.service.jobs.due import (
     TICKET_GRACE,
     TIDY_DELAY,
 )
-from comfyline.service.jobs.job import Job, preview_key, void_prefixes
+from comfyline.service.jobs.job import Job, JobOptions, preview_key, void_prefixes
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.progress import Progress
 from tests.support.builders import LEASE, NOW, a_job, canceled, claimed, running, succeeded
@@ -123,12 +123,12 @@ class TestDue:
         assert stopped.due_at == NOW + TIDY_DELAY
 
     def test_a_job_with_previews_is_due_when_the_last_preview_has_surely_been_stored(self) -> None:
-        job = succeeded(a_job(wants_previews=True))
+        job = succeeded(a_job(options=JobOptions(wants_previews=True)))
         assert job.due_at == NOW + TIDY_DELAY
         assert void_prefixes(job) == [preview_key(job)]
 
     def test_each_attempt_counts_its_previews_from_zero(self) -> None:
-        job = running(a_job(wants_previews=True))
+        job = running(a_job(options=JobOptions(wants_previews=True)))
         seen = advance(job, ev.Progressed(attempt=1, progress=Progress(), previewed=2), NOW)
         late = advance(seen, ev.Progressed(attempt=1, progress=Progress(), previewed=1), NOW)
         again = advance(late, ev.Interrupted(attempt=1), NOW)

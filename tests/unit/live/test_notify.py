@@ -13,7 +13,7 @@ from comfyline.adapters.memory.live import InMemoryConnectionStore
 from comfyline.api.v1.views import URL_LIFETIME
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.service.errors import Unavailable
-from comfyline.service.jobs.job import preview_key
+from comfyline.service.jobs.job import JobOptions, preview_key
 from tests.support.builders import an_artifact
 from tests.unit.live.world import (
     World,
@@ -186,7 +186,7 @@ def test_the_files_of_a_purged_job_are_not_sent_for_the_next_job_of_its_id(world
 
 
 def test_a_new_preview_is_sent_once(world: World) -> None:
-    job, sent = world.subscribed(wants_previews=True), []
+    job, sent = world.subscribed(options=JobOptions(wants_previews=True)), []
     for event in (claim, start, at(0.2), with_preview(1), at(0.6), with_preview(2)):
         running = world.happens(job, event)
         world.push()
@@ -198,7 +198,7 @@ def test_a_new_preview_is_sent_once(world: World) -> None:
 
 
 def test_a_preview_is_sent_with_the_progress_that_replaces_its_own(world: World) -> None:
-    job = world.subscribed(wants_previews=True)
+    job = world.subscribed(options=JobOptions(wants_previews=True))
     world.happens(job, claim, start, with_preview(1), at(0.6))
     world.push()
     (url,) = previews(world.received())
@@ -209,7 +209,7 @@ def test_a_preview_is_sent_with_the_progress_that_replaces_its_own(world: World)
 def test_a_preview_of_an_attempt_that_is_over_is_not_sent(
     world: World, after: tuple[Any, ...]
 ) -> None:
-    job = world.subscribed(wants_previews=True)
+    job = world.subscribed(options=JobOptions(wants_previews=True))
     world.happens(job, claim, start, with_preview(1), *after)
     world.push()
     assert not any(previews(world.received()))

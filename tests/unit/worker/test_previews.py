@@ -13,7 +13,7 @@ import pytest
 
 from comfyline.adapters.memory.files import InMemoryArtifactStore, StoredFile
 from comfyline.service.errors import Unavailable
-from comfyline.service.jobs.job import Job, preview_key
+from comfyline.service.jobs.job import Job, JobOptions, preview_key
 from gpu_worker import previews as module
 from gpu_worker.comfy.protocol import PromptPreviewed
 from gpu_worker.previews import Previews
@@ -48,7 +48,7 @@ def store() -> Store:
 
 @pytest.fixture
 def job() -> Job:
-    return claimed(a_job(wants_previews=True))
+    return claimed(a_job(options=JobOptions(wants_previews=True)))
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from comfyline.service.jobs.job import (
     HistoryEntry,
     Job,
     JobError,
+    JobOptions,
     Lease,
     PictureEncoding,
     PictureFormat,
@@ -224,6 +225,7 @@ _KINDS: dict[str, _Kind] = {
     **{cls.__name__: _enumeration(cls) for cls in (Priority, Status, PictureFormat)},
 }
 _KINDS |= {cls.__name__: _record(cls) for cls in (Progress, JobError, PictureEncoding)}
+_KINDS[JobOptions.__name__] = _record(JobOptions)  # it has a PictureEncoding
 
 # The id is the partition key; the other two have a form of their own.
 _KINDS_OF_JOB = _kinds_of(Job, without=frozenset({"id", "lease", "history"}))
