@@ -1,8 +1,8 @@
 """The events of a job, in the past tense. The table in `lifecycle.py` says what each one does.
 
 A worker's event carries `attempt`, the fencing token: it is refused unless that attempt still holds
-the job. If one occurrence ends differently depending on the job's counters or its cancel flag, each
-ending is an event of its own, so that the table has no hidden cases.
+the job. Where the result depends on the job's counters or its cancel flag, there is one event for
+each result, so that the table has no hidden cases.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is true of every job at every moment, for the tests of all tiers and for operators' audits.
+"""Rules that hold for every job at every moment, for tests of all tiers and for operators' audits.
 
 Rule: nothing here decides how a job may change; `lifecycle.py` does. These rules repeat what must
 follow from it in other words, so that an error in either is found. Each function yields the faults

@@ -158,7 +158,7 @@ class Job:
         """Distinguishes this job from other jobs of the same id.
 
         After a job's record is gone, a post with the same Idempotency-Key makes a new job with the
-        same id, whose attempts are counted from 0 again.
+        same id. The new job counts its attempts from 0.
         """
         return format((self.queued_at - _EPOCH) // timedelta.resolution, "x")
 

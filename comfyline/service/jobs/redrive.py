@@ -1,8 +1,8 @@
 """Empty the dead-letter queue: a job that can still run gets a new ticket.
 
-SQS moves a ticket there after too many deliveries. That number says nothing about the job, whose
-claims are counted in its row. The event that is due by the clock is applied first, so a job without
-a remaining attempt ends here.
+SQS moves a ticket there after too many deliveries. That number says nothing about the job,
+because claims are counted in the job's row. The event that is due by the clock is applied first, so
+a job without a remaining attempt ends here.
 """
 
 from __future__ import annotations

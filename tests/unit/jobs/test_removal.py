@@ -190,13 +190,13 @@ class TestVoidFiles:
             world.clock.advance(TIDY_DELAY)
             world.sweep(store=process.using(world.store), artifacts=process.using(world.artifacts))
 
-        died = 0
+        crashes = 0
         for _ in every_crash(run):
-            died += 1
+            crashes += 1
             world.sweep()
             (key,) = world.artifacts.files
             check_tidy(world.row(JobId(key.split("/")[1])), world.artifacts.files)
-        assert died == 8  # find live and ended jobs, delete, note; before and after each
+        assert crashes == 8  # find live and ended jobs, delete, note; before and after each
 
 
 def test_after_a_crash_the_next_sweep_completes_a_removal() -> None:
