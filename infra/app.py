@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from aws_cdk import App, Tags
 from aws_cdk import aws_lambda as lambda_
 
-from infra.assets import CodeAsset, code_asset
+from infra.assets import code_asset
 from infra.deployment import PROJECT, Deployment
 from infra.deployment_file import WrongDeployment, read_deployment
 from infra.stacks.api import ApiStack
@@ -31,56 +30,36 @@ FEATURES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Stacks:
-    """The stacks of one deployment, in the order in which they deploy."""
-
-    data: DataStack
-    api: ApiStack
-    worker: WorkerStack
-    fleet: FleetStack | None = None
-    scaler: ScalerStack | None = None
-    observability: ObservabilityStack | None = None
-
-
 def new_app(outdir: str) -> App:
     """An app that writes its templates to `outdir`."""
     return App(context=FEATURES, outdir=outdir, analytics_reporting=False)
 
 
-def add_stacks(app: App, deployment: Deployment, asset: CodeAsset) -> Stacks:
-    """Declare the stacks. They name no account or region: the credentials at deployment decide."""
+def add_stacks(app: App, deployment: Deployment, sources: Path) -> None:
+    """Declare the stacks. They name no account or region: the credentials at deployment decide.
+
+    `sources` is the code asset of the functions.
+    """
 
     def code() -> lambda_.Code:  # the CDK wants one object for each stack, and uploads it once
-        return lambda_.Code.from_asset(str(asset.folder), asset_hash=asset.digest)
+        return lambda_.Code.from_asset(str(sources), asset_hash=sources.name)
 
-    name = deployment.stack_name
-    data = DataStack(app, name("data"), deployment=deployment)
-    scaler = None
-    if not deployment.is_local:
-        scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, code=code())
-    api = ApiStack(app, name("api"), deployment=deployment, data=data, code=code(), scaler=scaler)
-    tag(app, deployment)
-    if scaler is None:
-        worker = WorkerStack(app, name("worker"), deployment=deployment, data=data)
-        return Stacks(data, api, worker)
-    fleet = FleetStack(app, name("fleet"), deployment=deployment)
-    worker = WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
-    observability = ObservabilityStack(
-        app,
-        name("observability"),
-        deployment=deployment,
-        data=data,
-        api=api,
-        scaler=scaler,
-    )
-    return Stacks(data, api, worker, fleet, scaler, observability)
-
-
-def tag(app: App, deployment: Deployment) -> None:
-    """Tag every resource, so that costs can be split by stage."""
+    # Every resource has these tags, so that costs can be split by stage.
     Tags.of(app).add("project", PROJECT)
     Tags.of(app).add("stage", deployment.stage)
+    name = deployment.stack_name
+    data = DataStack(app, name("data"), deployment=deployment)
+    if deployment.is_local:
+        ApiStack(app, name("api"), deployment=deployment, data=data, code=code(), scaler=None)
+        WorkerStack(app, name("worker"), deployment=deployment, data=data)
+        return
+    scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, code=code())
+    api = ApiStack(app, name("api"), deployment=deployment, data=data, code=code(), scaler=scaler)
+    fleet = FleetStack(app, name("fleet"), deployment=deployment)
+    WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
+    ObservabilityStack(
+        app, name("observability"), deployment=deployment, data=data, api=api, scaler=scaler
+    )
 
 
 def main() -> None:

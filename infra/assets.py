@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from infra.deployment import ROOT, Deployment
@@ -29,18 +28,10 @@ PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
 PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
 
 
-@dataclass(frozen=True, slots=True)
-class CodeAsset:
-    """The folder to upload, and the hash that is its name."""
-
-    folder: Path
-    digest: str
-
-
-def code_asset(
-    deployment: Deployment, cache: Path = ROOT / ".cache" / "function-code"
-) -> CodeAsset:
+def code_asset(deployment: Deployment, cache: Path = ROOT / ".cache" / "function-code") -> Path:
     """The asset of the current sources and the engine lock, built unless `cache` has it.
+
+    Its name is the hash of its inputs.
 
     Raises:
         subprocess.CalledProcessError: uv cannot export its lock or download a wheel.
@@ -51,11 +42,10 @@ def code_asset(
         **{str(path): ROOT / path for path in _sources()},
         LOCK: deployment.worker.lock_file,
     }
-    digest = _digest(platform, requirements, sources)
-    folder = cache / digest
+    folder = cache / _digest(platform, requirements, sources)
     if not folder.exists():
         _build(folder, sources, platform, requirements)
-    return CodeAsset(folder, digest)
+    return folder
 
 
 def locked_requirements() -> str:

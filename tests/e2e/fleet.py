@@ -54,7 +54,7 @@ def _synthesised(folder: Path) -> SynthesisedStack:
     app = new_app(str(folder))
     data = DataStack(app, DEPLOYMENT.stack_name("data"), deployment=DEPLOYMENT)
     asset = code_asset(DEPLOYMENT)
-    code = lambda_.Code.from_asset(str(asset.folder), asset_hash=asset.digest)
+    code = lambda_.Code.from_asset(str(asset), asset_hash=asset.name)
     ScalerStack(app, STACK, deployment=DEPLOYMENT, data=data, code=code)
     app.synth()
     (stack,) = (stack for stack in stacks(folder) if stack.name == STACK)

@@ -8,7 +8,6 @@ import pytest
 from aws_cdk import App
 
 from infra.app import add_stacks, new_app
-from infra.assets import CodeAsset
 from infra.deployment import Deployment
 from infra.deployment_file import parse_deployment, read_deployment
 from tests.infra.templates import Templates
@@ -39,11 +38,11 @@ def deployment(**table: Any) -> Deployment:
 
 def declared(folder: Path, chosen: Deployment) -> App:
     """The app of a deployment. Its code asset is a stand-in, on which no template depends."""
-    code = folder / "code"
+    code = folder / ("0" * 64)
     code.mkdir(exist_ok=True)
     (code / "handler.py").touch()
     app = new_app(str(folder / "out"))
-    add_stacks(app, chosen, CodeAsset(code, "0" * 64))
+    add_stacks(app, chosen, code)
     return app
 
 
