@@ -9,26 +9,21 @@ from dataclasses import dataclass
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from constructs import Construct
-
-ABOVE = cw.ComparisonOperator.GREATER_THAN_THRESHOLD
-BELOW = cw.ComparisonOperator.LESS_THAN_THRESHOLD
-QUIET_IS_FINE = cw.TreatMissingData.NOT_BREACHING
-QUIET_IS_BAD = cw.TreatMissingData.BREACHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """One alarm: it is raised when the metric breaches the threshold for `periods` in a row."""
+    """One alarm: it is raised when the metric is above the threshold for `periods` in a row."""
 
     name: str
     description: str
     metric: cw.IMetric
-    threshold: float
+    threshold: float = 0
     periods: int = 1
-    comparison: cw.ComparisonOperator = ABOVE
-    missing: cw.TreatMissingData = QUIET_IS_FINE
+    is_floor: bool = False  # raised below the threshold instead, and without data too
 
 
 def section(name: str) -> str:
@@ -55,27 +50,24 @@ def _alarm(scope: Construct, watch: Watch, prefix: str, runbook: str) -> cw.Alar
         alarm_description=f"{watch.description} What to do: {runbook}#{section(watch.name)}",
         metric=watch.metric,
         threshold=watch.threshold,
-        comparison_operator=watch.comparison,
+        comparison_operator=cw.ComparisonOperator.LESS_THAN_THRESHOLD
+        if watch.is_floor
+        else cw.ComparisonOperator.GREATER_THAN_THRESHOLD,
         evaluation_periods=watch.periods,
-        treat_missing_data=watch.missing,
+        treat_missing_data=cw.TreatMissingData.BREACHING
+        if watch.is_floor
+        else cw.TreatMissingData.NOT_BREACHING,
     )
 
 
-def rounds(function: str) -> cw.MathExpression:
-    """The rounds of a scheduled function that succeeded, in five minutes."""
-
-    def count(name: str) -> cw.Metric:
-        return cw.Metric(
-            namespace="AWS/Lambda",
-            metric_name=name,
-            dimensions_map={"FunctionName": function},
-            statistic="Sum",
-            period=Duration.minutes(5),
-        )
-
-    return cw.MathExpression(
+def stopped(name: str, description: str, function: lambda_.IFunction) -> Watch:
+    """The alarm of a scheduled function: no round succeeded in two times five minutes."""
+    rounds = cw.MathExpression(
         expression="called - failed",
-        using_metrics={"called": count("Invocations"), "failed": count("Errors")},
+        using_metrics={"called": function.metric_invocations(), "failed": function.metric_errors()},
         period=Duration.minutes(5),
         label="rounds that succeeded",
+    )
+    return Watch(
+        name=name, description=description, metric=rounds, threshold=1, periods=2, is_floor=True
     )

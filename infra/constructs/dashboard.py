@@ -64,9 +64,7 @@ def _latency(signals: Signals) -> cw.GraphWidget:
 
 
 def _errors(signals: Signals) -> cw.GraphWidget:
-    functions = [
-        signals.function(name, "Errors", "Sum").with_(label=name) for name in PUBLIC_FUNCTIONS
-    ]
+    functions = [signals.errors(name).with_(label=name) for name in PUBLIC_FUNCTIONS]
     return _graph(
         "Errors per minute",
         signals.api("5xx").with_(label="API 5xx"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
+from aws_cdk import aws_lambda as lambda_
 
 from comfyline.service.metrics import Metric
 from comfyline.service.storage_names import METRICS_SERVICE
@@ -36,7 +37,13 @@ class Signals:
         dimensions = {"service": METRICS_SERVICE}
         if metric.dimension is not None and dimension is not None:
             dimensions[metric.dimension] = dimension
-        return _metric(self._namespace, metric.value, dimensions, statistic)
+        return cw.Metric(
+            namespace=self._namespace,
+            metric_name=metric.value,
+            dimensions_map=dimensions,
+            statistic=statistic,
+            period=MINUTE,
+        )
 
     def outcome(self, status: str) -> cw.Metric:
         """Jobs that ended with this status."""
@@ -44,32 +51,21 @@ class Signals:
 
     def api(self, name: str, statistic: str = "Sum") -> cw.Metric:
         """A metric that API Gateway publishes about the HTTP API."""
-        dimensions = {"ApiId": self._api.http.api.api_id}
-        return _metric("AWS/ApiGateway", name, dimensions, statistic)
+        return self._api.http.api.metric(name, statistic=statistic, period=MINUTE)
 
-    def function(self, function: str, name: str, statistic: str) -> cw.Metric:
-        """A metric that Lambda publishes about one function."""
-        dimensions = {"FunctionName": self._api.functions[function].function_name}
-        return _metric("AWS/Lambda", name, dimensions, statistic)
+    def errors(self, function: str) -> cw.Metric:
+        """Calls of a function that failed."""
+        return self._api.functions[function].metric_errors(period=MINUTE)
 
     def throttles(self) -> cw.Metric:
         """Calls that Lambda refused for the limit of concurrent calls, which the account shares."""
-        return _metric("AWS/Lambda", "Throttles", {}, "Sum")
+        return lambda_.Function.metric_all_throttles(period=MINUTE)
 
     def iterator_age(self, function: str) -> cw.Metric:
         """By how much a function is behind the jobs table's stream."""
-        return self.function(function, "IteratorAge", "Maximum")
+        source = self._api.functions[function]
+        return source.metric("IteratorAge", statistic="Maximum", period=MINUTE)
 
-    def table(self, name: str) -> cw.Metric:
-        """A metric that DynamoDB publishes about the jobs table."""
-        return _metric("AWS/DynamoDB", name, {"TableName": self._data.jobs.table_name}, "Sum")
-
-
-def _metric(namespace: str, name: str, dimensions: dict[str, str], statistic: str) -> cw.Metric:
-    return cw.Metric(
-        namespace=namespace,
-        metric_name=name,
-        dimensions_map=dimensions or None,
-        statistic=statistic,
-        period=MINUTE,
-    )
+    def throttled_writes(self) -> cw.Metric:
+        """Writes to the jobs table that DynamoDB refused."""
+        return self._data.jobs.metric("WriteThrottleEvents", statistic="Sum", period=MINUTE)

@@ -11,7 +11,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from comfyline.service.metrics import Metric
-from infra.constructs.alarms import BELOW, QUIET_IS_BAD, Watch, add_alarms, rounds
+from infra.constructs.alarms import Watch, add_alarms, stopped
 from infra.constructs.dashboard import add_dashboard
 from infra.constructs.signals import Signals
 from infra.deployment import Deployment
@@ -100,7 +100,6 @@ class ObservabilityStack(Stack):
                 name="NoWorkerForWaitingJobs",
                 description="Jobs wait and no worker is running.",
                 metric=signals.recorded(Metric.TICKETS_UNSERVED, "Minimum"),
-                threshold=0,
                 periods=UNSERVED_MINUTES,
             ),
             Watch(
@@ -116,14 +115,13 @@ class ObservabilityStack(Stack):
             Watch(
                 name="DeadLetters",
                 description="A ticket was delivered more often than allowed.",
-                metric=_received(self._data.dead_letters),
-                threshold=0,
+                # Their function takes a message too soon for a count of waiting ones.
+                metric=self._data.dead_letters.metric_number_of_messages_received(),
             ),
             Watch(
                 name="SettlementsParked",
                 description="Slots or counts of ended jobs could not be settled.",
                 metric=_depth(self._api.parking),
-                threshold=0,
                 periods=PARKED_PERIODS,
             ),
             Watch(
@@ -136,26 +134,24 @@ class ObservabilityStack(Stack):
         ]
 
     def _service_watches(self) -> list[Watch]:
-        signals, five = self._signals, Duration.minutes(5)
+        signals = self._signals
         return [
             Watch(
                 name="ApiFails",
                 description="The API answers with status 500 or above.",
-                metric=signals.api("5xx").with_(period=five),
+                metric=signals.api("5xx").with_(period=Duration.minutes(5)),
                 threshold=5,
             ),
             Watch(
                 name="FunctionsThrottled",
                 description="The account's limit of concurrent function calls is reached.",
                 metric=signals.throttles(),
-                threshold=0,
                 periods=2,
             ),
             Watch(
                 name="JobsTableThrottled",
                 description="DynamoDB throttles writes to the jobs table.",
-                metric=signals.table("WriteThrottleEvents"),
-                threshold=0,
+                metric=signals.throttled_writes(),
                 periods=2,
             ),
             Watch(
@@ -165,45 +161,27 @@ class ObservabilityStack(Stack):
                 threshold=LATE_UPDATES.to_milliseconds(),
                 periods=5,
             ),
-            Watch(
-                name="SweeperStopped",
-                description="The sweeper has stopped, so nothing repairs the damage of crashes.",
-                metric=rounds(self._api.functions["SweepJobs"].function_name),
-                threshold=1,
-                periods=2,
-                comparison=BELOW,
-                missing=QUIET_IS_BAD,
+            stopped(
+                "SweeperStopped",
+                "The sweeper has stopped, so nothing repairs the damage of crashes.",
+                self._api.functions["SweepJobs"],
             ),
-            Watch(
-                name="ScalerStopped",
-                description="The scaler has stopped, so nothing starts or stops workers.",
-                metric=rounds(self._scaler.function.function_name),
-                threshold=1,
-                periods=2,
-                comparison=BELOW,
-                missing=QUIET_IS_BAD,
+            stopped(
+                "ScalerStopped",
+                "The scaler has stopped, so nothing starts or stops workers.",
+                self._scaler.function,
             ),
         ]
 
 
 def _depth(queue: sqs.IQueue) -> cw.MathExpression:
     """The messages of a queue; those that its function has just tried are not visible."""
-    five = Duration.minutes(5)
     return cw.MathExpression(
         expression="visible + tried",
         using_metrics={
-            "visible": queue.metric_approximate_number_of_messages_visible(
-                period=five, statistic="Maximum"
-            ),
-            "tried": queue.metric_approximate_number_of_messages_not_visible(
-                period=five, statistic="Maximum"
-            ),
+            "visible": queue.metric_approximate_number_of_messages_visible(),
+            "tried": queue.metric_approximate_number_of_messages_not_visible(),
         },
-        period=five,
+        period=Duration.minutes(5),
         label="messages",
     )
-
-
-def _received(queue: sqs.IQueue) -> cw.Metric:
-    """Messages received. Their function takes a message too soon for a count of waiting ones."""
-    return queue.metric_number_of_messages_received(period=Duration.minutes(5), statistic="Sum")
