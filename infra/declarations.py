@@ -84,7 +84,6 @@ class Function:
     socket_routes: tuple[str, ...] = ()  # route keys of the WebSocket API
     triggers: tuple[JobsStream | Queue | AsyncCalls | EveryMinute, ...] = ()
     timeout: int = REQUEST_TIMEOUT  # seconds
-    memory_mb: int = MEMORY_MB
     is_traced: bool = True  # where the deployment has tracing
     stack: Literal["api", "scaler"] = "api"
     handler: str = ""  # "<module>.<function>" in functions/

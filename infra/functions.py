@@ -225,12 +225,7 @@ _ROWS = (
     # --- changes of jobs, dead letters, the clock -------------------------------------------------
     Function(
         name="PushUpdates",
-        settings=(
-            SocketSettings,
-            MeasuredSettings,
-            JobsTable,
-            ArtifactsBucket,
-        ),
+        settings=(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket),
         grants=(
             *grants.FOLLOW_STREAM,
             may("FindSubscribers", Resource.CONNECTIONS, "dynamodb:Query"),
@@ -265,13 +260,7 @@ _ROWS = (
             grants.CHANGE_JOB,  # the note that a job is settled
             grants.GET_JOB,  # the job of a parked step
             may("Park", Resource.PARKING, "sqs:SendMessage"),
-            may(
-                "FollowParked",
-                Resource.PARKING,
-                "sqs:ReceiveMessage",
-                "sqs:DeleteMessage",
-                "sqs:GetQueueAttributes",
-            ),
+            may("FollowParked", Resource.PARKING, *grants.READ_QUEUE),
             may("LimitWakes", Resource.SCALING, "dynamodb:GetItem", "dynamodb:UpdateItem"),
             may("WakeScaler", Resource.SCALER, "lambda:InvokeFunction"),
         ),
@@ -327,13 +316,7 @@ _ROWS = (
         name="RedriveTickets",
         settings=(QueueSettings, JobsTable),
         grants=(
-            may(
-                "FollowDeadLetters",
-                Resource.DEAD_LETTERS,
-                "sqs:ReceiveMessage",
-                "sqs:DeleteMessage",
-                "sqs:GetQueueAttributes",
-            ),
+            may("FollowDeadLetters", Resource.DEAD_LETTERS, *grants.READ_QUEUE),
             grants.GET_JOB,
             grants.CHANGE_JOB,
             grants.SEND_TICKET,

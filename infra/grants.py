@@ -68,6 +68,8 @@ EVERY_FUNCTION = (WRITE_LOGS, _SEND_TRACES)
 
 # --- grants that several functions share ----------------------------------------------------------
 
+# The actions of Lambda's poller of a queue.
+READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 READ_KEY = may("ReadKey", Resource.KEYS, "dynamodb:GetItem")
 GET_JOB = may("GetJob", Resource.JOBS, "dynamodb:GetItem")
 READ_JOB = may("ReadJob", Resource.JOBS, "dynamodb:Query")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aws_cdk import Duration, RemovalPolicy
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from comfyline.service.settings import Settings
-from infra.constructs.policy import Arns, policy
-from infra.declarations import Function
+from infra.constructs.role import Arns, role
+from infra.declarations import MEMORY_MB, Function
 from infra.deployment import Deployment
 from infra.grants import EVERY_FUNCTION, Resource
 
@@ -30,11 +29,7 @@ Values = Mapping[str, str]  # the values of settings' fields: names of resources
 
 
 class PythonFunction(Construct):
-    """One function with its own role and its own log group.
-
-    The role is closed: CDK cannot add to it on behalf of other constructs, so the table of rows is
-    the whole truth.
-    """
+    """One function with its own log group and its own role, which has the grants of its row."""
 
     def __init__(
         self,
@@ -58,11 +53,11 @@ class PythonFunction(Construct):
             architecture=_ARCHITECTURES[deployment.architecture],
             handler=f"functions.{row.handler}",
             code=code,
-            memory_size=row.memory_mb,
+            memory_size=MEMORY_MB,
             timeout=Duration.seconds(
                 max(row.timeout, LOCAL_TIMEOUT) if deployment.is_local else row.timeout
             ),
-            role=_role(self, row, own_arns).without_policy_updates(),
+            role=role(self, "Role", "lambda", (*EVERY_FUNCTION, *row.grants), own_arns),
             log_group=log_group,
             # Either way a trace has an id, by which log lines are found.
             tracing=lambda_.Tracing.ACTIVE
@@ -87,14 +82,3 @@ def environment(*settings: type[Settings], values: Values) -> dict[str, str]:
     for group in settings:
         variables |= group.from_environment(known).to_environment()
     return variables
-
-
-def _role(scope: Construct, row: Function, arns: Arns) -> iam.Role:
-    # The policy is inside the role and not beside it: Lambda checks the role when it makes an event
-    # source mapping, and only an inline policy is certain to exist by then.
-    return iam.Role(
-        scope,
-        "Role",
-        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-        inline_policies={"Grants": policy((*EVERY_FUNCTION, *row.grants), arns)},
-    )

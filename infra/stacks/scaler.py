@@ -67,12 +67,7 @@ class ScalerStack(Stack):
         }
 
     def _service_arn(self, deployment: Deployment) -> str:
+        kind, name = "service", f"{deployment.cluster_name}/{SERVICE_NAME}"
         if deployment.is_local:  # the emulator checks a call for a service against its cluster
-            return self.format_arn(
-                service="ecs", resource="cluster", resource_name=deployment.cluster_name
-            )
-        return self.format_arn(
-            service="ecs",
-            resource="service",
-            resource_name=f"{deployment.cluster_name}/{SERVICE_NAME}",
-        )
+            kind, name = "cluster", deployment.cluster_name
+        return self.format_arn(service="ecs", resource=kind, resource_name=name)

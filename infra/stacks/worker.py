@@ -17,7 +17,7 @@ from comfyline.service.settings import WorkerSettings
 from comfyline.service.storage_names import MODELS_PREFIX
 from infra.constructs.function import LOG_RETENTION, environment
 from infra.constructs.image import repository_arns
-from infra.constructs.policy import policy
+from infra.constructs.role import role
 from infra.constructs.worker_service import worker_service
 from infra.deployment import Capacity, Deployment
 from infra.grants import PULL_IMAGE, WORKER_GRANTS, WRITE_LOGS, Resource
@@ -65,7 +65,7 @@ class WorkerStack(Stack):
             if deployment.worker.models_bucket
             else data.artifacts
         )
-        role = self._role(deployment, data)
+        task_role = self._task_role(deployment, data)
         self.task = ecs.TaskDefinition(
             self,
             "Worker",
@@ -75,7 +75,7 @@ class WorkerStack(Stack):
             network_mode=ecs.NetworkMode.HOST,
             cpu=str(CPU_UNITS),
             memory_mib=str(MEMORY_MIB),
-            task_role=role.without_policy_updates(),
+            task_role=task_role,
             execution_role=self._execution_role(deployment.worker.image),
         )
         self._add_container(
@@ -85,21 +85,16 @@ class WorkerStack(Stack):
             service = worker_service(self, deployment.fleet.capacity, fleet, self.task)
             CfnOutput(self, "WorkerService", value=service.service_name)
         CfnOutput(self, "WorkerTaskDefinition", value=self.task.task_definition_arn)
-        CfnOutput(self, "WorkerTaskRole", value=role.role_arn)
+        CfnOutput(self, "WorkerTaskRole", value=task_role.role_arn)
 
-    def _role(self, deployment: Deployment, data: DataStack) -> iam.Role:
+    def _task_role(self, deployment: Deployment, data: DataStack) -> iam.IRole:
         # By name, because an emulator has no cluster.
         tasks = self.format_arn(
             service="ecs", resource="task", resource_name=f"{deployment.cluster_name}/*"
         )
         models = self._models.arn_for_objects(f"{MODELS_PREFIX}*")
         arns = {**data.arns, Resource.TASKS: [tasks], Resource.MODELS: [models]}
-        return iam.Role(
-            self,
-            "TaskRole",
-            assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
-            inline_policies={"Grants": policy(WORKER_GRANTS, arns)},
-        )
+        return role(self, "TaskRole", "ecs-tasks", WORKER_GRANTS, arns)
 
     def _execution_role(self, image: str) -> iam.IRole:
         """The role with which ECS starts the container: it pulls the image and opens the log."""
@@ -110,13 +105,7 @@ class WorkerStack(Stack):
             Resource.ANY: ["*"],
         }
         grants = [WRITE_LOGS, *(PULL_IMAGE if repositories else ())]
-        role = iam.Role(
-            self,
-            "ExecutionRole",
-            assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
-            inline_policies={"Grants": policy(grants, arns)},
-        )
-        return role.without_policy_updates()
+        return role(self, "ExecutionRole", "ecs-tasks", grants, arns)
 
     def _values(self, deployment: Deployment, data: DataStack) -> dict[str, str]:
         return {

@@ -1,0 +1,44 @@
+"""Roles with the grants that the rows declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.grants import Grant, Resource
+
+Arns = Mapping[Resource, Sequence[str]]
+
+
+def role(
+    scope: Construct, name: str, service: str, grants: Iterable[Grant], arns: Arns
+) -> iam.IRole:
+    """A role of that AWS service with one statement for each grant that has an ARN here.
+
+    It is closed: the CDK cannot add to it on behalf of other constructs, so the grants are the
+    whole truth. The policy is inside the role and not beside it: Lambda checks the role when it
+    makes an event source mapping, and only an inline policy is certain to exist by then.
+
+    Raises:
+        KeyError: `arns` lacks a resource that a grant is for.
+    """
+    statements = [_statement(grant, arns) for grant in grants if arns[grant.resource]]
+    made = iam.Role(
+        scope,
+        name,
+        assumed_by=iam.ServicePrincipal(f"{service}.amazonaws.com"),
+        inline_policies={"Grants": iam.PolicyDocument(statements=statements)},
+    )
+    return made.without_policy_updates()
+
+
+def _statement(grant: Grant, arns: Arns) -> iam.PolicyStatement:
+    keys = {"dynamodb:LeadingKeys": grant.partition_keys}
+    return iam.PolicyStatement(
+        sid=grant.purpose,
+        actions=list(grant.actions),
+        resources=list(arns[grant.resource]),
+        conditions={"ForAllValues:StringLike": keys} if grant.partition_keys else None,
+    )
