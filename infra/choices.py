@@ -33,18 +33,13 @@ class Choice:
         return f"{self.section}.{self.name}" if self.section else self.name
 
 
-def _choices() -> Iterator[Choice]:
-    sections = dict[str, type[Section]]()
-    for name, field in Deployment.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            sections[name] = field.annotation
-    models: Mapping[str, type[Section]] = {"": Deployment, **sections}
-    for section, model in models.items():
-        for name, schema in model.model_json_schema()["properties"].items():
-            if section or name not in sections:
-                yield Choice(
-                    section, name, schema["description"], _allowed(schema), _default(schema)
-                )
+def _choices(model: type[Section], section: str = "") -> Iterator[Choice]:
+    for name, schema in model.model_json_schema()["properties"].items():
+        kind = model.model_fields[name].annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from _choices(kind, name)
+        else:
+            yield Choice(section, name, schema["description"], _allowed(schema), _default(schema))
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
@@ -72,7 +67,7 @@ def _default(schema: Mapping[str, Any]) -> str:
     return "none" if schema["default"] in (None, "", []) else f"`{json.dumps(schema['default'])}`"
 
 
-CHOICES: Mapping[str, Choice] = {choice.key: choice for choice in _choices()}
+CHOICES: Mapping[str, Choice] = {choice.key: choice for choice in _choices(Deployment)}
 SECTIONS = tuple(dict.fromkeys(choice.section for choice in CHOICES.values() if choice.section))
 
 

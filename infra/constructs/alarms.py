@@ -33,31 +33,26 @@ def section(name: str) -> str:
 
 def add_alarms(
     scope: Construct, watches: Sequence[Watch], *, prefix: str, runbook: str, topic: sns.ITopic
-) -> list[cw.Alarm]:
+) -> None:
     """Make the alarms. Each publishes to the topic when it is raised and when it ends."""
-    alarms = [_alarm(scope, watch, prefix, runbook) for watch in watches]
-    for alarm in alarms:
+    compare, missing = cw.ComparisonOperator, cw.TreatMissingData
+    for watch in watches:
+        anchor = section(watch.name)
+        alarm = cw.Alarm(
+            scope,
+            watch.name,
+            alarm_name=f"{prefix}-{anchor}",
+            alarm_description=f"{watch.description} What to do: {runbook}#{anchor}",
+            metric=watch.metric,
+            threshold=watch.threshold,
+            comparison_operator=compare.LESS_THAN_THRESHOLD
+            if watch.is_floor
+            else compare.GREATER_THAN_THRESHOLD,
+            evaluation_periods=watch.periods,
+            treat_missing_data=missing.BREACHING if watch.is_floor else missing.NOT_BREACHING,
+        )
         alarm.add_alarm_action(actions.SnsAction(topic))
         alarm.add_ok_action(actions.SnsAction(topic))
-    return alarms
-
-
-def _alarm(scope: Construct, watch: Watch, prefix: str, runbook: str) -> cw.Alarm:
-    return cw.Alarm(
-        scope,
-        watch.name,
-        alarm_name=f"{prefix}-{section(watch.name)}",
-        alarm_description=f"{watch.description} What to do: {runbook}#{section(watch.name)}",
-        metric=watch.metric,
-        threshold=watch.threshold,
-        comparison_operator=cw.ComparisonOperator.LESS_THAN_THRESHOLD
-        if watch.is_floor
-        else cw.ComparisonOperator.GREATER_THAN_THRESHOLD,
-        evaluation_periods=watch.periods,
-        treat_missing_data=cw.TreatMissingData.BREACHING
-        if watch.is_floor
-        else cw.TreatMissingData.NOT_BREACHING,
-    )
 
 
 def stopped(name: str, description: str, function: lambda_.IFunction) -> Watch:

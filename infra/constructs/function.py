@@ -20,55 +20,48 @@ from infra.grants import EVERY_FUNCTION, Resource
 # the schedules, so that two rounds never overlap.
 LOCAL_TIMEOUT = 50
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
-_ARCHITECTURES = {
-    "arm64": lambda_.Architecture.ARM_64,
-    "x86_64": lambda_.Architecture.X86_64,
-}
 
 Values = Mapping[str, str]  # the values of settings' fields: names of resources and other facts
 
 
-class PythonFunction(Construct):
+def python_function(
+    scope: Construct,
+    row: Function,
+    *,
+    deployment: Deployment,
+    code: lambda_.Code,
+    values: Values,
+    arns: Arns,
+) -> lambda_.Function:
     """One function with its own log group and its own role, which has the grants of its row."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        row: Function,
-        *,
-        deployment: Deployment,
-        code: lambda_.Code,
-        values: Values,
-        arns: Arns,
-    ) -> None:
-        super().__init__(scope, row.name)
-        log_group = logs.LogGroup(
-            self, "Logs", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
-        )
-        own_arns = {**arns, Resource.OWN_LOGS: [log_group.log_group_arn], Resource.ANY: ["*"]}
-        self.function = lambda_.Function(
-            self,
-            "Function",
-            runtime=lambda_.Runtime.PYTHON_3_13,
-            architecture=_ARCHITECTURES[deployment.architecture],
-            handler=f"functions.{row.handler}",
-            code=code,
-            memory_size=MEMORY_MB,
-            timeout=Duration.seconds(
-                max(row.timeout, LOCAL_TIMEOUT) if deployment.is_local else row.timeout
-            ),
-            role=role(self, "Role", "lambda", (*EVERY_FUNCTION, *row.grants), own_arns),
-            log_group=log_group,
-            # Either way a trace has an id, by which log lines are found.
-            tracing=lambda_.Tracing.ACTIVE
-            if deployment.observability.tracing and row.is_traced
-            else lambda_.Tracing.PASS_THROUGH,
-            environment={
-                **environment(*row.settings, values=values),
-                "POWERTOOLS_SERVICE_NAME": row.module,
-                "LOG_LEVEL": deployment.functions.log_level.upper(),
-            },
-        )
+    own = Construct(scope, row.name)
+    log_group = logs.LogGroup(
+        own, "Logs", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
+    )
+    own_arns = {**arns, Resource.OWN_LOGS: [log_group.log_group_arn], Resource.ANY: ["*"]}
+    return lambda_.Function(
+        own,
+        "Function",
+        runtime=lambda_.Runtime.PYTHON_3_13,
+        architecture=lambda_.Architecture.custom(deployment.architecture),
+        handler=f"functions.{row.handler}",
+        code=code,
+        memory_size=MEMORY_MB,
+        timeout=Duration.seconds(
+            max(row.timeout, LOCAL_TIMEOUT) if deployment.is_local else row.timeout
+        ),
+        role=role(own, "Role", "lambda", (*EVERY_FUNCTION, *row.grants), own_arns),
+        log_group=log_group,
+        # Either way a trace has an id, by which log lines are found.
+        tracing=lambda_.Tracing.ACTIVE
+        if deployment.observability.tracing and row.is_traced
+        else lambda_.Tracing.PASS_THROUGH,
+        environment={
+            **environment(*row.settings, values=values),
+            "POWERTOOLS_SERVICE_NAME": row.module,
+            "LOG_LEVEL": deployment.functions.log_level.upper(),
+        },
+    )
 
 
 def environment(*settings: type[Settings], values: Values) -> dict[str, str]:

@@ -26,21 +26,13 @@ class Signals:
     def __init__(self, deployment: Deployment, data: DataStack, api: ApiStack) -> None:
         self._namespace, self._data, self._api = deployment.metrics_namespace, data, api
 
-    def recorded(self, metric: Metric, statistic: str, dimension: str | None = None) -> cw.Metric:
-        """A metric that our processes record. It has no data while nothing happens.
-
-        Raises:
-            ValueError: the metric needs a dimension or has none, or the deployment has no metrics.
-        """
-        if not self._namespace or (metric.dimension is None) != (dimension is None):
-            raise ValueError(f"no process records {metric} with the dimension {dimension}")
-        dimensions = {"service": METRICS_SERVICE}
-        if metric.dimension is not None and dimension is not None:
-            dimensions[metric.dimension] = dimension
+    def recorded(self, metric: Metric, statistic: str, dimension: str = "") -> cw.Metric:
+        """A metric that our processes record. It has no data while nothing happens."""
+        dimensions = {metric.dimension: dimension} if metric.dimension else {}
         return cw.Metric(
             namespace=self._namespace,
             metric_name=metric.value,
-            dimensions_map=dimensions,
+            dimensions_map={"service": METRICS_SERVICE, **dimensions},
             statistic=statistic,
             period=MINUTE,
         )

@@ -10,7 +10,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.constructs.domains import custom_domains
-from infra.constructs.function import PythonFunction
+from infra.constructs.function import python_function
 from infra.constructs.http_api import JobsHttpApi
 from infra.constructs.triggers import add_triggers
 from infra.constructs.websocket_api import STAGE, JobsWebSocketApi
@@ -63,18 +63,17 @@ class ApiStack(Stack):
             allowed_origins=deployment.api.allowed_origins,
             domain=api_domain,
         )
-        self._add_triggers()
         self._write_outputs()
 
     def _make_functions(self, code: lambda_.Code) -> Mapping[str, lambda_.Function]:
         values, arns = self._values(), self._arns()
+        queues = {Resource.DEAD_LETTERS: self._data.dead_letters, Resource.PARKING: self.parking}
         functions = dict[str, lambda_.Function]()
-        for row in FUNCTIONS.values():
-            if row.stack != "api":
-                continue
-            functions[row.name] = function = PythonFunction(
+        for row in (row for row in FUNCTIONS.values() if row.stack == "api"):
+            functions[row.name] = function = python_function(
                 self, row, deployment=self._deployment, code=code, values=values, arns=arns
-            ).function
+            )
+            add_triggers(self, row, function, jobs=self._data.jobs, queues=queues)
             if row.name == "SocketSubscribe":  # SocketConnect, a later row, calls it
                 values["greeter_function"] = function.function_name
                 arns[Resource.GREETER] = [function.function_arn]
@@ -99,14 +98,6 @@ class ApiStack(Stack):
             Resource.SCALER: [self._scaler.function.function_arn] if self._scaler else [],
             Resource.SCALING: [self._scaler.table.table_arn] if self._scaler else [],
         }
-
-    def _add_triggers(self) -> None:
-        queues = {
-            Resource.DEAD_LETTERS: self._data.dead_letters,
-            Resource.PARKING: self.parking,
-        }
-        for name, function in self.functions.items():
-            add_triggers(self, FUNCTIONS[name], function, jobs=self._data.jobs, queues=queues)
 
     def _write_outputs(self) -> None:
         outputs = {

@@ -7,7 +7,7 @@ from aws_cdk import aws_dynamodb as ddb
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.constructs.function import PythonFunction
+from infra.constructs.function import python_function
 from infra.constructs.triggers import add_triggers
 from infra.constructs.worker_service import SERVICE_NAME
 from infra.deployment import Deployment
@@ -37,7 +37,7 @@ class ScalerStack(Stack):
             removal_policy=RemovalPolicy.DESTROY,  # it holds only the needs of the last minutes
         )
         row = FUNCTIONS["ScaleWorkers"]
-        self.function = PythonFunction(
+        self.function = python_function(
             self,
             row,
             deployment=deployment,
@@ -55,7 +55,7 @@ class ScalerStack(Stack):
                 Resource.FLEET: [self._service_arn(deployment)],
                 Resource.SCALING: [self.table.table_arn],
             },
-        ).function
+        )
         add_triggers(self, row, self.function, jobs=data.jobs, queues={})
 
     @property
