@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Condition
@@ -40,15 +41,11 @@ class InMemoryJobQueue:
 
     def depth(self, priority: Priority) -> int:
         """See JobQueue."""
-        with self._changed:
-            now = self._clock()
-            return sum(message.visible_at <= now for message in self._lanes[priority])
+        return self._depths([priority]).waiting
 
     def in_flight(self, priority: Priority) -> int:
         """See JobQueue."""
-        with self._changed:
-            now = self._clock()
-            return sum(message.visible_at > now for message in self._lanes[priority])
+        return self._depths([priority]).in_flight
 
     def receive(self, priority: Priority, *, wait_seconds: int, limit: int = 1) -> list[Ticket]:
         """See JobQueue. It waits in real time."""
@@ -71,9 +68,12 @@ class InMemoryJobQueue:
 
     def depths(self) -> Depths:
         """See Backlog. The figures are exact."""
+        return self._depths(Priority)
+
+    def _depths(self, lanes: Iterable[Priority]) -> Depths:
         now = self._clock()
         with self._changed:
-            times = [message.visible_at for lane in self._lanes.values() for message in lane]
+            times = [message.visible_at for lane in lanes for message in self._lanes[lane]]
         in_flight = sum(time > now for time in times)
         return Depths(waiting=len(times) - in_flight, in_flight=in_flight)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from comfyline.client.blocking.client import Comfyline, Job
+from comfyline.client.blocking.client import Comfyline
 from comfyline.client.cli import view
 from comfyline.client.cli.progress import display
 from comfyline.client.errors import DownloadFailed
@@ -95,19 +95,15 @@ def _shown(client: Comfyline, job_ids: list[str], as_json: bool) -> dict[str, Do
 
 def _save_all(client: Comfyline, ends: dict[str, DoneMessage], out: Path, as_json: bool) -> None:
     for job_id in _succeeded(ends):
-        _save(client.job(job_id), out if len(ends) == 1 else out / job_id, as_json)
-
-
-def _save(job: Job, directory: Path, as_json: bool) -> None:
-    try:
-        paths = job.download(directory)
-    except OSError as error:
-        raise DownloadFailed(f"cannot save the files: {error}") from error
-    for path in paths:
-        if as_json:
-            view.json_line(Console(), {"type": "saved", "job_id": job.id, "path": str(path)})
-        else:
-            view.say(Console(), str(path))
+        try:
+            paths = client.job(job_id).download(out if len(ends) == 1 else out / job_id)
+        except OSError as error:
+            raise DownloadFailed(f"cannot save the files: {error}") from error
+        for path in map(str, paths):
+            if as_json:
+                view.json_line(Console(), {"type": "saved", "job_id": job_id, "path": path})
+            else:
+                view.say(Console(), path)
 
 
 def hint(text: str) -> None:

@@ -18,27 +18,20 @@ Follow = Callable[..., list[JobMessage]]
 def follow(request: pytest.FixtureRequest) -> Follow:
     """A function that follows jobs to their end and returns their messages."""
 
-    def blocking(
+    def messages(
         service: Service,
         url: str | None,
         pace: Pace = PACE,
         timeout: float = 20,
         jobs: Any = (JOB,),
     ) -> list[JobMessage]:
+        async def awaited() -> list[JobMessage]:
+            async with service.async_client(url, pace) as client:
+                return [message async for message in client.events(jobs, timeout)]
+
+        if request.param == "asyncio":
+            return asyncio.run(awaited())
         with service.client(url, pace) as client:
             return list(client.events(jobs, timeout))
 
-    async def awaited(
-        service: Service,
-        url: str | None,
-        pace: Pace = PACE,
-        timeout: float = 20,
-        jobs: Any = (JOB,),
-    ) -> list[JobMessage]:
-        async with service.async_client(url, pace) as client:
-            return [message async for message in client.events(jobs, timeout)]
-
-    def in_a_loop(*args: Any, **options: Any) -> list[JobMessage]:
-        return asyncio.run(awaited(*args, **options))
-
-    return blocking if request.param == "blocking" else in_a_loop
+    return messages
