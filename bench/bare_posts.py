@@ -23,8 +23,8 @@ MESSAGE = b'{"type":"bare","text":"%s"}' % (200 * b"x")  # about as long as a st
 def post_to_all(job_id: JobId, messages: int) -> float:
     """Post that many messages to each subscriber, and return when the first one was posted."""
     wiring = Wiring(os.environ)
-    sockets = wiring.sockets
-    subscribers = wiring.connections.subscribers(job_id, wiring.clock())
+    sockets = wiring.aws.sockets
+    subscribers = wiring.aws.connections.subscribers(job_id, wiring.clock())
 
     def post(subscriber: Subscriber, count: int) -> None:
         for _ in range(count):

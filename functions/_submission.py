@@ -93,4 +93,4 @@ def _ended(accepted: Accepted, wiring: Wiring, seconds: int) -> responses.JobVie
     record = wiring.wait_room.wait(accepted.job, seconds)
     if record is None:
         return None
-    return views.job_view(record, store=wiring.artifacts, now=wiring.clock())
+    return views.job_view(record, store=wiring.aws.artifacts, now=wiring.clock())

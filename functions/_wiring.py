@@ -21,11 +21,10 @@ from comfyline.service import settings as of
 from functions._aws import Aws
 
 if TYPE_CHECKING:
-    from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
-    from comfyline.service.access.keys import ApiKey, Flags
+    from comfyline.contract.ids import JobId, KeyId, OwnerId
+    from comfyline.service.access.keys import ApiKey
     from comfyline.service.access.socket_passes import SocketPass
     from comfyline.service.clock import Clock
-    from comfyline.service.files.artifacts import ArtifactStore
     from comfyline.service.files.offer_upload import NewUpload, Offer
     from comfyline.service.fleet.scale import Scaler
     from comfyline.service.fleet.wake import ScalerWake
@@ -35,16 +34,13 @@ if TYPE_CHECKING:
     from comfyline.service.intake.wait import WaitRoom
     from comfyline.service.jobs.cancel import Cancellation
     from comfyline.service.jobs.job import Job, JobRecord, Status
-    from comfyline.service.jobs.settle import Parking, Settlement
+    from comfyline.service.jobs.settle import Settlement
     from comfyline.service.jobs.sweep import Sweeper
     from comfyline.service.ledger.count import Meter
-    from comfyline.service.ledger.store import Ledger
     from comfyline.service.live.follow import Follower
     from comfyline.service.live.hang_up import Doorkeeper
     from comfyline.service.live.messages import ClosingNotice
     from comfyline.service.live.notify import Notifier
-    from comfyline.service.live.sockets import ConnectionStore, Sockets
-    from comfyline.service.metrics import Metrics
 
 # In a deployed function this file is the deployment's own lock.
 ENGINE_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
@@ -59,7 +55,7 @@ def utc_now() -> datetime:
 
 
 class Wiring:
-    """The use cases of one process."""
+    """The use cases of one process, and its adapters: `aws`."""
 
     def __init__(
         self,
@@ -70,7 +66,7 @@ class Wiring:
         lock_file: Path = ENGINE_LOCK,
     ) -> None:
         self.clock = clock
-        self._aws = aws or Aws(environ)
+        self.aws = aws or Aws(environ)
         self._lock_file = lock_file
 
     # --- posting jobs -----------------------------------------------------------------------------
@@ -82,17 +78,17 @@ class Wiring:
         from comfyline.service.intake.submit import Submitter
 
         acceptance = Acceptance(
-            store=self._aws.jobs,
-            queue=self._aws.queue,
-            uploads=self._aws.uploads,
+            store=self.aws.jobs,
+            queue=self.aws.queue,
+            uploads=self.aws.uploads,
             admission=self.admission,
             settle=self._settle,
             clock=self.clock,
         )
         return Submitter(
             acceptance=acceptance,
-            store=self._aws.jobs,
-            metrics=self._aws.metrics,
+            store=self.aws.jobs,
+            metrics=self.aws.metrics,
             clock=self.clock,
             defaults=self._defaults,
             catalogue=self.lock.catalogue,
@@ -102,7 +98,7 @@ class Wiring:
     def _defaults(self) -> Defaults:
         from comfyline.service.intake.submit import Defaults
 
-        known = self._aws.settings(of.JobDefaults)
+        known = self.aws.settings(of.JobDefaults)
         return Defaults(
             checkpoint=self.lock.default_checkpoint,
             start_deadline=timedelta(seconds=known.start_deadline_seconds),
@@ -115,14 +111,14 @@ class Wiring:
         """Takes and frees the slots of owners."""
         from comfyline.service.intake.admit import Admission
 
-        return Admission(owners=self._aws.owners, jobs=self._aws.jobs, clock=self.clock)
+        return Admission(owners=self.aws.owners, jobs=self.aws.jobs, clock=self.clock)
 
     @cached_property
     def wait_room(self) -> WaitRoom:
         """Waits for the end of a job that was just posted."""
         from comfyline.service.intake.wait import WaitRoom
 
-        return WaitRoom(jobs=self._aws.jobs, places=self._aws.wait_places, clock=self.clock)
+        return WaitRoom(jobs=self.aws.jobs, places=self.aws.wait_places, clock=self.clock)
 
     @cached_property
     def lock(self) -> EngineLock:
@@ -135,7 +131,7 @@ class Wiring:
         """A form that a client uploads a file with."""
         from comfyline.service.files.offer_upload import offer_upload
 
-        return offer_upload(asked, owner, uploads=self._aws.uploads, clock=self.clock)
+        return offer_upload(asked, owner, uploads=self.aws.uploads, clock=self.clock)
 
     # --- reading and ending jobs ------------------------------------------------------------------
 
@@ -143,13 +139,13 @@ class Wiring:
         """One job of the owner."""
         from comfyline.service.jobs.read import read_job
 
-        return read_job(job_id, owner, store=self._aws.jobs, clock=self.clock)
+        return read_job(job_id, owner, store=self.aws.jobs, clock=self.clock)
 
     def queue_position(self, job: Job) -> int | None:
         """About where a queued job stands."""
         from comfyline.service.jobs.read import queue_position
 
-        return queue_position(job, queue=self._aws.queue)
+        return queue_position(job, queue=self.aws.queue)
 
     def read_page(
         self, owner: OwnerId, *, status: Status | None, limit: int, cursor: str | None
@@ -162,7 +158,7 @@ class Wiring:
             status=status,
             limit=limit,
             cursor=cursor,
-            store=self._aws.jobs,
+            store=self.aws.jobs,
             clock=self.clock,
         )
 
@@ -173,7 +169,7 @@ class Wiring:
         return cancel(
             job_id,
             owner,
-            store=self._aws.jobs,
+            store=self.aws.jobs,
             clock=self.clock,
             free_slot=self.admission.free_slot,
         )
@@ -185,17 +181,12 @@ class Wiring:
         return purge(
             job_id,
             owner,
-            store=self._aws.jobs,
-            artifacts=self._aws.artifacts,
+            store=self.aws.jobs,
+            artifacts=self.aws.artifacts,
             settle=self._settle,
             clock=self.clock,
             free_slot=self.admission.free_slot,
         )
-
-    @property
-    def artifacts(self) -> ArtifactStore:
-        """Signs the URLs of a job's files."""
-        return self._aws.artifacts
 
     # --- access -----------------------------------------------------------------------------------
 
@@ -203,25 +194,21 @@ class Wiring:
         """The API key behind a header."""
         from comfyline.service.access.authenticate import authenticate
 
-        return authenticate(authorization, keys=self._aws.keys, clock=self.clock)
+        return authenticate(authorization, keys=self.aws.keys, clock=self.clock)
 
     def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
         """A new socket pass."""
         from comfyline.service.access.authenticate import create_socket_pass
 
-        passes = self._aws.socket_passes
+        passes = self.aws.socket_passes
         return create_socket_pass(owner, key_id, passes=passes, clock=self.clock)
 
     def redeem_socket_pass(self, secret: str) -> ApiKey | None:
         """The API key behind a socket pass."""
         from comfyline.service.access.authenticate import redeem_socket_pass
 
-        keys, passes = self._aws.keys, self._aws.socket_passes
+        keys, passes = self.aws.keys, self.aws.socket_passes
         return redeem_socket_pass(secret, passes=passes, keys=keys, clock=self.clock)
-
-    def flags(self) -> Flags:
-        """The operator's switches."""
-        return self._aws.keys.flags()
 
     # --- live updates -----------------------------------------------------------------------------
 
@@ -231,8 +218,8 @@ class Wiring:
         from comfyline.service.live.follow import Follower
 
         return Follower(
-            jobs=self._aws.jobs,
-            connections=self._aws.connections,
+            jobs=self.aws.jobs,
+            connections=self.aws.connections,
             notifier=self.notifier,
             clock=self.clock,
         )
@@ -245,16 +232,16 @@ class Wiring:
         from comfyline.service.live.notify import Notifier
 
         return Notifier(
-            jobs=self._aws.jobs,
-            connections=self._aws.connections,
+            jobs=self.aws.jobs,
+            connections=self.aws.connections,
             delivery=Delivery(
-                connections=self._aws.connections,
-                sockets=self._aws.sockets,
-                metrics=self._aws.metrics,
+                connections=self.aws.connections,
+                sockets=self.aws.sockets,
+                metrics=self.aws.metrics,
                 clock=self.clock,
             ),
-            encode=MessageEncoder(self._aws.artifacts, self.clock),
-            metrics=self._aws.metrics,
+            encode=MessageEncoder(self.aws.artifacts, self.clock),
+            metrics=self.aws.metrics,
             clock=self.clock,
             executor=self._posts,
         )
@@ -265,9 +252,9 @@ class Wiring:
         from comfyline.service.live.hang_up import Doorkeeper
 
         return Doorkeeper(
-            connections=self._aws.connections,
-            keys=self._aws.keys,
-            sockets=self._aws.sockets,
+            connections=self.aws.connections,
+            keys=self.aws.keys,
+            sockets=self.aws.sockets,
             encode=_encoded_notice,
             clock=self.clock,
             executor=self._posts,
@@ -277,20 +264,6 @@ class Wiring:
     def _posts(self) -> Executor:
         return ThreadPoolExecutor(POSTS_AT_ONCE)  # it starts a thread when there is work for it
 
-    @property
-    def connections(self) -> ConnectionStore:
-        """The open sockets."""
-        return self._aws.connections
-
-    @property
-    def sockets(self) -> Sockets:
-        """Posts to an open socket."""
-        return self._aws.sockets
-
-    def greet(self, connection_id: ConnectionId, job_id: str) -> None:
-        """Subscribe a socket to a job, asynchronously: its `$connect` has not returned yet."""
-        self._aws.greeter.greet(connection_id, job_id)
-
     # --- repairs and the fleet --------------------------------------------------------------------
 
     @cached_property
@@ -299,9 +272,9 @@ class Wiring:
         from comfyline.service.jobs.sweep import Sweeper
 
         return Sweeper(
-            store=self._aws.jobs,
-            queue=self._aws.queue,
-            artifacts=self._aws.artifacts,
+            store=self.aws.jobs,
+            queue=self.aws.queue,
+            artifacts=self.aws.artifacts,
             settlement=self.settlement,
             clock=self.clock,
         )
@@ -313,30 +286,25 @@ class Wiring:
 
         return Settlement(
             steps=(Step("free_slot", self.admission.free_slots), Step("count", self._count)),
-            store=self._aws.jobs,
+            store=self.aws.jobs,
             clock=self.clock,
         )
 
     def _count(self, ended: Sequence[Job]) -> None:
         from comfyline.service.ledger.count import count
 
-        with self._aws.grouped_metrics() as metrics:
-            count(ended, ledger=self._aws.ledger, metrics=metrics)
+        with self.aws.grouped_metrics() as metrics:
+            count(ended, ledger=self.aws.ledger, metrics=metrics)
 
     def _settle(self, job: Job) -> Job:
         # The few calls that need the settlement load it then, and no cold start does.
         return self.settlement.complete(job)
 
-    @property
-    def parking(self) -> Parking:
-        """Keeps what could not be settled."""
-        return self._aws.parking
-
     def send_again(self, job_id: JobId) -> bool:
         """Send a new ticket for a job whose ticket reached the dead-letter queue."""
         from comfyline.service.jobs.redrive import send_again
 
-        store, queue = self._aws.jobs, self._aws.queue
+        store, queue = self.aws.jobs, self.aws.queue
         return send_again(job_id, store=store, queue=queue, clock=self.clock)
 
     @cached_property
@@ -345,11 +313,11 @@ class Wiring:
         from comfyline.service.fleet.scale import Scaler
         from comfyline.service.fleet.scaling import ScalingPolicy
 
-        section = self._aws.settings(of.ScalerSettings).scaling
+        section = self.aws.settings(of.ScalerSettings).scaling
         return Scaler(
-            backlog=self._aws.backlog,
-            fleet=self._aws.fleet,
-            memory=self._aws.scaling_memory,
+            backlog=self.aws.backlog,
+            fleet=self.aws.fleet,
+            memory=self.aws.scaling_memory,
             policy=ScalingPolicy(**json.loads(section)),
             clock=self.clock,
         )
@@ -359,13 +327,13 @@ class Wiring:
         """Calls the scaler for new jobs; None if this deployment has no scaler."""
         from comfyline.service.fleet.wake import ScalerWake
 
-        if (scaler := self._aws.scaler) is None:
+        if (scaler := self.aws.scaler) is None:
             return None
         return ScalerWake(
-            memory=self._aws.scaling_memory, call_scaler=scaler.jobs_arrived, clock=self.clock
+            memory=self.aws.scaling_memory, call_scaler=scaler.jobs_arrived, clock=self.clock
         )
 
-    # --- totals and metrics -----------------------------------------------------------------------
+    # --- totals -----------------------------------------------------------------------------------
 
     @cached_property
     def meter(self) -> Meter:
@@ -373,28 +341,18 @@ class Wiring:
         from comfyline.service.ledger.count import Meter
 
         return Meter(
-            ledger=self._aws.ledger,
-            queue=self._aws.queue,
-            presence=self._aws.presence,
+            ledger=self.aws.ledger,
+            queue=self.aws.queue,
+            presence=self.aws.presence,
             clock=self.clock,
         )
-
-    @property
-    def ledger(self) -> Ledger:
-        """The totals of ended jobs."""
-        return self._aws.ledger
-
-    @property
-    def metrics(self) -> Metrics:
-        """Records metrics."""
-        return self._aws.metrics
 
     # --- the API itself ---------------------------------------------------------------------------
 
     @cached_property
     def routes(self) -> tuple[str, ...]:
         """Every route of the HTTP API, such as "GET /healthz"."""
-        routes = self._aws.settings(of.UnknownRouteSettings).routes
+        routes = self.aws.settings(of.UnknownRouteSettings).routes
         return tuple(filter(None, routes.split(",")))
 
     @cached_property

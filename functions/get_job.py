@@ -12,5 +12,5 @@ def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the whole job."""
     record = wiring.read_job(request.job_id, request.owner)
     position = wiring.queue_position(record.job)
-    store, now = wiring.artifacts, wiring.clock()
+    store, now = wiring.aws.artifacts, wiring.clock()
     return Answer(views.job_view(record, store=store, now=now, queue_position=position))

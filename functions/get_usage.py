@@ -10,6 +10,6 @@ from functions._wiring import Wiring
 @http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the totals of the caller's ended jobs."""
-    used = wiring.ledger.usage(request.owner)
+    used = wiring.aws.ledger.usage(request.owner)
     view = responses.UsageView(owner=request.owner, gpu_seconds=used.gpu_seconds, jobs=used.jobs)
     return Answer(view)

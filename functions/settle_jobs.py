@@ -43,7 +43,7 @@ def _read(records: Iterable[Record], wiring: Wiring) -> tuple[dict[str, Change],
         except Exception:
             extra = {"action": "record_unreadable", "job_id": job_id_of(record)}
             logger.exception("record unreadable", extra=extra)
-            if not _is_kept(partial(wiring.parking.set_aside, json.dumps(record))):
+            if not _is_kept(partial(wiring.aws.parking.set_aside, json.dumps(record))):
                 failed.append(number_of(record))
         else:
             if change is not None:
@@ -57,7 +57,7 @@ def _settle(changes: Mapping[str, Change], wiring: Wiring) -> list[str]:
     if not ends:
         return []
     failed = wiring.settlement.settle(list(ends.values()))
-    if not failed or _is_kept(partial(wiring.parking.park, failed)):
+    if not failed or _is_kept(partial(wiring.aws.parking.park, failed)):
         return []
     return list(ends)
 

@@ -21,7 +21,7 @@ def handler(event: Event, wiring: Wiring) -> None:
     owner, key_id = caller(event)
     expires_at = wiring.clock() + CONNECTION_LIFETIME
     connection = Connection(connection_id(event), owner, key_id, expires_at)
-    wiring.connections.open(connection)
+    wiring.aws.connections.open(connection)
     wanted = (event.get("queryStringParameters") or {}).get("job_id")
     if wanted is not None:
-        wiring.greet(connection.id, wanted)
+        wiring.aws.greeter.greet(connection.id, wanted)

@@ -10,4 +10,4 @@ from functions._wiring import Wiring
 @socket_handler
 def handler(event: Event, wiring: Wiring) -> None:
     """Remove the connection."""
-    wiring.connections.close(connection_id(event))
+    wiring.aws.connections.close(connection_id(event))

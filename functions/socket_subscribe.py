@@ -38,7 +38,7 @@ def handler(event: Event, wiring: Wiring) -> None:
         _answer(socket, event.get("body") or "", wiring, is_greeting=is_greeting(event))
     except ConnectionGone:
         logger.info("client left", extra={"action": "client_left"})
-        wiring.connections.close(socket)
+        wiring.aws.connections.close(socket)
 
 
 def _answer(socket: ConnectionId, body: str, wiring: Wiring, *, is_greeting: bool) -> None:
@@ -52,7 +52,7 @@ def _answer(socket: ConnectionId, body: str, wiring: Wiring, *, is_greeting: boo
         case Ping():
             return _say(wiring, socket, PongMessage())
         case Unsubscribe():
-            return wiring.connections.unsubscribe(socket, JobId(message.job_id))
+            return wiring.aws.connections.unsubscribe(socket, JobId(message.job_id))
         case Subscribe():
             return _subscribe(socket, message, wiring, is_greeting=is_greeting)
 
@@ -97,4 +97,4 @@ def _fault(body: str, error: ValidationError) -> ErrorMessage:
 
 
 def _say(wiring: Wiring, socket: ConnectionId, message: BaseModel) -> None:
-    wiring.sockets.post(socket, encoded(message))
+    wiring.aws.sockets.post(socket, encoded(message))

@@ -16,6 +16,6 @@ def handler(_event: Event, wiring: Wiring) -> dict[str, int]:
     if closed := wiring.doorkeeper.hang_up():
         done["SocketClosed"] = closed
     for event, times in done.items():
-        wiring.metrics.record(Metric.SWEPT, times, event=event)
+        wiring.aws.metrics.record(Metric.SWEPT, times, event=event)
     logger.info("swept", extra={"action": "swept", "done": done})
     return done

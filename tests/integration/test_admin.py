@@ -91,7 +91,7 @@ def test_drain_pauses_and_waits_for_the_queues(
     assert (waiting.exit_code, waiting.output) == (1, "1 left\n")
     boto3.client("sqs").purge_queue(QueueUrl=_url("normal"))
     assert done("admin", "drain") == "drained\n"
-    assert not gateway.wiring.flags().jobs_enabled
+    assert not gateway.wiring.aws.keys.flags().jobs_enabled
 
 
 def test_redrive_sends_new_tickets_for_live_jobs(
