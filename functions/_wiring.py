@@ -12,19 +12,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comfyline.service import settings as of
+from comfyline.service.clock import Clock, utc_now
 from functions._aws import Aws
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, KeyId, OwnerId
     from comfyline.service.access.keys import ApiKey
     from comfyline.service.access.socket_passes import SocketPass
-    from comfyline.service.clock import Clock
     from comfyline.service.files.offer_upload import NewUpload, Offer
     from comfyline.service.fleet.scale import Scaler
     from comfyline.service.fleet.wake import ScalerWake
@@ -47,11 +47,6 @@ ENGINE_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
 
 # Threads that post to sockets, and only wait: a job's 200 subscribers are served in 7 rounds.
 POSTS_AT_ONCE = 32
-
-
-def utc_now() -> datetime:
-    """The clock of a deployed function."""
-    return datetime.now(UTC)
 
 
 class Wiring:

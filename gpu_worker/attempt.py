@@ -52,7 +52,7 @@ class Attempt:
         self._reporter = Reporter(job, tools.store, tools.clock, on_row=self._stop_if_canceling)
         self._previews = Previews(
             job,
-            tools.files.collector.artifacts,
+            tools.collector.artifacts,
             is_watched=lambda: self._reporter.is_watched,
             stored=self._reporter.previewed,
         )
@@ -117,7 +117,7 @@ class Attempt:
 
     async def _collect(self, outputs: Sequence[Output]) -> list[Artifact]:
         collect = partial(
-            self._tools.files.collector.collect,
+            self._tools.collector.collect,
             self._reporter.job,
             outputs,
             stored=self._reporter.stored,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +16,8 @@ TIMEOUT_SECONDS = 5.0
 TOKEN_SECONDS = 21_600  # AWS's maximum
 
 
-@asynccontextmanager
-async def task_protection(agent_url: str) -> AsyncIterator[EcsTaskProtection]:
-    """The protection of this task, by the agent at `ECS_AGENT_URI`."""
-    async with _client(agent_url) as client:
-        yield EcsTaskProtection(client)
-
-
-@asynccontextmanager
-async def spot_notices(metadata_url: str = METADATA_URL) -> AsyncIterator[SpotNotices]:
-    """The spot notices of the instance that this task runs on."""
-    async with _client(metadata_url) as client:
-        yield SpotNotices(client)
-
-
-def _client(url: str) -> httpx.AsyncClient:
+def client_of(url: str) -> httpx.AsyncClient:
+    """A client of the agent (its URL is in `ECS_AGENT_URI`), or of the metadata."""
     return httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
 
 
@@ -53,14 +38,18 @@ class EcsTaskProtection:
 
 
 class SpotNotices:
-    """`Notices` from the instance's metadata, version 2."""
+    """The notices for a spot instance, from its metadata, version 2."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
         self._token: str | None = None  # None until one is needed, and after one has expired
 
     async def is_leaving(self) -> bool:
-        """See Notices. To terminate, stop and hibernate all count as leaving."""
+        """Whether the instance is about to be taken away: terminated, stopped or hibernated.
+
+        Raises:
+            FleetUnreachable: it is not known.
+        """
         self._token = self._token or await self._new_token()
         headers = {"X-aws-ec2-metadata-token": self._token}
         path = "/latest/meta-data/spot/instance-action"

@@ -68,13 +68,13 @@ class Execution:
     async def clean_up(self) -> None:
         """Remove the prompt from the engine's history, and its files from the engine's folders."""
         await self._tools.engine.forget(self._prompt_id)
-        await asyncio.to_thread(self._tools.files.workspace.remove, self._folder)
+        await asyncio.to_thread(self._tools.workspace.remove, self._folder)
 
     async def _prepared_graph(self) -> Graph:
         job = self._reporter.job
         with timed(self._tools.metrics, Phase.INPUTS):
             graph = await asyncio.to_thread(self._tools.store.graph, job)
-            graph = await self._tools.files.inputs.place(job, graph, self._folder)
+            graph = await self._tools.inputs.place(job, graph, self._folder)
         return with_output_folder(graph, self._folder)
 
     def _on_event(self, event: Event) -> None:

@@ -35,17 +35,8 @@ _ENGINE_TEXTS = {
 
 def engine_fault(outcome: PromptFailed) -> str | None:
     """The error type if the engine is at fault, so that another try may succeed; else None."""
-    if outcome.type in _ENGINE_TYPES:
-        return _ENGINE_TYPES[outcome.type]
-    for text, kind in _ENGINE_TEXTS.items():
-        if text in outcome.message:
-            return kind
-    return None
-
-
-def retry_may_succeed(outcome: PromptFailed) -> bool:
-    """Whether the engine is at fault and not the job."""
-    return engine_fault(outcome) is not None
+    by_text = (kind for text, kind in _ENGINE_TEXTS.items() if text in outcome.message)
+    return _ENGINE_TYPES.get(outcome.type) or next(by_text, None)
 
 
 def breaks_engine(outcome: PromptFailed) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from gpu_worker.protection import FleetUnreachable
 
@@ -17,25 +17,17 @@ EVERY_SECONDS = 5.0  # as AWS recommends
 _log = logging.getLogger(__name__)
 
 
-class Notices(Protocol):
-    """The notices for the machine that the worker runs on."""
-
-    async def is_leaving(self) -> bool:
-        """Whether the machine is about to be taken away.
-
-        Raises:
-            FleetUnreachable: it is not known.
-        """
-
-
 async def drain_on_notice(
-    notices: Notices, drain: asyncio.Event, *, every: float = EVERY_SECONDS
+    is_leaving: Callable[[], Awaitable[bool]], drain: asyncio.Event, *, every: float = EVERY_SECONDS
 ) -> None:
-    """Wait until the machine is about to be taken away, then set `drain`; `every` is in seconds."""
+    """Wait until the machine is about to be taken away, then set `drain`; `every` is in seconds.
+
+    `is_leaving` tells whether it is; it may raise FleetUnreachable.
+    """
     reachable = True
     while True:
         try:
-            leaving, reachable = await notices.is_leaving(), True
+            leaving, reachable = await is_leaving(), True
         except FleetUnreachable:
             leaving = False
             if reachable:  # once only: a machine without metadata would log it for ever

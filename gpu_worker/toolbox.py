@@ -16,15 +16,6 @@ from gpu_worker.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
-    """A job's files on this machine, in the order in which an attempt uses them."""
-
-    inputs: Inputs
-    collector: Collector
-    workspace: Workspace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Toolbox:
     """What every attempt works with."""
 
@@ -32,6 +23,8 @@ class Toolbox:
     clock: Clock
     metrics: Metrics
     engine: ComfyEngine
-    files: Files
+    inputs: Inputs
+    collector: Collector
+    workspace: Workspace
     heartbeat: Heartbeat
     finisher: Finisher

@@ -8,6 +8,7 @@ to stop decides only for a prompt that did not end by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
@@ -24,26 +25,19 @@ from gpu_worker.faults import (
     ENGINE_LOST,
     TIMED_OUT,
     engine_error,
+    engine_fault,
     input_error,
     job_error_of,
     rejection_error,
-    retry_may_succeed,
 )
 from gpu_worker.inputs import InputMissing
 from gpu_worker.stop import StopReason
 
 # What may be raised instead of an outcome, or while files are stored and the ending is written.
-FAULTS = (
-    PromptRejected,
-    InputMissing,
-    EngineError,
-    EngineUnreachable,
-    EngineCrashLoop,
-    Unavailable,
-)
 Fault = (
     PromptRejected | InputMissing | EngineError | EngineUnreachable | EngineCrashLoop | Unavailable
 )
+FAULTS: tuple[type[Fault], ...] = get_args(Fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +62,7 @@ def verdict(result: Result, reason: StopReason | None, *, has_started: bool) -> 
             return Succeed(cached)
         case PromptFailed() as failed, _:
             error = job_error_of(failed)
-            return Retry(error) if retry_may_succeed(failed) else Fail(error)
+            return Retry(error) if engine_fault(failed) else Fail(error)
         case PromptRejected() as rejected, _:
             return Fail(rejection_error(rejected))
         case InputMissing() as missing, _:

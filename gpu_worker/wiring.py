@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.metrics import BufferedEmfMetrics
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.contract.ids import random_worker_id
-from comfyline.service.clock import Clock
+from comfyline.service.clock import Clock, utc_now
 from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.finish import Finisher
@@ -32,7 +32,7 @@ from gpu_worker.collector import Collector
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import Patience
-from gpu_worker.ecs import spot_notices, task_protection
+from gpu_worker.ecs import METADATA_URL, EcsTaskProtection, SpotNotices, client_of
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
 from gpu_worker.models import ModelFolder
@@ -42,7 +42,7 @@ from gpu_worker.presence import reported_presence
 from gpu_worker.protection import Protection
 from gpu_worker.racing import background
 from gpu_worker.supervisor import EngineProcess, Policy
-from gpu_worker.toolbox import Files, Toolbox
+from gpu_worker.toolbox import Toolbox
 from gpu_worker.worker import Worker
 from gpu_worker.workspace import Workspace
 
@@ -57,15 +57,10 @@ _CONFIG = Config(
 )
 
 
-def now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
-
-
 class Wiring:
     """The objects of one worker process. Each is made when it is first used."""
 
-    def __init__(self, environ: Mapping[str, str], clock: Clock = now) -> None:
+    def __init__(self, environ: Mapping[str, str], clock: Clock = utc_now) -> None:
         """
         Raises:
             WrongEnvironment: an environment variable is missing or wrong.
@@ -114,18 +109,16 @@ class Wiring:
             yield None
             return
         async with (
-            task_protection(self.settings.ecs_agent_uri) as protection,
-            spot_notices() as notices,
-            background(drain_on_notice(notices, drain)),
+            client_of(self.settings.ecs_agent_uri) as agent,
+            client_of(METADATA_URL) as metadata,
+            background(drain_on_notice(SpotNotices(metadata).is_leaving, drain)),
         ):
-            yield protection
+            yield EcsTaskProtection(agent)
 
-    @asynccontextmanager
-    async def presence(self, engine: ComfyEngine) -> AsyncIterator[None]:
+    def presence(self, engine: ComfyEngine) -> AbstractAsyncContextManager[None]:
         """The worker is reported as up until the block ends."""
         store = DynamoPresenceStore(self._client("dynamodb"), self.settings.jobs_table)
-        async with reported_presence(store, self.worker_id, lambda: engine.running, self._clock):
-            yield
+        return reported_presence(store, self.worker_id, lambda: engine.running, self._clock)
 
     @asynccontextmanager
     async def flushed_metrics(self) -> AsyncIterator[None]:
@@ -167,12 +160,16 @@ class Wiring:
         )
 
     def _tools(self, engine: ComfyEngine, lease: timedelta) -> Toolbox:
+        s3, bucket = self._client("s3"), self.settings.artifacts_bucket
+        base = self.settings.comfyui_directory
         return Toolbox(
             store=self.store,
             clock=self._clock,
             metrics=self.metrics,
             engine=engine,
-            files=self._files(engine),
+            inputs=Inputs(engine.http, S3UploadStore(s3, bucket)),
+            collector=Collector(http=engine.http, artifacts=S3ArtifactStore(s3, bucket)),
+            workspace=Workspace(None if base is None else Path(base)),
             heartbeat=Heartbeat(
                 store=self.store,
                 queue=self.queue,
@@ -186,15 +183,6 @@ class Wiring:
                 clock=self._clock,
                 free_slot=self._admission.free_slot,
             ),
-        )
-
-    def _files(self, engine: ComfyEngine) -> Files:
-        s3, bucket = self._client("s3"), self.settings.artifacts_bucket
-        base = self.settings.comfyui_directory
-        return Files(
-            inputs=Inputs(engine.http, S3UploadStore(s3, bucket)),
-            collector=Collector(http=engine.http, artifacts=S3ArtifactStore(s3, bucket)),
-            workspace=Workspace(None if base is None else Path(base)),
         )
 
     @property

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]  # returns the time in UTC, with its time zone
+
+
+def utc_now() -> datetime:
+    """The clock of a deployed process."""
+    return datetime.now(UTC)

@@ -83,7 +83,7 @@ class ComfyHttp:
             "client_id": client_id,
             "extra_data": extra_data,
         }
-        response = await self._request("POST", "/prompt", json=body, allow={400})
+        response = await self._request("POST", "/prompt", json=body, allow=400)
         answer = _json(response)
         if response.status_code == 400 or answer.get("node_errors"):
             raise _rejection(answer, queued=response.status_code != 400)
@@ -133,20 +133,14 @@ class ComfyHttp:
         return f"{answer.get('subfolder', '')}/{answer.get('name', name)}".lstrip("/")
 
     async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Any = None,
-        data: Mapping[str, str] | None = None,
-        files: Mapping[str, Any] | None = None,
-        allow: frozenset[int] | set[int] = frozenset(),
+        self, method: str, path: str, *, allow: int | None = None, **body: Any
     ) -> httpx.Response:
+        """The response, if its status is a success or `allow`; `body` is as httpx takes it."""
         try:
-            response = await self._client.request(method, path, json=json, data=data, files=files)
+            response = await self._client.request(method, path, **body)
         except httpx.TransportError as error:
             raise _unreachable(f"{method} {path}", error) from error
-        if response.status_code not in allow:
+        if response.status_code != allow:
             _check(response)
         return response
 

@@ -33,7 +33,7 @@ from gpu_worker.comfy.watchdog import DEFAULT_PATIENCE, Patience
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
 from gpu_worker.protection import Protection
-from gpu_worker.toolbox import Files, Toolbox
+from gpu_worker.toolbox import Toolbox
 from gpu_worker.worker import Worker
 from gpu_worker.workspace import Workspace
 from tests.support.builders import PARAMS, a_job
@@ -145,11 +145,9 @@ def a_worker(
         clock=now,
         metrics=world.metrics,
         engine=engine,
-        files=Files(
-            inputs=Inputs(engine.http, world.uploads),
-            collector=Collector(http=engine.http, artifacts=artifacts),
-            workspace=Workspace(base),
-        ),
+        inputs=Inputs(engine.http, world.uploads),
+        collector=Collector(http=engine.http, artifacts=artifacts),
+        workspace=Workspace(base),
         heartbeat=Heartbeat(store=store, queue=queue, clock=now, lease=lease, interval=heartbeat),
         finisher=Finisher(store=store, queue=queue, clock=now),
     )

@@ -6,7 +6,7 @@ import pytest
 
 from gpu_worker.comfy.http import NodeProblem, PromptRejected
 from gpu_worker.comfy.protocol import PromptFailed
-from gpu_worker.faults import job_error_of, rejection_error, retry_may_succeed
+from gpu_worker.faults import engine_fault, job_error_of, rejection_error
 
 TIPS = "\nThis error means you ran out of memory on your GPU.\n\nTIPS: ..."
 
@@ -28,7 +28,7 @@ TIPS = "\nThis error means you ran out of memory on your GPU.\n\nTIPS: ..."
 )
 def test_the_engines_faults_are_retried(exception_type: str, message: str, kind: str) -> None:
     failed = PromptFailed(type=exception_type, message=message, node_id="5", node_type="KSampler")
-    assert retry_may_succeed(failed)
+    assert engine_fault(failed)
     error = job_error_of(failed)
     assert (error.type, error.node_id, error.node_type) == (kind, "5", "KSampler")
 
@@ -44,7 +44,7 @@ def test_the_engines_faults_are_retried(exception_type: str, message: str, kind:
 )
 def test_the_jobs_own_errors_are_final_and_named(exception_type: str, message: str) -> None:
     failed = PromptFailed(type=exception_type, message=message, node_id="9", node_type="SaveImage")
-    assert not retry_may_succeed(failed)
+    assert not engine_fault(failed)
     error = job_error_of(failed)
     assert (error.type, error.message) == ("node_error", f"{exception_type}: {message}")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from gpu_worker.ecs import spot_notices, task_protection
+from gpu_worker.ecs import EcsTaskProtection, SpotNotices, client_of
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.occupancy import Occupancy
 from gpu_worker.protection import FleetUnreachable, keep_protected
@@ -31,6 +32,18 @@ class Fleet:
         self.asked.append(protected)
         if self.down:
             raise FleetUnreachable("throttled")
+
+
+@asynccontextmanager
+async def task_protection(url: str) -> AsyncIterator[EcsTaskProtection]:
+    async with client_of(url) as client:
+        yield EcsTaskProtection(client)
+
+
+@asynccontextmanager
+async def spot_notices(url: str) -> AsyncIterator[SpotNotices]:
+    async with client_of(url) as client:
+        yield SpotNotices(client)
 
 
 @pytest.fixture
@@ -137,7 +150,7 @@ async def test_any_other_text_is_not_a_notice(double: Ecs, text: str) -> None:
 async def test_the_worker_drains_when_the_machine_is_taken_away(double: Ecs) -> None:
     drain = asyncio.Event()
     async with spot_notices(double.url) as notices:
-        listening = asyncio.create_task(drain_on_notice(notices, drain, every=SOON))
+        listening = asyncio.create_task(drain_on_notice(notices.is_leaving, drain, every=SOON))
         await eventually(lambda: double.tokens == 1)
         double.answer = (503, "")
         double.tokens += 1
