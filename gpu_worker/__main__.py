@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
 from gpu_worker.comfy.keeper import EngineCrashLoop
-from gpu_worker.log_context import LogContextFilter
+from gpu_worker.log_context import LogContextFormatter
 from gpu_worker.models import ModelsUnusable
 from gpu_worker.prepare import WarmUpFailed
 from gpu_worker.wiring import Wiring
@@ -25,8 +25,9 @@ _THREADS = 32
 def main() -> None:
     """Work until SIGTERM or SIGINT, then give back running jobs and exit 0; 1 if that failed."""
     wiring = Wiring(os.environ)
-    logger = Logger(service="gpu_worker", worker_id=wiring.worker_id)
-    logger.registered_handler.addFilter(LogContextFilter())
+    logger = Logger(
+        service="gpu_worker", worker_id=wiring.worker_id, logger_formatter=LogContextFormatter()
+    )
     copy_config_to_registered_loggers(source_logger=logger, include={"comfyline", "gpu_worker"})
     try:
         asyncio.run(work(wiring, logger))

@@ -6,31 +6,28 @@ overlap do not mix.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
+from typing import Any
+
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 _FIELDS: ContextVar[Mapping[str, str]] = ContextVar("fields", default=MappingProxyType({}))
 
 
-@contextmanager
-def log_context(**fields: str | None) -> Iterator[None]:
-    """Log lines written during the block carry these fields, except those that are None."""
+def log_with(**fields: str | None) -> None:
+    """From now on, log lines of this task carry these fields, except those that are None."""
     known = {name: value for name, value in fields.items() if value is not None}
-    token = _FIELDS.set({**_FIELDS.get(), **known})
-    try:
-        yield
-    finally:
-        _FIELDS.reset(token)
+    _FIELDS.set({**_FIELDS.get(), **known})
 
 
-class LogContextFilter(logging.Filter):
-    """Lets every line pass and adds the context's fields that the line does not set itself."""
+class LogContextFormatter(LambdaPowertoolsFormatter):
+    """Adds the context's fields that a line does not set itself.
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Always true."""
-        for name, value in _FIELDS.get().items():
-            record.__dict__.setdefault(name, value)
-        return True
+    They are added last, because Powertools sets `xray_trace_id` to that of a Lambda function.
+    """
+
+    def serialize(self, log: Any) -> str:
+        """The line as JSON."""
+        return super().serialize({**_FIELDS.get(), **log})

@@ -21,7 +21,7 @@ from comfyline.service.metrics import Metric
 from comfyline.service.queue.tickets import JobQueue, Ticket
 from gpu_worker.attempt import Attempt
 from gpu_worker.lanes import LONG_POLL_SECONDS, Lanes
-from gpu_worker.log_context import log_context
+from gpu_worker.log_context import log_with
 from gpu_worker.occupancy import Occupancy, Place
 from gpu_worker.phases import Phase, timed
 from gpu_worker.protection import Protection, keep_protected
@@ -98,8 +98,8 @@ class Worker:
     async def _handle(self, ticket: Ticket, place: Place, drain: asyncio.Event) -> None:
         try:
             # The functions log the same keys, so one query finds the lines of both.
-            with log_context(job_id=ticket.job_id, xray_trace_id=ticket.trace_id):
-                await self._claim_and_run(ticket, place, drain)
+            log_with(job_id=ticket.job_id, xray_trace_id=ticket.trace_id)
+            await self._claim_and_run(ticket, place, drain)
         except Unavailable:  # SQS delivers the ticket again when its visibility timeout ends
             _log.exception("not claimed", extra={"action": "claim_failed", "job_id": ticket.job_id})
         except Exception:  # noqa: BLE001 - a bug costs this job a lease, but must not end the worker
@@ -114,9 +114,9 @@ class Worker:
             return
         self.tools.metrics.record(Metric.JOBS_CLAIMED)
         attempt = Attempt(job, ticket, self.tools, place.leave_engine)
-        with log_context(request_id=job.request_id):
-            async with background(_stop_on(drain, attempt)):
-                await attempt.run()
+        log_with(request_id=job.request_id)
+        async with background(_stop_on(drain, attempt)):
+            await attempt.run()
 
     def _claim(self, ticket: Ticket) -> Job | None:
         store, clock = self.tools.store, self.tools.clock
