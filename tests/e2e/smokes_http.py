@@ -200,6 +200,7 @@ def cancel_job(caller: Caller) -> None:
     job = caller.account.seeded(caller.owner)
     assert caller.call("DELETE", f"/jobs/{job.id}").json()["status"] == "canceled"
     made = caller.account.unsettled(caller.ended())
-    assert caller.call("DELETE", f"/jobs/{made.id}?purge=true").status_code == 202
-    assert caller.account.items("JobsTable", {"S": made.id}) == []
-    assert caller.account.files(made) == 0
+    with caller.account.dropped(made):
+        assert caller.call("DELETE", f"/jobs/{made.id}?purge=true").status_code == 202
+        assert caller.account.items("JobsTable", {"S": made.id}) == []
+        assert caller.account.files(made) == 0

@@ -114,3 +114,12 @@ class TestScalingMemory:
         assert scaling_memory.save(NEEDS[:1], 1)
         assert not scaling_memory.save((), 1)
         assert scaling_memory.load() == Recent(NEEDS[:1], 2)
+
+    def test_one_caller_in_each_interval_may_wake_the_scaler(
+        self, scaling_memory: ScalingMemory
+    ) -> None:
+        interval, second = timedelta(seconds=5), timedelta(seconds=1)
+        seconds = [n for n in range(12) if scaling_memory.may_wake(NOW + n * second, interval)]
+        assert seconds == [0, 5, 10]
+        assert not scaling_memory.may_wake(NOW, interval)  # a process whose clock is behind
+        assert scaling_memory.load() == Recent((), 0)

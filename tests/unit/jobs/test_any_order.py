@@ -1,7 +1,8 @@
 """The use cases in any order, with lost, late and repeated deliveries and with crashes at any call.
 
-The invariants hold after each step. Once no process crashes any more, every job ends, and nothing
-of it is left after its retention. test_any_life.py does the same for the lifecycle alone.
+The invariants hold after each step. Once no process crashes any more, every job ends, its end is
+counted once, and nothing of it is left after its retention, neither its slot nor its files.
+test_any_life.py does the same for the lifecycle alone.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from hypothesis.stateful import (
 )
 
 from comfyline.contract.ids import JobId, OwnerId
+from comfyline.service.access.slots import Limits
 from comfyline.service.errors import JobNotFound, TransitionRefused
 from comfyline.service.jobs.cancel import cancel
-from comfyline.service.jobs.due import TIDY_DELAY
+from comfyline.service.jobs.due import SETTLE_DELAY, TIDY_DELAY
 from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
 from comfyline.service.jobs.job import Artifact, Job, JobError, JobRecord
 from comfyline.service.jobs.progress import Progress
@@ -46,6 +48,7 @@ NUMBERS = st.integers(0, 5)
 DAY = 24 * 3600
 MOMENTS = st.sampled_from([1, 1, 5, 5, 19, 21, 30, 120, 3600, DAY])
 INTENTS = 2  # number of Idempotency-Keys; a second post with the same key is a replay
+LIMITS = Limits(max_active_jobs=INTENTS)  # so no post is ever refused for the cap
 
 
 @dataclass
@@ -73,6 +76,7 @@ class AnyOrder(RuleBasedStateMachine):
             "fox"
         )  # job ids derive from it, and a repeated example must be the same
         self.jobs: list[JobId] = []
+        self.ends: dict[JobId, Job] = {}  # the first row that was seen of each ended job
         self.tickets: list[
             Ticket
         ] = []  # all deliveries, including those whose visibility has ended
@@ -99,7 +103,7 @@ class AnyOrder(RuleBasedStateMachine):
     def post(self, intent: int, process: Process) -> None:
         world, key = self.world, f"intent-{intent}"
         store, queue = process.using(world.store), process.using(world.queue)
-        self.attempt(lambda: world.submit(key=key, store=store, queue=queue))
+        self.attempt(lambda: world.submit(key=key, limits=LIMITS, store=store, queue=queue))
         self.jobs = sorted({*self.jobs, *(record.job.id for record in self.listed())})
 
     def listed(self) -> list[JobRecord]:
@@ -192,6 +196,18 @@ class AnyOrder(RuleBasedStateMachine):
         store, queue = process.using(world.store), process.using(world.queue)
         self.attempt(lambda: send_again(job_id, store=store, queue=queue, clock=world.clock))
 
+    @precondition(lambda self: self.ends)
+    @rule(which=NUMBERS, process=PROCESSES)
+    def settle(self, which: int, process: Process) -> None:
+        """The stream delivers the end of a job to settle_jobs, for the first time or once more."""
+        world, ends = self.world, list(self.ends.values())
+        settlement = world.settlement(
+            store=process.using(world.store),
+            owners=process.using(world.owners),
+            ledger=process.using(world.ledger),
+        )
+        self.attempt(lambda: settlement.settle([ends[which % len(ends)]]))
+
     @rule(process=PROCESSES)
     def sweep(self, process: Process) -> None:
         world = self.world
@@ -213,8 +229,14 @@ class AnyOrder(RuleBasedStateMachine):
             check_record(record)
             self.seen.see(record.job)
             self.met.update(line.event for line in record.job.history)
+            if record.job.status.is_terminal:
+                self.ends.setdefault(job_id, record.job)
             listed = {artifact.key for artifact in record.artifacts}
             assert listed <= self.world.artifacts.files.keys(), "a listed file does not exist"
+        assert self.counted() <= len(self.ends), "an end is counted twice"
+
+    def counted(self) -> int:
+        return sum(self.world.ledger.totals().jobs.values())
 
     def teardown(self) -> None:
         """No process dies from now on: all jobs end and are removed."""
@@ -225,13 +247,17 @@ class AnyOrder(RuleBasedStateMachine):
             self.the_invariants_hold()
             if all(self.world.row(job_id).status.is_terminal for job_id in self.jobs):
                 break
-        self.world.clock.advance(TIDY_DELAY)
+        self.world.clock.advance(max(TIDY_DELAY, SETTLE_DELAY))
         self.world.sweep()
+        self.world.admission().reconcile()
         self.the_invariants_hold()
         for job_id in self.jobs:
             row = self.world.row(job_id)
             assert row.status.is_terminal, "the job does not end"
+            assert row.is_settled, "the end is not settled"
             check_tidy(row, self.world.artifacts.files)
+        assert self.counted() == len(self.jobs), "an end is not counted"
+        assert list(self.world.owners.slots(0)) == [], "a slot is left"
         self.world.clock.advance(DEFAULTS.retention)
         self.world.sweep()
         assert [job_id for job_id in self.jobs if self.world.store.get(job_id)] == []

@@ -1,4 +1,4 @@
-"""The queue of what could not be settled: parked steps, and stream records that were unreadable.
+"""The queue of what could not be settled: parked steps, and records that could not be read.
 
     {"schema": 1, "step": "count", "job_id": "job_...", "incarnation": "..."}
     {"schema": 1, "record": "<the record as JSON>"}
@@ -10,19 +10,17 @@ succeeds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import JobId
-from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.settle import ParkedStep
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 SCHEMA = 1
-MAX_SENT = 10  # messages in one call of SQS
 
 
 class SqsParking:
@@ -35,19 +33,17 @@ class SqsParking:
     @translated()
     def park(self, steps: Sequence[ParkedStep]) -> None:
         """See Parking."""
-        for start in range(0, len(steps), MAX_SENT):
-            self._send(_body_of_step(step) for step in steps[start : start + MAX_SENT])
+        for parked in steps:
+            self._send(_fields_of(parked))
 
     @translated()
     def set_aside(self, record: str) -> None:
         """See Parking."""
-        self._send([json.dumps({"schema": SCHEMA, "record": record})])
+        self._send({"record": record})
 
-    def _send(self, bodies: Iterable[str]) -> None:
-        entries: Any = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies)]
-        answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
-        if failed := answer.get("Failed"):
-            raise Unavailable(f"{len(failed)} of {len(entries)} messages not stored: {failed[0]}")
+    def _send(self, fields: dict[str, str]) -> None:
+        body = json.dumps({"schema": SCHEMA, **fields})
+        self._client.send_message(QueueUrl=self._url, MessageBody=body)
 
 
 def parked_step(body: str) -> ParkedStep | str:
@@ -58,12 +54,5 @@ def parked_step(body: str) -> ParkedStep | str:
     return ParkedStep(message["step"], JobId(message["job_id"]), message["incarnation"])
 
 
-def _body_of_step(parked: ParkedStep) -> str:
-    return json.dumps(
-        {
-            "schema": SCHEMA,
-            "step": parked.step,
-            "job_id": parked.job_id,
-            "incarnation": parked.incarnation,
-        }
-    )
+def _fields_of(parked: ParkedStep) -> dict[str, str]:
+    return {"step": parked.step, "job_id": parked.job_id, "incarnation": parked.incarnation}
