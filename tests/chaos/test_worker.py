@@ -24,23 +24,20 @@ import httpx
 import pytest
 
 from comfyline.adapters.memory.jobs import InMemoryJobStore
-from comfyline.adapters.memory.queue import InMemoryJobQueue
-from comfyline.service.clock import Clock
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import Job, Status
-from comfyline.service.jobs.settle import Settlement
-from comfyline.service.jobs.sweep import Sweeper
 from comfyline.service.queue.lanes import Priority
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.supervisor import EngineProcess, Policy
 from gpu_worker.worker import Worker
+from tests.support.builders import now
 from tests.support.eventually import eventually
 from tests.support.invariants import Chronicle, check_record, check_tidy
 from tests.support.switches import Line
 from tests.support.tcp import a_free_port
-from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, a_worker, now
+from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 JOBS = int(os.environ.get("CHAOS_JOBS", "40"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
@@ -78,7 +75,7 @@ class Crew:
     """A place for one worker with its engine. A worker that ends there is replaced."""
 
     number: int
-    world: World
+    world: WorkerWorld
     luck: random.Random
     line: Line = field(init=False)
     engine: EngineProcess = field(init=False)
@@ -112,15 +109,12 @@ class Crew:
             await self._worker(comfy, base).work(self.drain)
 
     def _worker(self, engine: ComfyEngine, base: Path) -> Worker:
-        return a_worker(
-            self.world,
+        return self.world.worker(
             engine,
-            store=self.line.using(self.world.jobs),
+            store=self.line.using(self.world.store),
             queue=self.line.using(self.world.queue),
             artifacts=self.line.using(self.world.artifacts),
             base=base,
-            lease=LEASE,
-            heartbeat=HEARTBEAT,
         )
 
     # --- faults -----------------------------------------------------------------------------------
@@ -178,7 +172,7 @@ FAULTS = {
 class Chaos:
     """Draws jobs and faults from one seed."""
 
-    world: World
+    world: WorkerWorld
     luck: random.Random
     crews: list[Crew]
     jobs: list[Job] = field(default_factory=list)
@@ -187,7 +181,7 @@ class Chaos:
     async def submit_all(self) -> None:
         for number in range(JOBS):
             priority = self.luck.choice(list(Priority))
-            self.jobs.append(self.world.submit(self._graph(number), priority=priority))
+            self.jobs.append(self.world.queued(self._graph(number), priority=priority))
             await asyncio.sleep(self.luck.expovariate(1 / 0.05))
 
     def _graph(self, number: int) -> Mapping[str, Any]:
@@ -215,29 +209,19 @@ class Chaos:
             job = self.luck.choice(self.jobs)
             if self.luck.random() < 0.3:
                 self.done["cancel"] += 1
-                cancel(job.id, job.owner, store=self.world.jobs, clock=now)
+                cancel(job.id, job.owner, store=self.world.store, clock=now)
             else:
                 self.done["ticket_again"] += 1
                 self.world.queue.send(job.id, job.owner, job.priority)
 
-    def sweeper(self, clock: Clock) -> Sweeper:
-        world = self.world
-        return Sweeper(
-            store=world.jobs,
-            queue=world.queue,
-            artifacts=world.artifacts,
-            settlement=Settlement(steps=(), store=world.jobs, clock=clock),
-            clock=clock,
-        )
-
     async def sweep(self) -> None:
-        sweeper = self.sweeper(now)
+        """Sweep every half second, until canceled."""
         while True:
-            await asyncio.to_thread(sweeper.sweep)
+            await asyncio.to_thread(self.world.sweep)
             await asyncio.sleep(0.5)
 
     def ended(self) -> int:
-        return sum(self.world.job(job).status.is_terminal for job in self.jobs)
+        return sum(self.world.row(job.id).status.is_terminal for job in self.jobs)
 
 
 def a_fault(kind: str) -> dict[str, Any]:
@@ -249,9 +233,10 @@ def a_fault(kind: str) -> dict[str, Any]:
 @pytest.fixture
 async def chaos(tmp_path: Path) -> AsyncIterator[Chaos]:
     luck = random.Random(SEED)
-    queue = InMemoryJobQueue(now, visibility=LEASE)
     async with httpx.AsyncClient(timeout=5.0) as http:
-        world = World("", tmp_path, http, jobs=CheckedStore(), queue=queue)
+        world = WorkerWorld(
+            "", tmp_path, http, store=CheckedStore(), lease=LEASE, heartbeat=HEARTBEAT
+        )
         yield Chaos(world, luck, [Crew(n, world, luck) for n in range(WORKERS)])
 
 
@@ -271,7 +256,7 @@ async def background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 @pytest.mark.timeout(900)
 async def test_whatever_fails_no_job_is_lost_and_none_ends_twice(chaos: Chaos) -> None:
-    store = chaos.world.jobs
+    store = chaos.world.store
     assert isinstance(store, CheckedStore)
     async with background(chaos.sweep(), *(crew.keep_working() for crew in chaos.crews)):
         async with background(chaos.strike(), chaos.meddle()):
@@ -289,7 +274,7 @@ async def test_whatever_fails_no_job_is_lost_and_none_ends_twice(chaos: Chaos) -
 def check(chaos: Chaos, store: CheckedStore) -> None:
     world = chaos.world
     assert not store.broken, store.broken[0]
-    chaos.sweeper(lambda: now() + TIDY_DELAY).sweep()
+    world.sweep(clock=lambda: now() + TIDY_DELAY)
     outcomes: Counter[str] = Counter()
     for submitted in chaos.jobs:
         record = store.read(submitted.id)

@@ -14,31 +14,31 @@ from PIL import Image
 
 from comfyline.contract.ids import UploadId
 from comfyline.service.files.uploads import StoredUpload, upload_key
-from comfyline.service.jobs.cancel import cancel, purge
+from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.decide import MAX_FAILURES
 from comfyline.service.jobs.events import LeaseExpired
 from comfyline.service.jobs.job import TERMINAL, Status, artifact_key
 from comfyline.service.jobs.lifecycle import advance
-from comfyline.service.jobs.settle import Settlement
 from comfyui_sim.options import GUISES, Options
 from comfyui_sim.server import Simulator
+from tests.support.builders import now
 from tests.support.eventually import eventually
-from tests.support.worker_world import EMPTY_IMAGE, LEASE, World, a_graph, now
+from tests.support.worker_world import EMPTY_IMAGE, LEASE, WorkerWorld, a_graph
 
 
 @pytest.fixture(params=GUISES)
-async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[WorkerWorld]:
     """Beside an engine of the current version, and of the oldest supported one."""
     options = Options(data_dir=tmp_path, port=0, step_ms=2, guise=request.param)
     async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
-        yield World(sim.url, tmp_path, http)
+        yield WorkerWorld(sim.url, tmp_path, http)
 
 
-async def test_a_job_succeeds_and_its_picture_is_stored(world: World) -> None:
-    job = world.submit(a_graph(steps=8))
+async def test_a_job_succeeds_and_its_picture_is_stored(world: WorkerWorld) -> None:
+    job = world.queued(a_graph(steps=8))
     async with world.working():
         done = await world.until(job, Status.SUCCEEDED)
-    record = world.jobs.read(job.id)
+    record = world.store.read(job.id)
     assert record is not None
     (artifact,) = record.artifacts
     body = world.artifacts.files[artifact.key].body
@@ -51,34 +51,26 @@ async def test_a_job_succeeds_and_its_picture_is_stored(world: World) -> None:
     assert world.queue.receive(job.priority, wait_seconds=0) == []
 
 
-async def test_an_equal_graph_is_stored_again_and_counts_as_cached(world: World) -> None:
+async def test_an_equal_graph_is_stored_again_and_counts_as_cached(world: WorkerWorld) -> None:
     async with world.working():
-        first = await world.until(world.submit(), Status.SUCCEEDED)
+        first = await world.until(world.queued(), Status.SUCCEEDED)
         # Only now, because two jobs that are claimed together may reach the engine in any order.
-        second = await world.until(world.submit(), Status.SUCCEEDED)
+        second = await world.until(world.queued(), Status.SUCCEEDED)
     assert (first.cached, second.cached) == (False, True)
-    record = world.jobs.read(second.id)
+    record = world.store.read(second.id)
     assert record is not None
     assert record.artifacts[0].key in world.artifacts.files
 
 
-async def test_a_job_id_that_is_used_again_runs_again(world: World) -> None:
-    first = world.submit()
+async def test_a_job_id_that_is_used_again_runs_again(world: WorkerWorld) -> None:
+    first = world.queued()
     async with world.working():
         await world.until(first, Status.SUCCEEDED)
-        old = world.jobs.read(first.id)
-        settlement = Settlement(steps=(), store=world.jobs, clock=now)
-        purge(
-            first.id,
-            first.owner,
-            store=world.jobs,
-            artifacts=world.artifacts,
-            settle=settlement.complete,
-            clock=now,
-        )
-        second = world.submit(id=first.id, owner=first.owner)
+        old = world.store.read(first.id)
+        world.purge(first.id)
+        second = world.queued(id=first.id, owner=first.owner)
         await world.until(second, Status.SUCCEEDED)
-    record = world.jobs.read(second.id)
+    record = world.store.read(second.id)
     assert old is not None
     assert record is not None
     assert record.job.attempt == old.job.attempt == 1
@@ -86,9 +78,9 @@ async def test_a_job_id_that_is_used_again_runs_again(world: World) -> None:
     assert old.artifacts[0].key != record.artifacts[0].key
 
 
-async def test_a_node_that_raises_fails_the_job_at_once_with_the_node(world: World) -> None:
+async def test_a_node_that_raises_fails_the_job_at_once_with_the_node(world: WorkerWorld) -> None:
     await world.faults(nodes={"KSampler": {"kind": "error", "message": "mat1 and mat2"}})
-    job = world.submit()
+    job = world.queued()
     async with world.working():
         done = await world.until(job, Status.FAILED)
     assert done.error is not None
@@ -101,10 +93,12 @@ async def test_a_node_that_raises_fails_the_job_at_once_with_the_node(world: Wor
     assert done.attempt == 1
 
 
-async def test_a_graph_that_the_engine_rejects_fails_with_node_and_input(world: World) -> None:
+async def test_a_graph_that_the_engine_rejects_fails_with_node_and_input(
+    world: WorkerWorld,
+) -> None:
     graph = {k: {**v, "inputs": dict(v["inputs"])} for k, v in a_graph().items()}
     graph["5"]["inputs"]["sampler_name"] = "no_such_sampler"
-    job = world.submit(graph)
+    job = world.queued(graph)
     async with world.working():
         done = await world.until(job, Status.FAILED)
     assert done.error is not None
@@ -113,17 +107,19 @@ async def test_a_graph_that_the_engine_rejects_fails_with_node_and_input(world: 
     assert await world.executed() == 0
 
 
-async def test_out_of_memory_is_the_engines_fault_and_is_retried(world: World) -> None:
+async def test_out_of_memory_is_the_engines_fault_and_is_retried(world: WorkerWorld) -> None:
     await world.faults(nodes={"KSampler": {"kind": "out_of_memory", "times": 1}})
-    job = world.submit()
+    job = world.queued()
     async with world.working():
         done = await world.until(job, Status.SUCCEEDED)
     assert (done.attempt, done.failures) == (2, 1)
 
 
-async def test_a_job_that_always_runs_out_of_memory_ends_after_the_limit(world: World) -> None:
+async def test_a_job_that_always_runs_out_of_memory_ends_after_the_limit(
+    world: WorkerWorld,
+) -> None:
     await world.faults(nodes={"KSampler": {"kind": "out_of_memory"}})
-    job = world.submit()
+    job = world.queued()
     async with world.working():
         done = await world.until(job, Status.FAILED)
     assert done.error is not None
@@ -134,17 +130,17 @@ async def test_a_job_that_always_runs_out_of_memory_ends_after_the_limit(world: 
     )
 
 
-async def test_a_muted_socket_costs_only_a_poll(world: World) -> None:
+async def test_a_muted_socket_costs_only_a_poll(world: WorkerWorld) -> None:
     await world.faults(mute_sockets=True)
-    job = world.submit()
+    job = world.queued()
     async with world.working():
         done = await world.until(job, Status.SUCCEEDED)
     assert [c.event for c in done.history] == ["submitted", "claimed", "started", "succeeded"]
 
 
-async def test_a_dropped_socket_costs_no_attempt(world: World) -> None:
+async def test_a_dropped_socket_costs_no_attempt(world: WorkerWorld) -> None:
     await world.faults(step_ms=20)
-    job = world.submit(a_graph(steps=20))
+    job = world.queued(a_graph(steps=20))
     async with world.working():
         await world.until(job, Status.RUNNING)
         await world.faults(drop_sockets=True)
@@ -152,33 +148,33 @@ async def test_a_dropped_socket_costs_no_attempt(world: World) -> None:
     assert done.attempt == 1
 
 
-async def test_a_running_job_is_canceled_and_the_engine_is_free_again(world: World) -> None:
+async def test_a_running_job_is_canceled_and_the_engine_is_free_again(world: WorkerWorld) -> None:
     await world.faults(step_ms=100)
-    job = world.submit(a_graph(steps=600))
+    job = world.queued(a_graph(steps=600))
     async with world.working():
         await world.until(job, Status.RUNNING)
-        asked = cancel(job.id, job.owner, store=world.jobs, clock=now)
+        asked = cancel(job.id, job.owner, store=world.store, clock=now)
         assert asked.job.is_canceling
         done = await world.until(job, Status.CANCELED)
         await world.faults(step_ms=1)
-        after = world.submit(EMPTY_IMAGE)
+        after = world.queued(EMPTY_IMAGE)
         await world.until(after, Status.SUCCEEDED)
     assert done.error is None
 
 
-async def test_a_queued_job_that_was_canceled_never_runs(world: World) -> None:
-    job = world.submit()
-    assert cancel(job.id, job.owner, store=world.jobs, clock=now).job.status is Status.CANCELED
-    after = world.submit(EMPTY_IMAGE)
+async def test_a_queued_job_that_was_canceled_never_runs(world: WorkerWorld) -> None:
+    job = world.queued()
+    assert cancel(job.id, job.owner, store=world.store, clock=now).job.status is Status.CANCELED
+    after = world.queued(EMPTY_IMAGE)
     async with world.working():
         await world.until(after, Status.SUCCEEDED)
         await eventually(lambda: not world.queue.receive(job.priority, wait_seconds=0))
-    assert world.job(job).attempt == 0
+    assert world.row(job.id).attempt == 0
 
 
-async def test_a_drained_worker_gives_the_job_back_within_two_seconds(world: World) -> None:
+async def test_a_drained_worker_gives_the_job_back_within_two_seconds(world: WorkerWorld) -> None:
     await world.faults(step_ms=100)
-    job = world.submit(a_graph(steps=600))
+    job = world.queued(a_graph(steps=600))
     async with world.working() as drain:
         await world.until(job, Status.RUNNING)
         drained_at = now()
@@ -192,10 +188,12 @@ async def test_a_drained_worker_gives_the_job_back_within_two_seconds(world: Wor
     assert ticket.job_id == job.id
 
 
-async def test_a_job_past_its_execution_timeout_fails_and_the_engine_is_free(world: World) -> None:
+async def test_a_job_past_its_execution_timeout_fails_and_the_engine_is_free(
+    world: WorkerWorld,
+) -> None:
     await world.faults(step_ms=100)
-    job = world.submit(a_graph(steps=600), execution_timeout=timedelta(seconds=0.3))
-    after = world.submit(EMPTY_IMAGE)
+    job = world.queued(a_graph(steps=600), execution_timeout=timedelta(seconds=0.3))
+    after = world.queued(EMPTY_IMAGE)
     async with world.working():
         done = await world.until(job, Status.FAILED)
         await world.until(after, Status.SUCCEEDED)
@@ -203,8 +201,8 @@ async def test_a_job_past_its_execution_timeout_fails_and_the_engine_is_free(wor
     assert done.error.type == "execution_timeout"
 
 
-async def test_a_job_past_its_start_deadline_expires_and_never_runs(world: World) -> None:
-    late, after = world.submit(start_deadline=now()), world.submit(EMPTY_IMAGE)
+async def test_a_job_past_its_start_deadline_expires_and_never_runs(world: WorkerWorld) -> None:
+    late, after = world.queued(start_deadline=now()), world.queued(EMPTY_IMAGE)
     async with world.working():
         done = await world.until(late, Status.EXPIRED)
         await world.until(after, Status.SUCCEEDED)
@@ -212,33 +210,33 @@ async def test_a_job_past_its_start_deadline_expires_and_never_runs(world: World
     assert await world.executed() == 1
 
 
-async def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(world: World) -> None:
+async def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(world: WorkerWorld) -> None:
     await world.faults(step_ms=50)
-    job = world.submit(a_graph(steps=400))
+    job = world.queued(a_graph(steps=400))
     async with world.working():
         running = await world.until(job, Status.RUNNING)
         late = now() + LEASE + timedelta(seconds=1)
-        taken = world.jobs.save(running, advance(running, LeaseExpired(), late))
+        taken = world.store.save(running, advance(running, LeaseExpired(), late))
         engine_is_free = asyncio.create_task(_idle(world))
         await engine_is_free
-    assert world.job(job).history == taken.history
+    assert world.row(job.id).history == taken.history
     assert world.artifacts.files == {}
 
 
-async def _idle(world: World) -> None:
+async def _idle(world: WorkerWorld) -> None:
     async with asyncio.timeout(10):
         while (await world.http.get("/queue")).json()["queue_running"]:
             await asyncio.sleep(0.01)
 
 
-async def test_file_names_stay_inside_the_attempts_folder(world: World) -> None:
+async def test_file_names_stay_inside_the_attempts_folder(world: WorkerWorld) -> None:
     graph = {k: {**v, "inputs": dict(v["inputs"])} for k, v in EMPTY_IMAGE.items()}
     graph["2"]["inputs"]["filename_prefix"] = "../../etc/evil"
-    job = world.submit(graph)
+    job = world.queued(graph)
     async with world.working():
         await world.until(job, Status.SUCCEEDED)
     (key,) = world.artifacts.files
-    assert key.startswith(f"jobs/{world.job(job).attempt_path}/0_evil")
+    assert key.startswith(f"jobs/{world.row(job.id).attempt_path}/0_evil")
 
 
 UPLOAD = UploadId("upl_" + "0" * 26)
@@ -248,8 +246,8 @@ LOADING = {
 }
 
 
-async def test_an_uploaded_picture_is_loaded(world: World) -> None:
-    job = world.submit(LOADING)
+async def test_an_uploaded_picture_is_loaded(world: WorkerWorld) -> None:
+    job = world.queued(LOADING)
     body = BytesIO()
     Image.new("RGB", (24, 16), "red").save(body, "PNG")
     key = upload_key(job.owner, UPLOAD)
@@ -262,8 +260,8 @@ async def test_an_uploaded_picture_is_loaded(world: World) -> None:
         assert image.size == (24, 16)
 
 
-async def test_a_missing_upload_fails_the_job_and_names_the_node(world: World) -> None:
-    job = world.submit(LOADING)
+async def test_a_missing_upload_fails_the_job_and_names_the_node(world: WorkerWorld) -> None:
+    job = world.queued(LOADING)
     async with world.working():
         ended = await world.until(job, *TERMINAL)
     assert ended.status is Status.FAILED

@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -23,21 +22,22 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.supervisor import DEFAULT_POLICY, EngineProcess, Policy
+from tests.support.builders import now
 from tests.support.eventually import eventually
 from tests.support.tcp import a_free_port
-from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
+from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 REPOSITORY = Path(__file__).parent.parent.parent
 START_SECONDS = 30.0  # the most that a process takes to start on a busy machine
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{a_free_port()}") as http:
-        yield World(str(http.base_url).rstrip("/"), tmp_path, http)
+        yield WorkerWorld(str(http.base_url).rstrip("/"), tmp_path, http)
 
 
-def simulator(world: World, *options: str) -> Sequence[str]:
+def simulator(world: WorkerWorld, *options: str) -> Sequence[str]:
     port = str(world.http.base_url.port)
     data = ["--port", port, "--data-dir", str(world.base)]
     return [sys.executable, "-m", "comfyui_sim", *data, *options]
@@ -45,7 +45,7 @@ def simulator(world: World, *options: str) -> Sequence[str]:
 
 @asynccontextmanager
 async def an_engine(
-    world: World, *options: str, policy: Policy = DEFAULT_POLICY, boot_seconds: float = 0
+    world: WorkerWorld, *options: str, policy: Policy = DEFAULT_POLICY, boot_seconds: float = 0
 ) -> AsyncIterator[EngineProcess]:
     environ = {**os.environ, "AWS_SECRET_ACCESS_KEY": "secret", "JOBS_TABLE": "jobs"}
     slowly = ["sh", "-c", 'sleep "$0" && exec "$@"', str(boot_seconds)]
@@ -62,11 +62,11 @@ def pid_of(engine: EngineProcess) -> int:
     return engine.pid
 
 
-async def until(world: World, job: object, status: Status) -> None:
-    await eventually(lambda: world.job(job).status is status, within=START_SECONDS)  # type: ignore[arg-type]
+async def until(world: WorkerWorld, job: object, status: Status) -> None:
+    await eventually(lambda: world.row(job.id).status is status, within=START_SECONDS)  # type: ignore[arg-type]
 
 
-async def test_the_engine_gets_no_credentials_and_ends_with_the_worker(world: World) -> None:
+async def test_the_engine_gets_no_credentials_and_ends_with_the_worker(world: WorkerWorld) -> None:
     async with an_engine(world) as engine:
         await engine.wait_up()
         pid = pid_of(engine)
@@ -79,7 +79,7 @@ async def test_the_engine_gets_no_credentials_and_ends_with_the_worker(world: Wo
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process as another user")
 async def test_an_engine_of_another_user_keeps_no_group_or_capability_of_the_worker(
-    world: World,
+    world: WorkerWorld,
 ) -> None:
     command = ["sleep", "60"]
     nobody = pwd.getpwnam("nobody")
@@ -98,34 +98,38 @@ async def test_an_engine_of_another_user_keeps_no_group_or_capability_of_the_wor
 
 
 async def test_a_killed_engine_costs_a_failure_of_the_running_job_only(
-    world: World,
+    world: WorkerWorld,
 ) -> None:
-    running, ahead = world.submit(a_graph(seed=1, steps=40)), world.submit(a_graph(seed=2, steps=4))
+    running, ahead = world.queued(a_graph(seed=1, steps=40)), world.queued(a_graph(seed=2, steps=4))
     async with an_engine(world) as engine, world.working(engine):
         await until(world, running, Status.RUNNING)
-        await eventually(lambda: world.job(ahead).lease is not None)
+        await eventually(lambda: world.row(ahead.id).lease is not None)
         os.kill(pid_of(engine), signal.SIGKILL)
-        await eventually(lambda: world.job(running).failures == 1)
+        await eventually(lambda: world.row(running.id).failures == 1)
         await until(world, ahead, Status.SUCCEEDED)
         await until(world, running, Status.SUCCEEDED)
     assert world.metrics.sum(Metric.ENGINE_RESTARTS, reason="ended") == 1
     assert world.metrics.sum(Metric.ATTEMPTS_ENDED, outcome="ended") == 2
-    assert world.job(running).attempt == 2
-    assert world.job(ahead).failures == 0
+    assert world.row(running.id).attempt == 2
+    assert world.row(ahead.id).failures == 0
 
 
-async def test_a_job_that_comes_while_the_engine_is_down_waits_in_the_queue(world: World) -> None:
+async def test_a_job_that_comes_while_the_engine_is_down_waits_in_the_queue(
+    world: WorkerWorld,
+) -> None:
     async with an_engine(world, boot_seconds=2) as engine, world.working(engine):
-        before = world.submit(EMPTY_IMAGE)
+        before = world.queued(EMPTY_IMAGE)
         await until(world, before, Status.SUCCEEDED)  # the worker is in its long poll again
         os.kill(pid_of(engine), signal.SIGKILL)
         await eventually(lambda: world.metrics.sum(Metric.ENGINE_RESTARTS, reason="ended") == 1)
-        job = world.submit(a_graph(seed=1, steps=1))
+        job = world.queued(a_graph(seed=1, steps=1))
         await until(world, job, Status.SUCCEEDED)
-    assert world.job(job).attempt == 1
+    assert world.row(job.id).attempt == 1
 
 
-async def test_a_node_that_kills_its_engine_ends_the_job_after_three_tries(world: World) -> None:
+async def test_a_node_that_kills_its_engine_ends_the_job_after_three_tries(
+    world: WorkerWorld,
+) -> None:
     graph = {
         "1": EMPTY_IMAGE["1"],
         "2": {
@@ -133,26 +137,26 @@ async def test_a_node_that_kills_its_engine_ends_the_job_after_three_tries(world
             "inputs": {"images": ["1", 0], "kind": "exit", "nonce": 0},
         },
     }
-    poison, other = world.submit(graph), world.submit(EMPTY_IMAGE)
+    poison, other = world.queued(graph), world.queued(EMPTY_IMAGE)
     async with an_engine(world, policy=Policy(max_failures=9)) as engine, world.working(engine):
         await until(world, poison, Status.FAILED)
         await until(world, other, Status.SUCCEEDED)
-    done = world.job(poison)
+    done = world.row(poison.id)
     assert done.error is not None
     assert (done.failures, done.error.type) == (3, "engine_lost")
 
 
 async def test_a_cancel_of_a_node_that_does_not_stop_restarts_the_engine(
-    world: World,
+    world: WorkerWorld,
 ) -> None:
-    world = replace(world, patience=Patience(disobedient=0.5))
-    job = world.submit(a_sleep(600))
+    world.patience = Patience(disobedient=0.5)
+    job = world.queued(a_sleep(600))
     async with an_engine(world) as engine, world.working(engine):
         await until(world, job, Status.RUNNING)
         before = pid_of(engine)
-        cancel(job.id, job.owner, store=world.jobs, clock=now)
+        cancel(job.id, job.owner, store=world.store, clock=now)
         await until(world, job, Status.CANCELED)
-        after = world.submit(EMPTY_IMAGE)
+        after = world.queued(EMPTY_IMAGE)
         await until(world, after, Status.SUCCEEDED)
         assert pid_of(engine) != before
 
@@ -167,18 +171,18 @@ def a_sleep(seconds: float) -> dict[str, object]:
     }
 
 
-async def test_a_silent_engine_is_restarted_and_the_job_is_retried(world: World) -> None:
-    world = replace(world, patience=Patience(silent=1.0))
-    job = world.submit(a_graph(steps=4))
+async def test_a_silent_engine_is_restarted_and_the_job_is_retried(world: WorkerWorld) -> None:
+    world.patience = Patience(silent=1.0)
+    job = world.queued(a_graph(steps=4))
     async with an_engine(world) as engine, world.working(engine):
-        await eventually(lambda: world.job(job).status is Status.RUNNING, within=START_SECONDS)
+        await eventually(lambda: world.row(job.id).status is Status.RUNNING, within=START_SECONDS)
         await world.faults(stall=True)
-        await eventually(lambda: world.job(job).failures == 1)
+        await eventually(lambda: world.row(job.id).failures == 1)
         await until(world, job, Status.SUCCEEDED)
 
 
-async def test_a_cuda_error_restarts_the_engine(world: World) -> None:
-    job = world.submit(a_graph(steps=2))
+async def test_a_cuda_error_restarts_the_engine(world: WorkerWorld) -> None:
+    job = world.queued(a_graph(steps=2))
     async with an_engine(world) as engine:
         await engine.wait_up()
         async with asyncio.timeout(START_SECONDS):
@@ -187,10 +191,10 @@ async def test_a_cuda_error_restarts_the_engine(world: World) -> None:
         async with world.working(engine):
             await until(world, job, Status.SUCCEEDED)
         assert pid_of(engine) != before
-    assert world.job(job).failures == 1
+    assert world.row(job.id).failures == 1
 
 
-async def _faults_once_up(world: World) -> None:
+async def _faults_once_up(world: WorkerWorld) -> None:
     while True:
         try:
             return await world.faults(nodes={"KSampler": {"kind": "cuda_error"}})
@@ -198,23 +202,23 @@ async def _faults_once_up(world: World) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_an_engine_is_recycled_between_jobs_at_no_cost_to_them(world: World) -> None:
-    jobs = [world.submit(a_graph(seed=n, steps=1)) for n in range(5)]
+async def test_an_engine_is_recycled_between_jobs_at_no_cost_to_them(world: WorkerWorld) -> None:
+    jobs = [world.queued(a_graph(seed=n, steps=1)) for n in range(5)]
     async with an_engine(world, policy=Policy(max_prompts=2)) as engine, world.working(engine):
         await engine.wait_up()
         first = pid_of(engine)
         for job in jobs:
             await until(world, job, Status.SUCCEEDED)
         assert pid_of(engine) != first
-    assert [world.job(job).attempt for job in jobs] == [1] * 5
+    assert [world.row(job.id).attempt for job in jobs] == [1] * 5
 
 
-async def test_an_engine_that_does_not_stay_up_ends_the_worker(world: World) -> None:
-    job = world.submit(EMPTY_IMAGE)
+async def test_an_engine_that_does_not_stay_up_ends_the_worker(world: WorkerWorld) -> None:
+    job = world.queued(EMPTY_IMAGE)
     engine = EngineProcess(
         ["false"], world.base, environ={}, metrics=InMemoryMetrics(), policy=Policy(max_failures=2)
     )
     async with engine.kept(), ComfyEngine.connected(world.url, engine) as comfy:
         with pytest.raises(EngineCrashLoop):
             await asyncio.wait_for(world.worker(comfy).work(asyncio.Event()), START_SECONDS)
-    assert world.job(job).attempt == 0
+    assert world.row(job.id).attempt == 0

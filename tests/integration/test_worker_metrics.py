@@ -15,27 +15,27 @@ from comfyline.service.metrics import Metric
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.phases import Phase, timed
-from tests.support.worker_world import World, a_graph
+from tests.support.worker_world import WorkerWorld, a_graph
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
     async with (
         Simulator(Options(data_dir=tmp_path, port=0, step_ms=2)) as sim,
         httpx.AsyncClient(base_url=sim.url) as http,
     ):
-        yield World(sim.url, tmp_path, http)
+        yield WorkerWorld(sim.url, tmp_path, http)
 
 
-def phases(world: World) -> Counter[str]:
+def phases(world: WorkerWorld) -> Counter[str]:
     """How often each phase was measured."""
     recorded = world.metrics.recorded
     return Counter(of["phase"] for metric, _, of in recorded if metric is Metric.PHASE_TIME)
 
 
-async def test_each_phase_of_each_job_is_measured(world: World) -> None:
-    job = world.submit(a_graph(steps=8))
-    rejected = world.submit({"1": {"class_type": "Nothing", "inputs": {}}})
+async def test_each_phase_of_each_job_is_measured(world: WorkerWorld) -> None:
+    job = world.queued(a_graph(steps=8))
+    rejected = world.queued({"1": {"class_type": "Nothing", "inputs": {}}})
     async with world.working():
         done = await world.until(job, Status.SUCCEEDED)
         await world.until(rejected, Status.FAILED)
@@ -48,8 +48,8 @@ async def test_each_phase_of_each_job_is_measured(world: World) -> None:
     assert world.metrics.sum(Metric.PHASE_TIME, phase="run") == done.gpu_seconds
 
 
-async def test_a_job_that_is_given_back_is_an_attempt_of_its_own(world: World) -> None:
-    job = world.submit(a_graph(steps=2000))
+async def test_a_job_that_is_given_back_is_an_attempt_of_its_own(world: WorkerWorld) -> None:
+    job = world.queued(a_graph(steps=2000))
     async with world.working() as drain:
         await world.until(job, Status.RUNNING)
         drain.set()

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -22,8 +21,9 @@ from comfyline.service.queue.lanes import Priority
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.comfy.watchdog import Patience
+from tests.support.builders import now
 from tests.support.eventually import eventually
-from tests.support.worker_world import EMPTY_IMAGE, World, a_graph, now
+from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 
 class SlowStore(InMemoryArtifactStore):
@@ -55,52 +55,58 @@ def store() -> SlowStore:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, store: SlowStore) -> AsyncIterator[World]:
+async def world(tmp_path: Path, store: SlowStore) -> AsyncIterator[WorkerWorld]:
     options = Options(data_dir=tmp_path, port=0, step_ms=2)
     async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
-        yield World(sim.url, tmp_path, http, artifacts=store)
+        world = WorkerWorld(sim.url, tmp_path, http)
+        world.artifacts = store
+        yield world
 
 
-async def in_engine(world: World) -> tuple[int, int]:
+async def in_engine(world: WorkerWorld) -> tuple[int, int]:
     """How many prompts run and how many wait."""
     queue = (await world.http.get("/queue")).json()
     return len(queue["queue_running"]), len(queue["queue_pending"])
 
 
-def claimed(world: World, *jobs: Job) -> list[bool]:
-    return [world.job(job).lease is not None for job in jobs]
+def claimed(world: WorkerWorld, *jobs: Job) -> list[bool]:
+    return [world.row(job.id).lease is not None for job in jobs]
 
 
-async def until_one_is_ahead(world: World) -> None:
+async def until_one_is_ahead(world: WorkerWorld) -> None:
     async with asyncio.timeout(10):
         while await in_engine(world) != (1, 1):
             await asyncio.sleep(0.01)
 
 
-async def test_exactly_one_prompt_waits_behind_the_running_one(world: World) -> None:
+async def test_exactly_one_prompt_waits_behind_the_running_one(world: WorkerWorld) -> None:
     await world.faults(step_ms=100)
-    jobs = [world.submit(a_graph(seed=n, steps=600)) for n in range(3)]
+    jobs = [world.queued(a_graph(seed=n, steps=600)) for n in range(3)]
     async with world.working():
         await until_one_is_ahead(world)
         await world.until(jobs[0], Status.RUNNING)
         assert claimed(world, *jobs) == [True, True, False]
-        assert world.job(jobs[1]).status is Status.QUEUED
+        assert world.row(jobs[1].id).status is Status.QUEUED
 
 
-async def test_the_next_job_runs_while_the_last_is_stored(world: World, store: SlowStore) -> None:
+async def test_the_next_job_runs_while_the_last_is_stored(
+    world: WorkerWorld, store: SlowStore
+) -> None:
     store.gate.clear()
-    first, second = world.submit(a_graph(seed=1)), world.submit(a_graph(seed=2))
+    first, second = world.queued(a_graph(seed=1)), world.queued(a_graph(seed=2))
     async with world.working():
         await eventually(lambda: store.waiting == 2)
-        assert world.job(first).status is Status.RUNNING
+        assert world.row(first.id).status is Status.RUNNING
         store.gate.set()
         await world.until(first, Status.SUCCEEDED)
         await world.until(second, Status.SUCCEEDED)
 
 
-async def test_jobs_that_cannot_be_stored_stop_the_claiming(world: World, store: SlowStore) -> None:
+async def test_jobs_that_cannot_be_stored_stop_the_claiming(
+    world: WorkerWorld, store: SlowStore
+) -> None:
     store.gate.clear()
-    jobs = [world.submit(a_graph(seed=n)) for n in range(5)]
+    jobs = [world.queued(a_graph(seed=n)) for n in range(5)]
     async with world.working():
         await eventually(lambda: sum(claimed(world, *jobs)) == 3)
         await eventually(lambda: store.waiting == 3)
@@ -110,31 +116,34 @@ async def test_jobs_that_cannot_be_stored_stop_the_claiming(world: World, store:
             await world.until(job, Status.SUCCEEDED)
 
 
-async def test_a_canceled_job_ahead_never_runs(world: World) -> None:
+async def test_a_canceled_job_ahead_never_runs(world: WorkerWorld) -> None:
     await world.faults(step_ms=100)
-    running, ahead = world.submit(a_graph(seed=1, steps=600)), world.submit(a_graph(seed=2))
+    running = world.queued(a_graph(seed=1, steps=600))
     async with world.working():
+        # Only then the next, because jobs that are claimed together reach the engine in any order.
+        await world.until(running, Status.RUNNING)
+        ahead = world.queued(a_graph(seed=2))
         await until_one_is_ahead(world)
-        assert cancel(ahead.id, ahead.owner, store=world.jobs, clock=now).job.is_canceling
+        assert cancel(ahead.id, ahead.owner, store=world.store, clock=now).job.is_canceling
         await world.until(ahead, Status.CANCELED)
-        assert world.job(running).status is Status.RUNNING
+        assert world.row(running.id).status is Status.RUNNING
         assert await world.executed() == 1
 
 
 async def test_a_drained_worker_gives_back_the_running_job_and_the_one_ahead(
-    world: World,
+    world: WorkerWorld,
 ) -> None:
     await world.faults(step_ms=100)
-    jobs = [world.submit(a_graph(seed=n, steps=600)) for n in range(2)]
+    jobs = [world.queued(a_graph(seed=n, steps=600)) for n in range(2)]
     async with world.working() as drain:
         await until_one_is_ahead(world)
         await world.until(jobs[0], Status.RUNNING)
         drained_at = now()
         drain.set()
         for job in jobs:
-            await eventually(lambda job=job: world.job(job).lease is None)
+            await eventually(lambda job=job: world.row(job.id).lease is None)
     for job in jobs:
-        back = world.job(job)
+        back = world.row(job.id)
         assert (back.status, back.interruptions, back.failures) == (Status.QUEUED, 1, 0)
         assert (back.history[-1].at - drained_at).total_seconds() < 2
     tickets = world.queue.receive(Priority.NORMAL, wait_seconds=0, limit=10)
@@ -142,34 +151,36 @@ async def test_a_drained_worker_gives_back_the_running_job_and_the_one_ahead(
 
 
 async def test_a_job_that_left_the_gpu_is_stored_although_the_worker_drains(
-    world: World, store: SlowStore
+    world: WorkerWorld, store: SlowStore
 ) -> None:
     store.gate.clear()
-    job = world.submit(a_graph())
+    job = world.queued(a_graph())
     async with world.working() as drain:
         await eventually(lambda: store.waiting)
         drain.set()
         await asyncio.sleep(0.1)
-        assert world.job(job).status is Status.RUNNING
+        assert world.row(job.id).status is Status.RUNNING
         store.gate.set()
         done = await world.until(job, Status.SUCCEEDED)
     assert done.interruptions == 0
 
 
-async def test_an_unreachable_store_gives_the_job_back(world: World, store: SlowStore) -> None:
+async def test_an_unreachable_store_gives_the_job_back(
+    world: WorkerWorld, store: SlowStore
+) -> None:
     store.failures = 1
-    job = world.submit(a_graph())
+    job = world.queued(a_graph())
     async with world.working():
         done = await world.until(job, Status.SUCCEEDED)
     assert (done.attempt, done.failures, done.interruptions) == (2, 0, 1)
 
 
-async def test_files_made_before_a_node_failed_are_stored_and_listed(world: World) -> None:
+async def test_files_made_before_a_node_failed_are_stored_and_listed(world: WorkerWorld) -> None:
     await world.faults(nodes={"VAEDecode": {"kind": "error"}})
-    job = world.submit(two_outputs())
+    job = world.queued(two_outputs())
     async with world.working():
         await world.until(job, Status.FAILED)
-    record = world.jobs.read(job.id)
+    record = world.store.read(job.id)
     assert record is not None
     assert [artifact.node for artifact in record.artifacts] == ["02"]
     assert record.artifacts[0].key in world.artifacts.files
@@ -181,61 +192,63 @@ def two_outputs() -> dict[str, Any]:
     return {"01": EMPTY_IMAGE["1"], "02": save, **a_graph()}
 
 
-async def test_nothing_of_an_ended_job_stays_in_the_engine(world: World) -> None:
-    job = world.submit(a_graph())
+async def test_nothing_of_an_ended_job_stays_in_the_engine(world: WorkerWorld) -> None:
+    job = world.queued(a_graph())
     async with world.working():
         await world.until(job, Status.SUCCEEDED)
     assert (await world.http.get("/history")).json() == {}
     assert list((world.base / "output").iterdir()) == []
 
 
-async def test_a_muted_socket_does_not_stop_the_execution_timeout(world: World) -> None:
+async def test_a_muted_socket_does_not_stop_the_execution_timeout(world: WorkerWorld) -> None:
     await world.faults(mute_sockets=True, step_ms=100)
-    job = world.submit(a_graph(steps=600), execution_timeout=timedelta(seconds=0.2))
+    job = world.queued(a_graph(steps=600), execution_timeout=timedelta(seconds=0.2))
     async with world.working():
         done = await world.until(job, Status.FAILED)
     assert done.error is not None
     assert done.error.type == "execution_timeout"
 
 
-async def test_a_foreign_engine_that_hangs_gets_no_work_until_it_is_idle(world: World) -> None:
-    world = replace(world, patience=Patience(silent=0.2, pending=60, disobedient=0.2))
+async def test_a_foreign_engine_that_hangs_gets_no_work_until_it_is_idle(
+    world: WorkerWorld,
+) -> None:
+    world.patience = Patience(silent=0.2, pending=60, disobedient=0.2)
     await world.faults(stall=True)
     await world.http.post("/prompt", json={"prompt": EMPTY_IMAGE})  # from another client
-    job = world.submit(a_graph())
+    job = world.queued(a_graph())
     async with world.working():
-        await eventually(lambda: world.job(job).lease is not None)
+        await eventually(lambda: world.row(job.id).lease is not None)
         await world.faults(stall=False)
         await world.until(job, Status.SUCCEEDED)
         await world.faults(step_ms=100)
-        stuck = world.submit(a_graph(seed=9, steps=600))
+        stuck = world.queued(a_graph(seed=9, steps=600))
         await world.until(stuck, Status.RUNNING)
         await world.faults(stall=True)
-        await eventually(lambda: world.job(stuck).failures == 1)
-        other = world.submit(EMPTY_IMAGE)
+        await eventually(lambda: world.row(stuck.id).failures == 1)
+        other = world.queued(EMPTY_IMAGE)
         await asyncio.sleep(0.5)
-        assert world.job(other).lease is None
+        assert world.row(other.id).lease is None
         await world.faults(stall=False, step_ms=1)
         await world.until(other, Status.SUCCEEDED)
         await world.until(stuck, Status.SUCCEEDED)
 
 
 async def test_a_watched_job_lists_each_file_as_it_is_stored(
-    world: World, store: SlowStore
+    world: WorkerWorld, store: SlowStore
 ) -> None:
     store.held = {1}
     store.gate.clear()
-    job = world.submit(two_outputs())
-    world.jobs.watch(job.id, now() + timedelta(hours=1))
+    job = world.queued(two_outputs())
+    world.store.watch(job.id, now() + timedelta(hours=1))
     async with world.working():
-        await eventually(lambda: world.job(job).stored == 1)
-        record = world.jobs.read(job.id)
+        await eventually(lambda: world.row(job.id).stored == 1)
+        record = world.store.read(job.id)
         assert record is not None
         assert record.job.status is Status.RUNNING
         assert [artifact.key in world.artifacts.files for artifact in record.artifacts] == [True]
         store.gate.set()
         await world.until(job, Status.SUCCEEDED)
-    record = world.jobs.read(job.id)
+    record = world.store.read(job.id)
     assert record is not None
     assert len(record.artifacts) == 2
 
@@ -250,23 +263,25 @@ class Fleet:
         self.asked.append(protected)
 
 
-async def test_protection_is_requested_only_while_the_worker_holds_a_job(world: World) -> None:
+async def test_protection_is_requested_only_while_the_worker_holds_a_job(
+    world: WorkerWorld,
+) -> None:
     world.protection = fleet = Fleet()
     async with world.working():
         assert fleet.asked == []
-        await world.until(world.submit(), Status.SUCCEEDED)
+        await world.until(world.queued(), Status.SUCCEEDED)
         assert fleet.asked == [True]
 
 
 async def test_pictures_are_stored_in_the_format_that_the_job_asks_for(
-    world: World, store: SlowStore
+    world: WorkerWorld, store: SlowStore
 ) -> None:
     webp = PictureEncoding(format=PictureFormat.WEBP, quality=80)
     async with world.working():
         job = await world.until(
-            world.submit(EMPTY_IMAGE, options=JobOptions(output=webp)), Status.SUCCEEDED
+            world.queued(EMPTY_IMAGE, options=JobOptions(output=webp)), Status.SUCCEEDED
         )
-    record = world.jobs.read(job.id)
+    record = world.store.read(job.id)
     assert record is not None
     (made,) = record.artifacts
     body = store.files[made.key].body

@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from gpu_worker.comfy.keeper import EngineCrashLoop, ForeignEngine, Keeper
 from gpu_worker.models import ModelFolder, ModelsUnusable
 from gpu_worker.prepare import Preparation, WarmUpFailed
 from gpu_worker.supervisor import EngineProcess, Policy
-from tests.support.worker_world import EMPTY_IMAGE, World, a_graph
+from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 LOCK = Path(__file__).parents[2] / "gpu_worker" / "engine.lock.toml"
 BODY = b"weights"
@@ -34,10 +33,10 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port, where nothing answers
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
     options = Options(data_dir=tmp_path, port=0, step_ms=2)
     async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
-        yield World(sim.url, tmp_path, http)
+        yield WorkerWorld(sim.url, tmp_path, http)
 
 
 @asynccontextmanager
@@ -46,7 +45,7 @@ async def an_engine(url: str, keeper: Keeper | None = None) -> AsyncIterator[Com
         yield engine
 
 
-async def warm_up(world: World, graph: Any, drain: asyncio.Event | None = None) -> bool:
+async def warm_up(world: WorkerWorld, graph: Any, drain: asyncio.Event | None = None) -> bool:
     async with an_engine(world.url) as engine:
         return await prepare.warm_up(engine, graph, drain or asyncio.Event())
 
@@ -63,12 +62,12 @@ async def test_the_projects_own_warm_up_runs(tmp_path: Path, guise: str) -> None
     assert not [path for path in (tmp_path / "output").rglob("*") if path.is_file()]
 
 
-async def test_a_graph_that_the_engine_rejects_fails_the_warm_up(world: World) -> None:
+async def test_a_graph_that_the_engine_rejects_fails_the_warm_up(world: WorkerWorld) -> None:
     with pytest.raises(WarmUpFailed, match="no-such"):
         await warm_up(world, {"1": {"class_type": "no-such", "inputs": {}}})
 
 
-async def test_a_node_that_raises_fails_the_warm_up(world: World) -> None:
+async def test_a_node_that_raises_fails_the_warm_up(world: WorkerWorld) -> None:
     await world.faults(nodes={"KSampler": {"kind": "error", "message": "no kernel image"}})
     with pytest.raises(WarmUpFailed, match="no kernel image"):
         await warm_up(world, a_graph())
@@ -83,7 +82,7 @@ async def test_an_engine_that_dies_is_a_crash_loop(tmp_path: Path) -> None:
             await prepare.warm_up(engine, EMPTY_IMAGE, asyncio.Event())
 
 
-async def test_a_drain_ends_the_warm_up(world: World) -> None:
+async def test_a_drain_ends_the_warm_up(world: WorkerWorld) -> None:
     drain = asyncio.Event()
     warming = asyncio.create_task(warm_up(world, a_graph(steps=5000), drain))
     await until_executing(world)
@@ -91,16 +90,16 @@ async def test_a_drain_ends_the_warm_up(world: World) -> None:
     assert await asyncio.wait_for(warming, 10) is False
 
 
-async def until_executing(world: World) -> None:
+async def until_executing(world: WorkerWorld) -> None:
     async with asyncio.timeout(10):
         while not (await world.http.get("/queue")).json()["queue_running"]:
             await asyncio.sleep(0.01)
 
 
-async def test_a_drain_ends_the_wait_for_an_engine(world: World) -> None:
+async def test_a_drain_ends_the_wait_for_an_engine(world: WorkerWorld) -> None:
     drain = asyncio.Event()
-    nowhere = replace(world, url="http://127.0.0.1:9")
-    warming = asyncio.create_task(warm_up(nowhere, EMPTY_IMAGE, drain))
+    world.url = NOWHERE
+    warming = asyncio.create_task(warm_up(world, EMPTY_IMAGE, drain))
     await asyncio.sleep(0)
     drain.set()
     assert await asyncio.wait_for(warming, 10) is False
@@ -126,7 +125,9 @@ def a_lock(folder: Path, sha256: str) -> Path:
 
 
 @pytest.mark.parametrize("right", [True, False])
-async def test_models_come_before_the_warm_up(world: World, tmp_path: Path, right: bool) -> None:
+async def test_models_come_before_the_warm_up(
+    world: WorkerWorld, tmp_path: Path, right: bool
+) -> None:
     store = InMemoryModelStore()
     store.files["models/checkpoints/a.safetensors"] = BODY
     lock = a_lock(tmp_path, hashlib.sha256(BODY if right else b"other").hexdigest())

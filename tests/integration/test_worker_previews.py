@@ -15,31 +15,32 @@ from comfyline.service.jobs.job import Job, JobOptions, Status, preview_key
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker import previews, reporter
+from tests.support.builders import now
 from tests.support.eventually import eventually
-from tests.support.worker_world import World, a_graph, now
+from tests.support.worker_world import WorkerWorld, a_graph
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerWorld]:
     """The worker of this world writes the progress of a watched job at once."""
     monkeypatch.setattr(reporter, "WATCHED_INTERVAL", timedelta(milliseconds=5))
     options = Options(data_dir=tmp_path, port=0, step_ms=10)
     async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
-        yield World(sim.url, tmp_path, http)
+        yield WorkerWorld(sim.url, tmp_path, http)
 
 
-def submitted(world: World, *, asked: bool, watched: bool) -> Job:
-    job = world.submit(a_graph(steps=40), options=JobOptions(wants_previews=asked))
+def submitted(world: WorkerWorld, *, asked: bool, watched: bool) -> Job:
+    job = world.queued(a_graph(steps=40), options=JobOptions(wants_previews=asked))
     if watched:
-        world.jobs.watch(job.id, now() + timedelta(hours=1))
+        world.store.watch(job.id, now() + timedelta(hours=1))
     return job
 
 
-async def test_a_preview_is_stored_while_the_job_is_watched(world: World) -> None:
+async def test_a_preview_is_stored_while_the_job_is_watched(world: WorkerWorld) -> None:
     job = submitted(world, asked=True, watched=True)
     async with world.working():
-        await eventually(lambda: world.job(job).previewed == 1)
-        running = world.job(job)
+        await eventually(lambda: world.row(job.id).previewed == 1)
+        running = world.row(job.id)
         assert running.status is Status.RUNNING
         shown = world.artifacts.files[preview_key(running)]
         done = await world.until(job, Status.SUCCEEDED)
@@ -47,25 +48,25 @@ async def test_a_preview_is_stored_while_the_job_is_watched(world: World) -> Non
     with Image.open(BytesIO(shown.body)) as picture:
         assert picture.format == "JPEG"
     assert done.attempt == 1
-    record = world.jobs.read(job.id)
+    record = world.store.read(job.id)
     assert record is not None
     assert preview_key(done) not in [artifact.key for artifact in record.artifacts]
 
 
 async def test_a_newer_preview_replaces_the_last(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(previews, "INTERVAL", timedelta(milliseconds=5))
     job = submitted(world, asked=True, watched=True)
     async with world.working():
-        await eventually(lambda: world.job(job).previewed >= 2)
+        await eventually(lambda: world.row(job.id).previewed >= 2)
         done = await world.until(job, Status.SUCCEEDED)
     assert len(world.artifacts.files) == 2
     assert preview_key(done) in world.artifacts.files
 
 
 async def test_there_is_a_pause_between_previews(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(previews, "INTERVAL", timedelta(hours=1))
     job = submitted(world, asked=True, watched=True)
@@ -76,7 +77,7 @@ async def test_there_is_a_pause_between_previews(
 
 @pytest.mark.parametrize(("asked", "watched"), [(True, False), (False, True)])
 async def test_without_the_request_or_a_subscriber_no_preview_is_stored(
-    world: World, asked: bool, watched: bool
+    world: WorkerWorld, asked: bool, watched: bool
 ) -> None:
     job = submitted(world, asked=asked, watched=watched)
     async with world.working():

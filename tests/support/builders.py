@@ -46,6 +46,11 @@ class FrozenClock:
         return self.now
 
 
+def now() -> datetime:
+    """The clock for tests that run in real time."""
+    return datetime.now(UTC)
+
+
 def an_owner() -> OwnerId:
     """A new owner, unique to this test."""
     return OwnerId("owner-" + random_job_id(NOW)[-10:])

@@ -1,4 +1,4 @@
-"""The whole service in memory, on one clock that a test moves."""
+"""The whole service in memory, on one clock, and what happens to it in tests."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ from comfyline.contract.ids import JobId, OwnerId, WorkerId, random_worker_id
 from comfyline.service.access.slots import Limits, OwnerStore
 from comfyline.service.clock import Clock
 from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.intake.accept import Acceptance
 from comfyline.service.intake.admit import Admission
 from comfyline.service.intake.submission import Accepted, Caller
 from comfyline.service.intake.submit import Defaults, Submitter
+from comfyline.service.jobs.cancel import purge
 from comfyline.service.jobs.claim import Terms, claim
+from comfyline.service.jobs.events import Event
 from comfyline.service.jobs.finish import Finisher, Succeed
-from comfyline.service.jobs.job import Artifact, Job, JobRecord
+from comfyline.service.jobs.job import Artifact, Job, JobParams, JobRecord
+from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.report import report_started
 from comfyline.service.jobs.settle import Settlement, Step
 from comfyline.service.jobs.store import JobStore
@@ -35,7 +39,8 @@ from comfyline.service.ledger.count import count
 from comfyline.service.ledger.store import Ledger
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue, Ticket
-from tests.support.builders import LEASE, FrozenClock, an_artifact, an_owner
+from tests.support.builders import LEASE, FrozenClock, a_graph, a_job, an_artifact, an_owner
+from tests.support.happenings import Happening
 from tests.support.ports import wrapped
 
 P = TypeVar("P")
@@ -52,19 +57,35 @@ DEFAULTS = Defaults(
 )
 
 
-class World:
-    """The ports in memory, and what the user `owner`, workers and the sweeper do with them."""
+class InMemoryDeployment:
+    """The ports in memory on one clock, and what users, workers and the sweeper do with them."""
 
-    def __init__(self) -> None:
-        self.clock = FrozenClock()
-        self.store = InMemoryJobStore()
-        self.queue = InMemoryJobQueue(self.clock, visibility=LEASE)
+    def __init__(
+        self, clock: Clock, *, store: InMemoryJobStore | None = None, lease: timedelta = LEASE
+    ) -> None:
+        self.clock = clock
+        self.store = InMemoryJobStore() if store is None else store
+        self.queue = InMemoryJobQueue(clock, visibility=lease)
         self.artifacts = InMemoryArtifactStore()
         self.owners = InMemoryOwnerStore()
         self.uploads = InMemoryUploadStore()
         self.ledger = InMemoryLedger()
         self.metrics = InMemoryMetrics()
         self.owner = an_owner()
+        self.lease = lease
+        self.graph: Graph = a_graph()  # of a queued job without a graph of its own
+
+    # --- users ------------------------------------------------------------------------------------
+
+    def queued(self, graph: Graph | None = None, **overrides: Any) -> Job:
+        """A queued job with its graph and its ticket, stored as it is, without the intake."""
+        graph = graph or self.graph
+        start = {"owner": self.owner, "queued_at": self.clock(), "fingerprint": fingerprint(graph)}
+        job = a_job(**{**start, **overrides})
+        self.store.put_request(job, JobParams(params={}), graph)
+        assert self.store.add(job) is None
+        self.queue.send(job.id, job.owner, job.priority)
+        return job
 
     def submit(
         self,
@@ -98,7 +119,26 @@ class World:
         )
         return submitter.submit(commands.submission(sent), caller)
 
-    # --- a worker ---------------------------------------------------------------------------------
+    def purge(
+        self,
+        job_id: JobId,
+        *,
+        store: JobStore | None = None,
+        artifacts: ArtifactStore | None = None,
+        settlement: Settlement | None = None,
+    ) -> str:
+        """Purge a job of the owner; returns the message."""
+        settlement = settlement or self.settlement(store=store)
+        return purge(
+            job_id,
+            self.owner,
+            store=store or self.store,
+            artifacts=artifacts or self.artifacts,
+            settle=settlement.complete,
+            clock=self.clock,
+        ).message
+
+    # --- workers ----------------------------------------------------------------------------------
 
     def tickets(self, priority: Priority = Priority.NORMAL) -> list[Ticket]:
         """Every ticket that is visible, received."""
@@ -118,7 +158,7 @@ class World:
         queue: JobQueue | None = None,
         clock: Clock | None = None,
     ) -> Job | None:
-        terms = Terms(worker_id=worker_id or random_worker_id(), lease=LEASE)
+        terms = Terms(worker_id=worker_id or random_worker_id(), lease=self.lease)
         jobs, tickets = store or self.store, queue or self.queue
         return claim(ticket, terms, store=jobs, queue=tickets, clock=clock or self.clock)
 
@@ -142,6 +182,14 @@ class World:
             job, ticket, Succeed(cached=False), artifacts=files, gpu_seconds=1.5
         )
 
+    def happens(self, job: Job, *happenings: Happening) -> Job:
+        """Write these events, one after another, each made of the row before it."""
+        current = self.row(job.id)
+        for happening in happenings:
+            event = happening if isinstance(happening, Event) else happening(current)
+            current = self.store.save(current, advance(current, event, self.clock()))
+        return current
+
     def upload(self, job: Job, artifacts: ArtifactStore | None = None) -> Artifact:
         """Store a file of the job's attempt."""
         artifact = an_artifact(job)
@@ -156,7 +204,7 @@ class World:
             free_slot=self.admission().free_slot,
         )
 
-    # --- what follows from the end of a job ---------------------------------------------------
+    # --- the settlement of ended jobs -------------------------------------------------------------
 
     def admission(
         self, owners: OwnerStore | None = None, store: JobStore | None = None
@@ -170,7 +218,7 @@ class World:
         owners: OwnerStore | None = None,
         ledger: Ledger | None = None,
     ) -> Settlement:
-        """The steps of a deployment, with other ports if they are given."""
+        """The steps of a deployment; the ports that are given replace those of this one."""
         counting = partial(count, ledger=ledger or self.ledger, metrics=self.metrics)
         admission = self.admission(owners=owners, store=store)
         return Settlement(
@@ -180,11 +228,11 @@ class World:
         )
 
     def settle(self, job_id: JobId) -> Job:
-        """What settle_jobs does for the job; its row after it."""
+        """Settle the job as the function SettleJobs does; returns its row."""
         assert self.settlement().settle([self.row(job_id)]) == []
         return self.row(job_id)
 
-    # --- the rest ---------------------------------------------------------------------------------
+    # --- the sweeper, and what is stored ----------------------------------------------------------
 
     def sweep(
         self,
@@ -193,25 +241,37 @@ class World:
         queue: JobQueue | None = None,
         artifacts: ArtifactStore | None = None,
         settlement: Settlement | None = None,
+        clock: Clock | None = None,
     ) -> Counter[str]:
-        """One round of the sweeper, on these ports where they are given."""
+        """One round of the sweeper; the ports that are given replace those of the deployment."""
         return Sweeper(
             store=store or self.store,
             queue=queue or self.queue,
             artifacts=artifacts or self.artifacts,
             settlement=settlement or self.settlement(store=store),
-            clock=self.clock,
+            clock=clock or self.clock,
         ).sweep()
 
     def row(self, job_id: JobId) -> Job:
+        """The job as it is stored now."""
         job = self.store.get(job_id)
         assert job is not None
         return job
 
     def record(self, job_id: JobId) -> JobRecord:
+        """The job as it is stored now, with its parameters and files."""
         record = self.store.read(job_id)
         assert record is not None
         return record
+
+
+class World(InMemoryDeployment):
+    """A deployment in memory whose clock stands still until a test moves it."""
+
+    clock: FrozenClock
+
+    def __init__(self) -> None:
+        super().__init__(FrozenClock())
 
 
 def meanwhile(port: P, method: str, action: Callable[[], object], *, times: int = 1) -> P:

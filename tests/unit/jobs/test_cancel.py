@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from comfyline.api.v1.views import status_of
 from comfyline.contract.ids import JobId, OwnerId, random_job_id
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import JobNotFound, Unavailable
-from comfyline.service.jobs.cancel import Cancellation, cancel, purge
+from comfyline.service.jobs.cancel import Cancellation, cancel
 from comfyline.service.jobs.finish import EndCanceled, GiveBack, Retry
 from comfyline.service.jobs.job import Job, JobError, Status
 from comfyline.service.jobs.report import report_started
@@ -187,18 +186,6 @@ class TestNotFound:
             canceled(world, job.id, store=store)
 
 
-def purged(world: World, job_id: JobId, *, process: Process | None = None, **ports: Any) -> str:
-    """Purge the job as its owner; returns the message."""
-    own: dict[str, Any] = {"store": world.store, "artifacts": world.artifacts} | ports
-    owners, ledger = world.owners, world.ledger
-    if process is not None:
-        own = {name: process.using(port) for name, port in own.items()}
-        owners, ledger = process.using(owners), process.using(ledger)
-    settlement = world.settlement(store=own["store"], owners=owners, ledger=ledger)
-    settle = settlement.complete
-    return purge(job_id, world.owner, clock=world.clock, settle=settle, **own).message
-
-
 class TestPurge:
     def test_removes_an_ended_jobs_record_request_and_files(self) -> None:
         world = World()
@@ -207,19 +194,19 @@ class TestPurge:
         world.upload(job)
         world.finisher().end(job, ticket, GiveBack())
         job = world.succeeded()
-        assert "removed" in purged(world, job.id)
+        assert "removed" in world.purge(job.id)
         assert (world.store.read(job.id), world.artifacts.files) == (None, {})
         with pytest.raises(LookupError):
             world.store.graph(job)
         with pytest.raises(JobNotFound):
-            purged(world, job.id)
+            world.purge(job.id)
 
     def test_cancels_a_job_that_has_not_ended(self) -> None:
         world = World()
         world.submit()
         job, _ = world.started()
         world.upload(job)
-        assert "once it has ended" in purged(world, job.id)
+        assert "once it has ended" in world.purge(job.id)
         assert status_of(world.row(job.id)) == "canceling"
         assert len(world.artifacts.files) == 1
 
@@ -229,15 +216,15 @@ class TestPurge:
         job = world.succeeded()
         world.owner = an_owner()
         with pytest.raises(JobNotFound):
-            purged(world, job.id)
+            world.purge(job.id)
         assert len(world.artifacts.files) == 1
 
     def test_two_concurrent_purges_both_succeed(self) -> None:
         world = World()
         world.submit()
         job = world.succeeded()
-        store = meanwhile(world.store, "delete", lambda: purged(world, job.id))
-        assert "removed" in purged(world, job.id, store=store)
+        store = meanwhile(world.store, "delete", lambda: world.purge(job.id))
+        assert "removed" in world.purge(job.id, store=store)
 
     def test_keeps_a_new_job_that_takes_the_id_meanwhile(self) -> None:
         world = World()
@@ -251,7 +238,7 @@ class TestPurge:
             world.succeeded()
 
         artifacts = meanwhile(world.artifacts, "delete_prefix", post_and_run_again)
-        assert "removed" in purged(world, old.id, artifacts=artifacts)
+        assert "removed" in world.purge(old.id, artifacts=artifacts)
         assert world.row(old.id).attempt == 2
         assert list(world.artifacts.files) == [an_artifact(world.row(old.id)).key]
 
@@ -262,12 +249,18 @@ class TestPurge:
             world = World()
             world.submit()
             worlds.append((world, world.succeeded()))
-            purged(world, worlds[-1][1].id, process=process)
+            store, artifacts = process.using(world.store), process.using(world.artifacts)
+            settlement = world.settlement(
+                store=store,
+                owners=process.using(world.owners),
+                ledger=process.using(world.ledger),
+            )
+            world.purge(worlds[-1][1].id, store=store, artifacts=artifacts, settlement=settlement)
 
         for process in every_crash(run):
             world, job = worlds[-1]
             if world.store.get(job.id) is not None:
-                purged(world, job.id)
+                world.purge(job.id)
             assert (world.store.get(job.id), world.artifacts.files) == (None, {}), process
             assert world.ledger.usage(world.owner) == Usage(1.5, 1), process
 
@@ -277,7 +270,7 @@ class TestPurge:
         job = world.succeeded()
         world.owners.take_slot(job.owner, job.id, Limits(max_active_jobs=1), job.queued_at)
         assert job.settle_pending
-        purged(world, job.id)
+        world.purge(job.id)
         assert world.ledger.usage(world.owner) == Usage(1.5, 1)
         assert dict(world.owners.slots(0)) == {}
 
@@ -288,13 +281,6 @@ class TestPurge:
         times = MAX_TRIES
         ledger = meanwhile(world.ledger, "count", raising(Unavailable("throttled")), times=times)
         with pytest.raises(Unavailable):
-            purge(
-                job.id,
-                world.owner,
-                store=world.store,
-                artifacts=world.artifacts,
-                settle=world.settlement(ledger=ledger).complete,
-                clock=world.clock,
-            )
+            world.purge(job.id, settlement=world.settlement(ledger=ledger))
         assert world.row(job.id) == job
         assert len(world.artifacts.files) == 1

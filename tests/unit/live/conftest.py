@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.unit.live.world import World
+from tests.unit.live.world import FollowedWorld
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world() -> Iterator[FollowedWorld]:
     with ThreadPoolExecutor(4) as executor:
-        yield World(executor)
+        yield FollowedWorld(executor)

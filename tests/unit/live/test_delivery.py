@@ -8,11 +8,12 @@ from comfyline.adapters.memory.live import InMemorySockets
 from comfyline.contract.ids import ConnectionId
 from comfyline.service.live.delivery import CONNECT_GRACE, MAX_TRIES, PATIENCE
 from comfyline.service.metrics import Metric
-from tests.unit.live.world import World, at, claim, start, states
+from tests.support.happenings import at, claim, start
+from tests.unit.live.world import FollowedWorld, states
 
 
-def test_a_client_that_left_is_forgotten(world: World) -> None:
-    job = world.job()
+def test_a_client_that_left_is_forgotten(world: FollowedWorld) -> None:
+    job = world.queued()
     for name in ("here", "gone"):
         world.follower.follow(world.socket(name), job.id)
     world.sockets.gone.add(ConnectionId("gone"))
@@ -26,8 +27,8 @@ def test_a_client_that_left_is_forgotten(world: World) -> None:
     assert states(world.received("here"))[-1] == ("status", "queued", 2)
 
 
-def test_a_slow_client_loses_progress_and_stays_connected(world: World) -> None:
-    socket, job = world.socket(), world.job()
+def test_a_slow_client_loses_progress_and_stays_connected(world: FollowedWorld) -> None:
+    socket, job = world.socket(), world.queued()
     world.happens(job, claim, start)
     world.stream.clear()
     world.follower.follow(socket, job.id)
@@ -42,7 +43,9 @@ def test_a_slow_client_loses_progress_and_stays_connected(world: World) -> None:
     assert world.sockets.closed == set()
 
 
-def test_a_client_that_does_not_take_a_state_in_three_tries_is_disconnected(world: World) -> None:
+def test_a_client_that_does_not_take_a_state_in_three_tries_is_disconnected(
+    world: FollowedWorld,
+) -> None:
     tries = []
 
     class Slow(InMemorySockets):
@@ -52,7 +55,7 @@ def test_a_client_that_does_not_take_a_state_in_three_tries_is_disconnected(worl
             super().post(connection_id, message)
 
     world.sockets = Slow()
-    job = world.job()
+    job = world.queued()
     for name in ("quick", "slow"):
         world.follower.follow(world.socket(name), job.id)
     world.sockets.slow.add(ConnectionId("slow"))

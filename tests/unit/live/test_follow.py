@@ -18,19 +18,20 @@ from comfyline.service.live.delivery import CONNECT_GRACE
 from comfyline.service.live.follow import GREETING_PAUSES_SECONDS, WATCH_STEP
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
 from tests.support.builders import NOW, FrozenClock, an_artifact, an_owner
-from tests.unit.live.world import World, at, claim, interrupt, start, states, succeed
+from tests.support.happenings import at, claim, interrupt, start, succeed
+from tests.unit.live.world import FollowedWorld, states
 
 
-def test_the_answer_is_the_snapshot(world: World) -> None:
-    socket, job = world.socket(), world.job()
+def test_the_answer_is_the_snapshot(world: FollowedWorld) -> None:
+    socket, job = world.socket(), world.queued()
     world.follower.follow(socket, job.id)
     (snapshot,) = world.received()
     assert (snapshot["type"], snapshot["version"], snapshot["snapshot"]) == ("status", 1, True)
 
 
-def test_the_answer_for_an_ended_job_has_its_files_and_its_end(world: World) -> None:
-    socket, job = world.socket(), world.job()
-    world.jobs.put_artifacts(replace(job, attempt=1), [an_artifact(job)])
+def test_the_answer_for_an_ended_job_has_its_files_and_its_end(world: FollowedWorld) -> None:
+    socket, job = world.socket(), world.queued()
+    world.store.put_artifacts(replace(job, attempt=1), [an_artifact(job)])
     world.happens(job, claim, start, succeed)
     world.follower.follow(socket, job.id)
     assert [m["type"] for m in world.received()] == ["status", "artifact", "done"]
@@ -38,28 +39,30 @@ def test_the_answer_for_an_ended_job_has_its_files_and_its_end(world: World) -> 
 
 
 @pytest.mark.parametrize("moment", ["get", "watch"])
-def test_a_change_at_any_moment_of_subscribing_is_received(world: World, moment: str) -> None:
+def test_a_change_at_any_moment_of_subscribing_is_received(
+    world: FollowedWorld, moment: str
+) -> None:
     """The job ends right after the given call of the subscription."""
-    job, socket = world.job(), world.socket()
+    job, socket = world.queued(), world.socket()
     world.happens(job, claim, start)
     world.stream.clear()
-    original = getattr(world.jobs, moment)
+    original = getattr(world.store, moment)
 
     def then_the_job_ends(*args: Any) -> Any:
         answer = original(*args)
-        setattr(world.jobs, moment, original)
+        setattr(world.store, moment, original)
         world.happens(job, succeed)
         world.push()
         return answer
 
-    setattr(world.jobs, moment, then_the_job_ends)
+    setattr(world.store, moment, then_the_job_ends)
     world.follower.follow(socket, job.id)
     world.push()
     assert "done" in [m["type"] for m in world.received(socket)]
 
 
-def test_resuming_sends_the_missed_states(world: World) -> None:
-    socket, job = world.socket(), world.job()
+def test_resuming_sends_the_missed_states(world: FollowedWorld) -> None:
+    socket, job = world.socket(), world.queued()
     world.happens(job, claim, start, at(0.4), interrupt, claim, start, at(0.2))
     world.follower.follow(socket, job.id, after=4)
     messages = world.received()
@@ -74,8 +77,10 @@ def test_resuming_sends_the_missed_states(world: World) -> None:
     assert messages[-1]["progress"] == 0.2
 
 
-def test_a_missed_cancel_request_is_sent_as_canceling_and_keeps_the_progress(world: World) -> None:
-    socket, job = world.socket(), world.job()
+def test_a_missed_cancel_request_is_sent_as_canceling_and_keeps_the_progress(
+    world: FollowedWorld,
+) -> None:
+    socket, job = world.socket(), world.queued()
     world.happens(job, claim, start, at(0.4), ev.CancelRequested(), at(0.5))
     world.follower.follow(socket, job.id, after=4)
     messages = world.received()
@@ -83,56 +88,56 @@ def test_a_missed_cancel_request_is_sent_as_canceling_and_keeps_the_progress(wor
     assert all(m["progress"] >= 0.4 for m in messages)
 
 
-def test_resuming_with_nothing_missed_sends_only_the_snapshot(world: World) -> None:
-    socket, job = world.socket(), world.job()
+def test_resuming_with_nothing_missed_sends_only_the_snapshot(world: FollowedWorld) -> None:
+    socket, job = world.socket(), world.queued()
     world.follower.follow(socket, job.id, after=1)
     assert states(world.received()) == [("status", "queued", 1)]
 
 
-def watched_until(world: World, job: Job) -> datetime:
-    row = world.jobs.get(job.id)
+def watched_until(world: FollowedWorld, job: Job) -> datetime:
+    row = world.store.get(job.id)
     assert row is not None
     assert row.watched_until is not None
     return row.watched_until
 
 
-def test_a_further_subscriber_does_not_change_the_row(world: World) -> None:
-    job, rows = world.job(), []
+def test_a_further_subscriber_does_not_change_the_row(world: FollowedWorld) -> None:
+    job, rows = world.queued(), []
     for n in range(3):
         world.clock.advance(timedelta(seconds=1))
         world.follower.follow(world.socket(f"c{n}"), job.id)
-        rows.append(world.jobs.get(job.id))
+        rows.append(world.store.get(job.id))
     assert rows == [rows[0]] * 3
     spare = watched_until(world, job) - world.clock() - CONNECTION_LIFETIME
     assert timedelta(0) <= spare < WATCH_STEP
 
 
-def test_a_job_is_watched_as_long_as_any_connection_lasts(world: World) -> None:
-    job = world.job()
+def test_a_job_is_watched_as_long_as_any_connection_lasts(world: FollowedWorld) -> None:
+    job = world.queued()
     for n in range(5):
         world.follower.follow(world.socket(f"c{n}"), job.id)
         assert watched_until(world, job) >= world.clock() + CONNECTION_LIFETIME
         world.clock.advance(timedelta(minutes=17))
 
 
-def test_more_subscriptions_than_the_limit_are_refused(world: World) -> None:
+def test_more_subscriptions_than_the_limit_are_refused(world: FollowedWorld) -> None:
     socket = world.socket()
     for _ in range(MAX_SUBSCRIPTIONS):
-        world.follower.follow(socket, world.job().id)
+        world.follower.follow(socket, world.queued().id)
     with pytest.raises(TooManySubscriptions, match=str(MAX_SUBSCRIPTIONS)):
-        world.follower.follow(socket, world.job().id)
+        world.follower.follow(socket, world.queued().id)
 
 
-def test_a_job_of_another_owner_is_not_found(world: World) -> None:
-    socket, job = world.socket(owner=an_owner()), world.job()
+def test_a_job_of_another_owner_is_not_found(world: FollowedWorld) -> None:
+    socket, job = world.socket(owner=an_owner()), world.queued()
     for unknown in (job.id, JobId("job_" + "0" * 26)):
         with pytest.raises(JobNotFound):
             world.follower.follow(socket, unknown)
     assert world.connections.subscribers(job.id, world.clock()) == []
 
 
-def test_a_job_past_its_start_deadline_is_expired(world: World) -> None:
-    socket, job = world.socket(), world.job(start_deadline=NOW + timedelta(seconds=1))
+def test_a_job_past_its_start_deadline_is_expired(world: FollowedWorld) -> None:
+    socket, job = world.socket(), world.queued(start_deadline=NOW + timedelta(seconds=1))
     world.clock.advance(2)
     world.follower.follow(socket, job.id)
     assert states(world.received()) == [("status", "expired", 2), ("done", "expired", 2)]
@@ -154,16 +159,16 @@ class Opening(InMemorySockets):
         super().post(connection_id, message)
 
 
-def test_a_greeting_waits_until_the_socket_is_open_and_misses_nothing(world: World) -> None:
+def test_a_greeting_waits_until_the_socket_is_open_and_misses_nothing(world: FollowedWorld) -> None:
     world.sockets = Opening(world.clock, NOW + timedelta(seconds=3))
-    socket, job = world.socket(), world.job()
+    socket, job = world.socket(), world.queued()
     world.connections.subscribe(
         Connection(socket, world.owner, KeyId("k"), NOW + CONNECTION_LIFETIME),
         job.id,
         since=NOW,
         limit=9,
     )
-    world.jobs.watch(job.id, NOW + CONNECTION_LIFETIME)
+    world.store.watch(job.id, NOW + CONNECTION_LIFETIME)
     world.happens(job, claim)
     world.push()  # the socket answers "gone", but it is too young to be given up
     assert world.connections.subscribers(job.id, NOW)
@@ -173,8 +178,8 @@ def test_a_greeting_waits_until_the_socket_is_open_and_misses_nothing(world: Wor
     assert states(world.received()) == [("status", "queued", 2), ("status", "running", 3)]
 
 
-def test_a_greeting_gives_up_on_a_socket_that_never_opens(world: World) -> None:
-    socket, job = world.socket(), world.job()
+def test_a_greeting_gives_up_on_a_socket_that_never_opens(world: FollowedWorld) -> None:
+    socket, job = world.socket(), world.queued()
     world.sockets.gone.add(socket)
     with pytest.raises(ConnectionGone):
         world.follower.greet(socket, job.id)

@@ -33,7 +33,8 @@ from tests.support.builders import (
     some_params,
     succeeded,
 )
-from tests.unit.live.world import World, at, claim, fail_once, interrupt, start, succeed
+from tests.support.happenings import at, claim, fail_once, interrupt, start, succeed
+from tests.unit.live.world import FollowedWorld
 
 JOBS = st.sampled_from([lambda j: j, claimed, running, succeeded, canceled]).map(
     lambda change: change(a_job())
@@ -41,8 +42,8 @@ JOBS = st.sampled_from([lambda j: j, claimed, running, succeeded, canceled]).map
 ENDED = st.sampled_from([succeeded, canceled]).map(lambda change: change(a_job()))
 
 
-def test_each_change_of_state_is_a_message_with_its_event(world: World) -> None:
-    world.happens(world.job(), claim, start, interrupt, claim, fail_once, claim, start, succeed)
+def test_each_change_of_state_is_a_message_with_its_event(world: FollowedWorld) -> None:
+    world.happens(world.queued(), claim, start, interrupt, claim, fail_once, claim, start, succeed)
     messages = [m for change in world.stream[1:] if (m := message_of(change))]
     assert [(m.status, m.event) for m in messages if isinstance(m, StateChanged)] == [
         ("queued", "claimed"),
@@ -57,16 +58,16 @@ def test_each_change_of_state_is_a_message_with_its_event(world: World) -> None:
     assert [m.version for m in messages] == list(range(2, 10))
 
 
-def test_a_job_given_back_before_it_started_is_a_message_too(world: World) -> None:
+def test_a_job_given_back_before_it_started_is_a_message_too(world: FollowedWorld) -> None:
     """Neither its status nor its attempt changes then."""
-    world.happens(world.job(), claim, interrupt)
+    world.happens(world.queued(), claim, interrupt)
     message = message_of(world.stream[-1])
     assert isinstance(message, StateChanged)
     assert (message.status, message.event) == ("queued", "interrupted")
 
 
-def test_progress_names_node_and_step(world: World) -> None:
-    world.happens(world.job(), claim, start, at(0.5))
+def test_progress_names_node_and_step(world: FollowedWorld) -> None:
+    world.happens(world.queued(), claim, start, at(0.5))
     message = message_of(world.stream[-1])
     assert isinstance(message, ProgressMade)
     progress = message.progress

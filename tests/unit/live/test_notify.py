@@ -15,22 +15,11 @@ from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import JobOptions, preview_key
 from tests.support.builders import an_artifact
-from tests.unit.live.world import (
-    World,
-    at,
-    claim,
-    files,
-    interrupt,
-    previews,
-    start,
-    states,
-    stored,
-    succeed,
-    with_preview,
-)
+from tests.support.happenings import at, claim, interrupt, start, succeed, with_preview
+from tests.unit.live.world import FollowedWorld, files, previews, states
 
 
-def test_a_subscriber_receives_each_change_and_then_the_end(world: World) -> None:
+def test_a_subscriber_receives_each_change_and_then_the_end(world: FollowedWorld) -> None:
     job = world.subscribed()
     for event in (claim, start, at(0.3), at(0.6), succeed):
         world.happens(job, event)
@@ -46,8 +35,11 @@ def test_a_subscriber_receives_each_change_and_then_the_end(world: World) -> Non
     assert world.connections.subscribers(job.id, world.clock()) == []
 
 
-def test_one_socket_follows_many_jobs_and_many_sockets_follow_one(world: World) -> None:
-    jobs, sockets = [world.job() for _ in range(200)], [world.socket(f"c{n}") for n in range(200)]
+def test_one_socket_follows_many_jobs_and_many_sockets_follow_one(world: FollowedWorld) -> None:
+    jobs, sockets = (
+        [world.queued() for _ in range(200)],
+        [world.socket(f"c{n}") for n in range(200)],
+    )
     for job in jobs:
         world.follower.follow(sockets[0], job.id)
     for socket in sockets:
@@ -62,7 +54,7 @@ def test_one_socket_follows_many_jobs_and_many_sockets_follow_one(world: World) 
     assert all(states(world.received(f"c{n}")) == expected for n in range(1, 200))
 
 
-def test_of_several_progress_messages_only_the_latest_is_sent(world: World) -> None:
+def test_of_several_progress_messages_only_the_latest_is_sent(world: FollowedWorld) -> None:
     job = world.subscribed()
     world.happens(job, claim, start, at(0.2), at(0.4), interrupt, claim, start, at(0.1), at(0.3))
     world.push()
@@ -76,7 +68,9 @@ def test_of_several_progress_messages_only_the_latest_is_sent(world: World) -> N
     ]
 
 
-def test_all_subscribers_receive_the_end_before_a_subscription_is_deleted(world: World) -> None:
+def test_all_subscribers_receive_the_end_before_a_subscription_is_deleted(
+    world: FollowedWorld,
+) -> None:
     names = [ConnectionId(f"c{n}") for n in range(3)]
     done: list[int] = []
 
@@ -86,7 +80,7 @@ def test_all_subscribers_receive_the_end_before_a_subscription_is_deleted(world:
             super().unsubscribe(connection_id, job_id)
 
     world.connections = Connections()
-    job = world.job()
+    job = world.queued()
     for name in names:
         world.follower.follow(world.socket(name), job.id)
     world.happens(job, claim, start, succeed)
@@ -95,7 +89,7 @@ def test_all_subscribers_receive_the_end_before_a_subscription_is_deleted(world:
     assert world.connections.subscribers(job.id, world.clock()) == []
 
 
-def test_after_unsubscribing_nothing_is_received(world: World) -> None:
+def test_after_unsubscribing_nothing_is_received(world: FollowedWorld) -> None:
     job = world.subscribed()
     world.connections.unsubscribe(ConnectionId("c1"), job.id)
     world.happens(job, claim)
@@ -103,7 +97,7 @@ def test_after_unsubscribing_nothing_is_received(world: World) -> None:
     assert world.received() == []
 
 
-def test_an_unavailable_table_is_reported_so_that_the_stream_retries(world: World) -> None:
+def test_an_unavailable_table_is_reported_so_that_the_stream_retries(world: FollowedWorld) -> None:
     job = world.subscribed()
     world.stream.clear()
     world.happens(job, claim)
@@ -119,27 +113,27 @@ def test_an_unavailable_table_is_reported_so_that_the_stream_retries(world: Worl
     assert states(world.received()) == [("status", "queued", 2)]
 
 
-def test_a_job_without_subscribers_costs_no_call(world: World) -> None:
+def test_a_job_without_subscribers_costs_no_call(world: FollowedWorld) -> None:
     class Untouched(InMemoryConnectionStore):
         def subscribers(self, job_id: JobId, now: datetime) -> Any:
             raise AssertionError("asked for the subscribers of an unwatched job")
 
     world.connections = Untouched()
-    world.happens(world.job(), claim, start)
+    world.happens(world.queued(), claim, start)
     assert world.push() == 0
 
 
 # --- files ----------------------------------------------------------------------------------------
 
 
-def test_each_file_is_sent_as_it_is_stored_and_the_rest_with_the_end(world: World) -> None:
+def test_each_file_is_sent_as_it_is_stored_and_the_rest_with_the_end(world: FollowedWorld) -> None:
     job = world.subscribed()
-    for event in (claim, start, stored(world, 1), stored(world, 3)):
+    for event in (claim, start, world.stored(1), world.stored(3)):
         world.happens(job, event)
         world.push()
     assert files(world.received()) == [(4, 1, 0), (5, 2, 1), (5, 3, 2)]
     ended = world.happens(job)
-    world.jobs.put_artifacts(ended, [an_artifact(ended, n) for n in range(4)])
+    world.store.put_artifacts(ended, [an_artifact(ended, n) for n in range(4)])
     world.happens(job, succeed)
     world.push()
     received = world.received()
@@ -148,36 +142,38 @@ def test_each_file_is_sent_as_it_is_stored_and_the_rest_with_the_end(world: Worl
     assert len(received[-1]["result"]["artifacts"]) == 4
 
 
-def test_changes_of_one_batch_are_sent_in_order(world: World) -> None:
+def test_changes_of_one_batch_are_sent_in_order(world: FollowedWorld) -> None:
     job = world.subscribed()
-    world.happens(job, claim, start, stored(world, 1), at(0.9), stored(world, 2), succeed)
+    world.happens(job, claim, start, world.stored(1), at(0.9), world.stored(2), succeed)
     world.push()
     order = [(m["version"], m.get("part", 0)) for m in world.received()]
     assert order == sorted(set(order))
 
 
-def test_a_late_subscriber_receives_the_files_that_are_stored(world: World) -> None:
-    job = world.job()
-    world.happens(job, claim, start, stored(world, 2))
+def test_a_late_subscriber_receives_the_files_that_are_stored(world: FollowedWorld) -> None:
+    job = world.queued()
+    world.happens(job, claim, start, world.stored(2))
     world.follower.follow(world.socket(), job.id)
     assert files(world.received()) == [(4, 1, 0), (4, 2, 1)]
 
 
-def test_the_files_of_a_lost_attempt_are_not_sent(world: World) -> None:
+def test_the_files_of_a_lost_attempt_are_not_sent(world: FollowedWorld) -> None:
     job = world.subscribed()
-    world.happens(job, claim, start, stored(world, 2), interrupt, claim)
+    world.happens(job, claim, start, world.stored(2), interrupt, claim)
     world.push()
     assert files(world.received()) == []
 
 
-def test_the_files_of_a_purged_job_are_not_sent_for_the_next_job_of_its_id(world: World) -> None:
+def test_the_files_of_a_purged_job_are_not_sent_for_the_next_job_of_its_id(
+    world: FollowedWorld,
+) -> None:
     job = world.subscribed()
-    purged = world.happens(job, claim, start, stored(world, 3))
-    world.jobs.delete(purged)
+    purged = world.happens(job, claim, start, world.stored(3))
+    world.store.delete(purged)
     again = replace(job, queued_at=job.queued_at + timedelta(days=2))
-    assert world.jobs.add(again) is None
+    assert world.store.add(again) is None
     world.follower.follow(ConnectionId("c1"), again.id)
-    world.happens(again, claim, start, at(0.5), stored(world, 1))
+    world.happens(again, claim, start, at(0.5), world.stored(1))
     world.push()  # the changes of both jobs in one batch
     assert files(world.received()) == [(5, 1, 0)]
 
@@ -185,7 +181,7 @@ def test_the_files_of_a_purged_job_are_not_sent_for_the_next_job_of_its_id(world
 # --- previews -------------------------------------------------------------------------------------
 
 
-def test_a_new_preview_is_sent_once(world: World) -> None:
+def test_a_new_preview_is_sent_once(world: FollowedWorld) -> None:
     job, sent = world.subscribed(options=JobOptions(wants_previews=True)), []
     for event in (claim, start, at(0.2), with_preview(1), at(0.6), with_preview(2)):
         running = world.happens(job, event)
@@ -197,7 +193,7 @@ def test_a_new_preview_is_sent_once(world: World) -> None:
     assert sent == [None, url, None, url]
 
 
-def test_a_preview_is_sent_with_the_progress_that_replaces_its_own(world: World) -> None:
+def test_a_preview_is_sent_with_the_progress_that_replaces_its_own(world: FollowedWorld) -> None:
     job = world.subscribed(options=JobOptions(wants_previews=True))
     world.happens(job, claim, start, with_preview(1), at(0.6))
     world.push()
@@ -207,7 +203,7 @@ def test_a_preview_is_sent_with_the_progress_that_replaces_its_own(world: World)
 
 @pytest.mark.parametrize("after", [(interrupt,), (interrupt, claim, start, at(0.1))])
 def test_a_preview_of_an_attempt_that_is_over_is_not_sent(
-    world: World, after: tuple[Any, ...]
+    world: FollowedWorld, after: tuple[Any, ...]
 ) -> None:
     job = world.subscribed(options=JobOptions(wants_previews=True))
     world.happens(job, claim, start, with_preview(1), *after)
