@@ -17,6 +17,33 @@ def wrapped(port: P, around: Callable[..., Any]) -> P:
     return cast("P", _Wrapped(port, around))
 
 
+def meanwhile(port: P, method: str, action: Callable[[], object], *, times: int = 1) -> P:
+    """The same port, where `action` runs just before each of the first `times` calls of `method`.
+
+    The action is what another process does at the worst moment, or it raises an error that the call
+    then ends with.
+    """
+    left = times
+
+    def around(name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        nonlocal left
+        if name == method and left > 0:
+            left -= 1
+            action()
+        return call(*args, **kwargs)
+
+    return wrapped(port, around)
+
+
+def raising(error: Exception) -> Callable[[], object]:
+    """An action that raises `error`."""
+
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
 class _Wrapped:
     def __init__(self, port: Any, around: Callable[..., Any]) -> None:
         self._port, self._around = port, around

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from comfyline.adapters.memory.access import InMemoryOwnerStore
 from comfyline.adapters.memory.files import InMemoryArtifactStore, InMemoryUploadStore
@@ -41,9 +41,6 @@ from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue, Ticket
 from tests.support.builders import LEASE, FrozenClock, a_graph, a_job, an_artifact, an_owner
 from tests.support.happenings import Happening
-from tests.support.ports import wrapped
-
-P = TypeVar("P")
 
 UNLIMITED = Limits()
 
@@ -272,30 +269,3 @@ class World(InMemoryDeployment):
 
     def __init__(self) -> None:
         super().__init__(FrozenClock())
-
-
-def meanwhile(port: P, method: str, action: Callable[[], object], *, times: int = 1) -> P:
-    """The same port, where `action` runs just before each of the first `times` calls of `method`.
-
-    The action is what another process does at the worst moment, or it raises an error that the call
-    then ends with.
-    """
-    left = times
-
-    def around(name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        nonlocal left
-        if name == method and left > 0:
-            left -= 1
-            action()
-        return call(*args, **kwargs)
-
-    return wrapped(port, around)
-
-
-def raising(error: Exception) -> Callable[[], object]:
-    """An action that raises `error`."""
-
-    def fail() -> None:
-        raise error
-
-    return fail

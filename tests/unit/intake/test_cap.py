@@ -12,7 +12,8 @@ from comfyline.service.intake.admit import OLDEST_SLOTS, Admission
 from comfyline.service.jobs.cancel import cancel
 from tests.support.builders import a_job, an_owner, succeeded
 from tests.support.impatient import ONE_JOB, ImpatientClient
-from tests.support.world import World, meanwhile, raising
+from tests.support.ports import meanwhile, raising
+from tests.support.world import World
 
 TIMES = 1000
 HOUR = timedelta(hours=1)

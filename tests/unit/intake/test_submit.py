@@ -32,7 +32,8 @@ from comfyline.service.jobs.report import report_started
 from comfyline.service.queue.lanes import Priority
 from functions._http import Request
 from tests.support.builders import a_graph, an_owner
-from tests.support.world import DEFAULTS, SENT, World, meanwhile, raising
+from tests.support.ports import meanwhile, raising
+from tests.support.world import DEFAULTS, SENT, World
 
 LATER = TICKET_IN_FLIGHT + timedelta(milliseconds=1)
 

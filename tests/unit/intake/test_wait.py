@@ -14,7 +14,8 @@ from comfyline.service.intake.wait import MAX_WAITS, PLACE_LIFETIME, WaitRoom
 from comfyline.service.jobs.job import Job, JobRecord, Status
 from comfyline.service.jobs.store import JobStore
 from infra.functions import WAITING_TIMEOUT
-from tests.support.world import World, meanwhile, raising
+from tests.support.ports import meanwhile, raising
+from tests.support.world import World
 
 
 class Room:

@@ -21,7 +21,8 @@ from comfyline.service.ledger.store import Usage
 from comfyline.service.queue.tickets import Ticket
 from tests.support.builders import LEASE, NOW, an_artifact, an_owner
 from tests.support.crashes import Process, every_crash
-from tests.support.world import DEFAULTS, World, meanwhile, raising
+from tests.support.ports import meanwhile, raising
+from tests.support.world import DEFAULTS, World
 
 BOOM = JobError(type="boom", message="it broke")
 

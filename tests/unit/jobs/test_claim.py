@@ -15,7 +15,8 @@ from comfyline.service.jobs.finish import GiveBack
 from comfyline.service.jobs.job import Job, Lease, Status
 from comfyline.service.queue.lanes import Priority
 from tests.support.builders import LEASE, NOW
-from tests.support.world import DEFAULTS, World, meanwhile, raising
+from tests.support.ports import meanwhile, raising
+from tests.support.world import DEFAULTS, World
 
 MOMENT = timedelta.resolution
 SECOND = timedelta(seconds=1)

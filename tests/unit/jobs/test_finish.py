@@ -19,7 +19,8 @@ from comfyline.service.jobs.report import report_started
 from comfyline.service.ledger.store import Usage
 from tests.support.builders import LEASE, NOW, an_artifact
 from tests.support.invariants import check_record
-from tests.support.world import World, meanwhile
+from tests.support.ports import meanwhile
+from tests.support.world import World
 from tests.unit.jobs.endings import (
     BOOM,
     ENDINGS,

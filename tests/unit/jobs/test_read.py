@@ -15,7 +15,8 @@ from comfyline.service.jobs.read import read_job, read_page
 from comfyline.service.jobs.store import JobStore
 from tests.support.builders import LEASE, NOW, an_artifact, an_owner
 from tests.support.crashes import Process
-from tests.support.world import DEFAULTS, World, meanwhile
+from tests.support.ports import meanwhile
+from tests.support.world import DEFAULTS, World
 
 MOMENT = timedelta.resolution
 

@@ -18,7 +18,8 @@ from comfyline.service.queue.tickets import JobQueue
 from tests.support.builders import LEASE
 from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle, check_ticketed
-from tests.support.world import DEFAULTS, World, meanwhile, raising
+from tests.support.ports import meanwhile, raising
+from tests.support.world import DEFAULTS, World
 
 
 def redriven(

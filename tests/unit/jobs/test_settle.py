@@ -21,7 +21,8 @@ from comfyline.service.jobs.settle import MAX_TRIES, ParkedStep, Settlement
 from comfyline.service.ledger.store import Usage
 from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle
-from tests.support.world import DEFAULTS, World, meanwhile, raising
+from tests.support.ports import meanwhile, raising
+from tests.support.world import DEFAULTS, World
 from tests.unit.jobs.settling import SECOND, SettlingWorld, with_broken
 
 # --- the steps ------------------------------------------------------------------------------------

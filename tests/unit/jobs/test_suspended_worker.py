@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from comfyline.service.errors import JobNotFound
-from comfyline.service.jobs.cancel import purge
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.report import report_progress, report_started
@@ -29,14 +28,7 @@ def used_again(world: World) -> tuple[Job, Ticket]:
     request_cancel(world, suspended)
     world.clock.advance(LEASE + timedelta(seconds=2))
     world.sweep()
-    purge(
-        suspended.id,
-        world.owner,
-        store=world.store,
-        artifacts=world.artifacts,
-        settle=world.settlement().complete,
-        clock=world.clock,
-    )
+    world.purge(suspended.id)
     world.submit(key="once")
     return suspended, ticket
 

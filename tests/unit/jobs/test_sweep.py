@@ -17,7 +17,8 @@ from comfyline.service.jobs.job import Job, Status
 from tests.support.builders import LEASE
 from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle, check_ticketed
-from tests.support.world import DEFAULTS, World, meanwhile, raising
+from tests.support.ports import meanwhile, raising
+from tests.support.world import DEFAULTS, World
 
 MOMENT = timedelta.resolution
 MINUTE = timedelta(minutes=1)

@@ -18,7 +18,7 @@ from comfyline.service.errors import Unavailable
 from comfyline.service.live.hang_up import Doorkeeper
 from comfyline.service.live.sockets import Connection
 from tests.support.builders import NOW, FrozenClock
-from tests.support.world import meanwhile, raising
+from tests.support.ports import meanwhile, raising
 
 JOB = JobId("job_1")
 OFF = Flags(websocket_enabled=False)
