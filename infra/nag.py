@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks, ServerlessChecks
@@ -20,25 +20,11 @@ from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 REPORT = "validation-report.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A rule, and the path of the construct that breaks it."""
 
     rule: str
     path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why findings may stay. It is for those that match both regular expressions, rule and path."""
-
-    rule: str
-    path: str
-    why: str
-
-    def covers(self, finding: Finding) -> bool:
-        """Whether this reason is for that finding."""
-        return bool(re.fullmatch(self.rule, finding.rule) and re.fullmatch(self.path, finding.path))
 
 
 def findings(app: App) -> list[Finding]:
@@ -56,146 +42,108 @@ def _reported(report: Path) -> Iterator[Finding]:
                 yield Finding(violation["ruleName"], construct["constructPath"])
 
 
-def without_reason(found: Sequence[Finding]) -> list[Finding]:
-    """The findings for which there is no reason."""
-    return [finding for finding in found if not any(r.covers(finding) for r in REASONS)]
+def reasons_for(finding: Finding) -> list[str]:
+    """Why the finding may stay. It may not if there is no reason."""
+    return [
+        why
+        for (rule, path), why in REASONS.items()
+        if re.fullmatch(rule, finding.rule) and re.fullmatch(path, finding.path)
+    ]
 
 
 _FUNCTION = r"[a-z0-9-]+-(api|scaler)/\w+/Function/Resource"
 _FUNCTION_ROLE = r"[a-z0-9-]+-(api|scaler)/\w+/Role/Resource"
 
-REASONS = (
+# The keys are regular expressions, which match rule and path of a finding.
+REASONS = {
     # --- data ---
-    Reason(
-        r"AwsSolutions-S1",
-        r".*-data/Artifacts/Resource",
+    (r"AwsSolutions-S1", r".*-data/Artifacts/Resource"): (
         "access logs would need a second bucket that outlives this one; the account can switch on "
-        "CloudTrail's data events instead",
+        "CloudTrail's data events instead"
     ),
-    Reason(
+    (
         r"(AwsSolutions-SQS3|Serverless-SQSRedrivePolicy)",
         r".*-(data/DeadLetters|api/Parking)/Resource",
-        "this queue is itself a dead-letter queue",
-    ),
+    ): "this queue is itself a dead-letter queue",
     # --- APIs ---
-    Reason(
-        r"AwsSolutions-APIG4",
-        r".*-api/WebSocket/Api/\$?\w+-Route/Resource",
-        "a socket is authorized once, at $connect; API Gateway has no authorizer for other routes",
+    (r"AwsSolutions-APIG4", r".*-api/WebSocket/Api/\$?\w+-Route/Resource"): (
+        "a socket is authorized once, at $connect; API Gateway has no authorizer for other routes"
     ),
-    Reason(
+    (
         r"AwsSolutions-APIG4",
         r".*-api/Http/Api/(DefaultRoute|GET--(healthz|openapi\.json|docs(--\{file\})?)\w*)/Resource",
-        "open on purpose: the answer contains nothing about any job",
-    ),
-    Reason(
-        r"(AwsSolutions-APIG1|Serverless-APIGWAccessLogging)",
-        r".*-api/WebSocket/Stage/Resource",
+    ): "open on purpose: the answer contains nothing about any job",
+    (r"(AwsSolutions-APIG1|Serverless-APIGWAccessLogging)", r".*-api/WebSocket/Stage/Resource"): (
         "API Gateway accepts one for WebSockets only if the account has a logging role, which is "
-        "not for one deployment to set; the functions log every message",
+        "not for one deployment to set; the functions log every message"
     ),
     # --- functions ---
-    Reason(
-        r"(AwsSolutions-L1|Serverless-LambdaLatestVersion)",
-        _FUNCTION,
-        "the runtime changes together with the locked wheels, not whenever a newer one exists",
+    (r"(AwsSolutions-L1|Serverless-LambdaLatestVersion)", _FUNCTION): (
+        "the runtime changes together with the locked wheels, not whenever a newer one exists"
     ),
-    Reason(
-        r"Serverless-LambdaTracing",
-        _FUNCTION,
-        "traced unless the deployment file has `tracing = false`",
+    (r"Serverless-LambdaTracing", _FUNCTION): (
+        "traced unless the deployment file has `tracing = false`"
     ),
-    Reason(
-        r"Serverless-LambdaDLQ",
-        _FUNCTION,
+    (r"Serverless-LambdaDLQ", _FUNCTION): (
         "called synchronously by API Gateway, by a stream or a queue that keeps what fails, or by "
-        "a schedule that calls it again a minute later",
+        "a schedule that calls it again a minute later"
     ),
-    Reason(
-        r"Serverless-LambdaAsyncFailureDestination",
-        r".*-scaler/ScaleWorkers/Function/.*",
-        "the round of the next minute makes up for a lost call",
+    (r"Serverless-LambdaAsyncFailureDestination", r".*-scaler/ScaleWorkers/Function/.*"): (
+        "the round of the next minute makes up for a lost call"
     ),
-    Reason(
-        r"Serverless-LambdaEventSourceMappingDestination",
-        r".*-api/PushUpdates/Function/.*",
-        "live updates are best effort: a client that receives nothing polls",
+    (r"Serverless-LambdaEventSourceMappingDestination", r".*-api/PushUpdates/Function/.*"): (
+        "live updates are best effort: a client that receives nothing polls"
     ),
-    Reason(
+    (
         r"Serverless-LambdaEventSourceMappingDestination",
         r".*-api/(RedriveTickets|SettleJobs)/Function/.*",
-        "what it cannot process stays in the queue or in the stream",
+    ): "what it cannot process stays in the queue or in the stream",
+    (r"(AwsSolutions-IAM5\[Resource::\*\]|Serverless-LambdaStarPermissions)", _FUNCTION_ROLE): (
+        "X-Ray, ListStreams and GetMetricData support no resource; see WILDCARD_REASONS"
     ),
-    Reason(
-        r"(AwsSolutions-IAM5\[Resource::\*\]|Serverless-LambdaStarPermissions)",
-        _FUNCTION_ROLE,
-        "X-Ray, ListStreams and GetMetricData support no resource; see WILDCARD_REASONS",
-    ),
-    Reason(
+    (
         r"AwsSolutions-IAM5\[Resource::.*/(jobs|uploads|models)/\*\]",
         r".*-(api/\w+/Role|worker/TaskRole)/Resource",
-        "the key of a file is made together with the file",
+    ): "the key of a file is made together with the file",
+    (r"AwsSolutions-IAM5\[Resource::.*/@connections/\*\]", r".*-api/\w+/Role/Resource"): (
+        "API Gateway makes the id of a connection when it opens"
     ),
-    Reason(
-        r"AwsSolutions-IAM5\[Resource::.*/@connections/\*\]",
-        r".*-api/\w+/Role/Resource",
-        "API Gateway makes the id of a connection when it opens",
-    ),
-    Reason(
+    (
         r"AwsSolutions-IAM5\[Resource::<\w+\.Arn>:\*\]",
         r".*-(api|scaler)/SchedulerRoleForTarget-\w+/DefaultPolicy/Resource",
-        "written by the CDK: any version of the one function that the schedule calls",
-    ),
+    ): "written by the CDK: any version of the one function that the schedule calls",
     # --- worker and fleet ---
-    Reason(
-        r"AwsSolutions-IAM5\[Resource::\*\]",
-        r".*-worker/ExecutionRole/Resource",
-        "GetAuthorizationToken supports no resource",
+    (r"AwsSolutions-IAM5\[Resource::\*\]", r".*-worker/ExecutionRole/Resource"): (
+        "GetAuthorizationToken supports no resource"
     ),
-    Reason(
-        r"AwsSolutions-IAM5\[Resource::.*:task/[a-z0-9-]+/\*\]",
-        r".*-worker/TaskRole/Resource",
-        "ECS makes the id of a task when it starts the task",
+    (r"AwsSolutions-IAM5\[Resource::.*:task/[a-z0-9-]+/\*\]", r".*-worker/TaskRole/Resource"): (
+        "ECS makes the id of a task when it starts the task"
     ),
-    Reason(
-        r"AwsSolutions-ECS2",
-        r".*-worker/Worker/Resource",
-        "the variables name tables, queues and the bucket, and contain no secret",
+    (r"AwsSolutions-ECS2", r".*-worker/Worker/Resource"): (
+        "the variables name tables, queues and the bucket, and contain no secret"
     ),
-    Reason(
-        r"AwsSolutions-VPC7",
-        r".*-fleet/Network/Resource",
-        "flow logs cost by the gigabyte; nothing can come in, and only TLS goes out",
+    (r"AwsSolutions-VPC7", r".*-fleet/Network/Resource"): (
+        "flow logs cost by the gigabyte; nothing can come in, and only TLS goes out"
     ),
-    Reason(
-        r"AwsSolutions-ECS4",
-        r".*-fleet/Cluster/Resource",
-        "Container Insights costs money when idle; observability.container_insights enables it",
+    (r"AwsSolutions-ECS4", r".*-fleet/Cluster/Resource"): (
+        "Container Insights costs money when idle; observability.container_insights enables it"
     ),
-    Reason(
+    (
         r"AwsSolutions-IAM4\[Policy::.*AmazonECSInfrastructureRolePolicyForManagedInstances\]",
         r".*-fleet/(Spot/SpotRole|OnDemand/OnDemandRole)/Resource",
-        "AWS's own policy for the actions of ECS in the account",
-    ),
-    Reason(
+    ): "AWS's own policy for the actions of ECS in the account",
+    (
         r"AwsSolutions-IAM5\[(Resource::\*|Resource::.*:container-instance/\*|Action::ecs:Submit\*)\]",
         r".*-fleet/(Spot/|OnDemand/)?InstanceRole/(DefaultPolicy/)?Resource",
-        "written by the CDK: what an ECS agent does before it has an id, limited to the cluster",
+    ): "written by the CDK: what an ECS agent does before it has an id, limited to the cluster",
+    (r"AwsSolutions-AS3", r".*-fleet/Instances/ASG"): (
+        "ECS resizes the group many times a day; the alarms watch jobs, not instances"
     ),
-    Reason(
-        r"AwsSolutions-AS3",
-        r".*-fleet/Instances/ASG",
-        "ECS resizes the group many times a day; the alarms watch jobs, not instances",
-    ),
-    Reason(
-        r"AwsSolutions-EC26",
-        r".*-fleet/Instances/ASG",
-        "the volume is encrypted; the rule does not read launch templates",
+    (r"AwsSolutions-EC26", r".*-fleet/Instances/ASG"): (
+        "the volume is encrypted; the rule does not read launch templates"
     ),
     # --- observability ---
-    Reason(
-        r"Serverless-SNSRedrivePolicy",
-        r".*-observability/Alarms/.+/Resource",
-        "if a mail is lost, the alarm still shows its state, and its end is mailed too",
+    (r"Serverless-SNSRedrivePolicy", r".*-observability/Alarms/.+/Resource"): (
+        "if a mail is lost, the alarm still shows its state, and its end is mailed too"
     ),
-)
+}
