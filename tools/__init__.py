@@ -1,1 +1,1 @@
-"""Programs that generate files of this repository, and functions that tests share with them."""
+"""Programs that generate files of this repository."""

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.contract_changes import asyncapi_changes, openapi_changes
+from tests.support.contract_changes import asyncapi_changes, openapi_changes
+from tests.support.schema_changes import Change, Direction
 from tools.contract_documents import DOCUMENTS, written
-from tools.schema_changes import Change, Direction
 
 Json = Any
 TEXTS = {name: written(name) for name in DOCUMENTS}

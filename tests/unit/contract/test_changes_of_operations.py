@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tools.contract_changes import asyncapi_changes, openapi_changes, unnamed
+from tests.support.contract_changes import asyncapi_changes, openapi_changes, unnamed
+from tests.support.schema_changes import Change
 from tools.contract_documents import DOCUMENTS, written
-from tools.schema_changes import Change
 
 Json = Any
 TEXTS = {name: written(name) for name in DOCUMENTS}

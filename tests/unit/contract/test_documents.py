@@ -17,8 +17,8 @@ from comfyline.contract.v1.asyncapi import document as asyncapi
 from comfyline.contract.v1.messages import RECEIVED, SENT
 from comfyline.contract.v1.openapi import document as openapi
 from comfyline.contract.v1.operations import OPERATIONS
+from tests.support.contract_changes import asyncapi_changes, openapi_changes, unnamed
 from tests.support.documents import ROOT
-from tools.contract_changes import asyncapi_changes, openapi_changes, unnamed
 from tools.contract_documents import BASELINE, DOCUMENTS, FOLDER, written
 
 # The AsyncAPI project's own schema of version 3.0.0, from its npm package @asyncapi/specs 6.11.1.

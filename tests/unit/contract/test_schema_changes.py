@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.schema_changes import SchemaComparison
+from tests.support.schema_changes import SchemaComparison
 
 Json = Any
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tools.schema_changes import Change, Direction, SchemaComparison
+from tests.support.schema_changes import Change, Direction, SchemaComparison
 
 Json = Any
 
