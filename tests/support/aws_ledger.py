@@ -49,7 +49,7 @@ def calls_in(counted: Mapping[str, float]) -> float:
 
 @dataclass(slots=True)
 class Ledger:
-    """What was counted, and the changes of items in their order.
+    """The counted calls and units, and the changes of items in order.
 
     `counted` is by service and operation, such as "sqs SendMessage", beside DynamoDB's units.
     `units` are the write units of each kind of change; `kind_of` names the kind from the table and

@@ -28,14 +28,14 @@ class Cutter:
         self.url = ""
 
     def cut(self) -> int:
-        """Abort every connection that was answered; how many ends there were."""
+        """Abort every connection that was answered; returns the number of their ends."""
         writers, self._answered = self._answered, set()
         for writer in writers:
             writer.transport.abort()
         return len(writers)
 
     async def until_answered(self, count: int) -> None:
-        """Return once so many connections have been answered since the beginning."""
+        """Return once `count` connections have been answered since the beginning."""
         async with self._answers:
             await self._answers.wait_for(lambda: self.answered >= count)
 

@@ -1,4 +1,4 @@
-"""What the dashboard for Grafana asks Prometheus for."""
+"""The queries of the Grafana dashboard, compared with the metrics that our processes expose."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ ADDED_BY_A_SCRAPE = frozenset({"instance", "job"})
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One expression: the series in it, and the labels that it groups or names its lines by."""
+class Query:
+    """The series that one PromQL expression reads, and the labels that it needs on them."""
 
     series: frozenset[str]
     labels: frozenset[str]
 
 
-def questions(prefix: str) -> list[Question]:
-    """Those that are about series of that prefix."""
+def queries(prefix: str) -> list[Query]:
+    """The dashboard's queries that read a series with this prefix."""
     targets = [t for p in json.loads(PATH.read_text())["panels"] for t in p.get("targets", ())]
-    asked = [_question(target["expr"], target["legendFormat"], prefix) for target in targets]
-    return [question for question in asked if question.series]
+    found = [_query(target["expr"], target["legendFormat"], prefix) for target in targets]
+    return [query for query in found if query.series]
 
 
-def wrong(asked: Iterable[Question], told: Iterable[Metric]) -> list[str]:
-    """What of the questions nobody answers, and what is told that none asks for."""
-    samples = [s for family in told for s in family.samples if not s.name.endswith("_created")]
-    there = {s.name: s.labels.keys() | ADDED_BY_A_SCRAPE for s in samples}
-    complaints = [
-        f"{name} has none of {sorted(question.labels - there.get(name, set()))}"
-        for question in asked
-        for name in question.series
-        if name not in there or not question.labels <= there[name]
+def mismatches(queries: Iterable[Query], exposed: Iterable[Metric]) -> list[str]:
+    """The series and labels that no metric has, and the metrics that no query reads."""
+    samples = [s for family in exposed for s in family.samples if not s.name.endswith("_created")]
+    labels_of = {s.name: s.labels.keys() | ADDED_BY_A_SCRAPE for s in samples}
+    faults = [
+        f"{name} has none of {sorted(query.labels - labels_of.get(name, set()))}"
+        for query in queries
+        for name in query.series
+        if name not in labels_of or not query.labels <= labels_of[name]
     ]
-    read = {_family(name) for question in asked for name in question.series}
-    return complaints + sorted({_family(name) for name in there} - read)
+    read = {_family(name) for query in queries for name in query.series}
+    return faults + sorted({_family(name) for name in labels_of} - read)
 
 
-def _question(expression: str, legend: str, prefix: str) -> Question:
+def _query(expression: str, legend: str, prefix: str) -> Query:
     grouped = re.findall(r"\bby \(([\w, ]+)\)", expression)
     matched = re.findall(r"[{,](\w+)=", expression)
     labels = {label for group in grouped for label in group.split(", ")}
     named = re.findall(r"{{(\w+)}}", legend)
     series = re.findall(rf"\b{prefix}\w+", expression)
-    return Question(frozenset(series), frozenset({*labels, *matched, *named}))
+    return Query(frozenset(series), frozenset({*labels, *matched, *named}))
 
 
 def _family(name: str) -> str:

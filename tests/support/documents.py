@@ -14,7 +14,7 @@ def documents() -> list[Path]:
 
 
 def commands(page: Path) -> list[str]:
-    """What the page tells a person to type: the lines of its `console` blocks."""
+    """The commands that the page shows: the lines of its `console` blocks."""
     blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line and not line.startswith("#")]

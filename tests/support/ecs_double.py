@@ -15,53 +15,53 @@ ACTION = "/latest/meta-data/spot/instance-action"
 
 @dataclass
 class Ecs:
-    """What it answers, and what it was asked."""
+    """What the server answers (`action`, `answer`), and what it has received."""
 
     url: str = ""
-    wishes: list[dict[str, Any]] = field(default_factory=list)
-    tokens: int = 0  # given; only the last is good
-    action: str | None = None  # the notice
-    answer: tuple[int, str] | None = None  # to everything, instead
+    protections: list[dict[str, Any]] = field(default_factory=list)  # the requests, in order
+    tokens: int = 0  # the number of tokens that were issued; only the last is valid
+    action: str | None = None  # the spot interruption notice; None: there is none
+    answer: tuple[int, str] | None = None  # the answer to every request, if it is set
 
 
 @contextmanager
 def ecs() -> Iterator[Ecs]:
-    """The server, until the block ends."""
+    """Run the server until the block ends."""
     double = Ecs()
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             if double.answer is not None:
-                self._say(*double.answer)
+                self._answer(*double.answer)
             elif self.path == "/latest/api/token":
                 assert self.headers["X-aws-ec2-metadata-token-ttl-seconds"]
                 double.tokens += 1
-                self._say(200, f"token-{double.tokens}")
+                self._answer(200, f"token-{double.tokens}")
             elif self.path == "/agent/task-protection/v1/state":
-                double.wishes.append(json.loads(body))
-                self._say(200, json.dumps({"protection": {"TaskArn": "arn:task"}}))
+                double.protections.append(json.loads(body))
+                self._answer(200, json.dumps({"protection": {"TaskArn": "arn:task"}}))
             else:
-                self._say(404, "")
+                self._answer(404, "")
 
         def do_GET(self) -> None:
             if double.answer is not None:
-                self._say(*double.answer)
+                self._answer(*double.answer)
             elif self.headers["X-aws-ec2-metadata-token"] != f"token-{double.tokens}":
-                self._say(401, "")
+                self._answer(401, "")
             elif self.path != ACTION or double.action is None:
-                self._say(404, "")
+                self._answer(404, "")
             else:
-                self._say(200, double.action)
+                self._answer(200, double.action)
 
-        def _say(self, status: int, text: str) -> None:
+        def _answer(self, status: int, text: str) -> None:
             self.send_response(status)
             self.send_header("content-length", str(len(text.encode())))
             self.end_headers()
             self.wfile.write(text.encode())
 
         def log_message(self, *_: object) -> None:
-            """Silence."""
+            """Write no log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -1,4 +1,4 @@
-"""Wait for a condition, never for a time."""
+"""Wait until a condition holds, instead of for a fixed time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-WITHIN = 10.0  # generous: a loaded machine is no failure
+WITHIN = 10.0  # seconds; long, so that no test fails only because the machine is busy
 
 
 async def eventually(look: Callable[[], T], *, within: float = WITHIN) -> T:
-    """The first truthy value of `look`; fails with its last one."""
+    """The first truthy value of `look`. Fails after `within` seconds, with the last value."""
     deadline = time.monotonic() + within
     while not (value := look()):
         assert time.monotonic() < deadline, f"still {value!r} after {within} s"
@@ -22,7 +22,7 @@ async def eventually(look: Callable[[], T], *, within: float = WITHIN) -> T:
 
 
 def eventually_now(look: Callable[[], T], *, within: float = WITHIN, every: float = 0.02) -> T:
-    """The same where nothing is asynchronous."""
+    """`eventually` for code that is not asynchronous. Looks every `every` seconds."""
     deadline = time.monotonic() + within
     while not (value := look()):
         assert time.monotonic() < deadline, f"still {value!r} after {within} s"

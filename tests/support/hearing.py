@@ -1,4 +1,4 @@
-"""What a client of a job must have heard, whatever became of its sockets."""
+"""Checks of the messages that a subscriber received, also over several connections."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def states(messages: Messages) -> list[tuple[int, str, int]]:
 
 
 def passed_through(messages: Messages) -> list[tuple[str, int]]:
-    """The states in order; the snapshot of a new connection repeats the one before."""
+    """The states in order, without the repetition by the snapshot of a new connection."""
     every = [(status, attempt) for _, status, attempt in states(messages)]
     return [state for n, state in enumerate(every) if n == 0 or every[n - 1] != state]
 
 
 def assert_each_once_in_order(messages: Messages) -> None:
-    """No message twice, none before an older one, and one end, the last."""
+    """Every message came once and in order, and the last one is the only end."""
     numbers = [(m.version, m.part) for m in messages if not getattr(m, "queue_position", None)]
     assert numbers == sorted(set(numbers))
     assert [m.type for m in messages].count("done") == 1
@@ -30,7 +30,7 @@ def assert_each_once_in_order(messages: Messages) -> None:
 
 
 def assert_progress_never_falls(messages: Messages) -> None:
-    """Within an attempt."""
+    """Within an attempt, progress never falls."""
     attempt, fraction = 0, 0.0
     for message in messages:
         if isinstance(message, StatusMessage):
@@ -43,6 +43,6 @@ def assert_progress_never_falls(messages: Messages) -> None:
 
 
 def assert_no_state_missed(messages: Messages, truth: Messages) -> None:
-    """From the first that it heard on: a socket that joins later begins with the snapshot."""
+    """No state is missing after the first one. A later connection begins with the snapshot."""
     mine, all_of_them = passed_through(messages), passed_through(truth)
     assert mine == all_of_them[-len(mine) :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import Any
 
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.live import InMemoryConnectionStore
@@ -29,7 +30,7 @@ class FollowedDeployment(InMemoryDeployment):
         sockets: Sockets,
         on_change: Callable[[Change], object],
         executor: Executor,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], Any] = time.sleep,
     ) -> None:
         super().__init__(clock, store=InMemoryJobStore(on_change))
         self.connections = InMemoryConnectionStore()

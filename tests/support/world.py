@@ -255,6 +255,11 @@ class InMemoryDeployment:
         assert job is not None
         return job
 
+    def listed(self) -> list[Job]:
+        """Every job of the owner, up to 100."""
+        records = self.store.page(self.owner, status=None, limit=100, after=None)
+        return [record.job for record in records]
+
     def record(self, job_id: JobId) -> JobRecord:
         """The job as it is stored now, with its parameters and files."""
         record = self.store.read(job_id)

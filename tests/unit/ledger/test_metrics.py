@@ -18,7 +18,7 @@ from comfyline.service.metrics import Metric
 from comfyline.service.queue.lanes import Priority
 from functions.get_metrics import shown
 from tests.support.builders import NOW, FrozenClock, a_job, canceled, succeeded
-from tests.support.dashboard import questions, wrong
+from tests.support.dashboard import mismatches, queries
 
 
 def test_the_metrics_are_those_of_the_jobs_and_workers() -> None:
@@ -72,4 +72,4 @@ def test_the_dashboard_uses_every_metric_and_no_other() -> None:
         clock=FrozenClock(),
     )
     families = text_string_to_metric_families(shown(meter.read()))
-    assert wrong(questions("comfyui_"), families) == []
+    assert mismatches(queries("comfyui_"), families) == []

@@ -83,7 +83,7 @@ async def test_the_agent_gets_the_request_that_ecs_documents(double: Ecs) -> Non
     async with task_protection(f"{double.url}/agent") as protection:
         await protection.ask(protected=True)
         await protection.ask(protected=False)
-    assert double.wishes == [PROTECTED, FREE]
+    assert double.protections == [PROTECTED, FREE]
 
 
 @pytest.mark.parametrize(
