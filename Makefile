@@ -17,7 +17,7 @@ help: ## Show this list
 
 dev: .venv/.complete ## Set up the environment in .venv
 
-.venv/.complete: pyproject.toml uv.lock
+.venv/.complete: pyproject.toml packaging/operator/pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; choose one with make PYTHON=..." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv

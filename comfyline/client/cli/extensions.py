@@ -1,4 +1,4 @@
-"""Commands that other distributions, or extras of this one, add to `comfyline`.
+"""Commands that other distributions add to `comfyline`.
 
 Each is a Typer app, named by the entry point group `comfyline.commands`. It is imported only when
 it is used.
@@ -6,7 +6,7 @@ it is used.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any
 
 import typer
@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 GROUP = "comfyline.commands"
+# The commands of the distribution `comfyline-operator`, which users of the client do not install.
+OPERATORS = ("keys", "admin", "lock")
 
 
 class ExtensibleGroup(TyperGroup):
@@ -29,18 +31,26 @@ class ExtensibleGroup(TyperGroup):
         """The command of that name, or None."""
         built_in = super().get_command(ctx, cmd_name)
         found = entry_points(group=GROUP, name=cmd_name)
-        if built_in is not None or not found:
+        if built_in is not None or not (found or cmd_name in OPERATORS):
             return built_in
-        try:
-            command = get_command(next(iter(found)).load())
-        except ImportError as error:
-            command = get_command(_unavailable(str(error)))
+        command = get_command(_load(found))
         command.name = cmd_name
         return command
 
 
+def _load(found: EntryPoints) -> typer.Typer:
+    """The app of the entry point, or one that reports why the command is not available."""
+    if not found:
+        return _unavailable("it needs `pip install comfyline-operator`")
+    try:
+        app: typer.Typer = next(iter(found)).load()
+    except ImportError as error:
+        return _unavailable(str(error))
+    return app
+
+
 def _unavailable(reason: str) -> typer.Typer:
-    """A command that only reports that the dependencies of the real one are not installed."""
+    """A command that only reports why the real one cannot be imported."""
     app = typer.Typer(add_completion=False)
 
     @app.command(

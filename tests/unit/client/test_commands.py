@@ -138,6 +138,16 @@ def test_entry_points_add_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Show one job" in CliRunner().invoke(cli.app, ["get", "--help"]).stdout
 
 
+@pytest.mark.parametrize("name", ["keys", "admin", "lock"])
+def test_a_command_for_operators_names_its_missing_distribution(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    add_commands(monkeypatch)
+    result = CliRunner().invoke(cli.app, [name, "list", "--all"])
+    assert result.exit_code == 1
+    assert "it needs `pip install comfyline-operator`" in result.stderr
+
+
 def test_a_command_names_its_missing_dependency(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
