@@ -35,26 +35,28 @@ def handler(event: Event, wiring: Wiring) -> None:
     """Do what the message asks, or send the client an `error` message on its socket."""
     socket = connection_id(event)
     try:
-        _answer(socket, event.get("body") or "", wiring, is_greeting=is_greeting(event))
+        _answer(socket, event, wiring)
     except ConnectionGone:
         logger.info("client left", extra={"action": "client_left"})
         wiring.aws.connections.close(socket)
 
 
-def _answer(socket: ConnectionId, body: str, wiring: Wiring, *, is_greeting: bool) -> None:
+def _answer(socket: ConnectionId, event: Event, wiring: Wiring) -> None:
+    body = event.get("body") or ""
+    if len(body.encode()) > MAX_CLIENT_MESSAGE_BYTES:
+        text = f"A message has at most {MAX_CLIENT_MESSAGE_BYTES} bytes."
+        return _say(wiring, socket, ErrorMessage(code="message_too_large", message=text))
     try:
-        message = client_message.validate_json(_within_limit(body))
+        message = client_message.validate_json(body)
     except ValidationError as error:
         return _say(wiring, socket, _fault(body, error))
-    except RequestRefused as refused:
-        return _say(wiring, socket, ErrorMessage(code=refused.code, message=refused.detail))
     match message:
         case Ping():
             return _say(wiring, socket, PongMessage())
         case Unsubscribe():
             return wiring.aws.connections.unsubscribe(socket, JobId(message.job_id))
         case Subscribe():
-            return _subscribe(socket, message, wiring, is_greeting=is_greeting)
+            return _subscribe(socket, message, wiring, is_greeting=is_greeting(event))
 
 
 def _subscribe(
@@ -68,18 +70,6 @@ def _subscribe(
             follower.follow(socket, job_id, after=message.after)
     except RequestRefused as error:
         _say(wiring, socket, ErrorMessage(code=error.code, message=error.detail, job_id=job_id))
-
-
-def _within_limit(body: str) -> str:
-    if len(body.encode()) > MAX_CLIENT_MESSAGE_BYTES:
-        raise MessageTooLarge(f"A message has at most {MAX_CLIENT_MESSAGE_BYTES} bytes.")
-    return body
-
-
-class MessageTooLarge(RequestRefused):
-    """The client's message is longer than any valid one."""
-
-    code = "message_too_large"
 
 
 def _fault(body: str, error: ValidationError) -> ErrorMessage:

@@ -256,7 +256,7 @@ class ComfyEngine:
         followed.watchdog.queue_answered(followed.run.prompt_id, queue)
         if followed.run.prompt_id in queue.running:
             # A muted socket sends no start, but the job's execution timeout must begin.
-            for event in followed.run.seen_running():
+            for event in followed.run.start():
                 followed.on_event(event)
 
     # --- what the socket and the keeper call ----------------------------------------------------

@@ -109,19 +109,22 @@ class PromptRun:
             return []
         if isinstance(frame, bytes):
             preview = _preview(frame, self.prompt_id)
-            return [] if preview is None else [*self._start(), preview]
+            return [] if preview is None else [*self.start(), preview]
         if (message := _parsed(frame)) is None:
             return []
         kind, data = message
         if data.get("prompt_id") != self.prompt_id:
             return []
         handle = getattr(self, f"_on_{kind}", None)
-        events = self._start() if kind in _SIGNS_OF_LIFE else []
+        events = self.start() if kind in _SIGNS_OF_LIFE else []
         return [*events, *handle(data)] if handle else events
 
-    def seen_running(self) -> list[Event]:
-        """The engine's queue shows that the prompt runs. The message for it may have been lost."""
-        return self._start()
+    def start(self) -> list[Event]:
+        """A message or the queue has shown that the prompt runs. Only the first call counts."""
+        if self.started:
+            return []
+        self.started = True
+        return [PromptStarted()]
 
     def receive_history(self, entry: Mapping[str, Any] | None) -> Outcome | None:
         """The outcome, if the history entry has one; also kept as `outcome`."""
@@ -130,12 +133,6 @@ class PromptRun:
         return self.outcome
 
     # Private methods for the kinds of message
-
-    def _start(self) -> list[Event]:
-        if self.started:
-            return []
-        self.started = True
-        return [PromptStarted()]
 
     def _on_execution_cached(self, data: Mapping[str, Any]) -> list[Event]:
         nodes = [str(node) for node in items(data.get("nodes"))]

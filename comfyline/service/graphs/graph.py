@@ -133,6 +133,11 @@ def is_link(value: Any) -> bool:
     )
 
 
+def with_input(node: Mapping[str, Any], name: str, value: Any) -> Mapping[str, Any]:
+    """The node with one input added or replaced."""
+    return {**node, "inputs": {**node["inputs"], name: value}}
+
+
 def with_output_folder(graph: Graph, folder: str) -> Graph:
     """The graph with every `filename_prefix` moved into `folder`.
 
@@ -147,4 +152,4 @@ def _moved(node: Mapping[str, Any], folder: str) -> Mapping[str, Any]:
     if not isinstance(prefix, str):
         return node
     inside = posixpath.normpath("/" + prefix.replace("\\", "/")).lstrip("/") or "ComfyUI"
-    return {**node, "inputs": {**node["inputs"], "filename_prefix": f"{folder}/{inside}"}}
+    return with_input(node, "filename_prefix", f"{folder}/{inside}")

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -58,6 +58,9 @@ Repository = Annotated[str, Field(pattern=r"^https://[\w.-]+(/\w[\w.-]*)+$")]
 ModelPath = Annotated[str, AfterValidator(_checked_path)]
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,255}$")]
 
+T = TypeVar("T")
+Listed = Annotated[tuple[T, ...], Field(strict=False)]  # TOML has lists, no tuples
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -100,9 +103,9 @@ class Model(_Section):
 class Allowed(_Section):
     """Names that a job may use. An empty list allows every name."""
 
-    samplers: tuple[Name, ...] = ()
-    schedulers: tuple[Name, ...] = ()
-    node_classes: tuple[Name, ...] = ()
+    samplers: Listed[Name] = ()
+    schedulers: Listed[Name] = ()
+    node_classes: Listed[Name] = ()
 
 
 class EngineLock(_Section):
@@ -112,8 +115,8 @@ class EngineLock(_Section):
     # A graph in API format, in a file beside the lock; a new worker runs it before its first job.
     warm_up: Annotated[str, AfterValidator(_checked_file)] | None = None
     comfyui: Source
-    custom_nodes: tuple[Source, ...] = ()
-    models: tuple[Model, ...] = ()
+    custom_nodes: Listed[Source] = ()
+    models: Listed[Model] = ()
     allowed: Allowed = Allowed()
 
     @model_validator(mode="after")
@@ -159,20 +162,11 @@ class EngineLock(_Section):
             InvalidLock: with every error.
         """
         try:
-            return cls.model_validate(_tuples(tomllib.loads(text)))
+            return cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             raise InvalidLock([f"not TOML: {error}"]) from error
         except ValidationError as error:
             raise InvalidLock([_problem(e["loc"], e["msg"]) for e in error.errors()]) from error
-
-
-def _tuples(value: object) -> object:
-    """The value with tuples for TOML's lists: the strict model accepts no lists."""
-    if isinstance(value, dict):
-        return {name: _tuples(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return tuple(_tuples(inner) for inner in value)
-    return value
 
 
 def _problem(loc: tuple[str | int, ...], message: str) -> str:

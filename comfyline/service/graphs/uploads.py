@@ -13,7 +13,7 @@ from typing import Any
 
 from comfyline.contract.ids import UPLOAD_ID_PATTERN, UploadId
 from comfyline.service.errors import FieldError, InvalidRequest
-from comfyline.service.graphs.graph import Graph
+from comfyline.service.graphs.graph import Graph, with_input
 
 # The kind of file that an input takes, by the input's name in ComfyUI's loader nodes.
 _KINDS: Mapping[str, str] = {
@@ -70,8 +70,7 @@ def with_inputs(graph: Graph, inputs: Mapping[str, str]) -> Graph:
         elif not _REFERENCE.fullmatch(value):
             errors.append(FieldError(("body", "inputs", place), 'must be "upload:<id>"'))
         else:
-            node = placed[node_id]
-            placed[node_id] = {**node, "inputs": {**node["inputs"], name: value}}
+            placed[node_id] = with_input(placed[node_id], name, value)
     if errors:
         raise InvalidRequest("The inputs cannot be placed.", errors)
     return placed
@@ -81,7 +80,6 @@ def with_files(graph: Graph, name_of: Callable[[UploadId], str]) -> Graph:
     """The graph with each reference to an upload replaced by the name of its file."""
     placed: dict[str, Any] = dict(graph)
     for found in references(graph):
-        node = placed[found.node]
-        named = {**node["inputs"], found.input: name_of(found.upload_id)}
-        placed[found.node] = {**node, "inputs": named}
+        name = name_of(found.upload_id)
+        placed[found.node] = with_input(placed[found.node], found.input, name)
     return placed

@@ -138,8 +138,9 @@ class Submitter:
 
     def _retry_of(self, old: Job, caller: Caller) -> Job:
         now, key = self.clock(), caller.idempotency_key
+        only = retry_job_id(old.owner, old.id, old.version)
         return Job(
-            id=derived_job_id(old.owner, key) if key else _only_retry(old),
+            id=derived_job_id(old.owner, key) if key else only,
             owner=old.owner,
             fingerprint=fingerprint({"retry_of": old.id}),
             priority=old.priority,
@@ -165,7 +166,3 @@ def _candidate_ids(asked: Submission, caller: Caller, now: datetime) -> Iterator
         for n in range(MAX_REUSES):
             yield reused_job_id(caller.owner, asked.fingerprint, n)
     yield random_job_id(now)
-
-
-def _only_retry(old: Job) -> JobId:
-    return retry_job_id(old.owner, old.id, old.version)
