@@ -110,15 +110,13 @@ class Reporter:
         if not self._has_started:
             return None
         if self.job.status is Status.QUEUED:
-            return self._write_started
+            return partial(report_started, self.job, store=self._store, clock=self._clock)
         if self._progress is not self._written or self._previews > self.job.previewed:
             return partial(self._write_progress, self._progress, self._previews)
         if self.is_watched and len(self._files) > self.job.stored:
-            return partial(self._write_stored, self._files)
+            files = self._files
+            return partial(report_stored, self.job, files, store=self._store, clock=self._clock)
         return None
-
-    def _write_started(self) -> Job:
-        return report_started(self.job, store=self._store, clock=self._clock)
 
     def _write_progress(self, progress: Progress | None, previews: int) -> Job:
         job = report_progress(
@@ -130,9 +128,6 @@ class Reporter:
         )
         self._written = progress
         return job
-
-    def _write_stored(self, files: Sequence[Artifact]) -> Job:
-        return report_stored(self.job, files, store=self._store, clock=self._clock)
 
     def _interval(self) -> timedelta:
         # An idle worker starts a job before its submitter's WebSocket is open. So the first

@@ -15,8 +15,8 @@ import os
 import pwd
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,14 +104,11 @@ class EngineProcess:
         """See Keeper."""
         self._prompts += 1
 
-    @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Keep an engine running until the block ends."""
-        async with background(self.keep_for_ever()):
-            yield
+    def kept(self) -> AbstractAsyncContextManager[None]:
+        """Keep an engine running until the block ends, or until it is given up."""
+        return background(self._keep_for_ever())
 
-    async def keep_for_ever(self) -> None:
-        """Keep an engine running until canceled, or until it is given up."""
+    async def _keep_for_ever(self) -> None:
         while not self._is_given_up:
             await asyncio.sleep(BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)])
             await self._run_once()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import IO
 
@@ -17,6 +16,7 @@ from comfyline.service.jobs.job import Job, JobOptions, preview_key
 from gpu_worker import previews as module
 from gpu_worker.comfy.protocol import PromptPreviewed
 from gpu_worker.previews import Previews
+from gpu_worker.racing import background
 from tests.support.builders import a_job, claimed
 from tests.support.eventually import eventually
 
@@ -63,16 +63,6 @@ def previews(
     return Previews(job, store, is_watched=is_watched, stored=counts.append)
 
 
-@asynccontextmanager
-async def storing(previews: Previews) -> AsyncIterator[None]:
-    task = asyncio.create_task(previews.store_for_ever())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 def a_preview(picture: bytes) -> PromptPreviewed:
     return PromptPreviewed("image/jpeg", picture)
 
@@ -81,7 +71,7 @@ def a_preview(picture: bytes) -> PromptPreviewed:
 async def test_each_preview_replaces_the_last_and_is_counted(store: Store, job: Job) -> None:
     counts: list[int] = []
     made = previews(job, store, counts)
-    async with storing(made):
+    async with background(made.store_for_ever()):
         for number, picture in enumerate((b"one", b"two"), start=1):
             made.offer(a_preview(picture))
             await eventually(lambda number=number: counts[-1:] == [number])
@@ -101,7 +91,7 @@ async def test_a_preview_that_comes_too_soon_is_replaced_by_a_newer_one(
 
     counts: list[int] = []
     made = Previews(job, store, is_watched=lambda: True, stored=counts.append, sleep=sleep)
-    async with storing(made):
+    async with background(made.store_for_ever()):
         made.offer(a_preview(b"one"))
         await eventually(lambda: pauses == [2.0])
         for picture in (b"two", b"three", b"four"):
@@ -117,7 +107,7 @@ async def test_no_preview_is_stored_while_the_job_is_not_watched(store: Store, j
     watched: list[bool] = []
     counts: list[int] = []
     made = previews(job, store, counts, lambda: bool(watched))
-    async with storing(made):
+    async with background(made.store_for_ever()):
         made.offer(a_preview(b"one"))
         watched.append(True)
         made.offer(a_preview(b"two"))
@@ -130,7 +120,7 @@ async def test_a_preview_that_cannot_be_stored_is_left_out(store: Store, job: Jo
     store.failures = 1
     counts: list[int] = []
     made = previews(job, store, counts)
-    async with storing(made):
+    async with background(made.store_for_ever()):
         made.offer(a_preview(b"one"))
         await eventually(lambda: store.failures == 0)
         made.offer(a_preview(b"two"))
@@ -142,7 +132,7 @@ async def test_a_preview_that_cannot_be_stored_is_left_out(store: Store, job: Jo
 async def test_the_end_waits_for_an_upload_and_accepts_no_more(store: Store, job: Job) -> None:
     store.gate.clear()
     made = previews(job, store, [])
-    async with storing(made):
+    async with background(made.store_for_ever()):
         made.offer(a_preview(b"one"))
         await eventually(lambda: store.begun)
         made.offer(a_preview(b"two"))
@@ -164,7 +154,7 @@ async def test_the_end_does_not_wait_for_ever(
     monkeypatch.setattr(module, "SETTLE_SECONDS", 0.01)
     store.gate.clear()
     made = previews(job, store, [])
-    async with storing(made):
+    async with background(made.store_for_ever()):
         made.offer(a_preview(b"one"))
         await eventually(lambda: store.begun)
         await asyncio.wait_for(made.end(), 10)

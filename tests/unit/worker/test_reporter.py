@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,6 +13,7 @@ from comfyline.service.errors import LeaseLost, Unavailable
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.progress import Progress
 from gpu_worker import reporter as module
+from gpu_worker.racing import background
 from gpu_worker.reporter import UNWATCHED_INTERVAL, WATCHED_INTERVAL, Reporter
 from tests.support.builders import NOW, FrozenClock, a_job, an_artifact, claimed
 from tests.support.eventually import eventually
@@ -46,16 +45,6 @@ def job(store: CountingStore) -> Job:
     return job
 
 
-@asynccontextmanager
-async def writing(reporter: Reporter) -> AsyncIterator[None]:
-    task = asyncio.create_task(reporter.write_for_ever())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 def a_reporter(job: Job, store: CountingStore, rows: list[Job] | None = None) -> Reporter:
     received = [] if rows is None else rows
     return Reporter(job, store, FrozenClock(), on_row=received.append)
@@ -69,7 +58,7 @@ def current(store: CountingStore, job: Job) -> Job:
 
 async def test_the_start_is_written_at_once(store: CountingStore, job: Job) -> None:
     reporter = a_reporter(job, store)
-    async with writing(reporter):
+    async with background(reporter.write_for_ever()):
         reporter.started()
         await eventually(lambda: current(store, job).status is Status.RUNNING)
 
@@ -79,7 +68,7 @@ async def test_progress_that_comes_fast_is_one_write_of_the_latest(
 ) -> None:
     monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=20))
     reporter = a_reporter(job, store)
-    async with writing(reporter):
+    async with background(reporter.write_for_ever()):
         reporter.started()
         for step in range(1, 101):
             reporter.progressed(Progress(fraction=step / 200))
@@ -93,7 +82,7 @@ async def test_a_write_that_fails_is_made_later(
     monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=2))
     store.failures = 2
     reporter = a_reporter(job, store)
-    async with writing(reporter):
+    async with background(reporter.write_for_ever()):
         reporter.started()
         reporter.progressed(Progress(fraction=0.25))
         await eventually(lambda: current(store, job).progress.fraction == 0.25)
@@ -104,7 +93,7 @@ async def test_every_answer_is_handed_on(store: CountingStore, job: Job) -> None
     store.save(job, replace(job, cancel_requested_at=NOW, version=job.version + 1))
     rows: list[Job] = []
     reporter = a_reporter(job, store, rows)
-    async with writing(reporter):
+    async with background(reporter.write_for_ever()):
         reporter.started()
         await eventually(lambda: rows)
     assert rows[0].is_canceling
@@ -128,7 +117,7 @@ async def test_an_older_answer_does_not_replace_a_newer(store: CountingStore, jo
 
 async def test_nothing_is_written_while_the_attempt_ends(store: CountingStore, job: Job) -> None:
     reporter = a_reporter(job, store)
-    async with writing(reporter), reporter.paused() as last:
+    async with background(reporter.write_for_ever()), reporter.paused() as last:
         assert last == job
         reporter.started()
         await asyncio.sleep(0.01)
@@ -138,7 +127,7 @@ async def test_nothing_is_written_while_the_attempt_ends(store: CountingStore, j
 async def test_files_are_announced_only_while_watched(store: CountingStore, job: Job) -> None:
     reporter = a_reporter(job, store)
     files = [an_artifact(job, n) for n in range(2)]
-    async with writing(reporter):
+    async with background(reporter.write_for_ever()):
         reporter.started()
         reporter.stored(files)
         await eventually(lambda: current(store, job).status is Status.RUNNING)
@@ -158,7 +147,7 @@ async def test_a_preview_is_written_with_the_progress_or_by_itself(
     monkeypatch.setattr(module, "WATCHED_INTERVAL", timedelta(milliseconds=2))
     reporter = a_reporter(job, store)
     half = Progress(fraction=0.5)
-    async with writing(reporter):
+    async with background(reporter.write_for_ever()):
         reporter.started()
         await eventually(lambda: current(store, job).status is Status.RUNNING)
         reporter.progressed(half)
