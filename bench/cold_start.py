@@ -25,8 +25,8 @@ USE_CASES = {
     "cancel_job": ("jobs.cancel", "intake.admit"),
     "push_updates": ("live.notify",),
     "settle_jobs": ("jobs.settle", "ledger.count", "intake.admit"),
-    "socket_subscribe": ("live.follow",),
-    "sweep_jobs": ("jobs.sweep", "live.hang_up", "intake.admit", "ledger.count"),
+    "socket_subscribe": ("live.subscribe",),
+    "sweep_jobs": ("jobs.sweep", "live.close_sockets", "intake.admit", "ledger.count"),
     "get_metrics": ("ledger.count",),
 }
 CLIENTS = {

@@ -15,7 +15,7 @@ def change_of(record: Record) -> Change | None:
     """The row before and after the write; None if the row was removed.
 
     Raises:
-        Exception: the record is none of a job's row, or its schema is unknown to this code.
+        Exception: the record is not one of a job's row, or this code does not know its schema.
     """
     images = record["dynamodb"]
     before, after = images.get("OldImage"), images.get("NewImage")
@@ -25,12 +25,12 @@ def change_of(record: Record) -> Change | None:
 
 
 def number_of(record: Record) -> str:
-    """The sequence number: Lambda comes back to a record by it."""
+    """The sequence number of the record, by which Lambda delivers it again."""
     return str(record["dynamodb"]["SequenceNumber"])
 
 
 def job_id_of(record: Record) -> str:
-    """The id of the job, for the log, as far as the record has one."""
+    """The id of the job for the log; "None" if the record has none."""
     return str(record.get("dynamodb", {}).get("Keys", {}).get("pk", {}).get("S"))
 
 

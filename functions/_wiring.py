@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from comfyline.service.jobs.settle import Settlement
     from comfyline.service.jobs.sweep import Sweeper
     from comfyline.service.ledger.count import Meter
-    from comfyline.service.live.follow import Follower
-    from comfyline.service.live.hang_up import Doorkeeper
+    from comfyline.service.live.close_sockets import SocketCloser
     from comfyline.service.live.messages import ClosingNotice
     from comfyline.service.live.notify import Notifier
+    from comfyline.service.live.subscribe import Subscriptions
 
 # In a deployed function this file is the deployment's own lock.
 ENGINE_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
@@ -208,11 +208,11 @@ class Wiring:
     # --- live updates -----------------------------------------------------------------------------
 
     @cached_property
-    def follower(self) -> Follower:
+    def subscriptions(self) -> Subscriptions:
         """Subscribes sockets to jobs."""
-        from comfyline.service.live.follow import Follower
+        from comfyline.service.live.subscribe import Subscriptions
 
-        return Follower(
+        return Subscriptions(
             jobs=self.aws.jobs,
             connections=self.aws.connections,
             notifier=self.notifier,
@@ -242,11 +242,11 @@ class Wiring:
         )
 
     @cached_property
-    def doorkeeper(self) -> Doorkeeper:
+    def socket_closer(self) -> SocketCloser:
         """Closes sockets whose API key was disabled or has expired."""
-        from comfyline.service.live.hang_up import Doorkeeper
+        from comfyline.service.live.close_sockets import SocketCloser
 
-        return Doorkeeper(
+        return SocketCloser(
             connections=self.aws.connections,
             keys=self.aws.keys,
             sockets=self.aws.sockets,

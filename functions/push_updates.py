@@ -2,9 +2,8 @@
 
 Live updates are best effort: Lambda drops a record after five minutes, and a client that receives
 nothing for 30 s polls. Changes of one job stay in order; several jobs of a batch are handled side
-by side. If a job's subscribers cannot be reached because AWS throttles or fails, the job's first
-record is reported and the stream comes back to it. A record that no retry can help is logged and
-skipped, so that it delays no other.
+by side. If AWS throttles or fails, the first record of the job is reported, and the stream delivers
+it again. A record that would fail again is logged and skipped, so that it delays no other.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from functions._handlers import Event, lambda_handler, logger
 from functions._stream import Record, change_of, failures, job_id_of, number_of
 from functions._wiring import Wiring
 
-JOBS_AT_ONCE = 8  # each makes a few reads; more threads than this only wait for the CPU
+JOBS_AT_ONCE = 8  # threads; each job needs a few reads, and more threads would wait for the CPU
 
 Numbered = tuple[str, Change]  # with the record's sequence number
 
 
 @lambda_handler
 def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
-    """Returns the sequence numbers from which the stream must deliver again."""
+    """Push a batch of changes; returns the records from which the stream must deliver again."""
     by_job: dict[JobId, list[Numbered]] = defaultdict(list)
     for record in event["Records"]:
         if change := _change(record):
@@ -42,7 +41,7 @@ def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
 
 
 def _push(notifier: Notifier, numbered: Sequence[Numbered]) -> str | None:
-    """Push the changes of one job in order; the number of the first one if they must come again."""
+    """Push the changes of one job in order; returns the first number if they must be repeated."""
     first_number, changes = numbered[0][0], [change for _, change in numbered]
     extra = {"action": "push_failed", "job_id": changes[-1].after.id}
     try:

@@ -1,9 +1,9 @@
 """The jobs table's stream, second reader: settle ended jobs, and wake the scaler for new ones.
 
-Nothing is lost here, whatever fails. A step that fails twice for a job is parked in a queue, and so
-is a record that this code cannot read; then the record counts as done. Only if the queue does not
-take them does the stream deliver the batch again, for as long as it holds the records (24 h). The
-queue delivers what is parked to this function too, until it succeeds.
+No error loses an end. If a step fails twice for a job, or if this code cannot read a record, the
+function parks the step or the record in a queue, and the stream goes on. If the queue refuses the
+message too, the stream delivers the batch again, for as long as it holds the records (24 h). The
+queue delivers its messages to this function, and keeps each one until the function succeeds.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from functions._wiring import Wiring
 
 @lambda_handler
 def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
-    """Returns the records, or messages, that must be delivered again."""
+    """Handle a batch of the stream or of the queue; returns what must be delivered again."""
     records: Sequence[Record] = event["Records"]
     if any(record.get("eventSource") == "aws:sqs" for record in records):
-        return failures(record["messageId"] for record in records if not _redo(record, wiring))
+        return failures(record["messageId"] for record in records if not _is_done(record, wiring))
     changes, failed = _read(records, wiring)
     failed += _settle(changes, wiring)
     _wake_scaler(changes, wiring)
@@ -43,7 +43,7 @@ def _read(records: Iterable[Record], wiring: Wiring) -> tuple[dict[str, Change],
         except Exception:
             extra = {"action": "record_unreadable", "job_id": job_id_of(record)}
             logger.exception("record unreadable", extra=extra)
-            if not _is_kept(partial(wiring.aws.parking.set_aside, json.dumps(record))):
+            if not _is_stored(partial(wiring.aws.parking.set_aside, json.dumps(record))):
                 failed.append(number_of(record))
         else:
             if change is not None:
@@ -52,20 +52,20 @@ def _read(records: Iterable[Record], wiring: Wiring) -> tuple[dict[str, Change],
 
 
 def _settle(changes: Mapping[str, Change], wiring: Wiring) -> list[str]:
-    """Settle the jobs that have ended; their numbers if what failed could not be parked."""
+    """Settle the ended jobs; returns their numbers if the failed steps could not be parked."""
     ends = {number: change.after for number, change in changes.items() if change.ends_the_job}
     if not ends:
         return []
     failed = wiring.settlement.settle(list(ends.values()))
-    if not failed or _is_kept(partial(wiring.aws.parking.park, failed)):
+    if not failed or _is_stored(partial(wiring.aws.parking.park, failed)):
         return []
     return list(ends)
 
 
-def _is_kept(keep: Callable[[], object]) -> bool:
+def _is_stored(store: Callable[[], object]) -> bool:
     try:
-        keep()
-    except Unavailable:
+        store()
+    except Exception:  # the stream delivers the record again
         logger.exception("not parked", extra={"action": "parking_failed"})
         return False
     return True
@@ -77,11 +77,11 @@ def _wake_scaler(changes: Mapping[str, Change], wiring: Wiring) -> None:
         wiring.scaler_wake.jobs_arrived(arrived)
 
 
-def _redo(message: Mapping[str, Any], wiring: Wiring) -> bool:
-    """Try once more what was parked; False if it must stay in the queue."""
+def _is_done(message: Mapping[str, Any], wiring: Wiring) -> bool:
+    """Handle a message of the queue; False if the message must stay there."""
     extra = {"message_id": message["messageId"]}
     try:
-        _redo_parked(parked_step(message["body"]), wiring)
+        _settle_again(parked_step(message["body"]), wiring)
     except Exception:  # the message stays in the queue, whose depth has an alarm
         logger.exception("parked message failed", extra=extra | {"action": "parked_failed"})
         return False
@@ -89,7 +89,7 @@ def _redo(message: Mapping[str, Any], wiring: Wiring) -> bool:
     return True
 
 
-def _redo_parked(parked: ParkedStep | str, wiring: Wiring) -> None:
+def _settle_again(parked: ParkedStep | str, wiring: Wiring) -> None:
     if isinstance(parked, ParkedStep):
         return wiring.settlement.settle_parked(parked)
     change = change_of(json.loads(parked))

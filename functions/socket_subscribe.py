@@ -62,12 +62,12 @@ def _answer(socket: ConnectionId, event: Event, wiring: Wiring) -> None:
 def _subscribe(
     socket: ConnectionId, message: Subscribe, wiring: Wiring, *, is_greeting: bool
 ) -> None:
-    job_id, follower = JobId(message.job_id), wiring.follower
+    job_id, subscriptions = JobId(message.job_id), wiring.subscriptions
     try:
         if is_greeting:
-            follower.greet(socket, job_id)
+            subscriptions.greet(socket, job_id)
         else:
-            follower.follow(socket, job_id, after=message.after)
+            subscriptions.subscribe(socket, job_id, after=message.after)
     except RequestRefused as error:
         _say(wiring, socket, ErrorMessage(code=error.code, message=error.detail, job_id=job_id))
 

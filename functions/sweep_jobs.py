@@ -1,4 +1,4 @@
-"""Every minute: repair what a crash or a lost message has left."""
+"""Every minute: repair the traces of crashes and lost messages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from functions._wiring import Wiring
 
 @lambda_handler
 def handler(_event: Event, wiring: Wiring) -> dict[str, int]:
-    """How often each kind of repair was made."""
+    """Run one round; returns how often each kind of repair was made."""
     done = dict(wiring.sweeper.sweep())
     if dropped := wiring.admission.reconcile():
         done["SlotDropped"] = dropped
-    if closed := wiring.doorkeeper.hang_up():
+    if closed := wiring.socket_closer.close_unwanted():
         done["SocketClosed"] = closed
     for event, times in done.items():
         wiring.aws.metrics.record(Metric.SWEPT, times, event=event)

@@ -115,7 +115,7 @@ class Crowd(FollowedDeployment):
             sieve.subscribed()
             with suppress(ConnectionGone):  # cut or hung up; what has arrived is still read
                 after = sieve.version if sieve.version >= 0 else None
-                self.follower.follow(connection, self.job.id, after=after)
+                self.subscriptions.subscribe(connection, self.job.id, after=after)
             self.answered.add(connection)
             received += self._sifted(box, sieve)
             sieve.unsubscribed()

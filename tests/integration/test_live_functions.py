@@ -1,4 +1,4 @@
-"""The WebSocket's functions: what the gateway and the stream bring, what the sockets are told."""
+"""The functions behind the WebSocket: they handle events, and the sockets receive messages."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class Service:
         return self.aws.jobs
 
     def pushed(self, *records: dict[str, Any]) -> Any:
-        """What the stream's function answers to a batch."""
+        """The answer of push_updates to a batch."""
         return push_updates.handler({"Records": records}, None, self.wiring)
 
-    def greeted(self, call: Mapping[str, Any]) -> None:
-        """The asynchronous call is made."""
+    def greet(self, call: Mapping[str, Any]) -> None:
+        """Lambda makes the asynchronous call."""
         socket_subscribe.handler(json.loads(call["Payload"]), None, self.wiring)
 
     def connect(self, socket: str, **query: str) -> int:
@@ -76,17 +76,17 @@ class Service:
         answer = socket_connect.handler(event, None, self.wiring)
         return answer["statusCode"]
 
-    def says(self, socket: str, body: str | dict[str, Any]) -> list[Any]:
+    def send(self, socket: str, body: str | dict[str, Any]) -> list[Any]:
         text = body if isinstance(body, str) else json.dumps(body)
         event = {**self._event(socket, {}), "body": text}
         assert socket_subscribe.handler(event, None, self.wiring) == {"statusCode": 200}
-        return self.heard(socket)
+        return self.received(socket)
 
     def disconnect(self, socket: str) -> None:
         answer = socket_disconnect.handler(self._event(socket, {}), None, self.wiring)
         assert answer == {"statusCode": 200}
 
-    def heard(self, socket: str) -> list[Any]:
+    def received(self, socket: str) -> list[Any]:
         return [json.loads(body) for body in self.sockets.sent.pop(ConnectionId(socket), [])]
 
     def rows(self) -> list[Any]:
@@ -132,22 +132,22 @@ def record(old: Job, new: Job, number: int = 1, **image: Any) -> dict[str, Any]:
 
 def subscribed(service: Service, socket: str) -> Job:
     job = queued(service)
-    service.says(socket, {"action": "subscribe", "job_id": job.id})
+    service.send(socket, {"action": "subscribe", "job_id": job.id})
     found = service.jobs.get(job.id)
     assert found is not None
     return found
 
 
-# --- what a client says ---------------------------------------------------------------------------
+# --- messages of a client -------------------------------------------------------------------------
 
 
 def test_subscribe_ping_unsubscribe(service: Service) -> None:
     assert service.connect("c1") == 200
     job = queued(service)
-    (snapshot,) = service.says("c1", {"action": "subscribe", "job_id": job.id})
+    (snapshot,) = service.send("c1", {"action": "subscribe", "job_id": job.id})
     assert (snapshot["type"], snapshot["snapshot"], snapshot["job_id"]) == ("status", True, job.id)
-    assert service.says("c1", {"action": "ping"}) == [{"type": "pong"}]
-    assert service.says("c1", {"action": "unsubscribe", "job_id": job.id}) == []
+    assert service.send("c1", {"action": "ping"}) == [{"type": "pong"}]
+    assert service.send("c1", {"action": "unsubscribe", "job_id": job.id}) == []
     assert [item["sk"]["S"] for item in service.rows()] == ["conn"]
 
 
@@ -168,22 +168,22 @@ def test_subscribe_ping_unsubscribe(service: Service) -> None:
         ('{"action": "ping", "x": "' + "x" * 1024 + '"}', "message_too_large"),
     ],
 )
-def test_a_bad_message_is_told_what_is_wrong_with_it(
-    service: Service, body: str, code: str
-) -> None:
+def test_a_bad_message_is_answered_with_an_error(service: Service, body: str, code: str) -> None:
     service.connect("c1")
-    (error,) = service.says("c1", body)
+    (error,) = service.send("c1", body)
     assert (error["type"], error["code"]) == ("error", code)
     assert error["message"]
     assert server_message.validate_python(error)
 
 
-def test_one_job_too_many_is_told_so(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comfyline.service.live.follow.MAX_SUBSCRIPTIONS", 1)
+def test_a_subscription_beyond_the_limit_is_answered_with_an_error(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comfyline.service.live.subscribe.MAX_SUBSCRIPTIONS", 1)
     service.connect("c1")
     subscribed(service, "c1")
     other = queued(service)
-    (error,) = service.says("c1", {"action": "subscribe", "job_id": other.id})
+    (error,) = service.send("c1", {"action": "subscribe", "job_id": other.id})
     assert (error["code"], error["job_id"]) == ("too_many_subscriptions", other.id)
 
 
@@ -196,7 +196,7 @@ def test_a_disconnect_leaves_no_row(service: Service) -> None:
     assert service.rows() == []
 
 
-def test_every_row_ends_by_itself(service: Service) -> None:
+def test_every_row_has_a_ttl(service: Service) -> None:
     service.connect("c1")
     subscribed(service, "c1")
     until = service.wiring.clock().timestamp() + 2 * 3600 + 1
@@ -211,55 +211,57 @@ def test_a_job_asked_for_at_connect_is_greeted_by_an_asynchronous_call(service: 
     service.connect("c1", job_id=job.id)
     (call,) = service.greetings
     assert (call["FunctionName"], call["InvocationType"]) == ("greeter", "Event")
-    assert service.heard("c1") == []  # nothing can be posted before $connect has returned
-    service.greeted(call)
-    (snapshot,) = service.heard("c1")
+    assert service.received("c1") == []  # nothing can be posted before $connect has returned
+    service.greet(call)
+    (snapshot,) = service.received("c1")
     assert (snapshot["job_id"], snapshot["snapshot"]) == (job.id, True)
 
 
 @pytest.mark.parametrize("wanted", ["", "nonsense", "job_" + "0" * 26])
-def test_a_wrong_job_at_connect_is_told_on_the_socket(service: Service, wanted: str) -> None:
+def test_a_wrong_job_at_connect_is_an_error_on_the_socket(service: Service, wanted: str) -> None:
     assert service.connect("c1", job_id=wanted) == 200
     (call,) = service.greetings
-    service.greeted(call)
-    (error,) = service.heard("c1")
+    service.greet(call)
+    (error,) = service.received("c1")
     assert error["code"] == ("job_not_found" if wanted.startswith("job_") else "bad_message")
 
 
 # --- the stream -----------------------------------------------------------------------------------
 
 
-def test_a_batch_tells_each_jobs_changes(service: Service) -> None:
+def test_the_changes_of_each_job_of_a_batch_are_sent(service: Service) -> None:
     service.connect("c1")
     jobs = [subscribed(service, "c1") for _ in range(3)]
-    service.heard("c1")
+    service.received("c1")
     records = [record(job, claimed(job), n) for n, job in enumerate(jobs)]
     assert service.pushed(*records) == {"batchItemFailures": []}
-    assert {(m["job_id"], m["version"]) for m in service.heard("c1")} == {(j.id, 2) for j in jobs}
+    assert {(m["job_id"], m["version"]) for m in service.received("c1")} == {
+        (j.id, 2) for j in jobs
+    }
 
 
-def test_a_poisoned_record_is_passed_over(service: Service) -> None:
+def test_an_unreadable_record_is_skipped(service: Service) -> None:
     service.connect("c1")
-    one, two = subscribed(service, "c1"), subscribed(service, "c1")
-    service.heard("c1")
-    started = advance(claimed(one), ev.Started(attempt=1), service.wiring.clock())
+    first, second = subscribed(service, "c1"), subscribed(service, "c1")
+    service.received("c1")
+    started = advance(claimed(first), ev.Started(attempt=1), service.wiring.clock())
     records = [
-        record(one, claimed(one), 1, schema={"N": "99"}),
-        record(two, claimed(two), 2),
-        record(claimed(one), started, 3),
-        record(two, claimed(two), 4, status={"S": "strange"}),
+        record(first, claimed(first), 1, schema={"N": "99"}),
+        record(second, claimed(second), 2),
+        record(claimed(first), started, 3),
+        record(second, claimed(second), 4, status={"S": "strange"}),
     ]
     assert service.pushed(*records) == {"batchItemFailures": []}
-    told = {(m["job_id"], m["version"], m["status"]) for m in service.heard("c1")}
-    assert told == {(two.id, 2, "queued"), (one.id, 3, "running")}
+    sent = {(m["job_id"], m["version"], m["status"]) for m in service.received("c1")}
+    assert sent == {(second.id, 2, "queued"), (first.id, 3, "running")}
 
 
-def test_only_what_may_work_later_comes_again(service: Service) -> None:
+def test_only_a_job_that_a_retry_may_help_is_delivered_again(service: Service) -> None:
     service.connect("c1")
     fine, throttled, broken = (subscribed(service, "c1") for _ in range(3))
-    service.heard("c1")
+    service.received("c1")
 
-    class Troubled(DynamoConnectionStore):
+    class Unreliable(DynamoConnectionStore):
         def subscribers(self, job_id: Any, now: Any) -> Any:
             if job_id == throttled.id:
                 raise Unavailable("throttled")
@@ -267,16 +269,16 @@ def test_only_what_may_work_later_comes_again(service: Service) -> None:
                 raise RuntimeError("a bug")
             return super().subscribers(job_id, now)
 
-    connections = Troubled(service.aws.client("dynamodb"), "connections")
-    troubled = service.altered(connections=connections)
+    connections = Unreliable(service.aws.client("dynamodb"), "connections")
+    unreliable = service.altered(connections=connections)
     jobs = [throttled, fine, broken]
     records = [record(job, claimed(job), n) for n, job in enumerate(jobs, start=7)]
-    answer = troubled.pushed(*records)
+    answer = unreliable.pushed(*records)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "7"}]}
-    assert {m["job_id"] for m in service.heard("c1")} == {fine.id}
+    assert {m["job_id"] for m in service.received("c1")} == {fine.id}
 
 
-def test_a_removed_row_says_nothing(service: Service) -> None:
+def test_a_removed_row_sends_nothing(service: Service) -> None:
     gone = {"Keys": {"pk": {"S": "job_x"}, "sk": {"S": "job"}}, "SequenceNumber": "1"}
     records = [{"dynamodb": {**gone, "OldImage": row(a_job())}}]
     assert service.pushed(*records) == {"batchItemFailures": []}

@@ -60,11 +60,11 @@ class Service:
         """Lambda's client: a call that does not wait."""
         self.calls.append(call)
 
-    def settles(self, *records: dict[str, Any]) -> Any:
+    def settle(self, *records: dict[str, Any]) -> Any:
         return settle_jobs.handler({"Records": records}, None, self.wiring)
 
-    def delivers_parked(self) -> Any:
-        """The queue delivers what it holds; what succeeded is deleted from it."""
+    def deliver_parked(self) -> Any:
+        """The queue delivers its messages, and deletes those that succeed; returns the rest."""
         sqs = self.clients["sqs"]
         found = sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10)
         messages = found.get("Messages", [])
@@ -72,17 +72,17 @@ class Service:
             {"eventSource": "aws:sqs", "messageId": m["MessageId"], "body": m["Body"]}
             for m in messages
         ]
-        answer = self.settles(*records)
-        left = {each["itemIdentifier"] for each in answer["batchItemFailures"]}
+        answer = self.settle(*records)
+        failed = {each["itemIdentifier"] for each in answer["batchItemFailures"]}
         for message in messages:
             receipt = message["ReceiptHandle"]
-            if message["MessageId"] not in left:
+            if message["MessageId"] not in failed:
                 sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=receipt)
             else:
                 sqs.change_message_visibility(
                     QueueUrl=self.queue_url, ReceiptHandle=receipt, VisibilityTimeout=0
                 )
-        return len(left)
+        return len(failed)
 
     def parked(self) -> int:
         name = "ApproximateNumberOfMessages"
@@ -142,12 +142,12 @@ def row_of(job: Job) -> dict[str, Any]:
     return {**codec.item_of(job), "sk": {"S": "job"}}
 
 
-def number_of(of: dict[str, Any]) -> str:
-    return str(of["dynamodb"]["SequenceNumber"])
+def number_of(end: dict[str, Any]) -> str:
+    return str(end["dynamodb"]["SequenceNumber"])
 
 
 class Throttled:
-    """A ledger out of reach, for all jobs or for one."""
+    """A ledger that is unavailable, or that always fails for one job."""
 
     def __init__(self, ledger: Any, job: Job | None = None) -> None:
         self._ledger, self._job = ledger, job
@@ -158,76 +158,76 @@ class Throttled:
         return self._ledger.count(ended)
 
 
-def test_a_slot_is_freed_and_the_end_counted_and_noted(service: Service) -> None:
-    of, job = service.ended(has_slot=True)
+def test_the_slot_is_freed_the_end_counted_and_the_job_settled(service: Service) -> None:
+    end, job = service.ended(has_slot=True)
     service.aws.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
-    assert service.settles(of) == DONE
+    assert service.settle(end) == DONE
     row = service.row(job)
     assert (row.settle_pending, row.due_at) == (False, row.expires_at)
     assert [slots for n in range(4) for slots in service.aws.owners.slots(n)] == []
     assert service.aws.ledger.usage(job.owner).gpu_seconds == 1.5
 
 
-def test_an_end_is_counted_once_however_the_stream_delivers_it(
+def test_an_end_is_counted_once_whatever_the_stream_delivers_twice(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = [service.ended()[0] for _ in range(3)]
     job = service.new_job()
     other = record(job, claimed(job))
     for batch in (records[:2], records, [*records[1:], other], [other, *records[::-1]]):
-        assert service.settles(*batch) == DONE
+        assert service.settle(*batch) == DONE
     assert service.counted() == 3
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert sum(sum(line.get("JobsEnded", [])) for line in written) == 3
 
 
-def test_a_removed_row_and_an_empty_batch_are_done(service: Service) -> None:
-    of, _ = service.ended()
-    del of["dynamodb"]["NewImage"]
-    assert service.settles(of) == service.settles() == DONE
+def test_a_removed_row_and_an_empty_batch_change_nothing(service: Service) -> None:
+    end, _ = service.ended()
+    del end["dynamodb"]["NewImage"]
+    assert service.settle(end) == service.settle() == DONE
     assert service.counted() == 0
 
 
-def test_an_unreadable_record_is_set_aside_and_holds_up_no_other(service: Service) -> None:
-    (strange, unread), (of, job) = service.ended(), service.ended()
+def test_an_unreadable_record_is_parked_and_delays_no_other(service: Service) -> None:
+    (strange, unread), (end, job) = service.ended(), service.ended()
     strange["dynamodb"]["NewImage"] |= {"schema": {"N": "99"}}
-    assert service.settles(strange, of) == DONE
+    assert service.settle(strange, end) == DONE
     assert service.counted() == service.parked() == 1
     assert not service.row(job).settle_pending
-    assert service.delivers_parked() == 1  # it stays in the queue
+    assert service.deliver_parked() == 1  # it stays in the queue
     strange["dynamodb"]["NewImage"] |= {"schema": {"N": "1"}}  # as a newer release reads it
     service.clients["sqs"].purge_queue(QueueUrl=service.queue_url)
     service.aws.parking.set_aside(json.dumps(strange))
-    assert service.delivers_parked() == service.parked() == 0
+    assert service.deliver_parked() == service.parked() == 0
     assert service.counted() == 2
     assert not service.row(unread).settle_pending
 
 
-def test_a_step_that_fails_is_parked_and_the_others_are_done(service: Service) -> None:
-    of, job = service.ended(has_slot=True)
+def test_a_step_that_fails_is_parked_and_the_other_steps_are_done(service: Service) -> None:
+    end, job = service.ended(has_slot=True)
     service.aws.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
     service.altered(ledger=Throttled(service.aws.ledger))
-    assert service.settles(of) == DONE
+    assert service.settle(end) == DONE
     assert service.parked() == 1
     assert service.row(job).settle_pending
     assert [slots for n in range(4) for slots in service.aws.owners.slots(n)] == []
-    assert service.delivers_parked() == 1  # still out of reach
+    assert service.deliver_parked() == 1  # the ledger is still unavailable
     service.altered()
-    assert service.delivers_parked() == service.parked() == 0
+    assert service.deliver_parked() == service.parked() == 0
     assert service.counted() == 1
     assert not service.row(job).settle_pending
 
 
-def test_a_job_that_cannot_be_counted_holds_up_no_other(service: Service) -> None:
+def test_a_job_that_cannot_be_counted_delays_no_other(service: Service) -> None:
     ends = [service.ended() for _ in range(3)]
     service.altered(ledger=Throttled(service.aws.ledger, ends[1][1]))
-    assert service.settles(*(of for of, _ in ends)) == DONE
+    assert service.settle(*(end for end, _ in ends)) == DONE
     assert [service.row(job).settle_pending for _, job in ends] == [False, True, False]
     assert service.parked() == 1
 
 
 @pytest.mark.parametrize("is_readable", [True, False])
-def test_only_what_could_not_be_parked_is_delivered_again(
+def test_a_record_is_delivered_again_only_if_it_could_not_be_parked(
     service: Service, is_readable: bool
 ) -> None:
     class Full:
@@ -237,27 +237,27 @@ def test_only_what_could_not_be_parked_is_delivered_again(
         def set_aside(self, record: str) -> None:
             raise Unavailable("sqs")
 
-    of, _ = service.ended()
+    end, _ = service.ended()
     if not is_readable:
-        of["dynamodb"]["NewImage"] |= {"schema": {"N": "99"}}
+        end["dynamodb"]["NewImage"] |= {"schema": {"N": "99"}}
     service.altered(ledger=Throttled(service.aws.ledger), parking=Full())
-    assert service.settles(of) == failed(number_of(of))
+    assert service.settle(end) == failed(number_of(end))
     service.altered()
-    of["dynamodb"]["NewImage"] |= {"schema": {"N": "1"}}
-    assert service.settles(of) == DONE
+    end["dynamodb"]["NewImage"] |= {"schema": {"N": "1"}}
+    assert service.settle(end) == DONE
     assert service.counted() == 1
 
 
 def test_a_parked_step_of_a_removed_job_is_done(service: Service) -> None:
     """A job is removed only after it was settled, by the sweeper or by a purge."""
-    of, job = service.ended()
+    end, job = service.ended()
     service.altered(ledger=Throttled(service.aws.ledger))
-    service.settles(of)
+    service.settle(end)
     service.altered()
     service.aws.jobs.delete(service.wiring.settlement.complete(job))
     again = a_job(id=job.id, owner=job.owner, queued_at=job.queued_at + timedelta(days=9))
     service.aws.jobs.add(again)
-    assert service.delivers_parked() == service.parked() == 0
+    assert service.deliver_parked() == service.parked() == 0
     assert service.counted() == 1
     assert service.row(again) == again
 
@@ -270,36 +270,36 @@ def arrivals(service: Service, count: int) -> list[dict[str, Any]]:
 
 
 def test_new_jobs_wake_the_scaler_once_in_five_seconds(service: Service) -> None:
-    assert service.settles(*arrivals(service, 3)) == DONE
+    assert service.settle(*arrivals(service, 3)) == DONE
     (call,) = service.calls
     assert (call["FunctionName"], call["InvocationType"]) == ("scaler", "Event")
     assert json.loads(call["Payload"]) == {"arrived": 3}
     service.altered()  # another process
-    service.settles(*arrivals(service, 1))
+    service.settle(*arrivals(service, 1))
     service.clock.advance(WAKE_INTERVAL)
-    service.settles(*arrivals(service, 1))
-    service.settles(*arrivals(service, 1))
+    service.settle(*arrivals(service, 1))
+    service.settle(*arrivals(service, 1))
     assert len(service.calls) == 2
 
 
 def test_a_fleet_with_work_is_not_woken(service: Service) -> None:
     service.aws.scaling_memory.save([Need(service.clock(), 1)], 0)
-    service.settles(*arrivals(service, 1))
+    service.settle(*arrivals(service, 1))
     assert service.calls == []
 
 
 def test_an_old_record_wakes_nothing(service: Service) -> None:
     records = arrivals(service, 2)
     service.clock.advance(MAX_AGE + timedelta(seconds=1))
-    service.settles(*records)
+    service.settle(*records)
     assert service.calls == []
 
 
-def test_a_scaler_out_of_reach_fails_no_record(service: Service) -> None:
+def test_a_scaler_that_cannot_be_called_fails_no_record(service: Service) -> None:
     def refuse(**_: Any) -> None:
         raise RuntimeError("no such function")
 
     service.invoke = refuse  # type: ignore[method-assign]
-    of, _ = service.ended()
-    assert service.settles(*arrivals(service, 1), of) == DONE
+    end, _ = service.ended()
+    assert service.settle(*arrivals(service, 1), end) == DONE
     assert service.counted() == 1

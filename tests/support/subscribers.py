@@ -14,9 +14,9 @@ from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.change import Change
 from comfyline.service.live.delivery import Delivery
-from comfyline.service.live.follow import Follower
 from comfyline.service.live.notify import Notifier
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection, Sockets
+from comfyline.service.live.subscribe import Subscriptions
 from tests.support.world import InMemoryDeployment
 
 
@@ -57,8 +57,8 @@ class FollowedDeployment(InMemoryDeployment):
         )
 
     @property
-    def follower(self) -> Follower:
-        return Follower(
+    def subscriptions(self) -> Subscriptions:
+        return Subscriptions(
             jobs=self.store,
             connections=self.connections,
             notifier=self.notifier,

@@ -1,11 +1,11 @@
-"""The owners table's other rows: what ended jobs come to, and which of them are in it.
+"""The ledger in the owners table: sums over ended jobs, and a note for each job in the sums.
 
     pk              sk                     holds
-    totals          <n>                    sums of all jobs, one of several parts
-    usage#<owner>   <n>                    sums of the owner's jobs, likewise
-    counted#<job>   counted#<incarnation>  the job is in the sums; goes by its TTL
+    totals          <n>                    sums of all jobs, in PARTS rows
+    usage#<owner>   <n>                    sums of the owner's jobs, in PARTS rows
+    counted#<job>   counted#<incarnation>  a note that the job is in the sums; its TTL removes it
 
-Jobs are counted together with the note that they are, by one transaction, so none is counted twice.
+One transaction adds a job to the sums and writes its note, so no job is counted twice.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ from comfyline.service.ledger.totals import Sums, Totals, added, sums_of, totals
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# Transactions that meet on a row refuse each other; each draws the part that it adds to.
+# Of two concurrent transactions on one row, DynamoDB cancels one. Therefore the sums are split into
+# parts, and each transaction adds to a random part.
 PARTS = 16
-MAX_TRIES = 6  # with as many writers as parts, one in 50,000 still fails, and is told again
-# A transaction takes 100 items: a note for each job, an owner's row for each at worst, the totals.
+# If as many writers as parts write at once, 1 of 50,000 calls still fails. Settlement repeats it.
+MAX_TRIES = 6
+# A transaction has at most 100 items: for each job its note and at worst a row of its owner, and
+# one row of the totals.
 JOBS_AT_ONCE = 49
-# From the end of a job. The last delivery that could count it again comes 15 days after the end:
-# the stream holds its record for a day, and the queue of parked steps holds a step for 14 days
-# more. The note lives for 14 days after that, and a day to spare.
+# Counted from the end of the job. The last delivery that could count the job again comes 15 days
+# after its end, because the stream holds a record for a day and the queue of parked steps holds a
+# step for 14 days more. The note lives for 14 days after that, and one day is spare.
 COUNTED_FOR = timedelta(days=30)
 
 
@@ -48,12 +51,12 @@ class DynamoLedger:
 
     @translated()
     def count(self, ended: Sequence[Job]) -> list[Job]:
-        """See Ledger: one write of each job, and few beside where several end together."""
+        """See Ledger. Jobs that are counted together share the writes of the sums."""
         jobs = list({(job.id, job.incarnation): job for job in ended}.values())
         starts = range(0, len(jobs), JOBS_AT_ONCE)
-        return [job for n in starts for job in self._count_some(jobs[n : n + JOBS_AT_ONCE])]
+        return [job for n in starts for job in self._count_batch(jobs[n : n + JOBS_AT_ONCE])]
 
-    def _count_some(self, jobs: list[Job]) -> list[Job]:
+    def _count_batch(self, jobs: list[Job]) -> list[Job]:
         for _ in range(MAX_TRIES):
             try:
                 self._client.transact_write_items(TransactItems=[*self._writes(jobs)])
@@ -63,10 +66,10 @@ class DynamoLedger:
                 return jobs
             if not jobs:
                 return []
-        raise Unavailable(f"{len(jobs)} jobs not counted: others were always faster")
+        raise Unavailable(f"{len(jobs)} jobs not counted: {MAX_TRIES} transactions were canceled")
 
     def _writes(self, jobs: Sequence[Job]) -> Iterator[Any]:
-        """The notes come first, in the order of the jobs."""
+        """The notes come first, in the order of the jobs, because `_not_counted` relies on it."""
         for job in jobs:
             note = {**_note_key(job), "ttl": ttl_of(_ended_at(job) + COUNTED_FOR)}
             is_new = "attribute_not_exists(pk)"
@@ -121,10 +124,10 @@ def _sums_by_row(jobs: Sequence[Job]) -> dict[str, Sums]:
 
 
 def _not_counted(jobs: Sequence[Job], error: ClientError) -> list[Job]:
-    """Those that no earlier transaction has counted; all of them if this one met another."""
+    """The jobs without a note. If another transaction was in the way, these are all jobs."""
     reasons = cast(Any, error.response)["CancellationReasons"]
-    known = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
-    return [job for job, is_known in zip(jobs, known, strict=False) if not is_known]
+    has_note = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
+    return [job for job, is_counted in zip(jobs, has_note, strict=False) if not is_counted]
 
 
 def _note_key(job: Job) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What ended jobs come to, in memory: it keeps the jobs, so that none can count twice."""
+"""The ledger in memory. It keeps the counted jobs, so it counts no job twice."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class InMemoryLedger:
     def count(self, ended: Sequence[Job]) -> list[Job]:
         """See Ledger."""
         with self._lock:
-            told = {(job.id, job.incarnation): job for job in ended}
-            new = {key: job for key, job in told.items() if key not in self._counted}
+            by_key = {(job.id, job.incarnation): job for job in ended}
+            new = {key: job for key, job in by_key.items() if key not in self._counted}
             self._counted.update(new)
             return [*new.values()]
 
     def usage(self, owner: OwnerId) -> Usage:
         """See Ledger."""
         with self._lock:
-            used = [j.gpu_seconds for j in self._counted.values() if j.owner == owner]
-        return Usage(sum(used), sum(seconds > 0 for seconds in used))
+            gpu_seconds = [j.gpu_seconds for j in self._counted.values() if j.owner == owner]
+        return Usage(sum(gpu_seconds), sum(seconds > 0 for seconds in gpu_seconds))
 
     def totals(self) -> Totals:
         """See Ledger."""

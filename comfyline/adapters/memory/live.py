@@ -19,7 +19,9 @@ class InMemoryConnectionStore:
     def __init__(self) -> None:
         self._lock = RLock()
         self._open: dict[ConnectionId, Connection] = {}
-        self._followers: defaultdict[JobId, dict[ConnectionId, _Subscription]] = defaultdict(dict)
+        self._subscriptions: defaultdict[JobId, dict[ConnectionId, _Subscription]] = defaultdict(
+            dict
+        )
 
     def open(self, connection: Connection) -> None:
         """See ConnectionStore."""
@@ -35,8 +37,8 @@ class InMemoryConnectionStore:
         """See ConnectionStore."""
         with self._lock:
             self._open.pop(connection_id, None)
-            for followers in self._followers.values():
-                followers.pop(connection_id, None)
+            for of_job in self._subscriptions.values():
+                of_job.pop(connection_id, None)
 
     def subscribe(
         self, connection: Connection, job_id: JobId, *, since: datetime, limit: int
@@ -45,26 +47,26 @@ class InMemoryConnectionStore:
         with self._lock:
             if connection.id not in self._open:
                 raise ConnectionGone(connection.id)
-            others = sum(
-                connection.id in followers
-                for job, followers in self._followers.items()
+            other_jobs = sum(
+                connection.id in of_job
+                for job, of_job in self._subscriptions.items()
                 if job != job_id
             )
-            if others >= limit:
+            if other_jobs >= limit:
                 raise TooManySubscriptions(limit)
             subscription = _Subscription(since, connection.expires_at)
-            self._followers[job_id][connection.id] = subscription
+            self._subscriptions[job_id][connection.id] = subscription
 
     def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
         """See ConnectionStore."""
         with self._lock:
-            self._followers[job_id].pop(connection_id, None)
+            self._subscriptions[job_id].pop(connection_id, None)
 
     def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
         """See ConnectionStore."""
         with self._lock:
-            found = sorted(self._followers[job_id].items())
-        return [Subscriber(name, each.since) for name, each in found if each.expires_at > now]
+            found = sorted(self._subscriptions[job_id].items())
+        return [Subscriber(id_, each.since) for id_, each in found if each.expires_at > now]
 
     def by_key(self) -> Mapping[KeyId, Sequence[ConnectionId]]:
         """See ConnectionStore."""
@@ -82,7 +84,7 @@ class _Subscription:
 
 
 class InMemorySockets:
-    """`Sockets` in memory: what each client was `sent`; a test says who is `gone` or `slow`."""
+    """`Sockets` in memory. A test reads the `sent` messages, and sets clients `gone` or `slow`."""
 
     def __init__(self) -> None:
         self.sent: defaultdict[ConnectionId, list[bytes]] = defaultdict(list)

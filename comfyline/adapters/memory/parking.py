@@ -1,4 +1,4 @@
-"""Parked steps of the settlement in memory. A test looks at them, or takes them out."""
+"""The queue of failed steps in memory. A test reads `steps` and `records`."""
 
 from __future__ import annotations
 

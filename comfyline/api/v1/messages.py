@@ -33,7 +33,7 @@ from comfyline.service.live.messages import (
 # For the artifacts in `done`; the rest of the message is the error, which has a few KB at most.
 MAX_RESULT_BYTES = MAX_MESSAGE_BYTES - 8 * 1024
 
-# The events of a job's history that explain why the job waits, or what has changed while it waits.
+# The events of a job's history that clients see as the reason of a state.
 _REASONS: Mapping[str, Reason] = {
     "claimed": "claimed",
     "interrupted": "interrupted",
@@ -109,7 +109,7 @@ class MessageEncoder:
 
 
 def status_message(state: StateChanged) -> StatusMessage:
-    """The state of a job, now or at an earlier version."""
+    """The state of a job at the present or at an earlier version."""
     return StatusMessage(
         job_id=state.job_id,
         version=state.version,
@@ -128,12 +128,12 @@ def closing_message(notice: ClosingNotice) -> ErrorMessage:
 
 
 def encoded(message: BaseModel) -> bytes:
-    """A message as it is sent: JSON without the fields that have no value."""
+    """The bytes of a message: JSON without the fields that have no value."""
     return message.model_dump_json(exclude_none=True).encode()
 
 
 def _shortened(result: responses.ResultView) -> responses.ResultView:
-    """The first artifacts, as many as fit into one message."""
+    """The result with only as many artifacts as fit into one message."""
     shown = result.artifacts[:MAX_ARTIFACTS_IN_MESSAGE]
     # The length of names and signed URLs has no fixed limit, so it is measured.
     while shown and sum(len(a.model_dump_json().encode()) for a in shown) > MAX_RESULT_BYTES:

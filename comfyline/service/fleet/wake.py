@@ -1,6 +1,6 @@
-"""Wake the scaler when jobs arrive, so that an idle fleet need not wait for the next minute.
+"""Wake the scaler when jobs arrive, so that an idle fleet does not wait for the next round.
 
-This is best effort: the scaler's own round, once a minute, finds every job that this has missed.
+This is best effort, because the scaler's own round finds every job once a minute.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from comfyline.service.clock import Clock
 from comfyline.service.fleet.scale import ROUND, last_need
 from comfyline.service.fleet.workers import ScalingMemory
 
-MAX_AGE = timedelta(seconds=60)  # the scaler's round has already seen an older job
+MAX_AGE = timedelta(seconds=60)  # a round of the scaler has already found an older job
 WAKE_INTERVAL = timedelta(seconds=5)  # jobs that arrive together wake the scaler once
 
 _log = logging.getLogger(__name__)
@@ -22,18 +22,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class ScalerWake:
-    """Calls the scaler, at most once in WAKE_INTERVAL however many processes do this."""
+    """Calls the scaler. All processes together call it at most once in WAKE_INTERVAL."""
 
     memory: ScalingMemory
     call_scaler: Callable[[int], object]  # with the number of jobs; does not wait for the scaler
     clock: Clock
-    _quiet_until: datetime | None = None  # this process has nothing to ask before then
+    _quiet_until: datetime | None = None  # until then, this process ignores arrivals
 
     def jobs_arrived(self, queued_at: Sequence[datetime]) -> bool:
-        """Call the scaler for those of the new jobs that it cannot have seen yet.
+        """Call the scaler if one of the new jobs is younger than MAX_AGE.
 
-        Each job is given by the time since which it is queued. Returns whether the scaler was
-        called. While the fleet has work, a process reads one row in two minutes and calls nothing.
+        `queued_at` has the time of each new job. Returns whether the scaler was called. While the
+        fleet has work, a process reads one row in two minutes and calls nothing.
         """
         now = self.clock()
         fresh = sum(now - time <= MAX_AGE for time in queued_at)
@@ -48,7 +48,7 @@ class ScalerWake:
             if not self.memory.may_wake(now, WAKE_INTERVAL):
                 return False
             self.call_scaler(fresh)
-        except Exception:  # noqa: BLE001 whatever it is, the scaler's next round makes up for it
+        except Exception:  # noqa: BLE001 the scaler's next round makes up for any error
             _log.warning("scaler not woken", exc_info=True, extra={"action": "scaler_not_woken"})
             return False
         return True

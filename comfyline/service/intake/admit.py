@@ -1,11 +1,11 @@
 """Decide whether an owner may have one more job: caps and rates, exact under any concurrency.
 
-take ──> the job is put ──> … ──> the job ends ──> its slot is freed, several times over:
-  │                                at once by the process that ended it, best effort;
-  │                                by settle_jobs, for sure; and by the next post that is
-  │                                refused, if neither has come to it yet
-  └─ the process dies: the slot has no job. The sweeper drops it after SLOT_GRACE, and so does
-     the next post that finds the owner full.
+take ──> the job is put ──> … ──> the job ends ──> its slot is freed
+  └─ the process dies: the slot has no job
+
+The process that ends a job frees the slot at once, best effort. settle_jobs frees it in any case.
+If neither has freed it yet, the next post that finds the cap reached does. A slot without a job is
+dropped once it is older than SLOT_GRACE: by the sweeper, or by such a post.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from comfyline.service.errors import TooManyJobs, TooManyRequests
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.store import JobStore
 
-# By then, a post that took a slot has put its job, or is dead: no function runs for half as long.
+# After this time a post has put its job or its process has died, because no function of the API
+# runs for half as long.
 SLOT_GRACE = timedelta(minutes=1)
-RETRY_AFTER_SECONDS = 5  # a job that ends frees its slot at once, so asking more often only costs
-# Slots that a refused post looks at, the oldest first, because their jobs have most likely ended.
-# This bounds what a refusal costs (one read of so many rows). With a cap above it, a refusal may be
-# as stale as the sweeper's last round, which looks at every slot.
+RETRY_AFTER_SECONDS = 5  # a slot becomes free at once when its job ends, so 5 s is soon enough
+# If the cap is reached, a post checks the owner's oldest slots, because their jobs have most likely
+# ended. The limit bounds the cost: one batch read of 25 rows. Only an owner whose cap is higher
+# may be refused for the slot of an ended job, until the sweeper's next round, which checks all.
 OLDEST_SLOTS = 25
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Takes and frees slots. Owners whose API key has no limits need none."""
+    """Takes and frees slots. A job posted with a key without limits has no slot."""
 
     owners: OwnerStore
     jobs: JobStore
@@ -44,11 +45,11 @@ class Admission:
     def take(self, owner: OwnerId, job_id: JobId, limits: Limits) -> Taken | None:
         """Take a slot for the job; None if the owner has no limits.
 
-        Slots of ended jobs do not count: the oldest are dropped first if no slot is free.
+        If no slot is free, those of ended jobs are dropped and the slot is tried for once more.
 
         Raises:
-            TooManyJobs: every slot is taken.
-            TooManyRequests: the owner has posted too much in this minute.
+            TooManyJobs: every slot is taken by a job that has not ended.
+            TooManyRequests: the owner has posted too often in this minute.
         """
         if limits == Limits():
             return None
@@ -64,22 +65,22 @@ class Admission:
         raise TooManyJobs(message, RETRY_AFTER_SECONDS)
 
     def give_back(self, owner: OwnerId, job_id: JobId, taken: Taken | None) -> None:
-        """Free the slot of a post that made no job, unless another post had taken it before."""
+        """Free the slot of a post that made no job, unless an earlier post has taken the slot."""
         if taken is not None and taken.is_new:
             self.owners.give_back(owner, job_id, taken)
 
     def free_slot(self, ended: Job) -> None:
-        """Free the slot of a job that has ended; repeating it changes nothing."""
+        """Free the slot of an ended job; a repeated call changes nothing."""
         if ended.has_slot:
             self.owners.free_slot(ended.owner, ended.id, ended.finished_at or self.clock())
 
     def free_slots(self, ended: Sequence[Job]) -> None:
-        """Free the slots of several jobs that have ended."""
+        """Free the slots of several ended jobs."""
         for job in ended:
             self.free_slot(job)
 
     def reconcile(self) -> int:
-        """Drop every slot whose job has ended or does not exist; the number of dropped slots."""
+        """Drop every slot whose job has ended or does not exist; returns their number."""
         rows = [row for shard in range(OWNER_SHARDS) for row in self.owners.slots(shard)]
         return sum(self._drop_ended(owner, slots) for owner, slots in rows)
 
@@ -107,10 +108,10 @@ def _oldest(slots: Mapping[JobId, datetime]) -> dict[JobId, datetime]:
 
 
 def _is_over(job: Job | None, taken_at: datetime, now: datetime) -> bool:
-    """The job of the slot has ended, or was never put.
+    """Whether the job of the slot has ended or was never put.
 
     A slot that is younger than the end of the job was taken for a later job of the same id, which
-    may be about to be put.
+    the post may still put.
     """
     is_old = now - taken_at > SLOT_GRACE
     if job is None:

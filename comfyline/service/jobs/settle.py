@@ -1,13 +1,13 @@
 """Settle ended jobs: free the slot and count the end, so that neither is lost or done twice.
 
-    terminal write ──> settle_jobs runs each step ──> notes `Settled`: the job may be removed now
+    terminal write ──> settle_jobs runs each step ──> the event Settled: the job may be removed now
           │                  └─ a step that fails twice is parked in a queue and tried from there
-          └─ leaves a due time: what is not settled SETTLE_DELAY after its end, the sweeper settles
+          └─ leaves a due time: after SETTLE_DELAY, the sweeper settles the job
 
-Rule: every step is idempotent and independent of the others, so any of settle_jobs, a parked step
-and the sweeper may run it, in any order and at the same time. The note comes last, and a job
-without it is never removed: so no job is removed that was not counted. A query for ended jobs that
-are overdue finds everything that settlement has missed.
+Rule: every step is idempotent and independent of the others. So settle_jobs, a parked step and the
+sweeper may run a step in any order and at the same time. The event Settled comes last, and a job
+without it is never removed, so every removed job was counted. A query for ended jobs that are
+overdue finds everything that settlement has missed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ParkedStep:
-    """A step that failed twice for one job. The incarnation tells the job from a later one."""
+    """A step that failed twice for one job. A later job of the same id has another incarnation."""
 
     step: str
     job_id: JobId
@@ -51,7 +51,7 @@ class ParkedStep:
 
 
 class Parking(Protocol):
-    """A queue that keeps what could not be settled for 14 days, and delivers it again."""
+    """A queue for failed steps. It keeps each message for 14 days and delivers it again."""
 
     def park(self, steps: Sequence[ParkedStep]) -> None:
         """Store all of these.
@@ -61,7 +61,7 @@ class Parking(Protocol):
         """
 
     def set_aside(self, record: str) -> None:
-        """Store a record of the table's stream that this code cannot read, as it came.
+        """Store the text of a stream record that this code cannot read.
 
         Raises:
             Unavailable: it is not stored.
@@ -101,12 +101,12 @@ class Settlement:
         """
         job = self.store.get(parked.job_id)
         if job is None or job.incarnation != parked.incarnation:
-            return  # removed since then, and so settled before
+            return  # the row was removed, so the job was settled before
         if any(failed.step == parked.step for failed in self.settle([job])):
             raise Unavailable(f"{parked.step} of {job.id} failed again")
 
     def complete(self, job: Job) -> Job:
-        """Settle one job and note it, before its row is removed or replaced; the job as stored.
+        """Settle one job before its row is removed or replaced; returns the row as stored.
 
         Raises:
             Unavailable: some step failed, or the note could not be written.
@@ -146,7 +146,7 @@ def free_slot_early(job: Job, free_slot: FreeSlot) -> None:
     """
     try:
         free_slot(job)
-    except Exception:  # noqa: BLE001 the job has ended, and nothing after that may fail for this
+    except Exception:  # noqa: BLE001 the job has ended, so the caller must not fail
         extra = {"action": "slot_not_freed_early", "job_id": job.id}
         _log.warning("slot not freed early", exc_info=True, extra=extra)
 
@@ -162,7 +162,7 @@ def _failing(step: Step, jobs: Sequence[Job]) -> Sequence[Job]:
             step.run(jobs)
         except Unavailable:
             _warn(step, jobs)
-        except Exception:  # noqa: BLE001 whatever it is, it must not stop the other steps
+        except Exception:  # noqa: BLE001 no error of a step may stop the other steps
             # One job may be at fault, so the second try is for each job alone.
             _log.exception("settlement step failed", extra=_extra(step, jobs))
             return [job for job in jobs if not _succeeds(step, job)]
@@ -174,7 +174,7 @@ def _failing(step: Step, jobs: Sequence[Job]) -> Sequence[Job]:
 def _succeeds(step: Step, job: Job) -> bool:
     try:
         step.run([job])
-    except Exception:  # noqa: BLE001 or the other jobs
+    except Exception:  # noqa: BLE001 no error may stop the other jobs
         _log.exception("settlement step failed", extra=_extra(step, [job]))
         return False
     return True

@@ -2,7 +2,7 @@
 
 The sweeper has no rules about states of its own: it reads the jobs whose due time has come, and
 `decide.on_due_time` chooses the event. Live jobs come first, because their owners wait for them;
-then the jobs that settle_jobs has missed, and at last the removals.
+then come the jobs that settle_jobs has missed, and last the removals.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from comfyline.service.jobs.settle import Settlement
 from comfyline.service.jobs.store import Conflict, JobStore
 from comfyline.service.queue.tickets import JobQueue
 
-# Jobs read in a run; the next run continues a minute later. The first are live or not settled: so
-# many that, should settle_jobs stop for long, ended jobs do not hide the live ones among them.
+# Jobs read in a run; the next run continues a minute later. DUE_BATCH is for live jobs and jobs
+# that are not settled. It is large, so that live jobs are found even after settle_jobs has stopped
+# for hours and has left thousands of ended jobs.
 DUE_BATCH, REMOVAL_BATCH = 10_000, 500
-# A younger end is left to settle_jobs, which is seconds behind as a rule.
+# A younger end is left to settle_jobs, which usually settles it within seconds.
 SETTLE_PATIENCE = timedelta(minutes=1)
 SETTLE_BATCH = 100  # settled together, so that they share the writes of the totals
 # No job is started later than this after the start of a run, so that Lambda, which allows 55 s,

@@ -1,1 +1,1 @@
-"""The ledger: sums over ended jobs, for metrics and usage."""
+"""The ledger: sums over ended jobs, for metrics and for the usage of owners."""

@@ -1,7 +1,6 @@
-"""Count what has ended, and say what there is to measure.
+"""Count ended jobs in the ledger, and read the figures of /metrics.
 
-The stream tells an end at least once; the ledger counts it once. What the stream gives up on after
-its retries is not counted, and lies where such changes lie.
+Settlement passes each ended job to `count` at least once, and the ledger counts it exactly once.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from comfyline.service.queue.tickets import JobQueue
 
 
 def count(ended: Sequence[Job], *, ledger: Ledger, metrics: Metrics) -> None:
-    """Count ended jobs, and record those that were not counted before.
+    """Count ended jobs, and record a metric for each job that was not counted before.
 
     Raises:
-        Unavailable: some may not be counted; the same call may be made again.
+        Unavailable: some jobs may not be counted; the same call may be repeated.
     """
     for job in ledger.count(ended):
         metrics.record(Metric.JOBS_ENDED, status=job.status.value)
@@ -42,7 +41,7 @@ def _measures(job: Job) -> Iterator[tuple[Metric, float]]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The service as it is now, and what it has done."""
+    """The figures of /metrics: the totals of ended jobs, and the present load."""
 
     totals: Totals
     queue_depth: Mapping[Priority, int]
@@ -52,7 +51,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meter:
-    """Reads what there is to measure."""
+    """Reads the figures of /metrics."""
 
     ledger: Ledger
     queue: JobQueue
@@ -60,7 +59,7 @@ class Meter:
     clock: Clock
 
     def read(self) -> Measured:
-        """All of it: a handful of calls, however many jobs and workers there are."""
+        """Read all figures in five calls, whatever the number of jobs and workers."""
         workers = self.presence.active(self.clock())
         return Measured(
             totals=self.ledger.totals(),

@@ -1,4 +1,4 @@
-"""What ended jobs come to. A job counts once, however often and by whomever it is told."""
+"""The port of the ledger, which counts every ended job once."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an owner's jobs have used, of those that have ended."""
+    """The GPU time of an owner's ended jobs, and the number of those that used a GPU."""
 
     gpu_seconds: float = 0.0
     jobs: int = 0
 
 
 class Ledger(Protocol):
-    """What ended jobs come to, for their owners and for the whole service."""
+    """Sums over ended jobs, for each owner and for the whole service."""
 
     def count(self, ended: Sequence[Job]) -> list[Job]:
-        """Count ended jobs, each once however often and by however many it is told.
+        """Count each of these ended jobs, unless an earlier or a concurrent call counts it.
 
-        Returns those that were new. In an owner's usage are those that used a GPU.
+        Returns the jobs that were not counted before. Only jobs that used a GPU are added to the
+        usage of their owner.
 
         Raises:
-            Unavailable: some may not be counted; the same call may be made again.
+            Unavailable: some jobs may not be counted; the same call may be repeated.
         """
 
     def usage(self, owner: OwnerId) -> Usage:
-        """What the owner's jobs have used."""
+        """The usage of one owner."""
 
     def totals(self) -> Totals:
-        """Of all jobs."""
+        """The sums over the jobs of all owners."""

@@ -1,6 +1,7 @@
-"""What ended jobs come to: named sums, to which anybody may add in any order.
+"""Named sums over ended jobs, and the totals that they stand for.
 
-A job adds to them once, by its end alone, so what a job adds can be told from its row.
+Additions commute, so several processes may add in any order. A job adds once, when it has ended,
+and its addition is derived from its row alone.
 """
 
 from __future__ import annotations
@@ -19,28 +20,25 @@ Sums = Mapping[str, float]  # a name that is missing is 0
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How often something took how long: (seconds at most, how often), cumulative; and the sum.
+    """A histogram of durations. The last bucket has no upper bound."""
 
-    The last bound is infinite.
-    """
-
-    buckets: tuple[tuple[float, float], ...]
-    seconds: float
+    buckets: tuple[tuple[float, float], ...]  # (upper bound in seconds, number up to this bound)
+    seconds: float  # the sum of all durations
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Of every job that has ended."""
+    """The sums over all ended jobs. Jobs that were never started have no durations or waits."""
 
     jobs: Mapping[Status, int]
-    durations: Distribution  # from the first start to the end, of those that were started
-    waits: Distribution  # from the post to the first start, likewise
+    durations: Distribution  # from the first start to the end
+    waits: Distribution  # from the post to the first start
     gpu_seconds: float
     interruptions: int
 
 
 def times_of(job: Job) -> tuple[float, float] | None:
-    """The seconds that an ended job waited for its first start, and ran; None: it never started."""
+    """The seconds from post to first start, and from there to the end; None if never started."""
     if job.started_at is None or job.finished_at is None:
         return None
     waited, ran = job.started_at - job.queued_at, job.finished_at - job.started_at
@@ -48,7 +46,7 @@ def times_of(job: Job) -> tuple[float, float] | None:
 
 
 def sums_of(job: Job) -> dict[str, float]:
-    """What an ended job adds."""
+    """The sums that one ended job adds."""
     sums = {f"jobs_{job.status.value}": 1.0}
     if job.gpu_seconds:
         sums["gpu_seconds"] = job.gpu_seconds
@@ -62,7 +60,7 @@ def sums_of(job: Job) -> dict[str, float]:
 
 
 def added(parts: Iterable[Sums]) -> dict[str, float]:
-    """All of them together."""
+    """The sum of all parts, by name."""
     sums: defaultdict[str, float] = defaultdict(float)
     for part in parts:
         for name, value in part.items():
@@ -71,7 +69,7 @@ def added(parts: Iterable[Sums]) -> dict[str, float]:
 
 
 def totals_of(sums: Sums) -> Totals:
-    """What the sums say."""
+    """The totals that the sums stand for."""
     return Totals(
         jobs={status: int(sums.get(f"jobs_{status.value}", 0)) for status in sorted(TERMINAL)},
         durations=_distribution("duration", DURATION_BUCKETS, sums),
@@ -82,14 +80,17 @@ def totals_of(sums: Sums) -> Totals:
 
 
 def _observed(name: str, bounds: Sequence[int], seconds: float) -> dict[str, float]:
-    """Counted in the first bucket that holds it: one sum changes, and a reader adds up."""
+    """Add one to the first bucket that holds the duration, so that one sum changes.
+
+    The reader adds up the buckets.
+    """
     bucket = next((str(bound) for bound in bounds if seconds <= bound), "more")
     return {f"{name}_{bucket}": 1.0, f"{name}_seconds": max(seconds, 0.0)}
 
 
 def _distribution(name: str, bounds: Sequence[int], sums: Sums) -> Distribution:
-    buckets, so_far = [], 0.0
+    buckets, count = [], 0.0
     for bound in (*bounds, float("inf")):
-        so_far += sums.get(f"{name}_{bound if bound in bounds else 'more'}", 0.0)
-        buckets.append((float(bound), so_far))
+        count += sums.get(f"{name}_{bound if bound in bounds else 'more'}", 0.0)
+        buckets.append((float(bound), count))
     return Distribution(tuple(buckets), sums.get(f"{name}_seconds", 0.0))

@@ -1,8 +1,8 @@
 """Deliver messages to the socket of one subscriber, in order and with limited patience.
 
-A slow client loses progress first, because newer progress replaces it. A client that does not take
-a state in several tries is disconnected: when it connects again, it asks for what it missed. A slow
-or closed socket never delays another subscriber.
+A slow client loses progress first, because newer progress replaces it. If a client does not take a
+state in MAX_TRIES, it is disconnected; when it connects again, it asks for the missed states. A
+slow or closed socket never delays another subscriber.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class FileStored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded:
-    """The job has ended and nothing follows."""
+    """The job has ended. This is the last message of a job."""
 
     version: int
     part: int
@@ -75,7 +75,7 @@ Message = StateChanged | ProgressMade | FileStored | JobEnded
 
 @dataclass(frozen=True, slots=True)
 class ClosingNotice:
-    """Why the service closes a socket: the last thing that its client is sent."""
+    """The last message on a socket that the service closes: the reason."""
 
     code: str
     text: str
@@ -115,7 +115,7 @@ def messages_of(changes: Sequence[Change]) -> list[Message]:
 
 
 def state_of(job: Job, *, is_snapshot: bool = False) -> StateChanged:
-    """The state of the job as it is now."""
+    """The present state of the job."""
     return StateChanged(
         job_id=job.id,
         version=job.version,

@@ -14,32 +14,32 @@ SECOND = timedelta(seconds=1)
 
 
 def ended(**overrides: Any) -> Job:
-    """One that waited for 3 s and ran for 20."""
+    """A job that waited for 3 s and ran for 20 s."""
     job = replace(succeeded(a_job(), now=NOW), gpu_seconds=1.5, started_at=NOW + 3 * SECOND)
     times = {"finished_at": NOW + 23 * SECOND, **overrides}
     return replace(job, **times)
 
 
-def test_an_empty_one_knows_nothing(ledger: Ledger) -> None:
+def test_an_empty_ledger_has_only_zeros(ledger: Ledger) -> None:
     totals = ledger.totals()
     assert set(totals.jobs.values()) == {0}
     assert totals.durations.buckets[-1] == (float("inf"), 0)
     assert ledger.usage(an_owner()) == Usage()
 
 
-def test_each_end_is_counted_once_however_often_it_is_told(ledger: Ledger) -> None:
-    one, other, third = ended(), ended(interruptions=2), canceled(a_job())
-    assert ledger.count([one]) == [one]
-    assert ledger.count([one, other, other]) == [other]
-    assert ledger.count([third, one, other]) == [third]
-    assert ledger.count([one, other, third]) == []
+def test_each_end_is_counted_once_whatever_the_order_and_number_of_calls(ledger: Ledger) -> None:
+    first, second, third = ended(), ended(interruptions=2), canceled(a_job())
+    assert ledger.count([first]) == [first]
+    assert ledger.count([first, second, second]) == [second]
+    assert ledger.count([third, first, second]) == [third]
+    assert ledger.count([first, second, third]) == []
     assert ledger.count([]) == []
     totals = ledger.totals()
     assert (totals.jobs[Status.SUCCEEDED], totals.jobs[Status.CANCELED]) == (2, 1)
     assert (totals.gpu_seconds, totals.interruptions) == (3.0, 2)
 
 
-def test_a_later_job_of_the_same_id_is_another(ledger: Ledger) -> None:
+def test_a_later_job_of_the_same_id_is_counted_too(ledger: Ledger) -> None:
     job = ended()
     ledger.count([job])
     later = replace(job, queued_at=job.queued_at + timedelta.resolution)
@@ -58,7 +58,7 @@ def test_buckets_are_cumulative(ledger: Ledger) -> None:
     assert (dict(waits.buckets)[1], dict(waits.buckets)[5], waits.seconds) == (0, 3, 9)
 
 
-def test_more_jobs_than_one_transaction_takes(ledger: Ledger) -> None:
+def test_more_jobs_than_one_transaction_can_hold(ledger: Ledger) -> None:
     owner = an_owner()
     jobs = [ended(owner=owner if n % 2 else an_owner()) for n in range(120)]
     assert ledger.count(jobs[:70]) == jobs[:70]
@@ -67,7 +67,7 @@ def test_more_jobs_than_one_transaction_takes(ledger: Ledger) -> None:
     assert ledger.usage(owner) == Usage(gpu_seconds=90.0, jobs=60)
 
 
-def test_what_used_no_gpu_is_in_nobodys_usage(ledger: Ledger) -> None:
+def test_a_job_that_used_no_gpu_adds_nothing_to_the_usage(ledger: Ledger) -> None:
     job = canceled(a_job())
     ledger.count([job])
     assert ledger.usage(job.owner) == Usage()

@@ -10,7 +10,7 @@ import pytest
 import functions.socket_subscribe  # noqa: F401  (declares an error of its own)
 from comfyline.contract.problems import PROBLEMS, ProblemKind
 from comfyline.service.errors import ComfylineError, RequestRefused, Unavailable
-from comfyline.service.live import hang_up
+from comfyline.service.live import close_sockets
 from tests.support.documents import ROOT
 
 every_problem = pytest.mark.parametrize("kind", PROBLEMS.values(), ids=PROBLEMS)
@@ -37,7 +37,7 @@ def test_every_error_has_a_declared_code() -> None:
 
 def test_every_declared_code_is_used() -> None:
     used = {error.code for error in subclasses(ComfylineError)}
-    assert PROBLEMS.keys() == used | socket_codes() | {hang_up.KEY_VOID.code}
+    assert PROBLEMS.keys() == used | socket_codes() | {close_sockets.KEY_VOID.code}
 
 
 @every_problem

@@ -12,26 +12,26 @@ from tests.support.happenings import at, claim, start
 from tests.unit.live.world import FollowedWorld, states
 
 
-def test_a_client_that_left_is_forgotten(world: FollowedWorld) -> None:
+def test_the_connection_of_a_client_that_left_is_deleted(world: FollowedWorld) -> None:
     job = world.queued()
-    for name in ("here", "gone"):
-        world.follower.follow(world.socket(name), job.id)
+    for name in ("open", "gone"):
+        world.subscriptions.subscribe(world.socket(name), job.id)
     world.sockets.gone.add(ConnectionId("gone"))
     world.clock.advance(CONNECT_GRACE + timedelta(seconds=1))
     world.happens(job, claim)
     world.push()
-    assert [s.id for s in world.connections.subscribers(job.id, world.clock())] == ["here"]
+    assert [s.id for s in world.connections.subscribers(job.id, world.clock())] == ["open"]
     assert world.connections.get(ConnectionId("gone")) is None
     assert world.metrics.sum(Metric.FOLLOWERS_GONE) == 1
     assert world.metrics.sum(Metric.UPDATES_SENT) == 1
-    assert states(world.received("here"))[-1] == ("status", "queued", 2)
+    assert states(world.received("open"))[-1] == ("status", "queued", 2)
 
 
 def test_a_slow_client_loses_progress_and_stays_connected(world: FollowedWorld) -> None:
     socket, job = world.socket(), world.queued()
     world.happens(job, claim, start)
     world.stream.clear()
-    world.follower.follow(socket, job.id)
+    world.subscriptions.subscribe(socket, job.id)
     world.received()
     world.sockets.slow.add(socket)
     world.happens(job, at(0.3))
@@ -57,7 +57,7 @@ def test_a_client_that_does_not_take_a_state_in_three_tries_is_disconnected(
     world.sockets = Slow()
     job = world.queued()
     for name in ("quick", "slow"):
-        world.follower.follow(world.socket(name), job.id)
+        world.subscriptions.subscribe(world.socket(name), job.id)
     world.sockets.slow.add(ConnectionId("slow"))
     world.happens(job, claim)
     before = world.clock()

@@ -59,7 +59,7 @@ def test_each_change_of_state_is_a_message_with_its_event(world: FollowedWorld) 
 
 
 def test_a_job_given_back_before_it_started_is_a_message_too(world: FollowedWorld) -> None:
-    """Neither its status nor its attempt changes then."""
+    """Then neither its status nor its attempt changes."""
     world.happens(world.queued(), claim, interrupt)
     message = message_of(world.stream[-1])
     assert isinstance(message, StateChanged)
@@ -96,7 +96,7 @@ def test_the_files_come_in_order_before_the_end(job: Job, count: int) -> None:
     assert isinstance(end, JobEnded)
     assert end.record == record
     assert [f.number for f in files if isinstance(f, FileStored)] == list(range(count))
-    assert all(order_of(one) < order_of(other) for one, other in pairwise([*files, end]))
+    assert all(order_of(first) < order_of(second) for first, second in pairwise([*files, end]))
 
 
 @given(ENDED, st.integers(0, 20), st.integers(0, 20))

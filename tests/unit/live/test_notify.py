@@ -35,15 +35,17 @@ def test_a_subscriber_receives_each_change_and_then_the_end(world: FollowedWorld
     assert world.connections.subscribers(job.id, world.clock()) == []
 
 
-def test_one_socket_follows_many_jobs_and_many_sockets_follow_one(world: FollowedWorld) -> None:
+def test_a_socket_may_follow_many_jobs_and_a_job_have_many_sockets(
+    world: FollowedWorld,
+) -> None:
     jobs, sockets = (
         [world.queued() for _ in range(200)],
         [world.socket(f"c{n}") for n in range(200)],
     )
     for job in jobs:
-        world.follower.follow(sockets[0], job.id)
+        world.subscriptions.subscribe(sockets[0], job.id)
     for socket in sockets:
-        world.follower.follow(socket, jobs[0].id)
+        world.subscriptions.subscribe(socket, jobs[0].id)
     world.sockets.sent.clear()
     world.stream.clear()
     for job in jobs:
@@ -54,7 +56,7 @@ def test_one_socket_follows_many_jobs_and_many_sockets_follow_one(world: Followe
     assert all(states(world.received(f"c{n}")) == expected for n in range(1, 200))
 
 
-def test_of_several_progress_messages_only_the_latest_is_sent(world: FollowedWorld) -> None:
+def test_only_the_latest_of_several_progress_messages_is_sent(world: FollowedWorld) -> None:
     job = world.subscribed()
     world.happens(job, claim, start, at(0.2), at(0.4), interrupt, claim, start, at(0.1), at(0.3))
     world.push()
@@ -82,7 +84,7 @@ def test_all_subscribers_receive_the_end_before_a_subscription_is_deleted(
     world.connections = Connections()
     job = world.queued()
     for name in names:
-        world.follower.follow(world.socket(name), job.id)
+        world.subscriptions.subscribe(world.socket(name), job.id)
     world.happens(job, claim, start, succeed)
     world.push()
     assert done == [3, 3, 3]
@@ -153,7 +155,7 @@ def test_changes_of_one_batch_are_sent_in_order(world: FollowedWorld) -> None:
 def test_a_late_subscriber_receives_the_files_that_are_stored(world: FollowedWorld) -> None:
     job = world.queued()
     world.happens(job, claim, start, world.stored(2))
-    world.follower.follow(world.socket(), job.id)
+    world.subscriptions.subscribe(world.socket(), job.id)
     assert files(world.received()) == [(4, 1, 0), (4, 2, 1)]
 
 
@@ -172,7 +174,7 @@ def test_the_files_of_a_purged_job_are_not_sent_for_the_next_job_of_its_id(
     world.store.delete(purged)
     again = replace(job, queued_at=job.queued_at + timedelta(days=2))
     assert world.store.add(again) is None
-    world.follower.follow(ConnectionId("c1"), again.id)
+    world.subscriptions.subscribe(ConnectionId("c1"), again.id)
     world.happens(again, claim, start, at(0.5), world.stored(1))
     world.push()  # the changes of both jobs in one batch
     assert files(world.received()) == [(5, 1, 0)]

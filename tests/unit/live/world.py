@@ -37,7 +37,7 @@ class FollowedWorld(FollowedDeployment):
     def subscribed(self, **overrides: Any) -> Job:
         """A queued job with one subscriber, which has received its snapshot."""
         job = self.queued(**overrides)
-        self.follower.follow(self.socket(), job.id)
+        self.subscriptions.subscribe(self.socket(), job.id)
         self.received()
         return job
 

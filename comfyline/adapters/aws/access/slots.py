@@ -41,10 +41,10 @@ class DynamoOwnerStore:
         self, owner: OwnerId, job_id: JobId, limits: Limits, now: datetime
     ) -> Taken | Full:
         """See OwnerStore. This is one write, and a second one for the first post of a minute."""
-        # post A:  minute 7, 4 of 5 slots ── take: 5 of 5
-        # post B:          └── take: refused; the error contains the row, which shows the reason
-        # post C:  minute 8 has begun: refused, because the row is in minute 7; the second try
-        #          succeeds, with the condition that the row is in minute 7
+        # Post A, minute 7, 4 of 5 slots are taken: it takes the fifth.
+        # Post B, minute 7: refused. The error contains the row, which shows the reason.
+        # Post C, minute 8: refused, because the row is still in minute 7. The second try has the
+        # condition that the row is in minute 7, and succeeds.
         known: int | None = minute_of(now)
         for _ in range(MAX_TRIES):
             try:

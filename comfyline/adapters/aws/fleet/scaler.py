@@ -17,7 +17,7 @@ class LambdaScaler:
 
     @translated()
     def jobs_arrived(self, count: int) -> None:
-        """Start a round of the scaler for so many new jobs.
+        """Start a round of the scaler, and pass it the number of new jobs.
 
         Raises:
             Unavailable: Lambda has not taken the call.

@@ -47,7 +47,7 @@ class SqsParking:
 
 
 def parked_step(body: str) -> ParkedStep | str:
-    """What a message of the queue holds: a step, or the text of a record."""
+    """The content of a message of the queue: a step, or the text of a stream record."""
     message = json.loads(body)
     if "record" in message:
         return str(message["record"])

@@ -1,15 +1,16 @@
-"""The connections table: open sockets, and under each job the sockets that follow it.
+"""The connections table: open sockets, and for each job its subscriptions.
 
     pk                  sk                    holds
-    conn#<connection>   conn                  whose socket it is, and the names of what it follows
+    conn#<connection>   conn                  a socket: its owner, its key, the ids of its jobs
     job#<job>           conn#<connection>     a subscription
     pass#<sha256>       pass                  a socket pass, until it is used
 
-A job is named in the socket's row before its subscription is put and after that is deleted, so
-whoever closes the socket finds every subscription. Every item has a TTL at which the gateway ends
-the socket: `$disconnect` may never come. TTL removes late, so readers look at the time themselves.
+The id of a job is added to the socket's row before the subscription is put, and removed after the
+subscription is deleted. So the row names every subscription, and closing the socket deletes all of
+them. `$disconnect` may never come, so every item has a TTL: the time at which the gateway ends the
+socket. DynamoDB removes such items late, so reads compare the time themselves.
 
-One sparse index, key (shard, key id), lists the open sockets; it holds keys and no more.
+One sparse index with the key (shard, key id) lists the open sockets. It holds only keys.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from comfyline.service.storage_names import BY_KEY
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-OPEN_SHARDS = 4  # more sockets open and close in a second than one partition of the index takes
+# One partition of the index takes fewer writes per second than sockets are opened and closed.
+OPEN_SHARDS = 4
 
 
 class DynamoConnectionStore:
@@ -72,7 +74,7 @@ class DynamoConnectionStore:
     def close(self, connection_id: ConnectionId) -> None:
         """See ConnectionStore."""
         key = _connection_key(connection_id)
-        # The subscriptions first: if this dies between, the row still names them.
+        # Subscriptions first: after a crash in between, the socket's row still names them.
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         for job_id in answer.get("Item", {}).get("jobs", {}).get("SS", []):
             self._delete_subscription(connection_id, JobId(job_id))
@@ -83,7 +85,7 @@ class DynamoConnectionStore:
         self, connection: Connection, job_id: JobId, *, since: datetime, limit: int
     ) -> None:
         """See ConnectionStore."""
-        self._name(connection.id, job_id, limit)
+        self._add_job(connection.id, job_id, limit)
         item = {
             **_subscription_key(connection.id, job_id),
             "since": time_of(since),
@@ -91,7 +93,7 @@ class DynamoConnectionStore:
         }
         self._client.put_item(TableName=self._table, Item=item)
 
-    def _name(self, connection_id: ConnectionId, job_id: JobId, limit: int) -> None:
+    def _add_job(self, connection_id: ConnectionId, job_id: JobId, limit: int) -> None:
         is_open = "attribute_exists(pk)"
         has_room = "(attribute_not_exists(jobs) OR size(jobs) < :limit OR contains(jobs, :job))"
         try:
@@ -125,7 +127,7 @@ class DynamoConnectionStore:
                 ExpressionAttributeValues={":jobs": {"SS": [job_id]}},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
-            return  # closed meanwhile, which forgets all
+            return  # the socket was closed meanwhile, which deletes all of its subscriptions
 
     def _delete_subscription(self, connection_id: ConnectionId, job_id: JobId) -> None:
         key = _subscription_key(connection_id, job_id)
@@ -153,12 +155,12 @@ class DynamoConnectionStore:
         """See ConnectionStore."""
         found: defaultdict[KeyId, list[ConnectionId]] = defaultdict(list)
         for shard in range(OPEN_SHARDS):
-            for item in self._open(shard):
-                name = ConnectionId(item["pk"]["S"].removeprefix("conn#"))
-                found[KeyId(item["key_id"]["S"])].append(name)
+            for item in self._open_sockets(shard):
+                connection_id = ConnectionId(item["pk"]["S"].removeprefix("conn#"))
+                found[KeyId(item["key_id"]["S"])].append(connection_id)
         return found
 
-    def _open(self, shard: int) -> Iterator[Any]:
+    def _open_sockets(self, shard: int) -> Iterator[Any]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=BY_KEY,

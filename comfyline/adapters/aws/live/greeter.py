@@ -1,4 +1,4 @@
-"""Speaking to a socket that is just being opened: an asynchronous call of the function that can."""
+"""Subscribes a socket that is still being opened, by an asynchronous call of a function."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from comfyline.contract.ids import ConnectionId
 
 
 class LambdaGreeter:
-    """Calls a function with a message of the client, as the gateway would, marked as a greeting."""
+    """Calls the function for client messages as the gateway would, with a mark: `greeting`."""
 
     def __init__(self, client: Any, function: str) -> None:
         self._client = client
@@ -18,10 +18,10 @@ class LambdaGreeter:
 
     @translated()
     def greet(self, connection_id: ConnectionId, job_id: str) -> None:
-        """Have the socket subscribed to `job_id`, whatever that is, and told, once it is open.
+        """Start the subscription. That function also checks `job_id`, and answers on the socket.
 
         Raises:
-            Unavailable: nobody will.
+            Unavailable: Lambda has not taken the call.
         """
         context = {"connectionId": connection_id, "requestId": connection_id, "greeting": True}
         subscription = {"action": "subscribe", "job_id": job_id}

@@ -1,4 +1,4 @@
-"""The way back to a WebSocket client: API Gateway's management API."""
+"""Sends to WebSocket clients through API Gateway's management API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def callback_url(api_id: str, stage: str, region: str | None) -> str:
 
 
 class ApiGatewaySockets:
-    """`Sockets` behind API Gateway; the client's endpoint is the API's stage."""
+    """`Sockets` behind API Gateway. The endpoint of `client` is a `callback_url`."""
 
     def __init__(self, client: ApiGatewayManagementApiClient) -> None:
         self._client = client
@@ -38,7 +38,7 @@ class ApiGatewaySockets:
 
     @translated()
     def is_open(self, connection_id: ConnectionId) -> bool:
-        """Whether the gateway still has it."""
+        """Whether the gateway still holds the socket open."""
         try:
             self._client.get_connection(ConnectionId=connection_id)
         except self._client.exceptions.GoneException:

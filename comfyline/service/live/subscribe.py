@@ -27,14 +27,14 @@ from comfyline.service.live.sockets import Connection, ConnectionStore
 WATCH_STEP = timedelta(minutes=30)
 _ROUNDING_ORIGIN = datetime.min.replace(tzinfo=UTC)  # the steps are counted from here
 
-# Pauses between the tries to reach a socket whose `$connect` may not have returned yet: 5 s in all,
-# which is longer than a cold start of the function behind `$connect`.
+# Pauses between the tries to reach a socket whose `$connect` may not have returned yet. They add up
+# to 5 s, which is longer than a cold start of the function behind `$connect`.
 GREETING_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.75, 1.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Follower:
-    """Subscribes sockets to jobs of the owner who opened them."""
+class Subscriptions:
+    """Subscribes sockets to jobs. The owner of the socket must be the owner of the job."""
 
     jobs: JobStore
     connections: ConnectionStore
@@ -42,7 +42,7 @@ class Follower:
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
 
-    def follow(self, socket: ConnectionId, job_id: JobId, *, after: int | None = None) -> None:
+    def subscribe(self, socket: ConnectionId, job_id: JobId, *, after: int | None = None) -> None:
         """Subscribe the socket and answer with the states that it missed since version `after`.
 
         A repeated call changes nothing and answers again. The socket is not subscribed if an error
@@ -50,7 +50,7 @@ class Follower:
 
         Raises:
             JobNotFound: the job is unknown, past its retention, or of another owner.
-            TooManySubscriptions: the socket follows as many jobs as are allowed.
+            TooManySubscriptions: the socket is subscribed to MAX_SUBSCRIPTIONS jobs already.
             ConnectionGone: the client has left, or its `$connect` has not returned yet.
         """
         connection = self.connections.get(socket)
@@ -65,15 +65,15 @@ class Follower:
         """Subscribe a socket that is still being opened, as soon as it can receive messages.
 
         Raises:
-            JobNotFound, TooManySubscriptions: see `follow`.
+            JobNotFound, TooManySubscriptions: see `subscribe`.
             ConnectionGone: the socket could not be reached in GREETING_PAUSES_SECONDS.
         """
         for pause in GREETING_PAUSES_SECONDS:
             try:
-                return self.follow(socket, job_id)
+                return self.subscribe(socket, job_id)
             except ConnectionGone:
                 self.sleep(pause)
-        return self.follow(socket, job_id)
+        return self.subscribe(socket, job_id)
 
     def _owned(self, connection: Connection, job_id: JobId) -> Job:
         # Checked before the subscription is stored, so that no push ever reaches another owner.

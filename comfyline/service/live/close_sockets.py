@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doorkeeper:
+class SocketCloser:
     """Closes the sockets of void keys, and every socket while an operator has switched them off.
 
     `executor` runs the calls to the gateway, which spend their time waiting for the network.
@@ -44,10 +44,10 @@ class Doorkeeper:
     clock: Clock
     executor: Executor
 
-    def hang_up(self) -> int:
+    def close_unwanted(self) -> int:
         """Run one round and return how many sockets were closed.
 
-        A socket that cannot be closed now is left to the next round.
+        The next round closes the sockets that cannot be closed now.
         """
         unwanted = list(self._unwanted())
         closed = sum(self.executor.map(lambda pair: self._close(*pair), unwanted))

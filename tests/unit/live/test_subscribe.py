@@ -15,16 +15,16 @@ from comfyline.service.errors import ConnectionGone, JobNotFound, TooManySubscri
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job
 from comfyline.service.live.delivery import CONNECT_GRACE
-from comfyline.service.live.follow import GREETING_PAUSES_SECONDS, WATCH_STEP
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
+from comfyline.service.live.subscribe import GREETING_PAUSES_SECONDS, WATCH_STEP
 from tests.support.builders import NOW, FrozenClock, an_artifact, an_owner
 from tests.support.happenings import at, claim, interrupt, start, succeed
 from tests.unit.live.world import FollowedWorld, states
 
 
-def test_the_answer_is_the_snapshot(world: FollowedWorld) -> None:
+def test_the_answer_is_a_snapshot(world: FollowedWorld) -> None:
     socket, job = world.socket(), world.queued()
-    world.follower.follow(socket, job.id)
+    world.subscriptions.subscribe(socket, job.id)
     (snapshot,) = world.received()
     assert (snapshot["type"], snapshot["version"], snapshot["snapshot"]) == ("status", 1, True)
 
@@ -33,7 +33,7 @@ def test_the_answer_for_an_ended_job_has_its_files_and_its_end(world: FollowedWo
     socket, job = world.socket(), world.queued()
     world.store.put_artifacts(replace(job, attempt=1), [an_artifact(job)])
     world.happens(job, claim, start, succeed)
-    world.follower.follow(socket, job.id)
+    world.subscriptions.subscribe(socket, job.id)
     assert [m["type"] for m in world.received()] == ["status", "artifact", "done"]
     assert world.connections.subscribers(job.id, world.clock()) == []
 
@@ -56,7 +56,7 @@ def test_a_change_at_any_moment_of_subscribing_is_received(
         return answer
 
     setattr(world.store, moment, then_the_job_ends)
-    world.follower.follow(socket, job.id)
+    world.subscriptions.subscribe(socket, job.id)
     world.push()
     assert "done" in [m["type"] for m in world.received(socket)]
 
@@ -64,7 +64,7 @@ def test_a_change_at_any_moment_of_subscribing_is_received(
 def test_resuming_sends_the_missed_states(world: FollowedWorld) -> None:
     socket, job = world.socket(), world.queued()
     world.happens(job, claim, start, at(0.4), interrupt, claim, start, at(0.2))
-    world.follower.follow(socket, job.id, after=4)
+    world.subscriptions.subscribe(socket, job.id, after=4)
     messages = world.received()
     assert states(messages) == [
         ("status", "queued", 5),
@@ -82,7 +82,7 @@ def test_a_missed_cancel_request_is_sent_as_canceling_and_keeps_the_progress(
 ) -> None:
     socket, job = world.socket(), world.queued()
     world.happens(job, claim, start, at(0.4), ev.CancelRequested(), at(0.5))
-    world.follower.follow(socket, job.id, after=4)
+    world.subscriptions.subscribe(socket, job.id, after=4)
     messages = world.received()
     assert states(messages) == [("status", "canceling", 5), ("status", "canceling", 6)]
     assert all(m["progress"] >= 0.4 for m in messages)
@@ -90,7 +90,7 @@ def test_a_missed_cancel_request_is_sent_as_canceling_and_keeps_the_progress(
 
 def test_resuming_with_nothing_missed_sends_only_the_snapshot(world: FollowedWorld) -> None:
     socket, job = world.socket(), world.queued()
-    world.follower.follow(socket, job.id, after=1)
+    world.subscriptions.subscribe(socket, job.id, after=1)
     assert states(world.received()) == [("status", "queued", 1)]
 
 
@@ -105,17 +105,17 @@ def test_a_further_subscriber_does_not_change_the_row(world: FollowedWorld) -> N
     job, rows = world.queued(), []
     for n in range(3):
         world.clock.advance(timedelta(seconds=1))
-        world.follower.follow(world.socket(f"c{n}"), job.id)
+        world.subscriptions.subscribe(world.socket(f"c{n}"), job.id)
         rows.append(world.store.get(job.id))
     assert rows == [rows[0]] * 3
-    spare = watched_until(world, job) - world.clock() - CONNECTION_LIFETIME
-    assert timedelta(0) <= spare < WATCH_STEP
+    rounding = watched_until(world, job) - world.clock() - CONNECTION_LIFETIME
+    assert timedelta(0) <= rounding < WATCH_STEP
 
 
 def test_a_job_is_watched_as_long_as_any_connection_lasts(world: FollowedWorld) -> None:
     job = world.queued()
     for n in range(5):
-        world.follower.follow(world.socket(f"c{n}"), job.id)
+        world.subscriptions.subscribe(world.socket(f"c{n}"), job.id)
         assert watched_until(world, job) >= world.clock() + CONNECTION_LIFETIME
         world.clock.advance(timedelta(minutes=17))
 
@@ -123,23 +123,23 @@ def test_a_job_is_watched_as_long_as_any_connection_lasts(world: FollowedWorld) 
 def test_more_subscriptions_than_the_limit_are_refused(world: FollowedWorld) -> None:
     socket = world.socket()
     for _ in range(MAX_SUBSCRIPTIONS):
-        world.follower.follow(socket, world.queued().id)
+        world.subscriptions.subscribe(socket, world.queued().id)
     with pytest.raises(TooManySubscriptions, match=str(MAX_SUBSCRIPTIONS)):
-        world.follower.follow(socket, world.queued().id)
+        world.subscriptions.subscribe(socket, world.queued().id)
 
 
 def test_a_job_of_another_owner_is_not_found(world: FollowedWorld) -> None:
     socket, job = world.socket(owner=an_owner()), world.queued()
     for unknown in (job.id, JobId("job_" + "0" * 26)):
         with pytest.raises(JobNotFound):
-            world.follower.follow(socket, unknown)
+            world.subscriptions.subscribe(socket, unknown)
     assert world.connections.subscribers(job.id, world.clock()) == []
 
 
 def test_a_job_past_its_start_deadline_is_expired(world: FollowedWorld) -> None:
     socket, job = world.socket(), world.queued(start_deadline=NOW + timedelta(seconds=1))
     world.clock.advance(2)
-    world.follower.follow(socket, job.id)
+    world.subscriptions.subscribe(socket, job.id)
     assert states(world.received()) == [("status", "expired", 2), ("done", "expired", 2)]
 
 
@@ -170,9 +170,9 @@ def test_a_greeting_waits_until_the_socket_is_open_and_misses_nothing(world: Fol
     )
     world.store.watch(job.id, NOW + CONNECTION_LIFETIME)
     world.happens(job, claim)
-    world.push()  # the socket answers "gone", but it is too young to be given up
+    world.push()  # the gateway answers "gone", but the subscription is too young to be deleted
     assert world.connections.subscribers(job.id, NOW)
-    world.follower.greet(socket, job.id)
+    world.subscriptions.greet(socket, job.id)
     world.happens(job, start)
     world.push()
     assert states(world.received()) == [("status", "queued", 2), ("status", "running", 3)]
@@ -182,6 +182,6 @@ def test_a_greeting_gives_up_on_a_socket_that_never_opens(world: FollowedWorld) 
     socket, job = world.socket(), world.queued()
     world.sockets.gone.add(socket)
     with pytest.raises(ConnectionGone):
-        world.follower.greet(socket, job.id)
+        world.subscriptions.greet(socket, job.id)
     assert (world.clock() - NOW).total_seconds() == pytest.approx(sum(GREETING_PAUSES_SECONDS))
     assert sum(GREETING_PAUSES_SECONDS) < CONNECT_GRACE.total_seconds()

@@ -1,0 +1,153 @@
+"""Sockets that must not stay open get a notice and are closed; the others stay open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from comfyline.adapters.memory.access import InMemoryKeyStore
+from comfyline.adapters.memory.live import InMemoryConnectionStore, InMemorySockets
+from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
+from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.errors import Unavailable
+from comfyline.service.live.close_sockets import SocketCloser
+from comfyline.service.live.sockets import Connection
+from tests.support.builders import NOW, FrozenClock
+from tests.support.ports import meanwhile, raising
+
+JOB = JobId("job_1")
+OFF = Flags(websocket_enabled=False)
+
+
+class World:
+    """Open sockets, their keys and the clients."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self.clock = FrozenClock()
+        self.connections = InMemoryConnectionStore()
+        self.keys = InMemoryKeyStore()
+        self.sockets = InMemorySockets()
+        self.executor = executor
+
+    def new_key(self, name: str, *, expires_at: datetime | None = None) -> KeyId:
+        key = ApiKey(
+            id=KeyId(name),
+            secret_sha256="0" * 64,
+            owner=OwnerId("fox"),
+            scopes=frozenset({"jobs"}),
+            created_at=NOW,
+            expires_at=expires_at,
+        )
+        self.keys.put(key)
+        return key.id
+
+    def disable(self, key_id: KeyId) -> None:
+        key = self.keys.get(key_id)
+        assert key is not None
+        self.keys.put(replace(key, disabled=True))
+
+    def open_socket(self, name: str, key_id: KeyId) -> ConnectionId:
+        """A new socket, which is subscribed to a job."""
+        end = NOW + timedelta(hours=2)
+        connection = Connection(ConnectionId(name), OwnerId("fox"), key_id, end)
+        self.connections.open(connection)
+        self.connections.subscribe(connection, JOB, since=NOW, limit=1)
+        return connection.id
+
+    def closed(self, **ports: Any) -> int:
+        """Run one round with these ports; returns the number of closed sockets."""
+        own = {
+            "connections": self.connections,
+            "keys": self.keys,
+            "sockets": self.sockets,
+            "clock": self.clock,
+            "encode": lambda notice: notice.code.encode(),
+            "executor": self.executor,
+        }
+        return SocketCloser(**{**own, **ports}).close_unwanted()
+
+    def open_sockets(self) -> set[ConnectionId]:
+        """The stored sockets; each is open and has its subscription."""
+        stored = {id_ for ids in self.connections.by_key().values() for id_ in ids}
+        assert {subscriber.id for subscriber in self.connections.subscribers(JOB, NOW)} == stored
+        assert not stored & self.sockets.closed
+        return stored
+
+    def notices(self, socket: ConnectionId) -> list[str]:
+        """The codes of the notices that the client has received."""
+        return [body.decode() for body in self.sockets.sent[socket]]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with ThreadPoolExecutor(2) as executor:
+        yield World(executor)
+
+
+def test_sockets_of_a_disabled_key_get_a_notice_and_are_closed(world: World) -> None:
+    good, bad = world.new_key("good"), world.new_key("bad")
+    void = [world.open_socket("1", bad), world.open_socket("2", bad)]
+    valid = world.open_socket("3", good)
+    assert world.closed() == 0
+    world.disable(bad)
+    assert world.closed() == 2
+    assert world.open_sockets() == {valid}
+    assert world.sockets.closed == {*void}
+    assert [world.notices(socket) for socket in (*void, valid)] == [["key_void"], ["key_void"], []]
+    assert world.closed() == 0
+
+
+def test_sockets_of_a_key_are_closed_when_it_expires(world: World) -> None:
+    key = world.new_key("short", expires_at=NOW + timedelta(minutes=1))
+    socket = world.open_socket("1", key)
+    world.clock.advance(timedelta(minutes=1) - timedelta.resolution)
+    assert world.closed() == 0
+    world.clock.advance(timedelta.resolution)
+    assert (world.closed(), world.notices(socket), world.open_sockets()) == (1, ["key_void"], set())
+
+
+def test_sockets_of_a_deleted_key_are_closed(world: World) -> None:
+    world.open_socket("1", KeyId("unknown"))
+    assert (world.closed(), world.open_sockets()) == (1, set())
+
+
+def test_all_sockets_are_closed_while_they_are_switched_off(world: World) -> None:
+    sockets = {world.open_socket(str(n), world.new_key(f"key{n}")) for n in range(5)}
+    world.keys.put_flags(OFF)
+    assert (world.closed(), world.open_sockets()) == (5, set())
+    assert {code for socket in sockets for code in world.notices(socket)} == {"sockets_disabled"}
+    world.keys.put_flags(Flags())
+    later = world.open_socket("later", world.new_key("key0"))
+    assert (world.closed(), world.open_sockets()) == (0, {later})
+
+
+@pytest.mark.parametrize("client", ["gone", "slow"])
+def test_a_client_that_takes_no_notice_is_closed_too(world: World, client: str) -> None:
+    socket = world.open_socket("1", KeyId("unknown"))
+    getattr(world.sockets, client).add(socket)
+    assert (world.closed(), world.open_sockets(), world.sockets.closed) == (1, set(), {socket})
+
+
+@pytest.mark.parametrize("port", ["sockets", "connections"])
+def test_a_socket_that_cannot_be_closed_delays_no_other_and_is_closed_in_the_next_round(
+    world: World, port: str
+) -> None:
+    for n in range(3):
+        world.open_socket(str(n), KeyId("unknown"))
+    throttled = meanwhile(getattr(world, port), "close", raising(Unavailable("throttled")))
+    assert world.closed(**{port: throttled}) == 2
+    assert world.closed() == 1
+    assert world.open_sockets() == set()
+
+
+def test_without_open_sockets_the_keys_are_not_read(world: World) -> None:
+    class Unread(InMemoryKeyStore):
+        def flags(self) -> Flags:
+            raise AssertionError("read for nothing")
+
+    assert world.closed(keys=Unread()) == 0
