@@ -61,62 +61,60 @@ def _cors(origins: Sequence[str]) -> gw.CorsPreflightOptions | None:
     )
 
 
-class JobsHttpApi(Construct):
-    """The HTTP API with its one stage."""
+def http_api(
+    scope: Construct,
+    *,
+    functions: Mapping[str, IFunction],
+    allowed_origins: Sequence[str],
+    domain: gw.DomainName | None,
+) -> gw.HttpApi:
+    """The HTTP API with its routes and its one stage."""
+    own = Construct(scope, "Http")
+    api = gw.HttpApi(
+        own,
+        "Api",
+        cors_preflight=_cors(allowed_origins),
+        create_default_stage=False,  # our own stage has the throttle and the log
+        # A request that no route takes gets our problem+json, and needs no key for it.
+        default_integration=HttpLambdaIntegration("Integration", functions["UnknownRoute"]),
+    )
+    _add_routes(api, functions)
+    _add_stage(own, api, domain)
+    return api
 
-    def __init__(
-        self,
-        scope: Construct,
-        name: str,
-        *,
-        functions: Mapping[str, IFunction],
-        allowed_origins: Sequence[str] = (),
-        domain: gw.DomainName | None = None,
-    ) -> None:
-        super().__init__(scope, name)
-        self._functions = functions
-        self.api = gw.HttpApi(
-            self,
-            "Api",
-            cors_preflight=_cors(allowed_origins),
-            create_default_stage=False,  # the stage below has the throttle and the log
-            # A request that no route takes gets our problem+json, and needs no key for it.
-            default_integration=self._integration("UnknownRoute"),
-        )
-        self._add_routes()
-        log_group = logs.LogGroup(
-            self, "AccessLog", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
-        )
-        stage = gw.HttpStage(
-            self,
-            "Stage",
-            http_api=self.api,
-            stage_name="$default",
-            auto_deploy=True,
-            throttle=THROTTLE,
-            domain_mapping=gw.DomainMappingOptions(domain_name=domain) if domain else None,
-        )
-        template = stage.node.default_child
-        assert isinstance(template, gw.CfnStage)
-        template.access_log_settings = gw.CfnStage.AccessLogSettingsProperty(
-            destination_arn=log_group.log_group_arn, format=json.dumps(_LOGGED)
+
+def _add_routes(api: gw.HttpApi, functions: Mapping[str, IFunction]) -> None:
+    authorizer = HttpLambdaAuthorizer(
+        "AuthorizeHttp",
+        functions["AuthorizeHttp"],
+        response_types=[HttpLambdaResponseType.SIMPLE],
+        identity_source=["$request.header.Authorization"],
+        results_cache_ttl=AUTHORIZER_CACHE,
+    )
+    for route, row in ROUTES.items():
+        api.add_routes(
+            path=route.path,
+            methods=[gw.HttpMethod(route.method)],
+            integration=HttpLambdaIntegration("Integration", functions[row.name]),
+            authorizer=gw.HttpNoneAuthorizer() if route.is_open else authorizer,
         )
 
-    def _add_routes(self) -> None:
-        authorizer = HttpLambdaAuthorizer(
-            "AuthorizeHttp",
-            self._functions["AuthorizeHttp"],
-            response_types=[HttpLambdaResponseType.SIMPLE],
-            identity_source=["$request.header.Authorization"],
-            results_cache_ttl=AUTHORIZER_CACHE,
-        )
-        for route, row in ROUTES.items():
-            self.api.add_routes(
-                path=route.path,
-                methods=[gw.HttpMethod(route.method)],
-                integration=self._integration(row.name),
-                authorizer=gw.HttpNoneAuthorizer() if route.is_open else authorizer,
-            )
 
-    def _integration(self, function: str) -> HttpLambdaIntegration:
-        return HttpLambdaIntegration("Integration", self._functions[function])
+def _add_stage(scope: Construct, api: gw.HttpApi, domain: gw.DomainName | None) -> None:
+    log_group = logs.LogGroup(
+        scope, "AccessLog", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
+    )
+    stage = gw.HttpStage(
+        scope,
+        "Stage",
+        http_api=api,
+        stage_name="$default",
+        auto_deploy=True,
+        throttle=THROTTLE,
+        domain_mapping=gw.DomainMappingOptions(domain_name=domain) if domain else None,
+    )
+    template = stage.node.default_child
+    assert isinstance(template, gw.CfnStage)
+    template.access_log_settings = gw.CfnStage.AccessLogSettingsProperty(
+        destination_arn=log_group.log_group_arn, format=json.dumps(_LOGGED)
+    )

@@ -43,7 +43,7 @@ class Signals:
 
     def api(self, name: str, statistic: str = "Sum") -> cw.Metric:
         """A metric that API Gateway publishes about the HTTP API."""
-        return self._api.http.api.metric(name, statistic=statistic, period=MINUTE)
+        return self._api.http_api.metric(name, statistic=statistic, period=MINUTE)
 
     def errors(self, function: str) -> cw.Metric:
         """Calls of a function that failed."""

@@ -11,7 +11,7 @@ from constructs import Construct
 
 from infra.constructs.domains import custom_domains
 from infra.constructs.function import python_function
-from infra.constructs.http_api import JobsHttpApi
+from infra.constructs.http_api import http_api
 from infra.constructs.triggers import add_triggers
 from infra.constructs.websocket_api import STAGE, JobsWebSocketApi
 from infra.deployment import Deployment
@@ -56,9 +56,8 @@ class ApiStack(Stack):
         )
         self.functions = self._make_functions(code)
         self._sockets.add_routes(self.functions)
-        self.http = JobsHttpApi(
+        self.http_api = http_api(
             self,
-            "Http",
             functions=self.functions,
             allowed_origins=deployment.api.allowed_origins,
             domain=api_domain,
@@ -101,8 +100,8 @@ class ApiStack(Stack):
 
     def _write_outputs(self) -> None:
         outputs = {
-            "HttpApiId": self.http.api.api_id,
-            "HttpApiUrl": self.http.api.api_endpoint,
+            "HttpApiId": self.http_api.api_id,
+            "HttpApiUrl": self.http_api.api_endpoint,
             "WebSocketApiId": self._sockets.api.api_id,
             "WebSocketStage": STAGE,
             "WebSocketUrl": self._sockets.stage.url,
