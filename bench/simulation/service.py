@@ -22,7 +22,8 @@ START = datetime(2026, 11, 23, tzinfo=UTC)
 MINUTE = 60
 # The time after the last day in which the remaining jobs must end.
 AFTERWARDS = DAY
-# The stream collects new jobs for this long before it wakes an empty fleet.
+# From the first job for an empty fleet to the round of the scaler: the window of the stream, which
+# is 1 s, and the cold starts of settle_jobs and of the scaler.
 WAKE_SECONDS = 3
 
 
