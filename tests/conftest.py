@@ -20,10 +20,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--target",
         choices=["local", "localstack", "aws"],
         default="local",
-        help="where tests/e2e runs: a cloud of its own on this machine, or what is up elsewhere",
+        help="where tests/e2e runs: a new local cloud, or a deployment that already runs elsewhere",
     )
     group.addoption(
-        "--endpoints", metavar="FILE", help="endpoints.json of a deployment that is up already"
+        "--endpoints", metavar="FILE", help="endpoints.json of a deployment that already runs"
     )
     group.addoption(
         "--long",

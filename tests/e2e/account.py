@@ -49,7 +49,7 @@ class Statement:
 
     @property
     def owner(self) -> str:
-        """The function to which the role belongs, or "Worker"."""
+        """The function that uses the role, or "Worker"."""
         name = self.role[:-8].removesuffix("Role")
         return "Worker" if name == "Task" else name
 
@@ -101,7 +101,7 @@ class Account:
         return partial(session.client, endpoint_url=self.endpoints.aws_endpoint_url)
 
     def new_key(self, owner: OwnerId, limits: Limits | None = None, scope: str = "jobs") -> str:
-        """A new key, which is in no authorizer's cache."""
+        """A new key, which no authorizer has cached."""
         client = self.emulator.client("dynamodb")
         keys = DynamoKeyStore(client, self.endpoints.outputs["KeysTable"])
         _, token = create_key(
@@ -121,7 +121,7 @@ class Account:
         return found
 
     def physical_id(self, part: str, name: str) -> str:
-        """The physical id of a stack's resource of that construct."""
+        """The physical id of the resource of a construct in the stack."""
         pages = (
             self.emulator.client("cloudformation")
             .get_paginator("list_stack_resources")
@@ -161,7 +161,10 @@ class Account:
         return job
 
     def unsettled(self, ended: Job) -> Job:
-        """The ended job as if settle_jobs had missed it: the stream passes no such change on."""
+        """Make an ended, settled job unsettled again, as if settle_jobs had missed it.
+
+        The stream's filter does not pass this change on to settle_jobs.
+        """
         row = eventually_now(lambda: self._settled(ended.id), within=10)
         assert row is not None
         return self.jobs.save(row, replace(row, settle_pending=True, has_slot=True))
@@ -172,9 +175,9 @@ class Account:
 
     @contextmanager
     def dropped(self, job: Job) -> Iterator[None]:
-        """After the block no item of the job is left, even if what should remove it has failed.
+        """Delete all items of the job after the block, even if the removal under test has failed.
 
-        The audit would find a job that was removed by half, or that the sweeper tries again later.
+        Otherwise the audit would report a half removed job, or one that the sweeper retries later.
         """
         try:
             yield

@@ -1,4 +1,4 @@
-"""A fresh owner of the deployment, and the jobs that a smoke run finds there."""
+"""A new owner in the deployment, and jobs that a smoke run prepares for this owner."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from comfyline.service.jobs.job import Job
 from tests.e2e.account import Account, now
 from tests.support.builders import running, succeeded
 
-# Of what should happen at once. A run without a permission waits this long in vain.
+# Seconds within which an immediate effect must be visible. Without a needed permission,
+# a smoke run waits this long before it fails.
 SOON = 5.0
-# The worker may have to be started again, after crashes that a missing permission caused.
+# Seconds for an effect of the worker. It is longer because a missing permission may have crashed
+# the worker, so that it has to start again first.
 WORKER_SOON = 12.0
 PAST = timedelta(hours=2)
 ONE_JOB = Limits(max_active_jobs=1)
@@ -28,7 +30,7 @@ ONE_JOB = Limits(max_active_jobs=1)
 
 @dataclass(frozen=True)
 class Caller:
-    """A fresh owner with a fresh key, so that no cache answers for a function."""
+    """A new owner with a new key, so that no cached answer replaces the call of a function."""
 
     account: Account
     owner: OwnerId
@@ -51,18 +53,18 @@ class Caller:
             yield one
 
     def overdue(self, **overrides: Any) -> Job:
-        """A job past its start deadline that nobody has ended yet."""
+        """A job that is past its start deadline but has not been ended yet."""
         return self.account.seeded(self.owner, queued_at=now() - PAST, **overrides)
 
     def ended(self, **overrides: Any) -> Job:
-        """A job that has succeeded and made a file."""
+        """A job that has succeeded and stored an artifact."""
         account = self.account
         before = account.seeded(self.owner, **overrides)
         account.stored_artifact(running(before, now=before.queued_at))
         return account.jobs.save(before, succeeded(before, now=before.queued_at))
 
     def started(self) -> Job:
-        """A job that some worker runs, and that holds a slot of its owner."""
+        """A running job that holds a slot of its owner."""
         before = self.account.seeded(self.owner, has_slot=True)
         return self.account.jobs.save(before, running(before, now=now()))
 

@@ -1,5 +1,7 @@
-"""The deployed service. Tests speak to its public surfaces; a few look at the engine's record of
-what it executed, or end a worker's process, which no public surface can.
+"""Fixtures for tests against the deployed service.
+
+Most tests use its public API only. A few read the number of prompts that the simulated engines have
+executed, or kill worker processes, because the public API offers neither.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ WORKERS = 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The last test's time is its own: what ends the deployment waits for the sweeper."""
+    """Limit each e2e test to 120 s, not counting its fixtures.
+
+    The fixture that ends the deployment runs after the last test and waits for the sweeper.
+    """
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker(
             "timeout"
@@ -30,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def make(target: str, **variables: object) -> subprocess.CompletedProcess[str]:
-    """Run a target of the Makefile, as a person would."""
+    """Run a target of the Makefile, without the variables of a surrounding make."""
     arguments = [f"{name}={value}" for name, value in variables.items()]
     return subprocess.run(
         ["make", "--no-print-directory", target, *arguments],
@@ -44,10 +49,10 @@ def make(target: str, **variables: object) -> subprocess.CompletedProcess[str]:
 
 
 def audit(state: State) -> subprocess.CompletedProcess[str]:
-    """What the auditor says about everything that the tests have left."""
+    """Audit everything that the tests have left in the deployment."""
     command = [sys.executable, "-m", "localcloud", "audit", "--state", str(state.folder)]
     return subprocess.run(
-        [*command, "--wait", "240"],  # the sweeper comes each minute
+        [*command, "--wait", "240"],  # seconds; the sweeper runs once a minute
         capture_output=True,
         text=True,
         timeout=300,
@@ -57,7 +62,7 @@ def audit(state: State) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="session")
 def state(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
-    """The folder of the deployment that the tests are run against."""
+    """The state folder of the deployment under test."""
     given = pytestconfig.getoption("--endpoints")
     if given or pytestconfig.getoption("--target") != "local":
         yield State(Path(given).parent if given else DEFAULT_STATE)
@@ -69,21 +74,21 @@ def state(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     audited = audit(state)
     stopped = make("down", STATE=state.folder)
     assert stopped.returncode == 0, stopped.stderr
-    assert not list(of_cloud(state)), "make down has left a process behind"
+    assert not list(of_cloud(state)), "make down left processes running"
     assert audited.returncode == 0, audited.stdout + audited.stderr
 
 
 @pytest.fixture(scope="session")
 def endpoints(state: State) -> Endpoints:
-    """Where everything was at first; a worker that is started again has another pid."""
+    """The endpoints at the start of the run. A worker that is restarted later has another pid."""
     found = state.read()
-    assert found is not None, f"nothing is up: there is no endpoints.json in {state.folder}"
+    assert found is not None, f"no deployment runs: {state.folder} has no endpoints.json"
     return found
 
 
 @pytest.fixture
 def api(endpoints: Endpoints) -> Iterator[httpx.Client]:
-    """The API as raw HTTP, with the first owner's key."""
+    """A plain HTTP client of the API, with the first owner's key."""
     headers = {"Authorization": f"Bearer {endpoints.api_key}"}
     base = f"{endpoints.api_url}/api/v1"
     with httpx.Client(base_url=base, headers=headers, timeout=30, trust_env=False) as http:
@@ -92,27 +97,27 @@ def api(endpoints: Endpoints) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def client(endpoints: Endpoints) -> Iterator[Comfyline]:
-    """The first owner's client."""
+    """The Comfyline client of the first owner."""
     with Comfyline(endpoints.api_url, endpoints.api_key, endpoints.ws_url) as one:
         yield one
 
 
 @pytest.fixture
 def stranger(endpoints: Endpoints) -> Iterator[Comfyline]:
-    """Another owner's client."""
+    """The Comfyline client of a second owner."""
     with Comfyline(endpoints.api_url, endpoints.second_api_key, endpoints.ws_url) as one:
         yield one
 
 
 @pytest.fixture
 def local(pytestconfig: pytest.Config) -> None:
-    """The test ends processes or looks into the simulator: only where they are ours."""
+    """Skip the test unless the cloud is local: it kills processes or reads the simulator."""
     if pytestconfig.getoption("--target") != "local":
         pytest.skip("only on a local cloud")
 
 
 def executed(endpoints: Endpoints) -> int:
-    """How many prompts the engines have begun to execute so far."""
+    """The number of prompts that the engines have begun to execute so far."""
     answers = [
         httpx.get(f"{url}/sim/executed", trust_env=False).json() for url in endpoints.comfyui_urls
     ]

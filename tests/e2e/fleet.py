@@ -1,4 +1,4 @@
-"""The scaler beside an emulator that has no GPUs: its stack, and a service that only counts."""
+"""The scaler's stack in the emulator, which has no GPUs: its ECS service never starts a task."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from localcloud.synthesis import SynthesisedStack, stacks
 
 DEPLOYMENT = read_deployment(Path("deployments/local.toml"))
 STACK = DEPLOYMENT.stack_name("scaler")
-# ECS starts nothing for a task definition that it does not know, and counts all the same.
+# The emulated ECS starts no task for an unknown task definition, but keeps the desired count.
 NO_TASK = "none"
 
 
 @contextmanager
 def deployed_scaler(emulator: Emulator, folder: Path) -> Iterator[None]:
-    """The scaler and an empty service for it to resize, until the block ends."""
+    """Deploy the scaler and an empty ECS service that it resizes; delete both after the block."""
     stack = _synthesised(folder)
     publish(stack.assets, emulator)
     ecs = emulator.client("ecs")
@@ -50,7 +50,7 @@ def deployed_scaler(emulator: Emulator, folder: Path) -> Iterator[None]:
 
 
 def _synthesised(folder: Path) -> SynthesisedStack:
-    """The scaler's stack as infra/ declares it; what it imports, the deployed stacks export."""
+    """The scaler's stack as infra/ declares it. It imports values that deployed stacks export."""
     app = new_app(str(folder))
     data = DataStack(app, DEPLOYMENT.stack_name("data"), deployment=DEPLOYMENT)
     asset = code_asset(DEPLOYMENT)
@@ -62,14 +62,14 @@ def _synthesised(folder: Path) -> SynthesisedStack:
 
 
 def ask_for_no_worker(emulator: Emulator) -> None:
-    """As the fleet is when nobody has needed it for long."""
+    """Set the desired count to 0, as the scaler does after a long idle time."""
     emulator.client("ecs").update_service(
         cluster=DEPLOYMENT.cluster_name, service=SERVICE_NAME, desiredCount=0
     )
 
 
 def workers_asked_for(emulator: Emulator) -> int:
-    """What the scaler has set."""
+    """The desired count that the scaler has set."""
     answer = emulator.client("ecs").describe_services(
         cluster=DEPLOYMENT.cluster_name, services=[SERVICE_NAME]
     )

@@ -1,4 +1,4 @@
-"""Many clients that send the same intent at the same moment."""
+"""Simultaneous posts with the same idempotency key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BODY = {"prompt": "one of many", "steps": 1, "width": 64, "height": 64, "seed": 
 
 
 def simultaneous_rounds(endpoints: Endpoints, *, rounds: int, posts: int) -> list[list[Answer]]:
-    """The answers of each round: `posts` at once with a key of the round's own."""
+    """The answers of each round: `posts` simultaneous posts with one key, new in each round."""
     return asyncio.run(_rounds(endpoints, rounds, posts))
 
 

@@ -1,4 +1,4 @@
-"""A smoke run for each function and for the worker. It needs every permission of its role."""
+"""A smoke run for each function and for the worker. Each needs every permission of its role."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def sweep_jobs(caller: Caller) -> None:
         assert account.files(ended) == 0
     found = account.jobs.get(lost.id)
     assert found is not None
-    # If a worker has claimed the job by now, the count started again.
+    # `ticket_sends` starts again from 0 if a worker has claimed the job by now.
     assert found.ticket_sends == 1 or found.attempt > 0
     assert caller.owner not in owners_with_slots(caller)
 
@@ -201,7 +201,7 @@ def redrive_tickets(caller: Caller) -> None:
 
 
 def scale_workers(caller: Caller) -> None:
-    """The first job for an empty fleet: the scaler reads everything and orders a worker."""
+    """With a first job for an empty fleet, the scaler reads its inputs and orders a worker."""
     account, emulator = caller.account, caller.account.emulator
     fleet.ask_for_no_worker(emulator)
     emulator.client("dynamodb").delete_item(
@@ -229,7 +229,10 @@ def worker_fetches_a_model(caller: Caller) -> None:
 
 
 def worker_frees_a_slot(caller: Caller) -> None:
-    """As it does at the end of a job, where a failure is only logged: settle_jobs frees it too."""
+    """Call the store directly, because at the end of a job a failed call would only be logged.
+
+    settle_jobs would then free the slot instead of the worker.
+    """
     account, job = caller.account, caller.account.seeded(caller.owner, has_slot=True)
     account.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
     client = account.as_role("WorkerTaskRole")("dynamodb")

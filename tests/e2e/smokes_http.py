@@ -36,7 +36,7 @@ def generate(caller: Caller) -> None:
 
 
 def posts(caller: Caller, path: str, headers: dict[str, str]) -> None:
-    """All that accepting a job and answering the request may need."""
+    """Use every permission that accepting a job and answering the request may need."""
     body = {"prompt": "smoke", "steps": 1, "width": 64, "height": 64, "priority": "low"}
     before = sent_low(caller)
     made = caller.call("POST", path, json=body, headers=headers)
@@ -64,7 +64,7 @@ def ended(caller: Caller, made: httpx.Response) -> bool:
 def assert_limited(
     caller: Caller, path: str, body: dict[str, Any], headers: dict[str, str]
 ) -> None:
-    """With the only slot taken, a post is refused. The end of that slot's job frees it."""
+    """A post is refused while another job holds the only slot, and accepted after its end."""
     capped = limited(caller)
     old = caller.account.seeded(capped.owner)
     caller.account.owners.take_slot(capped.owner, old.id, ONE_JOB, old.queued_at)

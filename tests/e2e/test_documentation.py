@@ -1,4 +1,4 @@
-"""Every command that a document shows is run, as it is shown, against the deployment."""
+"""Run every command that the documentation shows against the deployment, exactly as shown."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from localcloud.state import ROOT, Endpoints, State
 from tests.e2e.conftest import make
 from tests.support.documents import commands, documents
 
-# Shown, and not run here. Whatever else is shown is run.
+# Commands that the documentation shows but `test_a_documented_command_works` does not run, and why.
 EXCUSED = {
-    "make test": "it is what runs now",
-    "make unit": "a part of what runs now",
+    "make test": "this test is a part of it",
+    "make unit": "`make test` runs it too",
     "make check": "continuous integration runs it before the tests",
-    "make up": "run at the start of these tests, in a folder of their own",
-    "make down": "run at the end of these tests",
-    "make run": "run below, with its files looked at",
+    "make up": "the `state` fixture runs it, with its own folder",
+    "make down": "the `state` fixture runs it at the end",
+    "make run": "the test below runs it and checks its files",
 }
 SHOWN = sorted({command for page in documents() for command in commands(page)})
 
@@ -31,7 +31,7 @@ def test_the_documents_show_commands() -> None:
 
 
 @pytest.mark.parametrize("command", [command for command in SHOWN if command not in EXCUSED])
-def test_a_command_that_is_shown_works(
+def test_a_documented_command_works(
     command: str, endpoints: Endpoints, state: State, tmp_path: Path
 ) -> None:
     here = command.replace(".local/", f"{state.folder}/").replace("--out out", f"--out {tmp_path}")
@@ -54,7 +54,7 @@ def test_a_command_that_is_shown_works(
 
 
 @pytest.mark.usefixtures("local")
-def test_make_run_shows_progress_and_leaves_a_picture(tmp_path: Path) -> None:
+def test_make_run_shows_progress_and_saves_a_picture(tmp_path: Path) -> None:
     done = make("run", OUT=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "running" in done.stdout

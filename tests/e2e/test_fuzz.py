@@ -1,6 +1,6 @@
-"""Every operation of the contract, fuzzed from its own document against the running service.
+"""Fuzz every operation of the running service from its own OpenAPI document.
 
-`make test-long` sends at least 3,000 requests, the ordinary run 800.
+`make test-long` sends at least 3,000 requests, the ordinary run at least 800.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from localcloud.state import Endpoints
 pytestmark = pytest.mark.timeout(1800)
 
 SEED = 1
-# Checks of schemathesis that do not fit this API, and why.
+# Checks of schemathesis that do not suit this API, and why.
 LEFT_OUT = {
-    "positive_data_acceptance": "a schema cannot express which uploads exist, or whether a graph "
+    "positive_data_acceptance": "a schema cannot express which uploads exist or whether a graph "
     "has an output node",
     "use_after_free": "DELETE cancels a job, which can be read until its retention is over",
 }
 
 
-def test_no_request_meets_a_fault_or_an_answer_that_is_not_documented(
+def test_no_request_causes_a_server_error_or_an_undocumented_answer(
     endpoints: Endpoints, tmp_path: Path, is_long: bool
 ) -> None:
     document = tmp_path / "openapi.json"
@@ -58,7 +58,7 @@ def test_no_request_meets_a_fault_or_an_answer_that_is_not_documented(
 
 
 def requests_of(report: Path) -> int:
-    """How many requests schemathesis has sent and checked, in all of its phases."""
+    """The number of requests that schemathesis has sent and checked, in all of its phases."""
     events = map(json.loads, report.read_text().splitlines())
     ended = (event["ScenarioFinished"] for event in events if "ScenarioFinished" in event)
     return sum(len(scenario["recorder"].get("interactions", ())) for scenario in ended)

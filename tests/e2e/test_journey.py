@@ -1,4 +1,4 @@
-"""One job's way, as its owner sees it."""
+"""The life of a job as its owner sees it: submit, follow, cancel, list, download."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from tests.support.recordings import FOLDER
 PICTURE = {"steps": 12, "width": 128, "height": 96, "seed": 7}
 
 
-def test_a_picture_is_made_and_its_way_is_told(client: Comfyline, tmp_path: Path) -> None:
+def test_a_job_reports_each_change_and_its_picture_can_be_downloaded(
+    client: Comfyline, tmp_path: Path
+) -> None:
     job = client.submit("a red fox", **PICTURE)  # type: ignore[arg-type]
     messages = list(job.events(timeout=60))
     done = messages[-1]
@@ -47,7 +49,7 @@ def test_a_picture_is_made_and_its_way_is_told(client: Comfyline, tmp_path: Path
     assert view.gpu_seconds > 0
 
 
-def test_progress_moves_while_it_runs(client: Comfyline) -> None:
+def test_progress_rises_while_a_job_runs(client: Comfyline) -> None:
     job = client.submit("a slow fox", steps=60, width=64, height=64)
     shares = [m.progress for m in job.events(timeout=60) if isinstance(m, ProgressMessage)]
     assert len(shares) >= 2
@@ -55,7 +57,7 @@ def test_progress_moves_while_it_runs(client: Comfyline) -> None:
     assert 0 < shares[0] < 1
 
 
-def test_the_same_seed_is_the_same_picture(client: Comfyline, tmp_path: Path) -> None:
+def test_the_same_seed_makes_the_same_picture(client: Comfyline, tmp_path: Path) -> None:
     prints = []
     for number in range(2):
         job = client.submit("a twin", **PICTURE)  # type: ignore[arg-type]
@@ -90,7 +92,7 @@ def test_a_running_job_is_canceled(client: Comfyline) -> None:
     assert job.cancel().status == "canceled"
 
 
-def test_another_owner_sees_nothing_of_a_job(client: Comfyline, stranger: Comfyline) -> None:
+def test_another_owner_cannot_see_or_cancel_a_job(client: Comfyline, stranger: Comfyline) -> None:
     job = client.submit("private", **PICTURE)  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         stranger.get(job.id)
@@ -100,7 +102,7 @@ def test_another_owner_sees_nothing_of_a_job(client: Comfyline, stranger: Comfyl
     assert job.wait(60).status == "succeeded"
 
 
-def test_jobs_are_listed_newest_first_and_by_page(stranger: Comfyline) -> None:
+def test_jobs_are_listed_newest_first_in_pages(stranger: Comfyline) -> None:
     ids = [stranger.submit(f"number {n}", steps=1, width=64, height=64).id for n in range(5)]
     listed = [job.job_id for page in stranger.list(limit=2) for job in page.jobs]
     assert listed[:5] == ids[::-1]
@@ -143,7 +145,9 @@ def test_a_workflow_file_runs_from_the_command_line(
             image.verify()
 
 
-def test_a_node_that_fails_is_named(client: Comfyline, endpoints: Endpoints, local: None) -> None:
+def test_the_error_of_a_failed_job_names_the_node(
+    client: Comfyline, endpoints: Endpoints, local: None
+) -> None:
     workflow = json.loads((FOLDER / "workflows" / "load_corrupt_image.json").read_text())
     job = client.submit(workflow=workflow)
     view = job.wait(60)
@@ -153,7 +157,7 @@ def test_a_node_that_fails_is_named(client: Comfyline, endpoints: Endpoints, loc
 
 
 @pytest.mark.timeout(300)
-def test_posts_with_one_key_are_one_job_and_one_execution(
+def test_simultaneous_posts_with_one_key_make_one_job_and_one_execution(
     endpoints: Endpoints, client: Comfyline, local: None, is_long: bool
 ) -> None:
     """50 rounds (15 in the ordinary run) of 20 simultaneous posts with one key each."""

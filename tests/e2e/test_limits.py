@@ -1,4 +1,4 @@
-"""Exact under any number of posts at once: one job for a key, and no more than the cap allows."""
+"""Under many simultaneous posts, a key makes one job and the cap on active jobs is exact."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.support.eventually import eventually_now
 
 pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(600)]
 
-POSTS = 1000  # of one key; the ordinary run sends 300
+POSTS = 1000  # with one key; the ordinary run sends 300
 CAP, CROWD = 5, 200
-AT_ONCE = 20  # connections; each call at once is a process of the emulator
+AT_ONCE = 20  # connections; the emulator starts a process for each concurrent call
 BODY = {"prompt": "one of many", "steps": 1, "width": 64, "height": 64}
-# Long enough that none ends while the others are still posted.
+# So many steps that no job ends while the others are still being posted.
 SLOW = {**BODY, "steps": 1000}
 
 
@@ -35,7 +35,7 @@ Body = Mapping[str, Any]
 def post_all(
     endpoints: Endpoints, tokens: list[str], posts: int, key: str | None, body: Body = BODY
 ) -> list[httpx.Response]:
-    """That many posts by each key's owner at the same moment."""
+    """Send `posts` simultaneous posts with each of the API keys in `tokens`."""
 
     async def run() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=AT_ONCE)
@@ -71,7 +71,7 @@ def ended(account: Account, ids: set[str]) -> bool:
     return len(jobs) == len(ids) and all(job.status.is_terminal for job in jobs)
 
 
-def test_many_posts_of_one_key_are_one_job_and_two_owners_have_two(
+def test_posts_with_one_key_make_one_job_for_each_owner(
     endpoints: Endpoints, account: Account, is_long: bool
 ) -> None:
     posts = POSTS if is_long else 300
@@ -92,7 +92,9 @@ def test_many_posts_of_one_key_are_one_job_and_two_owners_have_two(
     assert executed(endpoints) - before == 2
 
 
-def test_a_cap_is_exact_and_what_ends_makes_room(endpoints: Endpoints, account: Account) -> None:
+def test_the_cap_on_active_jobs_is_exact_and_ended_jobs_free_their_slots(
+    endpoints: Endpoints, account: Account
+) -> None:
     owner = OwnerId(f"capped-{secrets.token_hex(4)}")
     token = account.new_key(owner, Limits(max_active_jobs=CAP))
     for _ in range(2):

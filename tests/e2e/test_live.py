@@ -1,9 +1,12 @@
-"""Live progress: whoever joins, drops out or comes late hears every state once, and the end.
+"""Live updates: each subscriber receives every state once, and the end.
 
-A new socket is a call of three functions, and the emulator starts a process for each call beside
-others. So a crowd comes through a gate that lets a few handshakes be under way at once, as many as
-a gateway would have of as many sockets a second; and the job does not end by the clock but when so
-many are there, so that a slow machine sees the same races.
+This also holds for subscribers that join late or lose their connection.
+
+Opening a socket calls three functions, and the emulator starts a process for each concurrent call.
+So a crowd connects through a proxy (`gate`) that lets only a few handshakes run at once, about as
+many as API Gateway would have in progress at the same rate of new sockets. The tests let the job
+end when enough subscribers have connected, not after a fixed time, so that a slow machine sees the
+same races.
 """
 
 from __future__ import annotations
@@ -35,29 +38,30 @@ from tests.support.hearing import (
 
 pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(240)]
 
-# Of a full crowd; the ordinary run sends a tenth, which a busy machine can carry.
+# Sizes of a full run. The ordinary run uses a tenth of a crowd, so that a busy machine can bear it.
 SOCKETS = 300
 CLIENTS = 50
 CUTS = 6
 WATCHERS = 200
 DROPPED = 1000
-# One step outlasts the coming of some sockets, and a crowd is told little of progress meanwhile.
+# A step lasts longer than several sockets need to connect, so that few progress messages are pushed
+# to the crowd meanwhile.
 HELD_STEP_MS = 5_000
-HELD_STEPS = 100  # more than anybody waits for
+HELD_STEPS = 100  # no test waits for all of them at this speed
 
 Crowd = Callable[[int], int]
 
 
 @pytest.fixture
 def crowd(is_long: bool) -> Crowd:
-    """How many of so many take part."""
+    """Scale a full size to this run: all of it with --long, otherwise a tenth."""
     share = 1 if is_long else 10
     return lambda number: number // share
 
 
 @pytest.fixture
 async def gate(endpoints: Endpoints) -> AsyncIterator[Cutter]:
-    """Where a crowd comes in."""
+    """The proxy through which a crowd connects, a few handshakes at a time."""
     async with Cutter(endpoints.ws_url).running() as running:
         yield running
 
@@ -84,7 +88,7 @@ def hearing(client: AsyncComfyline, job: AsyncJob, count: int) -> list[asyncio.T
     return [asyncio.create_task(heard(client, job)) for _ in range(count)]
 
 
-async def test_sockets_opened_around_the_end_of_a_job_are_each_told_done_once(
+async def test_sockets_opened_around_the_end_of_a_job_receive_done_once(
     endpoints: Endpoints, gate: Cutter, crowd: Crowd
 ) -> None:
     sockets = crowd(SOCKETS)
@@ -93,14 +97,14 @@ async def test_sockets_opened_around_the_end_of_a_job_are_each_told_done_once(
             job = await a_running_job(client, HELD_STEPS)
             hears = hearing(client, job, sockets)
             await gate.until_answered(sockets // 2)
-        with slow_steps(endpoints, 1):  # it ends while the others come
+        with slow_steps(endpoints, 1):  # the job ends while the others connect
             told = await asyncio.gather(*hears)
     for messages in told:
         assert_each_once_in_order(messages)
         assert messages[-1].status == "succeeded"  # type: ignore[union-attr]
 
 
-async def test_joins_and_forced_disconnects_miss_no_state_and_repeat_none(
+async def test_late_or_cut_off_subscribers_miss_no_state_and_receive_none_twice(
     endpoints: Endpoints, state: State, gate: Cutter, crowd: Crowd
 ) -> None:
     clients = crowd(CLIENTS)
@@ -120,11 +124,12 @@ async def test_joins_and_forced_disconnects_miss_no_state_and_repeat_none(
                 await cutter.until_answered(cutter.answered + clients // 2)
                 cuts += cutter.cut()
                 if n == CUTS // 2:
-                    signalled(state, signal.SIGTERM)  # states change while nobody is there
+                    signalled(state, signal.SIGTERM)  # states change during the cut
         with slow_steps(endpoints, 1):
             told = await asyncio.gather(truth, *dropped, *joined)
     assert cuts >= clients
-    # Who joined first has heard most; whoever missed a state in the middle is no end of that.
+    # The subscriber that joined first received the most states. The states of each other subscriber
+    # must be the last part of that list, which a missed state in the middle would break.
     reference = max(told, key=lambda messages: len(passed_through(messages)))
     assert {attempt for _, _, attempt in states(reference)} >= {1, 2}
     for messages in told:
@@ -133,7 +138,7 @@ async def test_joins_and_forced_disconnects_miss_no_state_and_repeat_none(
         assert_no_state_missed(messages, reference)
 
 
-async def test_watchers_of_a_killed_worker_see_the_interruption_and_one_end(
+async def test_subscribers_see_the_interruption_by_a_killed_worker_and_one_end(
     endpoints: Endpoints, state: State
 ) -> None:
     async with a_client(endpoints) as client:
@@ -151,7 +156,9 @@ async def test_watchers_of_a_killed_worker_see_the_interruption_and_one_end(
         assert states(messages)[-1][1:] == ("succeeded", 2)
 
 
-async def test_many_watch_one_job(endpoints: Endpoints, gate: Cutter, crowd: Crowd) -> None:
+async def test_many_subscribers_follow_one_job(
+    endpoints: Endpoints, gate: Cutter, crowd: Crowd
+) -> None:
     watchers = crowd(WATCHERS)
     async with a_client(endpoints, gate) as client:
         with slow_steps(endpoints, HELD_STEP_MS):
@@ -164,7 +171,7 @@ async def test_many_watch_one_job(endpoints: Endpoints, gate: Cutter, crowd: Cro
         assert_progress_never_falls(messages)
 
 
-async def test_one_watches_many_jobs(endpoints: Endpoints) -> None:
+async def test_one_subscriber_follows_many_jobs(endpoints: Endpoints) -> None:
     async with a_client(endpoints) as client:
         jobs = [await client.submit("one", steps=1, width=64, height=64) for _ in range(20)]
         told = [message async for message in client.events([job.id for job in jobs], 180)]
@@ -183,7 +190,7 @@ def admin(endpoints: Endpoints, service: str) -> Any:
 
 
 def have_ttl(dynamodb: Any, table: str) -> None:
-    """The emulator knows TTL but takes none from the template, where infra's tests see it."""
+    """Enable TTL, because the emulator ignores it in the template (tests/infra check it there)."""
     told = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     if told["TimeToLiveStatus"] == "DISABLED":
         dynamodb.update_time_to_live(
@@ -192,7 +199,7 @@ def have_ttl(dynamodb: Any, table: str) -> None:
 
 
 def dropped_rows(job_id: str, number: int, ttl: float) -> list[dict[str, Any]]:
-    """What a connection leaves whose `$disconnect` never came."""
+    """The rows that remain of a connection if its `$disconnect` event never arrives."""
     name, end = f"dropped-{job_id}-{number}=", {"N": str(int(ttl))}
     since = {"N": str(int((time.time() - 60) * 1000))}
     socket = {"pk": {"S": f"conn#{name}"}, "sk": {"S": "conn"}, "jobs": {"SS": [job_id]}}
@@ -207,7 +214,7 @@ def put_all(dynamodb: Any, table: str, rows: list[dict[str, Any]]) -> None:
 
 
 def log_lines(endpoints: Endpoints, group: str) -> list[str]:
-    """What a function has logged."""
+    """The log messages of a function."""
     logs = admin(endpoints, "logs")
     groups = logs.get_paginator("describe_log_groups").paginate()
     (name,) = [
@@ -220,10 +227,10 @@ def log_lines(endpoints: Endpoints, group: str) -> list[str]:
     return [event["message"] for page in pages for event in page["events"]]
 
 
-def test_connections_that_never_said_goodbye_leave_nothing(
+def test_connections_without_a_disconnect_event_leave_no_rows(
     client: Comfyline, endpoints: Endpoints, crowd: Crowd
 ) -> None:
-    """Half are found gone by a push; half have reached their TTL before anything is pushed."""
+    """A push finds half of them gone. The other half reach their TTL before the first push."""
     dynamodb, table = admin(endpoints, "dynamodb"), endpoints.outputs["ConnectionsTable"]
     have_ttl(dynamodb, table)
     with slow_steps(endpoints, 10):
@@ -245,7 +252,7 @@ def test_connections_that_never_said_goodbye_leave_nothing(
     assert [line for line in lines if '"level":"ERROR"' in line or "Traceback" in line] == []
 
 
-async def test_a_job_asked_for_at_connect_is_told_and_followed(endpoints: Endpoints) -> None:
+async def test_a_socket_opened_with_a_job_id_follows_the_job(endpoints: Endpoints) -> None:
     headers = {"Authorization": f"Bearer {endpoints.api_key}"}
     async with a_client(endpoints) as client:
         job = await client.submit("at connect", steps=2, width=64, height=64)
@@ -259,7 +266,7 @@ async def test_a_job_asked_for_at_connect_is_told_and_followed(endpoints: Endpoi
     assert messages[0].snapshot
 
 
-async def test_anothers_job_is_refused_and_the_socket_stays(endpoints: Endpoints) -> None:
+async def test_a_refused_message_leaves_the_socket_open(endpoints: Endpoints) -> None:
     async with a_client(endpoints) as client:
         job = await client.submit("mine", steps=1, width=64, height=64)
     headers = {"Authorization": f"Bearer {endpoints.second_api_key}"}

@@ -1,7 +1,7 @@
-"""Every permission is needed: without it, the smoke run of its function or worker fails.
+"""Each permission is needed: without it, the smoke run of its function or worker fails.
 
-`make test-long` takes each permission away in turn. The ordinary run takes away a sample, drawn
-by a fixed seed.
+`make test-long` removes each permission in turn. The ordinary run does so for a sample, which is
+drawn with a fixed seed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def account(
     endpoints: Endpoints, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Account]:
     if pytestconfig.getoption("--target") != "local":
-        pytest.skip("nothing is deployed beside a cloud that is not ours")
+        pytest.skip("the test changes policies, so it runs only on a local cloud")
     account = Account(endpoints)
     with deployed_scaler(account.emulator, tmp_path_factory.mktemp("scaler")):
         yield account

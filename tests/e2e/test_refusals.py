@@ -1,4 +1,4 @@
-"""What the deployed API says to what it cannot take. Nothing of it is stored."""
+"""The answers of the deployed API to requests that it refuses."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def problem_of(answer: httpx.Response) -> responses.Problem:
 
 
 @pytest.mark.parametrize("what", BODIES)
-def test_a_wrong_body_is_refused_and_says_where(api: httpx.Client, what: str) -> None:
+def test_an_invalid_body_is_refused_and_its_errors_are_listed(api: httpx.Client, what: str) -> None:
     body, code = BODIES[what]
     content = json.dumps(body)  # httpx sends no body at all for None
     answer = api.post("/jobs", content=content, headers={"content-type": "application/json"})
@@ -61,13 +61,13 @@ def test_a_wrong_body_is_refused_and_says_where(api: httpx.Client, what: str) ->
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"prompt": NaN}'])
-def test_what_is_not_json_is_malformed(api: httpx.Client, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_malformed(api: httpx.Client, body: bytes) -> None:
     answer = api.post("/jobs", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, problem_of(answer).code) == (400, "malformed_request")
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_wrong_idempotency_key_is_malformed(api: httpx.Client, key: str) -> None:
+def test_an_invalid_idempotency_key_is_malformed(api: httpx.Client, key: str) -> None:
     answer = api.post("/jobs", json={"prompt": "x"}, headers={"Idempotency-Key": key})
     assert (answer.status_code, problem_of(answer).code) == (400, "malformed_request")
 
@@ -79,7 +79,7 @@ def test_an_unknown_job_is_not_found(api: httpx.Client, method: str, job_id: str
     assert (answer.status_code, problem_of(answer).code) == (404, "job_not_found")
 
 
-def test_an_unknown_path_and_method(api: httpx.Client) -> None:
+def test_an_unknown_path_or_method_is_refused(api: httpx.Client) -> None:
     assert problem_of(api.get("/nothing/here")).code == "route_not_found"
     answer = api.put("/jobs", json={})
     assert (answer.status_code, problem_of(answer).code) == (405, "method_not_allowed")
@@ -95,7 +95,7 @@ def test_an_unknown_path_and_method(api: httpx.Client) -> None:
         ({"Authorization": "Basic dXNlcjpwYXNz"}, 403),
     ],
 )
-def test_who_has_no_key_gets_nothing(
+def test_a_request_without_a_valid_key_is_refused(
     endpoints: Endpoints, headers: dict[str, str], status: int
 ) -> None:
     answer = httpx.get(f"{endpoints.api_url}/api/v1/jobs", headers=headers, trust_env=False)
@@ -107,6 +107,6 @@ def test_health_needs_no_key(endpoints: Endpoints) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_the_callers_request_id_comes_back(api: httpx.Client) -> None:
+def test_the_answer_repeats_the_request_id_of_the_caller(api: httpx.Client) -> None:
     answer = api.get(f"/jobs/{UNKNOWN_JOB}", headers={"X-Request-ID": "trace-42"})
     assert problem_of(answer).request_id == "trace-42"

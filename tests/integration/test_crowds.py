@@ -1,6 +1,6 @@
 """Hundreds of subscribers of one job, on ports in memory; each is a thread that calls use cases.
 
-tests/e2e/test_live.py does the same through an emulator, whose pace allows fewer clients.
+tests/e2e/test_live.py does the same through an emulator, which is slower and allows fewer clients.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ class MailboxSockets:
                 box.put(None)
 
     def has(self, prefix: str, count: int) -> bool:
-        """Whether at least `count` connections are open whose names begin with the prefix."""
+        """Whether at least `count` connections with this prefix in their name are open."""
         with self._lock:
             return sum(name.startswith(prefix) for name in self._boxes) >= count
 
     def cut(self, prefix: str) -> int:
-        """Break every connection whose name begins with the prefix; returns their number."""
+        """Break every connection with this prefix in its name, and return their number."""
         with self._lock:
             broken = [name for name in self._boxes if name.startswith(prefix)]
         for name in broken:
@@ -88,7 +88,7 @@ class Crowd(FollowedDeployment):
         self.stream = queue.SimpleQueue[Change | None]()  # None: the stream ends
         super().__init__(now, sockets=MailboxSockets(), on_change=self.stream.put, executor=posts)
         self.job = self.queued()
-        self.answered = set[str]()  # the names of the connections whose subscription was answered
+        self.answered = set[str]()  # names of the connections with an answered subscription
         self._clients, self._numbers = clients, itertools.count()
 
     def push(self) -> None:
@@ -113,7 +113,7 @@ class Crowd(FollowedDeployment):
             connection = self.socket(f"{name}-{next(self._numbers)}")
             box = self.sockets.open(connection)
             sieve.subscribed()
-            with suppress(ConnectionGone):  # cut or hung up; what has arrived is still read
+            with suppress(ConnectionGone):  # the messages that arrived before are still read
                 after = sieve.version if sieve.version >= 0 else None
                 self.subscriptions.subscribe(connection, self.job.id, after=after)
             self.answered.add(connection)

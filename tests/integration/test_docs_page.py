@@ -30,7 +30,7 @@ VENDORED = list(SOURCE["sha256"])
 MAX_ANSWER_BYTES = 6 * 2**20  # Lambda's own limit
 COMPRESSED = {"Accept-Encoding": "gzip, br"}
 
-# --- what is served -------------------------------------------------------------------------------
+# --- the served files and the page ----------------------------------------------------------------
 
 
 def test_the_document_is_the_committed_one(gateway: Gateway) -> None:

@@ -66,7 +66,7 @@ class Counted:
 
 
 async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
-    """Post, run, push and read that many jobs, then remove them after their retention."""
+    """Post, run, push and read `jobs` jobs, then remove them after their retention."""
     clock, log, printed = _Clock(), io.StringIO(), io.StringIO()
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -15,7 +15,7 @@ ACTION = "/latest/meta-data/spot/instance-action"
 
 @dataclass
 class Ecs:
-    """What the server answers (`action`, `answer`), and what it has received."""
+    """The answers of the server (`action`, `answer`), and the requests that it received."""
 
     url: str = ""
     protections: list[dict[str, Any]] = field(default_factory=list)  # the requests, in order

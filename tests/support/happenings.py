@@ -1,4 +1,4 @@
-"""What happens to a job in tests: each function makes the next event of a job as it is stored."""
+"""Events of a job in tests: each function makes the next event from the stored job."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def at(fraction: float) -> Happening:
 
 
 def with_preview(number: int) -> Happening:
-    """Progress of a half, after this number of previews was stored."""
+    """Progress 0.5, after this number of previews was stored."""
     progress = Progress(fraction=0.5)
     return lambda job: ev.Progressed(attempt=job.attempt, progress=progress, previewed=number)
 

@@ -1,4 +1,4 @@
-"""A port (an interface of the service, such as JobStore) whose calls a test interferes with."""
+"""Wrap a port (an interface such as JobStore) so that a test can interfere with its calls."""
 
 from __future__ import annotations
 

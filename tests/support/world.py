@@ -70,12 +70,12 @@ class InMemoryDeployment:
         self.metrics = InMemoryMetrics()
         self.owner = an_owner()
         self.lease = lease
-        self.graph: Graph = a_graph()  # of a queued job without a graph of its own
+        self.graph: Graph = a_graph()  # the graph that `queued` uses by default
 
     # --- users ------------------------------------------------------------------------------------
 
     def queued(self, graph: Graph | None = None, **overrides: Any) -> Job:
-        """A queued job with its graph and its ticket, stored as it is, without the intake."""
+        """A queued job with its graph and its ticket, stored directly, without the intake."""
         graph = graph or self.graph
         start = {"owner": self.owner, "queued_at": self.clock(), "fingerprint": fingerprint(graph)}
         job = a_job(**{**start, **overrides})
@@ -229,7 +229,7 @@ class InMemoryDeployment:
         assert self.settlement().settle([self.row(job_id)]) == []
         return self.row(job_id)
 
-    # --- the sweeper, and what is stored ----------------------------------------------------------
+    # --- the sweeper, and stored jobs ----------------------------------------------------------
 
     def sweep(
         self,
@@ -250,7 +250,7 @@ class InMemoryDeployment:
         ).sweep()
 
     def row(self, job_id: JobId) -> Job:
-        """The job as it is stored now."""
+        """The stored job."""
         job = self.store.get(job_id)
         assert job is not None
         return job
@@ -261,14 +261,14 @@ class InMemoryDeployment:
         return [record.job for record in records]
 
     def record(self, job_id: JobId) -> JobRecord:
-        """The job as it is stored now, with its parameters and files."""
+        """The stored job, with its parameters and files."""
         record = self.store.read(job_id)
         assert record is not None
         return record
 
 
 class World(InMemoryDeployment):
-    """A deployment in memory whose clock stands still until a test moves it."""
+    """A deployment in memory with a clock that only the test moves."""
 
     clock: FrozenClock
 

@@ -1,4 +1,4 @@
-"""Unit tests touch nothing; a fake server of their own process is the farthest they reach."""
+"""Unit tests use no network, except fake servers in their own process."""
 
 from __future__ import annotations
 

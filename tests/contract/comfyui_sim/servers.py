@@ -41,7 +41,7 @@ def unexpected_exit(status: int) -> None:
 
 
 class Process:
-    """A simulator in a process of its own, which a recording may end."""
+    """A simulator in a separate process, which a recording may end."""
 
     def __init__(self, options: Options) -> None:
         self._options = options

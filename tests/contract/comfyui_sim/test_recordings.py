@@ -25,7 +25,7 @@ OPTIONS_OF: dict[str, dict[str, Any]] = {
     "cancel_lost_right_after_submit_cancel": {"start_window_ms": 300.0},
 }
 
-# The server's process ends in these recordings, so the simulator runs in a process of its own.
+# The server's process ends in these recordings, so the simulator runs in a separate process.
 DEADLY = {
     "hostile_request_fields",
     "server_dies_inside_a_node",

@@ -121,5 +121,5 @@ class TestScalingMemory:
         interval, second = timedelta(seconds=5), timedelta(seconds=1)
         seconds = [n for n in range(12) if scaling_memory.may_wake(NOW + n * second, interval)]
         assert seconds == [0, 5, 10]
-        assert not scaling_memory.may_wake(NOW, interval)  # a process whose clock is behind
+        assert not scaling_memory.may_wake(NOW, interval)  # a process with a late clock
         assert scaling_memory.load() == Recent((), 0)

@@ -1,4 +1,4 @@
-"""One AWS of moto per module, and a table of its own for each test."""
+"""One moto AWS account per module, and a new table for each test."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def refused(call: Callable[..., object], *arguments: Any) -> Job | None:
 
 
 def expired_and_posted_again(store: JobStore) -> tuple[Job, Job]:
-    """A stored job whose retention has ended, and a new job of its id that is not stored yet."""
+    """A stored job past its retention, and a new job with the same id that is not stored yet."""
     first = a_job()
     expired = saved(store, first, canceled(first), settled(canceled(first)))
     assert expired.expires_at is not None

@@ -1,4 +1,4 @@
-"""An ended job's row: what is still to be done for it, when it is due, and when it may go."""
+"""The row of an ended job: its remaining work, its due time, and its removal."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class TestDue:
 
 
 class TestRaces:
-    """settle_jobs and the sweeper write to one row, whose version no longer rises."""
+    """settle_jobs and the sweeper write to one row, and its version no longer rises."""
 
     @pytest.mark.parametrize("first", [ev.Tidied(), ev.Settled()])
     def test_neither_note_is_made_from_an_outdated_row(

@@ -21,7 +21,7 @@ QUEUE = "parking"
 
 @dataclass
 class Kept:
-    """A parking, and what it holds."""
+    """A parking, and a function that reads its content."""
 
     parking: Parking
     read: Callable[[], list[ParkedStep | str]]

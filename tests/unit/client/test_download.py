@@ -173,7 +173,7 @@ def test_no_name_leaves_the_directory(name: str) -> None:
 
 
 def ranged(content: bytes, *, breaks_at: int | None = None) -> Any:
-    """A store that supports ranges; its first response breaks after so many bytes."""
+    """A store that supports ranges; its first response breaks at byte `breaks_at`."""
     breaks = [breaks_at] if breaks_at is not None else []
 
     def answer(request: httpx.Request) -> httpx.Response:

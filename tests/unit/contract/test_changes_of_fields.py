@@ -36,7 +36,7 @@ def references(schema: Json) -> Iterator[str]:
 
 
 def entries(document: Json, direction: Direction) -> Iterator[Json]:
-    """What a client sends, or what it receives."""
+    """The parts of the document that describe what a client sends or receives."""
     is_request = direction == "request"
     for methods in document.get("paths", {}).values():
         for operation in methods.values():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import functions.socket_subscribe  # noqa: F401  (declares an error of its own)
+import functions.socket_subscribe  # noqa: F401  (declares an error class)
 from comfyline.contract.problems import PROBLEMS, ProblemKind
 from comfyline.service.errors import ComfylineError, RequestRefused, Unavailable
 from comfyline.service.live import close_sockets

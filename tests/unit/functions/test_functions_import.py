@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 MODULES = sorted(f"functions.{path.stem}" for path in (ROOT / "functions").glob("*.py"))
 
-# Libraries may read environment variables when they are imported. The spy reports only reads whose
-# nearest caller outside the import system is a module of ours.
+# Libraries may read environment variables when they are imported. The spy reports a read only
+# if its nearest caller outside the import system is one of our modules.
 SPY = """
 import importlib, os, sys
 from pathlib import Path
@@ -52,7 +52,7 @@ for module in sys.argv[1:]:
 
 
 def imported(*modules: str, cwd: Path = ROOT) -> str:
-    """The complaints of a fresh interpreter that imports these modules."""
+    """Import the modules in a new interpreter, and return what it writes to stderr."""
     done = subprocess.run(
         [sys.executable, "-c", SPY, *modules],
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""A post makes one job, with its ticket, that runs exactly what was sent; or it is refused."""
+"""A post makes one job and its ticket, and the job runs the posted graph; or it is refused."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Room:
         self.on_pause()
 
     def take(self, count: int) -> int:
-        """How many of so many places can be taken."""
+        """Try to take `count` places, and return the number of places taken."""
         now = self.world.clock()
         until = now + PLACE_LIFETIME
         taken = [self.places.enter(MAX_WAITS, now=now, until=until) for _ in range(count)]

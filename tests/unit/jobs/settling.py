@@ -18,7 +18,7 @@ SECOND = timedelta(seconds=1)
 
 
 class SettlingWorld(World):
-    """A service whose owner may have one job at a time."""
+    """A service that allows its owner one active job."""
 
     def ended(self) -> Job:
         """A job that a worker has ended and that nothing has settled yet; its slot is taken."""

@@ -77,9 +77,7 @@ class AnyOrder(RuleBasedStateMachine):
         )  # job ids derive from it, and a repeated example must be the same
         self.jobs: list[JobId] = []
         self.ends: dict[JobId, Job] = {}  # the first row that was seen of each ended job
-        self.tickets: list[
-            Ticket
-        ] = []  # all deliveries, including those whose visibility has ended
+        self.tickets: list[Ticket] = []  # every delivery, also after its visibility timeout
         self.workers: list[Holding] = []
 
     @initialize(steps=st.integers(0, 3))
@@ -151,7 +149,7 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.workers)
     @rule(which=NUMBERS, process=PROCESSES)
     def beat(self, which: int, process: Process) -> None:
-        """Renew the lease. The answer tells the worker about a cancel."""
+        """Renew the lease. The answer contains a request to cancel."""
         held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
 
         def renew() -> None:

@@ -79,7 +79,7 @@ class TestRemoval:
 
 
 def an_attempt_that_lost(world: World) -> Job:
-    """An attempt whose worker stored a file and then gave the job back."""
+    """An attempt in which the worker stored a file and then gave the job back."""
     world.submit()
     job, ticket = world.started()
     world.upload(job)

@@ -22,7 +22,7 @@ from tests.unit.jobs.endings import (
 
 
 def used_again(world: World) -> tuple[Job, Ticket]:
-    """An attempt whose job was canceled, swept and purged, and whose key was posted again."""
+    """An attempt of a job that was canceled, swept, purged and then posted again with its key."""
     world.submit(key="once")
     suspended, ticket = world.started()
     request_cancel(world, suspended)

@@ -29,7 +29,7 @@ def ticketed(world: World) -> list[JobId]:
 
 
 def an_unticketed_job(world: World) -> Job:
-    """A job whose ticket could not be sent."""
+    """A job without a ticket, because SQS refused it."""
     queue = meanwhile(world.queue, "send", raising(Unavailable("throttled")))
     return world.submit({"prompt": "a red fox"}, queue=queue).job
 

@@ -35,7 +35,7 @@ def queue(running: Iterable[str] = (), pending: Iterable[str] = ()) -> EngineQue
 
 
 def answers(watchdog: Watchdog, time: Time, seconds: int, answer: EngineQueue) -> str | None:
-    """The first fault, if the engine gives this answer every second for so many seconds."""
+    """The first fault, if the engine gives this answer every second for `seconds` s."""
     for _ in range(seconds):
         time.now += 1
         watchdog.queue_answered(ME, answer)

@@ -45,7 +45,7 @@ RESULTS: dict[str, Result] = {
     "unavailable": Unavailable("throttled"),
 }
 
-# Results that decide by themselves, whatever the reason: the ending, and the type of its error.
+# Results that decide without regard to the reason: the ending, and the type of its error.
 BY_ITSELF = {
     "succeeded": "Succeed",
     "cached": "Succeed",
