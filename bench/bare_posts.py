@@ -1,6 +1,6 @@
 """Posts messages to all subscribers of a job and does nothing else, to measure the gateway alone.
 
-It is a process of its own, like the pusher's function, and uses the pusher's adapters and its
+It is a separate process, like the pusher's function, and uses the pusher's adapters and its
 number of parallel posts. `python -m bench.bare_posts JOB_ID MESSAGES` first posts one message to
 each subscriber, which opens the connections to the gateway. Then it posts MESSAGES to each, and
 prints when these began, in seconds since the epoch.

@@ -150,7 +150,7 @@ def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> float:
 def a_cloud(
     given: Path | None = None, *, workers: int = 1, comfyui_url: str | None = None
 ) -> Iterator[State]:
-    """The local cloud whose endpoints.json is given, or a new one until the block ends."""
+    """The local cloud of the given endpoints.json, or a new one until the block ends."""
     if given is not None:
         yield State(given.parent.absolute())
         return

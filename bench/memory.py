@@ -44,7 +44,7 @@ class Memory:
         ]
 
     def growing(self) -> list[str]:
-        """The names of the processes whose memory grows."""
+        """The names of the processes that use more and more memory."""
         return sorted(name for (name, _), of in self.samples.items() if self.grows(name, of))
 
     @staticmethod

@@ -1,6 +1,6 @@
 """Faults that tests switch on and off while the simulator runs. NOT part of ComfyUI.
 
-`POST /sim/faults` changes the faults whose keys it contains, and leaves the others:
+`POST /sim/faults` changes the faults that its body names, and leaves the others:
 
 | key | value | effect |
 | --- | --- | --- |

@@ -24,7 +24,7 @@ def links(node: Mapping[str, Any]) -> list[str]:
 
 
 class Order:
-    """The next node is the first one, counted from the outputs, whose inputs are all computed.
+    """The next node is the first one, counted from the outputs, that has all its inputs.
 
     This order is the one in the recordings. ComfyUI promises no order.
     """

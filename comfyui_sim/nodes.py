@@ -192,7 +192,7 @@ def save_image(context: NodeContext, inputs: Inputs) -> NodeResult:
     return _save(context, inputs["images"], inputs["filename_prefix"], "output")
 
 
-# Each process has a suffix of its own, so that it does not overwrite earlier previews.
+# Each process has its own suffix, so that it does not overwrite earlier previews.
 _TEMP_PREFIX = "ComfyUI_temp_" + "".join(random.choices(string.ascii_lowercase, k=5))
 
 

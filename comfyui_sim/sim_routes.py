@@ -1,4 +1,4 @@
-"""`/sim/*`: the simulator's own routes. NOT ComfyUI: a real server has none of them."""
+"""`/sim/*`: the simulator's own routes. A real ComfyUI server does not have them."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _config(service: str) -> Config:
     config = Config(
         connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3}
     )
-    # Without it boto3 signs URLs by a version that newer regions refuse.
+    # Without this, boto3 signs URLs with a signature version that newer regions refuse.
     s3 = Config(signature_version="s3v4")
     # A post to a WebSocket is tried once: the use case repeats it, because only the use case knows
     # which messages may be lost.

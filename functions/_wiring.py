@@ -243,7 +243,7 @@ class Wiring:
 
     @cached_property
     def socket_closer(self) -> SocketCloser:
-        """Closes sockets whose API key was disabled or has expired."""
+        """Closes the sockets of API keys that were disabled or have expired."""
         from comfyline.service.live.close_sockets import SocketCloser
 
         return SocketCloser(
@@ -276,7 +276,7 @@ class Wiring:
 
     @cached_property
     def settlement(self) -> Settlement:
-        """Does what the end of a job requires: each of its steps is named here."""
+        """Runs the steps that follow the end of a job; they are all named here."""
         from comfyline.service.jobs.settle import Settlement, Step
 
         return Settlement(
@@ -296,7 +296,7 @@ class Wiring:
         return self.settlement.complete(job)
 
     def send_again(self, job_id: JobId) -> bool:
-        """Send a new ticket for a job whose ticket reached the dead-letter queue."""
+        """Send a new ticket for a job, because its old one reached the dead-letter queue."""
         from comfyline.service.jobs.redrive import send_again
 
         store, queue = self.aws.jobs, self.aws.queue

@@ -19,7 +19,8 @@ def handler(event: Event, wiring: Wiring) -> None:
         counts = {"waiting": seen.waiting, "in_flight": seen.in_flight, "running": seen.running}
         logger.info("resized", extra={"action": "resized", "workers": scaled.workers} | counts)
     if seen.waiting or seen.in_flight or seen.running or scaled.workers:
-        _measure(scaled, wiring.aws.metrics)  # CloudWatch bills a metric by the hours with a value
+        # Not for an idle fleet, because CloudWatch bills each hour in which a metric has a value.
+        _measure(scaled, wiring.aws.metrics)
 
 
 def _measure(scaled: Scaled, metrics: Metrics) -> None:

@@ -82,7 +82,7 @@ def _is_done(message: Mapping[str, Any], wiring: Wiring) -> bool:
     extra = {"message_id": message["messageId"]}
     try:
         _settle_again(parked_step(message["body"]), wiring)
-    except Exception:  # the message stays in the queue, whose depth has an alarm
+    except Exception:  # the message stays in the queue, and an alarm watches its depth
         logger.exception("parked message failed", extra=extra | {"action": "parked_failed"})
         return False
     logger.info("parked message done", extra=extra | {"action": "parked_done"})

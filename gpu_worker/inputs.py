@@ -33,7 +33,7 @@ class Inputs:
     uploads: UploadStore
 
     async def place(self, job: Job, graph: Graph, folder: str) -> Graph:
-        """Hand the graph's uploads to the engine; the graph with the engine's file names.
+        """Give the graph's uploads to the engine; returns the graph with the engine's file names.
 
         All files are in `folder` of the engine's input directory.
 

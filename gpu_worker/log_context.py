@@ -23,7 +23,7 @@ def log_with(**fields: str | None) -> None:
 
 
 class LogContextFormatter(LambdaPowertoolsFormatter):
-    """Adds the context's fields that a line does not set itself.
+    """Adds the context's fields to each line. A field that the line itself sets wins.
 
     They are added last, because Powertools sets `xray_trace_id` to that of a Lambda function.
     """

@@ -90,7 +90,7 @@ class ModelFolder:
 
     @contextmanager
     def _locked(self, stop: Event) -> Iterator[None]:
-        """No other worker fetches into the folder. The kernel frees the lock of a dead process."""
+        """Lock the folder against other workers. The kernel frees the lock of a dead process."""
         with (self.root / ".lock").open("wb") as lock:
             while True:
                 try:
@@ -120,7 +120,7 @@ class ModelFolder:
             raise ModelsUnusable(f"models of {needed:,} bytes do not fit into {free:,} bytes")
 
     def _fetch_all(self, pool: ThreadPoolExecutor, models: Sequence[Model], stop: Event) -> None:
-        """Fetch all at once, as far as the pool allows; the first failure stops the others."""
+        """Fetch all models in parallel, on the pool. The first failure stops the others."""
         fetching = [pool.submit(self._fetch, model, stop) for model in models]
         done, _ = wait(fetching, return_when=FIRST_EXCEPTION)
         errors = [error for fetch in done if (error := fetch.exception()) is not None]

@@ -22,7 +22,8 @@ async def drain_on_notice(
 ) -> None:
     """Wait until the machine is about to be taken away, then set `drain`; `every` is in seconds.
 
-    `is_leaving` tells whether it is; it may raise FleetUnreachable.
+    `is_leaving` returns true if the machine is about to be taken away; it may raise
+    FleetUnreachable.
     """
     reachable = True
     while True:

@@ -35,11 +35,11 @@ class WarmUpFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What a lock asks for before the first job."""
+    """The work that a lock requires before the first job."""
 
     lock: EngineLock
     warm_up: Graph | None
-    models: ModelFolder | None  # None: the engine's models are not this worker's to fetch
+    models: ModelFolder | None  # None: this worker does not fetch the models
 
     @classmethod
     def of_lock(cls, path: Path, models: ModelFolder | None) -> Preparation:

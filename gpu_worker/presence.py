@@ -19,7 +19,7 @@ from comfyline.service.fleet.workers import Presence, PresenceStore
 from gpu_worker.racing import background
 
 EVERY = timedelta(seconds=20)
-ROUNDS = 3  # for so many rounds one report holds
+ROUNDS = 3  # one report is valid for this many rounds
 
 _log = logging.getLogger(__name__)
 

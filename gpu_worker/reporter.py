@@ -58,9 +58,10 @@ class Reporter:
         self._news.set()
 
     def stored(self, files: Sequence[Artifact]) -> None:
-        """These files are stored and more are to come. Written only while the job is watched.
+        """Take the files stored so far, while more are to come.
 
-        A client that reads the job later does not need it, because the terminal write lists all.
+        They are written to the row only while the job is watched. A client that reads the job later
+        does not need them there, because the terminal write lists all files.
         """
         self._files = files
         self._news.set()

@@ -97,7 +97,7 @@ class Worker(Section):
     models_bucket: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
-        description="bucket whose `models/` the workers read",
+        description="bucket with the `models/` that the workers read",
         json_schema_extra={
             "allowed": "the name of a bucket, such as `team-models`",
             "by_default": "the deployment's own",

@@ -41,7 +41,7 @@ WAITING_TIMEOUT = 29
 # At worst the 100 changes of a batch are sent one after another, each with up to 2 s for a slow
 # client's socket.
 PUSH_TIMEOUT = 240
-# A batch whose every call has to be retried by the SDK, twice over.
+# Twice the time of a batch in which the SDK has to retry every call.
 SETTLE_TIMEOUT = 180
 # Shorter than the interval between two rounds, so that they never overlap.
 SWEEP_TIMEOUT = 55

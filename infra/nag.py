@@ -97,7 +97,7 @@ REASONS = {
     (
         r"Serverless-LambdaEventSourceMappingDestination",
         r".*-api/(RedriveTickets|SettleJobs)/Function/.*",
-    ): "what it cannot process stays in the queue or in the stream",
+    ): "a record that it cannot process stays in the queue or in the stream",
     (r"(AwsSolutions-IAM5\[Resource::\*\]|Serverless-LambdaStarPermissions)", _FUNCTION_ROLE): (
         "X-Ray, ListStreams and GetMetricData support no resource; see WILDCARD_REASONS"
     ),

@@ -1,7 +1,7 @@
-"""The AWS calls of jobs, counted by the program on which the test of a job's calls also relies.
+"""The AWS calls of jobs, counted by the program that the test of a job's calls also uses.
 
 The program runs jobs through the functions and the worker, on moto and the ComfyUI simulator. It
-runs in a process of its own, because moto patches boto3.
+is a separate process, because moto patches boto3.
 """
 
 from __future__ import annotations

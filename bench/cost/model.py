@@ -24,7 +24,7 @@ ACCESS_LOG_BYTES = 500  # of a request
 SCALER_CALLS = 6
 SWEEPER_LOG_BYTES = 200
 SWEEPER_QUERIES = LIVE_SHARDS + SETTLED_SHARDS + OWNER_SHARDS
-# Calls of SettleJobs, whose row in infra/functions.py switches tracing off.
+# Calls of SettleJobs. Its row in infra/functions.py switches tracing off.
 UNTRACED = ("arrive", "settle")
 ROUNDS_A_MONTH = 30 * 24 * 60  # one a minute
 

@@ -171,7 +171,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def api_error(response: httpx.Response) -> ApiError:
-    """The error for a response, whether the service or the gateway sent it."""
+    """The error for a response from the service or the gateway."""
     problem = _problem(response)
     kind = _BY_STATUS.get(response.status_code, ApiError)
     gateway_id = response.headers.get("apigw-requestid")  # API Gateway's HTTP APIs add it

@@ -1,7 +1,7 @@
-"""The messages that a job read over HTTP stands for, where no socket brings them.
+"""Make a job's messages from its state as read over HTTP, while no socket delivers them.
 
-They copy the job's present state, in the service's order and numbering. What happened before that
-state is not made up here: `GET /jobs/{id}/events` gives the messages that were missed.
+They have the order and the numbering of the service's own messages. They show the present state
+only, not the changes before it: `GET /jobs/{id}/events` gives the messages that were missed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from comfyline.contract.v1.socket import (
 
 
 def messages_of(view: JobView, *, state_is_new: bool) -> list[JobMessage]:
-    """The job's state or progress; of an ended job also its files and `done`."""
+    """A message with the job's state or progress; for an ended job also its files and `done`."""
     is_progress = view.status == "running" and not state_is_new
     messages: list[JobMessage] = [_progress(view) if is_progress else _status(view)]
     if view.status in get_args(common.EndStatus):

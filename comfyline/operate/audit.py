@@ -175,7 +175,7 @@ class _Audit:
             yield Finding("overdue", job.id, f"was due at {job.due_at:%c} and was not swept")
 
     def _of_artifacts(self, job: Job) -> Iterator[Finding]:
-        # Only of a job that ended a while ago and that the sweeper is not about to remove.
+        # Checks only a job that ended a while ago and that the sweeper is not about to remove.
         is_settled = job.finished_at is not None and job.finished_at < self._settled
         is_kept = job.expires_at is not None and job.expires_at > self._held.read_at
         if not (is_settled and is_kept and job.lists_files):

@@ -38,7 +38,7 @@ _COUNTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """Reads a deployment. It needs about 2 KB of memory for each job."""
+    """Reads a deployment. Needs about 2 KB of memory for each job."""
 
     dynamodb: DynamoDBClient
     s3: S3Client

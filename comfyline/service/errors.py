@@ -1,4 +1,4 @@
-"""Every error of the service, sorted by who has to act.
+"""Every error of the service, sorted by the side that has to act.
 
 ComfylineError
 ├── RequestRefused                 the caller: the message says what to change in the request
@@ -22,8 +22,8 @@ ComfylineError
 ├── Conflict (jobs/store.py)       the use case: it decides again from the current row
 └── ConnectionGone                 the use case: it removes the socket
 
-A class's docstring explains the error to a caller who gets no other message. The HTTP status and
-the title of each code are part of the public contract: `comfyline.contract.problems`.
+If an error has no message, the caller sees the first paragraph of its class's docstring. The HTTP
+status and the title of each code are part of the public contract: `comfyline.contract.problems`.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from inspect import getdoc
 from itertools import islice
 from typing import ClassVar
 
-MAX_FIELD_ERRORS = 50  # keeps the response small; a caller who corrects these sees the next ones
+MAX_FIELD_ERRORS = 50  # keeps the response small; the next request shows the errors that are left
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One invalid field: where it is and what is wrong with it."""
+    """One invalid field: its place in the request, and the reason why it is invalid."""
 
     loc: tuple[str | int, ...]
     msg: str

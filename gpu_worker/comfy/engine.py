@@ -271,7 +271,7 @@ class ComfyEngine:
                     followed.wake.set()
 
     def _wake_all(self) -> None:
-        # ComfyUI replays no message to a new socket, so an end may have been missed.
+        # ComfyUI does not replay messages to a new socket, so a prompt's end may have been missed.
         for followed in self._followed.values():
             followed.wake.set()
 

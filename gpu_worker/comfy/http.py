@@ -49,9 +49,9 @@ class NodeProblem:
 
 
 class PromptRejected(Exception):
-    """The graph is not valid here: an unknown node, a bad link, a value out of range.
+    """The graph is not valid for this engine: an unknown node, a bad link, a value out of range.
 
-    `queued`: only some of its outputs are wrong, and ComfyUI has queued the others.
+    `queued` is true if only some outputs are wrong, so that ComfyUI has queued the others.
     """
 
     def __init__(
@@ -75,7 +75,8 @@ class ComfyHttp:
         """Queue the graph under the id that the worker chose.
 
         Raises:
-            PromptRejected: the graph is not valid. If it is `queued`, cancel the prompt.
+            PromptRejected: the graph is not valid. If the error has `queued`, a part of the graph
+                waits in the engine: cancel the prompt.
         """
         body = {
             "prompt": graph,

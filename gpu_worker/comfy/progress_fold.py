@@ -22,7 +22,7 @@ ALMOST_DONE = 0.99  # the most before the end, because the outputs still have to
 
 
 class ProgressFold:
-    """Each method takes one message and returns the new progress, or None if it is the same."""
+    """Each method takes one message and returns the new progress, or None if it has not changed."""
 
     def __init__(self, graph: Mapping[str, Mapping[str, Any]]) -> None:
         self._types = {node: str(spec.get("class_type")) for node, spec in graph.items()}

@@ -21,7 +21,8 @@ from infra.stacks.data import DataStack
 from infra.stacks.scaler import ScalerStack
 
 PARKING_RETENTION = Duration.days(14)  # the longest that SQS allows
-# Before the first try from the queue: what has just failed twice would fail again at once.
+# Before the first try from the queue, because a step that has just failed twice would fail again
+# if it were tried at once.
 PARKING_DELAY = Duration.minutes(1)
 # Between two tries. Lambda asks for six times the function's timeout.
 PARKING_VISIBILITY = Duration.seconds(6 * SETTLE_TIMEOUT)

@@ -24,7 +24,7 @@ from infra.stacks.scaler import ScalerStack
 FAILED_JOBS = 10
 # A client that receives nothing for half a minute polls over HTTP.
 LATE_UPDATES = Duration.seconds(30)
-# The sweeper settles what is an hour late; this leaves time to look into it before that.
+# The sweeper settles a job that is an hour late. The alarm leaves time to find the cause before.
 LATE_SETTLEMENT = Duration.minutes(10)
 # Of five minutes each: the queue has delivered a message twice by then.
 PARKED_PERIODS = 8

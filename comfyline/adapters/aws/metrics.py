@@ -65,7 +65,7 @@ class BufferedEmfMetrics:
 def _write(
     namespace: str, metrics: Mapping[Metric, Sequence[float]], dimensions: Mapping[str, str]
 ) -> None:
-    """Write one line, whose metrics have the same dimensions."""
+    """Write one line; its metrics share the dimensions."""
     line = EphemeralMetrics(namespace=namespace, service=METRICS_SERVICE)
     for name, value in dimensions.items():
         line.add_dimension(name, value)

@@ -243,8 +243,8 @@ def _guard(job: Job) -> tuple[object, ...]:
 def _is_saved(current: Job, after: Job, changes: dict[str, Any]) -> bool:
     """Whether the change was saved before.
 
-    A heartbeat may have moved the end of the lease since; after the write that ends the job,
-    settle_jobs and the sweeper may have noted what they have done for it.
+    A heartbeat may have moved the end of the lease since. After the write that ends the job,
+    settle_jobs and the sweeper may have noted the steps that they have done for it.
     """
     ignored = {"lease"}
     if "status" in changes and current.status.is_terminal:

@@ -1,6 +1,7 @@
 """Make the responses of API v1 from jobs and their records.
 
-A response ignores what it has no field for, so a value whose fields have the same names is copied.
+A response takes the fields that it knows from a value with fields of the same names, and ignores
+the others.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class AsyncApi:
     pause: AsyncSleep
 
     async def job(self, job_id: str) -> responses.JobView:
-        """The job as it is now.
+        """The current job.
 
         Raises:
             ValueError: `job_id` is not a job id.

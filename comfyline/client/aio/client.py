@@ -127,7 +127,7 @@ class AsyncComfyline:
         return job
 
     async def get(self, job_id: str) -> responses.JobView:
-        """The job as it is now, with freshly signed URLs of its files."""
+        """The current job, with freshly signed URLs of its files."""
         return await self._api.job(job_id)
 
     async def list(
@@ -143,7 +143,7 @@ class AsyncComfyline:
             params = {**params, "cursor": page.next_cursor}
 
     async def cancel(self, job_id: str) -> responses.CancelAnswer:
-        """Cancel the job; the answer says what happened. An ended job stays as it is."""
+        """Cancel the job; the answer says what happened. An ended job does not change."""
         return await self._api.call(responses.CancelAnswer, "DELETE", job_path(job_id))
 
     async def purge(self, job_id: str) -> responses.CancelAnswer:

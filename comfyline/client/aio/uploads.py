@@ -32,6 +32,6 @@ async def upload(api: AsyncApi, file: Path) -> str:
     )
     response = await api.send(request)
     if not response.is_success:
-        # The message leaves out the URL, because its signature lets anybody upload.
+        # The message leaves out the URL, because everyone with its signature can upload.
         raise UploadFailed(f"{file.name}: HTTP {response.status_code} from the file store")
     return f"upload:{form.upload_id}"

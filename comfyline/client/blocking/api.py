@@ -37,7 +37,7 @@ class Api:
     pause: Sleep
 
     def job(self, job_id: str) -> responses.JobView:
-        """The job as it is now.
+        """The current job.
 
         Raises:
             ValueError: `job_id` is not a job id.

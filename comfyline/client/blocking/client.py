@@ -128,7 +128,7 @@ class Comfyline:
         return job
 
     def get(self, job_id: str) -> responses.JobView:
-        """The job as it is now, with freshly signed URLs of its files."""
+        """The current job, with freshly signed URLs of its files."""
         return self._api.job(job_id)
 
     def list(
@@ -144,7 +144,7 @@ class Comfyline:
             params = {**params, "cursor": page.next_cursor}
 
     def cancel(self, job_id: str) -> responses.CancelAnswer:
-        """Cancel the job; the answer says what happened. An ended job stays as it is."""
+        """Cancel the job; the answer says what happened. An ended job does not change."""
         return self._api.call(responses.CancelAnswer, "DELETE", job_path(job_id))
 
     def purge(self, job_id: str) -> responses.CancelAnswer:

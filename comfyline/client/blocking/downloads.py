@@ -55,7 +55,7 @@ class Downloads:
         return job.result.artifacts
 
     def _fetch(self, index: int, artifact: ArtifactView, directory: Path) -> None:
-        """Have the artifact's content in the directory: as a saved file, or as a complete part."""
+        """Download the artifact into a part file in the directory, unless it is saved there."""
         if is_saved(directory, artifact):
             return
         part = part_path(directory, artifact)
@@ -83,7 +83,7 @@ class Downloads:
         if not part.exists() or part.stat().st_size < artifact.bytes:
             raise _TryFailed(f"not the {artifact.bytes} bytes that the job has")
         if not holds(part, artifact):
-            part.unlink()  # to continue from wrong bytes would repeat the failure
+            part.unlink()  # the next try must not continue from wrong bytes
             raise _TryFailed("the content does not match the job's SHA-256")
 
     def _transfer(self, artifact: ArtifactView, part: Path, have: int) -> None:
@@ -93,7 +93,7 @@ class Downloads:
             with self.api.http.stream("GET", artifact.url, headers=headers) as response:
                 self._write(response, part, artifact.bytes, have)
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            # The message leaves out the URL, because its signature opens the file to anybody.
+            # The message leaves out the URL, because everyone with its signature can read it.
             raise _TryFailed(type(error).__name__) from error
 
     def _write(self, response: httpx.Response, part: Path, limit: int, have: int) -> None:

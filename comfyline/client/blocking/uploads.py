@@ -33,6 +33,6 @@ def upload(api: Api, file: Path) -> str:
     )
     response = api.send(request)
     if not response.is_success:
-        # The message leaves out the URL, because its signature lets anybody upload.
+        # The message leaves out the URL, because everyone with its signature can upload.
         raise UploadFailed(f"{file.name}: HTTP {response.status_code} from the file store")
     return f"upload:{form.upload_id}"

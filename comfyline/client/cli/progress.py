@@ -140,7 +140,7 @@ class _StatusColumn(ProgressColumn):
 
 def _progress(console: Console, *, many: bool) -> Progress:
     detail = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    whole = Column(no_wrap=True)  # an id that is cut off is of no use
+    whole = Column(no_wrap=True)  # a shortened id is useless
     job_column = (
         [TextColumn("{task.description}", markup=False, table_column=whole)] if many else []
     )

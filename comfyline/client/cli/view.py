@@ -86,7 +86,7 @@ def _show_error(console: Console, error: responses.ErrorView) -> None:
 
 
 def job_details(console: Console, job: responses.JobView) -> None:
-    """Print what a user may want to know about one job."""
+    """Print the details of one job."""
     _show_pairs(console, _details(job))
 
 
@@ -191,7 +191,7 @@ def _span(time: timedelta) -> str:
 
 
 def error(console: Console, problem: ComfylineClientError) -> None:
-    """Print what was wrong, in which field, and the request id to give when asking for help."""
+    """Print the error, the invalid fields, and the request id to give when asking for help."""
     console.print(Text.assemble(("Error: ", "bold red"), clean(str(problem))), soft_wrap=True)
     if not isinstance(problem, ApiError):
         return

@@ -83,7 +83,7 @@ def _watch_command(job_ids: list[str], out: Path | None) -> str:
 
 
 def _shown(client: Comfyline, job_ids: list[str], as_json: bool) -> dict[str, DoneMessage]:
-    """Show the jobs' messages; how each job has ended."""
+    """Show the jobs' messages until all jobs have ended; returns the last message of each job."""
     ends = {}
     with display(Console(), job_ids, as_json=as_json) as show:
         for message in client.events(job_ids):

@@ -198,7 +198,7 @@ def _schemas() -> Json:
         ref_template=_REFERENCE,
     )
     made: Json = schemas["$defs"]
-    for model in SENT:  # the service leaves out what is null and sends everything else
+    for model in SENT:  # the service leaves out null fields and sends all others
         fields = model.model_fields.items()
         always = [name for name, f in fields if f.is_required() or f.default is not None]
         made[model.__name__]["required"] = always

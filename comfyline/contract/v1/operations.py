@@ -1,4 +1,4 @@
-"""Every HTTP operation of API v1: what it takes, what it answers, and how it can fail.
+"""Every HTTP operation of API v1, with its parameters, its responses and its problem codes.
 
 openapi.py makes the OpenAPI document from this table. A test compares the table with the routes of
 the deployment.
@@ -136,7 +136,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Jobs",
         "Cancel or purge a job",
         "A queued job is canceled at once and never runs. A running job becomes `canceling` until "
-        "its worker has stopped it. A job that has ended stays as it is; with `purge=true` it is "
+        "its worker has stopped it. A job that has ended does not change; with `purge=true` it is "
         "removed.",
         {202: responses.CancelAnswer},
         ("job_not_found", "invalid_request"),

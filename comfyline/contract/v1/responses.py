@@ -231,7 +231,7 @@ class Problem(Response):
     type: str = Field(description="A URN of the code.")
     title: str = Field(description="What the code means.")
     status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What was wrong with this request.")
+    detail: str = Field(description="The fault of this request.")
     code: str = Field(description="Stable name of the kind of problem; decide by it.")
     request_id: str | None = Field(
         default=None, description="The service logs the request under this id."

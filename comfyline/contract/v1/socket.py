@@ -132,7 +132,7 @@ class ErrorMessage(Response):
 
     type: Literal["error"] = Field(default="error", description="The type of the message.")
     code: str = Field(description="Stable name of the kind of error; decide by it.")
-    message: str = Field(description="What was wrong, for people.")
+    message: str = Field(description="The error explained to people.")
     job_id: str | None = Field(
         default=None, description="The job that the refused message was about."
     )

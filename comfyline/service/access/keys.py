@@ -29,7 +29,11 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """The operator's switches. The service refuses new jobs or new sockets while theirs is off."""
+    """The operator's switches.
+
+    The service refuses new jobs while `jobs_enabled` is off, and new sockets while
+    `websocket_enabled` is off.
+    """
 
     jobs_enabled: bool = True
     websocket_enabled: bool = True

@@ -25,7 +25,7 @@ def upload_key(owner: OwnerId, upload_id: UploadId) -> str:
 
 
 def outlives(stored_at: datetime, needed_until: datetime) -> bool:
-    """Whether an upload that was stored then is kept until `needed_until`."""
+    """Whether an upload that was stored at that time is kept until `needed_until`."""
     return stored_at + UPLOAD_LIFETIME >= needed_until
 
 

@@ -9,7 +9,7 @@ The fleet grows at once, shrinks only after a quiet time, and never loses a busy
   a ticket counts more the longer it waits.
 - The fleet stays at the highest need of the quiet time. An idle worker costs as much as one that
   boots, so the quiet time should be about as long as a boot. The fleet then costs at most twice as
-  much as one whose scaler knows in advance which jobs will arrive.
+  much as it would if the scaler knew in advance which jobs will arrive.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ class Need:
 class Decision:
     """How many workers there should be, and the needs to remember for the next round.
 
-    `recent` is oldest first, and each need is smaller than the one before it: a need that is
-    followed by a greater one no longer decides anything. It is empty for an idle fleet.
+    `recent` is oldest first. Each need is smaller than the one before it, because a need with a
+    greater one after it has no effect any more. `recent` is empty for an idle fleet.
     """
 
     workers: int

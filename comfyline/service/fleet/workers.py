@@ -61,7 +61,7 @@ class ScalingMemory(Protocol):
     """Stores what the scaler needs in its next round. Reads are consistent."""
 
     def load(self) -> Recent:
-        """Read what was saved last."""
+        """Read the value that was saved last."""
 
     def save(self, needs: Sequence[Need], version: int) -> bool:
         """Replace the saved needs if they still have this version.

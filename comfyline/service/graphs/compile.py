@@ -1,4 +1,4 @@
-"""Compile what a caller asked for into the graph that the engine runs, with every bound checked."""
+"""Compile a caller's request into the graph that the engine runs, and check every bound."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class EngineLock(_Section):
 
     def _disagreements(self) -> Iterator[str]:
         paths = [model.path for model in self.models]
-        # Some file systems ignore case.
+        # Some file systems ignore case, so paths that differ only in case count as equal.
         twice = [path for path, n in Counter(map(str.lower, paths)).items() if n > 1]
         yield from (f"two models have the path {path}" for path in twice)
         folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
@@ -140,7 +140,7 @@ class EngineLock(_Section):
 
     @cached_property
     def checkpoints(self) -> tuple[str, ...]:
-        """The names of the checkpoints as jobs use them: their paths below the folder."""
+        """The names of the checkpoints in the form that jobs use: their paths below the folder."""
         start = f"{CHECKPOINTS}/"
         return tuple(m.path.removeprefix(start) for m in self.models if m.path.startswith(start))
 

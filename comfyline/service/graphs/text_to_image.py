@@ -14,7 +14,7 @@ from comfyline.service.graphs.graph import Graph
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextToImage:
-    """The parameters of one job, in the order in which its owner is shown them."""
+    """The parameters of one job, in the order in which its owner sees them."""
 
     prompt: str
     negative_prompt: str
@@ -29,7 +29,7 @@ class TextToImage:
     batch_size: int
 
     def completed(self, *, seed: int, model: str) -> TextToImage:
-        """The same parameters, with this seed and model where none was given."""
+        """A copy with this seed and this model, each only if the request has none."""
         given = self.seed is not None
         return replace(self, seed=self.seed if given else seed, model=self.model or model)
 

@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """Accepts each job once, and answers a repeated post with the job that is there."""
+    """Accepts each job once, and answers a repeated post with the job that already exists."""
 
     store: JobStore
     queue: JobQueue
@@ -116,7 +116,7 @@ class Acceptance:
         return heir, True
 
     def _replayed(self, existing: Job, job: Job) -> Job:
-        """The existing job as it is now. Its ticket is sent again if the first may be lost."""
+        """The existing job in its current state. Sends another ticket if the first may be lost."""
         if existing.fingerprint != job.fingerprint:
             raise IdempotencyKeyReused(
                 "This Idempotency-Key was used for a request with another body. Use a new key for "

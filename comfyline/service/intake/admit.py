@@ -27,8 +27,8 @@ from comfyline.service.jobs.store import JobStore
 SLOT_GRACE = timedelta(minutes=1)
 RETRY_AFTER_SECONDS = 5  # a slot becomes free at once when its job ends, so 5 s is soon enough
 # If the cap is reached, a post checks the owner's oldest slots, because their jobs have most likely
-# ended. The limit bounds the cost: one batch read of 25 rows. Only an owner whose cap is higher
-# may be refused for the slot of an ended job, until the sweeper's next round, which checks all.
+# ended. The limit bounds the cost: one batch read of 25 rows. Only an owner with a higher cap may
+# be refused because of an ended job's slot, until the sweeper checks all slots in its next round.
 OLDEST_SLOTS = 25
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Admission:
     def take(self, owner: OwnerId, job_id: JobId, limits: Limits) -> Taken | None:
         """Take a slot for the job; None if the owner has no limits.
 
-        If no slot is free, those of ended jobs are dropped and the slot is tried for once more.
+        If no slot is free, this drops the slots of ended jobs and tries once more.
 
         Raises:
             TooManyJobs: every slot is taken by a job that has not ended.
@@ -80,7 +80,7 @@ class Admission:
             self.free_slot(job)
 
     def reconcile(self) -> int:
-        """Drop every slot whose job has ended or does not exist; returns their number."""
+        """Drop the slots of ended and missing jobs; returns how many were dropped."""
         rows = [row for shard in range(OWNER_SHARDS) for row in self.owners.slots(shard)]
         return sum(self._drop_ended(owner, slots) for owner, slots in rows)
 

@@ -17,7 +17,7 @@ def check_uploads(job: Job, graph: Graph, *, uploads: UploadStore) -> None:
     """Check that each upload exists, fits its input and is kept until the job has run.
 
     Raises:
-        InvalidRequest: with one error for each input whose upload cannot be used.
+        InvalidRequest: with one error for each upload that cannot be used.
     """
     needed_until = job.start_deadline + job.execution_timeout
     found = (_error(job.owner, each, needed_until, uploads) for each in references(graph))

@@ -27,15 +27,15 @@ from comfyline.service.jobs.read import read_job
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.metrics import Metric, Metrics
 
-# So many jobs of one reusable request may fail. Each later post of it makes a new job with a random
-# id, which no other post reuses.
+# After this many failed jobs of one reusable request, each further post makes a new job with a
+# random id, which no other post reuses.
 MAX_REUSES = 32
 RETRYABLE = frozenset({Status.FAILED, Status.CANCELED, Status.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What a deployment chooses where a request does not."""
+    """The values that a deployment uses where a request gives none."""
 
     checkpoint: str
     start_deadline: timedelta
@@ -60,7 +60,7 @@ class Submitter:
         Raises:
             InvalidRequest, RequestTooLarge, TooManyJobs, TooManyRequests: nothing was accepted.
             IdempotencyKeyReused: the key names a job that was made from another request.
-            Unavailable: the store is out of reach; the post may be repeated.
+            Unavailable: the store cannot be reached; the caller may repeat the post.
         """
         now = self.clock()
         ids = _candidate_ids(asked, caller, now)

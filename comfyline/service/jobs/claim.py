@@ -44,7 +44,7 @@ def claim(
 
 
 def _settle(job_id: JobId, terms: Terms, store: JobStore, clock: Clock) -> tuple[Job | None, bool]:
-    """Apply one event after the other until the job is ours, held by another worker, or ended."""
+    """Apply events until this worker holds the job, another worker holds it, or it has ended."""
     job = store.get(job_id)
     while job is not None:
         now = clock()  # the same for the choice and the check of the event, or the check may fail

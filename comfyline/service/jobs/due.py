@@ -1,8 +1,8 @@
 """When the sweeper must look at a job next.
 
 The table in `lifecycle.py` names one of these functions per event; only `advance` calls them, with
-the job as it is after the event. `due_at` is an indexed field, so each change of it costs two more
-writes. Events that happen often therefore leave it unchanged.
+the job that results from the event. `due_at` is an indexed field, so each change of it costs two
+more writes. Events that happen often therefore leave it unchanged.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ def if_ticket_is_lost(job: Job, now: datetime) -> datetime:
 def by_end_of_lease(job: Job, now: datetime) -> datetime:
     """When the lease has surely expired, or earlier if the job was due earlier.
 
-    A claim keeps an earlier due time, because most jobs have ended by then and the index is not
-    written for nothing. If the sweeper finds the lease still live, it moves the due time to the end
-    of the lease (FoundAlive).
+    A claim keeps an earlier due time, because most jobs have ended by that time, and each change
+    of the due time writes the index. If the sweeper finds the lease still live, it moves the due
+    time to the end of the lease (FoundAlive).
     """
     end = at_end_of_lease(job, now)
     return end if job.due_at is None else min(job.due_at, end)
 
 
 def at_end_of_lease(job: Job, _now: datetime) -> datetime:
-    """When the lease has surely expired."""
+    """The time at which the lease has surely expired."""
     assert job.lease is not None  # the guards of the events that use this require a lease
     return job.lease.expires_at + LEASE_GRACE
 

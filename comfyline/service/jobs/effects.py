@@ -136,7 +136,7 @@ def settled(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
 
 
 def ended(job: Job, now: datetime) -> Job:
-    """`job`, whose status has just become terminal, without its lease and with its removal time.
+    """`job`, which has just become terminal, without its lease and with its removal time.
 
     Its void files are removed earlier, unless the whole job is removed before that. The
     settlement always comes before the removal.

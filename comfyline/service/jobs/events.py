@@ -163,7 +163,7 @@ class LeaseExpiredForGood(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseExpiredWhileCanceling(Event):
-    """The worker vanished before it could end a job whose cancel was requested."""
+    """A cancel was requested, but the worker vanished before it could end the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,7 @@ def change_faults(before: Job, after: Job) -> Iterator[str]:
 
 
 def _is_as_it_ended(before: Job, after: Job) -> bool:
-    # The notes about an ended job may change, and what is done stays done.
+    # The notes about an ended job may change, but a step that is done stays done.
     return after == replace(
         before,
         due_at=after.due_at,

@@ -101,7 +101,7 @@ Q, R = Status.QUEUED, Status.RUNNING
 S, F, C, X = Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED
 
 # No event changes an ended job in a way that a client can see. The only events that an ended job
-# still has are the notes of settle_jobs and the sweeper about what they have done for it.
+# still has are the notes of settle_jobs and the sweeper about the steps that they have done for it.
 RULES: Mapping[type[ev.Event], Rule] = {
     # From workers. `advance` also requires that the event's attempt still holds the job.
     ev.Claimed: Rule({Q: Q}, when=_is_claimable, sets=effects.claimed, due=due.by_end_of_lease),

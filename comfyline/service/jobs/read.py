@@ -55,7 +55,7 @@ def owned(job: Job | None, job_id: JobId, owner: OwnerId, now: datetime) -> Job:
 
 
 def expire_if_overdue(now: datetime, store: JobStore, job: Job) -> Job:
-    """`job` as it is at `now`. If it waited past its start deadline, this writes its expiry.
+    """The state of `job` at `now`. If it waited past its start deadline, this writes its expiry.
 
     The sweeper would write the same within a minute. If the job can no longer expire, or is gone,
     because another writer was faster, the result is `job` as it was read.

@@ -43,7 +43,7 @@ def send_again(job_id: JobId, *, store: JobStore, queue: JobQueue, clock: Clock)
 
 
 def redrive(*, dead: DeadLetters, store: JobStore, queue: JobQueue, clock: Clock) -> Counter[str]:
-    """Empty the dead-letter queue; returns how many tickets had which outcome.
+    """Empty the dead-letter queue; returns the number of tickets by outcome.
 
     The new ticket is sent before the old one is deleted. After a crash in between there are two
     tickets, which does no harm.

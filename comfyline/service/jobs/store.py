@@ -61,7 +61,7 @@ class JobStore(Protocol):
         """
 
     def replace(self, expired: Job, job: Job) -> None:
-        """Replace a record whose retention is over; also succeeds if it is gone by now.
+        """Replace a record whose retention is over; also succeeds if the record has been removed.
 
         Raises:
             Conflict: another job has the id, or the expired job is not settled. The conflict always
@@ -69,11 +69,11 @@ class JobStore(Protocol):
         """
 
     def save(self, before: Job, after: Job) -> Job:
-        """Write the fields in which the two differ, if the row still is what `before` says.
+        """Write the fields in which the two differ, if the row is still the one in `before`.
 
         The row must belong to the same job, not to a later job of its id, and must still have the
-        version, attempt and status of `before`. The row of an ended job, whose version no longer
-        rises, must also have the same due time and `settle_pending`, because the next due time
+        version, attempt and status of `before`. The version of an ended job no longer rises, so
+        its row must also have the same due time and `settle_pending`, because the next due time
         depends on both. Saving the same change twice succeeds, because the first answer may have
         been lost. Returns the row as stored, including the values of concurrent heartbeats and
         watches.
@@ -123,7 +123,7 @@ class JobStore(Protocol):
         """
 
     def due(self, now: datetime, limit: int, *, settled: bool) -> list[Job]:
-        """Up to `limit` jobs whose due time has come, the most overdue first.
+        """Up to `limit` jobs that are due, the most overdue first.
 
         Settled jobs, which only wait for their removal, are found apart from all others, so that no
         number of removals delays the sweeper's work for live jobs.

@@ -1,7 +1,7 @@
-"""Repair, once a minute, what crashes and lost messages have left behind.
+"""Repair, once a minute, the jobs that a crash or a lost message has left unfinished.
 
-The sweeper has no rules about states of its own: it reads the jobs whose due time has come, and
-`decide.on_due_time` chooses the event. Live jobs come first, because their owners wait for them;
+The sweeper has no rules about states: it reads the jobs that are due, and `decide.on_due_time`
+chooses the event. Live jobs come first, because their owners wait for them;
 then come the jobs that settle_jobs has missed, and last the removals.
 """
 
@@ -51,7 +51,7 @@ class Sweeper:
     clock: Clock
 
     def sweep(self) -> Counter[str]:
-        """Handle one batch; returns how many jobs had which outcome, usually an event's name."""
+        """Handle one batch; returns the number of jobs by outcome, usually an event's name."""
         run = _Run(self.clock)
         due = self.store.due(self.clock(), DUE_BATCH, settled=False)
         run.each(self._sweep_live, [job for job in due if not job.status.is_terminal])

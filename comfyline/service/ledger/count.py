@@ -59,7 +59,7 @@ class Meter:
     clock: Clock
 
     def read(self) -> Measured:
-        """Read all figures in five calls, whatever the number of jobs and workers."""
+        """Read all figures in five calls, for any number of jobs and workers."""
         workers = self.presence.active(self.clock())
         return Measured(
             totals=self.ledger.totals(),

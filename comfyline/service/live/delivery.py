@@ -114,8 +114,8 @@ class Delivery:
 def clean_up(action: Callable[[], object]) -> None:
     """Remove a subscription or a connection, best effort.
 
-    A failure is only logged, because the TTL removes the row later: it must not make the stream
-    deliver again what the other subscribers have already received.
+    A failure is only logged, because the TTL removes the row later. If it were raised, the stream
+    would deliver the change again to subscribers that have received it.
     """
     try:
         action()

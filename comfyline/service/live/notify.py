@@ -99,7 +99,7 @@ class Notifier:
     ) -> list[Message]:
         """The messages that need a read of the record: the listed files, and the end of the job.
 
-        The subscribers of a job that has just ended know its first `announced` files already.
+        The subscribers of a job that has just ended already know its first `announced` files.
         """
         if not (listed or job.status.is_terminal):
             return []

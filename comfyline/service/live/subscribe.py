@@ -27,7 +27,7 @@ from comfyline.service.live.sockets import Connection, ConnectionStore
 WATCH_STEP = timedelta(minutes=30)
 _ROUNDING_ORIGIN = datetime.min.replace(tzinfo=UTC)  # the steps are counted from here
 
-# Pauses between the tries to reach a socket whose `$connect` may not have returned yet. They add up
+# Pauses between the tries to reach a new socket, because its `$connect` may still run. They add up
 # to 5 s, which is longer than a cold start of the function behind `$connect`.
 GREETING_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.75, 1.5, 2.0)
 

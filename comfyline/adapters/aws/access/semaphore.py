@@ -19,9 +19,9 @@ from comfyline.adapters.aws.errors import translated
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# The first try may find no row, and the second one places of functions that have died. A function
-# that frees such places, and loses them to other functions in each try, is refused as if all places
-# were taken.
+# The first try may find no row, and the second may find only places of functions that have died. A
+# function that frees such places is refused, as if all were taken, if other functions take them
+# first in each try.
 MAX_TRIES = 4
 
 

@@ -2,7 +2,7 @@
 
 Rule: a row always holds what conditions and indexes need, and otherwise only what differs from a
 new job, because DynamoDB charges every update for the whole row. A reader ignores attributes that
-it does not know, and uses the default of a field whose attribute is missing. So code can read rows
+it does not know, and uses a field's default if the attribute is missing, so that code can read rows
 of one schema older and of one newer.
 
 How a field is written follows from its annotation, as in service/settings.py.

@@ -35,8 +35,8 @@ def listed(
 
     A lazy iterator; it queries pages of `size` jobs per state.
     """
-    # The states are queried in the order of a job's life. So a job whose state changes meanwhile
-    # is found in its new state.
+    # The states are queried in the order of a job's life, so that a job that changes its state
+    # meanwhile is found in its new state.
     by_status = [_listed_as(client, table, owner, s, size, after) for s in statuses]
     seen: set[str] = set()
     for _listed_at, job_id in merge(*by_status, reverse=True):
@@ -75,7 +75,7 @@ def _listed_as(
 def due(
     client: DynamoDBClient, table: str, now: datetime, limit: int, *, settled: bool
 ) -> list[JobId]:
-    """Up to `limit` jobs whose due time has come, most overdue first."""
+    """Up to `limit` jobs that are due, most overdue first."""
     names = codec.due_shards(settled=settled)
     shards = (_due_in_shard(client, table, name, now, limit) for name in names)
     return [JobId(job_id) for _due_at, job_id in islice(merge(*shards), limit)]

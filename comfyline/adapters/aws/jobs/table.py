@@ -13,8 +13,8 @@ One query for `job...` reads a job without a graph that has its own item, so the
 not grow with the graph. The row alone decides whether a job exists: readers never see items without
 a row, and DynamoDB removes those by their TTL.
 
-Every write of a row is one conditional write. If DynamoDB refuses it, the answer carries the row as
-it is now, so that a lost race costs no read.
+Every write of a row is one conditional write. If DynamoDB refuses it, the answer carries the
+current row, so that a lost race costs no read.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class DynamoJobStore:
     @translated()
     def watch(self, job_id: JobId, until: datetime) -> Job | None:
         """See JobStore."""
-        # subscriber A:  watch until 5 ──────────────────── refused: the row is the answer
+        # subscriber A:  watch until 5 ──────────────────── refused: return the row as stored
         # subscriber B:       └── watch until 9 ──> 9 ──┘
         is_live, states = expressions.allowing(Watched)
         is_later = "(attribute_not_exists(watched_until) OR watched_until < :until)"

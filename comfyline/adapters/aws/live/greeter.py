@@ -10,7 +10,7 @@ from comfyline.contract.ids import ConnectionId
 
 
 class LambdaGreeter:
-    """Calls the function for client messages as the gateway would, with a mark: `greeting`."""
+    """Calls the function for client messages like the gateway, and adds the mark `greeting`."""
 
     def __init__(self, client: Any, function: str) -> None:
         self._client = client
@@ -18,10 +18,10 @@ class LambdaGreeter:
 
     @translated()
     def greet(self, connection_id: ConnectionId, job_id: str) -> None:
-        """Start the subscription. That function also checks `job_id`, and answers on the socket.
+        """Start the subscription. The called function checks `job_id` and answers on the socket.
 
         Raises:
-            Unavailable: Lambda has not taken the call.
+            Unavailable: Lambda has not accepted the call.
         """
         context = {"connectionId": connection_id, "requestId": connection_id, "greeting": True}
         subscription = {"action": "subscribe", "job_id": job_id}
