@@ -154,7 +154,7 @@ def job_table(console: Console, jobs: Iterable[responses.JobView], now: datetime
         pad_edge=False,
         collapse_padding=True,
         header_style="dim",
-        expand=True,  # gives the rest of the line to the request, and cuts off no other column
+        expand=True,  # the request gets the rest of the line, and no other column is cut off
     )
     for name in ("job", "status", "done", "age", "took"):
         table.add_column(name, no_wrap=True, justify="right" if name == "done" else "left")

@@ -29,7 +29,8 @@ class Taken:
 class Full:
     """No slot was taken, because the owner is at a limit.
 
-    `slots` holds the taken slots, each with its time. `by_rate`: the limit is `jobs_per_minute`.
+    `slots` holds the taken slots, each with its time. `by_rate` is true if the limit is
+    `jobs_per_minute`.
     """
 
     slots: Mapping[JobId, datetime]

@@ -33,7 +33,7 @@ class Change(NamedTuple):
 
     @property
     def ends_the_job(self) -> bool:
-        """The job has ended with this write, not before it."""
+        """Whether this write has ended the job."""
         was_over = self.before is not None and self.before.status.is_terminal
         return self.after.status.is_terminal and not was_over
 

@@ -22,12 +22,12 @@ _GIVEN_BACK: Mapping[str, Any] = {"lease": None, "attempt_started_at": None, **_
 
 
 def nothing(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
-    """No field."""
+    """Change no field."""
     return {}
 
 
 def claimed(job: Job, event: ev.Claimed, _now: datetime) -> dict[str, Any]:
-    """A new attempt with nothing done yet.
+    """Begin a new attempt, with nothing done yet.
 
     The claim proves that the job's tickets arrive. So `ticket_sends` starts again at 0: if the job
     has to wait once more, its next lost ticket is sent again after the shortest grace.
@@ -38,28 +38,28 @@ def claimed(job: Job, event: ev.Claimed, _now: datetime) -> dict[str, Any]:
 
 
 def renewed(job: Job, event: ev.Renewed, _now: datetime) -> dict[str, Any]:
-    """A later end of the lease."""
+    """Move the end of the lease."""
     assert job.lease is not None  # `advance` refuses a worker's event without a lease
     return {"lease": replace(job.lease, expires_at=event.lease_expires_at)}
 
 
 def started(job: Job, _event: ev.Started, now: datetime) -> dict[str, Any]:
-    """The attempt's start, and the job's at its first."""
+    """Set the start of the attempt; the first start is also the job's."""
     return {"started_at": job.started_at or now, "attempt_started_at": now}
 
 
 def progressed(job: Job, event: ev.Progressed, _now: datetime) -> dict[str, Any]:
-    """The latest progress; the number of previews never falls within an attempt."""
+    """Set the latest progress; the number of previews never falls within an attempt."""
     return {"progress": event.progress, "previewed": max(job.previewed, event.previewed)}
 
 
 def stored(_job: Job, event: ev.Stored, _now: datetime) -> dict[str, Any]:
-    """How many of the attempt's files are listed."""
+    """Set the number of the attempt's files that are listed."""
     return {"stored": event.count}
 
 
 def gpu_used(job: Job, event: ev.AttemptEnded, _now: datetime) -> dict[str, Any]:
-    """The GPU time of the attempt, added by the write that ends the attempt.
+    """Add the attempt's GPU time to the job's, in the write that ends the attempt.
 
     That write succeeds at most once per attempt, and only if the attempt still holds the job.
     """
@@ -67,30 +67,30 @@ def gpu_used(job: Job, event: ev.AttemptEnded, _now: datetime) -> dict[str, Any]
 
 
 def succeeded(job: Job, event: ev.Succeeded, now: datetime) -> dict[str, Any]:
-    """Full progress, and no error: those of earlier attempts no longer matter."""
+    """Complete the progress, and drop the error of an earlier attempt, which no longer matters."""
     done = replace(job.progress, fraction=1.0, message=None)
     return gpu_used(job, event, now) | {"cached": event.cached, "progress": done, "error": None}
 
 
 def failed(job: Job, event: ev.Failed, now: datetime) -> dict[str, Any]:
-    """One more failure, and the job is free again."""
+    """Count one more failure, and free the job for another attempt."""
     return {**_GIVEN_BACK, **failed_for_good(job, event, now)}
 
 
 def failed_for_good(job: Job, event: ev.Failed | ev.FailedForGood, now: datetime) -> dict[str, Any]:
-    """One more failure, with its error."""
+    """Count one more failure, and keep its error."""
     error = replace(event.error, attempt=job.attempt)
     return gpu_used(job, event, now) | {"failures": job.failures + 1, "error": error}
 
 
 def interrupted(job: Job, event: ev.Interrupted, now: datetime) -> dict[str, Any]:
-    """One more interruption, and the job is free again."""
+    """Count one more interruption, and free the job for another attempt."""
     used = gpu_used(job, event, now)
     return {**_GIVEN_BACK, **used, "interruptions": job.interruptions + 1}
 
 
 def interrupted_for_good(job: Job, event: ev.InterruptedForGood, now: datetime) -> dict[str, Any]:
-    """One interruption too many, which is the job's error."""
+    """Count one interruption too many, and make it the job's error."""
     message = f"The job was interrupted {MAX_INTERRUPTIONS} times."
     error = error_of(job, "interrupted_too_often", message)
     used = gpu_used(job, event, now)
@@ -98,7 +98,7 @@ def interrupted_for_good(job: Job, event: ev.InterruptedForGood, now: datetime) 
 
 
 def lease_expired(job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
-    """A failure, and the job is free again."""
+    """Count a failure, and free the job for another attempt."""
     lost = error_of(job, "worker_lost", "The worker was lost while it held this job.")
     return {**_GIVEN_BACK, "failures": job.failures + 1, "error": lost}
 
@@ -106,32 +106,32 @@ def lease_expired(job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
 def lease_expired_for_good(
     job: Job, event: ev.LeaseExpiredForGood, _now: datetime
 ) -> dict[str, Any]:
-    """The last failure, with its error."""
+    """Count the last failure, and keep its error."""
     return {"failures": job.failures + 1, "error": event.error}
 
 
 def cancel_requested(job: Job, _event: ev.Event, now: datetime) -> dict[str, Any]:
-    """The cancel flag; a second request does not move its time."""
+    """Set the cancel flag; a second request does not change its time."""
     return {"cancel_requested_at": job.cancel_requested_at or now}
 
 
 def watched(_job: Job, event: ev.Watched, _now: datetime) -> dict[str, Any]:
-    """The time until which clients follow the job."""
+    """Set the time until which clients follow the job."""
     return {"watched_until": event.until}
 
 
 def ticket_resent(job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
-    """One more ticket, after which the sweeper waits longer."""
+    """Count one more ticket; the sweeper then waits longer before the next."""
     return {"ticket_sends": job.ticket_sends + 1}
 
 
 def tidied(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
-    """No void files are left."""
+    """Note that no void files are left."""
     return {"tidy_pending": False}
 
 
 def settled(_job: Job, _event: ev.Event, _now: datetime) -> dict[str, Any]:
-    """Nothing is left to settle."""
+    """Note that nothing is left to settle."""
     return {"settle_pending": False}
 
 

@@ -169,7 +169,7 @@ class Job:
 
     @property
     def artifact_prefix(self) -> str:
-        """The common prefix of the keys of this job's files; other jobs of its id have another."""
+        """The common prefix of the keys of this job's files. No other job of the same id has it."""
         return f"{JOBS_PREFIX}{self.id}/{self.incarnation}-"
 
     @property
@@ -193,7 +193,7 @@ class Job:
         return is_storing or self.status in (Status.SUCCEEDED, Status.FAILED)
 
     def has_live_lease(self, now: datetime) -> bool:
-        """A worker holds the job at `now`."""
+        """Whether a worker holds the job at `now`."""
         return self.lease is not None and self.lease.expires_at > now
 
     def is_past_start_deadline(self, now: datetime) -> bool:

@@ -21,7 +21,7 @@ from comfyline.service.jobs import due, effects
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import HistoryEntry, Job, Status
 
-MAX_HISTORY = 20  # keeps the row, which every update is charged for as a whole, near 1 KB
+MAX_HISTORY = 20  # keeps the row near 1 KB, because DynamoDB charges each update for all of it
 
 
 # --- guards: what must hold for an event, beyond the job's status ---------------------------------

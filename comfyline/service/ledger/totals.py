@@ -1,4 +1,4 @@
-"""Named sums over ended jobs, and the totals that they stand for.
+"""Named sums over ended jobs, and the totals that are made from them.
 
 Additions commute, so several processes may add in any order. A job adds once, when it has ended,
 and its addition is derived from its row alone.
