@@ -49,7 +49,7 @@ far:
 	$(PYTEST) tests/e2e tests/chaos
 
 test-long: dev ## Long tests whose result seldom changes: all crowds, fuzzing, every permission, chaos with 500 jobs, load
-	$(PYTEST) --long tests/e2e
+	$(PYTEST) --long tests/e2e tests/integration/test_cap.py
 	CHAOS_JOBS=500 $(PYTEST) -s -p no:logging tests/chaos
 	@$(BIN)/python -m bench.load
 
