@@ -57,6 +57,8 @@ class ApiStack(Stack):
         )
         self.functions = self._make_functions(code)
         self._sockets.add_routes(self.functions)
+        if deployment.is_local:
+            _read_first(self.functions["PushUpdates"], before=self.functions["SettleJobs"])
         self.http_api = http_api(
             self,
             functions=self.functions,
@@ -110,3 +112,16 @@ class ApiStack(Stack):
         }
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
+
+
+def _read_first(reader: lambda_.Function, *, before: lambda_.Function) -> None:
+    """Create the stream's mapping of `reader` before that of the other function.
+
+    An emulator calls the readers of a stream one after another, in the order of their creation. The
+    end of a job must not wait for its settlement before it reaches the subscribers.
+    """
+    first, second = (
+        next(child for child in function.node.children if child.node.id.startswith("DynamoDB"))
+        for function in (reader, before)
+    )
+    second.node.add_dependency(first)

@@ -360,3 +360,10 @@ def test_architecture(request: pytest.FixtureRequest, variant: str, architecture
     templates: Templates = request.getfixturevalue(variant)
     found = {tuple(f["Architectures"]) for f in templates.functions().values()}
     assert found == {(architecture,)}
+
+
+def test_an_emulator_reads_the_stream_for_live_updates_first(local: Templates) -> None:
+    found = local.api["Resources"]
+    (push,) = (name for name in found if name.startswith("PushUpdatesFunctionDynamoDB"))
+    (settle,) = (name for name in found if name.startswith("SettleJobsFunctionDynamoDB"))
+    assert push in found[settle]["DependsOn"]
