@@ -38,6 +38,8 @@ class JobsStream:
 
     filters: tuple[Mapping[str, Any], ...]  # event patterns; a change passes if one of them matches
     batch_size: int
+    # Further patterns, where the deployment has a scaler. Elsewhere a call for them does nothing.
+    filters_for_scaler: tuple[Mapping[str, Any], ...] = ()
     # After so many retries, or at that age, a change is skipped. None: Lambda retries it as long as
     # the stream holds it, which is 24 h.
     retries: int | None = None

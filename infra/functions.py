@@ -267,7 +267,8 @@ _ROWS = (
         triggers=(
             # No bound on retries and age: nothing that this function does may be lost.
             JobsStream(
-                filters=(_NEW_JOB, _END_OF_A_JOB),
+                filters=(_END_OF_A_JOB,),
+                filters_for_scaler=(_NEW_JOB,),
                 batch_size=100,
                 window_seconds=1,  # jobs that end together are counted by fewer writes
                 parallel_batches=4,  # more would meet on the rows of the totals

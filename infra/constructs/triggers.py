@@ -26,12 +26,13 @@ def add_triggers(
     *,
     jobs: ddb.TableV2,
     queues: Queues,
+    has_scaler: bool,
 ) -> None:
     """Connect the function to the triggers of its row. `jobs` is the table with the stream."""
     for trigger in row.triggers:
         match trigger:
             case JobsStream():
-                function.add_event_source(_stream(jobs, trigger))
+                function.add_event_source(_stream(jobs, trigger, has_scaler=has_scaler))
             case Queue(queue, batch_size):
                 source = SqsEventSource(
                     queues[queue], batch_size=batch_size, report_batch_item_failures=True
@@ -45,7 +46,8 @@ def add_triggers(
                 _schedule(scope, row, function)
 
 
-def _stream(jobs: ddb.TableV2, stream: JobsStream) -> DynamoEventSource:
+def _stream(jobs: ddb.TableV2, stream: JobsStream, *, has_scaler: bool) -> DynamoEventSource:
+    patterns = (*stream.filters, *(stream.filters_for_scaler if has_scaler else ()))
     window, max_age = stream.window_seconds, stream.max_age_seconds
     return DynamoEventSource(
         jobs,
@@ -58,7 +60,7 @@ def _stream(jobs: ddb.TableV2, stream: JobsStream) -> DynamoEventSource:
         bisect_batch_on_error=stream.reports_failures,
         retry_attempts=stream.retries,
         max_record_age=Duration.seconds(max_age) if max_age else None,
-        filters=[lambda_.FilterCriteria.filter(pattern) for pattern in stream.filters],
+        filters=[lambda_.FilterCriteria.filter(pattern) for pattern in patterns],
     )
 
 

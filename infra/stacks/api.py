@@ -75,7 +75,14 @@ class ApiStack(Stack):
             functions[row.name] = function = python_function(
                 self, row, deployment=self._deployment, code=code, values=values, arns=arns
             )
-            add_triggers(self, row, function, jobs=self._data.jobs, queues=queues)
+            add_triggers(
+                self,
+                row,
+                function,
+                jobs=self._data.jobs,
+                queues=queues,
+                has_scaler=self._scaler is not None,
+            )
             if row.name == "SocketSubscribe":  # SocketConnect, a later row, calls it
                 values["greeter_function"] = function.function_name
                 arns[Resource.GREETER] = [function.function_arn]

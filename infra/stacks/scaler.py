@@ -56,7 +56,7 @@ class ScalerStack(Stack):
                 Resource.SCALING: [self.table.table_arn],
             },
         )
-        add_triggers(self, row, self.function, jobs=data.jobs, queues={})
+        add_triggers(self, row, self.function, jobs=data.jobs, queues={}, has_scaler=True)
 
     @property
     def values(self) -> dict[str, str]:

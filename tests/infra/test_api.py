@@ -179,7 +179,7 @@ def test_a_settlement_is_tried_for_as_long_as_the_stream_holds_the_record(aws: T
 
 
 def test_settle_jobs_is_called_for_new_jobs_and_for_ends(aws: Templates) -> None:
-    new, end = patterns_of(mapping_of(aws, "SettleJobs", "Jobs"))
+    end, new = patterns_of(mapping_of(aws, "SettleJobs", "Jobs"))
     row = {"Keys": {"sk": {"S": ["job"]}}}
     assert new == {"eventName": ["INSERT"], "dynamodb": row}
     images = end["dynamodb"]
@@ -367,3 +367,8 @@ def test_an_emulator_reads_the_stream_for_live_updates_first(local: Templates) -
     (push,) = (name for name in found if name.startswith("PushUpdatesFunctionDynamoDB"))
     (settle,) = (name for name in found if name.startswith("SettleJobsFunctionDynamoDB"))
     assert push in found[settle]["DependsOn"]
+
+
+def test_without_a_scaler_new_jobs_call_nothing(local: Templates) -> None:
+    (end,) = patterns_of(mapping_of(local, "SettleJobs", "Jobs"))
+    assert "eventName" not in end
