@@ -1,4 +1,7 @@
-"""settle_jobs on AWS tables and queues: stream records, parked messages, the call of the scaler."""
+"""settle_jobs on AWS tables and queues: stream records, parked messages, the call of the scaler.
+
+The file has more than 300 lines because all tests share the `Service` at its top.
+"""
 
 from __future__ import annotations
 
