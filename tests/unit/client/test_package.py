@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_a_group_raises_the_first_error_and_begins_no_other_call() -> None:
     assert len(begun) <= 2
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Make Ctrl-C raise KeyboardInterrupt, also where a shell has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_does_not_wait_for_a_call_that_waits_for_the_network() -> None:
     group, released, changed = Group(), threading.Event(), threading.Event()
     main = threading.main_thread().ident
