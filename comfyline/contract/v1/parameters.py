@@ -26,7 +26,8 @@ JOB_ID = _path(
 )
 IDEMPOTENCY_KEY = _header(
     "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"},
+    # HTTP removes blanks around a value, so they are allowed, but a key is not blank.
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*[!-~][ -~]*$"},
     "A text of your own that names this request, for example a UUID. Send the same key when you "
     "repeat the request after a lost answer: no second job is made. The same key with another "
     "body is refused with 422.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
 
+from comfyline.contract.v1.parameters import IDEMPOTENCY_KEY
 from tests.integration.http_api.requests import (
     GRAPH,
     KEY,
@@ -57,6 +59,13 @@ class TestIdempotency:
     def test_a_quoted_key_is_the_same_key(self, gateway: Gateway) -> None:
         ids = {submit(gateway, **{"Idempotency-Key": key}) for key in ("abc", '"abc"')}
         assert len(ids) == 1
+
+    @pytest.mark.parametrize("key", ["a", "a b", "~ !", "x" * 255, "", " ", "x" * 256, "ü", "a\tb"])
+    def test_a_key_is_accepted_if_the_documents_allow_it(self, gateway: Gateway, key: str) -> None:
+        schema = IDEMPOTENCY_KEY["schema"]
+        is_allowed = len(key) <= schema["maxLength"] and re.search(schema["pattern"], key, re.ASCII)
+        reply = gateway("POST", "/api/v1/jobs", PICTURE, headers={"Idempotency-Key": key})
+        assert (reply.status == 202) == bool(is_allowed)
 
     @pytest.mark.parametrize("key", ["", " ", "x" * 256, "ü", "a\tb"])
     def test_a_malformed_key_is_refused(self, gateway: Gateway, key: str) -> None:
