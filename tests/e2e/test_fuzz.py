@@ -39,7 +39,7 @@ def test_no_request_causes_a_server_error_or_an_undocumented_answer(
             *("-H", f"Authorization: Bearer {endpoints.api_key}"),
             *("-H", "Prefer: wait=1"),  # so that no request waits longer than 1 s for its job
             *("--exclude-checks", ",".join(LEFT_OUT)),
-            *("--max-examples", str(90 if is_long else 1)),
+            *("--max-examples", str(150 if is_long else 1)),
             *("--seed", str(SEED), "--workers", "1", "--continue-on-failure", "--no-color"),
             *("--suppress-health-check", "all", "--request-timeout", "30"),
             *("--report-ndjson-path", str(report)),
