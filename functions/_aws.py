@@ -59,22 +59,24 @@ class Clients:
         self._session = self._session or boto3.Session()
         # boto3's stubs know the names of services as literals only, and ours is a variable.
         make: Callable[..., Any] = self._session.client
-        return make(service, config=_config(service), endpoint_url=endpoint)
+        return make(service, config=_config(service, endpoint), endpoint_url=endpoint)
 
 
-def _config(service: str) -> Config:
+def _config(service: str, endpoint: str | None) -> Config:
     from botocore.config import Config
 
     # A call that hangs must fail while the caller still waits: 3 tries fit into a function's 15 s.
     config = Config(
         connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3}
     )
-    # Without this, boto3 signs URLs with a signature version that newer regions refuse.
-    s3 = Config(signature_version="s3v4")
+    if service == "s3":
+        from comfyline.adapters.aws.files.addressing import s3_config
+
+        return config.merge(s3_config(endpoint))
     # A post to a WebSocket is tried once: the use case repeats it, because only the use case knows
     # which messages may be lost.
     sockets = Config(read_timeout=2, retries={"total_max_attempts": 1}, max_pool_connections=64)
-    return config.merge({"s3": s3, "apigatewaymanagementapi": sockets}.get(service, Config()))
+    return config.merge(sockets) if service == "apigatewaymanagementapi" else config
 
 
 class Aws:
@@ -201,17 +203,22 @@ class Aws:
     def artifacts(self) -> S3ArtifactStore:
         from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 
-        return S3ArtifactStore(self.client("s3"), self._bucket)
+        return S3ArtifactStore(self.client("s3"), self._bucket, signer=self._signer)
 
     @cached_property
     def uploads(self) -> S3UploadStore:
         from comfyline.adapters.aws.files.uploads import S3UploadStore
 
-        return S3UploadStore(self.client("s3"), self._bucket)
+        return S3UploadStore(self.client("s3"), self._bucket, signer=self._signer)
 
     @property
     def _bucket(self) -> str:
         return self.settings(of.ArtifactsBucket).artifacts_bucket
+
+    @property
+    def _signer(self) -> Any:
+        """The client that signs URLs for callers, who may reach S3 at another address."""
+        return self.client("s3", self.settings(of.ArtifactsBucket).s3_public_endpoint)
 
     # --- sockets and metrics ----------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import boto3
 from botocore.config import Config
 
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+from comfyline.adapters.aws.files.addressing import s3_config
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.files.models import S3ModelStore
 from comfyline.adapters.aws.files.uploads import S3UploadStore
@@ -212,4 +213,5 @@ class Wiring:
         return boto3.Session()
 
     def _client(self, service: str) -> Any:
-        return self._session.client(service, config=_CONFIG)
+        config = _CONFIG.merge(s3_config(environ=self._environ)) if service == "s3" else _CONFIG
+        return self._session.client(service, config=config)

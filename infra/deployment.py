@@ -47,6 +47,12 @@ class Functions(Section):
     log_level: Literal["info", "debug"] = Field(
         default="info", description="debug adds one log line for each call"
     )
+    s3_public_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+$",
+        description="where callers reach an emulator's S3, if its functions use another address",
+        examples=["http://127.0.0.1:4566"],
+    )
 
 
 class Api(Section):

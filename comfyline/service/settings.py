@@ -95,6 +95,7 @@ class ArtifactsBucket(Settings):
     """The bucket of artifacts and uploads."""
 
     artifacts_bucket: str
+    s3_public_endpoint: str | None = None  # in signed URLs; None: where this process reaches S3
 
 
 class ScalingTable(Settings):

@@ -89,8 +89,10 @@ class ApiStack(Stack):
         return functions
 
     def _values(self) -> dict[str, str]:
+        endpoint = self._deployment.functions.s3_public_endpoint
         return {
             **self._data.values,
+            **({"s3_public_endpoint": endpoint} if endpoint else {}),
             "websocket_api_id": self._sockets.api.api_id,
             "websocket_stage": STAGE,
             "metrics_namespace": self._deployment.metrics_namespace,

@@ -15,7 +15,7 @@ from tests.infra.templates import Templates
 # A deployment file with every choice that is not the default.
 UNUSUAL: Mapping[str, Any] = {
     "stage": "prod",
-    "functions": {"architecture": "x86_64"},
+    "functions": {"architecture": "x86_64", "s3_public_endpoint": "http://files.example"},
     "api": {
         "allowed_origins": ["https://app.example.com"],
         "domain": "api.example.com",

@@ -147,11 +147,17 @@ def test_every_row_is_a_function(aws: Templates) -> None:
 def test_environment_is_the_rows_settings(aws: Templates, function: str) -> None:
     groups, environment = ROWS[function].settings, aws.environment(function)
     common = {"POWERTOOLS_SERVICE_NAME", "LOG_LEVEL"}
-    named = {field.name.upper() for group in groups for field in fields(group)}
-    assert set(environment) == named | common
+    every = [field for group in groups for field in fields(group)]
+    unset = {field.name.upper() for field in every if field.default is None}
+    assert set(environment) == {field.name.upper() for field in every} - unset | common
     for group in groups:
         read = group.from_environment(environment).to_environment()
         assert read.items() <= environment.items()
+
+
+def test_an_emulators_public_address_reaches_the_functions_that_sign(asg: Templates) -> None:
+    for function in ("GetJob", "CreateUpload", "PushUpdates"):
+        assert asg.environment(function)["S3_PUBLIC_ENDPOINT"] == "http://files.example"
 
 
 @pytest.mark.parametrize("function", ROWS)

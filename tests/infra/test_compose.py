@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from comfyline.service.settings import WorkerSettings
+from infra.deployment_file import read_deployment
 from infra.stacks.worker import STOP_TIMEOUT
 from localcloud.elsewhere import COMPOSE_FILE, LOCALSTACK_PORT, worker_env
 from localcloud.emulator import ADMINISTRATOR
@@ -37,6 +39,11 @@ def test_localstack_is_pinned_and_listens_on_this_machine_only(services: Any) ->
     name, _, version = services["localstack"]["image"].partition(":")
     assert (name, version.count(".")) == ("localstack/localstack", 2)
     assert services["localstack"]["ports"] == [f"127.0.0.1:{LOCALSTACK_PORT}:{LOCALSTACK_PORT}"]
+
+
+def test_signed_urls_name_the_port_that_this_machine_reaches() -> None:
+    chosen = read_deployment(Path("deployments/localstack.toml"))
+    assert chosen.functions.s3_public_endpoint == f"http://127.0.0.1:{LOCALSTACK_PORT}"
 
 
 def test_the_worker_is_the_images_target_with_a_simulator(services: Any) -> None:

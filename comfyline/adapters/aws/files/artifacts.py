@@ -23,12 +23,12 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f"\\/]')
 class S3ArtifactStore:
     """`ArtifactStore` in S3.
 
-    The client must be configured for signature version 4. By default, boto3 signs URLs with version
-    2 in the oldest regions, and the emulator treats such a URL as unsigned.
+    The clients must be configured by `s3_config`. `signer` signs the URLs; without one the client
+    does.
     """
 
-    def __init__(self, client: S3Client, bucket: str) -> None:
-        self._client = client
+    def __init__(self, client: S3Client, bucket: str, *, signer: S3Client | None = None) -> None:
+        self._client, self._signer = client, signer or client
         self._bucket = bucket
 
     @translated()
@@ -44,7 +44,7 @@ class S3ArtifactStore:
             "Key": key,
             "ResponseContentDisposition": content_disposition(name),
         }
-        return self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
+        return self._signer.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
 
     @translated()
     def delete_prefix(self, prefix: str) -> None:

@@ -17,10 +17,14 @@ CHUNK = 1024 * 1024
 
 
 class S3UploadStore:
-    """`UploadStore` in S3. The client must be configured for signature version 4."""
+    """`UploadStore` in S3.
 
-    def __init__(self, client: S3Client, bucket: str) -> None:
-        self._client = client
+    The clients must be configured by `s3_config`. `signer` signs the forms; without one the client
+    does.
+    """
+
+    def __init__(self, client: S3Client, bucket: str, *, signer: S3Client | None = None) -> None:
+        self._client, self._signer = client, signer or client
         self._bucket = bucket
 
     def offer(
@@ -30,7 +34,7 @@ class S3UploadStore:
         fields = {"Content-Type": content_type, **_checksum(sha256)}
         conditions: list[Any] = [{name: value} for name, value in fields.items()]
         conditions.append(["content-length-range", size, size])
-        post = self._client.generate_presigned_post(
+        post = self._signer.generate_presigned_post(
             self._bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=seconds
         )
         return UploadForm(post["url"], post["fields"])

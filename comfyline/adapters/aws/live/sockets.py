@@ -19,7 +19,8 @@ def callback_url(api_id: str, stage: str, region: str | None) -> str:
     emulator = os.environ.get("AWS_ENDPOINT_URL")
     if emulator:  # an emulator serves every API below its own address
         return f"{emulator.rstrip('/')}/_aws/execute-api/{api_id}/{stage}"
-    return f"https://{api_id}.execute-api.{region}.amazonaws.com/{stage}"
+    domain = "amazonaws.com.cn" if (region or "").startswith("cn-") else "amazonaws.com"
+    return f"https://{api_id}.execute-api.{region}.{domain}/{stage}"
 
 
 class ApiGatewaySockets:
