@@ -27,6 +27,7 @@ from gpu_worker.comfy.http import (
     PromptRejected,
 )
 from gpu_worker.comfy.keeper import Keeper
+from gpu_worker.comfy.node_classes import NodeClasses
 from gpu_worker.comfy.protocol import (
     Event,
     HistoryWanted,
@@ -73,12 +74,13 @@ class ComfyEngine:
         patience: Patience = DEFAULT_PATIENCE,
     ) -> None:
         self.http = http
+        self.nodes = NodeClasses(http)
         self._keeper, self._patience = keeper, patience
         self._client_id = str(uuid.uuid4())
         self._followed: dict[str, _Followed] = {}  # by prompt id
         self._holders = 0  # how many blocks of `held` are open
         self._socket = ComfySocket(
-            socket_url, self._client_id, on_frame=self._dispatch, on_open=self._wake_all
+            socket_url, self._client_id, on_frame=self._dispatch, on_open=self._socket_opened
         )
         keeper.on_end = self._lose_all
 
@@ -269,6 +271,10 @@ class ComfyEngine:
                 if isinstance(event, HistoryWanted):
                     followed.eager_polls = EAGER_POLLS
                     followed.wake.set()
+
+    def _socket_opened(self) -> None:
+        self.nodes.engine_started()
+        self._wake_all()
 
     def _wake_all(self) -> None:
         # ComfyUI does not replay messages to a new socket, so a prompt's end may have been missed.

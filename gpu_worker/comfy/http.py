@@ -99,6 +99,10 @@ class ComfyHttp:
         entry = _json(await self._request("GET", f"/history/{prompt_id}")).get(prompt_id)
         return entry if isinstance(entry, dict) else None
 
+    async def object_info(self) -> Mapping[str, Any]:
+        """The description of every node class; `EngineNodes.parse` reads it. Some MB of JSON."""
+        return _json(await self._request("GET", "/object_info"))
+
     async def cancel(self, prompt_id: str) -> None:
         """Delete the prompt if it waits, interrupt it if it runs.
 

@@ -37,6 +37,12 @@ def load(name: str) -> list[dict[str, Any]]:
     return events
 
 
+def object_info() -> dict[str, Any]:
+    """A part of what ComfyUI 0.33.0 answers to `GET /object_info`."""
+    content: dict[str, Any] = json.loads((FOLDER / "object_info/comfyui-0.33.0.json").read_text())
+    return content
+
+
 def workflow(name: str) -> dict[str, Any]:
     """A recorded workflow in API format."""
     graph: dict[str, Any] = json.loads((FOLDER / "workflows" / f"{name}.json").read_text())
