@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["tests.support.budgets"]
@@ -12,6 +13,10 @@ SCRUBBED = ("AWS_", "COMFYLINE_", "COMFYUI_", "POWERTOOLS_")
 for name in [name for name in os.environ if name.startswith(SCRUBBED)]:
     del os.environ[name]
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # no SDK looks for an instance's role
+
+# On a busy machine an example may take any time; the budget of the tier bounds them all.
+hypothesis.settings.register_profile("comfyline", deadline=None)
+hypothesis.settings.load_profile("comfyline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
