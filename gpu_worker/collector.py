@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import mimetypes
 import re
 import tempfile
+import unicodedata
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import IO
 
 from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.files.media_types import media_type_of
 from comfyline.service.jobs.job import Artifact, Job, artifact_key
 from gpu_worker.comfy.http import ComfyHttp
 from gpu_worker.comfy.outputs import Output, OutputFile
@@ -79,7 +80,7 @@ class Collector:
         self, job: Job, number: int, output: Output, name: str, body: IO[bytes]
     ) -> Artifact:
         key = artifact_key(job, number, name)
-        content_type = _content_type(name)
+        content_type = media_type_of(name)
         size, sha256 = await asyncio.to_thread(_measured, body)
         await asyncio.to_thread(self.artifacts.put, key, body, content_type)
         return Artifact(
@@ -105,12 +106,6 @@ def _leading(made: Mapping[int, Artifact]) -> list[Artifact]:
     return [made[number] for number in takewhile(made.__contains__, count())]
 
 
-def _content_type(name: str) -> str:
-    if name.lower().endswith(".webp"):  # Python's own table lacks it before 3.13
-        return "image/webp"
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
-
-
 def _spool() -> IO[bytes]:
     return tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)
 
@@ -134,6 +129,16 @@ def _measured(body: IO[bytes]) -> tuple[int, str]:
 
 
 def safe_name(name: str) -> str:
-    """The last part of a path, without characters that are special to shells, URLs or disks."""
-    last = re.split(r"[/\\]", name)[-1]
-    return re.sub(r"[^\w.\- ()]", "_", last)[-MAX_NAME_LENGTH:].strip(". ") or "file"
+    """The last part of a path, without characters that are special to shells, URLs or disks.
+
+    Letters, digits and combining marks of every script are kept, in Unicode's form NFC.
+    """
+    last = unicodedata.normalize("NFC", re.split(r"[/\\]", name)[-1])
+    kept = "".join(character if _is_safe(character) else "_" for character in last)
+    return kept[-MAX_NAME_LENGTH:].strip(". ") or "file"
+
+
+def _is_safe(character: str) -> bool:
+    # The scripts of India and Persia write some words with the joiners U+200C and U+200D.
+    is_of_word = unicodedata.category(character)[0] in "LMN"
+    return is_of_word or character in "_.- ()\u200c\u200d"

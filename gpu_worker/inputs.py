@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import mimetypes
 import tempfile
 from dataclasses import dataclass
 
 from comfyline.contract.ids import UploadId
+from comfyline.service.files.media_types import suffix_of
 from comfyline.service.files.uploads import UploadStore, upload_key
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.uploads import Reference, references, with_files
@@ -56,5 +56,5 @@ class Inputs:
             if stored is None:
                 raise InputMissing(reference)
             file.seek(0)
-            name = reference.upload_id + (mimetypes.guess_extension(stored.content_type) or "")
+            name = reference.upload_id + suffix_of(stored.content_type)
             return await self.http.upload(name, file, stored.content_type, folder)

@@ -11,18 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from comfyline.service.files.media_types import kind_of
 from gpu_worker.comfy.shapes import items
-
-_KINDS = {
-    "image": {"png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "avif", "exr"},
-    "animation": {"gif", "apng"},
-    "video": {"mp4", "webm", "mkv", "mov", "avi"},
-    "audio": {"wav", "mp3", "flac", "ogg", "opus", "m4a"},
-    "text": {"txt", "json", "csv", "md", "srt"},
-    "latent": {"latent"},
-    "model": {"glb", "gltf", "obj", "ply", "stl", "safetensors"},
-}
-_KIND_OF = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,5 +78,5 @@ def _of_key(node: str, key: str, values: list[Any], *, animated: bool) -> Iterat
 
 
 def _kind(filename: str, key: str, *, animated: bool) -> str:
-    kind = _KIND_OF.get(filename.rpartition(".")[2].lower(), "file")
+    kind = kind_of(filename)
     return "animation" if animated and kind == "image" and key == "images" else kind

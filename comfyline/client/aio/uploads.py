@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import mimetypes
 from pathlib import Path
 
 from comfyline.client.aio.api import AsyncApi
 from comfyline.client.errors import UploadFailed
+from comfyline.contract.media_types import media_type_of
 from comfyline.contract.v1 import responses
 
 
@@ -19,7 +19,7 @@ async def upload(api: AsyncApi, file: Path) -> str:
         ApiError, TransportFailed, UnexpectedAnswer: as each call.
     """
     content = file.read_bytes()
-    content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    content_type = media_type_of(file.name)
     wanted = {
         "name": file.name,
         "content_type": content_type,
