@@ -18,8 +18,9 @@ from typing import Any
 
 from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
 from comfyline.service.jobs.finish import Ending, Fail, GiveBack, Succeed
-from comfyline.service.jobs.job import Artifact, Job, Status
+from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.report import report_started
+from comfyline.service.jobs.result import Artifact, JobResult
 from comfyline.service.metrics import Metric
 from comfyline.service.queue.tickets import Ticket
 from gpu_worker.comfy.http import EngineUnreachable
@@ -144,7 +145,7 @@ class Attempt:
                     await self._reported_started(job) if is_success else job,
                     self._ticket,
                     ending,
-                    artifacts=files,
+                    result=JobResult(artifacts=tuple(files)),
                     gpu_seconds=self._execution.gpu_seconds,
                 )
         return self._count("ended" if ended.status.is_terminal else "given_back")

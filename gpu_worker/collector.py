@@ -15,7 +15,8 @@ from typing import IO
 
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.files.media_types import media_type_of
-from comfyline.service.jobs.job import Artifact, Job, artifact_key
+from comfyline.service.jobs.job import Job, artifact_key
+from comfyline.service.jobs.result import Artifact
 from gpu_worker.comfy.http import ComfyHttp
 from gpu_worker.comfy.outputs import Output, OutputFile
 from gpu_worker.pictures import SUFFIXES, encode

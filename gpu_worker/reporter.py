@@ -14,9 +14,10 @@ from functools import partial
 
 from comfyline.service.clock import Clock
 from comfyline.service.errors import Unavailable
-from comfyline.service.jobs.job import Artifact, Job, Status
+from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.report import report_progress, report_started, report_stored
+from comfyline.service.jobs.result import Artifact
 from comfyline.service.jobs.store import JobStore
 
 WATCHED_INTERVAL = timedelta(milliseconds=500)  # a person sees the progress bar move

@@ -31,5 +31,7 @@ MAX_MESSAGE_BYTES = 32 * 1024
 MAX_CLIENT_MESSAGE_BYTES = 1024
 # The list of subscriptions is stored in the socket's row, which must stay below 8 KB.
 MAX_SUBSCRIPTIONS = 250
+# A signed URL has up to 6 KB, and a response must stay below MAX_RESPONSE_BYTES.
+MAX_ARTIFACTS_PER_PAGE = 100
 # This many artifacts usually fit into MAX_MESSAGE_BYTES: a signed URL alone has up to 2 KB.
 MAX_ARTIFACTS_IN_MESSAGE = 8

@@ -18,7 +18,8 @@ from comfyline.contract.ids import ConnectionId, JobId, OwnerId
 from comfyline.service.files.uploads import UPLOAD_LIFETIME
 from comfyline.service.jobs.due import SETTLE_DELAY
 from comfyline.service.jobs.invariants import row_faults
-from comfyline.service.jobs.job import Artifact, Job, Status
+from comfyline.service.jobs.job import Job, Status
+from comfyline.service.jobs.result import Artifact
 from comfyline.service.storage_names import JOBS_PREFIX, MODELS_PREFIX, UPLOADS_PREFIX
 
 # Items that changed within this time are not judged. It covers the time between two writes of one

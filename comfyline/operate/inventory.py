@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -19,7 +19,8 @@ from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.operate.audit import HeldSlot, Holdings, Sibling, Socket, StoredFile, Subscription
 from comfyline.service.access.slots import OWNER_SHARDS
 from comfyline.service.clock import Clock
-from comfyline.service.jobs.job import Artifact, Job
+from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.result import Artifact
 from comfyline.service.settings import AuditSettings
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 _ROW = "job"
-_ARTIFACTS = "job#artifacts#"
 _COUNTS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -122,7 +122,7 @@ class _Jobs:
         self.jobs: dict[JobId, Job] = {}
         self.unreadable: list[str] = []
         self.siblings: list[Sibling] = []
-        self.artifacts: dict[str, Sequence[Artifact]] = {}
+        self.artifacts: dict[str, list[Artifact]] = {}
 
     def add(self, item: Mapping[str, Any]) -> None:
         """Add one item. The reports of workers are left out, because a TTL deletes them."""
@@ -138,9 +138,10 @@ class _Jobs:
             self.unreadable.append(f"{item['pk']['S']} {item['sk']['S']}")
 
     def _add_sibling(self, job_id: JobId, name: str, item: Mapping[str, Any]) -> None:
-        attempt = name.removeprefix(_ARTIFACTS) if name.startswith(_ARTIFACTS) else None
+        attempt = siblings.attempt_of(name)
         if attempt is not None:
-            self.artifacts[f"{job_id}/{attempt}"] = siblings.unpacked_artifacts(item["body"]["B"])
+            listed = self.artifacts.setdefault(f"{job_id}/{attempt}", [])
+            listed += siblings.unpacked_artifacts(item["body"]["B"])
         queued_at = read_time(item["queued_at"])
         self.siblings.append(Sibling(job_id, name, queued_at, _ttl(item), attempt))
 

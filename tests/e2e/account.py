@@ -23,11 +23,12 @@ from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.contract.ids import JobId, OwnerId, random_job_id
 from comfyline.service.access.authenticate import create_key
 from comfyline.service.access.slots import Limits
-from comfyline.service.jobs.job import Artifact, Job, artifact_key
+from comfyline.service.jobs.job import Job, artifact_key
+from comfyline.service.jobs.result import Artifact
 from localcloud.deployment import apply_template
 from localcloud.emulator import Emulator
 from localcloud.state import Endpoints
-from tests.support.builders import a_graph, a_job, some_params
+from tests.support.builders import a_graph, a_job, a_result, some_params
 from tests.support.eventually import eventually_now
 
 ROLE = "AWS::IAM::Role"
@@ -201,7 +202,7 @@ class Account:
             sha256="0" * 64,
             node="1",
         )
-        self.jobs.put_artifacts(job, [made])
+        self.jobs.put_result(job, a_result(made))
         return made
 
     # --- policies ---------------------------------------------------------------------------------

@@ -21,12 +21,14 @@ from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, random_w
 from comfyline.operate import admin, wiring
 from comfyline.service.access.slots import Limits
 from comfyline.service.fleet.workers import Presence
-from comfyline.service.jobs.job import Artifact, Job
+from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.result import Artifact
 from comfyline.service.live.sockets import Connection
 from tests.support.builders import (
     FrozenClock,
     a_graph,
     a_job,
+    a_result,
     an_artifact,
     running,
     settled,
@@ -57,7 +59,7 @@ class Deployment:
         ended = succeeded(job, now=self.clock())
         made = replace(an_artifact(ended), bytes=4)
         self.files.put(made.key, io.BytesIO(b"made"), made.content_type)
-        self.jobs.put_artifacts(ended, [made])
+        self.jobs.put_result(ended, a_result(made))
         ended = self.jobs.save(job, ended)
         return self.jobs.save(ended, settled(ended, now=self.clock())), made
 

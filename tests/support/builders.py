@@ -10,8 +10,9 @@ from comfyline.contract.ids import OwnerId, random_job_id, random_worker_id
 from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.job import Artifact, Job, JobParams, artifact_key
+from comfyline.service.jobs.job import Job, JobParams, JobRecord, artifact_key
 from comfyline.service.jobs.lifecycle import advance, submitted
+from comfyline.service.jobs.result import Artifact, JobResult
 from comfyline.service.queue.lanes import Priority
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -125,3 +126,13 @@ def an_artifact(job: Job, n: int = 0) -> Artifact:
         sha256="0" * 64,
         node="7",
     )
+
+
+def a_result(*artifacts: Artifact) -> JobResult:
+    """A result that has only files."""
+    return JobResult(artifacts=artifacts)
+
+
+def a_record(job: Job, *artifacts: Artifact) -> JobRecord:
+    """The record of a text-to-image job with these files."""
+    return JobRecord(job, some_params(), a_result(*artifacts), len(artifacts))

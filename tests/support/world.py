@@ -29,9 +29,10 @@ from comfyline.service.jobs.cancel import purge
 from comfyline.service.jobs.claim import Terms, claim
 from comfyline.service.jobs.events import Event
 from comfyline.service.jobs.finish import Finisher, Succeed
-from comfyline.service.jobs.job import Artifact, Job, JobParams, JobRecord
+from comfyline.service.jobs.job import Job, JobParams, JobRecord
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.report import report_started
+from comfyline.service.jobs.result import Artifact
 from comfyline.service.jobs.settle import Settlement, Step
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.jobs.sweep import Sweeper
@@ -39,7 +40,15 @@ from comfyline.service.ledger.count import count
 from comfyline.service.ledger.store import Ledger
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue, Ticket
-from tests.support.builders import LEASE, FrozenClock, a_graph, a_job, an_artifact, an_owner
+from tests.support.builders import (
+    LEASE,
+    FrozenClock,
+    a_graph,
+    a_job,
+    a_result,
+    an_artifact,
+    an_owner,
+)
 from tests.support.happenings import Happening
 
 UNLIMITED = Limits()
@@ -176,7 +185,7 @@ class InMemoryDeployment:
         job, ticket = self.started()
         files = [self.upload(job)]
         return self.finisher().end(
-            job, ticket, Succeed(cached=False), artifacts=files, gpu_seconds=1.5
+            job, ticket, Succeed(cached=False), result=a_result(*files), gpu_seconds=1.5
         )
 
     def happens(self, job: Job, *happenings: Happening) -> Job:

@@ -14,12 +14,14 @@ from threading import RLock
 from typing import Any
 
 from comfyline.contract.ids import JobId, OwnerId
+from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
 from comfyline.service.errors import LeaseLost, RequestTooLarge
 from comfyline.service.graphs.graph import Graph, canonical_json
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.events import Renewed, Watched
-from comfyline.service.jobs.job import Artifact, Job, JobParams, JobRecord, Status
+from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.lifecycle import from_states
+from comfyline.service.jobs.result import Artifact, JobResult
 from comfyline.service.jobs.store import Conflict, ListPosition
 
 MAX_BODY_BYTES = 399 * 1024  # compressed; the limit of the real store
@@ -33,7 +35,7 @@ class InMemoryJobStore:
         self._lock = RLock()
         self._jobs: dict[JobId, Job] = {}
         self._requests: dict[tuple[JobId, str], _Request] = {}
-        self._artifacts: dict[str, _ArtifactList] = {}
+        self._results: dict[str, _Result] = {}
 
     # --- a job's beginning ------------------------------------------------------------------------
 
@@ -107,12 +109,17 @@ class InMemoryJobStore:
             self._on_change(Change(before, job))
         return job
 
-    def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
+    def list_stored(self, job: Job, artifacts: Sequence[Artifact], *, known: int) -> None:
         """See JobStore."""
         with self._lock:
-            self._artifacts[job.attempt_path] = _ArtifactList(
-                job.id, job.queued_at, tuple(artifacts)
-            )
+            listed = self._result(job).artifacts[:known]
+        self.put_result(job, JobResult(artifacts=(*listed, *artifacts[known:])))
+
+    def put_result(self, job: Job, result: JobResult) -> None:
+        """See JobStore."""
+        copied = replace(result, values=_copy(result.values))
+        with self._lock:
+            self._results[job.attempt_path] = _Result(job.id, job.queued_at, copied)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -135,8 +142,18 @@ class InMemoryJobStore:
             record = self._record(job)
             if not job.lists_files:
                 return record
-            listed = self._artifacts.get(job.attempt_path)
-            return replace(record, artifacts=listed.artifacts if listed else ())
+            result = self._result(job)
+            shown = replace(result, artifacts=result.artifacts[:MAX_ARTIFACTS_PER_PAGE])
+            return replace(record, result=shown, artifacts_total=len(result.artifacts))
+
+    def artifacts(self, job: Job, numbers: range) -> tuple[Artifact, ...]:
+        """See JobStore."""
+        with self._lock:
+            return self._result(job).artifacts[numbers.start : numbers.stop]
+
+    def _result(self, job: Job) -> JobResult:
+        held = self._results.get(job.attempt_path)
+        return held.result if held else JobResult()
 
     def graph(self, job: Job) -> Graph:
         """See JobStore."""
@@ -189,10 +206,10 @@ class InMemoryJobStore:
                 for key, request in self._requests.items()
                 if key[0] != job.id or request.queued_at >= end
             }
-            self._artifacts = {
-                path: listed
-                for path, listed in self._artifacts.items()
-                if listed.job_id != job.id or listed.queued_at >= end
+            self._results = {
+                path: held
+                for path, held in self._results.items()
+                if held.job_id != job.id or held.queued_at >= end
             }
 
 
@@ -204,10 +221,10 @@ class _Request:
 
 
 @dataclass(frozen=True, slots=True)
-class _ArtifactList:
+class _Result:
     job_id: JobId
     queued_at: datetime
-    artifacts: tuple[Artifact, ...]
+    result: JobResult
 
 
 def _copied(params: JobParams) -> JobParams:

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from comfyline.contract.v1 import common, responses
 from comfyline.contract.v1.common import API_PREFIX
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import Artifact, Job, JobError, JobRecord, Status
+from comfyline.service.jobs.job import Job, JobError, JobRecord, Status
+from comfyline.service.jobs.result import Artifact
 
 # Long enough to download a large file, and so short that a URL in a log is soon useless. A client
 # that gets 403 reads the job again.

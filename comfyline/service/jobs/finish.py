@@ -7,14 +7,14 @@ job ends twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_failure, on_interruption
 from comfyline.service.jobs.events import Event, FailedForGood, Stopped, Succeeded
-from comfyline.service.jobs.job import Artifact, Job, JobError
+from comfyline.service.jobs.job import Job, JobError
+from comfyline.service.jobs.result import JobResult
 from comfyline.service.jobs.settle import FreeSlot, free_slot_early, no_slots
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue, Ticket
@@ -53,6 +53,8 @@ class EndCanceled:
 
 Ending = Succeed | Fail | Retry | GiveBack | EndCanceled
 
+NOTHING = JobResult()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finisher:
@@ -69,20 +71,20 @@ class Finisher:
         ticket: Ticket,
         ending: Ending,
         *,
-        artifacts: Sequence[Artifact] = (),
+        result: JobResult = NOTHING,
         gpu_seconds: float = 0.0,
     ) -> Job:
         """End the attempt that `job` shows; the job as stored.
 
-        The list of `artifacts` is written before the row, because the terminal write makes the list
-        count. `gpu_seconds`: for how long this attempt has had the GPU.
+        `result` is written before the row, because the terminal write makes it count.
+        `gpu_seconds`: for how long this attempt has had the GPU.
 
         Raises:
             LeaseLost, JobNotFound: the attempt no longer holds the job. The row was not changed,
                 and the ticket is left to the worker that holds the job now.
         """
-        if artifacts or isinstance(ending, Succeed):
-            self.store.put_artifacts(job, artifacts)
+        if result != NOTHING or isinstance(ending, Succeed):
+            self.store.put_result(job, result)
         ended = change(
             self.store,
             self.clock,

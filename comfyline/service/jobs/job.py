@@ -10,6 +10,7 @@ from typing import Any
 
 from comfyline.contract.ids import JobId, OwnerId, WorkerId
 from comfyline.service.jobs.progress import Progress
+from comfyline.service.jobs.result import Artifact, JobResult
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.storage_names import JOBS_PREFIX
 
@@ -80,19 +81,6 @@ class HistoryEntry:
     event: str
     status: Status
     attempt: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
-    """One stored output file. `key` is its name in the artifact store."""
-
-    key: str
-    name: str
-    kind: str
-    content_type: str
-    bytes: int
-    sha256: str
-    node: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,8 +227,17 @@ def void_prefixes(job: Job) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job with its parameters and artifacts, as readers show it."""
+    """A job with its parameters and its result, as readers show it.
+
+    The result has at least the first MAX_ARTIFACTS_PER_PAGE of the `artifacts_total` artifacts.
+    """
 
     job: Job
     params: JobParams
-    artifacts: tuple[Artifact, ...] = ()
+    result: JobResult = field(default_factory=JobResult)
+    artifacts_total: int = 0
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The first artifacts of the result."""
+        return self.result.artifacts

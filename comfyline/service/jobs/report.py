@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.events import Progressed, Started, Stored
-from comfyline.service.jobs.job import Artifact, Job
+from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.progress import Progress
+from comfyline.service.jobs.result import Artifact
 from comfyline.service.jobs.store import JobStore
 
 
@@ -47,6 +48,6 @@ def report_stored(job: Job, files: Sequence[Artifact], *, store: JobStore, clock
     Raises:
         LeaseLost: the attempt no longer holds the job.
     """
-    store.put_artifacts(job, files)
+    store.list_stored(job, files, known=job.stored)
     event = Stored(attempt=job.attempt, count=len(files))
     return change(store, clock, job, lambda _current: event)

@@ -14,7 +14,8 @@ from comfyline.service.errors import ComfylineError
 if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId
     from comfyline.service.graphs.graph import Graph
-    from comfyline.service.jobs.job import Artifact, Job, JobParams, JobRecord, Status
+    from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
+    from comfyline.service.jobs.result import Artifact, JobResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,13 @@ class JobStore(Protocol):
         """The existing rows of these ids, each once, in any order."""
 
     def read(self, job_id: JobId) -> JobRecord | None:
-        """The row with its parameters and the artifacts that clients are shown; not the graph."""
+        """The row with its parameters and the result that clients are shown; not the graph.
+
+        Of the artifacts it has the first MAX_ARTIFACTS_PER_PAGE, or more.
+        """
+
+    def artifacts(self, job: Job, numbers: range) -> tuple[Artifact, ...]:
+        """The stored artifacts of the job's attempt that have these consecutive numbers."""
 
     def graph(self, job: Job) -> Graph:
         """The compiled graph of `job`, as it was stored.
@@ -111,8 +118,19 @@ class JobStore(Protocol):
             LookupError: the job has no graph.
         """
 
-    def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
-        """Store the artifact list of the job's attempt. Readers see it once the row says so."""
+    def list_stored(self, job: Job, artifacts: Sequence[Artifact], *, known: int) -> None:
+        """Store the list of the files that the running attempt has stored so far.
+
+        The first `known` of them are listed already, so the cost follows from the others. Readers
+        see the list once the row counts its files. More are to come.
+        """
+
+    def put_result(self, job: Job, result: JobResult) -> None:
+        """Store the whole result of the job's attempt. Readers see it once the job has ended.
+
+        Raises:
+            ValueError: the result cannot be stored, because a part of it does not fit into an item.
+        """
 
     def page(
         self, owner: OwnerId, *, status: Status | None, limit: int, after: ListPosition | None

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 from comfyline.contract.ids import JobId
 from comfyline.service.jobs.change import Change
-from comfyline.service.jobs.job import Artifact, HistoryEntry, Job, JobRecord, Status, preview_key
+from comfyline.service.jobs.job import HistoryEntry, Job, JobRecord, Status, preview_key
 from comfyline.service.jobs.progress import Progress
+from comfyline.service.jobs.result import Artifact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

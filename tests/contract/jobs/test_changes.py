@@ -18,6 +18,7 @@ from tests.support.builders import (
     LEASE,
     NOW,
     a_job,
+    a_result,
     an_artifact,
     canceled,
     claimed,
@@ -179,8 +180,8 @@ class TestAnotherJobOfTheSameId:
     def test_the_second_does_not_show_the_files_of_the_first(self, job_store: JobStore) -> None:
         first, second, taken = self._both_claimed(job_store)
         made = an_artifact(taken)
-        job_store.put_artifacts(taken, [made])
-        job_store.put_artifacts(first, [an_artifact(first, n) for n in range(3)])
+        job_store.put_result(taken, a_result(made))
+        job_store.put_result(first, a_result(*(an_artifact(first, n) for n in range(3))))
         started = job_store.save(taken, advance(taken, ev.Started(attempt=1), LATER))
         job_store.save(started, advance(started, ev.Succeeded(attempt=1, gpu_seconds=1.0), LATER))
         record = job_store.read(second.id)

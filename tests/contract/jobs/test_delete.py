@@ -12,6 +12,7 @@ from tests.contract.jobs.stored import expired_and_posted_again, refused, saved,
 from tests.support.builders import (
     a_graph,
     a_job,
+    a_result,
     an_artifact,
     claimed,
     settled,
@@ -25,7 +26,7 @@ class TestDelete:
         job = a_job()
         done = succeeded(job)
         ended = saved(job_store, job, claimed(job), done, settled(done))
-        job_store.put_artifacts(ended, [an_artifact(ended)])
+        job_store.put_result(ended, a_result(an_artifact(ended)))
         job_store.delete(ended)
         assert job_store.get(job.id) is None
         job_store.add(ended)

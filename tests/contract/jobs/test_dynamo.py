@@ -22,6 +22,7 @@ from tests.support.builders import (
     PARAMS,
     a_graph,
     a_job,
+    a_result,
     canceled,
     claimed,
     some_params,
@@ -125,7 +126,7 @@ class TestDynamo:
         self, dynamo_job_store: DynamoJobStore
     ) -> None:
         job = stored(dynamo_job_store, a_job())
-        dynamo_job_store.put_artifacts(claimed(job), [])
+        dynamo_job_store.put_result(claimed(job), a_result())
         found = siblings_of(dynamo_job_store, job)
         ttls = {item["sk"]["S"]: item.get("ttl", {}).get("N") for item in found}
         expected = (job.start_deadline + job.retention + ORPHAN_MARGIN).timestamp()

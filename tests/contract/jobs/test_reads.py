@@ -15,6 +15,8 @@ from tests.contract.jobs.stored import SECOND, saved, stored
 from tests.support.builders import (
     NOW,
     a_job,
+    a_record,
+    a_result,
     an_artifact,
     an_owner,
     canceled,
@@ -31,14 +33,14 @@ class TestArtifacts:
         started = running(job)
         saved(job_store, job, claimed(job))
         files = [an_artifact(started, n) for n in range(20)]
-        job_store.put_artifacts(started, files)
+        job_store.put_result(started, a_result(*files))
         record = job_store.read(job.id)
         assert record is not None
         assert record.artifacts == ()
         held = record.job
         start = job_store.save(held, advance(held, ev.Started(attempt=1), NOW))
         done = job_store.save(start, advance(start, ev.Succeeded(attempt=1), NOW))
-        assert job_store.read(job.id) == JobRecord(done, some_params(), tuple(files))
+        assert job_store.read(job.id) == a_record(done, *files)
 
     def test_the_list_of_a_running_job_is_shown_once_the_row_counts_it(
         self, job_store: JobStore
@@ -47,11 +49,11 @@ class TestArtifacts:
         started = running(job)
         saved(job_store, job, claimed(job), started)
         files = tuple(an_artifact(started, n) for n in range(2))
-        job_store.put_artifacts(started, files)
+        job_store.put_result(started, a_result(*files))
         storing = job_store.save(started, advance(started, ev.Stored(attempt=1, count=2), NOW))
-        assert job_store.read(job.id) == JobRecord(storing, some_params(), files)
+        assert job_store.read(job.id) == a_record(storing, *files)
         free = job_store.save(storing, advance(storing, ev.Interrupted(attempt=1), NOW))
-        assert job_store.read(job.id) == JobRecord(free, some_params(), ())
+        assert job_store.read(job.id) == JobRecord(free, some_params())
 
     def test_the_list_of_an_attempt_that_lost_is_not_shown(self, job_store: JobStore) -> None:
         job = a_job()
@@ -59,8 +61,8 @@ class TestArtifacts:
         free = advance(loser, ev.Interrupted(attempt=1), NOW)
         done = succeeded(free)
         saved(job_store, job, loser, free, claimed(free), done)
-        job_store.put_artifacts(loser, [an_artifact(loser)])
-        job_store.put_artifacts(done, [an_artifact(done)])
+        job_store.put_result(loser, a_result(an_artifact(loser)))
+        job_store.put_result(done, a_result(an_artifact(done)))
         record = job_store.read(job.id)
         assert record is not None
         assert record.artifacts == (an_artifact(done),)
@@ -136,7 +138,7 @@ class TestPage:
     ) -> None:
         job = a_job(owner=owner)
         done = saved(job_store, job, claimed(job), succeeded(job))
-        job_store.put_artifacts(done, [an_artifact(done)])
+        job_store.put_result(done, a_result(an_artifact(done)))
         [record] = job_store.page(owner, status=None, limit=10, after=None)
         assert record == JobRecord(done, some_params())
 

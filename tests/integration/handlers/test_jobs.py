@@ -20,6 +20,7 @@ from tests.support.builders import (
     NOW,
     a_graph,
     a_job,
+    a_result,
     an_artifact,
     an_owner,
     canceled,
@@ -81,7 +82,7 @@ def test_an_artifacts_url_fetches_the_file(cloud: Cloud) -> None:
     job = succeeded(a_job())
     artifact = an_artifact(job)
     cloud.artifacts.put(artifact.key, io.BytesIO(b"pixels"), "image/png")
-    cloud.jobs.put_artifacts(job, [artifact])
+    cloud.jobs.put_result(job, a_result(artifact))
     cloud.has(job)
     (shown,) = body_of(get(cloud, job.id, job.owner))["result"]["artifacts"]
     fetched = requests.get(shown["url"], timeout=5)  # moto answers; nothing leaves the process

@@ -32,11 +32,11 @@ from tests.support.builders import (
     NOW,
     FrozenClock,
     a_job,
+    a_record,
     an_artifact,
     canceled,
     claimed,
     running,
-    some_params,
     succeeded,
 )
 
@@ -73,7 +73,7 @@ def encoder(artifacts: InMemoryArtifactStore | None = None) -> MessageEncoder:
 
 def record_of(job: Job, names: list[str]) -> JobRecord:
     files = [replace(an_artifact(job, n), name=name) for n, name in enumerate(names)]
-    return JobRecord(job, some_params(), tuple(files))
+    return a_record(job, *files)
 
 
 @given(ENDED, NAMES)

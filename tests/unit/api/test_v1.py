@@ -19,11 +19,11 @@ from comfyline.service.live.messages import missed_states, state_of
 from tests.support.builders import (
     NOW,
     a_job,
+    a_record,
     an_artifact,
     canceled,
     claimed,
     running,
-    some_params,
     succeeded,
 )
 
@@ -51,7 +51,7 @@ JOBS = st.sampled_from(STATES).map(lambda change: change(a_job()))
 
 def record_of(job: Job, names: list[str] = []) -> JobRecord:  # noqa: B006 never changed
     files = [replace(an_artifact(job, n), name=name) for n, name in enumerate(names)]
-    return JobRecord(job, some_params(), tuple(files))
+    return a_record(job, *files)
 
 
 @given(JOBS)

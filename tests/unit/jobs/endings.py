@@ -19,7 +19,7 @@ from comfyline.service.jobs.finish import (
 )
 from comfyline.service.jobs.job import Job, JobError
 from comfyline.service.queue.tickets import Ticket
-from tests.support.builders import NOW, an_artifact
+from tests.support.builders import NOW, a_result, an_artifact
 from tests.support.world import World
 
 BOOM = JobError(type="boom", message="it broke", node_id="5", node_type="KSampler")
@@ -29,7 +29,7 @@ End = Callable[[Finisher, Job, Ticket], Job]
 
 def succeed(finisher: Finisher, job: Job, ticket: Ticket) -> Job:
     files = [an_artifact(job)]
-    return finisher.end(job, ticket, Succeed(cached=True), artifacts=files, gpu_seconds=2.0)
+    return finisher.end(job, ticket, Succeed(cached=True), result=a_result(*files), gpu_seconds=2.0)
 
 
 def stop(finisher: Finisher, job: Job, ticket: Ticket) -> Job:

@@ -30,12 +30,13 @@ from comfyline.service.errors import JobNotFound, TransitionRefused
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.due import SETTLE_DELAY, TIDY_DELAY
 from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
-from comfyline.service.jobs.job import Artifact, Job, JobError, JobRecord
+from comfyline.service.jobs.job import Job, JobError, JobRecord
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.redrive import send_again
 from comfyline.service.jobs.report import report_progress, report_started
+from comfyline.service.jobs.result import Artifact
 from comfyline.service.queue.tickets import Ticket
-from tests.support.builders import LEASE, NOW
+from tests.support.builders import LEASE, NOW, a_result
 from tests.support.crashes import Crash, Process
 from tests.support.invariants import Chronicle, check_record, check_tidy
 from tests.support.world import DEFAULTS, World
@@ -178,7 +179,7 @@ class AnyOrder(RuleBasedStateMachine):
         held, world = self.workers[-1 - which % len(self.workers)], self.world
         finisher = world.finisher(process.using(world.store), process.using(world.queue))
         files = held.files if isinstance(ending, Succeed) else []
-        self.attempt(lambda: finisher.end(held.job, held.ticket, ending, artifacts=files))
+        self.attempt(lambda: finisher.end(held.job, held.ticket, ending, result=a_result(*files)))
 
     @precondition(lambda self: self.jobs)
     @rule(which=NUMBERS, process=PROCESSES)
@@ -266,7 +267,9 @@ class AnyOrder(RuleBasedStateMachine):
             if (job := self.world.claim(ticket)) is not None:
                 job = report_started(job, store=self.world.store, clock=self.world.clock)
                 files = [self.world.upload(job)]
-                self.world.finisher().end(job, ticket, Succeed(cached=False), artifacts=files)
+                self.world.finisher().end(
+                    job, ticket, Succeed(cached=False), result=a_result(*files)
+                )
 
 
 def test_any_order() -> None:

@@ -17,7 +17,7 @@ from comfyline.service.jobs.job import Job, JobError, Status
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.report import report_progress, report_started
 from comfyline.service.queue.tickets import Ticket
-from tests.support.builders import LEASE, an_artifact
+from tests.support.builders import LEASE, a_result, an_artifact
 from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle, check_record, check_ticketed, check_tidy
 from tests.support.world import UNLIMITED, World
@@ -59,7 +59,7 @@ class CrashingWorld(World):
         job = report_progress(job, Progress(fraction=0.5), store=store, clock=clock)
         files = [self.upload(job, process.using(self.artifacts))]
         self.finisher_of(process).end(
-            job, ticket, Succeed(cached=False), artifacts=files, gpu_seconds=1.0
+            job, ticket, Succeed(cached=False), result=a_result(*files), gpu_seconds=1.0
         )
 
     def put_right(self) -> None:
@@ -208,7 +208,7 @@ def test_an_ending_that_crashes_happens_once(status: Status, ending: Ending) -> 
         job, ticket = world.started()
         worlds.append((world, world.seen.see(job)))
         files = [an_artifact(job)] if isinstance(ending, Succeed) else []
-        world.finisher_of(process).end(job, ticket, ending, artifacts=files)
+        world.finisher_of(process).end(job, ticket, ending, result=a_result(*files))
 
     for _ in every_crash(run):
         world, job = worlds[-1]

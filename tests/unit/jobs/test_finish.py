@@ -17,7 +17,7 @@ from comfyline.service.jobs.finish import (
 from comfyline.service.jobs.job import Status
 from comfyline.service.jobs.report import report_started
 from comfyline.service.ledger.store import Usage
-from tests.support.builders import LEASE, NOW, an_artifact
+from tests.support.builders import LEASE, NOW, a_result, an_artifact
 from tests.support.invariants import check_record
 from tests.support.ports import meanwhile
 from tests.support.world import World
@@ -62,7 +62,7 @@ class TestFailure:
     def test_a_fault_of_the_job_keeps_the_files_made_before(self) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        world.finisher().end(job, ticket, Fail(BOOM), artifacts=[an_artifact(job)])
+        world.finisher().end(job, ticket, Fail(BOOM), result=a_result(an_artifact(job)))
         assert world.record(job.id).artifacts == (an_artifact(job),)
 
     def test_any_other_fault_is_retried_at_once_by_the_next_worker(self) -> None:

@@ -26,11 +26,11 @@ from comfyline.service.live.messages import (
 from tests.support.builders import (
     NOW,
     a_job,
+    a_record,
     an_artifact,
     canceled,
     claimed,
     running,
-    some_params,
     succeeded,
 )
 from tests.support.happenings import at, claim, fail_once, interrupt, start, succeed
@@ -108,4 +108,4 @@ def test_announced_files_are_not_repeated_at_the_end(job: Job, count: int, known
 
 def record_of(job: Job, count: int) -> JobRecord:
     files = [replace(an_artifact(job, n), name=f"{n}.png") for n in range(count)]
-    return JobRecord(job, some_params(), tuple(files))
+    return a_record(job, *files)

@@ -14,7 +14,7 @@ from comfyline.api.v1.views import URL_LIFETIME
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import JobOptions, preview_key
-from tests.support.builders import an_artifact
+from tests.support.builders import a_result, an_artifact
 from tests.support.happenings import at, claim, interrupt, start, succeed, with_preview
 from tests.unit.live.world import FollowedWorld, files, previews, states
 
@@ -135,7 +135,7 @@ def test_each_file_is_sent_as_it_is_stored_and_the_rest_with_the_end(world: Foll
         world.push()
     assert files(world.received()) == [(4, 1, 0), (5, 2, 1), (5, 3, 2)]
     ended = world.happens(job)
-    world.store.put_artifacts(ended, [an_artifact(ended, n) for n in range(4)])
+    world.store.put_result(ended, a_result(*(an_artifact(ended, n) for n in range(4))))
     world.happens(job, succeed)
     world.push()
     received = world.received()

@@ -17,7 +17,7 @@ from comfyline.service.jobs.job import Job
 from comfyline.service.live.delivery import CONNECT_GRACE
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
 from comfyline.service.live.subscribe import GREETING_PAUSES_SECONDS, WATCH_STEP
-from tests.support.builders import NOW, FrozenClock, an_artifact, an_owner
+from tests.support.builders import NOW, FrozenClock, a_result, an_artifact, an_owner
 from tests.support.happenings import at, claim, interrupt, start, succeed
 from tests.unit.live.world import FollowedWorld, states
 
@@ -31,7 +31,7 @@ def test_the_answer_is_a_snapshot(world: FollowedWorld) -> None:
 
 def test_the_answer_for_an_ended_job_has_its_files_and_its_end(world: FollowedWorld) -> None:
     socket, job = world.socket(), world.queued()
-    world.store.put_artifacts(replace(job, attempt=1), [an_artifact(job)])
+    world.store.put_result(replace(job, attempt=1), a_result(an_artifact(job)))
     world.happens(job, claim, start, succeed)
     world.subscriptions.subscribe(socket, job.id)
     assert [m["type"] for m in world.received()] == ["status", "artifact", "done"]

@@ -10,7 +10,8 @@ import pytest
 
 from comfyline.contract.ids import ConnectionId, JobId, OwnerId
 from comfyline.operate import audit as au
-from comfyline.service.jobs.job import Artifact, Job
+from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.result import Artifact
 from tests.support.builders import (
     NOW,
     a_job,

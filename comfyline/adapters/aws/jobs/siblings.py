@@ -1,4 +1,4 @@
-"""The items beside a job's row: its parameters, its compiled graph and its artifact lists.
+"""The items beside a job's row: its parameters, its compiled graph and its results.
 
 The module comment of `table.py` lists their names. Their bodies are compressed JSON.
 """
@@ -6,18 +6,21 @@ The module comment of `table.py` lists their names. Their bodies are compressed 
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import timedelta
+from math import ceil
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from comfyline.adapters.aws.attributes import Item, time_of, ttl_of
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import RequestTooLarge
 from comfyline.service.graphs.graph import Graph, canonical_json
-from comfyline.service.jobs.job import Artifact, Job, JobParams
+from comfyline.service.jobs.job import Job, JobParams
+from comfyline.service.jobs.result import Artifact, JobResult, ResultWarning
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -27,11 +30,16 @@ MAX_BODY_BYTES = 399 * 1024
 # A write unit is 1 KB; keys and times take less than 160 bytes of it.
 MAX_WHOLE_BYTES = 1024 - 160
 
+# Never change it: which part holds an artifact follows from the artifact's number. Names, keys and
+# node ids are bounded, so that this many artifacts and the rest of a result fit into one item.
+ARTIFACTS_PER_PART = 100
+
 # Longer than any job can exist, however often it is retried. Items that no job claims are removed
 # by DynamoDB after it.
 ORPHAN_MARGIN = timedelta(days=30)
 
 ROW = "job"
+_PART = re.compile(r"(?:job#)?artifacts#([^#]+)(?:#\d+)?")
 
 _T = TypeVar("_T")
 
@@ -59,9 +67,37 @@ def graph_sk(job: Job) -> str:
     return f"input#{job.fingerprint}"
 
 
-def artifacts_sk(job: Job) -> str:
-    """The artifact list of the job's attempt."""
+def result_sk(job: Job) -> str:
+    """The result of the job's attempt, with its first artifacts."""
     return f"{ROW}#artifacts#{job.incarnation}-{job.attempt}"
+
+
+def part_sk(job: Job, part: int) -> str:
+    """The artifacts from number `part * ARTIFACTS_PER_PART` on.
+
+    The first part is in the item of the result. A query for a job's row does not find the others.
+    """
+    is_first = part == 0
+    return result_sk(job) if is_first else f"artifacts#{job.incarnation}-{job.attempt}#{part:05}"
+
+
+def part_of(number: int) -> int:
+    """The part that has the artifact with this number."""
+    return number // ARTIFACTS_PER_PART
+
+
+def first_number(sk: str) -> int:
+    """The number of the first artifact of the part with this name."""
+    return 0 if sk.startswith(ROW) else int(sk.rpartition("#")[2]) * ARTIFACTS_PER_PART
+
+
+def attempt_of(sk: str) -> str | None:
+    """The attempt whose artifacts the item with this name lists; None if it lists none.
+
+    It is the end of the attempt's `attempt_path`.
+    """
+    match = _PART.fullmatch(sk)
+    return match[1] if match else None
 
 
 # --- items ----------------------------------------------------------------------------------------
@@ -87,12 +123,70 @@ def request_items(job: Job, params: JobParams, graph: Graph) -> list[Item]:
     return [_item(job, sk, body) for sk, body in bodies.items()]
 
 
-def artifacts_item(job: Job, artifacts: Sequence[Artifact]) -> Item:
-    """The artifact list of the job's attempt."""
-    return _item(job, artifacts_sk(job), packed_artifacts(artifacts))
+def result_items(job: Job, result: JobResult) -> list[Item]:
+    """The whole result of the job's attempt: every part, the first one last.
+
+    Raises:
+        ValueError: a part does not fit into an item, or is not JSON.
+    """
+    first, *others = part_items(job, result.artifacts) or [_item(job, result_sk(job), pack([]))]
+    about = {"about": {"B": packed_about(result)}}
+    return [*others, _sized(first | about)]
 
 
-def _item(job: Job, sk: str, body: bytes) -> Item:
+def part_items(job: Job, artifacts: Sequence[Artifact], *, known: int = 0) -> list[dict[str, Any]]:
+    """The parts of the list that have artifacts from number `known` on.
+
+    Raises:
+        ValueError: a part does not fit into an item.
+    """
+    changed = range(known // ARTIFACTS_PER_PART, ceil(len(artifacts) / ARTIFACTS_PER_PART))
+    return [_part_item(job, part, artifacts) for part in changed]
+
+
+def _part_item(job: Job, part: int, artifacts: Sequence[Artifact]) -> dict[str, Any]:
+    first = part * ARTIFACTS_PER_PART
+    listed = artifacts[first : first + ARTIFACTS_PER_PART]
+    return _sized(_item(job, part_sk(job, part), packed_artifacts(listed)))
+
+
+def _sized(item: dict[str, Any]) -> dict[str, Any]:
+    size = sum(len(value["B"]) for value in item.values() if "B" in value)
+    if size > MAX_BODY_BYTES:
+        raise ValueError(f"{item['sk']['S']} has {size} bytes; an item has {MAX_BODY_BYTES}.")
+    return item
+
+
+def result_of(item: Item | None, job: Job) -> tuple[JobResult, int]:
+    """The result in its item, with its first artifacts, and how many artifacts it has in all.
+
+    The item of an attempt that has not ended by itself holds artifacts alone, and the row counts
+    them. Older code has written such items, too, with all artifacts of the attempt.
+    """
+    if item is None:
+        return JobResult(), 0
+    artifacts = unpacked_artifacts(item["body"]["B"])
+    about = unpack(item["about"]["B"]) if "about" in item else {}
+    parts = {
+        "artifacts": artifacts,
+        "values_cut": tuple(about.get("values_cut", ())),
+        "warnings": tuple(_known_fields(ResultWarning, w) for w in about.get("warnings", ())),
+    }
+    counted = max(job.stored, len(artifacts))
+    return _known_fields(JobResult, about | parts), about.get("artifacts_total", counted)
+
+
+def artifacts_in(parts: Mapping[str, Item], numbers: range) -> tuple[Artifact, ...]:
+    """The artifacts with these numbers, from the parts of a list."""
+    found = {
+        number: artifact
+        for sk, item in parts.items()
+        for number, artifact in enumerate(unpacked_artifacts(item["body"]["B"]), first_number(sk))
+    }
+    return tuple(found[number] for number in numbers if number in found)
+
+
+def _item(job: Job, sk: str, body: bytes) -> dict[str, Any]:
     return {
         **key(job.id, sk),
         "body": {"B": body},
@@ -174,6 +268,12 @@ def unpacked_graph(body: bytes) -> Graph:
 def packed_artifacts(artifacts: Sequence[Artifact]) -> bytes:
     """The body of an artifact list."""
     return pack([asdict(artifact) for artifact in artifacts])
+
+
+def packed_about(result: JobResult) -> bytes:
+    """The result without its artifacts, but with their number."""
+    total = {"artifacts_total": len(result.artifacts)}
+    return pack(asdict(replace(result, artifacts=())) | total)
 
 
 def unpacked_artifacts(body: bytes) -> tuple[Artifact, ...]:

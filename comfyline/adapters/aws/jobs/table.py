@@ -1,17 +1,18 @@
 """The jobs table: a job is a partition; its items are the job's row and what belongs to it.
 
-    pk      sk                                     holds
-    job id  job                                    the row: all that changes, and the indexes' keys
-    job id  job#artifacts#<incarnation>-<attempt>  what an attempt has made; its terminal write
-                                                   makes it count
-    job id  job#request#<fingerprint>              the parameters, to be shown, and the compiled
-                                                   graph, if both fit into one write unit
-    job id  job#params#<fingerprint>               otherwise the parameters alone,
-    job id  input#<fingerprint>                    and the graph alone
+    pk      sk                                      holds
+    job id  job                                     the row: all that changes, and the indexes' keys
+    job id  job#artifacts#<incarnation>-<attempt>   the result of an attempt, with its first
+                                                    artifacts; its terminal write makes it count
+    job id  artifacts#<incarnation>-<attempt>#<n>   part n of the other artifacts, from 1
+    job id  job#request#<fingerprint>               the parameters, to be shown, and the compiled
+                                                    graph, if both fit into one write unit
+    job id  job#params#<fingerprint>                otherwise the parameters alone,
+    job id  input#<fingerprint>                     and the graph alone
 
-One query for `job...` reads a job without a graph that has its own item, so the cost of a read does
-not grow with the graph. The row alone decides whether a job exists: readers never see items without
-a row, and DynamoDB removes those by their TTL.
+One query for `job...` reads a job with its first artifacts, so the cost of a read grows neither
+with the graph nor with the number of artifacts. The row alone decides whether a job exists: readers
+never see items without a row, and DynamoDB removes those by their TTL.
 
 Every write of a row is one conditional write. If DynamoDB refuses it, the answer carries the
 current row, so that a lost race costs no read.
@@ -34,7 +35,8 @@ from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.errors import LeaseLost
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.events import Renewed, Watched
-from comfyline.service.jobs.job import Artifact, Job, JobParams, JobRecord, Status
+from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
+from comfyline.service.jobs.result import Artifact, JobResult
 from comfyline.service.jobs.store import Conflict, ListPosition
 
 if TYPE_CHECKING:
@@ -185,10 +187,23 @@ class DynamoJobStore:
         )
         return codec.job_of(answer["Attributes"])
 
+    # --- a job's result ---------------------------------------------------------------------------
+
     @translated()
-    def put_artifacts(self, job: Job, artifacts: Sequence[Artifact]) -> None:
+    def list_stored(self, job: Job, artifacts: Sequence[Artifact], *, known: int) -> None:
+        """See JobStore: the parts before the one with number `known` stay as they are."""
+        self._put_each(siblings.part_items(job, artifacts, known=known))
+
+    @translated()
+    def put_result(self, job: Job, result: JobResult) -> None:
         """See JobStore."""
-        self._client.put_item(TableName=self._table, Item=siblings.artifacts_item(job, artifacts))
+        self._put_each(siblings.result_items(job, result))
+
+    def _put_each(self, items: Iterable[Item]) -> None:
+        # One by one, because a worker's role may put items, but not use batches: with those it
+        # could also delete.
+        for item in items:
+            self._client.put_item(TableName=self._table, Item=item)
 
     # --- reading one ------------------------------------------------------------------------------
 
@@ -215,20 +230,40 @@ class DynamoJobStore:
     @translated()
     def read(self, job_id: JobId) -> JobRecord | None:
         """See JobStore: one query."""
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :row)",
-            ExpressionAttributeValues={":pk": {"S": job_id}, ":row": {"S": ROW}},
-            ConsistentRead=True,
-        )
-        items = {item["sk"]["S"]: item for page in pages for item in page["Items"]}
+        items = self._query(job_id, "begins_with(sk, :row)", row=ROW)
         if ROW not in items:
             return None
         job = codec.job_of(items[ROW])
-        listed = items.get(siblings.artifacts_sk(job)) if job.lists_files else None
-        artifacts = siblings.unpacked_artifacts(listed["body"]["B"]) if listed else ()
+        shown = items.get(siblings.result_sk(job)) if job.lists_files else None
         request = items.get(siblings.request_sk(job)) or items.get(siblings.params_sk(job))
-        return JobRecord(job, siblings.params_of(request), artifacts)
+        return JobRecord(job, siblings.params_of(request), *siblings.result_of(shown, job))
+
+    @translated()
+    def artifacts(self, job: Job, numbers: range) -> tuple[Artifact, ...]:
+        """See JobStore: one query, and one more for the first part."""
+        if not numbers:
+            return ()
+        first, last = siblings.part_of(numbers[0]), siblings.part_of(numbers[-1])
+        parts = self._query(
+            job.id,
+            "sk BETWEEN :first AND :last",
+            first=siblings.part_sk(job, max(first, 1)),
+            last=siblings.part_sk(job, max(last, 1)),
+        )
+        if first == 0 or not parts:  # older code has put all artifacts into the first
+            parts |= self._query(job.id, "sk = :first", first=siblings.part_sk(job, 0))
+        return siblings.artifacts_in(parts, numbers)
+
+    def _query(self, job_id: JobId, condition: str, **names: str) -> dict[str, Item]:
+        """The job's items whose name meets the condition, by name, read consistently."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression=f"pk = :pk AND {condition}",
+            ExpressionAttributeValues={f":{n}": {"S": v} for n, v in names.items()}
+            | {":pk": {"S": job_id}},
+            ConsistentRead=True,
+        )
+        return {item["sk"]["S"]: item for page in pages for item in page["Items"]}
 
     def _get_item(self, job_id: JobId, sk: str) -> Item | None:
         answer = self._client.get_item(
