@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from aws_cdk import App, Tags
-from aws_cdk import aws_lambda as lambda_
+from aws_cdk import Annotations, App, Tags
 
-from infra.assets import code_asset
+from infra.assets import code_assets, has_bytecode
 from infra.deployment import PROJECT, Deployment
 from infra.deployment_file import WrongDeployment, read_deployment
 from infra.stacks.api import ApiStack
@@ -30,31 +30,42 @@ FEATURES = {
 }
 
 
+NO_BYTECODE = (
+    "The functions' code is not compiled, because this machine has no Python 3.13. Each cold start "
+    "compiles it, for about twice the CPU time. Install Python 3.13 and deploy again."
+)
+
+
 def new_app(outdir: str) -> App:
     """An app that writes its templates to `outdir`."""
     return App(context=FEATURES, outdir=outdir, analytics_reporting=False)
 
 
-def add_stacks(app: App, deployment: Deployment, sources: Path) -> None:
+def add_stacks(app: App, deployment: Deployment, assets: Mapping[str, Path]) -> None:
     """Declare the stacks. They name no account or region: the credentials at deployment decide.
 
-    `sources` is the code asset of the functions.
+    `assets` are those of `code_assets`.
     """
-
-    def code() -> lambda_.Code:  # the CDK wants one object for each stack, and uploads it once
-        return lambda_.Code.from_asset(str(sources), asset_hash=sources.name)
-
     # Every resource has these tags, so that costs can be split by stage.
     Tags.of(app).add("project", PROJECT)
     Tags.of(app).add("stage", deployment.stage)
     name = deployment.stack_name
     data = DataStack(app, name("data"), deployment=deployment)
     if deployment.is_local:
-        ApiStack(app, name("api"), deployment=deployment, data=data, code=code(), scaler=None)
+        ApiStack(
+            app,
+            name("api"),
+            deployment=deployment,
+            data=data,
+            assets=assets,
+            scaler=None,
+        )
         WorkerStack(app, name("worker"), deployment=deployment, data=data)
         return
-    scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, code=code())
-    api = ApiStack(app, name("api"), deployment=deployment, data=data, code=code(), scaler=scaler)
+    scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, assets=assets)
+    api = ApiStack(app, name("api"), deployment=deployment, data=data, assets=assets, scaler=scaler)
+    if not all(map(has_bytecode, assets.values())):
+        Annotations.of(api).add_warning_v2("comfyline:NoBytecode", NO_BYTECODE)
     fleet = FleetStack(app, name("fleet"), deployment=deployment)
     WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
     ObservabilityStack(
@@ -72,7 +83,7 @@ def main() -> None:
         deployment = read_deployment(Path(file))
     except WrongDeployment as error:
         sys.exit(str(error))
-    add_stacks(app, deployment, code_asset(deployment))
+    add_stacks(app, deployment, code_assets(deployment))
     app.synth()
 
 

@@ -1,9 +1,9 @@
-"""The one code asset that all functions share.
+"""The code assets of the functions: one that they share, and one with the files of /docs.
 
-On AWS it holds the sources and the locked wheels for the functions' platform. For the emulator of
-`target = "local"`, which runs handlers in its own interpreter, it holds the sources only. uv builds
-it, without Docker. Its name is a hash of its inputs, so that the same sources and locks give the
-same asset on every machine.
+On AWS an asset holds the sources and the locked wheels for the functions' platform, both compiled
+by a Python 3.13 if this machine has one. For the emulator of `target = "local"`, which runs
+handlers in its own interpreter, it holds the sources only. uv builds it, without Docker. Its name
+is a hash of its inputs, so that the same sources and locks give the same asset on every machine.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from infra.deployment import ROOT, Deployment
+from infra.functions import FUNCTIONS
 
 PACKAGES = ("comfyline", "functions")
 # Packages that only clients, operators or tests import.
@@ -26,26 +28,69 @@ LOCK = "gpu_worker/engine.lock.toml"  # where the functions look for the lock
 # smaller. The other packages belong to the client.
 PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
 PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
+PYTHON = "3.13"  # of the functions
+CACHE = ROOT / ".cache" / "function-code"
+# Lambda does not run as the user that builds the asset, whose umask may exclude others.
+_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 
-def code_asset(deployment: Deployment, cache: Path = ROOT / ".cache" / "function-code") -> Path:
+def code_assets(deployment: Deployment, cache: Path = CACHE) -> Mapping[str, Path]:
+    """The asset for each value of `Function.folder`; `cache` keeps them."""
+    folders = dict.fromkeys(row.folder for row in FUNCTIONS.values())
+    return {folder: code_asset(deployment, folder, cache=cache) for folder in folders}
+
+
+def code_asset(deployment: Deployment, folder: str = "", *, cache: Path = CACHE) -> Path:
     """The asset of the current sources and the engine lock, built unless `cache` has it.
 
-    Its name is the hash of its inputs.
+    `folder` is the one folder that only some functions need and that this asset has.
 
     Raises:
         subprocess.CalledProcessError: uv cannot export its lock or download a wheel.
     """
-    requirements = "" if deployment.target == "local" else locked_requirements()
-    platform = ("--python-platform", PLATFORMS[deployment.architecture], "--python-version", "3.13")
+    is_local = deployment.target == "local"
+    requirements = "" if is_local else locked_requirements()
+    platform = (
+        *("--python-platform", PLATFORMS[deployment.architecture]),
+        *("--python-version", PYTHON),
+    )
+    compiler = None if is_local else python_for_bytecode()
     sources = {
-        **{str(path): ROOT / path for path in _sources()},
+        **{str(path): ROOT / path for path in _sources(folder)},
         LOCK: deployment.worker.lock_file,
     }
-    folder = cache / _digest(platform, requirements, sources)
-    if not folder.exists():
-        _build(folder, sources, platform, requirements)
-    return folder
+    recipe = (*platform, requirements, "compiled" if compiler else "")
+    asset = cache / _digest(recipe, sources)
+    if not asset.exists():
+        _build(asset, sources, platform, requirements, compiler)
+    return asset
+
+
+def has_bytecode(asset: Path) -> bool:
+    """Whether the asset's code is compiled; otherwise each cold start compiles it anew."""
+    return next(asset.rglob("*.pyc"), None) is not None
+
+
+@cache
+def python_for_bytecode() -> Path | None:
+    """An interpreter of the functions' version: this one, on the PATH, or installed by pyenv."""
+    beside = Path(sys.executable).parent
+    on_path = shutil.which(f"python{PYTHON}")
+    candidates = (
+        beside / f"python{PYTHON}",
+        *([Path(on_path)] if on_path else []),
+        *sorted(Path.home().glob(f".pyenv/versions/{PYTHON}.*/bin/python{PYTHON}")),
+    )
+    return next((path for path in candidates if _is_right_python(path)), None)
+
+
+def _is_right_python(path: Path) -> bool:
+    command = [str(path), "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return done.stdout.strip() == PYTHON
 
 
 def locked_requirements() -> str:
@@ -58,18 +103,19 @@ def locked_requirements() -> str:
     )
 
 
-def _sources() -> Iterator[Path]:
+def _sources(folder: str) -> Iterator[Path]:
     """The source files of the asset, relative to the root, in a stable order."""
+    others = {row.folder for row in FUNCTIONS.values()} - {folder, ""}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*")):
             relative = path.relative_to(ROOT)
-            left_out = any(relative.is_relative_to(name) for name in LEFT_OUT)
+            left_out = any(relative.is_relative_to(name) for name in (*LEFT_OUT, *others))
             if path.is_file() and "__pycache__" not in relative.parts and not left_out:
                 yield relative
 
 
-def _digest(platform: Sequence[str], requirements: str, sources: Mapping[str, Path]) -> str:
-    digest = hashlib.sha256(" ".join((*platform, requirements)).encode())
+def _digest(recipe: Sequence[str], sources: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256(" ".join(recipe).encode())
     for name, path in sources.items():
         digest.update(f"\0{name}\0".encode())
         digest.update(path.read_bytes())
@@ -77,19 +123,34 @@ def _digest(platform: Sequence[str], requirements: str, sources: Mapping[str, Pa
 
 
 def _build(
-    folder: Path, sources: Mapping[str, Path], platform: Sequence[str], requirements: str
+    asset: Path,
+    sources: Mapping[str, Path],
+    platform: Sequence[str],
+    requirements: str,
+    compiler: Path | None,
 ) -> None:
     """Build in a scratch folder and rename it, so that no process ever sees half of the asset."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+    asset.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=asset.parent) as scratch:
         draft = Path(scratch, "code")
         for name, path in sources.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, draft / name)
         if requirements:
             _install(requirements, platform, draft)
-        if not folder.exists():  # another process has built the same asset meanwhile
-            draft.replace(folder)
+        if compiler:
+            _compile(draft, compiler)
+        for path in (draft, *draft.rglob("*")):
+            path.chmod(_FOLDER_MODE if path.is_dir() else _FILE_MODE)
+        if not asset.exists():  # another process has built the same asset meanwhile
+            draft.replace(asset)
+
+
+def _compile(folder: Path, python: Path) -> None:
+    # Python uses such bytecode without a look at the source, whose time changes in the zip file.
+    options = ("--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", "/var/task")
+    command = [str(python), "-m", "compileall", "-q", *options, str(folder)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
 
 
 def _install(requirements: str, platform: Sequence[str], folder: Path) -> None:

@@ -89,6 +89,9 @@ class Function:
     is_traced: bool = True  # where the deployment has tracing
     stack: Literal["api", "scaler"] = "api"
     handler: str = ""  # "<module>.<function>" in functions/
+    # A folder of files that only functions with this value have in their code. It keeps the code of
+    # the others small.
+    folder: str = ""
 
     def __post_init__(self) -> None:
         handler = self.handler or f"{re.sub(r'(?<!^)(?=[A-Z])', '_', self.name).lower()}.handler"

@@ -187,6 +187,7 @@ _ROWS = (
     Function(
         name="ShowDocs",
         handler="show_docs.page_handler",
+        folder="functions/_viewer",
         routes=(Route("GET", "/docs", is_open=True), Route("GET", "/docs/{file}", is_open=True)),
     ),
     # Every request that no route takes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_lambda as lambda_
@@ -21,6 +22,22 @@ from infra.grants import EVERY_FUNCTION, Resource
 LOCAL_TIMEOUT = 50
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 
+
+class FunctionCode:
+    """The code of the functions in one stack, from the assets of `code_assets`."""
+
+    def __init__(self, assets: Mapping[str, Path]) -> None:
+        # The CDK wants one object for each stack and asset, and uploads each asset once.
+        self._codes = {
+            folder: lambda_.Code.from_asset(str(asset), asset_hash=asset.name)
+            for folder, asset in assets.items()
+        }
+
+    def of(self, row: Function) -> lambda_.Code:
+        """The code of that function."""
+        return self._codes[row.folder]
+
+
 Values = Mapping[str, str]  # the values of settings' fields: names of resources and other facts
 
 
@@ -29,7 +46,7 @@ def python_function(
     row: Function,
     *,
     deployment: Deployment,
-    code: lambda_.Code,
+    code: FunctionCode,
     values: Values,
     arns: Arns,
 ) -> lambda_.Function:
@@ -45,7 +62,7 @@ def python_function(
         runtime=lambda_.Runtime.PYTHON_3_13,
         architecture=lambda_.Architecture.custom(deployment.architecture),
         handler=f"functions.{row.handler}",
-        code=code,
+        code=code.of(row),
         memory_size=MEMORY_MB,
         timeout=Duration.seconds(
             max(row.timeout, LOCAL_TIMEOUT) if deployment.is_local else row.timeout

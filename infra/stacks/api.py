@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_lambda as lambda_
@@ -10,7 +11,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.constructs.domains import custom_domains
-from infra.constructs.function import python_function
+from infra.constructs.function import FunctionCode, python_function
 from infra.constructs.http_api import http_api
 from infra.constructs.triggers import add_triggers
 from infra.constructs.websocket_api import STAGE, JobsWebSocketApi
@@ -38,7 +39,7 @@ class ApiStack(Stack):
         *,
         deployment: Deployment,
         data: DataStack,
-        code: lambda_.Code,
+        assets: Mapping[str, Path],
         scaler: ScalerStack | None,
     ) -> None:
         super().__init__(scope, name, stack_name=name)
@@ -55,7 +56,7 @@ class ApiStack(Stack):
             enforce_ssl=not deployment.is_local,
             removal_policy=RemovalPolicy.DESTROY,
         )
-        self.functions = self._make_functions(code)
+        self.functions = self._make_functions(FunctionCode(assets))
         self._sockets.add_routes(self.functions)
         if deployment.is_local:
             _read_first(self.functions["PushUpdates"], before=self.functions["SettleJobs"])
@@ -67,7 +68,7 @@ class ApiStack(Stack):
         )
         self._write_outputs()
 
-    def _make_functions(self, code: lambda_.Code) -> Mapping[str, lambda_.Function]:
+    def _make_functions(self, code: FunctionCode) -> Mapping[str, lambda_.Function]:
         values, arns = self._values(), self._arns()
         queues = {Resource.DEAD_LETTERS: self._data.dead_letters, Resource.PARKING: self.parking}
         functions = dict[str, lambda_.Function]()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as ddb
-from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.constructs.function import python_function
+from infra.constructs.function import FunctionCode, python_function
 from infra.constructs.triggers import add_triggers
 from infra.constructs.worker_service import SERVICE_NAME
 from infra.deployment import Deployment
@@ -26,7 +28,7 @@ class ScalerStack(Stack):
         *,
         deployment: Deployment,
         data: DataStack,
-        code: lambda_.Code,
+        assets: Mapping[str, Path],
     ) -> None:
         super().__init__(scope, name, stack_name=name)
         self.table = ddb.TableV2(
@@ -41,7 +43,7 @@ class ScalerStack(Stack):
             self,
             row,
             deployment=deployment,
-            code=code,
+            code=FunctionCode(assets),
             values={
                 **data.values,
                 "scaling": deployment.scaling.model_dump_json(),

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aws_cdk import aws_lambda as lambda_
-
 from infra.app import new_app
-from infra.assets import code_asset
+from infra.assets import code_assets
 from infra.constructs.worker_service import SERVICE_NAME
 from infra.deployment_file import read_deployment
 from infra.stacks.data import DataStack
@@ -53,9 +51,8 @@ def _synthesised(folder: Path) -> SynthesisedStack:
     """The scaler's stack as infra/ declares it. It imports values that deployed stacks export."""
     app = new_app(str(folder))
     data = DataStack(app, DEPLOYMENT.stack_name("data"), deployment=DEPLOYMENT)
-    asset = code_asset(DEPLOYMENT)
-    code = lambda_.Code.from_asset(str(asset), asset_hash=asset.name)
-    ScalerStack(app, STACK, deployment=DEPLOYMENT, data=data, code=code)
+    assets = code_assets(DEPLOYMENT)
+    ScalerStack(app, STACK, deployment=DEPLOYMENT, data=data, assets=assets)
     app.synth()
     (stack,) = (stack for stack in stacks(folder) if stack.name == STACK)
     return stack

@@ -10,6 +10,7 @@ from aws_cdk import App
 from infra.app import add_stacks, new_app
 from infra.deployment import Deployment
 from infra.deployment_file import parse_deployment, read_deployment
+from infra.functions import FUNCTIONS
 from tests.infra.templates import Templates
 
 # A deployment file with every choice that is not the default.
@@ -37,12 +38,14 @@ def deployment(**table: Any) -> Deployment:
 
 
 def declared(folder: Path, chosen: Deployment) -> App:
-    """The app of a deployment. Its code asset is a stand-in, on which no template depends."""
-    code = folder / ("0" * 64)
-    code.mkdir(exist_ok=True)
-    (code / "handler.py").touch()
+    """The app of a deployment. Its code assets are stand-ins, on which no template depends."""
+    assets = {}
+    for number, own in enumerate(dict.fromkeys(row.folder for row in FUNCTIONS.values())):
+        assets[own] = code = folder / f"{number:064}"
+        code.mkdir(exist_ok=True)
+        (code / "handler.py").touch()
     app = new_app(str(folder / "out"))
-    add_stacks(app, chosen, code)
+    add_stacks(app, chosen, assets)
     return app
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
+PARTS = ("data", "api", "worker", "fleet", "scaler", "observability")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Templates:
     fleet: Json
     scaler: Json
     observability: Json
+    warnings: tuple[str, ...] = ()  # of the api stack, as the CDK's CLI shows them
 
     @classmethod
     def read(cls, folder: Path, prefix: str) -> Templates:
@@ -33,12 +35,13 @@ class Templates:
             parsed: Json = json.loads(path.read_text()) if path.exists() else {"Resources": {}}
             return parsed
 
-        return cls(*(template(part.name) for part in fields(cls)))
+        warnings = tuple(_warnings(folder, f"{prefix}-api"))
+        return cls(*(template(part) for part in PARTS), warnings)
 
     @property
     def all(self) -> list[Json]:
         """Every template."""
-        return [getattr(self, part.name) for part in fields(self)]
+        return [getattr(self, part) for part in PARTS]
 
     @cached_property
     def _exports(self) -> dict[str, Any]:
@@ -81,6 +84,12 @@ class Templates:
             uri = self.render(integrations[integration]["IntegrationUri"])
             found[route["RouteKey"]] = (function_in(uri), route.get("AuthorizationType", "NONE"))
         return found
+
+
+def _warnings(folder: Path, stack: str) -> Iterator[str]:
+    path = folder / f"{stack}.metadata.json"
+    for entries in json.loads(path.read_text()).values() if path.exists() else ():
+        yield from (e["data"] for e in entries if e["type"] == "aws:cdk:warning")
 
 
 def resources(template: Json, kind: str) -> dict[str, Json]:
