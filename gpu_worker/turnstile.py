@@ -1,0 +1,84 @@
+"""Lets prompts into the engine so that each file that appears there is known to be of one prompt.
+
+ComfyUI runs one prompt at a time, so what is new in its folders is of the prompt that has just run.
+That holds while only one prompt is in the engine. A second one may wait behind it only if nothing
+has to be found out in that way:
+
+    inside                     a prompt that wants in
+    ------------------------   ---------------------------------------------------------
+    nothing                    enters
+    one, whose files are       waits: they must be out of the engine's reach first
+      being taken away
+    one that waits or runs     enters if both are of one owner and both are tidy
+    two                        waits
+
+A prompt is tidy if all its nodes choose names that are not used yet, and report each file that they
+write (`gpu_worker.comfy.tidy`). Its files can be taken by their names while the next prompt runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from comfyline.contract.ids import OwnerId
+
+
+@dataclass(eq=False, slots=True)
+class Visit:
+    """One prompt's stay in the engine."""
+
+    owner: OwnerId
+    is_tidy: bool
+    has_company: bool = False  # another prompt was in the engine at some time of this visit
+    is_leaving: bool = False  # its prompt has ended, and its files are being taken away
+
+    def leave(self) -> None:
+        """The prompt has ended: no other prompt enters until this visit is over."""
+        self.is_leaving = True
+
+
+def may_enter(visit: Visit, inside: Sequence[Visit]) -> bool:
+    """Whether a prompt may be given to the engine while those others are in it."""
+    match inside:
+        case []:
+            return True
+        case [other]:
+            is_same_owner = visit.owner == other.owner
+            return not other.is_leaving and is_same_owner and visit.is_tidy and other.is_tidy
+        case _:
+            return False
+
+
+class Turnstile:
+    """The way into one engine. Prompts enter in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._inside: list[Visit] = []
+        self._queue = asyncio.Lock()  # fair: held by the first of those that wait
+        self._changed = asyncio.Event()
+
+    @asynccontextmanager
+    async def passed(self, visit: Visit) -> AsyncIterator[None]:
+        """Wait until the prompt may enter; it is in the engine until the block ends."""
+        async with self._queue:
+            while not may_enter(visit, self._inside):
+                self._changed.clear()
+                await self._changed.wait()
+            self._enter(visit)
+        try:
+            yield
+        finally:
+            self._inside.remove(visit)
+            self._changed.set()
+
+    def is_last(self, visit: Visit) -> bool:
+        """Whether no other prompt is in the engine."""
+        return self._inside == [visit]
+
+    def _enter(self, visit: Visit) -> None:
+        for other in self._inside:
+            other.has_company = visit.has_company = True
+        self._inside.append(visit)

@@ -1,0 +1,122 @@
+"""Which prompts may be in the engine at the same time, over all pairs."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import product
+
+import pytest
+
+from comfyline.contract.ids import OwnerId
+from gpu_worker.turnstile import Turnstile, Visit, may_enter
+
+ALICE, BOB = OwnerId("alice"), OwnerId("bob")
+KINDS = [(owner, is_tidy) for owner in (ALICE, BOB) for is_tidy in (True, False)]
+
+
+@pytest.mark.parametrize(("first", "second"), list(product(KINDS, KINDS)))
+def test_a_second_prompt_waits_behind_a_tidy_one_of_its_owner_alone(
+    first: tuple[OwnerId, bool], second: tuple[OwnerId, bool]
+) -> None:
+    allowed = first[0] == second[0] and first[1] and second[1]
+    inside = Visit(*first)
+    assert may_enter(Visit(*second), [inside]) is allowed
+    inside.leave()
+    assert not may_enter(Visit(*second), [inside])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_engine_takes_every_prompt_and_none_is_third(kind: tuple[OwnerId, bool]) -> None:
+    assert may_enter(Visit(*kind), [])
+    assert not may_enter(Visit(*kind), [Visit(ALICE, True), Visit(ALICE, True)])
+
+
+class Engine:
+    """Prompts that pass one turnstile; each stays inside until it is told to go."""
+
+    def __init__(self) -> None:
+        self.turnstile = Turnstile()
+        self.inside: list[Visit] = []
+        self._go: dict[int, asyncio.Event] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def come(self, owner: OwnerId, *, is_tidy: bool = True) -> Visit:
+        visit = Visit(owner, is_tidy)
+        self._go[id(visit)] = asyncio.Event()
+        self._tasks[id(visit)] = asyncio.create_task(self._stay(visit))
+        return visit
+
+    async def go(self, visit: Visit) -> None:
+        visit.leave()
+        self._go[id(visit)].set()
+        await self._tasks[id(visit)]
+        await self.settle()
+
+    async def give_up(self, visit: Visit) -> None:
+        self._tasks[id(visit)].cancel()
+        await self.settle()
+
+    async def settle(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def _stay(self, visit: Visit) -> None:
+        async with self.turnstile.passed(visit):
+            self.inside.append(visit)
+            await self._go[id(visit)].wait()
+            self.inside.remove(visit)
+
+
+async def test_prompts_enter_in_the_order_in_which_they_came() -> None:
+    engine = Engine()
+    visits = [engine.come(ALICE), engine.come(BOB), engine.come(ALICE)]
+    await engine.settle()
+    assert engine.inside == visits[:1]  # the third would be allowed, but is not served first
+    await engine.go(visits[0])
+    assert engine.inside == visits[1:2]
+    await engine.go(visits[1])
+    assert engine.inside == visits[2:]
+    assert not any(visit.has_company for visit in visits)
+
+
+async def test_no_prompt_enters_while_files_are_taken_away() -> None:
+    engine = Engine()
+    first = engine.come(ALICE)
+    await engine.settle()
+    first.leave()
+    second = engine.come(ALICE)
+    await engine.settle()
+    assert engine.inside == [first]
+    assert engine.turnstile.is_last(first)
+    await engine.go(first)
+    assert engine.inside == [second]
+    assert not second.has_company
+
+
+async def test_both_of_two_prompts_know_that_they_were_not_alone() -> None:
+    engine = Engine()
+    first, second = engine.come(ALICE), engine.come(ALICE)
+    await engine.settle()
+    assert engine.inside == [first, second]
+    assert not engine.turnstile.is_last(first)
+    await engine.go(first)
+    assert engine.turnstile.is_last(second)
+    assert first.has_company
+    assert second.has_company
+
+
+async def test_a_prompt_that_gives_up_waiting_lets_the_next_one_in() -> None:
+    engine = Engine()
+    first, second, third = engine.come(ALICE), engine.come(BOB), engine.come(ALICE)
+    await engine.settle()
+    await engine.give_up(second)
+    assert engine.inside == [first, third]
+
+
+async def test_a_prompt_that_breaks_leaves_the_engine() -> None:
+    turnstile = Turnstile()
+    with pytest.raises(RuntimeError):
+        async with turnstile.passed(Visit(ALICE, is_tidy=False)):
+            raise RuntimeError
+    async with turnstile.passed(Visit(BOB, is_tidy=False)):
+        pass
