@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
     from comfyline.adapters.aws.fleet.scaler import LambdaScaler
     from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory, EcsFleet, SqsBacklog
+    from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
     from comfyline.adapters.aws.jobs.parking import SqsParking
     from comfyline.adapters.aws.jobs.table import DynamoJobStore
     from comfyline.adapters.aws.ledger import DynamoLedger
@@ -109,6 +110,13 @@ class Aws:
         from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 
         return DynamoPresenceStore(self.client("dynamodb"), self.settings(of.JobsTable).jobs_table)
+
+    @cached_property
+    def engine_nodes(self) -> DynamoEngineNodesStore:
+        from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
+
+        table = self.settings(of.JobsTable).jobs_table
+        return DynamoEngineNodesStore(self.client("dynamodb"), table)
 
     @cached_property
     def owners(self) -> DynamoOwnerStore:

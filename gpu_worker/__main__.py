@@ -49,6 +49,7 @@ async def work(wiring: Wiring, logger: Logger) -> None:
         wiring.engine() as engine,
         wiring.fleet(drain) as protection,
         wiring.presence(engine),
+        wiring.published_nodes(engine),
     ):
         preparation = wiring.preparation
         if preparation is None or await preparation.run(engine, drain):

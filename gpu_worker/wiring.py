@@ -20,6 +20,7 @@ from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.files.models import S3ModelStore
 from comfyline.adapters.aws.files.uploads import S3UploadStore
 from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
+from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.metrics import BufferedEmfMetrics
 from comfyline.adapters.aws.queue import SqsJobQueue
@@ -37,6 +38,7 @@ from gpu_worker.ecs import METADATA_URL, EcsTaskProtection, SpotNotices, client_
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
 from gpu_worker.models import ModelFolder
+from gpu_worker.node_report import publish_for_ever
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.prepare import Preparation
 from gpu_worker.presence import reported_presence
@@ -120,6 +122,11 @@ class Wiring:
         """The worker is reported as up until the block ends."""
         store = DynamoPresenceStore(self._client("dynamodb"), self.settings.jobs_table)
         return reported_presence(store, self.worker_id, lambda: engine.running, self._clock)
+
+    def published_nodes(self, engine: ComfyEngine) -> AbstractAsyncContextManager[None]:
+        """The engine's node classes are published after each of its starts, in the block."""
+        store = DynamoEngineNodesStore(self._client("dynamodb"), self.settings.jobs_table)
+        return background(publish_for_ever(engine.nodes, store, self.settings.engine_version))
 
     @asynccontextmanager
     async def flushed_metrics(self) -> AsyncIterator[None]:

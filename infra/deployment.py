@@ -6,6 +6,7 @@ and the messages about a wrong file are made from them. deployment_file.py reads
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -146,6 +147,11 @@ class Worker(Section):
     def lock_file(self) -> Path:
         """Where the lock is."""
         return ROOT / self.lock
+
+    @property
+    def engine_version(self) -> str:
+        """A name of the engine, which changes whenever the image or the lock does."""
+        return hashlib.sha256(self.image.encode() + self.lock_file.read_bytes()).hexdigest()[:16]
 
 
 class Fleet(Section):

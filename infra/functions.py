@@ -17,6 +17,7 @@ from typing import Any
 from comfyline.service.settings import (
     ArtifactsBucket,
     ConnectionsTable,
+    EngineSettings,
     GreeterSettings,
     JobDefaults,
     JobsTable,
@@ -67,7 +68,7 @@ _END_OF_A_JOB = {
 # What accepting a job needs.
 _SUBMIT = (
     *(QueueSettings, MeasuredSettings, JobDefaults),
-    *(JobsTable, OwnersTable, ArtifactsBucket),
+    *(JobsTable, OwnersTable, ArtifactsBucket, EngineSettings),
 )
 
 _ROWS = (

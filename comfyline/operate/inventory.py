@@ -13,6 +13,7 @@ from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.attributes import read_time, read_ttl
 from comfyline.adapters.aws.errors import translated
 from comfyline.adapters.aws.fleet.presence import WORKERS
+from comfyline.adapters.aws.graphs import ENGINE
 from comfyline.adapters.aws.jobs import codec, siblings
 from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
 from comfyline.contract.ids import ConnectionId, JobId
@@ -125,8 +126,8 @@ class _Jobs:
         self.artifacts: dict[str, list[Artifact]] = {}
 
     def add(self, item: Mapping[str, Any]) -> None:
-        """Add one item. The reports of workers are left out, because a TTL deletes them."""
-        if item["pk"] == WORKERS:
+        """Add one item. What workers report of themselves and their engines is no job's."""
+        if item["pk"] in (WORKERS, ENGINE):
             return
         try:
             if item["sk"]["S"] == _ROW:

@@ -98,6 +98,12 @@ class ArtifactsBucket(Settings):
     s3_public_endpoint: str | None = None  # in signed URLs; None: where this process reaches S3
 
 
+class EngineSettings(Settings):
+    """The engine of the deployment's workers."""
+
+    engine_version: str = "unknown"  # changes whenever the image or the lock does
+
+
 class ScalingTable(Settings):
     """The table of what the scaler remembers."""
 
@@ -191,7 +197,9 @@ class AuditSettings(RedriveSettings, SocketSettings, OwnersTable, ArtifactsBucke
     """`comfyline admin audit`"""
 
 
-class WorkerSettings(QueueSettings, MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket):
+class WorkerSettings(
+    QueueSettings, MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket, EngineSettings
+):
     """gpu_worker/"""
 
     comfyui_url: str = "http://127.0.0.1:8188"

@@ -97,6 +97,7 @@ class ApiStack(Stack):
             "websocket_api_id": self._sockets.api.api_id,
             "websocket_stage": STAGE,
             "metrics_namespace": self._deployment.metrics_namespace,
+            "engine_version": self._deployment.worker.engine_version,
             "routes": ",".join(route.key for route in ROUTES),
             "parking_queue_url": self.parking.queue_url,
             **(self._scaler.values if self._scaler else {}),

@@ -112,6 +112,7 @@ class WorkerStack(Stack):
             **data.values,
             "models_bucket": self._models.bucket_name,
             "metrics_namespace": deployment.metrics_namespace,
+            "engine_version": deployment.worker.engine_version,
             "lease_seconds": str(deployment.worker.lease_seconds),
             "heartbeat_seconds": str(deployment.worker.heartbeat_seconds),
         }

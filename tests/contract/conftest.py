@@ -21,6 +21,7 @@ from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
+from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
@@ -33,6 +34,7 @@ from comfyline.adapters.memory.access import (
 )
 from comfyline.adapters.memory.files import InMemoryArtifactStore
 from comfyline.adapters.memory.fleet import InMemoryPresenceStore
+from comfyline.adapters.memory.graphs import InMemoryEngineNodesStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.ledger import InMemoryLedger
 from comfyline.adapters.memory.live import InMemoryConnectionStore
@@ -149,6 +151,10 @@ ledger = adapters(
 presence_store = adapters(
     lambda _: InMemoryPresenceStore(),
     in_table(DynamoPresenceStore, create_jobs_table),
+)
+engine_nodes = adapters(
+    lambda _: InMemoryEngineNodesStore(),
+    in_table(DynamoEngineNodesStore, create_jobs_table),
 )
 
 

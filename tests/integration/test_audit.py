@@ -15,12 +15,14 @@ from typer.testing import CliRunner
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
+from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, random_worker_id
 from comfyline.operate import admin, wiring
 from comfyline.service.access.slots import Limits
 from comfyline.service.fleet.workers import Presence
+from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.result import Artifact
 from comfyline.service.live.sockets import Connection
@@ -90,9 +92,11 @@ def test_a_correct_deployment_is_clean(deployment: Deployment, gateway: Gateway)
     assert counts.items() <= report["counts"].items()
 
 
-def test_the_report_of_a_worker_is_not_a_finding(deployment: Deployment) -> None:
+def test_what_a_worker_reports_is_not_a_finding(deployment: Deployment) -> None:
     reports = DynamoPresenceStore(deployment.dynamodb, "jobs")
     reports.put(Presence(random_worker_id(), 1, deployment.clock()))
+    nodes = EngineNodes.parse({"SaveImage": {"output_node": True}})
+    DynamoEngineNodesStore(deployment.dynamodb, "jobs").publish("v1", nodes)
     status, report = deployment.audit("--strict", "--grace", "0")
     assert (status, report["findings"], report["leftovers"]) == (0, [], [])
 
