@@ -58,6 +58,7 @@ class State:
 
     def __init__(self) -> None:
         self.cache = ResultCache()
+        self._memories: dict[tuple[str, str], dict[str, Any]] = {}
         self.executed: list[str] = []  # prompt ids in the order in which execution began
         self.interrupt_wanted = False
         self.free_wanted = False
@@ -71,6 +72,10 @@ class State:
         self.free_wanted = self.interrupt_wanted = False
         self.executed.append(prompt_id)
         self._owner, self._node = client_id, None
+
+    def memory(self, node_id: str, class_type: str) -> dict[str, Any]:
+        """The values that the instance of a node class with this id keeps between prompts."""
+        return self._memories.setdefault((node_id, class_type), {})
 
     def entered(self, node_id: str | None) -> None:
         """Remember the running node, because a socket that connects now receives it."""

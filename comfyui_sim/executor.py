@@ -3,15 +3,22 @@
 The executor runs on the event loop, and nodes with CPU work use threads. After each node, the
 executor lets other tasks run, so that messages are delivered while a prompt runs. The real server
 delivers them beside its executor thread.
+
+A graph that validation does not judge in full ends the real executor thread: the server answers on,
+and the prompt stays in the queue for ever, as do all that come after it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
+from comfyui_sim import graph
 from comfyui_sim.engine import Engine
 from comfyui_sim.prompt_queue import QueueItem
 from comfyui_sim.prompt_run import PromptRun
+
+log = logging.getLogger(__name__)
 
 
 async def run_forever(engine: Engine) -> None:
@@ -19,8 +26,13 @@ async def run_forever(engine: Engine) -> None:
     while True:
         await engine.queue.wait_pending()
         await engine.faults.pass_stall()
-        if (item := engine.queue.take()) is not None:
+        if (item := engine.queue.take()) is None:
+            continue
+        try:
             await _execute(engine, item)
+        except graph.Broken as broken:
+            log.warning("the executor ends, as ComfyUI's does: %s", broken)
+            await asyncio.Event().wait()
 
 
 async def _execute(engine: Engine, item: QueueItem) -> None:

@@ -11,6 +11,7 @@
 | `nodes` | {class: fault} | faults by node class; `{}` removes all of them |
 | `step_ms` | number | milliseconds of one sampler step |
 | `start_window_ms` | number | milliseconds between "taken" and "begins"; cancels in it are lost |
+| `disk_bytes` | number or null | what output/ and temp/ can hold together; null: no limit |
 
 A node fault is `{"kind": "error" | "out_of_memory" | "cuda_error" | "die", "message": text?,
 "times": n?}`. Without `times` it stays until it is removed. The kind `die` ends the process with
@@ -42,6 +43,11 @@ class NodeFailure(Exception):
 
     type_name = "Exception"
 
+    def __init__(self, message: str, *, type_name: str | None = None) -> None:
+        super().__init__(message)
+        if type_name is not None:
+            self.type_name = type_name
+
     def report(self) -> str:
         """The `exception_message` of execution_error."""
         return f"{self}\n"
@@ -67,6 +73,12 @@ class CudaError(NodeFailure):
     """A CUDA error other than PyTorch's OutOfMemoryError. The CUDA context may be unusable then."""
 
     type_name = "torch.AcceleratorError"
+
+
+class DependencyCycle(NodeFailure):
+    """The nodes that are left wait for each other."""
+
+    type_name = "graph.DependencyCycleError"
 
 
 class NodeDeath(BaseException):
@@ -111,6 +123,7 @@ class Switchboard:
         """Switch all faults off, and restore the times of the start options."""
         self.step_ms, self.start_window_ms = self._defaults
         self.mute_sockets = False
+        self.disk_bytes: int | None = None
         self._nodes: dict[str, NodeFault] = {}
         self._passing.set()
 
@@ -128,6 +141,7 @@ class Switchboard:
             raise BadFaults(f"unknown faults: {', '.join(sorted(unknown))}")
         self._nodes = nodes
         self.mute_sockets = change.get("mute_sockets", self.mute_sockets)
+        self.disk_bytes = change.get("disk_bytes", self.disk_bytes)
         self.step_ms = change.get("step_ms", self.step_ms)
         self.start_window_ms = change.get("start_window_ms", self.start_window_ms)
         if change.get("stall", self.stalled):
@@ -140,6 +154,7 @@ class Switchboard:
         return {
             "stall": self.stalled,
             "mute_sockets": self.mute_sockets,
+            "disk_bytes": self.disk_bytes,
             "nodes": {name: asdict(fault) for name, fault in self._nodes.items()},
             "step_ms": self.step_ms,
             "start_window_ms": self.start_window_ms,
@@ -174,10 +189,13 @@ _VALUE_TYPES: dict[str, tuple[type, ...]] = {
     "die": (int,),
     "step_ms": (int, float),
     "start_window_ms": (int, float),
+    "disk_bytes": (int, type(None)),
 }
 
 
 def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:
+    if value is None:
+        return type(None) in kinds
     if isinstance(value, bool):
         return bool in kinds
     return isinstance(value, (int, float)) and isinstance(value, kinds) and value >= 0

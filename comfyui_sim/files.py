@@ -41,8 +41,10 @@ def input_file(folders: Folders, name: str) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def save_target(root: Path, prefix: str, width: int, height: int) -> tuple[Path, str, str, int]:
-    """The folder, file stem, subfolder and first number of the files that SaveImage writes.
+def save_target(
+    root: Path, prefix: str, width: int = 0, height: int = 0
+) -> tuple[Path, str, str, int]:
+    """The folder, file stem, subfolder and first number of the files that a node saves.
 
     Raises:
         NodeFailure: the prefix leaves the root.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,18 +16,42 @@ Prompt = Mapping[str, Mapping[str, Any]]
 
 def is_link(value: Any) -> bool:
     """Whether an input is a link: [node id, output slot]."""
-    return isinstance(value, list)
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(value[1], (int, float))
+    )
 
 
-def links(node: Mapping[str, Any]) -> list[str]:
-    """The node ids that a node's inputs link to, in the order of its inputs."""
-    return [value[0] for value in node["inputs"].values() if is_link(value)]
+class Broken(Exception):
+    """The graph needs a node that it does not hold, or a node has no inputs."""
+
+
+def links(prompt: Prompt, node_id: str) -> list[str]:
+    """The node ids that a node's inputs link to, in the order of its inputs.
+
+    Raises:
+        Broken: there is no such node, or it has no inputs.
+    """
+    return [value[0] for value in _inputs(prompt, node_id).values() if is_link(value)]
+
+
+def _inputs(prompt: Prompt, node_id: str) -> Mapping[str, Any]:
+    try:
+        inputs: Mapping[str, Any] = prompt[node_id]["inputs"]
+    except KeyError as missing:
+        raise Broken(f"node {node_id} has no {missing}") from None
+    return inputs
 
 
 class Order:
     """The next node is the first one, counted from the outputs, that has all its inputs.
 
     This order is the one in the recordings. ComfyUI promises no order.
+
+    Raises:
+        Broken: a node that is needed does not exist.
     """
 
     def __init__(
@@ -43,7 +68,7 @@ class Order:
             node_id = stack.pop()
             if node_id in self._waits_for:
                 continue
-            sources = [] if is_cached(node_id) else links(prompt[node_id])
+            sources = [] if is_cached(node_id) else links(prompt, node_id)
             sources = [source for source in sources if not is_cached(source)]
             self._waits_for[node_id] = set(sources)
             self._feeds.setdefault(node_id, [])
@@ -54,9 +79,13 @@ class Order:
     def __bool__(self) -> bool:
         return bool(self._waits_for)
 
-    def next(self) -> str:
-        """The node to run now. It stays the next one until `complete` is called."""
-        return next(node_id for node_id, waits in self._waits_for.items() if not waits)
+    def next(self) -> str | None:
+        """The node to run now, until `complete` is called; None if all nodes left form cycles."""
+        return next((node_id for node_id, waits in self._waits_for.items() if not waits), None)
+
+    def left(self) -> list[str]:
+        """The nodes that have not run."""
+        return list(self._waits_for)
 
     def complete(self, node_id: str) -> None:
         """Remove a node that has run. The nodes that use its outputs no longer wait for it."""
@@ -65,37 +94,62 @@ class Order:
             self._waits_for[user].discard(node_id)
 
 
-def needed(prompt: Prompt, outputs: list[str]) -> list[str]:
-    """The nodes that the outputs depend on, and the outputs, in the order of the prompt."""
-    found: set[str] = set()
-    stack = list(outputs)
-    while stack:
-        node_id = stack.pop()
-        if node_id not in found:
-            found.add(node_id)
-            stack.extend(links(prompt[node_id]))
-    return [node_id for node_id in prompt if node_id in found]
+def signatures(prompt: Prompt, types: Mapping[str, NodeType], folders: Folders) -> dict[str, str]:
+    """For each node, a hash of all that its result depends on.
 
+    Node ids matter only to classes that know their own. A value that does not equal itself (NaN)
+    and a link to a node that does not exist give a hash that never occurs again.
 
-def signatures(
-    prompt: Prompt, node_ids: list[str], types: Mapping[str, NodeType], folders: Folders
-) -> dict[str, str]:
-    """For each node, a hash of all that its result depends on; node ids do not matter.
-
-    The nodes must have been validated.
+    Raises:
+        Broken: a node has no inputs.
     """
-    known: dict[str, str] = {}
+    changes = {node_id: _change(prompt, node_id, types, folders) for node_id in prompt}
+    return {node_id: _sign(prompt, types, changes, node_id) for node_id in prompt}
 
-    def sign(node_id: str) -> str:
-        if node_id not in known:
-            node = prompt[node_id]
-            node_type = types[node["class_type"]]
-            facts: list[Any] = [node_type.name]
-            for name, value in sorted(node["inputs"].items()):
-                facts.append([name, [sign(value[0]), value[1]] if is_link(value) else value])
-            if node_type.content is not None:
-                facts.append(node_type.content(folders, node["inputs"]))
-            known[node_id] = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-        return known[node_id]
 
-    return {node_id: sign(node_id) for node_id in node_ids}
+def _change(prompt: Prompt, node_id: str, types: Mapping[str, NodeType], folders: Folders) -> Any:
+    """What IS_CHANGED says; a prompt may bring the answer itself under `is_changed`."""
+    node, values = prompt[node_id], _inputs(prompt, node_id).items()
+    content = types[node["class_type"]].content
+    if content is None:
+        return False
+    if "is_changed" in node:
+        return node["is_changed"]
+    try:
+        return content(folders, {name: None if is_link(value) else value for name, value in values})
+    except (AttributeError, KeyError, OSError, TypeError):
+        return float("nan")
+
+
+def _sign(
+    prompt: Prompt, types: Mapping[str, NodeType], changes: Mapping[str, Any], node_id: str
+) -> str:
+    family = _family(prompt, node_id)
+    facts: list[Any] = []
+    for member in family:
+        if member not in prompt:
+            facts.append([float("nan")])
+            continue
+        node = prompt[member]
+        node_type = types[node["class_type"]]
+        own_id = member if "UNIQUE_ID" in node_type.hidden.values() else None
+        inputs = [
+            [name, {"from": family.index(value[0]), "slot": value[1]} if is_link(value) else value]
+            for name, value in sorted(node["inputs"].items())
+        ]
+        facts.append([node_type.name, changes[member], own_id, inputs])
+    try:
+        text = json.dumps(facts, allow_nan=False, sort_keys=True)
+    except ValueError:
+        text = f"{node_id} {time.monotonic_ns()}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _family(prompt: Prompt, node_id: str) -> list[str]:
+    """The node and all nodes that it depends on, in an order that their inputs determine."""
+    found = [node_id]
+    for member in found:  # grows while it is read
+        node = prompt.get(member, {"inputs": {}})
+        sources = (value[0] for _, value in sorted(node["inputs"].items()) if is_link(value))
+        found += [source for source in dict.fromkeys(sources) if source not in found]
+    return found

@@ -21,11 +21,13 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from comfyui_sim.node_types import Picture
 from comfyui_sim.options import Exit
 
 PREVIEW = 1
+TEXT = 3
 PREVIEW_WITH_METADATA = 4
-JPEG = 1
+FORMATS = {"image/jpeg": 1, "image/png": 2}
 DEATH_DELAY_S = 0.2  # so that answers that are being sent still arrive
 
 log = logging.getLogger(__name__)
@@ -46,14 +48,25 @@ class Hub:
         """Queue a JSON message."""
         self._outbox.put_nowait(({"type": kind, "data": data}, client_id))
 
-    def send_preview(self, jpeg: bytes, metadata: dict[str, Any], client_id: Any) -> None:
+    def send_preview(self, picture: Picture, metadata: dict[str, Any], client_id: Any) -> None:
         """Queue a preview: event 4 if the client announced that it reads metadata, else event 1."""
-        if self.reads_metadata(client_id):
-            about = json.dumps({**metadata, "image_type": "image/jpeg"}).encode()
-            frame = struct.pack(">II", PREVIEW_WITH_METADATA, len(about)) + about + jpeg
-        else:
-            frame = struct.pack(">II", PREVIEW, JPEG) + jpeg
+        if not self.reads_metadata(client_id):
+            self.send_picture(picture, client_id)
+            return
+        about = json.dumps({**metadata, "image_type": picture.content_type}).encode()
+        frame = struct.pack(">II", PREVIEW_WITH_METADATA, len(about)) + about + picture.body
         self._outbox.put_nowait((frame, client_id))
+
+    def send_picture(self, picture: Picture, client_id: Any) -> None:
+        """Queue a picture as event 1, which names neither a prompt nor a node."""
+        header = struct.pack(">II", PREVIEW, FORMATS[picture.content_type])
+        self._outbox.put_nowait((header + picture.body, client_id))
+
+    def send_text(self, text: str, node_id: str) -> None:
+        """Queue a text about a node's progress as event 3, for all sockets."""
+        about = node_id.encode()
+        frame = struct.pack(">II", TEXT, len(about)) + about + text.encode()
+        self._outbox.put_nowait((frame, None))
 
     def reads_metadata(self, client_id: Any) -> bool:
         """Whether the client announced `supports_preview_metadata` in its first text frame."""

@@ -38,6 +38,7 @@ class PromptQueue:
         self._running: list[QueueItem] = []
         self._history: dict[str, dict[str, Any]] = {}
         self._serials = itertools.count()
+        self._numbers = itertools.count()
         self._has_pending = asyncio.Event()
         self._changed = changed
 
@@ -55,6 +56,14 @@ class PromptQueue:
     def remaining(self) -> int:
         """`queue_remaining`: the number of running and pending prompts together."""
         return len(self._running) + len(self._heap)
+
+    def next_number(self, *, front: bool = False) -> int:
+        """The place of a new prompt: behind all that are pending, or ahead of them.
+
+        As in ComfyUI, the first prompt cannot be put ahead, because its number is 0.
+        """
+        number = next(self._numbers)
+        return -number if front else number
 
     def put(
         self,

@@ -10,9 +10,9 @@ from typing import Any
 
 from comfyui_sim import graph
 from comfyui_sim.engine import Engine, Interrupted, now_ms
-from comfyui_sim.faults import KILLED, NodeDeath, NodeFailure
+from comfyui_sim.faults import KILLED, DependencyCycle, NodeDeath, NodeFailure
 from comfyui_sim.node_run import NodeRun
-from comfyui_sim.node_types import NodeResult
+from comfyui_sim.node_types import NodeResult, Picture
 from comfyui_sim.prompt_queue import QueueItem
 
 FLUSH_TIMEOUT_S = 1.0
@@ -32,19 +32,25 @@ class PromptRun:
         self._executed: list[str] = []
 
     async def execute(self) -> dict[str, Any]:
-        """Run the prompt to its end, and return its history entry without the prompt itself."""
+        """Run the prompt to its end, and return its history entry without the prompt itself.
+
+        Raises:
+            Broken: the graph needs a node that it does not hold, or a node has no inputs.
+        """
         self._send_and_keep("execution_start", {})
-        prompt, types = self._item.prompt, self._engine.types
-        nodes = graph.needed(prompt, self._item.outputs)
-        signed = graph.signatures(prompt, nodes, types, self._engine.folders)
+        prompt = self._item.prompt
+        signed = graph.signatures(prompt, self._engine.types, self._engine.folders)
         cache = self._engine.state.cache
-        found = {node_id: cache.find(signed[node_id]) for node_id in nodes}
+        found = {node_id: cache.find(signed[node_id]) for node_id in prompt}
         cached = {node_id: result for node_id, result in found.items() if result is not None}
         self._results = dict(cached)
         self._send_and_keep("execution_cached", {"nodes": list(cached)})
         order = graph.Order(prompt, self._item.outputs, cached.__contains__)
         while order:
             node_id = order.next()
+            if node_id is None:
+                self._fail(order.left()[0], DependencyCycle("Dependency cycle detected"), {})
+                return self._result(success=False)
             if node_id in cached:
                 self._show_cached(node_id)
             elif not await self._execute_node(node_id, signed[node_id]):
@@ -56,9 +62,7 @@ class PromptRun:
 
     def _show_cached(self, node_id: str) -> None:
         """Report a cached output node with its old `ui` and file names. The node does not run."""
-        ui = self._results[node_id].ui
-        if ui is not None:
-            self._show(node_id, ui)
+        self._show(node_id, self._results[node_id].ui)
         self._set_state(node_id, 1, 1, "finished")
 
     async def _execute_node(self, node_id: str, signature: str) -> bool:
@@ -85,11 +89,14 @@ class PromptRun:
 
     async def _run(self, node_id: str, inputs: dict[str, Any]) -> NodeResult:
         node_type = self._engine.types[self._item.prompt[node_id]["class_type"]]
-        context = NodeRun(self._engine, self._item, partial(self._report, node_id))
+        context = NodeRun(self._engine, self._item, node_id, partial(self._report, node_id))
         try:
             self._engine.state.raise_if_interrupted()
             self._engine.faults.fail_if_set(node_type.name)
-            return await node_type.run(context, inputs)
+            if unknown := set(inputs) - set(node_type.declared) - set(node_type.hidden):
+                name = unknown.pop()
+                raise TypeError(f"{node_type.name} got an unexpected keyword argument '{name}'")
+            return _joined(await node_type.run(context, inputs))
         except NodeDeath:
             # Send the queued messages, so that the last one names the node that ends the process.
             await self._engine.hub.flush(FLUSH_TIMEOUT_S)
@@ -97,26 +104,34 @@ class PromptRun:
             raise Interrupted from None  # reached only if a test replaced the exit
 
     def _inputs(self, node_id: str) -> dict[str, Any]:
-        return {
+        """What the node gets: of the inputs that its class does not declare, only links."""
+        node = self._item.prompt[node_id]
+        node_type = self._engine.types[node["class_type"]]
+        given = {
             name: self._results[value[0]].outputs[value[1]] if graph.is_link(value) else value
-            for name, value in self._item.prompt[node_id]["inputs"].items()
+            for name, value in node["inputs"].items()
+            if name in node_type.declared or graph.is_link(value)
         }
+        facts = {
+            "PROMPT": self._item.prompt,
+            "EXTRA_PNGINFO": self._item.extra_data.get("extra_pnginfo"),
+            "UNIQUE_ID": node_id,
+        }
+        return given | {name: facts[kind] for name, kind in node_type.hidden.items()}
 
     def _finish(self, node_id: str, result: NodeResult) -> None:
         self._executed.append(node_id)
-        if result.ui is not None:
+        if result.ui:
             self._show(node_id, result.ui)
         state = self._states[node_id]
         self._set_state(node_id, state["max"], state["max"], "finished")
 
-    def _show(self, node_id: str, ui: dict[str, Any]) -> None:
-        self._ui[node_id] = ui
+    def _show(self, node_id: str, ui: dict[str, Any] | None) -> None:
+        if ui:
+            self._ui[node_id] = ui
         self._send("executed", {"node": node_id, "display_node": node_id, "output": ui})
 
     def _fail(self, node_id: str, fault: Exception, inputs: dict[str, Any]) -> None:
-        if self._engine.types[self._item.prompt[node_id]["class_type"]].hidden:
-            pnginfo = self._item.extra_data.get("extra_pnginfo")
-            inputs = {**inputs, "prompt": str(self._item.prompt), "extra_pnginfo": pnginfo}
         details = {
             **self._place(node_id),
             "exception_message": _message(fault),
@@ -175,7 +190,7 @@ class PromptRun:
             "real_node_id": node_id,
         }
 
-    def _report(self, node_id: str, value: int, most: int, preview: bytes | None) -> None:
+    def _report(self, node_id: str, value: int, most: int, preview: Picture | None) -> None:
         """Send a progress step: the state, the progress and the preview.
 
         The preview comes before the progress if the client reads metadata, else after it.
@@ -198,6 +213,19 @@ def _meta(node_id: str) -> dict[str, Any]:
         "parent_node": None,
         "real_node_id": node_id,
     }
+
+
+def _joined(result: NodeResult) -> NodeResult:
+    """The result with each value of its `ui` as a list, as ComfyUI joins the runs of a node.
+
+    A text becomes the list of its characters.
+
+    Raises:
+        TypeError: a value cannot be joined, for example a number.
+    """
+    if not result.ui:
+        return NodeResult(result.outputs)
+    return NodeResult(result.outputs, {name: list(value) for name, value in result.ui.items()})
 
 
 def _message(fault: Exception) -> str:

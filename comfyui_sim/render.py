@@ -14,7 +14,6 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageOps
@@ -116,9 +115,7 @@ def preview_jpeg(key: PictureKey, width: int, height: int, progress: float, long
     small = paint(key, 64, 64).resize(size)
     noise = Image.effect_noise((64, 64), 90).resize(size).convert("RGB")
     picture = Image.blend(noise, small, progress)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
+    return encoded(picture, "JPEG", quality=80)
 
 
 def invert(picture: Image.Image) -> Image.Image:
@@ -126,14 +123,17 @@ def invert(picture: Image.Image) -> Image.Image:
     return ImageChops.invert(picture)
 
 
-def save_png(
-    picture: Image.Image, path: Path, prompt: Mapping[str, Any], extra_pnginfo: Any
-) -> None:
-    """Write a PNG with the text chunks that ComfyUI writes: `prompt` and each of extra_pnginfo."""
+def png(picture: Image.Image, prompt: Mapping[str, Any], extra_pnginfo: Any) -> bytes:
+    """A PNG with the text chunks that ComfyUI writes: `prompt` and each of extra_pnginfo."""
     chunks = PngInfo()
     chunks.add_text("prompt", json.dumps(prompt))
     for name, value in (extra_pnginfo or {}).items():
         chunks.add_text(name, json.dumps(value))
-    # Opened here, because Pillow removes a file that it opened itself and failed to write.
-    with path.open("wb") as file:
-        picture.save(file, "PNG", pnginfo=chunks, compress_level=PNG_COMPRESSION)
+    return encoded(picture, "PNG", pnginfo=chunks, compress_level=PNG_COMPRESSION)
+
+
+def encoded(picture: Image.Image, form: str, **how: Any) -> bytes:
+    """The picture as a file of a format that Pillow knows."""
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **how)
+    return buffer.getvalue()

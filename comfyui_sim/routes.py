@@ -21,7 +21,6 @@ class Routes:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._counter = 0
 
     def table(self) -> list[tuple[str, str, Handler]]:
         """Method, path and handler."""
@@ -88,10 +87,9 @@ class Routes:
     def _number(self, body: Any) -> float:
         if "number" in body:
             return float(body["number"])
-        is_front = isinstance(body, dict) and bool(body.get("front"))
-        number = -self._counter if is_front else self._counter
-        self._counter += 1  # a rejected prompt takes a number too
-        return number
+        # A rejected prompt takes a number too.
+        front = isinstance(body, dict) and bool(body.get("front"))
+        return self.engine.queue.next_number(front=front)
 
     def _prompt_id(self, given: Any) -> str | None:
         if given is None:

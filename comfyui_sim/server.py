@@ -9,10 +9,10 @@ import sys
 from aiohttp import web
 
 from comfyui_sim import executor
-from comfyui_sim.catalogue import node_types
 from comfyui_sim.engine import Engine, State
 from comfyui_sim.faults import Switchboard
 from comfyui_sim.hub import Hub
+from comfyui_sim.nodes import node_types
 from comfyui_sim.options import Exit, Folders, Options
 from comfyui_sim.prompt_queue import PromptQueue, queue_status
 from comfyui_sim.routes import Routes

@@ -15,6 +15,7 @@ from comfyui_sim.node_types import NodeType
 from comfyui_sim.options import Folders
 
 Errors = list[dict[str, Any]]
+EXCEPTIONS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 @dataclass(slots=True)
@@ -109,7 +110,7 @@ class _Validation:
         self._path = []
         try:
             good = self._node(node_id)
-        except (KeyError, IndexError, TypeError, ValueError) as fault:
+        except EXCEPTIONS as fault:
             good = False
             self._found[node_id] = (False, [_exception(fault)])
         return good, self._found[node_id][1]
@@ -129,12 +130,14 @@ class _Validation:
             return self._cycle(self._path[self._path.index(node_id) :])
         node = self._prompt[node_id]
         node_type = self._types[node["class_type"]]
-        self._path.append(node_id)
         errors: Errors = []
         good = True
-        for name, config in node_type.required.items():
-            good &= self._input(node["inputs"], name, config, node_type, errors)
-        self._path.pop()
+        self._path.append(node_id)
+        try:
+            for name, config in node_type.declared.items():
+                good &= self._input(node["inputs"], name, config, node_type, errors)
+        finally:
+            self._path.pop()
         if node_type.check is not None and not errors:
             errors += _custom(node_type.check(self._folders, node["inputs"]))
         found = self._found.setdefault(node_id, (good and not errors, errors))
@@ -150,9 +153,9 @@ class _Validation:
     ) -> bool:
         """Check one input; False if the error is in a node that it links to."""
         if name not in inputs:
-            errors.append(
-                error("required_input_missing", "Required input is missing", name, input_name=name)
-            )
+            if name in node_type.required:
+                message = "Required input is missing"
+                errors.append(error("required_input_missing", message, name, input_name=name))
         elif isinstance(inputs[name], list):
             return self._link(inputs[name], name, config, errors)
         elif node_type.check is None:  # a node with a check validates its values itself
@@ -168,13 +171,19 @@ class _Validation:
         source, slot = link
         received = self._types[self._prompt[source]["class_type"]].outputs[slot]
         wanted = "COMBO" if isinstance(config[0], list) else config[0]
-        if received != wanted:
+        if not _fits(received, wanted):
             details = f"{name}, received_type({received}) mismatch input_type({wanted})"
             message = "Return type mismatch between linked nodes"
             facts |= {"received_type": received, "linked_node": link}
             errors.append(error("return_type_mismatch", message, details, **facts))
             return True
-        return self._node(source)
+        try:
+            return self._node(source)
+        except EXCEPTIONS as fault:
+            # The node itself cannot be judged, for example because it links to a missing node.
+            facts |= {"exception_message": str(fault), "linked_node": link}
+            self._found[source] = (False, [_exception(fault, inner=True, **facts)])
+            return False
 
     def _cycle(self, nodes: list[str]) -> bool:
         names = [f"{node_id} ({self._prompt[node_id]['class_type']})" for node_id in nodes]
@@ -191,14 +200,20 @@ class _Validation:
         return False
 
 
-def _exception(fault: Exception) -> dict[str, Any]:
+def _exception(fault: Exception, *, inner: bool = False, **facts: Any) -> dict[str, Any]:
     return error(
-        "exception_during_validation",
-        "Exception when validating node",
+        f"exception_during_{'inner_' if inner else ''}validation",
+        f"Exception when validating {'inner ' if inner else ''}node",
         str(fault),
+        **facts,
         exception_type=type(fault).__name__,
         traceback=traceback.format_tb(fault.__traceback__),
     )
+
+
+def _fits(received: str, wanted: str) -> bool:
+    """Whether an output fits an input; each may name several types, and `*` fits all."""
+    return "*" in (received, wanted) or not set(received.split(",")).isdisjoint(wanted.split(","))
 
 
 def _custom(complaint: tuple[str, str] | None) -> Errors:
@@ -214,9 +229,12 @@ _CONVERT: dict[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN
 
 def _widget(inputs: dict[str, Any], name: str, config: list[Any]) -> Errors:
     kind, limits = config
+    if isinstance(inputs[name], dict) and "__value__" in inputs[name]:
+        inputs[name] = inputs[name]["__value__"]  # how a prompt gives a list that is not a link
     facts: dict[str, Any] = {"input_name": name, "input_config": config}
-    if isinstance(kind, list):
-        return _choice(inputs[name], name, kind, facts)
+    choices = limits["options"] if kind == "COMBO" else kind
+    if isinstance(choices, list):
+        return _choice(inputs[name], name, choices, facts)
     if kind not in _CONVERT:  # a value instead of a required link, which ComfyUI accepts
         return []
     given = inputs[name]
@@ -239,5 +257,5 @@ def _widget(inputs: dict[str, Any], name: str, config: list[Any]) -> Errors:
 def _choice(value: Any, name: str, choices: list[str], facts: dict[str, Any]) -> Errors:
     if value in choices:
         return []
-    details = f"{name}: '{value}' not in {choices}"
+    details = f"{name}: {value!r} not in {choices}"
     return [error("value_not_in_list", "Value not in list", details, **facts, received_value=value)]
