@@ -38,6 +38,8 @@ _REASONS: Mapping[str, Reason] = {
     "claimed": "claimed",
     "interrupted": "interrupted",
     "failed": "attempt_failed",
+    "faulted": "attempt_failed",
+    "worker_unhealthy": "worker_unhealthy",
     "lease_expired": "worker_lost",
 }
 

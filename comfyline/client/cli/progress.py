@@ -87,6 +87,7 @@ _REASONS = {
     "interrupted": "the worker was stopped; the job waits for another one",
     "attempt_failed": "an attempt failed; the job is tried again",
     "worker_lost": "the worker was lost; the job is tried again",
+    "worker_unhealthy": "the worker is out of order; the job is tried on another one",
 }
 
 

@@ -53,7 +53,7 @@ class _JobMessage(Response):
     part: int = Field(default=0, description="Orders the messages of one version.")
 
 
-Reason = Literal["claimed", "interrupted", "attempt_failed", "worker_lost"]
+Reason = Literal["claimed", "interrupted", "attempt_failed", "worker_lost", "worker_unhealthy"]
 
 
 class StatusMessage(_JobMessage):
@@ -74,7 +74,8 @@ class StatusMessage(_JobMessage):
     reason: Reason | str | None = Field(
         default=None,
         description="Why a job waits again: `interrupted` (its worker had to stop), "
-        "`attempt_failed` or `worker_lost`. `claimed`: a worker prepares it. More may be added.",
+        "`attempt_failed`, `worker_lost` or `worker_unhealthy` (disk, memory or GPU of its "
+        "worker failed). `claimed`: a worker prepares it. More may be added.",
     )
     snapshot: bool | None = Field(
         default=None, description="True if the message answers a subscription."

@@ -11,6 +11,9 @@ from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job, JobError, Status
 
 MAX_FAILURES = 3  # a fault that is not the job's own rarely strikes three workers in a row
+# One fault of disk, memory or GPU on a healthy worker may be a coincidence; two are not.
+MAX_FAULTS = 2
+MAX_UNHEALTHY_WORKERS = 3  # more unhealthy workers than this are an outage, not bad luck
 MAX_INTERRUPTIONS = 10  # a spot pool that reclaims workers more often than this cannot run the job
 
 _TIMED_OUT = "The job ran longer than its execution timeout."
@@ -23,6 +26,28 @@ def on_failure(job: Job, attempt: int, error: JobError, *, gpu_seconds: float = 
         return ev.FailedWhileCanceling(attempt=attempt, gpu_seconds=gpu_seconds)
     kind = ev.FailedForGood if job.failures + 1 >= MAX_FAILURES else ev.Failed
     return kind(attempt=attempt, error=error, gpu_seconds=gpu_seconds)
+
+
+def on_fault(
+    job: Job, attempt: int, error: JobError, *, is_healthy: bool, gpu_seconds: float = 0.0
+) -> ev.Event:
+    """Disk, memory or GPU failed under `attempt`. `is_healthy`: the worker passed its probe since.
+
+    A worker that is healthy shows that the job caused the fault.
+    """
+    if job.is_canceling:
+        return ev.FailedWhileCanceling(attempt=attempt, gpu_seconds=gpu_seconds)
+    kind = _fault_of_job(job) if is_healthy else _fault_of_worker(job)
+    return kind(attempt=attempt, error=error, gpu_seconds=gpu_seconds)
+
+
+def _fault_of_job(job: Job) -> type[ev.Faulted | ev.FaultedForGood]:
+    return ev.FaultedForGood if job.faults + 1 >= MAX_FAULTS else ev.Faulted
+
+
+def _fault_of_worker(job: Job) -> type[ev.WorkerUnhealthy | ev.WorkerUnhealthyForGood]:
+    is_last = job.unhealthy_workers + 1 >= MAX_UNHEALTHY_WORKERS
+    return ev.WorkerUnhealthyForGood if is_last else ev.WorkerUnhealthy
 
 
 def on_interruption(job: Job, attempt: int, *, gpu_seconds: float = 0.0) -> ev.Event:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.decide import MAX_INTERRUPTIONS, error_of
+from comfyline.service.jobs.decide import MAX_INTERRUPTIONS, MAX_UNHEALTHY_WORKERS, error_of
 from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import Job, Lease, void_prefixes
 from comfyline.service.jobs.progress import Progress
@@ -81,6 +81,39 @@ def failed_for_good(job: Job, event: ev.Failed | ev.FailedForGood, now: datetime
     """Count one more failure, and keep its error."""
     error = replace(event.error, attempt=job.attempt)
     return gpu_used(job, event, now) | {"failures": job.failures + 1, "error": error}
+
+
+def faulted(job: Job, event: ev.Faulted, now: datetime) -> dict[str, Any]:
+    """Count one more fault, and free the job for another attempt."""
+    return {**_GIVEN_BACK, **faulted_for_good(job, event, now)}
+
+
+def faulted_for_good(
+    job: Job, event: ev.Faulted | ev.FaultedForGood, now: datetime
+) -> dict[str, Any]:
+    """Count one more fault, and keep its error."""
+    error = replace(event.error, attempt=job.attempt)
+    return gpu_used(job, event, now) | {"faults": job.faults + 1, "error": error}
+
+
+def worker_unhealthy(job: Job, event: ev.WorkerUnhealthy, now: datetime) -> dict[str, Any]:
+    """Count one more unhealthy worker, and free the job for another attempt."""
+    error = replace(event.error, attempt=job.attempt)
+    used = gpu_used(job, event, now)
+    return {**_GIVEN_BACK, **used, "unhealthy_workers": job.unhealthy_workers + 1, "error": error}
+
+
+def worker_unhealthy_for_good(
+    job: Job, event: ev.WorkerUnhealthyForGood, now: datetime
+) -> dict[str, Any]:
+    """Count one unhealthy worker too many, and make that the job's error."""
+    message = (
+        f"{MAX_UNHEALTHY_WORKERS} workers in a row could not run the job because they are "
+        f"unhealthy. Retry the job later. The last one reported: {event.error.message}"
+    )
+    error = replace(event.error, type="worker_unhealthy", message=message, attempt=job.attempt)
+    used = gpu_used(job, event, now)
+    return {**used, "unhealthy_workers": job.unhealthy_workers + 1, "error": error}
 
 
 def interrupted(job: Job, event: ev.Interrupted, now: datetime) -> dict[str, Any]:

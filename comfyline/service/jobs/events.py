@@ -94,6 +94,40 @@ class FailedForGood(AttemptEnded):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Faulted(AttemptEnded):
+    """Disk, memory or GPU failed under the job, and the worker has proved to be healthy since.
+
+    So the job probably caused the fault. It is queued again, for another worker to confirm that.
+    """
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultedForGood(AttemptEnded):
+    """Disk, memory or GPU failed under the job again: the job causes the fault."""
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerUnhealthy(AttemptEnded):
+    """The attempt failed because its worker is unhealthy; the job is queued again.
+
+    This counts neither as a failure nor as a fault of the job.
+    """
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerUnhealthyForGood(AttemptEnded):
+    """The attempt failed because its worker is unhealthy, as too many workers before it."""
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FailedWhileCanceling(AttemptEnded):
     """The attempt failed after a cancel was requested: the job ends as canceled, with no retry."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.change import change
-from comfyline.service.jobs.decide import on_failure, on_interruption
+from comfyline.service.jobs.decide import on_failure, on_fault, on_interruption
 from comfyline.service.jobs.events import Event, FailedForGood, Stopped, Succeeded
 from comfyline.service.jobs.job import Job, JobError
 from comfyline.service.jobs.result import JobResult
@@ -42,6 +42,18 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryAfterFault:
+    """Disk, memory or GPU failed under the job: it is queued again, unless that is too often.
+
+    `is_healthy`: the worker has passed its probe since, so that the job is probably the cause.
+    Otherwise the worker is, and this does not count against the job.
+    """
+
+    error: JobError
+    is_healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
 class GiveBack:
     """The worker cannot go on with the job: it is queued again, and this is not a failure."""
 
@@ -51,7 +63,7 @@ class EndCanceled:
     """The prompt was stopped because the job's cancel had been requested."""
 
 
-Ending = Succeed | Fail | Retry | GiveBack | EndCanceled
+Ending = Succeed | Fail | Retry | RetryAfterFault | GiveBack | EndCanceled
 
 NOTHING = JobResult()
 
@@ -110,6 +122,8 @@ def _event(current: Job, attempt: int, ending: Ending, gpu_seconds: float) -> Ev
             return FailedForGood(attempt=attempt, error=error, gpu_seconds=gpu_seconds)
         case Retry(error):
             return on_failure(current, attempt, error, gpu_seconds=gpu_seconds)
+        case RetryAfterFault(error, is_healthy):
+            return on_fault(current, attempt, error, is_healthy=is_healthy, gpu_seconds=gpu_seconds)
         case GiveBack():
             return on_interruption(current, attempt, gpu_seconds=gpu_seconds)
         case EndCanceled():

@@ -11,10 +11,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, pairwise
 
-from comfyline.service.jobs.decide import MAX_FAILURES, MAX_INTERRUPTIONS
+from comfyline.service.jobs.decide import (
+    MAX_FAILURES,
+    MAX_FAULTS,
+    MAX_INTERRUPTIONS,
+    MAX_UNHEALTHY_WORKERS,
+)
 from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import Job, JobRecord, Status, artifact_key
 from comfyline.service.jobs.lifecycle import MAX_HISTORY
+
+# The counters of a job, and the value that ends it.
+_LIMITS = {
+    "failures": MAX_FAILURES,
+    "faults": MAX_FAULTS,
+    "unhealthy_workers": MAX_UNHEALTHY_WORKERS,
+    "interruptions": MAX_INTERRUPTIONS,
+}
 
 
 def row_faults(job: Job) -> Iterator[str]:
@@ -22,8 +35,10 @@ def row_faults(job: Job) -> Iterator[str]:
     yield from _broken(
         (job.due_at is not None, "no due time: the sweeper would never look at it again"),
         (job.lease is None or job.attempt > 0, "leased, but never claimed"),
-        (job.failures <= MAX_FAILURES, "more failures than are allowed"),
-        (job.interruptions <= MAX_INTERRUPTIONS, "more interruptions than are allowed"),
+        *(
+            (getattr(job, name) <= limit, f"more {name} than are allowed")
+            for name, limit in _LIMITS.items()
+        ),
         (
             job.options.wants_previews or job.previewed == 0,
             "previews that the caller did not ask for",
@@ -78,8 +93,10 @@ def _faults_of_live(job: Job) -> Iterator[str]:
     is_running = job.status is Status.RUNNING
     yield from _broken(
         ((job.finished_at, job.expires_at) == (None, None), "has a TTL but has not ended"),
-        (job.failures < MAX_FAILURES, "too many failures, but not ended"),
-        (job.interruptions < MAX_INTERRUPTIONS, "too many interruptions, but not ended"),
+        *(
+            (getattr(job, name) < limit, f"too many {name}, but not ended")
+            for name, limit in _LIMITS.items()
+        ),
         (is_running <= (job.lease is not None), "running without a lease"),
         (is_running <= (job.attempt_started_at is not None), "running without a start time"),
         (job.is_canceling <= (job.lease is not None), "canceling, but no worker holds it"),
@@ -88,7 +105,7 @@ def _faults_of_live(job: Job) -> Iterator[str]:
 
 def change_faults(before: Job, after: Job) -> Iterator[str]:
     """Faults of two rows of one job. `after` was written later, maybe not by the next write."""
-    rising = ("attempt", "failures", "interruptions", "gpu_seconds")
+    rising = ("attempt", *_LIMITS, "gpu_seconds")
     set_once = ("started_at", "cancel_requested_at")
     yield from _broken(
         (not before.status.is_terminal or _is_as_it_ended(before, after), "changed after its end"),

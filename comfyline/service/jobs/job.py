@@ -121,6 +121,8 @@ class Job:
     version: int = 1  # raised by every change that a client can see
     attempt: int = 0  # counts claims; the fencing token, nothing else
     failures: int = 0
+    faults: int = 0  # of disk, memory or GPU, on workers that proved to be healthy
+    unhealthy_workers: int = 0  # how many workers proved to be unhealthy while they ran this job
     interruptions: int = 0
     ticket_sends: int = 0  # by the sweeper since the job began to wait; excludes the first ticket
     lease: Lease | None = None

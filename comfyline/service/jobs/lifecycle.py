@@ -114,6 +114,22 @@ RULES: Mapping[type[ev.Event], Rule] = {
         {Q: Q, R: Q}, when=_is_not_canceling, sets=effects.failed, due=due.if_ticket_is_lost
     ),
     ev.FailedForGood: Rule({Q: F, R: F}, sets=effects.failed_for_good, due=due.at_end),
+    ev.Faulted: Rule(
+        {Q: Q, R: Q}, when=_is_not_canceling, sets=effects.faulted, due=due.if_ticket_is_lost
+    ),
+    ev.FaultedForGood: Rule({Q: F, R: F}, sets=effects.faulted_for_good, due=due.at_end),
+    ev.WorkerUnhealthy: Rule(
+        {Q: Q, R: Q},
+        when=_is_not_canceling,
+        sets=effects.worker_unhealthy,
+        due=due.if_ticket_is_lost,
+    ),
+    ev.WorkerUnhealthyForGood: Rule(
+        {Q: F, R: F},
+        when=_is_not_canceling,
+        sets=effects.worker_unhealthy_for_good,
+        due=due.at_end,
+    ),
     ev.FailedWhileCanceling: Rule(
         {Q: C, R: C}, when=_is_canceling, sets=effects.gpu_used, due=due.at_end
     ),

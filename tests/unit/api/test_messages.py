@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from comfyline.api.v1.messages import (
 from comfyline.contract.limits import MAX_ARTIFACTS_IN_MESSAGE, MAX_MESSAGE_BYTES
 from comfyline.contract.v1.socket import DoneMessage, server_message
 from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.decide import on_fault
 from comfyline.service.jobs.job import Job, JobError, JobRecord
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.live.messages import (
@@ -56,6 +58,14 @@ def interrupted(job: Job) -> Job:
 def failed_once(job: Job) -> Job:
     job = running(job)
     return advance(job, ev.Failed(attempt=job.attempt, error=BOOM), NOW)
+
+
+def faulted(*, is_healthy: bool) -> Callable[[Job], Job]:
+    def change(job: Job) -> Job:
+        job = running(job)
+        return advance(job, on_fault(job, job.attempt, BOOM, is_healthy=is_healthy), NOW)
+
+    return change
 
 
 ENDED = st.sampled_from([succeeded, failed, canceled]).map(lambda change: change(a_job()))
@@ -129,6 +139,8 @@ def test_progress_has_a_signed_url_of_its_preview() -> None:
         (running, None),
         (interrupted, "interrupted"),
         (failed_once, "attempt_failed"),
+        (faulted(is_healthy=True), "attempt_failed"),
+        (faulted(is_healthy=False), "worker_unhealthy"),
         (succeeded, None),
     ],
 )

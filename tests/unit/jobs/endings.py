@@ -15,6 +15,7 @@ from comfyline.service.jobs.finish import (
     Finisher,
     GiveBack,
     Retry,
+    RetryAfterFault,
     Succeed,
 )
 from comfyline.service.jobs.job import Job, JobError
@@ -46,6 +47,8 @@ ENDINGS: dict[str, End] = {
     "succeed": succeed,
     "fail": ending_with(Fail(BOOM)),
     "retry": ending_with(Retry(BOOM)),
+    "fault_of_job": ending_with(RetryAfterFault(BOOM, is_healthy=True)),
+    "fault_of_worker": ending_with(RetryAfterFault(BOOM, is_healthy=False)),
     "give_back": ending_with(GiveBack()),
     "stop": stop,
 }

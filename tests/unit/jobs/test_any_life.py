@@ -16,6 +16,7 @@ from comfyline.service.jobs.decide import (
     on_cancel,
     on_due_time,
     on_failure,
+    on_fault,
     on_interruption,
     on_lease_expiry,
 )
@@ -49,7 +50,10 @@ class AnyLife(RuleBasedStateMachine):
         event = event_of(kind, self.job.attempt + off)
         if isinstance(event, ev.Claimed | ev.Renewed):
             event = replace(event, lease_expires_at=self.now + timedelta(seconds=lease))
-        may_be_final = isinstance(event, ev.Failed | ev.LeaseExpired | ev.Interrupted)
+        may_be_final = isinstance(
+            event,
+            ev.Failed | ev.Faulted | ev.WorkerUnhealthy | ev.LeaseExpired | ev.Interrupted,
+        )
         if may_be_final and not self.chosen(event):
             return  # on_failure and the like choose between this event and its final form
         self.apply(event)
@@ -59,6 +63,10 @@ class AnyLife(RuleBasedStateMachine):
             return type(on_interruption(self.job, event.attempt)) is ev.Interrupted
         if isinstance(event, ev.Failed):
             return type(on_failure(self.job, event.attempt, ERROR)) is ev.Failed
+        if isinstance(event, ev.Faulted | ev.WorkerUnhealthy):
+            is_healthy = isinstance(event, ev.Faulted)
+            chosen = on_fault(self.job, event.attempt, ERROR, is_healthy=is_healthy)
+            return type(chosen) is type(event)
         return type(on_lease_expiry(self.job, self.now)) is ev.LeaseExpired
 
     def apply(self, event: ev.Event) -> None:
@@ -77,6 +85,12 @@ class AnyLife(RuleBasedStateMachine):
     def the_worker_fails(self) -> None:
         if self.job.lease:
             event = on_failure(self.job, self.job.attempt, ERROR)
+            self.job = advance(self.job, event, self.now)
+
+    @rule(is_healthy=st.booleans())
+    def the_machine_fails(self, is_healthy: bool) -> None:
+        if self.job.lease:
+            event = on_fault(self.job, self.job.attempt, ERROR, is_healthy=is_healthy)
             self.job = advance(self.job, event, self.now)
 
     @rule()

@@ -29,7 +29,15 @@ from comfyline.service.access.slots import Limits
 from comfyline.service.errors import JobNotFound, TransitionRefused
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.due import SETTLE_DELAY, TIDY_DELAY
-from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
+from comfyline.service.jobs.finish import (
+    EndCanceled,
+    Ending,
+    Fail,
+    GiveBack,
+    Retry,
+    RetryAfterFault,
+    Succeed,
+)
 from comfyline.service.jobs.job import Job, JobError, JobRecord
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.redrive import send_again
@@ -62,7 +70,8 @@ class Holding:
 
 
 ENDINGS: list[Ending] = [Succeed(cached=False), Fail(BROKE)]
-RETURNS: list[Ending] = [Retry(BROKE), GiveBack(), EndCanceled()]
+FAULTS: list[Ending] = [RetryAfterFault(BROKE, is_healthy) for is_healthy in (True, False)]
+RETURNS: list[Ending] = [Retry(BROKE), *FAULTS, GiveBack(), EndCanceled()]
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -282,3 +291,4 @@ def test_any_order() -> None:
     )
     assert AnyOrder.met >= {"succeeded", "failed_for_good", "canceled", "expired", "lease_expired"}
     assert AnyOrder.met & {"failed", "interrupted"}
+    assert AnyOrder.met & {"faulted", "worker_unhealthy"}

@@ -11,9 +11,12 @@ import pytest
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.decide import (
     MAX_FAILURES,
+    MAX_FAULTS,
     MAX_INTERRUPTIONS,
+    MAX_UNHEALTHY_WORKERS,
     on_cancel,
     on_failure,
+    on_fault,
     on_interruption,
     on_lease_expiry,
 )
@@ -41,6 +44,20 @@ def test_the_tenth_interruption_ends_the_job() -> None:
     assert MAX_INTERRUPTIONS == 10
 
 
+def test_the_second_fault_on_a_healthy_worker_ends_the_job() -> None:
+    jobs = [running(a_job(faults=n, failures=2, unhealthy_workers=2)) for n in range(2)]
+    kinds = [type(on_fault(job, 1, ERROR, is_healthy=True)) for job in jobs]
+    assert kinds == [ev.Faulted, ev.FaultedForGood]
+    assert MAX_FAULTS == 2
+
+
+def test_the_third_unhealthy_worker_ends_the_job() -> None:
+    jobs = [running(a_job(unhealthy_workers=n, failures=2, faults=1)) for n in range(3)]
+    kinds = [type(on_fault(job, 1, ERROR, is_healthy=False)) for job in jobs]
+    assert kinds == [ev.WorkerUnhealthy, ev.WorkerUnhealthy, ev.WorkerUnhealthyForGood]
+    assert MAX_UNHEALTHY_WORKERS == 3
+
+
 def test_a_lost_worker_counts_as_a_failure() -> None:
     kinds = [type(on_lease_expiry(running(a_job(failures=n)), NOW)) for n in range(3)]
     assert kinds == [ev.LeaseExpired, ev.LeaseExpired, ev.LeaseExpiredForGood]
@@ -56,13 +73,16 @@ def test_a_lost_worker_past_the_execution_timeout_ends_the_job() -> None:
 
 
 def test_while_canceling_every_end_is_canceled() -> None:
-    job = replace(running(a_job(failures=2, interruptions=9)), cancel_requested_at=NOW)
+    counters = {"failures": 2, "faults": 1, "unhealthy_workers": 2, "interruptions": 9}
+    job = replace(running(a_job(**counters)), cancel_requested_at=NOW)
     kinds = [
         type(on_failure(job, 1, ERROR)),
+        type(on_fault(job, 1, ERROR, is_healthy=True)),
+        type(on_fault(job, 1, ERROR, is_healthy=False)),
         type(on_interruption(job, 1)),
         type(on_lease_expiry(job, NOW)),
     ]
-    assert [RULES[kind].moves[R] for kind in kinds] == [C, C, C]
+    assert [RULES[kind].moves[R] for kind in kinds] == [C] * 5
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pytest
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.decide import (
     on_failure,
+    on_fault,
 )
-from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.lifecycle import MAX_HISTORY, advance, submitted
 from comfyline.service.jobs.progress import Progress
 from tests.support.builders import LEASE, NOW, a_job, canceled, running, succeeded
@@ -35,6 +36,26 @@ class TestCounters:
     def test_an_interruption_is_not_a_failure(self) -> None:
         job = advance(running(a_job()), ev.Interrupted(attempt=1), NOW)
         assert (job.failures, job.interruptions, job.error) == (0, 1, None)
+
+    @pytest.mark.parametrize(
+        ("is_healthy", "counters"), [(True, (0, 1, 0)), (False, (0, 0, 1))], ids=["job", "worker"]
+    )
+    def test_a_fault_counts_to_the_job_or_to_the_worker(
+        self, is_healthy: bool, counters: tuple[int, int, int]
+    ) -> None:
+        event = on_fault(running(a_job()), 1, ERROR, is_healthy=is_healthy, gpu_seconds=2.0)
+        job = advance(running(a_job()), event, NOW)
+        assert (job.failures, job.faults, job.unhealthy_workers) == counters
+        assert (job.status, job.lease, job.gpu_seconds) == (Status.QUEUED, None, 2.0)
+        assert job.error == replace(ERROR, attempt=1)
+
+    def test_a_job_that_met_too_many_unhealthy_workers_says_what_to_do(self) -> None:
+        job = running(a_job(unhealthy_workers=2))
+        job = advance(job, on_fault(job, 1, ERROR, is_healthy=False), NOW)
+        assert job.error is not None
+        assert job.error.type == "worker_unhealthy"
+        assert "Retry the job later" in job.error.message
+        assert ERROR.message in job.error.message
 
     def test_gpu_seconds_add_up_over_attempts(self) -> None:
         job = advance(running(a_job()), ev.Failed(attempt=1, error=ERROR, gpu_seconds=2), NOW)

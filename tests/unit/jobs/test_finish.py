@@ -8,11 +8,17 @@ import pytest
 
 from comfyline.adapters.memory.ledger import InMemoryLedger
 from comfyline.service.errors import JobNotFound, LeaseLost
-from comfyline.service.jobs.decide import MAX_FAILURES, MAX_INTERRUPTIONS
+from comfyline.service.jobs.decide import (
+    MAX_FAILURES,
+    MAX_FAULTS,
+    MAX_INTERRUPTIONS,
+    MAX_UNHEALTHY_WORKERS,
+)
 from comfyline.service.jobs.finish import (
     Fail,
     GiveBack,
     Retry,
+    RetryAfterFault,
 )
 from comfyline.service.jobs.job import Status
 from comfyline.service.jobs.report import report_started
@@ -82,6 +88,38 @@ class TestFailure:
         assert (ended.status, ended.attempt) == (Status.FAILED, MAX_FAILURES)
         world.clock.advance(LEASE)
         assert world.tickets() == []
+
+
+class TestFault:
+    @pytest.mark.parametrize(
+        ("is_healthy", "attempts", "error_type"),
+        [(True, MAX_FAULTS, "boom"), (False, MAX_UNHEALTHY_WORKERS, "worker_unhealthy")],
+        ids=["of the job", "of the worker"],
+    )
+    def test_is_retried_at_once_and_ends_the_job_at_its_limit(
+        self, is_healthy: bool, attempts: int, error_type: str
+    ) -> None:
+        world = World()
+        world.submit()
+        for number in range(1, attempts + 1):
+            job, ticket = world.started()
+            ended = world.finisher().end(job, ticket, RetryAfterFault(BOOM, is_healthy))
+            assert (ended.attempt, ended.failures) == (number, 0)
+        assert ended.status is Status.FAILED
+        assert ended.error is not None
+        assert (ended.error.type, ended.error.node_id) == (error_type, "5")
+
+    def test_of_the_worker_is_forgotten_when_the_job_succeeds_elsewhere(self) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        world.finisher().end(job, ticket, RetryAfterFault(BOOM, is_healthy=False))
+        done = world.succeeded()
+        assert (done.status, done.error, done.failures, done.faults) == (
+            Status.SUCCEEDED,
+            None,
+            0,
+            0,
+        )
 
 
 class TestInterruption:
