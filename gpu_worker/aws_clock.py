@@ -1,0 +1,96 @@
+"""The time as AWS's servers tell it, because leases are judged by their clock and not by ours.
+
+Every answer of AWS has a `Date` header. It is given in whole seconds, so each answer tells the time
+within bounds: not earlier than `Date` when the answer had come, and not later than a second after
+it when the request was sent. A clock outside of these bounds is moved to the nearer bound, so no
+answer, however slow, makes it worse.
+
+Between two answers it runs on the machine's monotonic clock. So a machine whose wall clock jumps in
+the middle of a job does not write a lease that has already ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from comfyline.service.clock import Clock
+
+# A worker whose wall clock is further off takes no job. It could go on by this clock, but requests
+# are signed by the wall clock, and something is wrong with the machine.
+MAX_ERROR = timedelta(seconds=5)
+_RESOLUTION = timedelta(seconds=1)  # of the header
+_SENT_AT = "comfyline_sent_at"  # the key of a request's context
+
+_log = logging.getLogger(__name__)
+
+
+class AwsClock:
+    """A `Clock` that follows AWS. Any thread may use it."""
+
+    def __init__(self, wall: Clock, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Starts with the time of `wall`, until the first answer has come."""
+        self._wall, self._monotonic = wall, monotonic
+        self._anchor = wall(), monotonic()  # one value, so that threads see both parts change
+        self._is_right = True
+
+    def __call__(self) -> datetime:
+        """The time now."""
+        at, ticks = self._anchor
+        return at + timedelta(seconds=self._monotonic() - ticks)
+
+    @property
+    def wall_error(self) -> timedelta:
+        """How far the machine's wall clock is ahead of AWS; negative if it is behind."""
+        return self._wall() - self()
+
+    @property
+    def fault(self) -> str | None:
+        """Why this worker must take no job; None if its wall clock is right."""
+        error = self.wall_error
+        if abs(error) <= MAX_ERROR:
+            return None
+        seconds, way = abs(error).total_seconds(), "ahead of" if error > timedelta(0) else "behind"
+        return f"the clock of this machine is {seconds:.0f} s {way} AWS"
+
+    def follow(self, events: Any) -> None:
+        """Compare this clock with each answer that a boto3 client gets, errors included.
+
+        `events`: the client's `meta.events`.
+        """
+        events.register("before-call", self._note_sent)
+        events.register("after-call", self._note_answer)
+
+    def heard(self, date: datetime, sent_at: float) -> None:
+        """AWS said `date` in answer to a request sent at `sent_at` of the monotonic clock."""
+        now, waited = self(), timedelta(seconds=self._monotonic() - sent_at)
+        earliest, latest = date, date + _RESOLUTION + waited
+        if not earliest <= now <= latest:
+            self._anchor = min(max(now, earliest), latest), self._monotonic()
+        self._report()
+
+    def _note_sent(self, *, context: dict[str, Any], **_: Any) -> None:
+        context[_SENT_AT] = self._monotonic()
+
+    def _note_answer(
+        self, *, parsed: Mapping[str, Any], context: Mapping[str, Any], **_: Any
+    ) -> None:
+        headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        try:
+            date = parsedate_to_datetime(headers["date"])
+        except (KeyError, ValueError):
+            return
+        if date.tzinfo is not None:
+            self.heard(date, context[_SENT_AT])
+
+    def _report(self) -> None:
+        was_right, fault = self._is_right, self.fault
+        self._is_right = fault is None
+        if was_right and fault is not None:
+            _log.error("clock wrong", extra={"action": "clock_wrong", "why": fault})
+        elif fault is None and not was_right:
+            _log.info("clock right", extra={"action": "clock_right"})
