@@ -66,6 +66,8 @@ def _of_the_moment(now: Measured) -> Iterator[Metric]:
     yield depth
     alive = "Workers that reported themselves alive within the last 60 s."
     yield GaugeMetricFamily("comfyui_active_workers", alive, value=now.active_workers)
+    unhealthy = "Active workers that take no job: disk, memory, GPU or clock is out of order."
+    yield GaugeMetricFamily("comfyui_unhealthy_workers", unhealthy, value=now.unhealthy_workers)
     running = "Jobs that run on a GPU."
     yield GaugeMetricFamily("comfyui_running_jobs", running, value=now.running_jobs)
 

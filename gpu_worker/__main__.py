@@ -12,6 +12,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
 from gpu_worker.comfy.keeper import EngineCrashLoop
+from gpu_worker.health import WorkerUnhealthy
 from gpu_worker.log_context import LogContextFormatter
 from gpu_worker.models import ModelsUnusable
 from gpu_worker.prepare import WarmUpFailed
@@ -31,7 +32,7 @@ def main() -> None:
     copy_config_to_registered_loggers(source_logger=logger, include={"comfyline", "gpu_worker"})
     try:
         asyncio.run(work(wiring, logger))
-    except (EngineCrashLoop, DrainOverran, ModelsUnusable, WarmUpFailed):
+    except (EngineCrashLoop, DrainOverran, ModelsUnusable, WarmUpFailed, WorkerUnhealthy):
         logger.critical("worker failed", exc_info=True, extra={"action": "worker_failed"})
         sys.stdout.flush()
         os._exit(1)  # at once: a thread that hangs must not keep the process alive
@@ -48,12 +49,12 @@ async def work(wiring: Wiring, logger: Logger) -> None:
         wiring.flushed_metrics(),
         wiring.engine() as engine,
         wiring.fleet(drain) as protection,
-        wiring.presence(engine),
+        wiring.presence(engine, health := wiring.health(engine)),
         wiring.published_nodes(engine),
     ):
         preparation = wiring.preparation
         if preparation is None or await preparation.run(engine, drain):
-            await wiring.worker(engine, protection).work(drain)
+            await wiring.worker(engine, health, protection).work(drain)
     logger.info("worker stopped", extra={"action": "worker_stopped"})
 
 

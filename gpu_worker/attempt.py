@@ -27,16 +27,17 @@ from gpu_worker.comfy.http import EngineUnreachable
 from gpu_worker.comfy.outputs import Output, outputs_of
 from gpu_worker.comfy.protocol import Outcome, PromptFailed, PromptSucceeded
 from gpu_worker.execution import Execution
-from gpu_worker.faults import breaks_engine
+from gpu_worker.machine_faults import FaultKind
 from gpu_worker.phases import Phase, timed
 from gpu_worker.previews import Previews
 from gpu_worker.racing import background, unless
 from gpu_worker.reporter import Reporter
 from gpu_worker.stop import Stop, StopReason
 from gpu_worker.toolbox import Toolbox
-from gpu_worker.verdict import FAULTS, NotStored, Result, verdict
+from gpu_worker.verdict import FAULTS, NotStored, Result, Suspected, judged, verdict
 
 COLLECT_SECONDS = 60.0  # a draining worker may still store what a finished prompt has made
+DISK_SECONDS = 1.0  # between two looks at the free space
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Attempt:
     ) -> None:
         """`left_engine` is called once the GPU has finished with the job."""
         self.stop = Stop()
+        self._has_left_gpu = False
         self._ticket, self._tools, self._left_engine = ticket, tools, left_engine
         self._reporter = Reporter(job, tools.store, tools.clock, on_row=self._stop_if_canceling)
         self._previews = Previews(
@@ -66,7 +68,9 @@ class Attempt:
         cannot be reached and the lease will expire.
         """
         try:
-            async with background(self._beat(), self._report(), self._previews.store_for_ever()):
+            async with background(
+                self._beat(), self._report(), self._watch_disk(), self._previews.store_for_ever()
+            ):
                 with self._tools.engine.held():
                     await self._run_and_end()
         except (TransitionRefused, JobNotFound):
@@ -94,12 +98,15 @@ class Attempt:
         try:
             return await self._execution.run()
         finally:
+            self._has_left_gpu = True
             self._left_engine()
+
+    @property
+    def _is_on_gpu(self) -> bool:
+        return self._execution.has_started and not self._has_left_gpu
 
     async def _end(self, outcome: Outcome | None) -> None:
         ending = self._verdict(outcome)
-        if ending is not None and isinstance(outcome, PromptFailed) and breaks_engine(outcome):
-            self._tools.engine.restart("gpu_error")
         match outcome, ending:
             case PromptSucceeded(outputs=outputs), Succeed():
                 files = await self._store_files(outputs)
@@ -129,11 +136,30 @@ class Attempt:
             await self._tools.engine.wait_answer()
             return await collect()
 
-    async def _write(self, ending: Ending | None, files: Sequence[Artifact] = ()) -> None:
+    async def _judge(self, suspected: Suspected) -> Ending | None:
+        """Whose fault it was, according to the probe of this worker."""
+        probing = self._tools.health.suspect(
+            FaultKind(suspected.error.type),
+            self._reporter.job.id,
+            restart=not suspected.engine_has_ended,
+            clean_up=self._execution.clean_up,
+        )
+        if probing is None:
+            return GiveBack()
+        is_healthy = await unless(self.stop.moot, _result_of(probing))
+        if is_healthy is None:
+            return None if self.stop.reason is StopReason.LEASE_LOST else GiveBack()
+        return judged(suspected, is_healthy=is_healthy)
+
+    async def _write(
+        self, ending: Ending | Suspected | None, files: Sequence[Artifact] = ()
+    ) -> None:
         """Make the write that ends the attempt, while no other write of the attempt is under way.
 
         Nothing is written for None.
         """
+        if isinstance(ending, Suspected):
+            return await self._write(await self._judge(ending))
         if ending is None:
             return self._count("lease_lost")
         with timed(self._tools.metrics, Phase.FINISH):
@@ -158,8 +184,13 @@ class Attempt:
             report_started, job, store=self._tools.store, clock=self._tools.clock
         )
 
-    def _verdict(self, result: Result) -> Ending | None:
-        return verdict(result, self.stop.reason, has_started=self._execution.has_started)
+    def _verdict(self, result: Result) -> Ending | Suspected | None:
+        return verdict(
+            result,
+            self.stop.reason,
+            has_started=self._execution.has_started,
+            end_reason=self._tools.engine.end_reason,
+        )
 
     def _count(self, outcome: str) -> None:
         self._tools.metrics.record(Metric.ATTEMPTS_ENDED, outcome=outcome)
@@ -170,6 +201,13 @@ class Attempt:
         await self._tools.heartbeat.keep(
             self._reporter.job, self._ticket, renewed=self._reporter.received, lost=self._lose
         )
+
+    async def _watch_disk(self) -> None:
+        """End the prompt before it has filled the disk that the whole worker uses."""
+        while not await asyncio.to_thread(self._tools.disk.is_low) or not self._is_on_gpu:
+            await asyncio.sleep(DISK_SECONDS)
+        self.stop.request(StopReason.OUT_OF_DISK)
+        self._tools.engine.restart(FaultKind.OUT_OF_DISK.value)
 
     async def _report(self) -> None:
         try:
@@ -187,3 +225,8 @@ class Attempt:
     def _context(self, action: str) -> dict[str, object]:
         job = self._reporter.job
         return {"action": action, "job_id": job.id, "attempt": job.attempt}
+
+
+async def _result_of(probing: asyncio.Future[bool]) -> bool:
+    """The result of a probe, which goes on if this is canceled."""
+    return await asyncio.shield(probing)

@@ -1,7 +1,7 @@
-"""Turn what went wrong into the error that the client sees, and tell whether a retry may help.
+"""Turn what went wrong into the error that the client sees.
 
-The job's own error is final; the engine's is retried. The exception types and texts are those of a
-real ComfyUI (tests/recordings) and of its issue tracker.
+The exception types and texts are those of a real ComfyUI (tests/recordings) and of its issue
+tracker; `machine_faults.py` has those that may be a machine's.
 """
 
 from __future__ import annotations
@@ -10,45 +10,45 @@ from comfyline.service.jobs.job import JobError
 from gpu_worker.comfy.http import EngineError, PromptRejected
 from gpu_worker.comfy.protocol import PromptFailed
 from gpu_worker.inputs import InputMissing
+from gpu_worker.machine_faults import FaultKind, kind_of_error, kind_of_failure
 
 TIMED_OUT = JobError(
     type="execution_timeout", message="The job ran longer than its execution timeout."
+)
+DISK_FILLED = JobError(
+    type=FaultKind.OUT_OF_DISK, message="The job left too little free space on the worker's disk."
 )
 ENGINE_LOST = JobError(
     type="engine_lost", message="ComfyUI stopped, or was restarted, while it ran this job."
 )
 
-# exception_type as ComfyUI spells it -> the stable error type that clients see
-_ENGINE_TYPES = {
-    "torch.OutOfMemoryError": "out_of_memory",
-    "torch.cuda.OutOfMemoryError": "out_of_memory",
-    "torch.AcceleratorError": "gpu_error",
-}
-# For a plain RuntimeError only the text shows which fault it is.
-_ENGINE_TEXTS = {
-    "CUDA out of memory": "out_of_memory",
-    "Allocation on device": "out_of_memory",
-    "CUDA error": "gpu_error",
-    "DefaultCPUAllocator: can't allocate memory": "out_of_memory",
-}
-
-
-def engine_fault(outcome: PromptFailed) -> str | None:
-    """The error type if the engine is at fault, so that another try may succeed; else None."""
-    by_text = (kind for text, kind in _ENGINE_TEXTS.items() if text in outcome.message)
-    return _ENGINE_TYPES.get(outcome.type) or next(by_text, None)
-
-
-def breaks_engine(outcome: PromptFailed) -> bool:
-    """Whether the engine must restart: after a CUDA error every later prompt may fail too."""
-    return engine_fault(outcome) == "gpu_error"
-
 
 def job_error_of(outcome: PromptFailed) -> JobError:
     """The error with the node, its class and the node's message."""
-    kind = engine_fault(outcome) or "node_error"
-    text = outcome.message if kind != "node_error" else f"{outcome.type}: {outcome.message}"
-    return JobError(type=kind, message=text, node_id=outcome.node_id, node_type=outcome.node_type)
+    kind = kind_of_failure(outcome.type, outcome.message)
+    text = outcome.message if kind else f"{outcome.type}: {outcome.message}"
+    return JobError(
+        type=kind.value if kind else "node_error",
+        message=text,
+        node_id=outcome.node_id,
+        node_type=outcome.node_type,
+    )
+
+
+def lost_error(end_reason: str) -> JobError:
+    """The error of a prompt that ran when the engine ended, for that reason."""
+    if end_reason == FaultKind.OUT_OF_MEMORY:
+        return JobError(type=end_reason, message="The process used more memory than it may use.")
+    return ENGINE_LOST
+
+
+def worker_error(error: OSError | MemoryError) -> JobError:
+    """The error of a worker that cannot handle the files of a job. It shows no path."""
+    kind, text = kind_of_error(error), getattr(error, "strerror", None) or type(error).__name__
+    return JobError(
+        type=kind.value if kind else "worker_error",
+        message=f"The worker could not handle the job's files: {text}.",
+    )
 
 
 def rejection_error(rejected: PromptRejected) -> JobError:

@@ -1,4 +1,4 @@
-"""Report that this worker is up, and how many prompts its GPU runs.
+"""Report that this worker is up, how many prompts its GPU runs, and whether it takes jobs.
 
 A report holds for three rounds. So one that fails changes nothing, and a worker that dies without
 notice stops being counted within a minute. The scaler and the metrics read these reports; no job
@@ -30,12 +30,17 @@ async def reported_presence(
     worker_id: WorkerId,
     running: Callable[[], int],
     clock: Clock,
+    unhealthy: Callable[[], str | None] = lambda: None,
     every: timedelta = EVERY,
 ) -> AsyncIterator[None]:
-    """Report the worker as up until the block ends, and as gone right after it."""
+    """Report the worker as up until the block ends, and as gone right after it.
+
+    The first report is made before the block begins, so that the clock is compared with AWS before
+    the first job. `unhealthy`: why the worker takes no job; None if it does.
+    """
 
     async def report(holds: timedelta) -> None:
-        presence = Presence(worker_id, running(), clock() + holds)
+        presence = Presence(worker_id, running(), clock() + holds, unhealthy())
         try:
             await asyncio.to_thread(store.put, presence)
         except Exception:  # noqa: BLE001 - no job depends on it, so no error may end the worker
@@ -44,10 +49,11 @@ async def reported_presence(
 
     async def report_for_ever() -> None:
         while True:
-            await report(ROUNDS * every)
             await asyncio.sleep(every.total_seconds())
+            await report(ROUNDS * every)
 
     try:
+        await report(ROUNDS * every)
         async with background(report_for_ever()):
             yield
     finally:

@@ -12,6 +12,7 @@ class StopReason(Enum):
     CANCEL = "the job's cancel was requested"
     TIMEOUT = "the job ran past its execution timeout"
     DRAIN = "the worker has to stop"
+    OUT_OF_DISK = "the job has nearly filled the worker's disk"
     LEASE_LOST = "the attempt no longer holds the job"
 
 
@@ -26,6 +27,7 @@ class Stop:
         self.reason: StopReason | None = None  # None while nothing has asked for a stop
         self.requested = asyncio.Event()  # set with the first reason: the engine cancels the prompt
         self.hurry = asyncio.Event()  # set by a drain or a lost lease: do not wait for the engine
+        self.moot = asyncio.Event()  # whose fault a failure was no longer matters
 
     def request(self, reason: StopReason) -> None:
         """Stop for `reason`; a further request for another reason is allowed."""
@@ -34,3 +36,5 @@ class Stop:
         self.requested.set()
         if reason in (StopReason.DRAIN, StopReason.LEASE_LOST):
             self.hurry.set()
+        if reason in (StopReason.CANCEL, StopReason.DRAIN, StopReason.LEASE_LOST):
+            self.moot.set()

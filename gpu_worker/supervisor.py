@@ -2,8 +2,11 @@
 
 The engine runs in its own session, and as its own user if one is set. It does not get the worker's
 environment variables, so it has no AWS credentials, and it is killed when the worker ends. An
-engine that ends soon after its start counts as a failure. After each failure in a row the next
-start comes later, and after too many the worker itself fails.
+engine that ends before its first answer counts as a failed start. After each failed start in a row
+the next one comes later, and after too many the worker itself fails. The end of an engine that has
+answered is no failed start: a prompt may have caused it (see health.py).
+
+An engine that uses too much host memory is ended before the kernel has to choose a process.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ import logging
 import os
 import pwd
 import signal
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
@@ -22,16 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from comfyline.service.metrics import Metric, Metrics
+from gpu_worker import memory
 from gpu_worker.comfy.http import EngineQueue
-from gpu_worker.comfy.keeper import EngineCrashLoop
+from gpu_worker.comfy.keeper import ENDED, RECYCLED, EngineCrashLoop
+from gpu_worker.machine_faults import FaultKind
 from gpu_worker.racing import background
 
 BACKOFF_SECONDS = (0.0, 1.0, 5.0, 15.0, 30.0)  # before a start, by the number of failures in a row
 # The environment variables that an engine needs: for programs, drivers and temporary files.
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_PR_SET_PDEATHSIG = 1  # of prctl(2)
-_ENDED = "ended"  # the reason of a restart that nothing has requested
+MEMORY_SECONDS = 0.25  # between two looks at the engine's memory
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # of prctl(2)
 
 _log = logging.getLogger(__name__)
 
@@ -40,10 +43,10 @@ _log = logging.getLogger(__name__)
 class Policy:
     """When an engine is restarted, and when the worker gives it up."""
 
-    max_failures: int = len(BACKOFF_SECONDS)  # in a row; then it is a crash loop
-    settled_seconds: float = 60.0  # an engine that ran so long, or ended a prompt, has not failed
+    max_failures: int = len(BACKOFF_SECONDS)  # failed starts in a row; then it is a crash loop
     max_prompts: int = 1000  # host memory grows with the history and with leaks of nodes
-    max_memory_bytes: int | None = None
+    max_memory_bytes: int | None = None  # above it, the engine is restarted between two jobs
+    memory_limit_bytes: int | None = None  # above it, the engine is ended at once
 
 
 DEFAULT_POLICY = Policy()
@@ -69,8 +72,10 @@ class EngineProcess:
         self._process: asyncio.subprocess.Process | None = None  # None while no engine runs
         self._up_or_given_up = asyncio.Event()
         self._is_given_up = False
-        self._restart_reason = _ENDED  # for the metric of the next restart
-        self._failures = 0  # in a row
+        self.end_reason = ENDED
+        self._restart_reason: str | None = None  # of the restart that was requested last
+        self._has_answered = False  # the engine that runs now, or that ran last
+        self._failures = 0  # failed starts in a row
         self._prompts = 0  # ended by the engine that runs now
 
     @property
@@ -82,14 +87,14 @@ class EngineProcess:
         """See Keeper."""
         await self._up_or_given_up.wait()
         if self._is_given_up:
-            raise EngineCrashLoop(f"the engine ended {self._failures} times right after its start")
+            raise EngineCrashLoop(f"the engine ended {self._failures} times before it answered")
 
     def admits(self, queue: EngineQueue, *, is_idle: bool) -> bool:  # noqa: ARG002 - the port's
         """See Keeper: an engine that is due for a restart gets no more prompts."""
         if not self._is_due():
             return True
         if is_idle:
-            self.restart("recycled")
+            self.restart(RECYCLED)
         return False
 
     def restart(self, reason: str) -> None:
@@ -99,6 +104,10 @@ class EngineProcess:
             self._restart_reason = reason
             self._up_or_given_up.clear()
             _kill(self._process)
+
+    def answered(self) -> None:
+        """See Keeper."""
+        self._has_answered, self._failures = True, 0
 
     def count_prompt(self) -> None:
         """See Keeper."""
@@ -114,16 +123,31 @@ class EngineProcess:
             await self._run_once()
 
     async def _run_once(self) -> None:
-        started_at, self._prompts = time.monotonic(), 0
+        self._prompts, self._has_answered, kills = 0, False, memory.oom_kills()
         try:
             self._process = await self._start()
             self._up_or_given_up.set()
-            await self._process.wait()
+            async with background(self._watch_memory(self._process)):
+                await self._process.wait()
         except OSError:
             _log.exception("engine not started", extra={"action": "engine_not_started"})
         finally:
+            was_killed = memory.oom_kills() > kills  # by the kernel, because memory was short
+            ended = FaultKind.OUT_OF_MEMORY.value if was_killed else ENDED
+            self.end_reason, self._restart_reason = self._restart_reason or ended, None
             await self._clean_up()
-        self._count_end(time.monotonic() - started_at)
+        self._count_end()
+
+    async def _watch_memory(self, process: asyncio.subprocess.Process) -> None:
+        limit = self._policy.memory_limit_bytes
+        while limit is not None:
+            # The engine leads a session of its own, which its children belong to.
+            used = await asyncio.to_thread(memory.session_bytes, process.pid)
+            if used > limit:
+                _log.error("engine too big", extra={"action": "engine_too_big", "bytes": used})
+                self.restart(FaultKind.OUT_OF_MEMORY.value)
+                return
+            await asyncio.sleep(MEMORY_SECONDS)
 
     async def _start(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
@@ -133,7 +157,7 @@ class EngineProcess:
             **_identity(self._user),
             start_new_session=True,
             stdin=asyncio.subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_prepare_process,
         )
 
     async def _clean_up(self) -> None:
@@ -148,20 +172,19 @@ class EngineProcess:
             )
         self.on_end()
 
-    def _count_end(self, ran_seconds: float) -> None:
-        has_failed = ran_seconds < self._policy.settled_seconds and self._prompts == 0
-        self._failures = self._failures + 1 if has_failed else 0
+    def _count_end(self) -> None:
+        self._failures = 0 if self._has_answered else self._failures + 1
         if self._failures >= self._policy.max_failures:
             self._is_given_up = True
             _log.critical("engine crash loop", extra={"action": "engine_crash_loop"})
             self._up_or_given_up.set()
         else:
-            self._metrics.record(Metric.ENGINE_RESTARTS, reason=self._restart_reason)
-        self._restart_reason = _ENDED
+            self._metrics.record(Metric.ENGINE_RESTARTS, reason=self.end_reason)
 
     def _is_due(self) -> bool:
         limit = self._policy.max_memory_bytes
-        too_big = limit is not None and self.pid is not None and _memory_bytes(self.pid) > limit
+        pid = self.pid
+        too_big = limit is not None and pid is not None and memory.session_bytes(pid) > limit
         return too_big or self._prompts >= self._policy.max_prompts
 
 
@@ -182,13 +205,12 @@ def _kill(process: asyncio.subprocess.Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _memory_bytes(pid: int) -> int:
-    """Resident memory; 0 if the process has ended."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError, ValueError):
-        return 0
+def _prepare_process() -> None:
+    """Runs in the engine's process before the engine does."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it ends with the worker
+    # If memory is short, the kernel must end the engine and not the worker. A process that has
+    # changed its user may write its own files in /proc only if it is dumpable.
+    prctl(_PR_SET_DUMPABLE, 1)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")

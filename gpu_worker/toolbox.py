@@ -10,6 +10,8 @@ from comfyline.service.jobs.store import JobStore
 from comfyline.service.metrics import Metrics
 from gpu_worker.collector import Collector
 from gpu_worker.comfy.engine import ComfyEngine
+from gpu_worker.disk import Disk
+from gpu_worker.health import Health
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
 from gpu_worker.workspace import Workspace
@@ -27,4 +29,6 @@ class Toolbox:
     collector: Collector
     workspace: Workspace
     heartbeat: Heartbeat
+    health: Health
+    disk: Disk
     finisher: Finisher

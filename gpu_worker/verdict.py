@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import get_args
 
 from comfyline.service.errors import Unavailable
-from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
+from comfyline.service.jobs.finish import (
+    EndCanceled,
+    Ending,
+    Fail,
+    GiveBack,
+    Retry,
+    RetryAfterFault,
+    Succeed,
+)
+from comfyline.service.jobs.job import JobError
 from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.protocol import (
@@ -22,22 +31,32 @@ from gpu_worker.comfy.protocol import (
     PromptSucceeded,
 )
 from gpu_worker.faults import (
-    ENGINE_LOST,
+    DISK_FILLED,
     TIMED_OUT,
     engine_error,
-    engine_fault,
     input_error,
     job_error_of,
+    lost_error,
     rejection_error,
+    worker_error,
 )
 from gpu_worker.inputs import InputMissing
+from gpu_worker.machine_faults import FaultKind, with_advice
 from gpu_worker.stop import StopReason
 
 # What may be raised instead of an outcome, or while files are stored and the ending is written.
 Fault = (
-    PromptRejected | InputMissing | EngineError | EngineUnreachable | EngineCrashLoop | Unavailable
+    PromptRejected
+    | InputMissing
+    | EngineError
+    | EngineUnreachable
+    | EngineCrashLoop
+    | Unavailable
+    | OSError
+    | MemoryError
 )
 FAULTS: tuple[type[Fault], ...] = get_args(Fault)
+_FAULT_TYPES = frozenset(FaultKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +64,25 @@ class NotStored:
     """The prompt succeeded, but a hurry left no time to store its files."""
 
 
+@dataclass(frozen=True, slots=True)
+class Suspected:
+    """Disk, memory or GPU failed, or the engine ended: a probe must tell whose fault it was."""
+
+    error: JobError  # its type is a FaultKind
+    engine_has_ended: bool = False  # its process, so that it need not be ended again
+
+
 # None: a hurry left no time to learn what became of the prompt.
 Result = Outcome | NotStored | Fault | None
 
 
-def verdict(result: Result, reason: StopReason | None, *, has_started: bool) -> Ending | None:
+def verdict(
+    result: Result, reason: StopReason | None, *, has_started: bool, end_reason: str = ""
+) -> Ending | Suspected | None:
     """The ending of an attempt; None if nothing may be written, because the lease is lost.
 
     `reason`: why the job was to stop. `has_started`: ComfyUI had begun to execute the prompt.
+    `end_reason`: why the engine's process ended last.
     """
     match result, reason:
         case _, StopReason.LEASE_LOST:
@@ -61,8 +91,7 @@ def verdict(result: Result, reason: StopReason | None, *, has_started: bool) -> 
         case PromptSucceeded(cached=cached), _:
             return Succeed(cached)
         case PromptFailed() as failed, _:
-            error = job_error_of(failed)
-            return Retry(error) if engine_fault(failed) else Fail(error)
+            return _suspected(job_error_of(failed)) or Fail(job_error_of(failed))
         case PromptRejected() as rejected, _:
             return Fail(rejection_error(rejected))
         case InputMissing() as missing, _:
@@ -71,7 +100,11 @@ def verdict(result: Result, reason: StopReason | None, *, has_started: bool) -> 
             return Retry(engine_error(error))
         case EngineUnreachable() | EngineCrashLoop() | Unavailable() | NotStored(), _:
             return GiveBack()
+        case (OSError() | MemoryError()) as error, _:
+            return _suspected(worker_error(error)) or Retry(worker_error(error))
 
+        case _, StopReason.OUT_OF_DISK:
+            return Suspected(DISK_FILLED, engine_has_ended=True)
         case _, StopReason.TIMEOUT:
             return Fail(TIMED_OUT)
         case PromptInterrupted() | PromptLost(), StopReason.CANCEL:
@@ -82,4 +115,15 @@ def verdict(result: Result, reason: StopReason | None, *, has_started: bool) -> 
         # Nothing asked for a stop, so the engine has died or was restarted. A prompt that only
         # waited in it did not cause that.
         case _:
-            return Retry(ENGINE_LOST) if has_started else GiveBack()
+            lost = Suspected(lost_error(end_reason), engine_has_ended=True)
+            return lost if has_started else GiveBack()
+
+
+def _suspected(error: JobError) -> Suspected | None:
+    return Suspected(error) if error.type in _FAULT_TYPES else None
+
+
+def judged(suspected: Suspected, *, is_healthy: bool) -> Ending:
+    """The ending of an attempt after the probe of its worker."""
+    error = with_advice(suspected.error) if is_healthy else suspected.error
+    return RetryAfterFault(error, is_healthy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -30,23 +31,30 @@ from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.finish import Finisher
 from comfyline.service.settings import WorkerSettings
+from gpu_worker.aws_clock import AwsClock
 from gpu_worker.collector import Collector
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import Patience
+from gpu_worker.disk import Disk
 from gpu_worker.ecs import METADATA_URL, EcsTaskProtection, SpotNotices, client_of
+from gpu_worker.health import Health
+from gpu_worker.health import Patience as HealthPatience
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
+from gpu_worker.memory import available_bytes
 from gpu_worker.models import ModelFolder
 from gpu_worker.node_report import publish_for_ever
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.prepare import Preparation
 from gpu_worker.presence import reported_presence
+from gpu_worker.probe import WorkerProbe
 from gpu_worker.protection import Protection
 from gpu_worker.racing import background
 from gpu_worker.supervisor import EngineProcess, Policy
 from gpu_worker.toolbox import Toolbox
 from gpu_worker.worker import Worker
+from gpu_worker.workspace import FOLDERS as ENGINE_FOLDERS
 from gpu_worker.workspace import Workspace
 
 # CloudWatch's finest period is a minute, so a worker need not write its metrics more often.
@@ -60,6 +68,11 @@ _CONFIG = Config(
 )
 
 
+# The engine may use this part of the container's memory. The rest is for the worker, and for what
+# the engine allocates between two looks at its memory.
+ENGINE_SHARE = 0.85
+
+
 class Wiring:
     """The objects of one worker process. Each is made when it is first used."""
 
@@ -70,7 +83,7 @@ class Wiring:
         """
         self.settings = WorkerSettings.from_environment(environ)
         self.worker_id = random_worker_id()
-        self._environ, self._clock = environ, clock
+        self._environ, self.clock = environ, AwsClock(clock)
 
     # --- what lasts as long as a block -----------------------------------------------------------
 
@@ -90,7 +103,6 @@ class Wiring:
         if settings.comfyui_command is None:
             yield ForeignEngine()
             return
-        memory_mib = settings.engine_max_memory_mib
         engine = EngineProcess(
             shlex.split(settings.comfyui_command),
             Path(settings.comfyui_directory or "."),
@@ -99,7 +111,9 @@ class Wiring:
             user=settings.comfyui_user,
             policy=Policy(
                 max_prompts=settings.engine_max_prompts,
-                max_memory_bytes=None if memory_mib is None else memory_mib * 2**20,
+                max_memory_bytes=_bytes(settings.engine_max_memory_mib),
+                memory_limit_bytes=_bytes(settings.engine_memory_limit_mib)
+                or int(ENGINE_SHARE * available_bytes()),
             ),
         )
         async with engine.kept():
@@ -118,10 +132,16 @@ class Wiring:
         ):
             yield EcsTaskProtection(agent)
 
-    def presence(self, engine: ComfyEngine) -> AbstractAsyncContextManager[None]:
+    def presence(self, engine: ComfyEngine, health: Health) -> AbstractAsyncContextManager[None]:
         """The worker is reported as up until the block ends."""
         store = DynamoPresenceStore(self._client("dynamodb"), self.settings.jobs_table)
-        return reported_presence(store, self.worker_id, lambda: engine.running, self._clock)
+        return reported_presence(
+            store,
+            self.worker_id,
+            lambda: engine.running,
+            self.clock,
+            unhealthy=lambda: health.reason or self.clock.fault,
+        )
 
     def published_nodes(self, engine: ComfyEngine) -> AbstractAsyncContextManager[None]:
         """The engine's node classes are published after each of its starts, in the block."""
@@ -157,46 +177,68 @@ class Wiring:
             folder = ModelFolder(store, Path(settings.models_directory))
         return Preparation.of_lock(Path(settings.engine_lock), folder)
 
-    def worker(self, engine: ComfyEngine, protection: Protection | None) -> Worker:
+    def health(self, engine: ComfyEngine) -> Health:
+        """The health of this worker, on that engine."""
+        preparation = self.preparation
+        probe = WorkerProbe(
+            engine=engine,
+            disk=self._disk,
+            warm_up=None if preparation is None else preparation.warm_up,
+        )
+        patience = HealthPatience(give_up_seconds=self.settings.unhealthy_seconds)
+        return Health(probe, engine.restart, self.metrics, patience)
+
+    def worker(self, engine: ComfyEngine, health: Health, protection: Protection | None) -> Worker:
         """The worker of this process, on that engine."""
         lease = timedelta(seconds=self.settings.lease_seconds)
         return Worker(
             queue=self.queue,
             terms=Terms(worker_id=self.worker_id, lease=lease),
-            tools=self._tools(engine, lease),
+            tools=self._tools(engine, health, lease),
             protection=protection,
+            clock_fault=lambda: self.clock.fault,
         )
 
-    def _tools(self, engine: ComfyEngine, lease: timedelta) -> Toolbox:
+    def _tools(self, engine: ComfyEngine, health: Health, lease: timedelta) -> Toolbox:
         s3, bucket = self._client("s3"), self.settings.artifacts_bucket
         base = self.settings.comfyui_directory
         return Toolbox(
             store=self.store,
-            clock=self._clock,
+            clock=self.clock,
             metrics=self.metrics,
             engine=engine,
             inputs=Inputs(engine.http, S3UploadStore(s3, bucket)),
             collector=Collector(http=engine.http, artifacts=S3ArtifactStore(s3, bucket)),
             workspace=Workspace(None if base is None else Path(base)),
+            health=health,
+            disk=self._disk,
             heartbeat=Heartbeat(
                 store=self.store,
                 queue=self.queue,
-                clock=self._clock,
+                clock=self.clock,
                 lease=lease,
                 interval=timedelta(seconds=self.settings.heartbeat_seconds),
             ),
             finisher=Finisher(
                 store=self.store,
                 queue=self.queue,
-                clock=self._clock,
+                clock=self.clock,
                 free_slot=self._admission.free_slot,
             ),
+        )
+
+    @cached_property
+    def _disk(self) -> Disk:
+        base = self.settings.comfyui_directory
+        folders = () if base is None else tuple(Path(base) / name for name in ENGINE_FOLDERS)
+        return Disk(
+            (Path(tempfile.gettempdir()), *folders), self.settings.min_free_disk_mib * 2**20
         )
 
     @property
     def _admission(self) -> Admission:
         owners = DynamoOwnerStore(self._client("dynamodb"), self.settings.owners_table)
-        return Admission(owners=owners, jobs=self.store, clock=self._clock)
+        return Admission(owners=owners, jobs=self.store, clock=self.clock)
 
     # --- the adapters ----------------------------------------------------------------------------
 
@@ -221,4 +263,10 @@ class Wiring:
 
     def _client(self, service: str) -> Any:
         config = _CONFIG.merge(s3_config(environ=self._environ)) if service == "s3" else _CONFIG
-        return self._session.client(service, config=config)
+        client = self._session.client(service, config=config)
+        self.clock.follow(client.meta.events)
+        return client
+
+
+def _bytes(mebibytes: int | None) -> int | None:
+    return None if mebibytes is None else mebibytes * 2**20

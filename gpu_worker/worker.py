@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from comfyline.service.errors import Unavailable
@@ -20,8 +21,10 @@ from comfyline.service.jobs.job import Job
 from comfyline.service.metrics import Metric
 from comfyline.service.queue.tickets import JobQueue, Ticket
 from gpu_worker.attempt import Attempt
+from gpu_worker.comfy.keeper import RECYCLED
 from gpu_worker.lanes import LONG_POLL_SECONDS, Lanes
 from gpu_worker.log_context import log_with
+from gpu_worker.machine_faults import FaultKind, kind_of_end
 from gpu_worker.occupancy import Occupancy, Place
 from gpu_worker.phases import Phase, timed
 from gpu_worker.protection import Protection, keep_protected
@@ -32,6 +35,7 @@ from gpu_worker.toolbox import Toolbox
 # For so long a draining worker stores files and writes endings. It is less than the time that ECS
 # grants between SIGTERM and SIGKILL, which is less than the two minutes of a spot notice.
 DRAIN_SECONDS = 90.0
+READY_SECONDS = 1.0  # between two looks at a disk or a clock that allows no job
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +53,7 @@ class Worker:
     tools: Toolbox
     long_poll_seconds: int = LONG_POLL_SECONDS
     protection: Protection | None = None  # None: only a signal or a spot notice stops this worker
+    clock_fault: Callable[[], str | None] = lambda: None
 
     async def work(self, drain: asyncio.Event) -> None:
         """Run jobs until `drain` is set; then give back jobs on the GPU, and finish the others.
@@ -56,6 +61,7 @@ class Worker:
         Raises:
             DrainOverran: giving back and finishing took too long.
             EngineCrashLoop: the engine does not stay up.
+            WorkerUnhealthy: the worker has been out of service for too long.
         """
         lanes = Lanes(self.queue, long_poll_seconds=self.long_poll_seconds)
         occupancy = Occupancy()
@@ -64,6 +70,7 @@ class Worker:
             if self.protection is not None:
                 keeping = keep_protected(self.protection, occupancy)
                 await stack.enter_async_context(background(keeping))
+            await stack.enter_async_context(self._watched_engine())
             try:
                 while ticket := await unless(drain, self._next_ticket(lanes, occupancy)):
                     attempt = asyncio.create_task(self._handle(ticket, occupancy.enter(), drain))
@@ -73,27 +80,57 @@ class Worker:
                 drain.set()
                 await _within(DRAIN_SECONDS, {*attempts, asyncio.create_task(lanes.close())})
 
+    @asynccontextmanager
+    async def _watched_engine(self) -> AsyncIterator[None]:
+        """The worker is probed each time its engine ends, unless that was planned."""
+        engine, health = self.tools.engine, self.tools.health
+
+        def probe_after_end() -> None:
+            if engine.end_reason != RECYCLED:
+                health.suspect(kind_of_end(engine.end_reason), restart=False)
+
+        engine.on_end = probe_after_end
+        try:
+            yield
+        finally:
+            engine.on_end = _do_nothing
+            await health.close()
+
     async def _next_ticket(self, lanes: Lanes, occupancy: Occupancy) -> Ticket:
         await occupancy.room()
         while True:
-            # A job that is claimed while the engine is down would only be given back.
-            await self.tools.engine.wait_ready()
+            # A job that is claimed while the worker cannot run it would only be given back.
+            await self._wait_ready(occupancy)
             ticket = await lanes.take(occupancy.idle)
-            if await self._engine_is_ready_for(ticket, lanes):
+            if await self._is_ready_for(ticket, lanes):
                 return ticket
 
-    async def _engine_is_ready_for(self, ticket: Ticket, lanes: Lanes) -> bool:
-        """Whether the engine still answers: it may have ended during the long poll.
+    async def _wait_ready(self, occupancy: Occupancy) -> None:
+        """Return once clock, disk, health and engine allow another job."""
+        while self.clock_fault() is not None or await self._is_disk_low():
+            if self.clock_fault() is None and not occupancy.occupied.is_set():
+                self.tools.health.suspect(FaultKind.OUT_OF_DISK)  # no job is to blame
+            await asyncio.sleep(READY_SECONDS)
+            await self.tools.health.wait()
+        await self.tools.health.wait()
+        await self.tools.engine.wait_ready()
 
-        The ticket is put back if it does not, or if the worker drains before that is known.
+    async def _is_ready_for(self, ticket: Ticket, lanes: Lanes) -> bool:
+        """Whether the worker can still run a job: much may happen during the long poll.
+
+        The ticket is put back if it cannot, or if the worker drains before that is known.
         """
         is_ready = False
         try:
-            is_ready = await self.tools.engine.is_ready()
+            is_ready = self.clock_fault() is None and not await self._is_disk_low()
+            is_ready = is_ready and self.tools.health.is_fit and await self.tools.engine.is_ready()
         finally:
             if not is_ready:
                 lanes.put_back(ticket)
         return is_ready
+
+    async def _is_disk_low(self) -> bool:
+        return await asyncio.to_thread(self.tools.disk.is_low)
 
     async def _handle(self, ticket: Ticket, place: Place, drain: asyncio.Event) -> None:
         try:
@@ -121,6 +158,10 @@ class Worker:
     def _claim(self, ticket: Ticket) -> Job | None:
         store, clock = self.tools.store, self.tools.clock
         return claim(ticket, self.terms, store=store, queue=self.queue, clock=clock)
+
+
+def _do_nothing() -> None:
+    """The worker's work is over, so the end of its engine needs no probe."""
 
 
 async def _stop_on(drain: asyncio.Event, attempt: Attempt) -> None:

@@ -61,6 +61,8 @@ class Metric(StrEnum):
     # Recorded by a worker.
     JOBS_CLAIMED = "JobsClaimed"  # when it has claimed a job
     ENGINE_RESTARTS = "EngineRestarts", Unit.COUNT, "reason"  # when it starts ComfyUI again
+    # When a probe finds that the worker cannot run jobs, by the kind of the fault that led to it.
+    WORKERS_UNHEALTHY = "WorkersUnhealthy", Unit.COUNT, "reason"
     # When a phase of an attempt ends: how long it took. There are six (gpu_worker/phases.py), which
     # cost $1.80 a month for a fleet that is never idle. The sum of the phase `run` is the time that
     # GPUs were busy.

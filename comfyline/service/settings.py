@@ -208,6 +208,9 @@ class WorkerSettings(
     comfyui_user: str | None = None  # the user that ComfyUI runs as; None: the worker's
     engine_max_prompts: int = 1000  # after so many prompts ComfyUI is restarted
     engine_max_memory_mib: int | None = None  # above this resident memory ComfyUI is restarted
+    engine_memory_limit_mib: int | None = None  # above it ComfyUI is ended; None: see wiring.py
+    min_free_disk_mib: int = 512  # with less free space no job runs
+    unhealthy_seconds: float = 600.0  # a worker that cannot run jobs for so long ends
     engine_silent_seconds: float = 900.0  # a running prompt without a message is stuck after this
     engine_lock: str | None = None  # path of the lock; None: no models are fetched, no warm-up runs
     models_bucket: str | None = None  # where the lock's models are stored

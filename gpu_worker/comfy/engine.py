@@ -74,6 +74,7 @@ class ComfyEngine:
         patience: Patience = DEFAULT_PATIENCE,
     ) -> None:
         self.http = http
+        self.on_end: Callable[[], None] = lambda: None  # called when the engine has ended
         self.nodes = NodeClasses(http)
         self._keeper, self._patience = keeper, patience
         self._client_id = str(uuid.uuid4())
@@ -125,11 +126,14 @@ class ComfyEngine:
         while True:
             await self._keeper.wait_up()
             try:
-                return await self.http.queue()
+                queue = await self.http.queue()
             except (EngineUnreachable, EngineError):
                 if watchdog.is_start_overdue():
                     self._keeper.restart("never_ready")
                     watchdog = Watchdog(self._patience)
+            else:
+                self._keeper.answered()
+                return queue
             await asyncio.sleep(READY_SECONDS)
 
     @contextmanager
@@ -146,6 +150,11 @@ class ComfyEngine:
         """How many prompts have started and not ended; at most one, as ComfyUI works today."""
         runs = [followed.run for followed in self._followed.values()]
         return sum(run.started and run.outcome is None for run in runs)
+
+    @property
+    def end_reason(self) -> str:
+        """Why the engine's process ended last: `ended`, or the reason of a restart."""
+        return self._keeper.end_reason
 
     def restart(self, reason: str) -> None:
         """Restart the engine, because it is of no more use. The prompts in it are lost."""
@@ -255,6 +264,7 @@ class ComfyEngine:
         return outcome
 
     def _note_queue(self, followed: _Followed, queue: EngineQueue) -> None:
+        self._keeper.answered()
         followed.watchdog.queue_answered(followed.run.prompt_id, queue)
         if followed.run.prompt_id in queue.running:
             # A muted socket sends no start, but the job's execution timeout must begin.
@@ -285,6 +295,7 @@ class ComfyEngine:
         for followed in self._followed.values():
             followed.is_lost = True
             followed.wake.set()
+        self.on_end()
 
 
 def _outcome_without_trace(*, canceled: bool) -> Outcome:

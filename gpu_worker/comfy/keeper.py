@@ -8,6 +8,9 @@ from typing import Protocol
 
 from gpu_worker.comfy.http import EngineQueue
 
+RECYCLED = "recycled"  # the reason of a restart between two jobs, because it was due
+ENDED = "ended"  # the reason of an end that nothing has requested
+
 _log = logging.getLogger(__name__)
 
 
@@ -19,6 +22,7 @@ class Keeper(Protocol):
     """Keeps one engine up."""
 
     on_end: Callable[[], None]  # called when the engine has ended, and its prompts are lost
+    end_reason: str  # why the engine ended last: `ended`, or the reason of a restart
 
     async def wait_up(self) -> None:
         """Return once the engine's process runs, whether or not it answers yet.
@@ -36,6 +40,9 @@ class Keeper(Protocol):
     def restart(self, reason: str) -> None:
         """Restart the engine at once, because it is of no more use."""
 
+    def answered(self) -> None:
+        """The engine has answered as ComfyUI does, so its start has succeeded."""
+
     def count_prompt(self) -> None:
         """Count a prompt that the engine has ended."""
 
@@ -48,6 +55,7 @@ class ForeignEngine:
 
     def __init__(self) -> None:
         self.on_end: Callable[[], None] = lambda: None
+        self.end_reason = ENDED
         self._is_healthy = True
 
     async def wait_up(self) -> None:
@@ -62,7 +70,11 @@ class ForeignEngine:
         """See Keeper: it is only logged, and the prompts count as lost."""
         _log.error("engine unhealthy", extra={"action": "engine_unhealthy", "why": reason})
         self._is_healthy = False
+        self.end_reason = reason
         self.on_end()
+
+    def answered(self) -> None:
+        """See Keeper."""
 
     def count_prompt(self) -> None:
         """See Keeper."""

@@ -283,6 +283,7 @@ def check(chaos: Chaos, store: CheckedStore) -> None:
         check_tidy(record.job, world.artifacts.files)
         outcomes[record.job.status.value] += 1
         outcomes["failures"] += record.job.failures
+        outcomes["faults"] += record.job.faults
         outcomes["interruptions"] += record.job.interruptions
         assert (record.job.status is Status.CANCELED) <= (
             record.job.cancel_requested_at is not None

@@ -15,7 +15,7 @@ from PIL import Image
 from comfyline.contract.ids import UploadId
 from comfyline.service.files.uploads import StoredUpload, upload_key
 from comfyline.service.jobs.cancel import cancel
-from comfyline.service.jobs.decide import MAX_FAILURES
+from comfyline.service.jobs.decide import MAX_FAULTS
 from comfyline.service.jobs.events import LeaseExpired
 from comfyline.service.jobs.job import TERMINAL, Status, artifact_key
 from comfyline.service.jobs.lifecycle import advance
@@ -107,15 +107,15 @@ async def test_a_graph_that_the_engine_rejects_fails_with_node_and_input(
     assert await world.executed() == 0
 
 
-async def test_out_of_memory_is_the_engines_fault_and_is_retried(world: WorkerWorld) -> None:
+async def test_out_of_memory_may_be_the_workers_fault_and_is_retried(world: WorkerWorld) -> None:
     await world.faults(nodes={"KSampler": {"kind": "out_of_memory", "times": 1}})
     job = world.queued()
     async with world.working():
         done = await world.until(job, Status.SUCCEEDED)
-    assert (done.attempt, done.failures) == (2, 1)
+    assert (done.attempt, done.faults, done.failures) == (2, 1, 0)
 
 
-async def test_a_job_that_always_runs_out_of_memory_ends_after_the_limit(
+async def test_a_job_that_always_runs_out_of_memory_ends_after_two_attempts(
     world: WorkerWorld,
 ) -> None:
     await world.faults(nodes={"KSampler": {"kind": "out_of_memory"}})
@@ -123,11 +123,8 @@ async def test_a_job_that_always_runs_out_of_memory_ends_after_the_limit(
     async with world.working():
         done = await world.until(job, Status.FAILED)
     assert done.error is not None
-    assert (done.attempt, done.failures, done.error.type) == (
-        MAX_FAILURES,
-        MAX_FAILURES,
-        "out_of_memory",
-    )
+    assert (done.attempt, done.faults, done.error.type) == (2, MAX_FAULTS, "out_of_memory")
+    assert "Use smaller" in done.error.message
 
 
 async def test_a_muted_socket_costs_only_a_poll(world: WorkerWorld) -> None:

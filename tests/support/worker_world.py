@@ -24,8 +24,11 @@ from gpu_worker.collector import Collector
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import DEFAULT_PATIENCE
+from gpu_worker.disk import Disk
+from gpu_worker.health import Health, Patience
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
+from gpu_worker.probe import WorkerProbe
 from gpu_worker.protection import Protection
 from gpu_worker.toolbox import Toolbox
 from gpu_worker.worker import Worker
@@ -66,6 +69,10 @@ class WorkerWorld(InMemoryDeployment):
         self.heartbeat = heartbeat
         self.patience = DEFAULT_PATIENCE
         self.protection: Protection | None = None
+        self.disk: Disk | None = None
+        self.warm_up: Graph | None = None
+        self.health_patience = Patience(pauses=(0.1,))
+        self.healths: list[Health] = []  # of the workers so far
 
     async def until(self, job: Job, *statuses: Status) -> Job:
         """The job, once it has one of these statuses."""
@@ -93,6 +100,13 @@ class WorkerWorld(InMemoryDeployment):
                 drain.set()
                 await asyncio.wait_for(working, 20)
 
+    def health(self, engine: ComfyEngine, disk: Disk) -> Health:
+        """The health of a worker of that engine."""
+        probe = WorkerProbe(engine=engine, disk=disk, warm_up=self.warm_up)
+        health = Health(probe, engine.restart, self.metrics, self.health_patience)
+        self.healths.append(health)
+        return health
+
     def worker(
         self,
         engine: ComfyEngine,
@@ -104,6 +118,7 @@ class WorkerWorld(InMemoryDeployment):
     ) -> Worker:
         """A worker; the ports and the base folder that are given replace those of this world."""
         jobs, tickets = store or self.store, queue or self.queue
+        disk = self.disk or Disk((base or self.base,), floor_bytes=0)
         tools = Toolbox(
             store=jobs,
             clock=now,
@@ -112,6 +127,8 @@ class WorkerWorld(InMemoryDeployment):
             inputs=Inputs(engine.http, self.uploads),
             collector=Collector(http=engine.http, artifacts=artifacts or self.artifacts),
             workspace=Workspace(base or self.base),
+            health=self.health(engine, disk),
+            disk=disk,
             heartbeat=Heartbeat(
                 store=jobs, queue=tickets, clock=now, lease=self.lease, interval=self.heartbeat
             ),

@@ -19,6 +19,7 @@ class Presence:
     worker_id: WorkerId
     running_jobs: int  # on its GPU
     expires_at: datetime
+    unhealthy: str | None = None  # why the worker takes no job; None if it does
 
 
 class PresenceStore(Protocol):

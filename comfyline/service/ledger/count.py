@@ -46,6 +46,7 @@ class Measured:
     totals: Totals
     queue_depth: Mapping[Priority, int]
     active_workers: int
+    unhealthy_workers: int  # of the active ones
     running_jobs: int
 
 
@@ -65,5 +66,6 @@ class Meter:
             totals=self.ledger.totals(),
             queue_depth={lane: self.queue.depth(lane) for lane in Priority},
             active_workers=len(workers),
+            unhealthy_workers=sum(worker.unhealthy is not None for worker in workers),
             running_jobs=sum(worker.running_jobs for worker in workers),
         )

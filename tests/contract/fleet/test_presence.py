@@ -29,3 +29,11 @@ def test_a_worker_that_reports_its_end_is_no_longer_active(presence_store: Prese
     presence_store.put(Presence(worker, 1, NOW + MINUTE))
     presence_store.put(Presence(worker, 0, NOW))
     assert presence_store.active(NOW) == []
+
+
+def test_an_unhealthy_worker_is_active_and_says_why(presence_store: PresenceStore) -> None:
+    worker = random_worker_id()
+    presence_store.put(Presence(worker, 0, NOW + MINUTE, "the disk is full"))
+    assert presence_store.active(NOW) == [Presence(worker, 0, NOW + MINUTE, "the disk is full")]
+    presence_store.put(Presence(worker, 0, NOW + MINUTE))
+    assert presence_store.active(NOW) == [Presence(worker, 0, NOW + MINUTE)]

@@ -27,6 +27,7 @@ def test_the_metrics_are_those_of_the_jobs_and_workers() -> None:
     job = a_job()
     queue.send(job.id, job.owner, Priority.LOW)
     presence.put(Presence(random_worker_id(), 1, NOW + timedelta(seconds=1)))
+    presence.put(Presence(random_worker_id(), 0, NOW + timedelta(seconds=1), "the disk is full"))
     ran = replace(succeeded(job), finished_at=NOW + timedelta(seconds=45), interruptions=2)
     ledger.count([ran, ran, canceled(a_job())])
     meter = Meter(ledger=ledger, queue=queue, presence=presence, clock=clock)
@@ -45,7 +46,8 @@ def test_the_metrics_are_those_of_the_jobs_and_workers() -> None:
     assert samples["comfyui_interruptions_total",] == 2
     depths = {k[1]: v for k, v in samples.items() if k[0] == "comfyui_queue_depth"}
     assert depths == {"high": 0, "normal": 0, "low": 1}
-    assert samples["comfyui_active_workers",] == samples["comfyui_running_jobs",] == 1
+    assert samples["comfyui_active_workers",] == 2
+    assert samples["comfyui_unhealthy_workers",] == samples["comfyui_running_jobs",] == 1
 
 
 def test_an_ended_job_is_recorded_once_with_its_times() -> None:

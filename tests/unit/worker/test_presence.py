@@ -31,7 +31,7 @@ class Faulty(InMemoryPresenceStore):
 
 async def test_a_worker_is_active_while_the_block_lasts_and_not_afterwards() -> None:
     presence, worker, running = InMemoryPresenceStore(), random_worker_id(), [0]
-    async with reported_presence(presence, worker, lambda: running[0], FrozenClock(), OFTEN):
+    async with reported_presence(presence, worker, lambda: running[0], FrozenClock(), every=OFTEN):
         await eventually(lambda: presence.active(NOW))
         running[0] = 1
         await eventually(lambda: presence.active(NOW)[0].running_jobs == 1)
@@ -41,6 +41,17 @@ async def test_a_worker_is_active_while_the_block_lasts_and_not_afterwards() -> 
 
 async def test_a_failed_report_is_followed_by_another() -> None:
     presence = Faulty()
-    async with reported_presence(presence, random_worker_id(), lambda: 0, FrozenClock(), OFTEN):
+    worker = random_worker_id()
+    async with reported_presence(presence, worker, lambda: 0, FrozenClock(), every=OFTEN):
         await eventually(lambda: presence.active(NOW))
     assert presence.tries >= 3
+
+
+async def test_the_first_report_comes_before_the_block_and_says_why_no_job_is_taken() -> None:
+    presence, reason = InMemoryPresenceStore(), [None, "the disk is full"]
+    async with reported_presence(
+        presence, random_worker_id(), lambda: 0, FrozenClock(), lambda: reason[0], every=OFTEN
+    ):
+        assert [report.unhealthy for report in presence.active(NOW)] == [None]
+        reason.reverse()
+        await eventually(lambda: presence.active(NOW)[0].unhealthy == "the disk is full")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from itertools import product
 
 import pytest
@@ -9,7 +10,16 @@ import pytest
 from comfyline.contract.ids import UploadId
 from comfyline.service.errors import Unavailable
 from comfyline.service.graphs.uploads import Reference
-from comfyline.service.jobs.finish import EndCanceled, Ending, Fail, GiveBack, Retry, Succeed
+from comfyline.service.jobs.finish import (
+    EndCanceled,
+    Ending,
+    Fail,
+    GiveBack,
+    Retry,
+    RetryAfterFault,
+    Succeed,
+)
+from comfyline.service.jobs.job import JobError
 from gpu_worker.comfy.http import EngineError, EngineGone, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.protocol import (
@@ -19,12 +29,14 @@ from gpu_worker.comfy.protocol import (
     PromptSucceeded,
 )
 from gpu_worker.inputs import InputMissing
+from gpu_worker.machine_faults import FaultKind
 from gpu_worker.stop import StopReason
-from gpu_worker.verdict import FAULTS, NotStored, Result, verdict
+from gpu_worker.verdict import FAULTS, NotStored, Result, Suspected, judged, verdict
 
 CANCEL, TIMEOUT = StopReason.CANCEL, StopReason.TIMEOUT
 DRAIN, LEASE_LOST = StopReason.DRAIN, StopReason.LEASE_LOST
-REASONS = (None, CANCEL, TIMEOUT, DRAIN, LEASE_LOST)
+OUT_OF_DISK = StopReason.OUT_OF_DISK
+REASONS = (None, CANCEL, TIMEOUT, DRAIN, OUT_OF_DISK, LEASE_LOST)
 
 UPLOAD = Reference("1", "LoadImage", "image", UploadId("upl_" + "0" * 26))
 RESULTS: dict[str, Result] = {
@@ -43,6 +55,9 @@ RESULTS: dict[str, Result] = {
     "gone": EngineGone("refused"),
     "crash_loop": EngineCrashLoop("ended 5 times"),
     "unavailable": Unavailable("throttled"),
+    "disk_full": OSError(errno.ENOSPC, "No space left on device"),
+    "no_memory": MemoryError(),
+    "other_os_error": OSError(errno.ENAMETOOLONG, "File name too long"),
 }
 
 # Results that decide without regard to the reason: the ending, and the type of its error.
@@ -51,7 +66,7 @@ BY_ITSELF = {
     "cached": "Succeed",
     "not_stored": "GiveBack",
     "node_error": "Fail node_error",
-    "out_of_memory": "Retry out_of_memory",
+    "out_of_memory": "Suspected out_of_memory",
     "rejected": "Fail missing_node_type",
     "input_missing": "Fail input_missing",
     "engine_error": "Retry engine_error",
@@ -59,21 +74,27 @@ BY_ITSELF = {
     "gone": "GiveBack",
     "crash_loop": "GiveBack",
     "unavailable": "GiveBack",
+    "disk_full": "Suspected out_of_disk",
+    "no_memory": "Suspected out_of_memory",
+    "other_os_error": "Retry worker_error",
 }
 # The other results, with each reason: the ending before the start, and the ending after it.
 STOPPED = {
-    ("interrupted", None): ("GiveBack", "Retry engine_lost"),
+    ("interrupted", None): ("GiveBack", "Suspected engine_lost"),
     ("interrupted", CANCEL): ("EndCanceled", "EndCanceled"),
     ("interrupted", TIMEOUT): ("Fail execution_timeout", "Fail execution_timeout"),
     ("interrupted", DRAIN): ("GiveBack", "GiveBack"),
-    ("lost", None): ("GiveBack", "Retry engine_lost"),
+    ("interrupted", OUT_OF_DISK): ("Suspected out_of_disk", "Suspected out_of_disk"),
+    ("lost", None): ("GiveBack", "Suspected engine_lost"),
     ("lost", CANCEL): ("EndCanceled", "EndCanceled"),
     ("lost", TIMEOUT): ("Fail execution_timeout", "Fail execution_timeout"),
     ("lost", DRAIN): ("GiveBack", "GiveBack"),
-    ("unknown", None): ("GiveBack", "Retry engine_lost"),
+    ("lost", OUT_OF_DISK): ("Suspected out_of_disk", "Suspected out_of_disk"),
+    ("unknown", None): ("GiveBack", "Suspected engine_lost"),
     ("unknown", CANCEL): ("GiveBack", "GiveBack"),  # a drain came after the cancel
     ("unknown", TIMEOUT): ("Fail execution_timeout", "Fail execution_timeout"),
     ("unknown", DRAIN): ("GiveBack", "GiveBack"),
+    ("unknown", OUT_OF_DISK): ("Suspected out_of_disk", "Suspected out_of_disk"),
 }
 
 EVERY_COMBINATION = list(product(RESULTS, REASONS, (False, True)))
@@ -85,11 +106,11 @@ def expected(result: str, reason: StopReason | None, *, has_started: bool) -> st
     return BY_ITSELF.get(result) or STOPPED[result, reason][has_started]
 
 
-def described(ending: Ending | None) -> str:
+def described(ending: Ending | Suspected | None) -> str:
     match ending:
         case None:
             return "nothing"
-        case Fail(error) | Retry(error):
+        case Fail(error) | Retry(error) | Suspected(error) | RetryAfterFault(error):
             return f"{type(ending).__name__} {error.type}"
         case Succeed() | GiveBack() | EndCanceled():
             return type(ending).__name__
@@ -111,3 +132,23 @@ def test_a_success_says_whether_it_was_cached(cached: bool) -> None:
 def test_every_fault_and_every_reason_is_in_the_table() -> None:
     assert {type(result) for result in RESULTS.values()} > {*FAULTS}
     assert {*REASONS} == {None, *StopReason}
+
+
+def test_an_engine_that_used_too_much_memory_makes_that_the_error_of_its_prompt() -> None:
+    ending = verdict(PromptLost(), None, has_started=True, end_reason="out_of_memory")
+    assert described(ending) == "Suspected out_of_memory"
+    ahead = verdict(PromptLost(), None, has_started=False, end_reason="out_of_memory")
+    assert described(ahead) == "GiveBack"
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+def test_a_fault_of_the_job_says_what_to_do_and_a_fault_of_the_worker_does_not(
+    kind: FaultKind,
+) -> None:
+    error = JobError(type=kind.value, message="the text", node_id="5", node_type="KSampler")
+    of_job, of_worker = (judged(Suspected(error), is_healthy=h) for h in (True, False))
+    assert isinstance(of_job, RetryAfterFault)
+    assert of_job.is_healthy
+    assert of_job.error.message.endswith("ComfyUI reported: the text")
+    assert (of_job.error.type, of_job.error.node_id) == (kind.value, "5")
+    assert of_worker == RetryAfterFault(error, is_healthy=False)

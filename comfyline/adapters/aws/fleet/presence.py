@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WORKERS = {"S": "workers"}
 KEPT = timedelta(hours=1)  # after the report has expired; DynamoDB's TTL then deletes the row
 
+MAX_REASON = 500  # characters
+
 
 class DynamoPresenceStore:
     """`PresenceStore` in DynamoDB."""
@@ -40,6 +42,8 @@ class DynamoPresenceStore:
             "until": time_of(presence.expires_at),
             "ttl": ttl_of(presence.expires_at + KEPT),
         }
+        if presence.unhealthy is not None:
+            row["unhealthy"] = {"S": presence.unhealthy[:MAX_REASON]}
         self._client.put_item(TableName=self._table, Item=row)
 
     @translated()
@@ -58,4 +62,5 @@ class DynamoPresenceStore:
 
 def _presence(row: Any) -> Presence:
     worker_id, expires_at = WorkerId(row["sk"]["S"]), read_time(row["until"])
-    return Presence(worker_id, int(row["running"]["N"]), expires_at)
+    unhealthy = row["unhealthy"]["S"] if "unhealthy" in row else None
+    return Presence(worker_id, int(row["running"]["N"]), expires_at, unhealthy)

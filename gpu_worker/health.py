@@ -1,0 +1,161 @@
+"""Whether this worker may run jobs, and whose fault it was if one failed.
+
+    fault ── engine restarted ── the job's files removed ── probe ─┬─ passed: the job is at fault
+               no new jobs from here on                            └─ failed: the worker is
+                                                     out of service, probed again until it passes
+
+A worker that stays unhealthy ends, so that its platform replaces it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from comfyline.service.metrics import Metric, Metrics
+from gpu_worker.machine_faults import FaultKind
+
+_log = logging.getLogger(__name__)
+
+Probe = Callable[[], Awaitable[str | None]]
+"""Why this worker cannot run jobs; None if it can."""
+
+
+class WorkerUnhealthy(Exception):
+    """The worker has been unhealthy for too long, so it must be replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How an unhealthy worker goes on."""
+
+    pauses: Sequence[float] = (15.0, 30.0, 60.0)  # seconds between probes; the last is repeated
+    give_up_seconds: float = 600.0  # out of service for so long, the worker ends
+
+
+DEFAULT_PATIENCE = Patience()
+
+
+async def _nothing() -> None:
+    """There are no files to remove."""
+
+
+class Health:
+    """The health of one worker. At most one check is under way, with at most one job suspected."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        restart: Callable[[str], None],
+        metrics: Metrics,
+        patience: Patience = DEFAULT_PATIENCE,
+    ) -> None:
+        """`restart` ends the engine's process at once and starts another; it gets the reason."""
+        self.reason: str | None = None  # why the worker is out of service; None if it is not
+        self._probe, self._restart, self._metrics = probe, restart, metrics
+        self._patience = patience
+        self._check: asyncio.Task[None] | None = None  # the last one, under way or done
+        self._first_probe: asyncio.Future[bool] | None = None  # of that check: passed or not
+        self._suspect: str | None = None  # the id of the job that is suspected in that check
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether the worker may run jobs: it is neither being probed nor out of service."""
+        check = self._check
+        if check is None:
+            return True
+        return check.done() and not check.cancelled() and check.exception() is None
+
+    async def wait(self) -> None:
+        """Return once the worker may run jobs.
+
+        Raises:
+            WorkerUnhealthy: it has been out of service for too long.
+            EngineCrashLoop: its engine does not stay up.
+        """
+        if self._check is not None:
+            await asyncio.shield(self._check)
+
+    def suspect(
+        self,
+        kind: FaultKind,
+        job_id: str | None = None,
+        *,
+        restart: bool = True,
+        clean_up: Callable[[], Awaitable[None]] = _nothing,
+    ) -> asyncio.Future[bool] | None:
+        """Check the worker after a fault; the future tells whether it is healthy.
+
+        `job_id`: the job that ran at the time, if any. `restart`: the engine's process still runs.
+        `clean_up` removes the job's files before the probe.
+
+        Returns None if the fault cannot be held against this job, because the check of an earlier
+        fault is under way: that fault, or the restart that followed, may have caused this one.
+        """
+        if self.is_fit:
+            self._begin(kind, job_id, clean_up, restart=restart)
+        elif self._suspect is None and job_id is not None:
+            self._suspect = job_id  # the end of the engine was noticed before that of its prompt
+        return self._first_probe if job_id in (None, self._suspect) else None
+
+    async def close(self) -> None:
+        """End a check that is under way."""
+        if self._check is not None:
+            self._check.cancel()
+            await asyncio.gather(self._check, return_exceptions=True)
+
+    # --- one check --------------------------------------------------------------------------------
+
+    def _begin(
+        self,
+        kind: FaultKind,
+        job_id: str | None,
+        clean_up: Callable[[], Awaitable[None]],
+        *,
+        restart: bool,
+    ) -> None:
+        self._suspect = job_id
+        self._first_probe = asyncio.get_running_loop().create_future()
+        extra = {"action": "worker_suspected", "kind": kind, "job_id": job_id}
+        _log.warning("worker suspected", extra=extra)
+        self._check = asyncio.create_task(self._run(kind, self._first_probe, clean_up))
+        if restart:  # at once, so that no other prompt starts on this engine
+            self._restart(kind)
+
+    async def _run(
+        self,
+        kind: FaultKind,
+        first_probe: asyncio.Future[bool],
+        clean_up: Callable[[], Awaitable[None]],
+    ) -> None:
+        try:
+            await clean_up()
+            self.reason = await self._probe()
+            first_probe.set_result(self.reason is None)
+            if self.reason is not None:
+                await self._stay_out(kind)
+            _log.info("worker healthy", extra={"action": "worker_healthy"})
+        finally:
+            if not first_probe.done():
+                first_probe.set_result(False)
+
+    async def _stay_out(self, kind: FaultKind) -> None:
+        since = time.monotonic()
+        for number in range(2**31):
+            self._metrics.record(Metric.WORKERS_UNHEALTHY, reason=kind.value)
+            extra = {"action": "worker_unhealthy", "kind": kind, "why": self.reason}
+            _log.error("worker unhealthy", extra=extra)
+            if time.monotonic() - since > self._patience.give_up_seconds:
+                raise WorkerUnhealthy(self.reason)
+            await asyncio.sleep(self._pause(number))
+            self._restart(kind)
+            self.reason = await self._probe()
+            if self.reason is None:
+                return
+
+    def _pause(self, number: int) -> float:
+        pauses = self._patience.pauses
+        return pauses[min(number, len(pauses) - 1)]

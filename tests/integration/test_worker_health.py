@@ -1,0 +1,240 @@
+"""Whose fault it is: two workers, of which one or none is sick, and jobs of which some do harm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from comfyline.service.graphs.graph import Graph
+from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.job import Job, Status
+from comfyline.service.metrics import Metric
+from comfyui_sim.options import Options
+from comfyui_sim.server import Simulator
+from gpu_worker.comfy.engine import ComfyEngine
+from gpu_worker.comfy.keeper import ForeignEngine
+from gpu_worker.disk import Disk
+from gpu_worker.health import Health, Patience, WorkerUnhealthy
+from tests.support.builders import now
+from tests.support.eventually import eventually
+from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
+
+NO_SPACE = {"kind": "error", "message": "[Errno 28] No space left on device: 'output/x.png'"}
+BROKEN_GPU = {"kind": "cuda_error"}
+SLEEP = {
+    "1": EMPTY_IMAGE["1"],
+    "3": {
+        "class_type": "ProbeSleep",
+        "inputs": {"images": ["1", 0], "seconds": 60.0, "progress": True, "nonce": 0},
+    },
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
+}
+PLENTY = 2**40
+WITHIN = 30.0
+
+
+@dataclass
+class Machine:
+    """A worker with its engine and its disk."""
+
+    sim: Simulator
+    http: httpx.AsyncClient
+    work: asyncio.Task[None]
+    drain: asyncio.Event
+    health: Health
+    free: list[int]  # bytes on its disk, set by the test
+
+    async def faults(self, **nodes: dict[str, Any]) -> None:
+        """Make these node classes fail from now on."""
+        answer = await self.http.post("/sim/faults", json={"nodes": nodes})
+        answer.raise_for_status()
+
+    async def executed(self) -> int:
+        return int((await self.http.get("/sim/executed")).json()["count"])
+
+
+@dataclass
+class Site:
+    """Two workers on one deployment in memory. Each probe runs a graph that saves a picture."""
+
+    world: WorkerWorld
+    machines: list[Machine]
+
+    async def end(self, job: Job) -> Job:
+        await eventually(lambda: self.world.row(job.id).status.is_terminal, within=WITHIN)
+        return self.world.row(job.id)
+
+    def queued(self, graph: Graph, jobs: int) -> list[Job]:
+        return [self.world.queued(graph) for _ in range(jobs)]
+
+
+@asynccontextmanager
+async def a_machine(world: WorkerWorld, folder: Path) -> AsyncIterator[Machine]:
+    async with (
+        Simulator(Options(data_dir=folder, port=0, step_ms=2)) as sim,
+        httpx.AsyncClient(base_url=sim.url) as http,
+        ComfyEngine.connected(sim.url, ForeignEngine()) as engine,
+    ):
+        free, drain = [PLENTY], asyncio.Event()
+        world.disk = Disk((folder,), floor_bytes=2**20, free=lambda _folder: free[0])
+        work = asyncio.create_task(world.worker(engine, base=folder).work(drain))
+        try:
+            yield Machine(sim, http, work, drain, world.healths[-1], free)
+        finally:
+            drain.set()
+            await asyncio.gather(work, return_exceptions=True)
+
+
+async def a_site(
+    stack: AsyncExitStack, http: httpx.AsyncClient, folder: Path, *, workers: int
+) -> Site:
+    world = WorkerWorld("", folder, http)
+    world.warm_up = EMPTY_IMAGE
+    machines = [
+        await stack.enter_async_context(a_machine(world, folder / str(number)))
+        for number in range(workers)
+    ]
+    return Site(world, machines)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with AsyncExitStack() as stack, httpx.AsyncClient() as http:
+        yield await a_site(stack, http, tmp_path, workers=2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [(NO_SPACE, "No space left"), (BROKEN_GPU, "CUDA error")]
+)
+async def test_a_sick_worker_costs_no_good_job_and_takes_none(
+    site: Site, fault: dict[str, Any], reason: str
+) -> None:
+    sick, well = site.machines
+    await sick.faults(SaveImage=fault, PreviewImage=fault)
+    jobs = site.queued(EMPTY_IMAGE, 20)
+    ended = [await site.end(job) for job in jobs]
+    assert [job.status for job in ended] == [Status.SUCCEEDED] * 20
+    assert {(job.failures, job.faults) for job in ended} == {(0, 0)}
+    assert reason in str(sick.health.reason)
+    assert (sick.health.is_fit, well.health.is_fit) == (False, True)
+    taken = sum(entry.event == "worker_unhealthy" for job in ended for entry in job.history)
+    assert taken == 1, "the sick worker took jobs after its first fault"
+
+
+async def test_a_sick_worker_that_recovers_takes_jobs_again(site: Site) -> None:
+    sick, well = site.machines
+    well.drain.set()
+    await sick.faults(SaveImage=NO_SPACE)
+    (job,) = site.queued(EMPTY_IMAGE, 1)
+    await eventually(lambda: site.world.row(job.id).unhealthy_workers == 1, within=WITHIN)
+    await eventually(lambda: sick.health.reason, within=WITHIN)
+    assert site.world.row(job.id).status is Status.QUEUED
+    await sick.faults()
+    done = await site.end(job)
+    assert (done.status, done.attempt, done.unhealthy_workers) == (Status.SUCCEEDED, 2, 1)
+    assert (sick.health.is_fit, sick.health.reason) == (True, None)
+
+
+async def test_a_job_that_meets_three_sick_workers_ends_with_a_clear_error(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack, httpx.AsyncClient() as http:
+        site = await a_site(stack, http, tmp_path, workers=3)
+        for machine in site.machines:
+            await machine.faults(SaveImage=NO_SPACE)
+        (job,) = site.queued(EMPTY_IMAGE, 1)
+        done = await site.end(job)
+    assert done.error is not None
+    assert (done.attempt, done.faults, done.error.type) == (3, 0, "worker_unhealthy")
+    assert "Retry the job later" in done.error.message
+    assert "No space left" in done.error.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "error_type", "advice"),
+    [
+        (NO_SPACE, "out_of_disk", "Make fewer or smaller files"),
+        (BROKEN_GPU, "gpu_error", "Check the node"),
+        ({"kind": "out_of_memory"}, "out_of_memory", "Use smaller"),
+        ({"kind": "error", "message": "[Errno 24] Too many open files"}, "out_of_resources", "too"),
+    ],
+)
+async def test_a_job_that_breaks_any_worker_ends_after_two_and_takes_none_with_it(
+    site: Site, fault: dict[str, Any], error_type: str, advice: str
+) -> None:
+    for machine in site.machines:
+        await machine.faults(KSampler=fault)
+    poison = site.world.queued(a_graph())
+    good = site.queued(EMPTY_IMAGE, 6)
+    done = await site.end(poison)
+    assert done.error is not None
+    assert (done.status, done.attempt, done.faults) == (Status.FAILED, 2, 2)
+    assert (done.error.type, done.error.node_type) == (error_type, "KSampler")
+    assert advice in done.error.message
+    assert [(await site.end(job)).status for job in good] == [Status.SUCCEEDED] * 6
+    await eventually(lambda: all(machine.health.is_fit for machine in site.machines))
+    assert site.world.metrics.sum(Metric.WORKERS_UNHEALTHY, reason=error_type) == 0
+
+
+async def test_a_job_that_fills_the_disk_is_stopped_before_the_disk_is_full(site: Site) -> None:
+    """Each worker's disk gets short while the job runs, and has space again without its files."""
+    job = site.world.queued(SLEEP)
+    for attempt in (1, 2):
+        await eventually(
+            lambda n=attempt: (  # type: ignore[misc]
+                site.world.row(job.id).attempt == n
+                and site.world.row(job.id).status is Status.RUNNING
+            ),
+            within=WITHIN,
+        )
+        for machine in site.machines:
+            machine.free[0] = 0
+        await eventually(lambda: not all(m.health.is_fit for m in site.machines), within=WITHIN)
+        for machine in site.machines:
+            machine.free[0] = PLENTY
+    done = await site.end(job)
+    assert done.error is not None
+    assert (done.error.type, done.attempt, done.faults) == ("out_of_disk", 2, 2)
+    after = site.queued(EMPTY_IMAGE, 4)
+    assert [(await site.end(job)).status for job in after] == [Status.SUCCEEDED] * 4
+
+
+async def test_a_disk_that_is_full_before_any_job_runs_keeps_the_worker_out(site: Site) -> None:
+    full, well = site.machines
+    full.free[0] = 0
+    jobs = site.queued(EMPTY_IMAGE, 6)
+    ended = [await site.end(job) for job in jobs]
+    assert [(job.status, job.unhealthy_workers) for job in ended] == [(Status.SUCCEEDED, 0)] * 6
+    assert await full.executed() == 0
+    assert await well.executed() == 6
+    await eventually(lambda: full.health.reason is not None and "MiB left" in full.health.reason)
+
+
+async def test_a_cancel_during_the_probe_is_obeyed_at_once(site: Site) -> None:
+    sick, well = site.machines
+    well.drain.set()
+    await sick.faults(KSampler=NO_SPACE, SaveImage={"kind": "error", "message": "slow"})
+    job = site.world.queued(a_graph())
+    await eventually(lambda: not sick.health.is_fit, within=WITHIN)
+    cancel(job.id, job.owner, store=site.world.store, clock=now)
+    done = await site.end(job)
+    assert done.status is Status.CANCELED
+
+
+async def test_a_worker_that_stays_unhealthy_ends(tmp_path: Path) -> None:
+    async with httpx.AsyncClient() as http:
+        world = WorkerWorld("", tmp_path, http)
+        world.warm_up = EMPTY_IMAGE
+        world.health_patience = Patience(pauses=(0.05,), give_up_seconds=0.2)
+        async with a_machine(world, tmp_path / "only") as machine:
+            await machine.faults(SaveImage=NO_SPACE)
+            job = world.queued(EMPTY_IMAGE)
+            with pytest.raises(WorkerUnhealthy, match="No space left"):
+                await asyncio.wait_for(asyncio.shield(machine.work), WITHIN)
+        assert world.row(job.id).lease is None
+        assert world.row(job.id).status is Status.QUEUED
