@@ -137,11 +137,13 @@ class Account:
         return found
 
     def invoke(self, function: str, event: Any) -> None:
-        """Call a function by its name, and check that it did not fail."""
+        """Call a function by its name, and check that it failed neither whole nor for a record."""
         answer = self.emulator.client("lambda").invoke(
             FunctionName=function, Payload=json.dumps(event).encode()
         )
-        assert "FunctionError" not in answer, answer["Payload"].read()
+        result = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, result
+        assert not (isinstance(result, dict) and result.get("batchItemFailures")), result
 
     def files(self, job: Job) -> int:
         """How many files are stored under the job's prefix."""

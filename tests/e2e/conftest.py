@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -67,15 +68,24 @@ def state(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     if given or pytestconfig.getoption("--target") != "local":
         yield State(Path(given).parent if given else DEFAULT_STATE)
         return
-    state = State(tmp_path_factory.mktemp("cloud"))
+    with a_local_cloud(tmp_path_factory.mktemp("cloud")) as state:
+        yield state
+        audited = audit(state)
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+
+
+@contextmanager
+def a_local_cloud(folder: Path) -> Iterator[State]:
+    """A deployment on this machine, with its state in `folder`, until the block ends."""
+    state = State(folder)
     started = make("up", STATE=state.folder, PORT=0, WORKERS=WORKERS)
     assert started.returncode == 0, started.stdout + started.stderr
-    yield state
-    audited = audit(state)
-    stopped = make("down", STATE=state.folder)
+    try:
+        yield state
+    finally:
+        stopped = make("down", STATE=state.folder)
     assert stopped.returncode == 0, stopped.stderr
     assert not list(of_cloud(state)), "make down left processes running"
-    assert audited.returncode == 0, audited.stdout + audited.stderr
 
 
 @pytest.fixture(scope="session")

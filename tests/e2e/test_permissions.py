@@ -16,6 +16,7 @@ from infra.grants import UNUSED_LOCALLY
 from localcloud.state import Endpoints
 from tests.e2e.account import Account, Statement
 from tests.e2e.caller import a_caller
+from tests.e2e.conftest import a_local_cloud
 from tests.e2e.fleet import deployed_scaler
 from tests.e2e.smokes import SMOKES
 
@@ -23,6 +24,26 @@ pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(900)]
 
 SEED = 7
 SAMPLE = 6
+
+
+@pytest.fixture(scope="module")
+def endpoints(
+    endpoints: Endpoints,
+    pytestconfig: pytest.Config,
+    is_long: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Endpoints]:
+    """With all permissions, a deployment of their own.
+
+    A run without a permission leaves work undone, which the audit of the shared one would find.
+    """
+    if not is_long or pytestconfig.getoption("--target") != "local":
+        yield endpoints
+        return
+    with a_local_cloud(tmp_path_factory.mktemp("permissions")) as state:
+        found = state.read()
+        assert found is not None
+        yield found
 
 
 @pytest.fixture(scope="module")
