@@ -101,6 +101,17 @@ class Health:
             self._suspect = job_id  # the end of the engine was noticed before that of its prompt
         return self._first_probe if job_id in (None, self._suspect) else None
 
+    def require_end(self, since: float, reason: str) -> None:
+        """End a worker that has been out of service for too long.
+
+        `since`: when it left service, of `time.monotonic`.
+
+        Raises:
+            WorkerUnhealthy: it has been out of service for `give_up_seconds`.
+        """
+        if time.monotonic() - since > self._patience.give_up_seconds:
+            raise WorkerUnhealthy(reason)
+
     async def close(self) -> None:
         """End a check that is under way."""
         if self._check is not None:
@@ -148,8 +159,7 @@ class Health:
             self._metrics.record(Metric.WORKERS_UNHEALTHY, reason=kind.value)
             extra = {"action": "worker_unhealthy", "kind": kind, "why": self.reason}
             _log.error("worker unhealthy", extra=extra)
-            if time.monotonic() - since > self._patience.give_up_seconds:
-                raise WorkerUnhealthy(self.reason)
+            self.require_end(since, self.reason or kind)
             await asyncio.sleep(self._pause(number))
             self._restart(kind)
             self.reason = await self._probe()

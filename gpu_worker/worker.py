@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -107,13 +108,20 @@ class Worker:
 
     async def _wait_ready(self, occupancy: Occupancy) -> None:
         """Return once clock, disk, health and engine allow another job."""
-        while self.clock_fault() is not None or await self._is_disk_low():
-            if self.clock_fault() is None and not occupancy.occupied.is_set():
+        await self._wait_clock()
+        while await self._is_disk_low():
+            if not occupancy.occupied.is_set():
                 self.tools.health.suspect(FaultKind.OUT_OF_DISK)  # no job is to blame
             await asyncio.sleep(READY_SECONDS)
             await self.tools.health.wait()
         await self.tools.health.wait()
         await self.tools.engine.wait_ready()
+
+    async def _wait_clock(self) -> None:
+        since = time.monotonic()
+        while (fault := self.clock_fault()) is not None:
+            self.tools.health.require_end(since, fault)
+            await asyncio.sleep(READY_SECONDS)
 
     async def _is_ready_for(self, ticket: Ticket, lanes: Lanes) -> bool:
         """Whether the worker can still run a job: much may happen during the long poll.

@@ -24,6 +24,7 @@ from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.jobs.job import Job, JobParams, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
+from gpu_worker.health import WorkerUnhealthy
 from gpu_worker.wiring import Wiring
 from tests.support.builders import a_job
 from tests.support.eventually import eventually
@@ -151,6 +152,17 @@ async def test_a_worker_with_a_wrong_clock_takes_no_job_and_says_why(
     assert [(job.status, job.attempt) for job in ended] == [(Status.SUCCEEDED, 1)] * 6
     assert (await wrong.executed(), await right.executed()) == (0, 6)
     assert "180 s" in str(wrong.wiring.clock.fault)
+
+
+async def test_a_worker_whose_clock_stays_wrong_ends(site: Site) -> None:
+    environ = {**site.environ, "UNHEALTHY_SECONDS": "0.5"}
+    wiring = Wiring(environ, WrongClock(timedelta(minutes=20)))
+    async with wiring.engine() as engine:
+        health = wiring.health(engine)
+        async with wiring.presence(engine, health):
+            work = wiring.worker(engine, health, None).work(asyncio.Event())
+            with pytest.raises(WorkerUnhealthy, match="s ahead of AWS"):
+                await asyncio.wait_for(work, WITHIN)
 
 
 @pytest.mark.parametrize("seconds", [-180, 180])
