@@ -81,8 +81,10 @@ class NodeRun:
 
     def _used(self, replaced: Path) -> int:
         roots = (self.folders.base / "output", self.folders.base / "temp")
-        files = (file for root in roots for file in root.rglob("*") if file.is_file())
-        return sum(file.stat().st_size for file in files if file != replaced)
+        files = (
+            Path(at, name) for root in roots for at, _, names in os.walk(root) for name in names
+        )
+        return sum(_size(file) for file in files if file != replaced)
 
     def queue_again(self, prompt: Mapping[str, Any]) -> None:
         # A node may run in a thread, and the queue belongs to the event loop.
@@ -92,3 +94,10 @@ class NodeRun:
         queue, item = self._engine.queue, self._item
         number = queue.next_number(front=True)
         queue.put(number, str(uuid.uuid4()), prompt, item.extra_data, item.outputs)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # a worker removes files while others are written
+        return 0
