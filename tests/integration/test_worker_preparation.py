@@ -62,6 +62,14 @@ async def test_the_projects_own_warm_up_runs(tmp_path: Path, guise: str) -> None
     assert not [path for path in (tmp_path / "output").rglob("*") if path.is_file()]
 
 
+async def test_a_second_warm_up_runs_every_node_again(world: WorkerWorld) -> None:
+    """An engine that is not restarted must not answer a probe from its cache."""
+    assert await warm_up(world, a_graph())
+    await world.faults(nodes={"CheckpointLoaderSimple": {"kind": "cuda_error"}})
+    with pytest.raises(WarmUpFailed, match="CUDA error"):
+        await warm_up(world, a_graph())
+
+
 async def test_a_graph_that_the_engine_rejects_fails_the_warm_up(world: WorkerWorld) -> None:
     with pytest.raises(WarmUpFailed, match="no-such"):
         await warm_up(world, {"1": {"class_type": "no-such", "inputs": {}}})
