@@ -56,6 +56,10 @@ class Machine:
         answer = await self.http.post("/sim/faults", json={"nodes": nodes})
         answer.raise_for_status()
 
+    async def disk(self, size: int | None) -> None:
+        """Give the engine's disk this size in bytes."""
+        (await self.http.post("/sim/faults", json={"disk_bytes": size})).raise_for_status()
+
     async def executed(self) -> int:
         return int((await self.http.get("/sim/executed")).json()["count"])
 
@@ -179,6 +183,37 @@ async def test_a_job_that_breaks_any_worker_ends_after_two_and_takes_none_with_i
     assert [(await site.end(job)).status for job in good] == [Status.SUCCEEDED] * 6
     await eventually(lambda: all(machine.health.is_fit for machine in site.machines))
     assert site.world.metrics.sum(Metric.WORKERS_UNHEALTHY, reason=error_type) == 0
+
+
+async def test_a_job_that_fills_any_disk_ends_and_no_worker_leaves_service(site: Site) -> None:
+    """Its files are removed before the probe, so that the probe finds space again."""
+    for machine in site.machines:
+        await machine.disk(8 * 2**20)
+    fill = {"mebibytes": 64, "filename_prefix": "full"}
+    poison = site.world.queued({"1": {"class_type": "CaseFillDisk", "inputs": fill}})
+    good = site.queued(EMPTY_IMAGE, 10)
+    done = await site.end(poison)
+    assert done.error is not None
+    assert (done.status, done.attempt, done.faults) == (Status.FAILED, 2, 2)
+    assert (done.error.type, done.error.node_type) == ("out_of_disk", "CaseFillDisk")
+    assert [(await site.end(job)).status for job in good] == [Status.SUCCEEDED] * 10
+    await eventually(lambda: all(machine.health.is_fit for machine in site.machines))
+    assert not any(machine.work.done() for machine in site.machines)
+
+
+async def test_with_one_of_two_disks_full_twenty_good_jobs_succeed(site: Site) -> None:
+    sick, well = site.machines
+    await sick.disk(0)
+    jobs = site.queued(EMPTY_IMAGE, 20)
+    assert [(await site.end(job)).status for job in jobs] == [Status.SUCCEEDED] * 20
+    assert (sick.health.is_fit, well.health.is_fit) == (False, True)
+    before = await sick.executed()
+    more = site.queued(EMPTY_IMAGE, 5)
+    assert [(await site.end(job)).attempt for job in more] == [1] * 5
+    assert site.world.metrics.sum(Metric.WORKERS_UNHEALTHY, reason="out_of_disk") >= 1
+    await sick.disk(None)
+    await eventually(lambda: sick.health.is_fit, within=WITHIN)
+    assert await sick.executed() > before, "the worker was not probed"
 
 
 async def test_a_job_that_fills_the_disk_is_stopped_before_the_disk_is_full(site: Site) -> None:
