@@ -52,6 +52,7 @@ async def work(wiring: Wiring, logger: Logger) -> None:
         wiring.presence(engine, health := wiring.health(engine)),
         wiring.published_nodes(engine),
     ):
+        await wiring.engine_files(engine).prepare()  # also before the warm-up's files
         preparation = wiring.preparation
         if preparation is None or await preparation.run(engine, drain):
             await wiring.worker(engine, health, protection).work(drain)

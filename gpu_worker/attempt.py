@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
-from comfyline.service.jobs.finish import Ending, Fail, GiveBack, Succeed
+from comfyline.service.jobs.finish import NOTHING, Ending, Fail, GiveBack, Retry, Succeed
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.report import report_started
-from comfyline.service.jobs.result import Artifact, JobResult
+from comfyline.service.jobs.result import JobResult, ResultWarning
 from comfyline.service.metrics import Metric
 from comfyline.service.queue.tickets import Ticket
-from gpu_worker.comfy.http import EngineUnreachable
-from gpu_worker.comfy.outputs import Output, outputs_of
 from gpu_worker.comfy.protocol import Outcome, PromptFailed, PromptSucceeded
+from gpu_worker.comfy.scrub import without_server_paths
 from gpu_worker.execution import Execution
 from gpu_worker.machine_faults import FaultKind
 from gpu_worker.phases import Phase, timed
@@ -108,33 +106,31 @@ class Attempt:
     async def _end(self, outcome: Outcome | None) -> None:
         ending = self._verdict(outcome)
         match outcome, ending:
-            case PromptSucceeded(outputs=outputs), Succeed():
-                files = await self._store_files(outputs)
-                ending = self._verdict(outcome if files is not None else NotStored())
-                await self._write(ending, files or ())
-            case PromptFailed(outputs=outputs), Fail():
-                await self._write(ending, await self._store_files(outputs) or ())
+            case PromptSucceeded(), Succeed():
+                result = await self._stored_result()
+                ending = self._verdict(outcome if result is not None else NotStored())
+                await self._write(ending, result or NOTHING)
+            case PromptFailed(), Fail():
+                await self._write(ending, await self._stored_result() or NOTHING)
             case _:
                 await self._write(ending)
 
-    async def _store_files(self, outputs: Mapping[str, Any]) -> list[Artifact] | None:
-        """The files that the prompt made, stored; None if a hurry left no time for it."""
+    async def _stored_result(self) -> JobResult | None:
+        """What the prompt made, stored; None if a hurry left no time for it."""
         with timed(self._tools.metrics, Phase.COLLECT):
-            collecting = self._collect(outputs_of(outputs))
+            collecting = self._collect()
             return await unless(self.stop.hurry, collecting, grace_seconds=COLLECT_SECONDS)
 
-    async def _collect(self, outputs: Sequence[Output]) -> list[Artifact]:
-        collect = partial(
-            self._tools.collector.collect,
-            self._reporter.job,
-            outputs,
-            stored=self._reporter.stored,
+    async def _collect(self) -> JobResult:
+        made, missing = await asyncio.to_thread(self._execution.made)
+        artifacts, not_stored = await self._tools.collector.collect(
+            self._reporter.job, made, stored=self._reporter.stored
         )
-        try:
-            return await collect()
-        except EngineUnreachable:  # the files are on disk, so they outlive the engine's process
-            await self._tools.engine.wait_answer()
-            return await collect()
+        return JobResult(
+            artifacts=tuple(artifacts),
+            values=self._execution.values,
+            warnings=tuple(map(self._shown_warning, [*missing, *not_stored])),
+        )
 
     async def _judge(self, suspected: Suspected) -> Ending | None:
         """Whose fault it was, according to the probe of this worker."""
@@ -151,9 +147,7 @@ class Attempt:
             return None if self.stop.reason is StopReason.LEASE_LOST else GiveBack()
         return judged(suspected, is_healthy=is_healthy)
 
-    async def _write(
-        self, ending: Ending | Suspected | None, files: Sequence[Artifact] = ()
-    ) -> None:
+    async def _write(self, ending: Ending | Suspected | None, result: JobResult = NOTHING) -> None:
         """Make the write that ends the attempt, while no other write of the attempt is under way.
 
         Nothing is written for None.
@@ -171,7 +165,7 @@ class Attempt:
                     await self._reported_started(job) if is_success else job,
                     self._ticket,
                     ending,
-                    result=JobResult(artifacts=tuple(files)),
+                    result=result,
                     gpu_seconds=self._execution.gpu_seconds,
                 )
         return self._count("ended" if ended.status.is_terminal else "given_back")
@@ -185,12 +179,23 @@ class Attempt:
         )
 
     def _verdict(self, result: Result) -> Ending | Suspected | None:
-        return verdict(
+        ending = verdict(
             result,
             self.stop.reason,
             has_started=self._execution.has_started,
             end_reason=self._tools.engine.end_reason,
         )
+        if isinstance(ending, (Fail, Retry, Suspected)):
+            error = replace(ending.error, message=self._shown(ending.error.message))
+            return replace(ending, error=error)
+        return ending
+
+    def _shown(self, message: str) -> str:
+        """The message as a client may see it."""
+        return without_server_paths(message, self._tools.files.base)
+
+    def _shown_warning(self, warning: ResultWarning) -> ResultWarning:
+        return replace(warning, message=self._shown(warning.message))
 
     def _count(self, outcome: str) -> None:
         self._tools.metrics.record(Metric.ATTEMPTS_ENDED, outcome=outcome)

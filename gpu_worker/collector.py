@@ -1,13 +1,16 @@
-"""Store a prompt's output files as artifacts: stream them from ComfyUI, hash them, upload them."""
+"""Store what a prompt has made as artifacts: hash it, encode it if asked for, upload it."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import logging
+import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import PurePath
@@ -16,104 +19,122 @@ from typing import IO
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.files.media_types import media_type_of
 from comfyline.service.jobs.job import Job, artifact_key
-from comfyline.service.jobs.result import Artifact
-from gpu_worker.comfy.http import ComfyHttp
-from gpu_worker.comfy.outputs import Output, OutputFile
+from comfyline.service.jobs.result import Artifact, ResultWarning
+from gpu_worker.made import Made
 from gpu_worker.pictures import SUFFIXES, encode
 
-AT_ONCE = 4  # uses the engine's event loop and the uplink well without overloading either
-IN_MEMORY_BYTES = 16 * 1024 * 1024  # larger files are spooled to disk
+AT_ONCE = 8  # uses the uplink well; boto3 sends a large file in several parts at once anyway
+IN_MEMORY_BYTES = 16 * 1024 * 1024  # a larger picture is encoded to disk
+MAX_TRIES = 3  # to store a file that changes meanwhile, because a node still writes it
 MAX_NAME_LENGTH = (
     120  # with the prefix that is under S3's limit of 1,024 bytes, also with 4 bytes each
 )
+
+_log = logging.getLogger(__name__)
+
+
+class _NotStored(Exception):
+    """One file cannot be stored, and another try would not help. The message is for the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
     """Stores what a prompt has made, under the prefix of the attempt that ran it."""
 
-    http: ComfyHttp
     artifacts: ArtifactStore
 
     async def collect(
         self,
         job: Job,
-        outputs: Sequence[Output],
+        made: Sequence[Made],
         *,
         stored: Callable[[Sequence[Artifact]], None] = lambda _files: None,
-    ) -> list[Artifact]:
-        """Store every output; the artifacts, in the order of the outputs.
+    ) -> tuple[list[Artifact], list[ResultWarning]]:
+        """Store everything; the artifacts in the order of `made`, and what could not be stored.
 
         `stored` is called when more files are stored and others are still to come. It gets the
-        artifacts from the first output up to the first that is not stored yet.
+        artifacts from the first up to the first that is not stored yet.
 
         Raises:
-            EngineUnreachable, EngineError: a file could not be fetched.
-            Unavailable: a file could not be stored.
+            Unavailable: the store cannot be reached.
         """
         gate = asyncio.Semaphore(AT_ONCE)
-        made: dict[int, Artifact] = {}
+        done: dict[int, Artifact | ResultWarning] = {}
 
-        async def store(number: int, output: Output) -> Artifact:
+        async def store(number: int) -> None:
             async with gate:
-                made[number] = await self._store(job, number, output)
-            if (ready := _leading(made)) and len(made) < len(outputs):
+                done[number] = await asyncio.to_thread(self._store, job, number, made[number])
+            if len(done) < len(made) and (ready := _leading(done)):
                 stored(ready)
-            return made[number]
 
-        tasks = [asyncio.create_task(store(n, output)) for n, output in enumerate(outputs)]
+        tasks = [asyncio.create_task(store(number)) for number in range(len(made))]
         try:
-            return await asyncio.gather(*tasks)
+            await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
+        return _leading(done), [w for w in done.values() if isinstance(w, ResultWarning)]
 
-    async def _store(self, job: Job, number: int, output: Output) -> Artifact:
-        name = safe_name(output.name)
-        with _spool() as body, _spool() as picture:
-            async for chunk in self._read(output):
-                body.write(chunk)
-            if await asyncio.to_thread(_encode, job, output, body, picture):
-                return await self._put(job, number, output, _renamed(name, job), picture)
-            return await self._put(job, number, output, name, body)
+    def _store(self, job: Job, number: int, made: Made) -> Artifact | ResultWarning:
+        try:
+            for _ in range(MAX_TRIES):
+                changed_at = made.changed_at()
+                artifact = self._put(job, number, made)
+                if made.changed_at() == changed_at:
+                    return artifact
+            raise _NotStored("was still being written when the prompt had ended")
+        except OSError as error:
+            if error.errno in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+            ):  # the disk is full: not the file's fault
+                raise
+            extra = {"action": "file_not_read", "job_id": job.id}
+            _log.warning("file not read", extra=extra, exc_info=True)
+            return _warning(made, "could not be read")
+        except _NotStored as error:
+            return _warning(made, str(error))
 
-    async def _put(
-        self, job: Job, number: int, output: Output, name: str, body: IO[bytes]
+    def _put(self, job: Job, number: int, made: Made) -> Artifact:
+        with made.open() as body, tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as picture:
+            if _encode(job, made, body, picture):
+                return self._upload(job, number, made, _renamed(made.name, job), picture)
+            return self._upload(job, number, made, made.name, body)
+
+    def _upload(
+        self, job: Job, number: int, made: Made, file_name: str, body: IO[bytes]
     ) -> Artifact:
+        name = safe_name(file_name)
         key = artifact_key(job, number, name)
         content_type = media_type_of(name)
-        size, sha256 = await asyncio.to_thread(_measured, body)
-        await asyncio.to_thread(self.artifacts.put, key, body, content_type)
+        size, sha256 = _measured(body)
+        self.artifacts.put(key, body, content_type)
         return Artifact(
             key=key,
             name=name,
-            kind=output.kind,
+            kind=made.kind,
             content_type=content_type,
             bytes=size,
             sha256=sha256,
-            node=output.node,
+            node=made.node,
+            temporary=made.temporary,
         )
 
-    async def _read(self, output: Output) -> AsyncIterator[bytes]:
-        if isinstance(output, OutputFile):
-            async for chunk in self.http.view(output):
-                yield chunk
-        else:
-            yield output.text.encode()
+
+def _warning(made: Made, what: str) -> ResultWarning:
+    message = f"The file {made.name!r} {what}."
+    return ResultWarning(type="file_not_stored", message=message, node_id=made.node or None)
 
 
-def _leading(made: Mapping[int, Artifact]) -> list[Artifact]:
+def _leading(done: Mapping[int, Artifact | ResultWarning]) -> list[Artifact]:
     """The artifacts from number 0 up to the first number that is missing."""
-    return [made[number] for number in takewhile(made.__contains__, count())]
+    leading = takewhile(done.__contains__, count())
+    return [made for number in leading if isinstance(made := done[number], Artifact)]
 
 
-def _spool() -> IO[bytes]:
-    return tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)
-
-
-def _encode(job: Job, output: Output, body: IO[bytes], into: IO[bytes]) -> bool:
-    is_picture = isinstance(output, OutputFile) and output.kind == "image"
-    return job.options.output is not None and is_picture and encode(body, job.options.output, into)
+def _encode(job: Job, made: Made, body: IO[bytes], into: IO[bytes]) -> bool:
+    wanted = job.options.output
+    return wanted is not None and made.kind == "image" and encode(body, wanted, into)
 
 
 def _renamed(name: str, job: Job) -> str:
@@ -124,7 +145,7 @@ def _measured(body: IO[bytes]) -> tuple[int, str]:
     """Size in bytes and SHA-256 (hex) of a file, which is rewound before and after."""
     body.seek(0)
     digest = hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]
-    size = body.tell()
+    size = body.seek(0, os.SEEK_END)
     body.seek(0)
     return size, digest
 

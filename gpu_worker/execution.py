@@ -5,25 +5,42 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
-from comfyline.service.graphs.graph import Graph, with_output_folder
+from comfyline.service.graphs.engine_nodes import EngineNodes
+from comfyline.service.graphs.graph import Graph
+from comfyline.service.jobs.result import ResultWarning
+from gpu_worker.comfy.http import EngineUnreachable
+from gpu_worker.comfy.marker import marked, with_inner_prefixes
+from gpu_worker.comfy.outputs import Reported, reported
 from gpu_worker.comfy.protocol import (
     Event,
     Outcome,
+    PromptFailed,
+    PromptInterrupted,
     PromptPreviewed,
     PromptProgressed,
     PromptStarted,
+    PromptSucceeded,
 )
+from gpu_worker.comfy.tidy import is_tidy
+from gpu_worker.engine_files import Inputs
+from gpu_worker.inputs import input_name, with_input_names
+from gpu_worker.made import Made, everything_made, lost_warning
 from gpu_worker.phases import Phase, record, timed
 from gpu_worker.previews import Previews
 from gpu_worker.racing import unless
 from gpu_worker.reporter import Reporter
 from gpu_worker.stop import Stop, StopReason
 from gpu_worker.toolbox import Toolbox
+from gpu_worker.turnstile import Visit
+from gpu_worker.workspace import Hold
 
 # A worker that must hurry waits this long for the engine to obey; then it ends the attempt anyway.
 OBEY_SECONDS = 1.0
 
+MARKER_LENGTH = 12  # hexadecimal digits; two attempts of one graph must differ in them
 _PROMPT_IDS = uuid.UUID("9d6f4c5e-2f0b-4b7e-9c55-3a7f0d6e1b11")  # a namespace for uuid5
 
 
@@ -32,9 +49,11 @@ class Execution:
 
     def __init__(self, tools: Toolbox, stop: Stop, reporter: Reporter, previews: Previews) -> None:
         self.gpu_seconds = 0.0  # how long the prompt was executed; set when it leaves the engine
+        self.graph: Graph = {}  # as the engine gets it
         self._tools, self._stop, self._reporter, self._previews = tools, stop, reporter, previews
-        self._folder = reporter.job.attempt_path  # of the attempt, in the engine's directories
-        self._prompt_id = str(uuid.uuid5(_PROMPT_IDS, self._folder))
+        self._prompt_id = str(uuid.uuid5(_PROMPT_IDS, reporter.job.attempt_path))
+        self._hold: Hold | None = None  # has the files of the attempt, once there are any
+        self._reported = Reported()
         self._submitted_at = 0.0  # set when the prompt is given to the engine
         self._started_at: float | None = None  # None until ComfyUI executes the prompt
         self._timeout: asyncio.TimerHandle | None = None  # set while the execution timeout runs
@@ -47,35 +66,85 @@ class Execution:
     async def run(self) -> Outcome | None:
         """Run the prompt to its end; None if a hurry left no time to learn its outcome.
 
+        Afterwards its files are out of the engine's reach.
+
         Raises:
             InputMissing, PromptRejected: the job is at fault.
             EngineUnreachable, EngineCrashLoop, EngineError, Unavailable: something else is.
         """
         try:
-            graph = await self._prepared_graph()
-            self._submitted_at = time.monotonic()
-            running = self._tools.engine.run(
-                graph,
-                self._prompt_id,
-                on_event=self._on_event,
-                cancel=self._stop.requested,
-                previews=self._reporter.job.options.wants_previews,
-            )
-            return await unless(self._stop.hurry, running, grace_seconds=OBEY_SECONDS)
+            hold, inputs = await self._prepare()
+            visit = Visit(self._reporter.job.owner, is_tidy(self.graph, await self._nodes()))
+            entering = self._tools.turnstile.enter(visit)
+            if not await unless(self._stop.requested, entering):
+                return PromptInterrupted()
+            return await self._visit(visit, hold, inputs)
         finally:
             self._leave_gpu()
 
-    async def clean_up(self) -> None:
-        """Remove the prompt from the engine's history, and its files from the engine's folders."""
-        await self._tools.engine.forget(self._prompt_id)
-        await asyncio.to_thread(self._tools.workspace.remove, self._folder)
+    def made(self) -> tuple[list[Made], list[ResultWarning]]:
+        """What the prompt has made, and what of it is missing. It reads the disk."""
+        if self._hold is None:
+            return [], []
+        held = self._hold.files()
+        made, missing = everything_made(self._reported, held, self.graph)
+        return made, [*missing, *map(lost_warning, self._hold.lost)]
 
-    async def _prepared_graph(self) -> Graph:
-        job = self._reporter.job
-        with timed(self._tools.metrics, Phase.INPUTS):
-            graph = await asyncio.to_thread(self._tools.store.graph, job)
-            graph = await self._tools.inputs.place(job, graph, self._folder)
-        return with_output_folder(graph, self._folder)
+    @property
+    def values(self) -> Mapping[str, Mapping[str, Any]]:
+        """The values that nodes have reported and that are no files, by node and key."""
+        return self._reported.values
+
+    async def clean_up(self) -> None:
+        """Remove the prompt from the engine's history, and its files from this disk.
+
+        A further call changes nothing.
+        """
+        await self._tools.engine.forget(self._prompt_id)
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            await asyncio.to_thread(hold.remove)
+
+    async def _prepare(self) -> tuple[Hold, Inputs]:
+        """Fetch the graph and its inputs, and make the graph that the engine gets."""
+        job, tools = self._reporter.job, self._tools
+        with timed(tools.metrics, Phase.INPUTS):
+            graph = await asyncio.to_thread(tools.store.graph, job)
+            self._hold = await tools.files.new_hold()
+            uploads = await tools.inputs.fetch(job, graph, self._hold)
+        nodes = await self._nodes()
+        graph = with_input_names(graph, uploads, nodes, tools.files.base)
+        marker = self._prompt_id.replace("-", "")[:MARKER_LENGTH]
+        self.graph = marked(with_inner_prefixes(graph), nodes, marker)
+        return self._hold, {input_name(upload, file): file for upload, file in uploads.items()}
+
+    async def _nodes(self) -> EngineNodes:
+        return await self._tools.engine.nodes.get()
+
+    async def _visit(self, visit: Visit, hold: Hold, inputs: Inputs) -> Outcome | None:
+        """Run the prompt while it may be in the engine, and take its files when it has ended."""
+        files, outcome = self._tools.files, None
+        try:
+            if not self._tools.health.is_fit:  # a probe uses the engine, and may restart it
+                raise EngineUnreachable("the worker is being probed")
+            await files.bring(inputs, visit)
+            outcome = await self._run_in_engine()
+            return outcome
+        finally:
+            async with self._tools.turnstile.leaving(visit) as is_last:
+                self._reported = reported(_outputs_of(outcome), base=files.base)
+                await files.take(self._reported, inputs, hold, visit, is_last=is_last)
+
+    async def _run_in_engine(self) -> Outcome | None:
+        self._submitted_at = time.monotonic()
+        running = self._tools.engine.run(
+            self.graph,
+            self._prompt_id,
+            on_event=self._on_event,
+            cancel=self._stop.requested,
+            previews=self._reporter.job.options.wants_previews,
+        )
+        return await unless(self._stop.drained, running, grace_seconds=OBEY_SECONDS)
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -102,3 +171,10 @@ class Execution:
         if self._started_at is not None:
             self.gpu_seconds = round(time.monotonic() - self._started_at, 3)
             record(self._tools.metrics, Phase.RUN, self.gpu_seconds)
+
+
+def _outputs_of(outcome: Outcome | None) -> Mapping[str, Any]:
+    match outcome:
+        case PromptSucceeded(outputs=outputs) | PromptFailed(outputs=outputs):
+            return outputs
+    return {}

@@ -1,20 +1,19 @@
-"""Bring callers' uploads to the engine, and write the engine's file names into the graph."""
+"""Fetch callers' uploads, and write the engine's names of them into the graph."""
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from comfyline.contract.ids import UploadId
 from comfyline.service.files.media_types import suffix_of
 from comfyline.service.files.uploads import UploadStore, upload_key
+from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.uploads import Reference, references, with_files
 from comfyline.service.jobs.job import Job
-from gpu_worker.comfy.http import ComfyHttp
-
-IN_MEMORY_BYTES = 8 * 1024 * 1024  # a larger file is kept on disk while it is transferred
+from gpu_worker.workspace import Hold
 
 
 class InputMissing(Exception):
@@ -27,34 +26,48 @@ class InputMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Places a job's uploads. Each file is fetched once, however many nodes use it."""
+    """Fetches a job's uploads. Each file is fetched once, however many nodes use it."""
 
-    http: ComfyHttp
     uploads: UploadStore
 
-    async def place(self, job: Job, graph: Graph, folder: str) -> Graph:
-        """Give the graph's uploads to the engine; returns the graph with the engine's file names.
-
-        All files are in `folder` of the engine's input directory.
+    async def fetch(self, job: Job, graph: Graph, hold: Hold) -> dict[UploadId, Path]:
+        """The graph's uploads, each as a file in `hold` with a suffix that fits its type.
 
         Raises:
             InputMissing: an upload does not exist any more.
-            EngineUnreachable, EngineError, Unavailable: see the ports.
+            Unavailable: see the port.
         """
         wanted = {reference.upload_id: reference for reference in references(graph)}
-        if not wanted:
-            return graph
-        names: dict[UploadId, str] = {}
-        for upload_id, reference in wanted.items():
-            names[upload_id] = await self._hand_over(job, reference, folder)
-        return with_files(graph, names.__getitem__)
+        return {
+            upload_id: await asyncio.to_thread(self._fetch, job, reference, hold)
+            for upload_id, reference in wanted.items()
+        }
 
-    async def _hand_over(self, job: Job, reference: Reference, folder: str) -> str:
-        key = upload_key(job.owner, reference.upload_id)
-        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
-            stored = await asyncio.to_thread(self.uploads.fetch, key, file)
-            if stored is None:
-                raise InputMissing(reference)
-            file.seek(0)
-            name = reference.upload_id + suffix_of(stored.content_type)
-            return await self.http.upload(name, file, stored.content_type, folder)
+    def _fetch(self, job: Job, reference: Reference, hold: Hold) -> Path:
+        path = hold.new_path()
+        with path.open("wb") as file:
+            stored = self.uploads.fetch(upload_key(job.owner, reference.upload_id), file)
+        if stored is None:
+            raise InputMissing(reference)
+        return path.rename(path.with_suffix(suffix_of(stored.content_type)))
+
+
+def input_name(upload_id: UploadId, file: Path) -> str:
+    """The file's name in the engine's input folder. It tells nothing but what the caller knows."""
+    return upload_id + file.suffix
+
+
+def with_input_names(
+    graph: Graph, files: dict[UploadId, Path], nodes: EngineNodes, base: str | None
+) -> Graph:
+    """The graph with each reference to an upload replaced by the name of its file.
+
+    A node that reads paths gets the whole path, if the engine's folders are known.
+    """
+
+    def name_of(reference: Reference) -> str:
+        name = input_name(reference.upload_id, files[reference.upload_id])
+        is_path = nodes.takes_path(reference.node_type, reference.input)
+        return f"{base}/input/{name}" if is_path and base is not None else name
+
+    return with_files(graph, name_of)

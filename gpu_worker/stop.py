@@ -26,7 +26,8 @@ class Stop:
     def __init__(self) -> None:
         self.reason: StopReason | None = None  # None while nothing has asked for a stop
         self.requested = asyncio.Event()  # set with the first reason: the engine cancels the prompt
-        self.hurry = asyncio.Event()  # set by a drain or a lost lease: do not wait for the engine
+        self.drained = asyncio.Event()  # set by a drain: do not wait for the engine
+        self.hurry = asyncio.Event()  # set by a drain or a lost lease: do not store more files
         self.moot = asyncio.Event()  # whose fault a failure was no longer matters
 
     def request(self, reason: StopReason) -> None:
@@ -34,6 +35,8 @@ class Stop:
         if self.reason is None or reason is StopReason.LEASE_LOST:
             self.reason = reason
         self.requested.set()
+        if reason is StopReason.DRAIN:
+            self.drained.set()
         if reason in (StopReason.DRAIN, StopReason.LEASE_LOST):
             self.hurry.set()
         if reason in (StopReason.CANCEL, StopReason.DRAIN, StopReason.LEASE_LOST):

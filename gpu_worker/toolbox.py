@@ -11,10 +11,11 @@ from comfyline.service.metrics import Metrics
 from gpu_worker.collector import Collector
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.disk import Disk
+from gpu_worker.engine_files import EngineFiles
 from gpu_worker.health import Health
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
-from gpu_worker.workspace import Workspace
+from gpu_worker.turnstile import Turnstile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +26,10 @@ class Toolbox:
     clock: Clock
     metrics: Metrics
     engine: ComfyEngine
+    files: EngineFiles
+    turnstile: Turnstile  # of the engine
     inputs: Inputs
     collector: Collector
-    workspace: Workspace
     heartbeat: Heartbeat
     health: Health
     disk: Disk

@@ -35,10 +35,6 @@ class Visit:
     has_company: bool = False  # another prompt was in the engine at some time of this visit
     is_leaving: bool = False  # its prompt has ended, and its files are being taken away
 
-    def leave(self) -> None:
-        """The prompt has ended: no other prompt enters until this visit is over."""
-        self.is_leaving = True
-
 
 def may_enter(visit: Visit, inside: Sequence[Visit]) -> bool:
     """Whether a prompt may be given to the engine while those others are in it."""
@@ -57,28 +53,31 @@ class Turnstile:
 
     def __init__(self) -> None:
         self._inside: list[Visit] = []
-        self._queue = asyncio.Lock()  # fair: held by the first of those that wait
+        self._entering = asyncio.Lock()  # held by the first of those that wait; it is fair
+        self._leaving = asyncio.Lock()  # held by the one whose files are being taken away
         self._changed = asyncio.Event()
 
-    @asynccontextmanager
-    async def passed(self, visit: Visit) -> AsyncIterator[None]:
-        """Wait until the prompt may enter; it is in the engine until the block ends."""
-        async with self._queue:
+    async def enter(self, visit: Visit) -> bool:
+        """Return True once the prompt may be given to the engine. It must then leave again."""
+        async with self._entering:
             while not may_enter(visit, self._inside):
                 self._changed.clear()
                 await self._changed.wait()
-            self._enter(visit)
+            for other in self._inside:
+                other.has_company = visit.has_company = True
+            self._inside.append(visit)
+        return True
+
+    @asynccontextmanager
+    async def leaving(self, visit: Visit) -> AsyncIterator[bool]:
+        """The prompt has ended; during the block its files are taken away, and no other enters.
+
+        Yields whether it is the last one, so that what is left then belongs to no prompt.
+        """
+        visit.is_leaving = True
         try:
-            yield
+            async with self._leaving:
+                yield self._inside == [visit]
         finally:
             self._inside.remove(visit)
             self._changed.set()
-
-    def is_last(self, visit: Visit) -> bool:
-        """Whether no other prompt is in the engine."""
-        return self._inside == [visit]
-
-    def _enter(self, visit: Visit) -> None:
-        for other in self._inside:
-            other.has_company = visit.has_company = True
-        self._inside.append(visit)

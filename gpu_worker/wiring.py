@@ -38,6 +38,7 @@ from gpu_worker.comfy.keeper import ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.disk import Disk
 from gpu_worker.ecs import METADATA_URL, EcsTaskProtection, SpotNotices, client_of
+from gpu_worker.engine_files import EngineFiles, OverHttp, SharedFolders
 from gpu_worker.health import Health
 from gpu_worker.health import Patience as HealthPatience
 from gpu_worker.heartbeat import Heartbeat
@@ -53,6 +54,7 @@ from gpu_worker.protection import Protection
 from gpu_worker.racing import background
 from gpu_worker.supervisor import EngineProcess, Policy
 from gpu_worker.toolbox import Toolbox
+from gpu_worker.turnstile import Turnstile
 from gpu_worker.worker import Worker
 from gpu_worker.workspace import FOLDERS as ENGINE_FOLDERS
 from gpu_worker.workspace import Workspace
@@ -188,6 +190,11 @@ class Wiring:
         patience = HealthPatience(give_up_seconds=self.settings.unhealthy_seconds)
         return Health(probe, engine.restart, self.metrics, patience)
 
+    def engine_files(self, engine: ComfyEngine) -> EngineFiles:
+        """The engine's files: on this disk, if its folder is set."""
+        base = self.settings.comfyui_directory
+        return OverHttp(engine) if base is None else SharedFolders(Workspace(Path(base)))
+
     def worker(self, engine: ComfyEngine, health: Health, protection: Protection | None) -> Worker:
         """The worker of this process, on that engine."""
         lease = timedelta(seconds=self.settings.lease_seconds)
@@ -201,15 +208,15 @@ class Wiring:
 
     def _tools(self, engine: ComfyEngine, health: Health, lease: timedelta) -> Toolbox:
         s3, bucket = self._client("s3"), self.settings.artifacts_bucket
-        base = self.settings.comfyui_directory
         return Toolbox(
             store=self.store,
             clock=self.clock,
             metrics=self.metrics,
             engine=engine,
-            inputs=Inputs(engine.http, S3UploadStore(s3, bucket)),
-            collector=Collector(http=engine.http, artifacts=S3ArtifactStore(s3, bucket)),
-            workspace=Workspace(None if base is None else Path(base)),
+            files=self.engine_files(engine),
+            turnstile=Turnstile(),
+            inputs=Inputs(S3UploadStore(s3, bucket)),
+            collector=Collector(artifacts=S3ArtifactStore(s3, bucket)),
             health=health,
             disk=self._disk,
             heartbeat=Heartbeat(

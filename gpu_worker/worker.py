@@ -64,6 +64,7 @@ class Worker:
             EngineCrashLoop: the engine does not stay up.
             WorkerUnhealthy: the worker has been out of service for too long.
         """
+        await self.tools.files.prepare()
         lanes = Lanes(self.queue, long_poll_seconds=self.long_poll_seconds)
         occupancy = Occupancy()
         attempts: set[asyncio.Task[None]] = set()

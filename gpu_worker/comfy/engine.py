@@ -240,13 +240,12 @@ class ComfyEngine:
         """Return when there is a reason to look at the engine, or when the next poll is due."""
         if followed.eager_polls > 0:
             followed.eager_polls -= 1
-            return await asyncio.sleep(EAGER_SECONDS)
-        if cancel.is_set():
+            await first_of(followed.wake.wait(), timeout=EAGER_SECONDS)
+        elif cancel.is_set():
             await first_of(followed.wake.wait(), timeout=CANCEL_SECONDS)
         else:
             await first_of(followed.wake.wait(), cancel.wait(), timeout=POLL_SECONDS)
         followed.wake.clear()
-        return None
 
     async def _look(self, followed: _Followed, *, canceled: bool) -> Outcome | None:
         run = followed.run

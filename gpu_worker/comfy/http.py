@@ -127,15 +127,11 @@ class ComfyHttp:
         except httpx.TransportError as error:
             raise _unreachable("GET /view", error) from error
 
-    async def upload(self, name: str, file: IO[bytes], content_type: str, folder: str) -> str:
-        """Put a file of any kind into `folder` of the input directory; the name for a node's input.
-
-        A file of the same name is overwritten, because the folder belongs to one attempt.
-        """
-        fields = {"type": "input", "subfolder": folder, "overwrite": "true"}
+    async def upload(self, name: str, file: IO[bytes], content_type: str) -> None:
+        """Put a file of any kind into the input directory, in place of one of the same name."""
+        fields = {"type": "input", "overwrite": "true"}
         files = {"image": (name, file, content_type)}
-        answer = _json(await self._request("POST", "/upload/image", data=fields, files=files))
-        return f"{answer.get('subfolder', '')}/{answer.get('name', name)}".lstrip("/")
+        await self._request("POST", "/upload/image", data=fields, files=files)
 
     async def _request(
         self, method: str, path: str, *, allow: int | None = None, **body: Any

@@ -33,7 +33,10 @@ def test_container_is_restricted(aws: Templates) -> None:
     assert worker["ReadonlyRootFilesystem"] is True
     assert "Privileged" not in worker
     assert worker["LinuxParameters"] == {
-        "Capabilities": {"Drop": ["ALL"], "Add": ["SETUID", "SETGID", "KILL"]},
+        "Capabilities": {
+            "Drop": ["ALL"],
+            "Add": ["SETUID", "SETGID", "KILL", "DAC_OVERRIDE", "FOWNER"],
+        },
         "InitProcessEnabled": True,
     }
 

@@ -25,12 +25,14 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import DEFAULT_PATIENCE
 from gpu_worker.disk import Disk
+from gpu_worker.engine_files import OverHttp, SharedFolders
 from gpu_worker.health import Health, Patience
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
 from gpu_worker.probe import WorkerProbe
 from gpu_worker.protection import Protection
 from gpu_worker.toolbox import Toolbox
+from gpu_worker.turnstile import Turnstile
 from gpu_worker.worker import Worker
 from gpu_worker.workspace import Workspace
 from tests.support.builders import PARAMS, now
@@ -65,6 +67,7 @@ class WorkerWorld(InMemoryDeployment):
         self.url = url  # of the engine
         self.base = base  # the engine's base folder
         self.http = http  # a client of the engine
+        self.shares_disk = True  # workers find the engine's files in its base folder
         self.graph = a_graph()
         self.heartbeat = heartbeat
         self.patience = DEFAULT_PATIENCE
@@ -124,9 +127,14 @@ class WorkerWorld(InMemoryDeployment):
             clock=now,
             metrics=self.metrics,
             engine=engine,
-            inputs=Inputs(engine.http, self.uploads),
-            collector=Collector(http=engine.http, artifacts=artifacts or self.artifacts),
-            workspace=Workspace(base or self.base),
+            files=(
+                SharedFolders(Workspace(base or self.base))
+                if self.shares_disk
+                else OverHttp(engine)
+            ),
+            turnstile=Turnstile(),
+            inputs=Inputs(self.uploads),
+            collector=Collector(artifacts=artifacts or self.artifacts),
             health=self.health(engine, disk),
             disk=disk,
             heartbeat=Heartbeat(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import posixpath
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
@@ -136,20 +135,3 @@ def is_link(value: Any) -> bool:
 def with_input(node: Mapping[str, Any], name: str, value: Any) -> Mapping[str, Any]:
     """The node with one input added or replaced."""
     return {**node, "inputs": {**node["inputs"], name: value}}
-
-
-def with_output_folder(graph: Graph, folder: str) -> Graph:
-    """The graph with every `filename_prefix` moved into `folder`.
-
-    With a folder for each attempt, ComfyUI runs the output nodes of a cached graph again; otherwise
-    it would write no file. Parts of a prefix that lead out of the folder (`..`, `/`) are removed.
-    """
-    return {node_id: _moved(node, folder) for node_id, node in graph.items()}
-
-
-def _moved(node: Mapping[str, Any], folder: str) -> Mapping[str, Any]:
-    prefix = node["inputs"].get("filename_prefix")
-    if not isinstance(prefix, str):
-        return node
-    inside = posixpath.normpath("/" + prefix.replace("\\", "/")).lstrip("/") or "ComfyUI"
-    return with_input(node, "filename_prefix", f"{folder}/{inside}")

@@ -76,10 +76,9 @@ def with_inputs(graph: Graph, inputs: Mapping[str, str]) -> Graph:
     return placed
 
 
-def with_files(graph: Graph, name_of: Callable[[UploadId], str]) -> Graph:
+def with_files(graph: Graph, name_of: Callable[[Reference], str]) -> Graph:
     """The graph with each reference to an upload replaced by the name of its file."""
     placed: dict[str, Any] = dict(graph)
     for found in references(graph):
-        name = name_of(found.upload_id)
-        placed[found.node] = with_input(placed[found.node], found.input, name)
+        placed[found.node] = with_input(placed[found.node], found.input, name_of(found))
     return placed

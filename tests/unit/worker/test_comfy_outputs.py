@@ -1,4 +1,4 @@
-"""Outputs are read from any key of any node, each once."""
+"""Everything that nodes report is read: files, texts and other values, under any key."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_worker.comfy.outputs import OutputFile, OutputText, outputs_of
+from gpu_worker.comfy.outputs import Reported, reported
 from tests.support import recordings
 
 
 def a_file(filename: str, **fields: Any) -> dict[str, Any]:
     return {"filename": filename, "subfolder": "", "type": "output", **fields}
+
+
+def of_node(**keys: Any) -> Reported:
+    return reported({"9": keys})
+
+
+def places(found: Reported) -> list[str]:
+    return [f"{file.type}/{file.path}" for file in found.files]
 
 
 @pytest.mark.parametrize(
@@ -34,44 +42,89 @@ def a_file(filename: str, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_the_kind_follows_from_the_suffix_under_any_key(key: str, filename: str, kind: str) -> None:
-    (output,) = outputs_of({"9": {key: [a_file(filename)]}})
-    assert (output.node, output.name, output.kind) == ("9", filename, kind)
+    (file,) = of_node(**{key: [a_file(filename)]}).files
+    assert (file.node, file.name, file.kind) == ("9", filename, kind)
 
 
 def test_an_animated_image_is_an_animation() -> None:
-    (output,) = outputs_of({"9": {"images": [a_file("a.webp")], "animated": [True]}})
-    assert output.kind == "animation"
+    (moving,) = of_node(images=[a_file("a.webp")], animated=[True]).files
+    (still,) = of_node(images=[a_file("a.png")], animated=[False]).files
+    assert (moving.kind, still.kind) == ("animation", "image")
 
 
-def test_an_image_that_is_not_animated_is_an_image() -> None:
-    (output,) = outputs_of({"9": {"images": [a_file("a.png")], "animated": [False]}})
-    assert output.kind == "image"
-
-
-def test_texts_are_outputs_and_other_strings_are_not() -> None:
-    outputs = outputs_of({"5": {"text": ["one", "two"], "format": ["image/png"]}})
-    assert outputs == (
-        OutputText(node="5", text="one", number=0),
-        OutputText(node="5", text="two", number=1),
-    )
-    assert [output.name for output in outputs] == ["text_5_0.txt", "text_5_1.txt"]
-
-
-def test_temporary_files_are_left_out_unless_they_are_wanted() -> None:
-    made = {"9": {"images": [a_file("p.png", type="temp"), a_file("a.png")]}}
-    assert [output.name for output in outputs_of(made)] == ["a.png"]
-    assert [output.name for output in outputs_of(made, with_temp=True)] == ["p.png", "a.png"]
+def test_what_tells_of_files_only_is_no_value() -> None:
+    found = of_node(images=[a_file("a.png", format="image/png")], animated=[False])
+    assert not found.has_more_than_files
 
 
 def test_a_file_that_is_named_twice_is_one_output() -> None:
-    made = {"9": {"images": [a_file("a.png")], "files": [a_file("a.png")]}}
-    assert len(outputs_of(made)) == 1
+    assert len(of_node(images=[a_file("a.png")], files=[a_file("a.png")]).files) == 1
 
 
-def test_the_subfolder_is_kept() -> None:
-    (output,) = outputs_of({"9": {"images": [a_file("a.png", subfolder="x/y")]}})
-    assert isinstance(output, OutputFile)
-    assert (output.subfolder, output.filename) == ("x/y", "a.png")
+def test_a_file_is_found_at_any_depth() -> None:
+    deep = [[[a_file("a.png")]], {"x": a_file("b.png", type="temp"), "y": 3}]
+    found = of_node(deep=deep)
+    assert places(found) == ["output/a.png", "temp/b.png"]
+    assert found.values == {"9": {"deep": [{"y": 3}]}}
+
+
+def test_the_subfolder_is_a_part_of_the_path() -> None:
+    found = of_node(images=[a_file("a.png", subfolder="x/y")])
+    assert places(found) == ["output/x/y/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        (["a.mp4", "output"], "output/a.mp4"),
+        (["a.mp4", "temp"], "temp/a.mp4"),
+        (["a.mp4", "x/y"], "output/x/y/a.mp4"),
+        ([["a.mp4", "x"]], "output/x/a.mp4"),
+        (["a.mp4"], "output/a.mp4"),
+        (["/work/output/x/a.mp4"], "output/x/a.mp4"),
+        (["/work/output/temp/a.mp4"], "output/temp/a.mp4"),
+        (["/elsewhere/temp/a.mp4"], "temp/a.mp4"),
+        ([a_file("/work/temp/a.mp4")], "temp/a.mp4"),
+        ([a_file("output/a.mp4")], "output/output/a.mp4"),
+    ],
+)
+def test_a_file_may_be_named_by_a_pair_or_a_path(value: list[Any], place: str) -> None:
+    found = reported({"9": {"video": value}}, base="/work")
+    assert places(found) == [place]
+    assert found.values == {}
+
+
+def test_several_names_are_several_files() -> None:
+    assert places(of_node(images=["a.png", "b.png"])) == ["output/a.png", "output/b.png"]
+
+
+def test_texts_are_numbered_for_each_node() -> None:
+    found = of_node(text=["one", "two"])
+    assert [text.text for text in found.texts] == ["one", "two"]
+    assert [text.name for text in found.texts] == ["text_9_0.txt", "text_9_1.txt"]
+
+
+@pytest.mark.parametrize("text", ["512x512", "ok", "a", "two\nlines", "ÄÖ\u20ac"])
+def test_a_text_that_comfyui_has_split_is_one_text(text: str) -> None:
+    assert [found.text for found in of_node(text=list(text)).texts] == [text]
+    assert of_node(string=list(text)).values == {"9": {"string": [text]}}
+
+
+def test_values_under_any_key_are_kept_by_node_and_key() -> None:
+    found = of_node(tags=["1girl, solo"], value=[42], text=[7, "seven"], string=["a long answer"])
+    assert found.values == {
+        "9": {"tags": ["1girl, solo"], "value": [42], "text": [7], "string": ["a long answer"]}
+    }
+    assert [text.text for text in found.texts] == ["seven"]
+
+
+def test_a_value_may_mention_a_file() -> None:
+    found = of_node(result=["3d/x.glb", {"position": {"x": 1.5}}, "temp/bg.png", None])
+    assert found.values == {
+        "9": {"result": ["3d/x.glb", {"position": {"x": 1.5}}, "temp/bg.png", None]}
+    }
+    assert (found.node_of("3d/x.glb"), found.node_of("bg.png")) == ("9", "9")
+    assert found.node_of("other.glb") is None
 
 
 @pytest.mark.parametrize(
@@ -89,7 +142,7 @@ def test_recorded_histories_yield_their_files(name: str, kinds: list[str]) -> No
         if event["kind"] == "http" and "/history/" in event["path"]
         for entry in (event.get("response_json") or {}).values()
     ]
-    assert [output.kind for output in outputs_of(histories[-1])] == kinds
+    assert [file.kind for file in reported(histories[-1]).files] == kinds
 
 
 JSON = st.recursive(
@@ -110,6 +163,8 @@ NODES = JSON | st.dictionaries(KEYS, st.lists(JSON | FILES, max_size=3), max_siz
 
 @given(st.dictionaries(st.text(max_size=4), NODES, max_size=3))
 def test_no_outputs_raise(made: dict[str, Any]) -> None:
-    for output in outputs_of(made, with_temp=True):
+    found = reported(made)
+    for output in (*found.files, *found.texts):
         assert isinstance(output.name, str)
         assert isinstance(output.kind, str)
+    assert set(found.values) <= set(made)

@@ -21,7 +21,7 @@ def test_a_second_prompt_waits_behind_a_tidy_one_of_its_owner_alone(
     allowed = first[0] == second[0] and first[1] and second[1]
     inside = Visit(*first)
     assert may_enter(Visit(*second), [inside]) is allowed
-    inside.leave()
+    inside.is_leaving = True
     assert not may_enter(Visit(*second), [inside])
 
 
@@ -37,23 +37,25 @@ class Engine:
     def __init__(self) -> None:
         self.turnstile = Turnstile()
         self.inside: list[Visit] = []
-        self._go: dict[int, asyncio.Event] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self.last: list[Visit] = []  # those that were told that they were the last
+        self.can_take = asyncio.Event()  # unset while no files can be taken away
+        self.can_take.set()
+        self._go: dict[Visit, asyncio.Event] = {}
+        self._tasks: dict[Visit, asyncio.Task[None]] = {}
 
-    def come(self, owner: OwnerId, *, is_tidy: bool = True) -> Visit:
+    async def come(self, owner: OwnerId, *, is_tidy: bool = True) -> Visit:
         visit = Visit(owner, is_tidy)
-        self._go[id(visit)] = asyncio.Event()
-        self._tasks[id(visit)] = asyncio.create_task(self._stay(visit))
+        self._go[visit] = asyncio.Event()
+        self._tasks[visit] = asyncio.create_task(self._stay(visit))
+        await self.settle()
         return visit
 
     async def go(self, visit: Visit) -> None:
-        visit.leave()
-        self._go[id(visit)].set()
-        await self._tasks[id(visit)]
+        self._go[visit].set()
         await self.settle()
 
     async def give_up(self, visit: Visit) -> None:
-        self._tasks[id(visit)].cancel()
+        self._tasks[visit].cancel()
         await self.settle()
 
     async def settle(self) -> None:
@@ -61,62 +63,77 @@ class Engine:
             await asyncio.sleep(0)
 
     async def _stay(self, visit: Visit) -> None:
-        async with self.turnstile.passed(visit):
-            self.inside.append(visit)
-            await self._go[id(visit)].wait()
+        await self.turnstile.enter(visit)
+        self.inside.append(visit)
+        await self._go[visit].wait()
+        async with self.turnstile.leaving(visit) as is_last:
+            await self.can_take.wait()
             self.inside.remove(visit)
+            self.last += [visit] if is_last else []
 
 
 async def test_prompts_enter_in_the_order_in_which_they_came() -> None:
     engine = Engine()
-    visits = [engine.come(ALICE), engine.come(BOB), engine.come(ALICE)]
-    await engine.settle()
+    visits = [await engine.come(owner) for owner in (ALICE, BOB, ALICE)]
     assert engine.inside == visits[:1]  # the third would be allowed, but is not served first
     await engine.go(visits[0])
     assert engine.inside == visits[1:2]
     await engine.go(visits[1])
     assert engine.inside == visits[2:]
+    await engine.go(visits[2])
+    assert engine.last == visits
     assert not any(visit.has_company for visit in visits)
 
 
 async def test_no_prompt_enters_while_files_are_taken_away() -> None:
     engine = Engine()
-    first = engine.come(ALICE)
-    await engine.settle()
-    first.leave()
-    second = engine.come(ALICE)
-    await engine.settle()
-    assert engine.inside == [first]
-    assert engine.turnstile.is_last(first)
+    engine.can_take.clear()
+    first = await engine.come(ALICE)
     await engine.go(first)
+    second = await engine.come(ALICE)
+    assert engine.inside == [first]
+    engine.can_take.set()
+    await engine.settle()
     assert engine.inside == [second]
     assert not second.has_company
 
 
 async def test_both_of_two_prompts_know_that_they_were_not_alone() -> None:
     engine = Engine()
-    first, second = engine.come(ALICE), engine.come(ALICE)
-    await engine.settle()
+    first, second = await engine.come(ALICE), await engine.come(ALICE)
     assert engine.inside == [first, second]
-    assert not engine.turnstile.is_last(first)
     await engine.go(first)
-    assert engine.turnstile.is_last(second)
+    await engine.go(second)
     assert first.has_company
     assert second.has_company
+    assert engine.last == [second]
+
+
+async def test_of_two_that_leave_at_once_the_second_is_the_last() -> None:
+    engine = Engine()
+    engine.can_take.clear()
+    first, second = await engine.come(ALICE), await engine.come(ALICE)
+    await engine.go(first)
+    await engine.go(second)
+    engine.can_take.set()
+    await engine.settle()
+    assert engine.last == [second]
+    assert engine.inside == []
 
 
 async def test_a_prompt_that_gives_up_waiting_lets_the_next_one_in() -> None:
     engine = Engine()
-    first, second, third = engine.come(ALICE), engine.come(BOB), engine.come(ALICE)
-    await engine.settle()
+    first, second = await engine.come(ALICE), await engine.come(BOB)
+    third = await engine.come(ALICE)
     await engine.give_up(second)
     assert engine.inside == [first, third]
 
 
-async def test_a_prompt_that_breaks_leaves_the_engine() -> None:
+async def test_a_prompt_whose_files_cannot_be_taken_leaves_the_engine() -> None:
     turnstile = Turnstile()
-    with pytest.raises(RuntimeError):
-        async with turnstile.passed(Visit(ALICE, is_tidy=False)):
-            raise RuntimeError
-    async with turnstile.passed(Visit(BOB, is_tidy=False)):
-        pass
+    first, second = Visit(ALICE, is_tidy=False), Visit(BOB, is_tidy=False)
+    await turnstile.enter(first)
+    with pytest.raises(OSError, match="broken"):
+        async with turnstile.leaving(first):
+            raise OSError("broken")
+    assert await turnstile.enter(second)

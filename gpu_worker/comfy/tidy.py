@@ -1,0 +1,71 @@
+"""Which graphs are tidy: each of their nodes chooses unused names and reports what it writes.
+
+Only of a tidy graph can the files be told from those of another one that runs right before or after
+it. Whatever is not known to be tidy is not: a graph that is wrongly kept apart from others costs
+some milliseconds, and one that is wrongly mixed with them costs a file.
+
+The classes are those of ComfyUI 0.33. Its writers take the next free number behind their prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from comfyline.service.graphs.engine_nodes import EngineNodes
+from comfyline.service.graphs.graph import Graph
+
+# Output nodes of ComfyUI itself that report each file that they write, or write none. Its others,
+# such as CheckpointSave, ModelSave, VAESave, CLIPSave, LoraSave, SaveLoRA, Preview3D and the nodes
+# that save data sets, report nothing or choose fixed names.
+_WRITERS = frozenset(
+    {
+        *("SaveImage", "SaveImageAdvanced", "SaveAnimatedPNG", "SaveAnimatedWEBP", "SaveSVGNode"),
+        *("SaveAudio", "SaveAudioMP3", "SaveAudioOpus", "SaveAudioAdvanced", "SaveLatent"),
+        *("SaveVideo", "SaveWEBM", "SaveGLB"),
+        *("PreviewImage", "PreviewAudio", "PreviewAny", "MaskPreview", "ImageCompare"),
+    }
+)
+# Nodes of ComfyUI itself that read whole folders, or write files although they are no output nodes.
+_UNTIDY = ("LoadImageOutput", "LoadTrainingDataset", "Rodin3D", "Tripo", "Meshy", "Tencent")
+# Nodes of packs that write no file, or only numbered files that they report.
+_OF_PACKS = frozenset(
+    {
+        *("SaveImageWebsocket", "ETN_SendImageWebSocket"),
+        *("ShowText|pysssss", "Image Comparer (rgthree)", "Reroute", "Note", "PrimitiveNode"),
+    }
+)
+_FOLDERS = ("[output]", "[temp]", "[input]")  # end the name of a file in another folder
+_SAME_NUMBER = "%batch_num%"  # makes ComfyUI miss the files that exist, and so write over them
+
+
+def is_tidy(graph: Graph, nodes: EngineNodes) -> bool:
+    """Whether the files of this graph are known by what its nodes report."""
+    return all(_is_tidy_node(node, nodes) for node in graph.values())
+
+
+def _is_tidy_node(node: Mapping[str, Any], nodes: EngineNodes) -> bool:
+    name = node["class_type"]
+    if any(_names_a_folder(text) for text in _texts(node["inputs"])):
+        return False
+    if name in _OF_PACKS:
+        return True
+    if not nodes.is_core(name) or name.startswith(_UNTIDY) or "FromFolder" in name:
+        return False
+    return name in _WRITERS or not nodes.is_output(name)
+
+
+def _names_a_folder(text: str) -> bool:
+    return _SAME_NUMBER in text or text.rstrip().endswith(_FOLDERS)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for part in value.values():
+                yield from _texts(part)
+        case list():
+            for part in value:
+                yield from _texts(part)

@@ -1,0 +1,143 @@
+"""What a prompt has made, put together from what its nodes report and from the files that exist.
+
+reported files that exist      with their node, in the order of the nodes
+texts                          with their node
+other files below output/      with the node that mentions their name, if one does
+files below temp/              only if there is nothing else; marked as temporary
+reported files that are gone   one warning each
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import IO
+
+from comfyline.service.files.media_types import kind_of
+from comfyline.service.graphs.graph import Graph
+from comfyline.service.jobs.result import ResultWarning
+from gpu_worker.comfy.outputs import OutputFile, OutputText, Reported
+from gpu_worker.workspace import HeldFile
+
+UNKNOWN_NODE = ""  # of a file that no node reports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """One thing that will be stored as an artifact."""
+
+    name: str
+    node: str
+    kind: str
+    content: HeldFile | OutputText
+    temporary: bool = False
+
+    def open(self) -> IO[bytes]:
+        """Its bytes; it may be on disk, so do not call this on the event loop.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        match self.content:
+            case HeldFile():
+                return self.content.open()
+            case OutputText(text=text):
+                return io.BytesIO(text.encode(errors="replace"))
+
+    def changed_at(self) -> tuple[int, int] | None:
+        """Size and time of the last change of a file, which its node may still be writing.
+
+        Raises:
+            OSError: it is gone.
+        """
+        if not isinstance(self.content, HeldFile):
+            return None
+        found = os.lstat(self.content.held)
+        return found.st_size, found.st_mtime_ns
+
+
+def everything_made(
+    reported: Reported, held: Iterable[HeldFile], graph: Graph
+) -> tuple[list[Made], list[ResultWarning]]:
+    """What is to be stored, and a warning for each reported file that does not exist."""
+    search = _Search(held, graph)
+    found = [made for file in reported.files if file.type != "temp" and (made := search.find(file))]
+    found += [_of_text(text) for text in reported.texts]
+    found += [_unreported(file, reported) for file in search.rest("output")]
+    if not found and not reported.values:
+        temporary = (file for file in reported.files if file.type == "temp")
+        found = [made for file in temporary if (made := search.find(file))]
+        found += [_unreported(file, reported) for file in search.rest("temp")]
+    return found, search.warnings
+
+
+class _Search:
+    """Finds reported files among those that exist. Each is found once."""
+
+    def __init__(self, held: Iterable[HeldFile], graph: Graph) -> None:
+        self.warnings: list[ResultWarning] = []
+        self._left = {(file.type, file.path): file for file in held}
+        self._used: set[tuple[str, str]] = set()
+        self._graph = graph
+
+    def find(self, file: OutputFile) -> Made | None:
+        """The file as it exists; None if it does not, or if it was found before."""
+        place = self._place(file)
+        if place in self._used:
+            return None
+        if place is None:
+            self.warnings.append(_missing(file, self._graph))
+            return None
+        self._used.add(place)
+        return Made(
+            name=file.name,
+            node=file.node,
+            kind=file.kind,
+            content=self._left.pop(place),
+            temporary=file.type == "temp",
+        )
+
+    def rest(self, kind: str) -> list[HeldFile]:
+        """The files in that folder of the engine that were not found."""
+        return [file for file in self._left.values() if file.type == kind]
+
+    def _place(self, file: OutputFile) -> tuple[str, str] | None:
+        exact = (file.type, file.path)
+        if exact in self._left or exact in self._used:
+            return exact
+        # Some nodes tell only the last folder of the path.
+        ends = [p for p in self._left if p[0] == file.type and p[1].endswith(f"/{file.path}")]
+        return ends[0] if len(ends) == 1 else None
+
+
+def _missing(file: OutputFile, graph: Graph) -> ResultWarning:
+    node = graph.get(file.node)
+    return ResultWarning(
+        type="file_missing",
+        message=f"The node reports the file {file.name!r}, which does not exist.",
+        node_id=file.node,
+        node_type=None if node is None else node["class_type"],
+    )
+
+
+def lost_warning(path: str) -> ResultWarning:
+    """The warning about a file or folder that could not be taken from the engine."""
+    message = f"{posixpath.basename(path)!r} could not be taken from ComfyUI's folder."
+    return ResultWarning(type="file_not_stored", message=message)
+
+
+def _of_text(text: OutputText) -> Made:
+    return Made(name=text.name, node=text.node, kind=text.kind, content=text)
+
+
+def _unreported(file: HeldFile, reported: Reported) -> Made:
+    return Made(
+        name=posixpath.basename(file.path),
+        node=reported.node_of(file.path) or UNKNOWN_NODE,
+        kind=kind_of(file.path),
+        content=file,
+        temporary=file.type == "temp",
+    )
