@@ -64,6 +64,17 @@ ComfyuiUrl = Annotated[
     str | None,
     typer.Option(envvar="COMFYUI_URL", help="URL of a real ComfyUI; without it, simulators run."),
 ]
+ComfyuiDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="COMFYUI_DIRECTORY",
+        help="The folder above `input`, `output` and `temp` of the ComfyUI at COMFYUI_URL. The one "
+        "worker then owns these three, empties them, and also returns files that no node reports.",
+        exists=True,
+        file_okay=False,
+        resolve_path=True,
+    ),
+]
 Target = Annotated[Literal["local", "localstack", "aws"], typer.Option(help="Where to deploy.")]
 Deployment = Annotated[
     Path,
@@ -155,10 +166,16 @@ def serve(
     port: Port = DEFAULT_PORT,
     workers: Workers = 1,
     comfyui_url: ComfyuiUrl = None,
+    comfyui_directory: ComfyuiDirectory = None,
 ) -> None:
     """Keep everything running in the foreground until SIGTERM or Ctrl-C."""
     state = State(state_folder.absolute())
-    options = Options(port=port, workers=workers, comfyui_url=comfyui_url)
+    options = Options(
+        port=port,
+        workers=workers,
+        comfyui_url=comfyui_url,
+        comfyui_directory=comfyui_directory,
+    )
     try:
         asyncio.run(_serve(state, options))
     finally:
@@ -224,11 +241,12 @@ def run(
     state_folder: StateFolder = DEFAULT_STATE / "run",
     workers: Workers = 1,
     comfyui_url: ComfyuiUrl = None,
+    comfyui_directory: ComfyuiDirectory = None,
 ) -> None:
     """Start everything, run one job through the public API, save its picture, stop everything."""
     state = State(state_folder.absolute())
     end_all(state)
-    options = Options(workers=workers, comfyui_url=comfyui_url)
+    options = Options(workers=workers, comfyui_url=comfyui_url, comfyui_directory=comfyui_directory)
     try:
         status = asyncio.run(_run(state, options, prompt, out))
     finally:

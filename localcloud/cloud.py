@@ -30,6 +30,7 @@ class Options:
     port: int = 0  # of the emulator; 0: any free port
     workers: int = 1
     comfyui_url: str | None = None  # a real ComfyUI that all workers share; None: simulators
+    comfyui_directory: Path | None = None  # the real ComfyUI's folders, for a single worker
 
 
 Report = Callable[[str], None]  # gets one line about each step when it begins
@@ -99,10 +100,22 @@ class _Cloud:
         )
         self._stack.push_async_callback(_stop_all, self._workers)
         for number, url in enumerate(self._engine_urls):
-            program = task.program(number, emulator=self._aws, credentials=credentials, comfyui=url)
+            program = task.program(
+                number,
+                emulator=self._aws,
+                credentials=credentials,
+                comfyui=url,
+                directory=self._directory(number),
+            )
             worker = Restarted(program, self._state, self._changed)
             self._workers.append(worker)
             await worker.start()
+
+    def _directory(self, number: int) -> Path | None:
+        """The folder of a worker's ComfyUI; None if it is elsewhere or shared with others."""
+        if not self._options.comfyui_url:
+            return comfyui.folder_of(number, self._state)
+        return self._options.comfyui_directory if self._options.workers == 1 else None
 
     # --- the endpoints -----------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
 import httpx
 
@@ -15,13 +16,18 @@ from localcloud.state import CloudFailed, State
 READY_SECONDS = 60.0
 
 
+def folder_of(number: int, state: State) -> Path:
+    """Where a simulator keeps its `input`, `output` and `temp`."""
+    return state.folder / f"comfyui-{number}"
+
+
 def simulator(number: int, port: int, state: State) -> Program:
     """A simulator that listens on that port."""
     return Program(
         name=f"comfyui-{number}",
         arguments=(
             *(sys.executable, "-m", "comfyui_sim"),
-            *("--port", str(port), "--data-dir", str(state.folder / f"comfyui-{number}")),
+            *("--port", str(port), "--data-dir", str(folder_of(number, state))),
         ),
         environment=inherited(),
     )

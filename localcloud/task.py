@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -39,9 +40,20 @@ class Task:
         return cls(environment, definition["taskRoleArn"])
 
     def program(
-        self, number: int, *, emulator: Emulator, credentials: str, comfyui: str
+        self,
+        number: int,
+        *,
+        emulator: Emulator,
+        credentials: str,
+        comfyui: str,
+        directory: Path | None,
     ) -> Program:
-        """The program of one worker, which uses the ComfyUI at `comfyui`."""
+        """The program of one worker, which uses the ComfyUI at `comfyui`.
+
+        `directory`: the folder above that ComfyUI's `input`, `output` and `temp`, which the worker
+        then owns; None: it gets files over HTTP only.
+        """
+        shared = {} if directory is None else {"COMFYUI_DIRECTORY": str(directory)}
         return Program(
             name=f"worker-{number}",
             arguments=COMMAND,
@@ -51,6 +63,7 @@ class Task:
                 "AWS_CONTAINER_CREDENTIALS_FULL_URI": credentials,
                 "AWS_ENDPOINT_URL": emulator.url,
                 "COMFYUI_URL": comfyui,
+                **shared,
                 "PYTHONUNBUFFERED": "1",
             },
         )
