@@ -33,7 +33,14 @@ STOP_TIMEOUT = Duration.seconds(110)
 USER = "10001:10001"  # the same as in the image
 # A worker that is not root needs these to run its engine as another user, and to end it. In the
 # image, only the worker's own interpreter has them.
-CAPABILITIES = (ecs.Capability.SETUID, ecs.Capability.SETGID, ecs.Capability.KILL)
+CAPABILITIES = (
+    ecs.Capability.SETUID,
+    ecs.Capability.SETGID,
+    ecs.Capability.KILL,
+    # Nodes write files of any mode, and the worker must read and remove them.
+    ecs.Capability.DAC_OVERRIDE,
+    ecs.Capability.FOWNER,
+)
 # The only paths that can be written. Each is a VOLUME of the image; the host creates it, and it is
 # removed with the task.
 VOLUMES = {"models": "/models", "work": "/work", "tmp": "/tmp"}  # noqa: S108 - the container's own
