@@ -204,7 +204,9 @@ class WorkerSettings(
 
     comfyui_url: str = "http://127.0.0.1:8188"
     comfyui_command: str | None = None  # starts ComfyUI at that URL; None: it runs already
-    comfyui_directory: str | None = None  # its base folder (input, output); None: not ours to clean
+    # The folder above its input, output and temp, if they are on this disk: the worker owns and
+    # empties them. None: the worker gets only files that nodes report, over HTTP.
+    comfyui_directory: str | None = None
     comfyui_user: str | None = None  # the user that ComfyUI runs as; None: the worker's
     engine_max_prompts: int = 1000  # after so many prompts ComfyUI is restarted
     engine_max_memory_mib: int | None = None  # above this resident memory ComfyUI is restarted
