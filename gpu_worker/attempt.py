@@ -136,7 +136,6 @@ class Attempt:
         """Whose fault it was, according to the probe of this worker."""
         probing = self._tools.health.suspect(
             FaultKind(suspected.error.type),
-            self._reporter.job.id,
             restart=not suspected.engine_has_ended,
             clean_up=self._execution.clean_up,
         )

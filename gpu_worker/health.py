@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from comfyline.service.metrics import Metric, Metrics
@@ -44,7 +45,7 @@ async def _nothing() -> None:
 
 
 class Health:
-    """The health of one worker. At most one check is under way, with at most one job suspected."""
+    """The health of one worker. At most one check is under way, and it suspects at most one job."""
 
     def __init__(
         self,
@@ -58,8 +59,6 @@ class Health:
         self._probe, self._restart, self._metrics = probe, restart, metrics
         self._patience = patience
         self._check: asyncio.Task[None] | None = None  # the last one, under way or done
-        self._first_probe: asyncio.Future[bool] | None = None  # of that check: passed or not
-        self._suspect: str | None = None  # the id of the job that is suspected in that check
 
     @property
     def is_fit(self) -> bool:
@@ -82,24 +81,26 @@ class Health:
     def suspect(
         self,
         kind: FaultKind,
-        job_id: str | None = None,
         *,
         restart: bool = True,
         clean_up: Callable[[], Awaitable[None]] = _nothing,
     ) -> asyncio.Future[bool] | None:
         """Check the worker after a fault; the future tells whether it is healthy.
 
-        `job_id`: the job that ran at the time, if any. `restart`: the engine's process still runs.
-        `clean_up` removes the job's files before the probe.
+        `restart`: the engine's process still runs. `clean_up` removes the files of the job that ran
+        at the time, before the probe.
 
-        Returns None if the fault cannot be held against this job, because the check of an earlier
-        fault is under way: that fault, or the restart that followed, may have caused this one.
+        Returns None if the check of an earlier fault is under way: that fault, or the restart that
+        followed, may have caused this one, so this one is held against no job.
         """
-        if self.is_fit:
-            self._begin(kind, job_id, clean_up, restart=restart)
-        elif self._suspect is None and job_id is not None:
-            self._suspect = job_id  # the end of the engine was noticed before that of its prompt
-        return self._first_probe if job_id in (None, self._suspect) else None
+        if not self.is_fit:
+            return None
+        _log.warning("worker suspected", extra={"action": "worker_suspected", "kind": kind})
+        first_probe: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._check = asyncio.create_task(self._run(kind, first_probe, clean_up))
+        if restart:  # at once, so that no other prompt starts on this engine
+            self._restart(kind)
+        return first_probe
 
     def require_end(self, since: float, reason: str) -> None:
         """End a worker that has been out of service for too long.
@@ -120,22 +121,6 @@ class Health:
 
     # --- one check --------------------------------------------------------------------------------
 
-    def _begin(
-        self,
-        kind: FaultKind,
-        job_id: str | None,
-        clean_up: Callable[[], Awaitable[None]],
-        *,
-        restart: bool,
-    ) -> None:
-        self._suspect = job_id
-        self._first_probe = asyncio.get_running_loop().create_future()
-        extra = {"action": "worker_suspected", "kind": kind, "job_id": job_id}
-        _log.warning("worker suspected", extra=extra)
-        self._check = asyncio.create_task(self._run(kind, self._first_probe, clean_up))
-        if restart:  # at once, so that no other prompt starts on this engine
-            self._restart(kind)
-
     async def _run(
         self,
         kind: FaultKind,
@@ -143,7 +128,8 @@ class Health:
         clean_up: Callable[[], Awaitable[None]],
     ) -> None:
         try:
-            await clean_up()
+            with suppress(OSError):  # of a broken disk, which the probe then finds
+                await clean_up()
             self.reason = await self._probe()
             first_probe.set_result(self.reason is None)
             if self.reason is not None:

@@ -84,11 +84,14 @@ class Worker:
 
     @asynccontextmanager
     async def _watched_engine(self) -> AsyncIterator[None]:
-        """The worker is probed each time its engine ends, unless that was planned."""
+        """The worker is probed each time its engine ends, unless that was planned.
+
+        If a prompt ran at the time, its attempt begins the probe, because its files go first.
+        """
         engine, health = self.tools.engine, self.tools.health
 
         def probe_after_end() -> None:
-            if engine.end_reason != RECYCLED:
+            if engine.end_reason != RECYCLED and engine.running == 0:
                 health.suspect(kind_of_end(engine.end_reason), restart=False)
 
         engine.on_end = probe_after_end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ class Machine:
     work: asyncio.Task[None]
     drain: asyncio.Event
     health: Health
-    free: list[int]  # bytes on its disk, set by the test
+    folder: Path  # of the engine
+    space: list[int]  # bytes that its disk can hold, set by the test
 
     async def faults(self, **nodes: dict[str, Any]) -> None:
         """Make these node classes fail from now on."""
@@ -75,8 +77,21 @@ class Site:
         await eventually(lambda: self.world.row(job.id).status.is_terminal, within=WITHIN)
         return self.world.row(job.id)
 
+    async def running(self, job: Job, attempt: int) -> Job:
+        """The job, once this attempt runs."""
+        state = (attempt, Status.RUNNING)
+        row = self.world.row
+        await eventually(lambda: (row(job.id).attempt, row(job.id).status) == state, within=WITHIN)
+        return row(job.id)
+
     def queued(self, graph: Graph, jobs: int) -> list[Job]:
         return [self.world.queued(graph) for _ in range(jobs)]
+
+
+def used(folder: Path) -> int:
+    """The bytes of all files below the folder. They may be removed meanwhile."""
+    files = [Path(at, name) for at, _, names in os.walk(folder) for name in names]
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 @asynccontextmanager
@@ -86,11 +101,11 @@ async def a_machine(world: WorkerWorld, folder: Path) -> AsyncIterator[Machine]:
         httpx.AsyncClient(base_url=sim.url) as http,
         ComfyEngine.connected(sim.url, ForeignEngine()) as engine,
     ):
-        free, drain = [PLENTY], asyncio.Event()
-        world.disk = Disk((folder,), floor_bytes=2**20, free=lambda _folder: free[0])
+        space, drain = [PLENTY], asyncio.Event()
+        world.disk = Disk((folder,), floor_bytes=2**20, free=lambda _: space[0] - used(folder))
         work = asyncio.create_task(world.worker(engine, base=folder).work(drain))
         try:
-            yield Machine(sim, http, work, drain, world.healths[-1], free)
+            yield Machine(sim, http, work, drain, world.healths[-1], folder, space)
         finally:
             drain.set()
             await asyncio.gather(work, return_exceptions=True)
@@ -220,18 +235,12 @@ async def test_a_job_that_fills_the_disk_is_stopped_before_the_disk_is_full(site
     """Each worker's disk gets short while the job runs, and has space again without its files."""
     job = site.world.queued(SLEEP)
     for attempt in (1, 2):
-        await eventually(
-            lambda n=attempt: (  # type: ignore[misc]
-                site.world.row(job.id).attempt == n
-                and site.world.row(job.id).status is Status.RUNNING
-            ),
-            within=WITHIN,
-        )
+        await site.running(job, attempt)
         for machine in site.machines:
-            machine.free[0] = 0
+            machine.space[0] = 0
         await eventually(lambda: not all(m.health.is_fit for m in site.machines), within=WITHIN)
         for machine in site.machines:
-            machine.free[0] = PLENTY
+            machine.space[0] = PLENTY
     done = await site.end(job)
     assert done.error is not None
     assert (done.error.type, done.attempt, done.faults) == ("out_of_disk", 2, 2)
@@ -239,9 +248,30 @@ async def test_a_job_that_fills_the_disk_is_stopped_before_the_disk_is_full(site
     assert [(await site.end(job)).status for job in after] == [Status.SUCCEEDED] * 4
 
 
+async def test_a_job_that_is_stopped_for_the_disk_loses_its_files_before_the_probe(
+    tmp_path: Path,
+) -> None:
+    """Only files of the job take the space, so each probe finds it free again."""
+    async with AsyncExitStack() as stack, httpx.AsyncClient() as http:
+        site = await a_site(stack, http, tmp_path, workers=1)
+        (machine,) = site.machines
+        machine.space[0] = 4 * 2**20
+        job = site.world.queued(SLEEP)
+        for attempt in (1, 2):
+            running = await site.running(job, attempt)
+            folder = machine.folder / "output" / running.attempt_path
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "large.bin").write_bytes(bytes(8 * 2**20))
+        done = await site.end(job)
+        await eventually(lambda: machine.health.is_fit, within=WITHIN)
+    assert done.error is not None
+    assert (done.error.type, done.attempt, done.faults) == ("out_of_disk", 2, 2)
+    assert done.unhealthy_workers == 0
+
+
 async def test_a_disk_that_is_full_before_any_job_runs_keeps_the_worker_out(site: Site) -> None:
     full, well = site.machines
-    full.free[0] = 0
+    full.space[0] = 0
     jobs = site.queued(EMPTY_IMAGE, 6)
     ended = [await site.end(job) for job in jobs]
     assert [(job.status, job.unhealthy_workers) for job in ended] == [(Status.SUCCEEDED, 0)] * 6

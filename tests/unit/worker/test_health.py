@@ -57,8 +57,8 @@ async def a_machine(*found: str | BaseException | None) -> AsyncIterator[Machine
         await machine.health.close()
 
 
-async def verdict_on(machine: Machine, job: str, kind: FaultKind = GPU) -> bool | None:
-    probing = machine.health.suspect(kind, job, clean_up=machine.clean_up)
+async def verdict_on(machine: Machine, kind: FaultKind = GPU) -> bool | None:
+    probing = machine.health.suspect(kind, clean_up=machine.clean_up)
     return None if probing is None else await probing
 
 
@@ -70,7 +70,7 @@ async def test_a_new_worker_is_fit() -> None:
 
 async def test_a_probe_that_passes_blames_the_job_and_the_worker_goes_on() -> None:
     async with a_machine(None) as machine:
-        assert await verdict_on(machine, "job") is True
+        assert await verdict_on(machine) is True
         assert machine.done == ["restarted gpu_error", "cleaned up", "probed"]
         await machine.health.wait()
         assert machine.health.is_fit
@@ -79,7 +79,7 @@ async def test_a_probe_that_passes_blames_the_job_and_the_worker_goes_on() -> No
 
 async def test_a_probe_that_fails_blames_the_worker_until_one_passes() -> None:
     async with a_machine(FULL, FULL, None) as machine:
-        assert await verdict_on(machine, "job", DISK) is False
+        assert await verdict_on(machine, DISK) is False
         assert (machine.health.is_fit, machine.health.reason) == (False, FULL)
         await machine.health.wait()
         assert (machine.health.is_fit, machine.health.reason) == (True, None)
@@ -90,7 +90,7 @@ async def test_a_probe_that_fails_blames_the_worker_until_one_passes() -> None:
 async def test_no_job_starts_from_the_fault_on() -> None:
     async with a_machine(None) as machine:
         machine.may_end.clear()
-        machine.health.suspect(GPU, "job")
+        machine.health.suspect(GPU)
         assert not machine.health.is_fit
         waiting = asyncio.create_task(machine.health.wait())
         await eventually(lambda: machine.done)
@@ -102,8 +102,8 @@ async def test_no_job_starts_from_the_fault_on() -> None:
 async def test_a_fault_during_the_check_of_another_is_not_held_against_its_job() -> None:
     async with a_machine(None) as machine:
         machine.may_end.clear()
-        first = machine.health.suspect(DISK, "first")
-        assert await verdict_on(machine, "second", LOST) is None
+        first = machine.health.suspect(DISK)
+        assert await verdict_on(machine, LOST) is None
         assert machine.done[:1] == ["restarted out_of_disk"]
         machine.may_end.set()
         assert first is not None
@@ -112,8 +112,8 @@ async def test_a_fault_during_the_check_of_another_is_not_held_against_its_job()
 
 async def test_a_fault_while_out_of_service_is_not_held_against_its_job() -> None:
     async with Patient(FULL) as machine:
-        assert await verdict_on(machine, "first") is False
-        assert await verdict_on(machine, "second") is None
+        assert await verdict_on(machine) is False
+        assert await verdict_on(machine) is None
 
 
 class Patient:
@@ -129,19 +129,15 @@ class Patient:
         await self.machine.health.close()
 
 
-async def test_the_end_of_an_engine_is_held_against_the_prompt_that_ran() -> None:
-    """The end is noticed first, and then the loss of the prompts that were in the engine."""
-    async with a_machine(None) as machine:
-        machine.health.suspect(LOST, restart=False)
-        assert await verdict_on(machine, "running", LOST) is True
-        assert machine.done == ["probed"]
+async def test_a_clean_up_that_fails_leaves_the_decision_to_the_probe() -> None:
+    async def fail() -> None:
+        raise OSError(5, "Input/output error")
 
-
-async def test_only_one_of_two_jobs_is_held_responsible_for_the_end_of_an_engine() -> None:
-    async with a_machine(None) as machine:
-        machine.health.suspect(LOST, restart=False)
-        verdicts = [verdict_on(machine, job, LOST) for job in ("running", "other")]
-        assert await asyncio.gather(*verdicts) == [True, None]
+    async with a_machine(FULL) as machine:
+        probing = machine.health.suspect(DISK, clean_up=fail)
+        assert probing is not None
+        assert await probing is False
+        assert not machine.health.is_fit
 
 
 async def test_a_restart_that_reports_the_end_at_once_begins_no_second_check() -> None:
@@ -151,14 +147,14 @@ async def test_a_restart_that_reports_the_end_at_once_begins_no_second_check() -
             machine.restart(reason)
             machine.health.suspect(LOST, restart=False)
 
-        machine.health._restart = restart
-        assert await verdict_on(machine, "job") is True
+        machine.health = Health(machine.probe, restart, machine.metrics)
+        assert await verdict_on(machine) is True
         assert machine.done.count("probed") == 1
 
 
 async def test_a_worker_that_stays_unhealthy_ends() -> None:
     machine = Machine(FULL, patience=Patience(pauses=(0.0,), give_up_seconds=0.0))
-    assert await verdict_on(machine, "job", DISK) is False
+    assert await verdict_on(machine, DISK) is False
     with pytest.raises(WorkerUnhealthy, match=FULL):
         await machine.health.wait()
     assert not machine.health.is_fit
@@ -167,22 +163,22 @@ async def test_a_worker_that_stays_unhealthy_ends() -> None:
 
 async def test_an_engine_that_does_not_stay_up_ends_the_worker_and_is_not_the_jobs_fault() -> None:
     async with a_machine(EngineCrashLoop("5 times")) as machine:
-        assert await verdict_on(machine, "job") is False
+        assert await verdict_on(machine) is False
         with pytest.raises(EngineCrashLoop):
             await machine.health.wait()
 
 
 async def test_a_later_fault_is_a_new_check() -> None:
     async with a_machine(None, FULL) as machine:
-        assert await verdict_on(machine, "first") is True
+        assert await verdict_on(machine) is True
         await machine.health.wait()
-        assert await verdict_on(machine, "second") is False
+        assert await verdict_on(machine) is False
 
 
 async def test_a_cancel_of_the_one_who_waits_does_not_end_the_check() -> None:
     async with a_machine(None) as machine:
         machine.may_end.clear()
-        machine.health.suspect(GPU, "job")
+        machine.health.suspect(GPU)
         waiting = asyncio.create_task(machine.health.wait())
         await eventually(lambda: "probed" in machine.done)
         waiting.cancel()
