@@ -2,9 +2,9 @@
 
     ahead ──> running ──> finishing          at most three in all, at most two in the engine
 
-One prompt waits in the engine behind the running one, so that the GPU never waits for the worker.
-More are not claimed, because other workers may be idle. If storing files takes longer than the GPU
-needs, the worker stops claiming.
+One job waits behind the running one, so that the GPU waits for no claim and no inputs. Its prompt
+is in the engine, or waits at the turnstile until it may be. More are not claimed, because other
+workers may be idle. If storing files takes longer than the GPU needs, the worker stops claiming.
 """
 
 from __future__ import annotations

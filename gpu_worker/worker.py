@@ -1,7 +1,7 @@
-"""The worker's loop: while one job runs, the next waits in the engine and the last is stored.
+"""The worker's loop: while one job runs, the next waits behind it and the last is stored.
 
     ticket ── claim ── ahead ──> running ──> finishing ── ended
-                        └ in the engine ┘        └ off the GPU: files, terminal write, ticket
+                        └ turnstile, engine ┘    └ off the GPU: files, terminal write, ticket
 
 `Occupancy` limits how many jobs there are at each point, `Lanes` brings the next ticket, and each
 job is an `Attempt` in its own task.

@@ -20,7 +20,8 @@ from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.workspace import FOLDERS, HOLDING
 from tests.support.builders import now
-from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld
+from tests.support.eventually import eventually
+from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 Graph = dict[str, Any]
 UPLOAD = UploadId("upl_" + "0" * 26)
@@ -302,6 +303,36 @@ async def test_what_a_killed_worker_has_left_is_gone_before_the_first_prompt(
     record = await run(world, {"1": node("CaseListFolder", folder="output")})
     assert bodies(world, record) == [b""]
     assert left(world) == []
+
+
+async def test_a_job_that_is_canceled_while_it_waits_for_another_owner_never_runs(
+    world: WorkerWorld,
+) -> None:
+    await world.faults(step_ms=100)
+    async with world.working():
+        running = world.queued(a_graph(steps=600), owner=OwnerId("alice"))
+        await world.until(running, Status.RUNNING)
+        waiting = world.queued(EMPTY_IMAGE, owner=OwnerId("bob"))
+        await eventually(lambda: world.row(waiting.id).lease is not None)
+        cancel(waiting.id, waiting.owner, store=world.store, clock=now)
+        await world.until(waiting, Status.CANCELED)
+        assert world.row(running.id).status is Status.RUNNING
+        assert (await world.http.get("/queue")).json()["queue_pending"] == []
+    assert await world.executed() == 1
+
+
+async def test_a_job_that_waits_for_another_owner_is_given_back_by_a_drain(
+    world: WorkerWorld,
+) -> None:
+    await world.faults(step_ms=100)
+    async with world.working() as drain:
+        running = world.queued(a_graph(steps=600), owner=OwnerId("alice"))
+        await world.until(running, Status.RUNNING)
+        waiting = world.queued(EMPTY_IMAGE, owner=OwnerId("bob"))
+        await eventually(lambda: world.row(waiting.id).lease is not None)
+        drain.set()
+        await eventually(lambda: world.row(waiting.id).interruptions == 1)
+    assert world.row(waiting.id).status is Status.QUEUED
 
 
 async def test_a_canceled_job_leaves_no_file(world: WorkerWorld) -> None:
