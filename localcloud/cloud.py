@@ -105,17 +105,11 @@ class _Cloud:
                 emulator=self._aws,
                 credentials=credentials,
                 comfyui=url,
-                directory=self._directory(number),
+                directory=directory_of(number, self._options, self._state),
             )
             worker = Restarted(program, self._state, self._changed)
             self._workers.append(worker)
             await worker.start()
-
-    def _directory(self, number: int) -> Path | None:
-        """The folder of a worker's ComfyUI; None if it is elsewhere or shared with others."""
-        if not self._options.comfyui_url:
-            return comfyui.folder_of(number, self._state)
-        return self._options.comfyui_directory if self._options.workers == 1 else None
 
     # --- the endpoints -----------------------------------------------------------------------
 
@@ -151,6 +145,13 @@ class _Cloud:
                 workers=[w.pid for w in self._workers if w.pid is not None],
             ),
         )
+
+
+def directory_of(number: int, options: Options, state: State) -> Path | None:
+    """The folder of a worker's ComfyUI; None if it is elsewhere or serves several workers."""
+    if not options.comfyui_url:
+        return comfyui.folder_of(number, state)
+    return options.comfyui_directory if options.workers == 1 else None
 
 
 async def _stop_all(processes: list[Restarted]) -> None:
