@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from comfyline.contract.ids import ConnectionId, JobId, OwnerId
 from comfyline.service.files.uploads import UPLOAD_LIFETIME
@@ -227,12 +228,15 @@ class _Audit:
             yield Finding("file", file.key, "belongs to no job")
         elif not _has_claimed(job, attempt):
             yield Finding("file", file.key, "belongs to an attempt that no worker has claimed")
-        elif job.status.is_terminal and not self._is_listed(file, job):
+        elif job.status.is_terminal and file.key not in self._listed_keys:
             yield Finding("file", file.key, "is not in the list of its ended job", is_leftover=True)
 
-    def _is_listed(self, file: StoredFile, job: Job) -> bool:
-        listed = self._held.artifacts.get(job.attempt_path, ())
-        return job.lists_files and any(artifact.key == file.key for artifact in listed)
+    @cached_property
+    def _listed_keys(self) -> frozenset[str]:
+        """The keys of all artifacts that clients are shown."""
+        jobs = (job for job in self._held.jobs.values() if job.lists_files)
+        lists = (self._held.artifacts.get(job.attempt_path, ()) for job in jobs)
+        return frozenset(artifact.key for listed in lists for artifact in listed)
 
     # --- slots, sockets and tickets ---------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from comfyline.adapters.aws.attributes import read_time, read_ttl
 from comfyline.adapters.aws.errors import translated
 from comfyline.adapters.aws.fleet.presence import WORKERS
 from comfyline.adapters.aws.graphs import ENGINE
-from comfyline.adapters.aws.jobs import codec, siblings
+from comfyline.adapters.aws.jobs import codec, results
 from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.operate.audit import HeldSlot, Holdings, Sibling, Socket, StoredFile, Subscription
@@ -139,10 +139,10 @@ class _Jobs:
             self.unreadable.append(f"{item['pk']['S']} {item['sk']['S']}")
 
     def _add_sibling(self, job_id: JobId, name: str, item: Mapping[str, Any]) -> None:
-        attempt = siblings.attempt_of(name)
+        attempt = results.attempt_of(name)
         if attempt is not None:
             listed = self.artifacts.setdefault(f"{job_id}/{attempt}", [])
-            listed += siblings.unpacked_artifacts(item["body"]["B"])
+            listed += results.artifacts_of(item)
         queued_at = read_time(item["queued_at"])
         self.siblings.append(Sibling(job_id, name, queued_at, _ttl(item), attempt))
 

@@ -7,14 +7,17 @@ job ends twice.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from comfyline.service.clock import Clock
+from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.bounds import bounded
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_failure, on_fault, on_interruption
 from comfyline.service.jobs.events import Event, FailedForGood, Stopped, Succeeded
 from comfyline.service.jobs.job import Job, JobError
-from comfyline.service.jobs.result import JobResult
+from comfyline.service.jobs.result import JobResult, explained
 from comfyline.service.jobs.settle import FreeSlot, free_slot_early, no_slots
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue, Ticket
@@ -66,6 +69,13 @@ class EndCanceled:
 Ending = Succeed | Fail | Retry | RetryAfterFault | GiveBack | EndCanceled
 
 NOTHING = JobResult()
+NOT_STORED = JobError(
+    type="not_stored",
+    message="The workflow has run, but the service could not store its result. This is a fault of "
+    "the service, and its log has the reason.",
+)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +98,9 @@ class Finisher:
     ) -> Job:
         """End the attempt that `job` shows; the job as stored.
 
-        `result` is written before the row, because the terminal write makes it count.
+        `result` is bounded, and written before the row, because the terminal write makes it count.
+        If it cannot be stored because of a bug, a job that would succeed ends as failed instead: to
+        run it again would cost more GPU time and end in the same way.
         `gpu_seconds`: for how long this attempt has had the GPU.
 
         Raises:
@@ -96,7 +108,7 @@ class Finisher:
                 and the ticket is left to the worker that holds the job now.
         """
         if result != NOTHING or isinstance(ending, Succeed):
-            self.store.put_result(job, result)
+            ending = self._stored(job, ending, result)
         ended = change(
             self.store,
             self.clock,
@@ -105,6 +117,19 @@ class Finisher:
         )
         self._finish_ticket(ticket, ended)
         return ended
+
+    def _stored(self, job: Job, ending: Ending, result: JobResult) -> Ending:
+        """Store the result; returns the ending that the job has after that."""
+        try:
+            is_success = isinstance(ending, Succeed)
+            self.store.put_result(job, bounded(explained(result) if is_success else result))
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - see `end`
+            extra = {"action": "result_not_stored", "job_id": job.id}
+            _log.exception("result not stored", extra=extra)
+            return Fail(NOT_STORED) if is_success else ending
+        return ending
 
     def _finish_ticket(self, ticket: Ticket, ended: Job) -> None:
         if ended.status.is_terminal:

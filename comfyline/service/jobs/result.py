@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -41,3 +41,15 @@ class JobResult:
     warnings: tuple[ResultWarning, ...] = ()
     is_partial: bool = False  # some outputs of the graph are missing; `warnings` say which
     empty_reason: str | None = None  # why a job that succeeded made neither a file nor a value
+
+
+def explained(result: JobResult) -> JobResult:
+    """The result of a prompt that succeeded; if it is empty, with the reason."""
+    has_content = result.artifacts or result.values or result.values_cut
+    if has_content or result.empty_reason is not None:
+        return result
+    return replace(result, empty_reason=_ALL_MISSING if result.warnings else _NOTHING_REPORTED)
+
+
+_ALL_MISSING = "Nothing that the workflow made could be stored. The warnings name the reasons."
+_NOTHING_REPORTED = "The workflow has run, but none of its nodes has written a file or a value."

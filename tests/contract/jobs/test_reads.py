@@ -49,7 +49,7 @@ class TestArtifacts:
         started = running(job)
         saved(job_store, job, claimed(job), started)
         files = tuple(an_artifact(started, n) for n in range(2))
-        job_store.put_result(started, a_result(*files))
+        job_store.list_stored(started, files, known=0)
         storing = job_store.save(started, advance(started, ev.Stored(attempt=1, count=2), NOW))
         assert job_store.read(job.id) == a_record(storing, *files)
         free = job_store.save(storing, advance(storing, ev.Interrupted(attempt=1), NOW))

@@ -31,9 +31,7 @@ from comfyline.service.queue.lanes import Priority
 from tests.support.builders import (
     NOW,
     a_job,
-    an_artifact,
     canceled,
-    claimed,
     running,
     settled,
     some_params,
@@ -268,9 +266,6 @@ def test_equal_values_are_packed_to_equal_bytes() -> None:
 
 
 def test_siblings_are_read_as_they_were_written() -> None:
-    job = claimed(a_job())
-    artifacts = tuple(an_artifact(job, n) for n in range(3))
-    assert siblings.unpacked_artifacts(siblings.packed_artifacts(artifacts)) == artifacts
     assert siblings.unpacked_params(siblings.packed_params(some_params())) == some_params()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from comfyline.adapters.memory.ledger import InMemoryLedger
-from comfyline.service.errors import JobNotFound, LeaseLost
+from comfyline.service.errors import JobNotFound, LeaseLost, Unavailable
 from comfyline.service.jobs.decide import (
     MAX_FAILURES,
     MAX_FAULTS,
@@ -19,13 +21,15 @@ from comfyline.service.jobs.finish import (
     GiveBack,
     Retry,
     RetryAfterFault,
+    Succeed,
 )
 from comfyline.service.jobs.job import Status
 from comfyline.service.jobs.report import report_started
+from comfyline.service.jobs.result import JobResult, ResultWarning
 from comfyline.service.ledger.store import Usage
 from tests.support.builders import LEASE, NOW, a_result, an_artifact
 from tests.support.invariants import check_record
-from tests.support.ports import meanwhile
+from tests.support.ports import meanwhile, raising
 from tests.support.world import World
 from tests.unit.jobs.endings import (
     BOOM,
@@ -37,6 +41,8 @@ from tests.unit.jobs.endings import (
     stop,
     succeed,
 )
+
+MISSING = ResultWarning(type="file_missing", message="a.png is not there", node_id="7")
 
 
 class TestSuccess:
@@ -259,3 +265,71 @@ class TestRace:
         world.finisher().end(job, ticket, GiveBack())
         with pytest.raises(LeaseLost):
             report_started(world.row(job.id), store=world.store, clock=world.clock)
+
+
+class TestResult:
+    def test_is_bounded_before_it_is_stored(self) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        made = JobResult(values={"7": {"value": [math.nan], "image": "x" * 10**6}})
+        world.finisher().end(job, ticket, Succeed(cached=False), result=made)
+        result = world.record(job.id).result
+        assert result == JobResult(values={"7": {"value": ["NaN"]}}, values_cut=("7.image",))
+
+    @pytest.mark.parametrize(
+        ("made", "reason"),
+        [
+            (JobResult(), "none of its nodes has written a file or a value"),
+            (JobResult(warnings=(MISSING,)), "The warnings name the reasons"),
+            (JobResult(empty_reason="it only slept"), "it only slept"),
+        ],
+    )
+    def test_of_a_success_without_any_content_has_a_reason(
+        self, made: JobResult, reason: str
+    ) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        ended = world.finisher().end(job, ticket, Succeed(cached=False), result=made)
+        assert ended.status is Status.SUCCEEDED
+        assert reason in (world.record(job.id).result.empty_reason or "")
+
+    @pytest.mark.parametrize(
+        "made",
+        [
+            JobResult(values={"7": {"text": ["a fox"]}}),
+            JobResult(values={"7": {"text": "x" * 10**6}}),
+        ],
+    )
+    def test_with_any_content_has_no_reason_to_be_empty(self, made: JobResult) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        world.finisher().end(job, ticket, Succeed(cached=False), result=made)
+        assert world.record(job.id).result.empty_reason is None
+
+    @pytest.mark.parametrize("bug", [ValueError("too large"), TypeError("not JSON"), KeyError()])
+    def test_that_cannot_be_stored_fails_the_job_and_costs_no_other_run(
+        self, bug: Exception
+    ) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        store = meanwhile(world.store, "put_result", raising(bug))
+        ended = succeed(world.finisher(store), job, ticket)
+        assert (ended.status, ended.gpu_seconds) == (Status.FAILED, 2.0)
+        assert ended.error is not None
+        assert (ended.error.type, ended.error.attempt) == ("not_stored", 1)
+        assert world.tickets() == []
+
+    def test_of_a_failure_that_cannot_be_stored_does_not_replace_its_error(self) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        finisher = world.finisher(meanwhile(world.store, "put_result", raising(ValueError())))
+        ended = finisher.end(job, ticket, Fail(BOOM), result=a_result(an_artifact(job)))
+        assert ended.error == replace(BOOM, attempt=1)
+
+    def test_that_is_out_of_reach_ends_nothing(self) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        store = meanwhile(world.store, "put_result", raising(Unavailable()))
+        with pytest.raises(Unavailable):
+            succeed(world.finisher(store), job, ticket)
+        assert world.row(job.id) == job

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, cast
 from comfyline.adapters.aws import batches
 from comfyline.adapters.aws.attributes import Item, time_of
 from comfyline.adapters.aws.errors import translated
-from comfyline.adapters.aws.jobs import codec, expressions, siblings
+from comfyline.adapters.aws.jobs import codec, expressions, results, siblings
 from comfyline.adapters.aws.jobs import index as jobs_index
 from comfyline.adapters.aws.jobs.siblings import ROW, key
 from comfyline.contract.ids import JobId, OwnerId
@@ -187,23 +187,15 @@ class DynamoJobStore:
         )
         return codec.job_of(answer["Attributes"])
 
-    # --- a job's result ---------------------------------------------------------------------------
-
     @translated()
     def list_stored(self, job: Job, artifacts: Sequence[Artifact], *, known: int) -> None:
         """See JobStore: the parts before the one with number `known` stay as they are."""
-        self._put_each(siblings.part_items(job, artifacts, known=known))
+        results.put(self._client, self._table, results.part_items(job, artifacts, known=known))
 
     @translated()
     def put_result(self, job: Job, result: JobResult) -> None:
         """See JobStore."""
-        self._put_each(siblings.result_items(job, result))
-
-    def _put_each(self, items: Iterable[Item]) -> None:
-        # One by one, because a worker's role may put items, but not use batches: with those it
-        # could also delete.
-        for item in items:
-            self._client.put_item(TableName=self._table, Item=item)
+        results.put(self._client, self._table, results.result_items(job, result))
 
     # --- reading one ------------------------------------------------------------------------------
 
@@ -230,40 +222,18 @@ class DynamoJobStore:
     @translated()
     def read(self, job_id: JobId) -> JobRecord | None:
         """See JobStore: one query."""
-        items = self._query(job_id, "begins_with(sk, :row)", row=ROW)
+        items = siblings.query(self._client, self._table, job_id, "begins_with(sk, :row)", row=ROW)
         if ROW not in items:
             return None
         job = codec.job_of(items[ROW])
-        shown = items.get(siblings.result_sk(job)) if job.lists_files else None
+        shown = items.get(results.result_sk(job)) if job.lists_files else None
         request = items.get(siblings.request_sk(job)) or items.get(siblings.params_sk(job))
-        return JobRecord(job, siblings.params_of(request), *siblings.result_of(shown, job))
+        return JobRecord(job, siblings.params_of(request), *results.result_of(shown, job))
 
     @translated()
     def artifacts(self, job: Job, numbers: range) -> tuple[Artifact, ...]:
-        """See JobStore: one query, and one more for the first part."""
-        if not numbers:
-            return ()
-        first, last = siblings.part_of(numbers[0]), siblings.part_of(numbers[-1])
-        parts = self._query(
-            job.id,
-            "sk BETWEEN :first AND :last",
-            first=siblings.part_sk(job, max(first, 1)),
-            last=siblings.part_sk(job, max(last, 1)),
-        )
-        if first == 0 or not parts:  # older code has put all artifacts into the first
-            parts |= self._query(job.id, "sk = :first", first=siblings.part_sk(job, 0))
-        return siblings.artifacts_in(parts, numbers)
-
-    def _query(self, job_id: JobId, condition: str, **names: str) -> dict[str, Item]:
-        """The job's items whose name meets the condition, by name, read consistently."""
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            KeyConditionExpression=f"pk = :pk AND {condition}",
-            ExpressionAttributeValues={f":{n}": {"S": v} for n, v in names.items()}
-            | {":pk": {"S": job_id}},
-            ConsistentRead=True,
-        )
-        return {item["sk"]["S"]: item for page in pages for item in page["Items"]}
+        """See JobStore: one query, or two."""
+        return results.listed(self._client, self._table, job, numbers)
 
     def _get_item(self, job_id: JobId, sk: str) -> Item | None:
         answer = self._client.get_item(
