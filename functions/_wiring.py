@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from comfyline.service.intake.wait import WaitRoom
     from comfyline.service.jobs.cancel import Cancellation
     from comfyline.service.jobs.job import Job, JobRecord, Status
+    from comfyline.service.jobs.result import Artifact
     from comfyline.service.jobs.settle import Settlement
     from comfyline.service.jobs.sweep import Sweeper
     from comfyline.service.ledger.count import Meter
@@ -135,6 +136,14 @@ class Wiring:
         from comfyline.service.jobs.read import read_job
 
         return read_job(job_id, owner, store=self.aws.jobs, clock=self.clock)
+
+    def read_artifacts(
+        self, job_id: JobId, owner: OwnerId, numbers: range
+    ) -> tuple[JobRecord, tuple[Artifact, ...]]:
+        """One job of the owner, and the artifacts with these numbers."""
+        from comfyline.service.jobs.artifacts import read_artifacts
+
+        return read_artifacts(job_id, owner, numbers, store=self.aws.jobs, clock=self.clock)
 
     def queue_position(self, job: Job) -> int | None:
         """About where a queued job stands."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from comfyline.api.v1 import views
-from comfyline.contract.v1 import responses
 from comfyline.service.jobs.job import Status
 from functions._http import Answer, Request, http_handler, invalid
+from functions._paging import limit_of
 from functions._wiring import Wiring
 
-DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+DEFAULT_LIMIT = 20
 
 
 @http_handler()
@@ -19,12 +17,10 @@ def handler(request: Request, wiring: Wiring) -> Answer:
     records, cursor = wiring.read_page(
         request.owner,
         status=_status(request.query("status")),
-        limit=_limit(request.query("limit")),
+        limit=limit_of(request, DEFAULT_LIMIT),
         cursor=request.query("cursor"),
     )
-    now = wiring.clock()
-    jobs = [views.job_view(record, store=None, now=now) for record in records]
-    return Answer(responses.JobPage(jobs=jobs, next_cursor=cursor))
+    return Answer(views.job_page(records, cursor, wiring.clock()))
 
 
 def _status(text: str | None) -> Status | None:
@@ -34,11 +30,3 @@ def _status(text: str | None) -> Status | None:
         return Status(text)
     except ValueError:
         raise invalid(f"status must be one of {', '.join(Status)}", "query", "status") from None
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if not (re.fullmatch(r"[0-9]{1,3}", text) and 1 <= int(text) <= MAX_LIMIT):
-        raise invalid(f"limit must be a number from 1 to {MAX_LIMIT}", "query", "limit")
-    return int(text)

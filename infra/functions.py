@@ -115,6 +115,12 @@ _ROWS = (
         grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT, grants.COUNT_TICKETS),
     ),
     Function(
+        name="ListArtifacts",
+        routes=(Route("GET", "/api/v1/jobs/{job_id}/artifacts"),),
+        settings=(JobsTable, ArtifactsBucket),
+        grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT),
+    ),
+    Function(
         name="CancelJob",
         routes=(Route("DELETE", "/api/v1/jobs/{job_id}"),),
         settings=(MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket),

@@ -38,7 +38,6 @@ from comfyline.client.errors import (
 from comfyline.client.pace import Pace
 from comfyline.client.retries import Backoff, Retries
 from comfyline.contract.v1.responses import (
-    ArtifactView,
     CancelAnswer,
     ErrorView,
     JobAccepted,
@@ -46,10 +45,10 @@ from comfyline.contract.v1.responses import (
     JobView,
     Models,
     ProgressDetail,
-    ResultView,
     Timestamps,
     UsageView,
 )
+from comfyline.contract.v1.results import ArtifactPage, ArtifactView, ResultView, WarningView
 from comfyline.contract.v1.socket import (
     ArtifactMessage,
     DoneMessage,
@@ -61,6 +60,7 @@ from comfyline.contract.v1.socket import (
 __all__ = [
     "ApiError",
     "ArtifactMessage",
+    "ArtifactPage",
     "ArtifactView",
     "AsyncComfyline",
     "AsyncJob",
@@ -102,4 +102,5 @@ __all__ = [
     "UploadFailed",
     "UsageView",
     "WaitTimedOut",
+    "WarningView",
 ]

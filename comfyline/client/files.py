@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from comfyline.contract.v1.responses import ArtifactView
+from comfyline.contract.v1.results import ArtifactView
 
 MAX_NAME_BYTES = 200  # most file systems allow 255; this leaves room for a number
 _LONGEST_SUFFIX = 20

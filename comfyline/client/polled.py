@@ -48,8 +48,9 @@ def _progress(view: JobView) -> ProgressMessage:
 def _ending(view: JobView) -> Iterator[JobMessage]:
     at: dict[str, Any] = {"job_id": view.job_id, "version": view.version}
     artifacts = view.result.artifacts if view.result else []
+    total = max(view.result.artifacts_total, len(artifacts)) if view.result else 0
     for number, artifact in enumerate(artifacts):
         place = {"part": number + 1, "number": number, "attempt": view.attempt}
         yield ArtifactMessage.model_validate({**artifact.model_dump(), **at, **place})
     end = {"status": view.status, "result": view.result, "error": view.error}
-    yield DoneMessage.model_validate({**at, "part": len(artifacts) + 1, **end})
+    yield DoneMessage.model_validate({**at, "part": total + 1, **end})

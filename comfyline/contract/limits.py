@@ -31,7 +31,10 @@ MAX_MESSAGE_BYTES = 32 * 1024
 MAX_CLIENT_MESSAGE_BYTES = 1024
 # The list of subscriptions is stored in the socket's row, which must stay below 8 KB.
 MAX_SUBSCRIPTIONS = 250
-# A signed URL has up to 6 KB, and a response must stay below MAX_RESPONSE_BYTES.
+# A Lambda function can answer 6 MB; a phone or a script should not have to hold more than this.
+MAX_RESPONSE_BYTES = 1_000_000
+# The signed URLs of this many artifacts usually have 200 KB. With the longest names they have more,
+# and then a page has fewer artifacts.
 MAX_ARTIFACTS_PER_PAGE = 100
 # This many artifacts usually fit into MAX_MESSAGE_BYTES: a signed URL alone has up to 2 KB.
 MAX_ARTIFACTS_IN_MESSAGE = 8

@@ -265,6 +265,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "Generate": http.generate,
     "RetryJob": http.retry_job,
     "ListEvents": http.list_events,
+    "ListArtifacts": http.list_artifacts,
     "CreateUpload": http.create_upload,
     "CreateSocketPass": http.create_socket_pass,
     "GetUsage": http.get_usage,

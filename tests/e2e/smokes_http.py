@@ -138,6 +138,13 @@ def list_events(caller: Caller) -> None:
     assert answer.json()["events"][-1]["event"] == "expired"
 
 
+def list_artifacts(caller: Caller) -> None:
+    (artifact,) = caller.call("GET", f"/jobs/{caller.ended().id}/artifacts").json()["artifacts"]
+    assert_fetched(artifact["url"])
+    overdue = caller.call("GET", f"/jobs/{caller.overdue().id}/artifacts")
+    assert (overdue.status_code, overdue.json()["artifacts"]) == (200, [])
+
+
 def create_upload(caller: Caller) -> None:
     uploaded(caller)
 

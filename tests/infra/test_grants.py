@@ -136,7 +136,10 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
             "sqs:GetQueueAttributes",
             {"GetJob", "GetMetrics", "ScaleWorkers", "RedriveTickets", "SettleJobs"},
         ),
-        ("s3:GetObject", {*POSTS, "GetJob", "SocketSubscribe", "PushUpdates", "Task"}),
+        (
+            "s3:GetObject",
+            {*POSTS, "GetJob", "ListArtifacts", "SocketSubscribe", "PushUpdates", "Task"},
+        ),
         ("s3:DeleteObject", {"SweepJobs", "CancelJob"}),
         ("s3:ListBucket", {*POSTS, "SweepJobs", "CancelJob"}),
         ("execute-api:ManageConnections", {"SocketSubscribe", "PushUpdates", "SweepJobs"}),

@@ -25,7 +25,7 @@ from tests.support.worker_by_hand import Worker
 Route = tuple[str, str]
 
 JOBS, JOB = "/api/v1/jobs", "/api/v1/jobs/{job_id}"
-EVENTS, RETRY = f"{JOB}/events", f"{JOB}/retry"
+EVENTS, ARTIFACTS, RETRY = f"{JOB}/events", f"{JOB}/artifacts", f"{JOB}/retry"
 GENERATE, UPLOADS = "/api/v1/generate", "/api/v1/uploads"
 POSTS = [("POST", JOBS), ("POST", GENERATE)]
 PICTURE = {"prompt": "a red fox"}
@@ -79,7 +79,9 @@ for status in (200, 201):
     plain = [route for route in rest if status in OPERATIONS[route].answers]
     act(status, *plain)(lambda stage, route: stage.ask(route))
 act(202, *POSTS)(lambda stage, route: stage.ask(route, headers={"Prefer": "wait=0"}))
-act(200, ("GET", JOB), ("GET", EVENTS))(lambda stage, route: stage.ask(route, stage.submit()))
+act(200, ("GET", JOB), ("GET", EVENTS), ("GET", ARTIFACTS))(
+    lambda stage, route: stage.ask(route, stage.submit())
+)
 act(202, ("DELETE", JOB))(lambda stage, route: stage.ask(route, stage.submit()))
 
 
@@ -113,6 +115,9 @@ act(413, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, body="[" + " " * 10
 act(422, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, json_body={"what": 1}))
 act(422, ("GET", JOBS))(lambda stage, route: stage.ask(route, query="?limit=0"))
 act(422, ("DELETE", JOB))(lambda stage, route: stage.ask(route, stage.submit(), query="?purge=x"))
+act(422, ("GET", ARTIFACTS))(
+    lambda stage, route: stage.ask(route, stage.submit(), query="?limit=0")
+)
 act(422, ("GET", EVENTS))(lambda stage, route: stage.ask(route, stage.submit(), query="?after=x"))
 
 

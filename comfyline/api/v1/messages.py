@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from pydantic import BaseModel
 
-from comfyline.api.v1.views import URL_LIFETIME, error_view, result_view, signed
+from comfyline.api.v1.results import URL_LIFETIME, result_view, signed
+from comfyline.api.v1.views import error_view
 from comfyline.contract.limits import MAX_ARTIFACTS_IN_MESSAGE, MAX_MESSAGE_BYTES
-from comfyline.contract.v1 import responses
+from comfyline.contract.v1.results import ResultView
 from comfyline.contract.v1.socket import (
     ArtifactMessage,
     DoneMessage,
@@ -29,9 +30,6 @@ from comfyline.service.live.messages import (
     ProgressMade,
     StateChanged,
 )
-
-# For the artifacts in `done`; the rest of the message is the error, which has a few KB at most.
-MAX_RESULT_BYTES = MAX_MESSAGE_BYTES - 8 * 1024
 
 # The events of a job's history that clients see as the reason of a state.
 _REASONS: Mapping[str, Reason] = {
@@ -96,18 +94,43 @@ class MessageEncoder:
         )
 
     def _done_message(self, message: JobEnded) -> DoneMessage:
-        job = message.record.job
-        result = result_view(message.record, self.artifacts, self.clock())
-        return DoneMessage.model_validate(
-            {
-                "job_id": job.id,
-                "version": message.version,
-                "part": message.part,
-                "status": job.status.value,
-                "result": _shortened(result) if result else None,
-                "error": error_view(job.error),
-            }
-        )
+        """The end of the job, with as much of its result as fits into one message."""
+        now, most = self.clock(), MAX_ARTIFACTS_IN_MESSAGE
+        result = result_view(message.record, self.artifacts, now, most=most)
+        whole = _done(message, result)
+        if result is None:
+            return whole
+        made = (_done(message, shorter) for shorter in _ever_shorter(result))
+        return next((done for done in made if len(encoded(done)) <= MAX_MESSAGE_BYTES), whole)
+
+
+def _done(message: JobEnded, result: ResultView | None) -> DoneMessage:
+    job = message.record.job
+    return DoneMessage.model_validate(
+        {
+            "job_id": job.id,
+            "version": message.version,
+            "part": message.part,
+            "status": job.status.value,
+            "result": result,
+            "error": error_view(job.error),
+        }
+    )
+
+
+def _ever_shorter(result: ResultView) -> Iterator[ResultView]:
+    """The result, then without its values, then without its warnings, then with fewer artifacts.
+
+    The length of values, names and signed URLs is not known, so the messages are measured.
+    """
+    yield result
+    result = result.model_copy(update={"values": {}, "values_cut": [], "truncated": True})
+    yield result
+    result = result.model_copy(update={"warnings": []})
+    yield result
+    while result.artifacts:
+        result = result.model_copy(update={"artifacts": result.artifacts[:-1]})
+        yield result
 
 
 def status_message(state: StateChanged) -> StatusMessage:
@@ -132,12 +155,3 @@ def closing_message(notice: ClosingNotice) -> ErrorMessage:
 def encoded(message: BaseModel) -> bytes:
     """The bytes of a message: JSON without the fields that have no value."""
     return message.model_dump_json(exclude_none=True).encode()
-
-
-def _shortened(result: responses.ResultView) -> responses.ResultView:
-    """The result with only as many artifacts as fit into one message."""
-    shown = result.artifacts[:MAX_ARTIFACTS_IN_MESSAGE]
-    # The length of names and signed URLs has no fixed limit, so it is measured.
-    while shown and sum(len(a.model_dump_json().encode()) for a in shown) > MAX_RESULT_BYTES:
-        shown = shown[:-1]
-    return responses.ResultView(artifacts=shown, truncated=len(shown) < len(result.artifacts))

@@ -6,18 +6,19 @@ the others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from comfyline.api.v1.results import fitting, result_view
+from comfyline.contract.limits import MAX_RESPONSE_BYTES
 from comfyline.contract.v1 import common, responses
 from comfyline.contract.v1.common import API_PREFIX
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import Job, JobError, JobRecord, Status
-from comfyline.service.jobs.result import Artifact
+from comfyline.service.jobs.job import Job, JobError, JobRecord
+from comfyline.service.jobs.read import cursor_after
 
-# Long enough to download a large file, and so short that a URL in a log is soon useless. A client
-# that gets 403 reads the job again.
-URL_LIFETIME = timedelta(minutes=15)
+MAX_JOBS_BYTES = MAX_RESPONSE_BYTES - 1_000  # the rest is for the cursor
 
 
 def status_of(job: Job) -> common.Status:
@@ -68,35 +69,13 @@ def job_view(
     )
 
 
-def result_view(
-    record: JobRecord, store: ArtifactStore, now: datetime
-) -> responses.ResultView | None:
-    """The artifacts of an ended job. A failed job keeps those from before its failure."""
-    if not record.job.status.is_terminal:
-        return None  # a running attempt may still lose its job, and its files with it
-    if record.job.status is not Status.SUCCEEDED and not record.artifacts:
-        return None
-    return responses.ResultView(artifacts=_artifact_views(record, store, now))
-
-
-def _artifact_views(
-    record: JobRecord, store: ArtifactStore, now: datetime
-) -> list[responses.ArtifactView]:
-    return [
-        responses.ArtifactView(
-            url=signed(artifact, store),
-            url_expires_at=now + URL_LIFETIME,
-            seed=record.params.params.get("seed"),
-            meta={"attempt": record.job.attempt},
-            **asdict(artifact),
-        )
-        for artifact in record.artifacts
-    ]
-
-
-def signed(artifact: Artifact, store: ArtifactStore) -> str:
-    """A URL that downloads the artifact within URL_LIFETIME."""
-    return store.sign(artifact.key, name=artifact.name, seconds=int(URL_LIFETIME.total_seconds()))
+def job_page(records: Sequence[JobRecord], cursor: str | None, now: datetime) -> responses.JobPage:
+    """One page of jobs without their results. If not all have room, the cursor moves back."""
+    views = (job_view(record, store=None, now=now) for record in records)
+    jobs = list(fitting(views, MAX_JOBS_BYTES))
+    if len(jobs) < len(records):
+        cursor = cursor_after(records[len(jobs) - 1].job)
+    return responses.JobPage(jobs=jobs, next_cursor=cursor)
 
 
 def error_view(error: JobError | None) -> responses.ErrorView | None:

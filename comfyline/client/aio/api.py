@@ -21,6 +21,7 @@ from comfyline.client.primitives import AsyncSleep
 from comfyline.client.retries import Retries
 from comfyline.contract.v1 import responses
 from comfyline.contract.v1.history import EventList
+from comfyline.contract.v1.results import ArtifactPage
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -42,6 +43,11 @@ class AsyncApi:
             ValueError: `job_id` is not a job id.
         """
         return await self.call(responses.JobView, "GET", job_path(job_id))
+
+    async def artifacts(self, job_id: str, cursor: str | None = None) -> ArtifactPage:
+        """The page of an ended job's files that the cursor begins, or the first page."""
+        params = {"cursor": cursor} if cursor else None
+        return await self.call(ArtifactPage, "GET", f"{job_path(job_id)}/artifacts", params=params)
 
     async def history(self, job_id: str, after: int) -> EventList:
         """The job's changes of state after a version."""

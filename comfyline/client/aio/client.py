@@ -21,6 +21,7 @@ from comfyline.client.pace import Pace
 from comfyline.client.primitives import AsyncSleep, pause_async
 from comfyline.client.retries import Retries
 from comfyline.contract.v1 import common, responses
+from comfyline.contract.v1.results import ArtifactPage
 from comfyline.contract.v1.socket import JobMessage
 
 CONNECT_SECONDS = 10.0
@@ -142,6 +143,20 @@ class AsyncComfyline:
                 return
             params = {**params, "cursor": page.next_cursor}
 
+    async def artifacts(self, job_id: str) -> AsyncIterator[ArtifactPage]:
+        """The files of an ended job, in the job's order, in pages that are read when needed.
+
+        A job that has not ended has no files yet: its only page is empty.
+
+        Raises:
+            ValueError: `job_id` is not a job id.
+        """
+        page = await self._api.artifacts(job_id)
+        yield page
+        while page.next_cursor is not None:
+            page = await self._api.artifacts(job_id, page.next_cursor)
+            yield page
+
     async def cancel(self, job_id: str) -> responses.CancelAnswer:
         """Cancel the job; the answer says what happened. An ended job does not change."""
         return await self._api.call(responses.CancelAnswer, "DELETE", job_path(job_id))
@@ -215,6 +230,10 @@ class AsyncJob:
         """The job as it is now."""
         self.view = await self._client.get(self.id)
         return self.view
+
+    def artifacts(self) -> AsyncIterator[ArtifactPage]:
+        """The files of the ended job, in pages; see `AsyncComfyline.artifacts`."""
+        return self._client.artifacts(self.id)
 
     async def cancel(self) -> responses.CancelAnswer:
         """Cancel the job; see `AsyncComfyline.cancel`."""

@@ -13,7 +13,7 @@ from comfyline.client.aio.api import AsyncApi
 from comfyline.client.errors import DownloadFailed
 from comfyline.client.files import distinct, holds, is_saved, part_path, place_all, safe_name
 from comfyline.client.primitives import AsyncGroup
-from comfyline.contract.v1.responses import ArtifactView
+from comfyline.contract.v1.results import ArtifactView
 
 TRIES = 5
 AT_ONCE = 4  # enough to fill most links
@@ -37,27 +37,48 @@ class AsyncDownloads:
 
     api: AsyncApi
     job_id: str
-    group: AsyncGroup = field(default_factory=AsyncGroup)
 
     async def save(self, directory: Path) -> list[Path]:
-        """See `AsyncJob.download`."""
-        artifacts = await self._artifacts()
-        directory.mkdir(parents=True, exist_ok=True)
-        fetches = [partial(self._fetch, n, artifacts[n], directory) for n in distinct(artifacts)]
-        await self.group.run(fetches, AT_ONCE)
-        return place_all(artifacts, directory)
+        """See `AsyncJob.download`.
 
-    async def _artifacts(self) -> list[ArtifactView]:
+        Each page is saved before the next one is read, so that the signed URLs of thousands of
+        files are still valid when their turn comes.
+        """
         job = await self.api.job(self.job_id)
         if job.result is None:
             raise DownloadFailed(f"job {job.job_id} is {job.status}: it has no files to download")
-        return job.result.artifacts
+        directory.mkdir(parents=True, exist_ok=True)
+        first = AsyncPageDownload(self.api, self.job_id, None, directory)
+        paths, cursor = await first.save(job.result.artifacts), job.result.next_cursor
+        while cursor is not None:
+            page = await self.api.artifacts(self.job_id, cursor)
+            download = AsyncPageDownload(self.api, self.job_id, cursor, directory)
+            paths += await download.save(page.artifacts)
+            cursor = page.next_cursor
+        return paths
 
-    async def _fetch(self, index: int, artifact: ArtifactView, directory: Path) -> None:
+
+@dataclass(frozen=True, slots=True)
+class AsyncPageDownload:
+    """Saves the files of one page, once; `cursor` is None for the first page."""
+
+    api: AsyncApi
+    job_id: str
+    cursor: str | None
+    directory: Path
+    group: AsyncGroup = field(default_factory=AsyncGroup)
+
+    async def save(self, artifacts: list[ArtifactView]) -> list[Path]:
+        """Save the files; returns their paths, in order."""
+        fetches = [partial(self._fetch, n, artifacts[n]) for n in distinct(artifacts)]
+        await self.group.run(fetches, AT_ONCE)
+        return place_all(artifacts, self.directory)
+
+    async def _fetch(self, index: int, artifact: ArtifactView) -> None:
         """Download the artifact into a part file in the directory, unless it is saved there."""
-        if is_saved(directory, artifact):
+        if is_saved(self.directory, artifact):
             return
-        part = part_path(directory, artifact)
+        part = part_path(self.directory, artifact)
         for failures in itertools.count(1):
             try:
                 await self._try(artifact, part)
@@ -70,10 +91,16 @@ class AsyncDownloads:
                     artifact = await self._with_fresh_url(index, artifact)
 
     async def _with_fresh_url(self, index: int, artifact: ArtifactView) -> ArtifactView:
-        artifacts = await self._artifacts()
+        artifacts = await self._page()
         if index >= len(artifacts) or artifacts[index].sha256 != artifact.sha256:
             raise DownloadFailed(f"{safe_name(artifact.name)}: the job no longer has this file")
         return artifacts[index]
+
+    async def _page(self) -> list[ArtifactView]:
+        if self.cursor is not None:
+            return (await self.api.artifacts(self.job_id, self.cursor)).artifacts
+        job = await self.api.job(self.job_id)
+        return job.result.artifacts if job.result else []
 
     async def _try(self, artifact: ArtifactView, part: Path) -> None:
         have = part.stat().st_size if part.exists() else 0

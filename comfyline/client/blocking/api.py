@@ -22,6 +22,7 @@ from comfyline.client.primitives import Sleep
 from comfyline.client.retries import Retries
 from comfyline.contract.v1 import responses
 from comfyline.contract.v1.history import EventList
+from comfyline.contract.v1.results import ArtifactPage
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -43,6 +44,11 @@ class Api:
             ValueError: `job_id` is not a job id.
         """
         return self.call(responses.JobView, "GET", job_path(job_id))
+
+    def artifacts(self, job_id: str, cursor: str | None = None) -> ArtifactPage:
+        """The page of an ended job's files that the cursor begins, or the first page."""
+        params = {"cursor": cursor} if cursor else None
+        return self.call(ArtifactPage, "GET", f"{job_path(job_id)}/artifacts", params=params)
 
     def history(self, job_id: str, after: int) -> EventList:
         """The job's changes of state after a version."""

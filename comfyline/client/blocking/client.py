@@ -22,6 +22,7 @@ from comfyline.client.pace import Pace
 from comfyline.client.primitives import Sleep, pause
 from comfyline.client.retries import Retries
 from comfyline.contract.v1 import common, responses
+from comfyline.contract.v1.results import ArtifactPage
 from comfyline.contract.v1.socket import JobMessage
 
 CONNECT_SECONDS = 10.0
@@ -143,6 +144,20 @@ class Comfyline:
                 return
             params = {**params, "cursor": page.next_cursor}
 
+    def artifacts(self, job_id: str) -> Iterator[ArtifactPage]:
+        """The files of an ended job, in the job's order, in pages that are read when needed.
+
+        A job that has not ended has no files yet: its only page is empty.
+
+        Raises:
+            ValueError: `job_id` is not a job id.
+        """
+        page = self._api.artifacts(job_id)
+        yield page
+        while page.next_cursor is not None:
+            page = self._api.artifacts(job_id, page.next_cursor)
+            yield page
+
     def cancel(self, job_id: str) -> responses.CancelAnswer:
         """Cancel the job; the answer says what happened. An ended job does not change."""
         return self._api.call(responses.CancelAnswer, "DELETE", job_path(job_id))
@@ -214,6 +229,10 @@ class Job:
         """The job as it is now."""
         self.view = self._client.get(self.id)
         return self.view
+
+    def artifacts(self) -> Iterator[ArtifactPage]:
+        """The files of the ended job, in pages; see `Comfyline.artifacts`."""
+        return self._client.artifacts(self.id)
 
     def cancel(self) -> responses.CancelAnswer:
         """Cancel the job; see `Comfyline.cancel`."""

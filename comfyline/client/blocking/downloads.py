@@ -14,7 +14,7 @@ from comfyline.client.blocking.api import Api
 from comfyline.client.errors import DownloadFailed
 from comfyline.client.files import distinct, holds, is_saved, part_path, place_all, safe_name
 from comfyline.client.primitives import Group
-from comfyline.contract.v1.responses import ArtifactView
+from comfyline.contract.v1.results import ArtifactView
 
 TRIES = 5
 AT_ONCE = 4  # enough to fill most links
@@ -38,27 +38,48 @@ class Downloads:
 
     api: Api
     job_id: str
-    group: Group = field(default_factory=Group)
 
     def save(self, directory: Path) -> list[Path]:
-        """See `Job.download`."""
-        artifacts = self._artifacts()
-        directory.mkdir(parents=True, exist_ok=True)
-        fetches = [partial(self._fetch, n, artifacts[n], directory) for n in distinct(artifacts)]
-        self.group.run(fetches, AT_ONCE)
-        return place_all(artifacts, directory)
+        """See `Job.download`.
 
-    def _artifacts(self) -> list[ArtifactView]:
+        Each page is saved before the next one is read, so that the signed URLs of thousands of
+        files are still valid when their turn comes.
+        """
         job = self.api.job(self.job_id)
         if job.result is None:
             raise DownloadFailed(f"job {job.job_id} is {job.status}: it has no files to download")
-        return job.result.artifacts
+        directory.mkdir(parents=True, exist_ok=True)
+        first = PageDownload(self.api, self.job_id, None, directory)
+        paths, cursor = first.save(job.result.artifacts), job.result.next_cursor
+        while cursor is not None:
+            page = self.api.artifacts(self.job_id, cursor)
+            download = PageDownload(self.api, self.job_id, cursor, directory)
+            paths += download.save(page.artifacts)
+            cursor = page.next_cursor
+        return paths
 
-    def _fetch(self, index: int, artifact: ArtifactView, directory: Path) -> None:
+
+@dataclass(frozen=True, slots=True)
+class PageDownload:
+    """Saves the files of one page, once; `cursor` is None for the first page."""
+
+    api: Api
+    job_id: str
+    cursor: str | None
+    directory: Path
+    group: Group = field(default_factory=Group)
+
+    def save(self, artifacts: list[ArtifactView]) -> list[Path]:
+        """Save the files; returns their paths, in order."""
+        fetches = [partial(self._fetch, n, artifacts[n]) for n in distinct(artifacts)]
+        self.group.run(fetches, AT_ONCE)
+        return place_all(artifacts, self.directory)
+
+    def _fetch(self, index: int, artifact: ArtifactView) -> None:
         """Download the artifact into a part file in the directory, unless it is saved there."""
-        if is_saved(directory, artifact):
+        if is_saved(self.directory, artifact):
             return
-        part = part_path(directory, artifact)
+        part = part_path(self.directory, artifact)
         for failures in itertools.count(1):
             try:
                 self._try(artifact, part)
@@ -71,10 +92,16 @@ class Downloads:
                     artifact = self._with_fresh_url(index, artifact)
 
     def _with_fresh_url(self, index: int, artifact: ArtifactView) -> ArtifactView:
-        artifacts = self._artifacts()
+        artifacts = self._page()
         if index >= len(artifacts) or artifacts[index].sha256 != artifact.sha256:
             raise DownloadFailed(f"{safe_name(artifact.name)}: the job no longer has this file")
         return artifacts[index]
+
+    def _page(self) -> list[ArtifactView]:
+        if self.cursor is not None:
+            return (self.api.artifacts(self.job_id, self.cursor)).artifacts
+        job = self.api.job(self.job_id)
+        return job.result.artifacts if job.result else []
 
     def _try(self, artifact: ArtifactView, part: Path) -> None:
         have = part.stat().st_size if part.exists() else 0

@@ -1,4 +1,4 @@
-"""The command line: `comfyline submit | get | list | watch | cancel | retry | models | usage`.
+"""The command line: `comfyline submit | get | files | list | watch | ...`.
 
 stdout carries results only (ids, progress, paths, JSON lines); hints and errors go to stderr.
 """
@@ -131,6 +131,17 @@ def get(ctx: typer.Context, job_id: args.JobId, as_json: args.AsJson = False) ->
     """
     with _client(ctx, as_json) as client:
         _show(client.get(job_id), as_json, view.job_details)
+
+
+@app.command()
+def files(ctx: typer.Context, job_id: args.JobId, as_json: args.AsJson = False) -> None:
+    """List all files of an ended job: number, name, size and type; with --json also the URLs.
+
+    Example: comfyline files job_01jc3m9p8qk2v5w7x9y0z1a2b3
+    """
+    with _client(ctx, as_json) as client:
+        for artifact in (each for page in client.artifacts(job_id) for each in page.artifacts):
+            _show(artifact, as_json, view.file_line)
 
 
 @app.command("list")

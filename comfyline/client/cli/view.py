@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from comfyline.client.errors import ApiError, ComfylineClientError, Forbidden, Unauthorized
-from comfyline.contract.v1 import responses
+from comfyline.contract.v1 import responses, results
 from comfyline.contract.v1.socket import DoneMessage, ProgressMessage
 
 STYLES = {
@@ -29,6 +29,7 @@ STYLES = {
     "canceled": "magenta",
     "expired": "red",
 }
+MAX_VALUE_LENGTH = 200  # characters of one reported value
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -64,11 +65,13 @@ def what_runs(at: ProgressMessage | responses.ProgressDetail) -> str:
 
 
 def ending(console: Console, job_id: str, done: DoneMessage) -> None:
-    """Print how the job has ended, unless it has succeeded."""
+    """Print how the job has ended, unless it has succeeded, and the notes about its result."""
     if done.status != "succeeded":
         say(console, f"Job {job_id} {_ENDINGS[done.status]}", style="bold red")
     if done.error is not None:
         _show_error(console, done.error)
+    for note in notes(done.result) if done.result else ():
+        say(console, f"Job {job_id}: {note}", "yellow")
 
 
 _ENDINGS = {
@@ -131,8 +134,45 @@ def _details(job: responses.JobView) -> Iterator[tuple[str, str | Text]]:
         yield "cached", "yes: ComfyUI had this result already"
     if job.error is not None:
         yield "error", f"{job.error.message} ({job.error.type})"
-    for artifact in job.result.artifacts if job.result else ():
-        yield "file", f"{artifact.name}  {artifact.bytes:,} bytes, {artifact.content_type}"
+    if job.result is not None:
+        yield from _result(job.job_id, job.result)
+
+
+def _result(job_id: str, result: results.ResultView) -> Iterator[tuple[str, str]]:
+    yield from (("file", _file(artifact)) for artifact in result.artifacts)
+    if (more := result.artifacts_total - len(result.artifacts)) > 0:
+        yield "file", f"and {more:,} more: comfyline files {job_id}"
+    for node, values in result.values.items():
+        for key, value in values.items():
+            yield f"value {node}.{key}", _shortened(json.dumps(value, ensure_ascii=False))
+    yield from (("note", note) for note in notes(result))
+
+
+def notes(result: results.ResultView) -> Iterator[str]:
+    """What a person should know about a result: what is missing, and why."""
+    if result.empty_reason is not None:
+        yield result.empty_reason
+    if result.partial:
+        yield "Some outputs of the workflow are missing."
+    for warning in result.warnings:
+        node = f" (node {warning.node_id}, {warning.node_type or 'unknown class'})"
+        yield f"{warning.message}{node if warning.node_id else ''}"
+    if result.values_cut:
+        yield f"These values had no room: {', '.join(result.values_cut)}"
+
+
+def file_line(console: Console, artifact: results.ArtifactView) -> None:
+    """Print one file of a job."""
+    say(console, f"{artifact.number}  {_file(artifact)}")
+
+
+def _file(artifact: results.ArtifactView) -> str:
+    kind = ", temporary" if artifact.temporary else ""
+    return f"{artifact.name}  {artifact.bytes:,} bytes, {artifact.content_type}{kind}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"
 
 
 def _times(at: responses.Timestamps) -> Iterator[tuple[str, str]]:

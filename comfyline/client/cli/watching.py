@@ -64,9 +64,13 @@ def _succeeded(ends: dict[str, DoneMessage]) -> list[str]:
 def _show_ends(ends: dict[str, DoneMessage], out: Path | None) -> None:
     for job_id, done in ends.items():
         view.ending(Console(stderr=True), job_id, done)
-    succeeded = _succeeded(ends)
-    if succeeded and out is None:
-        hint(f"Save the files: comfyline watch {' '.join(succeeded[:3])} --out DIR")
+    with_files = [job_id for job_id in _succeeded(ends) if _has_files(ends[job_id])]
+    if with_files and out is None:
+        hint(f"Save the files: comfyline watch {' '.join(with_files[:3])} --out DIR")
+
+
+def _has_files(done: DoneMessage) -> bool:
+    return done.result is not None and bool(done.result.artifacts or done.result.artifacts_total)
 
 
 def _hint_after_interrupt(job_ids: list[str], out: Path | None) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from comfyline.contract.limits import MAX_WAIT_SECONDS
+from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE, MAX_WAIT_SECONDS
 from comfyline.contract.problems import PROBLEMS
 from comfyline.contract.v1 import parameters, requests, responses
 from comfyline.contract.v1.history import EventList
+from comfyline.contract.v1.results import ArtifactPage
 
 Json = dict[str, Any]
 
@@ -126,7 +127,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "getJob",
         "Jobs",
         "Read a job",
-        "The whole job. An ended job has its result, with freshly signed URLs of its files.",
+        "The whole job. An ended job has its result, with freshly signed URLs of its first "
+        f"{MAX_ARTIFACTS_PER_PAGE} files.",
         {200: responses.JobView},
         ("job_not_found",),
         (parameters.JOB_ID,),
@@ -161,6 +163,16 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         {200: EventList},
         ("job_not_found", "invalid_request"),
         (parameters.JOB_ID, parameters.AFTER),
+    ),
+    ("GET", "/api/v1/jobs/{job_id}/artifacts"): Operation(
+        "listArtifacts",
+        "Jobs",
+        "List the files of an ended job",
+        "One page of the files, in the job's order, with freshly signed URLs. The first page has "
+        "the files that the job itself shows. A job that has not ended has none.",
+        {200: ArtifactPage},
+        ("job_not_found", "invalid_request"),
+        (parameters.JOB_ID, *parameters.ARTIFACTS),
     ),
     ("POST", "/api/v1/uploads"): Operation(
         "createUpload",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from comfyline.contract.limits import MAX_WAIT_SECONDS
+from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE, MAX_WAIT_SECONDS
 
 Json = dict[str, Any]
 
@@ -56,6 +56,19 @@ LIST = (
         "At most this many jobs.",
     ),
     _query("cursor", {"type": "string"}, "`next_cursor` of the page before."),
+)
+ARTIFACTS = (
+    _query(
+        "limit",
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_ARTIFACTS_PER_PAGE,
+            "default": MAX_ARTIFACTS_PER_PAGE,
+        },
+        "At most this many files. A page has fewer if their URLs are very long.",
+    ),
+    _query("cursor", {"type": "string"}, "`next_cursor` of the page or of the result before."),
 )
 AFTER = _query(
     "after",

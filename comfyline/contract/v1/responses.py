@@ -12,6 +12,7 @@ from pydantic import Field
 
 from comfyline.contract.ids import JOB_ID_PATTERN
 from comfyline.contract.v1.common import Priority, Response, Status
+from comfyline.contract.v1.results import ResultView
 
 _JOB_ID = "The job's id."
 _STATUS = (
@@ -41,41 +42,6 @@ class ProgressDetail(Response):
     nodes_done: int = Field(default=0, description="How many nodes of the workflow are done.")
     nodes_total: int = Field(default=0, description="How many nodes the workflow has.")
     message: str | None = Field(default=None, description="The same as a short text.")
-
-
-class ArtifactView(Response):
-    """One file that the job made."""
-
-    url: str = Field(
-        description="A signed URL of the file. Each read of the job signs a new one; it needs no "
-        "key, so treat it as a secret."
-    )
-    name: str = Field(description="The file's name, as the workflow chose it.")
-    kind: str = Field(description="What the workflow uses the file as, for example `image`.")
-    content_type: str = Field(description="The file's media type.")
-    bytes: int = Field(description="The file's size.")
-    sha256: str = Field(description="SHA-256 of the file in hexadecimal.")
-    node: str = Field(description="Id of the node that made the file.")
-    url_expires_at: datetime | None = Field(
-        default=None, description="When `url` stops working; read the job again for a new one."
-    )
-    seed: int | None = Field(
-        default=None, description="The seed, if the job was described by parameters."
-    )
-    meta: dict[str, Any] = Field(
-        default_factory=dict, description="Further facts about the file, such as its attempt."
-    )
-
-
-class ResultView(Response):
-    """The files that an ended job has made."""
-
-    artifacts: list[ArtifactView] = Field(description="The files.")
-    truncated: bool = Field(
-        default=False,
-        description="Whether a message of the WebSocket had no room for all files. Read the job "
-        "over HTTP for the complete list.",
-    )
 
 
 class ErrorView(Response):
@@ -131,7 +97,7 @@ class JobView(Response):
     )
     result: ResultView | None = Field(
         default=None,
-        description="The files of an ended job. A job that did not succeed has the files that "
+        description="What an ended job has made. A job that did not succeed has the files that "
         "were stored before. Lists of jobs leave the result out.",
     )
     error: ErrorView | None = Field(

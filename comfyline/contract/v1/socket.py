@@ -8,7 +8,8 @@ from pydantic import Field, TypeAdapter
 
 from comfyline.contract.ids import JOB_ID_PATTERN
 from comfyline.contract.v1.common import DEFER_BUILD, EndStatus, Request, Response, Status
-from comfyline.contract.v1.responses import ErrorView, ResultView
+from comfyline.contract.v1.responses import ErrorView
+from comfyline.contract.v1.results import ResultView
 
 _PROGRESS = "How much of the attempt is done, from 0 to 1."
 _ATTEMPT = "The attempt that the message is about."
@@ -107,7 +108,8 @@ class ArtifactMessage(_JobMessage):
 
     The service sends the message when the file is stored or when the job ends, and again to a
     socket that subscribes anew. Within an attempt, a file keeps its `number`, so the client can
-    drop a file that it has already.
+    drop a file that it has already. One answer, and one change of the job, has at most 100 of these
+    messages; `artifacts_total` in `done` tells how many files there are.
     """
 
     type: Literal["artifact"] = Field(default="artifact", description="The type of the message.")
@@ -124,7 +126,7 @@ class DoneMessage(_JobMessage):
 
     type: Literal["done"] = Field(default="done", description="The type of the message.")
     status: EndStatus = Field(description="How the job ended.")
-    result: ResultView | None = Field(default=None, description="The files that the job made.")
+    result: ResultView | None = Field(default=None, description="What the job has made.")
     error: ErrorView | None = Field(default=None, description="Why the job failed.")
 
 

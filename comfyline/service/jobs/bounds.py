@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from itertools import islice
+from typing import Any, TypeVar
 
 from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs.result import Artifact, JobResult, ResultWarning
@@ -17,9 +19,11 @@ from comfyline.service.jobs.result import Artifact, JobResult, ResultWarning
 MAX_VALUES_BYTES = 64 * 1024  # of all values as JSON; they are returned with every read of the job
 MAX_VALUE_DEPTH = 16  # lists and objects in each other, those of node and key included
 MAX_INTEGER_BITS = 1024  # no useful number is longer, and many JSON libraries refuse such a number
-MAX_CUT_NAMES = 100
-MAX_WARNINGS = 100
+MAX_CUT_NAMES, MAX_CUT_NAMES_BYTES = 100, 16 * 1024
+MAX_WARNINGS, MAX_WARNINGS_BYTES = 100, 32 * 1024
 MAX_MESSAGE = 500  # characters
+
+T = TypeVar("T")
 
 
 def bounded(result: JobResult) -> JobResult:
@@ -30,40 +34,49 @@ def bounded(result: JobResult) -> JobResult:
     names and warnings the first are kept, and a last warning tells how many are left out.
     """
     values, cut = _bounded_values(result.values)
-    cut = [*(_text(name, MAX_NAME) for name in result.values_cut), *cut]
-    warnings = [*map(_bounded_warning, result.warnings[:MAX_WARNINGS])]
-    warnings += _left_out("values_cut", "names of values without room", cut, MAX_CUT_NAMES)
-    warnings += _left_out("more_warnings", "warnings", result.warnings, MAX_WARNINGS)
+    all_cut = [*(_text(name, MAX_NAME) for name in result.values_cut), *cut]
+    names = _first(all_cut, MAX_CUT_NAMES, MAX_CUT_NAMES_BYTES)
+    short = _first(map(_short, result.warnings), MAX_WARNINGS, MAX_WARNINGS_BYTES)
+    warnings = [ResultWarning(**fields) for fields in short]
+    left_out = [
+        *_left_out("values_cut", "names of values without room", len(all_cut) - len(names)),
+        *_left_out("more_warnings", "warnings", len(result.warnings) - len(warnings)),
+    ]
     return replace(
         result,
         artifacts=tuple(map(bounded_artifact, result.artifacts)),
         values=values,
-        values_cut=tuple(cut[:MAX_CUT_NAMES]),
-        warnings=tuple(warnings),
+        values_cut=tuple(names),
+        warnings=(*warnings, *left_out),
         empty_reason=_text(result.empty_reason, MAX_MESSAGE) if result.empty_reason else None,
     )
 
 
 def bounded_artifact(artifact: Artifact) -> Artifact:
     """The artifact with a node id of bounded length: a node can make nodes with any id."""
-    return (
-        artifact
-        if len(artifact.node) <= MAX_NAME
-        else replace(artifact, node=_text(artifact.node, MAX_NAME))
-    )
+    node = _text(artifact.node, MAX_NAME)
+    return artifact if node == artifact.node else replace(artifact, node=node)
 
 
-def _bounded_warning(warning: ResultWarning) -> ResultWarning:
-    return ResultWarning(
-        type=_text(warning.type, MAX_NAME),
-        message=_text(warning.message, MAX_MESSAGE),
-        node_id=_text(warning.node_id, MAX_NAME) if warning.node_id is not None else None,
-        node_type=_text(warning.node_type, MAX_NAME) if warning.node_type is not None else None,
-    )
+def _short(warning: ResultWarning) -> dict[str, Any]:
+    """The fields of the warning, each of a bounded length."""
+    fields = asdict(warning)
+    short = {name: text and _text(text, MAX_NAME) for name, text in fields.items()}
+    return short | {"message": _text(warning.message, MAX_MESSAGE)}
 
 
-def _left_out(type_: str, what: str, all_: Sequence[object], shown: int) -> Iterator[ResultWarning]:
-    if (count := len(all_) - shown) > 0:
+def _first(items: Iterable[T], count: int, room: int) -> list[T]:
+    """The first `count` items, or fewer if they do not have room as JSON."""
+    copy = _Copy(room)
+    kept: list[T] = []
+    with suppress(_NoRoom):
+        for item in islice(items, count):
+            kept.append(copy.of(item))
+    return kept
+
+
+def _left_out(type_: str, what: str, count: int) -> Iterator[ResultWarning]:
+    if count > 0:
         yield ResultWarning(type=type_, message=f"{count:,} further {what} are left out.")
 
 

@@ -110,10 +110,11 @@ def read_page(
     ]
     if status is not None:  # an overdue job has just left the status that the caller asked for
         shown = [record for record in shown if record.job.status is status]
-    return shown, _cursor(records[-1].job) if len(records) == limit else None
+    return shown, cursor_after(records[-1].job) if len(records) == limit else None
 
 
-def _cursor(job: Job) -> str:
+def cursor_after(job: Job) -> str:
+    """The cursor of the page that begins after `job`."""
     text = json.dumps([job.queued_at.isoformat(), job.id])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 

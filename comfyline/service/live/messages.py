@@ -82,6 +82,9 @@ class ClosingNotice:
     text: str
 
 
+# A client that needs all files of a job with thousands of them reads their pages.
+MAX_FILES_AT_ONCE = 100
+
 # These make the bytes of a WebSocket message. The composition root passes them in, because the
 # service does not know the wire format.
 Encode = Callable[[Message], bytes]
@@ -180,38 +183,52 @@ class NewFiles:
 
 
 def new_files(changes: Sequence[Change]) -> list[NewFiles]:
-    """The files that each of these changes has listed."""
+    """The files that each of these changes has listed, as far as the last change keeps them.
+
+    Of more than MAX_FILES_AT_ONCE files of one change only the newest are told.
+    """
+    job = changes[-1].after
     return [
-        NewFiles(after, range(before.stored, after.stored))
+        newest_files(after, before.stored)
         for before, after in changes
-        if before is not None and before.stored < after.stored
+        if before is not None
+        and before.stored < after.stored
+        and job.lists_files
+        and after.attempt_path == job.attempt_path
     ]
 
 
-def files_of(record: JobRecord, listed: NewFiles) -> list[FileStored]:
-    """The messages of these files; none if the record belongs to another attempt by now."""
-    if listed.at.attempt_path != record.job.attempt_path:
-        return []
-    return _files(record, listed.at.version, listed.numbers)
+def newest_files(job: Job, known: int = 0) -> NewFiles:
+    """The newest MAX_FILES_AT_ONCE files that a running attempt has listed after `known` ones."""
+    return NewFiles(job, range(job.stored)[known:][-MAX_FILES_AT_ONCE:])
 
 
-def ending_of(record: JobRecord, *, announced: int = 0) -> list[Message]:
-    """The messages of an ended job: every file except the first `announced`, then the end."""
-    version, count = record.job.version, len(record.artifacts)
-    files = _files(record, version, range(announced, count))
-    return [*files, JobEnded(version=version, part=count + 1, record=record)]
+def files_of(listed: NewFiles, artifacts: Sequence[Artifact]) -> list[FileStored]:
+    """The messages of these files."""
+    return _files(listed.at, listed.numbers, artifacts)
 
 
-def _files(record: JobRecord, version: int, numbers: range) -> list[FileStored]:
+def unannounced(record: JobRecord, announced: int) -> range:
+    """The numbers of the first MAX_FILES_AT_ONCE files of an ended job after `announced` ones."""
+    return range(record.artifacts_total)[announced:][:MAX_FILES_AT_ONCE]
+
+
+def ending_of(record: JobRecord, numbers: range, artifacts: Sequence[Artifact]) -> list[Message]:
+    """The messages of an ended job: the files with these numbers, then the end."""
+    job = record.job
+    end = JobEnded(version=job.version, part=record.artifacts_total + 1, record=record)
+    return [*_files(job, numbers, artifacts), end]
+
+
+def _files(job: Job, numbers: range, artifacts: Sequence[Artifact]) -> list[FileStored]:
     return [
         FileStored(
-            job_id=record.job.id,
-            version=version,
+            job_id=job.id,
+            version=job.version,
             part=number + 1,
             number=number,
             artifact=artifact,
-            attempt=record.job.attempt,
+            attempt=job.attempt,
         )
-        for number, artifact in enumerate(record.artifacts)
-        if number in numbers
+        for number, artifact in zip(numbers, artifacts, strict=False)
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from comfyline.contract.ids import ConnectionId
 from comfyline.service.clock import Clock
+from comfyline.service.jobs.artifacts import artifacts_of
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.store import JobStore
@@ -25,8 +26,10 @@ from comfyline.service.live.messages import (
     messages_of,
     missed_states,
     new_files,
+    newest_files,
     order_of,
     state_of,
+    unannounced,
 )
 from comfyline.service.live.sockets import ConnectionStore, Subscriber
 from comfyline.service.metrics import Metric, Metrics
@@ -67,7 +70,7 @@ class Notifier:
         subscribers = self.connections.subscribers(job.id, self.clock())
         if not subscribers:
             return 0
-        messages += self._messages_of_record(job, new_files(watched), announced=job.stored)
+        messages += [*self._files(new_files(watched)), *self._ending(job, announced=job.stored)]
         posts = self._encoded(sorted(messages, key=order_of))
         reached = self._deliver(subscribers, posts)
         if job.status.is_terminal:
@@ -84,9 +87,9 @@ class Notifier:
         """
         missed = missed_states(job, after) if after is not None else []
         is_storing = job.stored > 0 and not job.status.is_terminal
-        listed = [NewFiles(job, range(job.stored))] if is_storing else []
+        listed = [newest_files(job)] if is_storing else []
         snapshot = state_of(job, is_snapshot=True)
-        messages = [*missed, snapshot, *self._messages_of_record(job, listed)]
+        messages = [*missed, snapshot, *self._files(listed), *self._ending(job)]
         is_delivered = self.delivery.as_answer(connection, self._encoded(messages))
         if is_delivered and job.status.is_terminal:
             self.connections.unsubscribe(connection, job.id)
@@ -94,22 +97,24 @@ class Notifier:
     def _is_watched(self, job: Job) -> bool:
         return job.watched_until is not None and job.watched_until >= self.clock()
 
-    def _messages_of_record(
-        self, job: Job, listed: Sequence[NewFiles], announced: int = 0
-    ) -> list[Message]:
-        """The messages that need a read of the record: the listed files, and the end of the job.
+    def _files(self, listed: Iterable[NewFiles]) -> list[Message]:
+        """The messages of files that a running attempt has listed."""
+        return [
+            file
+            for each in listed
+            for file in files_of(each, self.jobs.artifacts(each.at, each.numbers))
+        ]
+
+    def _ending(self, job: Job, announced: int = 0) -> list[Message]:
+        """The messages of the end, if the job has ended.
 
         The subscribers of a job that has just ended already know its first `announced` files.
         """
-        if not (listed or job.status.is_terminal):
-            return []
-        record = self.jobs.read(job.id)
+        record = self.jobs.read(job.id) if job.status.is_terminal else None
         if record is None:
             return []
-        messages: list[Message] = [file for each in listed for file in files_of(record, each)]
-        if job.status.is_terminal:
-            messages += ending_of(record, announced=announced)
-        return messages
+        numbers = unannounced(record, announced)
+        return ending_of(record, numbers, artifacts_of(record, numbers, self.jobs))
 
     def _encoded(self, messages: Iterable[Message]) -> list[Post]:
         """Encoded once, however many subscribers there are; URLs are signed here."""

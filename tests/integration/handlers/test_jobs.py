@@ -11,7 +11,9 @@ import pytest
 import requests
 
 from comfyline.contract.ids import OwnerId, random_job_id
+from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job, Status
+from comfyline.service.jobs.lifecycle import advance
 from functions import health
 from tests.integration.handlers.conftest import Cloud
 from tests.integration.handlers.problems import problem
@@ -91,13 +93,82 @@ def test_an_artifacts_url_fetches_the_file(cloud: Cloud) -> None:
     assert shown["url_expires_at"] == "2026-03-01T12:15:00.123456Z"
 
 
+def artifacts(cloud: Cloud, job: Job, **query: str) -> dict[str, Any]:
+    event = events.http("http_get_job", job_id=job.id, owner=job.owner, query=query)
+    return cloud.call("ListArtifacts", event)
+
+
+def test_the_files_of_a_job_are_listed_in_pages(cloud: Cloud) -> None:
+    job = succeeded(a_job())
+    cloud.jobs.put_result(job, a_result(*(an_artifact(job, n) for n in range(250))))
+    cloud.has(job)
+    result = body_of(get(cloud, job.id, job.owner))["result"]
+    assert (result["artifacts_total"], result["truncated"]) == (250, True)
+    shown, cursor = result["artifacts"], result["next_cursor"]
+    first = body_of(artifacts(cloud, job))
+    assert [file["number"] for file in first["artifacts"]] == list(range(100))
+    assert first["next_cursor"] == cursor
+    while cursor is not None:
+        page = body_of(artifacts(cloud, job, cursor=cursor, limit="60"))
+        assert page["artifacts_total"] == 250
+        shown, cursor = [*shown, *page["artifacts"]], page["next_cursor"]
+    assert [file["number"] for file in shown] == list(range(250))
+    assert [file["name"] for file in shown] == [an_artifact(job, n).name for n in range(250)]
+
+
+def test_a_job_that_has_not_ended_has_no_files_yet(cloud: Cloud) -> None:
+    job = cloud.has(running(a_job()))
+    cloud.jobs.list_stored(job, [an_artifact(job)], known=0)
+    stored = ev.Stored(attempt=job.attempt, count=1)
+    cloud.jobs.save(job, advance(job, stored, NOW))
+    page = body_of(artifacts(cloud, job))
+    assert page == {
+        "job_id": job.id,
+        "artifacts": [],
+        "artifacts_total": 0,
+        "next_cursor": None,
+    }
+
+
+def test_a_page_behind_the_last_file_is_empty(cloud: Cloud) -> None:
+    job = cloud.has(succeeded(a_job()))
+    cloud.jobs.put_result(job, a_result(an_artifact(job)))
+    page = body_of(artifacts(cloud, job, cursor="999999999"))
+    assert (page["artifacts"], page["artifacts_total"], page["next_cursor"]) == ([], 1, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limit", "0"),
+        ("limit", "101"),
+        ("limit", "-1"),
+        ("cursor", "-1"),
+        ("cursor", "x"),
+        ("cursor", "1" * 10),
+        ("cursor", "٣"),
+    ],
+)
+def test_a_wrong_page_of_files_is_422_and_named(cloud: Cloud, name: str, value: str) -> None:
+    job = cloud.has(succeeded(a_job()))
+    found = problem(artifacts(cloud, job, **{name: value}))
+    assert (found.status, found.code) == (422, "invalid_request")
+    assert found.errors is not None
+    assert [error.loc for error in found.errors] == [["query", name]]
+
+
+def files(cloud: Cloud, job_id: str, owner: str) -> dict[str, Any]:
+    event = events.http("http_get_job", job_id=job_id, owner=owner)
+    return cloud.call("ListArtifacts", event)
+
+
 def test_reading_a_job_past_its_start_deadline_ends_it(cloud: Cloud, queued: Job) -> None:
     cloud.clock.advance(timedelta(days=1))
     assert body_of(get(cloud, queued.id, queued.owner))["status"] == "expired"
     assert cloud.job(queued.id).status is Status.EXPIRED
 
 
-@pytest.mark.parametrize("ask", [get, delete])
+@pytest.mark.parametrize("ask", [get, delete, files])
 class TestJobNotFound:
     """The answer is 404 for each reason."""
 

@@ -23,12 +23,15 @@ from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.decide import on_fault
 from comfyline.service.jobs.job import Job, JobError, JobRecord
 from comfyline.service.jobs.lifecycle import advance
+from comfyline.service.jobs.result import JobResult, ResultWarning
 from comfyline.service.live.messages import (
     ClosingNotice,
     JobEnded,
+    Message,
     ProgressMade,
     ending_of,
     state_of,
+    unannounced,
 )
 from tests.support.builders import (
     NOW,
@@ -86,9 +89,13 @@ def record_of(job: Job, names: list[str]) -> JobRecord:
     return a_record(job, *files)
 
 
+def whole_ending(record: JobRecord) -> list[Message]:
+    return ending_of(record, unannounced(record, 0), record.artifacts)
+
+
 @given(ENDED, NAMES)
 def test_an_end_always_fits_and_marks_what_is_left_out(job: Job, names: list[str]) -> None:
-    end = ending_of(record_of(job, names))[-1]
+    end = whole_ending(record_of(job, names))[-1]
     assert len(encoder()(end)) <= MAX_MESSAGE_BYTES
     done = encoder().job_message(end)
     assert isinstance(done, DoneMessage)
@@ -100,7 +107,7 @@ def test_an_end_always_fits_and_marks_what_is_left_out(job: Job, names: list[str
 
 def test_an_end_fits_however_long_the_urls_are() -> None:
     job = succeeded(a_job())
-    messages = ending_of(record_of(job, [f"{n}.png" for n in range(20)]))
+    messages = whole_ending(record_of(job, [f"{n}.png" for n in range(20)]))
     long_urls = encoder(LongUrls())
     assert max(len(long_urls(message)) for message in messages) <= MAX_MESSAGE_BYTES
     assert [message.part for message in messages] == list(range(1, 22))
@@ -109,6 +116,45 @@ def test_an_end_fits_however_long_the_urls_are() -> None:
     assert done.result is not None
     assert done.result.truncated
     assert 0 < len(done.result.artifacts) <= MAX_ARTIFACTS_IN_MESSAGE
+
+
+def end_with(result: JobResult, count: int = 0) -> DoneMessage:
+    job = succeeded(a_job())
+    record = record_of(job, [f"{n}.png" for n in range(count)])
+    whole = replace(record, result=replace(result, artifacts=record.artifacts))
+    end = whole_ending(whole)[-1]
+    assert len(encoder()(end)) <= MAX_MESSAGE_BYTES
+    done = encoder().job_message(end)
+    assert isinstance(done, DoneMessage)
+    return done
+
+
+def test_an_end_has_the_whole_result_if_it_fits() -> None:
+    warning = ResultWarning(type="file_missing", message="a.png", node_id="7")
+    done = end_with(
+        JobResult(values={"7": {"value": [1]}}, warnings=(warning,), is_partial=True), 3
+    )
+    assert done.result is not None
+    assert (done.result.values, done.result.partial) == ({"7": {"value": [1]}}, True)
+    assert [(w.type, w.node_id) for w in done.result.warnings] == [("file_missing", "7")]
+    assert (len(done.result.artifacts), done.result.artifacts_total) == (3, 3)
+    assert not done.result.truncated
+
+
+@pytest.mark.parametrize("count", [0, 5, 100])
+def test_an_end_leaves_out_values_before_warnings_and_warnings_before_files(count: int) -> None:
+    warnings = tuple(ResultWarning(type="t", message="m" * 500) for _ in range(30))
+    values = {"7": {"text": "x" * 60_000}}
+    done = end_with(JobResult(values=values, values_cut=("8.a",), warnings=warnings), count)
+    assert done.result is not None
+    assert (done.result.values, done.result.values_cut, done.result.truncated) == ({}, [], True)
+    assert len(done.result.warnings) == 30
+    assert done.result.artifacts_total == count
+    many = tuple(ResultWarning(type="t", message="\x00" * 500) for _ in range(100))
+    done = end_with(JobResult(warnings=many, empty_reason="why"), count)
+    assert done.result is not None
+    assert (done.result.warnings, done.result.empty_reason) == ([], "why")
+    assert len(done.result.artifacts) == min(count, MAX_ARTIFACTS_IN_MESSAGE)
 
 
 def test_an_error_is_part_of_the_end() -> None:

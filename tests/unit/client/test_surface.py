@@ -36,15 +36,15 @@ from tests.unit.client.fakes import (
     succeeded,
 )
 
-NAMES = """ApiError ArtifactMessage ArtifactView AsyncComfyline AsyncJob Backoff CancelAnswer
-Comfyline ComfylineClientError Conflict DoneMessage DownloadFailed ErrorView Forbidden
-InvalidRequest Job JobAccepted JobCanceled JobExpired JobFailed JobMessage JobNotSucceeded JobPage
-JobView Models NotConfigured NotFound Pace ProgressDetail ProgressMessage RateLimited ResultView
-Retries ServiceUnavailable StatusMessage SubscriptionRefused Timestamps TransportFailed
-Unauthorized UnexpectedAnswer UploadFailed UsageView WaitTimedOut"""
+NAMES = """ApiError ArtifactMessage ArtifactPage ArtifactView AsyncComfyline AsyncJob Backoff
+CancelAnswer Comfyline ComfylineClientError Conflict DoneMessage DownloadFailed ErrorView Forbidden
+InvalidRequest Job JobAccepted JobCanceled JobExpired JobFailed JobMessage JobNotSucceeded
+JobPage JobView Models NotConfigured NotFound Pace ProgressDetail ProgressMessage RateLimited
+ResultView Retries ServiceUnavailable StatusMessage SubscriptionRefused Timestamps
+TransportFailed Unauthorized UnexpectedAnswer UploadFailed UsageView WaitTimedOut WarningView"""
 
-CLIENT = "cancel close events get job list models purge retry run submit usage"
-JOBS = "cancel download events purge refresh retry wait"
+CLIENT = "artifacts cancel close events get job list models purge retry run submit usage"
+JOBS = "artifacts cancel download events purge refresh retry wait"
 
 
 def public(kind: type) -> str:

@@ -16,9 +16,9 @@ from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.compile import CustomGraph
 from comfyline.service.graphs.graph import fingerprint, validate_graph
 from functions._http import MAX_JSON_DEPTH, Answer, Request, http_handler
+from functions._paging import limit_of
 from functions._submission import idempotency_key
 from functions._wiring import Wiring
-from functions.list_jobs import _limit
 from functions.socket_subscribe import _fault
 
 ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
@@ -96,15 +96,19 @@ def test_an_idempotency_key_is_read_without_its_quotes(header: str, key: str) ->
     assert idempotency_key(Request({})) is None
 
 
+def asking(limit: str | None) -> Request:
+    return Request({"queryStringParameters": None if limit is None else {"limit": limit}})
+
+
 @pytest.mark.parametrize("text", ["", "0", "101", "-1", "1.5", "00999", "0001" + "9" * 5000, "٣"])
 def test_a_limit_out_of_range_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
-        _limit(text)
+        limit_of(asking(text), 20)
 
 
 @pytest.mark.parametrize(("text", "limit"), [(None, 20), ("1", 1), ("100", 100), ("020", 20)])
 def test_a_limit_in_range_is_accepted(text: str | None, limit: int) -> None:
-    assert _limit(text) == limit
+    assert limit_of(asking(text), 20) == limit
 
 
 def a_node(**inputs: Any) -> dict[str, Any]:

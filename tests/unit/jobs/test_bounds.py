@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs.bounds import (
     MAX_CUT_NAMES,
+    MAX_CUT_NAMES_BYTES,
     MAX_MESSAGE,
     MAX_VALUES_BYTES,
     MAX_WARNINGS,
+    MAX_WARNINGS_BYTES,
     bounded,
 )
 from comfyline.service.jobs.result import JobResult, ResultWarning
@@ -101,13 +103,31 @@ def test_many_values_share_the_room() -> None:
 def test_warnings_and_texts_are_bounded() -> None:
     long = ResultWarning(type="t" * 999, message="m" * 9999, node_id="n" * 999, node_type="\ud800")
     result = bounded(JobResult(warnings=(long,) * 10_000, empty_reason="e" * 9999))
-    assert len(result.warnings) == MAX_WARNINGS + 1
-    assert "9,900 further warnings" in result.warnings[-1].message
     first = result.warnings[0]
     assert (len(first.type), len(first.message)) == (MAX_NAME, MAX_MESSAGE)
     assert first.node_type == "\ufffd"
     assert result.empty_reason is not None
     assert len(result.empty_reason) == MAX_MESSAGE
+
+
+@pytest.mark.parametrize("message", ["a.png is not there", "\x00" * 9999])
+def test_of_many_warnings_the_first_are_kept_and_the_others_counted(message: str) -> None:
+    many = tuple(ResultWarning(type=str(n), message=message) for n in range(10_000))
+    *kept, last = bounded(JobResult(warnings=many)).warnings
+    assert [warning.type for warning in kept] == [str(n) for n in range(len(kept))]
+    assert 0 < len(kept) <= MAX_WARNINGS
+    assert last == ResultWarning(
+        type="more_warnings", message=f"{10_000 - len(kept):,} further warnings are left out."
+    )
+    assert len(json.dumps([asdict(warning) for warning in kept])) <= MAX_WARNINGS_BYTES * 1.1
+
+
+def test_names_of_cut_values_are_bounded() -> None:
+    names = tuple(f"{n}.{chr(1) * 999}" for n in range(10_000))
+    result = bounded(JobResult(values_cut=names))
+    assert len(json.dumps(result.values_cut)) <= MAX_CUT_NAMES_BYTES
+    left_out = 10_000 - len(result.values_cut)
+    assert f"{left_out:,} further names" in result.warnings[0].message
 
 
 def test_the_node_of_an_artifact_is_bounded() -> None:

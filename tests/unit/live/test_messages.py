@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.job import Job, JobRecord
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.live.messages import (
+    MAX_FILES_AT_ONCE,
     FileStored,
     JobEnded,
     ProgressMade,
@@ -22,6 +24,7 @@ from comfyline.service.live.messages import (
     missed_states,
     order_of,
     state_of,
+    unannounced,
 )
 from tests.support.builders import (
     NOW,
@@ -92,7 +95,7 @@ def test_missed_states_and_the_snapshot_come_in_order_and_once(job: Job, after: 
 @given(ENDED, st.integers(0, 20))
 def test_the_files_come_in_order_before_the_end(job: Job, count: int) -> None:
     record = record_of(job, count)
-    *files, end = ending_of(record)
+    *files, end = ending_of(record, unannounced(record, 0), record.artifacts)
     assert isinstance(end, JobEnded)
     assert end.record == record
     assert [f.number for f in files if isinstance(f, FileStored)] == list(range(count))
@@ -102,8 +105,20 @@ def test_the_files_come_in_order_before_the_end(job: Job, count: int) -> None:
 @given(ENDED, st.integers(0, 20), st.integers(0, 20))
 def test_announced_files_are_not_repeated_at_the_end(job: Job, count: int, known: int) -> None:
     record = record_of(job, count)
-    whole = ending_of(record)
-    assert ending_of(record, announced=known) == [*whole[:-1][known:], whole[-1]]
+    *files, end = ending_of(record, range(count), record.artifacts)
+    assert ending_of(record, unannounced(record, known), record.artifacts[known:]) == [
+        *files[known:],
+        end,
+    ]
+
+
+@pytest.mark.parametrize("announced", [0, 150, 9_950, 10_000])
+def test_the_end_announces_a_bounded_number_of_files(announced: int) -> None:
+    record = replace(record_of(succeeded(a_job()), 100), artifacts_total=10_000)
+    numbers = unannounced(record, announced)
+    assert numbers == range(announced, min(announced + MAX_FILES_AT_ONCE, 10_000))
+    *_, end = ending_of(record, numbers, record.artifacts)
+    assert order_of(end) == (record.job.version, 10_001)
 
 
 def record_of(job: Job, count: int) -> JobRecord:

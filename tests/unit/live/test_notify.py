@@ -10,7 +10,7 @@ import pytest
 
 from comfyline.adapters.memory.files import InMemoryArtifactStore
 from comfyline.adapters.memory.live import InMemoryConnectionStore
-from comfyline.api.v1.views import URL_LIFETIME
+from comfyline.api.v1.results import URL_LIFETIME
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import JobOptions, preview_key

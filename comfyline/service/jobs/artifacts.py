@@ -1,0 +1,50 @@
+"""Read the artifacts of a job in pages."""
+
+from __future__ import annotations
+
+import re
+
+from comfyline.contract.ids import JobId, OwnerId
+from comfyline.service.clock import Clock
+from comfyline.service.errors import FieldError, InvalidRequest
+from comfyline.service.jobs.job import JobRecord
+from comfyline.service.jobs.read import read_job
+from comfyline.service.jobs.result import Artifact
+from comfyline.service.jobs.store import JobStore
+
+_FOREIGN = "The cursor was not made by this API. Use the cursor of the previous page unchanged."
+
+
+def numbers_of(cursor: str | None, limit: int) -> range:
+    """The numbers of the page that the cursor begins; of the first page without a cursor.
+
+    Raises:
+        InvalidRequest: the cursor was not made by this API.
+    """
+    if not re.fullmatch(r"[0-9]{1,9}", cursor or "0"):
+        raise InvalidRequest(_FOREIGN, [FieldError(("query", "cursor"), _FOREIGN)])
+    first = int(cursor or "0")
+    return range(first, first + limit)
+
+
+def read_artifacts(
+    job_id: JobId, owner: OwnerId, numbers: range, *, store: JobStore, clock: Clock
+) -> tuple[JobRecord, tuple[Artifact, ...]]:
+    """The owner's job, and those of its artifacts that have these numbers.
+
+    There are none before the job has ended, because its attempt may still be lost.
+
+    Raises:
+        JobNotFound: see `read_job`.
+    """
+    record = read_job(job_id, owner, store=store, clock=clock)
+    if not record.job.status.is_terminal:
+        return JobRecord(record.job, record.params), ()
+    return record, artifacts_of(record, numbers, store)
+
+
+def artifacts_of(record: JobRecord, numbers: range, store: JobStore) -> tuple[Artifact, ...]:
+    """The artifacts with these numbers, from the record or else by a read."""
+    if min(numbers.stop, record.artifacts_total) <= len(record.artifacts):
+        return record.artifacts[numbers.start : numbers.stop]
+    return store.artifacts(record.job, numbers)
