@@ -29,6 +29,49 @@ def test_get_shows_the_job_and_its_files() -> None:
     assert lines(run(Service(succeeded(hostile)), "get", JOB, "--json"))[0]["job_id"] == JOB
 
 
+def with_result(**fields: object) -> dict[str, object]:
+    return job_view("succeeded", 9, progress=1.0, result={"artifacts": [], **fields})
+
+
+RICH = with_result(
+    artifacts=[artifact(temporary=True)],
+    artifacts_total=250,
+    next_cursor="1",
+    values={"12:3": {"tags": ["a\x1b[2Jfox"], "text": "x" * 999}},
+    values_cut=["7.bg_image"],
+    warnings=[{"type": "file_missing", "message": "b.png is missing", "node_id": "7"}],
+    partial=True,
+)
+
+
+def test_get_shows_values_and_what_is_missing() -> None:
+    shown = " ".join(run(Service(RICH), "get", JOB).stdout.split())
+    assert "fox.png 6 bytes, image/png, temporary" in shown
+    assert f"249 more: comfyline files {JOB}" in shown
+    assert "value 12:3.tags" in shown
+    assert "x" * 999 not in shown.replace(" ", "")
+    assert "Some outputs of the workflow are missing." in shown
+    assert "b.png is missing (node 7, unknown class)" in shown
+    assert "no room: 7.bg_image" in shown
+    assert "\x1b" not in shown
+
+
+def test_files_lists_the_files_of_all_pages() -> None:
+    def page(number: int, following: str | None) -> dict[str, object]:
+        files = [artifact(f"{number}.png", number=number)]
+        return {"job_id": JOB, "artifacts": files, "artifacts_total": 2, "next_cursor": following}
+
+    pages = page(0, "1"), page(1, None)
+    result = run(Service(*pages), "files", JOB)
+    assert result.stdout.splitlines() == [
+        "0  0.png  6 bytes, image/png",
+        "1  1.png  6 bytes, image/png",
+    ]
+    listed = lines(run(Service(*pages), "files", JOB, "--json"))
+    assert [(file["number"], file["name"]) for file in listed] == [(0, "0.png"), (1, "1.png")]
+    assert all(file["url"].startswith("https://") for file in listed)
+
+
 def test_list_shows_at_most_as_many_jobs_as_requested() -> None:
     page = {"jobs": [job_view()] * 2, "next_cursor": "more"}
     service = Service(page)
@@ -52,7 +95,7 @@ def test_cancel_prints_what_happened() -> None:
     assert (result.exit_code, result.stdout) == (0, "canceled: It never ran.\n")
 
 
-@pytest.mark.parametrize("command", ["get", "watch", "cancel"])
+@pytest.mark.parametrize("command", ["get", "files", "watch", "cancel"])
 def test_a_wrong_job_id_is_a_usage_error(command: str) -> None:
     assert run(Service({}), command, "job_1").exit_code == 2
 

@@ -23,6 +23,9 @@ def answer(request: httpx.Request) -> httpx.Response:
     if path.endswith("/uploads"):
         form = {"upload_id": "up_1", "url": "https://files.test/b", "fields": {}}
         return httpx.Response(201, json={**form, "expires_at": "2026-01-02T03:04:05Z"})
+    if path.endswith("/artifacts"):
+        page = {"job_id": JOB, "artifacts": [artifact()], "artifacts_total": 1}
+        return httpx.Response(200, json=page)
     return accepted() if path.endswith("/jobs") else httpx.Response(200, json=succeeded(artifact()))
 
 

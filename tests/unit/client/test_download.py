@@ -241,3 +241,65 @@ def test_files_with_equal_content_are_fetched_once(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["a.png", "b.png", "a.png"]
     assert all(path.read_bytes() == b"pixels" for path in paths)
     assert len(bucket.fetched) == 1
+
+
+class Pages:
+    """A job with many files, of which each answer has `limit`; its URLs expire once."""
+
+    def __init__(self, count: int, limit: int, *, expires: bool = False) -> None:
+        self.files = [artifact(f"{n:05}.png", str(n).encode(), number=n) for n in range(count)]
+        self.contents = {file["url"]: str(n).encode() for n, file in enumerate(self.files)}
+        self.limit, self.expires = limit, expires
+        self.cursors: list[str | None] = []
+        self._expired: set[str] = set()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host != "api.test":
+            return self._file(str(request.url))
+        cursor = request.url.params.get("cursor")
+        self.cursors.append(cursor)
+        page = self._page(int(cursor or 0))
+        if request.url.path.endswith("/artifacts"):
+            return httpx.Response(200, json={"job_id": JOB, **page})
+        return httpx.Response(200, json=job_view("succeeded", 9, result=page))
+
+    def _page(self, first: int) -> dict[str, Any]:
+        following = first + self.limit
+        return {
+            "artifacts": self.files[first:following],
+            "artifacts_total": len(self.files),
+            "next_cursor": str(following) if following < len(self.files) else None,
+        }
+
+    def _file(self, url: str) -> httpx.Response:
+        if self.expires and url not in self._expired:
+            self._expired.add(url)
+            return httpx.Response(403)
+        return stored(
+            next(f["name"].lstrip("0")[:-4] or "0" for f in self.files if f["url"] == url).encode()
+        )
+
+
+def test_the_files_of_all_pages_are_saved_in_order(tmp_path: Path) -> None:
+    pages = Pages(count=250, limit=100)
+    with Service(pages).client() as client:
+        paths = client.job(JOB).download(tmp_path)
+    assert [path.name for path in paths] == [f["name"] for f in pages.files]
+    assert [path.read_bytes() for path in paths] == [str(n).encode() for n in range(250)]
+    assert pages.cursors == [None, "100", "200"]
+
+
+def test_an_expired_url_of_any_page_is_replaced_by_reading_that_page_again(tmp_path: Path) -> None:
+    pages = Pages(count=5, limit=2, expires=True)
+    with Service(pages).client() as client:
+        paths = client.job(JOB).download(tmp_path)
+    assert [path.read_bytes() for path in paths] == [str(n).encode() for n in range(5)]
+    assert sorted(pages.cursors, key=str) == ["2", "2", "2", "4", "4", None, None, None]
+
+
+def test_the_files_of_a_job_are_listed_page_by_page() -> None:
+    pages = Pages(count=250, limit=100)
+    with Service(pages).client() as client:
+        listed = [file for page in client.job(JOB).artifacts() for file in page.artifacts]
+    assert [file.number for file in listed] == list(range(250))
+    assert pages.cursors == [None, "100", "200"]

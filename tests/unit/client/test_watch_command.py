@@ -66,6 +66,25 @@ def test_the_exit_code_says_how_the_job_ended(status: str, code: int, tmp_path: 
     assert set(watching.EXIT_CODES) == set(get_args(common.EndStatus))
 
 
+@pytest.mark.parametrize(
+    ("result", "note"),
+    [
+        ({"empty_reason": "None of its nodes has written a file."}, "None of its nodes"),
+        ({"partial": True}, "Some outputs of the workflow are missing."),
+        ({"warnings": [{"type": "t", "message": "b.png is missing"}]}, "b.png is missing"),
+        ({"values_cut": ["7.bg_image"]}, "no room: 7.bg_image"),
+    ],
+)
+def test_what_a_job_did_not_make_is_told_on_stderr(result: dict[str, object], note: str) -> None:
+    job = job_view("succeeded", 9, progress=1.0, result={"artifacts": [], **result})
+    shown = run(Service(job), "watch", JOB)
+    assert shown.exit_code == 0
+    assert note in shown.stderr
+    assert note not in shown.stdout
+    assert "Save the files" not in shown.stderr
+    assert run(Service(job), "watch", JOB, "--json").stderr == ""
+
+
 def test_ctrl_c_leaves_the_job_running_and_prints_how_to_continue() -> None:
     def press(request: httpx.Request) -> httpx.Response:
         raise KeyboardInterrupt

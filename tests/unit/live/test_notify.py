@@ -13,6 +13,7 @@ from comfyline.adapters.memory.live import InMemoryConnectionStore
 from comfyline.api.v1.results import URL_LIFETIME
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.service.errors import Unavailable
+from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import JobOptions, preview_key
 from tests.support.builders import a_result, an_artifact
 from tests.support.happenings import at, claim, interrupt, start, succeed, with_preview
@@ -142,6 +143,55 @@ def test_each_file_is_sent_as_it_is_stored_and_the_rest_with_the_end(world: Foll
     assert files(received) == [(6, 4, 3)]
     assert received[-1]["type"] == "done"
     assert len(received[-1]["result"]["artifacts"]) == 4
+
+
+def test_the_files_of_a_large_job_are_sent_as_they_are_stored(world: FollowedWorld) -> None:
+    job = world.subscribed()
+    world.happens(job, claim, start)
+    seen: list[int] = []
+    for count in range(30, 331, 30):
+        world.happens(job, world.stored(count))
+        world.push()
+        seen += [number for _, _, number in files(world.received())]
+    assert seen == list(range(330))
+    world.happens(job, succeed)
+    world.push()
+    done = world.received()[-1]
+    assert (done["type"], done["part"], done["result"]["artifacts_total"]) == ("done", 331, 330)
+    assert done["result"]["truncated"] is True
+
+
+def test_of_many_files_of_one_change_the_newest_are_sent(world: FollowedWorld) -> None:
+    job = world.subscribed()
+    world.happens(job, claim, start, world.stored(5_000))
+    world.push()
+    assert [number for _, _, number in files(world.received())] == list(range(4_900, 5_000))
+    world.subscriptions.subscribe(world.socket("late"), job.id)
+    late = files(world.received("late"))
+    assert [number for _, _, number in late] == list(range(4_900, 5_000))
+
+
+def test_the_end_of_a_large_job_sends_its_first_files(world: FollowedWorld) -> None:
+    job = world.subscribed()
+    running = world.happens(job, claim, start)
+    world.store.put_result(running, a_result(*(an_artifact(running, n) for n in range(5_000))))
+    world.happens(job, succeed)
+    world.push()
+    received = world.received()
+    assert [number for _, _, number in files(received)] == list(range(100))
+    assert (received[-1]["type"], received[-1]["part"]) == ("done", 5_001)
+    world.subscriptions.subscribe(world.socket("late"), job.id)
+    assert len(files(world.received("late"))) == 100
+
+
+def test_the_files_of_a_canceled_job_are_not_sent(world: FollowedWorld) -> None:
+    job = world.subscribed()
+    world.happens(job, claim, start, world.stored(2), ev.CancelRequested())
+    world.happens(job, lambda current: ev.Stopped(attempt=current.attempt))
+    world.push()
+    received = world.received()
+    assert files(received) == []
+    assert received[-1]["status"] == "canceled"
 
 
 def test_changes_of_one_batch_are_sent_in_order(world: FollowedWorld) -> None:

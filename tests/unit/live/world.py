@@ -12,7 +12,7 @@ from comfyline.contract.ids import ConnectionId
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.job import Job
-from tests.support.builders import FrozenClock, a_result, an_artifact
+from tests.support.builders import FrozenClock, an_artifact
 from tests.support.happenings import Happening
 from tests.support.subscribers import FollowedDeployment
 
@@ -45,7 +45,8 @@ class FollowedWorld(FollowedDeployment):
         """The worker lists this number of files of its attempt and then announces them."""
 
         def event(job: Job) -> ev.Event:
-            self.store.put_result(job, a_result(*(an_artifact(job, n) for n in range(count))))
+            listed = [an_artifact(job, n) for n in range(count)]
+            self.store.list_stored(job, listed, known=job.stored)
             return ev.Stored(attempt=job.attempt, count=count)
 
         return event
