@@ -16,7 +16,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
-from comfyline.service.jobs.finish import NOTHING, Ending, Fail, GiveBack, Retry, Succeed
+from comfyline.service.jobs.finish import (
+    NOT_STORED,
+    NOTHING,
+    Ending,
+    Fail,
+    GiveBack,
+    Retry,
+    Succeed,
+)
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.report import report_started
 from comfyline.service.jobs.result import JobResult, ResultWarning
@@ -84,13 +92,25 @@ class Attempt:
     # --- the end --------------------------------------------------------------------------------
 
     async def _run_and_end(self) -> None:
+        outcome = None
         try:
-            await self._end(await self._outcome())
+            outcome = await self._outcome()
+            await self._end(outcome)
         except FAULTS as fault:
             ending = self._verdict(fault)
             if isinstance(ending, GiveBack):
                 _log.warning("job given back", extra=self._context("given_back"), exc_info=fault)
             await self._write(ending)
+        except (TransitionRefused, JobNotFound):
+            raise
+        except Exception:
+            # A bug of ours, after the GPU's work. Another run would cost that work again and end in
+            # the same way.
+            if outcome is None:
+                raise
+            _log.exception("result not stored", extra=self._context("result_not_stored"))
+            is_success = isinstance(outcome, PromptSucceeded)
+            await self._write(Fail(NOT_STORED) if is_success else self._verdict(outcome))
 
     async def _outcome(self) -> Outcome | None:
         try:

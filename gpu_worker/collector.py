@@ -10,9 +10,8 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count, takewhile
 from pathlib import PurePath
 from typing import IO
 
@@ -59,13 +58,13 @@ class Collector:
             Unavailable: the store cannot be reached.
         """
         gate = asyncio.Semaphore(AT_ONCE)
-        done: dict[int, Artifact | ResultWarning] = {}
+        done = _Done()
 
         async def store(number: int) -> None:
             async with gate:
-                done[number] = await asyncio.to_thread(self._store, job, number, made[number])
-            if len(done) < len(made) and (ready := _leading(done)):
-                stored(ready)
+                done.add(number, await asyncio.to_thread(self._store, job, number, made[number]))
+            if len(done.all) < len(made) and done.leading:
+                stored(tuple(done.leading))
 
         tasks = [asyncio.create_task(store(number)) for number in range(len(made))]
         try:
@@ -73,7 +72,7 @@ class Collector:
         finally:
             for task in tasks:
                 task.cancel()
-        return _leading(done), [w for w in done.values() if isinstance(w, ResultWarning)]
+        return done.leading, [w for w in done.all.values() if isinstance(w, ResultWarning)]
 
     def _store(self, job: Job, number: int, made: Made) -> Artifact | ResultWarning:
         try:
@@ -126,10 +125,21 @@ def _warning(made: Made, what: str) -> ResultWarning:
     return ResultWarning(type="file_not_stored", message=message, node_id=made.node or None)
 
 
-def _leading(done: Mapping[int, Artifact | ResultWarning]) -> list[Artifact]:
-    """The artifacts from number 0 up to the first number that is missing."""
-    leading = takewhile(done.__contains__, count())
-    return [made for number in leading if isinstance(made := done[number], Artifact)]
+class _Done:
+    """What has become of each file, and the artifacts up to the first file that is not done."""
+
+    def __init__(self) -> None:
+        self.all: dict[int, Artifact | ResultWarning] = {}
+        self.leading: list[Artifact] = []
+        self._next = 0  # the first number that is missing
+
+    def add(self, number: int, made: Artifact | ResultWarning) -> None:
+        """Add one. All calls together cost as much as there are files."""
+        self.all[number] = made
+        while (following := self.all.get(self._next)) is not None:
+            self._next += 1
+            if isinstance(following, Artifact):
+                self.leading.append(following)
 
 
 def _encode(job: Job, made: Made, body: IO[bytes], into: IO[bytes]) -> bool:

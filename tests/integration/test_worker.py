@@ -23,6 +23,7 @@ from comfyui_sim.options import GUISES, Options
 from comfyui_sim.server import Simulator
 from tests.support.builders import now
 from tests.support.eventually import eventually
+from tests.support.ports import meanwhile, raising
 from tests.support.worker_world import EMPTY_IMAGE, LEASE, WorkerWorld, a_graph
 
 
@@ -265,3 +266,43 @@ async def test_a_missing_upload_fails_the_job_and_names_the_node(world: WorkerWo
     assert ended.error is not None
     assert ended.error.type == "input_missing"
     assert (ended.error.node_id, ended.error.node_type) == ("1", "LoadImage")
+
+
+@pytest.mark.parametrize("port", ["artifacts", "store"])
+async def test_a_bug_while_the_result_is_stored_costs_no_other_run(
+    world: WorkerWorld, port: str
+) -> None:
+    method = {"artifacts": "put", "store": "put_result"}[port]
+    bug = raising(TypeError("a bug of ours"))
+    setattr(world, port, meanwhile(getattr(world, port), method, bug, times=99))
+    job = world.queued()
+    async with world.working():
+        failed = await world.until(job, Status.FAILED)
+    assert failed.error is not None
+    assert (failed.error.type, failed.attempt) == ("not_stored", 1)
+    assert failed.gpu_seconds > 0
+    assert await world.executed() == 1
+
+
+async def test_a_job_may_make_many_files(world: WorkerWorld) -> None:
+    count = 350
+    graph = {
+        "1": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 8, "height": 8, "batch_size": count, "color": 0},
+        },
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    job = world.queued(graph)
+    world.store.watch(job.id, now() + timedelta(minutes=5))
+    async with world.working():
+        done = await world.until(job, Status.SUCCEEDED)
+    record = world.store.read(job.id)
+    assert record is not None
+    assert (len(record.artifacts), record.artifacts_total) == (100, count)
+    listed = world.store.artifacts(done, range(count))
+    assert [artifact.key for artifact in listed] == [
+        artifact_key(done, number, artifact.name) for number, artifact in enumerate(listed)
+    ]
+    assert {artifact.key for artifact in listed} == world.artifacts.files.keys()
+    assert await world.executed() == 1

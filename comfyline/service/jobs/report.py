@@ -49,6 +49,7 @@ def report_stored(job: Job, files: Sequence[Artifact], *, store: JobStore, clock
     Raises:
         LeaseLost: the attempt no longer holds the job.
     """
-    store.list_stored(job, [*map(bounded_artifact, files)], known=job.stored)
-    event = Stored(attempt=job.attempt, count=len(files))
+    listed = [bounded_artifact(file) for file in files]
+    store.list_stored(job, listed, known=job.stored)
+    event = Stored(attempt=job.attempt, count=len(listed))
     return change(store, clock, job, lambda _current: event)
