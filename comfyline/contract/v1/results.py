@@ -26,7 +26,9 @@ class ArtifactView(Response):
     content_type: str = Field(description="The file's media type.")
     bytes: int = Field(description="The file's size.")
     sha256: str = Field(description="SHA-256 of the file in hexadecimal.")
-    node: str = Field(description="Id of the node that made the file.")
+    node: str = Field(
+        description="Id of the node that made the file; empty if no node reports the file."
+    )
     temporary: bool = Field(
         default=False,
         description="Whether the workflow made the file as a preview. Previews are results only if "

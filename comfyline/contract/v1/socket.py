@@ -117,7 +117,9 @@ class ArtifactMessage(_JobMessage):
     url: str = Field(description="A signed URL of the file.")
     name: str = Field(description="The file's name, as the workflow chose it.")
     kind: str = Field(description="What the workflow uses the file as, for example `image`.")
-    node: str = Field(description="Id of the node that made the file.")
+    node: str = Field(
+        description="Id of the node that made the file; empty if no node reports the file."
+    )
     attempt: int = Field(description=_ATTEMPT)
 
 
