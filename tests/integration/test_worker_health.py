@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
 
+from comfyline.adapters.memory.files import InMemoryArtifactStore
+from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.job import Job, Status
@@ -95,7 +98,9 @@ def used(folder: Path) -> int:
 
 
 @asynccontextmanager
-async def a_machine(world: WorkerWorld, folder: Path) -> AsyncIterator[Machine]:
+async def a_machine(
+    world: WorkerWorld, folder: Path, artifacts: ArtifactStore | None = None
+) -> AsyncIterator[Machine]:
     async with (
         Simulator(Options(data_dir=folder, port=0, step_ms=2)) as sim,
         httpx.AsyncClient(base_url=sim.url) as http,
@@ -103,7 +108,9 @@ async def a_machine(world: WorkerWorld, folder: Path) -> AsyncIterator[Machine]:
     ):
         space, drain = [PLENTY], asyncio.Event()
         world.disk = Disk((folder,), floor_bytes=2**20, free=lambda _: space[0] - used(folder))
-        work = asyncio.create_task(world.worker(engine, base=folder).work(drain))
+        work = asyncio.create_task(
+            world.worker(engine, base=folder, artifacts=artifacts).work(drain)
+        )
         try:
             yield Machine(sim, http, work, drain, world.healths[-1], folder, space)
         finally:
@@ -112,12 +119,17 @@ async def a_machine(world: WorkerWorld, folder: Path) -> AsyncIterator[Machine]:
 
 
 async def a_site(
-    stack: AsyncExitStack, http: httpx.AsyncClient, folder: Path, *, workers: int
+    stack: AsyncExitStack,
+    http: httpx.AsyncClient,
+    folder: Path,
+    *,
+    workers: int,
+    artifacts: ArtifactStore | None = None,
 ) -> Site:
     world = WorkerWorld("", folder, http)
     world.warm_up = EMPTY_IMAGE
     machines = [
-        await stack.enter_async_context(a_machine(world, folder / str(number)))
+        await stack.enter_async_context(a_machine(world, folder / str(number), artifacts))
         for number in range(workers)
     ]
     return Site(world, machines)
@@ -303,3 +315,22 @@ async def test_a_worker_that_stays_unhealthy_ends(tmp_path: Path) -> None:
                 await asyncio.wait_for(asyncio.shield(machine.work), WITHIN)
         assert world.row(job.id).lease is None
         assert world.row(job.id).status is Status.QUEUED
+
+
+class NoSpaceForArtifacts(InMemoryArtifactStore):
+    """The worker's own disk is full when it stores the files of a job."""
+
+    def put(self, key: str, body: IO[bytes], content_type: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/spool")
+
+
+async def test_a_worker_that_cannot_keep_the_files_of_a_job_suspects_its_disk(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack, httpx.AsyncClient() as http:
+        site = await a_site(stack, http, tmp_path, workers=1, artifacts=NoSpaceForArtifacts())
+        job = site.world.queued(EMPTY_IMAGE)
+        done = await site.end(job)
+    assert done.error is not None
+    assert (done.error.type, done.attempt, done.faults) == ("out_of_disk", 2, 2)
+    assert "/tmp/spool" not in done.error.message
