@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import Any
 
 from pydantic import BaseModel
 
+from comfyline.api.json import json_value
 from comfyline.contract.ids import JOB_ID_PATTERN, JobId, KeyId, OwnerId
 from comfyline.contract.limits import MAX_BODY_BYTES
 from comfyline.contract.problems import PROBLEMS, TYPE_PREFIX
@@ -38,10 +37,6 @@ RETRY_AFTER_SECONDS = 5  # throttling or a failover is usually over by then, or 
 PAUSED_SECONDS = 60  # an operator's pause lasts minutes at least, and authorizers cache it for 30 s
 # The longest text of a request that a problem repeats: a Lambda's response has at most 6 MB.
 MAX_DETAIL, MAX_SHOWN = 1_000, 200  # characters
-# Real workflows are nested a few levels deep. A far deeper one would exhaust the stack of the
-# process that reads it later.
-MAX_JSON_DEPTH = 64
-_TOO_DEEP = f"The body is nested deeper than {MAX_JSON_DEPTH} levels."
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
@@ -71,8 +66,8 @@ class Request:
     @property
     def limits(self) -> Limits:
         """The limits that the API key sets its owner."""
-        cap, rate = self._caller.get("max_active_jobs"), self._caller.get("jobs_per_minute")
-        return Limits(int(cap) if cap else None, int(rate) if rate else None)
+        bounds = {field.name: self._caller.get(field.name) for field in fields(Limits)}
+        return Limits(**{name: int(bound) for name, bound in bounds.items() if bound})
 
     @property
     def _caller(self) -> Mapping[str, str]:
@@ -125,7 +120,7 @@ class Request:
         return value
 
     def json(self) -> Any:
-        """The parsed body.
+        """The parsed body; see `json_value`.
 
         Raises:
             MalformedRequest: the body is not JSON, or it is nested too deeply.
@@ -133,19 +128,15 @@ class Request:
         """
         body = self._body()
         if len(body) > MAX_BODY_BYTES:
-            raise RequestTooLarge(f"A body has at most {MAX_BODY_BYTES} bytes.")
+            raise RequestTooLarge(
+                f"A body has at most {MAX_BODY_BYTES} bytes. Send pictures and other files with "
+                'POST /api/v1/uploads, and name them in `inputs` as "upload:<upload_id>", instead '
+                "of putting them into the workflow as base64."
+            )
         try:
-            text = body.decode()
-            value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-            if "\\u" in text:  # may be half of a surrogate pair, which cannot be encoded later
-                json.dumps(value, ensure_ascii=False).encode()
-        except ValueError as error:
-            raise MalformedRequest(f"The body is not JSON: {error}.") from error
-        except RecursionError as error:
-            raise MalformedRequest(_TOO_DEEP) from error
-        if _is_deeper_than(MAX_JSON_DEPTH, value):
-            raise MalformedRequest(_TOO_DEEP)
-        return value
+            return json_value(body.decode())
+        except UnicodeDecodeError as error:
+            raise MalformedRequest(f"The body is not UTF-8: {error}.") from error
 
     def _body(self) -> bytes:
         text: str = self.event.get("body") or ""
@@ -155,27 +146,6 @@ class Request:
             return base64.b64decode(text, validate=True)
         except binascii.Error as error:
             raise MalformedRequest("The body is not valid base64.") from error
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("a number is too large")
-    return number
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _is_deeper_than(limit: int, value: Any) -> bool:
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(limit):
-        parts = (v.values() if isinstance(v, dict) else v for v in level)
-        level = [v for part in parts for v in part if isinstance(v, dict | list)]
-        if not level:
-            return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from comfyline.service.fleet.scale import Scaler
     from comfyline.service.fleet.wake import ScalerWake
     from comfyline.service.graphs.lock import EngineLock
+    from comfyline.service.graphs.published_nodes import PublishedNodes
     from comfyline.service.intake.admit import Admission
     from comfyline.service.intake.submit import Defaults, Submitter
     from comfyline.service.intake.wait import WaitRoom
@@ -80,6 +81,7 @@ class Wiring:
             admission=self.admission,
             settle=self._settle,
             clock=self.clock,
+            nodes=self._nodes.get,
         )
         return Submitter(
             acceptance=acceptance,
@@ -88,7 +90,15 @@ class Wiring:
             clock=self.clock,
             defaults=self._defaults,
             catalogue=self.lock.catalogue,
+            nodes=self._nodes.get,
         )
+
+    @cached_property
+    def _nodes(self) -> PublishedNodes:
+        from comfyline.service.graphs.published_nodes import PublishedNodes
+
+        version = self.aws.settings(of.EngineSettings).engine_version
+        return PublishedNodes(self.aws.engine_nodes, version, self.clock)
 
     @property
     def _defaults(self) -> Defaults:

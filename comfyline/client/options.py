@@ -20,7 +20,8 @@ class OutputChoice(TypedDict, total=False):
 class SubmitOptions(TypedDict, total=False):
     """What `submit` takes besides the prompt or the workflow; the service checks the values.
 
-    The options from `negative_prompt` to `batch_size` belong to a prompt, `inputs` to a workflow.
+    The options from `negative_prompt` to `batch_size` belong to a prompt, `inputs` and `extra_data`
+    to a workflow.
     """
 
     negative_prompt: str | None
@@ -34,6 +35,7 @@ class SubmitOptions(TypedDict, total=False):
     model: str | None
     batch_size: int | None
     inputs: Mapping[str, str] | None
+    extra_data: Mapping[str, Any] | None
     priority: common.Priority | None
     start_deadline_seconds: int | None
     execution_timeout_seconds: int | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
 
@@ -46,6 +47,14 @@ def create(
     jobs_per_minute: Annotated[
         int | None, typer.Option(min=1, help="Most jobs that the owner may post in a minute.")
     ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most pixels of a picture, in place of the service's own limit."),
+    ] = None,
+    max_batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most pictures of a batch, in place of the service's own limit."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key and print it. It cannot be printed again, because only its hash is stored."""
@@ -67,7 +76,7 @@ def create(
         expires_at=wiring.now() + timedelta(days=days) if days else None,
         keys=wiring.key_store(),
         clock=wiring.now,
-        limits=Limits(max_active_jobs, jobs_per_minute),
+        limits=Limits(max_active_jobs, jobs_per_minute, max_pixels, max_batch_size),
     )
     shown = {"key": token, "id": key.id, "owner": key.owner, "scopes": sorted(key.scopes)}
     typer.echo(json.dumps(shown) if as_json else f"{token}  ({key.owner}: {', '.join(scopes)})")
@@ -104,8 +113,7 @@ def _shown(key: ApiKey) -> dict[str, object]:
         "scopes": ",".join(sorted(key.scopes)),
         "created_at": key.created_at.isoformat(),
         "expires_at": key.expires_at.isoformat() if key.expires_at else None,
-        "max_active_jobs": key.limits.max_active_jobs,
-        "jobs_per_minute": key.limits.jobs_per_minute,
+        **asdict(key.limits),
         "disabled": key.disabled,
     }
 

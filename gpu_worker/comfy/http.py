@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import httpx
 
+from comfyline.service.graphs.graph import faithful_json
 from gpu_worker.comfy.outputs import OutputFile
 from gpu_worker.comfy.shapes import fields, items
 
@@ -84,7 +85,14 @@ class ComfyHttp:
             "client_id": client_id,
             "extra_data": extra_data,
         }
-        response = await self._request("POST", "/prompt", json=body, allow=400)
+        # Not by httpx, which refuses NaN and halves of surrogate pairs. ComfyUI does not.
+        response = await self._request(
+            "POST",
+            "/prompt",
+            content=faithful_json(body),
+            headers={"content-type": "application/json"},
+            allow=400,
+        )
         answer = _json(response)
         if response.status_code == 400 or answer.get("node_errors"):
             raise _rejection(answer, queued=response.status_code != 400)

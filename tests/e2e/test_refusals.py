@@ -60,7 +60,7 @@ def test_an_invalid_body_is_refused_and_its_errors_are_listed(api: httpx.Client,
         assert problem.errors
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"prompt": NaN}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"prompt": nan}'])
 def test_a_body_that_is_not_json_is_malformed(api: httpx.Client, body: bytes) -> None:
     answer = api.post("/jobs", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, problem_of(answer).code) == (400, "malformed_request")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,12 +131,16 @@ def _graphs() -> Iterator[Bad]:
         "a node without inputs": {"1": {"class_type": "SaveImage"}},
         "inputs that are a list": {"1": {"class_type": "SaveImage", "inputs": []}},
         "inputs that are null": {"1": {"class_type": "SaveImage", "inputs": None}},
-        "an empty node id": {"": SAVE, "1": EMPTY},
+        "half a surrogate pair as a node id": {"\ud83d": SAVE, "1": EMPTY},
         "a node id of 257 characters": {"x" * 257: SAVE, "1": EMPTY},
         "a dangling link": {"2": SAVE},
-        "a negative output slot": {
+        "NaN in an input": {
+            "1": {"class_type": "EmptyImage", "inputs": {"width": math.nan}},
+            "2": SAVE,
+        },
+        "half a surrogate pair in an input": {
             "1": EMPTY,
-            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", -1]}},
+            "2": {"class_type": "SaveImage", "inputs": {"filename_prefix": "fox \ud83d"}},
         },
         "a node that links to itself": {
             "1": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
@@ -152,18 +157,7 @@ def _graphs() -> Iterator[Bad]:
             "2": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64}},
             "3": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "latent": ["2", 0]}},
         },
-        "2,001 nodes": {str(n): EMPTY for n in range(2001)},
-        "an empty image of 100 MP": {
-            "1": {"class_type": "EmptyImage", "inputs": {"width": 10_000, "height": 10_000}},
-            "2": SAVE,
-        },
-        "a latent batch of 4,096": {
-            "1": {
-                "class_type": "EmptyLatentImage",
-                "inputs": {"width": 64, "height": 64, "batch_size": 4096},
-            },
-            "2": SAVE,
-        },
+        "10,001 nodes": {str(n): EMPTY for n in range(10_001)},
     }
     for name, graph in graphs.items():
         yield _post(f"workflow: {name}", {"workflow": graph})
@@ -173,6 +167,19 @@ def _graphs() -> Iterator[Bad]:
     for name in ("steps", "seed", "negative_prompt", "model"):
         body = {"workflow": {"1": EMPTY, "2": SAVE}, name: 1}
         yield _post(f"workflow: with the parameter `{name}`", body)
+    good = {"1": EMPTY, "2": SAVE}
+    for extra in ({"preview_method": "auto"}, {"extra_pnginfo": None}, []):
+        yield _post(f"`extra_data`: `{json.dumps(extra)}`", {"workflow": good, "extra_data": extra})
+    picture = [{"name": "a.png", "image": "iVBOR"}]
+    yield _post("ComfyUI's body with `front`", {"prompt": good, "front": True})
+    yield _post("ComfyUI's body with `number`", {"prompt": good, "number": -1})
+    yield _post(
+        "ComfyUI's body with `partial_execution_targets`",
+        {"prompt": good, "partial_execution_targets": ["2"]},
+    )
+    yield _post(
+        "worker-comfyui's body with `images`", {"input": {"workflow": good, "images": picture}}
+    )
 
 
 def _inputs() -> Iterator[Bad]:
@@ -183,7 +190,7 @@ def _inputs() -> Iterator[Bad]:
         "a node that does not exist": {"9.image": UNKNOWN_UPLOAD},
         "no node": {".image": UNKNOWN_UPLOAD},
         "no input": {"1": UNKNOWN_UPLOAD},
-        "an input that takes no file": {"2.filename_prefix": UNKNOWN_UPLOAD},
+        "an input with a link": {"2.images": UNKNOWN_UPLOAD},
         "an upload that does not exist": {"1.image": UNKNOWN_UPLOAD},
         "a URL": {"1.image": "https://example.com/a.png"},
         "a path": {"1.image": "../../etc/passwd"},
@@ -219,7 +226,7 @@ def _uploads() -> Iterator[Bad]:
     good = {"name": "a.png", "content_type": "image/png", "bytes": 10}
     wrong: dict[str, list[Any]] = {
         "name": ["", "x" * 256, 1, None],
-        "content_type": ["", "png", "text/html", "image/", "image/svg xml", "IMAGE/PNG", 1],
+        "content_type": ["", "png", "image/", "image/svg xml", "IMAGE/PNG", "text/plain; a=b", 1],
         "bytes": [0, -1, 104_857_601, 1.5, "10", None],
         "sha256": ["", "ab", "g" * 64, "A" * 64],
         "key": ["jobs/x"],

@@ -204,11 +204,11 @@ def _is_metric(line: str) -> bool:
 
 
 def step_of(table: str, change: Change) -> str | None:
-    """The step of a job that a write belongs to; None for a worker's report about itself."""
+    """The step of a job that a write belongs to; None for what a worker reports of itself."""
     before, after = change
     item: Item = after or before or {}
     pk, sk = item["pk"]["S"], item["sk"]["S"]
-    if pk == "workers":
+    if pk in ("workers", "engine"):
         return None
     if table == "owners":
         return f"count: {pk.partition('#')[0]}"

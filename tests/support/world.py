@@ -20,6 +20,7 @@ from comfyline.contract.ids import JobId, OwnerId, WorkerId, random_worker_id
 from comfyline.service.access.slots import Limits, OwnerStore
 from comfyline.service.clock import Clock
 from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.intake.accept import Acceptance
 from comfyline.service.intake.admit import Admission
@@ -79,6 +80,7 @@ class InMemoryDeployment:
         self.metrics = InMemoryMetrics()
         self.owner = an_owner()
         self.lease = lease
+        self.nodes = EngineNodes()  # what the workers have published
         self.graph: Graph = a_graph()  # the graph that `queued` uses by default
 
     # --- users ------------------------------------------------------------------------------------
@@ -112,6 +114,7 @@ class InMemoryDeployment:
             admission=self.admission(owners=owners, store=store),
             settle=self.settlement(owners=owners, store=store).complete,
             clock=self.clock,
+            nodes=lambda: self.nodes,
         )
         submitter = Submitter(
             acceptance=acceptance,
@@ -119,6 +122,7 @@ class InMemoryDeployment:
             metrics=self.metrics,
             clock=self.clock,
             defaults=DEFAULTS,
+            nodes=lambda: self.nodes,
         )
         caller = Caller(
             owner=owner or self.owner, limits=limits, idempotency_key=key, request_id="request-1"

@@ -50,11 +50,20 @@ class InMemoryUploadStore:
         self.bodies: dict[str, bytes] = {}
 
     def offer(
-        self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
+        self,
+        key: str,
+        *,
+        name: str,
+        content_type: str,
+        size: int,
+        sha256: str | None,
+        seconds: int,
     ) -> UploadForm:
         """See UploadStore. No server answers at this URL."""
         fields = {"Content-Type": content_type, "size": str(size), "seconds": str(seconds)}
-        return UploadForm("memory:///", {"key": key, **fields, "sha256": sha256 or ""})
+        return UploadForm(
+            "memory:///", {"key": key, "name": name, **fields, "sha256": sha256 or ""}
+        )
 
     def look(self, key: str) -> StoredUpload | None:
         """See UploadStore."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from threading import RLock
@@ -16,7 +16,7 @@ from typing import Any
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
 from comfyline.service.errors import LeaseLost, RequestTooLarge
-from comfyline.service.graphs.graph import Graph, canonical_json
+from comfyline.service.graphs.graph import Graph, canonical_json, faithful_json
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.events import Renewed, Watched
 from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
@@ -39,14 +39,21 @@ class InMemoryJobStore:
 
     # --- a job's beginning ------------------------------------------------------------------------
 
-    def put_request(self, job: Job, params: JobParams, graph: Graph) -> None:
+    def put_request(
+        self,
+        job: Job,
+        params: JobParams,
+        graph: Graph,
+        extra_pnginfo: Mapping[str, Any] | None = None,
+    ) -> None:
         """See JobStore."""
-        body = zlib.compress(canonical_json(graph))
-        if len(body) > MAX_BODY_BYTES:
+        body = zlib.compress(faithful_json(graph))
+        pnginfo = zlib.compress(faithful_json(extra_pnginfo or {}))
+        if max(len(body), len(pnginfo)) > MAX_BODY_BYTES:
             raise RequestTooLarge(f"A request has at most {MAX_BODY_BYTES} bytes, compressed.")
         copied = _copied(params)
         with self._lock:
-            self._requests[job.id, job.fingerprint] = _Request(job.queued_at, copied, body)
+            self._requests[job.id, job.fingerprint] = _Request(job.queued_at, copied, body, pnginfo)
 
     def add(self, job: Job) -> Job | None:
         """See JobStore."""
@@ -164,6 +171,17 @@ class InMemoryJobStore:
         graph: Graph = json.loads(zlib.decompress(request.graph))
         return graph
 
+    def extra_pnginfo(self, job: Job) -> Mapping[str, Any]:
+        """See JobStore."""
+        if not job.options.has_pnginfo:
+            return {}
+        with self._lock:
+            request = self._requests.get((job.id, job.fingerprint))
+        if request is None:
+            raise LookupError(f"{job.id} has no extra_pnginfo")
+        pnginfo: Mapping[str, Any] = json.loads(zlib.decompress(request.pnginfo))
+        return pnginfo
+
     def page(
         self, owner: OwnerId, *, status: Status | None, limit: int, after: ListPosition | None
     ) -> list[JobRecord]:
@@ -218,6 +236,7 @@ class _Request:
     queued_at: datetime
     params: JobParams
     graph: bytes
+    pnginfo: bytes
 
 
 @dataclass(frozen=True, slots=True)

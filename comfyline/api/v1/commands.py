@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from comfyline.api.v1.unwrap import unwrapped
 from comfyline.contract.v1 import requests
 from comfyline.service.errors import MAX_FIELD_ERRORS, FieldError, InvalidRequest
 from comfyline.service.files.offer_upload import NewUpload
@@ -31,15 +32,16 @@ def submission(sent: Any) -> Submission:
         InvalidRequest: with every field that is wrong.
     """
     form = _job_form(sent)
+    work = _work(form)
     return Submission(
-        work=_work(form),
+        work=work,
         fingerprint=fingerprint(sent),
         priority=Priority(form.priority),
         start_deadline=_seconds(form.start_deadline_seconds),
         execution_timeout=_seconds(form.execution_timeout_seconds),
         metadata=form.metadata,
         reuse=form.reuse,
-        options=JobOptions(output=_encoding(form.output), wants_previews=form.previews),
+        options=_options(form, work),
     )
 
 
@@ -50,7 +52,9 @@ def new_upload(sent: Any) -> NewUpload:
         InvalidRequest: with every field that is wrong.
     """
     form = _parsed(requests.UploadRequest, sent)
-    return NewUpload(content_type=form.content_type, bytes=form.bytes, sha256=form.sha256)
+    return NewUpload(
+        name=form.name, content_type=form.content_type, bytes=form.bytes, sha256=form.sha256
+    )
 
 
 def _job_form(sent: Any) -> JobForm:
@@ -60,12 +64,13 @@ def _job_form(sent: Any) -> JobForm:
         )
     if "webhook_url" in sent:
         raise InvalidRequest(_WEBHOOK, [FieldError(("body", "webhook_url"), _WEBHOOK)])
-    if ("prompt" in sent) == ("workflow" in sent):
+    body = unwrapped(sent)
+    if ("prompt" in body) == ("workflow" in body):
         detail = "Send exactly one of `prompt` and `workflow`."
         raise InvalidRequest(detail, [FieldError(("body",), detail)])
-    if "workflow" in sent:
-        return _parsed(requests.WorkflowRequest, sent)
-    return _parsed(requests.TextToImageRequest, sent)
+    if "workflow" in body:
+        return _parsed(requests.WorkflowRequest, body)
+    return _parsed(requests.TextToImageRequest, body)
 
 
 def _parsed(form: type[F], sent: Any) -> F:
@@ -85,8 +90,17 @@ def _field_errors(error: ValidationError) -> list[FieldError]:
 
 def _work(form: JobForm) -> Work:
     if isinstance(form, requests.WorkflowRequest):
-        return CustomGraph(graph=form.workflow, inputs=form.inputs)
+        pnginfo = form.extra_data.extra_pnginfo if form.extra_data else {}
+        return CustomGraph(graph=form.workflow, inputs=form.inputs, extra_pnginfo=pnginfo)
     return TextToImage(**form.model_dump(include={field.name for field in fields(TextToImage)}))
+
+
+def _options(form: JobForm, work: Work) -> JobOptions:
+    return JobOptions(
+        output=_encoding(form.output),
+        wants_previews=form.previews,
+        has_pnginfo=isinstance(work, CustomGraph) and bool(work.extra_pnginfo),
+    )
 
 
 def _encoding(output: requests.OutputOptions | None) -> PictureEncoding | None:

@@ -74,8 +74,9 @@ class AsyncApi:
         own = {"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"}
         content = None
         if body is not None:
-            # httpx's `json=` fails on lone surrogates, which a terminal may pass as an argument.
-            content = json.dumps(body, allow_nan=False)
+            # httpx's `json=` fails on NaN and on lone surrogates. A terminal may pass the latter as
+            # an argument, and ComfyUI writes both into workflows, so the service judges them.
+            content = json.dumps(body)
             own["Content-Type"] = "application/json"
         url, headers = self.base + path, {**own, **(headers or {})}
         request = self.http.build_request(

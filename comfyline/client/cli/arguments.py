@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
@@ -161,7 +161,7 @@ def graph(file: Path) -> dict[str, Any]:
     try:
         # Some editors write a byte order mark, which is not JSON.
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text)
     except OSError as error:
         raise typer.BadParameter(str(error), param_hint="--workflow") from error
     except ValueError as error:
@@ -169,10 +169,6 @@ def graph(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{file} does not hold a JSON object", param_hint="--workflow")
     return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is allowed in Python, but not in JSON")
 
 
 def output_choice(picture_format: str | None, quality: int | None) -> OutputChoice | None:

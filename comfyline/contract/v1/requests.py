@@ -151,11 +151,25 @@ class TextToImageRequest(_JobOptions):
         return value
 
 
+class ExtraData(Request):
+    """What ComfyUI is given beside the workflow. Only `extra_pnginfo` is passed on."""
+
+    extra_pnginfo: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What ComfyUI writes into the pictures beside the workflow, and hands to nodes "
+        "that ask for it. Its `workflow`, saved by ComfyUI's editor, lets a picture be dragged "
+        "back into the editor.",
+    )
+
+
 class WorkflowRequest(_JobOptions):
     """A job described by a workflow in ComfyUI's API format."""
 
     workflow: dict[str, Any] = Field(
         description="The graph as ComfyUI exports it with Export (API): node ids and their nodes."
+    )
+    extra_data: ExtraData | None = Field(
+        default=None, description="What ComfyUI is given beside the workflow."
     )
     inputs: dict[str, str] = Field(
         default_factory=dict,
@@ -168,10 +182,17 @@ class WorkflowRequest(_JobOptions):
 class UploadRequest(Request):
     """The description of a file that a job will use."""
 
-    name: str = Field(min_length=1, max_length=255, description="The file's name.")
+    name: str = Field(
+        min_length=1,
+        max_length=255,
+        description="The file's name. Nodes are given a file with this name, so that its suffix "
+        "tells its format.",
+    )
     content_type: str = Field(
-        pattern=r"^(image|audio|video)/[a-z0-9][a-z0-9.+-]{0,63}$",
-        description="The file's media type. The file must be sent with exactly this type.",
+        pattern=r"^[a-z]{1,31}/[a-z0-9][a-z0-9.+-]{0,127}$",
+        description="The file's media type, such as `image/png`, `audio/flac`, "
+        "`model/gltf-binary` or `text/plain`; `application/octet-stream` if it has none. The file "
+        "must be sent with exactly this type.",
     )
     bytes: int = Field(ge=1, le=MAX_UPLOAD_BYTES, description="The file's exact size.")
     sha256: str | None = Field(

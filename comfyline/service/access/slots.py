@@ -39,10 +39,20 @@ class Full:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits that an API key sets for its owner; None: no limit."""
+    """The limits that an API key sets for its owner; None: the key sets none.
+
+    The last two take the place of the service's own limits on pictures.
+    """
 
     max_active_jobs: int | None = None
     jobs_per_minute: int | None = None
+    max_pixels: int | None = None  # of one picture
+    max_batch_size: int | None = None  # pictures of one batch
+
+    @property
+    def needs_slots(self) -> bool:
+        """Whether the jobs and posts of the owner are counted."""
+        return self.max_active_jobs is not None or self.jobs_per_minute is not None
 
 
 def minute_of(now: datetime) -> int:

@@ -18,6 +18,7 @@ FORM_LIFETIME = timedelta(minutes=15)
 class NewUpload:
     """A file that a caller wants to upload."""
 
+    name: str
     content_type: str
     bytes: int
     sha256: str | None = None  # hexadecimal; None: the content is not checked
@@ -38,6 +39,7 @@ def offer_upload(asked: NewUpload, owner: OwnerId, *, uploads: UploadStore, cloc
     upload_id = random_upload_id(now)
     form = uploads.offer(
         upload_key(owner, upload_id),
+        name=asked.name,
         content_type=asked.content_type,
         size=asked.bytes,
         sha256=asked.sha256,

@@ -44,15 +44,23 @@ class StoredUpload:
     content_type: str
     bytes: int
     stored_at: datetime
+    name: str = ""  # as the caller gave it: any characters; empty if it gave none
 
 
 class UploadStore(Protocol):
     """The store of uploads."""
 
     def offer(
-        self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
+        self,
+        key: str,
+        *,
+        name: str,
+        content_type: str,
+        size: int,
+        sha256: str | None,
+        seconds: int,
     ) -> UploadForm:
-        """A form that stores one file of this type and size at `key`.
+        """A form that stores one file of this name, type and size at `key`.
 
         The form is valid for `seconds`. Making it makes no call.
         """

@@ -29,11 +29,14 @@ _CORE_MODULES = ("comfy_extras.", "comfy_api_nodes.")
 
 @dataclass(frozen=True, slots=True)
 class _NodeClass:
-    """What is known of one class. `inputs` has only inputs of which the kinds are known."""
+    """What is known of one class. `inputs` has the kinds of files that each input takes.
+
+    No kinds: it takes no file. None: unknown.
+    """
 
     is_output: bool
     is_core: bool
-    inputs: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    inputs: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     paths: frozenset[str] = frozenset()
 
 
@@ -87,6 +90,17 @@ class EngineNodes:
         """The kinds of files that the input takes: empty if it takes none, None if unknown."""
         return self._inputs(class_type).get(input_name)
 
+    def declares(self, class_type: str, input_name: str) -> bool:
+        """Whether nodes of the class see this input, as far as is known.
+
+        ComfyUI ignores the value of an input that the class does not declare. An input with a dot
+        belongs to one whose inputs depend on its value.
+        """
+        if not self.knows(class_type):
+            return True
+        declared = self._classes[class_type].inputs
+        return input_name in declared or input_name.partition(".")[0] in declared
+
     def takes_path(self, class_type: str, input_name: str) -> bool:
         """Whether the input is a text, which a node may read as a path on its disk.
 
@@ -94,7 +108,7 @@ class EngineNodes:
         """
         return self.knows(class_type) and input_name in self._classes[class_type].paths
 
-    def _inputs(self, class_type: str) -> Mapping[str, frozenset[str]]:
+    def _inputs(self, class_type: str) -> Mapping[str, frozenset[str] | None]:
         return self._classes[class_type].inputs if self.knows(class_type) else {}
 
 
@@ -115,18 +129,16 @@ def _node_class(described: Any, links: frozenset[str]) -> _NodeClass | None:
     is_core = isinstance(module, str) and (module == "nodes" or module.startswith(_CORE_MODULES))
     inputs = {name: (type_, options) for name, type_, options in _declared(node)}
     kinds = {name: _kinds(type_, options, links) for name, (type_, options) in inputs.items()}
-    known = {name: each for name, each in kinds.items() if each is not None}
     paths = (name for name, (type_, options) in inputs.items() if _is_path(type_, options))
-    return _NodeClass(is_output, is_core, known, frozenset(paths))
+    return _NodeClass(is_output, is_core, kinds, frozenset(paths))
 
 
 def _declared(node: Mapping[str, Any]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    """Name, type and options of each input that a caller may set."""
+    """Name, type and options of each input that a caller may set; None and {} if malformed."""
     for section in ("required", "optional"):
         for name, declared in _fields(_fields(node.get("input")).get(section)).items():
-            parts = _items(declared)
-            if parts:
-                yield name, parts[0], _fields(parts[1]) if len(parts) > 1 else {}
+            parts = [*_items(declared)[:2], None, None]
+            yield name, parts[0], _fields(parts[1])
 
 
 def _kinds(type_: Any, options: Mapping[str, Any], links: frozenset[str]) -> frozenset[str] | None:
@@ -152,7 +164,10 @@ def _is_path(type_: Any, options: Mapping[str, Any]) -> bool:
 
 
 def _written(known: _NodeClass) -> dict[str, Any]:
-    inputs = {name: sorted(kinds) for name, kinds in sorted(known.inputs.items())}
+    inputs = {
+        name: None if kinds is None else sorted(kinds)
+        for name, kinds in sorted(known.inputs.items())
+    }
     whole = {
         "output": known.is_output,
         "core": known.is_core,
@@ -166,9 +181,8 @@ def _read(written: Any) -> _NodeClass | None:
     if not isinstance(written, dict):
         return None
     inputs = {
-        name: frozenset(kind for kind in kinds if isinstance(kind, str))
+        name: frozenset(k for k in kinds if isinstance(k, str)) if isinstance(kinds, list) else None
         for name, kinds in _fields(written.get("inputs")).items()
-        if isinstance(kinds, list)
     }
     paths = frozenset(name for name in _items(written.get("paths")) if isinstance(name, str))
     return _NodeClass(written.get("output") is True, written.get("core") is True, inputs, paths)

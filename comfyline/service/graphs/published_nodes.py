@@ -12,7 +12,6 @@ from threading import Lock
 from typing import Protocol
 
 from comfyline.service.clock import Clock
-from comfyline.service.errors import Unavailable
 from comfyline.service.graphs.engine_nodes import EngineNodes
 
 KEPT = timedelta(minutes=10)  # an engine's classes change with a deployment only
@@ -60,7 +59,7 @@ class PublishedNodes:
     def _read(self) -> EngineNodes:
         try:
             return self._store.read(self._version)
-        except Unavailable:
+        except Exception:  # noqa: BLE001 - no job depends on them, so no error may refuse one
             _log.warning("nodes not read", exc_info=True, extra={"action": "nodes_not_read"})
             return EngineNodes()
 

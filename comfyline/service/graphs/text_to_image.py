@@ -40,16 +40,27 @@ def drawn_seed(job_id: JobId) -> int:
     return int.from_bytes(digest[:8], "big") & MAX_SEED
 
 
-def check_size(width: int, height: int, batch_size: int) -> None:
-    """Check the size of one batch of images.
+@dataclass(frozen=True, slots=True)
+class SizeLimits:
+    """The largest batch of images. None: no limit."""
 
-    Raises:
-        RequestTooLarge: it exceeds a bound of the service.
-    """
-    if width * height > MAX_PIXELS:
-        raise RequestTooLarge(f"An image has at most {MAX_PIXELS} pixels.")
-    if batch_size > MAX_BATCH_SIZE:
-        raise RequestTooLarge(f"A batch has at most {MAX_BATCH_SIZE} images.")
+    max_pixels: int | None = None  # of one image
+    max_batch_size: int | None = None
+
+    def or_of_the_form(self) -> SizeLimits:
+        """These limits, and those of the parameter form in place of the missing ones."""
+        return SizeLimits(self.max_pixels or MAX_PIXELS, self.max_batch_size or MAX_BATCH_SIZE)
+
+    def check(self, width: int, height: int, batch_size: int) -> None:
+        """Check the size of one batch of images.
+
+        Raises:
+            RequestTooLarge: it exceeds a limit.
+        """
+        if self.max_pixels is not None and width * height > self.max_pixels:
+            raise RequestTooLarge(f"An image has at most {self.max_pixels} pixels.")
+        if self.max_batch_size is not None and batch_size > self.max_batch_size:
+            raise RequestTooLarge(f"A batch has at most {self.max_batch_size} images.")
 
 
 def text_to_image_graph(asked: TextToImage) -> Graph:

@@ -13,17 +13,18 @@ from typing import Any
 
 from comfyline.contract.ids import UPLOAD_ID_PATTERN, UploadId
 from comfyline.service.errors import FieldError, InvalidRequest
-from comfyline.service.graphs.graph import Graph, with_input
+from comfyline.service.graphs.engine_nodes import ANY_KIND, EngineNodes
+from comfyline.service.graphs.graph import Graph, is_link, with_input
 
-# The kind of file that an input takes, by the input's name in ComfyUI's loader nodes.
-_KINDS: Mapping[str, str] = {
-    "image": "image",
-    "mask": "image",
-    "audio": "audio",
-    "video": "video",
-    "file": "video",
-}
 _REFERENCE = re.compile("upload:(" + UPLOAD_ID_PATTERN.strip("^$") + ")")
+# The kinds of files that an input takes in most nodes, by its name. Any other input of which
+# nothing is known takes every file, because the caller has named it.
+_KINDS_BY_NAME: Mapping[str, frozenset[str]] = {
+    "image": frozenset({"image", "animation"}),
+    "mask": frozenset({"image", "animation"}),
+    "audio": frozenset({"audio", "video"}),
+    "video": frozenset({"video", "animation"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,16 @@ class Reference:
     input: str
     upload_id: UploadId
 
-    @property
-    def kind(self) -> str | None:
-        """The kind of file that the input takes: image, audio or video. None: it takes no file."""
-        return _KINDS.get(self.input)
+    def kinds(self, nodes: EngineNodes) -> frozenset[str]:
+        """The kinds of files that the input takes; none if it takes no file.
+
+        What the engine says of its classes decides, and the name of the input where it says
+        nothing.
+        """
+        kinds = nodes.kinds(self.node_type, self.input)
+        if kinds is None:
+            return _KINDS_BY_NAME.get(self.input, frozenset({ANY_KIND}))
+        return kinds
 
     def error(self, message: str) -> FieldError:
         """An error of this input."""
@@ -54,23 +61,29 @@ def references(graph: Graph) -> Iterator[Reference]:
                 yield Reference(node_id, node["class_type"], name, UploadId(match[1]))
 
 
-def with_inputs(graph: Graph, inputs: Mapping[str, str]) -> Graph:
+def with_inputs(graph: Graph, inputs: Mapping[str, str], nodes: Callable[[], EngineNodes]) -> Graph:
     """The graph with the inputs replaced that `inputs` names: `"<node>.<input>": "upload:<id>"`.
 
+    `nodes` is called only if there are such inputs.
+
     Raises:
-        InvalidRequest: the graph does not have such a node, or the value names no upload.
+        InvalidRequest: there is no such node, the value names no upload, or nothing says that the
+            input takes a file and it has a link or a number.
     """
     placed: dict[str, Any] = dict(graph)
     errors = []
     for place, value in inputs.items():
-        node_id, _, name = place.partition(".")
-        if node_id not in placed or not name:
+        node_id, name = _split(place, graph)
+        if node_id is None:
             message = 'must be "<node>.<input>" with a node of the workflow'
-            errors.append(FieldError(("body", "inputs", place), message))
         elif not _REFERENCE.fullmatch(value):
-            errors.append(FieldError(("body", "inputs", place), 'must be "upload:<id>"'))
+            message = 'must be "upload:<id>"'
+        elif _is_taken(graph[node_id], name, nodes()):
+            message = "this input has a link or a number, and is not known to take a file"
         else:
             placed[node_id] = with_input(placed[node_id], name, value)
+            continue
+        errors.append(FieldError(("body", "inputs", place), message))
     if errors:
         raise InvalidRequest("The inputs cannot be placed.", errors)
     return placed
@@ -82,3 +95,19 @@ def with_files(graph: Graph, name_of: Callable[[Reference], str]) -> Graph:
     for found in references(graph):
         placed[found.node] = with_input(placed[found.node], found.input, name_of(found))
     return placed
+
+
+def _split(place: str, graph: Graph) -> tuple[str | None, str]:
+    """The node and the input that the place names; no node if there is none. Both may have dots."""
+    at = len(place)
+    while (at := place.rfind(".", 0, at)) >= 0:
+        if place[:at] in graph and place[at + 1 :]:
+            return place[:at], place[at + 1 :]
+    return None, ""
+
+
+def _is_taken(node: Mapping[str, Any], name: str, nodes: EngineNodes) -> bool:
+    value = node["inputs"].get(name)
+    return (is_link(value) or isinstance(value, int | float)) and not nodes.kinds(
+        node["class_type"], name
+    )

@@ -13,6 +13,7 @@ take ──> put_request ──> add ─────────────> se
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -25,12 +26,13 @@ from comfyline.service.errors import (
     Unavailable,
 )
 from comfyline.service.files.uploads import UploadStore
-from comfyline.service.graphs.graph import Graph
+from comfyline.service.graphs.engine_nodes import EngineNodes
+from comfyline.service.graphs.validate import unknown_nodes
 from comfyline.service.intake.admit import Admission
 from comfyline.service.intake.check_uploads import check_uploads
-from comfyline.service.intake.submission import Accepted
+from comfyline.service.intake.submission import Accepted, JobInput
 from comfyline.service.jobs.change import current_or_not_found
-from comfyline.service.jobs.job import Job, JobParams
+from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import submitted
 from comfyline.service.jobs.read import expire_if_overdue
 from comfyline.service.jobs.settle import Settle
@@ -53,8 +55,9 @@ class Acceptance:
     admission: Admission
     settle: Settle
     clock: Clock
+    nodes: Callable[[], EngineNodes] = unknown_nodes
 
-    def accept(self, job: Job, params: JobParams, graph: Graph, limits: Limits) -> Accepted:
+    def accept(self, job: Job, asked: JobInput, limits: Limits) -> Accepted:
         """Accept `job`, or replay the job that has its id.
 
         Raises:
@@ -63,7 +66,7 @@ class Acceptance:
             Unavailable: the store is out of reach; the post may be repeated.
         """
         try:
-            check_uploads(job, graph, uploads=self.uploads)
+            check_uploads(job, asked.graph, uploads=self.uploads, nodes=self.nodes)
             taken = self.admission.take(job.owner, job.id, limits)
         except RequestRefused:
             # A replay is answered although a new job would be refused now.
@@ -71,7 +74,7 @@ class Acceptance:
                 raise
             return Accepted(self._replayed(earlier, job), replayed=True)
         job = submitted(replace(job, has_slot=taken is not None))
-        existing, is_new = self._put(job, params, graph, taken)
+        existing, is_new = self._put(job, asked, taken)
         if is_new:
             self._send(existing)
             return Accepted(existing, replayed=False)
@@ -84,12 +87,10 @@ class Acceptance:
         is_over = earlier is None or earlier.is_past_retention(job.queued_at)
         return None if is_over else earlier
 
-    def _put(
-        self, job: Job, params: JobParams, graph: Graph, taken: Taken | None
-    ) -> tuple[Job, bool]:
+    def _put(self, job: Job, asked: JobInput, taken: Taken | None) -> tuple[Job, bool]:
         """The job that has the id now, as stored, and whether this post has put it there."""
         try:
-            self.store.put_request(job, params, graph)
+            self.store.put_request(job, asked.params, asked.graph, asked.extra_pnginfo)
         except RequestTooLarge:
             self.admission.give_back(job.owner, job.id, taken)
             raise

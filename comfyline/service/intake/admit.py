@@ -51,7 +51,7 @@ class Admission:
             TooManyJobs: every slot is taken by a job that has not ended.
             TooManyRequests: the owner has posted too often in this minute.
         """
-        if limits == Limits():
+        if not limits.needs_slots:
             return None
         taken = self.owners.take_slot(owner, job_id, limits, self.clock())
         if isinstance(taken, Full) and self._has_dropped_ended(owner, taken):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.slots import Limits
 from comfyline.service.graphs.compile import Work
+from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.text_to_image import TextToImage
-from comfyline.service.jobs.job import Job, JobOptions
+from comfyline.service.jobs.job import Job, JobOptions, JobParams
 from comfyline.service.queue.lanes import Priority
 
 
@@ -46,6 +48,15 @@ class Caller:
     limits: Limits = field(default_factory=Limits)
     idempotency_key: str | None = None
     request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobInput:
+    """What is stored of an accepted request, for readers and for the worker."""
+
+    params: JobParams
+    graph: Graph
+    extra_pnginfo: Mapping[str, Any] = field(default_factory=dict)  # for ComfyUI's pictures
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,10 +18,13 @@ from comfyline.contract.ids import (
 from comfyline.service.clock import Clock
 from comfyline.service.errors import ComfylineError, JobNotFound, JobNotRetryable
 from comfyline.service.graphs.catalogue import Catalogue
-from comfyline.service.graphs.compile import compiled
+from comfyline.service.graphs.compile import Bounds, compiled
+from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import fingerprint
+from comfyline.service.graphs.text_to_image import SizeLimits
+from comfyline.service.graphs.validate import unknown_nodes
 from comfyline.service.intake.accept import Acceptance
-from comfyline.service.intake.submission import Accepted, Caller, Submission
+from comfyline.service.intake.submission import Accepted, Caller, JobInput, Submission
 from comfyline.service.jobs.job import Job, JobParams, Status
 from comfyline.service.jobs.read import read_job
 from comfyline.service.jobs.store import JobStore
@@ -53,6 +56,7 @@ class Submitter:
     clock: Clock
     defaults: Defaults
     catalogue: Catalogue = field(default_factory=Catalogue)
+    nodes: Callable[[], EngineNodes] = unknown_nodes
 
     def submit(self, asked: Submission, caller: Caller) -> Accepted:
         """A new job, or an earlier one of the same request.
@@ -65,17 +69,19 @@ class Submitter:
         now = self.clock()
         ids = _candidate_ids(asked, caller, now)
         first = next(ids)
-        made = compiled(
-            asked.work,
-            seed_from=first,
+        bounds = Bounds(
             checkpoint=self.defaults.checkpoint,
             catalogue=self.catalogue,
+            sizes=SizeLimits(caller.limits.max_pixels, caller.limits.max_batch_size),
+            nodes=self.nodes,
         )
+        made = compiled(asked.work, bounds, seed_from=first)
         params = JobParams(params=made.params, metadata=asked.metadata)
+        asked_for = JobInput(params, made.graph, made.extra_pnginfo)
         job = self._new_job(first, asked, caller, now)
         for job_id in chain([first], ids):
             candidate = replace(job, id=job_id)
-            accepted = self.acceptance.accept(candidate, params, made.graph, caller.limits)
+            accepted = self.acceptance.accept(candidate, asked_for, caller.limits)
             if accepted.job.status not in RETRYABLE:
                 break
         return self._recorded(accepted)
@@ -98,12 +104,12 @@ class Submitter:
                 "retried."
             )
         try:
-            graph = self.store.graph(old)
+            graph, pnginfo = self.store.graph(old), self.store.extra_pnginfo(old)
         except LookupError as error:
             raise JobNotFound(job_id) from error
         job = self._retry_of(old, caller)
-        params = replace(record.params, retry_of=old.id)
-        return self._recorded(self.acceptance.accept(job, params, graph, caller.limits))
+        again = JobInput(replace(record.params, retry_of=old.id), graph, pnginfo)
+        return self._recorded(self.acceptance.accept(job, again, caller.limits))
 
     @contextmanager
     def refusals_recorded(self) -> Iterator[None]:

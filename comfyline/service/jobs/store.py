@@ -4,10 +4,10 @@ and the other receives the current row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from comfyline.service.errors import ComfylineError
 
@@ -45,14 +45,20 @@ class JobStore(Protocol):
     an index that may lag by moments, but they return the current rows.
     """
 
-    def put_request(self, job: Job, params: JobParams, graph: Graph) -> None:
-        """Store the parameters and the graph under the job's id and fingerprint, unconditionally.
+    def put_request(
+        self,
+        job: Job,
+        params: JobParams,
+        graph: Graph,
+        extra_pnginfo: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Store the request under the job's id and fingerprint, unconditionally.
 
         Called before `add`. Two different requests cannot clash, because the names contain the
         request's fingerprint. Items that no job uses are removed after a while.
 
         Raises:
-            RequestTooLarge: the compressed parameters or graph do not fit into one item.
+            RequestTooLarge: a compressed part of the request does not fit into one item.
         """
 
     def add(self, job: Job) -> Job | None:
@@ -116,6 +122,13 @@ class JobStore(Protocol):
 
         Raises:
             LookupError: the job has no graph.
+        """
+
+    def extra_pnginfo(self, job: Job) -> Mapping[str, Any]:
+        """What ComfyUI writes into the pictures of `job`, as it was stored; usually nothing.
+
+        Raises:
+            LookupError: the job has some, but it was removed.
         """
 
     def list_stored(self, job: Job, artifacts: Sequence[Artifact], *, known: int) -> None:

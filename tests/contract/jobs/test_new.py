@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from comfyline.contract.ids import random_job_id
 from comfyline.service.errors import RequestTooLarge
-from comfyline.service.jobs.job import JobParams, JobRecord
+from comfyline.service.jobs.job import JobOptions, JobParams, JobRecord
 from comfyline.service.jobs.store import JobStore
 from tests.contract.jobs.stored import (
     LATER,
@@ -18,7 +20,7 @@ from tests.contract.jobs.stored import (
     expired_and_posted_again,
     refused,
 )
-from tests.support.builders import NOW, a_graph, a_job, some_params
+from tests.support.builders import NOW, a_graph, a_job, canceled, settled, some_params
 
 
 class TestAdd:
@@ -88,6 +90,44 @@ class TestRequest:
         job_store.put_request(job, some_params(), graph)
         job_store.add(job)
         assert job_store.graph(job) == graph
+
+    @pytest.mark.parametrize("size", ["small", "large"])
+    def test_the_graph_keeps_the_order_of_its_names_and_what_only_python_reads(
+        self, job_store: JobStore, size: str
+    ) -> None:
+        job = a_job()
+        images = {f"image{n}": ["1", n] for n in (10, 2, 1)}
+        graph: dict[str, Any] = {
+            "2": {"class_type": "Batch", "inputs": images, "is_changed": [math.nan, -math.inf]},
+            "10": {"class_type": "X", "inputs": {"text": "cut \ud83d", "\udc00": 1}},
+            "1": {"class_type": "Y", "inputs": {"x": NOISE if size == "large" else ""}},
+        }
+        job_store.put_request(job, some_params(), graph)
+        assert repr(job_store.graph(job)) == repr(graph)
+
+    def test_what_goes_into_pictures_is_read_by_the_worker_only(self, job_store: JobStore) -> None:
+        job = a_job(options=JobOptions(has_pnginfo=True))
+        pnginfo = {"workflow": {"nodes": [], "x": NOISE}, "cut": ["\ud83d"]}
+        job_store.put_request(job, some_params(), a_graph(), pnginfo)
+        job_store.add(job)
+        assert job_store.extra_pnginfo(job) == pnginfo
+        assert job_store.graph(job) == a_graph()
+        assert job_store.read(job.id) == JobRecord(job, some_params())
+        ended = settled(canceled(job))
+        job_store.save(job, ended)
+        job_store.delete(ended)
+        with pytest.raises(LookupError):
+            job_store.extra_pnginfo(job)
+
+    def test_a_job_without_it_has_nothing(self, job_store: JobStore) -> None:
+        job = a_job()
+        job_store.put_request(job, some_params(), a_graph())
+        assert job_store.extra_pnginfo(job) == {}
+
+    def test_too_much_for_pictures_is_refused(self, job_store: JobStore) -> None:
+        noise = {"x": random.Random(7).randbytes(600_000).hex()}
+        with pytest.raises(RequestTooLarge):
+            job_store.put_request(a_job(), some_params(), a_graph(), noise)
 
     def test_a_request_without_a_job_is_not_visible(self, job_store: JobStore) -> None:
         job = a_job()

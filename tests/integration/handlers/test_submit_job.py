@@ -121,7 +121,7 @@ def test_a_request_id_that_would_break_a_header_is_not_echoed(cloud: Cloud) -> N
 # --- refused: nothing is stored -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", ["", "{", '{"prompt": NaN}', "\ud800", "[" * 100_000])
+@pytest.mark.parametrize("body", ["", "{", '{"prompt": nan}', "\ud800", "[" * 100_000])
 def test_a_body_that_is_not_json_is_400(cloud: Cloud, body: str) -> None:
     found = refused(cloud, body)
     assert (found.status, found.code) == (400, "malformed_request")

@@ -11,6 +11,9 @@ import pytest
 from comfyline.contract.ids import JobId
 from comfyline.contract.v1 import responses
 from comfyline.service.files.uploads import UPLOAD_LIFETIME
+from comfyline.service.graphs.engine_nodes import EngineNodes
+from comfyline.service.graphs.published_nodes import KEPT_UNKNOWN
+from comfyline.service.settings import EngineSettings
 from tests.integration.http_api.requests import (
     KEY,
     LOADING,
@@ -66,7 +69,7 @@ class TestUploads:
     def test_an_upload_of_another_kind_is_refused(self, gateway: Gateway) -> None:
         upload_id = self.offered(gateway, "audio/flac")
         message = self.refused(gateway, self.body(upload_id))
-        assert "takes image, the upload is audio/flac" in message
+        assert "takes animation or image, the upload is audio/flac" in message
 
     def test_an_upload_that_may_be_removed_too_early_is_refused(
         self, gateway: Gateway, clock: FrozenClock
@@ -79,9 +82,17 @@ class TestUploads:
     def test_an_input_that_does_not_exist_is_refused(self, gateway: Gateway, place: str) -> None:
         assert self.refused(gateway, self.body(self.offered(gateway), place))
 
-    def test_an_input_that_takes_no_file_is_refused(self, gateway: Gateway) -> None:
-        message = self.refused(gateway, self.body(self.offered(gateway), "1.seed"))
-        assert "takes no uploaded file" in message
+    def test_an_input_takes_a_file_unless_the_engine_says_that_it_does_not(
+        self, gateway: Gateway, clock: FrozenClock
+    ) -> None:
+        body = self.body(self.offered(gateway), "1.seed")
+        assert submit(gateway, body)
+        takes = {"image": [[], {"image_upload": True}], "seed": ["INT"]}
+        described = {"output_node": False, "input": {"required": takes}}
+        nodes = EngineNodes.parse({"LoadImage": described})
+        gateway.aws.engine_nodes.publish(EngineSettings.engine_version, nodes)
+        clock.advance(KEPT_UNKNOWN)
+        assert "takes no uploaded file" in self.refused(gateway, body)
 
     def test_a_reference_in_the_graph_is_checked(self, gateway: Gateway) -> None:
         reference = "upload:upl_" + "0" * 26

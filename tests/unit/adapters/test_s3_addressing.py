@@ -47,7 +47,9 @@ def signed_download(region: str, **environ: str) -> str:
 
 def offered_upload(region: str, **environ: str) -> str:
     uploads = _aws(region, **environ).uploads
-    return uploads.offer("u/1", content_type="image/png", size=1, sha256=None, seconds=60).url
+    return uploads.offer(
+        "u/1", name="a.png", content_type="image/png", size=1, sha256=None, seconds=60
+    ).url
 
 
 def signed_by_the_worker(region: str, **environ: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -96,9 +97,74 @@ def test_the_order_of_fields_makes_no_other_request() -> None:
     assert commands.submission(sent).fingerprint == commands.submission(other).fingerprint
 
 
-def test_an_upload_arrives_without_its_name() -> None:
+def test_what_goes_into_pictures_arrives() -> None:
+    pnginfo = {"workflow": {"nodes": [1], "x": [math.nan]}, "title": "cut \ud83d"}
+    asked = commands.submission({"workflow": a_graph(), "extra_data": {"extra_pnginfo": pnginfo}})
+    assert asked.work == CustomGraph(graph=a_graph(), extra_pnginfo=pnginfo)
+    assert asked.options.has_pnginfo
+
+
+@pytest.mark.parametrize("extra_data", [None, {}, {"extra_pnginfo": {}}])
+def test_nothing_for_pictures_leaves_no_trace(extra_data: Any) -> None:
+    asked = commands.submission({"workflow": a_graph(), "extra_data": extra_data})
+    assert asked.work == CustomGraph(graph=a_graph())
+    assert asked.options == JobOptions()
+
+
+@pytest.mark.parametrize(
+    ("extra_data", "place"),
+    [
+        ({"preview_method": "auto"}, "preview_method"),
+        ({"extra_pnginfo": {}, "auth_token_comfy_org": "x"}, "auth_token_comfy_org"),
+        ({"extra_pnginfo": None}, "extra_pnginfo"),
+        ({"extra_pnginfo": []}, "extra_pnginfo"),
+        ([], None),
+    ],
+)
+def test_everything_else_beside_a_workflow_is_refused_by_name(
+    extra_data: Any, place: str | None
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        commands.submission({"workflow": a_graph(), "extra_data": extra_data})
+    assert caught.value.errors[0].loc[1:] == tuple(filter(None, ("extra_data", place)))
+
+
+def test_the_parameter_form_makes_no_pictures_of_its_own() -> None:
+    with pytest.raises(InvalidRequest):
+        commands.submission({"prompt": "a red fox", "extra_data": {"extra_pnginfo": {"a": 1}}})
+
+
+def test_an_upload_arrives() -> None:
     sent = {"name": "a.png", "content_type": "image/png", "bytes": 3, "sha256": "0" * 64}
-    expected = NewUpload(content_type="image/png", bytes=3, sha256="0" * 64)
+    expected = NewUpload(name="a.png", content_type="image/png", bytes=3, sha256="0" * 64)
     assert commands.new_upload(sent) == expected
     with pytest.raises(InvalidRequest):
         commands.new_upload({**sent, "bytes": 0})
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "image/png",
+        "image/svg+xml",
+        "audio/flac",
+        "video/x-matroska",
+        "model/gltf-binary",
+        "application/octet-stream",
+        "application/x-comfyui-latent",
+        "text/plain",
+        "font/woff2",
+    ],
+)
+def test_a_file_of_any_type_can_be_uploaded(content_type: str) -> None:
+    sent = {"name": "a", "content_type": content_type, "bytes": 3}
+    assert commands.new_upload(sent).content_type == content_type
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "png", "image/", "/png", "image/png; a=b", "Image/PNG", "image/png\n", "a/b/c"],
+)
+def test_what_is_no_media_type_is_refused(content_type: str) -> None:
+    with pytest.raises(InvalidRequest):
+        commands.new_upload({"name": "a", "content_type": content_type, "bytes": 3})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import httpx
@@ -80,11 +81,19 @@ def test_submit_takes_a_workflow(tmp_path: Path, source: str) -> None:
     assert sent(service) == {"workflow": graph}
 
 
+def test_a_workflow_is_sent_as_comfyui_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "graph.json"
+    file.write_text('{"1": {"class_type": "X", "inputs": {}, "is_changed": [NaN, "cut \\ud83d"]}}')
+    service = Service(accepted())
+    assert run(service, "submit", "--workflow", str(file)).exit_code == 0
+    assert repr(sent(service)["workflow"]["1"]["is_changed"]) == repr([math.nan, "cut \ud83d"])
+
+
 def test_wrong_usage_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     graph, listed, no_json = (tmp_path / name for name in ("graph", "list", "no"))
     graph.write_text("{}")
     listed.write_text("[]")
-    no_json.write_text('{"a": NaN}')
+    no_json.write_text('{"a": nan}')
     service = Service(accepted())
     for args in (
         [],

@@ -57,7 +57,7 @@ def test_an_accepted_field_is_never_converted(form: type[BaseModel], data: st.Da
     value = data.draw(JSON)
     sent = {**EXAMPLES[form], name: value}
     if not errors_of(form, sent):
-        kept = form.model_validate(sent).model_dump(mode="json")[name]
+        kept = form.model_validate(sent).model_dump(mode="json", exclude_unset=True)[name]
         assert kept == value
         assert not (isinstance(value, bool) and not isinstance(kept, bool))
 

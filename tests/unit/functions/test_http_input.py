@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from comfyline.api.json import MAX_JSON_DEPTH
 from comfyline.api.v1 import commands
+from comfyline.contract.limits import MAX_BODY_BYTES
 from comfyline.contract.v1 import responses
 from comfyline.contract.v1.socket import client_message
 from comfyline.service.errors import MAX_FIELD_ERRORS, InvalidRequest, MalformedRequest
 from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.compile import CustomGraph
-from comfyline.service.graphs.graph import fingerprint, validate_graph
-from functions._http import MAX_JSON_DEPTH, Answer, Request, http_handler
+from comfyline.service.graphs.graph import fingerprint
+from comfyline.service.graphs.validate import validate_graph
+from functions._http import Answer, Request, http_handler
 from functions._paging import limit_of
 from functions._submission import idempotency_key
 from functions._wiring import Wiring
@@ -40,17 +43,59 @@ def posted(body: str) -> tuple[int, dict[str, Any]]:
     return answer["statusCode"], json.loads(answer["body"])
 
 
-@pytest.mark.parametrize("body", ["", "{", "NaN", "[Infinity]", '{"x": 1e999}', "[-1e999]"])
-def test_a_body_that_is_not_finite_json_is_malformed(body: str) -> None:
+@pytest.mark.parametrize("body", ["", "{", "nan", "[Infinit]", '{"x": 01}', "[1,]"])
+def test_a_body_that_is_not_json_is_malformed(body: str) -> None:
     with pytest.raises(MalformedRequest):
         Request({"body": body}).json()
 
 
-@pytest.mark.parametrize("sent", ['{{"{}": 1}}', '["{}"]', '{{"a": [{{"b": "x{}"}}]}}'])
-@pytest.mark.parametrize("half", ["\\ud800", "\\udfff", "\\udc00\\ud800", "\ud800"])
-def test_half_a_surrogate_pair_is_malformed(sent: str, half: str) -> None:
-    status, problem = posted(sent.format(half))
+@pytest.mark.parametrize("body", ["\ud800", '["\ud800"]'])
+def test_a_body_that_is_not_utf_8_is_malformed(body: str) -> None:
+    status, problem = posted(body)
     assert (status, problem["code"]) == (400, "malformed_request")
+
+
+def test_a_body_above_the_limit_is_refused_with_the_way_to_send_files() -> None:
+    picture = {
+        "1": {"class_type": "ETN_LoadImageBase64", "inputs": {"image": "A" * MAX_BODY_BYTES}}
+    }
+    status, problem = posted(json.dumps({"workflow": picture}))
+    assert (status, problem["code"]) == (413, "request_too_large")
+    assert "POST /api/v1/uploads" in problem["detail"]
+
+
+HALVES = ["\\ud800", "\\udfff", "\\udc00\\ud800"]
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "[Infinity]", "-Infinity", "1e999", *map('"{}"'.format, HALVES)]
+)
+@pytest.mark.parametrize(
+    "field", ["prompt", "cfg_scale", "seed", "metadata", "unknown", "workflow", "inputs", "output"]
+)
+def test_outside_of_a_workflow_such_values_are_refused_with_their_field(
+    field: str, value: str
+) -> None:
+    sent = '{"prompt": "a red fox", "%s": %s}' % (field, value)  # noqa: UP031 - braces of JSON
+    status, problem = posted(sent)
+    assert (status, problem["code"]) == (422, "invalid_request")
+    assert field in json.dumps(problem["errors"]) or field == "workflow"
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_half_a_pair_in_a_name_is_refused(half: str) -> None:
+    assert posted('{"prompt": "a red fox", "metadata": {"%s": "x"}}' % half)[0] == 422  # noqa: UP031
+    assert posted('{"prompt": "a red fox", "%s": 1}' % half)[0] == 422  # noqa: UP031
+
+
+@pytest.mark.parametrize("value", ["NaN", "[-Infinity]", "1e999", *map('"{}"'.format, HALVES)])
+def test_inside_of_a_workflow_they_are_read_where_nothing_executes_them(value: str) -> None:
+    save = '{"class_type": "SaveImage", "inputs": {}, "is_changed": %s}' % value  # noqa: UP031
+    assert posted('{"workflow": {"1": %s}}' % save)[0] == 202  # noqa: UP031
+    executed = '{"class_type": "SaveImage", "inputs": {"a": %s}}' % value  # noqa: UP031
+    status, problem = posted('{"workflow": {"1": %s}}' % executed)  # noqa: UP031
+    assert status == 422
+    assert problem["errors"][0]["loc"] == ["body", "workflow", "1", "inputs", "a"]
 
 
 def test_a_surrogate_pair_and_an_escaped_backslash_are_read() -> None:

@@ -120,6 +120,22 @@ def test_only_a_text_is_read_as_a_path() -> None:
     assert not NODES.takes_path("Absent", "image")
 
 
+@pytest.mark.parametrize(
+    ("name", "input_name", "declares"),
+    [
+        ("LoadImage", "image", True),
+        ("LoadLatent", "latent", True),  # of unknown kinds
+        ("SaveImage", "comfyline", False),
+        ("SaveImage", "prompt", False),  # hidden
+        ("BatchImagesNode", "images.image7", True),
+        ("SaveImage", "a.b", False),
+        ("Absent", "image", True),
+    ],
+)
+def test_declared_inputs(name: str, input_name: str, declares: bool) -> None:
+    assert NODES.declares(name, input_name) is declares
+
+
 def test_a_type_that_no_node_outputs_may_be_a_widget() -> None:
     inputs = {"required": {"a": ["LINK"], "b": ["WIDGET"], "c": ["LINK,WIDGET"]}}
     nodes = EngineNodes.parse(
@@ -183,7 +199,7 @@ def test_any_compact_json_is_read(value: Any) -> None:
 def test_the_compact_form_keeps_everything() -> None:
     compact = json.dumps(NODES.to_json(), separators=(",", ":"))
     assert EngineNodes.from_json(json.loads(compact)) == NODES
-    assert len(compact) < len(json.dumps(INFO)) / 5
+    assert len(compact) < len(json.dumps(INFO)) / 4
 
 
 def test_equal_nodes_have_one_compact_form() -> None:

@@ -20,6 +20,7 @@ from comfyline.service.errors import (
     Unavailable,
 )
 from comfyline.service.graphs.catalogue import NEVER_OUTPUTS
+from comfyline.service.graphs.validate import MAX_NODES
 from comfyline.service.queue.lanes import Priority
 from functions._http import Request
 from tests.support.builders import a_graph
@@ -148,7 +149,7 @@ class TestRefusal:
             ({"1": {"class_type": "", "inputs": {}}}, ("1", "class_type")),
             ({"1": {"class_type": "SaveImage"}}, ("1", "inputs")),
             ({"1": {"class_type": "A", "inputs": {"x": ["2", 0]}}}, ("1", "inputs", "x")),
-            ({str(n): {"class_type": "A", "inputs": {}} for n in range(2001)}, ()),
+            ({str(n): {"class_type": "A", "inputs": {}} for n in range(MAX_NODES + 1)}, ()),
         ],
     )
     def test_of_an_invalid_graph_names_the_place(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _FLAGS = {"pk": {"S": "flags"}}  # cannot be the id of a key, which is 16 hexadecimal digits
-_LIMITS = ("max_active_jobs", "jobs_per_minute")
+_LIMITS = tuple(field.name for field in fields(Limits))
 
 
 class DynamoKeyStore:

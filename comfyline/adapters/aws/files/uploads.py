@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from botocore.exceptions import ClientError
 
@@ -12,8 +13,14 @@ from comfyline.service.files.uploads import StoredUpload, UploadForm
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 CHUNK = 1024 * 1024
+# The last characters of a name, with its suffix. S3 has room for 2 KB of metadata, and a character
+# takes up to 12 bytes of it.
+MAX_NAME = 100
+# S3 returns it as metadata of the file. Its values are ASCII, so the name is percent-encoded.
+_NAME_FIELD = "x-amz-meta-name"
 
 
 class S3UploadStore:
@@ -28,10 +35,21 @@ class S3UploadStore:
         self._bucket = bucket
 
     def offer(
-        self, key: str, *, content_type: str, size: int, sha256: str | None, seconds: int
+        self,
+        key: str,
+        *,
+        name: str,
+        content_type: str,
+        size: int,
+        sha256: str | None,
+        seconds: int,
     ) -> UploadForm:
-        """See UploadStore. S3 refuses a file of another type, size or checksum."""
-        fields = {"Content-Type": content_type, **_checksum(sha256)}
+        """See UploadStore. S3 refuses a file of another name, type, size or checksum."""
+        fields = {
+            _NAME_FIELD: quote(name[-MAX_NAME:]),
+            "Content-Type": content_type,
+            **_checksum(sha256),
+        }
         conditions: list[Any] = [{name: value} for name, value in fields.items()]
         conditions.append(["content-length-range", size, size])
         post = self._signer.generate_presigned_post(
@@ -48,7 +66,7 @@ class S3UploadStore:
             if error_code(error) in {"404", "NoSuchKey"}:
                 return None
             raise
-        return StoredUpload(found["ContentType"], found["ContentLength"], found["LastModified"])
+        return _stored(found)
 
     @translated()
     def fetch(self, key: str, into: IO[bytes]) -> StoredUpload | None:
@@ -59,7 +77,12 @@ class S3UploadStore:
             return None
         for chunk in found["Body"].iter_chunks(CHUNK):
             into.write(chunk)
-        return StoredUpload(found["ContentType"], found["ContentLength"], found["LastModified"])
+        return _stored(found)
+
+
+def _stored(found: HeadObjectOutputTypeDef | GetObjectOutputTypeDef) -> StoredUpload:
+    name = unquote(found["Metadata"].get("name", ""))
+    return StoredUpload(found["ContentType"], found["ContentLength"], found["LastModified"], name)
 
 
 def _checksum(sha256: str | None) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from comfyline.adapters.aws.attributes import Item, time_of, ttl_of
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import RequestTooLarge
-from comfyline.service.graphs.graph import Graph, canonical_json
+from comfyline.service.graphs.graph import Graph, canonical_json, faithful_json
 from comfyline.service.jobs.job import Job, JobParams
 
 if TYPE_CHECKING:
@@ -60,27 +60,40 @@ def graph_sk(job: Job) -> str:
     return f"input#{job.fingerprint}"
 
 
+def pnginfo_sk(job: Job) -> str:
+    """What ComfyUI writes into pictures, if the caller sent any. No read of a job finds it."""
+    return f"pnginfo#{job.fingerprint}"
+
+
 # --- items ----------------------------------------------------------------------------------------
 
 
-def request_items(job: Job, params: JobParams, graph: Graph) -> list[Item]:
-    """One item if it fits into one write unit, else two.
+def request_items(
+    job: Job, params: JobParams, graph: Graph, extra_pnginfo: Mapping[str, Any] | None
+) -> list[Item]:
+    """Parameters and graph in one item if it fits into one write unit, else in two.
 
     Raises:
-        RequestTooLarge: the compressed graph or parameters do not fit into one item.
+        RequestTooLarge: a compressed part of the request does not fit into one item.
     """
-    packed = pack(graph)
-    if len(packed) <= MAX_WHOLE_BYTES:  # if not, packing a large graph again would be for nothing
-        whole = packed_request(params, graph)
-        if len(whole) <= MAX_WHOLE_BYTES:
-            return [sibling_item(job, request_sk(job), whole)]
-    # The two have other names than the whole. After an upgrade of the service, a replay may compile
-    # to a larger graph; it must not overwrite what the first post stored, because a worker may have
-    # started to read it.
-    bodies = {params_sk(job): packed_params(params), graph_sk(job): packed}
+    bodies = _input_bodies(job, params, graph)
+    if extra_pnginfo:
+        bodies[pnginfo_sk(job)] = pack_faithfully(extra_pnginfo)
     if any(len(body) > MAX_BODY_BYTES for body in bodies.values()):
         raise RequestTooLarge(f"A request has at most {MAX_BODY_BYTES} bytes, compressed.")
     return [sibling_item(job, sk, body) for sk, body in bodies.items()]
+
+
+def _input_bodies(job: Job, params: JobParams, graph: Graph) -> dict[str, bytes]:
+    packed = pack_faithfully(graph)
+    if len(packed) <= MAX_WHOLE_BYTES:  # if not, packing a large graph again would be for nothing
+        whole = packed_request(params, graph)
+        if len(whole) <= MAX_WHOLE_BYTES:
+            return {request_sk(job): whole}
+    # The two have other names than the whole. After an upgrade of the service, a replay may compile
+    # to a larger graph; it must not overwrite what the first post stored, because a worker may have
+    # started to read it.
+    return {params_sk(job): packed_params(params), graph_sk(job): packed}
 
 
 def sibling_item(job: Job, sk: str, body: bytes) -> dict[str, Any]:
@@ -152,6 +165,11 @@ def pack(value: Any) -> bytes:
     return zlib.compress(canonical_json(value))
 
 
+def pack_faithfully(value: Any) -> bytes:
+    """Compressed JSON of a caller's value; see `faithful_json`."""
+    return zlib.compress(faithful_json(value))
+
+
 def unpack(body: bytes) -> Any:
     """The value that was packed."""
     return json.loads(zlib.decompress(body))
@@ -169,7 +187,7 @@ def unpacked_params(body: bytes) -> JobParams:
 
 def packed_request(params: JobParams, graph: Graph) -> bytes:
     """The body of an item of parameters and graph."""
-    return pack({**asdict(params), "graph": graph})
+    return pack_faithfully({**asdict(params), "graph": graph})
 
 
 def unpacked_graph(body: bytes) -> Graph:

@@ -9,6 +9,7 @@
                                                     graph, if both fit into one write unit
     job id  job#params#<fingerprint>                otherwise the parameters alone,
     job id  input#<fingerprint>                     and the graph alone
+    job id  pnginfo#<fingerprint>                   what ComfyUI writes into pictures, if anything
 
 One query for `job...` reads a job with its first artifacts, so the cost of a read grows neither
 with the graph nor with the number of artifacts. The row alone decides whether a job exists: readers
@@ -20,7 +21,7 @@ current row, so that a lost race costs no read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -53,9 +54,16 @@ class DynamoJobStore:
     # --- a job's beginning ------------------------------------------------------------------------
 
     @translated()
-    def put_request(self, job: Job, params: JobParams, graph: Graph) -> None:
-        """See JobStore: one item or two, in one call."""
-        batches.put_items(self._client, self._table, siblings.request_items(job, params, graph))
+    def put_request(
+        self,
+        job: Job,
+        params: JobParams,
+        graph: Graph,
+        extra_pnginfo: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See JobStore: up to three items, in one call."""
+        items = siblings.request_items(job, params, graph, extra_pnginfo)
+        batches.put_items(self._client, self._table, items)
 
     @translated()
     def add(self, job: Job) -> Job | None:
@@ -218,6 +226,15 @@ class DynamoJobStore:
         if item := self._get_item(job.id, siblings.graph_sk(job)):
             return cast(Graph, siblings.unpack(item["body"]["B"]))
         raise LookupError(f"{job.id} has no graph")
+
+    @translated()
+    def extra_pnginfo(self, job: Job) -> Mapping[str, Any]:
+        """See JobStore: no read if the job has none."""
+        if not job.options.has_pnginfo:
+            return {}
+        if item := self._get_item(job.id, siblings.pnginfo_sk(job)):
+            return cast(Mapping[str, Any], siblings.unpack(item["body"]["B"]))
+        raise LookupError(f"{job.id} has no extra_pnginfo")
 
     @translated()
     def read(self, job_id: JobId) -> JobRecord | None:
