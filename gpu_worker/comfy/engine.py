@@ -170,8 +170,11 @@ class ComfyEngine:
         on_event: Callable[[Event], None],
         cancel: asyncio.Event,
         previews: bool = False,
+        extra_pnginfo: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Run the graph to its end; how it ended. Setting `cancel` ends it early.
+
+        ComfyUI writes `extra_pnginfo` into the pictures and hands it to nodes that ask for it.
 
         A cancel is repeated until the prompt has ended in one way or another. An engine that does
         not obey is restarted.
@@ -184,7 +187,7 @@ class ComfyEngine:
         followed = _Followed(PromptRun(prompt_id, graph), on_event, Watchdog(self._patience))
         self._followed[prompt_id] = followed
         try:
-            await self._submit(graph, prompt_id, {"preview_method": _PREVIEW_METHODS[previews]})
+            await self._submit(graph, prompt_id, _extra_data(previews, extra_pnginfo))
             return await self._follow(followed, cancel)
         finally:
             del self._followed[prompt_id]
@@ -295,6 +298,12 @@ class ComfyEngine:
             followed.is_lost = True
             followed.wake.set()
         self.on_end()
+
+
+def _extra_data(previews: bool, extra_pnginfo: Mapping[str, Any] | None) -> dict[str, Any]:
+    extra_data: dict[str, Any] = {"preview_method": _PREVIEW_METHODS[previews]}
+    # ComfyUI's GET /api/jobs fails for as long as it knows a prompt with null here.
+    return {**extra_data, "extra_pnginfo": dict(extra_pnginfo)} if extra_pnginfo else extra_data
 
 
 def _outcome_without_trace(*, canceled: bool) -> Outcome:

@@ -6,17 +6,21 @@ The key of an upload contains the owner, so that a job cannot use the upload of 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO, Protocol
 
 from comfyline.contract.ids import OwnerId, UploadId
+from comfyline.service.files.media_types import suffix_of
 from comfyline.service.storage_names import UPLOADS_PREFIX
 
 # Longer than the longest start deadline (7 days) and execution timeout (6 h) together, shorter than
 # the bucket's own rule for the prefix.
 UPLOAD_LIFETIME = timedelta(days=8)
+
+_SUFFIX = re.compile(r"(?<=.)\.[A-Za-z0-9]{1,15}\Z", re.DOTALL)
 
 
 def upload_key(owner: OwnerId, upload_id: UploadId) -> str:
@@ -45,6 +49,15 @@ class StoredUpload:
     bytes: int
     stored_at: datetime
     name: str = ""  # as the caller gave it: any characters; empty if it gave none
+
+
+def file_suffix(stored: StoredUpload) -> str:
+    """The suffix, with its dot, by which a node tells the file's format; empty if it has none.
+
+    It is that of the caller's name, or that of the media type if the name has no usable suffix.
+    """
+    found = _SUFFIX.search(stored.name)
+    return found[0].lower() if found else suffix_of(stored.content_type)
 
 
 class UploadStore(Protocol):

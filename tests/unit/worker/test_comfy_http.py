@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,20 @@ async def test_submit_sends_the_chosen_ids_and_extra_data() -> None:
     await submit(server)
     body = {"prompt": GRAPH, "prompt_id": "p", "client_id": "c", "extra_data": {"x": 1}}
     assert server.bodies == [("/prompt", body)]
+
+
+async def test_a_graph_is_sent_as_comfyui_reads_it() -> None:
+    server = answering(json={"prompt_id": "p", "number": 1, "node_errors": {}})
+    graph = {
+        "2": {"class_type": "X", "inputs": {"b": 1, "a": 2}, "is_changed": [math.nan, math.inf]},
+        "1": {"class_type": "Y", "inputs": {"text": "cut \ud83d"}},
+    }
+    await server.http.submit(graph, prompt_id="p", client_id="c", extra_data={"x": "\udc00"})
+    (request,) = server.requests
+    assert request.headers["content-type"] == "application/json"
+    sent = json.loads(request.content)
+    assert repr(sent["prompt"]) == repr(graph)  # NaN is unequal to itself; the order is kept
+    assert sent["extra_data"] == {"x": "\udc00"}
 
 
 async def test_200_with_node_errors_is_a_rejection() -> None:
