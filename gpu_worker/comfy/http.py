@@ -10,7 +10,7 @@ import httpx
 
 from comfyline.service.graphs.graph import faithful_json
 from gpu_worker.comfy.outputs import OutputFile
-from gpu_worker.comfy.shapes import fields, items
+from gpu_worker.comfy.shapes import engine_json, fields, items
 
 # The engine's event loop shares the interpreter with its nodes, so a busy engine answers late.
 TIMEOUT = httpx.Timeout(connect=2.0, read=30.0, write=30.0, pool=5.0)
@@ -172,8 +172,8 @@ def _check(response: httpx.Response) -> None:
 
 def _json(response: httpx.Response) -> dict[str, Any]:
     try:
-        value = response.json()  # Python's json accepts the bare NaN that a history may hold
-    except ValueError as error:
+        value = engine_json(response.content)
+    except (ValueError, RecursionError) as error:
         raise EngineError(f"{response.request.url.path} did not answer with JSON") from error
     if not isinstance(value, dict):
         raise EngineError(f"{response.request.url.path} did not answer with an object")

@@ -13,7 +13,6 @@ No I/O, no clock. The rules, each observed on a real server (tests/recordings):
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from typing import Any
 
 from comfyline.service.jobs.progress import Progress
 from gpu_worker.comfy.progress_fold import ProgressFold
-from gpu_worker.comfy.shapes import fields, items
+from gpu_worker.comfy.shapes import engine_json, fields, items
 
 MAX_MESSAGE_LENGTH = 1000  # of an error's text, because the job's row must stay small
 MAX_PREVIEW_BYTES = 2 * 1024 * 1024  # a sampler sends some 54 kB; a custom node may send more
@@ -208,7 +207,7 @@ def _preview(frame: bytes, prompt_id: str) -> PromptPreviewed | None:
 
 def _json(text: str | bytes) -> Any:
     try:
-        return json.loads(text)  # Python's json accepts the bare NaN that ComfyUI may send
+        return engine_json(text)
     except (ValueError, RecursionError):
         return None
 

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+
+def engine_json(text: str | bytes) -> Any:
+    """The value of a JSON text of the engine, which may hold bare NaN.
+
+    A half of a surrogate pair becomes U+FFFD: what the engine says is stored and shown, and nothing
+    there can hold one.
+
+    Raises:
+        ValueError, RecursionError: it is not JSON.
+    """
+    value = json.loads(text)
+    escape = b"\\ud" if isinstance(text, bytes) else "\\ud"
+    return _whole(value) if escape in text.lower() else value  # type: ignore[operator]
 
 
 def items(value: Any) -> list[Any]:
@@ -13,3 +28,13 @@ def items(value: Any) -> list[Any]:
 def fields(value: Any) -> dict[str, Any]:
     """The object itself, or an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    if isinstance(value, dict):
+        return {_whole(name): _whole(part) for name, part in value.items()}
+    return value
