@@ -98,7 +98,7 @@ class TextToImageRequest(_JobOptions):
         le=16384,
         multiple_of=8,
         description=f"Width in pixels. An image of more than {MAX_PIXELS:,} pixels is refused with "
-        "413.",
+        "413, unless your key has another limit.",
     )
     height: int = Field(
         default=512, ge=16, le=16384, multiple_of=8, description="Height in pixels."
@@ -140,7 +140,8 @@ class TextToImageRequest(_JobOptions):
     batch_size: int = Field(
         default=1,
         ge=1,
-        description=f"Number of images; more than {MAX_BATCH_SIZE} are refused with 413.",
+        description=f"Number of images; more than {MAX_BATCH_SIZE} are refused with 413, unless "
+        "your key has another limit.",
     )
 
     @field_validator("model")
