@@ -6,9 +6,11 @@ import asyncio
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from comfyline.service.graphs.engine_nodes import EngineNodes
+from comfyline.service.graphs.fit import LeftOut, fitted
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.result import ResultWarning
 from gpu_worker.comfy.http import EngineUnreachable
@@ -52,6 +54,8 @@ class Execution:
         self.graph: Graph = {}  # as the engine gets it
         self._tools, self._stop, self._reporter, self._previews = tools, stop, reporter, previews
         self._prompt_id = str(uuid.uuid5(_PROMPT_IDS, reporter.job.attempt_path))
+        self._pnginfo: Mapping[str, Any] = {}  # what ComfyUI writes into the pictures
+        self._left_out: tuple[LeftOut, ...] = ()
         self._hold: Hold | None = None  # has the files of the attempt, once there are any
         self._reported = Reported()
         self._submitted_at = 0.0  # set when the prompt is given to the engine
@@ -88,7 +92,8 @@ class Execution:
             return [], []
         held = self._hold.files()
         made, missing = everything_made(self._reported, held, self.graph)
-        return made, [*missing, *map(lost_warning, self._hold.lost)]
+        left_out = (ResultWarning(**asdict(each)) for each in self._left_out)
+        return made, [*left_out, *missing, *map(lost_warning, self._hold.lost)]
 
     @property
     def values(self) -> Mapping[str, Mapping[str, Any]]:
@@ -109,11 +114,14 @@ class Execution:
         """Fetch the graph and its inputs, and make the graph that the engine gets."""
         job, tools = self._reporter.job, self._tools
         with timed(tools.metrics, Phase.INPUTS):
-            graph = await asyncio.to_thread(tools.store.graph, job)
+            sent = await asyncio.to_thread(tools.store.graph, job)
+            self._pnginfo = await asyncio.to_thread(tools.store.extra_pnginfo, job)
+            nodes = await self._nodes()
+            fit = fitted(sent, nodes)
+            self._left_out = fit.left_out
             self._hold = await tools.files.new_hold()
-            uploads = await tools.inputs.fetch(job, graph, self._hold)
-        nodes = await self._nodes()
-        graph = with_input_names(graph, uploads, nodes, tools.files.base)
+            uploads = await tools.inputs.fetch(job, fit.graph, self._hold)
+        graph = with_input_names(fit.graph, uploads, nodes, tools.files.base)
         marker = self._prompt_id.replace("-", "")[:MARKER_LENGTH]
         self.graph = marked(with_inner_prefixes(graph), nodes, marker)
         return self._hold, {input_name(upload, file): file for upload, file in uploads.items()}
@@ -143,6 +151,7 @@ class Execution:
             on_event=self._on_event,
             cancel=self._stop.requested,
             previews=self._reporter.job.options.wants_previews,
+            extra_pnginfo=self._pnginfo,
         )
         return await unless(self._stop.drained, running, grace_seconds=OBEY_SECONDS)
 

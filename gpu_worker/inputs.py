@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comfyline.contract.ids import UploadId
-from comfyline.service.files.media_types import suffix_of
-from comfyline.service.files.uploads import UploadStore, upload_key
+from comfyline.service.files.uploads import UploadStore, file_suffix, upload_key
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.uploads import Reference, references, with_files
@@ -31,7 +30,7 @@ class Inputs:
     uploads: UploadStore
 
     async def fetch(self, job: Job, graph: Graph, hold: Hold) -> dict[UploadId, Path]:
-        """The graph's uploads, each as a file in `hold` with a suffix that fits its type.
+        """The graph's uploads, each as a file in `hold` with the suffix that nodes expect.
 
         Raises:
             InputMissing: an upload does not exist any more.
@@ -49,7 +48,7 @@ class Inputs:
             stored = self.uploads.fetch(upload_key(job.owner, reference.upload_id), file)
         if stored is None:
             raise InputMissing(reference)
-        return path.rename(path.with_suffix(suffix_of(stored.content_type)))
+        return path.rename(path.with_suffix(file_suffix(stored)))
 
 
 def input_name(upload_id: UploadId, file: Path) -> str:
