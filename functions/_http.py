@@ -19,6 +19,7 @@ from comfyline.contract.problems import PROBLEMS, TYPE_PREFIX
 from comfyline.contract.v1 import responses
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import (
+    SEND_FILES,
     ComfylineError,
     FieldError,
     Forbidden,
@@ -128,11 +129,7 @@ class Request:
         """
         body = self._body()
         if len(body) > MAX_BODY_BYTES:
-            raise RequestTooLarge(
-                f"A body has at most {MAX_BODY_BYTES} bytes. Send pictures and other files with "
-                'POST /api/v1/uploads, and name them in `inputs` as "upload:<upload_id>", instead '
-                "of putting them into the workflow as base64."
-            )
+            raise RequestTooLarge(f"A body has at most {MAX_BODY_BYTES} bytes. {SEND_FILES}")
         try:
             return json_value(body.decode())
         except UnicodeDecodeError as error:

@@ -34,6 +34,11 @@ from inspect import getdoc
 from itertools import islice
 from typing import ClassVar
 
+# What a caller can do who has put files into a request that is too large.
+SEND_FILES = (
+    "Send pictures and other files with POST /api/v1/uploads, and name them in `inputs` as "
+    '"upload:<upload_id>", instead of putting them into the workflow as base64.'
+)
 MAX_FIELD_ERRORS = 50  # keeps the response small; the next request shows the errors that are left
 
 

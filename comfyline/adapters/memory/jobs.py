@@ -15,7 +15,7 @@ from typing import Any
 
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
-from comfyline.service.errors import LeaseLost, RequestTooLarge
+from comfyline.service.errors import SEND_FILES, LeaseLost, RequestTooLarge
 from comfyline.service.graphs.graph import Graph, canonical_json, faithful_json
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.events import Renewed, Watched
@@ -50,7 +50,9 @@ class InMemoryJobStore:
         body = zlib.compress(faithful_json(graph))
         pnginfo = zlib.compress(faithful_json(extra_pnginfo or {}))
         if max(len(body), len(pnginfo)) > MAX_BODY_BYTES:
-            raise RequestTooLarge(f"A request has at most {MAX_BODY_BYTES} bytes, compressed.")
+            raise RequestTooLarge(
+                f"A request has at most {MAX_BODY_BYTES} bytes, compressed. {SEND_FILES}"
+            )
         copied = _copied(params)
         with self._lock:
             self._requests[job.id, job.fingerprint] = _Request(job.queued_at, copied, body, pnginfo)

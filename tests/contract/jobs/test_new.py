@@ -149,7 +149,7 @@ class TestRequest:
     def test_a_graph_that_is_too_large_is_refused(self, job_store: JobStore) -> None:
         noise = random.Random(7).randbytes(300_000).hex()  # one byte in two survives compression
         noise += random.Random(8).randbytes(300_000).hex()
-        with pytest.raises(RequestTooLarge):
+        with pytest.raises(RequestTooLarge, match="POST /api/v1/uploads"):
             job_store.put_request(a_job(), some_params(), a_graph(noise))
 
     def test_a_large_graph_that_compresses_well_is_stored(self, job_store: JobStore) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from comfyline.adapters.aws.attributes import Item, time_of, ttl_of
 from comfyline.contract.ids import JobId
-from comfyline.service.errors import RequestTooLarge
+from comfyline.service.errors import SEND_FILES, RequestTooLarge
 from comfyline.service.graphs.graph import Graph, canonical_json, faithful_json
 from comfyline.service.jobs.job import Job, JobParams
 
@@ -80,7 +80,9 @@ def request_items(
     if extra_pnginfo:
         bodies[pnginfo_sk(job)] = pack_faithfully(extra_pnginfo)
     if any(len(body) > MAX_BODY_BYTES for body in bodies.values()):
-        raise RequestTooLarge(f"A request has at most {MAX_BODY_BYTES} bytes, compressed.")
+        raise RequestTooLarge(
+            f"A request has at most {MAX_BODY_BYTES} bytes, compressed. {SEND_FILES}"
+        )
     return [sibling_item(job, sk, body) for sk, body in bodies.items()]
 
 
