@@ -49,7 +49,8 @@ def unwrapped(body: Body) -> Body:
 
 
 def _of_graph(body: Body) -> Body | None:
-    return {"workflow": body} if _is_graph(body) or _is_export(body) else None
+    is_alone = all(isinstance(node, dict) for node in body.values())
+    return {"workflow": body} if (is_alone and _is_graph(body)) or _is_export(body) else None
 
 
 def _of_prompt(body: Body) -> Body | None:

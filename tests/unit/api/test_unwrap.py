@@ -85,6 +85,7 @@ def test_options_of_the_service_stay_beside_it(sent: dict[str, Any], _beside: ob
         {"prompt": "{a red fox}", "output": {"format": "webp"}},
         {"prompt": '{"a": "wildcard'},
         {"prompt": "  [1, 2]"},
+        {"prompt": "a red fox", "metadata": {"class_type": "x"}},
     ],
 )
 def test_a_text_stays_a_text(sent: dict[str, Any]) -> None:
