@@ -9,6 +9,8 @@ from typing import Any
 
 Graph = Mapping[str, Mapping[str, Any]]  # node id -> {"class_type": ..., "inputs": ...}
 
+MAX_NAME = 256  # characters of a node's id or class; the longest in real graphs have about 60
+
 
 def canonical_json(value: Any) -> bytes:
     """The same bytes for equal JSON values: sorted keys, no blanks, ASCII.

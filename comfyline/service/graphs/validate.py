@@ -15,7 +15,7 @@ from typing import Any
 from comfyline.service.errors import MAX_FIELD_ERRORS, FieldError, InvalidRequest
 from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.engine_nodes import EngineNodes
-from comfyline.service.graphs.graph import Graph
+from comfyline.service.graphs.graph import MAX_NAME, Graph
 from comfyline.service.graphs.needs import (
     broken,
     dangling,
@@ -25,7 +25,6 @@ from comfyline.service.graphs.needs import (
 )
 
 MAX_NODES = 10_000  # far more than a graph that ComfyUI can run; keeps validation cheap
-MAX_NAME = 256  # characters of a node's id or class; the longest in real graphs have about 60
 
 _EXPORT_HINT = (
     "This is a workflow saved from the editor. Send the API format: in ComfyUI choose "

@@ -14,9 +14,9 @@ from hypothesis import given
 from comfyline.service.errors import MAX_FIELD_ERRORS, InvalidRequest
 from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.engine_nodes import EngineNodes
-from comfyline.service.graphs.graph import Graph
+from comfyline.service.graphs.graph import MAX_NAME, Graph
 from comfyline.service.graphs.needs import broken, may_be_output
-from comfyline.service.graphs.validate import MAX_NAME, MAX_NODES, validate_graph
+from comfyline.service.graphs.validate import MAX_NODES, validate_graph
 from tests.support import recordings
 from tests.support.builders import a_graph
 from tests.unit.graphs.graphs import ANYTHING, EMPTY, GOOD, GRAPHS, SAVE, node
