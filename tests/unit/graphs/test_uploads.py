@@ -105,6 +105,6 @@ def test_the_engine_is_not_asked_without_inputs() -> None:
 
 def test_files_take_the_place_of_references() -> None:
     graph = {"1": node("LoadImage", image=SENT, x=1), "2": node("LoadAudio", audio="a.flac")}
-    filled = with_files(graph, lambda upload_id: f"{upload_id}.png")
+    filled = with_files(graph, lambda found: f"{found.upload_id}.png")
     assert filled["1"]["inputs"] == {"image": f"{ID}.png", "x": 1}
     assert filled["2"] == graph["2"]
