@@ -124,7 +124,12 @@ class Wiring:
         """Waits for the end of a job that was just posted."""
         from comfyline.service.intake.wait import WaitRoom
 
-        return WaitRoom(jobs=self.aws.jobs, places=self.aws.wait_places, clock=self.clock)
+        return WaitRoom(
+            jobs=self.aws.jobs,
+            places=self.aws.wait_places,
+            clock=self.clock,
+            max_waits=self.aws.settings(of.WaitSettings).max_waits,
+        )
 
     @cached_property
     def lock(self) -> EngineLock:

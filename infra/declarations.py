@@ -13,8 +13,8 @@ from infra.grants import Grant, Resource
 # A function makes a few calls of some milliseconds; this leaves room for one cold start and one
 # retried call. API Gateway gives up on a WebSocket route after 29 s.
 REQUEST_TIMEOUT = 10
-# Lambda allots CPU in proportion to memory. With less, imports make a cold start slow; with more,
-# the functions wait for the network at a higher price.
+# Lambda allots CPU in proportion to memory: one CPU for 1,769 MB. With less than this, imports make
+# a cold start slow; with more, most functions wait for the network at a higher price.
 MEMORY_MB = 512
 
 
@@ -60,15 +60,16 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class AsyncCalls:
-    """Another function calls the function and does not wait; Lambda drops a call that is older."""
+    """Another function calls the function and does not wait.
 
-    max_age_seconds: int
-    retries: int
+    Lambda retries no call that failed, and drops one that is a minute old: the reason for it is
+    then over, or a later call makes up for it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class EveryMinute:
-    """EventBridge Scheduler calls the function; a failed call is not retried before the next."""
+    """EventBridge Scheduler calls the function, without waiting, as with AsyncCalls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,10 @@ class Function:
     socket_routes: tuple[str, ...] = ()  # route keys of the WebSocket API
     triggers: tuple[JobsStream | Queue | AsyncCalls | EveryMinute, ...] = ()
     timeout: int = REQUEST_TIMEOUT  # seconds
+    memory: int = MEMORY_MB  # with the reason, where it differs
+    # Calls at once that other functions cannot take from it, which is also the most that it gets.
+    # Only where the account's limit is high enough.
+    reserved: int = 0
     is_traced: bool = True  # where the deployment has tracing
     stack: Literal["api", "scaler"] = "api"
     handler: str = ""  # "<module>.<function>" in functions/

@@ -22,6 +22,8 @@ PROJECT = "comfyline"  # the first part of the names of stacks and cluster, and 
 MAX_LEASE_SECONDS = 12 * 3600
 # The default quota of ECS for the tasks of one service. More GPUs need several deployments.
 MAX_WORKERS = 5000
+# API Gateway's own limit, which all APIs of an account and the posts to sockets share.
+MAX_REQUESTS_PER_SECOND = 10_000
 # The names under which Python knows the two architectures of Lambda.
 _ARCHITECTURES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64", "AMD64": "x86_64"}
 
@@ -48,6 +50,13 @@ class Functions(Section):
     log_level: Literal["info", "debug"] = Field(
         default="info", description="debug adds one log line for each call"
     )
+    concurrency: int = Field(
+        default=10,
+        ge=10,
+        le=100_000,
+        description="calls of functions that may run at once, at most the account's limit, which "
+        "`comfyline admin preflight` shows; new accounts have 10",
+    )
     s3_public_endpoint: str | None = Field(
         default=None,
         pattern=r"^https?://[^/\s]+$",
@@ -63,6 +72,26 @@ class Api(Section):
         default=(),
         description="origins of web pages that may call the API; `*` allows every page",
         json_schema_extra={"allowed": "a list of origins, such as `https://app.example.com`"},
+    )
+    requests_per_second: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_REQUESTS_PER_SECOND,
+        description="requests of all callers together; more are refused with 429",
+        json_schema_extra={"by_default": "20 for each of `functions.concurrency`, at most 2,000"},
+    )
+    open_requests_per_second: int = Field(
+        default=20,
+        ge=1,
+        le=MAX_REQUESTS_PER_SECOND,
+        description="requests without a key, for each of the open routes",
+    )
+    max_waits: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="posts that wait for their job at one time; others are answered at once",
+        json_schema_extra={"by_default": "a tenth of `functions.concurrency`, at most 100"},
     )
     domain: str | None = Field(
         default=None, description="custom domain of the HTTP API", examples=["api.example.com"]
@@ -235,7 +264,8 @@ class Observability(Section):
     )
     dashboard: bool = Field(default=True, description="whether a CloudWatch dashboard is made")
     tracing: bool = Field(
-        default=True, description="whether X-Ray traces the functions; up to $25 for a million jobs"
+        default=False,
+        description="whether X-Ray traces the functions; up to $25 for a million jobs",
     )
     container_insights: bool = Field(
         default=False, description="whether ECS records its own metrics; they cost when idle, too"
@@ -284,6 +314,17 @@ class Deployment(Section):
         """The functions' architecture, as Lambda calls it."""
         chosen = self.functions.architecture
         return _ARCHITECTURES[platform.machine()] if chosen == "host" else chosen
+
+    @property
+    def requests_per_second(self) -> int:
+        """Requests a second that the HTTP API accepts; a call of a function takes some 50 ms."""
+        return self.api.requests_per_second or min(20 * self.functions.concurrency, 2000)
+
+    @property
+    def max_waits(self) -> int:
+        """Posts that may wait for their job at one time; each occupies a function meanwhile."""
+        chosen = self.api.max_waits
+        return min(self.functions.concurrency // 10, 100) if chosen is None else chosen
 
     @property
     def metrics_namespace(self) -> str:

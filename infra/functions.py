@@ -29,12 +29,20 @@ from comfyline.service.settings import (
     ScalerSettings,
     SocketSettings,
     UnknownRouteSettings,
+    WaitSettings,
     WakeSettings,
 )
 from infra import grants
 from infra.declarations import AsyncCalls, EveryMinute, Function, JobsStream, Queue, Route
 from infra.grants import Resource, may
 
+# The CPU of these is the bottleneck: they sign requests and speak TLS in many threads. For such
+# work a second at twice the memory costs as much as two.
+BUSY_MEMORY = 1769
+# Every request with a key waits for an authorizer, so a burst elsewhere must not stop them.
+RESERVED_FOR_HTTP, RESERVED_FOR_SOCKETS = 50, 20
+# One round and, if it hangs, the next.
+RESERVED_FOR_ROUNDS = 2
 # API Gateway waits 10 s for an authorizer.
 AUTHORIZER_TIMEOUT = 8
 # A caller may ask to wait for 25 s; the gateway gives up after 30 s.
@@ -79,6 +87,7 @@ _ROWS = (
         settings=(KeysTable,),
         grants=(grants.READ_KEY,),
         timeout=AUTHORIZER_TIMEOUT,
+        reserved=RESERVED_FOR_HTTP,
     ),
     Function(
         name="AuthorizeSocket",
@@ -89,12 +98,13 @@ _ROWS = (
             may("TakeSocketPass", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
         ),
         timeout=AUTHORIZER_TIMEOUT,
+        reserved=RESERVED_FOR_SOCKETS,
     ),
     # --- the HTTP API -----------------------------------------------------------------------------
     Function(
         name="SubmitJob",
         routes=(Route("POST", "/api/v1/jobs"),),
-        settings=_SUBMIT,
+        settings=(*_SUBMIT, WaitSettings),
         grants=grants.SUBMIT_JOB,
         timeout=WAITING_TIMEOUT,
     ),
@@ -152,7 +162,7 @@ _ROWS = (
     Function(
         name="Generate",
         routes=(Route("POST", "/api/v1/generate"),),
-        settings=_SUBMIT,
+        settings=(*_SUBMIT, WaitSettings),
         grants=grants.SUBMIT_JOB,
         timeout=WAITING_TIMEOUT,
     ),
@@ -214,6 +224,8 @@ _ROWS = (
             grants.SIGN_ARTIFACT,
             grants.POST_TO_SOCKET,
         ),
+        # SocketConnect calls it for the greeting, which is stale after seconds.
+        triggers=(AsyncCalls(),),
     ),
     Function(
         name="SocketConnect",
@@ -257,6 +269,7 @@ _ROWS = (
             ),
         ),
         timeout=PUSH_TIMEOUT,
+        memory=BUSY_MEMORY,
     ),
     Function(
         name="SettleJobs",
@@ -320,6 +333,8 @@ _ROWS = (
         ),
         triggers=(EveryMinute(),),
         timeout=SWEEP_TIMEOUT,
+        memory=BUSY_MEMORY,
+        reserved=RESERVED_FOR_ROUNDS,
     ),
     Function(
         name="RedriveTickets",
@@ -349,9 +364,10 @@ _ROWS = (
             EveryMinute(),
             # SettleJobs calls it when a job is new. The next minute's round is the retry, and it
             # covers every older job.
-            AsyncCalls(max_age_seconds=60, retries=0),
+            AsyncCalls(),
         ),
         timeout=SCALER_TIMEOUT,
+        reserved=RESERVED_FOR_ROUNDS,
     ),
 )
 

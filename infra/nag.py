@@ -82,15 +82,17 @@ REASONS = {
         "the runtime changes together with the locked wheels, not whenever a newer one exists"
     ),
     (r"Serverless-LambdaTracing", _FUNCTION): (
-        "traced unless the deployment file has `tracing = false`"
+        "Lambda traces the first call of each second, which would double the price of a job; "
+        "observability.tracing switches it on"
     ),
     (r"Serverless-LambdaDLQ", _FUNCTION): (
-        "called synchronously by API Gateway, by a stream or a queue that keeps what fails, or by "
-        "a schedule that calls it again a minute later"
+        "called synchronously by API Gateway, or by a stream or a queue that keeps what fails; a "
+        "call by a schedule or another function is not retried, because its reason is then over"
     ),
-    (r"Serverless-LambdaAsyncFailureDestination", r".*-scaler/ScaleWorkers/Function/.*"): (
-        "the round of the next minute makes up for a lost call"
-    ),
+    (
+        r"Serverless-LambdaAsyncFailureDestination",
+        r".*/(ScaleWorkers|SweepJobs|SocketSubscribe)/Function/.*",
+    ): "the round of the next minute makes up for a lost call, and a greeting is stale by then",
     (r"Serverless-LambdaEventSourceMappingDestination", r".*-api/PushUpdates/Function/.*"): (
         "live updates are best effort: a client that receives nothing polls"
     ),

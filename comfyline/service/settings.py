@@ -157,6 +157,12 @@ class JobDefaults(Settings):
     retention_seconds: int = 7 * 24 * 3600
 
 
+class WaitSettings(Settings):
+    """Posts that wait for the end of their job."""
+
+    max_waits: int  # at one time; others are answered at once
+
+
 class ParkingQueue(Settings):
     """The queue of what functions/settle_jobs.py could not settle."""
 

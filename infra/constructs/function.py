@@ -12,14 +12,17 @@ from constructs import Construct
 
 from comfyline.service.settings import Settings
 from infra.constructs.role import Arns, role
-from infra.declarations import MEMORY_MB, Function
+from infra.declarations import Function
 from infra.deployment import Deployment
+from infra.functions import FUNCTIONS
 from infra.grants import EVERY_FUNCTION, Resource
 
 # The shortest timeout on an emulator, in seconds. There the cold starts of a burst share a few
 # cores, and a function that is ended for being slow only has to start again. Below the minute of
 # the schedules, so that two rounds never overlap.
 LOCAL_TIMEOUT = 50
+# What other functions of the account, and those without a reservation, must be left.
+UNRESERVED = 100
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 
 
@@ -63,7 +66,8 @@ def python_function(
         architecture=lambda_.Architecture.custom(deployment.architecture),
         handler=f"functions.{row.handler}",
         code=code.of(row),
-        memory_size=MEMORY_MB,
+        memory_size=row.memory,
+        reserved_concurrent_executions=_reserved(row, deployment),
         timeout=Duration.seconds(
             max(row.timeout, LOCAL_TIMEOUT) if deployment.is_local else row.timeout
         ),
@@ -79,6 +83,13 @@ def python_function(
             "LOG_LEVEL": deployment.functions.log_level.upper(),
         },
     )
+
+
+def _reserved(row: Function, deployment: Deployment) -> int | None:
+    """Lambda refuses a reservation that leaves fewer than 100 of the account's calls at once."""
+    every = sum(other.reserved for other in FUNCTIONS.values())
+    is_possible = deployment.functions.concurrency >= every + UNRESERVED
+    return row.reserved or None if is_possible and not deployment.is_local else None
 
 
 def environment(*settings: type[Settings], values: Values) -> dict[str, str]:

@@ -14,13 +14,14 @@ from aws_cdk.aws_lambda import IFunction
 from constructs import Construct
 
 from infra.constructs.function import LOG_RETENTION
+from infra.deployment import Deployment
 from infra.functions import ROUTES
 
 # A disabled key still works for this long. Without the cache, each request would cost one more read
 # of the keys table.
 AUTHORIZER_CACHE = Duration.seconds(30)
-# Below the account's own limit (10,000/s, burst 5,000), which the posts to sockets share.
-THROTTLE = gw.ThrottleSettings(rate_limit=2000, burst_limit=1000)
+# Below the account's own limit (5,000), which the posts to sockets share.
+MAX_BURST = 1000
 
 # The headers that web pages of other origins may send and read, beside those that every page may.
 CORS_REQUEST_HEADERS = ("idempotency-key", "prefer", "x-request-id")
@@ -65,7 +66,7 @@ def http_api(
     scope: Construct,
     *,
     functions: Mapping[str, IFunction],
-    allowed_origins: Sequence[str],
+    deployment: Deployment,
     domain: gw.DomainName | None,
 ) -> gw.HttpApi:
     """The HTTP API with its routes and its one stage."""
@@ -73,17 +74,18 @@ def http_api(
     api = gw.HttpApi(
         own,
         "Api",
-        cors_preflight=_cors(allowed_origins),
+        cors_preflight=_cors(deployment.api.allowed_origins),
         create_default_stage=False,  # our own stage has the throttle and the log
         # A request that no route takes gets our problem+json, and needs no key for it.
         default_integration=HttpLambdaIntegration("Integration", functions["UnknownRoute"]),
     )
-    _add_routes(api, functions)
-    _add_stage(own, api, domain)
+    routes = _add_routes(api, functions)
+    stage = _add_stage(own, api, deployment, domain)
+    stage.node.add_dependency(*routes)  # because the stage's throttles name them
     return api
 
 
-def _add_routes(api: gw.HttpApi, functions: Mapping[str, IFunction]) -> None:
+def _add_routes(api: gw.HttpApi, functions: Mapping[str, IFunction]) -> list[gw.HttpRoute]:
     authorizer = HttpLambdaAuthorizer(
         "AuthorizeHttp",
         functions["AuthorizeHttp"],
@@ -91,26 +93,37 @@ def _add_routes(api: gw.HttpApi, functions: Mapping[str, IFunction]) -> None:
         identity_source=["$request.header.Authorization"],
         results_cache_ttl=AUTHORIZER_CACHE,
     )
+    routes = []
     for route, row in ROUTES.items():
-        api.add_routes(
+        routes += api.add_routes(
             path=route.path,
             methods=[gw.HttpMethod(route.method)],
             integration=HttpLambdaIntegration("Integration", functions[row.name]),
             authorizer=gw.HttpNoneAuthorizer() if route.is_open else authorizer,
         )
+    return routes
 
 
-def _add_stage(scope: Construct, api: gw.HttpApi, domain: gw.DomainName | None) -> None:
+def _add_stage(
+    scope: Construct, api: gw.HttpApi, deployment: Deployment, domain: gw.DomainName | None
+) -> gw.HttpStage:
     log_group = logs.LogGroup(
-        scope, "AccessLog", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
+        scope,
+        "AccessLog",
+        # For names with this prefix, API Gateway adds nothing to the account's policy for logs,
+        # whose size is limited.
+        log_group_name=f"/aws/vendedlogs/{deployment.cluster_name}/http",
+        retention=LOG_RETENTION,
+        removal_policy=RemovalPolicy.DESTROY,
     )
+    rate = deployment.requests_per_second
     stage = gw.HttpStage(
         scope,
         "Stage",
         http_api=api,
         stage_name="$default",
         auto_deploy=True,
-        throttle=THROTTLE,
+        throttle=gw.ThrottleSettings(rate_limit=rate, burst_limit=min(rate, MAX_BURST)),
         domain_mapping=gw.DomainMappingOptions(domain_name=domain) if domain else None,
     )
     template = stage.node.default_child
@@ -118,3 +131,15 @@ def _add_stage(scope: Construct, api: gw.HttpApi, domain: gw.DomainName | None) 
     template.access_log_settings = gw.CfnStage.AccessLogSettingsProperty(
         destination_arn=log_group.log_group_arn, format=json.dumps(_LOGGED)
     )
+    template.route_settings = _open_throttles(deployment.api.open_requests_per_second)
+    return stage
+
+
+def _open_throttles(rate: int) -> Mapping[str, Mapping[str, int]]:
+    """Throttles of the routes that anybody may call, so that a flood of such calls stays cheap.
+
+    A page of /docs asks for five files at once, so the burst is greater than the rate.
+    """
+    routes = [route.key for route in ROUTES if route.is_open]
+    throttle = {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": 2 * rate}
+    return dict.fromkeys((*routes, "$default"), throttle)

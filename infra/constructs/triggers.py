@@ -14,7 +14,12 @@ from aws_cdk.aws_scheduler_targets import LambdaInvoke
 from constructs import Construct
 
 from infra.declarations import AsyncCalls, EveryMinute, Function, JobsStream, Queue
+from infra.deployment import Deployment
 from infra.grants import Resource
+
+MAX_EVENT_AGE = Duration.seconds(60)  # the least that Lambda allows
+# A shard's reader may occupy this share of the concurrent calls: all of them together about half.
+STREAM_SHARE = 20
 
 Queues = Mapping[Resource, sqs.IQueue]
 
@@ -26,27 +31,29 @@ def add_triggers(
     *,
     jobs: ddb.TableV2,
     queues: Queues,
-    has_scaler: bool,
+    deployment: Deployment,
 ) -> None:
     """Connect the function to the triggers of its row. `jobs` is the table with the stream."""
     for trigger in row.triggers:
         match trigger:
             case JobsStream():
-                function.add_event_source(_stream(jobs, trigger, has_scaler=has_scaler))
+                function.add_event_source(_stream(jobs, trigger, deployment))
             case Queue(queue, batch_size):
                 source = SqsEventSource(
                     queues[queue], batch_size=batch_size, report_batch_item_failures=True
                 )
                 function.add_event_source(source)
-            case AsyncCalls(max_age, retries):
-                function.configure_async_invoke(
-                    max_event_age=Duration.seconds(max_age), retry_attempts=retries
-                )
             case EveryMinute():
                 _schedule(scope, row, function)
+            case AsyncCalls():
+                pass
+    if any(isinstance(trigger, AsyncCalls | EveryMinute) for trigger in row.triggers):
+        # By default, Lambda calls a function that failed twice more, and keeps calls for 6 h.
+        function.configure_async_invoke(max_event_age=MAX_EVENT_AGE, retry_attempts=0)
 
 
-def _stream(jobs: ddb.TableV2, stream: JobsStream, *, has_scaler: bool) -> DynamoEventSource:
+def _stream(jobs: ddb.TableV2, stream: JobsStream, deployment: Deployment) -> DynamoEventSource:
+    has_scaler = not deployment.is_local
     patterns = (*stream.filters, *(stream.filters_for_scaler if has_scaler else ()))
     window, max_age = stream.window_seconds, stream.max_age_seconds
     return DynamoEventSource(
@@ -55,13 +62,19 @@ def _stream(jobs: ddb.TableV2, stream: JobsStream, *, has_scaler: bool) -> Dynam
         starting_position=lambda_.StartingPosition.TRIM_HORIZON,
         batch_size=stream.batch_size,
         max_batching_window=Duration.seconds(window) if window else None,
-        parallelization_factor=stream.parallel_batches,
+        parallelization_factor=_parallel_batches(stream, deployment),
         report_batch_item_failures=stream.reports_failures,
         bisect_batch_on_error=stream.reports_failures,
         retry_attempts=stream.retries,
         max_record_age=Duration.seconds(max_age) if max_age else None,
         filters=[lambda_.FilterCriteria.filter(pattern) for pattern in patterns],
     )
+
+
+def _parallel_batches(stream: JobsStream, deployment: Deployment) -> int | None:
+    """Few for an account with a low limit: a new table has four shards, each with two readers."""
+    wanted = stream.parallel_batches
+    return wanted and min(wanted, max(1, deployment.functions.concurrency // STREAM_SHARE))
 
 
 def _schedule(scope: Construct, row: Function, function: lambda_.Function) -> None:

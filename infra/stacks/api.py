@@ -63,7 +63,7 @@ class ApiStack(Stack):
         self.http_api = http_api(
             self,
             functions=self.functions,
-            allowed_origins=deployment.api.allowed_origins,
+            deployment=deployment,
             domain=api_domain,
         )
         self._write_outputs()
@@ -82,7 +82,7 @@ class ApiStack(Stack):
                 function,
                 jobs=self._data.jobs,
                 queues=queues,
-                has_scaler=self._scaler is not None,
+                deployment=self._deployment,
             )
             if row.name == "SocketSubscribe":  # SocketConnect, a later row, calls it
                 values["greeter_function"] = function.function_name
@@ -98,6 +98,7 @@ class ApiStack(Stack):
             "websocket_stage": STAGE,
             "metrics_namespace": self._deployment.metrics_namespace,
             "engine_version": self._deployment.worker.engine_version,
+            "max_waits": str(self._deployment.max_waits),
             "routes": ",".join(route.key for route in ROUTES),
             "parking_queue_url": self.parking.queue_url,
             **(self._scaler.values if self._scaler else {}),

@@ -58,7 +58,7 @@ class ScalerStack(Stack):
                 Resource.SCALING: [self.table.table_arn],
             },
         )
-        add_triggers(self, row, self.function, jobs=data.jobs, queues={}, has_scaler=True)
+        add_triggers(self, row, self.function, jobs=data.jobs, queues={}, deployment=deployment)
 
     @property
     def values(self) -> dict[str, str]:

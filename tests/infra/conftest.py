@@ -16,8 +16,14 @@ from tests.infra.templates import Templates
 # A deployment file with every choice that is not the default.
 UNUSUAL: Mapping[str, Any] = {
     "stage": "prod",
-    "functions": {"architecture": "x86_64", "s3_public_endpoint": "http://files.example"},
+    "functions": {
+        "architecture": "x86_64",
+        "concurrency": 1000,
+        "s3_public_endpoint": "http://files.example",
+    },
     "api": {
+        "requests_per_second": 50,
+        "max_waits": 0,
         "allowed_origins": ["https://app.example.com"],
         "domain": "api.example.com",
         "socket_domain": "live.example.com",
@@ -27,7 +33,7 @@ UNUSUAL: Mapping[str, Any] = {
     "fleet": {"capacity": "asg", "spot_percent": 50},
     "scaling": {"warm_workers": 2, "warm_hours": "mon-fri 07-18"},
     "alarms": {"email": "team@example.com"},
-    "observability": {"container_insights": True, "metrics": False, "tracing": False},
+    "observability": {"container_insights": True, "metrics": False, "tracing": True},
 }
 
 

@@ -193,17 +193,6 @@ def test_functions_share_one_platform(aws: Templates) -> None:
     assert {str(function["Architectures"]) for function in functions} == {"['arm64']"}
 
 
-@pytest.mark.parametrize(("target", "mode"), [("aws", "Active"), ("asg", "PassThrough")])
-def test_functions_are_traced_unless_the_deployment_disables_it(
-    request: pytest.FixtureRequest, target: str, mode: str
-) -> None:
-    functions = request.getfixturevalue(target).functions()
-    modes = {name: function["TracingConfig"]["Mode"] for name, function in functions.items()}
-    assert modes.pop("SettleJobs") == "PassThrough"  # the stream does not carry a job's trace
-    assert set(modes.values()) == {mode}
-    assert all(row.is_traced for name, row in FUNCTIONS.items() if name != "SettleJobs")
-
-
 def test_outputs(aws: Templates) -> None:
     named_outputs = {n for n, o in aws.api["Outputs"].items() if "Export" not in o}
     assert named_outputs == {

@@ -39,6 +39,7 @@ ENVIRONMENT = {
     "OWNERS_TABLE": "owners",
     "CONNECTIONS_TABLE": "connections",
     "ARTIFACTS_BUCKET": "files",
+    "MAX_WAITS": "100",
     "ROUTES": ",".join(_FUNCTIONS),
     "WEBSOCKET_API_ID": "api",
     "WEBSOCKET_STAGE": "live",

@@ -15,7 +15,6 @@ from comfyline.service.jobs.job import Job, JobRecord
 from comfyline.service.jobs.read import read_job
 from comfyline.service.jobs.store import JobStore
 
-MAX_WAITS = 100  # a tenth of an account's concurrent functions
 # Twice the timeout of the functions that wait, so that a place expires only after the function that
 # held it has ended.
 PLACE_LIFETIME = timedelta(minutes=1)
@@ -24,11 +23,12 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two reads of the job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitRoom:
-    """Waits for jobs to end, for at most MAX_WAITS posts at a time."""
+    """Waits for jobs to end, for at most `max_waits` posts at a time."""
 
     jobs: JobStore
     places: Semaphore
     clock: Clock
+    max_waits: int
     sleep: Callable[[float], None] = time.sleep
 
     def wait(self, job: Job, seconds: int) -> JobRecord | None:
@@ -38,7 +38,7 @@ class WaitRoom:
             Unavailable: the jobs or the places are out of reach.
         """
         now = self.clock()
-        place = self.places.enter(MAX_WAITS, now=now, until=now + PLACE_LIFETIME)
+        place = self.places.enter(self.max_waits, now=now, until=now + PLACE_LIFETIME)
         if place is None:
             return None
         try:

@@ -10,12 +10,14 @@ import pytest
 from comfyline.adapters.memory.access import InMemorySemaphore
 from comfyline.contract.limits import MAX_WAIT_SECONDS
 from comfyline.service.errors import Unavailable
-from comfyline.service.intake.wait import MAX_WAITS, PLACE_LIFETIME, WaitRoom
+from comfyline.service.intake.wait import PLACE_LIFETIME, WaitRoom
 from comfyline.service.jobs.job import Job, JobRecord, Status
 from comfyline.service.jobs.store import JobStore
 from infra.functions import WAITING_TIMEOUT
 from tests.support.ports import meanwhile, raising
 from tests.support.world import World
+
+MAX_WAITS = 7
 
 
 class Room:
@@ -32,6 +34,7 @@ class Room:
             jobs=store or self.world.store,
             places=self.places,
             clock=self.world.clock,
+            max_waits=MAX_WAITS,
             sleep=self._pause,
         )
         return room.wait(self.job, seconds)

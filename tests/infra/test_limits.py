@@ -1,0 +1,130 @@
+"""What the functions may use of an account: concurrent calls, memory, requests, retries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from infra.declarations import AsyncCalls, EveryMinute
+from infra.deployment import Deployment
+from infra.functions import FUNCTIONS
+from tests.infra.conftest import deployment
+from tests.infra.templates import Json, Templates, function_in, named, plain_name, resources
+
+NEW_ACCOUNT = 10  # concurrent calls of functions, of which the readers of streams get a part
+SHARDS = 4  # of a new table's stream
+INVOKE = "AWS::Lambda::EventInvokeConfig"
+STARTED_ASYNC = {
+    row.name
+    for row in FUNCTIONS.values()
+    if any(isinstance(trigger, AsyncCalls | EveryMinute) for trigger in row.triggers)
+}
+
+
+def functions(templates: Templates) -> dict[str, Json]:
+    return {
+        plain_name(name).removesuffix("Function"): properties
+        for template in templates.all
+        for name, properties in resources(template, "AWS::Lambda::Function").items()
+    }
+
+
+def parallel_batches(templates: Templates) -> dict[str, int]:
+    mappings = resources(templates.api, "AWS::Lambda::EventSourceMapping").values()
+    return {
+        function_in(templates.render(m["FunctionName"])): m["ParallelizationFactor"]
+        for m in mappings
+        if "ParallelizationFactor" in m
+    }
+
+
+def test_no_function_that_is_started_without_an_answer_is_retried(aws: Templates) -> None:
+    """By default Lambda calls it twice more, so rounds would overlap, and keeps calls for 6 h."""
+    found = {
+        function_in(aws.render(config["FunctionName"])): config
+        for template in aws.all
+        for config in resources(template, INVOKE).values()
+    }
+    assert found.keys() == STARTED_ASYNC >= {"SweepJobs", "ScaleWorkers", "SocketSubscribe"}
+    for config in found.values():
+        assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (0, 60)
+
+
+def test_the_readers_of_streams_leave_a_new_account_some_calls(aws: Templates) -> None:
+    batches = parallel_batches(aws)
+    assert batches.keys() == {"PushUpdates", "SettleJobs"}
+    assert sum(batches.values()) * SHARDS < NEW_ACCOUNT
+
+
+def test_an_account_with_a_high_limit_reads_streams_in_parallel(asg: Templates) -> None:
+    assert parallel_batches(asg) == {"PushUpdates": 10, "SettleJobs": 4}
+
+
+def test_nothing_is_reserved_where_the_account_cannot(aws: Templates) -> None:
+    assert not [n for n, f in functions(aws).items() if "ReservedConcurrentExecutions" in f]
+
+
+def test_authorizers_and_rounds_are_kept_apart_where_the_account_can(asg: Templates) -> None:
+    found = functions(asg)
+    reserved = {n: f.get("ReservedConcurrentExecutions") for n, f in found.items()}
+    kept = {n for n, calls in reserved.items() if calls}
+    assert kept == {"AuthorizeHttp", "AuthorizeSocket", "SweepJobs", "ScaleWorkers"}
+    assert sum(filter(None, reserved.values())) <= 1000 - 100  # Lambda keeps 100 unreserved
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rate", "waits"),
+    [
+        (deployment(), 200, 1),
+        (deployment(functions={"concurrency": 1000}), 2000, 100),
+        (deployment(functions={"concurrency": 5000}), 2000, 100),
+        (deployment(api={"requests_per_second": 7, "max_waits": 0}), 7, 0),
+    ],
+)
+def test_limits_follow_the_accounts_concurrency(chosen: Deployment, rate: int, waits: int) -> None:
+    assert (chosen.requests_per_second, chosen.max_waits) == (rate, waits)
+
+
+def test_the_limits_of_the_deployment_reach_api_and_functions(asg: Templates) -> None:
+    stage: Any = named(asg.api, "AWS::ApiGatewayV2::Stage", "HttpStage")
+    assert stage["DefaultRouteSettings"] == {
+        "ThrottlingBurstLimit": 50,
+        "ThrottlingRateLimit": 50,
+    }
+    for function in ("SubmitJob", "Generate"):
+        assert asg.environment(function)["MAX_WAITS"] == "0"
+
+
+def test_open_routes_have_low_throttles_of_their_own(aws: Templates) -> None:
+    stage: Any = named(aws.api, "AWS::ApiGatewayV2::Stage", "HttpStage")
+    open_routes = {key for key, (_, kind) in aws.routes("HttpApi").items() if kind == "NONE"}
+    assert set(stage["RouteSettings"]) == open_routes
+    for throttle in stage["RouteSettings"].values():
+        assert throttle["ThrottlingRateLimit"] <= 20
+    # A stage that names a route cannot be made before the route.
+    (name,) = (n for n in aws.api["Resources"] if plain_name(n) == "HttpStage")
+    waits_for = {plain_name(other) for other in aws.api["Resources"][name]["DependsOn"]}
+    assert any("healthz" in other for other in waits_for)
+
+
+def test_the_access_log_needs_no_share_of_the_accounts_policy_for_logs(aws: Templates) -> None:
+    log = named(aws.api, "AWS::Logs::LogGroup", "HttpAccessLog")
+    assert log["LogGroupName"] == "/aws/vendedlogs/comfyline-test/http"
+
+
+def test_functions_have_little_memory_unless_they_need_the_cpu(aws: Templates) -> None:
+    busy = {name for name, of in functions(aws).items() if of["MemorySize"] != 512}
+    assert busy == {"PushUpdates", "SweepJobs"}
+
+
+def test_functions_are_not_traced_unless_the_deployment_pays(
+    aws: Templates, asg: Templates
+) -> None:
+    def traced(templates: Templates) -> set[str]:
+        found = functions(templates).items()
+        return {name for name, of in found if of["TracingConfig"]["Mode"] == "Active"}
+
+    assert traced(aws) == set()
+    # The stream does not carry a job's trace, so there is nothing to connect SettleJobs' with.
+    assert traced(asg) == FUNCTIONS.keys() - {"SettleJobs"}
