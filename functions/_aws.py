@@ -198,14 +198,13 @@ class Aws:
         from comfyline.adapters.aws.fleet.scaling import SqsBacklog
 
         urls = tuple(self.settings(of.QueueSettings).lanes.values())
-        return SqsBacklog(self.client("sqs"), self.client("cloudwatch"), urls)
+        return SqsBacklog(self.client("sqs"), urls)
 
     @cached_property
     def fleet(self) -> EcsFleet:
         from comfyline.adapters.aws.fleet.scaling import EcsFleet
 
-        known = self.settings(of.ScalerSettings)
-        return EcsFleet(self.client("ecs"), known.cluster, known.service)
+        return EcsFleet(self.client("ecs"), self.settings(of.ScalerSettings).cluster)
 
     @cached_property
     def artifacts(self) -> S3ArtifactStore:

@@ -336,6 +336,7 @@ class Wiring:
         return Scaler(
             backlog=self.aws.backlog,
             fleet=self.aws.fleet,
+            presence=self.aws.presence,
             memory=self.aws.scaling_memory,
             policy=ScalingPolicy(**json.loads(section)),
             clock=self.clock,

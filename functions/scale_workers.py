@@ -16,22 +16,29 @@ def handler(event: Event, wiring: Wiring) -> None:
         return
     seen = scaled.seen
     if scaled.resized:
-        counts = {"waiting": seen.waiting, "in_flight": seen.in_flight, "running": seen.running}
-        logger.info("resized", extra={"action": "resized", "workers": scaled.workers} | counts)
-    if seen.waiting or seen.in_flight or seen.running or scaled.workers:
+        counts = {"waiting": seen.waiting, "in_flight": seen.in_flight, "ready": seen.running}
+        asked = {"ondemand": scaled.asked.ondemand, "spot": scaled.asked.spot}
+        logger.info("resized", extra={"action": "resized", **asked, **counts})
+    if scaled.is_held:
+        logger.warning("fleet held small", extra={"action": "fleet_held", "ready": seen.running})
+    running = scaled.size.running.total
+    if seen.waiting or seen.in_flight or running or scaled.asked.total:
         # Not for an idle fleet, because CloudWatch bills each hour in which a metric has a value.
         _measure(scaled, wiring.aws.metrics)
 
 
 def _measure(scaled: Scaled, metrics: Metrics) -> None:
-    seen = scaled.seen
+    seen, size = scaled.seen, scaled.size
     measured = {
         Metric.TICKETS_WAITING: seen.waiting,
         Metric.TICKETS_IN_FLIGHT: seen.in_flight,
         Metric.TICKETS_UNSERVED: 0 if seen.running else seen.waiting,
         Metric.OLDEST_WAIT: seen.oldest_wait.total_seconds(),
-        Metric.WORKERS_RUNNING: seen.running,
-        Metric.WORKERS_DESIRED: scaled.workers,
+        Metric.WORKERS_RUNNING: size.running.total,
+        Metric.WORKERS_ON_SPOT: size.running.spot,
+        Metric.WORKERS_READY: seen.running,
+        Metric.WORKERS_DESIRED: scaled.asked.total,
+        Metric.WORKERS_UNFILLED: scaled.unfilled,
     }
     for metric, value in measured.items():
         metrics.record(metric, value)

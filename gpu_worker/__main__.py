@@ -40,7 +40,7 @@ def main() -> None:
 
 async def work(wiring: Wiring, logger: Logger) -> None:
     """Prepare the worker, then run jobs until SIGTERM or SIGINT."""
-    drain, loop = asyncio.Event(), asyncio.get_running_loop()
+    drain, retire, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain.set)
@@ -49,13 +49,15 @@ async def work(wiring: Wiring, logger: Logger) -> None:
         wiring.flushed_metrics(),
         wiring.engine() as engine,
         wiring.fleet(drain) as protection,
-        wiring.presence(engine, health := wiring.health(engine)),
+        wiring.presence(
+            activity := wiring.activity(engine, health := wiring.health(engine)), retire
+        ),
         wiring.published_nodes(engine),
     ):
         await wiring.engine_files(engine).prepare()  # also before the warm-up's files
         preparation = wiring.preparation
         if preparation is None or await preparation.run(engine, drain):
-            await wiring.worker(engine, health, protection).work(drain)
+            await wiring.worker(engine, health, protection, activity).work(drain, retire)
     logger.info("worker stopped", extra={"action": "worker_stopped"})
 
 

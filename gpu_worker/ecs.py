@@ -37,6 +37,22 @@ class EcsTaskProtection:
             raise FleetUnreachable(f"{response.status_code}: {response.text[:200]}")
 
 
+async def task_revision(metadata: httpx.AsyncClient) -> str:
+    """The ARN of this task's task definition, from ECS's metadata of the task, version 4.
+
+    Raises:
+        FleetUnreachable: it is not known.
+    """
+    response = await _request(metadata, "GET", "/task")
+    task = _object(response)
+    try:
+        arn, family, revision = task["TaskARN"], task["Family"], task["Revision"]
+    except KeyError as error:
+        raise FleetUnreachable(f"the task's metadata lacks {error}") from error
+    # arn:aws:ecs:<region>:<account>:task/<cluster>/<id>
+    return f"{arn.partition(':task/')[0]}:task-definition/{family}:{revision}"
+
+
 class SpotNotices:
     """The notices for a spot instance, from its metadata, version 2."""
 

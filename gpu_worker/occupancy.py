@@ -26,6 +26,11 @@ class Occupancy:
         self._in_all = 0
         self._changed = asyncio.Event()  # wakes `room` after each change
 
+    @property
+    def held(self) -> int:
+        """The jobs that the worker holds."""
+        return self._in_all
+
     async def room(self) -> None:
         """Return once another job may be claimed."""
         while self._in_engine >= IN_ENGINE or self._in_all >= IN_ALL:

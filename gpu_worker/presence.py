@@ -1,8 +1,13 @@
-"""Report that this worker is up, how many prompts its GPU runs, and whether it takes jobs.
+"""Report that this worker is up and what it does, and learn whether it should retire.
 
 A report holds for three rounds. So one that fails changes nothing, and a worker that dies without
 notice stops being counted within a minute. The scaler and the metrics read these reports; no job
 depends on them.
+
+The answer to a report has the revisions of the task definition that workers may have. After a
+deployment this worker's is not among them: it then finishes what it holds, claims no more and ends,
+and ECS starts a worker of the new revision. Otherwise a busy worker would go on for ever, because
+its task is protected.
 """
 
 from __future__ import annotations
@@ -11,41 +16,94 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from comfyline.contract.ids import WorkerId
 from comfyline.service.clock import Clock
 from comfyline.service.fleet.workers import Presence, PresenceStore
+from comfyline.service.jobs.job import Job
+from gpu_worker.occupancy import Occupancy
 from gpu_worker.racing import background
 
 EVERY = timedelta(seconds=20)
 ROUNDS = 3  # one report is valid for this many rounds
+# Longer than a minute: a worker may start before the scaler, which runs once a minute, has told the
+# others of the new revision.
+RETIRE_AFTER = 4
 
 _log = logging.getLogger(__name__)
+
+
+class Activity:
+    """What this worker does, as its reports say it. Any thread may read it."""
+
+    def __init__(
+        self,
+        running: Callable[[], int] = lambda: 0,
+        unhealthy: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """`unhealthy`: why the worker takes no job; None if it does."""
+        self.is_ready = False  # whether it has prepared itself, and does not retire
+        self._running, self._unhealthy = running, unhealthy
+        self._occupancy: Occupancy | None = None
+        self._claimed_at: datetime | None = None
+        self._waited = timedelta(0)
+
+    def begin(self, occupancy: Occupancy) -> None:
+        """The worker takes jobs from now on, and counts them there."""
+        self.is_ready, self._occupancy = True, occupancy
+
+    def claimed(self, job: Job, now: datetime) -> None:
+        """Note a claim. Only that of a first attempt says how long jobs wait."""
+        if job.attempt == 1:
+            self._claimed_at, self._waited = now, max(now - job.queued_at, timedelta(0))
+
+    def report(self, worker_id: WorkerId, expires_at: datetime) -> Presence:
+        """The report of this moment."""
+        return Presence(
+            worker_id,
+            self._running(),
+            expires_at,
+            self._unhealthy(),
+            is_ready=self.is_ready,
+            held_jobs=self._occupancy.held if self._occupancy else 0,
+            claimed_at=self._claimed_at,
+            waited=self._waited,
+        )
 
 
 @asynccontextmanager
 async def reported_presence(
     store: PresenceStore,
     worker_id: WorkerId,
-    running: Callable[[], int],
+    activity: Activity,
     clock: Clock,
-    unhealthy: Callable[[], str | None] = lambda: None,
     every: timedelta = EVERY,
+    *,
+    revision: str | None = None,
+    retire: asyncio.Event | None = None,
 ) -> AsyncIterator[None]:
     """Report the worker as up until the block ends, and as gone right after it.
 
     The first report is made before the block begins, so that the clock is compared with AWS before
-    the first job. `unhealthy`: why the worker takes no job; None if it does.
+    the first job. `retire` is set when workers should no longer have `revision`, which is this
+    worker's. None: nothing can replace this worker.
     """
+    unwanted = 0  # reports in a row whose answer lacks this worker's revision
 
     async def report(holds: timedelta) -> None:
-        presence = Presence(worker_id, running(), clock() + holds, unhealthy())
+        nonlocal unwanted
         try:
-            await asyncio.to_thread(store.put, presence)
+            presence = activity.report(worker_id, clock() + holds)
+            wanted = await asyncio.to_thread(store.put, presence)
         except Exception:  # noqa: BLE001 - no job depends on it, so no error may end the worker
             extra = {"action": "presence_missed"}
             _log.warning("presence not reported", exc_info=True, extra=extra)
+            return
+        unwanted = unwanted + 1 if wanted and revision and revision not in wanted else 0
+        if retire is not None and unwanted == RETIRE_AFTER:
+            _log.info("another revision is wanted", extra={"action": "worker_retires"})
+            retire.set()
 
     async def report_for_ever() -> None:
         while True:

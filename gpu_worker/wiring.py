@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -37,7 +38,13 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.disk import Disk
-from gpu_worker.ecs import METADATA_URL, EcsTaskProtection, SpotNotices, client_of
+from gpu_worker.ecs import (
+    METADATA_URL,
+    EcsTaskProtection,
+    SpotNotices,
+    client_of,
+    task_revision,
+)
 from gpu_worker.engine_files import EngineFiles, OverHttp, SharedFolders
 from gpu_worker.health import Health
 from gpu_worker.health import Patience as HealthPatience
@@ -48,9 +55,9 @@ from gpu_worker.models import ModelFolder
 from gpu_worker.node_report import publish_for_ever
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.prepare import Preparation
-from gpu_worker.presence import reported_presence
+from gpu_worker.presence import Activity, reported_presence
 from gpu_worker.probe import WorkerProbe
-from gpu_worker.protection import Protection
+from gpu_worker.protection import FleetUnreachable, Protection
 from gpu_worker.racing import background
 from gpu_worker.supervisor import EngineProcess, Policy
 from gpu_worker.toolbox import Toolbox
@@ -73,6 +80,8 @@ _CONFIG = Config(
 # The engine may use this part of the container's memory. The rest is for the worker, and for what
 # the engine allocates between two looks at its memory.
 ENGINE_SHARE = 0.85
+
+_log = logging.getLogger(__name__)
 
 
 class Wiring:
@@ -134,16 +143,32 @@ class Wiring:
         ):
             yield EcsTaskProtection(agent)
 
-    def presence(self, engine: ComfyEngine, health: Health) -> AbstractAsyncContextManager[None]:
-        """The worker is reported as up until the block ends."""
+    def activity(self, engine: ComfyEngine, health: Health) -> Activity:
+        """What this worker's reports say."""
+        return Activity(lambda: engine.running, lambda: health.reason or self.clock.fault)
+
+    @asynccontextmanager
+    async def presence(self, activity: Activity, retire: asyncio.Event) -> AsyncIterator[None]:
+        """The worker is reported as up until the block ends; `retire`: it should end soon."""
         store = DynamoPresenceStore(self._client("dynamodb"), self.settings.jobs_table)
-        return reported_presence(
-            store,
-            self.worker_id,
-            lambda: engine.running,
-            self.clock,
-            unhealthy=lambda: health.reason or self.clock.fault,
-        )
+        revision = await self._revision()
+        async with reported_presence(
+            store, self.worker_id, activity, self.clock, revision=revision, retire=retire
+        ):
+            yield
+
+    async def _revision(self) -> str | None:
+        """The revision of this task's definition; None outside ECS, or if it is not known."""
+        url = self.settings.ecs_container_metadata_uri_v4
+        if url is None:
+            return None
+        async with client_of(url) as metadata:
+            try:
+                return await task_revision(metadata)
+            except FleetUnreachable:
+                extra = {"action": "revision_unknown"}
+                _log.warning("this worker cannot retire", exc_info=True, extra=extra)
+                return None
 
     def published_nodes(self, engine: ComfyEngine) -> AbstractAsyncContextManager[None]:
         """The engine's node classes are published after each of its starts, in the block."""
@@ -195,7 +220,13 @@ class Wiring:
         base = self.settings.comfyui_directory
         return OverHttp(engine) if base is None else SharedFolders(Workspace(Path(base)))
 
-    def worker(self, engine: ComfyEngine, health: Health, protection: Protection | None) -> Worker:
+    def worker(
+        self,
+        engine: ComfyEngine,
+        health: Health,
+        protection: Protection | None,
+        activity: Activity,
+    ) -> Worker:
         """The worker of this process, on that engine."""
         lease = timedelta(seconds=self.settings.lease_seconds)
         return Worker(
@@ -203,6 +234,7 @@ class Wiring:
             terms=Terms(worker_id=self.worker_id, lease=lease),
             tools=self._tools(engine, health, lease),
             protection=protection,
+            activity=activity,
             clock_fault=lambda: self.clock.fault,
         )
 

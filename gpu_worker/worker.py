@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.claim import Terms, claim
@@ -28,6 +28,7 @@ from gpu_worker.log_context import log_with
 from gpu_worker.machine_faults import FaultKind, kind_of_end
 from gpu_worker.occupancy import Occupancy, Place
 from gpu_worker.phases import Phase, timed
+from gpu_worker.presence import Activity
 from gpu_worker.protection import Protection, keep_protected
 from gpu_worker.racing import background, unless
 from gpu_worker.stop import StopReason
@@ -55,9 +56,12 @@ class Worker:
     long_poll_seconds: int = LONG_POLL_SECONDS
     protection: Protection | None = None  # None: only a signal or a spot notice stops this worker
     clock_fault: Callable[[], str | None] = lambda: None
+    activity: Activity = field(default_factory=Activity)  # what this worker's reports say
 
-    async def work(self, drain: asyncio.Event) -> None:
+    async def work(self, drain: asyncio.Event, retire: asyncio.Event | None = None) -> None:
         """Run jobs until `drain` is set; then give back jobs on the GPU, and finish the others.
+
+        If `retire` is set, claim no more jobs, and end when those that the worker holds have ended.
 
         Raises:
             DrainOverran: giving back and finishing took too long.
@@ -66,18 +70,24 @@ class Worker:
         """
         await self.tools.files.prepare()
         lanes = Lanes(self.queue, long_poll_seconds=self.long_poll_seconds)
-        occupancy = Occupancy()
+        occupancy, retire = Occupancy(), retire or asyncio.Event()
         attempts: set[asyncio.Task[None]] = set()
         async with AsyncExitStack() as stack:
             if self.protection is not None:
                 keeping = keep_protected(self.protection, occupancy)
                 await stack.enter_async_context(background(keeping))
             await stack.enter_async_context(self._watched_engine())
+            self.activity.begin(occupancy)
             try:
-                while ticket := await unless(drain, self._next_ticket(lanes, occupancy)):
+                while ticket := await unless(
+                    drain, unless(retire, self._next_ticket(lanes, occupancy))
+                ):
                     attempt = asyncio.create_task(self._handle(ticket, occupancy.enter(), drain))
                     attempts.add(attempt)
                     attempt.add_done_callback(attempts.discard)
+                self.activity.is_ready = False
+                if attempts:
+                    await unless(drain, asyncio.wait(attempts))
             finally:
                 drain.set()
                 await _within(DRAIN_SECONDS, {*attempts, asyncio.create_task(lanes.close())})
@@ -162,6 +172,7 @@ class Worker:
         if job is None:
             return
         self.tools.metrics.record(Metric.JOBS_CLAIMED)
+        self.activity.claimed(job, self.tools.clock())
         attempt = Attempt(job, ticket, self.tools, place.leave_engine)
         log_with(request_id=job.request_id)
         async with background(_stop_on(drain, attempt)):

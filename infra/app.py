@@ -62,12 +62,13 @@ def add_stacks(app: App, deployment: Deployment, assets: Mapping[str, Path]) -> 
         )
         WorkerStack(app, name("worker"), deployment=deployment, data=data)
         return
+    fleet = FleetStack(app, name("fleet"), deployment=deployment)
+    worker = WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
     scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, assets=assets)
+    scaler.add_dependency(worker)  # it knows the services by name only
     api = ApiStack(app, name("api"), deployment=deployment, data=data, assets=assets, scaler=scaler)
     if not all(map(has_bytecode, assets.values())):
         Annotations.of(api).add_warning_v2("comfyline:NoBytecode", NO_BYTECODE)
-    fleet = FleetStack(app, name("fleet"), deployment=deployment)
-    WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
     ObservabilityStack(
         app, name("observability"), deployment=deployment, data=data, api=api, scaler=scaler
     )

@@ -72,6 +72,14 @@ class EveryMinute:
     """EventBridge Scheduler calls the function, without waiting, as with AsyncCalls."""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskCrashes:
+    """EventBridge calls the function for each task of the fleet that ends with an error.
+
+    Or that cannot be started, for another reason than a lack of instances.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
     """One Lambda function.
@@ -85,7 +93,7 @@ class Function:
     grants: tuple[Grant, ...] = ()  # besides those of every function
     routes: tuple[Route, ...] = ()
     socket_routes: tuple[str, ...] = ()  # route keys of the WebSocket API
-    triggers: tuple[JobsStream | Queue | AsyncCalls | EveryMinute, ...] = ()
+    triggers: tuple[JobsStream | Queue | AsyncCalls | EveryMinute | TaskCrashes, ...] = ()
     timeout: int = REQUEST_TIMEOUT  # seconds
     memory: int = MEMORY_MB  # with the reason, where it differs
     # Calls at once that other functions cannot take from it, which is also the most that it gets.

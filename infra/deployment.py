@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -27,8 +28,10 @@ MAX_REQUESTS_PER_SECOND = 10_000
 # The names under which Python knows the two architectures of Lambda.
 _ARCHITECTURES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64", "AMD64": "x86_64"}
 
-Capacity = Literal["managed", "asg"]
 Target = Literal["aws", "local", "localstack"]
+SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]
+GroupId = Annotated[str, Field(pattern=r"^sg-[0-9a-f]{8,17}$")]
+Zone = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d[a-z]$")]
 Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/*\s]+)$")]
 # One task fills an instance, so further GPUs of an instance would be idle.
 InstanceType = Annotated[str, Field(pattern=r"^[a-z0-9]+\.(x|2x|4x|8x|16x)?large$")]
@@ -186,7 +189,7 @@ class Worker(Section):
 class Fleet(Section):
     """The GPU instances."""
 
-    capacity: Capacity = Field(
+    capacity: Literal["managed", "asg"] = Field(
         default="managed",
         description="managed: ECS Managed Instances; asg: an Auto Scaling group, for an own AMI",
     )
@@ -196,7 +199,61 @@ class Fleet(Section):
         description="EC2 instance types, each with one GPU",
         json_schema_extra={"allowed": "a list of types up to 16xlarge, such as `g6.xlarge`"},
     )
-    spot_percent: int = Field(default=80, ge=0, le=100, description="share of spot instances")
+    zones: tuple[Zone, ...] = Field(
+        default=(),
+        description="zones of a new network; `comfyline admin preflight` names those that have the "
+        "types",
+        json_schema_extra={
+            "allowed": "a list of zones, such as `eu-west-1a`",
+            "by_default": "the region's first two",
+        },
+    )
+
+
+class Network(Section):
+    """The network of the GPU instances."""
+
+    cidr: str = Field(
+        default="10.0.0.0/16",
+        pattern=r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-4])$",
+        description="address range of a new network",
+        json_schema_extra={"allowed": "a range from /16 to /24, such as `10.20.0.0/20`"},
+    )
+    vpc_id: str | None = Field(
+        default=None,
+        pattern=r"^vpc-[0-9a-f]{8,17}$",
+        description="a network that exists; its subnets need a way to AWS's APIs and to the image",
+        json_schema_extra={"allowed": "the id of a VPC", "by_default": "a new one"},
+    )
+    subnet_ids: tuple[SubnetId, ...] = Field(
+        default=(),
+        description="subnets of `network.vpc_id`, in zones that have the instance types",
+        json_schema_extra={"allowed": "a list of ids of subnets"},
+    )
+    security_group_ids: tuple[GroupId, ...] = Field(
+        default=(),
+        description="security groups of `network.vpc_id` for the instances",
+        json_schema_extra={
+            "allowed": "a list of ids of security groups",
+            "by_default": "a new one: nothing in, TLS out",
+        },
+    )
+
+    @field_validator("cidr", mode="after")
+    @classmethod
+    def _cidr_is_a_network(cls, cidr: str) -> str:
+        try:
+            return str(IPv4Network(cidr))
+        except ValueError as error:
+            raise ValueError(f"{cidr} is no range of addresses: {error}") from error
+
+    @model_validator(mode="after")
+    def _subnets_belong_to_a_network(self) -> Self:
+        if (self.vpc_id is None) != (not self.subnet_ids):
+            raise ValueError("vpc_id and subnet_ids must be given together")
+        if self.vpc_id is None and self.security_group_ids:
+            raise ValueError("security_group_ids needs vpc_id")
+        return self
 
 
 class Scaling(Section):
@@ -205,6 +262,12 @@ class Scaling(Section):
     min_workers: int = Field(default=0, ge=0, le=MAX_WORKERS, description="workers that always run")
     max_workers: int = Field(
         default=10, ge=0, le=MAX_WORKERS, description="most workers at one time"
+    )
+    ondemand_workers: int = Field(
+        default=1,
+        ge=0,
+        le=MAX_WORKERS,
+        description="number of workers that are never spot; those above are spot, if it can be had",
     )
     warm_workers: int = Field(
         default=0,
@@ -295,6 +358,7 @@ class Deployment(Section):
     api: Api = Api()
     worker: Worker
     fleet: Fleet = Fleet()
+    network: Network = Network()
     scaling: Scaling = Scaling()
     alarms: Alarms = Alarms()
     observability: Observability = Observability()

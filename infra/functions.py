@@ -27,13 +27,22 @@ from comfyline.service.settings import (
     ParkingQueue,
     QueueSettings,
     ScalerSettings,
+    ScalingTable,
     SocketSettings,
     UnknownRouteSettings,
     WaitSettings,
     WakeSettings,
 )
 from infra import grants
-from infra.declarations import AsyncCalls, EveryMinute, Function, JobsStream, Queue, Route
+from infra.declarations import (
+    AsyncCalls,
+    EveryMinute,
+    Function,
+    JobsStream,
+    Queue,
+    Route,
+    TaskCrashes,
+)
 from infra.grants import Resource, may
 
 # The CPU of these is the bottleneck: they sign requests and speak TLS in many threads. For such
@@ -355,7 +364,8 @@ _ROWS = (
         settings=(QueueSettings, MeasuredSettings, ScalerSettings),
         grants=(
             may("ReadDepths", Resource.QUEUES, "sqs:GetQueueAttributes"),
-            may("ReadWaits", Resource.ANY, "cloudwatch:GetMetricData"),
+            may("FindWorkers", Resource.JOBS, "dynamodb:Query", partition_keys="workers"),
+            may("RetireWorkers", Resource.JOBS, "dynamodb:PutItem", partition_keys="workers"),
             may("ReadFleet", Resource.FLEET, "ecs:DescribeServices"),
             may("ResizeFleet", Resource.FLEET, "ecs:UpdateService"),
             may("RememberNeeds", Resource.SCALING, "dynamodb:GetItem", "dynamodb:PutItem"),
@@ -368,6 +378,13 @@ _ROWS = (
         ),
         timeout=SCALER_TIMEOUT,
         reserved=RESERVED_FOR_ROUNDS,
+    ),
+    Function(
+        name="CountCrashes",
+        stack="scaler",
+        settings=(MeasuredSettings, ScalingTable),
+        grants=(may("CountCrash", Resource.SCALING, "dynamodb:UpdateItem"),),
+        triggers=(TaskCrashes(),),
     ),
 )
 

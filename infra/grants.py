@@ -35,7 +35,7 @@ class Resource(Enum):
     SOCKETS = auto()  # the connections of the WebSocket API
     GREETER = auto()  # the function that sends the first message to a new socket
     TASKS = auto()  # the workers' own tasks, in the fleet's cluster
-    FLEET = auto()  # the ECS service that runs the workers
+    FLEET = auto()  # the ECS services that run the workers
     SCALING = auto()  # the table in which the scaler remembers recent needs
     SCALER = auto()  # the scaler's function, where the deployment has one
     IMAGE = auto()  # the repository of the worker's image
@@ -178,7 +178,6 @@ WILDCARD_REASONS: Mapping[str, str] = MappingProxyType(
         "FetchModel": "the lock in the worker's image names the models",
         "DeleteArtifacts": "the key of a file is made together with the file",
         "LogInToRegistry": "GetAuthorizationToken supports no resource",
-        "ReadWaits": "GetMetricData supports no resource",
         "ProtectTask": "ECS makes the id of a task when it starts the task",
         "PostToSocket": "API Gateway makes the id of a connection when it opens",
     }

@@ -101,7 +101,7 @@ REASONS = {
         r".*-api/(RedriveTickets|SettleJobs)/Function/.*",
     ): "a record that it cannot process stays in the queue or in the stream",
     (r"(AwsSolutions-IAM5\[Resource::\*\]|Serverless-LambdaStarPermissions)", _FUNCTION_ROLE): (
-        "X-Ray, ListStreams and GetMetricData support no resource; see WILDCARD_REASONS"
+        "X-Ray and ListStreams support no resource; see WILDCARD_REASONS"
     ),
     (
         r"AwsSolutions-IAM5\[Resource::.*/(jobs|uploads|models)/\*\]",
@@ -114,6 +114,9 @@ REASONS = {
         r"AwsSolutions-IAM5\[Resource::<\w+\.Arn>:\*\]",
         r".*-(api|scaler)/SchedulerRoleForTarget-\w+/DefaultPolicy/Resource",
     ): "written by the CDK: any version of the one function that the schedule calls",
+    (r"Serverless-EventBusDLQ", r".*-scaler/CountCrashesOfTheFleet/Resource"): (
+        "an event that is lost makes a count smaller by one, and each crash is an event"
+    ),
     # --- worker and fleet ---
     (r"AwsSolutions-IAM5\[Resource::\*\]", r".*-worker/ExecutionRole/Resource"): (
         "GetAuthorizationToken supports no resource"
@@ -138,10 +141,10 @@ REASONS = {
         r"AwsSolutions-IAM5\[(Resource::\*|Resource::.*:container-instance/\*|Action::ecs:Submit\*)\]",
         r".*-fleet/(Spot/|OnDemand/)?InstanceRole/(DefaultPolicy/)?Resource",
     ): "written by the CDK: what an ECS agent does before it has an id, limited to the cluster",
-    (r"AwsSolutions-AS3", r".*-fleet/Instances/ASG"): (
+    (r"AwsSolutions-AS3", r".*-fleet/(OnDemand|Spot)/ASG"): (
         "ECS resizes the group many times a day; the alarms watch jobs, not instances"
     ),
-    (r"AwsSolutions-EC26", r".*-fleet/Instances/ASG"): (
+    (r"AwsSolutions-EC26", r".*-fleet/(OnDemand|Spot)/ASG"): (
         "the volume is encrypted; the rule does not read launch templates"
     ),
     # --- observability ---

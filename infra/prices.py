@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+HOURS_A_MONTH = 730
 _FILE = Path(__file__).with_name("prices.toml")
 
 
@@ -16,13 +17,28 @@ def prices() -> dict[str, Any]:
     return tomllib.loads(_FILE.read_text())
 
 
-def gpu_hour(instance_type: str, spot_share: float) -> float:
-    """Dollars an hour for one GPU instance in a fleet with that share of spot, fees included.
+def gpu_hour(instance_type: str, spot_share: float, *, capacity: str = "managed") -> float:
+    """Dollars an hour for one GPU instance in a fleet with that share of spot.
+
+    With its public address, and what comes with the capacity: the fee of Managed Instances, or the
+    volume of an Auto Scaling group's instance.
 
     Raises:
         KeyError: the list lacks the instance type.
     """
     gpu = prices()["gpu"][instance_type]
     mixed: float = spot_share * gpu["spot"] + (1 - spot_share) * gpu["on_demand"]
-    fee: float = prices()["managed_instances"]["fee_share"] * gpu["on_demand"]
-    return mixed + fee
+    address: float = prices()["network"]["public_address_hour"]
+    return mixed + address + (_fee(gpu) if capacity == "managed" else _volume_hour())
+
+
+def _fee(gpu: dict[str, float]) -> float:
+    fee_share: float = prices()["managed_instances"]["fee_share"]
+    return fee_share * gpu["on_demand"]
+
+
+def _volume_hour() -> float:
+    ebs = prices()["ebs"]
+    throughput = ebs["volume_mib_a_second"] - ebs["free_mib_a_second"]
+    month = ebs["volume_gb"] * ebs["gb_month"] + throughput * ebs["mib_a_second_month"]
+    return float(month / HOURS_A_MONTH)

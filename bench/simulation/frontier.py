@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.simulation.policies import OURS, Policy, policies
 from bench.simulation.service import Service
-from bench.simulation.workload import Workload, figures
+from bench.simulation.workload import Workload
 from infra.prices import gpu_hour
 
 GPU = "g6.xlarge"
@@ -40,7 +40,7 @@ def measure(workload: Workload, policy: Policy) -> Point:
     """Run a policy on a workload."""
     service = Service(workload)
     bill = service.run(policy.make(service, workload.max_workers), wakes=policy.wakes)
-    dollars = bill.paid / 3600 * gpu_hour(GPU, figures()["spot"]["share"])
+    dollars = (bill.paid_spot * gpu_hour(GPU, 1) + bill.paid_on_demand * gpu_hour(GPU, 0)) / 3600
     return Point(
         shape=workload.shape,
         max_workers=workload.max_workers,

@@ -66,6 +66,7 @@ def scaler(wait: int, quiet: int) -> Callable[[Service, int], Rounds]:
         return Scaler(
             backlog=service,
             fleet=service,
+            presence=service,
             memory=InMemoryScalingMemory(),
             policy=policy,
             clock=service,
@@ -108,7 +109,7 @@ def step_alarms(jobs: int, low: int) -> Callable[[Service, int], Rounds]:
             depths = service.depths()
             backlog = delayed(depths.waiting + depths.in_flight)
             wanted = next(step for step in steps if step * jobs >= backlog or step >= most)
-            service.resize(steady(min(wanted, most), service.size().desired))
+            service.order(steady(min(wanted, most), service.desired))
 
         return scale
 
@@ -126,12 +127,12 @@ def queue_delay(seconds: int, low: int) -> Callable[[Service, int], Rounds]:
         age, jobs, steady = _Delayed(), _Delayed(), _SlowFall(low)
 
         def scale(_arrived: int) -> None:
-            depths, now = service.depths(), service.size().desired
+            depths, now = service.depths(), service.desired
             waited = age(service.waited())
             work = ceil(jobs(depths.waiting + depths.in_flight))
             over = min(2.0, waited / seconds)
             wanted = ceil(max(now, 1) * over) if over > 1 else min(now, work)
-            service.resize(steady(min(max(wanted, min(work, 1)), most), now))
+            service.order(steady(min(max(wanted, min(work, 1)), most), now))
 
         return scale
 
@@ -142,6 +143,6 @@ def always_on(share: float) -> Callable[[Service, int], Rounds]:
     """A fixed number of workers."""
 
     def make(service: Service, most: int) -> Rounds:
-        return lambda _arrived: service.resize(max(1, ceil(share * most)))
+        return lambda _arrived: service.order(max(1, ceil(share * most)))
 
     return make

@@ -33,6 +33,7 @@ def document(worlds: Sequence[Sequence[Point]]) -> str:
             least_wait=LEAST_WAIT,
             gpu=GPU,
             spot_share=figures()["spot"]["share"],
+            refused=" and ".join(f"{a} to {b} h" for a, b in figures()["spot"]["refused_hours"]),
             table="\n".join(_table(worlds)),
             verdict="\n".join(_verdict(worlds)),
             sources="\n".join(

@@ -15,7 +15,10 @@ import numpy as np
 import simpy
 
 from bench.simulation.workload import DAY, Arrivals, Workload, figures
-from comfyline.service.fleet.workers import FleetSize
+from comfyline.contract.ids import WorkerId
+from comfyline.service.fleet.capacity import Capacity, FleetSize, Sizes
+from comfyline.service.fleet.scale import CLAIM_COUNTS_FOR
+from comfyline.service.fleet.workers import Presence
 from comfyline.service.queue.tickets import Depths
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -36,13 +39,36 @@ class _Group:
 
 
 @dataclass(slots=True)
+class _Pool:
+    """The workers of one capacity."""
+
+    desired: int = 0
+    up: int = 0
+    booting: int = 0
+    canceled: int = 0  # booting workers that were stopped: so many of the next ones never come
+
+
+@dataclass(slots=True)
 class Bill:
     """The paid and the used GPU seconds, and how long jobs waited for their first start."""
 
-    paid: float = 0.0
+    paid_on_demand: float = 0.0
+    paid_spot: float = 0.0
     worked: float = 0.0
     reclaimed: int = 0
     waits: dict[float, int] = field(default_factory=dict)
+
+    @property
+    def paid(self) -> float:
+        """All paid seconds."""
+        return self.paid_on_demand + self.paid_spot
+
+    def pay(self, capacity: Capacity, seconds: float) -> None:
+        """Add paid seconds."""
+        if capacity is Capacity.SPOT:
+            self.paid_spot += seconds
+        else:
+            self.paid_on_demand += seconds
 
     @property
     def jobs(self) -> int:
@@ -60,10 +86,11 @@ class Bill:
 
 
 class Service:
-    """The scaler's ports `Backlog`, `Fleet` and `Clock` in simulated time.
+    """The scaler's ports `Backlog`, `Fleet`, `PresenceStore` and `Clock` in simulated time.
 
     Idle and booting workers are stopped at once. Busy workers are stopped when their job has ended,
     because their task is protected. A worker is paid from its order until its instance is released.
+    In some hours no spot instance can be had: an order waits, and those that run stay.
     """
 
     def __init__(self, workload: Workload) -> None:
@@ -73,8 +100,9 @@ class Service:
         self._rng = np.random.default_rng(workload.seed)
         self._queue: deque[_Group] = deque()
         self._running: dict[float, list[_Group]] = {}
-        self._waiting = 0
-        self._up = self._busy = self._booting = self._cancelled = self._desired = 0
+        self._claims: deque[tuple[float, float]] = deque()  # time and wait of the last minutes
+        self._waiting = self._busy = 0
+        self._pools = {capacity: _Pool() for capacity in Capacity}
         self._paid_until = self._launch_at = 0.0
 
     # --- the ports of a scaler ---
@@ -88,24 +116,68 @@ class Service:
         ahead = min(self._waiting, self._busy)
         return Depths(self._waiting - ahead, self._busy + ahead)
 
-    def oldest_wait(self, now: datetime) -> timedelta:
-        """See Backlog. Running jobs count too, because SQS counts messages in flight."""
-        running = (group.arrived for groups in self._running.values() for group in groups)
-        waiting = now.timestamp() - START.timestamp() - self.waited()
-        return timedelta(seconds=self.env.now - min(running, default=waiting))
+    def active(self, now: datetime) -> list[Presence]:
+        """See PresenceStore. Workers that do the same share one report."""
+        ahead, busy = min(self._waiting, self._busy), self._busy
+        kinds = ((2, ahead), (1, busy - ahead), (0, self._up - busy))
+        return [worker for held, count in kinds for worker in [self._report(held, now)] * count]
+
+    def _report(self, held: int, now: datetime) -> Presence:
+        while self._claims and self.env.now - self._claims[0][0] > CLAIM_COUNTS_FOR.total_seconds():
+            self._claims.popleft()
+        waits = [waited for _, waited in self._claims]
+        return Presence(
+            WorkerId("worker"),
+            min(held, 1),
+            now + timedelta(minutes=1),
+            held_jobs=held,
+            claimed_at=START + timedelta(seconds=self._claims[-1][0]) if waits else None,
+            waited=timedelta(seconds=max(waits, default=0.0)),
+        )
+
+    def put(self, presence: Presence) -> frozenset[str]:  # noqa: ARG002 - the port's
+        """See PresenceStore. Nothing is deployed on these days."""
+        return frozenset()
+
+    def want(self, revisions: frozenset[str]) -> None:
+        """See PresenceStore."""
+
+    def size(self) -> FleetSize:
+        """See Fleet."""
+        desired, running = (
+            Sizes(**{c.value: getattr(pool, name) for c, pool in self._pools.items()})
+            for name in ("desired", "up")
+        )
+        return FleetSize(desired, running)
+
+    def resize(self, capacity: Capacity, workers: int) -> None:
+        """See Fleet."""
+        self._pools[capacity].desired = workers
+        self._settle()
+
+    # --- what the usual policies use ---
 
     def waited(self) -> float:
         """The seconds for which the first waiting job has waited."""
         return self.env.now - self._queue[0].arrived if self._queue else 0.0
 
-    def size(self) -> FleetSize:
-        """See Fleet."""
-        return FleetSize(desired=self._desired, running=self._up)
+    @property
+    def desired(self) -> int:
+        """The workers that were ordered."""
+        return sum(pool.desired for pool in self._pools.values())
 
-    def resize(self, workers: int) -> None:
-        """See Fleet."""
-        self._desired = workers
-        self._settle()
+    def order(self, workers: int) -> None:
+        """Order so many workers: the first on-demand, and of those above it the usual share spot.
+
+        AWS moves no order from spot to on-demand.
+        """
+        spot = round(figures()["spot"]["share"] * max(0, workers - 1))
+        self.resize(Capacity.SPOT, spot)
+        self.resize(Capacity.ONDEMAND, workers - spot)
+
+    @property
+    def _up(self) -> int:
+        return sum(pool.up for pool in self._pools.values())
 
     # --- the simulation ---
 
@@ -130,7 +202,7 @@ class Service:
             self._waiting += coming.count
             self._queue.extend(_Group(coming.at, seconds, n) for n, seconds in coming.jobs)
             self._settle()
-            if wake is not None and not self._desired:
+            if wake is not None and not self.desired:
                 self._at(self.env.now + WAKE_SECONDS, partial(wake, coming.count))
 
     def _rounds(self, policy: Callable[[int], object]) -> simpy.events.ProcessGenerator:
@@ -140,12 +212,11 @@ class Service:
             yield self.env.timeout(MINUTE)
 
     def _reclaim(self) -> None:
-        spot = figures()["spot"]
-        chance = spot["share"] * MINUTE / 3600 / spot["hours_between_reclaims"]
-        for _ in range(self._rng.binomial(self._up, chance)):
+        chance = MINUTE / 3600 / figures()["spot"]["hours_between_reclaims"]
+        for _ in range(self._rng.binomial(self._pools[Capacity.SPOT].up, chance)):
             if self._rng.random() < self._busy / self._up:
                 self._interrupt()
-            self._stop(1)
+            self._stop(Capacity.SPOT, 1)
             self.bill.reclaimed += 1
         self._settle()
 
@@ -164,15 +235,20 @@ class Service:
 
     def _settle(self) -> None:
         self._start()
-        surplus = self._up + self._booting - self._desired
-        if surplus < 0:
-            self._boot(-surplus)
-        if surplus > 0:
-            early = min(surplus, self._booting)
-            self._pay()
-            self._booting -= early
-            self._cancelled += early
-            self._stop(min(surplus - early, self._up - self._busy))
+        for capacity, pool in self._pools.items():
+            surplus = pool.up + pool.booting - pool.desired
+            if surplus < 0 and not (capacity is Capacity.SPOT and self._spot_is_refused()):
+                self._boot(capacity, -surplus)
+            if surplus > 0:
+                early = min(surplus, pool.booting)
+                self._pay()
+                pool.booting -= early
+                pool.canceled += early
+                self._stop(capacity, min(surplus - early, pool.up, self._up - self._busy))
+
+    def _spot_is_refused(self) -> bool:
+        hour = self.env.now / 3600 % 24
+        return any(begin <= hour < end for begin, end in figures()["spot"]["refused_hours"])
 
     def _start(self) -> None:
         now, tick = self.env.now, self._load.tick
@@ -187,6 +263,7 @@ class Service:
             self.bill.worked += count * group.seconds
             if not group.again:
                 waited = now - group.arrived
+                self._claims.append((now, waited))
                 self.bill.waits[waited] = self.bill.waits.get(waited, 0) + count
             ends = now + max(tick, round(group.seconds / tick) * tick)
             if ends not in self._running:
@@ -199,7 +276,7 @@ class Service:
         self._busy -= sum(group.count for group in groups)
         self._settle()
 
-    def _boot(self, workers: int) -> None:
+    def _boot(self, capacity: Capacity, workers: int) -> None:
         boot = figures()["boot"]
         services = -(-self._load.max_workers // boot["workers_of_a_service"])
         gap = MINUTE / boot["launches_a_minute"] / services
@@ -207,28 +284,31 @@ class Service:
         first = max(self._launch_at, self.env.now)
         self._launch_at = first + gap * workers
         self._pay()
-        self._booting += workers
+        self._pools[capacity].booting += workers
         tick = self._load.tick
         ready = np.ceil((first + gap * np.arange(1, workers + 1) + takes) / tick) * tick
         for at, count in zip(*np.unique(ready, return_counts=True), strict=True):
-            self._at(float(at), partial(self._booted, int(count)))
+            self._at(float(at), partial(self._booted, capacity, int(count)))
 
-    def _booted(self, workers: int) -> None:
+    def _booted(self, capacity: Capacity, workers: int) -> None:
         # A canceled order stops the first booting worker; which one makes no difference.
-        gone = min(workers, self._cancelled)
-        self._cancelled -= gone
+        pool = self._pools[capacity]
+        gone = min(workers, pool.canceled)
+        pool.canceled -= gone
         self._pay()
-        self._booting -= workers - gone
-        self._up += workers - gone
+        pool.booting -= workers - gone
+        pool.up += workers - gone
         self._settle()
 
-    def _stop(self, workers: int) -> None:
+    def _stop(self, capacity: Capacity, workers: int) -> None:
         self._pay()
-        self._up -= workers
-        self.bill.paid += workers * figures()["boot"]["kept_seconds"]
+        self._pools[capacity].up -= workers
+        self.bill.pay(capacity, workers * figures()["boot"]["kept_seconds"])
 
     def _pay(self) -> None:
-        self.bill.paid += (self._up + self._booting) * (self.env.now - self._paid_until)
+        seconds = self.env.now - self._paid_until
+        for capacity, pool in self._pools.items():
+            self.bill.pay(capacity, (pool.up + pool.booting) * seconds)
         self._paid_until = self.env.now
 
     def _at(self, when: float, what: Callable[[], object]) -> None:

@@ -52,11 +52,17 @@ class Metric(StrEnum):
 
     # Recorded by the scaler in each round, unless there is no ticket and no worker.
     TICKETS_WAITING = "TicketsWaiting"  # that no worker holds
-    TICKETS_IN_FLIGHT = "TicketsInFlight"  # that workers hold
-    TICKETS_UNSERVED = "TicketsUnserved"  # that wait while no worker runs; otherwise 0
-    OLDEST_WAIT = "OldestWait", Unit.SECONDS  # age of the oldest ticket; 0 if none waits
+    TICKETS_IN_FLIGHT = "TicketsInFlight"  # jobs that workers hold
+    TICKETS_UNSERVED = "TicketsUnserved"  # that wait while no worker is ready; otherwise 0
+    OLDEST_WAIT = "OldestWait", Unit.SECONDS  # of a job until its claim; 0 if none waits
     WORKERS_RUNNING = "WorkersRunning"  # that ECS has started
+    WORKERS_ON_SPOT = "WorkersOnSpot"  # those of them that run on spot instances
+    WORKERS_READY = "WorkersReady"  # those of them that take jobs
     WORKERS_DESIRED = "WorkersDesired"  # that the scaler asks ECS for
+    WORKERS_UNFILLED = "WorkersUnfilled"  # that were ordered earlier and have not started
+
+    # Recorded when ECS reports it.
+    WORKERS_CRASHED = "WorkersCrashed"  # that ended with an error, or could not be started
 
     # Recorded by a worker.
     JOBS_CLAIMED = "JobsClaimed"  # when it has claimed a job

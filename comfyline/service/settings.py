@@ -182,11 +182,10 @@ class UnknownRouteSettings(Settings):
     routes: str  # "GET /healthz,POST /api/v1/jobs,…"
 
 
-class ScalerSettings(ScalingTable):
+class ScalerSettings(ScalingTable, JobsTable):
     """The fleet that functions/scale_workers.py sizes, and the limits of its size."""
 
     cluster: str
-    service: str
     scaling: str  # the section [scaling] of the deployment file, as JSON
 
 
@@ -226,3 +225,4 @@ class WorkerSettings(
     lease_seconds: float = 120.0
     heartbeat_seconds: float = 30.0
     ecs_agent_uri: str | None = None  # set by ECS in every task that it starts
+    ecs_container_metadata_uri_v4: str | None = None  # likewise

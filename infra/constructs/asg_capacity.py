@@ -2,48 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from comfyline.service.fleet.capacity import Capacity
 from infra.constructs.network import WorkerNetwork
 from infra.deployment import Deployment, Fleet
 
 VOLUME_GIB = 200
 # gp3 includes 125 MiB/s, at which unpacking a 7 GB image takes a minute.
 VOLUME_THROUGHPUT_MIB = 500
+# A name for the constructs, and the share of on-demand instances in the group.
+_SHARES = {Capacity.ONDEMAND: ("OnDemand", 100), Capacity.SPOT: ("Spot", 0)}
 _AGENT_OPTIONS = (
     # The CDK's `spot_instance_draining` has no effect on a group with mixed instances. Without this
     # option, ECS does not pass a spot notice on to the worker, which is then stopped too late.
     "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true",
     "ECS_CONTAINER_STOP_TIMEOUT=110s",
     "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached",
+    # A stopped task keeps its volumes, with all models, for three hours unless told otherwise. A
+    # few such tasks would fill the disk.
+    "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=5m",
 )
 
 
 def asg_capacity(
     scope: Construct, deployment: Deployment, cluster: ecs.Cluster, network: WorkerNetwork
-) -> list[ecs.CapacityProviderStrategy]:
-    """Add one capacity provider to the cluster. Its group mixes spot and on-demand instances."""
+) -> Mapping[Capacity, str]:
+    """Add two capacity providers to the cluster, each with a group, and return their names."""
     launch = _launch_template(scope, network)
-    group = autoscaling.AutoScalingGroup(
+    names = dict[Capacity, str]()
+    for capacity, (name, on_demand) in _SHARES.items():
+        group = _group(scope, name, on_demand, deployment, launch, network)
+        names[capacity] = _provider(scope, f"{name}Group", group, cluster)
+    return names
+
+
+def _group(
+    scope: Construct,
+    name: str,
+    on_demand_percentage: int,
+    deployment: Deployment,
+    launch: ec2.LaunchTemplate,
+    network: WorkerNetwork,
+) -> autoscaling.AutoScalingGroup:
+    return autoscaling.AutoScalingGroup(
         scope,
-        "Instances",
+        name,
         vpc=network.vpc,
-        vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC),
+        vpc_subnets=ec2.SubnetSelection(subnets=list(network.subnets)),
         min_capacity=0,
         max_capacity=deployment.scaling.max_workers,
-        mixed_instances_policy=_mix(deployment.fleet, launch),
+        mixed_instances_policy=_mix(deployment.fleet, launch, on_demand_percentage),
         # Managed termination protection requires it, so that no instance with a task is terminated.
         new_instances_protected_from_scale_in=True,
         # ECS gets no notice of a termination for rebalancing, so the worker could not drain.
         capacity_rebalance=False,
     )
+
+
+def _provider(
+    scope: Construct, name: str, group: autoscaling.AutoScalingGroup, cluster: ecs.Cluster
+) -> str:
     provider = ecs.AsgCapacityProvider(
         scope,
-        "Group",
+        name,
         auto_scaling_group=group,
         enable_managed_scaling=True,
         enable_managed_termination_protection=True,
@@ -51,12 +79,12 @@ def asg_capacity(
         target_capacity_percent=100,
     )
     cluster.add_asg_capacity_provider(provider)
-    return [
-        ecs.CapacityProviderStrategy(capacity_provider=provider.capacity_provider_name, weight=1)
-    ]
+    return provider.capacity_provider_name
 
 
-def _mix(fleet: Fleet, launch: ec2.LaunchTemplate) -> autoscaling.MixedInstancesPolicy:
+def _mix(
+    fleet: Fleet, launch: ec2.LaunchTemplate, on_demand_percentage: int
+) -> autoscaling.MixedInstancesPolicy:
     return autoscaling.MixedInstancesPolicy(
         launch_template=launch,
         launch_template_overrides=[
@@ -64,7 +92,7 @@ def _mix(fleet: Fleet, launch: ec2.LaunchTemplate) -> autoscaling.MixedInstances
             for name in fleet.instance_types
         ],
         instances_distribution=autoscaling.InstancesDistribution(
-            on_demand_percentage_above_base_capacity=100 - fleet.spot_percent,
+            on_demand_percentage_above_base_capacity=on_demand_percentage,
             spot_allocation_strategy=(autoscaling.SpotAllocationStrategy.PRICE_CAPACITY_OPTIMIZED),
         ),
     )
@@ -84,7 +112,7 @@ def _launch_template(scope: Construct, network: WorkerNetwork) -> ec2.LaunchTemp
         "Launch",
         machine_image=ecs.EcsOptimizedImage.amazon_linux2023(ecs.AmiHardwareType.GPU),
         role=role,
-        security_group=network.security_group,
+        security_group=network.security_groups[0],
         user_data=user_data,
         require_imdsv2=True,
         http_put_response_hop_limit=1,

@@ -48,6 +48,8 @@ def _workers(signals: Signals) -> cw.GraphWidget:
         "Workers",
         signals.recorded(Metric.WORKERS_DESIRED, "Maximum").with_(label="desired"),
         signals.recorded(Metric.WORKERS_RUNNING, "Maximum").with_(label="running"),
+        signals.recorded(Metric.WORKERS_READY, "Maximum").with_(label="ready"),
+        signals.recorded(Metric.WORKERS_ON_SPOT, "Maximum").with_(label="on spot"),
         unit="GPUs",
     )
 
@@ -69,7 +71,7 @@ def _errors(signals: Signals) -> cw.GraphWidget:
         "Errors per minute",
         signals.api("5xx").with_(label="API 5xx"),
         signals.api("4xx").with_(label="API 4xx"),
-        signals.throttles().with_(label="throttles"),
+        signals.throttles(),
         *functions,
     )
 
@@ -79,11 +81,14 @@ def _cost(signals: Signals, deployment: Deployment) -> cw.GraphWidget:
     known = [name for name in fleet.instance_types if name in prices()["gpu"]]
     if not known:
         return _graph("Cost: no list price for these instance types")
-    hour = gpu_hour(known[0], fleet.spot_percent / 100)
+    spot, on_demand = (gpu_hour(known[0], share, capacity=fleet.capacity) for share in (1, 0))
     cost = cw.MathExpression(
-        expression=f"workers * {hour:.4f}",
-        using_metrics={"workers": signals.recorded(Metric.WORKERS_RUNNING, "Average")},
+        expression=f"spot * {spot:.4f} + (workers - spot) * {on_demand:.4f}",
+        using_metrics={
+            "workers": signals.recorded(Metric.WORKERS_RUNNING, "Average"),
+            "spot": signals.recorded(Metric.WORKERS_ON_SPOT, "Average"),
+        },
         period=MINUTE,
-        label=f"{known[0]} at {hour:.2f} $/h",
+        label=f"{known[0]} at {spot:.2f} and {on_demand:.2f} $/h",
     )
     return _graph("Cost of workers at list prices", cost, unit="$/h")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from aws_cdk import Size
+from collections.abc import Mapping
+
+from aws_cdk import Size, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from comfyline.service.fleet.capacity import Capacity
 from infra.constructs.network import WorkerNetwork
-from infra.deployment import Deployment, Fleet
+from infra.deployment import Deployment
 
 # An instance without a task is kept this long, for the next task of a rolling deployment. Not
 # longer, because an empty instance costs as much as a warm worker and has no model loaded; keeping
@@ -17,42 +21,41 @@ SCALE_IN_AFTER_SECONDS = 60
 MIN_VCPUS, MIN_MEMORY_MIB = 4, 15_000
 # For image, models and outputs; on EBS if the instance has no local disk.
 VOLUME = Size.gibibytes(200)
+# By default, AWS leaves out the types that cost 20 % more than the cheapest one, which would be
+# g5.xlarge beside g6.xlarge. The deployment has chosen the types, so their price is no reason.
+NO_PRICE_LIMIT = 999_999
+_OPTIONS = {
+    Capacity.ONDEMAND: ("OnDemand", ecs.CapacityOptionType.ON_DEMAND),
+    Capacity.SPOT: ("Spot", ecs.CapacityOptionType.SPOT),
+}
 
 
 def managed_capacity(
     scope: Construct, deployment: Deployment, cluster: ecs.Cluster, network: WorkerNetwork
-) -> list[ecs.CapacityProviderStrategy]:
-    """Add two capacity providers to the cluster, spot and on demand, and return their shares."""
-    shares = {
-        "Spot": (ecs.CapacityOptionType.SPOT, deployment.fleet.spot_percent),
-        "OnDemand": (ecs.CapacityOptionType.ON_DEMAND, 100 - deployment.fleet.spot_percent),
-    }
-    strategies = []
-    for name, (option, weight) in shares.items():
-        provider = _provider(scope, name, option, deployment.fleet, network)
+) -> Mapping[Capacity, str]:
+    """Add two capacity providers to the cluster, and return their names."""
+    names = dict[Capacity, str]()
+    for capacity, (name, option) in _OPTIONS.items():
+        provider = _provider(scope, name, option, deployment, network)
         cluster.add_managed_instances_capacity_provider(provider)
-        if weight:  # ECS refuses a strategy with the weight 0 alone
-            strategies.append(
-                ecs.CapacityProviderStrategy(
-                    capacity_provider=provider.capacity_provider_name, weight=weight
-                )
-            )
-    return strategies
+        names[capacity] = provider.capacity_provider_name
+    return names
 
 
 def _provider(
     scope: Construct,
     name: str,
     option: ecs.CapacityOptionType,
-    fleet: Fleet,
+    deployment: Deployment,
     network: WorkerNetwork,
 ) -> ecs.ManagedInstancesCapacityProvider:
+    is_spot = option is ecs.CapacityOptionType.SPOT
     provider = ecs.ManagedInstancesCapacityProvider(
         scope,
         name,
         capacity_option_type=option,
-        subnets=network.vpc.public_subnets,
-        security_groups=[network.security_group],
+        subnets=list(network.subnets),
+        security_groups=list(network.security_groups),
         task_volume_storage=VOLUME,
         instance_requirements=ec2.InstanceRequirementsConfig(
             v_cpu_count_min=MIN_VCPUS,
@@ -62,11 +65,28 @@ def _provider(
             accelerator_count_max=1,
             accelerator_types=[ec2.AcceleratorType.GPU],
             accelerator_manufacturers=[ec2.AcceleratorManufacturer.NVIDIA],
-            allowed_instance_types=list(fleet.instance_types),
+            allowed_instance_types=list(deployment.fleet.instance_types),
+            on_demand_max_price_percentage_over_lowest_price=None if is_spot else NO_PRICE_LIMIT,
+            spot_max_price_percentage_over_lowest_price=NO_PRICE_LIMIT if is_spot else None,
         ),
     )
     _add_what_cdk_lacks(provider)
+    _name_instance_role(provider, deployment.cluster_name)
     return provider
+
+
+def _name_instance_role(provider: ecs.ManagedInstancesCapacityProvider, cluster: str) -> None:
+    """Put the region into the name, because roles are global: the CDK's name is that of the path.
+
+    The name must begin with `ecsInstanceRole`, because AWS's policy for ECS allows no other.
+    """
+    (role,) = (
+        child
+        for child in provider.node.find_all()
+        if isinstance(child, iam.CfnRole) and "InstanceRole" in child.node.path
+    )
+    name = f"ecsInstanceRole-{cluster}-{provider.node.id[0].lower()}-{Stack.of(provider).region}"
+    role.role_name = name
 
 
 def _add_what_cdk_lacks(provider: ecs.ManagedInstancesCapacityProvider) -> None:

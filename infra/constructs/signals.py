@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
+from aws_cdk import aws_dynamodb as ddb
 from aws_cdk import aws_lambda as lambda_
 
 from comfyline.service.metrics import Metric
-from comfyline.service.storage_names import METRICS_SERVICE
+from comfyline.service.storage_names import BY_DUE, BY_KEY, BY_OWNER, METRICS_SERVICE
 
 if TYPE_CHECKING:
     from infra.deployment import Deployment
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from infra.stacks.data import DataStack
 
 MINUTE = Duration.minutes(1)
+# By callers, by changes of jobs, and by ends of jobs. A lack of concurrent calls hits them first.
+CALLED_MOST = ("AuthorizeHttp", "PushUpdates", "SettleJobs")
 OUTCOMES = ("succeeded", "failed", "canceled", "expired")
 
 
@@ -49,15 +52,62 @@ class Signals:
         """Calls of a function that failed."""
         return self._api.functions[function].metric_errors(period=MINUTE)
 
-    def throttles(self) -> cw.Metric:
-        """Calls that Lambda refused for the limit of concurrent calls, which the account shares."""
-        return lambda_.Function.metric_all_throttles(period=MINUTE)
+    def throttles(self) -> cw.IMetric:
+        """Calls of this deployment that Lambda refused for the limit of concurrent calls.
+
+        Of the functions that are called most, because each metric of an alarm costs.
+        """
+        calls = {f"f{n}": self._throttles(name) for n, name in enumerate(CALLED_MOST)}
+        return _sum(calls, "calls")
+
+    def _throttles(self, function: str) -> cw.IMetric:
+        return self._api.functions[function].metric_throttles(period=MINUTE)
+
+    def dropped_updates(self) -> cw.Metric:
+        """Changes that Lambda has dropped, because PushUpdates failed or was too late."""
+        (mapping,) = (
+            child
+            for child in self._api.functions["PushUpdates"].node.find_all()
+            if isinstance(child, lambda_.CfnEventSourceMapping)
+        )
+        return cw.Metric(
+            namespace="AWS/Lambda",
+            metric_name="DroppedEventCount",
+            dimensions_map={"EventSourceMappingUUID": mapping.attr_id},
+            statistic="Sum",
+            period=MINUTE,
+        )
 
     def iterator_age(self, function: str) -> cw.Metric:
         """By how much a function is behind the jobs table's stream."""
         source = self._api.functions[function]
         return source.metric("IteratorAge", statistic="Maximum", period=MINUTE)
 
-    def throttled_writes(self) -> cw.Metric:
-        """Writes to the jobs table that DynamoDB refused."""
-        return self._data.jobs.metric("WriteThrottleEvents", statistic="Sum", period=MINUTE)
+    def throttled_writes(self) -> cw.IMetric:
+        """Writes that DynamoDB refused: to the busy tables, and for the sake of their indexes.
+
+        An index that is throttled refuses writes to its table, and a table's metric does not say.
+        """
+        data = self._data
+        busy = ((data.jobs, (BY_OWNER, BY_DUE)), (data.owners, ()), (data.connections, (BY_KEY,)))
+        places = [(table, index) for table, indexes in busy for index in ("", *indexes)]
+        return _sum({f"w{n}": _refused(*place) for n, place in enumerate(places)}, "writes")
+
+
+def _refused(table: ddb.TableV2, index: str) -> cw.IMetric:
+    of_index = {"GlobalSecondaryIndexName": index} if index else {}
+    return cw.Metric(
+        namespace="AWS/DynamoDB",
+        metric_name="WriteThrottleEvents",
+        dimensions_map={"TableName": table.table_name, **of_index},
+        statistic="Sum",
+        period=MINUTE,
+    )
+
+
+def _sum(metrics: dict[str, cw.IMetric], label: str) -> cw.MathExpression:
+    # A metric without data counts as 0, or the sum would have no data either.
+    expression = " + ".join(f"FILL({name}, 0)" for name in metrics)
+    return cw.MathExpression(
+        expression=expression, using_metrics=metrics, period=MINUTE, label=label
+    )

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_dynamodb as ddb
+from aws_cdk import aws_events as events
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
+from aws_cdk.aws_events_targets import LambdaFunction
 from aws_cdk.aws_lambda_event_sources import DynamoEventSource, SqsEventSource
 from aws_cdk.aws_scheduler_targets import LambdaInvoke
 from constructs import Construct
 
-from infra.declarations import AsyncCalls, EveryMinute, Function, JobsStream, Queue
+from infra.declarations import AsyncCalls, EveryMinute, Function, JobsStream, Queue, TaskCrashes
 from infra.deployment import Deployment
 from infra.grants import Resource
 
 MAX_EVENT_AGE = Duration.seconds(60)  # the least that Lambda allows
 # A shard's reader may occupy this share of the concurrent calls: all of them together about half.
 STREAM_SHARE = 20
+
+# Beginnings of ECS's reasons: an image that cannot be pulled, a container that does not start.
+_NOT_STARTED = ("Cannot", "ResourceInitializationError", "ContainerRuntime")
 
 Queues = Mapping[Resource, sqs.IQueue]
 
@@ -45,6 +50,8 @@ def add_triggers(
                 function.add_event_source(source)
             case EveryMinute():
                 _schedule(scope, row, function)
+            case TaskCrashes():
+                _crashes(scope, row, function, deployment)
             case AsyncCalls():
                 pass
     if any(isinstance(trigger, AsyncCalls | EveryMinute) for trigger in row.triggers):
@@ -67,6 +74,10 @@ def _stream(jobs: ddb.TableV2, stream: JobsStream, deployment: Deployment) -> Dy
         bisect_batch_on_error=stream.reports_failures,
         retry_attempts=stream.retries,
         max_record_age=Duration.seconds(max_age) if max_age else None,
+        # An alarm reads how many records were dropped for their age.
+        metrics_config=lambda_.MetricsConfig(metrics=[lambda_.MetricType.EVENT_COUNT])
+        if max_age and not deployment.is_local
+        else None,
         filters=[lambda_.FilterCriteria.filter(pattern) for pattern in patterns],
     )
 
@@ -85,4 +96,38 @@ def _schedule(scope: Construct, row: Function, function: lambda_.Function) -> No
         schedule=scheduler.ScheduleExpression.rate(every),
         # The next minute is the retry.
         target=LambdaInvoke(function, retry_attempts=0, max_event_age=every),
+    )
+
+
+def _crashes(
+    scope: Construct, row: Function, function: lambda_.Function, deployment: Deployment
+) -> None:
+    """A rule for tasks that crash. A worker that drains or retires exits with 0."""
+    stack = Stack.of(scope)
+    cluster = stack.format_arn(
+        service="ecs", resource="cluster", resource_name=deployment.cluster_name
+    )
+    events.Rule(
+        scope,
+        f"{row.name}OfTheFleet",
+        event_pattern=events.EventPattern(
+            source=["aws.ecs"],
+            detail_type=["ECS Task State Change"],
+            detail={
+                "clusterArn": [cluster],
+                "lastStatus": ["STOPPED"],
+                "$or": [
+                    {
+                        "stopCode": ["EssentialContainerExited"],
+                        "containers": {"exitCode": [{"anything-but": [0]}]},
+                    },
+                    # Not for a lack of capacity, which is no fault of the image.
+                    {
+                        "stopCode": ["TaskFailedToStart"],
+                        "stoppedReason": [{"prefix": prefix} for prefix in _NOT_STARTED],
+                    },
+                ],
+            },
+        ),
+        targets=[LambdaFunction(function, retry_attempts=2)],
     )

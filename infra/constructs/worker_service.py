@@ -1,31 +1,42 @@
-"""The ECS service that runs the workers; the scaler sets its desired count."""
+"""The two ECS services that run the workers; the scaler sets their desired counts."""
 
 from __future__ import annotations
 
 from aws_cdk import aws_ecs as ecs
 from constructs import Construct
 
-from infra.deployment import Capacity
+from comfyline.service.fleet.capacity import Capacity
 from infra.stacks.fleet import FleetStack
 
-SERVICE_NAME = "worker"
 
+def worker_services(
+    scope: Construct, fleet: FleetStack, task: ecs.TaskDefinition, *, is_managed: bool
+) -> None:
+    """One service for each capacity, with a desired count of 0, because the scaler sets the count.
 
-def worker_service(
-    scope: Construct, capacity: Capacity, fleet: FleetStack, task: ecs.TaskDefinition
-) -> ecs.BaseService:
-    """The service, with a desired count of 0, because the scaler sets the count.
-
-    So a deployment never starts a GPU and never waits for one. An update of the service sets the
-    count to 0 again; protected tasks stay, and the scaler restores the count within a minute.
+    So a deployment never starts a GPU and never waits for one. An update of a service sets the
+    count to 0 again; protected tasks stay, and the scaler restores the count within a minute. The
+    deployment of a service without tasks is complete at once, so ECS's circuit breaker could not
+    see an image that crashes. The scaler does: it counts crashes.
     """
-    managed = capacity == "managed"
+    for capacity in Capacity:
+        _service(scope, capacity, fleet, task, is_managed=is_managed)
+
+
+def _service(
+    scope: Construct,
+    capacity: Capacity,
+    fleet: FleetStack,
+    task: ecs.TaskDefinition,
+    *,
+    is_managed: bool,
+) -> None:
     # The CDK's Ec2Service refuses tasks for Managed Instances, and its FargateService takes them.
-    service_type = ecs.FargateService if managed else ecs.Ec2Service
+    service_type = ecs.FargateService if is_managed else ecs.Ec2Service
     service: ecs.BaseService = service_type(
         scope,
-        "Service",
-        service_name=SERVICE_NAME,
+        f"{capacity.name.title()}Service",
+        service_name=capacity.value,
         cluster=fleet.cluster,
         task_definition=task,
         desired_count=0,
@@ -33,12 +44,15 @@ def worker_service(
         # a second GPU beside it.
         min_healthy_percent=0,
         max_healthy_percent=200,
-        circuit_breaker=ecs.DeploymentCircuitBreaker(rollback=True),
-        capacity_provider_strategies=fleet.strategies,
+        # Otherwise ECS starts GPUs in one zone to stop others elsewhere, which have their models.
+        availability_zone_rebalancing=ecs.AvailabilityZoneRebalancing.DISABLED,
+        capacity_provider_strategies=[
+            ecs.CapacityProviderStrategy(capacity_provider=fleet.providers[capacity], weight=1)
+        ],
         enable_ecs_managed_tags=True,
         propagate_tags=ecs.PropagatedTagSource.SERVICE,
     )
-    if managed:
+    if is_managed:
         # The CDK writes a network configuration for every FargateService, and ECS refuses it for
         # tasks in host mode. The security group that it names, which lets everything out, is then
         # unused.
@@ -46,4 +60,3 @@ def worker_service(
         assert isinstance(template, ecs.CfnService)
         template.add_property_deletion_override("NetworkConfiguration")
         service.node.try_remove_child("SecurityGroup")
-    return service

@@ -22,7 +22,7 @@ class FleetStack(Stack):
 
     def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
         super().__init__(scope, name, stack_name=name)
-        network = worker_network(self)
+        network = worker_network(self, deployment)
         insights = ecs.ContainerInsights
         self.cluster = ecs.Cluster(
             self,
@@ -36,6 +36,6 @@ class FleetStack(Stack):
             ),
         )
         make = managed_capacity if deployment.fleet.capacity == "managed" else asg_capacity
-        self.strategies = make(self, deployment, self.cluster, network)
+        self.providers = make(self, deployment, self.cluster, network)
         CfnOutput(self, "FleetCluster", value=self.cluster.cluster_name)
-        CfnOutput(self, "WorkerSecurityGroup", value=network.security_group.security_group_id)
+        CfnOutput(self, "WorkerSecurityGroup", value=network.security_groups[0].security_group_id)

@@ -22,6 +22,8 @@ from infra.stacks.scaler import ScalerStack
 # A single job that fails is usually its owner's fault. This many in five minutes are the operator's
 # concern.
 FAILED_JOBS = 10
+# As many as make the scaler keep the fleet small (comfyline/service/fleet/scale.py).
+CRASH_LOOP = 3
 # A client that receives nothing for half a minute polls over HTTP.
 LATE_UPDATES = Duration.seconds(30)
 # The sweeper settles a job that is an hour late. The alarm leaves time to find the cause before.
@@ -98,9 +100,23 @@ class ObservabilityStack(Stack):
             ),
             Watch(
                 name="NoWorkerForWaitingJobs",
-                description="Jobs wait and no worker is running.",
+                description="Jobs wait and no worker is ready.",
                 metric=signals.recorded(Metric.TICKETS_UNSERVED, "Minimum"),
                 periods=UNSERVED_MINUTES,
+            ),
+            Watch(
+                name="WorkersUnfilled",
+                description="Workers that were ordered do not start.",
+                metric=signals.recorded(Metric.WORKERS_UNFILLED, "Minimum"),
+                periods=UNSERVED_MINUTES,
+            ),
+            Watch(
+                name="WorkersCrash",
+                description="Workers end with an error, or their container cannot be started.",
+                metric=signals.recorded(Metric.WORKERS_CRASHED, "Sum").with_(
+                    period=Duration.minutes(15)
+                ),
+                threshold=CRASH_LOOP - 1,
             ),
             Watch(
                 name="JobsFail",
@@ -144,13 +160,13 @@ class ObservabilityStack(Stack):
             ),
             Watch(
                 name="FunctionsThrottled",
-                description="The account's limit of concurrent function calls is reached.",
+                description="Calls are refused for the limit of concurrent function calls.",
                 metric=signals.throttles(),
                 periods=2,
             ),
             Watch(
-                name="JobsTableThrottled",
-                description="DynamoDB throttles writes to the jobs table.",
+                name="TablesThrottled",
+                description="DynamoDB refuses writes to a table, or for one of its indexes.",
                 metric=signals.throttled_writes(),
                 periods=2,
             ),
@@ -160,6 +176,11 @@ class ObservabilityStack(Stack):
                 metric=signals.iterator_age("PushUpdates"),
                 threshold=LATE_UPDATES.to_milliseconds(),
                 periods=5,
+            ),
+            Watch(
+                name="UpdatesDropped",
+                description="Changes of jobs were not sent to subscribers.",
+                metric=signals.dropped_updates(),
             ),
             stopped(
                 "SweeperStopped",

@@ -1,4 +1,4 @@
-"""The scaler: the function that sets the number of workers, and the table of recent needs."""
+"""The scaler: the function that sets the number of workers, and the table of what it remembers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as ddb
+from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from comfyline.service.fleet.capacity import Capacity
 from infra.constructs.function import FunctionCode, python_function
 from infra.constructs.triggers import add_triggers
-from infra.constructs.worker_service import SERVICE_NAME
 from infra.deployment import Deployment
 from infra.functions import FUNCTIONS
 from infra.grants import Resource
@@ -36,29 +37,28 @@ class ScalerStack(Stack):
             "Scaling",
             partition_key=ddb.Attribute(name="pk", type=ddb.AttributeType.STRING),
             billing=ddb.Billing.on_demand(),
+            time_to_live_attribute="ttl",
             removal_policy=RemovalPolicy.DESTROY,  # it holds only the needs of the last minutes
         )
-        row = FUNCTIONS["ScaleWorkers"]
-        self.function = python_function(
-            self,
-            row,
-            deployment=deployment,
-            code=FunctionCode(assets),
-            values={
-                **data.values,
-                "scaling": deployment.scaling.model_dump_json(),
-                "metrics_namespace": deployment.metrics_namespace,
-                "cluster": deployment.cluster_name,
-                "service": SERVICE_NAME,
-                "scaling_table": self.table.table_name,
-            },
-            arns={
-                **data.arns,
-                Resource.FLEET: [self._service_arn(deployment)],
-                Resource.SCALING: [self.table.table_arn],
-            },
-        )
-        add_triggers(self, row, self.function, jobs=data.jobs, queues={}, deployment=deployment)
+        values = {
+            **data.values,
+            "scaling": deployment.scaling.model_dump_json(),
+            "metrics_namespace": deployment.metrics_namespace,
+            "cluster": deployment.cluster_name,
+            "scaling_table": self.table.table_name,
+        }
+        arns = {
+            **data.arns,
+            Resource.FLEET: self._service_arns(deployment),
+            Resource.SCALING: [self.table.table_arn],
+        }
+        code = FunctionCode(assets)
+        self.functions = dict[str, lambda_.Function]()
+        for row in (row for row in FUNCTIONS.values() if row.stack == "scaler"):
+            self.functions[row.name] = function = python_function(
+                self, row, deployment=deployment, code=code, values=values, arns=arns
+            )
+            add_triggers(self, row, function, jobs=data.jobs, queues={}, deployment=deployment)
 
     @property
     def values(self) -> dict[str, str]:
@@ -68,8 +68,16 @@ class ScalerStack(Stack):
             "scaling_table": self.table.table_name,
         }
 
-    def _service_arn(self, deployment: Deployment) -> str:
-        kind, name = "service", f"{deployment.cluster_name}/{SERVICE_NAME}"
+    @property
+    def function(self) -> lambda_.Function:
+        """The scaler itself."""
+        return self.functions["ScaleWorkers"]
+
+    def _service_arns(self, deployment: Deployment) -> list[str]:
+        cluster = deployment.cluster_name
         if deployment.is_local:  # the emulator checks a call for a service against its cluster
-            kind, name = "cluster", deployment.cluster_name
-        return self.format_arn(service="ecs", resource=kind, resource_name=name)
+            return [self.format_arn(service="ecs", resource="cluster", resource_name=cluster)]
+        return [
+            self.format_arn(service="ecs", resource="service", resource_name=f"{cluster}/{name}")
+            for name in Capacity
+        ]

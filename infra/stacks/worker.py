@@ -18,17 +18,21 @@ from comfyline.service.storage_names import MODELS_PREFIX
 from infra.constructs.function import LOG_RETENTION, environment
 from infra.constructs.image import repository_arns
 from infra.constructs.role import role
-from infra.constructs.worker_service import worker_service
-from infra.deployment import Capacity, Deployment
+from infra.constructs.worker_service import worker_services
+from infra.deployment import Deployment
 from infra.grants import PULL_IMAGE, WORKER_GRANTS, WRITE_LOGS, Resource
 from infra.stacks.data import DataStack
 from infra.stacks.fleet import FleetStack
 
-# One task fills the smallest GPU instance (4 vCPU, 16 GiB) and leaves some of it for the ECS agent.
+# One task fills the smallest GPU instance (4 vCPU, 16 GiB) by its GPU. What it leaves is for the
+# system and the ECS agent; how much Managed Instances keep for them is not documented.
 CPU_UNITS = 3584
-MEMORY_MIB = 14 * 1024
+MEMORY_MIB = 13 * 1024
 # The worker drains within 100 s, and AWS takes a spot instance back after 120 s.
 STOP_TIMEOUT = Duration.seconds(110)
+
+# Of the GPU instances. So an image for ARM is refused, and does not crash on every instance.
+PLATFORM = {"CpuArchitecture": "X86_64", "OperatingSystemFamily": "LINUX"}
 
 USER = "10001:10001"  # the same as in the image
 # A worker that is not root needs these to run its engine as another user, and to end it. In the
@@ -45,7 +49,7 @@ CAPABILITIES = (
 # removed with the task.
 VOLUMES = {"models": "/models", "work": "/work", "tmp": "/tmp"}  # noqa: S108 - the container's own
 
-_COMPATIBILITY: dict[Capacity, ecs.Compatibility] = {
+_COMPATIBILITY = {
     "managed": ecs.Compatibility.MANAGED_INSTANCES,
     "asg": ecs.Compatibility.EC2,
 }
@@ -85,12 +89,16 @@ class WorkerStack(Stack):
             task_role=task_role,
             execution_role=self._execution_role(deployment.worker.image),
         )
+        template = self.task.node.default_child
+        assert isinstance(template, ecs.CfnTaskDefinition)
+        # By hand, because the CDK has it for some kinds of capacity only.
+        template.add_property_override("RuntimePlatform", PLATFORM)
         self._add_container(
             deployment, environment(WorkerSettings, values=self._values(deployment, data))
         )
         if fleet is not None:
-            service = worker_service(self, deployment.fleet.capacity, fleet, self.task)
-            CfnOutput(self, "WorkerService", value=service.service_name)
+            is_managed = deployment.fleet.capacity == "managed"
+            worker_services(self, fleet, self.task, is_managed=is_managed)
         CfnOutput(self, "WorkerTaskDefinition", value=self.task.task_definition_arn)
         CfnOutput(self, "WorkerTaskRole", value=task_role.role_arn)
 

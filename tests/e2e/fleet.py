@@ -1,4 +1,4 @@
-"""The scaler's stack in the emulator, which has no GPUs: its ECS service never starts a task."""
+"""The scaler's stack in the emulator, which has no GPUs: its ECS services never start a task."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from comfyline.service.fleet.capacity import Capacity
 from infra.app import new_app
 from infra.assets import code_assets
-from infra.constructs.worker_service import SERVICE_NAME
 from infra.deployment_file import read_deployment
 from infra.stacks.data import DataStack
 from infra.stacks.scaler import ScalerStack
@@ -29,12 +29,13 @@ def deployed_scaler(emulator: Emulator, folder: Path) -> Iterator[None]:
     publish(stack.assets, emulator)
     ecs = emulator.client("ecs")
     ecs.create_cluster(clusterName=DEPLOYMENT.cluster_name)
-    ecs.create_service(
-        cluster=DEPLOYMENT.cluster_name,
-        serviceName=SERVICE_NAME,
-        taskDefinition=NO_TASK,
-        desiredCount=0,
-    )
+    for name in Capacity:
+        ecs.create_service(
+            cluster=DEPLOYMENT.cluster_name,
+            serviceName=name,
+            taskDefinition=NO_TASK,
+            desiredCount=0,
+        )
     deploy_stack(stack, emulator)
     try:
         yield
@@ -44,7 +45,8 @@ def deployed_scaler(emulator: Emulator, folder: Path) -> Iterator[None]:
         cloudformation.get_waiter("stack_delete_complete").wait(
             StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
-        ecs.delete_service(cluster=DEPLOYMENT.cluster_name, service=SERVICE_NAME, force=True)
+        for name in Capacity:
+            ecs.delete_service(cluster=DEPLOYMENT.cluster_name, service=name, force=True)
 
 
 def _synthesised(folder: Path) -> SynthesisedStack:
@@ -59,15 +61,16 @@ def _synthesised(folder: Path) -> SynthesisedStack:
 
 
 def ask_for_no_worker(emulator: Emulator) -> None:
-    """Set the desired count to 0, as the scaler does after a long idle time."""
-    emulator.client("ecs").update_service(
-        cluster=DEPLOYMENT.cluster_name, service=SERVICE_NAME, desiredCount=0
-    )
+    """Set the desired counts to 0, as the scaler does after a long idle time."""
+    for name in Capacity:
+        emulator.client("ecs").update_service(
+            cluster=DEPLOYMENT.cluster_name, service=name, desiredCount=0
+        )
 
 
 def workers_asked_for(emulator: Emulator) -> int:
-    """The desired count that the scaler has set."""
+    """The sum of the desired counts that the scaler has set."""
     answer = emulator.client("ecs").describe_services(
-        cluster=DEPLOYMENT.cluster_name, services=[SERVICE_NAME]
+        cluster=DEPLOYMENT.cluster_name, services=list(Capacity)
     )
-    return int(answer["services"][0]["desiredCount"])
+    return sum(int(service["desiredCount"]) for service in answer["services"])

@@ -207,8 +207,17 @@ def scale_workers(caller: Caller) -> None:
     emulator.client("dynamodb").delete_item(
         TableName=account.physical_id("scaler", "Scaling"), Key={"pk": {"S": "scaling"}}
     )
-    account.invoke(account.physical_id("scaler", "ScaleWorkersFunction"), {"arrived": 1})
+    scaler = account.physical_id("scaler", "ScaleWorkersFunction")
+    account.invoke(scaler, {"arrived": 1})
     assert fleet.workers_asked_for(emulator) >= 1
+    account.invoke(scaler, {})  # a fleet that is not empty has workers, whose reports it reads
+
+
+def count_crashes(caller: Caller) -> None:
+    """The crash of a worker is counted in the scaler's table."""
+    account = caller.account
+    detail = {"taskArn": "task", "stopCode": "EssentialContainerExited", "containers": []}
+    account.invoke(account.physical_id("scaler", "CountCrashesFunction"), {"detail": detail})
 
 
 def worker(caller: Caller) -> None:
@@ -281,5 +290,6 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "SweepJobs": sweep_jobs,
     "RedriveTickets": redrive_tickets,
     "ScaleWorkers": scale_workers,
+    "CountCrashes": count_crashes,
     "Worker": worker,
 }

@@ -30,8 +30,9 @@ UNUSUAL: Mapping[str, Any] = {
         "certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/0",
     },
     "worker": {"image": "registry.example/worker:1", "models_bucket": "team-models"},
-    "fleet": {"capacity": "asg", "spot_percent": 50},
-    "scaling": {"warm_workers": 2, "warm_hours": "mon-fri 07-18"},
+    "fleet": {"capacity": "asg", "zones": ["eu-west-1a", "eu-west-1c"]},
+    "network": {"cidr": "10.20.0.0/20"},
+    "scaling": {"ondemand_workers": 3, "warm_workers": 2, "warm_hours": "mon-fri 07-18"},
     "alarms": {"email": "team@example.com"},
     "observability": {"container_insights": True, "metrics": False, "tracing": True},
 }

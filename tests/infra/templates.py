@@ -24,7 +24,8 @@ class Templates:
     fleet: Json
     scaler: Json
     observability: Json
-    warnings: tuple[str, ...] = ()  # of the api stack, as the CDK's CLI shows them
+    warnings: tuple[str, ...]  # of the api stack, as the CDK's CLI shows them
+    manifest: Json
 
     @classmethod
     def read(cls, folder: Path, prefix: str) -> Templates:
@@ -36,12 +37,19 @@ class Templates:
             return parsed
 
         warnings = tuple(_warnings(folder, f"{prefix}-api"))
-        return cls(*(template(part) for part in PARTS), warnings)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        return cls(*(template(part) for part in PARTS), warnings, manifest)
 
     @property
     def all(self) -> list[Json]:
         """Every template."""
         return [getattr(self, part) for part in PARTS]
+
+    def dependencies(self, part: str) -> set[str]:
+        """The stacks that are deployed before that of this part."""
+        found = self.manifest["artifacts"].items()
+        (stack,) = (of for name, of in found if name.endswith(f"-{part}"))
+        return set(stack["dependencies"])
 
     @cached_property
     def _exports(self) -> dict[str, Any]:

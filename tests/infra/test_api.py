@@ -110,13 +110,13 @@ def test_access_log_keeps_no_query_and_no_header(aws: Templates) -> None:
 
 def test_every_log_group_ends(aws: Templates) -> None:
     groups = [g for t in aws.all for g in resources(t, "AWS::Logs::LogGroup").values()]
-    assert len(groups) == len(ROWS) + 3  # for the access log, the worker and the scaler
+    assert len(groups) == len(FUNCTIONS) + 2  # for the access log and the worker
     assert {group["RetentionInDays"] for group in groups} == {30}
 
 
 def test_every_function_writes_to_a_group_that_ends(aws: Templates) -> None:
     functions = [f for t in aws.all for f in resources(t, "AWS::Lambda::Function").values()]
-    assert len(functions) == len(ROWS) + 1
+    assert len(functions) == len(FUNCTIONS)
     for function in functions:
         # Without a group, Lambda makes one that keeps log lines for ever.
         assert plain_name(aws.render(function["LoggingConfig"]["LogGroup"])).endswith("Logs")

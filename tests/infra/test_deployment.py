@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from comfyline.operate.preflight import Plan
 from infra import deployment as model
 from infra.choices import CHOICES
 from infra.deployment import ROOT
@@ -172,7 +173,13 @@ class TestRefusals:
             ({"keep_data": "perhaps"}, 'keep_data must be true or false, not "perhaps"'),
             ({"keep_data": 1}, "keep_data must be true or false, not 1"),
             ({"fleet": {"capacity": "fargate"}}, "fleet.capacity must be one of managed, asg"),
-            ({"fleet": {"spot_percent": 101}}, "must be a whole number from 0 to 100, not 101"),
+            ({"fleet": {"zones": ["eu-west-1"]}}, 'such as `eu-west-1a`, not "eu-west-1"'),
+            ({"network": {"cidr": "10.0.0.0/8"}}, "network.cidr must be a range from /16 to /24"),
+            ({"network": {"cidr": "10.0.0.999/16"}}, "network.cidr: 10.0.0.999/16 is no range"),
+            ({"network": {"vpc_id": "mine"}}, "network.vpc_id must be the id of a VPC"),
+            ({"network": {"vpc_id": "vpc-12345678"}}, "vpc_id and subnet_ids must be given"),
+            ({"network": {"subnet_ids": ["subnet-12345678"]}}, "vpc_id and subnet_ids must be"),
+            ({"network": {"security_group_ids": ["sg-12345678"]}}, "needs vpc_id"),
             ({"fleet": {"instance_types": ["g5.metal"]}}, 'such as `g6.xlarge`, not "g5.metal"'),
             ({"fleet": {"instance_types": []}}, "such as `g6.xlarge`, not []"),
             ({"fleet": {"instance_types": "g6.xlarge"}}, 'not "g6.xlarge"'),
@@ -239,7 +246,20 @@ class TestRefusals:
         assert "worker.lease_seconds must be a whole number from 1 to 43200" in message
 
     def test_every_problem_has_a_line(self) -> None:
-        lines = refusal(stage="-", fleet={"spot_percent": -1, "kind": "gpu"}).splitlines()
+        lines = refusal(stage="-", fleet={"zones": 1, "kind": "gpu"}).splitlines()
         assert len(lines) == 3
         with pytest.raises(WrongDeployment, match=r"^other\.toml: "):
             parse_deployment({}, "other.toml")
+
+
+def test_the_preflight_knows_the_defaults_of_a_deployment_file() -> None:
+    """It cannot read the model, which operators' machines do not have."""
+    chosen = parse_deployment({"stage": "x", "worker": {"image": "i"}}, "x.toml")
+    assert Plan() == Plan(
+        instance_types=chosen.fleet.instance_types,
+        zones=chosen.fleet.zones,
+        capacity=chosen.fleet.capacity,
+        max_workers=chosen.scaling.max_workers,
+        ondemand_workers=chosen.scaling.ondemand_workers,
+        concurrency=chosen.functions.concurrency,
+    )

@@ -45,7 +45,7 @@ def test_outputs(aws: Templates, page: str) -> None:
 
 def test_the_steps_come_in_their_order() -> None:
     steps = re.findall(r"^(\d)\. \*\*([\w ]+)", TEXT, re.M)
-    named = ["GPU quota first", "Bootstrap", "Image", "Deploy", "Models", "First key", "First job"]
+    named = ["Preflight", "Bootstrap", "Image", "Deploy", "Models", "First key", "First job"]
     assert steps == [(str(n), name) for n, name in enumerate(named, 1)]
     later = ["## Another model", "**Update**", "**Rollback**", "**Teardown**", "**Costs**"]
     places = [TEXT.index(f"\n{what}") for what in ("7. **First job**", *later)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.infra.conftest import deployment, synthesise
 from tests.infra.templates import Json, Templates, named, only, resources
 
 PROVIDER = "AWS::ECS::CapacityProvider"
@@ -51,18 +53,62 @@ def test_managed_providers(aws: Templates, name: str, option: str) -> None:
     assert 0 < provider["InfrastructureOptimization"]["ScaleInAfter"] <= 300
 
 
-def test_group(asg: Templates) -> None:
-    group = only(resources(asg.fleet, "AWS::AutoScaling::AutoScalingGroup"))
+@pytest.mark.parametrize("name", ["Spot", "OnDemand"])
+def test_no_chosen_type_is_left_out_for_its_price(aws: Templates, name: str) -> None:
+    """By default AWS leaves out what costs 20 % more than the cheapest: g5 beside g6."""
+    launch = named(aws.fleet, PROVIDER, name)["ManagedInstancesProvider"]["InstanceLaunchTemplate"]
+    needs = launch["InstanceRequirements"]
+    assert needs[f"{name}MaxPricePercentageOverLowestPrice"] >= 999_999
+
+
+def test_the_instances_roles_differ_by_region(aws: Templates) -> None:
+    """Roles are global. AWS's policy lets ECS pass on only roles with this prefix."""
+    roles = resources(aws.fleet, "AWS::IAM::Role").values()
+    names = [aws.render(role["RoleName"]) for role in roles if "RoleName" in role]
+    assert sorted(names) == [
+        f"ecsInstanceRole-comfyline-test-{kind}-AWS::Region" for kind in ("o", "s")
+    ]
+    longest = f"ecsInstanceRole-comfyline-{'x' * 20}-s-ap-southeast-1"
+    assert len(longest) <= 64
+
+
+@pytest.mark.parametrize(("name", "on_demand"), [("Spot", 0), ("OnDemand", 100)])
+def test_groups(asg: Templates, name: str, on_demand: int) -> None:
+    group = named(asg.fleet, "AWS::AutoScaling::AutoScalingGroup", f"{name}ASG")
     assert (group["MinSize"], group["MaxSize"]) == ("0", "10")
     assert group["NewInstancesProtectedFromScaleIn"] is True
     assert group["CapacityRebalance"] is False
     mix = group["MixedInstancesPolicy"]
-    assert mix["InstancesDistribution"]["OnDemandPercentageAboveBaseCapacity"] == 50
+    distribution = mix["InstancesDistribution"]
+    assert distribution["OnDemandPercentageAboveBaseCapacity"] == on_demand
     types = [o["InstanceType"] for o in mix["LaunchTemplate"]["Overrides"]]
     assert types == ["g6.xlarge", "g5.xlarge"]
-    provider = only(resources(asg.fleet, PROVIDER))["AutoScalingGroupProvider"]
+    provider = named(asg.fleet, PROVIDER, f"{name}Group")["AutoScalingGroupProvider"]
     assert provider["ManagedTerminationProtection"] == "ENABLED"
     assert provider["ManagedDraining"] == "ENABLED"
+
+
+def test_a_new_network_has_the_chosen_zones_and_range(asg: Templates) -> None:
+    subnets = resources(asg.fleet, "AWS::EC2::Subnet").values()
+    assert {s["AvailabilityZone"] for s in subnets} == {"eu-west-1a", "eu-west-1c"}
+    assert only(resources(asg.fleet, "AWS::EC2::VPC"))["CidrBlock"] == "10.20.0.0/20"
+
+
+def test_a_network_that_exists_is_used_as_it_is(tmp_path: Path) -> None:
+    network = {
+        "vpc_id": "vpc-12345678",
+        "subnet_ids": ["subnet-11111111", "subnet-22222222"],
+        "security_group_ids": ["sg-12345678"],
+    }
+    templates = synthesise(tmp_path, deployment(network=network))
+    kinds = {resource["Type"] for resource in templates.fleet["Resources"].values()}
+    assert not [kind for kind in kinds if kind.startswith("AWS::EC2::")]
+    for name in ("Spot", "OnDemand"):
+        launch = named(templates.fleet, PROVIDER, name)["ManagedInstancesProvider"]
+        assert launch["InstanceLaunchTemplate"]["NetworkConfiguration"] == {
+            "SecurityGroups": ["sg-12345678"],
+            "Subnets": ["subnet-11111111", "subnet-22222222"],
+        }
 
 
 def test_group_instances(asg: Templates) -> None:
@@ -74,6 +120,8 @@ def test_group_instances(asg: Templates) -> None:
     # Without it, no worker would receive a spot notice in time.
     assert "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true" in user_data
     assert "ECS_CONTAINER_STOP_TIMEOUT=110s" in user_data
+    # Otherwise the models of a few stopped tasks fill the disk.
+    assert "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=5m" in user_data
 
 
 @pytest.mark.parametrize(("variant", "stage"), [("aws", "test"), ("asg", "prod")])

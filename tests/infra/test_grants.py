@@ -182,13 +182,23 @@ def test_an_emulator_gets_the_same_grants_as_aws(
     assert not sids(local) - sids(aws)
 
 
-def test_the_scaler_may_change_one_service_only(aws: Templates) -> None:
-    (resource,) = {
-        aws.render(statement["Resource"])
+def test_the_scaler_may_change_two_services_only(aws: Templates) -> None:
+    (statement,) = (
+        statement
         for _, statement in statements(aws.scaler)
         if "ecs:UpdateService" in listed(statement["Action"])
-    }
-    assert resource.endswith(":service/comfyline-test/worker")
+    )
+    services = [aws.render(resource).rpartition(":")[2] for resource in statement["Resource"]]
+    assert services == ["service/comfyline-test/ondemand", "service/comfyline-test/spot"]
+
+
+def test_the_scaler_touches_only_reports_of_workers_in_the_jobs_table(aws: Templates) -> None:
+    own = {"FindWorkers", "RetireWorkers"}
+    found = [s for _, s in statements(aws.scaler) if s.get("Sid") in own]
+    assert len(found) == len(own)
+    for statement in found:
+        keys = {"dynamodb:LeadingKeys": "workers"}
+        assert statement["Condition"] == {"ForAllValues:StringLike": keys}
 
 
 def test_an_image_of_another_registry_needs_no_grant(asg: Templates) -> None:

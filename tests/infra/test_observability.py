@@ -7,13 +7,15 @@ import re
 
 import pytest
 
+from comfyline.service.fleet import scale
+from comfyline.service.fleet.workers import CRASH_WINDOW
 from comfyline.service.jobs.job import TERMINAL
 from comfyline.service.metrics import Metric
 from comfyline.service.storage_names import METRICS_SERVICE
 from infra.assets import ROOT
 from infra.constructs.signals import OUTCOMES
 from infra.prices import gpu_hour, prices
-from tests.infra.templates import Json, Templates, only, resources
+from tests.infra.templates import Json, Templates, only, plain_name, resources
 
 ALARM, FUNCTION = "AWS::CloudWatch::Alarm", "AWS::Lambda::Function"
 RUNBOOK = ROOT / "docs" / "runbook.md"
@@ -25,7 +27,8 @@ def alarms(templates: Templates) -> dict[str, Json]:
 
 
 def test_every_alarm_has_a_section_and_every_section_an_alarm(aws: Templates) -> None:
-    sections = re.findall(r"^## (.+)$", RUNBOOK.read_text(), re.MULTILINE)
+    # Other sections have a title in words.
+    sections = re.findall(r"^## ([a-z-]+)$", RUNBOOK.read_text(), re.MULTILINE)
     assert len(sections) == len(set(sections))
     links = {
         re.search(r"docs/runbook\.md#([a-z-]+)$", alarm["AlarmDescription"]).group(1)  # type: ignore[union-attr]
@@ -42,13 +45,49 @@ def test_every_alarm_has_a_section_and_every_section_an_alarm(aws: Templates) ->
         ("no-worker-for-waiting-jobs", "TicketsUnserved"),
         ("jobs-fail", "JobsEnded"),
         ("dead-letters", "NumberOfMessagesReceived"),
-        ("functions-throttled", "Throttles"),
-        ("jobs-table-throttled", "WriteThrottleEvents"),
+        ("workers-unfilled", "WorkersUnfilled"),
+        ("workers-crash", "WorkersCrashed"),
         ("updates-late", "IteratorAge"),
+        ("updates-dropped", "DroppedEventCount"),
     ],
 )
 def test_the_metric_of_each_alarm(aws: Templates, alarm: str, watched: str) -> None:
     assert alarms(aws)[f"comfyline-test-{alarm}"]["MetricName"] == watched
+
+
+def summed(templates: Templates, alarm: str) -> list[Json]:
+    """The metrics whose sum an alarm watches."""
+    metrics = alarms(templates)[f"comfyline-test-{alarm}"]["Metrics"]
+    (expression,) = (m["Expression"] for m in metrics if "Expression" in m)
+    found = [m for m in metrics if "Expression" not in m]
+    assert expression == " + ".join(f"FILL({m['Id']}, 0)" for m in found)
+    return [m["MetricStat"]["Metric"] for m in found]
+
+
+def test_throttled_writes_are_seen_in_every_busy_table_and_index(aws: Templates) -> None:
+    places = set()
+    for metric in summed(aws, "tables-throttled"):
+        assert metric["MetricName"] == "WriteThrottleEvents"
+        of = {d["Name"]: aws.render(d["Value"]) for d in metric["Dimensions"]}
+        table = plain_name(of["TableName"])
+        places.add((table, of.get("GlobalSecondaryIndexName", "")))
+    assert places == {
+        *(("Jobs", index) for index in ("", "by_owner", "by_due")),
+        ("Owners", ""),
+        *(("Connections", index) for index in ("", "by_key")),
+    }
+
+
+def test_throttles_of_other_deployments_raise_no_alarm(aws: Templates) -> None:
+    metrics = summed(aws, "functions-throttled")
+    assert {metric["MetricName"] for metric in metrics} == {"Throttles"}
+    assert all(metric["Dimensions"] for metric in metrics)
+
+
+def test_a_crash_loop_raises_an_alarm_when_the_scaler_holds_the_fleet(aws: Templates) -> None:
+    alarm = alarms(aws)["comfyline-test-workers-crash"]
+    assert alarm["Threshold"] == scale.CRASH_LOOP - 1
+    assert alarm["Period"] == CRASH_WINDOW.total_seconds()
 
 
 def test_every_section_has_the_same_three_parts() -> None:
@@ -101,7 +140,7 @@ def test_the_cost_of_the_alarms_is_bounded(aws: Templates) -> None:
         for metric in alarm.get("Metrics", [{}])
         if "Expression" not in metric
     ]
-    assert len(metrics) <= 15
+    assert len(metrics) <= 25
 
 
 def dashboard(templates: Templates) -> list[Json]:
@@ -121,10 +160,19 @@ def test_the_dashboard_fits_on_one_screen(aws: Templates) -> None:
 
 def test_the_cost_is_shown_at_the_list_price(aws: Templates) -> None:
     (cost,) = [w for w in dashboard(aws) if w["properties"]["title"].startswith("Cost")]
-    hour = gpu_hour("g6.xlarge", 0.8)
-    assert f"workers * {hour:.4f}" in json.dumps(cost)
+    spot, on_demand = (gpu_hour("g6.xlarge", share) for share in (1, 0))
+    assert f"spot * {spot:.4f} + (workers - spot) * {on_demand:.4f}" in json.dumps(cost)
+
+
+def test_an_hour_costs_more_than_its_instance() -> None:
     gpu = prices()["gpu"]["g6.xlarge"]
-    assert gpu["spot"] < hour < gpu["on_demand"] * (1 + prices()["managed_instances"]["fee_share"])
+    address = prices()["network"]["public_address_hour"]
+    fee = prices()["managed_instances"]["fee_share"] * gpu["on_demand"]
+    assert gpu_hour("g6.xlarge", 1) == pytest.approx(gpu["spot"] + fee + address)
+    # 200 GB and 375 MiB/s beyond what is free, for one of the 730 hours of a month.
+    volume = (200 * 0.08 + 375 * 0.04) / 730
+    group = gpu_hour("g6.xlarge", 0, capacity="asg")
+    assert group == pytest.approx(gpu["on_demand"] + address + volume)
 
 
 Read = tuple[str, tuple[tuple[str, str], ...]]  # the name and the dimensions of a metric of ours
@@ -151,7 +199,7 @@ def read_by_the_dashboard(templates: Templates) -> set[Read]:
 
 def test_every_metric_that_is_read_is_recorded(aws: Templates) -> None:
     read = read_by_alarms(aws) | read_by_the_dashboard(aws)
-    assert len(read_by_alarms(aws)) == 3
+    assert len(read_by_alarms(aws)) == 5
     assert {name for name, _ in read} >= {"JobsEnded", "OldestWait", "JobWait", "WorkersRunning"}
     for name, dimensions in read:
         metric, of = Metric(name), dict(dimensions)
@@ -167,7 +215,11 @@ def test_every_metric_is_recorded_somewhere() -> None:
 
 
 def test_processes_record_in_the_namespace_that_alarms_read(aws: Templates) -> None:
-    functions = {**aws.functions(), "Scaler": only(resources(aws.scaler, FUNCTION))}
+    functions = {
+        plain_name(name).removesuffix("Function"): of
+        for template in aws.all
+        for name, of in resources(template, FUNCTION).items()
+    }
     recording = {
         name: of["Environment"]["Variables"]["METRICS_NAMESPACE"]
         for name, of in functions.items()
@@ -175,7 +227,14 @@ def test_processes_record_in_the_namespace_that_alarms_read(aws: Templates) -> N
     }
     posts = {"SubmitJob", "Generate", "RetryJob"}
     pushing, settling = {"SocketSubscribe", "PushUpdates"}, {"SettleJobs", "CancelJob"}
-    assert set(recording) == {*posts, *pushing, *settling, "SweepJobs", "Scaler"}
+    assert set(recording) == {
+        *posts,
+        *pushing,
+        *settling,
+        "SweepJobs",
+        "ScaleWorkers",
+        "CountCrashes",
+    }
     task = only(resources(aws.worker, "AWS::ECS::TaskDefinition"))["ContainerDefinitions"][0]
     worker = {pair["Name"]: pair["Value"] for pair in task["Environment"]}["METRICS_NAMESPACE"]
     assert {*recording.values(), worker} == {"Comfyline/test"}

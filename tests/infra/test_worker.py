@@ -87,7 +87,7 @@ def test_nothing_listens_on_the_host(aws: Templates) -> None:
 
 
 def test_outputs(aws: Templates) -> None:
-    ours = {"WorkerTaskDefinition", "WorkerTaskRole", "WorkerService"}
+    ours = {"WorkerTaskDefinition", "WorkerTaskRole"}
     assert {name for name, o in aws.worker["Outputs"].items() if "Export" not in o} == ours
 
 
@@ -99,27 +99,49 @@ def test_an_emulator_gets_the_task_only(local: Templates) -> None:
 
 
 @pytest.mark.parametrize("variant", ["aws", "asg"])
-def test_service(request: pytest.FixtureRequest, variant: str) -> None:
+def test_services(request: pytest.FixtureRequest, variant: str) -> None:
     templates: Templates = request.getfixturevalue(variant)
-    service = only(resources(templates.worker, "AWS::ECS::Service"))
-    assert service["DesiredCount"] == 0  # absent, CloudFormation would start one
-    assert service["ServiceName"] == "worker"
-    assert "LaunchType" not in service
-    assert "NetworkConfiguration" not in service
+    services = resources(templates.worker, "AWS::ECS::Service").values()
+    assert sorted(service["ServiceName"] for service in services) == ["ondemand", "spot"]
+    for service in services:
+        assert service["DesiredCount"] == 0  # absent, CloudFormation would start one
+        # Otherwise ECS moves GPUs between zones, each with a boot and the fetch of its models.
+        assert service["AvailabilityZoneRebalancing"] == "DISABLED"
+        assert "LaunchType" not in service
+        assert "NetworkConfiguration" not in service
+        deployment = service["DeploymentConfiguration"]
+        assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 200)
+        # The deployment of a service without tasks is complete at once: it would guard nothing.
+        assert "DeploymentCircuitBreaker" not in deployment
     assert not resources(templates.worker, "AWS::EC2::SecurityGroup")  # it is the fleet's
-    deployment = service["DeploymentConfiguration"]
-    assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 200)
-    assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+
+
+@pytest.mark.parametrize("variant", ["aws", "asg"])
+def test_each_service_has_a_capacity_of_its_own(
+    request: pytest.FixtureRequest, variant: str
+) -> None:
+    templates: Templates = request.getfixturevalue(variant)
+    found = {}
+    for service in resources(templates.worker, "AWS::ECS::Service").values():
+        (strategy,) = service["CapacityProviderStrategy"]
+        found[service["ServiceName"]] = templates.render(strategy["CapacityProvider"])
+    assert plain_name(found["ondemand"]).startswith("OnDemand")
+    assert plain_name(found["spot"]).startswith("Spot")
+
+
+@pytest.mark.parametrize(("variant", "kind"), [("aws", "MANAGED_INSTANCES"), ("asg", "EC2")])
+def test_task(request: pytest.FixtureRequest, variant: str, kind: str) -> None:
+    templates: Templates = request.getfixturevalue(variant)
     task = only(resources(templates.worker, "AWS::ECS::TaskDefinition"))
     assert task["NetworkMode"] == "host"
-    kind = {"aws": ["MANAGED_INSTANCES"], "asg": ["EC2"]}[variant]
-    assert task["RequiresCompatibilities"] == kind
-
-
-def test_the_shares_of_spot_and_on_demand(aws: Templates) -> None:
-    strategy = only(resources(aws.worker, "AWS::ECS::Service"))["CapacityProviderStrategy"]
-    shares = {plain_name(aws.render(s["CapacityProvider"])): s["Weight"] for s in strategy}
-    assert shares == {"Spot": 80, "OnDemand": 20}
+    assert task["RequiresCompatibilities"] == [kind]
+    # An image for ARM is refused before an instance is started for it.
+    assert task["RuntimePlatform"] == {
+        "CpuArchitecture": "X86_64",
+        "OperatingSystemFamily": "LINUX",
+    }
+    # The system and the agent keep a part of the 16 GiB of the smallest instance.
+    assert int(task["Memory"]) <= 13 * 1024
 
 
 def test_no_stack_imports_a_value_that_a_new_worker_changes(aws: Templates) -> None:

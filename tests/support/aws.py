@@ -66,11 +66,12 @@ def create_queues(client: Any) -> dict[Priority, str]:
     return {p: client.create_queue(QueueName=p.value)["QueueUrl"] for p in Priority}
 
 
-def create_service(client: Any) -> None:
-    """The ECS service of the workers, with a desired count of 0."""
+def create_services(client: Any) -> None:
+    """The ECS services of the workers, with a desired count of 0."""
     client.create_cluster(clusterName="comfyline")
     container = {"name": "worker", "image": "worker", "memory": 128}
     client.register_task_definition(family="worker", containerDefinitions=[container])
-    client.create_service(
-        cluster="comfyline", serviceName="worker", taskDefinition="worker", desiredCount=0
-    )
+    for name in ("ondemand", "spot"):
+        client.create_service(
+            cluster="comfyline", serviceName=name, taskDefinition="worker", desiredCount=0
+        )

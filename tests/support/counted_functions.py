@@ -19,7 +19,7 @@ from comfyline.contract.ids import OwnerId
 from comfyline.service.access.authenticate import create_key
 from functions import _handlers
 from functions._aws import Clients
-from tests.support.aws import create_service, create_table
+from tests.support.aws import create_services, create_table
 from tests.support.aws_ledger import Change, Ledger
 from tests.support.gateway import Gateway
 
@@ -112,7 +112,7 @@ def deployed(api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any
     once, independently of the number of jobs.
     """
     create_table(session.client("dynamodb"), "scaling", "pk")
-    create_service(session.client("ecs"))
+    create_services(session.client("ecs"))
     patch.setenv("METRICS_NAMESPACE", _METRICS["METRICS_NAMESPACE"])  # for the worker
     patch.setattr(_handlers.logger.registered_handler, "stream", printed)
     measured(api, session).call("ScaleWorkers", {"arrived": 1})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import RLock
 
 from comfyline.contract.ids import WorkerId
-from comfyline.service.fleet.scaling import Need
-from comfyline.service.fleet.workers import FleetSize, Presence, Recent
+from comfyline.service.fleet.capacity import Capacity, FleetSize, Sizes
+from comfyline.service.fleet.workers import CRASH_WINDOW, Presence, Recent
 
 
 class InMemoryPresenceStore:
@@ -16,10 +16,16 @@ class InMemoryPresenceStore:
 
     def __init__(self) -> None:
         self._reports: dict[WorkerId, Presence] = {}
+        self._revisions = frozenset[str]()
 
-    def put(self, presence: Presence) -> None:
+    def put(self, presence: Presence) -> frozenset[str]:
         """See PresenceStore."""
         self._reports[presence.worker_id] = presence
+        return self._revisions
+
+    def want(self, revisions: frozenset[str]) -> None:
+        """See PresenceStore."""
+        self._revisions = revisions
 
     def active(self, now: datetime) -> list[Presence]:
         """See PresenceStore."""
@@ -27,19 +33,23 @@ class InMemoryPresenceStore:
 
 
 class InMemoryFleet:
-    """`Fleet` in memory. `started` is the number of workers that run."""
+    """`Fleet` in memory. A test sets which workers run, and their revision."""
 
     def __init__(self) -> None:
-        self._desired = 0
-        self.started = 0
+        self.is_deployed = True
+        self.running = Sizes()
+        self.revisions = frozenset[str]()
+        self._desired = Sizes()
 
-    def size(self) -> FleetSize:
+    def size(self) -> FleetSize | None:
         """See Fleet."""
-        return FleetSize(desired=self._desired, running=self.started)
+        if not self.is_deployed:
+            return None
+        return FleetSize(self._desired, self.running, self.revisions)
 
-    def resize(self, workers: int) -> None:
+    def resize(self, capacity: Capacity, workers: int) -> None:
         """See Fleet."""
-        self._desired = workers
+        self._desired = replace(self._desired, **{capacity.value: workers})
 
 
 class InMemoryScalingMemory:
@@ -49,17 +59,18 @@ class InMemoryScalingMemory:
         self._lock = RLock()
         self._recent = Recent()
         self._woken_at: datetime | None = None
+        self._crashes: list[datetime] = []
 
     def load(self) -> Recent:
         """See ScalingMemory."""
         return self._recent
 
-    def save(self, needs: Sequence[Need], version: int) -> bool:
+    def save(self, recent: Recent) -> bool:
         """See ScalingMemory."""
         with self._lock:
-            if self._recent.version != version:
+            if self._recent.version != recent.version:
                 return False
-            self._recent = Recent(tuple(needs), version + 1)
+            self._recent = replace(recent, version=recent.version + 1)
             return True
 
     def may_wake(self, now: datetime, interval: timedelta) -> bool:
@@ -69,3 +80,11 @@ class InMemoryScalingMemory:
                 return False
             self._woken_at = now
             return True
+
+    def count_crash(self, now: datetime) -> None:
+        """See ScalingMemory."""
+        self._crashes.append(now)
+
+    def crashes(self, now: datetime) -> int:
+        """See ScalingMemory."""
+        return sum(now - at < CRASH_WINDOW for at in self._crashes)

@@ -77,12 +77,6 @@ class InMemoryJobQueue:
         in_flight = sum(time > now for time in times)
         return Depths(waiting=len(times) - in_flight, in_flight=in_flight)
 
-    def oldest_wait(self, now: datetime) -> timedelta:
-        """See Backlog. The figures are exact."""
-        with self._changed:
-            sent = [message.sent_at for lane in self._lanes.values() for message in lane]
-        return now - min(sent, default=now)
-
     def _seconds_until_visible(self, priority: Priority) -> float:
         now = self._clock()
         times = [(m.visible_at - now).total_seconds() for m in self._lanes[priority]]

@@ -76,6 +76,7 @@ class ScalingPolicy:
     target_wait_seconds: float  # time to finish a backlog, once its workers have started
     boot_seconds: float  # time from the order of a worker to its first job
     quiet_seconds: float  # time that a worker without jobs is kept
+    ondemand_workers: int = 1  # the first workers, which are not spot
 
     def __post_init__(self) -> None:
         if not 0 <= max(self.min_workers, self.warm_workers) <= self.max_workers:
@@ -102,9 +103,10 @@ class Seen:
 
     at: datetime
     waiting: int  # tickets that no worker has
-    in_flight: int  # tickets that workers have
-    running: int  # workers that have started
-    oldest_wait: timedelta = timedelta(0)
+    in_flight: int  # jobs that workers have
+    running: int  # workers that are ready for jobs
+    busy: int = 0  # workers that have a job
+    oldest_wait: timedelta = timedelta(0)  # of a job, until a worker took it
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,7 @@ def decide(seen: Seen, policy: ScalingPolicy, recent: Sequence[Need] = ()) -> De
 
 def needed(seen: Seen, policy: ScalingPolicy) -> int:
     """How many workers the tickets need, without the policy's bounds."""
-    # A worker holds up to three tickets, so this is never less than the number of busy workers.
-    busy = min(seen.in_flight, seen.running)
+    busy = min(seen.busy, seen.in_flight)  # the two counts may be of different moments
     # The tickets that one worker finishes within the target wait.
     per_worker = max(1.0, policy.target_wait_seconds / policy.job_seconds)
     tickets = seen.waiting + seen.in_flight

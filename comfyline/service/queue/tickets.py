@@ -7,7 +7,6 @@ job's row in the table does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -87,9 +86,3 @@ class Backlog(Protocol):
 
     def depths(self) -> Depths:
         """Count the tickets."""
-
-    def oldest_wait(self, now: datetime) -> timedelta:
-        """The age of the oldest ticket, which may be one that a worker holds.
-
-        The figure may be a few minutes old. It is zero if it is not known.
-        """

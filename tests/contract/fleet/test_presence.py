@@ -24,6 +24,33 @@ def test_the_last_report_counts_until_it_expires(presence_store: PresenceStore) 
     assert presence_store.active(NOW + MINUTE) == [Presence(busy, 1, NOW + 2 * MINUTE)]
 
 
+def test_a_report_keeps_what_the_worker_said(presence_store: PresenceStore) -> None:
+    said = [
+        Presence(
+            random_worker_id(),
+            1,
+            NOW + MINUTE,
+            is_ready=False,
+            held_jobs=3,
+            claimed_at=NOW,
+            waited=timedelta(seconds=90),
+        ),
+        Presence(random_worker_id(), 0, NOW + MINUTE),
+    ]
+    for presence in said:
+        presence_store.put(presence)
+    assert sorted(presence_store.active(NOW), key=lambda p: -p.held_jobs) == said
+
+
+def test_a_report_is_answered_with_the_wanted_revisions(presence_store: PresenceStore) -> None:
+    report = Presence(random_worker_id(), 0, NOW + MINUTE)
+    assert presence_store.put(report) == frozenset()
+    for wanted in (frozenset({"worker:1", "worker:2"}), frozenset({"worker:2"})):
+        presence_store.want(wanted)
+        assert presence_store.put(report) == wanted
+    assert presence_store.active(NOW) == [report]
+
+
 def test_a_worker_that_reports_its_end_is_no_longer_active(presence_store: PresenceStore) -> None:
     worker = random_worker_id()
     presence_store.put(Presence(worker, 1, NOW + MINUTE))

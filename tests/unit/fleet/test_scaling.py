@@ -20,9 +20,16 @@ POLICY = ScalingPolicy(
     quiet_seconds=180,
 )
 counts = st.integers(0, 100_000)
+workers = st.integers(0, 5_000)
 spans = st.integers(0, 86_400).map(lambda seconds: timedelta(seconds=seconds))
 seens = st.builds(
-    Seen, at=st.just(NOW), waiting=counts, in_flight=counts, running=counts, oldest_wait=spans
+    Seen,
+    at=st.just(NOW),
+    waiting=counts,
+    in_flight=counts,
+    running=workers,
+    busy=workers,
+    oldest_wait=spans,
 )
 policies = st.builds(
     lambda low, more, warm, job, target, boot, quiet: ScalingPolicy(
@@ -67,13 +74,13 @@ class TestExamples:
         assert decide(seen(waiting=10_000), POLICY).workers == 20
 
     def test_a_job_that_waits_behind_a_long_one_gets_its_own_worker(self) -> None:
-        busy = seen(waiting=1, in_flight=1, running=1)
+        busy = seen(waiting=1, in_flight=1, running=1, busy=1)
         assert decide(busy, POLICY).workers == 1
         late = replace(busy, oldest_wait=timedelta(seconds=181))
         assert decide(late, POLICY).workers == 2
 
-    def test_the_age_of_a_running_job_starts_no_worker(self) -> None:
-        running = seen(in_flight=1, running=1, oldest_wait=timedelta(hours=5))
+    def test_a_wait_that_is_over_starts_no_worker(self) -> None:
+        running = seen(in_flight=1, running=1, busy=1, oldest_wait=timedelta(hours=5))
         assert decide(running, POLICY).workers == 1
 
     def test_the_fleet_shrinks_only_after_the_quiet_time(self) -> None:
@@ -103,7 +110,7 @@ class TestProperties:
     def test_there_are_never_fewer_workers_than_busy_ones(
         self, seen: Seen, policy: ScalingPolicy, recent: list[Need]
     ) -> None:
-        busy = min(seen.in_flight, seen.running)
+        busy = min(seen.in_flight, seen.busy)
         assert decide(seen, policy, recent).workers >= min(busy, policy.max_workers)
 
     @given(seens, policies)

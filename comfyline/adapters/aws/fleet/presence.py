@@ -2,6 +2,7 @@
 
     pk        sk
     workers   <worker id>
+    workers   ~wanted       the revisions that workers may have
 
 The functions that read the table's stream skip these rows.
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 WORKERS = {"S": "workers"}
+_WANTED = {"S": "~wanted"}  # it has no time `until`, so that no query takes it for a worker
 KEPT = timedelta(hours=1)  # after the report has expired; DynamoDB's TTL then deletes the row
 
 MAX_REASON = 500  # characters
@@ -33,17 +35,30 @@ class DynamoPresenceStore:
         self._table = table
 
     @translated()
-    def put(self, presence: Presence) -> None:
-        """See PresenceStore."""
+    def put(self, presence: Presence) -> frozenset[str]:
+        """See PresenceStore: one write, and one read that costs half a unit."""
         row: dict[str, Any] = {
             "pk": WORKERS,
             "sk": {"S": presence.worker_id},
             "running": {"N": str(presence.running_jobs)},
+            "held": {"N": str(presence.held_jobs)},
+            "ready": {"BOOL": presence.is_ready},
             "until": time_of(presence.expires_at),
             "ttl": ttl_of(presence.expires_at + KEPT),
         }
         if presence.unhealthy is not None:
             row["unhealthy"] = {"S": presence.unhealthy[:MAX_REASON]}
+        if presence.claimed_at is not None:
+            row["claimed_at"] = time_of(presence.claimed_at)
+            row["waited"] = {"N": str(int(presence.waited.total_seconds()))}
+        self._client.put_item(TableName=self._table, Item=row)
+        found = self._client.get_item(TableName=self._table, Key={"pk": WORKERS, "sk": _WANTED})
+        return frozenset(found["Item"]["revisions"]["SS"] if "Item" in found else ())
+
+    @translated()
+    def want(self, revisions: frozenset[str]) -> None:
+        """See PresenceStore."""
+        row: dict[str, Any] = {"pk": WORKERS, "sk": _WANTED, "revisions": {"SS": sorted(revisions)}}
         self._client.put_item(TableName=self._table, Item=row)
 
     @translated()
@@ -61,6 +76,15 @@ class DynamoPresenceStore:
 
 
 def _presence(row: Any) -> Presence:
-    worker_id, expires_at = WorkerId(row["sk"]["S"]), read_time(row["until"])
-    unhealthy = row["unhealthy"]["S"] if "unhealthy" in row else None
-    return Presence(worker_id, int(row["running"]["N"]), expires_at, unhealthy)
+    claimed = row.get("claimed_at")
+    return Presence(
+        WorkerId(row["sk"]["S"]),
+        int(row["running"]["N"]),
+        read_time(row["until"]),
+        row["unhealthy"]["S"] if "unhealthy" in row else None,
+        # Workers of the release before this one report less.
+        is_ready=row.get("ready", {"BOOL": True})["BOOL"],
+        held_jobs=int(row.get("held", row["running"])["N"]),
+        claimed_at=claimed and read_time(claimed),
+        waited=timedelta(seconds=int(row["waited"]["N"])) if claimed else timedelta(0),
+    )

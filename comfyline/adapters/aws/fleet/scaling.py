@@ -1,27 +1,25 @@
-"""The scaler's adapters: SQS's counts, the ECS service, and the scaler's row in DynamoDB."""
+"""The scaler's adapters: SQS's counts, the ECS services, and the scaler's rows in DynamoDB."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from comfyline.adapters.aws.attributes import read_time, time_of
+from comfyline.adapters.aws.attributes import read_time, time_of, ttl_of
 from comfyline.adapters.aws.errors import error_code, translated
+from comfyline.service.fleet.capacity import Capacity, FleetSize, Sizes, SpotHistory
 from comfyline.service.fleet.scaling import Need
-from comfyline.service.fleet.workers import FleetSize, Recent
+from comfyline.service.fleet.workers import CRASH_WINDOW, Recent
 from comfyline.service.queue.tickets import Depths
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ecs import ECSClient
     from mypy_boto3_sqs import SQSClient
 
-# SQS publishes the age for each minute, one or two minutes later.
-AGE_WINDOW = timedelta(minutes=5)
 _KEY = {"pk": {"S": "scaling"}}
 _WAKE_KEY = {"pk": {"S": "woken"}}
 
@@ -29,8 +27,8 @@ _WAKE_KEY = {"pk": {"S": "woken"}}
 class SqsBacklog:
     """`Backlog` of the lanes in SQS."""
 
-    def __init__(self, sqs: SQSClient, cloudwatch: CloudWatchClient, urls: Iterable[str]) -> None:
-        self._sqs, self._cloudwatch = sqs, cloudwatch
+    def __init__(self, sqs: SQSClient, urls: Iterable[str]) -> None:
+        self._sqs = sqs
         self._urls = tuple(urls)
 
     @translated()
@@ -53,61 +51,48 @@ class SqsBacklog:
             int(found["ApproximateNumberOfMessagesNotVisible"]),
         )
 
-    @translated()
-    def oldest_wait(self, now: datetime) -> timedelta:
-        """See Backlog. CloudWatch bills each metric read, so call this only if tickets wait."""
-        answer = self._cloudwatch.get_metric_data(
-            MetricDataQueries=[_age_query(n, url) for n, url in enumerate(self._urls)],
-            StartTime=now - AGE_WINDOW,
-            EndTime=now,
-            ScanBy="TimestampDescending",
-        )
-        latest = [result["Values"][0] for result in answer["MetricDataResults"] if result["Values"]]
-        return timedelta(seconds=max(latest, default=0.0))
-
-
-def _age_query(number: int, url: str) -> Any:
-    metric = {
-        "Namespace": "AWS/SQS",
-        "MetricName": "ApproximateAgeOfOldestMessage",
-        "Dimensions": [{"Name": "QueueName", "Value": url.rpartition("/")[2]}],
-    }
-    return {
-        "Id": f"lane{number}",
-        "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Maximum"},
-    }
-
 
 class EcsFleet:
-    """`Fleet` on an ECS service."""
+    """`Fleet` on two ECS services, which have the names of the capacities."""
 
-    def __init__(self, client: ECSClient, cluster: str, service: str) -> None:
+    def __init__(self, client: ECSClient, cluster: str) -> None:
         self._client = client
-        self._cluster, self._service = cluster, service
+        self._cluster = cluster
 
     @translated()
-    def size(self) -> FleetSize:
-        """See Fleet.
-
-        Raises:
-            LookupError: there is no such service.
-        """
-        answer = self._client.describe_services(cluster=self._cluster, services=[self._service])
-        for service in answer["services"]:
-            return FleetSize(desired=service["desiredCount"], running=service["runningCount"])
-        failures = answer.get("failures")
-        raise LookupError(f"no ECS service {self._cluster}/{self._service}: {failures}")
+    def size(self) -> FleetSize | None:
+        """See Fleet."""
+        names = [capacity.value for capacity in Capacity]
+        try:
+            answer = self._client.describe_services(cluster=self._cluster, services=names)
+        except self._client.exceptions.ClusterNotFoundException:
+            return None
+        found = {s["serviceName"]: s for s in answer["services"] if s["status"] == "ACTIVE"}
+        if found.keys() != set(names):
+            return None
+        return FleetSize(
+            desired=Sizes(**{name: found[name]["desiredCount"] for name in names}),
+            running=Sizes(**{name: found[name]["runningCount"] for name in names}),
+            # They differ while a deployment has updated only one of the services.
+            revisions=frozenset(service["taskDefinition"] for service in found.values()),
+        )
 
     @translated()
-    def resize(self, workers: int) -> None:
+    def resize(self, capacity: Capacity, workers: int) -> None:
         """See Fleet."""
         self._client.update_service(
-            cluster=self._cluster, service=self._service, desiredCount=workers
+            cluster=self._cluster, service=capacity.value, desiredCount=workers
         )
 
 
 class DynamoScalingMemory:
-    """`ScalingMemory` in two rows of DynamoDB: recent needs, and when the scaler was last woken."""
+    """`ScalingMemory` in rows of DynamoDB.
+
+    pk             holds
+    scaling        what the last round has saved
+    woken          when the scaler was last woken
+    crashes#<n>    how many workers crashed in the n-th CRASH_WINDOW since 1970
+    """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
@@ -120,20 +105,17 @@ class DynamoScalingMemory:
         item: Any = answer.get("Item")
         if item is None:
             return Recent()
-        needs = (Need(read_time(n["M"]["at"]), int(n["M"]["workers"]["N"])) for n in _list_of(item))
-        return Recent(tuple(needs), int(item["version"]["N"]))
+        return _recent(item)
 
     @translated()
-    def save(self, needs: Sequence[Need], version: int) -> bool:
+    def save(self, recent: Recent) -> bool:
         """See ScalingMemory."""
-        rows = [{"M": {"at": time_of(n.at), "workers": {"N": str(n.workers)}}} for n in needs]
         condition: Any = {"ConditionExpression": "attribute_not_exists(pk)"}
-        if version:
+        if recent.version:
             condition["ConditionExpression"] = "version = :version"
-            condition["ExpressionAttributeValues"] = {":version": {"N": str(version)}}
-        item: Any = {**_KEY, "version": {"N": str(version + 1)}, "needs": {"L": rows}}
+            condition["ExpressionAttributeValues"] = {":version": {"N": str(recent.version)}}
         try:
-            self._client.put_item(TableName=self._table, Item=item, **condition)
+            self._client.put_item(TableName=self._table, Item=_item(recent), **condition)
         except ClientError as error:
             if error_code(error) == "ConditionalCheckFailedException":
                 return False
@@ -160,7 +142,66 @@ class DynamoScalingMemory:
             raise
         return True
 
+    @translated()
+    def count_crash(self, now: datetime) -> None:
+        """See ScalingMemory: one write, which never conflicts with another."""
+        self._client.update_item(
+            TableName=self._table,
+            Key=_crash_key(now),
+            UpdateExpression="SET #ttl = :ttl ADD n :one",
+            ExpressionAttributeNames={"#ttl": "ttl"},
+            ExpressionAttributeValues={":ttl": ttl_of(now + 4 * CRASH_WINDOW), ":one": {"N": "1"}},
+        )
 
-def _list_of(item: Any) -> list[Any]:
-    needs: list[Any] = item["needs"]["L"]
-    return needs
+    @translated()
+    def crashes(self, now: datetime) -> int:
+        """See ScalingMemory: the counts of this window and of the one before."""
+        return sum(self._crashes_in(time) for time in (now, now - CRASH_WINDOW))
+
+    def _crashes_in(self, time: datetime) -> int:
+        answer = self._client.get_item(TableName=self._table, Key=_crash_key(time))
+        return int(answer["Item"]["n"]["N"]) if "Item" in answer else 0
+
+
+def _crash_key(time: datetime) -> Any:
+    window = (time - datetime.fromtimestamp(0, UTC)) // CRASH_WINDOW
+    return {"pk": {"S": f"crashes#{window}"}}
+
+
+def _item(recent: Recent) -> Any:
+    needs = [{"M": {"at": time_of(n.at), "workers": {"N": str(n.workers)}}} for n in recent.needs]
+    spot = recent.spot
+    optional = {
+        "waiting_since": recent.waiting_since and time_of(recent.waiting_since),
+        "revisions": recent.revisions and {"SS": sorted(recent.revisions)},
+        "spot_since": spot.since and time_of(spot.since),
+        "spot_refused_until": spot.refused_until and time_of(spot.refused_until),
+    }
+    return {
+        **_KEY,
+        "version": {"N": str(recent.version + 1)},
+        "needs": {"L": needs},
+        "spot_owed": {"N": str(spot.owed)},
+        "spot_running": {"N": str(spot.running)},
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _recent(item: Any) -> Recent:
+    def time(name: str) -> datetime | None:
+        return read_time(item[name]) if name in item else None
+
+    return Recent(
+        needs=tuple(
+            Need(read_time(n["M"]["at"]), int(n["M"]["workers"]["N"])) for n in item["needs"]["L"]
+        ),
+        version=int(item["version"]["N"]),
+        waiting_since=time("waiting_since"),
+        spot=SpotHistory(
+            owed=int(item.get("spot_owed", {"N": "0"})["N"]),
+            since=time("spot_since"),
+            running=int(item.get("spot_running", {"N": "0"})["N"]),
+            refused_until=time("spot_refused_until"),
+        ),
+        revisions=frozenset(item["revisions"]["SS"] if "revisions" in item else ()),
+    )
