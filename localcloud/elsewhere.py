@@ -27,6 +27,7 @@ from localcloud.task import Task
 COMPOSE_FILE = ROOT / "docker-compose.localstack.yml"
 LOCALSTACK_PORT = 4566
 CDK = ("npx", "--yes", "aws-cdk@2.1148.1")
+PREFLIGHT = ("comfyline", "admin", "preflight")
 LOCALSTACK_DEPLOYMENT = "deployments/localstack.toml"
 
 
@@ -70,15 +71,16 @@ async def up_on_aws(state: State, deployment: Path, report: Report) -> Endpoints
     """Deploy to the account of this shell's credentials, and write `endpoints.json`.
 
     Raises:
-        CloudFailed: a step failed.
+        CloudFailed: the account is not ready, or a step failed.
     """
     state.prepare()
-    report("Deploying to the account of this shell's credentials")
+    report("Checking the account of this shell's credentials")
+    choice = ("--deployment", str(deployment))
+    await asyncio.to_thread(_command, *PREFLIGHT, *choice, env=_environment())
+    report("Deploying to the account")
     written = state.folder / "outputs.json"
     choice = ("--context", f"deployment={deployment.absolute()}")
-    _command(
-        *CDK, "deploy", "--all", *choice, "--outputs-file", str(written), env=_cdk_environment()
-    )
+    _command(*CDK, "deploy", "--all", *choice, "--outputs-file", str(written), env=_environment())
     stacks: dict[str, dict[str, str]] = json.loads(written.read_text())
     outputs = {name: value for stack in stacks.values() for name, value in stack.items()}
     endpoints = _endpoints_of_account(outputs, await _keys(outputs, None))
@@ -126,8 +128,8 @@ def _command(*arguments: str, env: Mapping[str, str]) -> None:
 # --- the endpoints --------------------------------------------------------------------------------
 
 
-def _cdk_environment() -> dict[str, str]:
-    # .venv contains a Node.js.
+def _environment() -> dict[str, str]:
+    # .venv contains a Node.js and the operator's commands.
     return {**os.environ, "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from comfyline.operate import wiring
+from comfyline.operate import preflight, wiring
 from comfyline.operate.audit import GRACE, Report, audit
 from comfyline.service.jobs.redrive import redrive
 from comfyline.service.queue.lanes import Priority
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("preflight")(preflight.command)
 
 AUDIT_POLL_SECONDS = 3.0
 DRAIN_POLL_SECONDS = 5.0  # a shorter interval is no use, because SQS's counts are older than that
@@ -31,10 +32,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.callback()
 def about() -> None:
-    """Pause, resume, drain, redrive and audit a deployment.
+    """Check an account before a deployment; pause, resume, drain, redrive and audit a deployment.
 
-    The commands need AWS credentials, and the names of tables, bucket and queues in environment
-    variables. docs/runbook.md shows how to export them.
+    The commands need AWS credentials. Those on a deployment also need the names of tables, bucket
+    and queues in environment variables. docs/runbook.md shows how to export them.
     """
 
 

@@ -40,15 +40,15 @@ def state(tmp_path: Path) -> State:
 
 @pytest.fixture
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file with the calls of `docker` and `npx`, one on each line."""
+    """The file with the calls of these programs, one on each line."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("docker", "npx"):
+    for name in ("docker", "npx", "comfyline"):
         (programs / name).write_text(RECORDER)
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setenv("RECORD", str(tmp_path / "record"))
-    monkeypatch.setattr(elsewhere, "_cdk_environment", lambda: dict(elsewhere.os.environ))
+    monkeypatch.setattr(elsewhere, "_environment", lambda: dict(elsewhere.os.environ))
     return tmp_path / "record"
 
 
@@ -126,13 +126,24 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_cdk_deploys_the_file_to_an_account(state: State, record: Path) -> None:
     file = Path("deployments/dev.toml")
     endpoints = await up_on_aws(state, file, lambda line: None)
-    ((arguments, _),) = calls(record)
+    (preflight, _), (arguments, _) = calls(record)
+    assert preflight == ["admin", "preflight", "--deployment", "deployments/dev.toml"]
     assert arguments[1] == "aws-cdk@2.1148.1"
     assert arguments[2:6] == ["deploy", "--all", "--context", f"deployment={file.absolute()}"]
     assert endpoints == state.read()
     assert (endpoints.target, endpoints.aws_endpoint_url) == ("aws", "")
     assert endpoints.ws_url == "wss://b.example.com/live"
     assert endpoints.api_key != endpoints.second_api_key
+
+
+@pytest.mark.usefixtures("answering")
+async def test_an_account_that_is_not_ready_gets_no_deployment(
+    state: State, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATUS", "1")
+    with pytest.raises(CloudFailed, match="comfyline admin preflight"):
+        await up_on_aws(state, Path("deployments/dev.toml"), lambda line: None)
+    assert len(calls(record)) == 1
 
 
 @pytest.mark.usefixtures("answering")

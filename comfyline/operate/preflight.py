@@ -1,0 +1,359 @@
+"""`comfyline admin preflight`: what a first deployment into an account would fail at.
+
+Each check asks AWS one question and says what to do about the answer. Only the service-linked roles
+are made, and only if the operator agrees.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import boto3
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+Clients = Callable[[str], Any]  # the boto3 client of a service
+
+BOOTSTRAP_VERSION = 6  # that the templates require
+BOOTSTRAP = "npx aws-cdk@2.1148.1 bootstrap"
+LAMBDA_QUOTA = "L-B99A9384"
+# By the first letters of an instance type: the quotas of vCPUs on-demand and of spot.
+GPU_QUOTAS = {"g": ("L-DB2E81BA", "L-3819A6DF"), "p": ("L-417A185B", "L-7212CCBC")}
+# With these roles ECS, spot, Managed Instances and Auto Scaling act in the account. AWS makes a
+# role at its first use, and that use may fail because the role is too new.
+ROLES = {
+    "AWSServiceRoleForECS": "ecs.amazonaws.com",
+    "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
+    "AWSServiceRoleForECSCompute": "ecs-compute.amazonaws.com",
+    "AWSServiceRoleForAutoScaling": "autoscaling.amazonaws.com",
+}
+PLATFORM = ("linux", "amd64")
+_ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)[:@](.+)")
+_MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+
+
+class State(StrEnum):
+    """The answer of a check."""
+
+    OK = "ok"
+    WARNING = "warning"  # a deployment succeeds, and something may be missing later
+    FAILED = "failed"  # a deployment, or the first job, would fail
+    UNKNOWN = "unknown"  # AWS did not say
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One row of the table."""
+
+    name: str
+    state: State
+    found: str
+    to_do: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the preflight needs of a deployment file, with the same defaults."""
+
+    image: str = ""
+    instance_types: tuple[str, ...] = ("g6.xlarge", "g5.xlarge")
+    zones: tuple[str, ...] = ()
+    capacity: str = "managed"
+    max_workers: int = 10
+    ondemand_workers: int = 1
+    concurrency: int = 10
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """The plan of a deployment file, which `cdk synth` checks in full.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is not TOML.
+        """
+        file = tomllib.loads(path.read_text())
+        fleet, scaling = file.get("fleet", {}), file.get("scaling", {})
+        found: dict[str, Any] = {
+            "image": file.get("worker", {}).get("image"),
+            "instance_types": fleet.get("instance_types"),
+            "zones": fleet.get("zones"),
+            "capacity": fleet.get("capacity"),
+            "max_workers": scaling.get("max_workers"),
+            "ondemand_workers": scaling.get("ondemand_workers"),
+            "concurrency": file.get("functions", {}).get("concurrency"),
+        }
+        given = {name: value for name, value in found.items() if value is not None}
+        lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+        return cls(**{**given, **lists})
+
+    @property
+    def spot_workers(self) -> int:
+        """The most workers that may be spot."""
+        return max(0, self.max_workers - self.ondemand_workers)
+
+    @property
+    def roles(self) -> list[str]:
+        """The service-linked roles that the deployment needs."""
+        by_capacity = "Compute" if self.capacity == "managed" else "AutoScaling"
+        spot = "EC2Spot" if self.spot_workers else ""
+        wanted = ("ForECS", spot, by_capacity)
+        return [role for role in ROLES if role.endswith(tuple(filter(None, wanted)))]
+
+
+def preflight(plan: Plan, clients: Clients, make_role: Callable[[str], bool]) -> Iterator[Check]:
+    """Every check, in the order in which a deployment would meet them.
+
+    `make_role` is asked before a missing role is made. Without credentials there is one row only.
+    """
+    credentials = _answered("credentials", lambda: _credentials(clients))
+    yield credentials
+    if credentials.state is not State.OK:
+        return
+    checks: dict[str, Callable[[], Check]] = {
+        "CDK bootstrap": lambda: _bootstrap(clients),
+        **{role: lambda role=role: _role(clients, role, make_role) for role in plan.roles},  # type: ignore[misc]
+        "Managed Instances": lambda: _managed_instances(clients, plan),
+        "zones": lambda: _zones(clients, plan),
+        "on-demand GPU quota": lambda: _gpu_quota(clients, plan, is_spot=False),
+        "spot GPU quota": lambda: _gpu_quota(clients, plan, is_spot=True),
+        "Lambda concurrency": lambda: _concurrency(clients, plan),
+        "image": lambda: _image(clients, plan),
+    }
+    for name, check in checks.items():
+        yield _answered(name, check)
+
+
+def _answered(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except (BotoCoreError, ClientError, OSError) as error:
+        state = State.FAILED if name == "credentials" else State.UNKNOWN
+        return Check(name, state, str(error), "Allow this call, or check by hand (docs/deploy.md).")
+
+
+def _credentials(clients: Clients) -> Check:
+    sts = clients("sts")
+    caller = sts.get_caller_identity()
+    return Check(
+        "credentials", State.OK, f"{caller['Arn']}, account {caller['Account']}, {_region(sts)}"
+    )
+
+
+def _region(client: Any) -> str:
+    return str(client.meta.region_name)
+
+
+def _bootstrap(clients: Clients) -> Check:
+    name = "CDK bootstrap"
+    ssm = clients("ssm")
+    try:
+        answer = ssm.get_parameter(Name="/cdk-bootstrap/hnb659fds/version")
+    except ssm.exceptions.ParameterNotFound:
+        return Check(name, State.FAILED, "none in this region", BOOTSTRAP)
+    version = int(answer["Parameter"]["Value"])
+    if version < BOOTSTRAP_VERSION:
+        return Check(name, State.FAILED, f"version {version}", BOOTSTRAP)
+    return Check(name, State.OK, f"version {version}")
+
+
+def _role(clients: Clients, role: str, make_role: Callable[[str], bool]) -> Check:
+    iam = clients("iam")
+    try:
+        iam.get_role(RoleName=role)
+    except iam.exceptions.NoSuchEntityException:
+        command = f"aws iam create-service-linked-role --aws-service-name {ROLES[role]}"
+        if not make_role(role):
+            return Check(role, State.FAILED, "does not exist", command)
+        iam.create_service_linked_role(AWSServiceName=ROLES[role])
+        return Check(role, State.OK, "made now")
+    return Check(role, State.OK, "exists")
+
+
+def _managed_instances(clients: Clients, plan: Plan) -> Check:
+    name = "Managed Instances"
+    if plan.capacity != "managed":
+        return Check(name, State.OK, 'not used: fleet.capacity = "asg"')
+    # No call of AWS answers this for a region, so only the partitions that lack it are known.
+    region = _region(clients("sts"))
+    if region.startswith(("cn-", "us-gov-", "us-iso")):
+        return Check(name, State.WARNING, f"may lack in {region}", 'Set fleet.capacity = "asg".')
+    return Check(
+        name,
+        State.OK,
+        f"{region} is a commercial region",
+        'If the fleet\'s stack is refused, set fleet.capacity = "asg".',
+    )
+
+
+def _zones(clients: Clients, plan: Plan) -> Check:
+    ec2 = clients("ec2")
+    pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
+        LocationType="availability-zone",
+        Filters=[{"Name": "instance-type", "Values": list(plan.instance_types)}],
+    )
+    offered = {o["Location"] for page in pages for o in page["InstanceTypeOfferings"]}
+    types = ", ".join(plan.instance_types)
+    if not offered:
+        return Check("zones", State.FAILED, f"none has {types}", "Choose other types or a region.")
+    chosen = set(plan.zones or _first_zones(ec2))
+    advice = f"fleet.zones = {json.dumps(sorted(offered))}"
+    lacking = sorted(chosen - offered)
+    if lacking:
+        state = State.WARNING if chosen & offered else State.FAILED
+        return Check("zones", state, f"{', '.join(lacking)} has none of {types}", advice)
+    to_do = advice if len(offered) > len(chosen) else ""  # more zones are more pools of spot
+    return Check("zones", State.OK, f"{', '.join(sorted(chosen))} have {types}", to_do)
+
+
+def _first_zones(ec2: Any) -> list[str]:
+    """The two zones that CloudFormation gives to a new network."""
+    answer = ec2.describe_availability_zones(
+        Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}]
+    )
+    return sorted(zone["ZoneName"] for zone in answer["AvailabilityZones"])[:2]
+
+
+def _gpu_quota(clients: Clients, plan: Plan, *, is_spot: bool) -> Check:
+    name = f"{'spot' if is_spot else 'on-demand'} GPU quota"
+    workers = plan.spot_workers if is_spot else plan.max_workers
+    if not workers:
+        return Check(name, State.OK, "not needed")
+    family = plan.instance_types[0][0]
+    if family not in GPU_QUOTAS:
+        return Check(name, State.UNKNOWN, f"no quota is known for {plan.instance_types[0]}")
+    code = GPU_QUOTAS[family][is_spot]
+    quotas = clients("service-quotas")
+    answer = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)
+    has, vcpus = int(answer["Quota"]["Value"]), _vcpus(clients, plan)
+    found = f"{has} vCPUs, enough for {has // vcpus} of {workers} workers"
+    if has >= vcpus * workers:
+        return Check(name, State.OK, found)
+    to_do = (
+        "aws service-quotas request-service-quota-increase --service-code ec2 "
+        f"--quota-code {code} --desired-value {vcpus * workers}"
+    )
+    # A worker that is spot can be on-demand instead. On-demand is used while spot cannot be had.
+    return Check(name, State.WARNING if has >= vcpus or is_spot else State.FAILED, found, to_do)
+
+
+def _vcpus(clients: Clients, plan: Plan) -> int:
+    """The vCPUs of the largest chosen type, because AWS may choose it for every worker."""
+    answer = clients("ec2").describe_instance_types(InstanceTypes=list(plan.instance_types))
+    return max(int(kind["VCpuInfo"]["DefaultVCpus"]) for kind in answer["InstanceTypes"])
+
+
+def _concurrency(clients: Clients, plan: Plan) -> Check:
+    name = "Lambda concurrency"
+    settings = clients("lambda").get_account_settings()
+    has = int(settings["AccountLimit"]["ConcurrentExecutions"])
+    found = f"{has} calls at once; the deployment plans with {plan.concurrency}"
+    if has < plan.concurrency:
+        return Check(name, State.FAILED, found, f"Set functions.concurrency = {has}.")
+    if has < 1000:
+        to_do = (
+            "aws service-quotas request-service-quota-increase --service-code lambda "
+            f"--quota-code {LAMBDA_QUOTA} --desired-value 1000"
+        )
+        return Check(name, State.WARNING, found, to_do)
+    if plan.concurrency < 1000:
+        return Check(name, State.WARNING, found, "Set functions.concurrency = 1000.")
+    return Check(name, State.OK, found)
+
+
+def _image(clients: Clients, plan: Plan) -> Check:
+    match = _ECR.fullmatch(plan.image)
+    if match is None:
+        to_do = "Build it with `make image`, or check that it is for linux/amd64."
+        return Check("image", State.UNKNOWN, f"{plan.image or 'none'} is not in ECR", to_do)
+    account, _region_of_image, repository, version = match.groups()
+    ecr = clients("ecr")
+    by = {"imageDigest": version} if version.startswith("sha256:") else {"imageTag": version}
+    answer = ecr.batch_get_image(
+        registryId=account,
+        repositoryName=repository,
+        imageIds=[by],
+        acceptedMediaTypes=list(_MANIFESTS),
+    )
+    if not answer["images"]:
+        return Check("image", State.FAILED, f"{plan.image} does not exist", "make image")
+    manifest = json.loads(answer["images"][0]["imageManifest"])
+    platforms = set(_platforms(ecr, account, repository, manifest))
+    named = ", ".join(sorted("/".join(platform) for platform in platforms))
+    if PLATFORM in platforms:
+        return Check("image", State.OK, named)
+    return Check("image", State.FAILED, f"it is for {named}", "make image, for linux/amd64")
+
+
+def _platforms(
+    ecr: Any, account: str, repository: str, manifest: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    if "manifests" in manifest:  # one image for each platform
+        for image in manifest["manifests"]:
+            yield image["platform"]["os"], image["platform"]["architecture"]
+        return
+    answer = ecr.get_download_url_for_layer(
+        registryId=account,
+        repositoryName=repository,
+        layerDigest=manifest["config"]["digest"],
+    )
+    with urllib.request.urlopen(answer["downloadUrl"], timeout=10) as response:
+        config = json.load(response)
+    yield config["os"], config["architecture"]
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def command(
+    deployment: Annotated[
+        Path, typer.Option(help="The deployment file, such as deployments/prod.toml.")
+    ] = Path("deployments/dev.toml"),
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Make missing service-linked roles without asking.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and make no role.")] = False,
+) -> None:
+    """Check whether the account is ready for a deployment. The exit code is 1 if it is not.
+
+    It reads quotas, roles and zones, and asks before it makes a missing service-linked role.
+    """
+    try:
+        plan = Plan.read(deployment)
+    except (OSError, ValueError) as error:
+        typer.echo(f"{deployment}: {error}", err=True)
+        raise typer.Exit(2) from error
+
+    def make_role(role: str) -> bool:
+        return not as_json and (yes or typer.confirm(f"Make {role}?", default=True))
+
+    # boto3's stubs know the names of services as literals only.
+    clients: Callable[..., Any] = boto3.Session().client
+    checks = list(preflight(plan, clients, make_role))
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks]))
+    else:
+        _print(checks)
+    raise typer.Exit(any(check.state is State.FAILED for check in checks))
+
+
+def _print(checks: Iterable[Check]) -> None:
+    table = Table("check", "", "found", "what to do")
+    for check in checks:
+        table.add_row(check.name, check.state, escape(check.found), escape(check.to_do))
+    Console().print(table)
