@@ -10,7 +10,7 @@ DEPLOYMENT ?= deployments/dev.toml
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check client format bench bench-test bench-worker bench-live load soak simulate cost synth docs clean
+.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check client format bench bench-test bench-worker bench-live load soak simulate cost synth image verify-aws docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -113,6 +113,12 @@ format: dev ## Format the code, and fix what ruff can fix
 
 synth: dev ## Write the AWS templates of DEPLOYMENT to cdk.out/; needs neither an account nor an image
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes aws-cdk@2.1148.1 synth --quiet -c deployment=$(DEPLOYMENT)
+
+image: ## Build the worker's image for the GPU instances and push it to the stage's repository (STAGE=, TAG=, LOCK=, WARM_UP=)
+	@tools/push_image.sh
+
+verify-aws: dev ## Check a deployed stage for what no emulator shows (STAGE=, CHECKS="first-deploy first-job"; costs GPU minutes)
+	@$(BIN)/python -m tools.verify_aws --stage $${STAGE:-dev} $(CHECKS)
 
 docs: dev ## Generate the parts of docs/ that are made from the code (RELEASE=1: the contract's baseline too)
 	@$(BIN)/python -m infra.choices

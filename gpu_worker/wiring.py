@@ -160,7 +160,7 @@ class Wiring:
     async def _revision(self) -> str | None:
         """The revision of this task's definition; None outside ECS, or if it is not known."""
         url = self.settings.ecs_container_metadata_uri_v4
-        if url is None:
+        if url is None or self.settings.is_canary:
             return None
         async with client_of(url) as metadata:
             try:

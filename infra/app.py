@@ -10,11 +10,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from aws_cdk import Annotations, App, Tags
+from aws_cdk import Annotations, App
 
 from infra.assets import code_assets, has_bytecode
-from infra.deployment import PROJECT, Deployment
+from infra.deployment import Deployment
 from infra.deployment_file import WrongDeployment, read_deployment
+from infra.platform import adapt, add_tags
 from infra.stacks.api import ApiStack
 from infra.stacks.data import DataStack
 from infra.stacks.fleet import FleetStack
@@ -46,9 +47,7 @@ def add_stacks(app: App, deployment: Deployment, assets: Mapping[str, Path]) -> 
 
     `assets` are those of `code_assets`.
     """
-    # Every resource has these tags, so that costs can be split by stage.
-    Tags.of(app).add("project", PROJECT)
-    Tags.of(app).add("stage", deployment.stage)
+    add_tags(app, deployment)
     name = deployment.stack_name
     data = DataStack(app, name("data"), deployment=deployment)
     if deployment.is_local:
@@ -72,6 +71,7 @@ def add_stacks(app: App, deployment: Deployment, assets: Mapping[str, Path]) -> 
     ObservabilityStack(
         app, name("observability"), deployment=deployment, data=data, api=api, scaler=scaler
     )
+    adapt(app, deployment)
 
 
 def main() -> None:

@@ -48,12 +48,14 @@ def _allowed(schema: Mapping[str, Any]) -> str:
         return str(schema["allowed"])
     value = schema["anyOf"][0] if "anyOf" in schema else schema
     if "enum" in value:
-        return f"one of {', '.join(value['enum'])}"
+        return f"one of {', '.join(map(str, value['enum']))}"
     match value["type"]:
         case "integer":
             return f"a whole number from {value['minimum']} to {value['maximum']}"
         case "boolean":
             return "true or false"
+        case "object":
+            return f"a table of texts such as {_inline(schema['examples'][0])}"
         case "array":
             return f"a list of texts such as {json.dumps(schema['examples'][0])}"
     return f"a text such as {json.dumps(schema['examples'][0])}"
@@ -64,7 +66,15 @@ def _default(schema: Mapping[str, Any]) -> str:
         return str(schema["by_default"])
     if "default" not in schema:
         return "required"
-    return "none" if schema["default"] in (None, "", []) else f"`{json.dumps(schema['default'])}`"
+    return (
+        "none" if schema["default"] in (None, "", [], {}) else f"`{json.dumps(schema['default'])}`"
+    )
+
+
+def _inline(table: Mapping[str, str]) -> str:
+    """The table as TOML writes it in one line."""
+    pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in table.items())
+    return f"`{{{pairs}}}`"
 
 
 CHOICES: Mapping[str, Choice] = {choice.key: choice for choice in _choices(Deployment)}

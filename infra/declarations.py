@@ -80,6 +80,15 @@ class TaskCrashes:
     """
 
 
+_CALLS: Mapping[type, str] = {
+    JobsStream: "changes of jobs",
+    Queue: "messages of a queue",
+    AsyncCalls: "calls of another function",
+    EveryMinute: "every minute",
+    TaskCrashes: "workers that crash",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
     """One Lambda function.
@@ -109,6 +118,14 @@ class Function:
     def __post_init__(self) -> None:
         handler = self.handler or f"{re.sub(r'(?<!^)(?=[A-Z])', '_', self.name).lower()}.handler"
         object.__setattr__(self, "handler", handler)
+
+    @property
+    def description(self) -> str:
+        """What calls the function, for people who look at it in an account."""
+        calls = [route.key for route in self.routes]
+        calls += [f"WebSocket {key}" for key in self.socket_routes]
+        calls += [_CALLS[type(trigger)] for trigger in self.triggers]
+        return f"Comfyline {self.name}: {', '.join(calls) or 'called by API Gateway'}"
 
     @property
     def module(self) -> str:

@@ -298,6 +298,24 @@ class Scaling(Section):
         return self
 
 
+class Iam(Section):
+    """What an account requires of the roles that the stacks make."""
+
+    permissions_boundary: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+$",
+        description="policy that bounds every role",
+        json_schema_extra={"allowed": "the ARN of a managed policy"},
+    )
+    role_prefix: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{1,20}$",
+        description="begin of every role's name, except for the instances' roles, whose names AWS "
+        "requires to begin with `ecsInstanceRole`",
+        json_schema_extra={"allowed": "up to 20 letters, digits, hyphens and underscores"},
+    )
+
+
 class Alarms(Section):
     """CloudWatch alarms."""
 
@@ -306,6 +324,12 @@ class Alarms(Section):
     )
     email: str | None = Field(
         default=None, description="address that receives the alarms", examples=["team@example.com"]
+    )
+    topic_arn: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:.+$",
+        description="SNS topic that exists; its policy must let CloudWatch publish",
+        json_schema_extra={"allowed": "the ARN of a topic", "by_default": "a new one"},
     )
     oldest_job_minutes: int = Field(
         default=30, ge=1, le=1440, description="a job that waits longer than this raises an alarm"
@@ -316,6 +340,12 @@ class Alarms(Section):
         description="place of the runbook, which the alarms' descriptions name",
         examples=["https://wiki.example.com/runbook"],
     )
+
+    @model_validator(mode="after")
+    def _a_given_topic_has_its_own_subscriptions(self) -> Self:
+        if self.topic_arn and self.email:
+            raise ValueError("email needs a new topic; subscribe it to topic_arn instead")
+        return self
 
 
 class Observability(Section):
@@ -329,6 +359,9 @@ class Observability(Section):
     tracing: bool = Field(
         default=False,
         description="whether X-Ray traces the functions; up to $25 for a million jobs",
+    )
+    log_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827] = Field(
+        default=30, description="days for which logs are kept"
     )
     container_insights: bool = Field(
         default=False, description="whether ECS records its own metrics; they cost when idle, too"
@@ -354,12 +387,19 @@ class Deployment(Section):
         description="whether tables and bucket outlive their stack",
         json_schema_extra={"by_default": "true, except for the stage `dev`"},
     )
+    tags: dict[str, str] = Field(
+        default={},
+        max_length=40,  # AWS allows 50 for a resource, of which the CDK and ECS use some
+        description="tags of every resource, besides `project` and `stage`",
+        examples=[{"cost-center": "42"}],
+    )
     functions: Functions = Functions()
     api: Api = Api()
     worker: Worker
     fleet: Fleet = Fleet()
     network: Network = Network()
     scaling: Scaling = Scaling()
+    iam: Iam = Iam()
     alarms: Alarms = Alarms()
     observability: Observability = Observability()
 

@@ -226,3 +226,4 @@ class WorkerSettings(
     heartbeat_seconds: float = 30.0
     ecs_agent_uri: str | None = None  # set by ECS in every task that it starts
     ecs_container_metadata_uri_v4: str | None = None  # likewise
+    is_canary: int = 0  # 1: its revision is not the deployed one, and it does not retire for that

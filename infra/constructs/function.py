@@ -64,6 +64,7 @@ def python_function(
         "Function",
         runtime=lambda_.Runtime.PYTHON_3_13,
         architecture=lambda_.Architecture.custom(deployment.architecture),
+        description=row.description,
         handler=f"functions.{row.handler}",
         code=code.of(row),
         memory_size=row.memory,

@@ -74,6 +74,8 @@ def http_api(
     api = gw.HttpApi(
         own,
         "Api",
+        api_name=f"{deployment.cluster_name}-http",
+        description=f"Comfyline's HTTP API, stage {deployment.stage}",
         cors_preflight=_cors(deployment.api.allowed_origins),
         create_default_stage=False,  # our own stage has the throttle and the log
         # A request that no route takes gets our problem+json, and needs no key for it.

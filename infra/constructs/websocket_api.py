@@ -11,6 +11,7 @@ from aws_cdk.aws_apigatewayv2_integrations import WebSocketLambdaIntegration
 from aws_cdk.aws_lambda import IFunction
 from constructs import Construct
 
+from infra.deployment import Deployment
 from infra.functions import FUNCTIONS
 
 STAGE = "live"
@@ -26,9 +27,22 @@ class JobsWebSocketApi(Construct):
     a response: the functions answer clients by posts to their connections.
     """
 
-    def __init__(self, scope: Construct, name: str, *, domain: gw.DomainName | None = None) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        deployment: Deployment,
+        domain: gw.DomainName | None = None,
+    ) -> None:
         super().__init__(scope, name)
-        self.api = gw.WebSocketApi(self, "Api", route_selection_expression="$request.body.action")
+        self.api = gw.WebSocketApi(
+            self,
+            "Api",
+            api_name=f"{deployment.cluster_name}-websocket",
+            description=f"Comfyline's WebSocket API, stage {deployment.stage}",
+            route_selection_expression="$request.body.action",
+        )
         self.stage = gw.WebSocketStage(
             self,
             "Stage",

@@ -28,6 +28,8 @@ PARKING_DELAY = Duration.minutes(1)
 # Between two tries. Lambda asks for six times the function's timeout.
 PARKING_VISIBILITY = Duration.seconds(6 * SETTLE_TIMEOUT)
 
+DESCRIPTION = "Comfyline: the HTTP API, the WebSocket API and their functions"
+
 
 class ApiStack(Stack):
     """Every function but the scaler, with the APIs and the triggers that call it."""
@@ -42,10 +44,12 @@ class ApiStack(Stack):
         assets: Mapping[str, Path],
         scaler: ScalerStack | None,
     ) -> None:
-        super().__init__(scope, name, stack_name=name)
+        super().__init__(scope, name, stack_name=name, description=DESCRIPTION)
         self._data, self._deployment, self._scaler = data, deployment, scaler
         api_domain, socket_domain = custom_domains(self, deployment)
-        self._sockets = JobsWebSocketApi(self, "WebSocket", domain=socket_domain)
+        self._sockets = JobsWebSocketApi(
+            self, "WebSocket", deployment=deployment, domain=socket_domain
+        )
         self.parking = sqs.Queue(
             self,
             "Parking",

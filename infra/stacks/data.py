@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as ddb
+from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -35,13 +36,16 @@ TICKET_RETENTION = Duration.days(13)
 # High, because the table counts the claims of a job. This limit is only for a ticket that no worker
 # can read.
 MAX_RECEIVES = 50
+KEPT_IMAGES = 20  # of some 10 GB each; a rollback needs the last few
+
+DESCRIPTION = "Comfyline: tables, queues and the bucket, which outlive every deployment of code"
 
 
 class DataStack(Stack):
     """Tables, queues and the bucket."""
 
     def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
-        super().__init__(scope, name, stack_name=name)
+        super().__init__(scope, name, stack_name=name, description=DESCRIPTION)
         self._local = deployment.is_local
         self._keep = deployment.keeps_data
         self._removal = RemovalPolicy.RETAIN if self._keep else RemovalPolicy.DESTROY
@@ -75,6 +79,8 @@ class DataStack(Stack):
             for lane in ("High", "Normal", "Low")
         }
         self.artifacts = self._bucket()
+        if not self._local:
+            self._image_repository(deployment)
         for output, value in self.values.items():
             CfnOutput(self, output.title().replace("_", ""), value=value)
 
@@ -181,6 +187,21 @@ class DataStack(Stack):
             # The sweeper can make tickets again from the jobs table at any time.
             removal_policy=RemovalPolicy.DESTROY,
         )
+
+    def _image_repository(self, deployment: Deployment) -> None:
+        """For the worker's images, which `make image` builds and pushes. An empty one is free."""
+        repository = ecr.Repository(
+            self,
+            "WorkerImages",
+            repository_name=f"{deployment.cluster_name}-worker",
+            image_scan_on_push=True,
+            # A tag names one image for ever, so a rollback gets what it names.
+            image_tag_mutability=ecr.TagMutability.IMMUTABLE,
+            lifecycle_rules=[ecr.LifecycleRule(max_image_count=KEPT_IMAGES)],
+            removal_policy=self._removal,
+            empty_on_delete=not self._keep,
+        )
+        CfnOutput(self, "WorkerImageRepository", value=repository.repository_uri)
 
     def _bucket(self) -> s3.Bucket:
         return s3.Bucket(

@@ -16,12 +16,14 @@ from infra.constructs.managed_capacity import managed_capacity
 from infra.constructs.network import worker_network
 from infra.deployment import Deployment
 
+DESCRIPTION = "Comfyline: network, cluster and GPU capacity of the workers"
+
 
 class FleetStack(Stack):
     """Everything that costs money while workers run, and nothing that costs money otherwise."""
 
     def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
-        super().__init__(scope, name, stack_name=name)
+        super().__init__(scope, name, stack_name=name, description=DESCRIPTION)
         network = worker_network(self, deployment)
         insights = ecs.ContainerInsights
         self.cluster = ecs.Cluster(

@@ -33,6 +33,8 @@ PARKED_PERIODS = 8
 # Longer than an instance needs to boot and to load its models.
 UNSERVED_MINUTES = 15
 
+DESCRIPTION = "Comfyline: alarms and dashboard"
+
 
 class ObservabilityStack(Stack):
     """No job needs this stack to run."""
@@ -47,7 +49,7 @@ class ObservabilityStack(Stack):
         api: ApiStack,
         scaler: ScalerStack,
     ) -> None:
-        super().__init__(scope, name, stack_name=name)
+        super().__init__(scope, name, stack_name=name, description=DESCRIPTION)
         self._deployment = deployment
         self._data, self._api, self._scaler = data, api, scaler
         self._signals = Signals(deployment, data, api)
@@ -67,7 +69,10 @@ class ObservabilityStack(Stack):
         )
         CfnOutput(self, "AlarmTopic", value=topic.topic_arn)
 
-    def _topic(self) -> sns.Topic:
+    def _topic(self) -> sns.ITopic:
+        given = self._deployment.alarms.topic_arn
+        if given is not None:
+            return sns.Topic.from_topic_arn(self, "Alarms", given)
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)
         # The topic's own policy replaces the default one, which lets the account's alarms publish.
         topic.add_to_resource_policy(

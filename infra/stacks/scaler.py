@@ -18,6 +18,8 @@ from infra.functions import FUNCTIONS
 from infra.grants import Resource
 from infra.stacks.data import DataStack
 
+DESCRIPTION = "Comfyline: the function that sets the number of workers"
+
 
 class ScalerStack(Stack):
     """The scaler knows the fleet by its name alone, so that neither stack depends on the other."""
@@ -31,7 +33,7 @@ class ScalerStack(Stack):
         data: DataStack,
         assets: Mapping[str, Path],
     ) -> None:
-        super().__init__(scope, name, stack_name=name)
+        super().__init__(scope, name, stack_name=name, description=DESCRIPTION)
         self.table = ddb.TableV2(
             self,
             "Scaling",

@@ -54,6 +54,8 @@ _COMPATIBILITY = {
     "asg": ecs.Compatibility.EC2,
 }
 
+DESCRIPTION = "Comfyline: the GPU worker, its task definition, roles and services"
+
 
 class WorkerStack(Stack):
     """The task definition, its roles and its service."""
@@ -67,7 +69,7 @@ class WorkerStack(Stack):
         data: DataStack,
         fleet: FleetStack | None = None,
     ) -> None:
-        super().__init__(scope, name, stack_name=name)
+        super().__init__(scope, name, stack_name=name, description=DESCRIPTION)
         self.log_group = logs.LogGroup(
             self, "Logs", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
         )

@@ -16,6 +16,11 @@ from tests.infra.templates import Templates
 # A deployment file with every choice that is not the default.
 UNUSUAL: Mapping[str, Any] = {
     "stage": "prod",
+    "tags": {"cost-center": "42"},
+    "iam": {
+        "permissions_boundary": "arn:aws:iam::123456789012:policy/boundary",
+        "role_prefix": "team-",
+    },
     "functions": {
         "architecture": "x86_64",
         "concurrency": 1000,
@@ -34,7 +39,12 @@ UNUSUAL: Mapping[str, Any] = {
     "network": {"cidr": "10.20.0.0/20"},
     "scaling": {"ondemand_workers": 3, "warm_workers": 2, "warm_hours": "mon-fri 07-18"},
     "alarms": {"email": "team@example.com"},
-    "observability": {"container_insights": True, "metrics": False, "tracing": True},
+    "observability": {
+        "container_insights": True,
+        "metrics": False,
+        "tracing": True,
+        "log_days": 365,
+    },
 }
 
 

@@ -172,4 +172,5 @@ def test_outputs(aws: Templates) -> None:
         "NormalQueueUrl",
         "LowQueueUrl",
         "DeadLetterQueueUrl",
+        "WorkerImageRepository",
     }
