@@ -20,8 +20,8 @@ class OutputChoice(TypedDict, total=False):
 class SubmitOptions(TypedDict, total=False):
     """What `submit` takes besides the prompt or the workflow; the service checks the values.
 
-    The options from `negative_prompt` to `batch_size` belong to a prompt, `inputs` and `extra_data`
-    to a workflow.
+    The options from `negative_prompt` to `batch_size` belong to a prompt; `inputs`, `extra_data` and
+    `strict` belong to a workflow.
     """
 
     negative_prompt: str | None
@@ -43,6 +43,7 @@ class SubmitOptions(TypedDict, total=False):
     reuse: bool | None
     output: OutputChoice | None
     previews: bool | None
+    strict: bool | None
 
 
 def submission(

@@ -100,6 +100,7 @@ def _options(form: JobForm, work: Work) -> JobOptions:
         output=_encoding(form.output),
         wants_previews=form.previews,
         has_pnginfo=isinstance(work, CustomGraph) and bool(work.extra_pnginfo),
+        strict=isinstance(form, requests.WorkflowRequest) and form.strict,
     )
 
 

@@ -56,6 +56,7 @@ def job_view(
         priority=job.priority.value,
         output=responses.OutputView(**asdict(output)) if output else None,
         previews=job.options.wants_previews,
+        strict=job.options.strict,
         result=result_view(record, store, now) if store else None,
         error=error_view(job.error),
         timestamps=responses.Timestamps.model_validate(job, from_attributes=True),

@@ -61,6 +61,7 @@ def submit(
     picture_format: args.PictureFormat = None,
     quality: args.Quality = None,
     previews: args.Previews = False,
+    strict: args.Strict = False,
     reuse: args.Reuse = None,
     meta: args.Meta = None,
     idempotency_key: args.IdempotencyKey = None,
@@ -97,6 +98,7 @@ def submit(
         reuse=reuse,
         output=args.output_choice(picture_format, quality),
         previews=previews or None,
+        strict=strict or None,
         metadata=args.metadata(meta),
     )
     graph = args.graph(workflow) if workflow else None

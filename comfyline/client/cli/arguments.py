@@ -114,6 +114,7 @@ Inputs = Annotated[list[str] | None, _workflow(_INPUT_HELP, "--input", metavar="
 
 _FORMAT_HELP = "Store still pictures in this format, without the workflow in their metadata."
 _PREVIEWS_HELP = "Make previews while the job is watched; --json prints their URLs."
+_STRICT_HELP = "Fail if an output of the workflow is invalid, instead of running the others."
 _REUSE_HELP = "With --reuse return an equal job of yours if there is one, with --no-reuse never."
 Priority = Annotated[str | None, _choice("Which queue the job waits in.", common.Priority)]
 StartDeadline = Annotated[int | None, _job("Seconds the job may wait before it expires.")]
@@ -121,6 +122,7 @@ ExecutionTimeout = Annotated[int | None, _job("Seconds the job may run before it
 PictureFormat = Annotated[str | None, _choice(_FORMAT_HELP, common.PictureFormat, "--format")]
 Quality = Annotated[int | None, _job("Quality of --format; the default is 90.", min=1, max=100)]
 Previews = Annotated[bool, _job(_PREVIEWS_HELP, "--previews")]
+Strict = Annotated[bool, _job(_STRICT_HELP, "--strict")]
 Reuse = Annotated[bool | None, _job(_REUSE_HELP)]
 Meta = Annotated[
     list[str] | None, _job("A label that is stored with the job. Repeatable.", metavar="KEY=VALUE")

@@ -178,6 +178,11 @@ class WorkflowRequest(_JobOptions):
         description="Uploaded files for inputs of nodes: `<node id>.<input>` to "
         "`upload:<upload_id>`.",
     )
+    strict: bool = Field(
+        default=False,
+        description="Whether the job fails if an output of the workflow is not valid. If false, "
+        "ComfyUI runs the valid outputs, and the result names the others in `warnings`.",
+    )
 
 
 class UploadRequest(Request):

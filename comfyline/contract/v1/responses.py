@@ -95,6 +95,9 @@ class JobView(Response):
     previews: bool = Field(
         default=False, description="Whether `progress` messages of the WebSocket link to previews."
     )
+    strict: bool = Field(
+        default=False, description="Whether the job fails if an output of its workflow is invalid."
+    )
     result: ResultView | None = Field(
         default=None,
         description="What an ended job has made. A job that did not succeed has the files that "

@@ -99,6 +99,7 @@ class JobOptions:
     output: PictureEncoding | None = None  # None: files stay as ComfyUI wrote them
     wants_previews: bool = False  # of unfinished pictures, while a client watches
     has_pnginfo: bool = False  # the store has what ComfyUI writes into the pictures
+    strict: bool = False  # a graph of which ComfyUI would run only a part fails
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

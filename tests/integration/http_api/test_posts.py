@@ -18,7 +18,7 @@ from tests.integration.http_api.requests import (
     submit,
     view,
 )
-from tests.support.builders import FrozenClock
+from tests.support.builders import FrozenClock, a_graph
 from tests.support.gateway import Gateway
 from tests.support.worker_by_hand import Worker
 
@@ -185,6 +185,15 @@ class TestRetry:
         gateway("DELETE", path)
         again = gateway("POST", f"{path}/retry").json["job_id"]
         assert gateway("GET", f"/api/v1/jobs/{again}").json["previews"] is True
+
+    def test_a_retry_stays_strict(self, gateway: Gateway) -> None:
+        posted = gateway("POST", "/api/v1/jobs", {"workflow": a_graph(), "strict": True})
+        path = f"/api/v1/jobs/{posted.json['job_id']}"
+        shown = gateway("GET", path).json
+        assert (shown["strict"], shown["params"].get("strict")) == (True, None)
+        gateway("DELETE", path)
+        again = gateway("POST", f"{path}/retry").json["job_id"]
+        assert gateway("GET", f"/api/v1/jobs/{again}").json["strict"] is True
 
     def test_each_key_makes_one_retry(self, gateway: Gateway, worker: Worker) -> None:
         first = submit(gateway)

@@ -96,6 +96,7 @@ JOBS = st.builds(
         output=st.none()
         | st.builds(PictureEncoding, format=st.sampled_from(PictureFormat), quality=COUNTS),
         wants_previews=st.booleans(),
+        strict=st.booleans(),
     ),
     previewed=COUNTS,
     lease=st.none() | st.builds(Lease, NAMES.map(WorkerId), TIMES),

@@ -73,6 +73,14 @@ def test_a_graph_arrives_as_it_was_sent() -> None:
     assert asked.work == CustomGraph(graph=a_graph(), inputs=inputs)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_only_a_graph_can_be_strict(strict: bool) -> None:
+    asked = commands.submission({"workflow": a_graph(), "strict": strict})
+    assert asked.options == JobOptions(strict=strict)
+    with pytest.raises(InvalidRequest):
+        commands.submission({"prompt": "a red fox", "strict": strict})
+
+
 @pytest.mark.parametrize(
     ("sent", "may_reuse"),
     [

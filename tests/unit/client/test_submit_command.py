@@ -58,6 +58,14 @@ def test_submit_sends_every_option_under_its_wire_name() -> None:
     assert service.requests[0].headers["idempotency-key"] == "k1"
 
 
+def test_a_strict_workflow_is_sent_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "graph.json"
+    file.write_text(json.dumps({"1": {"class_type": "X", "inputs": {}}}))
+    service = Service(accepted())
+    assert run(service, "submit", "--workflow", str(file), "--strict").exit_code == 0
+    assert sent(service)["strict"] is True
+
+
 def test_quality_needs_a_format() -> None:
     service = Service(accepted())
     assert run(service, "submit", "a fox", "--quality", "80").exit_code == 2
