@@ -30,7 +30,7 @@ from comfyline.service.jobs.report import report_started
 from comfyline.service.jobs.result import JobResult, ResultWarning
 from comfyline.service.metrics import Metric
 from comfyline.service.queue.tickets import Ticket
-from gpu_worker.comfy.protocol import Outcome, PromptFailed, PromptSucceeded
+from gpu_worker.comfy.outcomes import Outcome, PromptFailed, PromptSucceeded
 from gpu_worker.comfy.scrub import without_server_paths
 from gpu_worker.execution import Execution
 from gpu_worker.machine_faults import FaultKind
@@ -150,6 +150,7 @@ class Attempt:
             artifacts=tuple(artifacts),
             values=self._execution.values,
             warnings=tuple(map(self._shown_warning, [*missing, *not_stored])),
+            is_partial=self._execution.is_partial,
         )
 
     async def _judge(self, suspected: Suspected) -> Ending | None:

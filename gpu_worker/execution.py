@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,21 +15,19 @@ from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.result import ResultWarning
 from gpu_worker.comfy.http import EngineUnreachable
 from gpu_worker.comfy.marker import marked, with_inner_prefixes
-from gpu_worker.comfy.outputs import Reported, reported
-from gpu_worker.comfy.protocol import (
-    Event,
+from gpu_worker.comfy.outcomes import (
     Outcome,
     PromptFailed,
     PromptInterrupted,
-    PromptPreviewed,
-    PromptProgressed,
-    PromptStarted,
     PromptSucceeded,
+    SentPicture,
 )
+from gpu_worker.comfy.outputs import Reported, reported
+from gpu_worker.comfy.protocol import Event, PromptPreviewed, PromptProgressed, PromptStarted
 from gpu_worker.comfy.tidy import is_tidy
 from gpu_worker.engine_files import Inputs
 from gpu_worker.inputs import input_name, with_input_names
-from gpu_worker.made import Made, everything_made, lost_warning
+from gpu_worker.made import Made, everything_made, left_out_warning, lost_warning, problem_warning
 from gpu_worker.phases import Phase, record, timed
 from gpu_worker.previews import Previews
 from gpu_worker.racing import unless
@@ -57,6 +55,7 @@ class Execution:
         self._pnginfo: Mapping[str, Any] = {}  # what ComfyUI writes into the pictures
         self._left_out: tuple[LeftOut, ...] = ()
         self._hold: Hold | None = None  # has the files of the attempt, once there are any
+        self._outcome: Outcome | None = None  # None until it is known
         self._reported = Reported()
         self._submitted_at = 0.0  # set when the prompt is given to the engine
         self._started_at: float | None = None  # None until ComfyUI executes the prompt
@@ -82,18 +81,32 @@ class Execution:
             entering = self._tools.turnstile.enter(visit)
             if not await unless(self._stop.requested, entering):
                 return PromptInterrupted()
-            return await self._visit(visit, hold, inputs)
+            outcome = await self._visit(visit, hold, inputs)
         finally:
             self._leave_gpu()
+        if outcome is not None:
+            self.gpu_seconds = outcome.ran_seconds
+        return outcome
 
     def made(self) -> tuple[list[Made], list[ResultWarning]]:
         """What the prompt has made, and what of it is missing. It reads the disk."""
         if self._hold is None:
             return [], []
         held = self._hold.files()
-        made, missing = everything_made(self._reported, held, self.graph)
+        pictures = _pictures_of(self._outcome)
+        made, missing = everything_made(self._reported, held, self.graph, pictures)
         left_out = (ResultWarning(**asdict(each)) for each in self._left_out)
-        return made, [*left_out, *missing, *map(lost_warning, self._hold.lost)]
+        return made, [
+            *left_out,
+            *missing,
+            *map(lost_warning, self._hold.lost),
+            *_warnings_of(self._outcome),
+        ]
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether ComfyUI has left out some outputs of the graph."""
+        return isinstance(self._outcome, PromptSucceeded) and bool(self._outcome.problems)
 
     @property
     def values(self) -> Mapping[str, Mapping[str, Any]]:
@@ -136,7 +149,7 @@ class Execution:
             if not self._tools.health.is_fit:  # a probe uses the engine, and may restart it
                 raise EngineUnreachable("the worker is being probed")
             await files.bring(inputs, visit)
-            outcome = await self._run_in_engine()
+            self._outcome = outcome = await self._run_in_engine()
             return outcome
         finally:
             async with self._tools.turnstile.leaving(visit) as is_last:
@@ -152,6 +165,7 @@ class Execution:
             cancel=self._stop.requested,
             previews=self._reporter.job.options.wants_previews,
             extra_pnginfo=self._pnginfo,
+            strict=self._reporter.job.options.strict,
         )
         return await unless(self._stop.drained, running, grace_seconds=OBEY_SECONDS)
 
@@ -187,3 +201,17 @@ def _outputs_of(outcome: Outcome | None) -> Mapping[str, Any]:
         case PromptSucceeded(outputs=outputs) | PromptFailed(outputs=outputs):
             return outputs
     return {}
+
+
+def _pictures_of(outcome: Outcome | None) -> Sequence[SentPicture]:
+    match outcome:
+        case PromptSucceeded(pictures=pictures) | PromptFailed(pictures=pictures):
+            return pictures
+    return ()
+
+
+def _warnings_of(outcome: Outcome | None) -> list[ResultWarning]:
+    if not isinstance(outcome, PromptSucceeded):
+        return []
+    warnings = [problem_warning(problem) for problem in outcome.problems]
+    return [*warnings, left_out_warning(n)] if (n := outcome.pictures_left_out) else warnings

@@ -6,9 +6,17 @@ tracker; `machine_faults.py` has those that may be a machine's.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from comfyline.service.jobs.job import JobError
 from gpu_worker.comfy.http import EngineError, PromptRejected
-from gpu_worker.comfy.protocol import PromptFailed
+from gpu_worker.comfy.outcomes import (
+    PicturesLost,
+    PromptFailed,
+    PromptInterrupted,
+    PromptLost,
+    PromptQueuedPrompts,
+)
 from gpu_worker.inputs import InputMissing
 from gpu_worker.machine_faults import FaultKind, kind_of_error, kind_of_failure
 
@@ -48,6 +56,40 @@ def worker_error(error: OSError | MemoryError) -> JobError:
     return JobError(
         type=kind.value if kind else "worker_error",
         message=f"The worker could not handle the job's files: {text}.",
+    )
+
+
+def at_last_node(error: JobError, result: object) -> JobError:
+    """The error with the node that ran last, if the prompt's outcome knows one."""
+    match result:
+        case (
+            PromptInterrupted(node_id=node, node_type=kind)
+            | PromptLost(node_id=node, node_type=kind)
+        ):
+            return replace(error, node_id=node, node_type=kind)
+    return error
+
+
+def queued_prompts_error(outcome: PromptQueuedPrompts) -> JobError:
+    """The error of a graph that queues further prompts, as VHS_BatchManager does."""
+    return JobError(
+        type="queues_prompts",
+        message=(
+            "The workflow queues further prompts by itself. They were removed, because this"
+            " deployment runs only the prompt of the job. Make the whole result in one prompt."
+        ),
+        node_id=outcome.node_id,
+        node_type=outcome.node_type,
+    )
+
+
+def pictures_error(outcome: PicturesLost) -> JobError:
+    """The error of pictures that were sent while the worker could not receive them."""
+    return JobError(
+        type="engine_error",
+        message="The connection to ComfyUI broke while a node sent pictures over it.",
+        node_id=outcome.node_id,
+        node_type=outcome.node_type,
     )
 
 

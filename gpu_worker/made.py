@@ -1,6 +1,7 @@
 """What a prompt has made, put together from what its nodes report and from the files that exist.
 
 reported files that exist      with their node, in the order of the nodes
+pictures sent over the socket  with their node, in the order in which they came
 texts                          with their node
 other files below output/      with the node that mentions their name, if one does
 files below temp/              only if there is nothing else; marked as temporary
@@ -19,6 +20,7 @@ from typing import IO
 from comfyline.service.files.media_types import kind_of
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.result import ResultWarning
+from gpu_worker.comfy.outcomes import NodeProblem, SentPicture
 from gpu_worker.comfy.outputs import OutputFile, OutputText, Reported
 from gpu_worker.workspace import HeldFile
 
@@ -32,7 +34,7 @@ class Made:
     name: str
     node: str
     kind: str
-    content: HeldFile | OutputText
+    content: HeldFile | OutputText | SentPicture
     temporary: bool = False
 
     def open(self) -> IO[bytes]:
@@ -46,6 +48,8 @@ class Made:
                 return self.content.open()
             case OutputText(text=text):
                 return io.BytesIO(text.encode(errors="replace"))
+            case SentPicture():
+                return io.BytesIO(self.content.read())
 
     def changed_at(self) -> tuple[int, int] | None:
         """Size and time of the last change of a file, which its node may still be writing.
@@ -60,11 +64,15 @@ class Made:
 
 
 def everything_made(
-    reported: Reported, held: Iterable[HeldFile], graph: Graph
+    reported: Reported,
+    held: Iterable[HeldFile],
+    graph: Graph,
+    pictures: Iterable[SentPicture] = (),
 ) -> tuple[list[Made], list[ResultWarning]]:
     """What is to be stored, and a warning for each reported file that does not exist."""
     search = _Search(held, graph)
     found = [made for file in reported.files if file.type != "temp" and (made := search.find(file))]
+    found += [_of_picture(picture) for picture in pictures]
     found += [_of_text(text) for text in reported.texts]
     found += [_unreported(file, reported) for file in search.rest("output")]
     if not found and not reported.values:
@@ -127,6 +135,27 @@ def lost_warning(path: str) -> ResultWarning:
     """The warning about a file or folder that could not be taken from the engine."""
     message = f"{posixpath.basename(path)!r} could not be taken from ComfyUI's folder."
     return ResultWarning(type="file_not_stored", message=message)
+
+
+def problem_warning(problem: NodeProblem) -> ResultWarning:
+    """The warning about an output that ComfyUI left out because it is not valid."""
+    place = f" (input {problem.input_name})" if problem.input_name else ""
+    return ResultWarning(
+        type=problem.type,
+        message=problem.message + place,
+        node_id=problem.node_id,
+        node_type=problem.node_type,
+    )
+
+
+def left_out_warning(count: int) -> ResultWarning:
+    """The warning about pictures beyond what one job may send over ComfyUI's socket."""
+    message = f"{count} pictures that nodes sent were left out, because there were too many."
+    return ResultWarning(type="pictures_left_out", message=message)
+
+
+def _of_picture(picture: SentPicture) -> Made:
+    return Made(name=picture.name, node=picture.node, kind=kind_of(picture.name), content=picture)
 
 
 def _of_text(text: OutputText) -> Made:

@@ -19,7 +19,8 @@ from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.lock import EngineLock
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
-from gpu_worker.comfy.protocol import Event, Outcome, PromptFailed, PromptSucceeded
+from gpu_worker.comfy.outcomes import Outcome, PromptFailed, PromptSucceeded
+from gpu_worker.comfy.protocol import Event
 from gpu_worker.faults import job_error_of, rejection_error
 from gpu_worker.models import ModelFolder
 from gpu_worker.racing import unless

@@ -25,6 +25,7 @@ from typing import Any
 
 from comfyline.service.metrics import Metric, Metrics
 from gpu_worker import memory
+from gpu_worker.activity import Activity
 from gpu_worker.comfy.http import EngineQueue
 from gpu_worker.comfy.keeper import ENDED, RECYCLED, EngineCrashLoop
 from gpu_worker.machine_faults import FaultKind
@@ -55,6 +56,8 @@ DEFAULT_POLICY = Policy()
 class EngineProcess:
     """A `Keeper` of an engine that this worker starts."""
 
+    is_foreign = False
+
     def __init__(
         self,
         command: Sequence[str],
@@ -77,6 +80,7 @@ class EngineProcess:
         self._has_answered = False  # the engine that runs now, or that ran last
         self._failures = 0  # failed starts in a row
         self._prompts = 0  # ended by the engine that runs now
+        self._activity = Activity()
 
     @property
     def pid(self) -> int | None:
@@ -96,6 +100,10 @@ class EngineProcess:
         if is_idle:
             self.restart(RECYCLED)
         return False
+
+    async def is_busy(self, window_seconds: float) -> bool:
+        """See Keeper: the engine and what it has started are one session."""
+        return self.pid is not None and await self._activity.is_busy(self.pid, window_seconds)
 
     def restart(self, reason: str) -> None:
         """See Keeper: the process is killed, because ComfyUI cannot drain."""

@@ -23,20 +23,25 @@ from comfyline.service.jobs.finish import (
 from comfyline.service.jobs.job import JobError
 from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.keeper import EngineCrashLoop
-from gpu_worker.comfy.protocol import (
+from gpu_worker.comfy.outcomes import (
     Outcome,
+    PicturesLost,
     PromptFailed,
     PromptInterrupted,
     PromptLost,
+    PromptQueuedPrompts,
     PromptSucceeded,
 )
 from gpu_worker.faults import (
     DISK_FILLED,
     TIMED_OUT,
+    at_last_node,
     engine_error,
     input_error,
     job_error_of,
     lost_error,
+    pictures_error,
+    queued_prompts_error,
     rejection_error,
     worker_error,
 )
@@ -92,6 +97,10 @@ def verdict(
             return Succeed(cached)
         case PromptFailed() as failed, _:
             return _suspected(job_error_of(failed)) or Fail(job_error_of(failed))
+        case PromptQueuedPrompts() as queued, _:
+            return Fail(queued_prompts_error(queued))
+        case PicturesLost() as lost, _:
+            return Retry(pictures_error(lost))
         case PromptRejected() as rejected, _:
             return Fail(rejection_error(rejected))
         case InputMissing() as missing, _:
@@ -104,9 +113,9 @@ def verdict(
             return _suspected(worker_error(error)) or Retry(worker_error(error))
 
         case _, StopReason.OUT_OF_DISK:
-            return Suspected(DISK_FILLED, engine_has_ended=True)
+            return Suspected(at_last_node(DISK_FILLED, result), engine_has_ended=True)
         case _, StopReason.TIMEOUT:
-            return Fail(TIMED_OUT)
+            return Fail(at_last_node(TIMED_OUT, result))
         case PromptInterrupted() | PromptLost(), StopReason.CANCEL:
             return EndCanceled()
         case _, StopReason.CANCEL | StopReason.DRAIN:
@@ -115,8 +124,8 @@ def verdict(
         # Nothing asked for a stop, so the engine has died or was restarted. A prompt that only
         # waited in it did not cause that.
         case _:
-            lost = Suspected(lost_error(end_reason), engine_has_ended=True)
-            return lost if has_started else GiveBack()
+            cause = at_last_node(lost_error(end_reason), result)
+            return Suspected(cause, engine_has_ended=True) if has_started else GiveBack()
 
 
 def _suspected(error: JobError) -> Suspected | None:

@@ -104,7 +104,12 @@ class Wiring:
         patience = Patience(silent=self.settings.engine_silent_seconds)
         async with (
             self._keeper() as keeper,
-            ComfyEngine.connected(self.settings.comfyui_url, keeper, patience) as engine,
+            ComfyEngine.connected(
+                self.settings.comfyui_url,
+                keeper,
+                patience,
+                follows_queued=self.settings.follow_queued_prompts,
+            ) as engine,
         ):
             yield engine
 

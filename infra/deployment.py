@@ -154,6 +154,11 @@ class Worker(Section):
         le=MAX_LEASE_SECONDS,
         description="interval at which a worker renews its lease",
     )
+    follow_queued_prompts: bool = Field(
+        default=False,
+        description="whether prompts that a node queues, as VHS_BatchManager does, are run as a "
+        "part of the job, which fails otherwise; a worker then queues no job ahead of another",
+    )
 
     @field_validator("lock", mode="after")
     @classmethod

@@ -20,8 +20,8 @@ class OutputChoice(TypedDict, total=False):
 class SubmitOptions(TypedDict, total=False):
     """What `submit` takes besides the prompt or the workflow; the service checks the values.
 
-    The options from `negative_prompt` to `batch_size` belong to a prompt; `inputs`, `extra_data` and
-    `strict` belong to a workflow.
+    The options from `negative_prompt` to `batch_size` belong to a prompt; `inputs`, `strict` and
+    `extra_data` belong to a workflow.
     """
 
     negative_prompt: str | None

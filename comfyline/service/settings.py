@@ -14,10 +14,21 @@ from typing import TYPE_CHECKING, Self, dataclass_transform
 if TYPE_CHECKING:
     from comfyline.service.queue.lanes import Priority
 
+
+def _switch(text: str) -> bool:
+    """The value of a switch, as `str` writes it or as TOML and JSON do."""
+    values = {"true": True, "false": False}
+    try:
+        return values[text.lower()]
+    except KeyError:
+        raise ValueError(f"must be true or false, not {text!r}") from None
+
+
 # A parser for each annotation, as the source writes it. The classes are dataclasses and not models
 # of pydantic, because every request waits for an authorizer, and loading pydantic would take it
 # longer than the rest of its cold start.
 _PARSERS: Mapping[str, Callable[[str], str | int | float]] = {
+    "bool": _switch,
     "str": str,
     "str | None": str,
     "int": int,
@@ -218,7 +229,8 @@ class WorkerSettings(
     engine_memory_limit_mib: int | None = None  # above it ComfyUI is ended; None: see wiring.py
     min_free_disk_mib: int = 512  # with less free space no job runs
     unhealthy_seconds: float = 600.0  # a worker that cannot run jobs for so long ends
-    engine_silent_seconds: float = 900.0  # a running prompt without a message is stuck after this
+    engine_silent_seconds: float = 900.0  # a prompt without a message in an idle engine is stuck
+    follow_queued_prompts: bool = False  # run what nodes queue as rounds of the job, else fail it
     engine_lock: str | None = None  # path of the lock; None: no models are fetched, no warm-up runs
     models_bucket: str | None = None  # where the lock's models are stored
     models_directory: str | None = None  # where ComfyUI looks for them

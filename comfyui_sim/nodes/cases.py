@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from typing import Any
 
 from comfyui_sim import files
@@ -69,6 +71,15 @@ async def sleep(context: NodeContext, inputs: Inputs) -> NodeResult:
     """Send nothing for some seconds."""
     await context.sleep(inputs["seconds"])
     return NodeResult(ui={"text": ["awake"]})
+
+
+def compute(_: NodeContext, inputs: Inputs) -> NodeResult:
+    """Send nothing for some seconds, and use a processor meanwhile."""
+    until = time.monotonic() + inputs["seconds"]
+    block, digest = bytes(MIB), hashlib.sha256()
+    while time.monotonic() < until:
+        digest.update(block)  # without the lock of the interpreter, so that polls are answered
+    return NodeResult(ui={"text": ["computed"]})
 
 
 async def talk(context: NodeContext, inputs: Inputs) -> NodeResult:
@@ -161,6 +172,7 @@ CLASSES = (
         {"mebibytes": integer(8, 0, 2**31), "filename_prefix": _PREFIX},
         content=never_the_same,
     ),
+    _case("CaseCompute", in_thread(compute), {"seconds": number(1, 0, 100_000, 0.01)}),
     _case("CaseSleep", sleep, {"seconds": number(1, 0, 100_000, 0.01)}),
     _case(
         "CaseProgressText",

@@ -1,9 +1,8 @@
 """Run prompts on one ComfyUI. Its socket is fast, its history is reliable.
 
-The two race to show that a prompt has ended. A message on the socket only means "look at the
-history now"; a poll looks anyway, so a muted socket, a reconnect or a lost message costs at most a
-second. If the engine answers but makes no progress, `Watchdog` reports a fault, and `Keeper` is
-asked to restart the engine.
+A message on the socket only means "look at the engine now" (`Following`), and a poll looks anyway,
+so a muted socket, a reconnect or a lost message costs at most a second. Prompts that this worker
+does not follow are removed (`Strangers`).
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
+from gpu_worker.comfy.followed import Followed
+from gpu_worker.comfy.following import CANCEL_SECONDS, EAGER_POLLS, Following
 from gpu_worker.comfy.http import (
     TIMEOUT,
     ComfyHttp,
@@ -27,40 +27,21 @@ from gpu_worker.comfy.http import (
     PromptRejected,
 )
 from gpu_worker.comfy.keeper import Keeper
+from gpu_worker.comfy.marks import mark
 from gpu_worker.comfy.node_classes import NodeClasses
-from gpu_worker.comfy.protocol import (
-    Event,
-    HistoryWanted,
-    Outcome,
-    PromptInterrupted,
-    PromptLost,
-    PromptRun,
-)
+from gpu_worker.comfy.outcomes import Outcome, PromptInterrupted
+from gpu_worker.comfy.protocol import Event, PromptRun
+from gpu_worker.comfy.senders import Senders
 from gpu_worker.comfy.socket import ComfySocket
+from gpu_worker.comfy.strangers import Strangers
 from gpu_worker.comfy.watchdog import DEFAULT_PATIENCE, Patience, Watchdog
 from gpu_worker.racing import background, first_of
 
-POLL_SECONDS = 1.0  # the most that a silent socket can cost
-EAGER_SECONDS = 0.02  # the history entry follows a success after a few milliseconds
-EAGER_POLLS = 50
-CANCEL_SECONDS = 0.25  # between interrupts, because one may get lost
 READY_SECONDS = 0.25  # between requests to an engine that does not answer yet
 SOCKET_SECONDS = 1.0  # a prompt waits this long for the socket, then it is submitted without
 
 # A preview is 54 kB, so the engine makes none unless they are wanted. latent2rgb needs no model.
 _PREVIEW_METHODS = {False: "none", True: "latent2rgb"}
-
-
-@dataclass(slots=True)
-class _Followed:
-    """A prompt that was submitted and has not ended."""
-
-    run: PromptRun
-    on_event: Callable[[Event], None]
-    watchdog: Watchdog
-    wake: asyncio.Event = field(default_factory=asyncio.Event)  # a reason to look at the history
-    eager_polls: int = 0  # how many are left
-    is_lost: bool = False  # its engine has ended
 
 
 class ComfyEngine:
@@ -72,14 +53,28 @@ class ComfyEngine:
         socket_url: str,
         keeper: Keeper,
         patience: Patience = DEFAULT_PATIENCE,
+        *,
+        follows_queued: bool = False,
     ) -> None:
+        """`follows_queued`: prompts that a node queues are run to their end as one with its own.
+
+        Then the engine holds one prompt at a time, and the next one waits outside.
+        """
         self.http = http
         self.on_end: Callable[[], None] = lambda: None  # called when the engine has ended
         self.nodes = NodeClasses(http)
         self._keeper, self._patience = keeper, patience
         self._client_id = str(uuid.uuid4())
-        self._followed: dict[str, _Followed] = {}  # by prompt id
+        self._followed: dict[str, Followed] = {}  # by prompt id
         self._holders = 0  # how many blocks of `held` are open
+        self._strangers = Strangers(
+            http,
+            keeper,
+            self._followed,
+            follows=follows_queued,
+            patience_seconds=patience.disobedient,
+        )
+        self._alone = asyncio.Lock() if follows_queued else None
         self._socket = ComfySocket(
             socket_url, self._client_id, on_frame=self._dispatch, on_open=self._socket_opened
         )
@@ -88,11 +83,17 @@ class ComfyEngine:
     @classmethod
     @asynccontextmanager
     async def connected(
-        cls, url: str, keeper: Keeper, patience: Patience = DEFAULT_PATIENCE
+        cls,
+        url: str,
+        keeper: Keeper,
+        patience: Patience = DEFAULT_PATIENCE,
+        *,
+        follows_queued: bool = False,
     ) -> AsyncIterator[ComfyEngine]:
         """The engine at `url` (http://…), with its socket kept open in the background."""
         async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT, trust_env=False) as client:
-            engine = cls(ComfyHttp(client), "ws" + url.removeprefix("http"), keeper, patience)
+            http, socket_url = ComfyHttp(client), "ws" + url.removeprefix("http")
+            engine = cls(http, socket_url, keeper, patience, follows_queued=follows_queued)
             async with background(engine._socket.read_for_ever()):
                 yield engine
 
@@ -104,8 +105,17 @@ class ComfyEngine:
         Raises:
             EngineCrashLoop: the engine does not stay up.
         """
-        while not self._keeper.admits(await self.wait_answer(), is_idle=self._holders == 0):
+        while not await self._is_fit(await self.wait_answer()):
             await asyncio.sleep(READY_SECONDS)
+
+    async def _is_fit(self, queue: EngineQueue) -> bool:
+        is_idle = self._holders == 0
+        if await self._strangers.were_in(queue):
+            return False
+        if self._strangers.left_traces and is_idle:
+            self._strangers.restart_engine()
+            return False
+        return self._keeper.admits(queue, is_idle=is_idle)
 
     async def is_ready(self) -> bool:
         """Whether the engine answers. It is asked only if its socket is not connected."""
@@ -171,44 +181,112 @@ class ComfyEngine:
         cancel: asyncio.Event,
         previews: bool = False,
         extra_pnginfo: Mapping[str, Any] | None = None,
+        strict: bool = False,
     ) -> Outcome:
         """Run the graph to its end; how it ended. Setting `cancel` ends it early.
 
         ComfyUI writes `extra_pnginfo` into the pictures and hands it to nodes that ask for it.
 
         A cancel is repeated until the prompt has ended in one way or another. An engine that does
-        not obey is restarted.
+        not obey is restarted. This returns only after the engine's queue was seen without prompts
+        that nodes have queued, or the engine was restarted.
+
+        `strict`: refuse a graph of which ComfyUI would leave out some outputs.
 
         Raises:
             PromptRejected: the graph is not valid here, and does not run.
             EngineUnreachable: the prompt could not be submitted.
             EngineError: the engine's answers are not ComfyUI's.
         """
-        followed = _Followed(PromptRun(prompt_id, graph), on_event, Watchdog(self._patience))
-        self._followed[prompt_id] = followed
-        try:
-            await self._submit(graph, prompt_id, _extra_data(previews, extra_pnginfo))
-            return await self._follow(followed, cancel)
-        finally:
-            del self._followed[prompt_id]
-            if followed.run.outcome is not None:
-                self._keeper.count_prompt()
+        senders = Senders(await self.nodes.get(), previews)
+        async with self._turn(cancel) as has_turn:
+            if not has_turn:
+                return PromptInterrupted()
+            run = PromptRun(prompt_id, graph, senders)
+            followed = Followed(run, on_event, Watchdog(self._patience))
+            extra_data = {**_extra_data(previews, extra_pnginfo), **mark(prompt_id)}
+            return await self._run(followed, graph, extra_data, cancel, strict=strict)
 
     async def forget(self, prompt_id: str) -> None:
         """Delete the prompt's history entry. An engine that is down has lost it anyway."""
         with suppress(EngineUnreachable, EngineError):
             await self.http.forget(prompt_id)
 
-    async def _submit(self, graph: Graph, prompt_id: str, extra_data: Mapping[str, Any]) -> None:
-        await first_of(self._socket.is_open.wait(), timeout=SOCKET_SECONDS)
+    @asynccontextmanager
+    async def _turn(self, cancel: asyncio.Event) -> AsyncIterator[bool]:
+        """Whether the prompt may be posted now. It waits for others if they must not be mixed."""
+        if self._alone is None:
+            yield not cancel.is_set()
+            return
+        acquiring = asyncio.ensure_future(self._alone.acquire())
         try:
-            await self.http.submit(
+            await first_of(asyncio.wait({acquiring}), cancel.wait())
+            yield acquiring.done() and not cancel.is_set()
+        finally:
+            if not acquiring.cancel():
+                self._alone.release()
+
+    async def _run(
+        self,
+        followed: Followed,
+        graph: Graph,
+        extra_data: Mapping[str, Any],
+        cancel: asyncio.Event,
+        *,
+        strict: bool,
+    ) -> Outcome:
+        prompt_id = followed.run.prompt_id
+        await self._clear(cancel)
+        self._followed[prompt_id] = followed
+        try:
+            if not await self._may_submit(followed):
+                return followed.pictures_lost
+            await self._submit(followed, graph, extra_data)
+            if not (strict and followed.problems):
+                return await self._following(followed, cancel).outcome()
+        finally:
+            del self._followed[prompt_id]
+            if followed.run.outcome is not None:
+                self._keeper.count_prompt()
+        await self._clear(cancel)
+        await self.forget(prompt_id)
+        raise PromptRejected.of_outputs(followed.problems)
+
+    async def _clear(self, cancel: asyncio.Event) -> None:
+        """Return once the engine holds no strange prompt, or `cancel` is set."""
+        while await self._strangers.were_in(await self.http.queue()):
+            await first_of(cancel.wait(), timeout=CANCEL_SECONDS)
+            if cancel.is_set():
+                return
+
+    def _following(self, followed: Followed, cancel: asyncio.Event) -> Following:
+        return Following(
+            followed,
+            cancel,
+            http=self.http,
+            keeper=self._keeper,
+            socket=self._socket,
+            strangers=self._strangers,
+            patience=self._patience,
+        )
+
+    async def _may_submit(self, followed: Followed) -> bool:
+        """Whether the socket is connected, or the prompt does not depend on it."""
+        is_needed = followed.depends_on_socket
+        timeout = self._patience.pictures if is_needed else SOCKET_SECONDS
+        await first_of(self._socket.is_open.wait(), timeout=timeout)
+        followed.has_gap = not self._socket.is_open.is_set()
+        return not (is_needed and followed.has_gap)
+
+    async def _submit(
+        self, followed: Followed, graph: Graph, extra_data: Mapping[str, Any]
+    ) -> None:
+        prompt_id = followed.run.prompt_id
+        self._strangers.posted(prompt_id)
+        try:
+            followed.problems = await self.http.submit(
                 graph, prompt_id=prompt_id, client_id=self._client_id, extra_data=extra_data
             )
-        except PromptRejected as rejected:
-            if rejected.queued:
-                await self.http.cancel(prompt_id)
-            raise
         except EngineUnreachable:
             if not await self._is_known(prompt_id):
                 raise
@@ -217,80 +295,23 @@ class ComfyEngine:
         """Whether the engine has the prompt. It moves from the queue to the history, so in that
         order both are asked.
         """
-        queue = await self.http.queue()
-        if prompt_id in queue.running | queue.pending:
+        if prompt_id in (await self.http.queue()).all:
             return True
         return await self.http.history(prompt_id) is not None
-
-    async def _follow(self, followed: _Followed, cancel: asyncio.Event) -> Outcome:
-        watchdog = followed.watchdog
-        while True:
-            await self._pause(followed, cancel)
-            if cancel.is_set():
-                watchdog.cancel_requested()
-            try:
-                outcome = await self._look(followed, canceled=cancel.is_set())
-            except EngineUnreachable as error:
-                outcome = None
-                watchdog.unreachable(error)
-            if outcome is None and (fault := watchdog.fault()) is not None:
-                self._keeper.restart(fault)
-                outcome = _outcome_without_trace(canceled=cancel.is_set())
-            if outcome is not None:
-                return outcome
-
-    async def _pause(self, followed: _Followed, cancel: asyncio.Event) -> None:
-        """Return when there is a reason to look at the engine, or when the next poll is due."""
-        if followed.eager_polls > 0:
-            followed.eager_polls -= 1
-            await first_of(followed.wake.wait(), timeout=EAGER_SECONDS)
-        elif cancel.is_set():
-            await first_of(followed.wake.wait(), timeout=CANCEL_SECONDS)
-        else:
-            await first_of(followed.wake.wait(), cancel.wait(), timeout=POLL_SECONDS)
-        followed.wake.clear()
-
-    async def _look(self, followed: _Followed, *, canceled: bool) -> Outcome | None:
-        run = followed.run
-        if followed.is_lost:
-            with suppress(EngineUnreachable, EngineError):
-                await self.http.cancel(run.prompt_id)  # a foreign engine may still have the prompt
-            return _outcome_without_trace(canceled=canceled)
-        if canceled:
-            await self.http.cancel(run.prompt_id)
-        queue = await self.http.queue()
-        self._note_queue(followed, queue)
-        outcome = run.receive_history(await self.http.history(run.prompt_id))
-        if outcome is None and run.prompt_id not in queue.running | queue.pending:
-            return _outcome_without_trace(canceled=canceled)
-        return outcome
-
-    def _note_queue(self, followed: _Followed, queue: EngineQueue) -> None:
-        self._keeper.answered()
-        followed.watchdog.queue_answered(followed.run.prompt_id, queue)
-        if followed.run.prompt_id in queue.running:
-            # A muted socket sends no start, but the job's execution timeout must begin.
-            for event in followed.run.start():
-                followed.on_event(event)
 
     # --- what the socket and the keeper call ----------------------------------------------------
 
     def _dispatch(self, frame: str | bytes) -> None:
-        for followed in self._followed.values():
-            for event in followed.run.receive(frame):
-                followed.watchdog.prompt_moved()
-                followed.on_event(event)
-                if isinstance(event, HistoryWanted):
-                    followed.eager_polls = EAGER_POLLS
-                    followed.wake.set()
+        for followed in list(self._followed.values()):
+            if followed.receive(frame):
+                followed.eager_polls = EAGER_POLLS
+                followed.wake.set()
 
     def _socket_opened(self) -> None:
-        self.nodes.engine_started()
-        self._wake_all()
-
-    def _wake_all(self) -> None:
         # ComfyUI does not replay messages to a new socket, so a prompt's end may have been missed.
+        self.nodes.engine_started()
         for followed in self._followed.values():
+            followed.has_gap = followed.has_gap or bool(followed.run.pending_end)
             followed.wake.set()
 
     def _lose_all(self) -> None:
@@ -304,12 +325,3 @@ def _extra_data(previews: bool, extra_pnginfo: Mapping[str, Any] | None) -> dict
     extra_data: dict[str, Any] = {"preview_method": _PREVIEW_METHODS[previews]}
     # ComfyUI's GET /api/jobs fails for as long as it knows a prompt with null here.
     return {**extra_data, "extra_pnginfo": dict(extra_pnginfo)} if extra_pnginfo else extra_data
-
-
-def _outcome_without_trace(*, canceled: bool) -> Outcome:
-    """The outcome of a prompt that is in neither queue nor history.
-
-    A deleted prompt leaves no trace, and a restart leaves none either. Which of them it was follows
-    from whether the prompt was canceled.
-    """
-    return PromptInterrupted() if canceled else PromptLost()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 import httpx
 
 from comfyline.service.graphs.graph import faithful_json
+from gpu_worker.comfy.marks import origin_of
+from gpu_worker.comfy.outcomes import NodeProblem
 from gpu_worker.comfy.outputs import OutputFile
 from gpu_worker.comfy.shapes import engine_json, fields, items
 
 # The engine's event loop shares the interpreter with its nodes, so a busy engine answers late.
 TIMEOUT = httpx.Timeout(connect=2.0, read=30.0, write=30.0, pool=5.0)
+
+RECENT = 100  # entries of the history; a prompt that ended is among them for a while
+_WRONG_OUTPUTS = "prompt_outputs_failed_validation"  # ComfyUI's type of the error
 
 Graph = Mapping[str, Mapping[str, Any]]
 
@@ -36,31 +41,25 @@ class EngineQueue:
 
     running: frozenset[str]
     pending: frozenset[str]
+    origins: Mapping[str, str] = field(default_factory=dict)  # of prompts that have a mark
 
-
-@dataclass(frozen=True, slots=True)
-class NodeProblem:
-    """One error in one node of a rejected graph."""
-
-    node_id: str
-    node_type: str | None
-    type: str
-    message: str
-    input_name: str | None = None
+    @property
+    def all(self) -> frozenset[str]:
+        """The ids of all prompts in the engine."""
+        return self.running | self.pending
 
 
 class PromptRejected(Exception):
-    """The graph is not valid for this engine: an unknown node, a bad link, a value out of range.
+    """The graph is not valid for this engine: an unknown node, a bad link, a value out of range."""
 
-    `queued` is true if only some outputs are wrong, so that ComfyUI has queued the others.
-    """
-
-    def __init__(
-        self, error_type: str, message: str, problems: list[NodeProblem], *, queued: bool = False
-    ) -> None:
+    def __init__(self, error_type: str, message: str, problems: Sequence[NodeProblem]) -> None:
         super().__init__(message)
         self.type, self.message, self.problems = error_type, message, problems
-        self.queued = queued
+
+    @classmethod
+    def of_outputs(cls, problems: Sequence[NodeProblem]) -> PromptRejected:
+        """The refusal of a graph of which ComfyUI would run only a part."""
+        return cls(_WRONG_OUTPUTS, problems[0].message, problems)
 
 
 class ComfyHttp:
@@ -72,12 +71,13 @@ class ComfyHttp:
 
     async def submit(
         self, graph: Graph, *, prompt_id: str, client_id: str, extra_data: Mapping[str, Any]
-    ) -> None:
+    ) -> tuple[NodeProblem, ...]:
         """Queue the graph under the id that the worker chose.
 
+        Returns: the errors in outputs that ComfyUI leaves out while it runs the others.
+
         Raises:
-            PromptRejected: the graph is not valid. If the error has `queued`, a part of the graph
-                waits in the engine: cancel the prompt.
+            PromptRejected: the graph is not valid, and nothing of it was queued.
         """
         body = {
             "prompt": graph,
@@ -94,18 +94,25 @@ class ComfyHttp:
             allow=400,
         )
         answer = _json(response)
-        if response.status_code == 400 or answer.get("node_errors"):
-            raise _rejection(answer, queued=response.status_code != 400)
+        if response.status_code == 400:
+            raise _rejection(answer)
+        return tuple(_problems(answer))
 
     async def queue(self) -> EngineQueue:
         """The prompts that run and wait."""
         queue = _json(await self._request("GET", "/queue"))
-        return EngineQueue(_ids(queue.get("queue_running")), _ids(queue.get("queue_pending")))
+        running, pending = items(queue.get("queue_running")), items(queue.get("queue_pending"))
+        return EngineQueue(_ids(running), _ids(pending), _origins(running + pending))
 
     async def history(self, prompt_id: str) -> Mapping[str, Any] | None:
         """The prompt's history entry; None until the prompt has ended."""
         entry = _json(await self._request("GET", f"/history/{prompt_id}")).get(prompt_id)
         return entry if isinstance(entry, dict) else None
+
+    async def recent_origins(self) -> Mapping[str, str]:
+        """The origins of the prompts that have ended last, as far as they have a mark."""
+        recent = _json(await self._request("GET", f"/history?max_items={RECENT}"))
+        return _origins([fields(entry).get("prompt") for entry in recent.values()])
 
     async def object_info(self) -> Mapping[str, Any]:
         """The description of every node class; `EngineNodes.parse` reads it. Some MB of JSON."""
@@ -119,6 +126,10 @@ class ComfyHttp:
         """
         await self._request("POST", "/queue", json={"delete": [prompt_id]})
         await self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
+
+    async def interrupt_any(self) -> None:
+        """Interrupt whatever runs. Short prompts follow each other faster than `cancel` can."""
+        await self._request("POST", "/interrupt", json={})
 
     async def forget(self, prompt_id: str) -> None:
         """Delete the prompt's history entry, which holds the whole graph; its files stay."""
@@ -159,9 +170,15 @@ def _unreachable(request: str, error: httpx.TransportError) -> EngineUnreachable
     return kind(f"{request}: {error!r}")
 
 
-def _ids(entries: Any) -> frozenset[str]:
-    """The prompt ids: the second of the five parts of each entry."""
-    return frozenset(i for entry in items(entries) for i in items(entry)[1:2] if type(i) is str)
+def _ids(entries: list[Any]) -> frozenset[str]:
+    """The prompt ids: the second of the five parts of each entry. A node may queue numbers."""
+    return frozenset(i for entry in entries for i in items(entry)[1:2] if type(i) in (str, int))
+
+
+def _origins(entries: list[Any]) -> Mapping[str, str]:
+    """For each prompt with a mark the prompt that it comes from."""
+    marks = ((i, origin_of(entry)) for entry in entries for i in _ids([entry]))
+    return {prompt_id: origin for prompt_id, origin in marks if origin is not None}
 
 
 def _check(response: httpx.Response) -> None:
@@ -180,12 +197,16 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     return value
 
 
-def _rejection(answer: Mapping[str, Any], *, queued: bool) -> PromptRejected:
-    problems = [
+def _problems(answer: Mapping[str, Any]) -> list[NodeProblem]:
+    return [
         _problem(node_id, fields(node), fields(error))
         for node_id, node in fields(answer.get("node_errors")).items()
         for error in items(fields(node).get("errors"))
     ]
+
+
+def _rejection(answer: Mapping[str, Any]) -> PromptRejected:
+    problems = _problems(answer)
     error = fields(answer.get("error"))
     about = fields(error.get("extra_info"))
     # For a node class that is not installed, only the error itself names the node.
@@ -196,7 +217,6 @@ def _rejection(answer: Mapping[str, Any], *, queued: bool) -> PromptRejected:
         str(error.get("type") or "invalid_prompt"),
         str(error.get("message") or default),
         problems,
-        queued=queued,
     )
 
 

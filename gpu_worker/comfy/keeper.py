@@ -23,6 +23,7 @@ class Keeper(Protocol):
 
     on_end: Callable[[], None]  # called when the engine has ended, and its prompts are lost
     end_reason: str  # why the engine ended last: `ended`, or the reason of a restart
+    is_foreign: bool  # others can reach the engine too, and this worker never kills it
 
     async def wait_up(self) -> None:
         """Return once the engine's process runs, whether or not it answers yet.
@@ -36,6 +37,9 @@ class Keeper(Protocol):
 
         `is_idle`: no prompt and no file of this worker is in it.
         """
+
+    async def is_busy(self, window_seconds: float) -> bool:
+        """Whether the engine's processes have worked since a call so long ago, or its GPU works."""
 
     def restart(self, reason: str) -> None:
         """Restart the engine at once, because it is of no more use."""
@@ -53,6 +57,8 @@ class ForeignEngine:
     A stuck engine gets no more prompts until it is idle.
     """
 
+    is_foreign = True
+
     def __init__(self) -> None:
         self.on_end: Callable[[], None] = lambda: None
         self.end_reason = ENDED
@@ -65,6 +71,10 @@ class ForeignEngine:
         """See Keeper."""
         self._is_healthy = self._is_healthy or not queue.running
         return self._is_healthy
+
+    async def is_busy(self, window_seconds: float) -> bool:  # noqa: ARG002 - the port's
+        """See Keeper: its processes cannot be seen, so that it answers must be enough."""
+        return True
 
     def restart(self, reason: str) -> None:
         """See Keeper: it is only logged, and the prompts count as lost."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+MAX_ID_LENGTH = 200  # of a node id, because it is written to the job's row
+
 
 def engine_json(text: str | bytes) -> Any:
     """The value of a JSON text of the engine, which may hold bare NaN.
@@ -28,6 +30,18 @@ def items(value: Any) -> list[Any]:
 def fields(value: Any) -> dict[str, Any]:
     """The object itself, or an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def text(value: Any) -> str | None:
+    """The text itself, or None."""
+    return value if isinstance(value, str) else None
+
+
+def node_id(value: Any) -> str | None:
+    """The id of a node, which some clients write as a number; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value)[:MAX_ID_LENGTH]
 
 
 def _whole(value: Any) -> Any:

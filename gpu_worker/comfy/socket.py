@@ -36,6 +36,12 @@ class ComfySocket:
         self._url = f"{url}/ws?clientId={client_id}"
         self._on_frame, self._on_open = on_frame, on_open
         self.is_open = asyncio.Event()  # set while connected
+        self._connection: ClientConnection | None = None  # the last one
+
+    def renew(self) -> None:
+        """Cut the connection, so that a new one is made: the engine delivers nothing over it."""
+        if self._connection is not None:
+            self._connection.transport.abort()
 
     async def read_for_ever(self) -> None:
         """Connect, read, and connect again; ends only when it is canceled."""
@@ -61,8 +67,12 @@ class ComfySocket:
         )
 
     async def _read(self, connection: ClientConnection) -> None:
+        self._connection = connection
         await connection.send(_HELLO)  # ComfyUI reads it only from the first text frame
         self.is_open.set()
         self._on_open()
         async for frame in connection:
-            self._on_frame(frame)
+            try:
+                self._on_frame(frame)
+            except Exception:  # noqa: BLE001 - one bad frame must not end the reading
+                _log.exception("frame not read", extra={"action": "frame_not_read"})

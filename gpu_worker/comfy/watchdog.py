@@ -17,15 +17,17 @@ from gpu_worker.comfy.http import EngineGone, EngineQueue, EngineUnreachable
 class Patience:
     """Seconds after which the engine of a prompt counts as stuck."""
 
-    silent: float = 900.0  # the prompt runs without a message; loading a large model takes minutes
+    silent: float = 900.0  # the prompt runs without a message, and the engine is idle
     pending: float = 60.0  # the prompt waits, and no other prompt runs
     gone: float = 10.0  # the engine refuses connections, so its queue is lost
     deaf: float = 120.0  # the engine does not answer; a node that holds the GIL has that effect
     start: float = 300.0  # the engine has not answered since its start; half a minute is usual
-    disobedient: float = 30.0  # the prompt runs on although interrupts are repeated
+    disobedient: float = 30.0  # a prompt runs on although interrupts are repeated
+    pictures: float = 30.0  # the socket shows neither a prompt's pictures nor its end
 
 
 DEFAULT_PATIENCE = Patience()
+QUIET_SHARE = 0.1  # of `silent`: after it the engine's processes are looked at
 
 
 class Watchdog:
@@ -40,6 +42,26 @@ class Watchdog:
         self._due_at = now  # since then it should have started, because nothing ran before it
         self._gone_since: float | None = None  # set while the engine refuses connections
         self._cancel_requested_at: float | None = None
+
+    @property
+    def last_sign_at(self) -> float:
+        """The last time at which the prompt is known to have been executed, by the clock."""
+        if self.fault() == "prompt_silent":
+            return self._moved_at
+        return max(self._moved_at, self._answered_at)
+
+    @property
+    def quiet_seconds(self) -> float:
+        """After so long without a sign of the prompt its engine should be looked at."""
+        return self._patience.silent * QUIET_SHARE
+
+    def is_quiet(self) -> bool:
+        """Whether the prompt has given no sign for `quiet_seconds`."""
+        return self._clock() - self._moved_at > self.quiet_seconds
+
+    def engine_worked(self) -> None:
+        """The engine's processes or its GPU are busy: a long node may send nothing for hours."""
+        self.prompt_moved()
 
     def prompt_moved(self) -> None:
         """The engine sent a message about the prompt."""

@@ -132,6 +132,7 @@ class WorkerStack(Stack):
             "engine_version": deployment.worker.engine_version,
             "lease_seconds": str(deployment.worker.lease_seconds),
             "heartbeat_seconds": str(deployment.worker.heartbeat_seconds),
+            "follow_queued_prompts": str(deployment.worker.follow_queued_prompts),
         }
 
     def _add_container(self, deployment: Deployment, variables: dict[str, str]) -> None:

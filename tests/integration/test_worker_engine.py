@@ -144,6 +144,7 @@ async def test_a_node_that_kills_its_engine_ends_the_job_after_two_tries(
     done = world.row(poison.id)
     assert done.error is not None
     assert (done.attempt, done.faults, done.error.type) == (2, 2, "engine_lost")
+    assert (done.error.node_id, done.error.node_type) == ("2", "ProbeFault")
 
 
 async def test_a_cancel_of_a_node_that_does_not_stop_restarts_the_engine(
@@ -173,12 +174,20 @@ def a_sleep(seconds: float) -> dict[str, object]:
 
 async def test_a_silent_engine_is_restarted_and_the_job_is_retried(world: WorkerWorld) -> None:
     world.patience = Patience(silent=1.0)
-    job = world.queued(a_graph(steps=4))
+    job = world.queued(a_graph(steps=100))
     async with an_engine(world) as engine, world.working(engine):
         await eventually(lambda: world.row(job.id).status is Status.RUNNING, within=START_SECONDS)
         await world.faults(stall=True)
         await eventually(lambda: world.row(job.id).faults == 1)
         await until(world, job, Status.SUCCEEDED)
+
+
+async def test_a_silent_node_that_computes_is_not_given_up(world: WorkerWorld) -> None:
+    world.patience = Patience(silent=2.0)
+    job = world.queued({"1": {"class_type": "CaseCompute", "inputs": {"seconds": 6.0}}})
+    async with an_engine(world) as engine, world.working(engine):
+        await until(world, job, Status.SUCCEEDED)
+    assert world.row(job.id).attempt == 1
 
 
 async def test_a_cuda_error_restarts_the_engine(world: WorkerWorld) -> None:

@@ -21,7 +21,7 @@ every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model._
 
 # The values that an environment variable can have. An empty variable counts as set.
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
-NUMBERS = {"int": st.integers(), "float": st.floats(allow_nan=False)}
+OTHERS = {"int": st.integers(), "float": st.floats(allow_nan=False), "bool": st.booleans()}
 
 
 def required(model: type[Settings]) -> set[str]:
@@ -35,7 +35,7 @@ def plain(model: type[Settings]) -> Settings:
 
 def anything(field: Field[Any]) -> st.SearchStrategy[Any]:
     kind, _, maybe = str(field.type).partition(" | ")
-    values = NUMBERS.get(kind, TEXT)
+    values = OTHERS.get(kind, TEXT)
     return values | st.none() if maybe else values
 
 
@@ -70,6 +70,7 @@ def test_each_missing_variable_is_named(model: type[Settings]) -> None:
         ({"ENGINE_MAX_PROMPTS": "http"}, "ENGINE_MAX_PROMPTS: .*'http'"),
         ({"ENGINE_MAX_PROMPTS": ""}, "ENGINE_MAX_PROMPTS: .*''"),
         ({"ENGINE_MAX_PROMPTS": "1.5"}, "ENGINE_MAX_PROMPTS: .*'1.5'"),
+        ({"FOLLOW_QUEUED_PROMPTS": "1"}, "FOLLOW_QUEUED_PROMPTS: .*'1'"),
         (
             {"LEASE_SECONDS": "long", "ENGINE_MAX_PROMPTS": "x"},
             "ENGINE_MAX_PROMPTS: .*; LEASE_SECONDS: ",

@@ -1,4 +1,4 @@
-"""What the engine is sent with a graph, and which requests follow if it refuses the graph."""
+"""What the engine is sent with a graph, and which requests follow if it refuses a part of it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,56 @@ from typing import Any
 import httpx
 import pytest
 
-from gpu_worker.comfy import engine as module
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.http import ComfyHttp, PromptRejected
 from gpu_worker.comfy.keeper import ForeignEngine
+from gpu_worker.comfy.marks import mark
+from gpu_worker.comfy.outcomes import Outcome, PromptInterrupted, PromptSucceeded
 
 GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {}}}
 ONE_WRONG_NODE = {
     "node_errors": {"1": {"class_type": "X", "errors": [{"type": "t", "message": "m"}]}}
 }
+SUCCESS = {"p": {"status": {"status_str": "success", "messages": []}}}
+
+
+class Server:
+    """Answers like a ComfyUI whose queue shows these prompts, one answer after the other."""
+
+    def __init__(self, status: int, *queues: list[str]) -> None:
+        self.requested: list[str] = []
+        self.posted: dict[str, Any] = {}
+        self._status, self._queues = status, iter(queues)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path != "/object_info":
+            self.requested.append(path)
+        if path == "/prompt":
+            self.posted = json.loads(request.content)
+            return httpx.Response(self._status, json=ONE_WRONG_NODE)
+        return httpx.Response(200, json=self._answer(request))
+
+    def _answer(self, request: httpx.Request) -> Any:
+        if request.url.path == "/queue" and request.method == "GET":
+            running = next(self._queues, [])
+            return {"queue_running": [[0, each, {}, {}, []] for each in running]}
+        return SUCCESS if request.url.path == "/history/p" else {}
+
+
+@pytest.fixture
+def stopping() -> asyncio.Event:
+    return asyncio.Event()
+
+
+async def run(
+    server: Server, cancel: asyncio.Event, *, strict: bool = False, **options: Any
+) -> Outcome:
+    client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(server))
+    engine = ComfyEngine(ComfyHttp(client), "ws://engine", ForeignEngine())
+    return await engine.run(
+        GRAPH, "p", on_event=lambda _event: None, cancel=cancel, strict=strict, **options
+    )
 
 
 @pytest.mark.parametrize(
@@ -29,48 +70,47 @@ ONE_WRONG_NODE = {
     ],
 )
 async def test_only_what_goes_into_pictures_is_passed_on(
-    pnginfo: Any, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    pnginfo: Any, expected: dict[str, Any], stopping: asyncio.Event
 ) -> None:
-    requests: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        requests.append(request)
-        return httpx.Response(400, json=ONE_WRONG_NODE)
-
-    monkeypatch.setattr(module, "SOCKET_SECONDS", 0.0)
-    client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(answer))
-    engine = ComfyEngine(ComfyHttp(client), "ws://engine", ForeignEngine())
+    server = Server(400)
     with pytest.raises(PromptRejected):
-        await engine.run(
-            GRAPH,
-            "p",
-            on_event=lambda _event: None,
-            cancel=asyncio.Event(),
-            extra_pnginfo=pnginfo,
-        )
-    sent = json.loads(requests[0].content)["extra_data"]
-    assert sent == {"preview_method": "none", **expected}
+        await run(server, stopping, extra_pnginfo=pnginfo)
+    sent = server.posted["extra_data"]
+    assert sent == {"preview_method": "none", **mark("p"), **expected}
 
 
-@pytest.mark.parametrize(
-    ("status", "cancels"),
-    [
-        (400, []),  # nothing was queued
-        (200, ["/queue", "/interrupt"]),  # the outputs that are valid were queued
-    ],
-)
-async def test_a_refused_prompt_is_canceled_only_if_it_was_queued(
-    status: int, cancels: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("strict", [False, True])
+async def test_nothing_follows_a_refusal(strict: bool, stopping: asyncio.Event) -> None:
+    server = Server(400)
+    with pytest.raises(PromptRejected):
+        await run(server, stopping, strict=strict)
+    assert server.requested == ["/queue", "/prompt"]
+
+
+async def test_a_strict_prompt_of_which_a_part_is_valid_is_removed_until_it_is_gone(
+    stopping: asyncio.Event,
 ) -> None:
-    requested: list[str] = []
+    server = Server(200, [], ["p"], ["p"], [])
+    with pytest.raises(PromptRejected) as rejected:
+        await run(server, stopping, strict=True)
+    removal = ["/queue", "/queue", "/interrupt"]
+    assert server.requested == ["/queue", "/prompt", *removal, *removal, "/queue", "/history"]
+    assert rejected.value.type == "prompt_outputs_failed_validation"
+    assert [problem.node_id for problem in rejected.value.problems] == ["1"]
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        requested.append(request.url.path)
-        return httpx.Response(status if request.url.path == "/prompt" else 200, json=ONE_WRONG_NODE)
 
-    monkeypatch.setattr(module, "SOCKET_SECONDS", 0.0)
-    client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(answer))
-    engine = ComfyEngine(ComfyHttp(client), "ws://engine", ForeignEngine())
-    with pytest.raises(PromptRejected):
-        await engine.run(GRAPH, "p", on_event=lambda _event: None, cancel=asyncio.Event())
-    assert requested == ["/prompt", *cancels]
+async def test_the_valid_part_of_a_prompt_runs_and_the_outcome_has_the_problems(
+    stopping: asyncio.Event,
+) -> None:
+    outcome = await run(Server(200), stopping, strict=False)
+    assert isinstance(outcome, PromptSucceeded)
+    assert [(each.node_id, each.node_type) for each in outcome.problems] == [("1", "X")]
+
+
+async def test_a_prompt_that_is_stopped_before_it_is_posted_is_not_posted(
+    stopping: asyncio.Event,
+) -> None:
+    server = Server(200)
+    stopping.set()
+    assert isinstance(await run(server, stopping, strict=False), PromptInterrupted)
+    assert server.requested == []

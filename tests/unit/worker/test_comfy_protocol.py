@@ -11,16 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpu_worker.comfy.history import MAX_MESSAGE_LENGTH
+from gpu_worker.comfy.outcomes import PromptFailed, PromptInterrupted, PromptSucceeded
 from gpu_worker.comfy.protocol import (
-    MAX_MESSAGE_LENGTH,
     MAX_PREVIEW_BYTES,
-    PromptFailed,
-    PromptInterrupted,
     PromptPreviewed,
     PromptProgressed,
     PromptRun,
     PromptStarted,
-    PromptSucceeded,
 )
 from tests.unit.worker.prompts import GRAPH, PROMPT_ID, error_entry, message
 

@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 
+from gpu_worker.comfy.outcomes import Outcome, PromptFailed, PromptSucceeded
 from gpu_worker.comfy.protocol import (
     HistoryWanted,
-    Outcome,
-    PromptFailed,
     PromptPreviewed,
     PromptProgressed,
     PromptRun,
     PromptStarted,
-    PromptSucceeded,
 )
 from tests.support import recordings
 from tests.unit.worker.prompts import GRAPH, PROMPT_ID

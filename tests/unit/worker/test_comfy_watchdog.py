@@ -49,6 +49,24 @@ def test_a_running_prompt_may_be_silent_for_a_while(watchdog: Watchdog, time: Ti
     assert answers(watchdog, time, 1, queue([ME])) == "prompt_silent"
 
 
+def test_a_silent_prompt_in_a_busy_engine_runs_on(watchdog: Watchdog, time: Time) -> None:
+    for _ in range(100):
+        assert answers(watchdog, time, 90, queue([ME])) is None
+        watchdog.engine_worked()
+    assert answers(watchdog, time, 101, queue([ME])) == "prompt_silent"
+
+
+def test_an_engine_is_looked_at_only_when_its_prompt_is_quiet(
+    watchdog: Watchdog, time: Time
+) -> None:
+    assert answers(watchdog, time, 10, queue([ME])) is None
+    assert not watchdog.is_quiet()
+    assert answers(watchdog, time, 1, queue([ME])) is None
+    assert watchdog.is_quiet()
+    watchdog.prompt_moved()
+    assert not watchdog.is_quiet()
+
+
 def test_a_message_about_the_prompt_is_a_sign_of_life(watchdog: Watchdog, time: Time) -> None:
     assert answers(watchdog, time, 90, queue([ME])) is None
     watchdog.prompt_moved()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gpu_worker.comfy.http import NodeProblem, PromptRejected
-from gpu_worker.comfy.protocol import PromptFailed
+from gpu_worker.comfy.http import PromptRejected
+from gpu_worker.comfy.outcomes import NodeProblem, PromptFailed
 from gpu_worker.faults import job_error_of, rejection_error
 
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from gpu_worker.comfy.protocol import PromptFailed
+from gpu_worker.comfy.outcomes import PromptFailed
 from gpu_worker.faults import job_error_of
 from gpu_worker.machine_faults import FaultKind, kind_of_end, kind_of_error, kind_of_failure
 

@@ -22,10 +22,12 @@ from comfyline.service.jobs.finish import (
 from comfyline.service.jobs.job import JobError
 from gpu_worker.comfy.http import EngineError, EngineGone, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.keeper import EngineCrashLoop
-from gpu_worker.comfy.protocol import (
+from gpu_worker.comfy.outcomes import (
+    PicturesLost,
     PromptFailed,
     PromptInterrupted,
     PromptLost,
+    PromptQueuedPrompts,
     PromptSucceeded,
 )
 from gpu_worker.inputs import InputMissing
@@ -45,6 +47,8 @@ RESULTS: dict[str, Result] = {
     "not_stored": NotStored(),
     "node_error": PromptFailed(type="ValueError", message="bad"),
     "out_of_memory": PromptFailed(type="torch.OutOfMemoryError", message="Allocation on device"),
+    "queued_prompts": PromptQueuedPrompts(node_id="1", node_type="VHS_BatchManager"),
+    "pictures_lost": PicturesLost(node_id="2", node_type="SaveImageWebsocket"),
     "interrupted": PromptInterrupted(),
     "lost": PromptLost(),
     "unknown": None,
@@ -67,6 +71,8 @@ BY_ITSELF = {
     "not_stored": "GiveBack",
     "node_error": "Fail node_error",
     "out_of_memory": "Suspected out_of_memory",
+    "queued_prompts": "Fail queues_prompts",
+    "pictures_lost": "Retry engine_error",
     "rejected": "Fail missing_node_type",
     "input_missing": "Fail input_missing",
     "engine_error": "Retry engine_error",
@@ -127,6 +133,16 @@ def test_each_combination_has_its_ending(
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_success_says_whether_it_was_cached(cached: bool) -> None:
     assert verdict(PromptSucceeded(cached=cached), None, has_started=True) == Succeed(cached)
+
+
+@pytest.mark.parametrize("outcome", [PromptInterrupted, PromptLost])
+@pytest.mark.parametrize("reason", [None, TIMEOUT])
+def test_an_error_without_an_outcome_of_its_own_names_the_node_that_ran_last(
+    outcome: type[PromptInterrupted | PromptLost], reason: StopReason | None
+) -> None:
+    ending = verdict(outcome(node_id="7", node_type="KSampler"), reason, has_started=True)
+    assert isinstance(ending, Fail | Suspected)
+    assert (ending.error.node_id, ending.error.node_type) == ("7", "KSampler")
 
 
 def test_every_fault_and_every_reason_is_in_the_table() -> None:

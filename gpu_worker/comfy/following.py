@@ -1,0 +1,149 @@
+"""Follow one prompt to its outcome: look at the engine when there is a reason, and once a second.
+
+Each look reads the history first and the queue second. So a prompt that a node has queued before
+its own prompt ended is still in the queue, and it is removed before the outcome is returned. If the
+engine answers but makes no progress, `Watchdog` reports a fault, and `Keeper` restarts the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from gpu_worker.comfy.followed import Followed
+from gpu_worker.comfy.http import ComfyHttp, EngineError, EngineQueue, EngineUnreachable
+from gpu_worker.comfy.keeper import Keeper
+from gpu_worker.comfy.outcomes import Outcome
+from gpu_worker.comfy.socket import ComfySocket
+from gpu_worker.comfy.strangers import Strangers
+from gpu_worker.comfy.watchdog import Patience
+from gpu_worker.racing import first_of
+
+POLL_SECONDS = 1.0  # the most that a silent socket can cost
+EAGER_SECONDS = 0.02  # the history entry follows a success after a few milliseconds
+EAGER_POLLS = 50
+CANCEL_SECONDS = 0.25  # between interrupts, because one may get lost
+
+
+class Following:
+    """Looks at the engine on behalf of one prompt that was posted."""
+
+    def __init__(
+        self,
+        followed: Followed,
+        cancel: asyncio.Event,
+        *,
+        http: ComfyHttp,
+        keeper: Keeper,
+        socket: ComfySocket,
+        strangers: Strangers,
+        patience: Patience,
+    ) -> None:
+        """Setting `cancel` ends the prompt early."""
+        self._followed, self._run, self._watchdog = followed, followed.run, followed.watchdog
+        self._cancel, self._http, self._keeper, self._socket = cancel, http, keeper, socket
+        self._strangers, self._patience = strangers, patience
+
+    async def outcome(self) -> Outcome:
+        """How the prompt ended. A cancel is repeated until it has ended in one way or another.
+
+        Raises:
+            EngineError: the engine's answers are not ComfyUI's.
+        """
+        while True:
+            await self._pause()
+            if self._cancel.is_set():
+                self._followed.stop_asked()
+            try:
+                is_over = await self._look()
+            except EngineUnreachable as error:
+                is_over = False
+                self._watchdog.unreachable(error)
+            if not is_over and (fault := self._watchdog.fault()) is not None:
+                self._keeper.restart(fault)
+                is_over = True
+            if is_over:
+                return self._followed.outcome(canceled=self._cancel.is_set())
+
+    async def _pause(self) -> None:
+        """Return when there is a reason to look at the engine, or when the next poll is due."""
+        followed, wake = self._followed, self._followed.wake
+        if followed.eager_polls > 0:
+            followed.eager_polls -= 1
+            await first_of(wake.wait(), timeout=EAGER_SECONDS)
+        elif self._cancel.is_set() or self._strangers.are_present:
+            await first_of(wake.wait(), timeout=CANCEL_SECONDS)
+        else:
+            await first_of(wake.wait(), self._cancel.wait(), timeout=POLL_SECONDS)
+        wake.clear()
+
+    async def _look(self) -> bool:
+        """Whether the prompt has ended, and has left nothing in the engine."""
+        if self._followed.is_lost:
+            with suppress(EngineUnreachable, EngineError):
+                await self._interrupt()  # a foreign engine may still have the prompt
+            return True
+        if self._cancel.is_set():
+            await self._interrupt()
+        await self._read_history()
+        queue = await self._http.queue()
+        self._keeper.answered()
+        await self._note(queue)
+        has_strangers = await self._strangers.were_in(queue)
+        if await self._has_left(queue):
+            return True
+        if self._run.outcome is None or has_strangers or await self._goes_on():
+            return False
+        return not self._awaits_pictures()
+
+    async def _interrupt(self) -> None:
+        for prompt_id in self._run.open_ids:
+            await self._http.cancel(prompt_id)
+
+    async def _read_history(self) -> None:
+        for prompt_id in self._run.open_ids:
+            self._run.receive_history(await self._http.history(prompt_id), prompt_id)
+            if self._run.outcome is not None:
+                self._followed.ended()
+
+    async def _note(self, queue: EngineQueue) -> None:
+        running = next((each for each in self._run.open_ids if each in queue.running), None)
+        self._watchdog.queue_answered(running or self._run.prompt_id, queue)
+        if running is not None:
+            self._followed.runs_now()
+            window = self._watchdog.quiet_seconds
+            if self._watchdog.is_quiet() and await self._keeper.is_busy(window):
+                self._watchdog.engine_worked()
+
+    async def _has_left(self, queue: EngineQueue) -> bool:
+        """Whether the prompt is in neither queue nor history.
+
+        A prompt that moved from one to the other between the two requests is looked for again.
+        """
+        missing = [each for each in self._run.open_ids if each not in queue.all]
+        if missing:
+            await self._read_history()
+        return any(each in self._run.open_ids for each in missing)
+
+    async def _goes_on(self) -> bool:
+        """Whether further rounds of the prompt must be followed, which are adopted now.
+
+        A short round may have ended before it was seen in the queue.
+        """
+        if not self._strangers.are_adopted or self._run.unfinished_node is None:
+            return False
+        for prompt_id, origin in (await self._http.recent_origins()).items():
+            if origin == self._run.prompt_id:
+                self._run.adopt(prompt_id)
+                self._followed.wake.set()
+        return self._run.outcome is None
+
+    def _awaits_pictures(self) -> bool:
+        followed = self._followed
+        if not self._socket.is_open.is_set() and self._run.pending_end:
+            followed.has_gap = True
+        if followed.awaits_pictures(self._patience.pictures):
+            return True
+        if followed.has_lost_pictures and not followed.has_gap:
+            self._socket.renew()  # it is open, but the engine does not deliver
+        return False
