@@ -202,7 +202,7 @@ class ComfyEngine:
         async with self._turn(cancel) as has_turn:
             if not has_turn:
                 return PromptInterrupted()
-            run = PromptRun(prompt_id, graph, senders)
+            run = PromptRun(prompt_id, graph, senders, adopts=self._alone is not None)
             followed = Followed(run, on_event, Watchdog(self._patience))
             extra_data = {**_extra_data(previews, extra_pnginfo), **mark(prompt_id)}
             return await self._run(followed, graph, extra_data, cancel, strict=strict)

@@ -122,6 +122,8 @@ class Followed:
         follows from whether the prompt was canceled.
         """
         outcome = self.run.outcome or (PromptInterrupted() if canceled else PromptLost())
+        if canceled and isinstance(outcome, PromptSucceeded) and self._is_unfinished:
+            outcome = PromptInterrupted()
         match outcome:
             case PromptSucceeded():
                 outcome = self._of_success(outcome)
@@ -133,10 +135,14 @@ class Followed:
                 outcome = replace(outcome, node_id=node, node_type=self.run.type_of(node))
         return replace(outcome, ran_seconds=self.ran_seconds)
 
+    @property
+    def _is_unfinished(self) -> bool:
+        """Whether a node has queued further prompts that are not followed."""
+        return self.has_queued or self.run.unfinished_node is not None
+
     def _of_success(self, outcome: PromptSucceeded) -> Outcome:
-        unfinished = self.run.unfinished_node
-        if self.has_queued or unfinished is not None:
-            node = unfinished or self.run.last_node
+        if self._is_unfinished:
+            node = self.run.unfinished_node or self.run.last_node
             return PromptQueuedPrompts(node_id=node, node_type=self.run.type_of(node))
         if self.has_lost_pictures:
             return self.pictures_lost

@@ -81,14 +81,17 @@ class PromptRun:
         prompt_id: str,
         graph: Mapping[str, Mapping[str, Any]],
         senders: Senders = _ANY_PREVIEWS,
+        *,
+        adopts: bool = False,
     ) -> None:
+        """`adopts`: whatever else starts for this client is a further round of this prompt."""
         self.prompt_id = prompt_id
         self.started = False  # a message or the queue has shown that the prompt runs
         self.frames = 0  # how many frames were about this prompt: each is a sign of life
         self.last_node: str | None = None  # the last that is known to have run
         self.pending_end = {prompt_id}  # rounds whose end the socket has not shown
         self._types = {node: str(spec.get("class_type")) for node, spec in graph.items()}
-        self._senders = senders
+        self._senders, self._adopts_all = senders, adopts
         self._fold = ProgressFold(graph)
         self._node: str | None = None  # the node that executes now, as far as the socket shows
         self._cached = False  # a message has named cached nodes
@@ -208,6 +211,8 @@ class PromptRun:
         if not isinstance(kind, str) or not isinstance(data, dict):
             return []
         prompt_id = data.get("prompt_id")
+        if self._adopts_all and kind == "execution_start" and isinstance(prompt_id, str):
+            self.adopt(prompt_id)
         if not isinstance(prompt_id, str) or prompt_id not in self._rounds:
             if isinstance(prompt_id, str) and kind in _SIGNS_OF_LIFE:
                 self._node = None  # ComfyUI executes one prompt at a time

@@ -43,6 +43,7 @@ SENDERS = {
         "inputs": {"images": ["1", 0], "format": "JPEG"},
     },
 }
+SENDER_OF_3 = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["3", 0]}}
 SLOW_SENDER = {
     "1": PICTURES,
     "3": {
@@ -215,6 +216,13 @@ async def test_rounds_are_followed_to_the_end_if_the_worker_is_told_to(sim: Sim)
     assert fractions[: fractions.index(max(fractions))] == sorted(
         fractions[: fractions.index(max(fractions))]
     )
+
+
+async def test_pictures_that_further_rounds_send_are_results_too(sim: Sim) -> None:
+    async with sim.engine(follows=True) as engine:
+        outcome = await sim.run(engine, {**ROUNDS, "3": SENDERS["1"], "4": SENDER_OF_3})
+    assert isinstance(outcome, PromptSucceeded)
+    assert [picture.number for picture in outcome.pictures] == list(range(1, 10))
 
 
 async def test_a_cancel_ends_all_rounds(sim: Sim) -> None:

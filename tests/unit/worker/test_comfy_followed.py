@@ -201,6 +201,14 @@ def test_a_node_that_says_that_its_work_is_unfinished_is_named(
     assert (outcome.node_id, outcome.node_type) == ("1", "EmptyImage")
 
 
+def test_a_prompt_that_was_canceled_before_its_work_was_finished_is_canceled(
+    prompt: Prompt,
+) -> None:
+    prompt.followed.stop_asked()
+    prompt.ends(success(1, **{"1": {"unfinished_batch": [True]}}))
+    assert isinstance(prompt.outcome(canceled=True), PromptInterrupted)
+
+
 def test_otherwise_the_node_that_ran_last_is_named(prompt: Prompt) -> None:
     prompt.followed.has_queued = True
     prompt.ends(success(1))
