@@ -30,7 +30,7 @@ from comfyline.service.jobs.job import Job, JobError, JobParams, JobRecord, arti
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.result import Artifact, JobResult, ResultWarning
 from gpu_worker.collector import MAX_NAME_LENGTH
-from gpu_worker.comfy.protocol import MAX_MESSAGE_LENGTH
+from gpu_worker.comfy.history import MAX_MESSAGE_LENGTH
 from tests.support.builders import NOW, a_job, a_record, an_artifact, running, succeeded
 
 STORE = InMemoryArtifactStore()
