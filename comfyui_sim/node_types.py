@@ -118,6 +118,7 @@ class NodeType:
     required: dict[str, Spec]
     outputs: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
+    lists_outputs: bool = False
     output_node: bool = False
     optional: dict[str, Spec] = field(default_factory=dict)
     hidden: dict[str, str] = field(default_factory=dict)
@@ -157,7 +158,7 @@ class NodeType:
             "input_order": {kind: list(specs) for kind, specs in inputs.items()},
             "is_input_list": False,
             "output": list(self.outputs),
-            "output_is_list": [False] * len(self.outputs),
+            "output_is_list": [self.lists_outputs] * len(self.outputs),
             "output_name": list(self.output_names or self.outputs),
             "name": self.name,
             "display_name": self.display_name,

@@ -11,6 +11,7 @@ from typing import Any
 from comfyui_sim import graph
 from comfyui_sim.engine import Engine, Interrupted, now_ms
 from comfyui_sim.faults import KILLED, DependencyCycle, NodeDeath, NodeFailure
+from comfyui_sim.list_runs import items_of, joined, runs
 from comfyui_sim.node_run import NodeRun
 from comfyui_sim.node_types import NodeResult, Picture
 from comfyui_sim.prompt_queue import QueueItem
@@ -96,7 +97,7 @@ class PromptRun:
             if unknown := set(inputs) - set(node_type.declared) - set(node_type.hidden):
                 name = unknown.pop()
                 raise TypeError(f"{node_type.name} got an unexpected keyword argument '{name}'")
-            return _joined(await node_type.run(context, inputs))
+            return joined([await node_type.run(context, each) for each in runs(inputs)])
         except NodeDeath:
             # Send the queued messages, so that the last one names the node that ends the process.
             await self._engine.hub.flush(FLUSH_TIMEOUT_S)
@@ -137,7 +138,9 @@ class PromptRun:
             "exception_message": _message(fault),
             "exception_type": _type_name(fault),
             "traceback": traceback.format_tb(fault.__traceback__),
-            "current_inputs": {name: [_printed(value)] for name, value in inputs.items()},
+            "current_inputs": {
+                name: [_printed(item) for item in items_of(value)] for name, value in inputs.items()
+            },
             "current_outputs": list(self._item.prompt),
         }
         self._send_and_keep("execution_error", details)
@@ -213,19 +216,6 @@ def _meta(node_id: str) -> dict[str, Any]:
         "parent_node": None,
         "real_node_id": node_id,
     }
-
-
-def _joined(result: NodeResult) -> NodeResult:
-    """The result with each value of its `ui` as a list, as ComfyUI joins the runs of a node.
-
-    A text becomes the list of its characters.
-
-    Raises:
-        TypeError: a value cannot be joined, for example a number.
-    """
-    if not result.ui:
-        return NodeResult(result.outputs)
-    return NodeResult(result.outputs, {name: list(value) for name, value in result.ui.items()})
 
 
 def _message(fault: Exception) -> str:

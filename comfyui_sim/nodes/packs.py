@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comfyui_sim import files, render
+from comfyui_sim.list_runs import Many
 from comfyui_sim.node_types import (
     PNG_INPUTS,
     Inputs,
@@ -26,7 +27,7 @@ from comfyui_sim.node_types import (
 from comfyui_sim.nodes.loading import exists, hash_of, path_of
 from comfyui_sim.nodes.saving import Entry, save
 from comfyui_sim.nodes.three_d import GLB
-from comfyui_sim.nodes.values import Recording
+from comfyui_sim.nodes.values import Batch, Recording
 from comfyui_sim.nodes.video import MP4
 
 VHS = "custom_nodes.ComfyUI-VideoHelperSuite"
@@ -142,6 +143,11 @@ def _next_round(prompt: Mapping[str, Any]) -> dict[str, Any]:
     return graph
 
 
+def list_pictures(_: NodeContext, inputs: Inputs) -> NodeResult:
+    """The pictures of a batch as a list, so that the nodes behind it run once for each."""
+    return NodeResult((Many(tuple(Batch((one,)) for one in inputs["image"].pictures)),))
+
+
 def load_video(context: NodeContext, inputs: Inputs) -> NodeResult:
     """The content of a file, which may be a gif or a webp too."""
     return NodeResult((Recording.read(path_of(context, inputs["video"])),))
@@ -202,6 +208,16 @@ CLASSES = (
         {"images": ["IMAGE", {}], "format": combo("PNG", "JPEG", default="PNG")},
         output_node=True,
         python_module="custom_nodes.comfyui-tooling-nodes",
+    ),
+    NodeType(
+        "ImpactImageBatchToImageList",
+        "Image Batch to Image List",
+        "ImpactPack/Util",
+        in_thread(list_pictures),
+        {"image": ["IMAGE", {}]},
+        outputs=("IMAGE",),
+        lists_outputs=True,
+        python_module="custom_nodes.ComfyUI-Impact-Pack",
     ),
     NodeType(
         "VHS_BatchManager",

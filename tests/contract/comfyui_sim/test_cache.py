@@ -93,6 +93,25 @@ async def test_a_cached_output_without_files_is_told_without_an_output(client: C
     assert (await client.until("executed"))["data"]["output"] is None
 
 
+async def test_a_node_runs_once_for_each_item_of_a_list(client: Client) -> None:
+    graph = {
+        "1": {**PICTURE, "inputs": {**PICTURE["inputs"], "batch_size": 2}},
+        "2": {"class_type": "ImpactImageBatchToImageList", "inputs": {"image": LINK}},
+        "3": {"class_type": "ImageInvert", "inputs": {"image": ["2", 0]}},
+        "4": {
+            "class_type": "SaveImage",
+            "inputs": {"images": ["3", 0], "filename_prefix": "a"},
+        },
+        "5": {"class_type": "easy imageSize", "inputs": {"image": ["2", 0]}},
+    }
+    outputs = (await client.result(await client.submit(graph)))["outputs"]
+    assert [image["filename"] for image in outputs["4"]["images"]] == [
+        "a_00001_.png",
+        "a_00002_.png",
+    ]
+    assert outputs["5"]["text"] == list("Width: 16 , Height: 8" * 2)
+
+
 async def test_one_invalid_output_of_two_is_left_out(client: Client) -> None:
     graph = ending_in("SaveImage", **SAVE)
     graph["3"] = {"class_type": "SaveImage", "inputs": {"filename_prefix": "bad"}}
