@@ -38,6 +38,17 @@ class Refused:
 PNG = {"a_00001_.png": "image"}
 
 EXPECTED: Mapping[str, Back | Refused] = {
+    # What is accepted.
+    "frames_in_batch": Back(files={"a_00001_.latent": "latent"}),
+    "large_canvas": Back(files=PNG),
+    "nan_beside_inputs": Back(files=PNG),
+    "lone_surrogate": Back(files=PNG),
+    "comfyui_body": Back(files=PNG),
+    "runpod_body": Back(files=PNG),
+    "graph_alone": Back(files=PNG),
+    "graph_as_text": Back(files=PNG),
+    "editor_body": Back(files=PNG),
+    "editor_workflow": Back(texts=("2",)),
     # Files, wherever a node writes them.
     "linked_prefix": Back(files={"linked_00001_.png": "image"}),
     "own_folder_only": Back(files={"ComfyUI_0001.png": "image"}),
@@ -99,11 +110,14 @@ EXPECTED: Mapping[str, Back | Refused] = {
     # Graphs of which not all runs.
     "error_after_a_file": Back(status="failed", error=("node_error", "3"), files=PNG),
     "no_output": Refused(status=422, words=("output",)),
+    "broken_branch": Back(files=PNG, warns_of=("3",)),
+    "broken_cycle": Back(files=PNG, warns_of=("3", "4")),
     "one_invalid_output": Back(files={"good_00001_.png": "image"}, warns_of=("3",), partial=True),
     "strict_invalid_output": Back(
         status="failed", error=("required_input_missing", "3"), executions=None
     ),
     "editor_export": Refused(status=422, words=("Export (API)",)),
+    "other_extra_data": Refused(status=422, words=("api_key_comfy_org",)),
     "needed_cycle": Refused(status=422, words=("cycle",)),
     "undeclared_dangling_link": Refused(status=422, words=("99", "other")),
     # Files that are not there.
