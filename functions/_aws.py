@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=of.Settings)
 
+# Of one client, kept open. At least as many as threads use it, because every further call would
+# open a connection of its own.
+MAX_CONNECTIONS = 64
+
 
 class Clients:
     """boto3's clients, each made at its first use and kept."""
@@ -68,7 +72,10 @@ def _config(service: str, endpoint: str | None) -> Config:
 
     # A call that hangs must fail while the caller still waits: 3 tries fit into a function's 15 s.
     config = Config(
-        connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3}
+        connect_timeout=1,
+        read_timeout=3,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=MAX_CONNECTIONS,
     )
     if service == "s3":
         from comfyline.adapters.aws.files.addressing import s3_config
@@ -76,7 +83,7 @@ def _config(service: str, endpoint: str | None) -> Config:
         return config.merge(s3_config(endpoint))
     # A post to a WebSocket is tried once: the use case repeats it, because only the use case knows
     # which messages may be lost.
-    sockets = Config(read_timeout=2, retries={"total_max_attempts": 1}, max_pool_connections=64)
+    sockets = Config(read_timeout=2, retries={"total_max_attempts": 1})
     return config.merge(sockets) if service == "apigatewaymanagementapi" else config
 
 
@@ -130,6 +137,13 @@ class Aws:
 
         table = self.settings(of.OwnersTable).owners_table
         return DynamoSemaphore(self.client("dynamodb"), table, "waits")
+
+    @cached_property
+    def sweep_lock(self) -> DynamoSemaphore:
+        from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
+
+        table = self.settings(of.OwnersTable).owners_table
+        return DynamoSemaphore(self.client("dynamodb"), table, "sweep")
 
     @cached_property
     def ledger(self) -> DynamoLedger:

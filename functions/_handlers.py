@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from functools import cache, wraps
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +16,10 @@ from functions._wiring import Wiring
 logger = Logger()
 
 Event = Mapping[str, Any]
+# What a function has begun when its time is over may still need this long: several calls of AWS,
+# each of them retried.
+TIME_TO_SPARE = timedelta(seconds=15)
+
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
 
@@ -31,6 +36,21 @@ def lambda_handler(handle: Callable[[Event, Wiring], A]) -> Handler[A]:
     @wraps(handle)
     def handler(event: Event, _context: Any, /, wiring: Wiring | None = None) -> A:
         return handle(event, wiring or _of_the_process())
+
+    return handler
+
+
+def deadline_handler(handle: Callable[[Event, Wiring, datetime], A]) -> Handler[A]:
+    """A Lambda handler whose third argument is the time at which it should have ended.
+
+    That is TIME_TO_SPARE before Lambda ends the function.
+    """
+
+    @wraps(handle)
+    def handler(event: Event, context: Any, /, wiring: Wiring | None = None) -> A:
+        wiring = wiring or _of_the_process()
+        left = timedelta(milliseconds=context.get_remaining_time_in_millis())
+        return handle(event, wiring, wiring.clock() + left - TIME_TO_SPARE)
 
     return handler
 

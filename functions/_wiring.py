@@ -49,6 +49,8 @@ ENGINE_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
 
 # Threads that post to sockets, and only wait: a job's 200 subscribers are served in 7 rounds.
 POSTS_AT_ONCE = 32
+# Threads of the sweeper, which wait for two calls per job: 10,000 jobs take 10 s of waiting.
+SWEEPS_AT_ONCE = 32
 
 
 class Wiring:
@@ -288,7 +290,7 @@ class Wiring:
     @cached_property
     def sweeper(self) -> Sweeper:
         """Repairs jobs after a crash or a lost message."""
-        from comfyline.service.jobs.sweep import Sweeper
+        from comfyline.service.jobs.sweep import Chore, Sweeper
 
         return Sweeper(
             store=self.aws.jobs,
@@ -296,6 +298,11 @@ class Wiring:
             artifacts=self.aws.artifacts,
             settlement=self.settlement,
             clock=self.clock,
+            executor=ThreadPoolExecutor(SWEEPS_AT_ONCE),
+            chores=(
+                Chore("SocketClosed", self.socket_closer.close_unwanted),
+                Chore("SlotDropped", self.admission.reconcile),
+            ),
         )
 
     @cached_property

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from comfyline.service.metrics import Metric
-from functions._handlers import Event, lambda_handler, logger
+from functions._handlers import TIME_TO_SPARE, Event, deadline_handler, logger
 from functions._wiring import Wiring
 
 
-@lambda_handler
-def handler(_event: Event, wiring: Wiring) -> dict[str, int]:
-    """Run one round; returns how often each kind of repair was made."""
-    done = dict(wiring.sweeper.sweep())
-    if dropped := wiring.admission.reconcile():
-        done["SlotDropped"] = dropped
-    if closed := wiring.socket_closer.close_unwanted():
-        done["SocketClosed"] = closed
+@deadline_handler
+def handler(_event: Event, wiring: Wiring, ends_at: datetime) -> dict[str, int]:
+    """Run one round; returns how often each kind of repair was made.
+
+    A round that starts while another one runs does nothing.
+    """
+    lock, now = wiring.aws.sweep_lock, wiring.clock()
+    place = lock.enter(1, now=now, until=ends_at + TIME_TO_SPARE)
+    if place is None:
+        logger.warning("another round runs", extra={"action": "sweep_skipped"})
+        return {}
+    try:
+        return _swept(wiring, ends_at)
+    finally:
+        lock.leave(place)
+
+
+def _swept(wiring: Wiring, ends_at: datetime) -> dict[str, int]:
+    done = dict(wiring.sweeper.sweep(ends_at))
     for event, times in done.items():
         wiring.aws.metrics.record(Metric.SWEPT, times, event=event)
     logger.info("swept", extra={"action": "swept", "done": done})

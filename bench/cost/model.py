@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.cost.counts import Counts
-from comfyline.adapters.aws.jobs.codec import LIVE_SHARDS, SETTLED_SHARDS
 from comfyline.service.access.slots import OWNER_SHARDS
+from comfyline.service.jobs.store import LIVE_SHARDS, SETTLED_SHARDS
 from infra.prices import prices
 
 MILLION = 1_000_000

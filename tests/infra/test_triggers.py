@@ -127,6 +127,18 @@ def test_a_schedule_calls_sweep_jobs(aws: Templates) -> None:
     assert aws.functions()["SweepJobs"]["Timeout"] < 60  # two rounds never run at once
 
 
+@pytest.mark.parametrize("function", ["SweepJobs", "SocketSubscribe", "ScaleWorkers"])
+def test_an_asynchronous_call_is_not_repeated(aws: Templates, function: str) -> None:
+    """Lambda retries such a call twice by itself, and keeps it for 6 h while it is throttled."""
+    configs = {
+        function_in(aws.render(config["FunctionName"])): config
+        for template in aws.all
+        for config in resources(template, "AWS::Lambda::EventInvokeConfig").values()
+    }
+    assert configs[function]["MaximumRetryAttempts"] == 0
+    assert configs[function]["MaximumEventAgeInSeconds"] == 60
+
+
 def test_an_emulator_reads_the_stream_for_live_updates_first(local: Templates) -> None:
     found = local.api["Resources"]
     (push,) = (name for name in found if name.startswith("PushUpdatesFunctionDynamoDB"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,7 @@ from comfyline.service.jobs.report import report_started
 from comfyline.service.jobs.result import Artifact
 from comfyline.service.jobs.settle import Settlement, Step
 from comfyline.service.jobs.store import JobStore
-from comfyline.service.jobs.sweep import Sweeper
+from comfyline.service.jobs.sweep import Chore, Sweeper
 from comfyline.service.ledger.count import count
 from comfyline.service.ledger.store import Ledger
 from comfyline.service.queue.lanes import Priority
@@ -51,8 +51,10 @@ from tests.support.builders import (
     an_owner,
 )
 from tests.support.happenings import Happening
+from tests.support.inline_executor import InlineExecutor
 
 UNLIMITED = Limits()
+NEVER = datetime.max.replace(tzinfo=UTC)  # the end of a round of the sweeper that has time
 
 # `reuse` is false, so that each post without a key makes a new job.
 SENT: Mapping[str, Any] = {"prompt": "a red fox", "seed": 42, "reuse": False}
@@ -252,6 +254,8 @@ class InMemoryDeployment:
         artifacts: ArtifactStore | None = None,
         settlement: Settlement | None = None,
         clock: Clock | None = None,
+        chores: Sequence[Chore] = (),
+        ends_at: datetime = NEVER,
     ) -> Counter[str]:
         """One round of the sweeper; the ports that are given replace those of the deployment."""
         return Sweeper(
@@ -260,7 +264,9 @@ class InMemoryDeployment:
             artifacts=artifacts or self.artifacts,
             settlement=settlement or self.settlement(store=store),
             clock=clock or self.clock,
-        ).sweep()
+            executor=InlineExecutor(),
+            chores=chores,
+        ).sweep(ends_at)
 
     def row(self, job_id: JobId) -> Job:
         """The stored job."""

@@ -22,7 +22,7 @@ from comfyline.service.jobs.events import Renewed, Watched
 from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.lifecycle import from_states
 from comfyline.service.jobs.result import Artifact, JobResult
-from comfyline.service.jobs.store import Conflict, ListPosition
+from comfyline.service.jobs.store import Conflict, ListPosition, due_shard
 
 MAX_BODY_BYTES = 399 * 1024  # compressed; the limit of the real store
 
@@ -199,13 +199,12 @@ class InMemoryJobStore:
             newest = sorted(listed, key=_place, reverse=True)[:limit]
             return [self._record(job) for job in newest]
 
-    def due(self, now: datetime, limit: int, *, settled: bool) -> list[Job]:
+    def due(self, now: datetime, limit: int, shard: str) -> list[Job]:
         """See JobStore."""
         with self._lock:
-            jobs = [job for job in self._jobs.values() if job.is_settled is settled]
-            due = [(job.due_at, job.id) for job in jobs if job.due_at]
-            first = [job_id for due_at, job_id in sorted(due) if due_at <= now][:limit]
-            return [self._jobs[job_id] for job_id in first]
+            jobs = [job for job in self._jobs.values() if job.due_at and job.due_at <= now]
+            due = [(job.due_at, job.id) for job in jobs if due_shard(job) == shard]
+            return [self._jobs[job_id] for _, job_id in sorted(due)[:limit]]
 
     def _record(self, job: Job) -> JobRecord:
         request = self._requests.get((job.id, job.fingerprint))

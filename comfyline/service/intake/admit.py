@@ -14,6 +14,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.access.slots import OWNER_SHARDS, Full, Limits, OwnerStore, Taken
@@ -79,10 +80,11 @@ class Admission:
         for job in ended:
             self.free_slot(job)
 
-    def reconcile(self) -> int:
-        """Drop the slots of ended and missing jobs; returns how many were dropped."""
-        rows = [row for shard in range(OWNER_SHARDS) for row in self.owners.slots(shard)]
-        return sum(self._drop_ended(owner, slots) for owner, slots in rows)
+    def reconcile(self, ends_at: datetime) -> int:
+        """Drop the slots of ended and missing jobs, until `ends_at`; returns how many."""
+        rows = (row for shard in range(OWNER_SHARDS) for row in self.owners.slots(shard))
+        in_time = takewhile(lambda _row: self.clock() < ends_at, rows)
+        return sum(self._drop_ended(owner, slots) for owner, slots in in_time)
 
     def _has_dropped_ended(self, owner: OwnerId, full: Full) -> bool:
         return not full.by_rate and self._drop_ended(owner, _oldest(full.slots)) > 0

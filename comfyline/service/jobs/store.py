@@ -4,6 +4,7 @@ and the other receives the current row.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,31 @@ if TYPE_CHECKING:
     from comfyline.service.graphs.graph import Graph
     from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
     from comfyline.service.jobs.result import Artifact, JobResult
+
+
+# Jobs that are due are found in shards, which the sweeper reads side by side. A job is in one of
+# the first from its post to its settlement, and in one of the others from then on. They are apart
+# so that no number of removals delays the sweeper's work for live jobs. Each shard is a partition
+# of an index and takes 1,000 writes a second, so all of them take some 3,000 new jobs a second.
+LIVE_SHARDS = 16
+SETTLED_SHARDS = 4
+
+
+def due_shards(*, settled: bool) -> list[str]:
+    """The shards of settled jobs, or of all other jobs.
+
+    Rows that ended before the two were apart stay in the shards of live jobs until they are
+    removed.
+    """
+    if settled:
+        return [f"settled-{n}" for n in range(SETTLED_SHARDS)]
+    return [str(n) for n in range(LIVE_SHARDS)]
+
+
+def due_shard(job: Job) -> str:
+    """The shard in which the job is found when it is due."""
+    shards = due_shards(settled=job.is_settled)
+    return shards[zlib.crc32(job.id.encode()) % len(shards)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +179,8 @@ class JobStore(Protocol):
         The cost does not grow with the number of the owner's jobs.
         """
 
-    def due(self, now: datetime, limit: int, *, settled: bool) -> list[Job]:
-        """Up to `limit` jobs that are due, the most overdue first.
-
-        Settled jobs, which only wait for their removal, are found apart from all others, so that no
-        number of removals delays the sweeper's work for live jobs.
-        """
+    def due(self, now: datetime, limit: int, shard: str) -> list[Job]:
+        """Up to `limit` jobs of one of the `due_shards` that are due, the most overdue first."""
 
     def delete(self, job: Job) -> None:
         """Remove the row if it still has this version, then the job's sibling items.

@@ -1,18 +1,22 @@
 """Repair, once a minute, the jobs that a crash or a lost message has left unfinished.
 
 The sweeper has no rules about states: it reads the jobs that are due, and `decide.on_due_time`
-chooses the event. Live jobs come first, because their owners wait for them;
-then come the jobs that settle_jobs has missed, and last the removals.
+chooses the event. It works in the order of urgency, and starts nothing after the end of its time:
+
+    live jobs, and beside them the urgent chores of other subjects
+      ──> ended jobs that settle_jobs has missed ──> void files
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import chain
 
 from comfyline.service.clock import Clock
 from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
@@ -23,47 +27,89 @@ from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.events import Event, Settled, SettlementFailed, Tidied
 from comfyline.service.jobs.job import Job, void_prefixes
 from comfyline.service.jobs.settle import Settlement
-from comfyline.service.jobs.store import Conflict, JobStore
+from comfyline.service.jobs.store import Conflict, JobStore, due_shards
 from comfyline.service.queue.tickets import JobQueue
 
-# Jobs read in a run; the next run continues a minute later. DUE_BATCH is for live jobs and jobs
-# that are not settled. It is large, so that live jobs are found even after settle_jobs has stopped
-# for hours and has left thousands of ended jobs.
-DUE_BATCH, REMOVAL_BATCH = 10_000, 500
+# Jobs read from a shard in a run; the next run continues a minute later. It is large, so that live
+# jobs are found even after settle_jobs has stopped and has left thousands of ended jobs.
+SHARD_BATCH = 2_000
 # A younger end is left to settle_jobs, which usually settles it within seconds.
 SETTLE_PATIENCE = timedelta(minutes=1)
-SETTLE_BATCH = 100  # settled together, so that they share the writes of the totals
-# No job is started later than this after the start of a run, so that Lambda, which allows 55 s,
-# does not end the run in the middle of a job.
-RUN_TIME = timedelta(seconds=45)
+SETTLE_BATCH = 49  # settled together: as many as one transaction of the ledger counts
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Urgent work of another subject. `run` stops at the time that it is given.
+
+    It returns how many things it has repaired; they are reported under `outcome`.
+    """
+
+    outcome: str
+    run: Callable[[datetime], int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeper:
-    """Handles due jobs so that a job that fails does not stop the others."""
+    """Handles due jobs so that a job that fails does not stop the others.
+
+    `executor` handles them side by side, because they wait for the network. No task waits for
+    another task of it. The chores run in the calling thread.
+    """
 
     store: JobStore
     queue: JobQueue
     artifacts: ArtifactStore
     settlement: Settlement
     clock: Clock
+    executor: Executor
+    chores: Sequence[Chore] = ()
 
-    def sweep(self) -> Counter[str]:
-        """Handle one batch; returns the number of jobs by outcome, usually an event's name."""
-        run = _Run(self.clock)
-        due = self.store.due(self.clock(), DUE_BATCH, settled=False)
-        run.each(self._sweep_live, [job for job in due if not job.status.is_terminal])
+    def sweep(self, ends_at: datetime) -> Counter[str]:
+        """Run one round, and start nothing more at `ends_at`.
+
+        Returns the number of jobs by outcome, usually an event's name, and the chores' results.
+        """
+        run = _Run(self.clock, self.executor, ends_at)
+        due = self._due(settled=False)
+        live = run.start(self._sweep_live, self._most_urgent_first(due))
+        for chore in self.chores:
+            run.outcomes += self._done(chore, ends_at)
+        run.finish(live)
         missed = [job for job in due if job.settle_pending and self._is_missed(job)]
-        for start in range(0, len(missed), SETTLE_BATCH):
-            run.all_at_once(self._settle, missed[start : start + SETTLE_BATCH])
-        settled = self.store.due(self.clock(), REMOVAL_BATCH, settled=True)
-        ended = {job.id: job for job in (*due, *settled)}  # some were settled a moment ago
-        run.each(self._clean_up, [job for job in ended.values() if self._is_void(job)])
+        run.finish(run.start_groups(self._settle, _groups(missed)))
+        # Some jobs were settled a moment ago.
+        ended = {job.id: job for job in (*due, *self._due(settled=True))}
+        run.finish(run.start(self._clean_up, filter(self._is_void, ended.values())))
         return run.outcomes
 
+    def _due(self, *, settled: bool) -> list[Job]:
+        shards = due_shards(settled=settled)
+        return [*chain.from_iterable(self.executor.map(self._due_in, shards))]
+
+    def _due_in(self, shard: str) -> Sequence[Job]:
+        try:
+            return self.store.due(self.clock(), SHARD_BATCH, shard)
+        except Unavailable:  # the other shards are swept all the same
+            _log.exception("shard not read", extra={"action": "shard_not_read", "shard": shard})
+            return ()
+
+    def _done(self, chore: Chore, ends_at: datetime) -> Counter[str]:
+        try:
+            return Counter({chore.outcome: done} if (done := chore.run(ends_at)) else {})
+        except Unavailable:
+            _log.exception("chore failed", extra={"action": "chore_failed", "chore": chore.outcome})
+            return Counter({"Unavailable": 1})
+
     # --- live jobs --------------------------------------------------------------------------------
+
+    def _most_urgent_first(self, due: Iterable[Job]) -> list[Job]:
+        """Live jobs by due time. Those whose worker is alive come last, because nothing is lost."""
+        live = [job for job in due if not job.status.is_terminal]
+        now = self.clock()
+        return sorted(live, key=lambda job: (job.has_live_lease(now), job.due_at))
 
     def _sweep_live(self, job: Job) -> str:
         now = self.clock()
@@ -117,37 +163,48 @@ class Sweeper:
         return "Removed"
 
 
+Outcomes = Iterator[Counter[str]]  # of tasks that are still running
+
+
 class _Run:
     """Counts the outcomes of one run, and starts nothing more when its time is over."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._ends_at = clock, clock() + RUN_TIME
+    def __init__(self, clock: Clock, executor: Executor, ends_at: datetime) -> None:
+        self._clock, self._executor, self._ends_at = clock, executor, ends_at
         self.outcomes: Counter[str] = Counter()
 
-    def each(self, handle: Callable[[Job], str], jobs: Iterable[Job]) -> None:
-        """Handle each job alone."""
-        for job in jobs:
-            self.all_at_once(lambda some: Counter([handle(some[0])]), [job])
+    def start(self, handle: Callable[[Job], str], jobs: Iterable[Job]) -> Outcomes:
+        """Handle the jobs side by side, each alone, in this order."""
+        return self.start_groups(lambda jobs: Counter([handle(jobs[0])]), ([job] for job in jobs))
 
-    def all_at_once(
+    def start_groups(
+        self, handle: Callable[[Sequence[Job]], Counter[str]], groups: Iterable[Sequence[Job]]
+    ) -> Outcomes:
+        """Handle the groups side by side, in this order."""
+        return self._executor.map(lambda jobs: self._outcome(handle, jobs), groups)
+
+    def finish(self, started: Outcomes) -> None:
+        """Wait for the tasks, and count their outcomes."""
+        for outcome in started:
+            self.outcomes += outcome
+
+    def _outcome(
         self, handle: Callable[[Sequence[Job]], Counter[str]], jobs: Sequence[Job]
-    ) -> None:
-        """Handle several jobs together."""
+    ) -> Counter[str]:
         if self._clock() >= self._ends_at:
-            self.outcomes["OutOfTime"] += len(jobs)
-            return
-        self.outcomes += _outcome(handle, jobs)
+            return Counter({"OutOfTime": len(jobs)})
+        try:
+            return handle(jobs)
+        except (Conflict, JobNotFound, TransitionRefused):
+            return Counter({"ChangedMeanwhile": len(jobs)})  # that change has set a new due time
+        except Unavailable:
+            extra = {"action": "sweep_failed", "job_id": jobs[0].id, "jobs": len(jobs)}
+            _log.exception("jobs not swept", extra=extra)
+            return Counter({"Unavailable": len(jobs)})
 
 
-def _outcome(handle: Callable[[Sequence[Job]], Counter[str]], jobs: Sequence[Job]) -> Counter[str]:
-    try:
-        return handle(jobs)
-    except (Conflict, JobNotFound, TransitionRefused):
-        return Counter({"ChangedMeanwhile": len(jobs)})  # that change has set a new due time
-    except Unavailable:
-        extra = {"action": "sweep_failed", "job_id": jobs[0].id, "jobs": len(jobs)}
-        _log.exception("jobs not swept", extra=extra)
-        return Counter({"Unavailable": len(jobs)})
+def _groups(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
+    return (jobs[start : start + SETTLE_BATCH] for start in range(0, len(jobs), SETTLE_BATCH))
 
 
 def _tidied_if_pending(job: Job) -> Event | None:

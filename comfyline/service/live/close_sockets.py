@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from comfyline.contract.ids import ConnectionId
 from comfyline.service.access.authenticate import is_void
@@ -44,13 +45,13 @@ class SocketCloser:
     clock: Clock
     executor: Executor
 
-    def close_unwanted(self) -> int:
-        """Run one round and return how many sockets were closed.
+    def close_unwanted(self, ends_at: datetime) -> int:
+        """Run one round and return how many sockets were closed; start nothing after `ends_at`.
 
         The next round closes the sockets that cannot be closed now.
         """
         unwanted = list(self._unwanted())
-        closed = sum(self.executor.map(lambda pair: self._close(*pair), unwanted))
+        closed = sum(self.executor.map(lambda one: self._close(one[0], one[1], ends_at), unwanted))
         if unwanted:
             extra = {"action": "sockets_closed", "closed": closed, "left": len(unwanted) - closed}
             _log.info("sockets closed", extra=extra)
@@ -71,7 +72,9 @@ class SocketCloser:
             if key_id not in valid:
                 yield from ((socket, KEY_VOID) for socket in sockets)
 
-    def _close(self, socket: ConnectionId, notice: ClosingNotice) -> bool:
+    def _close(self, socket: ConnectionId, notice: ClosingNotice, ends_at: datetime) -> bool:
+        if self.clock() >= ends_at:
+            return False
         try:
             with suppress(ConnectionGone, Unavailable):  # a client that is too slow is closed too
                 self.sockets.post(socket, self.encode(notice))

@@ -27,6 +27,7 @@ from tests.support.builders import (
     claimed,
     some_params,
 )
+from tests.support.due_jobs import due_jobs
 from tests.support.item_size import WRITE_UNIT, item_size
 
 
@@ -119,8 +120,8 @@ class TestDynamo:
         assert job.due_at is not None
         assert sent.due_at is not None
         monkeypatch.setattr(jobs_index, "due", lambda *_, **__: [random_job_id(NOW), job.id])
-        assert dynamo_job_store.due(job.due_at, 10, settled=False) == []
-        assert dynamo_job_store.due(sent.due_at, 10, settled=False) == [sent]
+        assert due_jobs(dynamo_job_store, job.due_at, settled=False) == []
+        assert due_jobs(dynamo_job_store, sent.due_at, settled=False) == [sent]
 
     def test_sibling_items_have_a_ttl_after_the_latest_end_of_the_job(
         self, dynamo_job_store: DynamoJobStore

@@ -14,6 +14,7 @@ from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.store import Conflict, JobStore
 from tests.support.builders import NOW, a_job, canceled, running, settled, succeeded
+from tests.support.due_jobs import due_jobs
 
 MOMENT = timedelta.resolution
 LATER = NOW + timedelta(minutes=7)
@@ -34,11 +35,11 @@ def untidy(store: JobStore) -> Job:
 
 
 def unsettled_due(store: JobStore, now: datetime) -> list[Job]:
-    return store.due(now, 10, settled=False)
+    return due_jobs(store, now, settled=False)
 
 
 def settled_due(store: JobStore, now: datetime) -> list[Job]:
-    return store.due(now, 10, settled=True)
+    return due_jobs(store, now, settled=True)
 
 
 def removal(job: Job) -> datetime:
@@ -153,7 +154,7 @@ class TestRemoval:
             },
         )
         assert dynamo_job_store.get(job.id) == as_it_was
-        assert dynamo_job_store.due(removal(job), 10, settled=False) == [as_it_was]
+        assert due_jobs(dynamo_job_store, removal(job), settled=False) == [as_it_was]
         dynamo_job_store.delete(as_it_was)
         assert dynamo_job_store.get(job.id) is None
 

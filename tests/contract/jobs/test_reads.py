@@ -10,7 +10,7 @@ from comfyline.contract.ids import OwnerId
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job, JobRecord, Status
 from comfyline.service.jobs.lifecycle import advance
-from comfyline.service.jobs.store import JobStore, ListPosition
+from comfyline.service.jobs.store import JobStore, ListPosition, due_shard, due_shards
 from tests.contract.jobs.stored import SECOND, saved, stored
 from tests.support.builders import (
     NOW,
@@ -25,6 +25,7 @@ from tests.support.builders import (
     some_params,
     succeeded,
 )
+from tests.support.due_jobs import due_jobs
 
 
 class TestArtifacts:
@@ -155,24 +156,27 @@ class TestDue:
         early, late = (stored(job_store, a_job(queued_at=NOW + n * SECOND)) for n in range(2))
         assert early.due_at is not None
         assert late.due_at is not None
-        assert job_store.due(early.due_at - SECOND, 10, settled=False) == []
-        assert job_store.due(early.due_at, 10, settled=False) == [early]
-        assert job_store.due(late.due_at, 10, settled=False) == [early, late]
+        assert due_jobs(job_store, early.due_at - SECOND, settled=False) == []
+        assert due_jobs(job_store, early.due_at, settled=False) == [early]
+        assert due_jobs(job_store, late.due_at, settled=False) == [early, late]
 
     def test_the_due_time_moves_with_the_job(self, job_store: JobStore) -> None:
         job = a_job()
         sent = saved(job_store, job, advance(job, ev.TicketResent(), NOW))
         assert sent.due_at is not None
         assert job.due_at is not None
-        assert job_store.due(job.due_at, 10, settled=False) == []
-        assert job_store.due(sent.due_at, 10, settled=False) == [sent]
+        assert due_jobs(job_store, job.due_at, settled=False) == []
+        assert due_jobs(job_store, sent.due_at, settled=False) == [sent]
 
     def test_a_job_without_a_due_time_is_never_due(self, job_store: JobStore) -> None:
         job_store.add(a_job(due_at=None))
-        assert job_store.due(NOW + timedelta(days=999), 10, settled=False) == []
+        assert due_jobs(job_store, NOW + timedelta(days=999), settled=False) == []
 
     def test_up_to_the_limit_most_overdue_first(self, job_store: JobStore) -> None:
-        jobs = [a_job(queued_at=NOW - n * SECOND) for n in range(30)]
+        jobs = [a_job(queued_at=NOW - n * SECOND) for n in range(100)]
         for job in jobs:
             job_store.add(job)
-        assert job_store.due(NOW + timedelta(days=1), 7, settled=False) == jobs[:-8:-1]
+        later, (shard, *_) = NOW + timedelta(days=1), due_shards(settled=False)
+        in_shard = [job for job in reversed(jobs) if due_shard(job) == shard]
+        assert job_store.due(later, len(jobs), shard) == in_shard
+        assert job_store.due(later, 2, shard) == in_shard[:2]

@@ -27,6 +27,7 @@ from comfyline.service.jobs.job import (
 )
 from comfyline.service.jobs.lifecycle import MAX_HISTORY, advance
 from comfyline.service.jobs.progress import Progress
+from comfyline.service.jobs.store import due_shards
 from comfyline.service.queue.lanes import Priority
 from tests.support.builders import (
     NOW,
@@ -191,7 +192,7 @@ def test_the_due_index_is_sparse() -> None:
 def test_jobs_are_spread_over_all_due_shards() -> None:
     for is_settled, job in ((False, a_job), (False, an_ended), (True, a_settled)):
         shards = {codec.item_of(job())["due_shard"]["S"] for _ in range(1_000)}
-        assert shards == set(codec.due_shards(settled=is_settled))
+        assert shards == set(due_shards(settled=is_settled))
 
 
 def an_ended() -> Job:

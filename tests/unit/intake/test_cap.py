@@ -13,7 +13,7 @@ from comfyline.service.jobs.cancel import cancel
 from tests.support.builders import a_job, an_owner, succeeded
 from tests.support.impatient import ONE_JOB, ImpatientClient
 from tests.support.ports import meanwhile, raising
-from tests.support.world import World
+from tests.support.world import NEVER, World
 
 TIMES = 1000
 HOUR = timedelta(hours=1)
@@ -65,5 +65,5 @@ def test_a_refused_post_looks_at_the_oldest_slots_only() -> None:
     admission = Admission(owners=world.owners, jobs=world.store, clock=world.clock)
     with pytest.raises(TooManyJobs):
         admission.take(owner, a_job().id, limits)
-    assert admission.reconcile() == 1  # the sweeper looks at all of them, once a minute
+    assert admission.reconcile(NEVER) == 1  # the sweeper looks at all of them, once a minute
     assert admission.take(owner, a_job().id, limits) is not None

@@ -47,7 +47,7 @@ from comfyline.service.queue.tickets import Ticket
 from tests.support.builders import LEASE, NOW, a_result
 from tests.support.crashes import Crash, Process
 from tests.support.invariants import Chronicle, check_record, check_tidy
-from tests.support.world import DEFAULTS, World
+from tests.support.world import DEFAULTS, NEVER, World
 
 BROKE = JobError(type="boom", message="it broke")
 
@@ -257,7 +257,7 @@ class AnyOrder(RuleBasedStateMachine):
                 break
         self.world.clock.advance(max(TIDY_DELAY, SETTLE_DELAY))
         self.world.sweep()
-        self.world.admission().reconcile()
+        self.world.admission().reconcile(NEVER)
         self.the_invariants_hold()
         for job_id in self.jobs:
             row = self.world.row(job_id)

@@ -20,7 +20,7 @@ from comfyline.service.queue.tickets import Ticket
 from tests.support.builders import LEASE, a_result, an_artifact
 from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle, check_record, check_ticketed, check_tidy
-from tests.support.world import UNLIMITED, World
+from tests.support.world import NEVER, UNLIMITED, World
 
 SURVIVOR = Process(10**9, answered=False)  # a process that does not crash
 
@@ -65,7 +65,7 @@ class CrashingWorld(World):
     def put_right(self) -> None:
         """What the schedule does each minute."""
         self.sweep()
-        Admission(owners=self.owners, jobs=self.store, clock=self.clock).reconcile()
+        Admission(owners=self.owners, jobs=self.store, clock=self.clock).reconcile(NEVER)
 
     def slots(self) -> set[JobId]:
         shards = (self.owners.slots(shard) for shard in range(OWNER_SHARDS))

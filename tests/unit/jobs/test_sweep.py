@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -14,11 +15,12 @@ from comfyline.service.jobs.decide import MAX_FAILURES
 from comfyline.service.jobs.due import LEASE_GRACE, TICKET_GRACE
 from comfyline.service.jobs.finish import Succeed
 from comfyline.service.jobs.job import Job, Status
+from comfyline.service.jobs.sweep import Chore
 from tests.support.builders import LEASE
 from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle, check_ticketed
-from tests.support.ports import meanwhile, raising
-from tests.support.world import DEFAULTS, World
+from tests.support.ports import meanwhile, raising, wrapped
+from tests.support.world import DEFAULTS, NEVER, World
 
 MOMENT = timedelta.resolution
 MINUTE = timedelta(minutes=1)
@@ -28,10 +30,10 @@ def ticketed(world: World) -> list[JobId]:
     return [ticket.job_id for ticket in world.tickets()]
 
 
-def an_unticketed_job(world: World) -> Job:
+def an_unticketed_job(world: World, prompt: str = "a red fox") -> Job:
     """A job without a ticket, because SQS refused it."""
     queue = meanwhile(world.queue, "send", raising(Unavailable("throttled")))
-    return world.submit({"prompt": "a red fox"}, queue=queue).job
+    return world.submit({"prompt": prompt, "reuse": False}, queue=queue).job
 
 
 def a_job_of_a_vanished_worker(world: World) -> Job:
@@ -170,6 +172,82 @@ class TestTrouble:
         store = meanwhile(world.store, "save", lambda: world.store.delete(job))
         assert world.sweep(store=store) == {"ChangedMeanwhile": 1}
         assert ticketed(world) == []
+
+
+class TestTime:
+    """A round does the urgent work first, and starts nothing after the end of its time."""
+
+    def test_the_rest_is_left_when_the_time_is_over(self) -> None:
+        world = World()
+        jobs = [an_unticketed_job(world, f"fox {n}") for n in range(5)]
+        world.clock.advance(TICKET_GRACE)
+        ends_at = world.clock() + timedelta(seconds=3)
+        queue = meanwhile(world.queue, "send", lambda: world.clock.advance(1), times=5)
+        assert world.sweep(queue=queue, ends_at=ends_at) == {"TicketResent": 3, "OutOfTime": 2}
+        assert world.sweep() == {"TicketResent": 2}
+        assert len(set(ticketed(world))) == len(jobs)
+
+    def test_jobs_whose_worker_is_alive_come_after_those_that_nobody_holds(self) -> None:
+        world = World()
+        held = a_job_of_a_vanished_worker(world)
+        world.store.renew(held, world.clock() + 10 * LEASE)
+        world.clock.advance(1)
+        lost = an_unticketed_job(world)
+        world.clock.advance(LEASE)
+        order: list[JobId] = []
+        store = wrapped(world.store, lambda name, method, *args: _noted(order, name, method, args))
+        world.sweep(store=store)
+        assert order == [lost.id, held.id]
+
+    def test_chores_come_before_the_settlement_and_the_removal(self) -> None:
+        world, events = World(), list[str]()
+        world.submit()
+        world.succeeded()
+        an_unticketed_job(world)
+        world.clock.advance(DEFAULTS.retention)
+
+        def work(ends_at: datetime) -> int:
+            assert ends_at == NEVER
+            events.append("chore")
+            return 3
+
+        def note(name: str, method: Callable[..., object], *args: object) -> object:
+            events.append(name)
+            return method(*args)
+
+        artifacts = wrapped(world.artifacts, note)
+        done = world.sweep(artifacts=artifacts, chores=[Chore("SlotDropped", work)])
+        assert done == {"Expired": 1, "SlotDropped": 3, "Settled": 1, "Removed": 1}
+        assert events == ["chore", "delete_prefix"]
+
+    def test_a_chore_that_fails_stops_nothing(self) -> None:
+        world = World()
+        an_unticketed_job(world)
+        world.clock.advance(TICKET_GRACE)
+
+        def fail(_ends_at: datetime) -> int:
+            raise Unavailable("throttled")
+
+        chores = [Chore("SocketClosed", fail), Chore("SlotDropped", lambda _ends_at: 0)]
+        assert world.sweep(chores=chores) == {"TicketResent": 1, "Unavailable": 1}
+
+    def test_a_shard_that_cannot_be_read_stops_nothing(self) -> None:
+        world = World()
+        for n in range(40):
+            an_unticketed_job(world, f"fox {n}")
+        world.clock.advance(TICKET_GRACE)
+        store = meanwhile(world.store, "due", raising(Unavailable("throttled")))
+        first = world.sweep(store=store)["TicketResent"]
+        assert 0 < first < 40
+        assert world.sweep() == {"TicketResent": 40 - first}
+
+
+def _noted(
+    order: list[JobId], name: str, method: Callable[..., object], args: Sequence[Any]
+) -> object:
+    if name == "save":
+        order.append(args[0].id)
+    return method(*args)
 
 
 # --- crashes of the sweeper -----------------------------------------------------------------------

@@ -19,6 +19,7 @@ from comfyline.service.live.close_sockets import SocketCloser
 from comfyline.service.live.sockets import Connection
 from tests.support.builders import NOW, FrozenClock
 from tests.support.ports import meanwhile, raising
+from tests.support.world import NEVER
 
 JOB = JobId("job_1")
 OFF = Flags(websocket_enabled=False)
@@ -59,7 +60,7 @@ class World:
         self.connections.subscribe(connection, JOB, since=NOW, limit=1)
         return connection.id
 
-    def closed(self, **ports: Any) -> int:
+    def closed(self, ends_at: datetime = NEVER, **ports: Any) -> int:
         """Run one round with these ports; returns the number of closed sockets."""
         own = {
             "connections": self.connections,
@@ -69,7 +70,7 @@ class World:
             "encode": lambda notice: notice.code.encode(),
             "executor": self.executor,
         }
-        return SocketCloser(**{**own, **ports}).close_unwanted()
+        return SocketCloser(**{**own, **ports}).close_unwanted(ends_at)
 
     def open_sockets(self) -> set[ConnectionId]:
         """The stored sockets; each is open and has its subscription."""

@@ -10,7 +10,6 @@ How a field is written follows from its annotation, as in service/settings.py.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -40,12 +39,9 @@ from comfyline.service.jobs.job import (
     Status,
 )
 from comfyline.service.jobs.progress import Progress
+from comfyline.service.jobs.store import due_shard
 from comfyline.service.queue.lanes import Priority
 
-# Partitions of the sweeper's index, each of which takes 1,000 writes a second. A job is in one of
-# the first from its post to its settlement, and then in one of the others until it is removed.
-LIVE_SHARDS = 16
-SETTLED_SHARDS = 4
 TTL_MARGIN = timedelta(days=1)  # the sweeper removes a record first; the TTL is its backstop
 
 
@@ -125,23 +121,6 @@ def listed_at(queued_at: datetime, job_id: JobId) -> str:
     """A job's place in its owner's list: unique, and sorted by time."""
     naive = queued_at.astimezone(UTC).replace(tzinfo=None)
     return f"{naive.isoformat(timespec='microseconds')}Z#{job_id}"
-
-
-def due_shard(job: Job) -> str:
-    """The partition of `by_due` that the row is in."""
-    shards = due_shards(settled=job.is_settled)
-    return shards[zlib.crc32(job.id.encode()) % len(shards)]
-
-
-def due_shards(*, settled: bool) -> list[str]:
-    """The partitions of `by_due` of settled jobs, or of all other jobs.
-
-    They are apart so that no number of removals delays the sweeper's work for live jobs. Rows that
-    ended before this was so stay in the partitions of live jobs until they are removed.
-    """
-    if settled:
-        return [f"settled-{n}" for n in range(SETTLED_SHARDS)]
-    return [str(n) for n in range(LIVE_SHARDS)]
 
 
 # --- the history: one text per entry, its time counted from `queued_at` to keep the row small -----

@@ -73,24 +73,15 @@ def _listed_as(
 
 
 def due(
-    client: DynamoDBClient, table: str, now: datetime, limit: int, *, settled: bool
-) -> list[JobId]:
-    """Up to `limit` jobs that are due, most overdue first."""
-    names = codec.due_shards(settled=settled)
-    shards = (_due_in_shard(client, table, name, now, limit) for name in names)
-    return [JobId(job_id) for _due_at, job_id in islice(merge(*shards), limit)]
-
-
-def _due_in_shard(
-    client: DynamoDBClient, table: str, shard: str, now: datetime, size: int
-) -> Iterator[tuple[float, str]]:
+    client: DynamoDBClient, table: str, shard: str, now: datetime, limit: int
+) -> Iterator[JobId]:
+    """Up to `limit` jobs of the shard that are due, most overdue first."""
     pages = client.get_paginator("query").paginate(
         TableName=table,
         IndexName=BY_DUE,
         KeyConditionExpression="due_shard = :shard AND due_at <= :now",
         ExpressionAttributeValues={":shard": {"S": shard}, ":now": time_of(now)},
-        PaginationConfig={"PageSize": size},
+        PaginationConfig={"PageSize": limit},
     )
-    for page in pages:
-        for item in page["Items"]:
-            yield float(item["due_at"]["N"]), item["pk"]["S"]
+    found = (JobId(item["pk"]["S"]) for page in pages for item in page["Items"])
+    return islice(found, limit)

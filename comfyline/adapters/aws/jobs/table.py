@@ -275,9 +275,9 @@ class DynamoJobStore:
         return records
 
     @translated()
-    def due(self, now: datetime, limit: int, *, settled: bool) -> list[Job]:
+    def due(self, now: datetime, limit: int, shard: str) -> list[Job]:
         """See JobStore."""
-        ids = jobs_index.due(self._client, self._table, now, limit, settled=settled)
+        ids = [*jobs_index.due(self._client, self._table, shard, now, limit)]
         return [job for job in self._rows(ids) if job.due_at is not None and job.due_at <= now]
 
     def _rows(self, ids: Sequence[JobId]) -> list[Job]:
