@@ -25,8 +25,8 @@ TIMEOUT_SECONDS = 600
 class Counts:
     """The counts of `jobs` jobs, as the program prints them.
 
-    `calls` and `removal` are by service and operation, such as "sqs SendMessage", beside "dynamodb
-    write units" and "dynamodb read units". `units` are write units by step and by table or index.
+    `calls` are by service and operation, such as "sqs SendMessage", beside "dynamodb write units"
+    and "dynamodb read units". `units` are write units by step and by table or index.
     `functions` has the `calls` and the `aws_calls` of each function.
     """
 
@@ -37,15 +37,10 @@ class Counts:
     metrics: Sequence[str]  # the log lines that are metrics, of functions and worker
     printed: Sequence[str]  # all other log lines of the functions
     worker_log: Sequence[str]
-    removal: Mapping[str, float]  # after the retention has ended
 
     def each(self, *names: str) -> float:
         """These calls of one job, together."""
         return sum(self.calls.get(name, 0) for name in names) / self.jobs
-
-    def each_removal(self, *names: str) -> float:
-        """The same for the removal of one job."""
-        return sum(self.removal.get(name, 0) for name in names) / self.jobs
 
     @property
     def aws_calls(self) -> float:

@@ -110,16 +110,6 @@ def file_lines(counts: Counts) -> list[Line]:
     return [Line("S3", "puts", puts, s3["put"]), Line("S3", "gets", puts, s3["get"])]
 
 
-def removal_lines(counts: Counts) -> list[Line]:
-    """The removal of one job by the sweeper; the sweeper's own calls are in the idle month."""
-    writes = counts.each_removal("dynamodb write units")
-    lists = counts.each_removal("s3 ListObjectsV2")
-    return [
-        Line("DynamoDB", "write units", writes, prices()["dynamodb"]["write_unit"]),
-        Line("S3", "lists", lists, prices()["s3"]["put"]),
-    ]
-
-
 def idle_month(alarm_metrics: int, dashboards: int, *, is_free_tier: bool) -> list[Line]:
     """A month without jobs, without the cost of stored bytes."""
     watch, ddb, sqs = prices()["cloudwatch"], prices()["dynamodb"], prices()["sqs"]

@@ -31,7 +31,6 @@ def page(counts: Counts, alone: Counts, metrics: int, dashboards: int) -> str:
         job=_table(job, MILLION, "$ per 1M"),
         files=_table(files, MILLION, "$ per 1M"),
         steps=_steps(counts),
-        removal=_table(model.removal_lines(counts), MILLION, "$ per 1M"),
         idle=_table(idle, 1, "$ a month"),
         alarm_metrics=metrics,
         full=dollars(model.idle_month(metrics, dashboards, is_free_tier=False)),

@@ -21,7 +21,12 @@ from comfyline.service.jobs.due import SETTLE_DELAY
 from comfyline.service.jobs.invariants import row_faults
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.result import Artifact
-from comfyline.service.storage_names import JOBS_PREFIX, MODELS_PREFIX, UPLOADS_PREFIX
+from comfyline.service.storage_names import (
+    ARTIFACT_EXPIRY_DAYS,
+    JOBS_PREFIX,
+    MODELS_PREFIX,
+    UPLOADS_PREFIX,
+)
 
 # Items that changed within this time are not judged. It covers the time between two writes of one
 # change, and the time that reading everything takes.
@@ -29,6 +34,7 @@ GRACE = timedelta(minutes=2)
 SWEEP_LAG = timedelta(minutes=3)  # the sweeper starts every minute and may run for a minute
 TTL_LAG = timedelta(days=3)  # DynamoDB deletes an expired item within a few days, says its manual
 LIFECYCLE_LAG = timedelta(days=3)  # S3 deletes an expired object within a day or two
+ARTIFACT_LIFETIME = timedelta(days=ARTIFACT_EXPIRY_DAYS)
 
 _ARTIFACT_KEY = re.compile(rf"{JOBS_PREFIX}(?P<job>[^/]+)/(?P<attempt>[0-9a-f]+-\d+)/.+")
 
@@ -225,7 +231,8 @@ class _Audit:
     def _of_output(self, file: StoredFile, job_id: JobId, attempt: str) -> Iterator[Finding]:
         job = self._held.jobs.get(job_id)
         if job is None:
-            yield Finding("file", file.key, "belongs to no job")
+            is_late = file.stored_at + ARTIFACT_LIFETIME + LIFECYCLE_LAG < self._held.read_at
+            yield Finding("file", file.key, "belongs to no job", is_leftover=not is_late)
         elif not _has_claimed(job, attempt):
             yield Finding("file", file.key, "belongs to an attempt that no worker has claimed")
         elif job.status.is_terminal and file.key not in self._listed_keys:

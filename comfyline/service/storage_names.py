@@ -5,6 +5,9 @@ from __future__ import annotations
 # Prefixes of keys in the artifact bucket.
 JOBS_PREFIX = "jobs/"  # artifacts and previews, below the job and its attempt
 UPLOADS_PREFIX = "uploads/"  # files that callers send for their jobs
+# From the storing of an artifact to its removal by the bucket's lifecycle rule: the longest start
+# deadline, the longest run, the retention, and two days to spare.
+ARTIFACT_EXPIRY_DAYS = 17
 # The prefix of keys in the models' bucket, which is the artifact bucket unless another is named.
 # Nothing below it expires, and a worker may read nothing else of the models.
 MODELS_PREFIX = "models/"

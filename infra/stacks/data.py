@@ -10,6 +10,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from comfyline.service.storage_names import (
+    ARTIFACT_EXPIRY_DAYS,
     BY_DUE,
     BY_KEY,
     BY_OWNER,
@@ -19,9 +20,6 @@ from comfyline.service.storage_names import (
 from infra.deployment import Deployment
 from infra.grants import Resource
 
-# Far beyond the jobs' own retention (7 days by default), because the sweeper deletes files and this
-# rule removes only what the sweeper has missed.
-ARTIFACT_EXPIRY = Duration.days(30)
 # Longer than the 8 days during which a job may still read an upload.
 CALLER_FILE_EXPIRY = Duration.days(9)
 # A job runs for 6 hours at most, and no multipart upload outlives its job.
@@ -215,7 +213,7 @@ class DataStack(Stack):
                 s3.LifecycleRule(
                     id="expire-artifacts",
                     prefix=JOBS_PREFIX,
-                    expiration=ARTIFACT_EXPIRY,
+                    expiration=Duration.days(ARTIFACT_EXPIRY_DAYS),
                     abort_incomplete_multipart_upload_after=UPLOAD_EXPIRY,
                 ),
                 s3.LifecycleRule(

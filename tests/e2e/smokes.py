@@ -172,7 +172,10 @@ def owners_with_slots(caller: Caller) -> set[OwnerId]:
 def sweep_jobs(caller: Caller) -> None:
     account = caller.account
     ended = account.unsettled(caller.ended(queued_at=now() - 2 * PAST))
-    account.jobs.save(ended, replace(ended, expires_at=now() - PAST, due_at=now() - PAST))
+    over = replace(ended, expires_at=now() - PAST, due_at=now() - PAST, settle_pending=False)
+    account.jobs.save(ended, over)  # as earlier code has left it: due for its removal
+    missed = account.unsettled(caller.ended(queued_at=now() - 2 * PAST))
+    account.jobs.save(missed, replace(missed, due_at=now() - PAST))
     lost = account.seeded(caller.owner, due_at=now() - PAST)
     account.owners.take_slot(caller.owner, random_job_id(now()), ONE_JOB, now() - PAST)
     gone = a_gone_subscriber(caller, lost, KeyId("none"))
@@ -181,6 +184,9 @@ def sweep_jobs(caller: Caller) -> None:
         assert account.connections.get(gone) is None  # because there is no key "none"
         assert account.items("JobsTable", {"S": ended.id}) == []
         assert account.files(ended) == 0
+        settled = account.jobs.get(missed.id)
+        assert settled is not None
+        assert settled.is_settled
     found = account.jobs.get(lost.id)
     assert found is not None
     # `ticket_sends` starts again from 0 if a worker has claimed the job by now.

@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,6 @@ from tests.support.aws_ledger import Change, Item, Ledger
 from tests.support.counted_functions import Functions, Work, deployed, measured
 
 STEP_MS = 500.0  # 20 steps take 10 s
-RETENTION_OVER = timedelta(days=8)
 # The lock of the simulator.
 SIMULATED = Path(__file__).parents[2].joinpath("localcloud", "engine.lock.toml")
 
@@ -55,7 +53,6 @@ class Counted:
     metrics: Sequence[str] = ()  # the log lines that are metrics, of functions and worker
     printed: Sequence[str] = ()  # all other log lines of the functions
     worker_log: Sequence[str] = ()
-    removal: Mapping[str, float] = field(default_factory=dict)  # after the retention has ended
 
     def note_lines(self, printed: str, worker_log: str) -> None:
         """Sort the printed lines into metrics and others."""
@@ -66,12 +63,12 @@ class Counted:
 
 
 async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
-    """Post, run, push and read `jobs` jobs, then remove them after their retention."""
-    clock, log, printed = _Clock(), io.StringIO(), io.StringIO()
+    """Post, run, push, read and settle `jobs` jobs."""
+    log, printed = io.StringIO(), io.StringIO()
     with (
         tempfile.TemporaryDirectory() as folder,
         redirect_stdout(printed),
-        _functions(clock, printed) as functions,
+        _functions(printed) as functions,
     ):
         ledger = functions.ledger
         printed.truncate(printed.seek(0))  # without the lines of the deployment
@@ -88,34 +85,15 @@ async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
         assert {functions.read(job_id)["status"] for job_id in posted} == {"succeeded"}
         counted = Counted(jobs, dict(ledger.counted), dict(ledger.units), functions.work)
         counted.note_lines(printed.getvalue(), log.getvalue())
-        counted.removal = _removal(jobs, functions, clock)
         return counted
 
 
-def _removal(jobs: int, functions: Functions, clock: _Clock) -> Mapping[str, float]:
-    ledger = functions.ledger
-    ledger.counted.clear()
-    ledger.units.clear()
-    clock.ahead = RETENTION_OVER
-    assert functions.api.call("SweepJobs", {})["Removed"] == jobs
-    return dict(ledger.counted)
-
-
-class _Clock:
-    """The real clock, moved ahead by `ahead`."""
-
-    ahead = timedelta(0)
-
-    def __call__(self) -> Any:
-        return utc_now() + self.ahead
-
-
 @contextmanager
-def _functions(clock: _Clock, printed: io.StringIO) -> Iterator[Functions]:
+def _functions(printed: io.StringIO) -> Iterator[Functions]:
     ledger = Ledger(step_of)
     with (
         pytest.MonkeyPatch.context() as patch,
-        gateway.functions_on_moto(patch, clock, SIMULATED) as api,
+        gateway.functions_on_moto(patch, utc_now, SIMULATED) as api,
     ):
         session = gateway.boto_session()
         patch.setattr(boto3, "Session", lambda: session)  # the worker's

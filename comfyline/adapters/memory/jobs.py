@@ -212,6 +212,14 @@ class InMemoryJobStore:
 
     # --- a job's removal --------------------------------------------------------------------------
 
+    def expire(self, now: datetime) -> None:
+        """Remove the jobs past their retention, as the TTL of the real store does."""
+        with self._lock:
+            over = [job for job in self._jobs.values() if job.is_settled]
+        for job in over:
+            if job.is_past_retention(now):
+                self.delete(job)
+
     def delete(self, job: Job) -> None:
         """See JobStore."""
         with self._lock:

@@ -61,25 +61,31 @@ def at_end_of_lease(job: Job, _now: datetime) -> datetime:
     return job.lease.expires_at + LEASE_GRACE
 
 
-def at_end(job: Job, now: datetime) -> datetime:
+def at_end(job: Job, now: datetime) -> datetime | None:
     """When the sweeper must look at a job that has just ended.
 
     Without void files, an earlier due time stays, because settle_jobs has settled nearly every job
-    before it comes, and moves it then: so the index is written once for an end, and not twice.
+    before it comes, and removes it then: so the end does not write the index.
     """
     first = of_ended(job, now)
-    return first if job.tidy_pending or job.due_at is None else min(job.due_at, first)
+    if job.tidy_pending or job.due_at is None or first is None:
+        return first
+    return min(job.due_at, first)
 
 
-def of_ended(job: Job, _now: datetime) -> datetime:
-    """When the first of these is to be done: remove void files, settle, remove the job."""
-    assert job.finished_at is not None  # set by the terminal write, together with `expires_at`
-    assert job.expires_at is not None
-    first = job.finished_at + TIDY_DELAY if job.tidy_pending else job.expires_at
-    return min(first, job.finished_at + SETTLE_DELAY) if job.settle_pending else first
+def of_ended(job: Job, _now: datetime) -> datetime | None:
+    """When the void files are to be removed, or else when the job is to be settled.
+
+    None when both are done, because the store and the bucket remove what is left by themselves at
+    the end of the retention.
+    """
+    assert job.finished_at is not None  # set by the terminal write
+    if job.tidy_pending:
+        return job.finished_at + TIDY_DELAY
+    return job.finished_at + SETTLE_DELAY if job.settle_pending else None
 
 
-def next_settlement(job: Job, now: datetime) -> datetime:
+def next_settlement(job: Job, now: datetime) -> datetime | None:
     """When the sweeper tries again to settle a job: a job that always fails must not fill rounds.
 
     This may be after the end of the retention, because a job is settled before it is removed. It

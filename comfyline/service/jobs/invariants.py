@@ -33,7 +33,10 @@ _LIMITS = {
 def row_faults(job: Job) -> Iterator[str]:
     """Faults of a single row, in any state."""
     yield from _broken(
-        (job.due_at is not None, "no due time: the sweeper would never look at it again"),
+        (
+            job.due_at is not None or (job.is_settled and not job.tidy_pending),
+            "no due time: the sweeper would never look at it again",
+        ),
         (job.lease is None or job.attempt > 0, "leased, but never claimed"),
         *(
             (getattr(job, name) <= limit, f"more {name} than are allowed")
@@ -78,15 +81,13 @@ def _faults_of_ended(job: Job) -> Iterator[str]:
 
 def _is_removed_in_time(job: Job) -> bool:
     end = job.finished_at
-    if end is None or job.due_at is None or job.expires_at is None:
-        return False
-    if job.tidy_pending and job.attempt == 0:
+    if end is None or job.expires_at is None:
         return False
     if job.tidy_pending:
-        return job.due_at == end + TIDY_DELAY
+        return job.attempt > 0 and job.due_at == end + TIDY_DELAY
     # Before the settlement, the end keeps an earlier time, and each failed try of the sweeper moves
-    # it on.
-    return job.settle_pending or job.due_at == job.expires_at
+    # it on. After it, the store removes the row; rows of older code are left to the sweeper.
+    return job.settle_pending or job.due_at in (None, job.expires_at)
 
 
 def _faults_of_live(job: Job) -> Iterator[str]:

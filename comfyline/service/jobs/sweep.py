@@ -5,6 +5,9 @@ chooses the event. It works in the order of urgency, and starts nothing after th
 
     live jobs, and beside them the urgent chores of other subjects
       ──> ended jobs that settle_jobs has missed ──> void files
+
+It does not remove jobs past their retention: the store removes their items and the bucket their
+files. Rows that earlier code has left due for their removal are the exception.
 """
 
 from __future__ import annotations

@@ -203,14 +203,14 @@ def a_settled() -> Job:
     return settled(an_ended())
 
 
-def test_only_a_settled_job_has_a_ttl_a_day_after_its_end() -> None:
+def test_only_a_settled_job_has_a_ttl_which_is_the_end_of_its_retention() -> None:
     assert "ttl" not in codec.item_of(running(a_job()))
     done = succeeded(a_job())
     assert "ttl" not in codec.item_of(done)  # it is not settled
     done = settled(done)
     assert done.expires_at is not None
     seconds = int(codec.item_of(done)["ttl"]["N"])
-    assert 0 <= seconds - (done.expires_at + codec.TTL_MARGIN).timestamp() < 1
+    assert 0 <= seconds - done.expires_at.timestamp() < 1
 
 
 @given(TIMES, TIMES)

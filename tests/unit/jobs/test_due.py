@@ -82,7 +82,7 @@ class TestDue:
         job = end(a_job())
         assert (job.due_at, job.settle_pending) == (a_job().due_at, True)
         done = advance(job, ev.Settled(), NOW + SECOND)
-        assert done == replace(job, due_at=job.expires_at, settle_pending=False)
+        assert done == replace(job, due_at=None, settle_pending=False)
         for event in (ev.Tidied(), ev.Settled(), ev.SettlementFailed()):
             with pytest.raises(TransitionRefused):
                 advance(done, event, NOW)
@@ -92,11 +92,6 @@ class TestDue:
         self, before: datetime | None
     ) -> None:
         assert canceled(a_job(due_at=before)).due_at == NOW + SETTLE_DELAY
-
-    def test_a_short_retention_never_puts_the_removal_off(self) -> None:
-        job = succeeded(a_job(retention=SECOND))
-        assert job.due_at == job.expires_at == NOW + SECOND
-        assert (job.tidy_pending, job.settle_pending) == (False, True)
 
     def test_a_settlement_that_failed_is_due_again_later(self) -> None:
         late = NOW + timedelta(days=8)  # past the retention: it is settled before it is removed
@@ -116,7 +111,7 @@ class TestDue:
         job = succeeded(again)
         done = advance(job, ev.Settled(), NOW)
         assert done == replace(job, settle_pending=False)
-        assert advance(done, ev.Tidied(), NOW).due_at == job.expires_at
+        assert advance(done, ev.Tidied(), NOW).due_at is None
 
     def test_a_canceled_job_that_was_claimed_has_void_files(self) -> None:
         stopped = advance(job_for(ev.Stopped, R), ev.Stopped(attempt=1), NOW)
@@ -133,8 +128,3 @@ class TestDue:
         late = advance(seen, ev.Progressed(attempt=1, progress=Progress(), previewed=1), NOW)
         again = advance(late, ev.Interrupted(attempt=1), NOW)
         assert [state.previewed for state in (seen, late, again)] == [2, 2, 0]
-
-    def test_void_files_are_due_at_the_removal_at_the_latest(self) -> None:
-        job = a_job(retention=SECOND)
-        again = advance(running(job), ev.Interrupted(attempt=1), NOW)
-        assert succeeded(again).due_at == NOW + SECOND

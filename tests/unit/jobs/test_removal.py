@@ -26,11 +26,30 @@ MOMENT = timedelta.resolution
 MINUTE = timedelta(minutes=1)
 
 
+def left_due(world: World, job: Job) -> Job:
+    """The row of a settled job as earlier code has left it: due for its removal."""
+    return world.store.save(job, replace(job, due_at=job.expires_at))
+
+
 class TestRemoval:
-    def test_takes_the_record_its_request_and_its_files(self) -> None:
+    """The store removes the items of a job by itself, and the bucket its files."""
+
+    def test_needs_no_sweeper(self) -> None:
+        world = World()
+        world.submit()
+        job = world.settle(world.succeeded().id)
+        assert job.due_at is None
+        world.clock.advance(DEFAULTS.retention)
+        assert world.sweep() == {}
+        world.store.expire(world.clock())
+        assert world.store.read(job.id) is None
+        with pytest.raises(LookupError):
+            world.store.graph(job)
+
+    def test_of_a_row_of_earlier_code_takes_its_request_and_its_files(self) -> None:
         world = World()
         world.submit(key="once")
-        job = world.settle(world.succeeded().id)
+        job = left_due(world, world.settle(world.succeeded().id))
         world.clock.advance(DEFAULTS.retention - MOMENT)
         assert world.sweep() == {}
         world.clock.advance(MOMENT)
@@ -39,22 +58,10 @@ class TestRemoval:
         with pytest.raises(LookupError):
             world.store.graph(job)
 
-    def test_removes_the_files_of_attempts_that_lost(self) -> None:
-        world = World()
-        world.submit()
-        job, ticket = world.started()
-        world.upload(job)
-        world.finisher().end(job, ticket, GiveBack())
-        job = world.succeeded()
-        assert len(world.artifacts.files) == 2
-        world.clock.advance(DEFAULTS.retention)
-        world.sweep()
-        assert world.artifacts.files == {}
-
     def test_does_not_touch_other_jobs(self) -> None:
         world = World()
         world.submit()
-        old = world.succeeded()
+        old = left_due(world, world.settle(world.succeeded().id))
         world.clock.advance(1)
         world.submit({"prompt": "a blue whale"})
         other = world.succeeded()
@@ -67,7 +74,7 @@ class TestRemoval:
     def test_a_new_job_that_takes_the_id_meanwhile_keeps_its_files(self) -> None:
         world = World()
         world.submit(key="once")
-        old = world.settle(world.succeeded().id)
+        old = left_due(world, world.settle(world.succeeded().id))
         world.clock.advance(DEFAULTS.retention)
 
         def post_and_run_again() -> None:
@@ -112,7 +119,7 @@ class TestVoidFiles:
         job = world.succeeded()
         world.clock.advance(TIDY_DELAY)
         assert world.sweep() == {"Settled": 1, "Tidied": 1}
-        assert world.row(job.id).due_at == job.expires_at
+        assert world.row(job.id).due_at is None
         assert world.sweep() == {}
 
     def test_of_a_canceled_job_are_all_its_files(self) -> None:
@@ -144,17 +151,6 @@ class TestVoidFiles:
         world.settle(job.id)
         world.clock.advance(TIDY_DELAY)
         assert world.sweep() == {}
-
-    def test_that_are_stored_even_later_are_removed_with_the_record(self) -> None:
-        world = World()
-        lost = an_attempt_that_lost(world)
-        world.succeeded()
-        world.clock.advance(TIDY_DELAY)
-        world.sweep()
-        world.upload(lost)
-        world.clock.advance(DEFAULTS.retention)
-        world.sweep()
-        assert world.artifacts.files == {}
 
     def test_are_removed_by_the_next_sweep_if_s3_is_unavailable(self) -> None:
         world = World()
@@ -210,7 +206,7 @@ def test_after_a_crash_the_next_sweep_completes_a_removal() -> None:
         world = World()
         worlds.append(world)
         world.submit()
-        world.succeeded()
+        left_due(world, world.settle(world.succeeded().id))
         world.clock.advance(DEFAULTS.retention)
         store, artifacts = process.using(world.store), process.using(world.artifacts)
         world.sweep(store=store, artifacts=artifacts)

@@ -34,7 +34,7 @@ def test_a_job_is_settled_once_all_its_steps_are_done() -> None:
     assert (world.slots(), job.settle_pending) == (1, True)
     assert world.settlement().settle([job]) == []
     assert world.is_settled(job)
-    assert world.row(job.id) == replace(job, settle_pending=False, due_at=job.expires_at)
+    assert world.row(job.id) == replace(job, settle_pending=False, due_at=None)
 
 
 @pytest.mark.parametrize("broken", ["free_slot", "count"])
@@ -108,7 +108,7 @@ def test_a_job_that_older_code_has_ended_is_counted_too() -> None:
     """During a deployment, a worker of the old release ends jobs without the mark."""
     world = SettlingWorld()
     job = world.ended()
-    old = replace(job, settle_pending=False, due_at=job.expires_at)
+    old = replace(job, settle_pending=False, due_at=None)
     world.store.save(job, old)
     assert world.settlement().settle([old]) == []
     assert world.is_settled(job)

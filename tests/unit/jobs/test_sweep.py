@@ -12,7 +12,7 @@ from comfyline.contract.ids import JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.decide import MAX_FAILURES
-from comfyline.service.jobs.due import LEASE_GRACE, TICKET_GRACE
+from comfyline.service.jobs.due import LEASE_GRACE, TICKET_GRACE, TIDY_DELAY
 from comfyline.service.jobs.finish import Succeed
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.sweep import Chore
@@ -157,13 +157,12 @@ class TestTrouble:
     def test_unavailable_files(self) -> None:
         world = World()
         for n in range(2):
-            world.submit({"prompt": f"fox {n}"})
+            world.submit({"prompt": f"fox {n}", "previews": True})
             world.settle(world.succeeded().id)
-        world.clock.advance(DEFAULTS.retention)
+        world.clock.advance(TIDY_DELAY)
         artifacts = meanwhile(world.artifacts, "delete_prefix", raising(Unavailable("throttled")))
-        assert world.sweep(artifacts=artifacts) == {"Removed": 1, "Unavailable": 1}
-        assert world.sweep() == {"Removed": 1}
-        assert world.artifacts.files == {}
+        assert world.sweep(artifacts=artifacts) == {"Tidied": 1, "Unavailable": 1}
+        assert world.sweep() == {"Tidied": 1}
 
     def test_a_record_that_is_removed_meanwhile(self) -> None:
         world = World()
@@ -201,10 +200,10 @@ class TestTime:
 
     def test_chores_come_before_the_settlement_and_the_removal(self) -> None:
         world, events = World(), list[str]()
-        world.submit()
+        world.submit({"prompt": "a fox", "previews": True})
         world.succeeded()
         an_unticketed_job(world)
-        world.clock.advance(DEFAULTS.retention)
+        world.clock.advance(TIDY_DELAY)
 
         def work(ends_at: datetime) -> int:
             assert ends_at == NEVER
@@ -217,7 +216,7 @@ class TestTime:
 
         artifacts = wrapped(world.artifacts, note)
         done = world.sweep(artifacts=artifacts, chores=[Chore("SlotDropped", work)])
-        assert done == {"Expired": 1, "SlotDropped": 3, "Settled": 1, "Removed": 1}
+        assert done == {"TicketResent": 1, "SlotDropped": 3, "Settled": 1, "Tidied": 1}
         assert events == ["chore", "delete_prefix"]
 
     def test_a_chore_that_fails_stops_nothing(self) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -41,8 +41,6 @@ from comfyline.service.jobs.job import (
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.store import due_shard
 from comfyline.service.queue.lanes import Priority
-
-TTL_MARGIN = timedelta(days=1)  # the sweeper removes a record first; the TTL is its backstop
 
 
 class UnsupportedSchema(ValueError):
@@ -114,7 +112,7 @@ def _index_attributes(job: Job) -> dict[str, Any]:
     # Without a TTL before the settlement, so that DynamoDB never removes a job that is not settled.
     if job.expires_at is None or job.settle_pending:
         return due
-    return due | {"ttl": ttl_of(job.expires_at + TTL_MARGIN)}
+    return due | {"ttl": ttl_of(job.expires_at)}
 
 
 def listed_at(queued_at: datetime, job_id: JobId) -> str:

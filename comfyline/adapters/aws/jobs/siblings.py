@@ -28,9 +28,10 @@ MAX_BODY_BYTES = 399 * 1024
 # A write unit is 1 KB; keys and times take less than 160 bytes of it.
 MAX_WHOLE_BYTES = 1024 - 160
 
-# Longer than any job can exist, however often it is retried. Items that no job claims are removed
-# by DynamoDB after it.
-ORPHAN_MARGIN = timedelta(days=30)
+# DynamoDB removes the items of a job this long after the latest end of the retention of a job that
+# starts in time and is not interrupted. A job that is given back again and again may end later. The
+# margin is longer than SQS keeps the ticket of such a job.
+ORPHAN_MARGIN = timedelta(days=14)
 
 ROW = "job"
 
