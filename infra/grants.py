@@ -82,7 +82,9 @@ SEND_TICKET = may("SendTicket", Resource.QUEUES, "sqs:SendMessage")
 SIGN_ARTIFACT = may("SignArtifact", Resource.ARTIFACTS, "s3:GetObject")
 LIST_ARTIFACTS = may("ListArtifacts", Resource.BUCKET, "s3:ListBucket")
 DELETE_ARTIFACTS = may("DeleteArtifacts", Resource.ARTIFACTS, "s3:DeleteObject")
-FREE_SLOT = may("FreeSlot", Resource.OWNERS, "dynamodb:UpdateItem")
+# A transaction needs the permission of each write in it.
+_FREE_SLOT = ("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
+FREE_SLOT = may("FreeSlot", Resource.OWNERS, *_FREE_SLOT)
 COUNT_ENDS = may("CountEnds", Resource.OWNERS, "dynamodb:PutItem")  # updates are FreeSlot's
 POST_TO_SOCKET = may("PostToSocket", Resource.SOCKETS, "execute-api:ManageConnections")
 CLOSE_CONNECTION = (
@@ -106,7 +108,7 @@ ACCEPT_JOB = (
     may("AddJob", Resource.JOBS, "dynamodb:PutItem"),
     CHANGE_JOB,  # a replayed request that finds its job overdue expires the job
     SEND_TICKET,
-    may("TakeSlot", Resource.OWNERS, "dynamodb:UpdateItem", "dynamodb:PutItem"),
+    may("TakeSlot", Resource.OWNERS, "dynamodb:Query", "dynamodb:PutItem", *_FREE_SLOT),
     READ_JOBS,  # the jobs that hold the slots of an owner at its cap
     may("CheckUpload", Resource.UPLOADS, "s3:GetObject"),
     may("FindMissingUpload", Resource.BUCKET, "s3:ListBucket"),
@@ -132,7 +134,7 @@ WORKER_GRANTS = (
     may("StoreArtifact", Resource.ARTIFACTS, "s3:PutObject", "s3:AbortMultipartUpload"),
     may("ProtectTask", Resource.TASKS, "ecs:UpdateTaskProtection"),
     # The rows of slots, and not those of usage: a graph's nodes run beside the worker.
-    may("FreeSlot", Resource.OWNERS, "dynamodb:UpdateItem", partition_keys="shard#*"),
+    may("FreeSlot", Resource.OWNERS, *_FREE_SLOT, partition_keys="slots#*"),
 )
 
 PULL_IMAGE = (

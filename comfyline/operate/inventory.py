@@ -87,8 +87,8 @@ class Inventory:
 
     def _slots(self) -> list[HeldSlot]:
         store = DynamoOwnerStore(self.dynamodb, self.settings.owners_table)
-        rows = chain.from_iterable(map(store.slots, range(OWNER_SHARDS)))
-        return [HeldSlot(owner, *slot) for owner, slots in rows for slot in slots.items()]
+        held = chain.from_iterable(map(store.slots, range(OWNER_SHARDS)))
+        return [HeldSlot(owner, *slot) for owner, slot in held]
 
     def _sockets(self) -> Iterator[Socket]:
         for item in self._connections("conn#"):

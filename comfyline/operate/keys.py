@@ -14,7 +14,7 @@ from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.operate import wiring
 from comfyline.service.access.authenticate import OWNER_PATTERN, SCOPES, create_key, disable_key
 from comfyline.service.access.keys import ApiKey
-from comfyline.service.access.slots import Limits
+from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE, Limits
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,10 +42,16 @@ def create(
         int | None, typer.Option(min=1, help="The key expires after this many days.")
     ] = None,
     max_active_jobs: Annotated[
-        int | None, typer.Option(min=1, help="Most jobs of the owner that have not ended.")
+        int | None,
+        typer.Option(
+            min=1, max=MAX_ACTIVE_JOBS, help="Most jobs of the owner that have not ended."
+        ),
     ] = None,
     jobs_per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Most jobs that the owner may post in a minute.")
+        int | None,
+        typer.Option(
+            min=1, max=MAX_JOBS_PER_MINUTE, help="Most jobs that the owner may post in a minute."
+        ),
     ] = None,
     max_pixels: Annotated[
         int | None,

@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.models import S3ModelStore
 from comfyline.contract.ids import ConnectionId, KeyId, OwnerId, random_job_id
-from comfyline.service.access.slots import OWNER_SHARDS
+from comfyline.service.access.slots import OWNER_SHARDS, Slot
+from comfyline.service.intake.admit import SLOT_GRACE, slot_of
 from comfyline.service.jobs.events import Progressed, Succeeded
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import advance
@@ -130,7 +132,7 @@ def authorize_socket(caller: Caller) -> None:
 
 def settle_jobs(caller: Caller) -> None:
     job = caller.started()
-    caller.account.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
+    caller.account.owners.take_slot(job.owner, slot_of(job), ONE_JOB, job.queued_at)
     caller.account.stored_artifact(job)
     ended = caller.account.jobs.save(
         job, advance(job, Succeeded(attempt=1, gpu_seconds=1.5), now())
@@ -177,7 +179,8 @@ def sweep_jobs(caller: Caller) -> None:
     missed = account.unsettled(caller.ended(queued_at=now() - 2 * PAST))
     account.jobs.save(missed, replace(missed, due_at=now() - PAST))
     lost = account.seeded(caller.owner, due_at=now() - PAST)
-    account.owners.take_slot(caller.owner, random_job_id(now()), ONE_JOB, now() - PAST)
+    left = Slot(random_job_id(now()), now() - SLOT_GRACE - timedelta(seconds=1))
+    account.owners.take_slot(caller.owner, left, ONE_JOB, now())
     gone = a_gone_subscriber(caller, lost, KeyId("none"))
     with account.dropped(ended):
         account.invoke(account.physical_id("api", "SweepJobsFunction"), {})
@@ -249,10 +252,10 @@ def worker_frees_a_slot(caller: Caller) -> None:
     settle_jobs would then free the slot instead of the worker.
     """
     account, job = caller.account, caller.account.seeded(caller.owner, has_slot=True)
-    account.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
+    account.owners.take_slot(job.owner, slot_of(job), ONE_JOB, job.queued_at)
     client = account.as_role("WorkerTaskRole")("dynamodb")
     DynamoOwnerStore(client, account.endpoints.outputs["OwnersTable"]).free_slot(
-        job.owner, job.id, now()
+        job.owner, slot_of(job)
     )
     assert job.owner not in owners_with_slots(caller)
 

@@ -12,6 +12,7 @@ from PIL import Image
 from comfyline.contract.ids import OwnerId, UploadId, derived_job_id
 from comfyline.service.files.uploads import upload_key
 from comfyline.service.graphs.graph import fingerprint
+from comfyline.service.intake.admit import slot_of
 from tests.e2e.account import now
 from tests.e2e.caller import ONE_JOB, SOON, WORKER_SOON, Caller, assert_fetched
 from tests.support.builders import a_job, canceled
@@ -67,7 +68,7 @@ def assert_limited(
     """A post is refused while another job holds the only slot, and accepted after its end."""
     capped = limited(caller)
     old = caller.account.seeded(capped.owner)
-    caller.account.owners.take_slot(capped.owner, old.id, ONE_JOB, old.queued_at)
+    caller.account.owners.take_slot(capped.owner, slot_of(old), ONE_JOB, old.queued_at)
     assert capped.call("POST", path, json=body, headers=headers).status_code == 429
     caller.account.jobs.save(old, canceled(old, now=now()))
     assert capped.call("POST", path, json=body, headers=headers).status_code == 202
@@ -107,7 +108,7 @@ def expired_before(
 def retry_job(caller: Caller) -> None:
     capped = limited(caller)
     holder = caller.account.seeded(capped.owner)
-    caller.account.owners.take_slot(capped.owner, holder.id, ONE_JOB, holder.queued_at)
+    caller.account.owners.take_slot(capped.owner, slot_of(holder), ONE_JOB, holder.queued_at)
     path = f"/jobs/{capped.overdue().id}/retry"
     assert capped.call("POST", path).status_code == 429
     caller.account.jobs.save(holder, canceled(holder, now=now()))

@@ -238,6 +238,6 @@ def test_grants_for_uploads_do_not_cover_artifacts(
 def test_a_worker_frees_slots_and_changes_no_other_row_of_an_owner(aws: Templates) -> None:
     """Usage and totals are in the same table, and a graph's nodes run beside the worker."""
     (statement,) = (s for _, s in statements(aws.worker) if s.get("Sid") == "FreeSlot")
-    keys = {"dynamodb:LeadingKeys": "shard#*"}
+    keys = {"dynamodb:LeadingKeys": "slots#*"}
     assert statement["Condition"] == {"ForAllValues:StringLike": keys}
-    assert _key(OwnerId("fox"))["pk"]["S"].startswith("shard#")
+    assert _key(OwnerId("fox"), "rate")["pk"]["S"].startswith("slots#")

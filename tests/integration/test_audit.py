@@ -20,7 +20,7 @@ from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, random_worker_id
 from comfyline.operate import admin, wiring
-from comfyline.service.access.slots import Limits
+from comfyline.service.access.slots import Limits, Slot
 from comfyline.service.fleet.workers import Presence
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.jobs.job import Job
@@ -105,7 +105,8 @@ def test_errors_of_several_kinds_are_found(deployment: Deployment, clock: Frozen
     cut, lost = deployment.succeeded()[1], deployment.succeeded()[1]
     deployment.files.put(cut.key, io.BytesIO(b""), "image/png")
     deployment.files.delete_prefix(lost.key)
-    deployment.owners.take_slot(FOX, JobId("job_none"), Limits(max_active_jobs=1), clock())
+    left = Slot(JobId("job_none"), clock())
+    deployment.owners.take_slot(FOX, left, Limits(max_active_jobs=1), clock())
     row = {"pk": {"S": "job_x"}, "sk": {"S": "job"}, "schema": {"N": "99"}}
     deployment.dynamodb.put_item(TableName="jobs", Item=row)
     queue = boto3.client("sqs").get_queue_url(QueueName="normal")["QueueUrl"]

@@ -19,6 +19,7 @@ from comfyline.service.access.slots import Limits
 from comfyline.service.errors import Unavailable
 from comfyline.service.fleet.scaling import Need
 from comfyline.service.fleet.wake import MAX_AGE, WAKE_INTERVAL
+from comfyline.service.intake.admit import slot_of
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.lifecycle import advance
@@ -163,11 +164,11 @@ class Throttled:
 
 def test_the_slot_is_freed_the_end_counted_and_the_job_settled(service: Service) -> None:
     end, job = service.ended(has_slot=True)
-    service.aws.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
+    service.aws.owners.take_slot(job.owner, slot_of(job), ONE_JOB, job.queued_at)
     assert service.settle(end) == DONE
     row = service.row(job)
-    assert (row.settle_pending, row.due_at) == (False, row.expires_at)
-    assert [slots for n in range(4) for slots in service.aws.owners.slots(n)] == []
+    assert (row.settle_pending, row.due_at) == (False, None)
+    assert service.aws.owners.oldest_slots(job.owner, 1) == []
     assert service.aws.ledger.usage(job.owner).gpu_seconds == 1.5
 
 
@@ -208,12 +209,12 @@ def test_an_unreadable_record_is_parked_and_delays_no_other(service: Service) ->
 
 def test_a_step_that_fails_is_parked_and_the_other_steps_are_done(service: Service) -> None:
     end, job = service.ended(has_slot=True)
-    service.aws.owners.take_slot(job.owner, job.id, ONE_JOB, job.queued_at)
+    service.aws.owners.take_slot(job.owner, slot_of(job), ONE_JOB, job.queued_at)
     service.altered(ledger=Throttled(service.aws.ledger))
     assert service.settle(end) == DONE
     assert service.parked() == 1
     assert service.row(job).settle_pending
-    assert [slots for n in range(4) for slots in service.aws.owners.slots(n)] == []
+    assert service.aws.owners.oldest_slots(job.owner, 1) == []
     assert service.deliver_parked() == 1  # the ledger is still unavailable
     service.altered()
     assert service.deliver_parked() == service.parked() == 0

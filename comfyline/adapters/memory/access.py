@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import nsmallest
 from threading import RLock
 
-from comfyline.contract.ids import JobId, KeyId, OwnerId
+from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey, Flags
-from comfyline.service.access.slots import Full, Limits, Taken, minute_of
+from comfyline.service.access.slots import Limits, Refusal, Slot, minute_of
 from comfyline.service.access.socket_passes import SocketPass
 
 
@@ -67,7 +68,7 @@ class InMemorySocketPassStore:
 
 @dataclass(slots=True)
 class _Owner:
-    slots: dict[JobId, datetime] = field(default_factory=dict)
+    slots: set[Slot] = field(default_factory=set)
     minute: int = 0
     posts: int = 0
 
@@ -80,41 +81,49 @@ class InMemoryOwnerStore:
         self._owners: defaultdict[OwnerId, _Owner] = defaultdict(_Owner)
 
     def take_slot(
-        self, owner: OwnerId, job_id: JobId, limits: Limits, now: datetime
-    ) -> Taken | Full:
+        self, owner: OwnerId, slot: Slot, limits: Limits, now: datetime
+    ) -> Refusal | None:
         """See OwnerStore."""
         cap, rate = limits.max_active_jobs, limits.jobs_per_minute
-        minute = minute_of(now)
         with self._lock:
             row = self._owners[owner]
-            is_new = job_id not in row.slots
+            minute = max(minute_of(now), row.minute)  # clocks differ: never back to an older one
             posts = row.posts if row.minute == minute else 0
-            if is_new and cap is not None and len(row.slots) >= cap:
-                return Full(dict(row.slots), by_rate=False)
+            if cap is not None and len(row.slots) >= cap:
+                return Refusal.CAP
             if rate is not None and posts >= rate:
-                return Full(dict(row.slots), by_rate=True)
-            row.slots[job_id], row.minute, row.posts = now, minute, posts + 1
-            return Taken(is_new, now)
+                return Refusal.RATE
+            row.minute, row.posts = minute, posts + 1
+            if cap is not None:
+                row.slots.add(slot)
+        return None
 
-    def give_back(self, owner: OwnerId, job_id: JobId, taken: Taken) -> None:
+    def move_slot(self, owner: OwnerId, slot: Slot, to: Slot) -> bool:
         """See OwnerStore."""
         with self._lock:
             slots = self._owners[owner].slots
-            if slots.get(job_id) == taken.at:
-                del slots[job_id]
+            if slot not in slots:
+                return False
+            slots.remove(slot)
+            slots.add(to)
+        return True
 
-    def free_slot(self, owner: OwnerId, job_id: JobId, ended_at: datetime) -> None:
+    def free_slot(self, owner: OwnerId, slot: Slot) -> None:
+        """See OwnerStore."""
+        with self._lock:
+            self._owners[owner].slots.discard(slot)
+
+    def oldest_slots(self, owner: OwnerId, limit: int) -> list[Slot]:
         """See OwnerStore."""
         with self._lock:
             slots = self._owners[owner].slots
-            if job_id in slots and slots[job_id] <= ended_at:
-                del slots[job_id]
+            return nsmallest(limit, slots, key=lambda slot: (slot.queued_at, slot.job_id))
 
-    def slots(self, shard: int) -> list[tuple[OwnerId, Mapping[JobId, datetime]]]:
+    def slots(self, shard: int) -> list[tuple[OwnerId, Slot]]:
         """See OwnerStore. All owners are in shard 0."""
         with self._lock:
             rows = self._owners.items() if shard == 0 else ()
-            return [(owner, dict(row.slots)) for owner, row in rows if row.slots]
+            return [(owner, slot) for owner, row in rows for slot in row.slots]
 
 
 class InMemorySemaphore:

@@ -1,40 +1,42 @@
 """Slots: how many jobs an owner may have that have not ended, and how many posts a minute.
 
-Each slot is named after its job, so that a repeated call for the same job takes one slot only.
+A slot is named after one incarnation of a job, so every post takes a slot of its own, and freeing
+it again changes nothing. The slots of an owner are counted in parts, each with its share of the
+cap, so that the posts of one owner do not wait for each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId
 
 
-OWNER_SHARDS = 4  # each is one partition; the sweeper reads all of them every minute
+OWNER_SHARDS = 64  # each is one partition; the sweeper reads all of them every minute
+# A part takes some 30 posts a second, because each is a transaction of 25 ms on its counter.
+JOBS_PER_PART, MAX_PARTS = 25, 100
+# Bounds of the limits of a key. Beyond them one owner would exceed what a partition of DynamoDB
+# takes: 1,000 write units a second.
+MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE = 50_000, 30_000
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The slot was taken. `is_new`: it was free before. `at` is the time stored in it."""
+class Slot(NamedTuple):
+    """The name of a slot: the job that it was taken for, and the time of its post."""
 
-    is_new: bool
-    at: datetime
+    job_id: JobId
+    queued_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Full:
-    """No slot was taken, because the owner is at a limit.
+class Refusal(Enum):
+    """The limit that an owner has reached."""
 
-    `slots` holds the taken slots, each with its time. `by_rate` is true if the limit is
-    `jobs_per_minute`.
-    """
-
-    slots: Mapping[JobId, datetime]
-    by_rate: bool
+    CAP = auto()
+    RATE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +62,67 @@ def minute_of(now: datetime) -> int:
     return int(now.timestamp()) // 60
 
 
+def shares(cap: int, taken: Mapping[int, int]) -> dict[int, int]:
+    """How many slots each part may hold under this cap. `taken`: how many each part holds.
+
+    The shares and the slots of all other parts add up to the cap at most. So however many posts
+    compute them at once, from whatever they have read, the cap holds.
+    """
+    parts = min(MAX_PARTS, -(-cap // JOBS_PER_PART))
+    even = {part: cap // parts + (part < cap % parts) for part in range(parts)}
+    over = {part for part, slots in taken.items() if slots > even.get(part, 0)}
+    return even if not over else _shares_beside(over, cap, parts, taken)
+
+
+def _shares_beside(
+    over: Iterable[int], cap: int, parts: int, taken: Mapping[int, int]
+) -> dict[int, int]:
+    """The shares where the cap was higher before, or is higher with another key of the owner.
+
+    What the parts that are over their share hold counts, and the others share the rest. Their share
+    only rises while those parts become empty, so an older reading never gives a higher one.
+    """
+    full = set(over)
+    while rest := [part for part in range(parts) if part not in full]:
+        left = cap - sum(taken[part] for part in full)
+        share = max(0, left // len(rest))
+        if not (fuller := {part for part in rest if taken.get(part, 0) > share}):
+            return dict.fromkeys(rest, share)
+        full |= fuller
+    return {}
+
+
 class OwnerStore(Protocol):
-    """Stores the slots of each owner that has a limit."""
+    """Stores the slots of each owner that has a cap, and counts the posts of one that has a rate.
+
+    Every method costs the same however many slots the owner has.
+    """
 
     def take_slot(
-        self, owner: OwnerId, job_id: JobId, limits: Limits, now: datetime
-    ) -> Taken | Full:
-        """Take the job's slot and count the post, in one conditional write.
+        self, owner: OwnerId, slot: Slot, limits: Limits, now: datetime
+    ) -> Refusal | None:
+        """Count the post and take the slot; returns the limit that forbids it, if any.
 
-        If the job has a slot already, the slot gets the new time, even if no other slot is free.
-        The minutes are those of the clock, so a short burst may use the rate of two of them.
+        There are never more slots than the cap. Without a cap no slot is taken. The minutes of the
+        rate are those of the clock, so a short burst may use the rate of two of them. A post that
+        is refused for the cap is not counted, unless it lost the last slot to another at that
+        moment.
+
+        Raises:
+            Unavailable: too many posts of this owner at once; nothing was taken.
         """
 
-    def give_back(self, owner: OwnerId, job_id: JobId, taken: Taken) -> None:
-        """Free a slot that is not needed after all, unless it was taken again since then."""
+    def move_slot(self, owner: OwnerId, slot: Slot, to: Slot) -> bool:
+        """Give the slot another name. If that one is taken already, free `slot`.
 
-    def free_slot(self, owner: OwnerId, job_id: JobId, ended_at: datetime) -> None:
-        """Free the slot of an ended job, unless a later job of the same id has taken it."""
+        Returns whether `to` is taken now. False if `slot` was free.
+        """
 
-    def slots(self, shard: int) -> list[tuple[OwnerId, Mapping[JobId, datetime]]]:
-        """The taken slots of every owner in one shard. Shards are 0 to OWNER_SHARDS - 1."""
+    def free_slot(self, owner: OwnerId, slot: Slot) -> None:
+        """Free a slot; no error if it is free."""
+
+    def oldest_slots(self, owner: OwnerId, limit: int) -> list[Slot]:
+        """Up to `limit` taken slots of the owner, oldest first."""
+
+    def slots(self, shard: int) -> Iterable[tuple[OwnerId, Slot]]:
+        """The taken slots of all owners in one shard. Shards are 0 to OWNER_SHARDS - 1."""

@@ -6,8 +6,8 @@ take ──> put_request ──> add ─────────────> se
   │         │             └─ the acceptance: a failure before it leaves only items that are removed
   │         │                by themselves, a failure after it leaves a job that will run
   │         └─ the items are named after job and fingerprint, so they need no transaction
-  └─ the slot is named after the job, so that a retry takes the same one; an owner without limits
-     needs none
+  └─ each post takes a slot of its own, and gives it up if another post has put the job; an owner
+     without a cap needs none
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from comfyline.service.access.slots import Limits, Taken
+from comfyline.service.access.slots import Limits, Slot
 from comfyline.service.clock import Clock
 from comfyline.service.errors import (
     IdempotencyKeyReused,
@@ -67,7 +67,7 @@ class Acceptance:
         """
         try:
             check_uploads(job, asked.graph, uploads=self.uploads, nodes=self.nodes)
-            taken = self.admission.take(job.owner, job.id, limits)
+            taken = self.admission.take(job, limits)
         except RequestRefused:
             # A replay is answered although a new job would be refused now.
             if (earlier := self._earlier(job)) is None:
@@ -78,8 +78,7 @@ class Acceptance:
         if is_new:
             self._send(existing)
             return Accepted(existing, replayed=False)
-        if existing.status.is_terminal or not existing.has_slot:
-            self.admission.give_back(job.owner, job.id, taken)
+        self.admission.hand_over(taken, existing)
         return Accepted(self._replayed(existing, job), replayed=True)
 
     def _earlier(self, job: Job) -> Job | None:
@@ -87,12 +86,12 @@ class Acceptance:
         is_over = earlier is None or earlier.is_past_retention(job.queued_at)
         return None if is_over else earlier
 
-    def _put(self, job: Job, asked: JobInput, taken: Taken | None) -> tuple[Job, bool]:
+    def _put(self, job: Job, asked: JobInput, taken: Slot | None) -> tuple[Job, bool]:
         """The job that has the id now, as stored, and whether this post has put it there."""
         try:
             self.store.put_request(job, asked.params, asked.graph, asked.extra_pnginfo)
         except RequestTooLarge:
-            self.admission.give_back(job.owner, job.id, taken)
+            self.admission.give_back(job.owner, taken)
             raise
         existing = self.store.add(job)
         if existing is None:

@@ -3,6 +3,9 @@
 take ──> the job is put ──> … ──> the job ends ──> its slot is freed
   └─ the process dies: the slot has no job
 
+Each post takes a slot of its own, named after the incarnation of the job that it would put. Of
+several posts of one job only one puts it. The others hand their slots over (`hand_over`).
+
 The process that ends a job frees the slot at once, best effort. settle_jobs frees it in any case.
 If neither has freed it yet, the next post that finds the cap reached does. A slot without a job is
 dropped once it is older than SLOT_GRACE: by the sweeper, or by such a post.
@@ -11,13 +14,20 @@ dropped once it is older than SLOT_GRACE: by the sweeper, or by such a post.
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import takewhile
 
 from comfyline.contract.ids import JobId, OwnerId
-from comfyline.service.access.slots import OWNER_SHARDS, Full, Limits, OwnerStore, Taken
+from comfyline.service.access.slots import (
+    OWNER_SHARDS,
+    Limits,
+    OwnerStore,
+    Refusal,
+    Slot,
+    minute_of,
+)
 from comfyline.service.clock import Clock
 from comfyline.service.errors import TooManyJobs, TooManyRequests
 from comfyline.service.jobs.job import Job
@@ -26,10 +36,13 @@ from comfyline.service.jobs.store import JobStore
 # After this time a post has put its job or its process has died, because no function of the API
 # runs for half as long.
 SLOT_GRACE = timedelta(minutes=1)
+# The sweeper checks each slot in its first minutes, and later once every CHECK_MINUTES, so that the
+# cost of a round does not grow with the number of jobs that simply wait.
+YOUNG, CHECK_MINUTES = timedelta(minutes=4), 60
 RETRY_AFTER_SECONDS = 5  # a slot becomes free at once when its job ends, so 5 s is soon enough
 # If the cap is reached, a post checks the owner's oldest slots, because their jobs have most likely
-# ended. The limit bounds the cost: one batch read of 25 rows. Only an owner with a higher cap may
-# be refused because of an ended job's slot, until the sweeper checks all slots in its next round.
+# ended. The limit bounds the cost: two calls and some 30 read units. Only an owner with a higher
+# cap may be refused because of an ended job's slot, until the sweeper's next round.
 OLDEST_SLOTS = 25
 
 _log = logging.getLogger(__name__)
@@ -37,16 +50,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Takes and frees slots. A job posted with a key without limits has no slot."""
+    """Takes and frees slots. A job posted with a key without a cap has no slot."""
 
     owners: OwnerStore
     jobs: JobStore
     clock: Clock
 
-    def take(self, owner: OwnerId, job_id: JobId, limits: Limits) -> Taken | None:
-        """Take a slot for the job; None if the owner has no limits.
+    def take(self, job: Job, limits: Limits) -> Slot | None:
+        """Take a slot for a job that is about to be put; None if its owner has no cap.
 
-        If no slot is free, this drops the slots of ended jobs and tries once more.
+        If no slot is free, this drops the slots of ended jobs and tries once more. It also takes
+        over the slot of an earlier post of the same job that has not put it.
 
         Raises:
             TooManyJobs: every slot is taken by a job that has not ended.
@@ -54,26 +68,50 @@ class Admission:
         """
         if not limits.needs_slots:
             return None
-        taken = self.owners.take_slot(owner, job_id, limits, self.clock())
-        if isinstance(taken, Full) and self._has_dropped_ended(owner, taken):
-            taken = self.owners.take_slot(owner, job_id, limits, self.clock())
-        if isinstance(taken, Taken):
-            return taken
-        if taken.by_rate:
+        slot = slot_of(job)
+        refusal = self.owners.take_slot(job.owner, slot, limits, self.clock())
+        if refusal is Refusal.CAP:
+            refusal = self._take_after_all(job.owner, slot, limits)
+        if refusal is Refusal.RATE:
             wait = 60 - int(self.clock().timestamp()) % 60
             raise TooManyRequests(f"The limit is {limits.jobs_per_minute} posts per minute.", wait)
-        message = f"The limit is {limits.max_active_jobs} jobs that have not ended."
-        raise TooManyJobs(message, RETRY_AFTER_SECONDS)
+        if refusal is Refusal.CAP:
+            message = f"The limit is {limits.max_active_jobs} jobs that have not ended."
+            raise TooManyJobs(message, RETRY_AFTER_SECONDS)
+        return slot if limits.max_active_jobs is not None else None
 
-    def give_back(self, owner: OwnerId, job_id: JobId, taken: Taken | None) -> None:
-        """Free the slot of a post that made no job, unless an earlier post has taken the slot."""
-        if taken is not None and taken.is_new:
-            self.owners.give_back(owner, job_id, taken)
+    def _take_after_all(self, owner: OwnerId, slot: Slot, limits: Limits) -> Refusal | None:
+        oldest = self.owners.oldest_slots(owner, OLDEST_SLOTS)
+        found = {job.id: job for job in self.jobs.get_many([each.job_id for each in oldest])}
+        for earlier in oldest:
+            is_of_this_job = earlier.job_id == slot.job_id and slot.job_id not in found
+            if is_of_this_job and self.owners.move_slot(owner, earlier, slot):
+                return None
+        if self._drop_ended([(owner, each) for each in oldest], found) == 0:
+            return Refusal.CAP
+        return self.owners.take_slot(owner, slot, limits, self.clock())
+
+    def hand_over(self, slot: Slot | None, existing: Job) -> None:
+        """Give up the slot of a post that has found its job put by another post.
+
+        That job keeps it if its own slot was taken over meanwhile.
+        """
+        if slot is None:
+            return
+        if existing.has_slot and not existing.status.is_terminal:
+            self.owners.move_slot(existing.owner, slot, slot_of(existing))
+        else:
+            self.owners.free_slot(existing.owner, slot)
+
+    def give_back(self, owner: OwnerId, slot: Slot | None) -> None:
+        """Free the slot of a post that makes no job."""
+        if slot is not None:
+            self.owners.free_slot(owner, slot)
 
     def free_slot(self, ended: Job) -> None:
         """Free the slot of an ended job; a repeated call changes nothing."""
         if ended.has_slot:
-            self.owners.free_slot(ended.owner, ended.id, ended.finished_at or self.clock())
+            self.owners.free_slot(ended.owner, slot_of(ended))
 
     def free_slots(self, ended: Sequence[Job]) -> None:
         """Free the slots of several ended jobs."""
@@ -82,40 +120,51 @@ class Admission:
 
     def reconcile(self, ends_at: datetime) -> int:
         """Drop the slots of ended and missing jobs, until `ends_at`; returns how many."""
-        rows = (row for shard in range(OWNER_SHARDS) for row in self.owners.slots(shard))
-        in_time = takewhile(lambda _row: self.clock() < ends_at, rows)
-        return sum(self._drop_ended(owner, slots) for owner, slots in in_time)
+        dropped, now = 0, self.clock()
+        for shard in range(OWNER_SHARDS):
+            if self.clock() >= ends_at:
+                break
+            held = [each for each in self.owners.slots(shard) if _is_checked_now(each[1], now)]
+            found = self.jobs.get_many([slot.job_id for _, slot in held])
+            dropped += self._drop_ended(held, {job.id: job for job in found})
+        return dropped
 
-    def _has_dropped_ended(self, owner: OwnerId, full: Full) -> bool:
-        return not full.by_rate and self._drop_ended(owner, _oldest(full.slots)) > 0
-
-    def _drop_ended(self, owner: OwnerId, slots: Mapping[JobId, datetime]) -> int:
-        now = self.clock()
-        found = {job.id: job for job in self.jobs.get_many(list(slots))}
-        over = [
-            (job_id, taken_at)
-            for job_id, taken_at in slots.items()
-            if _is_over(found.get(job_id), taken_at, now)
-        ]
-        for job_id, taken_at in over:
-            self.owners.give_back(owner, job_id, Taken(True, taken_at))
-        if over:
-            extra = {"action": "slots_dropped", "owner": owner, "dropped": len(over)}
-            _log.info("slots dropped", extra=extra)
-        return len(over)
-
-
-def _oldest(slots: Mapping[JobId, datetime]) -> dict[JobId, datetime]:
-    return dict(sorted(slots.items(), key=lambda slot: slot[1])[:OLDEST_SLOTS])
+    def _drop_ended(self, held: Sequence[tuple[OwnerId, Slot]], jobs: Mapping[JobId, Job]) -> int:
+        now, dropped = self.clock(), 0
+        for owner, slot in held:
+            job = jobs.get(slot.job_id)
+            if _is_over(slot, job, now):
+                self.owners.free_slot(owner, slot)
+                dropped += 1
+            elif job is not None and _is_of_a_dead_post(slot, job, now):
+                self.hand_over(slot, job)
+        if dropped:
+            _log.info("slots dropped", extra={"action": "slots_dropped", "dropped": dropped})
+        return dropped
 
 
-def _is_over(job: Job | None, taken_at: datetime, now: datetime) -> bool:
+def slot_of(job: Job) -> Slot:
+    """The slot that the post of this incarnation of the job has taken."""
+    return Slot(job.id, job.queued_at)
+
+
+def _is_checked_now(slot: Slot, now: datetime) -> bool:
+    age = now - slot.queued_at
+    is_its_turn = zlib.crc32(slot.job_id.encode()) % CHECK_MINUTES == minute_of(now) % CHECK_MINUTES
+    return age > SLOT_GRACE and (age < YOUNG or is_its_turn)
+
+
+def _is_over(slot: Slot, job: Job | None, now: datetime) -> bool:
     """Whether the job of the slot has ended or was never put.
 
-    A slot that is younger than the end of the job was taken for a later job of the same id, which
-    the post may still put.
+    A post that is younger than SLOT_GRACE may still put its job.
     """
-    is_old = now - taken_at > SLOT_GRACE
-    if job is None:
-        return is_old
-    return job.status.is_terminal and (taken_at <= (job.finished_at or now) or is_old)
+    if job is not None and job.queued_at == slot.queued_at:
+        return job.status.is_terminal
+    is_old = now - slot.queued_at > SLOT_GRACE
+    return is_old and (job is None or job.status.is_terminal)
+
+
+def _is_of_a_dead_post(slot: Slot, job: Job, now: datetime) -> bool:
+    """Whether the post died after another post had put the job, and before it gave the slot up."""
+    return job.queued_at != slot.queued_at and now - slot.queued_at > SLOT_GRACE

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import chain
 
-from comfyline.contract.ids import JobId, OwnerId, random_job_id
-from comfyline.service.access.slots import OWNER_SHARDS, Full, Limits, OwnerStore, Taken
+import pytest
+
+from comfyline.contract.ids import OwnerId, random_job_id
+from comfyline.service.access.slots import OWNER_SHARDS, Limits, OwnerStore, Refusal, Slot
 from tests.support.builders import NOW, an_owner
 
 SECOND = timedelta(seconds=1)
@@ -13,64 +16,116 @@ MINUTE = timedelta(minutes=1)
 CAP_OF_TWO = Limits(max_active_jobs=2)
 
 
-def an_id() -> JobId:
-    return random_job_id(NOW)
+def a_slot(n: int = 0) -> Slot:
+    return Slot(random_job_id(NOW), NOW + n * SECOND)
 
 
-def slots_of(store: OwnerStore, owner: OwnerId) -> set[JobId]:
-    rows = [row for shard in range(OWNER_SHARDS) for row in store.slots(shard)]
-    return {job_id for name, slots in rows if name == owner for job_id in slots}
+def slots_of(store: OwnerStore, owner: OwnerId) -> set[Slot]:
+    rows = chain.from_iterable(map(store.slots, range(OWNER_SHARDS)))
+    return {slot for name, slot in rows if name == owner}
+
+
+def fill(store: OwnerStore, owner: OwnerId, cap: int) -> list[Slot]:
+    """Take slots until the cap refuses one; the taken slots."""
+    taken = list[Slot]()
+    while True:
+        slot = a_slot(len(taken))
+        refusal = store.take_slot(owner, slot, Limits(max_active_jobs=cap), NOW)
+        if refusal is not None:
+            assert refusal is Refusal.CAP
+            return taken
+        taken.append(slot)
 
 
 class TestSlots:
-    def test_no_more_slots_are_taken_than_the_cap(self, owner_store: OwnerStore) -> None:
-        owner, ids = an_owner(), [an_id() for _ in range(3)]
-        taken = [owner_store.take_slot(owner, job_id, CAP_OF_TWO, NOW) for job_id in ids]
-        assert taken[:2] == [Taken(True, NOW), Taken(True, NOW)]
-        assert taken[2] == Full({ids[0]: NOW, ids[1]: NOW}, by_rate=False)
-        assert slots_of(owner_store, owner) == set(ids[:2])
+    @pytest.mark.parametrize("cap", [1, 2, 25, 26, 77])
+    def test_exactly_as_many_as_the_cap_can_be_taken(
+        self, owner_store: OwnerStore, cap: int
+    ) -> None:
+        owner = an_owner()
+        taken = fill(owner_store, owner, cap)
+        assert len(taken) == cap
+        assert slots_of(owner_store, owner) == set(taken)
 
-    def test_a_job_takes_its_slot_again_even_at_the_cap(self, owner_store: OwnerStore) -> None:
-        owner, ids = an_owner(), [an_id(), an_id()]
-        for job_id in ids:
-            owner_store.take_slot(owner, job_id, CAP_OF_TWO, NOW)
-        again = owner_store.take_slot(owner, ids[0], CAP_OF_TWO, NOW + SECOND)
-        assert again == Taken(False, NOW + SECOND)
+    def test_a_slot_is_taken_once(self, owner_store: OwnerStore) -> None:
+        owner, slot = an_owner(), a_slot()
+        for _ in range(2):
+            assert owner_store.take_slot(owner, slot, CAP_OF_TWO, NOW) is None
+        assert len(fill(owner_store, owner, 2)) == 1
 
     def test_each_owner_has_its_own_slots(self, owner_store: OwnerStore) -> None:
-        first, second, limits = an_owner(), an_owner(), Limits(max_active_jobs=1)
-        assert isinstance(owner_store.take_slot(first, an_id(), limits, NOW), Taken)
-        assert isinstance(owner_store.take_slot(second, an_id(), limits, NOW), Taken)
+        owners = [OwnerId(name) for name in ("a", "a.b", "a@b", "A", "ab")]
+        for owner in owners:
+            assert len(fill(owner_store, owner, 2)) == 2
 
-    def test_the_end_of_a_job_frees_its_slot(self, owner_store: OwnerStore) -> None:
-        owner, job_id, limits = an_owner(), an_id(), Limits(max_active_jobs=1)
-        owner_store.take_slot(owner, job_id, limits, NOW)
-        owner_store.free_slot(owner, job_id, NOW + SECOND)
-        owner_store.free_slot(owner, job_id, NOW + SECOND)
-        assert isinstance(owner_store.take_slot(owner, an_id(), limits, NOW), Taken)
+    def test_a_free_slot_can_be_taken_and_is_freed_once(self, owner_store: OwnerStore) -> None:
+        owner = an_owner()
+        first, second = fill(owner_store, owner, 2)
+        for _ in range(2):
+            owner_store.free_slot(owner, first)
+        assert slots_of(owner_store, owner) == {second}
+        assert len(fill(owner_store, owner, 2)) == 1
 
-    def test_an_old_end_does_not_free_the_slot_of_a_later_job_of_the_same_id(
+    def test_freeing_leaves_the_slot_of_a_later_job_of_the_same_id(
         self, owner_store: OwnerStore
     ) -> None:
-        owner, job_id = an_owner(), an_id()
-        owner_store.take_slot(owner, job_id, CAP_OF_TWO, NOW + MINUTE)
-        owner_store.free_slot(owner, job_id, NOW)
-        assert slots_of(owner_store, owner) == {job_id}
-
-    def test_a_slot_that_was_taken_again_is_not_given_back(self, owner_store: OwnerStore) -> None:
-        owner, job_id = an_owner(), an_id()
-        first = owner_store.take_slot(owner, job_id, CAP_OF_TWO, NOW)
-        second = owner_store.take_slot(owner, job_id, CAP_OF_TWO, NOW + SECOND)
-        assert isinstance(first, Taken)
-        assert isinstance(second, Taken)
-        owner_store.give_back(owner, job_id, first)
-        assert slots_of(owner_store, owner) == {job_id}
-        owner_store.give_back(owner, job_id, second)
-        assert slots_of(owner_store, owner) == set()
+        owner, later = an_owner(), a_slot(1)
+        owner_store.take_slot(owner, later, CAP_OF_TWO, NOW)
+        owner_store.free_slot(owner, Slot(later.job_id, NOW))
+        assert slots_of(owner_store, owner) == {later}
 
     def test_freeing_for_an_unknown_owner_is_no_error(self, owner_store: OwnerStore) -> None:
-        owner_store.free_slot(an_owner(), an_id(), NOW)
-        owner_store.give_back(an_owner(), an_id(), Taken(True, NOW))
+        owner_store.free_slot(an_owner(), a_slot())
+
+    def test_the_oldest_come_first(self, owner_store: OwnerStore) -> None:
+        owner, slots = an_owner(), [a_slot(n) for n in (3, 1, 2)]
+        for slot in slots:
+            owner_store.take_slot(owner, slot, Limits(max_active_jobs=50), NOW)
+        assert owner_store.oldest_slots(owner, 2) == [slots[1], slots[2]]
+        assert owner_store.oldest_slots(an_owner(), 2) == []
+
+
+class TestMove:
+    def test_gives_the_slot_another_name_at_the_cap(self, owner_store: OwnerStore) -> None:
+        owner, to = an_owner(), a_slot()
+        first, second = fill(owner_store, owner, 2)
+        assert owner_store.move_slot(owner, first, to)
+        assert slots_of(owner_store, owner) == {second, to}
+        assert fill(owner_store, owner, 2) == []
+        owner_store.free_slot(owner, to)
+        assert len(fill(owner_store, owner, 2)) == 1
+
+    def test_frees_it_if_the_other_is_taken(self, owner_store: OwnerStore) -> None:
+        owner = an_owner()
+        first, second = fill(owner_store, owner, 2)
+        assert owner_store.move_slot(owner, first, second)
+        assert slots_of(owner_store, owner) == {second}
+        assert len(fill(owner_store, owner, 2)) == 1
+
+    def test_takes_nothing_if_the_slot_is_free(self, owner_store: OwnerStore) -> None:
+        owner = an_owner()
+        assert not owner_store.move_slot(owner, a_slot(), a_slot())
+        assert slots_of(owner_store, owner) == set()
+
+
+class TestAnotherCap:
+    """The cap is that of the key; the slots of all keys of an owner count."""
+
+    @pytest.mark.parametrize(("before", "after"), [(60, 10), (100, 99), (300, 40), (10, 60)])
+    def test_refuses_until_the_owner_has_fewer(
+        self, owner_store: OwnerStore, before: int, after: int
+    ) -> None:
+        owner = an_owner()
+        taken = fill(owner_store, owner, before)
+        for slot in taken[: max(0, before - after)]:
+            assert fill(owner_store, owner, after) == []
+            owner_store.free_slot(owner, slot)
+        room = max(0, after - before)
+        assert room <= len(fill(owner_store, owner, after)) <= room
+        for slot in sorted(slots_of(owner_store, owner))[:5]:
+            owner_store.free_slot(owner, slot)
+        assert 1 <= len(fill(owner_store, owner, after)) <= 5
+        assert len(slots_of(owner_store, owner)) <= after
 
 
 class TestRate:
@@ -79,21 +134,34 @@ class TestRate:
     def test_each_minute_accepts_as_many_posts_as_the_rate(self, owner_store: OwnerStore) -> None:
         owner = an_owner()
         for now in (NOW, NOW + MINUTE, NOW + 5 * MINUTE):
-            answers = [owner_store.take_slot(owner, an_id(), self.LIMITS, now) for _ in range(3)]
-            assert [isinstance(answer, Taken) for answer in answers] == [True, True, False]
-            assert isinstance(answers[2], Full)
-            assert answers[2].by_rate
+            answers = [owner_store.take_slot(owner, a_slot(), self.LIMITS, now) for _ in range(3)]
+            assert answers == [None, None, Refusal.RATE]
 
-    def test_a_repeated_post_counts_too(self, owner_store: OwnerStore) -> None:
-        owner, job_id = an_owner(), an_id()
-        answers = [owner_store.take_slot(owner, job_id, self.LIMITS, NOW) for _ in range(3)]
-        assert [isinstance(answer, Taken) for answer in answers] == [True, True, False]
+    def test_without_a_cap_no_slot_is_taken(self, owner_store: OwnerStore) -> None:
+        owner = an_owner()
+        owner_store.take_slot(owner, a_slot(), self.LIMITS, NOW)
+        assert slots_of(owner_store, owner) == set()
 
     def test_a_post_over_the_cap_does_not_count(self, owner_store: OwnerStore) -> None:
         owner, limits = an_owner(), Limits(max_active_jobs=1, jobs_per_minute=2)
-        first = an_id()
-        owner_store.take_slot(owner, first, limits, NOW)
-        refused = owner_store.take_slot(owner, an_id(), limits, NOW)
-        assert refused == Full({first: NOW}, by_rate=False)
-        owner_store.free_slot(owner, first, NOW)
-        assert isinstance(owner_store.take_slot(owner, an_id(), limits, NOW), Taken)
+        first = a_slot()
+        assert owner_store.take_slot(owner, first, limits, NOW) is None
+        assert owner_store.take_slot(owner, a_slot(), limits, NOW) is Refusal.CAP
+        owner_store.free_slot(owner, first)
+        assert owner_store.take_slot(owner, a_slot(), limits, NOW) is None
+
+    def test_a_post_over_the_rate_takes_no_slot(self, owner_store: OwnerStore) -> None:
+        owner, limits = an_owner(), Limits(max_active_jobs=9, jobs_per_minute=2)
+        answers = [owner_store.take_slot(owner, a_slot(), limits, NOW) for _ in range(3)]
+        assert answers == [None, None, Refusal.RATE]
+        assert len(slots_of(owner_store, owner)) == 2
+
+    def test_a_clock_that_is_behind_does_not_start_a_new_count(
+        self, owner_store: OwnerStore
+    ) -> None:
+        """A function of an older minute never lets the newer minute have more posts."""
+        owner = an_owner()
+        for _ in range(2):
+            assert owner_store.take_slot(owner, a_slot(), self.LIMITS, NOW) is None
+        owner_store.take_slot(owner, a_slot(), self.LIMITS, NOW - MINUTE)
+        assert owner_store.take_slot(owner, a_slot(), self.LIMITS, NOW) is Refusal.RATE

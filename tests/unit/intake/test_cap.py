@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from comfyline.service.access.slots import Limits
+from comfyline.service.access.slots import Limits, Slot
 from comfyline.service.errors import TooManyJobs, Unavailable
-from comfyline.service.intake.admit import OLDEST_SLOTS, Admission
+from comfyline.service.intake.admit import OLDEST_SLOTS, SLOT_GRACE, Admission, slot_of
 from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.finish import Finisher
 from tests.support.builders import a_job, an_owner, succeeded
 from tests.support.impatient import ONE_JOB, ImpatientClient
-from tests.support.ports import meanwhile, raising
+from tests.support.ports import raising
 from tests.support.world import NEVER, World
 
 TIMES = 1000
+
+
+class WithThrottledWorkers(ImpatientClient):
+    """No worker can free a slot."""
+
+    def finisher(self, *ports: Any) -> Finisher:
+        refused = raising(Unavailable("throttled"))
+        return replace(super().finisher(*ports), free_slot=lambda _job: refused())
+
+
 HOUR = timedelta(hours=1)
 
 
@@ -30,10 +43,7 @@ def test_it_does_not_while_settle_jobs_is_an_hour_behind() -> None:
 
 
 def test_it_does_not_while_the_worker_cannot_free_the_slot() -> None:
-    client = ImpatientClient(3)
-    refused = raising(Unavailable("throttled"))
-    client.owners = meanwhile(client.owners, "free_slot", refused, times=10**6)
-    client.run(timedelta(seconds=1))
+    WithThrottledWorkers(3).run(timedelta(seconds=1))
 
 
 def test_a_canceled_job_frees_its_slot_at_once() -> None:
@@ -53,10 +63,11 @@ def test_a_job_that_has_not_ended_is_counted() -> None:
 
 def test_a_refused_post_looks_at_the_oldest_slots_only() -> None:
     world, owner, limits = World(), an_owner(), Limits(max_active_jobs=OLDEST_SLOTS + 10)
-    jobs = [a_job(owner=owner, has_slot=True) for _ in range(OLDEST_SLOTS + 10)]
+    times = (world.clock() + timedelta(seconds=n) for n in range(OLDEST_SLOTS + 10))
+    jobs = [a_job(owner=owner, has_slot=True, queued_at=at) for at in times]
+    world.clock.advance(OLDEST_SLOTS + 10)
     for job in jobs:
-        world.clock.advance(1)
-        world.owners.take_slot(owner, job.id, limits, world.clock())
+        world.owners.take_slot(owner, slot_of(job), limits, world.clock())
     for job in jobs[:-1]:
         world.store.add(job)
     young = jobs[-1]
@@ -64,6 +75,71 @@ def test_a_refused_post_looks_at_the_oldest_slots_only() -> None:
     world.store.add(succeeded(young, now=world.clock()))
     admission = Admission(owners=world.owners, jobs=world.store, clock=world.clock)
     with pytest.raises(TooManyJobs):
-        admission.take(owner, a_job().id, limits)
-    assert admission.reconcile(NEVER) == 1  # the sweeper looks at all of them, once a minute
-    assert admission.take(owner, a_job().id, limits) is not None
+        admission.take(a_job(owner=owner), limits)
+    world.clock.advance(SLOT_GRACE)
+    assert admission.reconcile(NEVER) == 1  # the sweeper looks at every slot in its first minutes
+    assert admission.take(a_job(owner=owner), limits) is not None
+
+
+class TestTwoPostsOfOneJob:
+    """Both take a slot, unless the cap is reached: then the second takes over the first one's."""
+
+    def test_a_retry_at_the_cap_takes_over_the_slot_of_a_post_that_died(self) -> None:
+        world = World()
+        died, retry = a_job(owner=world.owner), a_job(owner=world.owner)
+        retry = replace(retry, id=died.id, queued_at=died.queued_at + timedelta(seconds=1))
+        admission = world.admission()
+        admission.take(died, ONE_JOB)
+        assert admission.take(retry, ONE_JOB) == slot_of(retry)
+        assert world.owners.oldest_slots(world.owner, 5) == [slot_of(retry)]
+
+    def test_whichever_puts_the_job_has_one_slot(self) -> None:
+        world = World()
+        slow = a_job(owner=world.owner, has_slot=True)
+        fast = replace(slow, queued_at=slow.queued_at + timedelta(seconds=1))
+        for first, second in ((slow, fast), (fast, slow)):
+            admission, limits = world.admission(), Limits(max_active_jobs=1)
+            slots = [admission.take(slow, limits), admission.take(fast, limits)]
+            loser = slots[0] if first is fast else slots[1]
+            admission.hand_over(loser, first)
+            assert world.owners.oldest_slots(world.owner, 5) == [slot_of(first)]
+            assert second != first
+            world.owners.free_slot(world.owner, slot_of(first))
+
+    def test_a_post_that_found_an_ended_job_leaves_no_slot(self) -> None:
+        world = World()
+        ended = succeeded(a_job(owner=world.owner, has_slot=True))
+        replay = replace(ended, queued_at=ended.queued_at + timedelta(seconds=1))
+        admission = world.admission()
+        admission.hand_over(admission.take(replay, ONE_JOB), ended)
+        assert world.owners.oldest_slots(world.owner, 5) == []
+
+    def test_the_slot_of_a_post_that_died_after_it_lost_is_dropped_later(self) -> None:
+        world = World()
+        job = world.submit(key="once", limits=Limits(max_active_jobs=3)).job
+        dead = Slot(job.id, job.queued_at - timedelta(seconds=1))
+        world.owners.take_slot(world.owner, dead, Limits(max_active_jobs=3), world.clock())
+        world.clock.advance(SLOT_GRACE)
+        world.admission().reconcile(NEVER)
+        assert world.owners.oldest_slots(world.owner, 5) == [slot_of(job)]
+
+
+def test_a_slot_that_stays_behind_is_found_within_the_hour() -> None:
+    """Even if the sweeper has missed its first minutes."""
+    world = World()
+    left = Slot(a_job().id, world.clock())
+    world.owners.take_slot(world.owner, left, ONE_JOB, world.clock())
+    world.clock.advance(timedelta(hours=5))
+    dropped = 0
+    for _ in range(60):
+        world.clock.advance(timedelta(minutes=1))
+        dropped += world.admission().reconcile(NEVER)
+    assert dropped == 1
+
+
+def test_a_round_without_time_drops_nothing() -> None:
+    world = World()
+    world.owners.take_slot(world.owner, Slot(a_job().id, world.clock()), ONE_JOB, world.clock())
+    world.clock.advance(2 * SLOT_GRACE)
+    assert world.admission().reconcile(world.clock()) == 0
+    assert world.admission().reconcile(NEVER) == 1

@@ -11,6 +11,7 @@ from comfyline.api.v1.views import status_of
 from comfyline.contract.ids import JobId, OwnerId, random_job_id
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import JobNotFound, Unavailable
+from comfyline.service.intake.admit import slot_of
 from comfyline.service.jobs.cancel import Cancellation, cancel
 from comfyline.service.jobs.finish import EndCanceled, GiveBack, Retry
 from comfyline.service.jobs.job import Job, JobError, Status
@@ -269,7 +270,7 @@ class TestPurge:
         world = World()
         world.submit(limits=Limits(max_active_jobs=1))
         job = world.succeeded()
-        world.owners.take_slot(job.owner, job.id, Limits(max_active_jobs=1), job.queued_at)
+        world.owners.take_slot(job.owner, slot_of(job), Limits(max_active_jobs=1), job.queued_at)
         assert job.settle_pending
         world.purge(job.id)
         assert world.ledger.usage(world.owner) == Usage(1.5, 1)
