@@ -209,6 +209,8 @@ class _Audit:
             yield Finding("item", subject, "has no TTL, or DynamoDB should have deleted it")
         elif job is None and sibling.queued_at < self._settled:
             yield Finding("item", subject, "belongs to no job", is_leftover=True)
+        elif job is not None and sibling.queued_at < job.queued_at:
+            yield Finding("item", subject, "belongs to an earlier job", is_leftover=True)
         elif job is not None and sibling.attempt and not _has_claimed(job, sibling.attempt):
             yield Finding("item", subject, "belongs to an attempt that no worker has claimed")
 
@@ -230,7 +232,7 @@ class _Audit:
 
     def _of_output(self, file: StoredFile, job_id: JobId, attempt: str) -> Iterator[Finding]:
         job = self._held.jobs.get(job_id)
-        if job is None:
+        if job is None or _is_earlier(attempt, job):
             is_late = file.stored_at + ARTIFACT_LIFETIME + LIFECYCLE_LAG < self._held.read_at
             yield Finding("file", file.key, "belongs to no job", is_leftover=not is_late)
         elif not _has_claimed(job, attempt):
@@ -275,6 +277,11 @@ class _Audit:
             yield Finding(
                 "ticket", "dead letters", f"{held.dead_tickets} waiting: see docs/runbook.md"
             )
+
+
+def _is_earlier(attempt: str, job: Job) -> bool:
+    """Whether the attempt is of an earlier job of the same id, which was past its retention."""
+    return int(attempt.partition("-")[0], 16) < int(job.incarnation, 16)
 
 
 def _has_claimed(job: Job, attempt: str) -> bool:

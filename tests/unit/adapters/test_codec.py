@@ -200,7 +200,8 @@ def an_ended() -> Job:
 
 
 def a_settled() -> Job:
-    return settled(an_ended())
+    """A settled job with void files, which are left to the sweeper."""
+    return settled(succeeded(advance(running(a_job()), ev.Interrupted(attempt=1), NOW)))
 
 
 def test_only_a_settled_job_has_a_ttl_which_is_the_end_of_its_retention() -> None:

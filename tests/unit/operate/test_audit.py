@@ -161,14 +161,23 @@ class TestFiles:
     @pytest.mark.parametrize(
         "key",
         [
-            f"jobs/{MISSING}/0a-1/0_a.png",
             f"jobs/{ENDED.id}/{ENDED.incarnation}-2/0_a.png",
-            f"jobs/{ENDED.id}/0a-1/0_a.png",
+            f"jobs/{ENDED.id}/f{ENDED.incarnation}-1/0_a.png",
         ],
-        ids=["no such job", "no such attempt", "no such incarnation"],
+        ids=["no such attempt", "no such incarnation"],
     )
-    def test_a_file_of_no_job_or_attempt(self, key: str) -> None:
+    def test_a_file_of_no_attempt(self, key: str) -> None:
         assert found(holding(files=stored(a_file(key)))) == [("file", key)]
+
+    @pytest.mark.parametrize(
+        "key",
+        [f"jobs/{MISSING}/0a-1/0_a.png", f"jobs/{ENDED.id}/0a-1/0_a.png"],
+        ids=["job", "incarnation"],
+    )
+    def test_a_file_whose_job_was_removed_is_left_to_the_lifecycle_rule(self, key: str) -> None:
+        assert left_over(holding(files=stored(a_file(key)))) == [("file", key)]
+        old = a_file(key, stored_at=LATER - au.ARTIFACT_LIFETIME - 2 * au.LIFECYCLE_LAG)
+        assert found(holding(files=stored(old))) == [("file", key)]
 
     @pytest.mark.parametrize("key", ["a", "jobs/x", "jobs/x/y/z", "else/a"])
     def test_a_file_with_an_unknown_key(self, key: str) -> None:
