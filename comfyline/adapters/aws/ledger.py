@@ -11,7 +11,8 @@ One transaction adds a job to the sums and writes its note, so no job is counted
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +20,7 @@ from botocore.exceptions import ClientError
 
 from comfyline.adapters.aws.attributes import ttl_of
 from comfyline.adapters.aws.errors import translated
+from comfyline.adapters.aws.pauses import jittered
 from comfyline.contract.ids import OwnerId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Job
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 # Of two concurrent transactions on one row, DynamoDB cancels one. Therefore the sums are split into
-# parts, and each transaction adds to a random part.
-PARTS = 16
-# If as many writers as parts write at once, 1 of 50,000 calls still fails. Settlement repeats it.
-MAX_TRIES = 6
+# parts, and each transaction adds to a random part. With 40 writers, which is what a new table's
+# four stream shards can have, one try in four meets another.
+PARTS = 128
+# A try that met another is repeated after a random pause, with another part. The pauses add up to
+# 2 s on average. Settlement repeats a call that fails nevertheless.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MAX_TRIES = 0.02, 0.5, 14
 # A transaction has at most 100 items: for each job its note and at worst a row of its owner, and
 # one row of the totals.
 JOBS_AT_ONCE = 49
@@ -45,9 +49,12 @@ COUNTED_FOR = timedelta(days=30)
 class DynamoLedger:
     """`Ledger` in DynamoDB."""
 
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
+    def __init__(
+        self, client: DynamoDBClient, table: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._client = client
         self._table = table
+        self._sleep = sleep
 
     @translated()
     def count(self, ended: Sequence[Job]) -> list[Job]:
@@ -57,16 +64,25 @@ class DynamoLedger:
         return [job for n in starts for job in self._count_batch(jobs[n : n + JOBS_AT_ONCE])]
 
     def _count_batch(self, jobs: list[Job]) -> list[Job]:
-        for _ in range(MAX_TRIES):
+        pauses = jittered(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MAX_TRIES)
+        while jobs:
             try:
                 self._client.transact_write_items(TransactItems=[*self._writes(jobs)])
             except self._client.exceptions.TransactionCanceledException as error:
-                jobs = _not_counted(jobs, error)
+                left = _not_counted(jobs, error)
             else:
                 return jobs
-            if not jobs:
-                return []
-        raise Unavailable(f"{len(jobs)} jobs not counted: {MAX_TRIES} transactions were canceled")
+            if len(left) == len(jobs):  # another transaction was in the way
+                self._pause(pauses, left)
+            jobs = left
+        return []
+
+    def _pause(self, pauses: Iterator[float], jobs: Sequence[Job]) -> None:
+        pause = next(pauses, None)
+        if pause is None:
+            text = f"{len(jobs)} jobs not counted: {MAX_TRIES} transactions were canceled"
+            raise Unavailable(text)
+        self._sleep(pause)
 
     def _writes(self, jobs: Sequence[Job]) -> Iterator[Any]:
         """The notes come first, in the order of the jobs, because `_not_counted` relies on it."""

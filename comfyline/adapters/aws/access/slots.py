@@ -97,8 +97,7 @@ class DynamoOwnerStore:
             reasons = self._write(self._put(owner, slot, part), self._count(owner, part, 1, share))
             if not reasons or reasons[0] == _CONDITION_FAILED:  # the latter: it is taken already
                 return None
-            if reasons[1] == _CONDITION_FAILED:
-                counts = self._counts(owner)
+            counts = self._counts(owner)  # another post was in the way, and may have filled the cap
         raise Unavailable(f"owner {owner} posts too many jobs at once")
 
     def _counts(self, owner: OwnerId) -> _Counts:
