@@ -10,7 +10,7 @@ DEPLOYMENT ?= deployments/dev.toml
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration infra e2e chaos test-long check client format bench bench-test bench-worker bench-live load soak simulate cost synth image verify-aws docs clean
+.PHONY: help dev run up down test unit contract integration scale infra e2e chaos test-long check client format bench bench-test bench-worker bench-live load soak simulate cost synth image verify-aws docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,11 +45,12 @@ test: dev ## Run every test tier, like CI
 .PHONY: near far
 near:
 	$(PYTEST) -n 2 --dist loadgroup tests/unit tests/contract tests/integration tests/infra
+	$(PYTEST) tests/scale
 far:
 	$(PYTEST) tests/e2e tests/chaos
 
 test-long: dev ## Long tests whose result seldom changes: all crowds, fuzzing, every permission, chaos with 500 jobs, load
-	$(PYTEST) --long tests/e2e tests/integration/test_cap.py
+	$(PYTEST) --long tests/e2e tests/integration/test_cap.py tests/scale
 	CHAOS_JOBS=500 $(PYTEST) -s -p no:logging tests/chaos
 	@$(BIN)/python -m bench.load
 
@@ -61,6 +62,9 @@ contract: dev ## Test all adapters of a port with the same tests, and the simula
 
 integration: dev ## Test one process together with its direct neighbours
 	$(PYTEST) tests/integration
+
+scale: dev ## Test the use cases at AWS's pace, and print what was measured at which load
+	$(PYTEST) tests/scale
 
 infra: dev ## Test the synthesised templates and the deployment files
 	$(PYTEST) tests/infra

@@ -16,6 +16,7 @@ BUDGETS = {
     "contract": 90,
     "integration": 300,
     "infra": 180,
+    "scale": 60,
     "e2e": 480,
     "chaos": 120,
 }

@@ -1,0 +1,180 @@
+"""One round of the sweeper after a bad hour: 10,000 due jobs of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from comfyline.adapters.memory.access import InMemoryKeyStore
+from comfyline.adapters.memory.jobs import InMemoryJobStore
+from comfyline.adapters.memory.live import InMemoryConnectionStore, InMemorySockets
+from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
+from comfyline.service.access.slots import Limits, Slot
+from comfyline.service.intake.admit import Admission, slot_of
+from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.change import Change
+from comfyline.service.jobs.due import TIDY_DELAY
+from comfyline.service.jobs.job import Job, Lease
+from comfyline.service.jobs.lifecycle import advance
+from comfyline.service.jobs.settle import Settlement, Step
+from comfyline.service.jobs.sweep import Chore, Sweeper
+from comfyline.service.ledger.count import count
+from comfyline.service.live.close_sockets import SocketCloser
+from comfyline.service.live.sockets import Connection
+from functions._wiring import POSTS_AT_ONCE, SWEEPS_AT_ONCE
+from tests.scale.pace import DYNAMODB, S3, SOCKET, SQS, TRANSACTION, Pace
+from tests.scale.report import Report, Row
+from tests.scale.simulation import Simulation, VirtualExecutor
+from tests.support.builders import LEASE, NOW, a_job, running, settled, succeeded
+from tests.support.world import InMemoryDeployment
+
+HOUR = timedelta(hours=1)
+OWNER = OwnerId("fox")
+DUE = 10_000
+LAMBDA_SECONDS, TO_SPARE = 55, 15  # the function's timeout, and what it leaves of it
+# A query of a shard's index, and the rows of some 500 jobs in batches of 100.
+READ_SHARD = 6 * DYNAMODB
+
+
+def queued() -> Job:
+    return a_job(owner=OWNER, queued_at=NOW - HOUR, has_slot=True)
+
+
+def lost_ticket() -> Job:
+    return queued()
+
+
+def dead_lease() -> Job:
+    job = running(queued())
+    assert job.lease is not None
+    return replace(job, lease=Lease(job.lease.worker_id, NOW - LEASE))
+
+
+def alive() -> Job:
+    job = running(queued())
+    assert job.lease is not None
+    return replace(job, lease=Lease(job.lease.worker_id, NOW + HOUR))
+
+
+def missed_end() -> Job:
+    return succeeded(queued(), now=NOW - HOUR / 2)
+
+
+def untidy() -> Job:
+    interrupted = advance(running(queued()), ev.Interrupted(attempt=1), NOW - HOUR)
+    return settled(succeeded(interrupted, now=NOW - 2 * TIDY_DELAY))
+
+
+# What a tenth of the due jobs each is. The first two are urgent.
+KINDS: list[Callable[[], Job]] = [
+    dead_lease,
+    lost_ticket,
+    *[alive] * 3,
+    *[missed_end] * 3,
+    *[untidy] * 2,
+]
+
+
+class BadHour:
+    """A deployment in which the sweeper has much to do; when each urgent thing was done."""
+
+    def __init__(self, simulation: Simulation, due: int = DUE) -> None:
+        self.simulation, self.done = simulation, dict[str, float]()
+        self.store = InMemoryJobStore(self._changed)
+        self.world = InMemoryDeployment(simulation.clock, store=self.store)
+        self.keys, self.connections = InMemoryKeyStore(), InMemoryConnectionStore()
+        self.sockets = InMemorySockets()
+        self.urgent = set[str]()
+        for n in range(due):
+            job = KINDS[n % len(KINDS)]()
+            self.store.add(job)
+            if n % len(KINDS) < 2:
+                self.urgent.add(job.id)
+            if n % 10 == 5:  # of an ended job
+                self.world.owners.take_slot(OWNER, slot_of(job), Limits(50_000), NOW)
+        for n in range(200):
+            end = NOW + 2 * HOUR
+            socket = Connection(ConnectionId(f"socket-{n}"), OWNER, KeyId("disabled"), end)
+            self.connections.open(socket)
+        self.leaked = [Slot(a_job().id, NOW - timedelta(seconds=90 + n)) for n in range(50)]
+        for slot in self.leaked:
+            self.world.owners.take_slot(OwnerId("whale"), slot, Limits(50), NOW)
+
+    def _changed(self, change: Change) -> None:
+        if change.before is not None:
+            self.done.setdefault(change.after.id, self.simulation.seconds)
+
+    def sweeper(self, pace: Pace) -> Sweeper:
+        """The function's own use cases, at AWS's pace."""
+        clock, world = self.simulation.clock, self.world
+        store = pace.of(self.store, DYNAMODB, due=READ_SHARD)
+        owners = pace.of(world.owners, DYNAMODB, free_slot=DYNAMODB + TRANSACTION, slots=DYNAMODB)
+        ledger = pace.of(world.ledger, TRANSACTION)
+        admission = Admission(owners=owners, jobs=store, clock=clock)
+        closer = SocketCloser(
+            connections=pace.of(self.connections, DYNAMODB, close=2 * DYNAMODB),
+            keys=pace.of(self.keys, DYNAMODB),
+            sockets=pace.of(self.sockets, SOCKET),
+            encode=lambda notice: notice.code.encode(),
+            clock=clock,
+            executor=VirtualExecutor(self.simulation, POSTS_AT_ONCE),
+        )
+        counting = Step("count", lambda jobs: count(jobs, ledger=ledger, metrics=world.metrics))
+        steps = (Step("free_slot", admission.free_slots), counting)
+        return Sweeper(
+            store=store,
+            queue=pace.of(world.queue, SQS),
+            artifacts=pace.of(world.artifacts, 2 * S3),  # a list and a delete
+            settlement=Settlement(steps=steps, store=store, clock=clock),
+            clock=clock,
+            executor=VirtualExecutor(self.simulation, SWEEPS_AT_ONCE),
+            chores=(
+                Chore("SocketClosed", closer.close_unwanted),
+                Chore("SlotDropped", admission.reconcile),
+            ),
+        )
+
+
+def test_10_000_due_jobs_take_one_round_and_the_urgent_ones_its_beginning(report: Report) -> None:
+    simulation = Simulation()
+    world, pace = BadHour(simulation), Pace(simulation)
+    sweeper = world.sweeper(pace)
+    ends_at = simulation.clock() + timedelta(seconds=LAMBDA_SECONDS - TO_SPARE)
+    swept = simulation.run(lambda: sweeper.sweep(ends_at))
+    urgent = [world.done.get(job_id, float("inf")) for job_id in world.urgent]
+    load = f"sweeper: {DUE} due jobs, {pace.calls.total()} calls"
+    report.check(
+        Row(load, "the whole round", simulation.seconds, 50, "s"),
+        Row(load, "the last of 2,000 urgent jobs", max(urgent), 10, "s"),
+        Row(load, "jobs left for the next round", swept["OutOfTime"], 0, ""),
+    )
+    tenth = DUE // 10
+    assert swept["LeaseExpired"] == tenth
+    assert swept["TicketResent"] + swept["Unavailable"] >= tenth
+    assert swept["Settled"] + swept["Unavailable"] >= 3 * tenth - 10
+    assert swept["SocketClosed"] == len(world.sockets.closed) == 200
+    assert swept["SlotDropped"] >= len(world.leaked)
+    assert world.world.owners.slots(0) == []
+    again = simulation.run(lambda: world.sweeper(Pace(simulation)).sweep(ends_at + HOUR))
+    assert again.total() <= 50, "more is left than throttles explain"
+    assert world.world.ledger.usage(OWNER).jobs == 3 * tenth
+
+
+def test_without_time_the_round_ends_and_the_urgent_work_is_done(report: Report) -> None:
+    simulation = Simulation()
+    world = BadHour(simulation, 3_000)
+    ends_at = simulation.clock() + timedelta(seconds=4)
+    swept = simulation.run(lambda: world.sweeper(Pace(simulation)).sweep(ends_at))
+    assert swept["OutOfTime"] > 0
+    report.check(
+        Row("sweeper: 4 s for 3,000 due jobs", "its end", simulation.seconds, 4 + TO_SPARE, "s"),
+        Row(
+            "sweeper: 4 s for 3,000 due jobs",
+            "urgent jobs that are done",
+            len(world.urgent & world.done.keys()),
+            len(world.urgent),
+            "",
+            is_minimum=True,
+        ),
+    )
