@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.ledger import DynamoLedger
     from comfyline.adapters.aws.live.connections import DynamoConnectionStore
     from comfyline.adapters.aws.live.greeter import LambdaGreeter
+    from comfyline.adapters.aws.live.relay import LambdaRelay
     from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
     from comfyline.adapters.aws.metrics import BufferedEmfMetrics, EmfMetrics
     from comfyline.adapters.aws.queue import SqsJobQueue
@@ -258,6 +259,13 @@ class Aws:
 
         name = self.settings(of.GreeterSettings).greeter_function
         return LambdaGreeter(self.client("lambda"), name)
+
+    @cached_property
+    def relay(self) -> LambdaRelay:
+        from comfyline.adapters.aws.live.relay import LambdaRelay
+
+        name = self.settings(of.RelaySettings).relay_function
+        return LambdaRelay(self.client("lambda"), name)
 
     @contextmanager
     def grouped_metrics(self) -> Iterator[BufferedEmfMetrics]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from comfyline.service.jobs.settle import Settlement
     from comfyline.service.jobs.sweep import Sweeper
     from comfyline.service.ledger.count import Meter
+    from comfyline.service.live.broadcast import Broadcast
     from comfyline.service.live.close_sockets import SocketCloser
     from comfyline.service.live.messages import ClosingNotice
     from comfyline.service.live.notify import Notifier
@@ -247,13 +249,33 @@ class Wiring:
 
     @cached_property
     def notifier(self) -> Notifier:
-        """Sends the changes of jobs to their subscribers."""
+        """Answers subscriptions."""
+        return self._notifier(self.broadcast)
+
+    @cached_property
+    def pusher(self) -> Notifier:
+        """Sends the changes of jobs to their subscribers, with the help of other functions."""
+        return self._notifier(replace(self.broadcast, relay=self.aws.relay))
+
+    def _notifier(self, broadcast: Broadcast) -> Notifier:
         from comfyline.api.v1.messages import MessageEncoder
-        from comfyline.service.live.delivery import Delivery
         from comfyline.service.live.notify import Notifier
 
         return Notifier(
             jobs=self.aws.jobs,
+            connections=self.aws.connections,
+            broadcast=broadcast,
+            encode=MessageEncoder(self.aws.artifacts, self.clock),
+            clock=self.clock,
+        )
+
+    @cached_property
+    def broadcast(self) -> Broadcast:
+        """Posts messages to the subscribers of a job."""
+        from comfyline.service.live.broadcast import Broadcast
+        from comfyline.service.live.delivery import Delivery
+
+        return Broadcast(
             connections=self.aws.connections,
             delivery=Delivery(
                 connections=self.aws.connections,
@@ -261,9 +283,7 @@ class Wiring:
                 metrics=self.aws.metrics,
                 clock=self.clock,
             ),
-            encode=MessageEncoder(self.aws.artifacts, self.clock),
             metrics=self.aws.metrics,
-            clock=self.clock,
             executor=self._posts,
         )
 

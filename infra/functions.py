@@ -26,6 +26,7 @@ from comfyline.service.settings import (
     OwnersTable,
     ParkingQueue,
     QueueSettings,
+    RelaySettings,
     ScalerSettings,
     ScalingTable,
     SocketSettings,
@@ -59,6 +60,8 @@ WAITING_TIMEOUT = 29
 # At worst the 100 changes of a batch are sent one after another, each with up to 2 s for a slow
 # client's socket.
 PUSH_TIMEOUT = 240
+# At worst each of 250 subscribers takes 2 s for each of some messages, 32 of them at once.
+CHUNK_TIMEOUT = 120
 # Twice the time of a batch in which the SDK has to retry every call.
 SETTLE_TIMEOUT = 180
 # Shorter than the interval between two rounds, so that they never overlap.
@@ -253,9 +256,23 @@ _ROWS = (
     ),
     # --- changes of jobs, dead letters, the clock -------------------------------------------------
     Function(
-        name="PushUpdates",
-        settings=(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket),
+        name="PushChunk",
+        settings=(SocketSettings, MeasuredSettings),
         grants=(
+            *grants.CLOSE_CONNECTION,
+            may("DropSubscription", Resource.CONNECTIONS, "dynamodb:UpdateItem"),
+            grants.POST_TO_SOCKET,
+        ),
+        # PushUpdates calls it for each part of the subscribers of a job that has very many. Older
+        # news is worth nothing.
+        triggers=(AsyncCalls(max_age_seconds=300, retries=1),),
+        timeout=CHUNK_TIMEOUT,
+    ),
+    Function(
+        name="PushUpdates",
+        settings=(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket, RelaySettings),
+        grants=(
+            may("RelayMessages", Resource.RELAY, "lambda:InvokeFunction"),
             *grants.FOLLOW_STREAM,
             may("FindSubscribers", Resource.CONNECTIONS, "dynamodb:Query"),
             *grants.CLOSE_CONNECTION,

@@ -34,6 +34,7 @@ class Resource(Enum):
     MODELS = auto()  # the engine's models, in the same bucket unless the deployment names another
     SOCKETS = auto()  # the connections of the WebSocket API
     GREETER = auto()  # the function that sends the first message to a new socket
+    RELAY = auto()  # the function that posts to a part of a job's many subscribers
     TASKS = auto()  # the workers' own tasks, in the fleet's cluster
     FLEET = auto()  # the ECS services that run the workers
     SCALING = auto()  # the table in which the scaler remembers recent needs

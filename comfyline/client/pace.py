@@ -25,7 +25,8 @@ class Pace:
         open_seconds: how long opening a socket may take.
         close_seconds: how long closing a socket may take; short, so that Ctrl-C does not wait for a
             server that is gone.
-        backoff: the waits before a lost socket is opened again.
+        backoff: the waits before a lost socket is opened again. They grow to a minute, so that the
+            clients that have lost their sockets together do not come back together.
     """
 
     silence_seconds: float = 30
@@ -36,7 +37,7 @@ class Pace:
     outage_seconds: float = 5 * 60
     open_seconds: float = 10
     close_seconds: float = 1
-    backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=0.5, cap_seconds=10))
+    backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=0.5, cap_seconds=60))
 
     def silence(self, *, any_queued: bool, has_read: bool) -> float:
         """How long the socket may be silent now, before the jobs are read over HTTP."""

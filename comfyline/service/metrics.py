@@ -46,6 +46,7 @@ class Metric(StrEnum):
     UPDATES_SENT = "UpdatesSent"  # messages, once for each subscriber that got them
     FOLLOWERS_GONE = "FollowersGone"  # subscribers that had left: their socket is closed
     FOLLOWERS_SLOW = "FollowersSlow"  # subscribers that were disconnected because they read slowly
+    UPDATES_THROTTLED = "UpdatesThrottled"  # subscribers that got no message: AWS throttled posts
 
     # Recorded by the sweeper, each minute.
     SWEPT = "Swept", Unit.COUNT, "event"  # repairs, by kind

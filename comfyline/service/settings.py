@@ -160,6 +160,12 @@ class GreeterSettings(Settings):
     greeter_function: str
 
 
+class RelaySettings(Settings):
+    """The function that posts to a part of a job's many subscribers: functions/push_chunk.py."""
+
+    relay_function: str
+
+
 class JobDefaults(Settings):
     """Deadlines and retention of a job, unless its request has others."""
 

@@ -91,6 +91,9 @@ class ApiStack(Stack):
             if row.name == "SocketSubscribe":  # SocketConnect, a later row, calls it
                 values["greeter_function"] = function.function_name
                 arns[Resource.GREETER] = [function.function_arn]
+            if row.name == "PushChunk":  # PushUpdates, a later row, calls it
+                values["relay_function"] = function.function_name
+                arns[Resource.RELAY] = [function.function_arn]
         return functions
 
     def _values(self) -> dict[str, str]:

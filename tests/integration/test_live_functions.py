@@ -14,6 +14,7 @@ from moto import mock_aws
 from comfyline.adapters.aws.jobs import codec
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
+from comfyline.adapters.aws.live.relay import event_of
 from comfyline.adapters.memory.live import InMemorySockets
 from comfyline.contract.ids import ConnectionId
 from comfyline.contract.v1.socket import server_message
@@ -21,7 +22,9 @@ from comfyline.service.errors import Unavailable
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import advance
-from functions import push_updates, socket_connect, socket_disconnect, socket_subscribe
+from comfyline.service.live.broadcast import Chunk
+from comfyline.service.live.delivery import Post
+from functions import push_chunk, push_updates, socket_connect, socket_disconnect, socket_subscribe
 from functions._wiring import Wiring
 from tests.support.aws import REGION, create_connections_table, create_jobs_table
 from tests.support.builders import a_job, an_owner, claimed
@@ -35,6 +38,7 @@ ENVIRONMENT = {
     "WEBSOCKET_API_ID": "api",
     "WEBSOCKET_STAGE": "live",
     "GREETER_FUNCTION": "greeter",
+    "RELAY_FUNCTION": "relay",
     "METRICS_NAMESPACE": "Comfyline/test",
 }
 
@@ -283,3 +287,28 @@ def test_a_removed_row_sends_nothing(service: Service) -> None:
     records = [{"dynamodb": {**gone, "OldImage": row(a_job())}}]
     assert service.pushed(*records) == {"batchItemFailures": []}
     assert service.pushed() == {"batchItemFailures": []}
+
+
+# --- very many subscribers ------------------------------------------------------------------------
+
+
+def test_a_chunk_is_posted_by_the_function_that_is_called_for_it(service: Service) -> None:
+    service.connect("c1")
+    job = subscribed(service, "c1")
+    service.received("c1")
+    (subscriber,) = service.wiring.aws.connections.subscribers(job.id, service.wiring.clock())
+    posts = [Post(job.id, json.dumps({"n": n}).encode(), must_arrive=True) for n in range(2)]
+    push_chunk.handler(
+        event_of(Chunk(job.id, [subscriber], posts, is_end=True)), None, service.wiring
+    )
+    assert service.received("c1") == [{"n": 0}, {"n": 1}]
+    assert [item["sk"]["S"] for item in service.rows()] == ["conn"]
+
+
+def test_an_unknown_socket_that_subscribes_is_closed(service: Service) -> None:
+    """Its $connect finished after everyone had given up on it, so the client connects again."""
+    job = queued(service)
+    service.connect("c1")
+    service.wiring.aws.connections.close(ConnectionId("c1"))
+    assert service.send("c1", {"action": "subscribe", "job_id": job.id}) == []
+    assert service.sockets.closed == {"c1"}

@@ -44,6 +44,7 @@ ENVIRONMENT = {
     "WEBSOCKET_API_ID": "api",
     "WEBSOCKET_STAGE": "live",
     "GREETER_FUNCTION": "greeter",
+    "RELAY_FUNCTION": "relay",
 }
 
 

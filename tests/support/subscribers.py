@@ -13,6 +13,7 @@ from comfyline.api.v1.messages import MessageEncoder
 from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.change import Change
+from comfyline.service.live.broadcast import Broadcast, Relay
 from comfyline.service.live.delivery import Delivery
 from comfyline.service.live.notify import Notifier
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection, Sockets
@@ -35,10 +36,11 @@ class FollowedDeployment(InMemoryDeployment):
         super().__init__(clock, store=InMemoryJobStore(on_change))
         self.connections = InMemoryConnectionStore()
         self.sockets = sockets
+        self.relay: Relay | None = None
         self._executor, self._sleep = executor, sleep
 
     @property
-    def notifier(self) -> Notifier:
+    def broadcast(self) -> Broadcast:
         delivery = Delivery(
             connections=self.connections,
             sockets=self.sockets,
@@ -46,14 +48,22 @@ class FollowedDeployment(InMemoryDeployment):
             clock=self.clock,
             sleep=self._sleep,
         )
+        return Broadcast(
+            connections=self.connections,
+            delivery=delivery,
+            metrics=self.metrics,
+            executor=self._executor,
+            relay=self.relay,
+        )
+
+    @property
+    def notifier(self) -> Notifier:
         return Notifier(
             jobs=self.store,
             connections=self.connections,
-            delivery=delivery,
+            broadcast=self.broadcast,
             encode=MessageEncoder(self.artifacts, self.clock),
-            metrics=self.metrics,
             clock=self.clock,
-            executor=self._executor,
         )
 
     @property

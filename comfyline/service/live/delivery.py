@@ -3,15 +3,22 @@
 A slow client loses progress first, because newer progress replaces it. If a client does not take a
 state in MAX_TRIES, it is disconnected; when it connects again, it asks for the missed states. A
 slow or closed socket never delays another subscriber.
+
+API Gateway gives the same answer for a slow client and for an account that makes too many calls.
+The other sockets tell them apart: if they do not take their messages either, the account is
+throttled, and nobody is disconnected. A client that hears nothing polls.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Lock
 
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.service.clock import Clock
@@ -21,7 +28,13 @@ from comfyline.service.metrics import Metric, Metrics
 
 MAX_TRIES = 3  # for a message that must arrive; after that the client is disconnected
 PATIENCE = timedelta(seconds=2)  # for all tries of one message together
-RETRY_SECONDS = 0.3  # API Gateway needs about this long to drain a client's buffer
+# The longest pause after the first try; it doubles. API Gateway needs about this long to drain a
+# client's buffer. Drawn at random, so that the posts of many sockets do not meet again.
+RETRY_SECONDS = 0.3
+# If more than this share of the other sockets that were tried meanwhile did not take a message at
+# once, it is the account that is throttled, and not the client that is slow.
+THROTTLED_SHARE = 0.25
+REMEMBERED = 1_000  # tries
 # API Gateway answers "gone" until `$connect` has returned, so a young socket may still open.
 CONNECT_GRACE = timedelta(seconds=10)
 
@@ -41,6 +54,27 @@ class _TooSlow(Exception):
     """The client does not take a message that must arrive."""
 
 
+class Tries:
+    """The latest tries of this process; they tell a slow client from a throttled account."""
+
+    def __init__(self) -> None:
+        self._latest: deque[tuple[datetime, ConnectionId, bool]] = deque(maxlen=REMEMBERED)
+        self._lock = Lock()
+
+    def note(self, at: datetime, connection: ConnectionId, *, taken: bool) -> None:
+        """One try, which the socket has taken or not."""
+        with self._lock:
+            self._latest.append((at, connection, taken))
+
+    def is_throttled(self, slow: ConnectionId, since: datetime) -> bool:
+        """Whether the other sockets did no better since then; also if no other was tried."""
+        with self._lock:
+            latest = [(one, taken) for at, one, taken in self._latest if at >= since]
+        others = {one for one, _ in latest} - {slow}
+        failing = {one for one, taken in latest if not taken} - {slow}
+        return not others or len(failing) > THROTTLED_SHARE * len(others)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """Posts to one socket at a time; safe to use from several threads."""
@@ -50,13 +84,19 @@ class Delivery:
     metrics: Metrics
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
+    tries: Tries = field(default_factory=Tries)
 
     def to_subscriber(self, subscriber: Subscriber, posts: Sequence[Post]) -> bool:
-        """Post all messages; False if the client left or was disconnected for being slow."""
+        """Post all messages; False if some were not taken.
+
+        The client has left, or was disconnected for being slow, or the account is throttled.
+        """
+        began = self.clock()
         try:
             self._post_all(subscriber.id, posts)
         except _TooSlow:
-            clean_up(lambda: self._disconnect(subscriber.id))
+            if self._is_to_blame(subscriber.id, began):
+                clean_up(lambda: self._disconnect(subscriber.id))
             return False
         except ConnectionGone:
             if subscriber.since + CONNECT_GRACE < self.clock():
@@ -66,17 +106,27 @@ class Delivery:
         return True
 
     def as_answer(self, connection: ConnectionId, posts: Sequence[Post]) -> bool:
-        """Post the answer to a subscription; False if the client was disconnected for being slow.
+        """Post the answer to a subscription; False if it was not taken: see `to_subscriber`.
 
         Raises:
             ConnectionGone: the client has left, or its `$connect` has not returned yet.
         """
+        began = self.clock()
         try:
             self._post_all(connection, posts)
         except _TooSlow:
-            self._disconnect(connection)
+            if self._is_to_blame(connection, began):
+                self._disconnect(connection)
             return False
         return True
+
+    def _is_to_blame(self, slow: ConnectionId, since: datetime) -> bool:
+        """Whether the client is slow, and not the account throttled."""
+        if not self.tries.is_throttled(slow, since):
+            return True
+        self.metrics.record(Metric.UPDATES_THROTTLED)
+        _log.warning("posts throttled", extra={"action": "posts_throttled"})
+        return False
 
     def _post_all(self, connection: ConnectionId, posts: Sequence[Post]) -> None:
         for post in posts:
@@ -85,22 +135,31 @@ class Delivery:
             else:
                 self._post_once(connection, post)
 
-    def _post_once(self, connection: ConnectionId, post: Post) -> None:
+    def _try(self, connection: ConnectionId, post: Post) -> None:
+        """Post once, and remember whether the socket took it."""
         try:
             self.sockets.post(connection, post.body)
+        except Unavailable:
+            self.tries.note(self.clock(), connection, taken=False)
+            raise
+        self.tries.note(self.clock(), connection, taken=True)
+
+    def _post_once(self, connection: ConnectionId, post: Post) -> None:
+        try:
+            self._try(connection, post)
         except Unavailable:  # a later message replaces this one
             extra = {"action": "progress_dropped", "job_id": post.job_id}
             _log.info("progress dropped", extra=extra)
 
     def _post_patiently(self, connection: ConnectionId, post: Post) -> None:
         give_up_at = self.clock() + PATIENCE
-        for tries_left in reversed(range(MAX_TRIES)):
+        for n in range(1, MAX_TRIES + 1):
             try:
-                return self.sockets.post(connection, post.body)
+                return self._try(connection, post)
             except Unavailable as error:
-                if tries_left == 0 or self.clock() >= give_up_at:
+                if n == MAX_TRIES or self.clock() >= give_up_at:
                     raise _TooSlow from error
-                self.sleep(RETRY_SECONDS)
+                self.sleep(random.uniform(0.5, 1) * RETRY_SECONDS * 2 ** (n - 1))
         return None
 
     def _disconnect(self, connection: ConnectionId) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from comfyline.adapters.memory.live import InMemorySockets
 from comfyline.contract.ids import ConnectionId
+from comfyline.service.jobs.job import Job
 from comfyline.service.live.delivery import CONNECT_GRACE, MAX_TRIES, PATIENCE
 from comfyline.service.metrics import Metric
 from tests.support.happenings import at, claim, start
@@ -68,3 +71,58 @@ def test_a_client_that_does_not_take_a_state_in_three_tries_is_disconnected(
     assert world.metrics.sum(Metric.FOLLOWERS_SLOW) == 1
     assert [s.id for s in world.connections.subscribers(job.id, world.clock())] == ["quick"]
     assert states(world.received("quick"))[-1] == ("status", "queued", 2)
+
+
+class TestThrottle:
+    """API Gateway gives one answer for a slow client and for an account that calls too often."""
+
+    def followed(self, world: FollowedWorld, sockets: int) -> Job:
+        job = world.queued()
+        for n in range(sockets):
+            world.subscriptions.subscribe(world.socket(f"c{n}"), job.id)
+        world.sockets.sent.clear()
+        world.stream.clear()
+        return job
+
+    @pytest.mark.parametrize("sockets", [1, 2, 40])
+    def test_nobody_is_disconnected_while_no_socket_takes_its_messages(
+        self, world: FollowedWorld, sockets: int
+    ) -> None:
+        job = self.followed(world, sockets)
+        everyone = {ConnectionId(f"c{n}") for n in range(sockets)}
+        world.sockets.slow |= everyone
+        world.happens(job, claim)
+        assert world.push() == 0
+        assert world.sockets.closed == set()
+        assert world.metrics.sum(Metric.UPDATES_THROTTLED) == sockets
+        world.sockets.slow.clear()
+        world.happens(job, start)
+        assert world.push() == sockets
+
+    def test_a_slow_client_among_many_is_disconnected_alone(self, world: FollowedWorld) -> None:
+        job = self.followed(world, 40)
+        world.sockets.slow.add(ConnectionId("c7"))
+        world.happens(job, claim)
+        assert world.push() == 39
+        assert world.sockets.closed == {"c7"}
+
+    def test_what_was_taken_before_the_throttle_does_not_count(self, world: FollowedWorld) -> None:
+        job = self.followed(world, 20)
+        tries = world.broadcast.delivery.tries
+        for _ in range(900):
+            tries.note(world.clock(), ConnectionId("c1"), taken=True)
+        world.clock.advance(1)
+        since = world.clock()
+        for n in range(10):
+            tries.note(since, ConnectionId(f"c{n}"), taken=False)
+        assert tries.is_throttled(ConnectionId("c3"), since)
+        assert job.id
+
+    def test_the_answer_to_a_subscription_disconnects_nobody_either(
+        self, world: FollowedWorld
+    ) -> None:
+        socket, job = world.socket(), world.queued()
+        world.sockets.slow.add(socket)
+        world.subscriptions.subscribe(socket, job.id)
+        assert world.sockets.closed == set()
+        assert [s.id for s in world.connections.subscribers(job.id, world.clock())] == [socket]
