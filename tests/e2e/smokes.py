@@ -14,6 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.models import S3ModelStore
+from comfyline.adapters.aws.live.relay import event_of
 from comfyline.contract.ids import ConnectionId, KeyId, OwnerId, random_job_id
 from comfyline.service.access.slots import OWNER_SHARDS, Slot
 from comfyline.service.intake.admit import SLOT_GRACE, slot_of
@@ -21,6 +22,8 @@ from comfyline.service.jobs.events import Progressed, Succeeded
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.progress import Progress
+from comfyline.service.live.broadcast import AUDIENCE, Chunk
+from comfyline.service.live.delivery import Post
 from comfyline.service.live.sockets import Connection
 from tests.e2e import fleet
 from tests.e2e import smokes_http as http
@@ -102,6 +105,42 @@ def push_updates(caller: Caller) -> None:
         (row,) = caller.account.items("ConnectionsTable", subscription["sk"])
         assert "jobs" not in row
         assert caller.account.connections.get(gone) is None
+    push_to_many(caller)
+
+
+def push_to_many(caller: Caller) -> None:
+    """So many subscribers that other functions post to them; all but one have left."""
+    job, key = caller.started(), KeyId(caller.key.split("_")[1])
+    with caller.socket() as socket:
+        send(socket, "subscribe", job)
+        received(socket, "status")
+        gone = [a_gone_subscriber(caller, job, key) for _ in range(AUDIENCE)]
+        watched = caller.account.jobs.get(job.id)
+        assert watched is not None
+        caller.account.jobs.save(
+            watched, advance(watched, Succeeded(attempt=1, gpu_seconds=1.5), now())
+        )
+        received(socket, "done")
+    eventually_now(lambda: subscribers(caller, job) == 0, within=SOON)
+    assert caller.account.connections.get(gone[-1]) is None
+
+
+def push_chunk(caller: Caller) -> None:
+    account, job = caller.account, caller.started()
+    with caller.socket() as socket:
+        send(socket, "subscribe", job)
+        received(socket, "status")
+        (subscription,) = account.items("ConnectionsTable", {"S": f"job#{job.id}"})
+        gone = a_gone_subscriber(caller, job, KeyId(caller.key.split("_")[1]))
+        told = account.connections.subscribers(job.id, now())
+        posts = [Post(job.id, json.dumps({"type": "told"}).encode(), must_arrive=True)]
+        chunk = Chunk(job.id, told, posts, is_end=True)
+        account.invoke(account.physical_id("api", "PushChunkFunction"), event_of(chunk))
+        received(socket, "told")
+        eventually_now(lambda: subscribers(caller, job) == 0, within=SOON)
+        (row,) = account.items("ConnectionsTable", subscription["sk"])
+        assert "jobs" not in row
+        assert account.connections.get(gone) is None
 
 
 def a_gone_subscriber(caller: Caller, job: Job, key_id: KeyId) -> ConnectionId:
@@ -294,6 +333,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "SocketConnect": socket_connect,
     "SocketDisconnect": socket_disconnect,
     "SocketSubscribe": socket_subscribe,
+    "PushChunk": push_chunk,
     "PushUpdates": push_updates,
     "SettleJobs": settle_jobs,
     "SweepJobs": sweep_jobs,

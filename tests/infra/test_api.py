@@ -85,7 +85,9 @@ def test_websocket_authorizer_requires_no_single_credential(aws: Templates) -> N
 def test_gateway_may_invoke_the_functions_of_its_routes(aws: Templates) -> None:
     permissions = resources(aws.api, "AWS::Lambda::Permission").values()
     allowed = {function_in(aws.render(p["FunctionName"])) for p in permissions}
-    assert allowed == set(ROWS) - {"PushUpdates", "SettleJobs", "SweepJobs", "RedriveTickets"}
+    assert allowed == set(ROWS) - {
+        *("PushChunk", "PushUpdates", "SettleJobs", "SweepJobs", "RedriveTickets")
+    }
     assert all("SourceArn" in permission for permission in permissions)
 
 
@@ -175,6 +177,7 @@ def test_environment_names_the_right_resources(aws: Templates, function: str) ->
         "WEBSOCKET_STAGE": "live",
         "GREETER_FUNCTION": "SocketSubscribeFunction",
         "PARKING_QUEUE_URL": "Parking",
+        "RELAY_FUNCTION": "PushChunkFunction",
         "SCALER_FUNCTION": "ScaleWorkersFunction",
         "SCALING_TABLE": "Scaling",
     }

@@ -142,7 +142,10 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
         ),
         ("s3:DeleteObject", {"SweepJobs", "CancelJob"}),
         ("s3:ListBucket", {*POSTS, "SweepJobs", "CancelJob"}),
-        ("execute-api:ManageConnections", {"SocketSubscribe", "PushUpdates", "SweepJobs"}),
+        (
+            "execute-api:ManageConnections",
+            {"SocketSubscribe", "PushChunk", "PushUpdates", "SweepJobs"},
+        ),
         ("dynamodb:GetRecords", {"PushUpdates", "SettleJobs"}),
         ("dynamodb:BatchWriteItem", POSTS),
         ("dynamodb:BatchGetItem", {*POSTS, "ListJobs", "SweepJobs"}),

@@ -226,7 +226,8 @@ def test_processes_record_in_the_namespace_that_alarms_read(aws: Templates) -> N
         if "METRICS_NAMESPACE" in of["Environment"]["Variables"]
     }
     posts = {"SubmitJob", "Generate", "RetryJob"}
-    pushing, settling = {"SocketSubscribe", "PushUpdates"}, {"SettleJobs", "CancelJob"}
+    pushing = {"SocketSubscribe", "PushChunk", "PushUpdates"}
+    settling = {"SettleJobs", "CancelJob"}
     assert set(recording) == {
         *posts,
         *pushing,
