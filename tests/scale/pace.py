@@ -58,14 +58,15 @@ class Pace:
         """
         self.calls[name] += 1
         for n in range(MAX_TRIES):
-            self._compute()
+            self.compute()
             self.simulation.sleep(seconds * self.simulation.random.uniform(0.7, 1.3))
             if self.simulation.random.random() >= self.throttled:
                 return
             self.simulation.sleep(self.simulation.random.uniform(0, PAUSE * 2**n))
         raise Unavailable(f"{name} was throttled")
 
-    def _compute(self) -> None:
+    def compute(self) -> None:
+        """Spend the CPU time of one call; the threads of a function share its CPU."""
         self.cpu_is_free_at = max(self.cpu_is_free_at, self.simulation.seconds) + SDK_CPU
         self.simulation.sleep(self.cpu_is_free_at - self.simulation.seconds)
 
