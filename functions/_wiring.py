@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from comfyline.service import settings as of
 from comfyline.service.clock import Clock, utc_now
+from comfyline.service.recent import Recent
 from functions._aws import Aws
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, KeyId, OwnerId
-    from comfyline.service.access.keys import ApiKey
+    from comfyline.service.access.keys import ApiKey, Flags
     from comfyline.service.access.socket_passes import SocketPass
     from comfyline.service.files.offer_upload import NewUpload, Offer
     from comfyline.service.fleet.scale import Scaler
@@ -45,12 +46,19 @@ if TYPE_CHECKING:
     from comfyline.service.live.messages import ClosingNotice
     from comfyline.service.live.notify import Notifier
     from comfyline.service.live.subscribe import Subscriptions
+    from comfyline.service.queue.lanes import Priority
 
 # In a deployed function this file is the deployment's own lock.
 ENGINE_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
 
 # Threads that post to sockets, and only wait: a job's 200 subscribers are served in 7 rounds.
 POSTS_AT_ONCE = 32
+# A place in the queue is approximate anyway. Clients may poll a waiting job once a second, and each
+# read of a depth is a billed request of 10 to 30 ms.
+DEPTH_LIFETIME = timedelta(seconds=3)
+# API Gateway keeps an authorizer's answer for 30 s, so this hardly delays a switch. All calls read
+# the same item, which could take 3,000 reads a second.
+FLAGS_LIFETIME = timedelta(seconds=5)
 # Threads of the sweeper, which wait for two calls per job: 10,000 jobs take 10 s of waiting.
 SWEEPS_AT_ONCE = 32
 
@@ -168,7 +176,17 @@ class Wiring:
         """About where a queued job stands."""
         from comfyline.service.jobs.read import queue_position
 
-        return queue_position(job, queue=self.aws.queue)
+        return queue_position(job, depth=lambda lane: self._depths[lane]())
+
+    @cached_property
+    def _depths(self) -> Mapping[Priority, Recent[int]]:
+        """The depth of each lane. All clients that wait in a lane read the same number."""
+        from comfyline.service.queue.lanes import Priority
+
+        def of(lane: Priority) -> Recent[int]:
+            return Recent(lambda: self.aws.queue.depth(lane), DEPTH_LIFETIME, self.clock)
+
+        return {lane: of(lane) for lane in Priority}
 
     def read_page(
         self, owner: OwnerId, *, status: Status | None, limit: int, cursor: str | None
@@ -218,6 +236,11 @@ class Wiring:
         from comfyline.service.access.authenticate import authenticate
 
         return authenticate(authorization, keys=self.aws.keys, clock=self.clock)
+
+    @cached_property
+    def flags(self) -> Recent[Flags]:
+        """The operator's switches, which every authorizer's call needs."""
+        return Recent(self.aws.keys.flags, FLAGS_LIFETIME, self.clock)
 
     def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
         """A new socket pass."""

@@ -24,7 +24,7 @@ def http_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
         logger.info("caller refused", extra={"action": "caller_refused"})
         return {"isAuthorized": False}
     logger.debug("caller known", extra={"action": "caller_known"})
-    return {"isAuthorized": True, "context": _caller(key, wiring.aws.keys.flags())}
+    return {"isAuthorized": True, "context": _caller(key, wiring.flags())}
 
 
 @lambda_handler
@@ -39,7 +39,7 @@ def socket_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     return {
         "principalId": key.owner if key else "nobody",
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": _caller(key, wiring.aws.keys.flags()) if key else {},
+        "context": _caller(key, wiring.flags()) if key else {},
     }
 
 

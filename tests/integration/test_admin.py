@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from comfyline.operate import admin, keys, wiring
+from functions._wiring import FLAGS_LIFETIME
+from tests.support.builders import FrozenClock
 from tests.support.gateway import Gateway
 
 
@@ -64,19 +66,21 @@ def test_a_missing_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch
     assert "KEYS_TABLE is missing" in result.stderr
 
 
-def test_pause_and_resume_reach_the_authorizer(gateway: Gateway) -> None:
+def test_pause_and_resume_reach_the_authorizer(gateway: Gateway, clock: FrozenClock) -> None:
     token = json.loads(done("keys", "create", "--owner", "fox", "--json"))["key"]
     for command, enabled in (("pause", "false"), ("resume", "true")):
         done("admin", command)
+        clock.advance(FLAGS_LIFETIME)
         caller = context(gateway, token)
         assert caller is not None
         assert caller["jobs_enabled"] == enabled
 
 
-def test_pause_and_resume_may_include_sockets(gateway: Gateway) -> None:
+def test_pause_and_resume_may_include_sockets(gateway: Gateway, clock: FrozenClock) -> None:
     token = json.loads(done("keys", "create", "--owner", "fox", "--json"))["key"]
     for command, status in (("pause", 503), ("resume", 200)):
         done("admin", command, "--sockets")
+        clock.advance(FLAGS_LIFETIME)
         caller = context(gateway, token)
         event = {"requestContext": {"requestId": "r", "connectionId": "c", "authorizer": caller}}
         assert gateway.call("SocketConnect", event) == {"statusCode": status}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -26,7 +27,6 @@ from comfyline.service.jobs.events import Event, Expired
 from comfyline.service.jobs.job import Job, JobRecord, Status
 from comfyline.service.jobs.store import JobStore, ListPosition
 from comfyline.service.queue.lanes import Priority
-from comfyline.service.queue.tickets import JobQueue
 
 
 def read_job(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> JobRecord:
@@ -71,17 +71,17 @@ def expire_if_overdue(now: datetime, store: JobStore, job: Job) -> Job:
         return job
 
 
-def queue_position(job: Job, *, queue: JobQueue) -> int | None:
+def queue_position(job: Job, *, depth: Callable[[Priority], int]) -> int | None:
     """The approximate place of a waiting job: at most the tickets in its lane and those before it.
 
-    None once a worker holds the job or it has ended. Also None if the queue does not answer,
-    because a job can be shown without its place.
+    `depth` counts the tickets of a lane. None once a worker holds the job or it has ended. Also
+    None if the queue does not answer, because a job can be shown without its place.
     """
     if job.status is not Status.QUEUED or job.lease is not None:
         return None
     lanes = list(Priority)[: list(Priority).index(job.priority) + 1]
     try:
-        return max(1, sum(queue.depth(lane) for lane in lanes))
+        return max(1, sum(depth(lane) for lane in lanes))
     except Unavailable:
         return None
 
