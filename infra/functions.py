@@ -344,6 +344,7 @@ _ROWS = (
             grants.READ_JOBS,
             grants.CHANGE_JOB,
             grants.SEND_TICKET,
+            grants.COUNT_TICKETS,
             grants.READ_JOB,  # a job's sibling items, which are deleted with it
             grants.DELETE_JOB,
             grants.LIST_ARTIFACTS,

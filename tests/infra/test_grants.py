@@ -134,7 +134,7 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
         ("s3:PutObject", {"Task", "CreateUpload"}),
         (
             "sqs:GetQueueAttributes",
-            {"GetJob", "GetMetrics", "ScaleWorkers", "RedriveTickets", "SettleJobs"},
+            {"GetJob", "GetMetrics", "ScaleWorkers", "RedriveTickets", "SettleJobs", "SweepJobs"},
         ),
         (
             "s3:GetObject",

@@ -126,7 +126,9 @@ class Job:
     faults: int = 0  # of disk, memory or GPU, on workers that proved to be healthy
     unhealthy_workers: int = 0  # how many workers proved to be unhealthy while they ran this job
     interruptions: int = 0
-    ticket_sends: int = 0  # by the sweeper since the job began to wait; excludes the first ticket
+    # How often the sweeper has found the job waiting since it began to wait. Each time it sends the
+    # ticket again, unless the job waits in a long queue.
+    ticket_sends: int = 0
     lease: Lease | None = None
     cancel_requested_at: datetime | None = None
     started_at: datetime | None = None  # the first start

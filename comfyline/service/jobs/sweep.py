@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,11 +26,12 @@ from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_due_time
-from comfyline.service.jobs.due import TIDY_DELAY
-from comfyline.service.jobs.events import Event, Settled, SettlementFailed, Tidied
+from comfyline.service.jobs.due import MAX_TICKET_GRACE_STEPS, TIDY_DELAY
+from comfyline.service.jobs.events import Event, Settled, SettlementFailed, TicketResent, Tidied
 from comfyline.service.jobs.job import Job, void_prefixes
 from comfyline.service.jobs.settle import Settlement
 from comfyline.service.jobs.store import Conflict, JobStore, due_shards
+from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue
 
 # Jobs read from a shard in a run; the next run continues a minute later. It is large, so that live
@@ -39,6 +40,14 @@ SHARD_BATCH = 2_000
 # A younger end is left to settle_jobs, which usually settles it within seconds.
 SETTLE_PATIENCE = timedelta(minutes=1)
 SETTLE_BATCH = 49  # settled together: as many as one transaction of the ledger counts
+
+# With fewer tickets in its lane, a job that is due gets a second ticket: it may have lost its own,
+# and a few copies cost nothing. In a longer queue a copy for each job would double the queue, which
+# is what the fleet is sized by.
+LONG_QUEUE = 100
+# How often the sweeper has found a job waiting before it sends one ticket even into a long queue,
+# 100 minutes after the post: a lost ticket must not wait for ever behind a backlog that never ends.
+LAST_PATIENT_LOOK = MAX_TICKET_GRACE_STEPS
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +86,9 @@ class Sweeper:
         """
         run = _Run(self.clock, self.executor, ends_at)
         due = self._due(settled=False)
-        live = run.start(self._sweep_live, self._most_urgent_first(due))
+        urgent_first = self._most_urgent_first(due)
+        long_lanes = self._long_lanes(urgent_first)
+        live = run.start(lambda job: self._sweep_live(job, long_lanes), urgent_first)
         for chore in self.chores:
             run.outcomes += self._done(chore, ends_at)
         run.finish(live)
@@ -114,10 +125,27 @@ class Sweeper:
         now = self.clock()
         return sorted(live, key=lambda job: (job.has_live_lease(now), job.due_at))
 
-    def _sweep_live(self, job: Job) -> str:
-        now = self.clock()
+    def _long_lanes(self, live: Iterable[Job]) -> set[Priority]:
+        """The lanes in which jobs wait because the queue is long, and not for a lost ticket.
+
+        They hold at least as many tickets as jobs that are due.
+        """
+        due = Counter(job.priority for job in live if job.lease is None)
+        return {lane for lane, jobs in due.items() if self._depth(lane) >= max(jobs, LONG_QUEUE)}
+
+    def _depth(self, lane: Priority) -> int:
+        try:
+            return self.queue.depth(lane)
+        except Unavailable:  # then each job gets a ticket, which is harmless
+            return 0
+
+    def _sweep_live(self, job: Job, long_lanes: Set[Priority]) -> str:
+        now, looks = self.clock(), job.ticket_sends
         event = on_due_time(job, now)
         job = change(self.store, lambda: now, job, lambda current: on_due_time(current, now))
+        is_patient = job.priority in long_lanes and looks != LAST_PATIENT_LOOK
+        if isinstance(event, TicketResent) and is_patient:
+            return "FoundWaiting"  # at the end of a long queue, a copy would only be more work
         if job.lease is None and not job.status.is_terminal:
             # Sent after the write. After a crash in between, the job is due again a little later.
             self.queue.send(job.id, job.owner, job.priority)

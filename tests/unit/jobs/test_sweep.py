@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,9 @@ from comfyline.service.jobs.decide import MAX_FAILURES
 from comfyline.service.jobs.due import LEASE_GRACE, TICKET_GRACE, TIDY_DELAY
 from comfyline.service.jobs.finish import Succeed
 from comfyline.service.jobs.job import Job, Status
-from comfyline.service.jobs.sweep import Chore
+from comfyline.service.jobs.store import LIVE_SHARDS
+from comfyline.service.jobs.sweep import LONG_QUEUE, Chore
+from comfyline.service.queue.lanes import Priority
 from tests.support.builders import LEASE
 from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle, check_ticketed
@@ -62,6 +65,46 @@ class TestLostTicket:
             sent += world.sweep()["TicketResent"]
         # After 0.5, 2, 8 and 32 minutes, then every hour. The sweep adds up to a minute to each.
         assert sent == 4 + 23
+
+    def test_is_not_sent_again_because_the_queue_is_long(self) -> None:
+        """Each job of a backlog is looked at again and again, and gets one copy after 100 min."""
+        world = World()
+        jobs = [world.queued() for _ in range(LONG_QUEUE)]
+        sent, found = Counter[int](), 0
+        for minute in range(1, 4 * 60):
+            world.clock.advance(MINUTE)
+            done = world.sweep()
+            sent[minute], found = done["TicketResent"], found + done["FoundWaiting"]
+        assert {minute: number for minute, number in sent.items() if number} == {103: len(jobs)}
+        assert found >= 5 * len(jobs)
+        assert world.queue.depth(Priority.NORMAL) == 2 * len(jobs)
+
+    def test_is_sent_where_fewer_tickets_wait_than_jobs(self) -> None:
+        world = World()
+        for _ in range(LONG_QUEUE):
+            world.queued()
+        an_unticketed_job(world)
+        world.clock.advance(TICKET_GRACE)
+        assert world.sweep() == {"TicketResent": LONG_QUEUE + 1}
+        assert world.queue.depth(Priority.NORMAL) == 2 * LONG_QUEUE + 1
+
+    def test_is_sent_if_the_depth_of_the_lane_is_not_known(self) -> None:
+        world = World()
+        job = an_unticketed_job(world)
+        world.clock.advance(TICKET_GRACE)
+        queue = meanwhile(world.queue, "depth", raising(Unavailable("throttled")))
+        assert world.sweep(queue=queue) == {"TicketResent": 1}
+        assert ticketed(world) == [job.id]
+
+    def test_of_a_lane_with_a_short_queue_is_sent_beside_a_long_one(self) -> None:
+        world = World()
+        for _ in range(LONG_QUEUE):
+            world.queued()
+        lost = world.queued(priority=Priority.HIGH)
+        world.tickets(Priority.HIGH)
+        world.clock.advance(TICKET_GRACE)
+        assert world.sweep() == {"FoundWaiting": LONG_QUEUE, "TicketResent": 1}
+        assert [ticket.job_id for ticket in world.tickets(Priority.HIGH)] == [lost.id]
 
     def test_is_not_sent_if_the_job_is_claimed_meanwhile(self) -> None:
         world = World()
@@ -235,7 +278,8 @@ class TestTime:
         for n in range(40):
             an_unticketed_job(world, f"fox {n}")
         world.clock.advance(TICKET_GRACE)
-        store = meanwhile(world.store, "due", raising(Unavailable("throttled")))
+        refused = raising(Unavailable("throttled"))
+        store = meanwhile(world.store, "due", refused, times=LIVE_SHARDS // 2)
         first = world.sweep(store=store)["TicketResent"]
         assert 0 < first < 40
         assert world.sweep() == {"TicketResent": 40 - first}
