@@ -65,13 +65,18 @@ class Acceptance:
             IdempotencyKeyReused: the job that has the id was made from another request.
             Unavailable: the store is out of reach; the post may be repeated.
         """
+        earlier = None
         try:
             check_uploads(job, asked.graph, uploads=self.uploads, nodes=self.nodes)
+            if limits.max_active_jobs is not None and (earlier := self._earlier(job)) is not None:
+                limits = replace(limits, max_active_jobs=None)  # a replay needs no slot
             taken = self.admission.take(job, limits)
         except RequestRefused:
             # A replay is answered although a new job would be refused now.
             if (earlier := self._earlier(job)) is None:
                 raise
+            return Accepted(self._replayed(earlier, job), replayed=True)
+        if earlier is not None:
             return Accepted(self._replayed(earlier, job), replayed=True)
         job = submitted(replace(job, has_slot=taken is not None))
         existing, is_new = self._put(job, asked, taken)

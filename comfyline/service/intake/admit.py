@@ -138,6 +138,7 @@ class Admission:
                 dropped += 1
             elif job is not None and _is_of_a_dead_post(slot, job, now):
                 self.hand_over(slot, job)
+                dropped += 1
         if dropped:
             _log.info("slots dropped", extra={"action": "slots_dropped", "dropped": dropped})
         return dropped

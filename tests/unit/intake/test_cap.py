@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from comfyline.service.access.slots import Limits, Slot
-from comfyline.service.errors import TooManyJobs, Unavailable
+from comfyline.service.errors import TooManyJobs, TooManyRequests, Unavailable
 from comfyline.service.intake.admit import OLDEST_SLOTS, SLOT_GRACE, Admission, slot_of
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.finish import Finisher
@@ -143,3 +143,31 @@ def test_a_round_without_time_drops_nothing() -> None:
     world.clock.advance(2 * SLOT_GRACE)
     assert world.admission().reconcile(world.clock()) == 0
     assert world.admission().reconcile(NEVER) == 1
+
+
+def test_a_replay_takes_no_slot() -> None:
+    """Otherwise a client that repeats a post would keep others out for a moment."""
+    world, limits = World(), Limits(max_active_jobs=2)
+    world.submit(key="first", limits=limits)
+    world.clock.advance(1)
+    full = world.admission()
+    assert full.take(a_job(owner=world.owner), limits) is not None
+    assert world.submit(key="first", limits=limits).replayed  # although the cap is reached
+    assert len(world.owners.slots(0)) == 2
+
+
+def test_a_replay_counts_towards_the_rate() -> None:
+    world, limits = World(), Limits(max_active_jobs=5, jobs_per_minute=2)
+    for _ in range(2):
+        world.submit(key="first", limits=limits)
+    with pytest.raises(TooManyRequests):
+        world.submit(key="second", limits=limits)
+
+
+def test_the_slot_of_a_replay_that_died_makes_room_for_another_post() -> None:
+    world, limits = World(), Limits(max_active_jobs=2)
+    job = world.submit(key="first", limits=limits).job
+    dead = Slot(job.id, job.queued_at + timedelta(seconds=1))
+    world.owners.take_slot(world.owner, dead, limits, world.clock())
+    world.clock.advance(2 * SLOT_GRACE)
+    assert not world.submit(key="second", limits=limits).replayed

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import JobNotFound, TransitionRefused
+from comfyline.service.intake.admit import CHECK_MINUTES
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.due import SETTLE_DELAY, TIDY_DELAY
 from comfyline.service.jobs.finish import (
@@ -171,6 +172,9 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(which=NUMBERS)
     def store_a_file(self, which: int) -> None:
         held = self.workers[-1 - which % len(self.workers)]
+        row = self.world.store.get(held.job.id)
+        if row is not None and row.status.is_terminal and not row.tidy_pending:
+            return  # what a worker stores after such a stall is left to the lifecycle rule
         if not held.files:
             held.files.append(self.world.upload(held.job))
 
@@ -257,7 +261,9 @@ class AnyOrder(RuleBasedStateMachine):
                 break
         self.world.clock.advance(max(TIDY_DELAY, SETTLE_DELAY))
         self.world.sweep()
-        self.world.admission().reconcile(NEVER)
+        for _ in range(CHECK_MINUTES):  # the sweeper looks at each slot once in that time
+            self.world.clock.advance(60)
+            self.world.admission().reconcile(NEVER)
         self.the_invariants_hold()
         for job_id in self.jobs:
             row = self.world.row(job_id)
