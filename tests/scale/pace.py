@@ -33,11 +33,13 @@ P = TypeVar("P")
 class Pace:
     """Makes the ports of one function slow, whose threads share one CPU.
 
-    `calls` counts the calls by name; `throttled` is the share that fails at first.
+    With `is_scaled_out` each call is of another function, with a CPU of its own. `calls` counts the
+    calls by name; `throttled` is the share that fails at first.
     """
 
     simulation: Simulation
     throttled: float = THROTTLED
+    is_scaled_out: bool = False
     calls: Counter[str] = field(default_factory=Counter)
     cpu_is_free_at: float = 0.0
 
@@ -67,8 +69,10 @@ class Pace:
 
     def compute(self) -> None:
         """Spend the CPU time of one call; the threads of a function share its CPU."""
+        if self.is_scaled_out:
+            return self.simulation.sleep(SDK_CPU)
         self.cpu_is_free_at = max(self.cpu_is_free_at, self.simulation.seconds) + SDK_CPU
-        self.simulation.sleep(self.cpu_is_free_at - self.simulation.seconds)
+        return self.simulation.sleep(self.cpu_is_free_at - self.simulation.seconds)
 
 
 class Transactional:

@@ -38,7 +38,7 @@ class Outage:
 
     def __init__(self, simulation: Simulation, dynamodb: Table, jobs: int) -> None:
         self.simulation = simulation
-        self.client = Transactional(dynamodb, Pace(simulation))
+        self.client = Transactional(dynamodb, Pace(simulation, is_scaled_out=True))
         self.ledger = DynamoLedger(dynamodb, "owners")
         self.store, self.metrics = InMemoryJobStore(), InMemoryMetrics()
         self.jobs = [succeeded(a_job(owner=OWNERS[n % len(OWNERS)])) for n in range(jobs)]

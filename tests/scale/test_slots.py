@@ -35,7 +35,7 @@ class Owner:
 
     def __init__(self, dynamodb: Table, simulation: Simulation) -> None:
         self.simulation, self.name = simulation, an_owner()
-        self.pace = Pace(simulation)
+        self.pace = Pace(simulation, is_scaled_out=True)
         self.client = Transactional(dynamodb, self.pace)
         self.store = DynamoOwnerStore(self.client, "owners", simulation.sleep)
         self.plain = DynamoOwnerStore(dynamodb, "owners")
