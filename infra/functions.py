@@ -263,10 +263,11 @@ _ROWS = (
             may("DropSubscription", Resource.CONNECTIONS, "dynamodb:UpdateItem"),
             grants.POST_TO_SOCKET,
         ),
-        # PushUpdates calls it for each part of the subscribers of a job that has very many. Older
-        # news is worth nothing.
-        triggers=(AsyncCalls(max_age_seconds=300, retries=1),),
+        # PushUpdates calls it for each part of the subscribers of a job that has very many.
+        # A client that is not reached polls.
+        triggers=(AsyncCalls(),),
         timeout=CHUNK_TIMEOUT,
+        memory=BUSY_MEMORY,
     ),
     Function(
         name="PushUpdates",
