@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from comfyline.service import settings as of
 from comfyline.service.clock import Clock, utc_now
-from comfyline.service.recent import Recent
 from functions._aws import Aws
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from comfyline.service.live.notify import Notifier
     from comfyline.service.live.subscribe import Subscriptions
     from comfyline.service.queue.lanes import Priority
+    from comfyline.service.recent import Recent
 
 # In a deployed function this file is the deployment's own lock.
 ENGINE_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
@@ -182,6 +182,7 @@ class Wiring:
     def _depths(self) -> Mapping[Priority, Recent[int]]:
         """The depth of each lane. All clients that wait in a lane read the same number."""
         from comfyline.service.queue.lanes import Priority
+        from comfyline.service.recent import Recent
 
         def of(lane: Priority) -> Recent[int]:
             return Recent(lambda: self.aws.queue.depth(lane), DEPTH_LIFETIME, self.clock)
@@ -240,6 +241,8 @@ class Wiring:
     @cached_property
     def flags(self) -> Recent[Flags]:
         """The operator's switches, which every authorizer's call needs."""
+        from comfyline.service.recent import Recent
+
         return Recent(self.aws.keys.flags, FLAGS_LIFETIME, self.clock)
 
     def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
