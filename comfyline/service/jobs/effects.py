@@ -61,9 +61,10 @@ def stored(_job: Job, event: ev.Stored, _now: datetime) -> dict[str, Any]:
 def gpu_used(job: Job, event: ev.AttemptEnded, _now: datetime) -> dict[str, Any]:
     """Add the attempt's GPU time to the job's, in the write that ends the attempt.
 
-    That write succeeds at most once per attempt, and only if the attempt still holds the job.
+    That write succeeds at most once per attempt, and only if the attempt still holds the job. The
+    sum is in whole milliseconds.
     """
-    return {"gpu_seconds": job.gpu_seconds + event.gpu_seconds}
+    return {"gpu_seconds": round(job.gpu_seconds + event.gpu_seconds, 3)}
 
 
 def succeeded(job: Job, event: ev.Succeeded, now: datetime) -> dict[str, Any]:

@@ -62,6 +62,10 @@ class TestCounters:
         job = running(job)
         assert advance(job, ev.Succeeded(attempt=2, gpu_seconds=3), NOW).gpu_seconds == 5
 
+    def test_the_sum_of_gpu_seconds_shows_no_rounding_error(self) -> None:
+        job = replace(running(a_job()), gpu_seconds=0.1)
+        assert advance(job, ev.Succeeded(attempt=1, gpu_seconds=0.2), NOW).gpu_seconds == 0.3
+
     def test_a_failure_while_canceling_adds_gpu_seconds_too(self) -> None:
         job = replace(running(a_job()), cancel_requested_at=NOW, gpu_seconds=1.0)
         event = on_failure(job, 1, ERROR, gpu_seconds=2.0)
