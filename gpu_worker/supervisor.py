@@ -28,6 +28,7 @@ from gpu_worker import memory
 from gpu_worker.activity import Activity
 from gpu_worker.comfy.http import EngineQueue
 from gpu_worker.comfy.keeper import ENDED, RECYCLED, EngineCrashLoop
+from gpu_worker.confinement import confine
 from gpu_worker.machine_faults import FaultKind
 from gpu_worker.racing import background
 
@@ -48,6 +49,7 @@ class Policy:
     max_prompts: int = 1000  # host memory grows with the history and with leaks of nodes
     max_memory_bytes: int | None = None  # above it, the engine is restarted between two jobs
     memory_limit_bytes: int | None = None  # above it, the engine is ended at once
+    may_connect: bool = True  # whether the engine may open connections of its own
 
 
 DEFAULT_POLICY = Policy()
@@ -165,7 +167,7 @@ class EngineProcess:
             **_identity(self._user),
             start_new_session=True,
             stdin=asyncio.subprocess.DEVNULL,
-            preexec_fn=_prepare_process,
+            preexec_fn=_prepare_process if self._policy.may_connect else _prepare_confined_process,
         )
 
     async def _clean_up(self) -> None:
@@ -211,6 +213,11 @@ def _identity(user: str | None) -> dict[str, Any]:
 def _kill(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _prepare_confined_process() -> None:
+    _prepare_process()
+    confine()
 
 
 def _prepare_process() -> None:

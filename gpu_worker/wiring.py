@@ -37,6 +37,7 @@ from gpu_worker.collector import Collector
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
 from gpu_worker.comfy.watchdog import Patience
+from gpu_worker.confinement import can_confine
 from gpu_worker.disk import Disk
 from gpu_worker.ecs import (
     METADATA_URL,
@@ -119,6 +120,8 @@ class Wiring:
         if settings.comfyui_command is None:
             yield ForeignEngine()
             return
+        if not settings.engine_egress and not can_confine():
+            _log.warning("engine not confined", extra={"action": "engine_not_confined"})
         engine = EngineProcess(
             shlex.split(settings.comfyui_command),
             Path(settings.comfyui_directory or "."),
@@ -127,6 +130,7 @@ class Wiring:
             user=settings.comfyui_user,
             policy=Policy(
                 max_prompts=settings.engine_max_prompts,
+                may_connect=bool(settings.engine_egress),
                 max_memory_bytes=_bytes(settings.engine_max_memory_mib),
                 memory_limit_bytes=_bytes(settings.engine_memory_limit_mib)
                 or int(ENGINE_SHARE * available_bytes()),

@@ -142,6 +142,10 @@ class Worker(Section):
             "by_default": "the deployment's own",
         },
     )
+    engine_egress: bool = Field(
+        default=False,
+        description="whether ComfyUI and its nodes may open connections; nodes that download must",
+    )
     lease_seconds: int = Field(
         default=120,
         ge=1,

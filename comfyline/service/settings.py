@@ -230,6 +230,9 @@ class WorkerSettings(
     # empties them. None: the worker gets only files that nodes report, over HTTP.
     comfyui_directory: str | None = None
     comfyui_user: str | None = None  # the user that ComfyUI runs as; None: the worker's
+    engine_egress: int = (
+        1  # 0: the engine cannot open TCP connections, where the kernel can do that
+    )
     engine_max_prompts: int = 1000  # after so many prompts ComfyUI is restarted
     engine_max_memory_mib: int | None = None  # above this resident memory ComfyUI is restarted
     engine_memory_limit_mib: int | None = None  # above it ComfyUI is ended; None: see wiring.py

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
@@ -17,6 +17,8 @@ from infra.deployment import Deployment, Fleet
 VOLUME_GIB = 200
 # gp3 includes 125 MiB/s, at which unpacking a 7 GB image takes a minute.
 VOLUME_THROUGHPUT_MIB = 500
+ENGINE_UID = 10002  # the user `comfyui` of the image
+METADATA = "169.254.0.0/16"  # the instance's metadata, and the credentials of its tasks
 # A name for the constructs, and the share of on-demand instances in the group.
 _SHARES = {Capacity.ONDEMAND: ("OnDemand", 100), Capacity.SPOT: ("Spot", 0)}
 _AGENT_OPTIONS = (
@@ -35,7 +37,7 @@ def asg_capacity(
     scope: Construct, deployment: Deployment, cluster: ecs.Cluster, network: WorkerNetwork
 ) -> Mapping[Capacity, str]:
     """Add two capacity providers to the cluster, each with a group, and return their names."""
-    launch = _launch_template(scope, network)
+    launch = _launch_template(scope, deployment, network)
     names = dict[Capacity, str]()
     for capacity, (name, on_demand) in _SHARES.items():
         group = _group(scope, name, on_demand, deployment, launch, network)
@@ -98,7 +100,22 @@ def _mix(
     )
 
 
-def _launch_template(scope: Construct, network: WorkerNetwork) -> ec2.LaunchTemplate:
+def _engine_rules(deployment: Deployment) -> Iterator[str]:
+    """Rules of the host's firewall for the engine's user, whose network is the host's.
+
+    In no case does the engine reach the metadata of the instance, nor the credentials of the task.
+    """
+    rules = [f"-d {METADATA} -j REJECT"]
+    if not deployment.worker.engine_egress:
+        rules = ["-o lo -j ACCEPT", "-j REJECT"]
+    for rule in rules:
+        yield f"iptables -A OUTPUT -m owner --uid-owner {ENGINE_UID} {rule}"
+    yield f"ip6tables -A OUTPUT -m owner --uid-owner {ENGINE_UID} ! -o lo -j REJECT"
+
+
+def _launch_template(
+    scope: Construct, deployment: Deployment, network: WorkerNetwork
+) -> ec2.LaunchTemplate:
     role = iam.Role(
         scope,
         "InstanceRole",
@@ -107,6 +124,7 @@ def _launch_template(scope: Construct, network: WorkerNetwork) -> ec2.LaunchTemp
     )
     user_data = ec2.UserData.for_linux()
     user_data.add_commands(*(f"echo {option} >> /etc/ecs/ecs.config" for option in _AGENT_OPTIONS))
+    user_data.add_commands(*_engine_rules(deployment))
     return ec2.LaunchTemplate(
         scope,
         "Launch",

@@ -131,6 +131,7 @@ class WorkerStack(Stack):
             "metrics_namespace": deployment.metrics_namespace,
             "engine_version": deployment.worker.engine_version,
             "lease_seconds": str(deployment.worker.lease_seconds),
+            "engine_egress": str(int(deployment.worker.engine_egress)),
             "heartbeat_seconds": str(deployment.worker.heartbeat_seconds),
             "follow_queued_prompts": str(deployment.worker.follow_queued_prompts),
         }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from infra.assets import ROOT
 from tests.infra.conftest import deployment, synthesise
 from tests.infra.templates import Json, Templates, named, only, resources
 
@@ -122,6 +123,39 @@ def test_group_instances(asg: Templates) -> None:
     assert "ECS_CONTAINER_STOP_TIMEOUT=110s" in user_data
     # Otherwise the models of a few stopped tasks fill the disk.
     assert "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=5m" in user_data
+
+
+def user_data(templates: Templates) -> str:
+    launch = only(resources(templates.fleet, "AWS::EC2::LaunchTemplate"))["LaunchTemplateData"]
+    return templates.render(launch["UserData"]["Fn::Base64"])
+
+
+def test_the_engines_user_reaches_nothing_from_a_groups_instance(asg: Templates) -> None:
+    rules = [line for line in user_data(asg).splitlines() if "tables" in line]
+    assert rules == [
+        "iptables -A OUTPUT -m owner --uid-owner 10002 -o lo -j ACCEPT",
+        "iptables -A OUTPUT -m owner --uid-owner 10002 -j REJECT",
+        "ip6tables -A OUTPUT -m owner --uid-owner 10002 ! -o lo -j REJECT",
+    ]
+    assert "useradd --uid 10002 " in (ROOT / "gpu_worker" / "Dockerfile").read_text()
+
+
+def test_an_engine_that_may_connect_does_not_reach_the_metadata(tmp_path: Path) -> None:
+    chosen = deployment(
+        fleet={"capacity": "asg"}, worker={"image": "worker:1", "engine_egress": True}
+    )
+    templates = synthesise(tmp_path, chosen)
+    assert "--uid-owner 10002 -d 169.254.0.0/16 -j REJECT" in user_data(templates)
+    assert "--uid-owner 10002 -j REJECT" not in user_data(templates)
+    task = only(resources(templates.worker, "AWS::ECS::TaskDefinition"))
+    assert {"Name": "ENGINE_EGRESS", "Value": "1"} in task["ContainerDefinitions"][0]["Environment"]
+
+
+@pytest.mark.parametrize("variant", ["aws", "asg"])
+def test_the_worker_confines_its_engine(request: pytest.FixtureRequest, variant: str) -> None:
+    templates: Templates = request.getfixturevalue(variant)
+    task = only(resources(templates.worker, "AWS::ECS::TaskDefinition"))
+    assert {"Name": "ENGINE_EGRESS", "Value": "0"} in task["ContainerDefinitions"][0]["Environment"]
 
 
 @pytest.mark.parametrize(("variant", "stage"), [("aws", "test"), ("asg", "prod")])
