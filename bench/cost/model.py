@@ -11,11 +11,15 @@ from comfyline.service.jobs.store import LIVE_SHARDS, SETTLED_SHARDS
 from infra.prices import prices
 
 MILLION = 1_000_000
-GOAL, IDLE_GOAL = 25.0, 1.0  # dollars
+# Dollars. Of an idle month, $1.50 are for the metrics of alarms beyond the ten free ones.
+GOAL, IDLE_GOAL = 25.0, 2.0
 MEMORY_GB = 0.5
+SWEEPER_GB = 1769 / 1024  # a whole CPU, for the minutes in which much is due
 # Assumptions, each on the expensive side.
 OWN_MS = 10  # of a call of a function: 3 ms, as benchmarked on a whole CPU, at 29 % of one
 CALL_MS = 15  # of each AWS call in it: 5 to 10 ms on the network, the rest is the SDK's own work
+# The same on a whole CPU, which the sweeper has: most of the rest is the network.
+WHOLE_CPU_OWN_MS, WHOLE_CPU_CALL_MS = 3, 8
 COLD_MS = 5  # one call in 100 is the first of its process, and takes half a second longer
 PLATFORM_LOG_BYTES = 470  # of a call: START, END and a REPORT that is cold and traced
 LINE_BYTES = 26  # that CloudWatch adds to the text of each log line
@@ -54,18 +58,20 @@ def billed_ms(calls: float, aws_calls: float) -> float:
     return (OWN_MS + COLD_MS) * calls + CALL_MS * aws_calls
 
 
-def function_lines(
-    calls: float, milliseconds: float, traced: float, own_log_bytes: float
-) -> list[Line]:
-    """Calls of functions with their time, logs and traces."""
-    lambda_, logs, traces = prices()["lambda"], prices()["cloudwatch"], prices()["xray"]
-    seconds = MEMORY_GB * milliseconds / 1000
+def _sweeper_ms() -> float:
+    """The billed time of a round of the sweeper in which there is nothing to do."""
+    return WHOLE_CPU_OWN_MS + COLD_MS + WHOLE_CPU_CALL_MS * SWEEPER_QUERIES
+
+
+def function_lines(calls: float, gb_milliseconds: float, own_log_bytes: float) -> list[Line]:
+    """Calls of functions with their time and logs. A default deployment has no traces."""
+    lambda_, logs = prices()["lambda"], prices()["cloudwatch"]
+    seconds = gb_milliseconds / 1000
     log = calls * PLATFORM_LOG_BYTES + own_log_bytes
     return [
         Line("Lambda", "calls", calls, lambda_["request"]),
         Line("Lambda", "GB-seconds", seconds, lambda_["gb_second_arm"]),
         Line("CloudWatch", "log GB of functions", log / 1e9, logs["log_gb"]),
-        Line("X-Ray", "traces", traced, traces["trace"]),
     ]
 
 
@@ -75,14 +81,13 @@ def job_lines(counts: Counts) -> list[Line]:
     queue = counts.each(*(name for name in counts.calls if name.startswith("sqs ")))
     calls = sum(work["calls"] for work in counts.functions.values()) / counts.jobs
     aws_calls = sum(work["aws_calls"] for work in counts.functions.values()) / counts.jobs
-    traced = traceable_calls(counts) * prices()["xray"]["sampled_share"]
     own_log, metrics, worker_log = (
         log_bytes(lines) / counts.jobs
         for lines in (counts.printed, counts.metrics, counts.worker_log)
     )
     return [
         Line("API Gateway", "HTTP requests", 2, prices()["api_gateway"]["http_request"]),
-        *function_lines(calls, billed_ms(calls, aws_calls), traced, own_log),
+        *function_lines(calls, MEMORY_GB * billed_ms(calls, aws_calls), own_log),
         Line("CloudWatch", "log GB of metrics", metrics / 1e9, logs["log_gb"]),
         Line("CloudWatch", "log GB of requests", 2 * ACCESS_LOG_BYTES / 1e9, logs["log_gb"]),
         Line("CloudWatch", "log GB of the worker", worker_log / 1e9, logs["log_gb"]),
@@ -94,7 +99,7 @@ def job_lines(counts: Counts) -> list[Line]:
 
 
 def traceable_calls(counts: Counts) -> float:
-    """The calls of functions that are traced, for one job."""
+    """The calls of functions that a deployment with tracing traces, for one job."""
     traced = (work["calls"] for name, work in counts.functions.items() if name not in UNTRACED)
     return sum(traced) / counts.jobs
 
@@ -114,15 +119,13 @@ def idle_month(alarm_metrics: int, dashboards: int, *, is_free_tier: bool) -> li
     """A month without jobs, without the cost of stored bytes."""
     watch, ddb, sqs = prices()["cloudwatch"], prices()["dynamodb"], prices()["sqs"]
     free = (watch["free_alarm_metrics"], watch["free_dashboards"]) if is_free_tier else (0, 0)
-    free_traces = prices()["xray"]["free_traces_month"] if is_free_tier else 0
     # The sweeper queries the shards of jobs and of slots, the scaler reads its row and 3 queues.
     reads = ROUNDS_A_MONTH * (SWEEPER_QUERIES * 0.5 + 1)
     return [
         Line("Scheduler", "calls", 2 * ROUNDS_A_MONTH, prices()["scheduler"]["call"]),
         *function_lines(
             2 * ROUNDS_A_MONTH,
-            ROUNDS_A_MONTH * billed_ms(2, SCALER_CALLS + SWEEPER_QUERIES),
-            max(0, 2 * ROUNDS_A_MONTH - free_traces),  # each is the first call of its second
+            ROUNDS_A_MONTH * (MEMORY_GB * billed_ms(1, SCALER_CALLS) + SWEEPER_GB * _sweeper_ms()),
             ROUNDS_A_MONTH * SWEEPER_LOG_BYTES,
         ),
         Line("DynamoDB", "read units", reads, ddb["read_unit"]),
