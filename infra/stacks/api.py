@@ -121,9 +121,10 @@ class ApiStack(Stack):
         }
 
     def _write_outputs(self) -> None:
+        domain = self._deployment.api.domain
         outputs = {
             "HttpApiId": self.http_api.api_id,
-            "HttpApiUrl": self.http_api.api_endpoint,
+            "HttpApiUrl": f"https://{domain}" if domain else self.http_api.api_endpoint,
             "WebSocketApiId": self._sockets.api.api_id,
             "WebSocketStage": STAGE,
             "WebSocketUrl": self._sockets.stage.url,

@@ -157,6 +157,15 @@ def test_environment_is_the_rows_settings(aws: Templates, function: str) -> None
         assert read.items() <= environment.items()
 
 
+def test_with_a_domain_the_api_is_reached_by_it_alone(aws: Templates, asg: Templates) -> None:
+    def http(templates: Templates) -> Json:
+        return named(templates.api, "AWS::ApiGatewayV2::Api", "HttpApi")
+
+    assert http(asg)["DisableExecuteApiEndpoint"] is True
+    assert asg.api["Outputs"]["HttpApiUrl"]["Value"] == "https://api.example.com"
+    assert not http(aws).get("DisableExecuteApiEndpoint")
+
+
 def test_an_emulators_public_address_reaches_the_functions_that_sign(asg: Templates) -> None:
     for function in ("GetJob", "CreateUpload", "PushUpdates"):
         assert asg.environment(function)["S3_PUBLIC_ENDPOINT"] == "http://files.example"

@@ -114,8 +114,11 @@ def test_the_access_log_needs_no_share_of_the_accounts_policy_for_logs(aws: Temp
 
 
 def test_functions_have_little_memory_unless_they_need_the_cpu(aws: Templates) -> None:
-    busy = {name for name, of in functions(aws).items() if of["MemorySize"] != 512}
-    assert busy == {"PushUpdates", "SweepJobs"}
+    sizes = {name: of["MemorySize"] for name, of in functions(aws).items()}
+    assert sizes == {row.name: row.memory for row in FUNCTIONS.values()}
+    assert set(sizes.values()) == {512, 1769}
+    assert sizes["PushUpdates"] == sizes["SweepJobs"] == 1769
+    assert sizes["GetJob"] == 512
 
 
 def test_functions_are_not_traced_unless_the_deployment_pays(
