@@ -1,16 +1,13 @@
-"""`comfyline admin preflight`: what a first deployment into an account would fail at.
+"""`comfyline admin preflight`: find what would make a first deployment into an account fail.
 
-Each check asks AWS one question and says what to do about the answer. Only the service-linked roles
-are made, and only if the operator agrees.
+Each check reads from AWS and says what to do about the answer. The preflight makes missing
+service-linked roles if the operator agrees, and changes nothing else.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import tomllib
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +20,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from comfyline.operate.image_platforms import platforms_of
+from comfyline.operate.plan import ROLES, Plan
+
 Clients = Callable[[str], Any]  # the boto3 client of a service
 
 BOOTSTRAP_VERSION = 6  # that the templates require
@@ -30,29 +30,14 @@ BOOTSTRAP = "npx aws-cdk@2.1148.1 bootstrap"
 LAMBDA_QUOTA = "L-B99A9384"
 # By the first letters of an instance type: the quotas of vCPUs on-demand and of spot.
 GPU_QUOTAS = {"g": ("L-DB2E81BA", "L-3819A6DF"), "p": ("L-417A185B", "L-7212CCBC")}
-# With these roles ECS, spot, Managed Instances and Auto Scaling act in the account. AWS makes a
-# role at its first use, and that use may fail because the role is too new.
-ROLES = {
-    "AWSServiceRoleForECS": "ecs.amazonaws.com",
-    "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
-    "AWSServiceRoleForECSCompute": "ecs-compute.amazonaws.com",
-    "AWSServiceRoleForAutoScaling": "autoscaling.amazonaws.com",
-}
-PLATFORM = ("linux", "amd64")
-_ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)[:@](.+)")
-_MANIFESTS = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
+PLATFORM = "linux/amd64"
 
 
 class State(StrEnum):
     """The answer of a check."""
 
     OK = "ok"
-    WARNING = "warning"  # a deployment succeeds, and something may be missing later
+    WARNING = "warning"  # a deployment succeeds, but workers or functions may be refused later
     FAILED = "failed"  # a deployment, or the first job, would fail
     UNKNOWN = "unknown"  # AWS did not say
 
@@ -65,55 +50,6 @@ class Check:
     state: State
     found: str
     to_do: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the preflight needs of a deployment file, with the same defaults."""
-
-    image: str = ""
-    instance_types: tuple[str, ...] = ("g6.xlarge", "g5.xlarge")
-    zones: tuple[str, ...] = ()
-    capacity: str = "managed"
-    max_workers: int = 10
-    ondemand_workers: int = 1
-    concurrency: int = 10
-
-    @classmethod
-    def read(cls, path: Path) -> Plan:
-        """The plan of a deployment file, which `cdk synth` checks in full.
-
-        Raises:
-            OSError: the file cannot be read.
-            ValueError: it is not TOML.
-        """
-        file = tomllib.loads(path.read_text())
-        fleet, scaling = file.get("fleet", {}), file.get("scaling", {})
-        found: dict[str, Any] = {
-            "image": file.get("worker", {}).get("image"),
-            "instance_types": fleet.get("instance_types"),
-            "zones": fleet.get("zones"),
-            "capacity": fleet.get("capacity"),
-            "max_workers": scaling.get("max_workers"),
-            "ondemand_workers": scaling.get("ondemand_workers"),
-            "concurrency": file.get("functions", {}).get("concurrency"),
-        }
-        given = {name: value for name, value in found.items() if value is not None}
-        lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-        return cls(**{**given, **lists})
-
-    @property
-    def spot_workers(self) -> int:
-        """The most workers that may be spot."""
-        return max(0, self.max_workers - self.ondemand_workers)
-
-    @property
-    def roles(self) -> list[str]:
-        """The service-linked roles that the deployment needs."""
-        by_capacity = "Compute" if self.capacity == "managed" else "AutoScaling"
-        spot = "EC2Spot" if self.spot_workers else ""
-        wanted = ("ForECS", spot, by_capacity)
-        return [role for role in ROLES if role.endswith(tuple(filter(None, wanted)))]
 
 
 def preflight(plan: Plan, clients: Clients, make_role: Callable[[str], bool]) -> Iterator[Check]:
@@ -140,6 +76,7 @@ def preflight(plan: Plan, clients: Clients, make_role: Callable[[str], bool]) ->
 
 
 def _answered(name: str, check: Callable[[], Check]) -> Check:
+    """The check's answer; a row that says so if AWS does not answer."""
     try:
         return check()
     except (BotoCoreError, ClientError, OSError) as error:
@@ -192,7 +129,8 @@ def _managed_instances(clients: Clients, plan: Plan) -> Check:
     # No call of AWS answers this for a region, so only the partitions that lack it are known.
     region = _region(clients("sts"))
     if region.startswith(("cn-", "us-gov-", "us-iso")):
-        return Check(name, State.WARNING, f"may lack in {region}", 'Set fleet.capacity = "asg".')
+        found = f"may be missing in {region}"
+        return Check(name, State.WARNING, found, 'Set fleet.capacity = "asg".')
     return Check(
         name,
         State.OK,
@@ -217,7 +155,7 @@ def _zones(clients: Clients, plan: Plan) -> Check:
     if lacking:
         state = State.WARNING if chosen & offered else State.FAILED
         return Check("zones", state, f"{', '.join(lacking)} has none of {types}", advice)
-    to_do = advice if len(offered) > len(chosen) else ""  # more zones are more pools of spot
+    to_do = advice if len(offered) > len(chosen) else ""  # more zones give more spot capacity
     return Check("zones", State.OK, f"{', '.join(sorted(chosen))} have {types}", to_do)
 
 
@@ -248,7 +186,7 @@ def _gpu_quota(clients: Clients, plan: Plan, *, is_spot: bool) -> Check:
         "aws service-quotas request-service-quota-increase --service-code ec2 "
         f"--quota-code {code} --desired-value {vcpus * workers}"
     )
-    # A worker that is spot can be on-demand instead. On-demand is used while spot cannot be had.
+    # Without spot, on-demand workers take the jobs. So a low quota for spot is no failure.
     return Check(name, State.WARNING if has >= vcpus or is_spot else State.FAILED, found, to_do)
 
 
@@ -277,44 +215,17 @@ def _concurrency(clients: Clients, plan: Plan) -> Check:
 
 
 def _image(clients: Clients, plan: Plan) -> Check:
-    match = _ECR.fullmatch(plan.image)
-    if match is None:
+    try:
+        platforms = platforms_of(clients("ecr"), plan.image)
+    except ValueError:
         to_do = "Build it with `make image`, or check that it is for linux/amd64."
         return Check("image", State.UNKNOWN, f"{plan.image or 'none'} is not in ECR", to_do)
-    account, _region_of_image, repository, version = match.groups()
-    ecr = clients("ecr")
-    by = {"imageDigest": version} if version.startswith("sha256:") else {"imageTag": version}
-    answer = ecr.batch_get_image(
-        registryId=account,
-        repositoryName=repository,
-        imageIds=[by],
-        acceptedMediaTypes=list(_MANIFESTS),
-    )
-    if not answer["images"]:
+    if not platforms:
         return Check("image", State.FAILED, f"{plan.image} does not exist", "make image")
-    manifest = json.loads(answer["images"][0]["imageManifest"])
-    platforms = set(_platforms(ecr, account, repository, manifest))
-    named = ", ".join(sorted("/".join(platform) for platform in platforms))
+    named = ", ".join(sorted(platforms))
     if PLATFORM in platforms:
         return Check("image", State.OK, named)
     return Check("image", State.FAILED, f"it is for {named}", "make image, for linux/amd64")
-
-
-def _platforms(
-    ecr: Any, account: str, repository: str, manifest: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    if "manifests" in manifest:  # one image for each platform
-        for image in manifest["manifests"]:
-            yield image["platform"]["os"], image["platform"]["architecture"]
-        return
-    answer = ecr.get_download_url_for_layer(
-        registryId=account,
-        repositoryName=repository,
-        layerDigest=manifest["config"]["digest"],
-    )
-    with urllib.request.urlopen(answer["downloadUrl"], timeout=10) as response:
-        config = json.load(response)
-    yield config["os"], config["architecture"]
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from comfyline.operate.preflight import Plan
+from comfyline.operate.plan import Plan
 from infra import deployment as model
 from infra.choices import CHOICES
 from infra.deployment import ROOT

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from comfyline.operate import preflight as module
 from comfyline.operate.admin import app
-from comfyline.operate.preflight import ROLES, Check, Plan, State, preflight
+from comfyline.operate.plan import ROLES, Plan
+from comfyline.operate.preflight import Check, State, preflight
 
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/comfyline:1"
 PLAN = Plan(image=IMAGE, concurrency=1000)
