@@ -11,7 +11,6 @@ from infra.deployment import PROJECT, Deployment
 
 MAX_ROLE_NAME = 64
 LONGEST_REGION = len("-ap-southeast-1")
-INSTANCE_ROLE = "ecsInstanceRole"  # the begin of the names that AWS requires for instances' roles
 
 
 def add_tags(scope: Construct, deployment: Deployment) -> None:

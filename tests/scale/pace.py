@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 from botocore.exceptions import ClientError
@@ -24,7 +23,6 @@ DYNAMODB, TRANSACTION, S3, SQS, SOCKET = 0.010, 0.025, 0.040, 0.015, 0.020
 SDK_CPU = 0.0015
 THROTTLED = 0.02  # the share of calls that AWS throttles at first
 MAX_TRIES, PAUSE = 3, 0.1  # of botocore's standard mode
-INDEX_LAG = timedelta(seconds=5)
 
 P = TypeVar("P")
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
 # Seconds of tests, added up over the processes of `make test`, which runs the tiers side by side on
 # two cores: alone, a tier takes about half of that. People skip a tier that takes longer than its
 # budget, so make it faster before it grows further.

@@ -8,7 +8,6 @@ from tests.integration.workflows.what_comes_back import EXPECTED
 from tests.support.documents import ROOT
 
 PAGE = (ROOT / "docs" / "workflows.md").read_text()
-STATEMENT = re.compile(r"^(?:\| (?!---).+ \||- |.*<!-- [a-z_ ]+ -->$)", re.MULTILINE)
 
 
 def held_by() -> list[list[str]]:

@@ -196,15 +196,6 @@ class Job:
             self.status is Status.QUEUED and self.started_at is None and now >= self.start_deadline
         )
 
-    @property
-    def is_untouched(self) -> bool:
-        """No worker has claimed the job and nothing has ended it.
-
-        Its history then holds the submission alone. `attempt == 0` would not tell: a job that
-        replaces an expired record of its id continues that record's count.
-        """
-        return len(self.history) == 1
-
     def is_past_retention(self, now: datetime) -> bool:
         """Readers must ignore the record, even if it has not been removed yet."""
         return self.expires_at is not None and now >= self.expires_at
