@@ -13,7 +13,7 @@ from pathlib import Path
 BUSY_CPU = 0.1  # of one core; an engine that only answers polls needs a tenth of this
 BUSY_IO = 256 * 1024  # bytes a second, read and written
 BUSY_GPU = 5  # percent of the time in which a kernel ran
-GPU_SECONDS = 10.0  # between two questions about the GPU, because each starts a process
+GPU_SECONDS = 10.0  # between two readings of the GPU, because each starts a process
 _GPU_TIMEOUT = 5.0
 _GPU_COMMAND = ("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")
 _TICKS = sysconf("SC_CLK_TCK")
@@ -30,22 +30,22 @@ class _Work:
     io_bytes: int
 
 
-class Activity:
+class ProcessActivity:
     """Compares what the processes of one session have used, from call to call."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, proc: Path = Path("/proc")
     ) -> None:
         self._clock, self._proc = clock, proc
-        self._last: dict[int, _Work] = {}  # by session; only of the session asked for last
+        self._last: dict[int, _Work] = {}  # of the last call's session
         self._gpu_asked_at = float("-inf")
         self._gpu_is_busy = False
 
     async def is_busy(self, session: int, window_seconds: float) -> bool:
         """Whether the session has worked over a window of time, or the GPU works now.
 
-        The window is at least that long, because an idle engine has short bursts of work. Until it
-        is over, nothing is known of the CPU and the disk.
+        The CPU and the disk are judged once `window_seconds` have passed since the last reading,
+        because an idle engine has short bursts of work. Before that they do not count.
         """
         return self._has_worked(session, window_seconds) or await self._gpu_works()
 

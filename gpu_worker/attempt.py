@@ -43,7 +43,7 @@ from gpu_worker.toolbox import Toolbox
 from gpu_worker.verdict import FAULTS, NotStored, Result, Suspected, judged, verdict
 
 COLLECT_SECONDS = 60.0  # a draining worker may still store what a finished prompt has made
-DISK_SECONDS = 1.0  # between two looks at the free space
+DISK_SECONDS = 1.0  # between two checks of the free space
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Attempt:
                 await self._write(ending)
 
     async def _stored_result(self) -> JobResult | None:
-        """What the prompt made, stored; None if a hurry left no time for it."""
+        """What the prompt made, stored; None if the worker had to stop before it was stored."""
         with timed(self._tools.metrics, Phase.COLLECT):
             collecting = self._collect()
             return await unless(self.stop.hurry, collecting, grace_seconds=COLLECT_SECONDS)

@@ -1,11 +1,11 @@
 """The time as AWS's servers tell it, because leases are judged by their clock and not by ours.
 
-Every answer of AWS has a `Date` header. It is given in whole seconds, so each answer tells the time
-within bounds: not earlier than `Date` when the answer had come, and not later than a second after
-it when the request was sent. A clock outside of these bounds is moved to the nearer bound, so no
-answer, however slow, makes it worse.
+Every response of AWS has a `Date` header in whole seconds, so each response gives two bounds: when
+it arrived, the time was not earlier than `Date`; when the request was sent, the time was not later
+than `Date` plus one second. A clock outside of these bounds is moved to the nearer bound, so even a
+slow response cannot make it worse.
 
-Between two answers it runs on the machine's monotonic clock. So a machine whose wall clock jumps in
+Between two responses it runs on the machine's monotonic clock. A machine whose wall clock jumps in
 the middle of a job does not write a lease that has already ended.
 """
 
@@ -33,7 +33,7 @@ class AwsClock:
     """A `Clock` that follows AWS. Any thread may use it."""
 
     def __init__(self, wall: Clock, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Starts with the time of `wall`, until the first answer has come."""
+        """The clock has the time of `wall` until the first response has come."""
         self._wall, self._monotonic = wall, monotonic
         self._anchor = wall(), monotonic()  # one value, so that threads see both parts change
         self._is_right = True
@@ -58,7 +58,7 @@ class AwsClock:
         return f"the clock of this machine is {seconds:.0f} s {way} AWS"
 
     def follow(self, events: Any) -> None:
-        """Compare this clock with each answer that a boto3 client gets, errors included.
+        """Compare this clock with each response that a boto3 client gets, errors included.
 
         `events`: the client's `meta.events`.
         """
@@ -66,7 +66,7 @@ class AwsClock:
         events.register("after-call", self._note_answer)
 
     def heard(self, date: datetime, sent_at: float) -> None:
-        """AWS said `date` in answer to a request sent at `sent_at` of the monotonic clock."""
+        """Use the `Date` of a response to a request that was sent at monotonic time `sent_at`."""
         now, waited = self(), timedelta(seconds=self._monotonic() - sent_at)
         earliest, latest = date, date + _RESOLUTION + waited
         if not earliest <= now <= latest:

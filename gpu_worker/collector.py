@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import IO
 
+from comfyline.contract.media_types import media_type_of
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.files.media_types import media_type_of
 from comfyline.service.jobs.job import Job, artifact_key
 from comfyline.service.jobs.result import Artifact, ResultWarning
 from gpu_worker.made import Made
@@ -86,7 +86,7 @@ class Collector:
             if error.errno in (
                 errno.ENOSPC,
                 errno.EDQUOT,
-            ):  # the disk is full: not the file's fault
+            ):  # the disk is full, which is no fault of the file
                 raise
             extra = {"action": "file_not_read", "job_id": job.id}
             _log.warning("file not read", extra=extra, exc_info=True)

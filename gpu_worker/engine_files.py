@@ -1,6 +1,6 @@
 """Where an engine's files are: on the worker's own disk, or behind the engine's HTTP API.
 
-Both give the same: files held on this disk, with the folder and path that they had in the engine.
+Both classes move them into a holding folder on this disk, and keep their folder and path.
 On its own disk the worker finds all files and leaves none. Of an engine elsewhere it gets only the
 files that nodes report, and cannot remove any.
 """
@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from comfyline.service.files.media_types import media_type_of
+from comfyline.contract.media_types import media_type_of
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.http import EngineError, EngineUnreachable
 from gpu_worker.comfy.outputs import OutputFile, Reported
@@ -58,7 +58,7 @@ class SharedFolders:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._users: Counter[str] = Counter()  # how many prompts in the engine use an input
-        self._one_at_a_time = asyncio.Lock()  # a prompt may come while another one goes
+        self._one_at_a_time = asyncio.Lock()  # one prompt may enter while another leaves
         self.base: str | None = str(workspace.base)
 
     async def prepare(self) -> None:
@@ -76,7 +76,7 @@ class SharedFolders:
             await asyncio.to_thread(self._place, inputs, visit)
 
     def _place(self, inputs: Inputs, visit: Visit) -> None:
-        if not visit.has_company:  # what is there is of no job, such as a warm-up's picture
+        if not visit.was_shared:  # files there belong to no job, such as a warm-up's picture
             self._workspace.clear()
         for name, file in inputs.items():
             self._workspace.place(file, name)
@@ -88,7 +88,7 @@ class SharedFolders:
         async with self._one_at_a_time:
             self._users.subtract(inputs.keys())
             self._users = +self._users  # without the inputs that no prompt uses any more
-            if visit.has_company:
+            if visit.was_shared:
                 await asyncio.to_thread(self._take_reported, made, inputs, hold, is_last=is_last)
             else:
                 await asyncio.to_thread(self._workspace.take_all, hold)

@@ -13,8 +13,8 @@ from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.fit import LeftOut, fitted
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.result import ResultWarning
+from gpu_worker.comfy.cache_buster import with_cache_buster, with_inner_prefixes
 from gpu_worker.comfy.http import EngineUnreachable
-from gpu_worker.comfy.marker import marked, with_inner_prefixes
 from gpu_worker.comfy.outcomes import (
     Outcome,
     PromptFailed,
@@ -40,7 +40,7 @@ from gpu_worker.workspace import Hold
 # A worker that must hurry waits this long for the engine to obey; then it ends the attempt anyway.
 OBEY_SECONDS = 1.0
 
-MARKER_LENGTH = 12  # hexadecimal digits; two attempts of one graph must differ in them
+CACHE_BUSTER_LENGTH = 12  # hexadecimal digits; two attempts of one graph must differ in them
 _PROMPT_IDS = uuid.UUID("9d6f4c5e-2f0b-4b7e-9c55-3a7f0d6e1b11")  # a namespace for uuid5
 
 
@@ -67,7 +67,7 @@ class Execution:
         return self._started_at is not None
 
     async def run(self) -> Outcome | None:
-        """Run the prompt to its end; None if a hurry left no time to learn its outcome.
+        """Run the prompt to its end; None if the worker had to stop before the outcome was known.
 
         Afterwards its files are out of the engine's reach.
 
@@ -135,18 +135,18 @@ class Execution:
             self._hold = await tools.files.new_hold()
             uploads = await tools.inputs.fetch(job, fit.graph, self._hold)
         graph = with_input_names(fit.graph, uploads, nodes, tools.files.base)
-        marker = self._prompt_id.replace("-", "")[:MARKER_LENGTH]
-        self.graph = marked(with_inner_prefixes(graph), nodes, marker)
+        cache_buster = self._prompt_id.replace("-", "")[:CACHE_BUSTER_LENGTH]
+        self.graph = with_cache_buster(with_inner_prefixes(graph), nodes, cache_buster)
         return self._hold, {input_name(upload, file): file for upload, file in uploads.items()}
 
     async def _nodes(self) -> EngineNodes:
         return await self._tools.engine.nodes.get()
 
     async def _visit(self, visit: Visit, hold: Hold, inputs: Inputs) -> Outcome | None:
-        """Run the prompt while it may be in the engine, and take its files when it has ended."""
+        """Run the prompt during its stay in the engine, and take its files when it has ended."""
         files, outcome = self._tools.files, None
         try:
-            if not self._tools.health.is_fit:  # a probe uses the engine, and may restart it
+            if not self._tools.health.allows_jobs:  # a probe uses the engine, and may restart it
                 raise EngineUnreachable("the worker is being probed")
             await files.bring(inputs, visit)
             self._outcome = outcome = await self._run_in_engine()

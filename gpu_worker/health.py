@@ -31,10 +31,10 @@ class WorkerUnhealthy(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How an unhealthy worker goes on."""
+    """How often an unhealthy worker is probed, and when it gives up."""
 
     pauses: Sequence[float] = (15.0, 30.0, 60.0)  # seconds between probes; the last is repeated
-    give_up_seconds: float = 600.0  # out of service for so long, the worker ends
+    give_up_seconds: float = 600.0  # after so long out of service, the worker ends
 
 
 DEFAULT_PATIENCE = Patience()
@@ -45,7 +45,7 @@ async def _nothing() -> None:
 
 
 class Health:
-    """The health of one worker. At most one check is under way, and it suspects at most one job."""
+    """The health of one worker. At most one check runs at a time, for at most one job."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Health:
         self._check: asyncio.Task[None] | None = None  # the last one, under way or done
 
     @property
-    def is_fit(self) -> bool:
+    def allows_jobs(self) -> bool:
         """Whether the worker may run jobs: it is neither being probed nor out of service."""
         check = self._check
         if check is None:
@@ -90,10 +90,10 @@ class Health:
         `restart`: the engine's process still runs. `clean_up` removes the files of the job that ran
         at the time, before the probe.
 
-        Returns None if the check of an earlier fault is under way: that fault, or the restart that
-        followed, may have caused this one, so this one is held against no job.
+        Returns None while the check of an earlier fault runs. That fault, or the restart after it,
+        may have caused this one, so this one does not count against its job.
         """
-        if not self.is_fit:
+        if not self.allows_jobs:
             return None
         _log.warning("worker suspected", extra={"action": "worker_suspected", "kind": kind})
         first_probe: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

@@ -52,7 +52,7 @@ class Inputs:
 
 
 def input_name(upload_id: UploadId, file: Path) -> str:
-    """The file's name in the engine's input folder. It tells nothing but what the caller knows."""
+    """The file's name in the engine's input folder. It contains only what the caller knows."""
     return upload_id + file.suffix
 
 

@@ -1,4 +1,4 @@
-"""What a prompt has made, put together from what its nodes report and from the files that exist.
+"""What a prompt has made: what its nodes report, and the files that exist.
 
 reported files that exist      with their node, in the order of the nodes
 pictures sent over the socket  with their node, in the order in which they came
@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO
 
-from comfyline.service.files.media_types import kind_of
+from comfyline.contract.media_types import kind_of
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.result import ResultWarning
 from gpu_worker.comfy.outcomes import NodeProblem, SentPicture

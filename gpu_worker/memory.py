@@ -1,4 +1,4 @@
-"""The host memory of the engine's processes, and what limits it. Linux only; no number raises.
+"""The host memory of the engine's processes, and what limits it. Linux only. No function raises.
 
 The pages of mapped files, such as models, are left out: the kernel takes them back when memory is
 short, so they are no reason to end a process.

@@ -1,13 +1,13 @@
 """Report that this worker is up and what it does, and learn whether it should retire.
 
-A report holds for three rounds. So one that fails changes nothing, and a worker that dies without
-notice stops being counted within a minute. The scaler and the metrics read these reports; no job
-depends on them.
+A report is valid for three rounds. So one failed report changes nothing, and a worker that dies
+without notice is not counted any more after a minute. The scaler and the metrics read these
+reports; no job depends on them.
 
-The answer to a report has the revisions of the task definition that workers may have. After a
-deployment this worker's is not among them: it then finishes what it holds, claims no more and ends,
-and ECS starts a worker of the new revision. Otherwise a busy worker would go on for ever, because
-its task is protected.
+The answer to a report lists the revisions of the task definition that workers may have. If a
+deployment has removed this worker's revision from the list, the worker retires: it finishes its
+jobs, claims no more and ends, and ECS starts a worker of the new revision. Otherwise a busy worker
+would never be replaced, because its task is protected.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from gpu_worker.racing import background
 
 EVERY = timedelta(seconds=20)
 ROUNDS = 3  # one report is valid for this many rounds
-# Longer than a minute: a worker may start before the scaler, which runs once a minute, has told the
-# others of the new revision.
+# Longer than a minute, because a worker may start before the scaler, which runs once a minute, has
+# stored the new revision.
 RETIRE_AFTER = 4
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Activity:
         self.is_ready, self._occupancy = True, occupancy
 
     def claimed(self, job: Job, now: datetime) -> None:
-        """Note a claim. Only that of a first attempt says how long jobs wait."""
+        """Note a claim. Only the claim of a first attempt shows how long jobs wait."""
         if job.attempt == 1:
             self._claimed_at, self._waited = now, max(now - job.queued_at, timedelta(0))
 

@@ -10,8 +10,8 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.disk import Disk
 from gpu_worker.prepare import WarmUpFailed, warm_up
 
-# Less than the grace of the heartbeat (heartbeat.GRACE): the job that is suspected is leased until
-# the probe has ended.
+# Less than the grace of the heartbeat (heartbeat.GRACE): the job that may have caused the fault
+# is leased until the probe has ended.
 PROBE_SECONDS = 240.0
 
 

@@ -28,7 +28,7 @@ class Stop:
         self.requested = asyncio.Event()  # set with the first reason: the engine cancels the prompt
         self.drained = asyncio.Event()  # set by a drain: do not wait for the engine
         self.hurry = asyncio.Event()  # set by a drain or a lost lease: do not store more files
-        self.moot = asyncio.Event()  # whose fault a failure was no longer matters
+        self.moot = asyncio.Event()  # the result of a probe no longer matters
 
     def request(self, reason: StopReason) -> None:
         """Stop for `reason`; a further request for another reason is allowed."""

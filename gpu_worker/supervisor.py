@@ -3,8 +3,8 @@
 The engine runs in its own session, and as its own user if one is set. It does not get the worker's
 environment variables, so it has no AWS credentials, and it is killed when the worker ends. An
 engine that ends before its first answer counts as a failed start. After each failed start in a row
-the next one comes later, and after too many the worker itself fails. The end of an engine that has
-answered is no failed start: a prompt may have caused it (see health.py).
+the next one comes later, and after too many the worker itself fails. If an
+engine has answered, its end is no failed start, because a prompt may have caused it (health.py).
 
 An engine that uses too much host memory is ended before the kernel has to choose a process.
 """
@@ -25,7 +25,7 @@ from typing import Any
 
 from comfyline.service.metrics import Metric, Metrics
 from gpu_worker import memory
-from gpu_worker.activity import Activity
+from gpu_worker.activity import ProcessActivity
 from gpu_worker.comfy.http import EngineQueue
 from gpu_worker.comfy.keeper import ENDED, RECYCLED, EngineCrashLoop
 from gpu_worker.confinement import confine
@@ -35,7 +35,7 @@ from gpu_worker.racing import background
 BACKOFF_SECONDS = (0.0, 1.0, 5.0, 15.0, 30.0)  # before a start, by the number of failures in a row
 # The environment variables that an engine needs: for programs, drivers and temporary files.
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-MEMORY_SECONDS = 0.25  # between two looks at the engine's memory
+MEMORY_SECONDS = 0.25  # between two readings of the engine's memory
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # of prctl(2)
 
 _log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class EngineProcess:
         self._has_answered = False  # the engine that runs now, or that ran last
         self._failures = 0  # failed starts in a row
         self._prompts = 0  # ended by the engine that runs now
-        self._activity = Activity()
+        self._activity = ProcessActivity()
 
     @property
     def pid(self) -> int | None:

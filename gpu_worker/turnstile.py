@@ -1,10 +1,9 @@
-"""Lets prompts into the engine so that each file that appears there is known to be of one prompt.
+"""Admit prompts to the engine so that each new file is known to be of one prompt.
 
-ComfyUI runs one prompt at a time, so what is new in its folders is of the prompt that has just run.
-That holds while only one prompt is in the engine. A second one may wait behind it only if nothing
-has to be found out in that way:
+While only one prompt is in the engine, every new file in ComfyUI's folders is its own. A second
+prompt may wait in the engine only if both report all files that they write:
 
-    inside                     a prompt that wants in
+    in the engine              the next prompt
     ------------------------   ---------------------------------------------------------
     nothing                    enters
     one, whose files are       waits: they must be out of the engine's reach first
@@ -28,11 +27,11 @@ from comfyline.contract.ids import OwnerId
 
 @dataclass(eq=False, slots=True)
 class Visit:
-    """One prompt's stay in the engine."""
+    """One prompt's stay in the engine, from its admission until its files are taken away."""
 
     owner: OwnerId
     is_tidy: bool
-    has_company: bool = False  # another prompt was in the engine at some time of this visit
+    was_shared: bool = False  # another prompt was in the engine at some time of this visit
     is_leaving: bool = False  # its prompt has ended, and its files are being taken away
 
 
@@ -49,7 +48,7 @@ def may_enter(visit: Visit, inside: Sequence[Visit]) -> bool:
 
 
 class Turnstile:
-    """The way into one engine. Prompts enter in the order in which they came."""
+    """Admits prompts to one engine, in the order in which they came."""
 
     def __init__(self) -> None:
         self._inside: list[Visit] = []
@@ -58,21 +57,21 @@ class Turnstile:
         self._changed = asyncio.Event()
 
     async def enter(self, visit: Visit) -> bool:
-        """Return True once the prompt may be given to the engine. It must then leave again."""
+        """Return True once the prompt may be given to the engine. Then `leaving` must follow."""
         async with self._entering:
             while not may_enter(visit, self._inside):
                 self._changed.clear()
                 await self._changed.wait()
             for other in self._inside:
-                other.has_company = visit.has_company = True
+                other.was_shared = visit.was_shared = True
             self._inside.append(visit)
         return True
 
     @asynccontextmanager
     async def leaving(self, visit: Visit) -> AsyncIterator[bool]:
-        """The prompt has ended; during the block its files are taken away, and no other enters.
+        """The prompt has ended; in this block its files are taken away, and no other enters.
 
-        Yields whether it is the last one, so that what is left then belongs to no prompt.
+        Yields whether no other prompt is in the engine: then files that are left are of no prompt.
         """
         visit.is_leaving = True
         try:

@@ -66,7 +66,7 @@ _FAULT_TYPES = frozenset(FaultKind)
 
 @dataclass(frozen=True, slots=True)
 class NotStored:
-    """The prompt succeeded, but a hurry left no time to store its files."""
+    """The prompt succeeded, but the worker had to stop before its files were stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Suspected:
     engine_has_ended: bool = False  # its process, so that it need not be ended again
 
 
-# None: a hurry left no time to learn what became of the prompt.
+# None: the worker had to stop before the outcome of the prompt was known.
 Result = Outcome | NotStored | Fault | None
 
 

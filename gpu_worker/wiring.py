@@ -79,7 +79,7 @@ _CONFIG = Config(
 
 
 # The engine may use this part of the container's memory. The rest is for the worker, and for what
-# the engine allocates between two looks at its memory.
+# the engine allocates between two readings of its memory.
 ENGINE_SHARE = 0.85
 
 _log = logging.getLogger(__name__)

@@ -37,7 +37,7 @@ from gpu_worker.toolbox import Toolbox
 # For so long a draining worker stores files and writes endings. It is less than the time that ECS
 # grants between SIGTERM and SIGKILL, which is less than the two minutes of a spot notice.
 DRAIN_SECONDS = 90.0
-READY_SECONDS = 1.0  # between two looks at a disk or a clock that allows no job
+READY_SECONDS = 1.0  # between two checks of a disk or a clock that allows no job
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +145,9 @@ class Worker:
         is_ready = False
         try:
             is_ready = self.clock_fault() is None and not await self._is_disk_low()
-            is_ready = is_ready and self.tools.health.is_fit and await self.tools.engine.is_ready()
+            is_ready = (
+                is_ready and self.tools.health.allows_jobs and await self.tools.engine.is_ready()
+            )
         finally:
             if not is_ready:
                 lanes.put_back(ticket)
@@ -184,7 +186,7 @@ class Worker:
 
 
 def _do_nothing() -> None:
-    """The worker's work is over, so the end of its engine needs no probe."""
+    """The worker is ending, so the end of its engine needs no probe."""
 
 
 async def _stop_on(drain: asyncio.Event, attempt: Attempt) -> None:

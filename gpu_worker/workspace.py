@@ -6,7 +6,7 @@ holding folder beside them before the next prompt starts, and waits there until 
     base/input, base/output, base/temp     the engine's: nodes read and write there
     base/comfyline/<hold>/                 the worker's alone: one folder for each attempt
 
-A node may have written anything: links, pipes, folders that nobody may enter, names of any bytes,
+A node may have written anything: links, pipes, folders that no user may enter, names of any bytes,
 2,000 nested folders. So every entry is first renamed to a number in the holding folder, where no
 node can exchange it any more, and only then looked at. Only regular files are ever opened.
 """
@@ -72,7 +72,7 @@ class Hold:
         return self.folder / str(self._number)
 
     def adopt(self, kind: str, path: str, folder: int) -> None:
-        """Move the last part of `path` out of the open folder `folder`, whatever it is."""
+        """Move an entry of any kind out of the open folder `folder`: the last part of `path`."""
         held = self.new_path()
         try:
             _move(_in_folder(folder, path.rpartition("/")[2]), held, folder)
@@ -142,8 +142,8 @@ class Workspace:
     def prepare(self) -> None:
         """Empty the engine's folders, and remove what an earlier worker has left.
 
-        Where no worker has been before, the files may be a person's: they are kept in a folder
-        beside the others.
+        If no worker has used the folders before, the files may be a person's. Then they are moved
+        into a folder beside the others.
         """
         if self._holding.exists():
             self._remove_holds()

@@ -1,8 +1,8 @@
 """Run prompts on one ComfyUI. Its socket is fast, its history is reliable.
 
-A message on the socket only means "look at the engine now" (`Following`), and a poll looks anyway,
-so a muted socket, a reconnect or a lost message costs at most a second. Prompts that this worker
-does not follow are removed (`Strangers`).
+A message on the socket is only a reason to read the engine's history and queue at once
+(`Following`). They are also read once a second, so a lost message costs at most a second. Prompts
+that this worker does not follow are removed (`UnfollowedPrompts`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gpu_worker.comfy.outcomes import Outcome, PromptInterrupted
 from gpu_worker.comfy.protocol import Event, PromptRun
 from gpu_worker.comfy.senders import Senders
 from gpu_worker.comfy.socket import ComfySocket
-from gpu_worker.comfy.strangers import Strangers
+from gpu_worker.comfy.unfollowed import UnfollowedPrompts
 from gpu_worker.comfy.watchdog import DEFAULT_PATIENCE, Patience, Watchdog
 from gpu_worker.racing import background, first_of
 
@@ -67,7 +67,7 @@ class ComfyEngine:
         self._client_id = str(uuid.uuid4())
         self._followed: dict[str, Followed] = {}  # by prompt id
         self._holders = 0  # how many blocks of `held` are open
-        self._strangers = Strangers(
+        self._unfollowed = UnfollowedPrompts(
             http,
             keeper,
             self._followed,
@@ -110,10 +110,10 @@ class ComfyEngine:
 
     async def _is_fit(self, queue: EngineQueue) -> bool:
         is_idle = self._holders == 0
-        if await self._strangers.were_in(queue):
+        if await self._unfollowed.were_in(queue):
             return False
-        if self._strangers.left_traces and is_idle:
-            self._strangers.restart_engine()
+        if self._unfollowed.left_traces and is_idle:
+            self._unfollowed.restart_engine()
             return False
         return self._keeper.admits(queue, is_idle=is_idle)
 
@@ -183,7 +183,7 @@ class ComfyEngine:
         extra_pnginfo: Mapping[str, Any] | None = None,
         strict: bool = False,
     ) -> Outcome:
-        """Run the graph to its end; how it ended. Setting `cancel` ends it early.
+        """Run the graph to its end, and return how it ended. Setting `cancel` ends it early.
 
         ComfyUI writes `extra_pnginfo` into the pictures and hands it to nodes that ask for it.
 
@@ -214,7 +214,7 @@ class ComfyEngine:
 
     @asynccontextmanager
     async def _turn(self, cancel: asyncio.Event) -> AsyncIterator[bool]:
-        """Whether the prompt may be posted now. It waits for others if they must not be mixed."""
+        """Whether the prompt may be posted now, after a wait for others if it must run alone."""
         if self._alone is None:
             yield not cancel.is_set()
             return
@@ -253,8 +253,8 @@ class ComfyEngine:
         raise PromptRejected.of_outputs(followed.problems)
 
     async def _clear(self, cancel: asyncio.Event) -> None:
-        """Return once the engine holds no strange prompt, or `cancel` is set."""
-        while await self._strangers.were_in(await self.http.queue()):
+        """Return once the engine has no unfollowed prompt, or `cancel` is set."""
+        while await self._unfollowed.were_in(await self.http.queue()):
             await first_of(cancel.wait(), timeout=CANCEL_SECONDS)
             if cancel.is_set():
                 return
@@ -266,7 +266,7 @@ class ComfyEngine:
             http=self.http,
             keeper=self._keeper,
             socket=self._socket,
-            strangers=self._strangers,
+            unfollowed=self._unfollowed,
             patience=self._patience,
         )
 
@@ -282,7 +282,7 @@ class ComfyEngine:
         self, followed: Followed, graph: Graph, extra_data: Mapping[str, Any]
     ) -> None:
         prompt_id = followed.run.prompt_id
-        self._strangers.posted(prompt_id)
+        self._unfollowed.posted(prompt_id)
         try:
             followed.problems = await self.http.submit(
                 graph, prompt_id=prompt_id, client_id=self._client_id, extra_data=extra_data

@@ -25,7 +25,7 @@ UNLIKELY_SECONDS = 1.0  # the wait for pictures of nodes that are not known to s
 
 
 class Followed:
-    """One prompt that was posted, or is about to be, and has not ended."""
+    """One prompt that was posted or will be posted at once, and that has not ended."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Followed:
         self._started_at: float | None = None
         self._stop_asked_at: float | None = None
         self._stopped_node: str | None = None  # the node that ran when the stop was asked for
-        self._heard_at = self._made_at  # the last frame of the prompt, or when it is known to end
+        self._heard_at = self._made_at  # when the last frame of the prompt, or its end, was seen
 
     # --- what comes in --------------------------------------------------------------------------
 
@@ -118,8 +118,8 @@ class Followed:
     def outcome(self, *, canceled: bool) -> Outcome:
         """How the prompt ended, as far as it is known.
 
-        A deleted prompt leaves no trace, and a restart leaves none either. Which of them it was
-        follows from whether the prompt was canceled.
+        The engine forgets a deleted prompt, and it forgets every prompt when it restarts. Whether
+        the prompt was canceled tells the two apart.
         """
         outcome = self.run.outcome or (PromptInterrupted() if canceled else PromptLost())
         if canceled and isinstance(outcome, PromptSucceeded) and self._is_unfinished:
@@ -157,7 +157,7 @@ class Followed:
     def ran_seconds(self) -> float:
         """How long the prompt was executed: to its end, its last sign of life, or the stop.
 
-        ComfyUI's own times are used where it has told them and they are possible.
+        ComfyUI's own timestamps are used if it sent them and they are plausible.
         """
         now = self._clock()
         if (by_engine := self.run.executed_seconds) is not None:

@@ -1,7 +1,7 @@
-"""Follow one prompt to its outcome: look at the engine when there is a reason, and once a second.
+"""Follow one prompt to its outcome: poll the engine when there is a reason, and once a second.
 
-Each look reads the history first and the queue second. So a prompt that a node has queued before
-its own prompt ended is still in the queue, and it is removed before the outcome is returned. If the
+Each poll reads the history first and the queue second. So a prompt that a node queued before its
+own prompt ended is still in the queue, and it is removed before the outcome is returned. If the
 engine answers but makes no progress, `Watchdog` reports a fault, and `Keeper` restarts the engine.
 """
 
@@ -15,7 +15,7 @@ from gpu_worker.comfy.http import ComfyHttp, EngineError, EngineQueue, EngineUnr
 from gpu_worker.comfy.keeper import Keeper
 from gpu_worker.comfy.outcomes import Outcome
 from gpu_worker.comfy.socket import ComfySocket
-from gpu_worker.comfy.strangers import Strangers
+from gpu_worker.comfy.unfollowed import UnfollowedPrompts
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.racing import first_of
 
@@ -36,16 +36,16 @@ class Following:
         http: ComfyHttp,
         keeper: Keeper,
         socket: ComfySocket,
-        strangers: Strangers,
+        unfollowed: UnfollowedPrompts,
         patience: Patience,
     ) -> None:
         """Setting `cancel` ends the prompt early."""
         self._followed, self._run, self._watchdog = followed, followed.run, followed.watchdog
         self._cancel, self._http, self._keeper, self._socket = cancel, http, keeper, socket
-        self._strangers, self._patience = strangers, patience
+        self._unfollowed, self._patience = unfollowed, patience
 
     async def outcome(self) -> Outcome:
-        """How the prompt ended. A cancel is repeated until it has ended in one way or another.
+        """How the prompt ended. A cancel is repeated until the prompt has ended.
 
         Raises:
             EngineError: the engine's answers are not ComfyUI's.
@@ -66,19 +66,19 @@ class Following:
                 return self._followed.outcome(canceled=self._cancel.is_set())
 
     async def _pause(self) -> None:
-        """Return when there is a reason to look at the engine, or when the next poll is due."""
+        """Return when there is a reason to poll the engine, or when the next poll is due."""
         followed, wake = self._followed, self._followed.wake
         if followed.eager_polls > 0:
             followed.eager_polls -= 1
             await first_of(wake.wait(), timeout=EAGER_SECONDS)
-        elif self._cancel.is_set() or self._strangers.are_present:
+        elif self._cancel.is_set() or self._unfollowed.are_present:
             await first_of(wake.wait(), timeout=CANCEL_SECONDS)
         else:
             await first_of(wake.wait(), self._cancel.wait(), timeout=POLL_SECONDS)
         wake.clear()
 
     async def _look(self) -> bool:
-        """Whether the prompt has ended, and has left nothing in the engine."""
+        """Poll once; whether the prompt has ended, and none that its nodes queued is left."""
         if self._followed.is_lost:
             with suppress(EngineUnreachable, EngineError):
                 await self._interrupt()  # a foreign engine may still have the prompt
@@ -89,10 +89,10 @@ class Following:
         queue = await self._http.queue()
         self._keeper.answered()
         await self._note(queue)
-        has_strangers = await self._strangers.were_in(queue)
+        has_unfollowed = await self._unfollowed.were_in(queue)
         if await self._has_left(queue):
             return True
-        if self._run.outcome is None or has_strangers or await self._goes_on():
+        if self._run.outcome is None or has_unfollowed or await self._goes_on():
             return False
         return not self._awaits_pictures()
 
@@ -130,7 +130,7 @@ class Following:
 
         A short round may have ended before it was seen in the queue.
         """
-        if not self._strangers.are_adopted or self._run.unfinished_node is None:
+        if not self._unfollowed.are_adopted or self._run.unfinished_node is None:
             return False
         for prompt_id, origin in (await self._http.recent_origins()).items():
             if origin == self._run.prompt_id:

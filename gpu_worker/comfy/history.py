@@ -43,7 +43,7 @@ def outcome_of(entry: Mapping[str, Any]) -> Outcome | None:
 def executed_seconds(entry: Mapping[str, Any]) -> float | None:
     """The time from the first to the last message of the prompt, by ComfyUI's own clock.
 
-    None if the entry does not say it, as with versions whose messages have no timestamps.
+    None if the messages have no timestamps, as in older versions of ComfyUI.
     """
     messages = _messages(fields(entry.get("status")))
     times: list[Any] = [data.get("timestamp") for _, data in messages[:1] + messages[-1:]]
@@ -61,9 +61,9 @@ def unfinished_node(outcome: Outcome | None) -> str | None:
 
 
 def merged(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome of several rounds of one graph: of the first that did not succeed, else success.
+    """One outcome for several rounds of one graph, with the outputs of all rounds.
 
-    It has the outputs of all rounds.
+    It is that of the first round that did not succeed, or success if all did.
     """
     outputs = reduce(_joined, (getattr(outcome, "outputs", {}) for outcome in outcomes))
     for outcome in outcomes:

@@ -12,14 +12,14 @@ _log = logging.getLogger(__name__)
 
 
 class NodeClasses:
-    """What the engine has. An engine that may be another one than before is asked again."""
+    """The engine's node classes. They are fetched again after each possible restart."""
 
     def __init__(self, http: ComfyHttp) -> None:
         self._http = http
         self._known: EngineNodes | None = None  # None: the engine has not told yet
         self._starts = 0  # so that an answer from before a start is not kept after it
         self._started = asyncio.Event()
-        self._asking = asyncio.Lock()  # of several callers, one asks and the others wait
+        self._asking = asyncio.Lock()  # one caller fetches them while the others wait
 
     def engine_started(self) -> None:
         """Note that the engine may have started anew."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from comfyline.service.files.media_types import kind_of
+from comfyline.contract.media_types import kind_of
 from gpu_worker.comfy.shapes import fields, items
 
 FOLDERS = ("output", "temp", "input")  # the types of ComfyUI's files
@@ -68,11 +68,6 @@ class Reported:
     texts: list[OutputText] = field(default_factory=list)
     values: dict[str, dict[str, Any]] = field(default_factory=dict)  # by node and key
     mentions: dict[str, str] = field(default_factory=dict)  # what may be a file's path -> node
-
-    @property
-    def has_more_than_files(self) -> bool:
-        """Whether a node reports a text or a value."""
-        return bool(self.texts or self.values)
 
     def node_of(self, path: str) -> str | None:
         """The node that mentions the file at this path of a folder; None if none does."""

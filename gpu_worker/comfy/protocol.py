@@ -105,7 +105,7 @@ class PromptRun:
 
     @property
     def open_ids(self) -> list[str]:
-        """Those of which the history has not shown the end."""
+        """The ids whose end the history has not shown."""
         return [prompt_id for prompt_id, outcome in self._rounds.items() if outcome is None]
 
     @property
@@ -133,7 +133,7 @@ class PromptRun:
 
     @property
     def sender(self) -> str | None:
-        """A node of the graph whose pictures must not be missed, if there is one."""
+        """A node whose purpose is to send pictures, so that none may be lost; None without one."""
         found = (node for node, kind in self._types.items() if self._senders.sends_results(kind))
         return next(found, None)
 

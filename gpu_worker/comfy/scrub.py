@@ -1,4 +1,4 @@
-"""Take the server's paths out of texts that callers see, and name files as callers do."""
+"""Remove the server's paths from texts that callers see, and name files as callers do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pictures on the socket are results, and which are previews of what is computed."""
+"""Decide which pictures on the socket are results, and which are previews."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SAMPLERS_PREVIEW = "image/jpeg"  # the only type in which ComfyUI makes preview
 
 @dataclass(frozen=True, slots=True)
 class Senders:
-    """The judge for one prompt. `previews`: its job wants previews, so ComfyUI makes some."""
+    """Decides for one prompt. `previews`: its job wants previews, so ComfyUI sends some."""
 
     nodes: EngineNodes = field(default_factory=EngineNodes)
     previews: bool = True
 
     def sends_results(self, node_type: str) -> bool:
-        """Whether pictures are what the class is for, so that none may be missed."""
+        """Whether the purpose of the class is to send pictures, so that none may be lost."""
         return node_type in KNOWN_SENDERS
 
     def may_send(self, node_type: str) -> bool:

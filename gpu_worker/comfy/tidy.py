@@ -1,8 +1,8 @@
-"""Which graphs are tidy: each of their nodes chooses unused names and reports what it writes.
+"""Decide which graphs are tidy: all nodes choose unused file names and report what they write.
 
-Only of a tidy graph can the files be told from those of another one that runs right before or after
-it. Whatever is not known to be tidy is not: a graph that is wrongly kept apart from others costs
-some milliseconds, and one that is wrongly mixed with them costs a file.
+Two tidy graphs may run one right after the other, because each file is known to be of one of them.
+A graph that is not known to be tidy counts as not tidy. If that is wrong, it costs some
+milliseconds; a wrong decision the other way could give a file to the wrong job.
 
 The classes are those of ComfyUI 0.33. Its writers take the next free number behind their prefix.
 """
@@ -36,11 +36,11 @@ _OF_PACKS = frozenset(
     }
 )
 _FOLDERS = ("[output]", "[temp]", "[input]")  # end the name of a file in another folder
-_SAME_NUMBER = "%batch_num%"  # makes ComfyUI miss the files that exist, and so write over them
+_SAME_NUMBER = "%batch_num%"  # with it ComfyUI overlooks existing files, and overwrites them
 
 
 def is_tidy(graph: Graph, nodes: EngineNodes) -> bool:
-    """Whether the files of this graph are known by what its nodes report."""
+    """Whether the nodes of this graph report all files that they write."""
     return all(_is_tidy_node(node, nodes) for node in graph.values())
 
 

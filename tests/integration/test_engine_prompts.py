@@ -251,7 +251,7 @@ async def test_a_prompt_that_waits_for_its_turn_can_be_stopped(sim: Sim) -> None
         assert await sim.executed() == 1
 
 
-async def test_a_strange_prompt_is_removed_and_nobody_is_blamed(sim: Sim) -> None:
+async def test_an_unfollowed_prompt_is_removed_and_no_job_is_blamed(sim: Sim) -> None:
     async with sim.engine() as engine:
         running = asyncio.create_task(sim.run(engine, SLOW_SENDER))
         await eventually(lambda: engine.running == 1)

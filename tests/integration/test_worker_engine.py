@@ -294,7 +294,7 @@ async def test_an_engine_that_ends_while_it_is_idle_is_probed_before_the_next_jo
         first = world.queued(EMPTY_IMAGE)
         await until(world, first, Status.SUCCEEDED)
         os.kill(pid_of(engine), signal.SIGKILL)
-        await eventually(lambda: not world.healths[-1].is_fit)
+        await eventually(lambda: not world.healths[-1].allows_jobs)
         second = world.queued(EMPTY_IMAGE)
         await until(world, second, Status.SUCCEEDED)
         assert await world.executed() == 2  # the probe, then the job

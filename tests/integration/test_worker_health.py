@@ -1,4 +1,4 @@
-"""Whose fault it is: two workers, of which one or none is sick, and jobs of which some do harm."""
+"""Whose fault it is: two workers, of which at most one is unhealthy, and jobs that may do harm."""
 
 from __future__ import annotations
 
@@ -144,36 +144,38 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 @pytest.mark.parametrize(
     ("fault", "reason"), [(NO_SPACE, "No space left"), (BROKEN_GPU, "CUDA error")]
 )
-async def test_a_sick_worker_costs_no_good_job_and_takes_none(
+async def test_an_unhealthy_worker_costs_no_good_job_and_takes_none(
     site: Site, fault: dict[str, Any], reason: str
 ) -> None:
-    sick, well = site.machines
-    await sick.faults(SaveImage=fault, PreviewImage=fault)
+    unhealthy, healthy = site.machines
+    await unhealthy.faults(SaveImage=fault, PreviewImage=fault)
     jobs = site.queued(EMPTY_IMAGE, 20)
     ended = [await site.end(job) for job in jobs]
     assert [job.status for job in ended] == [Status.SUCCEEDED] * 20
     assert {(job.failures, job.faults) for job in ended} == {(0, 0)}
-    assert reason in str(sick.health.reason)
-    assert (sick.health.is_fit, well.health.is_fit) == (False, True)
+    assert reason in str(unhealthy.health.reason)
+    assert (unhealthy.health.allows_jobs, healthy.health.allows_jobs) == (False, True)
     taken = sum(entry.event == "worker_unhealthy" for job in ended for entry in job.history)
-    assert taken == 1, "the sick worker took jobs after its first fault"
+    assert taken == 1, "the unhealthy worker took jobs after its first fault"
 
 
-async def test_a_sick_worker_that_recovers_takes_jobs_again(site: Site) -> None:
-    sick, well = site.machines
-    well.drain.set()
-    await sick.faults(SaveImage=NO_SPACE)
+async def test_an_unhealthy_worker_that_recovers_takes_jobs_again(site: Site) -> None:
+    unhealthy, healthy = site.machines
+    healthy.drain.set()
+    await unhealthy.faults(SaveImage=NO_SPACE)
     (job,) = site.queued(EMPTY_IMAGE, 1)
     await eventually(lambda: site.world.row(job.id).unhealthy_workers == 1, within=WITHIN)
-    await eventually(lambda: sick.health.reason, within=WITHIN)
+    await eventually(lambda: unhealthy.health.reason, within=WITHIN)
     assert site.world.row(job.id).status is Status.QUEUED
-    await sick.faults()
+    await unhealthy.faults()
     done = await site.end(job)
     assert (done.status, done.attempt, done.unhealthy_workers) == (Status.SUCCEEDED, 2, 1)
-    assert (sick.health.is_fit, sick.health.reason) == (True, None)
+    assert (unhealthy.health.allows_jobs, unhealthy.health.reason) == (True, None)
 
 
-async def test_a_job_that_meets_three_sick_workers_ends_with_a_clear_error(tmp_path: Path) -> None:
+async def test_a_job_that_meets_three_unhealthy_workers_ends_with_a_clear_error(
+    tmp_path: Path,
+) -> None:
     async with AsyncExitStack() as stack, httpx.AsyncClient() as http:
         site = await a_site(stack, http, tmp_path, workers=3)
         for machine in site.machines:
@@ -208,7 +210,7 @@ async def test_a_job_that_breaks_any_worker_ends_after_two_and_takes_none_with_i
     assert (done.error.type, done.error.node_type) == (error_type, "KSampler")
     assert advice in done.error.message
     assert [(await site.end(job)).status for job in good] == [Status.SUCCEEDED] * 6
-    await eventually(lambda: all(machine.health.is_fit for machine in site.machines))
+    await eventually(lambda: all(machine.health.allows_jobs for machine in site.machines))
     assert site.world.metrics.sum(Metric.WORKERS_UNHEALTHY, reason=error_type) == 0
 
 
@@ -224,23 +226,23 @@ async def test_a_job_that_fills_any_disk_ends_and_no_worker_leaves_service(site:
     assert (done.status, done.attempt, done.faults) == (Status.FAILED, 2, 2)
     assert (done.error.type, done.error.node_type) == ("out_of_disk", "CaseFillDisk")
     assert [(await site.end(job)).status for job in good] == [Status.SUCCEEDED] * 10
-    await eventually(lambda: all(machine.health.is_fit for machine in site.machines))
+    await eventually(lambda: all(machine.health.allows_jobs for machine in site.machines))
     assert not any(machine.work.done() for machine in site.machines)
 
 
 async def test_with_one_of_two_disks_full_twenty_good_jobs_succeed(site: Site) -> None:
-    sick, well = site.machines
-    await sick.disk(0)
+    unhealthy, healthy = site.machines
+    await unhealthy.disk(0)
     jobs = site.queued(EMPTY_IMAGE, 20)
     assert [(await site.end(job)).status for job in jobs] == [Status.SUCCEEDED] * 20
-    assert (sick.health.is_fit, well.health.is_fit) == (False, True)
-    before = await sick.executed()
+    assert (unhealthy.health.allows_jobs, healthy.health.allows_jobs) == (False, True)
+    before = await unhealthy.executed()
     more = site.queued(EMPTY_IMAGE, 5)
     assert [(await site.end(job)).attempt for job in more] == [1] * 5
     assert site.world.metrics.sum(Metric.WORKERS_UNHEALTHY, reason="out_of_disk") >= 1
-    await sick.disk(None)
-    await eventually(lambda: sick.health.is_fit, within=WITHIN)
-    assert await sick.executed() > before, "the worker was not probed"
+    await unhealthy.disk(None)
+    await eventually(lambda: unhealthy.health.allows_jobs, within=WITHIN)
+    assert await unhealthy.executed() > before, "the worker was not probed"
 
 
 async def test_a_job_that_fills_the_disk_is_stopped_before_the_disk_is_full(site: Site) -> None:
@@ -250,7 +252,9 @@ async def test_a_job_that_fills_the_disk_is_stopped_before_the_disk_is_full(site
         await site.running(job, attempt)
         for machine in site.machines:
             machine.space[0] = 0
-        await eventually(lambda: not all(m.health.is_fit for m in site.machines), within=WITHIN)
+        await eventually(
+            lambda: not all(m.health.allows_jobs for m in site.machines), within=WITHIN
+        )
         for machine in site.machines:
             machine.space[0] = PLENTY
     done = await site.end(job)
@@ -275,29 +279,29 @@ async def test_a_job_that_is_stopped_for_the_disk_loses_its_files_before_the_pro
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "large.bin").write_bytes(bytes(8 * 2**20))
         done = await site.end(job)
-        await eventually(lambda: machine.health.is_fit, within=WITHIN)
+        await eventually(lambda: machine.health.allows_jobs, within=WITHIN)
     assert done.error is not None
     assert (done.error.type, done.attempt, done.faults) == ("out_of_disk", 2, 2)
     assert done.unhealthy_workers == 0
 
 
 async def test_a_disk_that_is_full_before_any_job_runs_keeps_the_worker_out(site: Site) -> None:
-    full, well = site.machines
+    full, healthy = site.machines
     full.space[0] = 0
     jobs = site.queued(EMPTY_IMAGE, 6)
     ended = [await site.end(job) for job in jobs]
     assert [(job.status, job.unhealthy_workers) for job in ended] == [(Status.SUCCEEDED, 0)] * 6
     assert await full.executed() == 0
-    assert await well.executed() == 6
+    assert await healthy.executed() == 6
     await eventually(lambda: full.health.reason is not None and "MiB left" in full.health.reason)
 
 
 async def test_a_cancel_during_the_probe_is_obeyed_at_once(site: Site) -> None:
-    sick, well = site.machines
-    well.drain.set()
-    await sick.faults(KSampler=NO_SPACE, SaveImage={"kind": "error", "message": "slow"})
+    unhealthy, healthy = site.machines
+    healthy.drain.set()
+    await unhealthy.faults(KSampler=NO_SPACE, SaveImage={"kind": "error", "message": "slow"})
     job = site.world.queued(a_graph())
-    await eventually(lambda: not sick.health.is_fit, within=WITHIN)
+    await eventually(lambda: not unhealthy.health.allows_jobs, within=WITHIN)
     cancel(job.id, job.owner, store=site.world.store, clock=now)
     done = await site.end(job)
     assert done.status is Status.CANCELED

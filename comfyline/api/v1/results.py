@@ -68,7 +68,7 @@ def artifact_page(
     store: ArtifactStore,
     now: datetime,
 ) -> ArtifactPage:
-    """The page of the files with these numbers, or of the first of them that have room."""
+    """The page of the files with these numbers, or of as many of the first as have room."""
     total = record.artifacts_total
     shown = list(_shown(record, numbers, artifacts, store, now))
     return ArtifactPage(

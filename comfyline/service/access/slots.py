@@ -65,8 +65,8 @@ def minute_of(now: datetime) -> int:
 def shares(cap: int, taken: Mapping[int, int]) -> dict[int, int]:
     """How many slots each part may hold under this cap. `taken`: how many each part holds.
 
-    The shares and the slots of all other parts add up to the cap at most. So however many posts
-    compute them at once, from whatever they have read, the cap holds.
+    The share of a part and the slots of all other parts never exceed the cap together. So the cap
+    holds, even if many posts compute shares at once from different readings.
     """
     parts = min(MAX_PARTS, -(-cap // JOBS_PER_PART))
     even = {part: cap // parts + (part < cap % parts) for part in range(parts)}
@@ -77,10 +77,10 @@ def shares(cap: int, taken: Mapping[int, int]) -> dict[int, int]:
 def _shares_beside(
     over: Iterable[int], cap: int, parts: int, taken: Mapping[int, int]
 ) -> dict[int, int]:
-    """The shares where the cap was higher before, or is higher with another key of the owner.
+    """The shares if some parts hold more than theirs, because an earlier or another cap is higher.
 
-    What the parts that are over their share hold counts, and the others share the rest. Their share
-    only rises while those parts become empty, so an older reading never gives a higher one.
+    Those parts keep what they hold, and the others share the rest. The shares of the others only
+    rise while those parts become empty, so an older reading never gives a higher share.
     """
     full = set(over)
     while rest := [part for part in range(parts) if part not in full]:

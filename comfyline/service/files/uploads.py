@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import IO, Protocol
 
 from comfyline.contract.ids import OwnerId, UploadId
-from comfyline.service.files.media_types import suffix_of
+from comfyline.contract.media_types import suffix_of
 from comfyline.service.storage_names import UPLOADS_PREFIX
 
 # Longer than the longest start deadline (7 days) and execution timeout (6 h) together, shorter than

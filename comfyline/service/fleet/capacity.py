@@ -57,7 +57,7 @@ class FleetSize:
 class SpotHistory:
     """What the last rounds have seen of the order of spot workers."""
 
-    owed: int = 0  # that AWS still has to start of the order that is watched
+    owed: int = 0  # workers of the watched order that AWS has not started yet
     since: datetime | None = None  # since when it is watched; None: nothing is missing
     running: int = 0  # spot workers in the last round
     refused_until: datetime | None = None  # until then, new workers are on-demand
@@ -72,9 +72,9 @@ def watch_spot(
 ) -> SpotHistory:
     """What is known after one more look at the fleet.
 
-    An order counts as refused if fewer workers than it lacked have started within `patience`. A
-    fleet that grows, or that replaces reclaimed workers, always lacks some, but its orders are
-    filled.
+    An order counts as refused if AWS has not started as many workers as it lacked within
+    `patience`. A fleet that grows, or that replaces reclaimed workers, always lacks some, but its
+    orders are filled.
     """
     running = size.running.spot
     if history.is_refused(now):

@@ -34,8 +34,8 @@ from comfyline.service.queue.tickets import Backlog
 ROUND = timedelta(minutes=2)
 # A claim that is older says little about how long jobs wait now.
 CLAIM_COUNTS_FOR = timedelta(minutes=2)
-# So many workers that crashed in CRASH_WINDOW have the same cause: an image that does not start, a
-# model that is missing. More of them would only cost money.
+# So many crashes in CRASH_WINDOW have one cause, such as an image that does not start or a missing
+# model. Further workers would only cost money.
 CRASH_LOOP = 3
 
 
@@ -119,7 +119,7 @@ class Scaler:
         return seen, since
 
     def _held(self, workers: int, seen: Seen) -> tuple[int, bool]:
-        """While workers crash one after the other, no more than one that is not ready."""
+        """While workers crash one after the other, order only one beyond those that are ready."""
         if workers <= seen.running + 1 or self.memory.crashes(seen.at) < CRASH_LOOP:
             return workers, False
         return seen.running + 1, True

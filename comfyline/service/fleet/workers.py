@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from comfyline.service.fleet.scaling import Need
 
 
-# Workers that crash after a boot of three minutes are several in such a time.
+# Long enough to see several crashes of workers that crash after a boot of three minutes.
 CRASH_WINDOW = timedelta(minutes=15)
 
 
@@ -80,7 +80,7 @@ class ScalingMemory(Protocol):
         """Read the value that was saved last."""
 
     def save(self, recent: Recent) -> bool:
-        """Replace what was saved if it still has the version of `recent`, and raise the version.
+        """Save `recent` with the next version, if the saved version is still that of `recent`.
 
         Returns False, and changes nothing, if another round of the scaler has saved since then.
         """

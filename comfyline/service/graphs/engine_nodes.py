@@ -14,8 +14,8 @@ ANY_KIND = "any"  # of `file_inputs`: files of every kind
 
 _TAKES_NO_FILE = frozenset[str]()
 _TAKES_ANY_FILE = frozenset({ANY_KIND})
-# The kinds of files that a node reads whose input ComfyUI's editor shows with an upload button. A
-# video decoder also reads animations and the audio of videos.
+# ComfyUI's editor shows some inputs with an upload button. These are the kinds of files that nodes
+# read from such inputs. A video decoder also reads animations, and an audio decoder videos.
 _KINDS_OF_UPLOADS: Mapping[str, frozenset[str]] = {
     "image_upload": frozenset({"image", "animation"}),
     "animated_image_upload": frozenset({"image", "animation", "video"}),
@@ -82,7 +82,7 @@ class EngineNodes:
     def file_inputs(self, class_type: str) -> Mapping[str, frozenset[str]]:
         """The inputs of the class that are known to take a file, and the kinds of it.
 
-        A kind is one of `media_types`, or ANY_KIND.
+        A kind is one of those of `comfyline.contract.media_types`, or ANY_KIND.
         """
         return {name: kinds for name, kinds in self._inputs(class_type).items() if kinds}
 
@@ -93,8 +93,8 @@ class EngineNodes:
     def declares(self, class_type: str, input_name: str) -> bool:
         """Whether nodes of the class see this input, as far as is known.
 
-        ComfyUI ignores the value of an input that the class does not declare. An input with a dot
-        belongs to one whose inputs depend on its value.
+        ComfyUI ignores the value of an input that the class does not declare. An input `a.b` is a
+        part of input `a`, whose value decides which parts there are.
         """
         if not self.knows(class_type):
             return True

@@ -1,8 +1,8 @@
-"""Fit a graph to the engine that runs it: leave out what the engine cannot execute and never needs.
+"""Fit a graph to the engine that runs it: leave out broken nodes that no output needs.
 
-ComfyUI executes what its output nodes need. A broken branch that none of them needs does no harm,
-but it is more than ComfyUI promises to accept. Nothing is left out unless the engine's own
-description proves that it is not needed.
+ComfyUI executes what its output nodes need. It usually ignores a broken branch that none of them
+needs, but some of these branches stop it. Nothing is left out unless the engine's own description
+proves that no output needs it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_WARNINGS = 50  # one more counts the others, so that the result of a job sta
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A node or an input that was left out, as a warning of the job's result tells it."""
+    """A node or an input that was left out. A warning in the job's result says so."""
 
     type: str
     message: str

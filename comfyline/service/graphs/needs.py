@@ -15,7 +15,7 @@ from comfyline.service.graphs.catalogue import NEVER_OUTPUTS
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph, is_link
 
-# Core classes of ComfyUI that are output nodes, for a service that no worker has told its classes.
+# Output nodes of ComfyUI itself, for as long as no worker has published the engine's classes.
 ALWAYS_OUTPUTS = frozenset(
     {
         "PreviewAny",

@@ -167,5 +167,5 @@ def _is_over(slot: Slot, job: Job | None, now: datetime) -> bool:
 
 
 def _is_of_a_dead_post(slot: Slot, job: Job, now: datetime) -> bool:
-    """Whether the post died after another post had put the job, and before it gave the slot up."""
+    """Whether another post has put the job, and the slot's post died before it gave it up."""
     return job.queued_at != slot.queued_at and now - slot.queued_at > SLOT_GRACE

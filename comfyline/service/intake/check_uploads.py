@@ -7,15 +7,15 @@ from datetime import datetime
 
 from comfyline.contract.ids import OwnerId
 from comfyline.contract.limits import MAX_UPLOAD_BYTES
+from comfyline.contract.media_types import kind_of, suffix_of
 from comfyline.service.errors import FieldError, InvalidRequest
-from comfyline.service.files.media_types import kind_of, suffix_of
 from comfyline.service.files.uploads import StoredUpload, UploadStore, outlives, upload_key
 from comfyline.service.graphs.engine_nodes import ANY_KIND, EngineNodes
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.uploads import Reference, references
 from comfyline.service.jobs.job import Job
 
-# Types of pictures that may be animations as well, which only their content tells.
+# A file of these types is a picture or an animation. Only its content shows which.
 _MAY_MOVE = frozenset({"image/webp", "image/avif"})
 
 

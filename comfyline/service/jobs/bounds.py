@@ -1,6 +1,6 @@
 """Bound a job's result, because a node can report anything: any depth, any number, any size.
 
-What has no room is left out as a whole and named, so that nothing is lost without a word.
+A value or warning beyond the bounds is left out as a whole, and the result says so.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class _Copy:
         """The copy.
 
         Raises:
-            _NoRoom: see there.
+            _NoRoom: the value is too large, too deep, or not JSON.
         """
         match value:
             case Mapping() | list() | tuple():

@@ -33,7 +33,7 @@ class ResultWarning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """What an attempt has made, without the parts of it that could not be stored."""
+    """What an attempt has made, as far as it could be stored."""
 
     artifacts: tuple[Artifact, ...] = ()  # in the order of their numbers, from 0
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # JSON, by node and key

@@ -5,8 +5,8 @@ state in MAX_TRIES, it is disconnected; when it connects again, it asks for the 
 slow or closed socket never delays another subscriber.
 
 API Gateway gives the same answer for a slow client and for an account that makes too many calls.
-The other sockets tell them apart: if they do not take their messages either, the account is
-throttled, and nobody is disconnected. A client that hears nothing polls.
+Posts to other sockets tell the two apart: if those fail too, the account is throttled, and no
+client is disconnected. A client that receives nothing for a while polls.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PATIENCE = timedelta(seconds=2)  # for all tries of one message together
 # client's buffer. Drawn at random, so that the posts of many sockets do not meet again.
 RETRY_SECONDS = 0.3
 # If more than this share of the other sockets that were tried meanwhile did not take a message at
-# once, it is the account that is throttled, and not the client that is slow.
+# once, the account is throttled, and the client is not slow.
 THROTTLED_SHARE = 0.25
 REMEMBERED = 1_000  # tries
 # API Gateway answers "gone" until `$connect` has returned, so a young socket may still open.
@@ -62,12 +62,12 @@ class Tries:
         self._lock = Lock()
 
     def note(self, at: datetime, connection: ConnectionId, *, taken: bool) -> None:
-        """One try, which the socket has taken or not."""
+        """Remember one try. `taken`: the socket took the message."""
         with self._lock:
             self._latest.append((at, connection, taken))
 
     def is_throttled(self, slow: ConnectionId, since: datetime) -> bool:
-        """Whether the other sockets did no better since then; also if no other was tried."""
+        """Whether tries to other sockets failed as well since then; True if there were none."""
         with self._lock:
             latest = [(one, taken) for at, one, taken in self._latest if at >= since]
         others = {one for one, _ in latest} - {slow}

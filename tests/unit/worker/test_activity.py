@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker.activity import BUSY_IO, Activity
+from gpu_worker.activity import BUSY_IO, ProcessActivity
 
 WINDOW = 10.0
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -19,7 +19,7 @@ class Kernel:
 
     def __init__(self, root: Path) -> None:
         self.root, self.now = root, 1000.0
-        self.activity = Activity(lambda: self.now, root)
+        self.activity = ProcessActivity(lambda: self.now, root)
 
     def process(
         self, pid: int, session: int, *, cpu_seconds: float, io: int = 0, name: str = "python"
@@ -100,7 +100,7 @@ async def test_a_busy_gpu_counts_and_is_asked_for_only_now_and_then(kernel: Kern
 
 
 async def test_this_very_process_is_busy_while_it_computes() -> None:
-    activity, session = Activity(), os.getsid(0)
+    activity, session = ProcessActivity(), os.getsid(0)
     await activity.is_busy(session, 0)
     until = time.process_time() + 0.3
     while time.process_time() < until:

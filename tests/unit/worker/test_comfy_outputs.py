@@ -54,7 +54,7 @@ def test_an_animated_image_is_an_animation() -> None:
 
 def test_what_tells_of_files_only_is_no_value() -> None:
     found = of_node(images=[a_file("a.png", format="image/png")], animated=[False])
-    assert not found.has_more_than_files
+    assert (found.texts, found.values) == ([], {})
 
 
 def test_a_file_that_is_named_twice_is_one_output() -> None:

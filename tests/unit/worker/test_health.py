@@ -65,7 +65,7 @@ async def verdict_on(machine: Machine, kind: FaultKind = GPU) -> bool | None:
 async def test_a_new_worker_is_fit() -> None:
     async with a_machine(None) as machine:
         await machine.health.wait()
-        assert (machine.health.is_fit, machine.health.reason) == (True, None)
+        assert (machine.health.allows_jobs, machine.health.reason) == (True, None)
 
 
 async def test_a_probe_that_passes_blames_the_job_and_the_worker_goes_on() -> None:
@@ -73,16 +73,16 @@ async def test_a_probe_that_passes_blames_the_job_and_the_worker_goes_on() -> No
         assert await verdict_on(machine) is True
         assert machine.done == ["restarted gpu_error", "cleaned up", "probed"]
         await machine.health.wait()
-        assert machine.health.is_fit
+        assert machine.health.allows_jobs
         assert machine.metrics.sum(Metric.WORKERS_UNHEALTHY, reason="gpu_error") == 0
 
 
 async def test_a_probe_that_fails_blames_the_worker_until_one_passes() -> None:
     async with a_machine(FULL, FULL, None) as machine:
         assert await verdict_on(machine, DISK) is False
-        assert (machine.health.is_fit, machine.health.reason) == (False, FULL)
+        assert (machine.health.allows_jobs, machine.health.reason) == (False, FULL)
         await machine.health.wait()
-        assert (machine.health.is_fit, machine.health.reason) == (True, None)
+        assert (machine.health.allows_jobs, machine.health.reason) == (True, None)
         assert machine.done.count("restarted out_of_disk") == machine.done.count("probed") == 3
         assert machine.metrics.sum(Metric.WORKERS_UNHEALTHY, reason="out_of_disk") == 2
 
@@ -91,7 +91,7 @@ async def test_no_job_starts_from_the_fault_on() -> None:
     async with a_machine(None) as machine:
         machine.may_end.clear()
         machine.health.suspect(GPU)
-        assert not machine.health.is_fit
+        assert not machine.health.allows_jobs
         waiting = asyncio.create_task(machine.health.wait())
         await eventually(lambda: machine.done)
         assert not waiting.done()
@@ -137,7 +137,7 @@ async def test_a_clean_up_that_fails_leaves_the_decision_to_the_probe() -> None:
         probing = machine.health.suspect(DISK, clean_up=fail)
         assert probing is not None
         assert await probing is False
-        assert not machine.health.is_fit
+        assert not machine.health.allows_jobs
 
 
 async def test_a_restart_that_reports_the_end_at_once_begins_no_second_check() -> None:
@@ -157,7 +157,7 @@ async def test_a_worker_that_stays_unhealthy_ends() -> None:
     assert await verdict_on(machine, DISK) is False
     with pytest.raises(WorkerUnhealthy, match=FULL):
         await machine.health.wait()
-    assert not machine.health.is_fit
+    assert not machine.health.allows_jobs
     await machine.health.close()
 
 
@@ -185,4 +185,4 @@ async def test_a_cancel_of_the_one_who_waits_does_not_end_the_check() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
         machine.may_end.set()
         await machine.health.wait()
-        assert machine.health.is_fit
+        assert machine.health.allows_jobs

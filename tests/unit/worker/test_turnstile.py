@@ -82,7 +82,7 @@ async def test_prompts_enter_in_the_order_in_which_they_came() -> None:
     assert engine.inside == visits[2:]
     await engine.go(visits[2])
     assert engine.last == visits
-    assert not any(visit.has_company for visit in visits)
+    assert not any(visit.was_shared for visit in visits)
 
 
 async def test_no_prompt_enters_while_files_are_taken_away() -> None:
@@ -95,7 +95,7 @@ async def test_no_prompt_enters_while_files_are_taken_away() -> None:
     engine.can_take.set()
     await engine.settle()
     assert engine.inside == [second]
-    assert not second.has_company
+    assert not second.was_shared
 
 
 async def test_both_of_two_prompts_know_that_they_were_not_alone() -> None:
@@ -104,8 +104,8 @@ async def test_both_of_two_prompts_know_that_they_were_not_alone() -> None:
     assert engine.inside == [first, second]
     await engine.go(first)
     await engine.go(second)
-    assert first.has_company
-    assert second.has_company
+    assert first.was_shared
+    assert second.was_shared
     assert engine.last == [second]
 
 

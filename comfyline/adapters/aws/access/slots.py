@@ -202,7 +202,7 @@ class DynamoOwnerStore:
     def _query(
         self, owner: OwnerId, keys: str, values: dict[str, str], limit: int | None = None
     ) -> Sequence[Any]:
-        """Rows of the owner, read consistently: the first page, which all counters fit into."""
+        """The first page of the owner's rows, read consistently. All counters fit into it."""
         options: Any = {"Limit": limit} if limit else {}
         known = {":pk": _shard(owner), **{name: {"S": value} for name, value in values.items()}}
         answer = self._client.query(

@@ -15,7 +15,7 @@ ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 def s3_config(endpoint: str | None = None, environ: Mapping[str, str] | None = None) -> Config:
-    """The configuration of a client of S3, with or without a URL other than AWS's own.
+    """The configuration of an S3 client. `endpoint`: a URL to use in place of AWS's own.
 
     Without such a URL, here or in the environment variables, URLs name
     `<bucket>.s3.<region>.amazonaws.com`. By boto3's default they would name the bucket's global

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 WORKERS = {"S": "workers"}
-_WANTED = {"S": "~wanted"}  # it has no time `until`, so that no query takes it for a worker
+_WANTED = {"S": "~wanted"}  # without `until`, so that no query for active workers returns it
 KEPT = timedelta(hours=1)  # after the report has expired; DynamoDB's TTL then deletes the row
 
 MAX_REASON = 500  # characters

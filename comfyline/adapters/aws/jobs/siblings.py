@@ -117,7 +117,7 @@ def params_of(item: Item | None) -> JobParams:
 def query(
     client: DynamoDBClient, table: str, job_id: JobId, condition: str, **values: str
 ) -> dict[str, Item]:
-    """The job's items whose sort key meets the condition, by sort key, read consistently."""
+    """The job's items that meet a condition on the sort key, in its order, read consistently."""
     placeholders = {f":{name}": {"S": value} for name, value in values.items()}
     pages = client.get_paginator("query").paginate(
         TableName=table,

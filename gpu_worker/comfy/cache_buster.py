@@ -1,9 +1,9 @@
-"""Change a graph so that a cached one writes its files again, and as little as possible.
+"""Change a graph as little as possible so that its nodes write their files again.
 
-ComfyUI does not execute a node whose inputs it has seen, and then answers with the names of files
-that are gone. It compares all inputs that a graph has, also those that no node declares, and gives
-a node only the inputs that it declares. So each node that writes gets an input that it never sees.
-Nodes before it stay cached.
+ComfyUI does not execute a node again whose inputs are in its cache. It then answers with the names
+of files that the worker has removed. ComfyUI compares all inputs in a graph, also those that no
+node class declares, but gives a node only the inputs that its class declares. So each node that
+writes files gets one further input, which the node never sees. The nodes before it stay cached.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import posixpath
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph, is_link, with_input
 
-MARKER = "comfyline"  # the input's name
-# A node with such an input writes a file, also where it is no output node (Hy3DExportMesh).
+CACHE_BUSTER = "comfyline"  # the input's name
+# A node with such an input writes a file, even if it is not an output node (Hy3DExportMesh).
 PREFIXES = ("filename_prefix", "save_prefix")
 _DEFAULT_PREFIX = "ComfyUI"
 
 
-def marked(graph: Graph, nodes: EngineNodes, value: str) -> Graph:
+def with_cache_buster(graph: Graph, nodes: EngineNodes, value: str) -> Graph:
     """The graph with `value` as a further input of each node that may write a file."""
     linked = {
         link[0] for node in graph.values() for link in node["inputs"].values() if is_link(link)
@@ -34,15 +34,15 @@ def marked(graph: Graph, nodes: EngineNodes, value: str) -> Graph:
         return node_id not in linked
 
     return {
-        node_id: with_input(node, MARKER, value) if writes(node_id) else node
+        node_id: with_input(node, CACHE_BUSTER, value) if writes(node_id) else node
         for node_id, node in graph.items()
     }
 
 
 def with_inner_prefixes(graph: Graph) -> Graph:
-    """The graph with each `filename_prefix` that leads out of the output folder led back into it.
+    """The graph with each `filename_prefix` inside of the output folder: `../x` becomes `x`.
 
-    ComfyUI fails on such a prefix; callers have always got their file. Others stay as they are.
+    ComfyUI fails on a prefix that leads out of the folder, but this service has always accepted it.
     """
     changed = dict(graph)
     for node_id, node in graph.items():

@@ -12,7 +12,7 @@ from gpu_worker.comfy.http import ComfyHttp, EngineQueue
 from gpu_worker.comfy.keeper import ForeignEngine
 from gpu_worker.comfy.marks import mark, origin_of
 from gpu_worker.comfy.protocol import PromptRun
-from gpu_worker.comfy.strangers import Strangers
+from gpu_worker.comfy.unfollowed import UnfollowedPrompts
 from gpu_worker.comfy.watchdog import DEFAULT_PATIENCE, Watchdog
 from tests.unit.worker.prompts import GRAPH, message
 
@@ -32,7 +32,7 @@ class Keeper(ForeignEngine):
 
 
 class Engine:
-    """Strangers in an engine, with the requests that they cause."""
+    """`UnfollowedPrompts` in an engine, with the requests that they cause."""
 
     def __init__(self, *, is_foreign: bool = False, follows: bool = False) -> None:
         self.now = 1000.0
@@ -42,7 +42,7 @@ class Engine:
         client = httpx.AsyncClient(
             base_url="http://engine", transport=httpx.MockTransport(self._answer)
         )
-        self.strangers = Strangers(
+        self.unfollowed = UnfollowedPrompts(
             ComfyHttp(client),
             self.keeper,
             self.followed,
@@ -57,7 +57,7 @@ class Engine:
 
     def follow(self, prompt_id: str, *, runs: bool = True) -> Followed:
         run = PromptRun(prompt_id, GRAPH)
-        self.strangers.posted(prompt_id)
+        self.unfollowed.posted(prompt_id)
         self.followed[prompt_id] = Followed(run, lambda _e: None, Watchdog(DEFAULT_PATIENCE))
         if runs:
             run.receive(message("executing", node="1", prompt_id=prompt_id))
@@ -65,7 +65,7 @@ class Engine:
 
     async def shows(self, *pending: str | int, **origins: str) -> bool:
         queue = EngineQueue(frozenset(self.followed), frozenset(pending), origins)  # type: ignore[arg-type]
-        return await self.strangers.were_in(queue)
+        return await self.unfollowed.were_in(queue)
 
     @property
     def deleted(self) -> list[str]:
@@ -79,7 +79,7 @@ async def test_a_copy_of_a_prompt_is_that_prompts_doing(is_foreign: bool) -> Non
     assert await engine.shows("copy", copy="mine")
     assert (mine.has_queued, other.has_queued) == (True, False)
     assert engine.deleted == ['{"delete":["copy"]}']
-    assert not engine.strangers.left_traces
+    assert not engine.unfollowed.left_traces
 
 
 async def test_an_unmarked_prompt_is_the_doing_of_the_one_that_runs_in_our_own_engine() -> None:
@@ -93,7 +93,7 @@ async def test_in_a_foreign_engine_an_unmarked_prompt_is_nobodys_doing() -> None
     engine = Engine(is_foreign=True)
     mine = engine.follow("mine")
     assert await engine.shows("new")
-    assert (mine.has_queued, engine.strangers.left_traces) == (False, True)
+    assert (mine.has_queued, engine.unfollowed.left_traces) == (False, True)
     assert engine.deleted == ['{"delete":["new"]}']
 
 
@@ -101,7 +101,7 @@ async def test_a_copy_of_a_prompt_that_has_ended_is_not_blamed_on_the_next() -> 
     engine = Engine()
     mine = engine.follow("mine")
     assert await engine.shows("late", late="ended")
-    assert (mine.has_queued, engine.strangers.left_traces) == (False, True)
+    assert (mine.has_queued, engine.unfollowed.left_traces) == (False, True)
 
 
 async def test_a_given_up_prompt_is_removed_without_suspicion() -> None:
@@ -109,7 +109,7 @@ async def test_a_given_up_prompt_is_removed_without_suspicion() -> None:
     engine.follow("mine")
     del engine.followed["mine"]
     assert await engine.shows("mine", mine="mine")
-    assert (engine.deleted, engine.strangers.left_traces) == (['{"delete":["mine"]}'], False)
+    assert (engine.deleted, engine.unfollowed.left_traces) == (['{"delete":["mine"]}'], False)
 
 
 @pytest.mark.parametrize(("is_foreign", "is_removed"), [(True, False), (False, True)])
@@ -137,16 +137,16 @@ async def test_what_does_not_go_within_the_patience_restarts_the_engine() -> Non
         engine.now += PATIENCE_SECONDS / 2
     assert engine.keeper.restarts == []
     assert await engine.shows("new")
-    assert engine.keeper.restarts == ["strange_prompts"]
+    assert engine.keeper.restarts == ["unfollowed_prompts"]
 
 
 async def test_the_patience_begins_anew_when_they_have_gone() -> None:
     engine = Engine()
     for _ in range(5):
         assert await engine.shows("new")
-        assert engine.strangers.are_present
+        assert engine.unfollowed.are_present
         assert not await engine.shows()
-        assert not engine.strangers.are_present
+        assert not engine.unfollowed.are_present
         engine.now += PATIENCE_SECONDS
     assert engine.keeper.restarts == []
 

@@ -16,13 +16,13 @@ from gpu_worker.comfy.followed import Followed
 from gpu_worker.comfy.http import ComfyHttp, EngineError, EngineQueue, EngineUnreachable
 from gpu_worker.comfy.keeper import Keeper
 
-RESTART_REASON = "strange_prompts"
+RESTART_REASON = "unfollowed_prompts"
 _REMEMBERED = 1000  # ids of posted prompts; older ones have left the engine long ago
 
 _log = logging.getLogger(__name__)
 
 
-class Strangers:
+class UnfollowedPrompts:
     """Finds and removes prompts that are not followed."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Strangers:
         """`followed` has the prompts that are followed now, by id.
 
         `follows`: a prompt that a node of such a prompt has queued becomes a round of it.
-        `patience_seconds`: if strange prompts do not go within it, the engine is restarted.
+        `patience_seconds`: if the engine still has unfollowed prompts after it, it is restarted.
         """
         self.are_adopted = follows
         self.left_traces = False  # some were of unknown origin, so more may come
@@ -59,32 +59,32 @@ class Strangers:
             del self._posted[next(iter(self._posted))]
 
     async def were_in(self, queue: EngineQueue) -> bool:
-        """Whether the queue has strange prompts; they are asked to go.
+        """Whether the queue has unfollowed prompts, which this asks ComfyUI to remove.
 
-        Repeat it until they are gone. Rounds that are to be followed are adopted instead.
+        Repeat the call until they are gone. Rounds that are to be followed are adopted instead.
         """
-        strange = [each for each in self._unknown(queue) if not self._adopts(each, queue)]
-        if not strange:
+        found = [each for each in self._unknown(queue) if not self._adopts(each, queue)]
+        if not found:
             self._since = None
             return False
         if self._since is None:
             self._since = self._clock()
-            extra = {"action": "strange_prompts", "count": len(strange)}
-            _log.warning("strange prompts", extra=extra)
+            extra = {"action": "unfollowed_prompts", "count": len(found)}
+            _log.warning("unfollowed prompts", extra=extra)
         if self._clock() - self._since > self._patience_seconds:
             self.restart_engine()
         else:
             are_alone = queue.all.isdisjoint({*self._followed, *self._posted})
-            await self._remove(strange, are_alone=are_alone and len(strange) == len(queue.all))
+            await self._remove(found, are_alone=are_alone and len(found) == len(queue.all))
         return True
 
     def restart_engine(self) -> None:
-        """Restart the engine, because more of them may come, or they do not go."""
+        """Restart the engine, because more of them may come, or they cannot be removed."""
         self._since, self.left_traces = None, False
         self._keeper.restart(RESTART_REASON)
 
     def _unknown(self, queue: EngineQueue) -> list[str]:
-        """An engine that is not ours may also serve another worker, whose prompts are not ours."""
+        """The prompts that nobody follows. A foreign engine may also have another worker's."""
         followed = frozenset[str]().union(*(each.run.ids for each in self._followed.values()))
         unknown = sorted(queue.all - followed, key=str)
         return [each for each in unknown if not self._is_another_workers(each, queue)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph
-from gpu_worker.comfy.marker import MARKER, marked, with_inner_prefixes
+from gpu_worker.comfy.cache_buster import CACHE_BUSTER, with_cache_buster, with_inner_prefixes
 from tests.support import recordings
 
 CORE = EngineNodes.parse(recordings.object_info())
@@ -23,8 +23,8 @@ GRAPH: Graph = {
 
 
 def marked_nodes(graph: Graph, nodes: EngineNodes) -> set[str]:
-    changed = marked(graph, nodes, "x")
-    return {node_id for node_id, node in changed.items() if node["inputs"].get(MARKER) == "x"}
+    changed = with_cache_buster(graph, nodes, "x")
+    return {node_id for node_id, node in changed.items() if node["inputs"].get(CACHE_BUSTER) == "x"}
 
 
 def test_writers_and_last_nodes_are_marked() -> None:
@@ -48,9 +48,9 @@ def test_an_output_node_in_the_middle_is_marked_where_it_is_known() -> None:
 
 
 def test_nothing_else_is_changed() -> None:
-    changed = marked(GRAPH, CORE, "x")
+    changed = with_cache_buster(GRAPH, CORE, "x")
     for node_id, node in changed.items():
-        inputs = {name: value for name, value in node["inputs"].items() if name != MARKER}
+        inputs = {name: value for name, value in node["inputs"].items() if name != CACHE_BUSTER}
         assert {**node, "inputs": inputs} == GRAPH[node_id]
 
 
