@@ -54,6 +54,7 @@ class Execution:
         self._prompt_id = str(uuid.uuid5(_PROMPT_IDS, reporter.job.attempt_path))
         self._pnginfo: Mapping[str, Any] = {}  # what ComfyUI writes into the pictures
         self._left_out: tuple[LeftOut, ...] = ()
+        self._core_nodes: frozenset[str] = frozenset()  # ids of the nodes of ComfyUI's own classes
         self._hold: Hold | None = None  # has the files of the attempt, once there are any
         self._outcome: Outcome | None = None  # None until it is known
         self._reported = Reported()
@@ -132,6 +133,9 @@ class Execution:
             nodes = await self._nodes()
             fit = fitted(sent, nodes)
             self._left_out = fit.left_out
+            self._core_nodes = frozenset(
+                node_id for node_id, node in fit.graph.items() if nodes.is_core(node["class_type"])
+            )
             self._hold = await tools.files.new_hold()
             uploads = await tools.inputs.fetch(job, fit.graph, self._hold)
         graph = with_input_names(fit.graph, uploads, nodes, tools.files.base)
@@ -153,7 +157,11 @@ class Execution:
             return outcome
         finally:
             async with self._tools.turnstile.leaving(visit) as is_last:
-                self._reported = reported(_outputs_of(outcome), base=files.base)
+                self._reported = reported(
+                    _outputs_of(outcome),
+                    base=files.base,
+                    returns_lists=self._core_nodes.__contains__,
+                )
                 await files.take(self._reported, inputs, hold, visit, is_last=is_last)
 
     async def _run_in_engine(self) -> Outcome | None:

@@ -4,7 +4,7 @@ reported files that exist      with their node, in the order of the nodes
 pictures sent over the socket  with their node, in the order in which they came
 texts                          with their node
 other files below output/      with the node that mentions their name, if one does
-files below temp/              only if there is nothing else; marked as temporary
+files below temp/              only if there is nothing but values of the same nodes; marked so
 reported files that are gone   one warning each
 """
 
@@ -70,26 +70,37 @@ def everything_made(
     pictures: Iterable[SentPicture] = (),
 ) -> tuple[list[Made], list[ResultWarning]]:
     """What is to be stored, and a warning for each reported file that does not exist."""
-    search = _Search(held, graph)
+    search = _Search(held, reported.files, graph)
     found = [made for file in reported.files if file.type != "temp" and (made := search.find(file))]
     found += [_of_picture(picture) for picture in pictures]
     found += [_of_text(text) for text in reported.texts]
     found += [_unreported(file, reported) for file in search.rest("output")]
-    if not found and not reported.values:
-        temporary = (file for file in reported.files if file.type == "temp")
-        found = [made for file in temporary if (made := search.find(file))]
-        found += [_unreported(file, reported) for file in search.rest("temp")]
+    if not found:
+        found = _temporary(search, reported)
     return found, search.warnings
+
+
+def _temporary(search: _Search, reported: Reported) -> list[Made]:
+    """The temporary files, if no other node reports a value."""
+    files = (file for file in reported.files if file.type == "temp")
+    found = [made for file in files if (made := search.find(file))]
+    found += [_unreported(file, reported) for file in search.rest("temp")]
+    return found if reported.values.keys() <= {made.node for made in found} else []
 
 
 class _Search:
     """Finds reported files among those that exist. Each is found once."""
 
-    def __init__(self, held: Iterable[HeldFile], graph: Graph) -> None:
+    def __init__(
+        self, held: Iterable[HeldFile], reported: Iterable[OutputFile], graph: Graph
+    ) -> None:
         self.warnings: list[ResultWarning] = []
         self._left = {(file.type, file.path): file for file in held}
         self._used: set[tuple[str, str]] = set()
         self._graph = graph
+        self._by_name: dict[str, list[tuple[str, str]]] = {}  # of the files that nobody reports so
+        for place in self._left.keys() - {(file.type, file.path) for file in reported}:
+            self._by_name.setdefault(posixpath.basename(place[1]), []).append(place)
 
     def find(self, file: OutputFile) -> Made | None:
         """The file as it exists; None if it does not, or if it was found before."""
@@ -116,9 +127,11 @@ class _Search:
         exact = (file.type, file.path)
         if exact in self._left or exact in self._used:
             return exact
-        # Some nodes tell only the last folder of the path.
-        ends = [p for p in self._left if p[0] == file.type and p[1].endswith(f"/{file.path}")]
-        return ends[0] if len(ends) == 1 else None
+        # Some nodes tell only the last folder of the path, or another name of the folder.
+        named = [p for p in self._by_name.get(file.name, ()) if p[0] in (file.type, "output")]
+        ends = [p for p in named if p[0] == file.type and p[1].endswith(f"/{file.path}")]
+        places = ends or named
+        return places[0] if len(places) == 1 else None
 
 
 def _missing(file: OutputFile, graph: Graph) -> ResultWarning:

@@ -12,7 +12,7 @@ or by a pair of name and folder, instead of by an object.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +57,7 @@ class OutputText:
     @property
     def name(self) -> str:
         """The name of the file that it is stored as."""
-        return f"text_{self.node}_{self.number}.txt"
+        return f"text_{self.node.replace('/', '_')}_{self.number}.txt"
 
 
 @dataclass(slots=True)
@@ -74,14 +74,24 @@ class Reported:
         return self.mentions.get(path) or self.mentions.get(posixpath.basename(path))
 
 
-def reported(outputs: Mapping[str, Any], *, base: str | None = None) -> Reported:
-    """Everything that the nodes report. `base`: the folder above the engine's three, if known."""
+def reported(
+    outputs: Mapping[str, Any],
+    *,
+    base: str | None = None,
+    returns_lists: Callable[[str], bool] = lambda _node: False,
+) -> Reported:
+    """Everything that the nodes report. `base`: the folder above the engine's three, if known.
+
+    `returns_lists` tells of a node that it never reports a plain string where a list belongs.
+    """
     found = Reported()
     for node, keys in outputs.items():
         animated = any(items(fields(keys).get("animated")))
         for key, value in fields(keys).items():
             if key not in _ABOUT_FILES:
-                _Reader(found, node, key, base, animated=animated).read(value)
+                values = value if isinstance(value, list) else [value]
+                whole = values if returns_lists(node) else _unsplit(values)
+                _Reader(found, node, key, base, animated=animated).read(whole)
     return found
 
 
@@ -99,9 +109,9 @@ class _Reader:
         self._found, self._node, self._key, self._base = found, node, key, base
         self._is_animated = animated and key == "images"
 
-    def read(self, value: Any) -> None:
-        """Take the files and texts of the value; what is left of it is a value of the node."""
-        rest = self._without_files(_unsplit(value) if isinstance(value, list) else [value])
+    def read(self, values: list[Any]) -> None:
+        """Take the files and texts; what is left is a value of the node."""
+        rest = self._without_files(values)
         if self._key == "text":
             texts = [item for item in rest if isinstance(item, str)]
             rest = [item for item in rest if not isinstance(item, str)]
@@ -152,7 +162,8 @@ class _Reader:
         )
 
     def _file(self, filename: str, subfolder: Any, folder: Any) -> OutputFile:
-        located = _located(filename, self._base) if filename.startswith("/") else None
+        path = posixpath.join(str(subfolder or ""), filename)
+        located = _located(path, self._base) if path.startswith("/") else None
         kind = kind_of(filename)
         return OutputFile(
             node=self._node,

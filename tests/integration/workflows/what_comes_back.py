@@ -99,6 +99,7 @@ EXPECTED: Mapping[str, Back | Refused] = {
         files={"a_00001_.png": "image", "a_00002_.png": "image"},
         texts=("Width: 64 , Height: 64" * 2,),
     ),
+    "texts_of_one_character": Back(texts=("8", "8", "Width: 8 , Height: 8" * 2)),
     "other_keys": Back(
         texts=("seven",),
         values={

@@ -86,6 +86,8 @@ def test_the_subfolder_is_a_part_of_the_path() -> None:
         (["/elsewhere/temp/a.mp4"], "temp/a.mp4"),
         ([a_file("/work/temp/a.mp4")], "temp/a.mp4"),
         ([a_file("output/a.mp4")], "output/output/a.mp4"),
+        ([a_file("a.mp4", subfolder="/work/output")], "output/a.mp4"),
+        ([a_file("a.mp4", subfolder="/work/temp/x/")], "temp/x/a.mp4"),
     ],
 )
 def test_a_file_may_be_named_by_a_pair_or_a_path(value: list[Any], place: str) -> None:
@@ -108,6 +110,16 @@ def test_texts_are_numbered_for_each_node() -> None:
 def test_a_text_that_comfyui_has_split_is_one_text(text: str) -> None:
     assert [found.text for found in of_node(text=list(text)).texts] == [text]
     assert of_node(string=list(text)).values == {"9": {"string": [text]}}
+
+
+def test_texts_of_one_character_stay_apart_if_their_node_reports_lists() -> None:
+    found = reported({"9": {"text": ["7", "8"]}}, returns_lists=lambda node: node == "9")
+    assert [text.text for text in found.texts] == ["7", "8"]
+
+
+def test_the_name_of_a_text_has_the_whole_id_of_its_node() -> None:
+    (found,) = reported({"a/b": {"text": ["one"]}}).texts
+    assert found.name == "text_a_b_0.txt"
 
 
 def test_values_under_any_key_are_kept_by_node_and_key() -> None:

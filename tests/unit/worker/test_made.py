@@ -61,6 +61,19 @@ def test_temporary_files_are_the_result_if_there_is_nothing_else() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"images": [{"filename": "p.glb", "type": "temp"}], "width": [8]},
+        {"result": ["p.glb", None, []]},  # as Preview3DAdvanced
+    ],
+)
+def test_a_value_of_the_same_node_is_no_reason_to_leave_temporary_files_out(
+    keys: dict[str, Any],
+) -> None:
+    assert made({"9": keys}, "temp/p.glb") == ([("9", "p.glb", True)], [])
+
+
 def test_a_reported_file_that_is_gone_is_a_warning_and_the_others_are_kept() -> None:
     found, warnings = made(images("a.png", "gone.png"), "output/a.png")
     assert found == [("9", "a.png", False)]
@@ -77,6 +90,30 @@ def test_a_file_is_found_by_the_end_of_its_path_if_that_is_unique() -> None:
     assert made(outputs, "output/2026/clips/a.mp4")[0] == [("9", "a.mp4", False)]
     found, warnings = made(outputs, "output/1/clips/a.mp4", "output/2/clips/a.mp4")
     assert len(found) == 2
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"subfolder": "/sub", "type": "output"},
+        {"subfolder": "sub\\", "type": "output"},
+        {"subfolder": "latest", "type": "output"},  # a link to the folder
+        {"subfolder": "sub", "type": "OUTPUT"},
+    ],
+)
+def test_a_file_in_a_folder_of_another_name_is_found_by_its_own_name(place: dict[str, str]) -> None:
+    outputs = {"9": {"images": [{"filename": "a.png", **place}]}}
+    assert made(outputs, "output/sub/a.png") == ([("9", "a.png", False)], [])
+    found, warnings = made(outputs, "output/1/a.png", "output/2/a.png")
+    assert [node for node, *_ in found] == ["", ""]
+    assert len(warnings) == 1
+
+
+def test_a_file_that_another_node_reports_is_not_taken_for_a_missing_one() -> None:
+    first = {"8": {"images": [{"filename": "a.png", "subfolder": "gone", "type": "output"}]}}
+    found, warnings = made({**first, **images("a.png")}, "output/a.png")
+    assert found == [("9", "a.png", False)]
     assert len(warnings) == 1
 
 
