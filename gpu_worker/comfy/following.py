@@ -11,7 +11,13 @@ import asyncio
 from contextlib import suppress
 
 from gpu_worker.comfy.followed import Followed
-from gpu_worker.comfy.http import ComfyHttp, EngineError, EngineQueue, EngineUnreachable
+from gpu_worker.comfy.http import (
+    ComfyHttp,
+    EngineError,
+    EngineFailed,
+    EngineQueue,
+    EngineUnreachable,
+)
 from gpu_worker.comfy.keeper import Keeper
 from gpu_worker.comfy.outcomes import Outcome
 from gpu_worker.comfy.socket import ComfySocket
@@ -59,6 +65,9 @@ class Following:
             except EngineUnreachable as error:
                 is_over = False
                 self._watchdog.unreachable(error)
+            except EngineFailed:
+                # A node has reported what is no JSON: ComfyUI cannot tell it, and mostly ends.
+                is_over = False
             if not is_over and (fault := self._watchdog.fault()) is not None:
                 self._keeper.restart(fault)
                 is_over = True

@@ -35,6 +35,10 @@ class EngineError(Exception):
     """The engine answered, but not as ComfyUI should."""
 
 
+class EngineFailed(EngineError):
+    """The engine answered that it has failed. It may be about to end."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineQueue:
     """The ids of the prompts that run (at most one) and of those that wait."""
@@ -184,7 +188,8 @@ def _origins(entries: list[Any]) -> Mapping[str, str]:
 def _check(response: httpx.Response) -> None:
     if not response.is_success:
         path = response.request.url.path
-        raise EngineError(f"{response.request.method} {path} answered {response.status_code}")
+        kind = EngineFailed if response.is_server_error else EngineError
+        raise kind(f"{response.request.method} {path} answered {response.status_code}")
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:

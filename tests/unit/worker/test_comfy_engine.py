@@ -114,3 +114,20 @@ async def test_a_prompt_that_is_stopped_before_it_is_posted_is_not_posted(
     stopping.set()
     assert isinstance(await run(server, stopping, strict=False), PromptInterrupted)
     assert server.requested == []
+
+
+class FailingOnce(Server):
+    """Its first answer about the prompt's end is that it has failed."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        answer = super().__call__(request)
+        is_first = self.requested.count("/history/p") == 1
+        return httpx.Response(500) if is_first and request.url.path == "/history/p" else answer
+
+
+async def test_a_failed_look_at_the_history_is_no_end_of_the_prompt(
+    stopping: asyncio.Event,
+) -> None:
+    server = FailingOnce(200)
+    assert isinstance(await run(server, stopping), PromptSucceeded)
+    assert server.requested.count("/history/p") > 1
