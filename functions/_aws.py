@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=of.Settings)
 
-# Of one client, kept open. At least as many as threads use it, because every further call would
-# open a connection of its own.
+# Connections that one client keeps open: at least one for each thread that uses the client, because
+# every further call would open a connection of its own.
 MAX_CONNECTIONS = 64
 
 
@@ -239,7 +239,7 @@ class Aws:
 
     @property
     def _signer(self) -> Any:
-        """The client that signs URLs for callers, who may reach S3 at another address."""
+        """Signs URLs for callers, which may reach S3 at another address than functions do."""
         return self.client("s3", self.settings(of.ArtifactsBucket).s3_public_endpoint)
 
     # --- sockets and metrics ----------------------------------------------------------------------

@@ -16,8 +16,8 @@ from functions._wiring import Wiring
 logger = Logger()
 
 Event = Mapping[str, Any]
-# What a function has begun when its time is over may still need this long: several calls of AWS,
-# each of them retried.
+# When its time is over, a function finishes what it has begun. That may take several calls of AWS,
+# each with retries.
 TIME_TO_SPARE = timedelta(seconds=15)
 
 A = TypeVar("A")
@@ -41,7 +41,7 @@ def lambda_handler(handle: Callable[[Event, Wiring], A]) -> Handler[A]:
 
 
 def deadline_handler(handle: Callable[[Event, Wiring, datetime], A]) -> Handler[A]:
-    """A Lambda handler whose third argument is the time at which it should have ended.
+    """A Lambda handler. Its third argument is the time by which it should end.
 
     That is TIME_TO_SPARE before Lambda ends the function.
     """

@@ -1,4 +1,4 @@
-"""Count workers that end by themselves with an error, or whose container cannot be started.
+"""Count crashed workers: they ended with an error, or their container could not be started.
 
 EventBridge passes ECS's events about such tasks on. The scaler keeps the fleet small while there
 are several of them.

@@ -30,7 +30,7 @@ PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
 PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
 PYTHON = "3.13"  # of the functions
 CACHE = ROOT / ".cache" / "function-code"
-# Lambda does not run as the user that builds the asset, whose umask may exclude others.
+# Lambda runs as another user than the one that builds the asset, whose umask may exclude it.
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 
@@ -43,7 +43,7 @@ def code_assets(deployment: Deployment, cache: Path = CACHE) -> Mapping[str, Pat
 def code_asset(deployment: Deployment, folder: str = "", *, cache: Path = CACHE) -> Path:
     """The asset of the current sources and the engine lock, built unless `cache` has it.
 
-    `folder` is the one folder that only some functions need and that this asset has.
+    `folder`: a folder that only some functions need; this asset contains it.
 
     Raises:
         subprocess.CalledProcessError: uv cannot export its lock or download a wheel.
@@ -147,7 +147,8 @@ def _build(
 
 
 def _compile(folder: Path, python: Path) -> None:
-    # Python uses such bytecode without a look at the source, whose time changes in the zip file.
+    # Python uses such bytecode without comparing it with its source. Python's default compares their
+    # times, and the zip file changes that of the source.
     options = ("--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", "/var/task")
     command = [str(python), "-m", "compileall", "-q", *options, str(folder)]
     subprocess.run(command, check=True, stdout=sys.stderr)

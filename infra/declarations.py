@@ -62,8 +62,8 @@ class Queue:
 class AsyncCalls:
     """Another function calls the function and does not wait.
 
-    Lambda retries no call that failed, and drops one that is a minute old: the reason for it is
-    then over, or a later call makes up for it.
+    Lambda does not retry a failed call, and drops a call that is a minute old, because a later call
+    makes up for it or its reason is over by then.
     """
 
 
@@ -76,7 +76,7 @@ class EveryMinute:
 class TaskCrashes:
     """EventBridge calls the function for each task of the fleet that ends with an error.
 
-    Or that cannot be started, for another reason than a lack of instances.
+    It also calls it for each task that cannot be started, unless only instances are missing.
     """
 
 

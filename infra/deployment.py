@@ -319,8 +319,8 @@ class Iam(Section):
     role_prefix: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_-]{1,20}$",
-        description="begin of every role's name, except for the instances' roles, whose names AWS "
-        "requires to begin with `ecsInstanceRole`",
+        description="prefix of every role's name, except for the instances' roles: AWS "
+        "requires that their names begin with `ecsInstanceRole`",
         json_schema_extra={"allowed": "up to 20 letters, digits, hyphens and underscores"},
     )
 

@@ -1,7 +1,7 @@
-"""`make verify-aws`: check in a real account what no emulator can show, and say what is expected.
+"""`make verify-aws`: check in a real account what no emulator can show.
 
     make verify-aws STAGE=prod                       # the harmless checks: first-deploy, first-job
-    make verify-aws STAGE=prod CHECKS="spot-loss"    # ends an instance: tell whoever uses the stage
+    make verify-aws STAGE=prod CHECKS="spot-loss"    # ends an instance: warn its users first
     make verify-aws STAGE=prod CHECKS="deploy-under-load teardown"
 
 It reads the stacks' outputs with this shell's AWS credentials, and posts jobs with the key in
@@ -207,7 +207,7 @@ CHECKS: Mapping[str, Callable[[Account], Iterator[Finding]]] = {
 
 
 def verify(account: Account, names: list[str]) -> bool:
-    """Run these checks and print each finding. Whether all of them were as expected."""
+    """Run these checks and print each finding. True if all were as expected."""
     is_right = True
     for name in names:
         for finding in CHECKS[name](account):

@@ -102,7 +102,7 @@ def many_files(context: NodeContext, inputs: Inputs) -> NodeResult:
 
 
 def fixed_name(context: NodeContext, inputs: Inputs) -> NodeResult:
-    """Write a file under the name that the prompt gives, over whatever is there."""
+    """Write a file under the name that the prompt gives, and replace an existing file."""
     context.write(context.folders.base / "output" / inputs["name"], inputs["text"].encode())
     entry = {"filename": inputs["name"], "subfolder": "", "type": "output"}
     return NodeResult(ui={"files": [entry]} if inputs["reported"] else {})

@@ -27,7 +27,7 @@ def empty_latent(_: NodeContext, inputs: Inputs) -> NodeResult:
 
 
 def save_latent(context: NodeContext, inputs: Inputs) -> NodeResult:
-    """Write a safetensors file whose metadata hold the size and the prompt, without tensors."""
+    """Write a safetensors file without tensors. Its metadata has the size and the prompt."""
     latent: Latent = inputs["samples"]
     size = f"{latent.width},{latent.height},{latent.batch_size}"
     facts = {"size": size, "prompt": json.dumps(context.prompt)}

@@ -84,7 +84,7 @@ class UnfollowedPrompts:
         self._keeper.restart(RESTART_REASON)
 
     def _unknown(self, queue: EngineQueue) -> list[str]:
-        """The prompts that nobody follows. A foreign engine may also have another worker's."""
+        """The prompts to remove. A foreign engine may also have another worker's."""
         followed = frozenset[str]().union(*(each.run.ids for each in self._followed.values()))
         unknown = sorted(queue.all - followed, key=str)
         return [each for each in unknown if not self._is_another_workers(each, queue)]

@@ -27,8 +27,8 @@ _AGENT_OPTIONS = (
     "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true",
     "ECS_CONTAINER_STOP_TIMEOUT=110s",
     "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached",
-    # A stopped task keeps its volumes, with all models, for three hours unless told otherwise. A
-    # few such tasks would fill the disk.
+    # By default, ECS keeps the volumes of a stopped task, with all models, for three hours. A few
+    # such tasks would fill the disk.
     "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=5m",
 )
 

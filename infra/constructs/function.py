@@ -21,7 +21,7 @@ from infra.grants import EVERY_FUNCTION, Resource
 # cores, and a function that is ended for being slow only has to start again. Below the minute of
 # the schedules, so that two rounds never overlap.
 LOCAL_TIMEOUT = 50
-# What other functions of the account, and those without a reservation, must be left.
+# Concurrent calls that must stay free for other functions, and for those without a reservation.
 UNRESERVED = 100
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 

@@ -140,7 +140,7 @@ def _add_stage(
 
 
 def _open_throttles(rate: int) -> Mapping[str, Mapping[str, int]]:
-    """Throttles of the routes that anybody may call, so that a flood of such calls stays cheap.
+    """Throttles of the routes without a key, so that a flood of calls to them stays cheap.
 
     A page of /docs asks for five files at once, so the burst is greater than the rate.
     """

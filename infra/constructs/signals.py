@@ -53,9 +53,9 @@ class Signals:
         return self._api.functions[function].metric_errors(period=MINUTE)
 
     def throttles(self) -> cw.IMetric:
-        """Calls of this deployment that Lambda refused for the limit of concurrent calls.
+        """Calls of this deployment that Lambda refused because of the limit of concurrent calls.
 
-        Of the functions that are called most, because each metric of an alarm costs.
+        It covers only the functions that are called most, because each metric of an alarm costs.
         """
         calls = {f"f{n}": self._throttles(name) for n, name in enumerate(CALLED_MOST)}
         return _sum(calls, "calls")
@@ -84,9 +84,9 @@ class Signals:
         return source.metric("IteratorAge", statistic="Maximum", period=MINUTE)
 
     def throttled_writes(self) -> cw.IMetric:
-        """Writes that DynamoDB refused: to the busy tables, and for the sake of their indexes.
+        """Writes to the busy tables that DynamoDB refused, because of the table or an index.
 
-        An index that is throttled refuses writes to its table, and a table's metric does not say.
+        An index that is throttled refuses writes to its table, and the table's metric omits these.
         """
         data = self._data
         busy = ((data.jobs, (BY_OWNER, BY_DUE)), (data.owners, ()), (data.connections, (BY_KEY,)))

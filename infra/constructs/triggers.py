@@ -23,7 +23,7 @@ MAX_EVENT_AGE = Duration.seconds(60)  # the least that Lambda allows
 # A shard's reader may occupy this share of the concurrent calls: all of them together about half.
 STREAM_SHARE = 20
 
-# Beginnings of ECS's reasons: an image that cannot be pulled, a container that does not start.
+# The first words of ECS's reasons: an image cannot be pulled, a container does not start.
 _NOT_STARTED = ("Cannot", "ResourceInitializationError", "ContainerRuntime")
 
 Queues = Mapping[Resource, sqs.IQueue]

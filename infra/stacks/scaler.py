@@ -1,4 +1,4 @@
-"""The scaler: the function that sets the number of workers, and the table of what it remembers."""
+"""The scaler: the function that sets the number of workers, and the table with its state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results are shown in pages, and no response exceeds its bound, whatever the files are called."""
+"""Results are shown in pages, and no response exceeds its bound, however long file names are."""
 
 from __future__ import annotations
 
