@@ -1,12 +1,12 @@
 """Keep the engine, and all that it starts, from opening TCP connections.
 
-The worker's task is in the host's network, where the instance's metadata answer. With them a
-malicious node could act as the instance, and send a caller's pictures anywhere. An engine needs no
-connection of its own: the worker fetches inputs and models, and talks to the engine.
+The worker's task uses the host's network, which reaches the instance's metadata service. With its
+credentials a malicious node could act as the instance, and send callers' pictures anywhere. The
+engine needs no connections: the worker fetches inputs and models, and connects to the engine.
 
-The kernel's Landlock does it, which a process without privileges may use on itself. It covers TCP
-from version 4 of its interface on (Linux 6.7). It does not cover UDP, of which the network lets
-only questions to the network's own name server pass.
+This uses Landlock, a part of the Linux kernel by which a process restricts itself without
+privileges. Version 4 of its interface (Linux 6.7) covers TCP. No version covers UDP, but the
+network lets only DNS requests to its own name server pass.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ def can_confine() -> bool:
 
 
 def confine() -> bool:
-    """Keep this process and its children from opening TCP connections from now on, for ever.
+    """Keep this process and its children from opening TCP connections. It cannot be undone.
 
     Returns False, and changes nothing, if the kernel cannot.
     """
     libc = _libc()
-    # Rights to files, rights to the network. No rule follows, so what is handled is denied.
+    # Two masks: rights to files, rights to the network. Without a rule, rights in a mask are denied.
     handled = ctypes.create_string_buffer(struct.pack("=QQ", 0, _CONNECT_TCP), 16)
     ruleset = libc.syscall(_CREATE_RULESET, handled, ctypes.c_size_t(16), 0)
     if ruleset < 0:
         return False
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # Landlock requires it of a process without rights
+    libc.prctl(
+        _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0
+    )  # Landlock requires it of a process without privileges
     return bool(libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0)
 
 

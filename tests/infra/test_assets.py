@@ -147,5 +147,5 @@ def test_every_module_has_bytecode_for_the_functions_python(aws_asset: Path) -> 
         compiled = f"{folder}/{cached}" if folder else cached
         assert compiled in found
     body = (aws_asset / "functions" / "__pycache__" / "get_job.cpython-313.pyc").read_bytes()
-    # Marked as not to be compared with the source, whose time the zip file changes.
+    # The bytecode is marked as unchecked, because the zip file changes the time of the source.
     assert int.from_bytes(body[4:8], "little") == 0b01

@@ -169,7 +169,7 @@ def test_an_hour_costs_more_than_its_instance() -> None:
     address = prices()["network"]["public_address_hour"]
     fee = prices()["managed_instances"]["fee_share"] * gpu["on_demand"]
     assert gpu_hour("g6.xlarge", 1) == pytest.approx(gpu["spot"] + fee + address)
-    # 200 GB and 375 MiB/s beyond what is free, for one of the 730 hours of a month.
+    # 200 GB and 375 MiB/s more than the free part, for one of the 730 hours of a month.
     volume = (200 * 0.08 + 375 * 0.04) / 730
     group = gpu_hour("g6.xlarge", 0, capacity="asg")
     assert group == pytest.approx(gpu["on_demand"] + address + volume)

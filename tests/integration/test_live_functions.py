@@ -306,7 +306,7 @@ def test_a_chunk_is_posted_by_the_function_that_is_called_for_it(service: Servic
 
 
 def test_an_unknown_socket_that_subscribes_is_closed(service: Service) -> None:
-    """Its $connect finished after everyone had given up on it, so the client connects again."""
+    """Its $connect finished too late to be stored, so the client must connect again."""
     job = queued(service)
     service.connect("c1")
     service.wiring.aws.connections.close(ConnectionId("c1"))

@@ -39,7 +39,7 @@ def node(class_type: str, **inputs: Any) -> Graph:
 
 
 def fixed(text: str, *, reported: bool = True) -> Graph:
-    """A graph that writes the text over whatever has its name."""
+    """A graph that writes a text file of a fixed name, and replaces an existing one."""
     return {"1": node("CaseFixedName", name="fixed.txt", text=text, reported=reported)}
 
 

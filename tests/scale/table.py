@@ -36,7 +36,7 @@ class TransactionCanceledException(ClientError):
 
 
 class Table:
-    """A boto3 client of DynamoDB with one table, whatever its name."""
+    """A boto3 client of DynamoDB with one table, which has every name."""
 
     exceptions = SimpleNamespace(
         ConditionalCheckFailedException=ConditionalCheckFailedException,

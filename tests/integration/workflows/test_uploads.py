@@ -19,7 +19,7 @@ LOADED = ["1", 0]
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """A loader's input for the file, and the class that saves what it has loaded."""
+    """The input of a loader that takes the file, and the class that saves the loaded value."""
 
     class_type: str
     name: str
