@@ -37,8 +37,8 @@ def handler(event: Event, wiring: Wiring) -> None:
     try:
         _answer(socket, event, wiring)
     except ConnectionGone:
-        # Either the client has left, or the socket is open and unknown, because its $connect finished
-        # too late. Such a client connects again once its socket is closed.
+        # The client has left, or its socket is open and unknown because $connect finished too late.
+        # Such a client connects again once its socket is closed.
         logger.info("client left", extra={"action": "client_left"})
         wiring.aws.sockets.close(socket)
         wiring.aws.connections.close(socket)

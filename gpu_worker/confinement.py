@@ -33,7 +33,7 @@ def confine() -> bool:
     Returns False, and changes nothing, if the kernel cannot.
     """
     libc = _libc()
-    # Two masks: rights to files, rights to the network. Without a rule, rights in a mask are denied.
+    # Two masks: rights to files and to the network. Without a rule, rights in a mask are denied.
     handled = ctypes.create_string_buffer(struct.pack("=QQ", 0, _CONNECT_TCP), 16)
     ruleset = libc.syscall(_CREATE_RULESET, handled, ctypes.c_size_t(16), 0)
     if ruleset < 0:

@@ -147,8 +147,8 @@ def _build(
 
 
 def _compile(folder: Path, python: Path) -> None:
-    # Python uses such bytecode without a check. By default it compares the time of the source, which
-    # the zip file changes.
+    # Python uses such bytecode without a check. Its default check compares the time of the source,
+    # which the zip file changes.
     options = ("--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", "/var/task")
     command = [str(python), "-m", "compileall", "-q", *options, str(folder)]
     subprocess.run(command, check=True, stdout=sys.stderr)
