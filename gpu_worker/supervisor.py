@@ -151,7 +151,7 @@ class EngineProcess:
     async def _watch_memory(self, process: asyncio.subprocess.Process) -> None:
         limit = self._policy.memory_limit_bytes
         while limit is not None:
-            # The engine leads a session of its own, which its children belong to.
+            # The engine leads its own session, to which its children belong.
             used = await asyncio.to_thread(memory.session_bytes, process.pid)
             if used > limit:
                 _log.error("engine too big", extra={"action": "engine_too_big", "bytes": used})

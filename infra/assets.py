@@ -30,7 +30,7 @@ PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
 PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
 PYTHON = "3.13"  # of the functions
 CACHE = ROOT / ".cache" / "function-code"
-# Lambda runs as another user than the one that builds the asset, whose umask may exclude it.
+# The umask of the user that builds the asset may exclude the user that Lambda runs as.
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 

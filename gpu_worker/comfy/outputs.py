@@ -82,7 +82,7 @@ def reported(
 ) -> Reported:
     """Everything that the nodes report. `base`: the folder above the engine's three, if known.
 
-    `returns_lists` tells of a node that it never reports a plain string where a list belongs.
+    `returns_lists`: whether a node always reports lists, so that its lists are no split strings.
     """
     found = Reported()
     for node, keys in outputs.items():

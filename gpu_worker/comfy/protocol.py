@@ -84,7 +84,7 @@ class PromptRun:
         *,
         adopts: bool = False,
     ) -> None:
-        """`adopts`: whatever else starts for this client is a further round of this prompt."""
+        """`adopts`: each other prompt that starts for this client is a round of this one."""
         self.prompt_id = prompt_id
         self.started = False  # a message or the queue has shown that the prompt runs
         self.frames = 0  # how many frames were about this prompt: each is a sign of life

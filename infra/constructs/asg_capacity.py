@@ -101,9 +101,9 @@ def _mix(
 
 
 def _engine_rules(deployment: Deployment) -> Iterator[str]:
-    """Rules of the host's firewall for the engine's user, whose network is the host's.
+    """Firewall rules for the engine's user, because the engine uses the host's network.
 
-    In no case does the engine reach the metadata of the instance, nor the credentials of the task.
+    The engine can never reach the instance's metadata or the task's credentials.
     """
     rules = [f"-d {METADATA} -j REJECT"]
     if not deployment.worker.engine_egress:

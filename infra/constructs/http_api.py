@@ -77,7 +77,7 @@ def http_api(
         api_name=f"{deployment.cluster_name}-http",
         description=f"Comfyline's HTTP API, stage {deployment.stage}",
         cors_preflight=_cors(deployment.api.allowed_origins),
-        # With a domain of its own, the API must not be reached around it.
+        # With a custom domain, the default address would bypass what protects the domain.
         disable_execute_api_endpoint=domain is not None,
         create_default_stage=False,  # our own stage has the throttle and the log
         # A request that no route takes gets our problem+json, and needs no key for it.

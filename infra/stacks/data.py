@@ -193,7 +193,7 @@ class DataStack(Stack):
             "WorkerImages",
             repository_name=f"{deployment.cluster_name}-worker",
             image_scan_on_push=True,
-            # A tag names one image for ever, so a rollback gets what it names.
+            # A tag cannot be moved to another image, so a rollback gets the image that it names.
             image_tag_mutability=ecr.TagMutability.IMMUTABLE,
             lifecycle_rules=[ecr.LifecycleRule(max_image_count=KEPT_IMAGES)],
             removal_policy=self._removal,

@@ -1,7 +1,7 @@
 """The node classes of an engine, as ComfyUI's `GET /object_info` describes them.
 
 Custom nodes make their own descriptions, so nothing here trusts a shape: what is malformed counts
-as unknown. Whatever this module does not know is left to the engine to judge.
+as unknown. What is unknown here is left to the engine to decide.
 """
 
 from __future__ import annotations

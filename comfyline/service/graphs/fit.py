@@ -38,8 +38,8 @@ class Fitted:
 def fitted(graph: Graph, nodes: EngineNodes) -> Fitted:
     """Leave out the broken nodes that no output needs, and links that would stop ComfyUI.
 
-    A node is broken if it depends on a missing node or on a cycle. A graph without one is returned
-    as it is, and so is every graph for an engine of which nothing is known.
+    A node is broken if it depends on a missing node or on a cycle. The graph is returned unchanged
+    if it has no broken node, or if the engine's classes are unknown.
     """
     unneeded = broken(graph) - needed_perhaps(graph, nodes) if nodes else set()
     left = {node_id: node for node_id, node in graph.items() if node_id not in unneeded}

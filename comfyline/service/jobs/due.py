@@ -76,8 +76,8 @@ def at_end(job: Job, now: datetime) -> datetime | None:
 def of_ended(job: Job, _now: datetime) -> datetime | None:
     """When the void files are to be removed, or else when the job is to be settled.
 
-    None when both are done, because the store and the bucket remove what is left by themselves at
-    the end of the retention.
+    None when both are done: after the retention, TTL and the bucket's lifecycle rule remove the
+    rest.
     """
     assert job.finished_at is not None  # set by the terminal write
     if job.tidy_pending:
