@@ -30,6 +30,10 @@ ENGINE_LOST = JobError(
     type="engine_lost", message="ComfyUI stopped, or was restarted, while it ran this job."
 )
 
+INTERRUPTED = JobError(
+    type="node_error", message="The workflow was interrupted by one of its nodes."
+)
+
 
 def job_error_of(outcome: PromptFailed) -> JobError:
     """The error with the node, its class and the node's message."""

@@ -34,6 +34,7 @@ from gpu_worker.comfy.outcomes import (
 )
 from gpu_worker.faults import (
     DISK_FILLED,
+    INTERRUPTED,
     TIMED_OUT,
     at_last_node,
     engine_error,
@@ -120,6 +121,11 @@ def verdict(
             return EndCanceled()
         case _, StopReason.CANCEL | StopReason.DRAIN:
             return GiveBack()
+
+        # Mostly a node that stops its workflow, as some packs offer. The worker may have missed a
+        # strange prompt and hit this one, so that it is tried once more.
+        case PromptInterrupted(), _ if has_started:
+            return RetryAfterFault(at_last_node(INTERRUPTED, result), is_healthy=True)
 
         # Nothing asked for a stop, so the engine has died or was restarted. A prompt that only
         # waited in it did not cause that.

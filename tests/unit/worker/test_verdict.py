@@ -86,7 +86,7 @@ BY_ITSELF = {
 }
 # The other results, with each reason: the ending before the start, and the ending after it.
 STOPPED = {
-    ("interrupted", None): ("GiveBack", "Suspected engine_lost"),
+    ("interrupted", None): ("GiveBack", "RetryAfterFault node_error"),
     ("interrupted", CANCEL): ("EndCanceled", "EndCanceled"),
     ("interrupted", TIMEOUT): ("Fail execution_timeout", "Fail execution_timeout"),
     ("interrupted", DRAIN): ("GiveBack", "GiveBack"),
@@ -141,7 +141,7 @@ def test_an_error_without_an_outcome_of_its_own_names_the_node_that_ran_last(
     outcome: type[PromptInterrupted | PromptLost], reason: StopReason | None
 ) -> None:
     ending = verdict(outcome(node_id="7", node_type="KSampler"), reason, has_started=True)
-    assert isinstance(ending, Fail | Suspected)
+    assert isinstance(ending, Fail | Suspected | RetryAfterFault)
     assert (ending.error.node_id, ending.error.node_type) == ("7", "KSampler")
 
 
