@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from comfyline.contract.ids import JobId
-from comfyline.service.errors import Unavailable
+from comfyline.service.errors import Unavailable, Unreadable
 from comfyline.service.jobs.change import Change
 from comfyline.service.live.notify import Notifier
+from comfyline.service.metrics import Metric
 from functions._handlers import Event, lambda_handler, logger
 from functions._stream import Record, change_of, failures, job_id_of, number_of
 from functions._wiring import Wiring
@@ -31,7 +32,7 @@ def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     """Push a batch of changes; returns the records from which the stream must deliver again."""
     by_job: dict[JobId, list[Numbered]] = defaultdict(list)
     for record in event["Records"]:
-        if change := _change(record):
+        if change := _change(record, wiring):
             by_job[change.after.id].append((number_of(record), change))
     notifier = wiring.pusher
     with ThreadPoolExecutor(JOBS_AT_ONCE) as jobs:
@@ -54,11 +55,12 @@ def _push(notifier: Notifier, numbered: Sequence[Numbered]) -> str | None:
     return None
 
 
-def _change(record: Record) -> Change | None:
+def _change(record: Record, wiring: Wiring) -> Change | None:
     """The change, or None if the row was removed or the record is unreadable."""
     try:
         return change_of(record)
-    except Exception:  # a retry cannot make it readable
+    except Unreadable:  # a retry cannot make it readable
         extra = {"action": "record_unreadable", "job_id": job_id_of(record)}
         logger.exception("record unreadable", extra=extra)
+        wiring.aws.metrics.record(Metric.ITEMS_UNREADABLE)
         return None

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from comfyline.adapters.aws.queue import job_id_of
-from comfyline.service.errors import Unavailable
+from comfyline.adapters.aws.queue import job_id_of, shown
+from comfyline.service.metrics import Metric
 from functions._handlers import Event, lambda_handler, logger
 from functions._wiring import Wiring
 
@@ -24,14 +24,15 @@ def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
 
 def _settle(record: Mapping[str, Any], wiring: Wiring) -> bool:
     """Replace or drop one ticket; False if SQS must deliver it again."""
-    job_id = job_id_of(record["body"])
+    job_id = job_id_of(record.get("body"))
     if job_id is None:  # a retry cannot help, and the log line is the only copy of the text
         extra = {"action": "ticket_unreadable", "message_id": record["messageId"]}
-        logger.error("unreadable ticket dropped", extra=extra | {"body": record["body"][:200]})
+        logger.error("unreadable ticket dropped", extra=extra | shown(record.get("body")))
+        wiring.aws.metrics.record(Metric.ITEMS_UNREADABLE)
         return True
     try:
         sent = wiring.send_again(job_id)
-    except Unavailable:
+    except Exception:  # the other tickets of the batch are handled; SQS keeps this one for 14 days
         extra = {"action": "redrive_failed", "job_id": job_id}
         logger.warning("ticket not settled yet", exc_info=True, extra=extra)
         return False

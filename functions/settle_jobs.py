@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any
 
 from comfyline.adapters.aws.jobs.parking import parked_step
-from comfyline.service.errors import Unavailable
+from comfyline.service.errors import Unavailable, Unreadable
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.settle import ParkedStep
+from comfyline.service.metrics import Metric
 from functions._handlers import Event, lambda_handler, logger
 from functions._stream import Record, change_of, failures, job_id_of, number_of
 from functions._wiring import Wiring
@@ -31,7 +32,7 @@ def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     changes, failed = _read(records, wiring)
     failed += _settle(changes, wiring)
     _wake_scaler(changes, wiring)
-    return failures(failed)
+    return failures(number for number in failed if number)
 
 
 def _read(records: Iterable[Record], wiring: Wiring) -> tuple[dict[str, Change], list[str]]:
@@ -40,9 +41,10 @@ def _read(records: Iterable[Record], wiring: Wiring) -> tuple[dict[str, Change],
     for record in records:
         try:
             change = change_of(record)
-        except Exception:
+        except Unreadable:
             extra = {"action": "record_unreadable", "job_id": job_id_of(record)}
             logger.exception("record unreadable", extra=extra)
+            wiring.aws.metrics.record(Metric.ITEMS_UNREADABLE)
             if not _is_stored(partial(wiring.aws.parking.set_aside, json.dumps(record))):
                 failed.append(number_of(record))
         else:

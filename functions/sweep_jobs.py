@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from comfyline.service.jobs.sweep import BROKEN, SET_ASIDE
 from comfyline.service.metrics import Metric
 from functions._handlers import TIME_TO_SPARE, Event, deadline_handler, logger
 from functions._wiring import Wiring
@@ -30,5 +31,7 @@ def _swept(wiring: Wiring, ends_at: datetime) -> dict[str, int]:
     done = dict(wiring.sweeper.sweep(ends_at))
     for event, times in done.items():
         wiring.aws.metrics.record(Metric.SWEPT, times, event=event)
+    if unreadable := done.get(SET_ASIDE, 0) + done.get(BROKEN, 0):
+        wiring.aws.metrics.record(Metric.ITEMS_UNREADABLE, unreadable)
     logger.info("swept", extra={"action": "swept", "done": done})
     return done

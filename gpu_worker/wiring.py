@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from comfyline.service.clock import Clock, utc_now
 from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.finish import Finisher
+from comfyline.service.metrics import Metric
 from comfyline.service.settings import WorkerSettings
 from gpu_worker.aws_clock import AwsClock
 from gpu_worker.collector import Collector
@@ -303,7 +304,11 @@ class Wiring:
     @cached_property
     def queue(self) -> SqsJobQueue:
         """The three lanes."""
-        return SqsJobQueue(self._client("sqs"), self.settings.lanes)
+        return SqsJobQueue(
+            self._client("sqs"),
+            self.settings.lanes,
+            on_unreadable=partial(self.metrics.record, Metric.ITEMS_UNREADABLE),
+        )
 
     @cached_property
     def _session(self) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from comfyline.service.errors import Unavailable
+from comfyline.service.errors import Unavailable, Unreadable
 from comfyline.service.jobs.claim import Terms, claim
 from comfyline.service.jobs.job import Job
 from comfyline.service.metrics import Metric
@@ -182,7 +182,14 @@ class Worker:
 
     def _claim(self, ticket: Ticket) -> Job | None:
         store, clock = self.tools.store, self.tools.clock
-        return claim(ticket, self.terms, store=store, queue=self.queue, clock=clock)
+        try:
+            return claim(ticket, self.terms, store=store, queue=self.queue, clock=clock)
+        except Unreadable as error:  # the sweeper sets the row aside; until then no ticket can help
+            extra = {"action": "row_unreadable", "job_id": ticket.job_id, "reason": str(error)}
+            _log.error("row unreadable, ticket deleted", extra=extra)
+            self.tools.metrics.record(Metric.ITEMS_UNREADABLE)
+            self.queue.delete(ticket)
+            return None
 
 
 def _do_nothing() -> None:

@@ -366,7 +366,7 @@ _ROWS = (
     ),
     Function(
         name="RedriveTickets",
-        settings=(QueueSettings, JobsTable),
+        settings=(QueueSettings, MeasuredSettings, JobsTable),
         grants=(
             may("FollowDeadLetters", Resource.DEAD_LETTERS, *grants.READ_QUEUE),
             grants.GET_JOB,

@@ -20,6 +20,7 @@ from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.operate.audit import HeldSlot, Holdings, Sibling, Socket, StoredFile, Subscription
 from comfyline.service.access.slots import OWNER_SHARDS
 from comfyline.service.clock import Clock
+from comfyline.service.errors import Unreadable
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.result import Artifact
 from comfyline.service.settings import AuditSettings
@@ -135,7 +136,7 @@ class _Jobs:
                 self.jobs[job.id] = job
             else:
                 self._add_sibling(JobId(item["pk"]["S"]), item["sk"]["S"], item)
-        except (ArithmeticError, LookupError, TypeError, ValueError, zlib.error):  # not our item
+        except (Unreadable, ArithmeticError, LookupError, TypeError, ValueError, zlib.error):
             self.unreadable.append(f"{item['pk']['S']} {item['sk']['S']}")
 
     def _add_sibling(self, job_id: JobId, name: str, item: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ ComfylineError
 │   └── SocketsDisabled
 ├── TransitionRefused              the process that asked for the change
 │   └── LeaseLost                  the worker: it must stop this attempt
+├── Unreadable                     the operator: a stored item is damaged, or of another release
 ├── Conflict (jobs/store.py)       the use case: it decides again from the current row
 └── ConnectionGone                 the use case: it removes the socket
 
@@ -184,6 +185,13 @@ class SocketsDisabled(Unavailable):
     """An operator has switched live progress off. Poll the job over HTTP instead."""
 
     code = "sockets_disabled"
+
+
+class Unreadable(ComfylineError):
+    """What is stored cannot be read by this release. The failure is logged for the operator.
+
+    A retry of the same release fails in the same way, so the item is set aside.
+    """
 
 
 class TransitionRefused(ComfylineError):

@@ -48,6 +48,10 @@ class Metric(StrEnum):
     FOLLOWERS_SLOW = "FollowersSlow"  # subscribers that were disconnected because they read slowly
     UPDATES_THROTTLED = "UpdatesThrottled"  # subscribers that got no message: AWS throttled posts
 
+    # Recorded when a process has set an item aside that it cannot read or handle: a job's row, a
+    # ticket or a stream record that is damaged or of another release.
+    ITEMS_UNREADABLE = "ItemsUnreadable"
+
     # Recorded by the sweeper, each minute.
     SWEPT = "Swept", Unit.COUNT, "event"  # repairs, by kind
 

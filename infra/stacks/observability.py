@@ -124,6 +124,11 @@ class ObservabilityStack(Stack):
                 threshold=CRASH_LOOP - 1,
             ),
             Watch(
+                name="ItemsUnreadable",
+                description="Rows, tickets or stream records could not be read and were set aside.",
+                metric=signals.recorded(Metric.ITEMS_UNREADABLE, "Sum"),
+            ),
+            Watch(
                 name="JobsFail",
                 description=f"More than {FAILED_JOBS} jobs have failed within five minutes.",
                 metric=signals.outcome("failed").with_(period=Duration.minutes(5)),

@@ -6,15 +6,36 @@ read equals the value that was written.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 Item = Mapping[str, Any]  # {"name": {"S": "value"}}
 
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def readable_items(read: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
+    """What `read` makes of the items. Those that it fails to read are logged and left out.
+
+    For items that are worth nothing if they cannot be read; a job's row is set aside instead.
+    """
+    found = []
+    for item in items:
+        try:
+            found.append(read(item))
+        except Exception as error:  # noqa: BLE001 whatever the item holds
+            key = {name: item.get(name) for name in ("pk", "sk")}
+            extra = {"action": "item_unreadable", "key": key, "reason": repr(error)[:200]}
+            _log.error("item left out", extra=extra)
+    return found
 
 
 def time_of(time: datetime) -> dict[str, str]:

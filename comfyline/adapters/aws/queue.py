@@ -10,12 +10,14 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
 from comfyline.adapters.aws.errors import error_code, translated
-from comfyline.contract.ids import JobId, OwnerId
+from comfyline.contract.ids import JOB_ID_PATTERN, JobId, OwnerId
+from comfyline.service.errors import Unavailable
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import Ticket
 
@@ -28,6 +30,7 @@ SCHEMA = 1
 MAX_HIDE_SECONDS = 43_200
 MAX_WAIT_SECONDS = 20
 MAX_RECEIVED = 10
+MAX_SHOWN = 200  # characters of an unreadable message in the log
 _TRACE: Literal["AWSTraceHeader"] = "AWSTraceHeader"  # SQS does not bill its size
 _ROOT = re.compile(r"(?:^|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)")
 _GROUP_ID = re.compile(r"[!-~]{1,128}")  # ASCII letters, digits and punctuation, without spaces
@@ -46,6 +49,7 @@ class SqsJobQueue:
     """`JobQueue` in SQS.
 
     `trace` returns X-Ray's header of the current trace. It is sent with each ticket.
+    `on_unreadable` is called for each message that is deleted because it is no ticket.
     """
 
     def __init__(
@@ -53,10 +57,12 @@ class SqsJobQueue:
         client: SQSClient,
         urls: Mapping[Priority, str],
         trace: Callable[[], str | None] = lambda: None,
+        on_unreadable: Callable[[], object] = lambda: None,
     ) -> None:
         self._client = client
         self._urls = dict(urls)
         self._trace = trace
+        self._on_unreadable = on_unreadable
 
     @translated()
     def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
@@ -100,8 +106,10 @@ class SqsJobQueue:
         receipt = message["ReceiptHandle"]
         if job_id is None:
             extra = {"action": "ticket_unreadable", "message_id": message["MessageId"]}
-            _log.error("unreadable ticket deleted", extra=extra)
-            self._client.delete_message(QueueUrl=self._urls[priority], ReceiptHandle=receipt)
+            _log.error("unreadable ticket deleted", extra=extra | shown(message["Body"]))
+            self._on_unreadable()
+            with suppress(Unavailable):  # it comes again, and the other tickets are not lost
+                self.delete(Ticket(JobId(""), priority, receipt))
             return None
         return Ticket(job_id, priority, receipt, _trace_id(message.get("Attributes", {})))
 
@@ -173,11 +181,17 @@ def _group_id(owner: OwnerId) -> str:
     return owner if _GROUP_ID.fullmatch(owner) else hashlib.sha256(owner.encode()).hexdigest()
 
 
-def job_id_of(body: str) -> JobId | None:
-    """The job that a message names; None if the message is not a ticket."""
+def job_id_of(body: object) -> JobId | None:
+    """The job that a message names; None if the message is not a ticket. Raises nothing."""
     try:
-        ticket = json.loads(body)
-    except ValueError:
+        ticket = json.loads(body) if isinstance(body, str) else None
+    except (ValueError, RecursionError):  # the latter: "[[[[..." of any length
         return None
     job_id = ticket.get("job_id") if isinstance(ticket, dict) else None
-    return JobId(job_id) if isinstance(job_id, str) and job_id else None
+    is_id = isinstance(job_id, str) and re.fullmatch(JOB_ID_PATTERN, job_id)
+    return JobId(str(job_id)) if is_id else None
+
+
+def shown(body: object) -> dict[str, str]:
+    """The beginning of a message that is deleted, for the log: the only copy of its text."""
+    return {"body": ascii(body)[:MAX_SHOWN]}

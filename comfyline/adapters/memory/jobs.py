@@ -22,7 +22,7 @@ from comfyline.service.jobs.events import Renewed, Watched
 from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.lifecycle import from_states
 from comfyline.service.jobs.result import Artifact, JobResult
-from comfyline.service.jobs.store import Conflict, ListPosition, due_shard
+from comfyline.service.jobs.store import Conflict, ListPosition, UnreadableRow, due_shard
 
 MAX_BODY_BYTES = 399 * 1024  # compressed; the limit of the real store
 
@@ -205,6 +205,9 @@ class InMemoryJobStore:
             jobs = [job for job in self._jobs.values() if job.due_at and job.due_at <= now]
             due = [(job.due_at, job.id) for job in jobs if due_shard(job) == shard]
             return [self._jobs[job_id] for _, job_id in sorted(due)[:limit]]
+
+    def set_aside(self, _row: UnreadableRow) -> None:
+        """See JobStore. Every job in memory can be read, so there is nothing to do."""
 
     def _record(self, job: Job) -> JobRecord:
         request = self._requests.get((job.id, job.fingerprint))

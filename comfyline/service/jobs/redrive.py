@@ -7,15 +7,18 @@ a job without a remaining attempt ends here.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
 from comfyline.contract.ids import JobId
 from comfyline.service.clock import Clock
-from comfyline.service.errors import JobNotFound
+from comfyline.service.errors import JobNotFound, Unreadable
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_due_time
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import DeadLetters, JobQueue
+
+_log = logging.getLogger(__name__)
 
 BATCH = 10  # messages per receive, which is the limit of SQS
 
@@ -26,15 +29,22 @@ def send_again(job_id: JobId, *, store: JobStore, queue: JobQueue, clock: Clock)
     The caller may delete the dead ticket afterwards. The row is written before the ticket is sent:
     after a crash in between, the dead ticket is received again, or the sweeper finds the job due.
 
+    The row of a job that cannot be read gets no ticket.
+
     Raises:
         Unavailable: the table or the queue did not answer.
     """
-    job, now = store.get(job_id), clock()
-    if job is None:
-        return False
+    now = clock()
     try:
+        job = store.get(job_id)
+        if job is None:
+            return False
         job = change(store, lambda: now, job, lambda current: on_due_time(current, now))
     except JobNotFound:
+        return False
+    except Unreadable as error:  # a ticket cannot help: the sweeper sets the row aside
+        extra = {"action": "row_unreadable", "job_id": job_id, "reason": str(error)}
+        _log.error("job of a dead ticket unreadable", extra=extra)
         return False
     if job.status.is_terminal:
         return False

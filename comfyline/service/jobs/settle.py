@@ -63,6 +63,9 @@ class Parking(Protocol):
     def set_aside(self, record: str) -> None:
         """Store the text of a stream record that this code cannot read.
 
+        A text that no message can hold is left out. The row stays due, so the sweeper settles the
+        job, or sets the row aside.
+
         Raises:
             Unavailable: it is not stored.
         """

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comfyline.service.errors import ComfylineError
+from comfyline.service.jobs.job import SCHEMA
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId
@@ -42,6 +43,33 @@ def due_shard(job: Job) -> str:
     """The shard in which the job is found when it is due."""
     shards = due_shards(settled=job.is_settled)
     return shards[zlib.crc32(job.id.encode()) % len(shards)]
+
+
+# A row that code of this schema cannot read is moved here, out of the way. Code of another
+# schema may be able to read it, so it looks here too: after an update or a rollback, the rows that
+# the code before could not read are handled without an operator.
+_QUARANTINE = "unreadable-{schema}"
+_NEAR_SCHEMAS = 3
+
+
+def quarantine() -> str:
+    """The shard of rows that this code cannot read."""
+    return _QUARANTINE.format(schema=SCHEMA)
+
+
+def other_quarantines() -> list[str]:
+    """The shards of rows that code of other schemas could not read."""
+    near = range(max(SCHEMA - _NEAR_SCHEMAS, 1), SCHEMA + _NEAR_SCHEMAS + 1)
+    return [_QUARANTINE.format(schema=schema) for schema in near if schema != SCHEMA]
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A row that this code cannot read, and the shard in which it was due."""
+
+    id: JobId
+    shard: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +160,7 @@ class JobStore(Protocol):
         """The row without its sibling items, or None."""
 
     def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
-        """The existing rows of these ids, each once, in any order."""
+        """The existing rows of these ids, each once, in any order; not those it cannot read."""
 
     def read(self, job_id: JobId) -> JobRecord | None:
         """The row with its parameters and the result that clients are shown; not the graph.
@@ -176,11 +204,21 @@ class JobStore(Protocol):
     ) -> list[JobRecord]:
         """Up to `limit` of the owner's jobs, newest first, without their artifacts.
 
-        The cost does not grow with the number of the owner's jobs.
+        Rows that cannot be read are left out and logged. The cost does not grow with the number of
+        the owner's jobs.
         """
 
-    def due(self, now: datetime, limit: int, shard: str) -> list[Job]:
-        """Up to `limit` jobs of one of the `due_shards` that are due, the most overdue first."""
+    def due(self, now: datetime, limit: int, shard: str) -> Sequence[Job | UnreadableRow]:
+        """Up to `limit` jobs of a shard that are due, the most overdue first.
+
+        A row that cannot be read is returned as such, so that it stops no other.
+        """
+
+    def set_aside(self, row: UnreadableRow) -> None:
+        """Move the row from its shard to `quarantine()`, so that it is not found as due again.
+
+        The row stays as it is otherwise. Does nothing if the row has left that shard.
+        """
 
     def delete(self, job: Job) -> None:
         """Remove the row if it still has this version, then the job's sibling items.

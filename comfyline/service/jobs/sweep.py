@@ -8,6 +8,9 @@ chooses the event. It works in the order of urgency, and starts nothing after th
 
 It does not remove jobs past their retention: the store removes their items and the bucket their
 files. Rows that earlier code has left due for their removal are the exception.
+
+A row that cannot be read is moved out of the way by a write that needs nothing of it but its shard.
+No error of one job, shard or chore stops the others.
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
+from typing import Protocol, TypeVar
 
+from comfyline.contract.ids import JobId
 from comfyline.service.clock import Clock
-from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
+from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable, Unreadable
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_due_time
@@ -30,7 +34,13 @@ from comfyline.service.jobs.due import MAX_TICKET_GRACE_STEPS, TIDY_DELAY
 from comfyline.service.jobs.events import Event, Settled, SettlementFailed, TicketResent, Tidied
 from comfyline.service.jobs.job import Job, void_prefixes
 from comfyline.service.jobs.settle import Settlement
-from comfyline.service.jobs.store import Conflict, JobStore, due_shards
+from comfyline.service.jobs.store import (
+    Conflict,
+    JobStore,
+    UnreadableRow,
+    due_shards,
+    other_quarantines,
+)
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue
 
@@ -48,6 +58,10 @@ LONG_QUEUE = 100
 # How often the sweeper has found a job waiting before it sends one ticket even into a long queue,
 # 100 minutes after the post: a lost ticket must not wait for ever behind a backlog that never ends.
 LAST_PATIENT_LOOK = MAX_TICKET_GRACE_STEPS
+
+# Outcomes that are no events.
+SET_ASIDE = "SetAside"  # rows that could not be read
+BROKEN = "Broken"  # errors that nobody has foreseen
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +99,7 @@ class Sweeper:
         Returns the number of jobs by outcome, usually an event's name, and the chores' results.
         """
         run = _Run(self.clock, self.executor, ends_at)
-        due = self._due(settled=False)
+        due = self._due(run, [*due_shards(settled=False), *other_quarantines()])
         urgent_first = self._most_urgent_first(due)
         long_lanes = self._long_lanes(urgent_first)
         live = run.start(lambda job: self._sweep_live(job, long_lanes), urgent_first)
@@ -94,28 +108,38 @@ class Sweeper:
         run.finish(live)
         missed = [job for job in due if job.settle_pending and self._is_missed(job)]
         run.finish(run.start_groups(self._settle, _groups(missed)))
+        settled = self._due(run, due_shards(settled=True))
         # Some jobs were settled a moment ago.
-        ended = {job.id: job for job in (*due, *self._due(settled=True))}
+        ended = {job.id: job for job in (*due, *settled)}
         run.finish(run.start(self._clean_up, filter(self._is_void, ended.values())))
         return run.outcomes
 
-    def _due(self, *, settled: bool) -> list[Job]:
-        shards = due_shards(settled=settled)
-        return [*chain.from_iterable(self.executor.map(self._due_in, shards))]
+    def _due(self, run: _Run, shards: Sequence[str]) -> list[Job]:
+        """The due jobs of these shards. Rows that cannot be read are set aside."""
+        found = [row for rows in self.executor.map(self._due_in, shards) for row in rows]
+        unreadable = [row for row in found if isinstance(row, UnreadableRow)]
+        run.finish(run.start(self._set_aside, unreadable))
+        return [row for row in found if isinstance(row, Job)]
 
-    def _due_in(self, shard: str) -> Sequence[Job]:
+    def _due_in(self, shard: str) -> Sequence[Job | UnreadableRow]:
         try:
             return self.store.due(self.clock(), SHARD_BATCH, shard)
         except Unavailable:  # the other shards are swept all the same
             _log.exception("shard not read", extra={"action": "shard_not_read", "shard": shard})
             return ()
 
+    def _set_aside(self, row: UnreadableRow) -> str:
+        extra = {"action": "row_unreadable", "job_id": row.id, "reason": row.reason}
+        _log.error("row set aside", extra=extra)
+        self.store.set_aside(row)
+        return SET_ASIDE
+
     def _done(self, chore: Chore, ends_at: datetime) -> Counter[str]:
         try:
             return Counter({chore.outcome: done} if (done := chore.run(ends_at)) else {})
-        except Unavailable:
+        except Exception as error:  # noqa: BLE001 no chore may stop the sweep
             _log.exception("chore failed", extra={"action": "chore_failed", "chore": chore.outcome})
-            return Counter({"Unavailable": 1})
+            return Counter({_outcome_of(error): 1})
 
     # --- live jobs --------------------------------------------------------------------------------
 
@@ -197,6 +221,14 @@ class Sweeper:
 Outcomes = Iterator[Counter[str]]  # of tasks that are still running
 
 
+class _HasId(Protocol):
+    @property
+    def id(self) -> JobId: ...
+
+
+_Row = TypeVar("_Row", bound=_HasId)
+
+
 class _Run:
     """Counts the outcomes of one run, and starts nothing more when its time is over."""
 
@@ -204,12 +236,12 @@ class _Run:
         self._clock, self._executor, self._ends_at = clock, executor, ends_at
         self.outcomes: Counter[str] = Counter()
 
-    def start(self, handle: Callable[[Job], str], jobs: Iterable[Job]) -> Outcomes:
-        """Handle the jobs side by side, each alone, in this order."""
+    def start(self, handle: Callable[[_Row], str], jobs: Iterable[_Row]) -> Outcomes:
+        """Handle the jobs or rows side by side, each alone, in this order."""
         return self.start_groups(lambda jobs: Counter([handle(jobs[0])]), ([job] for job in jobs))
 
     def start_groups(
-        self, handle: Callable[[Sequence[Job]], Counter[str]], groups: Iterable[Sequence[Job]]
+        self, handle: Callable[[Sequence[_Row]], Counter[str]], groups: Iterable[Sequence[_Row]]
     ) -> Outcomes:
         """Handle the groups side by side, in this order."""
         return self._executor.map(lambda jobs: self._outcome(handle, jobs), groups)
@@ -220,7 +252,7 @@ class _Run:
             self.outcomes += outcome
 
     def _outcome(
-        self, handle: Callable[[Sequence[Job]], Counter[str]], jobs: Sequence[Job]
+        self, handle: Callable[[Sequence[_Row]], Counter[str]], jobs: Sequence[_Row]
     ) -> Counter[str]:
         if self._clock() >= self._ends_at:
             return Counter({"OutOfTime": len(jobs)})
@@ -228,10 +260,14 @@ class _Run:
             return handle(jobs)
         except (Conflict, JobNotFound, TransitionRefused):
             return Counter({"ChangedMeanwhile": len(jobs)})  # that change has set a new due time
-        except Unavailable:
+        except Exception as error:  # noqa: BLE001 the others are handled; these come again
             extra = {"action": "sweep_failed", "job_id": jobs[0].id, "jobs": len(jobs)}
             _log.exception("jobs not swept", extra=extra)
-            return Counter({"Unavailable": len(jobs)})
+            return Counter({_outcome_of(error): len(jobs)})
+
+
+def _outcome_of(error: Exception) -> str:
+    return type(error).__name__ if isinstance(error, (Unavailable, Unreadable)) else BROKEN
 
 
 def _groups(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:

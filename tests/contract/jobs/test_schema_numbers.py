@@ -10,6 +10,7 @@ import pytest
 from comfyline.adapters.aws.jobs import codec
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.queue import SqsJobQueue
+from comfyline.service.errors import Unreadable
 from comfyline.service.jobs.events import Succeeded
 from comfyline.service.jobs.job import SCHEMA, Job, JobParams
 from comfyline.service.jobs.lifecycle import advance
@@ -50,7 +51,7 @@ def test_an_older_worker_runs_the_job_of_a_newer_api_and_keeps_its_new_fields(
 @pytest.mark.parametrize("distance", [-2, 2])
 def test_a_row_that_is_two_schemas_away_is_refused(distance: int) -> None:
     row = {**codec.item_of(a_job()), "schema": {"N": str(SCHEMA + distance)}}
-    with pytest.raises(codec.UnsupportedSchema):
+    with pytest.raises(Unreadable):
         codec.job_of(row)
 
 

@@ -148,10 +148,10 @@ def test_a_ticket_of_a_newer_schema_is_read(
     aws_client: AwsClient, queue_urls: dict[Priority, str]
 ) -> None:
     client = aws_client("sqs")
-    body = '{"schema": 2, "job_id": "job_1", "more": true}'
+    body = '{"schema": 2, "job_id": "job_11111111111111111111111111", "more": true}'
     client.send_message(QueueUrl=queue_urls[NORMAL], MessageBody=body)
     [ticket] = received(SqsJobQueue(client, queue_urls))
-    assert ticket.job_id == "job_1"
+    assert ticket.job_id == "job_11111111111111111111111111"
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from comfyline.contract.ids import random_job_id
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Job
 from tests.integration.handlers.conftest import Cloud
+from tests.support.builders import NOW
 from tests.support.events import load
 from tests.support.ports import wrapped
 
@@ -42,12 +44,14 @@ def test_a_ticket_without_a_job_is_dropped(cloud: Cloud, queued: Job, body: str)
 
 
 def test_only_a_ticket_whose_job_is_out_of_reach_comes_again(cloud: Cloud, queued: Job) -> None:
+    throttled_id = random_job_id(NOW)
+
     def throttled(_name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if args == ("throttled",):
+        if args == (throttled_id,):
             raise Unavailable("throttled")
         return call(*args, **kwargs)
 
     out_of_reach = cloud.gateway.altered(jobs=wrapped(cloud.jobs, throttled))
-    answer = out_of_reach.call("RedriveTickets", event(ticket("throttled"), ticket(queued.id)))
+    answer = out_of_reach.call("RedriveTickets", event(ticket(throttled_id), ticket(queued.id)))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert cloud.tickets(queued.priority) == [queued.id]

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from comfyline.adapters.aws.attributes import time_of
 from comfyline.adapters.aws.jobs import codec, siblings
 from comfyline.contract.ids import JobId, OwnerId, WorkerId, random_job_id
+from comfyline.service.errors import Unreadable
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import (
     SCHEMA,
@@ -120,6 +121,7 @@ JOBS = st.builds(
 
 @given(JOBS)
 def test_a_job_is_read_as_it_was_written(job: Job) -> None:
+    assume(not job.status.is_terminal or None not in (job.finished_at, job.expires_at))
     assert codec.job_of(codec.item_of(job)) == job
 
 
@@ -172,7 +174,7 @@ def test_an_ended_row_without_tidy_pending_is_read_by_its_due_time() -> None:
 @pytest.mark.parametrize("schema", [SCHEMA - 2, SCHEMA + 2])
 def test_other_schemas_are_refused(schema: int) -> None:
     job = a_job()
-    with pytest.raises(codec.UnsupportedSchema, match=f"{job.id} has schema {schema}"):
+    with pytest.raises(Unreadable, match=f"{job.id} has schema {schema}"):
         codec.job_of(with_schema(job, schema))
 
 

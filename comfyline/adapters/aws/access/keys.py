@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from comfyline.adapters.aws import batches
-from comfyline.adapters.aws.attributes import read_time, time_of
+from comfyline.adapters.aws.attributes import read_time, readable_items, time_of
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey, Flags
@@ -36,13 +36,14 @@ class DynamoKeyStore:
         key = {"pk": {"S": key_id}}
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         item: Any = answer.get("Item")
-        return _key_of(item) if item and "secret_sha256" in item else None
+        found = readable_items(_key_of, [item] if item and "secret_sha256" in item else [])
+        return found[0] if found else None
 
     @translated()
     def get_many(self, key_ids: Sequence[KeyId]) -> list[ApiKey]:
         """See KeyStore."""
         keys = [{"pk": {"S": key_id}} for key_id in key_ids]
-        return [_key_of(item) for item in batches.get_items(self._client, self._table, keys)]
+        return readable_items(_key_of, batches.get_items(self._client, self._table, keys))
 
     @translated()
     def put(self, key: ApiKey) -> None:
@@ -56,7 +57,8 @@ class DynamoKeyStore:
             TableName=self._table, ConsistentRead=True
         )
         items = [item for page in pages for item in page["Items"] if "secret_sha256" in item]
-        return sorted(map(_key_of, items), key=lambda key: (key.created_at, key.id))
+        found = readable_items(_key_of, items)
+        return sorted(found, key=lambda key: (key.created_at, key.id))
 
     @translated()
     def flags(self) -> Flags:

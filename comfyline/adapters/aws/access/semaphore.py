@@ -13,7 +13,7 @@ import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from comfyline.adapters.aws.attributes import Item, read_time, time_of
+from comfyline.adapters.aws.attributes import Item, read_time, readable_items, time_of
 from comfyline.adapters.aws.errors import translated
 
 if TYPE_CHECKING:
@@ -94,6 +94,11 @@ class DynamoSemaphore:
 
 
 def _over(row: Item, now: datetime) -> list[str]:
-    """The places that have expired."""
+    """The places that have expired. One whose end cannot be read would be taken for ever."""
     places: Item = row["places"]["M"]
-    return [place for place, until in places.items() if read_time(until) <= now]
+    held = {
+        place
+        for place, until in places.items()
+        if any(end > now for end in readable_items(read_time, [until]))
+    }
+    return [place for place in places if place not in held]

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from comfyline.adapters.aws.attributes import Item, readable_items
 from comfyline.adapters.aws.errors import translated
 from comfyline.adapters.aws.pauses import jittered
 from comfyline.contract.ids import JobId, OwnerId
@@ -186,7 +187,7 @@ class DynamoOwnerStore:
         """See OwnerStore."""
         prefix = {":slots": f"{owner}#slot#"}
         rows = self._query(owner, "begins_with(sk, :slots)", prefix, limit)
-        return [_slot_of(row["sk"]["S"]) for row in rows]
+        return [slot for _, slot in readable_items(_slot_of, rows)]
 
     @translated()
     def slots(self, shard: int) -> list[tuple[OwnerId, Slot]]:
@@ -196,8 +197,8 @@ class DynamoOwnerStore:
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues={":pk": {"S": f"slots#{shard}"}},
         )
-        keys = (row["sk"]["S"] for page in pages for row in page["Items"] if "part" in row)
-        return [(OwnerId(sk.partition("#")[0]), _slot_of(sk)) for sk in keys]
+        rows = (row for page in pages for row in page["Items"] if "part" in row)
+        return readable_items(_slot_of, rows)
 
     def _query(
         self, owner: OwnerId, keys: str, values: dict[str, str], limit: int | None = None
@@ -270,6 +271,7 @@ def _slot_key(owner: OwnerId, slot: Slot) -> dict[str, Any]:
     return _key(owner, f"slot#{microseconds:0{_TIME_DIGITS}x}#{slot.job_id}")
 
 
-def _slot_of(sk: str) -> Slot:
-    _owner, _slot, microseconds, job_id = sk.split("#")
-    return Slot(JobId(job_id), _EPOCH + timedelta(microseconds=int(microseconds, 16)))
+def _slot_of(row: Item) -> tuple[OwnerId, Slot]:
+    owner, _slot, microseconds, job_id = row["sk"]["S"].split("#")
+    queued_at = _EPOCH + timedelta(microseconds=int(microseconds, 16))
+    return OwnerId(owner), Slot(JobId(job_id), queued_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comfyline.adapters.aws.attributes import read_time, time_of, ttl_of
+from comfyline.adapters.aws.attributes import Item, read_time, readable_items, time_of, ttl_of
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.socket_passes import SocketPass
@@ -39,10 +39,17 @@ class DynamoSocketPassStore:
             TableName=self._table, Key=_key(sha256), ReturnValues="ALL_OLD"
         )
         item: Any = answer.get("Attributes")
-        if item is None:
-            return None
-        owner, key_id = OwnerId(item["owner"]["S"]), KeyId(item["key_id"]["S"])
-        return SocketPass(sha256, owner, key_id, read_time(item["expires_at"]))
+        found = readable_items(_pass_of, [item] if item else [])
+        return found[0] if found else None
+
+
+def _pass_of(item: Item) -> SocketPass:
+    return SocketPass(
+        sha256=item["pk"]["S"].removeprefix("pass#"),
+        owner=OwnerId(item["owner"]["S"]),
+        key_id=KeyId(item["key_id"]["S"]),
+        expires_at=read_time(item["expires_at"]),
+    )
 
 
 def _key(sha256: str) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from comfyline.adapters.aws.attributes import (
     Item,
@@ -26,6 +26,7 @@ from comfyline.adapters.aws.attributes import (
     ttl_of,
 )
 from comfyline.contract.ids import JobId, WorkerId
+from comfyline.service.errors import Unreadable
 from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import (
     SCHEMA,
@@ -39,13 +40,8 @@ from comfyline.service.jobs.job import (
     Status,
 )
 from comfyline.service.jobs.progress import Progress
-from comfyline.service.jobs.store import due_shard
+from comfyline.service.jobs.store import UnreadableRow, due_shard
 from comfyline.service.queue.lanes import Priority
-
-
-class UnsupportedSchema(ValueError):
-    """The row was written by code that is too old or too new to be understood."""
-
 
 # --- the row --------------------------------------------------------------------------------------
 
@@ -68,20 +64,53 @@ def job_of(item: Item) -> Job:
     """The job of a row, from the table or from an image in its stream.
 
     Raises:
-        UnsupportedSchema: the row's schema is neither this code's nor the one before or after.
+        Unreadable: the row is damaged, or its schema is neither this code's nor the one before or
+            after. No row raises anything else, whatever it holds.
     """
+    try:
+        return _job_of(item)
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(f"{_name_of(item)} cannot be read: {error!r:.200}") from error
+
+
+def readable(item: Item, shard: str = "") -> Job | UnreadableRow:
+    """The job of a row, or the id of a row that cannot be read, found in that shard.
+
+    For callers that read many rows, of which one must not stop the others.
+    """
+    try:
+        return job_of(item)
+    except Unreadable as error:
+        return UnreadableRow(JobId(_name_of(item)), shard, str(error))
+
+
+def _name_of(item: Any) -> str:
+    try:
+        return str(item["pk"]["S"])
+    except (LookupError, TypeError):
+        return "a row without an id"
+
+
+def _job_of(item: Item) -> Job:
     schema = int(item["schema"]["N"])
     if abs(schema - SCHEMA) > 1:
-        raise UnsupportedSchema(f"{item['pk']['S']} has schema {schema}, this code has {SCHEMA}")
+        raise Unreadable(f"{item['pk']['S']} has schema {schema}, this code has {SCHEMA}")
     values = _read(_KINDS_OF_JOB, item)
+    if missing := [name for name in _ALWAYS_WRITTEN if name not in item]:
+        raise Unreadable(f"{item['pk']['S']} has no {missing[0]}")
     values.setdefault("tidy_pending", _tidy_pending_of_older_row(values))
     texts = [text["S"] for text in item.get("history", {"L": []})["L"]]
-    return Job(
+    job = Job(
         id=JobId(item["pk"]["S"]),
         lease=_lease(item),
         history=tuple(_entry(text, values["queued_at"]) for text in texts),
         **values,
     )
+    if job.status.is_terminal and None in (job.finished_at, job.expires_at):
+        raise Unreadable(f"{job.id} has ended, but without the time of its end")
+    return job
 
 
 def _tidy_pending_of_older_row(values: Mapping[str, Any]) -> bool:
@@ -104,7 +133,7 @@ def _lease_attributes(lease: Lease | None) -> dict[str, Any]:
 def _lease(item: Item) -> Lease | None:
     if "lease" not in item:
         return None
-    return Lease(WorkerId(item["lease"]["S"]), read_time(item["lease_until"]))
+    return Lease(WorkerId(item["lease"]["S"]), _time(item["lease_until"]))
 
 
 def _index_attributes(job: Job) -> dict[str, Any]:
@@ -131,7 +160,7 @@ def _entry_text(entry: HistoryEntry, queued_at: datetime) -> str:
 
 def _entry(text: str, queued_at: datetime) -> HistoryEntry:
     version, age, event, status, attempt = text.split(" ")[:5]  # a newer schema may add more
-    at = queued_at + timedelta_of(age)
+    at = queued_at + _span(age)
     return HistoryEntry(int(version), at, event, Status(status), int(attempt))
 
 
@@ -186,18 +215,47 @@ def _defaults(cls: Any) -> dict[str, Any]:
     return plain | made
 
 
+# Values beyond these are damage. Arithmetic with values within them never overflows.
+_LARGEST_NUMBER = 1e15
+_LONGEST = timedelta(days=400_000)
+_TIMES = (datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC))
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _bounded(number: _Number) -> _Number:
+    if not -_LARGEST_NUMBER <= number <= _LARGEST_NUMBER:
+        raise ValueError("a number is too large")
+    return number
+
+
+def _time(attribute: Mapping[str, str]) -> datetime:
+    time = read_time(attribute)
+    if not _TIMES[0] <= time <= _TIMES[1]:
+        raise ValueError("a time is out of range")
+    return time
+
+
+def _span(text: str) -> timedelta:
+    span = timedelta_of(text)
+    if abs(span) > _LONGEST:
+        raise ValueError("a span of time is too long")
+    return span
+
+
 _TEXT = _Kind(lambda value: {"S": value}, lambda attribute: attribute["S"])
 _KINDS: dict[str, _Kind] = {
     "str": _TEXT,
     "OwnerId": _TEXT,
-    "int": _Kind(lambda value: {"N": str(value)}, lambda attribute: int(attribute["N"])),
+    "int": _Kind(lambda value: {"N": str(value)}, lambda attribute: _bounded(int(attribute["N"]))),
     "float": _Kind(
-        lambda value: {"N": repr(float(value))}, lambda attribute: float(attribute["N"])
+        lambda value: {"N": repr(float(value))},
+        lambda attribute: _bounded(float(attribute["N"])),
     ),
     "bool": _Kind(lambda value: {"BOOL": value}, lambda attribute: attribute["BOOL"]),
-    "datetime": _Kind(time_of, read_time),
+    "datetime": _Kind(time_of, _time),
     "timedelta": _Kind(
-        lambda value: {"N": milliseconds(value)}, lambda attribute: timedelta_of(attribute["N"])
+        lambda value: {"N": milliseconds(value)}, lambda attribute: _span(attribute["N"])
     ),
     **{cls.__name__: _enumeration(cls) for cls in (Priority, Status, PictureFormat)},
 }

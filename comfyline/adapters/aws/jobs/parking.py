@@ -10,6 +10,7 @@ succeeds.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 SCHEMA = 1
+# Below the limit of SQS, with room for the rest of the message.
+MAX_RECORD_BYTES = 250_000
+
+_log = logging.getLogger(__name__)
 
 
 class SqsParking:
@@ -39,6 +44,9 @@ class SqsParking:
     @translated()
     def set_aside(self, record: str) -> None:
         """See Parking."""
+        if len(json.dumps(record)) > MAX_RECORD_BYTES:
+            _log.error("record too large to park", extra={"action": "record_too_large"})
+            return
         self._send({"record": record})
 
     def _send(self, fields: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from comfyline.adapters.aws.attributes import Item, time_of, ttl_of
+from comfyline.adapters.aws.attributes import Item, readable_items, time_of, ttl_of
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import SEND_FILES, RequestTooLarge
 from comfyline.service.graphs.graph import Graph, canonical_json, faithful_json
@@ -110,8 +110,10 @@ def sibling_item(job: Job, sk: str, body: bytes) -> dict[str, Any]:
 
 
 def params_of(item: Item | None) -> JobParams:
-    """The parameters in a request item; empty ones if there is no item."""
-    return unpacked_params(item["body"]["B"]) if item else JobParams(params={})
+    """The parameters in a request item; empty ones if there is no item that can be read."""
+    items = [item] if item else []
+    found = readable_items(lambda item: unpacked_params(item["body"]["B"]), items)
+    return found[0] if found else JobParams(params={})
 
 
 def query(

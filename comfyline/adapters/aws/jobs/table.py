@@ -21,7 +21,9 @@ current row, so that a lost race costs no read.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -38,10 +40,12 @@ from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.events import Renewed, Watched
 from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.result import Artifact, JobResult
-from comfyline.service.jobs.store import Conflict, ListPosition
+from comfyline.service.jobs.store import Conflict, ListPosition, UnreadableRow, quarantine
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+_log = logging.getLogger(__name__)
 
 
 class DynamoJobStore:
@@ -115,6 +119,8 @@ class DynamoJobStore:
         old, new = codec.item_of(before), codec.item_of(after)
         sets = {name: value for name, value in new.items() if value != old.get(name)}
         sets["version"] = new["version"]  # an update must set something
+        if "due_shard" in new:  # the row may be in quarantine, and this code can read it
+            sets["due_shard"] = new["due_shard"]
         removes = old.keys() - new.keys()
         # settle_jobs: read ended row ────────── save "settled": refused, because the due time
         # sweeper:          └── save "tidied" ──┘           it sets depends on what is pending
@@ -216,7 +222,7 @@ class DynamoJobStore:
     @translated()
     def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
         """See JobStore."""
-        return self._rows(list(dict.fromkeys(job_ids)))
+        return _jobs_of(self._rows(job_ids))
 
     @translated()
     def graph(self, job: Job) -> Graph:
@@ -270,21 +276,40 @@ class DynamoJobStore:
         records: list[JobRecord] = []
         # A row may have changed since it was indexed. Each row left out is replaced by a later one.
         while (missing := limit - len(records)) and (ids := list(islice(listed, missing))):
-            jobs = [job for job in self._rows(ids) if status in (None, job.status)]
+            rows = _jobs_of(self._rows(ids))
+            jobs = [job for job in rows if status in (None, job.status)]
             records += self._with_params(jobs)
         return records
 
     @translated()
-    def due(self, now: datetime, limit: int, shard: str) -> list[Job]:
+    def due(self, now: datetime, limit: int, shard: str) -> list[Job | UnreadableRow]:
         """See JobStore."""
         ids = [*jobs_index.due(self._client, self._table, shard, now, limit)]
-        return [job for job in self._rows(ids) if job.due_at is not None and job.due_at <= now]
+        return [row for row in self._rows(ids, shard) if _is_due(row, now)]
 
-    def _rows(self, ids: Sequence[JobId]) -> list[Job]:
-        """The rows that exist, in the order of `ids`."""
-        items = batches.get_items(self._client, self._table, [key(id_, ROW) for id_ in ids])
-        rows = {item["pk"]["S"]: codec.job_of(item) for item in items}
-        return [rows[job_id] for job_id in ids if job_id in rows]
+    @translated()
+    def set_aside(self, row: UnreadableRow) -> None:
+        """See JobStore. The write needs nothing of the row but its shard."""
+        # sweeper:  read row ──────────────────────── set aside: refused, or it changes nothing,
+        # another:      └── save (code that can read) ──┘      because a save sets the shard
+        with suppress(self._client.exceptions.ConditionalCheckFailedException):
+            self._client.update_item(
+                TableName=self._table,
+                Key=key(row.id, ROW),
+                UpdateExpression="SET due_shard = :quarantine",
+                ConditionExpression="due_shard = :shard",
+                ExpressionAttributeValues={
+                    ":quarantine": {"S": quarantine()},
+                    ":shard": {"S": row.shard},
+                },
+            )
+
+    def _rows(self, ids: Sequence[JobId], shard: str = "") -> list[Job | UnreadableRow]:
+        """The rows that exist, each once, in the order of `ids`."""
+        distinct = dict.fromkeys(ids)
+        items = batches.get_items(self._client, self._table, [key(id_, ROW) for id_ in distinct])
+        rows = {item["pk"]["S"]: codec.readable(item, shard) for item in items}
+        return [rows[job_id] for job_id in distinct if job_id in rows]
 
     def _with_params(self, jobs: Sequence[Job]) -> list[JobRecord]:
         by_job: dict[str, Item] = {}
@@ -314,3 +339,20 @@ class DynamoJobStore:
             if current := expressions.row_in_the_way(refusal):
                 raise Conflict(current) from refusal
         siblings.delete_all(self._client, self._table, job)
+
+
+def _jobs_of(rows: Iterable[Job | UnreadableRow]) -> list[Job]:
+    """The rows that can be read. The others are logged; the sweeper sets them aside."""
+    jobs = []
+    for row in rows:
+        if isinstance(row, UnreadableRow):
+            extra = {"action": "row_unreadable", "job_id": row.id, "reason": row.reason}
+            _log.error("row left out", extra=extra)
+        else:
+            jobs.append(row)
+    return jobs
+
+
+def _is_due(row: Job | UnreadableRow, now: datetime) -> bool:
+    """Whether the row as it is now is due; the index may lag."""
+    return isinstance(row, UnreadableRow) or (row.due_at is not None and row.due_at <= now)

@@ -21,7 +21,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from comfyline.adapters.aws.attributes import read_time, time_of, ttl_of
+from comfyline.adapters.aws.attributes import (
+    Item,
+    read_time,
+    readable_items,
+    time_of,
+    ttl_of,
+)
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
 from comfyline.service.errors import ConnectionGone, TooManySubscriptions
@@ -61,14 +67,8 @@ class DynamoConnectionStore:
         key = _connection_key(connection_id)
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         item: Any = answer.get("Item")
-        if item is None:
-            return None
-        return Connection(
-            id=connection_id,
-            owner=OwnerId(item["owner"]["S"]),
-            key_id=KeyId(item["key_id"]["S"]),
-            expires_at=read_time(item["expires_at"]),
-        )
+        found = readable_items(_connection_of, [item] if item else [])
+        return found[0] if found else None
 
     @translated()
     def close(self, connection_id: ConnectionId) -> None:
@@ -145,10 +145,7 @@ class DynamoConnectionStore:
             ConsistentRead=True,
         )
         items: Any = [item for page in pages for item in page["Items"]]
-        return [
-            Subscriber(ConnectionId(i["sk"]["S"].removeprefix("conn#")), read_time(i["since"]))
-            for i in items
-        ]
+        return readable_items(_subscriber_of, items)
 
     @translated()
     def by_key(self) -> Mapping[KeyId, Sequence[ConnectionId]]:
@@ -168,6 +165,20 @@ class DynamoConnectionStore:
             ExpressionAttributeValues={":shard": {"S": str(shard)}},
         )
         return (item for page in pages for item in page["Items"])
+
+
+def _connection_of(item: Item) -> Connection:
+    return Connection(
+        id=ConnectionId(item["pk"]["S"].removeprefix("conn#")),
+        owner=OwnerId(item["owner"]["S"]),
+        key_id=KeyId(item["key_id"]["S"]),
+        expires_at=read_time(item["expires_at"]),
+    )
+
+
+def _subscriber_of(item: Item) -> Subscriber:
+    id_ = ConnectionId(item["sk"]["S"].removeprefix("conn#"))
+    return Subscriber(id_, read_time(item["since"]))
 
 
 def _connection_key(connection_id: ConnectionId) -> dict[str, Any]:
