@@ -91,8 +91,8 @@ REASONS = {
     ),
     (
         r"Serverless-LambdaAsyncFailureDestination",
-        r".*/(ScaleWorkers|SweepJobs|SocketSubscribe)/Function/.*",
-    ): "the round of the next minute makes up for a lost call, and a greeting is stale by then",
+        r".*/(ScaleWorkers|SweepJobs|SocketSubscribe|PushChunk)/Function/.*",
+    ): "the next minute's round makes up for a lost call; a live update is stale by then",
     (r"Serverless-LambdaEventSourceMappingDestination", r".*-api/PushUpdates/Function/.*"): (
         "live updates are best effort: a client that receives nothing polls"
     ),

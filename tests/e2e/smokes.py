@@ -117,6 +117,7 @@ def push_to_many(caller: Caller) -> None:
         gone = [a_gone_subscriber(caller, job, key) for _ in range(AUDIENCE)]
         watched = caller.account.jobs.get(job.id)
         assert watched is not None
+        caller.account.stored_artifact(watched)
         caller.account.jobs.save(
             watched, advance(watched, Succeeded(attempt=1, gpu_seconds=1.5), now())
         )

@@ -149,7 +149,7 @@ def test_the_error_of_a_failed_job_names_the_node(
     client: Comfyline, endpoints: Endpoints, local: None
 ) -> None:
     workflow = json.loads((FOLDER / "workflows" / "load_corrupt_image.json").read_text())
-    job = client.submit(workflow=workflow)
+    job = client.submit(workflow=workflow, strict=True)
     view = job.wait(60)
     assert view.status == "failed"
     assert view.error is not None

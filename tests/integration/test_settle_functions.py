@@ -19,6 +19,7 @@ from comfyline.service.access.slots import Limits
 from comfyline.service.errors import Unavailable
 from comfyline.service.fleet.scaling import Need
 from comfyline.service.fleet.wake import MAX_AGE, WAKE_INTERVAL
+from comfyline.service.fleet.workers import Recent
 from comfyline.service.intake.admit import slot_of
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job, Status
@@ -287,7 +288,7 @@ def test_new_jobs_wake_the_scaler_once_in_five_seconds(service: Service) -> None
 
 
 def test_a_fleet_with_work_is_not_woken(service: Service) -> None:
-    service.aws.scaling_memory.save([Need(service.clock(), 1)], 0)
+    assert service.aws.scaling_memory.save(Recent(needs=(Need(service.clock(), 1),)))
     service.settle(*arrivals(service, 1))
     assert service.calls == []
 

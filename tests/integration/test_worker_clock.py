@@ -109,8 +109,10 @@ async def working(wiring: Wiring) -> AsyncIterator[None]:
     drain = asyncio.Event()
     async with wiring.engine() as engine:
         health = wiring.health(engine)
-        async with wiring.presence(engine, health):
-            work = asyncio.create_task(wiring.worker(engine, health, None).work(drain))
+        activity = wiring.activity(engine, health)
+        async with wiring.presence(activity, asyncio.Event()):
+            worker = wiring.worker(engine, health, None, activity)
+            work = asyncio.create_task(worker.work(drain))
             try:
                 yield
             finally:
@@ -159,8 +161,9 @@ async def test_a_worker_whose_clock_stays_wrong_ends(site: Site) -> None:
     wiring = Wiring(environ, WrongClock(timedelta(minutes=20)))
     async with wiring.engine() as engine:
         health = wiring.health(engine)
-        async with wiring.presence(engine, health):
-            work = wiring.worker(engine, health, None).work(asyncio.Event())
+        activity = wiring.activity(engine, health)
+        async with wiring.presence(activity, asyncio.Event()):
+            work = wiring.worker(engine, health, None, activity).work(asyncio.Event())
             with pytest.raises(WorkerUnhealthy, match="s ahead of AWS"):
                 await asyncio.wait_for(work, WITHIN)
 

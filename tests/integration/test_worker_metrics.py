@@ -45,7 +45,8 @@ async def test_each_phase_of_each_job_is_measured(world: WorkerWorld) -> None:
         "collect": 1,
         "finish": 2,
     }
-    assert world.metrics.sum(Metric.PHASE_TIME, phase="run") == done.gpu_seconds
+    # The phase ends when the worker learns of the prompt's end, a moment after that end.
+    assert world.metrics.sum(Metric.PHASE_TIME, phase="run") >= done.gpu_seconds > 0
 
 
 async def test_a_job_that_is_given_back_is_an_attempt_of_its_own(world: WorkerWorld) -> None:

@@ -119,7 +119,10 @@ class TestDynamo:
         sent = saved(dynamo_job_store, job, advance(job, ev.TicketResent(), NOW))
         assert job.due_at is not None
         assert sent.due_at is not None
-        monkeypatch.setattr(jobs_index, "due", lambda *_, **__: [random_job_id(NOW), job.id])
+        lagging = {"0": [random_job_id(NOW), job.id]}
+        monkeypatch.setattr(
+            jobs_index, "due", lambda _client, _table, shard, *_: lagging.get(shard, [])
+        )
         assert due_jobs(dynamo_job_store, job.due_at, settled=False) == []
         assert due_jobs(dynamo_job_store, sent.due_at, settled=False) == [sent]
 
