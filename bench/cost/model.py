@@ -20,6 +20,7 @@ OWN_MS = 10  # of a call of a function: 3 ms, as benchmarked on a whole CPU, at 
 CALL_MS = 15  # of each AWS call in it: 5 to 10 ms on the network, the rest is the SDK's own work
 # The same on a whole CPU, which the sweeper has: most of the rest is the network.
 WHOLE_CPU_OWN_MS, WHOLE_CPU_CALL_MS = 3, 8
+SDK_MS = 2  # of such a call's time, what it takes of the CPU; calls side by side share the rest
 COLD_MS = 5  # one call in 100 is the first of its process, and takes half a second longer
 PLATFORM_LOG_BYTES = 470  # of a call: START, END and a REPORT that is cold and traced
 LINE_BYTES = 26  # that CloudWatch adds to the text of each log line
@@ -27,7 +28,9 @@ ACCESS_LOG_BYTES = 500  # of a request
 # Of each scheduled round in which there is nothing to do.
 SCALER_CALLS = 6
 SWEEPER_LOG_BYTES = 200
-SWEEPER_QUERIES = LIVE_SHARDS + SETTLED_SHARDS + OWNER_SHARDS
+DUE_QUERIES = LIVE_SHARDS + SETTLED_SHARDS  # of the sweeper, side by side
+SWEEPER_QUERIES = DUE_QUERIES + OWNER_SHARDS
+LOCK_WRITES = 2  # the sweeper's lock is taken and left
 # Calls of SettleJobs. Its row in infra/functions.py switches tracing off.
 UNTRACED = ("arrive", "settle")
 ROUNDS_A_MONTH = 30 * 24 * 60  # one a minute
@@ -60,7 +63,8 @@ def billed_ms(calls: float, aws_calls: float) -> float:
 
 def _sweeper_ms() -> float:
     """The billed time of a round of the sweeper in which there is nothing to do."""
-    return WHOLE_CPU_OWN_MS + COLD_MS + WHOLE_CPU_CALL_MS * SWEEPER_QUERIES
+    one_by_one = 2 + OWNER_SHARDS + LOCK_WRITES  # the two rounds of due queries count as calls
+    return WHOLE_CPU_OWN_MS + COLD_MS + WHOLE_CPU_CALL_MS * one_by_one + SDK_MS * DUE_QUERIES
 
 
 def function_lines(calls: float, gb_milliseconds: float, own_log_bytes: float) -> list[Line]:
@@ -129,6 +133,7 @@ def idle_month(alarm_metrics: int, dashboards: int, *, is_free_tier: bool) -> li
             ROUNDS_A_MONTH * SWEEPER_LOG_BYTES,
         ),
         Line("DynamoDB", "read units", reads, ddb["read_unit"]),
+        Line("DynamoDB", "write units", ROUNDS_A_MONTH * LOCK_WRITES, ddb["write_unit"]),
         Line("SQS", "calls", 3 * ROUNDS_A_MONTH, sqs["request"]),
         Line(
             "CloudWatch",

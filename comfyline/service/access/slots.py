@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId
 
 
-OWNER_SHARDS = 16  # each is one partition; the sweeper reads all of them every minute
+OWNER_SHARDS = 8  # each is one partition; the sweeper reads all of them every minute
 # A part takes some 30 posts a second, because each is a transaction of 25 ms on its counter.
 JOBS_PER_PART, MAX_PARTS = 25, 100
 # Bounds of the limits of a key. Beyond them one owner would exceed what a partition of DynamoDB
