@@ -14,7 +14,7 @@ from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.finish import EndCanceled, GiveBack
 from comfyline.service.jobs.job import Job, Status, artifact_key, preview_key
-from comfyline.service.jobs.store import due_shards
+from comfyline.service.jobs.store import due_shards, other_quarantines
 from tests.support.builders import an_artifact
 from tests.support.crashes import Process, every_crash
 from tests.support.due_jobs import due_jobs
@@ -195,7 +195,8 @@ class TestVoidFiles:
             world.sweep()
             (key,) = world.artifacts.files
             check_tidy(world.row(JobId(key.split("/")[1])), world.artifacts.files)
-        calls = len(due_shards(settled=False)) + len(due_shards(settled=True)) + 2
+        shards = [*due_shards(settled=False), *due_shards(settled=True), *other_quarantines()]
+        calls = len(shards) + 2
         assert crashes == 2 * calls  # read each shard, delete, note; before and after each
 
 
