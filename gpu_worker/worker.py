@@ -87,7 +87,7 @@ class Worker:
                     attempt.add_done_callback(attempts.discard)
                 self.activity.is_ready = False
                 if attempts:
-                    await unless(drain, asyncio.wait(attempts))
+                    await unless(drain, asyncio.wait({*attempts}))  # a copy: ended ones leave it
             finally:
                 drain.set()
                 await _within(DRAIN_SECONDS, {*attempts, asyncio.create_task(lanes.close())})
