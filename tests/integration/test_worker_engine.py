@@ -178,7 +178,8 @@ async def test_a_silent_engine_is_restarted_and_the_job_is_retried(world: Worker
     async with an_engine(world) as engine, world.working(engine):
         await eventually(lambda: world.row(job.id).status is Status.RUNNING, within=START_SECONDS)
         await world.faults(stall=True)
-        await eventually(lambda: world.row(job.id).faults == 1)
+        # On a busy machine an idle engine can seem to work for some seconds.
+        await eventually(lambda: world.row(job.id).faults == 1, within=START_SECONDS)
         await until(world, job, Status.SUCCEEDED)
 
 
