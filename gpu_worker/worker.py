@@ -101,7 +101,8 @@ class Worker:
         engine, health = self.tools.engine, self.tools.health
 
         def probe_after_end() -> None:
-            if engine.end_reason != RECYCLED and engine.running == 0:
+            had_prompt = engine.running > 0 or engine.gave_up_prompt
+            if engine.end_reason != RECYCLED and not had_prompt:
                 health.suspect(kind_of_end(engine.end_reason), restart=False)
 
         engine.on_end = probe_after_end

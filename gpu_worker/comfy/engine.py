@@ -62,6 +62,8 @@ class ComfyEngine:
         """
         self.http = http
         self.on_end: Callable[[], None] = lambda: None  # called when the engine has ended
+        # A prompt was given up while it ran, and the process that ran it has not ended yet.
+        self.gave_up_prompt = False
         self.nodes = NodeClasses(http)
         self._keeper, self._patience = keeper, patience
         self._client_id = str(uuid.uuid4())
@@ -248,6 +250,8 @@ class ComfyEngine:
             del self._followed[prompt_id]
             if followed.run.outcome is not None:
                 self._keeper.count_prompt()
+            elif followed.run.started and not followed.is_lost:
+                self.gave_up_prompt = True
         await self._clear(cancel)
         await self.forget(prompt_id)
         raise PromptRejected.of_outputs(followed.problems)
@@ -319,6 +323,7 @@ class ComfyEngine:
             followed.is_lost = True
             followed.wake.set()
         self.on_end()
+        self.gave_up_prompt = False
 
 
 def _extra_data(previews: bool, extra_pnginfo: Mapping[str, Any] | None) -> dict[str, Any]:
