@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from os import sysconf
 from pathlib import Path
+
+from gpu_worker.processes import PROC, processes_of
 
 BUSY_CPU = 0.1  # of one core; an engine that only answers polls needs a tenth of this
 BUSY_IO = 256 * 1024  # bytes a second, read and written
@@ -17,8 +19,7 @@ GPU_SECONDS = 10.0  # between two readings of the GPU, because each starts a pro
 _GPU_TIMEOUT = 5.0
 _GPU_COMMAND = ("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")
 _TICKS = sysconf("SC_CLK_TCK")
-# The numbers of fields of /proc/<pid>/stat behind the name, which may hold spaces.
-_SESSION, _TIMES = 3, slice(11, 15)
+_TIMES = slice(11, 15)  # CPU time in the fields of `stat`, with that of children that have ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,7 @@ class _Work:
 class ProcessActivity:
     """Compares what the processes of one session have used, from call to call."""
 
-    def __init__(
-        self, clock: Callable[[], float] = time.monotonic, proc: Path = Path("/proc")
-    ) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, proc: Path = PROC) -> None:
         self._clock, self._proc = clock, proc
         self._last: dict[int, _Work] = {}  # of the last call's session
         self._gpu_asked_at = float("-inf")
@@ -63,19 +62,11 @@ class ProcessActivity:
 
     def _work(self, session: int) -> _Work:
         cpu, io = 0.0, 0
-        for folder, times in self._processes(session):
-            cpu += sum(times) / _TICKS
-            io += _io_bytes(folder)
+        for folder, stat in processes_of(session, self._proc):
+            with suppress(ValueError):
+                cpu += sum(map(int, stat[_TIMES])) / _TICKS
+                io += _io_bytes(folder)
         return _Work(self._clock(), cpu, io)
-
-    def _processes(self, session: int) -> Iterator[tuple[Path, list[int]]]:
-        """The folder of each process, and its CPU times with those of its ended children."""
-        for folder in self._proc.iterdir():
-            if folder.name.isdigit():
-                with suppress(OSError, ValueError, IndexError):
-                    fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                    if int(fields[_SESSION]) == session:
-                        yield folder, [int(ticks) for ticks in fields[_TIMES]]
 
     async def _gpu_works(self) -> bool:
         if self._clock() - self._gpu_asked_at >= GPU_SECONDS:

@@ -229,7 +229,7 @@ class Attempt:
 
     async def _watch_disk(self) -> None:
         """End the prompt before it has filled the disk that the whole worker uses."""
-        while not await asyncio.to_thread(self._tools.disk.is_low) or not self._is_on_gpu:
+        while not (self._is_on_gpu and await asyncio.to_thread(self._tools.disk.is_low)):
             await asyncio.sleep(DISK_SECONDS)
         self.stop.request(StopReason.OUT_OF_DISK)
         self._tools.engine.restart(FaultKind.OUT_OF_DISK.value)

@@ -102,10 +102,9 @@ def rejection_error(rejected: PromptRejected) -> JobError:
     if not rejected.problems:
         return JobError(type=rejected.type, message=rejected.message)
     first = rejected.problems[0]
-    place = f" (input {first.input_name})" if first.input_name else ""
     return JobError(
         type=first.type,
-        message=first.message + place,
+        message=first.text,
         node_id=first.node_id,
         node_type=first.node_type,
     )

@@ -10,6 +10,7 @@ A worker that stays unhealthy ends, so that its platform replaces it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -141,7 +142,7 @@ class Health:
 
     async def _stay_out(self, kind: FaultKind) -> None:
         since = time.monotonic()
-        for number in range(2**31):
+        for number in itertools.count():
             self._metrics.record(Metric.WORKERS_UNHEALTHY, reason=kind.value)
             extra = {"action": "worker_unhealthy", "kind": kind, "why": self.reason}
             _log.error("worker unhealthy", extra=extra)

@@ -152,10 +152,9 @@ def lost_warning(path: str) -> ResultWarning:
 
 def problem_warning(problem: NodeProblem) -> ResultWarning:
     """The warning about an output that ComfyUI left out because it is not valid."""
-    place = f" (input {problem.input_name})" if problem.input_name else ""
     return ResultWarning(
         type=problem.type,
-        message=problem.message + place,
+        message=problem.text,
         node_id=problem.node_id,
         node_type=problem.node_type,
     )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from gpu_worker.processes import processes_of
+
 _KIB = 1024
 _OWN = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", re.MULTILINE)
-_SESSION = 3  # the place of the session id in /proc/<pid>/stat after the command's name
 # A container sees its own cgroup as the root: cgroup v2, or the memory controller of v1.
 _LIMITS = (
     "/sys/fs/cgroup/memory.max",
@@ -26,7 +26,7 @@ _KILLS = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 def session_bytes(session: int) -> int:
     """The memory of all processes of a session that the kernel cannot take back."""
-    return sum(_process_bytes(pid) for pid in _processes_of(session))
+    return sum(_process_bytes(folder) for folder, _ in processes_of(session))
 
 
 def available_bytes() -> int:
@@ -41,22 +41,9 @@ def oom_kills() -> int:
     return max(_number(path, _KILLS) for path in _EVENTS)
 
 
-def _processes_of(session: int) -> Iterator[int]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and _session_of(entry) == session:
-            yield int(entry.name)
-
-
-def _session_of(process: Path) -> int | None:
-    with suppress(OSError, IndexError, ValueError):
-        # The command's name is in brackets, and may itself hold blanks and brackets.
-        return int(_text(process / "stat").rpartition(")")[2].split()[_SESSION])
-    return None
-
-
-def _process_bytes(pid: int) -> int:
+def _process_bytes(folder: Path) -> int:
     with suppress(OSError):
-        return _KIB * sum(map(int, _OWN.findall(_text(Path(f"/proc/{pid}/status")))))
+        return _KIB * sum(map(int, _OWN.findall(_text(folder / "status"))))
     return 0
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.lock import EngineLock
+from gpu_worker.comfy.cache_buster import never_cached
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.outcomes import Outcome, PromptFailed, PromptSucceeded
@@ -78,7 +79,8 @@ async def warm_up(engine: ComfyEngine, graph: Graph, drain: asyncio.Event) -> bo
         await unless(drain, engine.wait_ready())
         if drain.is_set():
             return False
-        outcome = await _run(engine, _never_cached(graph), drain)
+        # An engine that is not restarted for a probe would otherwise answer from its cache.
+        outcome = await _run(engine, never_cached(graph, str(uuid.uuid4())), drain)
         if isinstance(outcome, PromptSucceeded):
             seconds = round(time.monotonic() - started_at, 1)
             _log.info("engine warm", extra={"action": "engine_warm", "seconds": seconds})
@@ -88,17 +90,6 @@ async def warm_up(engine: ComfyEngine, graph: Graph, drain: asyncio.Event) -> bo
         if isinstance(outcome, PromptFailed):
             raise WarmUpFailed(job_error_of(outcome).message)
     raise WarmUpFailed(f"the engine was lost {TRIES} times during the warm-up")
-
-
-def _never_cached(graph: Graph) -> Graph:
-    """The graph with an input that no node declares: ComfyUI runs each node whose inputs differ.
-
-    An engine that is not restarted for a probe would otherwise answer from its cache.
-    """
-    nonce = {"comfyline_run": str(uuid.uuid4())}
-    return {
-        node_id: {**node, "inputs": {**node["inputs"], **nonce}} for node_id, node in graph.items()
-    }
 
 
 async def _run(engine: ComfyEngine, graph: Graph, drain: asyncio.Event) -> Outcome | None:

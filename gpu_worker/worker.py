@@ -100,8 +100,7 @@ class Worker:
         """
         engine, health = self.tools.engine, self.tools.health
 
-        def probe_after_end() -> None:
-            had_prompt = engine.running > 0 or engine.gave_up_prompt
+        def probe_after_end(had_prompt: bool) -> None:
             if engine.end_reason != RECYCLED and not had_prompt:
                 health.suspect(kind_of_end(engine.end_reason), restart=False)
 
@@ -193,7 +192,7 @@ class Worker:
             return None
 
 
-def _do_nothing() -> None:
+def _do_nothing(_had_prompt: bool) -> None:
     """The worker is ending, so the end of its engine needs no probe."""
 
 

@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-FOLDERS = ("output", "temp", "input")
+from gpu_worker.comfy.outputs import FOLDERS
+
 HOLDING = "comfyline"
 ASIDE = "found-"  # begins the name of a folder with files that were there before the first worker
 # How a folder and a file are opened: no link is followed, and a pipe does not block.

@@ -39,6 +39,11 @@ def with_cache_buster(graph: Graph, nodes: EngineNodes, value: str) -> Graph:
     }
 
 
+def never_cached(graph: Graph, value: str) -> Graph:
+    """The graph with `value` as a further input of each node: ComfyUI executes all of them."""
+    return {node_id: with_input(node, CACHE_BUSTER, value) for node_id, node in graph.items()}
+
+
 def with_inner_prefixes(graph: Graph) -> Graph:
     """The graph with each `filename_prefix` inside of the output folder: `../x` becomes `x`.
 

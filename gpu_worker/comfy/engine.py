@@ -61,9 +61,10 @@ class ComfyEngine:
         Then the engine holds one prompt at a time, and the next one waits outside.
         """
         self.http = http
-        self.on_end: Callable[[], None] = lambda: None  # called when the engine has ended
+        # Called when the engine has ended; the argument tells whether a prompt ran in it then.
+        self.on_end: Callable[[bool], None] = lambda _had_prompt: None
         # A prompt was given up while it ran, and the process that ran it has not ended yet.
-        self.gave_up_prompt = False
+        self._gave_up_prompt = False
         self.nodes = NodeClasses(http)
         self._keeper, self._patience = keeper, patience
         self._client_id = str(uuid.uuid4())
@@ -251,7 +252,7 @@ class ComfyEngine:
             if followed.run.outcome is not None:
                 self._keeper.count_prompt()
             elif followed.run.started and not followed.is_lost:
-                self.gave_up_prompt = True
+                self._gave_up_prompt = True
         await self._clear(cancel)
         await self.forget(prompt_id)
         raise PromptRejected.of_outputs(followed.problems)
@@ -319,11 +320,12 @@ class ComfyEngine:
             followed.wake.set()
 
     def _lose_all(self) -> None:
+        had_prompt = self.running > 0 or self._gave_up_prompt
+        self._gave_up_prompt = False
         for followed in self._followed.values():
             followed.is_lost = True
             followed.wake.set()
-        self.on_end()
-        self.gave_up_prompt = False
+        self.on_end(had_prompt)
 
 
 def _extra_data(previews: bool, extra_pnginfo: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -19,6 +19,11 @@ class NodeProblem:
     message: str
     input_name: str | None = None
 
+    @property
+    def text(self) -> str:
+        """The message with the input that it is about."""
+        return f"{self.message} (input {self.input_name})" if self.input_name else self.message
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentPicture:

@@ -14,6 +14,7 @@ from typing import Any
 
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph
+from gpu_worker.comfy.outputs import FOLDERS
 
 # Output nodes of ComfyUI itself that report each file that they write, or write none. Its others,
 # such as CheckpointSave, ModelSave, VAESave, CLIPSave, LoraSave, SaveLoRA, Preview3D and the nodes
@@ -35,7 +36,7 @@ _OF_PACKS = frozenset(
         *("ShowText|pysssss", "Image Comparer (rgthree)", "Reroute", "Note", "PrimitiveNode"),
     }
 )
-_FOLDERS = ("[output]", "[temp]", "[input]")  # end the name of a file in another folder
+_ENDS = tuple(f"[{folder}]" for folder in FOLDERS)  # of the name of a file in another folder
 _SAME_NUMBER = "%batch_num%"  # with it ComfyUI overlooks existing files, and overwrites them
 
 
@@ -56,7 +57,7 @@ def _is_tidy_node(node: Mapping[str, Any], nodes: EngineNodes) -> bool:
 
 
 def _names_a_folder(text: str) -> bool:
-    return _SAME_NUMBER in text or text.rstrip().endswith(_FOLDERS)
+    return _SAME_NUMBER in text or text.rstrip().endswith(_ENDS)
 
 
 def _texts(value: Any) -> Iterator[str]:

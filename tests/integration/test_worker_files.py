@@ -18,7 +18,8 @@ from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.job import TERMINAL, Job, JobRecord, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
-from gpu_worker.workspace import FOLDERS, HOLDING
+from gpu_worker.comfy.outputs import FOLDERS
+from gpu_worker.workspace import HOLDING
 from tests.support.builders import now
 from tests.support.eventually import eventually
 from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph

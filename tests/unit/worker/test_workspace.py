@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker.workspace import FOLDERS, HOLDING, Hold, Workspace
+from gpu_worker.comfy.outputs import FOLDERS
+from gpu_worker.workspace import HOLDING, Hold, Workspace
 
 
 @pytest.fixture
