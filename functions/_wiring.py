@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, KeyId, OwnerId
     from comfyline.service.access.keys import ApiKey, Flags
     from comfyline.service.access.socket_passes import SocketPass
+    from comfyline.service.cached import Cached
     from comfyline.service.files.offer_upload import NewUpload, Offer
     from comfyline.service.fleet.scale import Scaler
     from comfyline.service.fleet.wake import ScalerWake
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from comfyline.service.live.notify import Notifier
     from comfyline.service.live.subscribe import Subscriptions
     from comfyline.service.queue.lanes import Priority
-    from comfyline.service.recent import Recent
 
 # In a deployed function this file is the deployment's own lock.
 ENGINE_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
@@ -179,13 +179,13 @@ class Wiring:
         return queue_position(job, depth=lambda lane: self._depths[lane]())
 
     @cached_property
-    def _depths(self) -> Mapping[Priority, Recent[int]]:
+    def _depths(self) -> Mapping[Priority, Cached[int]]:
         """The depth of each lane. All clients that wait in a lane read the same number."""
+        from comfyline.service.cached import Cached
         from comfyline.service.queue.lanes import Priority
-        from comfyline.service.recent import Recent
 
-        def of(lane: Priority) -> Recent[int]:
-            return Recent(lambda: self.aws.queue.depth(lane), DEPTH_LIFETIME, self.clock)
+        def of(lane: Priority) -> Cached[int]:
+            return Cached(lambda: self.aws.queue.depth(lane), DEPTH_LIFETIME, self.clock)
 
         return {lane: of(lane) for lane in Priority}
 
@@ -239,11 +239,11 @@ class Wiring:
         return authenticate(authorization, keys=self.aws.keys, clock=self.clock)
 
     @cached_property
-    def flags(self) -> Recent[Flags]:
+    def flags(self) -> Cached[Flags]:
         """The operator's switches, which every authorizer's call needs."""
-        from comfyline.service.recent import Recent
+        from comfyline.service.cached import Cached
 
-        return Recent(self.aws.keys.flags, FLAGS_LIFETIME, self.clock)
+        return Cached(self.aws.keys.flags, FLAGS_LIFETIME, self.clock)
 
     def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
         """A new socket pass."""

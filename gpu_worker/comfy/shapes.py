@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from comfyline.service.jobs.bounds import valid_text
+
 MAX_ID_LENGTH = 200  # of a node id, because it is written to the job's row
 
 
@@ -46,7 +48,7 @@ def node_id(value: Any) -> str | None:
 
 def _whole(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return valid_text(value)
     if isinstance(value, list):
         return [_whole(part) for part in value]
     if isinstance(value, dict):

@@ -10,20 +10,16 @@ table's stream skip these rows.
 from __future__ import annotations
 
 import hashlib
-import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
 from comfyline.adapters.aws.errors import translated
+from comfyline.adapters.aws.jobs.siblings import MAX_BODY_BYTES, unpack
 from comfyline.service.graphs.engine_nodes import EngineNodes
+from comfyline.service.graphs.graph import canonical_json
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-# DynamoDB accepts items of up to 400 KB; the other attributes need well under 1 KB of that. The 900
-# classes of ComfyUI itself have 17 KB.
-MAX_BODY_BYTES = 399 * 1024
-
 
 ENGINE = {"S": "engine"}
 
@@ -40,7 +36,7 @@ class DynamoEngineNodesStore:
         """See EngineNodesStore: one conditional write, and no read."""
         # worker A:  put ──> stored
         # worker B:         put the same ──> refused: nothing to do
-        text = json.dumps(nodes.to_json(), separators=(",", ":")).encode()
+        text = canonical_json(nodes.to_json())
         body = zlib.compress(text)
         if len(body) > MAX_BODY_BYTES:
             raise ValueError(f"{len(body):,} bytes of node classes exceed {MAX_BODY_BYTES:,}")
@@ -62,7 +58,7 @@ class DynamoEngineNodesStore:
         item = self._client.get_item(TableName=self._table, Key=_key(version)).get("Item")
         if item is None:
             return EngineNodes()
-        return EngineNodes.from_json(json.loads(zlib.decompress(item["body"]["B"])))
+        return EngineNodes.from_json(unpack(item["body"]["B"]))
 
 
 def _key(version: str) -> dict[str, Any]:

@@ -6,13 +6,10 @@ import re
 
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.clock import Clock
-from comfyline.service.errors import FieldError, InvalidRequest
 from comfyline.service.jobs.job import JobRecord
-from comfyline.service.jobs.read import read_job
+from comfyline.service.jobs.read import read_job, wrong_cursor
 from comfyline.service.jobs.result import Artifact
 from comfyline.service.jobs.store import JobStore
-
-_FOREIGN = "The cursor was not made by this API. Use the cursor of the previous page unchanged."
 
 
 def numbers_of(cursor: str | None, limit: int) -> range:
@@ -22,7 +19,7 @@ def numbers_of(cursor: str | None, limit: int) -> range:
         InvalidRequest: the cursor was not made by this API.
     """
     if not re.fullmatch(r"[0-9]{1,9}", cursor or "0"):
-        raise InvalidRequest(_FOREIGN, [FieldError(("query", "cursor"), _FOREIGN)])
+        raise wrong_cursor()
     first = int(cursor or "0")
     return range(first, first + limit)
 

@@ -148,7 +148,12 @@ class _Copy:
 _NOT_FINITE = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
+def valid_text(text: str) -> str:
+    """The text with U+FFFD in place of each half of a surrogate pair, which is no character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _text(text: str, limit: int | None = None) -> str:
     """The text as valid Unicode, shortened to `limit` characters."""
-    valid = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    valid = valid_text(text)
     return valid if limit is None or len(valid) <= limit else valid[: limit - 1] + "…"

@@ -127,7 +127,10 @@ def _position(cursor: str) -> ListPosition:
             raise ValueError(f"{job_id} is not a job id")
         return ListPosition(datetime.fromisoformat(queued_at).astimezone(UTC), JobId(job_id))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        detail = (
-            "The cursor was not made by this API. Use the cursor of the previous page unchanged."
-        )
-        raise InvalidRequest(detail, [FieldError(("query", "cursor"), detail)]) from error
+        raise wrong_cursor() from error
+
+
+def wrong_cursor() -> InvalidRequest:
+    """The error of a cursor that was not made by this API."""
+    detail = "The cursor was not made by this API. Use the cursor of the previous page unchanged."
+    return InvalidRequest(detail, [FieldError(("query", "cursor"), detail)])

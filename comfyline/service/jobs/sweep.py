@@ -192,13 +192,15 @@ class Sweeper:
 
     def _is_void(self, job: Job) -> bool:
         """The job, or some of its files, are to be removed now."""
-        now, end = self.clock(), job.finished_at
-        is_untidy = job.tidy_pending and end is not None and end + TIDY_DELAY <= now
-        return is_untidy or (job.is_settled and job.is_past_retention(now))
+        end = job.finished_at
+        is_untidy = job.tidy_pending and end is not None and end + TIDY_DELAY <= self.clock()
+        return is_untidy or self._is_removable(job)
+
+    def _is_removable(self, job: Job) -> bool:
+        return job.is_settled and job.is_past_retention(self.clock())
 
     def _clean_up(self, job: Job) -> str:
-        is_removable = job.is_settled and job.is_past_retention(self.clock())
-        return self._remove(job) if is_removable else self._tidy(job)
+        return self._remove(job) if self._is_removable(job) else self._tidy(job)
 
     def _tidy(self, job: Job) -> str:
         """Remove the void files of an ended job, then note it in the row.

@@ -11,7 +11,7 @@ from comfyline.service.clock import Clock
 T = TypeVar("T")
 
 
-class Recent(Generic[T]):
+class Cached(Generic[T]):
     """Calls `read` at most once in `lifetime`, and returns its latest answer in between.
 
     An error of `read` is raised and not kept. Two threads that call this at once may both read.

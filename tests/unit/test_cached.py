@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from comfyline.service.cached import Cached
 from comfyline.service.errors import Unavailable
-from comfyline.service.recent import Recent
 from tests.support.builders import FrozenClock
 
 SECOND = timedelta(seconds=1)
@@ -27,7 +27,7 @@ class Reads:
 
 def test_is_read_once_in_its_lifetime() -> None:
     clock, reads = FrozenClock(), Reads()
-    recent = Recent(reads, 3 * SECOND, clock)
+    recent = Cached(reads, 3 * SECOND, clock)
     assert [recent(), recent()] == [1, 1]
     clock.advance(3 * SECOND - timedelta.resolution)
     assert recent() == 1
@@ -37,7 +37,7 @@ def test_is_read_once_in_its_lifetime() -> None:
 
 def test_an_error_is_raised_and_not_kept() -> None:
     reads = Reads()
-    recent = Recent(reads, 3 * SECOND, FrozenClock())
+    recent = Cached(reads, 3 * SECOND, FrozenClock())
     reads.fails = True
     with pytest.raises(Unavailable):
         recent()
@@ -47,7 +47,7 @@ def test_an_error_is_raised_and_not_kept() -> None:
 
 def test_a_clock_that_was_set_back_does_not_keep_a_value_for_long() -> None:
     clock, reads = FrozenClock(), Reads()
-    recent = Recent(reads, 3 * SECOND, clock)
+    recent = Cached(reads, 3 * SECOND, clock)
     recent()
     clock.now -= timedelta(hours=1)
     assert recent() == 2
