@@ -76,7 +76,7 @@ class ProcessActivity:
 
 
 def _io_bytes(folder: Path) -> int:
-    """Bytes read and written; 0 if the process belongs to somebody else."""
+    """Bytes read and written; 0 if the process belongs to another user."""
     with suppress(OSError, ValueError, KeyError):
         lines = (line.partition(":") for line in (folder / "io").read_text().splitlines())
         counts = {name: int(value) for name, _, value in lines}

@@ -126,7 +126,7 @@ def _warning(made: Made, what: str) -> ResultWarning:
 
 
 class _Done:
-    """What has become of each file, and the artifacts up to the first file that is not done."""
+    """The result of each file, and the artifacts up to the first file without a result."""
 
     def __init__(self) -> None:
         self.all: dict[int, Artifact | ResultWarning] = {}

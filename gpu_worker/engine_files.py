@@ -105,7 +105,7 @@ class SharedFolders:
 
 
 class OverHttp:
-    """`EngineFiles` of an engine elsewhere. It tells only of files that nodes report."""
+    """`EngineFiles` of an engine elsewhere. Only the files that nodes report are known."""
 
     def __init__(self, engine: ComfyEngine) -> None:
         self._engine = engine

@@ -86,7 +86,7 @@ class Health:
         restart: bool = True,
         clean_up: Callable[[], Awaitable[None]] = _nothing,
     ) -> asyncio.Future[bool] | None:
-        """Check the worker after a fault; the future tells whether it is healthy.
+        """Check the worker after a fault; the result is whether it is healthy.
 
         `restart`: the engine's process still runs. `clean_up` removes the files of the job that ran
         at the time, before the probe.

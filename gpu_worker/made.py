@@ -69,7 +69,7 @@ def everything_made(
     graph: Graph,
     pictures: Iterable[SentPicture] = (),
 ) -> tuple[list[Made], list[ResultWarning]]:
-    """What is to be stored, and a warning for each reported file that does not exist."""
+    """The things to store, and a warning for each reported file that does not exist."""
     search = _Search(held, reported.files, graph)
     found = [made for file in reported.files if file.type != "temp" and (made := search.find(file))]
     found += [_of_picture(picture) for picture in pictures]
@@ -98,7 +98,7 @@ class _Search:
         self._left = {(file.type, file.path): file for file in held}
         self._used: set[tuple[str, str]] = set()
         self._graph = graph
-        self._by_name: dict[str, list[tuple[str, str]]] = {}  # of the files that nobody reports so
+        self._by_name: dict[str, list[tuple[str, str]]] = {}  # files that no node reports so
         for place in self._left.keys() - {(file.type, file.path) for file in reported}:
             self._by_name.setdefault(posixpath.basename(place[1]), []).append(place)
 

@@ -104,7 +104,7 @@ class EngineProcess:
         return False
 
     async def is_busy(self, window_seconds: float) -> bool:
-        """See Keeper: the engine and what it has started are one session."""
+        """See Keeper: the engine and its children are one session."""
         return self.pid is not None and await self._activity.is_busy(self.pid, window_seconds)
 
     def restart(self, reason: str) -> None:

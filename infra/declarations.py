@@ -121,7 +121,7 @@ class Function:
 
     @property
     def description(self) -> str:
-        """What calls the function, for people who look at it in an account."""
+        """The callers of the function, for a person who reads it in an account."""
         calls = [route.key for route in self.routes]
         calls += [f"WebSocket {key}" for key in self.socket_routes]
         calls += [_CALLS[type(trigger)] for trigger in self.triggers]

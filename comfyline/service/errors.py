@@ -35,7 +35,7 @@ from inspect import getdoc
 from itertools import islice
 from typing import ClassVar
 
-# What a caller can do who has put files into a request that is too large.
+# The remedy for a request that is too large because files are in it.
 SEND_FILES = (
     "Send pictures and other files with POST /api/v1/uploads, and name them in `inputs` as "
     '"upload:<upload_id>", instead of putting them into the workflow as base64.'

@@ -61,7 +61,7 @@ class ComfyEngine:
         Then the engine holds one prompt at a time, and the next one waits outside.
         """
         self.http = http
-        # Called when the engine has ended; the argument tells whether a prompt ran in it then.
+        # Called when the engine has ended; the argument says whether a prompt ran in it then.
         self.on_end: Callable[[bool], None] = lambda _had_prompt: None
         # A prompt was given up while it ran, and the process that ran it has not ended yet.
         self._gave_up_prompt = False

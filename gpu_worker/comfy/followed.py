@@ -116,10 +116,10 @@ class Followed:
     # --- the outcome ----------------------------------------------------------------------------
 
     def outcome(self, *, canceled: bool) -> Outcome:
-        """How the prompt ended, as far as it is known.
+        """How the prompt ended, by the known facts.
 
-        The engine forgets a deleted prompt, and it forgets every prompt when it restarts. Whether
-        the prompt was canceled tells the two apart.
+        The engine forgets a deleted prompt, and it forgets every prompt when it restarts. The two
+        differ in whether the prompt was canceled.
         """
         outcome = self.run.outcome or (PromptInterrupted() if canceled else PromptLost())
         if canceled and isinstance(outcome, PromptSucceeded) and self._is_unfinished:

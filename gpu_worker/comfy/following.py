@@ -66,7 +66,7 @@ class Following:
                 is_over = False
                 self._watchdog.unreachable(error)
             except EngineFailed:
-                # A node has reported what is no JSON: ComfyUI cannot tell it, and mostly ends.
+                # A node has reported a value that is no JSON. ComfyUI often ends because of it.
                 is_over = False
             if not is_over and (fault := self._watchdog.fault()) is not None:
                 self._keeper.restart(fault)

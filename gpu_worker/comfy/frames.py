@@ -40,7 +40,7 @@ class PictureFrame:
 
 @dataclass(frozen=True, slots=True)
 class TextFrame:
-    """A node tells about its progress. The frame names no prompt."""
+    """A node reports progress as text. The frame names no prompt."""
 
 
 def read_frame(frame: bytes) -> PictureFrame | TextFrame | None:

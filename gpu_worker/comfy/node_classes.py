@@ -16,7 +16,7 @@ class NodeClasses:
 
     def __init__(self, http: ComfyHttp) -> None:
         self._http = http
-        self._known: EngineNodes | None = None  # None: the engine has not told yet
+        self._known: EngineNodes | None = None  # None: not fetched yet
         self._starts = 0  # so that an answer from before a start is not kept after it
         self._started = asyncio.Event()
         self._asking = asyncio.Lock()  # one caller fetches them while the others wait
@@ -33,7 +33,7 @@ class NodeClasses:
         self._started.clear()
 
     async def get(self) -> EngineNodes:
-        """The classes; empty, which means unknown, if the engine does not tell them."""
+        """The classes; empty, which means unknown, if the engine does not answer."""
         async with self._asking:
             if self._known is not None:
                 return self._known

@@ -1,4 +1,4 @@
-"""How a prompt ended, and what it left behind. Values only."""
+"""How a prompt ended, with its outputs. Values only."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from comfyline.contract.media_types import kind_of
 from gpu_worker.comfy.shapes import fields, items
 
 FOLDERS = ("output", "temp", "input")  # the types of ComfyUI's files
-MAX_DEPTH = 20  # of nested values; what is deeper is kept as a value and not searched for files
+MAX_DEPTH = 20  # of nested values; deeper parts are kept as values and not searched for files
 MAX_PATH = 4096  # characters, as in Linux; a longer string is no path
 
 
@@ -95,7 +95,7 @@ def reported(
     return found
 
 
-_ABOUT_FILES = ("animated",)  # tells whether the pictures beside it move
+_ABOUT_FILES = ("animated",)  # says whether the pictures beside it move
 # Under these keys a plain string is the name or the path of a file.
 _FILE_KEYS = ("images", "image", "gifs", "video", "videos", "audio", "files", "file", "3d", "mesh")
 
@@ -110,7 +110,7 @@ class _Reader:
         self._is_animated = animated and key == "images"
 
     def read(self, values: list[Any]) -> None:
-        """Take the files and texts; what is left is a value of the node."""
+        """Take the files and texts; the rest is a value of the node."""
         rest = self._without_files(values)
         if self._key == "text":
             texts = [item for item in rest if isinstance(item, str)]
@@ -154,7 +154,7 @@ class _Reader:
         self._found.files.setdefault(self._file(filename, subfolder, folder))
 
     def _move(self, name: str, folder: str) -> None:
-        """The pair of name and folder is one file: `name` was taken for a file of its own."""
+        """The pair of name and folder is one file: `name` was counted as another file."""
         self._found.files.pop(self._file(name, None, None), None)
         is_type = posixpath.basename(folder) in FOLDERS
         self._add(

@@ -1,7 +1,7 @@
 """Prompts in the engine that this worker does not follow. They are removed.
 
 A node may queue prompts by itself: VHS_BatchManager runs a graph in rounds, each ahead of all other
-prompts. Such a prompt has no client that waits for it, no bill and no end that anybody checks.
+prompts. No client waits for such a prompt, nobody pays for it, and nothing bounds its time.
 Prompts that this worker has posted and given up, for instance with a lost lease, are removed too.
 """
 

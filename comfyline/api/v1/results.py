@@ -1,7 +1,7 @@
 """Show what a job has made: its result, pages of its files, and their signed URLs.
 
 The length of a URL has no fixed limit: it holds the file's name twice, and on AWS a session token.
-So the bytes of what is shown are counted.
+So the bytes of each response are counted.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
     ComfyUI's editor, and its PNGs     {"output": graph, "workflow": what the editor saves}
     a graph alone, or as JSON text     {"1": {"class_type", "inputs"}, ...}
 
-All become the body of API v1: {"workflow": graph, "extra_data"?, ...options}. What has no meaning
-here is refused with what to do instead.
+All become the body of API v1: {"workflow": graph, "extra_data"?, ...options}. A field without a
+meaning here is refused, and the error says what to do instead.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _with_export(rest: Body, graph: Any) -> Body:
 
 
 def _parsed(value: Any) -> Any:
-    """The object in a JSON text; every other value as it is."""
+    """The object in a JSON text; every other value unchanged."""
     if not isinstance(value, str) or not value.lstrip().startswith("{"):
         return value
     try:

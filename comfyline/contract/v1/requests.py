@@ -191,8 +191,7 @@ class UploadRequest(Request):
     name: str = Field(
         min_length=1,
         max_length=255,
-        description="The file's name. Nodes are given a file with its suffix, which tells them "
-        "the format.",
+        description="The file's name. Nodes get the file with its suffix, which shows its format.",
     )
     content_type: str = Field(
         pattern=r"^[a-z]{1,31}/[a-z0-9][a-z0-9.+-]{0,127}$",

@@ -109,7 +109,7 @@ class ArtifactMessage(_JobMessage):
     The service sends the message when the file is stored or when the job ends, and again to a
     socket that subscribes anew. Within an attempt, a file keeps its `number`, so the client can
     drop a file that it has already. One answer, and one change of the job, has at most 100 of these
-    messages; `artifacts_total` in `done` tells how many files there are.
+    messages; `artifacts_total` in `done` is the number of files.
     """
 
     type: Literal["artifact"] = Field(default="artifact", description="The type of the message.")

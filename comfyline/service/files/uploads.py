@@ -52,7 +52,7 @@ class StoredUpload:
 
 
 def file_suffix(stored: StoredUpload) -> str:
-    """The suffix, with its dot, by which a node tells the file's format; empty if it has none.
+    """The suffix, with its dot, by which a node knows the file's format; empty if it has none.
 
     It is that of the caller's name, or that of the media type if the name has no usable suffix.
     """

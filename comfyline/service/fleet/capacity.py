@@ -70,7 +70,7 @@ class SpotHistory:
 def watch_spot(
     history: SpotHistory, size: FleetSize, patience: timedelta, now: datetime
 ) -> SpotHistory:
-    """What is known after one more look at the fleet.
+    """The history after one more look at the fleet.
 
     An order counts as refused if AWS has not started as many workers as it lacked within
     `patience`. A fleet that grows, or that replaces reclaimed workers, always lacks some, but its

@@ -70,7 +70,7 @@ class Recent:
     version: int = 0
     waiting_since: datetime | None = None  # since then, each round has seen a ticket that waits
     spot: SpotHistory = field(default_factory=SpotHistory)
-    revisions: frozenset[str] = frozenset()  # that the workers were told last
+    revisions: frozenset[str] = frozenset()  # that the scaler has announced last
 
 
 class ScalingMemory(Protocol):

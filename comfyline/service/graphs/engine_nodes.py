@@ -1,7 +1,7 @@
 """The node classes of an engine, as ComfyUI's `GET /object_info` describes them.
 
-Custom nodes make their own descriptions, so nothing here trusts a shape: what is malformed counts
-as unknown. What is unknown here is left to the engine to decide.
+Custom nodes make their own descriptions, so nothing here trusts a shape: a malformed part counts
+as unknown. The engine decides about everything that is unknown here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CORE_MODULES = ("comfy_extras.", "comfy_api_nodes.")
 
 @dataclass(frozen=True, slots=True)
 class _NodeClass:
-    """What is known of one class. `inputs` has the kinds of files that each input takes.
+    """The known facts about one class. `inputs` has the kinds of files that each input takes.
 
     No kinds: it takes no file. None: unknown.
     """
@@ -55,7 +55,7 @@ class EngineNodes:
 
     @classmethod
     def from_json(cls, compact: Any) -> EngineNodes:
-        """The classes that `to_json` has written. What is malformed is left out."""
+        """The classes that `to_json` has written. Malformed ones are left out."""
         found = ((name, _read(each)) for name, each in _fields(compact).items())
         return cls({name: each for name, each in found if each is not None})
 

@@ -29,7 +29,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The graph for the engine, and what was left out of it."""
+    """The graph for the engine, and the parts that were left out."""
 
     graph: Graph
     left_out: tuple[LeftOut, ...] = ()

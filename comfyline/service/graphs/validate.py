@@ -47,8 +47,8 @@ def validate_graph(
     """Check that ComfyUI may be given the graph, and return it.
 
     Every node has a class that the catalogue allows, and inputs. Some node may be an output, and
-    does not depend on a missing node or on a cycle. What is executed for certain has no value that
-    is no JSON. `nodes` is called only for a graph that depends on it.
+    does not depend on a missing node or on a cycle. The nodes that are executed for certain have
+    only values that are JSON. `nodes` is called only for a graph that depends on it.
 
     Raises:
         InvalidRequest: with the places of the first errors.

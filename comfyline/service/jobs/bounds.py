@@ -30,8 +30,8 @@ def bounded(result: JobResult) -> JobResult:
     """The result, small enough to be stored beside its artifacts and to be shown.
 
     It is plain JSON: NaN and the infinities become the texts `NaN`, `Infinity` and `-Infinity`, and
-    half of a surrogate pair becomes U+FFFD. The names of values that were cut are listed. Of many
-    names and warnings the first are kept, and a last warning tells how many are left out.
+    half of a surrogate pair becomes U+FFFD. The names of values that were cut are listed. If there
+    are too many names or warnings, the first are kept, and a last warning counts the others.
     """
     values, cut = _bounded_values(result.values)
     all_cut = [*(_text(name, MAX_NAME) for name in result.values_cut), *cut]

@@ -217,7 +217,7 @@ class JobStore(Protocol):
     def set_aside(self, row: UnreadableRow) -> None:
         """Move the row from its shard to `quarantine()`, so that it is not found as due again.
 
-        The row stays as it is otherwise. Does nothing if the row has left that shard.
+        Nothing else in the row changes. Does nothing if the row has left that shard.
         """
 
     def delete(self, job: Job) -> None:

@@ -61,7 +61,7 @@ LAST_PATIENT_LOOK = MAX_TICKET_GRACE_STEPS
 
 # Outcomes that are no events.
 SET_ASIDE = "SetAside"  # rows that could not be read
-BROKEN = "Broken"  # errors that nobody has foreseen
+BROKEN = "Broken"  # unexpected errors
 
 _log = logging.getLogger(__name__)
 

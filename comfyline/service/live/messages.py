@@ -185,7 +185,7 @@ class NewFiles:
 def new_files(changes: Sequence[Change]) -> list[NewFiles]:
     """The files that each of these changes has listed, as far as the last change keeps them.
 
-    Of more than MAX_FILES_AT_ONCE files of one change only the newest are told.
+    A change of more than MAX_FILES_AT_ONCE files announces only the newest.
     """
     job = changes[-1].after
     return [

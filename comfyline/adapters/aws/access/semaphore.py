@@ -94,7 +94,10 @@ class DynamoSemaphore:
 
 
 def _over(row: Item, now: datetime) -> list[str]:
-    """The places that have expired. One whose end cannot be read would be taken for ever."""
+    """The places that have expired.
+
+    A place with an unreadable end is among them, because it would otherwise be taken for ever.
+    """
     places: Item = row["places"]["M"]
     held = {
         place

@@ -65,7 +65,7 @@ def job_of(item: Item) -> Job:
 
     Raises:
         Unreadable: the row is damaged, or its schema is neither this code's nor the one before or
-            after. No row raises anything else, whatever it holds.
+            after. No row raises another error.
     """
     try:
         return _job_of(item)
