@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import IOBase
 from typing import Any
 
 from comfyui_sim.faults import Switchboard
@@ -76,6 +77,13 @@ class State:
     def memory(self, node_id: str, class_type: str) -> dict[str, Any]:
         """The values that the instance of a node class with this id keeps between prompts."""
         return self._memories.setdefault((node_id, class_type), {})
+
+    def close(self) -> None:
+        """Close the files that nodes still have open, as the end of ComfyUI's process does."""
+        for memory in self._memories.values():
+            for value in memory.values():
+                if isinstance(value, IOBase):
+                    value.close()
 
     def entered(self, node_id: str | None) -> None:
         """Remember the running node, because a socket that connects now receives it."""

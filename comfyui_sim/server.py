@@ -62,6 +62,7 @@ class Simulator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.engine.hub.drop_all()
+        self.engine.state.close()
         await self._runner.cleanup()
 
     def _loop_ended(self, task: asyncio.Task[None]) -> None:

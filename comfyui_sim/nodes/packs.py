@@ -122,8 +122,11 @@ def combine_video(context: NodeContext, inputs: Inputs) -> NodeResult:
         name = f"{stem}_{first:05}"
         picture = render.png(inputs["images"].pictures[0], context.prompt, None)
         context.write(folder / f"{name}.png", picture)  # holds the workflow; it is not reported
-        context.memory["part"] = (name, subfolder, (folder / f"{name}.mp4").open("wb"))
-    name, subfolder, file = context.memory["part"]
+        if "file" in context.memory:  # of a video of which no last round came
+            context.memory["file"].close()
+        context.memory["names"] = name, subfolder
+        context.memory["file"] = (folder / f"{name}.mp4").open("wb")
+    (name, subfolder), file = context.memory["names"], context.memory["file"]
     file.write(MP4)
     if batch is not None and (batch.round + 1) * batch.frames < frames:
         context.queue_again(_next_round(context.prompt))

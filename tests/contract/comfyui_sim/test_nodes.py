@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from comfyui_sim.options import Options
+from comfyui_sim.server import Simulator
 from tests.contract.comfyui_sim.client import Client
 from tests.contract.comfyui_sim.graphs import LINK, ending_in
 
@@ -233,6 +235,13 @@ async def test_a_batch_manager_queues_the_rest_ahead_of_all_others(
     (video,) = rounds[2]["outputs"]["2"]["gifs"]
     assert video["filename"] == "v_00001.mp4"
     assert written(tmp_path) == ["v_00001.mp4", "v_00001.png"]
+
+
+async def test_files_that_nodes_have_open_are_closed_at_the_end(tmp_path: Path) -> None:
+    async with Simulator(Options(data_dir=tmp_path, port=0)) as simulator:
+        file = (tmp_path / "half_a_video").open("wb")
+        simulator.engine.state.memory("1", "VHS_VideoCombine")["file"] = file
+    assert file.closed
 
 
 async def test_a_full_disk_fails_the_node_and_leaves_a_part_of_the_file(
