@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from comfyline.contract.ids import JobId
 from comfyline.service.live.sockets import Subscriber
-from functions._wiring import POSTS_AT_ONCE, Wiring
+from functions._live import POSTS_AT_ONCE
+from functions._wiring import Wiring
 
 MESSAGE = b'{"type":"bare","text":"%s"}' % (200 * b"x")  # about as long as a state message
 

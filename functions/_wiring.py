@@ -1,35 +1,29 @@
 """The composition root of the Lambdas: it assembles each use case from its adapters.
 
-A use case that is a class is a property here, and a use case that is a function is a method. Each
-is assembled at its first use, so that a cold start loads only what the function needs. Tests
-construct a `Wiring` with their own environment variables, clock and adapters, and patch nothing.
+A use case that is a class is a property, and a use case that is a function is a method. Each is
+assembled at its first use, so that a cold start loads only what the function needs. Tests construct
+a `Wiring` with their own environment variables, clock and adapters, and patch nothing.
 
-The file has more than 300 lines so that everything is assembled in one place.
+Jobs are here. `access`, `live` and `fleet` have the use cases of those subjects of the service.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from comfyline.service import settings as of
 from comfyline.service.clock import Clock, utc_now
 from functions._aws import Aws
 
 if TYPE_CHECKING:
-    from comfyline.contract.ids import JobId, KeyId, OwnerId
-    from comfyline.service.access.keys import ApiKey, Flags
-    from comfyline.service.access.socket_passes import SocketPass
+    from comfyline.contract.ids import JobId, OwnerId
     from comfyline.service.cached import Cached
     from comfyline.service.files.offer_upload import NewUpload, Offer
-    from comfyline.service.fleet.scale import Scaler
-    from comfyline.service.fleet.wake import ScalerWake
     from comfyline.service.graphs.lock import EngineLock
     from comfyline.service.graphs.published_nodes import PublishedNodes
     from comfyline.service.intake.admit import Admission
@@ -41,24 +35,17 @@ if TYPE_CHECKING:
     from comfyline.service.jobs.settle import Settlement
     from comfyline.service.jobs.sweep import Sweeper
     from comfyline.service.ledger.count import Meter
-    from comfyline.service.live.broadcast import Broadcast
-    from comfyline.service.live.close_sockets import SocketCloser
-    from comfyline.service.live.messages import ClosingNotice
-    from comfyline.service.live.notify import Notifier
-    from comfyline.service.live.subscribe import Subscriptions
     from comfyline.service.queue.lanes import Priority
+    from functions._access import Access
+    from functions._fleet import Fleet
+    from functions._live import Live
 
 # In a deployed function this file is the deployment's own lock.
 ENGINE_LOCK = Path(__file__).parents[1] / "gpu_worker" / "engine.lock.toml"
 
-# Threads that post to sockets, and only wait: a job's 200 subscribers are served in 7 rounds.
-POSTS_AT_ONCE = 32
 # A place in the queue is approximate anyway. Clients may poll a waiting job once a second, and each
 # read of a depth is a billed request of 10 to 30 ms.
 DEPTH_LIFETIME = timedelta(seconds=3)
-# API Gateway keeps an authorizer's answer for 30 s, so this hardly delays a switch. All calls read
-# the same item, which could take 3,000 reads a second.
-FLAGS_LIFETIME = timedelta(seconds=5)
 # Threads of the sweeper, which wait for two calls per job: 10,000 jobs take 10 s of waiting.
 SWEEPS_AT_ONCE = 32
 
@@ -77,6 +64,27 @@ class Wiring:
         self.clock = clock
         self.aws = aws or Aws(environ)
         self._lock_file = lock_file
+
+    @cached_property
+    def access(self) -> Access:
+        """Keys, switches and socket passes."""
+        from functions._access import Access
+
+        return Access(self.aws, self.clock)
+
+    @cached_property
+    def live(self) -> Live:
+        """Sockets and their messages."""
+        from functions._live import Live
+
+        return Live(self.aws, self.clock)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """The scaler and the calls to it."""
+        from functions._fleet import Fleet
+
+        return Fleet(self.aws, self.clock)
 
     # --- posting jobs -----------------------------------------------------------------------------
 
@@ -230,108 +238,7 @@ class Wiring:
             free_slot=self.admission.free_slot,
         )
 
-    # --- access -----------------------------------------------------------------------------------
-
-    def authenticate(self, authorization: str | None) -> ApiKey | None:
-        """The API key behind a header."""
-        from comfyline.service.access.authenticate import authenticate
-
-        return authenticate(authorization, keys=self.aws.keys, clock=self.clock)
-
-    @cached_property
-    def flags(self) -> Cached[Flags]:
-        """The operator's switches, which every authorizer's call needs."""
-        from comfyline.service.cached import Cached
-
-        return Cached(self.aws.keys.flags, FLAGS_LIFETIME, self.clock)
-
-    def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
-        """A new socket pass."""
-        from comfyline.service.access.authenticate import create_socket_pass
-
-        passes = self.aws.socket_passes
-        return create_socket_pass(owner, key_id, passes=passes, clock=self.clock)
-
-    def redeem_socket_pass(self, secret: str) -> ApiKey | None:
-        """The API key behind a socket pass."""
-        from comfyline.service.access.authenticate import redeem_socket_pass
-
-        keys, passes = self.aws.keys, self.aws.socket_passes
-        return redeem_socket_pass(secret, passes=passes, keys=keys, clock=self.clock)
-
-    # --- live updates -----------------------------------------------------------------------------
-
-    @cached_property
-    def subscriptions(self) -> Subscriptions:
-        """Subscribes sockets to jobs."""
-        from comfyline.service.live.subscribe import Subscriptions
-
-        return Subscriptions(
-            jobs=self.aws.jobs,
-            connections=self.aws.connections,
-            notifier=self.notifier,
-            clock=self.clock,
-        )
-
-    @cached_property
-    def notifier(self) -> Notifier:
-        """Answers subscriptions."""
-        return self._notifier(self.broadcast)
-
-    @cached_property
-    def pusher(self) -> Notifier:
-        """Sends the changes of jobs to their subscribers, with the help of other functions."""
-        return self._notifier(replace(self.broadcast, relay=self.aws.relay))
-
-    def _notifier(self, broadcast: Broadcast) -> Notifier:
-        from comfyline.api.v1.messages import MessageEncoder
-        from comfyline.service.live.notify import Notifier
-
-        return Notifier(
-            jobs=self.aws.jobs,
-            connections=self.aws.connections,
-            broadcast=broadcast,
-            encode=MessageEncoder(self.aws.artifacts, self.clock),
-            clock=self.clock,
-        )
-
-    @cached_property
-    def broadcast(self) -> Broadcast:
-        """Posts messages to the subscribers of a job."""
-        from comfyline.service.live.broadcast import Broadcast
-        from comfyline.service.live.delivery import Delivery
-
-        return Broadcast(
-            connections=self.aws.connections,
-            delivery=Delivery(
-                connections=self.aws.connections,
-                sockets=self.aws.sockets,
-                metrics=self.aws.metrics,
-                clock=self.clock,
-            ),
-            metrics=self.aws.metrics,
-            executor=self._posts,
-        )
-
-    @cached_property
-    def socket_closer(self) -> SocketCloser:
-        """Closes the sockets of API keys that were disabled or have expired."""
-        from comfyline.service.live.close_sockets import SocketCloser
-
-        return SocketCloser(
-            connections=self.aws.connections,
-            keys=self.aws.keys,
-            sockets=self.aws.sockets,
-            encode=_encoded_notice,
-            clock=self.clock,
-            executor=self._posts,
-        )
-
-    @cached_property
-    def _posts(self) -> Executor:
-        return ThreadPoolExecutor(POSTS_AT_ONCE)  # it starts a thread when there is work for it
-
-    # --- repairs and the fleet --------------------------------------------------------------------
+    # --- repairs and totals -----------------------------------------------------------------------
 
     @cached_property
     def sweeper(self) -> Sweeper:
@@ -346,7 +253,7 @@ class Wiring:
             clock=self.clock,
             executor=ThreadPoolExecutor(SWEEPS_AT_ONCE),
             chores=(
-                Chore("SocketClosed", self.socket_closer.close_unwanted),
+                Chore("SocketClosed", self.live.socket_closer.close_unwanted),
                 Chore("SlotDropped", self.admission.reconcile),
             ),
         )
@@ -380,35 +287,6 @@ class Wiring:
         return send_again(job_id, store=store, queue=queue, clock=self.clock)
 
     @cached_property
-    def scaler(self) -> Scaler:
-        """Resizes the fleet."""
-        from comfyline.service.fleet.scale import Scaler
-        from comfyline.service.fleet.scaling import ScalingPolicy
-
-        section = self.aws.settings(of.ScalerSettings).scaling
-        return Scaler(
-            backlog=self.aws.backlog,
-            fleet=self.aws.fleet,
-            presence=self.aws.presence,
-            memory=self.aws.scaling_memory,
-            policy=ScalingPolicy(**json.loads(section)),
-            clock=self.clock,
-        )
-
-    @cached_property
-    def scaler_wake(self) -> ScalerWake | None:
-        """Calls the scaler for new jobs; None if this deployment has no scaler."""
-        from comfyline.service.fleet.wake import ScalerWake
-
-        if (scaler := self.aws.scaler) is None:
-            return None
-        return ScalerWake(
-            memory=self.aws.scaling_memory, call_scaler=scaler.jobs_arrived, clock=self.clock
-        )
-
-    # --- totals -----------------------------------------------------------------------------------
-
-    @cached_property
     def meter(self) -> Meter:
         """Reads what Prometheus is shown."""
         from comfyline.service.ledger.count import Meter
@@ -419,25 +297,3 @@ class Wiring:
             presence=self.aws.presence,
             clock=self.clock,
         )
-
-    # --- the API itself ---------------------------------------------------------------------------
-
-    @cached_property
-    def routes(self) -> tuple[str, ...]:
-        """Every route of the HTTP API, such as "GET /healthz"."""
-        routes = self.aws.settings(of.UnknownRouteSettings).routes
-        return tuple(filter(None, routes.split(",")))
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """The OpenAPI document."""
-        from comfyline.contract.v1.openapi import document
-
-        return document()
-
-
-def _encoded_notice(notice: ClosingNotice) -> bytes:
-    # The models are loaded here, so that a sweeper that closes no socket starts without them.
-    from comfyline.api.v1.messages import closing_message, encoded
-
-    return encoded(closing_message(notice))

@@ -19,12 +19,12 @@ def http_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     The gateway itself answers 401 to a request without the header. It caches the response for every
     route, so each function checks the scope of the key itself.
     """
-    key = wiring.authenticate(_headers(event).get("authorization"))
+    key = wiring.access.authenticate(_headers(event).get("authorization"))
     if key is None:
         logger.info("caller refused", extra={"action": "caller_refused"})
         return {"isAuthorized": False}
     logger.debug("caller known", extra={"action": "caller_known"})
-    return {"isAuthorized": True, "context": _caller(key, wiring.flags())}
+    return {"isAuthorized": True, "context": _caller(key, wiring.access.flags())}
 
 
 @lambda_handler
@@ -39,7 +39,7 @@ def socket_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     return {
         "principalId": key.owner if key else "nobody",
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": _caller(key, wiring.flags()) if key else {},
+        "context": _caller(key, wiring.access.flags()) if key else {},
     }
 
 
@@ -47,9 +47,9 @@ def _socket_key(event: Event, wiring: Wiring) -> ApiKey | None:
     """The key of the socket pass in the query or of the header: a browser can send no header."""
     socket_pass = (event.get("queryStringParameters") or {}).get("ticket")
     if socket_pass:
-        key = wiring.redeem_socket_pass(socket_pass)
+        key = wiring.access.redeem_socket_pass(socket_pass)
     else:
-        key = wiring.authenticate(_headers(event).get("authorization"))
+        key = wiring.access.authenticate(_headers(event).get("authorization"))
     if key is None or SOCKET_SCOPE not in key.scopes:
         logger.info("caller refused", extra={"action": "caller_refused"})
         return None

@@ -10,5 +10,5 @@ from functions._wiring import Wiring
 @http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a socket pass, which opens one socket."""
-    stored, secret = wiring.create_socket_pass(request.owner, request.key_id)
+    stored, secret = wiring.access.create_socket_pass(request.owner, request.key_id)
     return Answer(responses.SocketPassResponse(ticket=secret, expires_at=stored.expires_at), 201)

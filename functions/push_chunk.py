@@ -14,7 +14,7 @@ from functions._wiring import Wiring
 def handler(event: Event, wiring: Wiring) -> None:
     """Post the chunk. A client that it does not reach polls."""
     chunk = chunk_of(event)
-    sent = wiring.broadcast.post(chunk)
+    sent = wiring.live.broadcast.post(chunk)
     counts: dict[str, object] = {"subscribers": len(chunk.subscribers), "sent": sent}
     extra = {"action": "chunk_pushed", "job_id": chunk.job_id}
     logger.info("chunk pushed", extra=extra | counts)

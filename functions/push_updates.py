@@ -34,7 +34,7 @@ def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     for record in event["Records"]:
         if change := _change(record, wiring):
             by_job[change.after.id].append((number_of(record), change))
-    notifier = wiring.pusher
+    notifier = wiring.live.pusher
     with ThreadPoolExecutor(JOBS_AT_ONCE) as jobs:
         failed = [*jobs.map(lambda changes: _push(notifier, changes), by_job.values())]
     logger.debug("changes pushed", extra={"action": "changes_told", "jobs": len(by_job)})

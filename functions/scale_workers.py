@@ -11,7 +11,7 @@ from functions._wiring import Wiring
 @lambda_handler
 def handler(event: Event, wiring: Wiring) -> None:
     """Run one round. settle_jobs says how many jobs have arrived; the schedule says nothing."""
-    scaled = wiring.scaler.scale(arrived=event.get("arrived", 0))
+    scaled = wiring.fleet.scaler.scale(arrived=event.get("arrived", 0))
     if scaled is None:
         return
     seen = scaled.seen

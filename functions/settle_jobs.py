@@ -75,8 +75,8 @@ def _is_stored(store: Callable[[], object]) -> bool:
 
 def _wake_scaler(changes: Mapping[str, Change], wiring: Wiring) -> None:
     arrived = [change.after.queued_at for change in changes.values() if change.before is None]
-    if arrived and wiring.scaler_wake is not None:
-        wiring.scaler_wake.jobs_arrived(arrived)
+    if arrived and wiring.fleet.wake is not None:
+        wiring.fleet.wake.jobs_arrived(arrived)
 
 
 def _is_done(message: Mapping[str, Any], wiring: Wiring) -> bool:

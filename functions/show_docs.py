@@ -54,10 +54,17 @@ class _Content:
 
 
 @http_handler(scope=None)
-def openapi_handler(request: Request, wiring: Wiring) -> Answer:
+def openapi_handler(request: Request, _wiring: Wiring) -> Answer:
     """200 with the OpenAPI document."""
-    compressed = gzip.compress(json.dumps(wiring.document).encode())
-    return _Content(compressed, "application/json", FOR_MINUTES).answer(request)
+    return _Content(_document(), "application/json", FOR_MINUTES).answer(request)
+
+
+@cache
+def _document() -> bytes:
+    # The first call loads the contract's models, so that a cold start of page_handler does not.
+    from comfyline.contract.v1.openapi import document
+
+    return gzip.compress(json.dumps(document()).encode())
 
 
 @http_handler(scope=None)

@@ -65,7 +65,7 @@ def _answer(socket: ConnectionId, event: Event, wiring: Wiring) -> None:
 def _subscribe(
     socket: ConnectionId, message: Subscribe, wiring: Wiring, *, is_greeting: bool
 ) -> None:
-    job_id, subscriptions = JobId(message.job_id), wiring.subscriptions
+    job_id, subscriptions = JobId(message.job_id), wiring.live.subscriptions
     try:
         if is_greeting:
             subscriptions.greet(socket, job_id)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from comfyline.service.errors import MethodNotAllowed, RouteNotFound
+from comfyline.service.settings import UnknownRouteSettings
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
@@ -14,7 +15,8 @@ from functions._wiring import Wiring
 def handler(request: Request, wiring: Wiring) -> Answer:
     """405 where the path has other methods, else 404."""
     path = request.event["rawPath"]
-    methods = sorted(_methods_of(path, wiring.routes))
+    routes = wiring.aws.settings(UnknownRouteSettings).routes.split(",")
+    methods = sorted(_methods_of(path, routes))
     if methods:
         raise MethodNotAllowed(f"{path} accepts only {', '.join(methods)}.", allow=methods)
     raise RouteNotFound(f"There is no path {path}.")

@@ -1,0 +1,5 @@
+"""The templates: what is deployed into an account or an emulator."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]  # the repository

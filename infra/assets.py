@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from infra.deployment import ROOT, Deployment
+from infra import ROOT
+from infra.deployment import Deployment
 from infra.functions import FUNCTIONS
 
 PACKAGES = ("comfyline", "functions")

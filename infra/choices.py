@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.deployment import ROOT, Deployment, Section
+from infra import ROOT
+from infra.deployment import Deployment
+from infra.sections.section import Section
 
 PAGE = ROOT / "docs" / "deploy.md"
 BEGIN = "<!-- The table is made from infra/deployment.py by `make docs`. -->"

@@ -16,6 +16,12 @@ REQUEST_TIMEOUT = 10
 # Lambda allots CPU in proportion to memory: one CPU for 1,769 MB. With less than this, imports make
 # a cold start slow; with more, most functions wait for the network at a higher price.
 MEMORY_MB = 512
+# The CPU of some is the bottleneck: they sign requests and speak TLS in many threads. For such work
+# a second at twice the memory costs as much as two.
+BUSY_MEMORY_MB = 1769
+
+# The part of an event pattern that picks the row of a job among the rows of the jobs table.
+ROW_OF_A_JOB: Mapping[str, Any] = {"Keys": {"sk": {"S": ["job"]}}}
 
 
 @dataclass(frozen=True, slots=True)

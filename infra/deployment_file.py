@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from infra import ROOT
 from infra.choices import CHOICES, SECTIONS, Choice
-from infra.deployment import ROOT, Deployment
+from infra.deployment import Deployment
 
 EXAMPLE = "deployments/prod.example.toml"
 

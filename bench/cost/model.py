@@ -31,7 +31,7 @@ SWEEPER_LOG_BYTES = 200
 DUE_QUERIES = LIVE_SHARDS + SETTLED_SHARDS  # of the sweeper, side by side
 SWEEPER_QUERIES = DUE_QUERIES + OWNER_SHARDS
 LOCK_WRITES = 2  # the sweeper's lock is taken and left
-# Calls of SettleJobs. Its row in infra/functions.py switches tracing off.
+# Calls of SettleJobs. Its row in infra/rows/ switches tracing off.
 UNTRACED = ("arrive", "settle")
 ROUNDS_A_MONTH = 30 * 24 * 60  # one a minute
 

@@ -12,7 +12,7 @@ from bench.simulation.workload import figures
 from comfyline.adapters.memory.fleet import InMemoryScalingMemory
 from comfyline.service.fleet.scale import Scaler
 from comfyline.service.fleet.scaling import ScalingPolicy
-from infra.deployment import Scaling
+from infra.sections.workers import Scaling
 
 Rounds = Callable[[int], object]
 OURS = "scaler"

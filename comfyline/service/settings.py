@@ -1,6 +1,6 @@
 """The settings of every process. A field's name in capitals is its environment variable.
 
-A function has one or several groups of settings, and its row in infra/functions.py names them. The
+A function has one or several groups of settings, and its row in infra/rows/ names them. The
 stacks write the environment variables from these classes and the processes read them back with the
 same classes, so that a missing or misspelt variable is a type error or a test failure.
 """

@@ -12,7 +12,8 @@ from constructs import Construct
 
 from comfyline.service.fleet.capacity import Capacity
 from infra.constructs.network import WorkerNetwork
-from infra.deployment import Deployment, Fleet
+from infra.deployment import Deployment
+from infra.sections.workers import Fleet
 
 VOLUME_GIB = 200
 # gp3 includes 125 MiB/s, at which unpacking a 7 GB image takes a minute.

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
-from infra.deployment import Deployment, Network
+from infra.deployment import Deployment
+from infra.sections.workers import Network
 
 # The most that the CDK can name without an account. Each further zone would be one more spot pool.
 ZONES = 2

@@ -16,8 +16,9 @@ from infra.constructs.http_api import http_api
 from infra.constructs.triggers import add_triggers
 from infra.constructs.websocket_api import STAGE, JobsWebSocketApi
 from infra.deployment import Deployment
-from infra.functions import FUNCTIONS, ROUTES, SETTLE_TIMEOUT
+from infra.functions import FUNCTIONS, ROUTES
 from infra.grants import Resource
+from infra.rows.background import SETTLE_TIMEOUT
 from infra.stacks.data import DataStack
 from infra.stacks.scaler import ScalerStack
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from comfyline.operate.plan import Plan
-from infra import deployment as model
+from infra import ROOT
 from infra.choices import CHOICES
-from infra.deployment import ROOT
 from infra.deployment_file import WrongDeployment, parse_deployment, read_deployment
+from infra.sections.workers import MAX_LEASE_SECONDS
 from tests.infra.conftest import deployment
 
 FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "deployments").glob("*.toml"))
@@ -240,7 +240,7 @@ class TestRefusals:
     def test_values_that_contradict_each_other(self, table: dict[str, Any], expected: str) -> None:
         assert expected in refusal(**table)
 
-    @pytest.mark.parametrize("seconds", [0, model.MAX_LEASE_SECONDS + 1])
+    @pytest.mark.parametrize("seconds", [0, MAX_LEASE_SECONDS + 1])
     def test_a_lease_is_no_longer_than_sqs_can_hide_a_message(self, seconds: int) -> None:
         message = refusal(worker={"image": "i", "lease_seconds": seconds})
         assert "worker.lease_seconds must be a whole number from 1 to 43200" in message

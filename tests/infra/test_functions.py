@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from comfyline.contract.v1.openapi import OPERATIONS
-from infra.deployment import ROOT
+from infra import ROOT
 from infra.functions import FUNCTIONS, ROUTES
 from tests.e2e.smokes import SMOKES
 

@@ -13,7 +13,7 @@ import pytest
 
 from comfyline.service.graphs.lock import EngineLock
 from comfyline.service.settings import WorkerSettings
-from infra.deployment import ROOT
+from infra import ROOT
 from infra.stacks.worker import USER, VOLUMES
 
 DOCKERFILE = ROOT / "gpu_worker" / "Dockerfile"

@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 
 from comfyline.service.fleet.scaling import ScalingPolicy
 from comfyline.service.settings import ScalerSettings
-from infra.deployment import Scaling
 from infra.functions import FUNCTIONS
+from infra.sections.workers import Scaling
 from tests.infra.templates import Json, Templates, function_in, named, only, plain_name, resources
 
 

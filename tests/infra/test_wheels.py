@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.deployment import ROOT
+from infra import ROOT
 
 CLIENT, OPERATOR = ROOT, ROOT / "packaging" / "operator"
 IMPORT_ALL = """

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from comfyline.operate import admin, keys, wiring
-from functions._wiring import FLAGS_LIFETIME
+from functions._access import FLAGS_LIFETIME
 from tests.support.builders import FrozenClock
 from tests.support.gateway import Gateway
 
@@ -47,7 +47,7 @@ def test_a_key_is_created_listed_and_disabled(gateway: Gateway) -> None:
     assert made["key"].rpartition("_")[2] not in done("keys", "list")
     done("keys", "disable", made["id"])
     assert context(gateway, made["key"]) is None
-    assert gateway.wiring.authenticate(f"Bearer {made['key']}") is None
+    assert gateway.wiring.access.authenticate(f"Bearer {made['key']}") is None
 
 
 @pytest.mark.parametrize("owner", ["", "~waits", "a b", "x" * 65])

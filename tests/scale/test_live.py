@@ -15,7 +15,7 @@ from comfyline.service.live.broadcast import AUDIENCE, Broadcast, Chunk
 from comfyline.service.live.delivery import Delivery, Post
 from comfyline.service.live.sockets import Subscriber
 from comfyline.service.metrics import Metric
-from functions._wiring import POSTS_AT_ONCE
+from functions._live import POSTS_AT_ONCE
 from tests.scale.pace import DYNAMODB, SOCKET, Pace
 from tests.scale.report import Report, Row
 from tests.scale.simulation import Simulation, VirtualExecutor

@@ -22,7 +22,8 @@ from comfyline.service.jobs.sweep import Chore, Sweeper
 from comfyline.service.ledger.count import count
 from comfyline.service.live.close_sockets import SocketCloser
 from comfyline.service.live.sockets import Connection
-from functions._wiring import POSTS_AT_ONCE, SWEEPS_AT_ONCE
+from functions._live import POSTS_AT_ONCE
+from functions._wiring import SWEEPS_AT_ONCE
 from tests.scale.pace import DYNAMODB, S3, SOCKET, SQS, TRANSACTION, Pace
 from tests.scale.report import Report, Row
 from tests.scale.simulation import Simulation, VirtualExecutor

@@ -13,7 +13,7 @@ from comfyline.service.errors import Unavailable
 from comfyline.service.intake.wait import PLACE_LIFETIME, WaitRoom
 from comfyline.service.jobs.job import Job, JobRecord, Status
 from comfyline.service.jobs.store import JobStore
-from infra.functions import WAITING_TIMEOUT
+from infra.rows.http_api import WAITING_TIMEOUT
 from tests.support.ports import meanwhile, raising
 from tests.support.world import World
 

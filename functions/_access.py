@@ -1,0 +1,55 @@
+"""The use cases about keys, switches and socket passes, assembled from their adapters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from comfyline.service.clock import Clock
+from functions._aws import Aws
+
+if TYPE_CHECKING:
+    from comfyline.contract.ids import KeyId, OwnerId
+    from comfyline.service.access.keys import ApiKey, Flags
+    from comfyline.service.access.socket_passes import SocketPass
+    from comfyline.service.cached import Cached
+
+# API Gateway keeps an authorizer's answer for 30 s, so this hardly delays a switch. All calls read
+# the same item, which could take 3,000 reads a second.
+FLAGS_LIFETIME = timedelta(seconds=5)
+
+
+class Access:
+    """Who may call: used as `Wiring.access`."""
+
+    def __init__(self, aws: Aws, clock: Clock) -> None:
+        self.aws = aws
+        self.clock = clock
+
+    def authenticate(self, authorization: str | None) -> ApiKey | None:
+        """The API key behind a header."""
+        from comfyline.service.access.authenticate import authenticate
+
+        return authenticate(authorization, keys=self.aws.keys, clock=self.clock)
+
+    @cached_property
+    def flags(self) -> Cached[Flags]:
+        """The operator's switches, which every authorizer's call needs."""
+        from comfyline.service.cached import Cached
+
+        return Cached(self.aws.keys.flags, FLAGS_LIFETIME, self.clock)
+
+    def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
+        """A new socket pass."""
+        from comfyline.service.access.authenticate import create_socket_pass
+
+        passes = self.aws.socket_passes
+        return create_socket_pass(owner, key_id, passes=passes, clock=self.clock)
+
+    def redeem_socket_pass(self, secret: str) -> ApiKey | None:
+        """The API key behind a socket pass."""
+        from comfyline.service.access.authenticate import redeem_socket_pass
+
+        keys, passes = self.aws.keys, self.aws.socket_passes
+        return redeem_socket_pass(secret, passes=passes, keys=keys, clock=self.clock)

@@ -1,0 +1,166 @@
+"""The functions of the HTTP API, and the two authorizers."""
+
+from __future__ import annotations
+
+from comfyline.service.settings import (
+    ArtifactsBucket,
+    ConnectionsTable,
+    EngineSettings,
+    JobDefaults,
+    JobsTable,
+    KeysTable,
+    MeasuredSettings,
+    OwnersTable,
+    QueueSettings,
+    UnknownRouteSettings,
+    WaitSettings,
+)
+from infra import grants
+from infra.declarations import (
+    Function,
+    Route,
+)
+from infra.grants import Resource, may
+
+# Every request with a key waits for an authorizer, so a burst elsewhere must not stop them.
+RESERVED_FOR_HTTP, RESERVED_FOR_SOCKETS = 50, 20
+# API Gateway waits 10 s for an authorizer.
+AUTHORIZER_TIMEOUT = 8
+# A caller may ask to wait for 25 s; the gateway gives up after 30 s.
+WAITING_TIMEOUT = 29
+
+# What accepting a job needs.
+_SUBMIT = (
+    *(QueueSettings, MeasuredSettings, JobDefaults),
+    *(JobsTable, OwnersTable, ArtifactsBucket, EngineSettings),
+)
+
+ROWS = (
+    Function(
+        name="AuthorizeHttp",
+        handler="authorize.http_handler",
+        settings=(KeysTable,),
+        grants=(grants.READ_KEY,),
+        timeout=AUTHORIZER_TIMEOUT,
+        reserved=RESERVED_FOR_HTTP,
+    ),
+    Function(
+        name="AuthorizeSocket",
+        handler="authorize.socket_handler",
+        settings=(KeysTable, ConnectionsTable),
+        grants=(
+            grants.READ_KEY,
+            may("TakeSocketPass", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
+        ),
+        timeout=AUTHORIZER_TIMEOUT,
+        reserved=RESERVED_FOR_SOCKETS,
+    ),
+    Function(
+        name="SubmitJob",
+        routes=(Route("POST", "/api/v1/jobs"),),
+        settings=(*_SUBMIT, WaitSettings),
+        grants=grants.SUBMIT_JOB,
+        timeout=WAITING_TIMEOUT,
+    ),
+    Function(
+        name="ListJobs",
+        routes=(Route("GET", "/api/v1/jobs"),),
+        settings=(JobsTable,),
+        grants=(
+            may("PageJobs", Resource.JOBS_BY_OWNER, "dynamodb:Query"),
+            grants.READ_JOBS,
+            grants.CHANGE_JOB,
+        ),
+    ),
+    Function(
+        name="GetJob",
+        routes=(Route("GET", "/api/v1/jobs/{job_id}"),),
+        settings=(QueueSettings, JobsTable, ArtifactsBucket),
+        grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT, grants.COUNT_TICKETS),
+    ),
+    Function(
+        name="ListArtifacts",
+        routes=(Route("GET", "/api/v1/jobs/{job_id}/artifacts"),),
+        settings=(JobsTable, ArtifactsBucket),
+        grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT),
+    ),
+    Function(
+        name="CancelJob",
+        routes=(Route("DELETE", "/api/v1/jobs/{job_id}"),),
+        settings=(MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket),
+        grants=(
+            grants.GET_JOB,
+            grants.CHANGE_JOB,
+            grants.FREE_SLOT,
+            # These are for purging a job.
+            grants.COUNT_ENDS,
+            grants.READ_JOB,
+            grants.DELETE_JOB,
+            grants.LIST_ARTIFACTS,
+            grants.DELETE_ARTIFACTS,
+        ),
+    ),
+    Function(
+        name="RetryJob",
+        routes=(Route("POST", "/api/v1/jobs/{job_id}/retry"),),
+        settings=_SUBMIT,
+        # The last two read the graph of the job that is retried.
+        grants=(*grants.ACCEPT_JOB, grants.GET_JOB, grants.READ_JOB),
+    ),
+    Function(
+        name="ListEvents",
+        routes=(Route("GET", "/api/v1/jobs/{job_id}/events"),),
+        settings=(JobsTable,),
+        grants=(grants.READ_JOB, grants.CHANGE_JOB),
+    ),
+    Function(
+        name="Generate",
+        routes=(Route("POST", "/api/v1/generate"),),
+        settings=(*_SUBMIT, WaitSettings),
+        grants=grants.SUBMIT_JOB,
+        timeout=WAITING_TIMEOUT,
+    ),
+    Function(
+        name="CreateUpload",
+        routes=(Route("POST", "/api/v1/uploads"),),
+        settings=(ArtifactsBucket,),
+        grants=(may("SignUpload", Resource.UPLOADS, "s3:PutObject"),),
+    ),
+    Function(
+        name="CreateSocketPass",
+        routes=(Route("POST", "/api/v1/ws-tickets"),),
+        settings=(ConnectionsTable,),
+        grants=(may("StoreSocketPass", Resource.CONNECTIONS, "dynamodb:PutItem"),),
+    ),
+    Function(name="ListModels", routes=(Route("GET", "/api/v1/models"),)),
+    Function(
+        name="GetUsage",
+        routes=(Route("GET", "/api/v1/usage"),),
+        settings=(OwnersTable,),
+        grants=(may("ReadUsage", Resource.OWNERS, "dynamodb:Query"),),
+    ),
+    Function(
+        name="GetMetrics",
+        routes=(Route("GET", "/metrics"),),
+        settings=(QueueSettings, JobsTable, OwnersTable),
+        grants=(
+            may("ReadTotals", Resource.OWNERS, "dynamodb:Query"),
+            may("FindWorkers", Resource.JOBS, "dynamodb:Query"),
+            grants.COUNT_TICKETS,
+        ),
+    ),
+    Function(name="Health", routes=(Route("GET", "/healthz", is_open=True),)),
+    Function(
+        name="ShowOpenapi",
+        handler="show_docs.openapi_handler",
+        routes=(Route("GET", "/openapi.json", is_open=True),),
+    ),
+    Function(
+        name="ShowDocs",
+        handler="show_docs.page_handler",
+        folder="functions/_viewer",
+        routes=(Route("GET", "/docs", is_open=True), Route("GET", "/docs/{file}", is_open=True)),
+    ),
+    # Every request that no route takes.
+    Function(name="UnknownRoute", settings=(UnknownRouteSettings,)),
+)

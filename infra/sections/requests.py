@@ -1,0 +1,91 @@
+"""What takes the requests of callers: the functions and the two APIs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from infra.sections.section import Section
+
+# API Gateway's own limit, which all APIs of an account and the posts to sockets share.
+MAX_REQUESTS_PER_SECOND = 10_000
+
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/*\s]+)$")]
+
+
+class Functions(Section):
+    """The Lambda functions."""
+
+    architecture: Literal["arm64", "x86_64", "host"] = Field(
+        default="arm64",
+        description="processor of the functions; host: that of the machine that deploys",
+    )
+    log_level: Literal["info", "debug"] = Field(
+        default="info", description="debug adds one log line for each call"
+    )
+    concurrency: int = Field(
+        default=10,
+        ge=10,
+        le=100_000,
+        description="calls of functions that may run at once, at most the account's limit, which "
+        "`comfyline admin preflight` shows; new accounts have 10",
+    )
+    s3_public_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+$",
+        description="where callers reach an emulator's S3, if its functions use another address",
+        examples=["http://127.0.0.1:4566"],
+    )
+
+
+class Api(Section):
+    """The two APIs."""
+
+    allowed_origins: tuple[Origin, ...] = Field(
+        default=(),
+        description="origins of web pages that may call the API; `*` allows every page",
+        json_schema_extra={"allowed": "a list of origins, such as `https://app.example.com`"},
+    )
+    requests_per_second: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_REQUESTS_PER_SECOND,
+        description="requests of all callers together; more are refused with 429",
+        json_schema_extra={"by_default": "20 for each of `functions.concurrency`, at most 2,000"},
+    )
+    open_requests_per_second: int = Field(
+        default=20,
+        ge=1,
+        le=MAX_REQUESTS_PER_SECOND,
+        description="requests without a key, for each of the open routes",
+    )
+    max_waits: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="posts that wait for their job at one time; others are answered at once",
+        json_schema_extra={"by_default": "a tenth of `functions.concurrency`, at most 100"},
+    )
+    domain: str | None = Field(
+        default=None, description="custom domain of the HTTP API", examples=["api.example.com"]
+    )
+    socket_domain: str | None = Field(
+        default=None,
+        description="custom domain of the WebSocket API; it must differ from `api.domain`",
+        examples=["live.example.com"],
+    )
+    certificate_arn: str | None = Field(
+        default=None,
+        description="ACM certificate for both domains, in the deployment's region",
+        examples=["arn:aws:acm:eu-west-1:123456789012:certificate/..."],
+    )
+
+    @model_validator(mode="after")
+    def _domains_are_complete(self) -> Self:
+        given = [self.domain, self.socket_domain, self.certificate_arn]
+        if any(given) and not all(given):
+            raise ValueError("domain, socket_domain and certificate_arn must be given together")
+        if self.domain is not None and self.domain == self.socket_domain:
+            raise ValueError("socket_domain must differ from domain")
+        return self
