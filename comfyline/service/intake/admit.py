@@ -44,6 +44,8 @@ RETRY_AFTER_SECONDS = 5  # a slot becomes free at once when its job ends, so 5 s
 # ended. The limit bounds the cost: two calls and some 30 read units. Only an owner with a higher
 # cap may be refused because of an ended job's slot, until the sweeper's next round.
 OLDEST_SLOTS = 25
+# Other posts of the owner may take what this post has freed. For each further try one succeeded.
+MAX_TRIES_AT_CAP = 10
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Admission:
     def take(self, job: Job, limits: Limits) -> Slot | None:
         """Take a slot for a job that is about to be put; None if its owner has no cap.
 
-        If no slot is free, this drops the slots of ended jobs and tries once more. It also takes
+        If no slot is free, this drops the slots of ended jobs and tries again. It also takes
         over the slot of an earlier post of the same job that has not put it.
 
         Raises:
@@ -81,15 +83,21 @@ class Admission:
         return slot if limits.max_active_jobs is not None else None
 
     def _take_after_all(self, owner: OwnerId, slot: Slot, limits: Limits) -> Refusal | None:
-        oldest = self.owners.oldest_slots(owner, OLDEST_SLOTS)
-        found = {job.id: job for job in self.jobs.get_many([each.job_id for each in oldest])}
-        for earlier in oldest:
-            is_of_this_job = earlier.job_id == slot.job_id and slot.job_id not in found
-            if is_of_this_job and self.owners.move_slot(owner, earlier, slot):
-                return None
-        if self._drop_ended([(owner, each) for each in oldest], found) == 0:
-            return Refusal.CAP
-        return self.owners.take_slot(owner, slot, limits, self.clock())
+        refusal: Refusal | None = Refusal.CAP
+        for _ in range(MAX_TRIES_AT_CAP):
+            oldest = self.owners.oldest_slots(owner, OLDEST_SLOTS)
+            found = {job.id: job for job in self.jobs.get_many([each.job_id for each in oldest])}
+            for earlier in oldest:
+                is_of_this_job = earlier.job_id == slot.job_id and slot.job_id not in found
+                if is_of_this_job and self.owners.move_slot(owner, earlier, slot):
+                    return None
+            dropped = self._drop_ended([(owner, each) for each in oldest], found)
+            if not dropped and not _has_room(oldest, limits):
+                break
+            refusal = self.owners.take_slot(owner, slot, limits, self.clock())
+            if refusal is not Refusal.CAP:
+                break
+        return refusal
 
     def hand_over(self, slot: Slot | None, existing: Job) -> None:
         """Give up the slot of a post that has found its job put by another post.
@@ -147,6 +155,12 @@ class Admission:
 def slot_of(job: Job) -> Slot:
     """The slot that the post of this incarnation of the job has taken."""
     return Slot(job.id, job.queued_at)
+
+
+def _has_room(oldest: Sequence[Slot], limits: Limits) -> bool:
+    """Whether other processes have freed slots since the cap was found reached."""
+    cap = limits.max_active_jobs
+    return cap is not None and len(oldest) < min(cap, OLDEST_SLOTS)
 
 
 def _is_checked_now(slot: Slot, now: datetime) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from comfyline.service.errors import TooManyJobs, TooManyRequests, Unavailable
 from comfyline.service.intake.admit import OLDEST_SLOTS, SLOT_GRACE, Admission, slot_of
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.finish import Finisher
+from comfyline.service.jobs.job import Job
 from tests.support.builders import a_job, an_owner, succeeded
 from tests.support.impatient import ONE_JOB, ImpatientClient
-from tests.support.ports import raising
+from tests.support.ports import meanwhile, raising
 from tests.support.world import NEVER, World
 
 TIMES = 1000
@@ -44,6 +46,37 @@ def test_it_does_not_while_settle_jobs_is_an_hour_behind() -> None:
 
 def test_it_does_not_while_the_worker_cannot_free_the_slot() -> None:
     WithThrottledWorkers(3).run(timedelta(seconds=1))
+
+
+class TestOtherProcessesMeanwhile:
+    """A post at the cap is not refused for a slot that becomes free while it looks."""
+
+    LIMITS = Limits(max_active_jobs=2)
+
+    def at_the_cap(self, *, ended: int) -> tuple[World, Job, Job]:
+        world = World()
+        first, second = (a_job(owner=world.owner, has_slot=True) for _ in range(2))
+        for n, job in enumerate((first, second)):
+            world.store.add(succeeded(job) if n < ended else job)
+            world.owners.take_slot(world.owner, slot_of(job), self.LIMITS, world.clock())
+        return world, first, second
+
+    def test_the_slots_are_freed_between_its_two_looks(self) -> None:
+        world, *jobs = self.at_the_cap(ended=2)
+        free = partial(world.admission().free_slots, jobs)
+        owners = meanwhile(world.owners, "oldest_slots", free)
+        assert world.submit(limits=self.LIMITS, owners=owners)
+
+    def test_the_post_after_another_end_takes_the_slot_that_it_has_freed(self) -> None:
+        world, first, second = self.at_the_cap(ended=1)
+
+        def another_end() -> None:
+            if not any(slot == slot_of(first) for _, slot in world.owners.slots(0)):
+                world.store.save(second, succeeded(second))
+                world.submit(limits=self.LIMITS)
+
+        owners = meanwhile(world.owners, "take_slot", another_end, times=2)
+        assert world.submit(limits=self.LIMITS, owners=owners)
 
 
 def test_a_canceled_job_frees_its_slot_at_once() -> None:
