@@ -158,7 +158,8 @@ async def test_a_cut_socket_loses_the_pictures_of_a_graph_that_sends_some(sim: S
 
 
 async def test_a_cut_socket_costs_a_graph_that_writes_files_nothing(sim: Sim) -> None:
-    graph = {**SLOW_SENDER, "2": EMPTY_IMAGE["2"]}
+    save = {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}}
+    graph = {**SLOW_SENDER, "2": save}
     async with sim.engine() as engine:
         running = asyncio.create_task(sim.run(engine, graph))
         await eventually(lambda: engine.running == 1)
