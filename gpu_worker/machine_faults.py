@@ -114,9 +114,12 @@ _ADVICE = {
 }
 
 
+MAX_SEARCHED = 10_000  # characters; a search of a longer text would delay the heartbeat
+
+
 def kind_of_failure(exception_type: str, message: str) -> FaultKind | None:
     """The kind of fault that a node's exception looks like; None if it is the node's own."""
-    text = f"{exception_type}: {message}"
+    text = f"{exception_type}: {message}"[:MAX_SEARCHED]
     return next((row.kind for row in _ROWS if row.texts.search(text)), None)
 
 

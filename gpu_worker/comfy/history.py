@@ -18,7 +18,6 @@ from gpu_worker.comfy.outcomes import (
 )
 from gpu_worker.comfy.shapes import fields, items, node_id, text
 
-MAX_MESSAGE_LENGTH = 1000  # of an error's text, because the job's row must stay small
 # The output under which a node says that it has queued the rest of its work as another prompt.
 UNFINISHED = "unfinished_batch"
 
@@ -104,7 +103,7 @@ def _failure(data: Mapping[str, Any], outputs: Mapping[str, Any]) -> PromptFaile
     message = str(data.get("exception_message") or "The node failed without a message.").strip()
     return PromptFailed(
         type=str(data.get("exception_type") or "unknown"),
-        message=message[:MAX_MESSAGE_LENGTH],
+        message=message,
         node_id=node_id(data.get("node_id")),
         node_type=text(data.get("node_type")),
         outputs=outputs,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from comfyline.service.jobs.bounds import valid_text
-
-MAX_ID_LENGTH = 200  # of a node id, because it is written to the job's row
+from comfyline.service.texts import valid_text
 
 
 def engine_json(text: str | bytes) -> Any:
@@ -43,7 +41,7 @@ def node_id(value: Any) -> str | None:
     """The id of a node, which some clients write as a number; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    return str(value)[:MAX_ID_LENGTH]
+    return str(value)
 
 
 def _whole(value: Any) -> Any:

@@ -17,7 +17,7 @@ from comfyline.service.files.uploads import StoredUpload, upload_key
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.decide import MAX_FAULTS
 from comfyline.service.jobs.events import LeaseExpired
-from comfyline.service.jobs.job import TERMINAL, Status, artifact_key
+from comfyline.service.jobs.job import MAX_ERROR_MESSAGE, TERMINAL, Status, artifact_key
 from comfyline.service.jobs.lifecycle import advance
 from comfyui_sim.options import GUISES, Options
 from comfyui_sim.server import Simulator
@@ -306,3 +306,16 @@ async def test_a_job_may_make_many_files(world: WorkerWorld) -> None:
     ]
     assert {artifact.key for artifact in listed} == world.artifacts.files.keys()
     assert await world.executed() == 1
+
+
+async def test_a_refusal_that_repeats_a_long_value_of_the_caller_fails_the_job_at_once(
+    world: WorkerWorld,
+) -> None:
+    graph = {k: {**v, "inputs": dict(v["inputs"])} for k, v in a_graph().items()}
+    graph["5"]["inputs"]["steps"] = "A" * 450_000
+    job = world.queued(graph)
+    async with world.working():
+        done = await world.until(job, Status.FAILED)
+    assert done.error is not None
+    assert (done.error.node_id, done.attempt) == ("5", 1)
+    assert len(done.error.message) == MAX_ERROR_MESSAGE

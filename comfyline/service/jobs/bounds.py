@@ -14,14 +14,14 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from comfyline.service.graphs.graph import MAX_NAME
-from comfyline.service.jobs.result import Artifact, JobResult, ResultWarning
+from comfyline.service.jobs.result import MAX_WARNING, JobResult, ResultWarning
+from comfyline.service.texts import shortened, valid_text
 
 MAX_VALUES_BYTES = 64 * 1024  # of all values as JSON; they are returned with every read of the job
 MAX_VALUE_DEPTH = 16  # lists and objects in each other, those of node and key included
 MAX_INTEGER_BITS = 1024  # no useful number is longer, and many JSON libraries refuse such a number
 MAX_CUT_NAMES, MAX_CUT_NAMES_BYTES = 100, 16 * 1024
 MAX_WARNINGS, MAX_WARNINGS_BYTES = 100, 32 * 1024
-MAX_MESSAGE = 500  # characters
 
 T = TypeVar("T")
 
@@ -34,9 +34,9 @@ def bounded(result: JobResult) -> JobResult:
     are too many names or warnings, the first are kept, and a last warning counts the others.
     """
     values, cut = _bounded_values(result.values)
-    all_cut = [*(_text(name, MAX_NAME) for name in result.values_cut), *cut]
+    all_cut = [*(shortened(name, MAX_NAME) for name in result.values_cut), *cut]
     names = _first(all_cut, MAX_CUT_NAMES, MAX_CUT_NAMES_BYTES)
-    short = _first(map(_short, result.warnings), MAX_WARNINGS, MAX_WARNINGS_BYTES)
+    short = _first(map(asdict, result.warnings), MAX_WARNINGS, MAX_WARNINGS_BYTES)
     warnings = [ResultWarning(**fields) for fields in short]
     left_out = [
         *_left_out("values_cut", "names of values without room", len(all_cut) - len(names)),
@@ -44,25 +44,11 @@ def bounded(result: JobResult) -> JobResult:
     ]
     return replace(
         result,
-        artifacts=tuple(map(bounded_artifact, result.artifacts)),
         values=values,
         values_cut=tuple(names),
         warnings=(*warnings, *left_out),
-        empty_reason=_text(result.empty_reason, MAX_MESSAGE) if result.empty_reason else None,
+        empty_reason=shortened(result.empty_reason, MAX_WARNING) if result.empty_reason else None,
     )
-
-
-def bounded_artifact(artifact: Artifact) -> Artifact:
-    """The artifact with a node id of bounded length: a node can make nodes with any id."""
-    node = _text(artifact.node, MAX_NAME)
-    return artifact if node == artifact.node else replace(artifact, node=node)
-
-
-def _short(warning: ResultWarning) -> dict[str, Any]:
-    """The fields of the warning, each of a bounded length."""
-    fields = asdict(warning)
-    short = {name: text and _text(text, MAX_NAME) for name, text in fields.items()}
-    return short | {"message": _text(warning.message, MAX_MESSAGE)}
 
 
 def _first(items: Iterable[T], count: int, room: int) -> list[T]:
@@ -92,7 +78,7 @@ def _bounded_values(
         try:
             [(name, kept)] = copy.of({node: {key: value}}).items()
         except _NoRoom:
-            cut.append(_text(f"{node}.{key}", MAX_NAME))
+            cut.append(shortened(f"{node}.{key}", MAX_NAME))
         else:
             values.setdefault(name, {}).update(kept)
             room = copy.room
@@ -119,7 +105,7 @@ class _Copy:
             case Mapping() | list() | tuple():
                 return self._of_container(value, depth + 1)
             case str() if len(value) <= self.room:
-                plain: Any = _text(value)
+                plain: Any = valid_text(value)
             case float() if not math.isfinite(value):
                 plain = _NOT_FINITE.get(value, "NaN")
             case int() if value.bit_length() > MAX_INTEGER_BITS:
@@ -146,14 +132,3 @@ class _Copy:
 
 
 _NOT_FINITE = {math.inf: "Infinity", -math.inf: "-Infinity"}
-
-
-def valid_text(text: str) -> str:
-    """The text with U+FFFD in place of each half of a surrogate pair, which is no character."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _text(text: str, limit: int | None = None) -> str:
-    """The text as valid Unicode, shortened to `limit` characters."""
-    valid = valid_text(text)
-    return valid if limit is None or len(valid) <= limit else valid[: limit - 1] + "…"

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 
 from comfyline.service.clock import Clock
-from comfyline.service.errors import Unavailable
+from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
 from comfyline.service.jobs.bounds import bounded
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_failure, on_fault, on_interruption
@@ -71,8 +71,8 @@ Ending = Succeed | Fail | Retry | RetryAfterFault | GiveBack | EndCanceled
 NOTHING = JobResult()
 NOT_STORED = JobError(
     type="not_stored",
-    message="The workflow has run, but the service could not store its result. This is a fault of "
-    "the service, and its log has the reason.",
+    message="The service could not store the result of the job, or how it ended. This is a fault "
+    "of the service, and its log has the reason.",
 )
 
 _log = logging.getLogger(__name__)
@@ -99,8 +99,8 @@ class Finisher:
         """End the attempt that `job` shows; the job as stored.
 
         `result` is bounded, and written before the row, because the terminal write makes it count.
-        If it cannot be stored because of a bug, a job that would succeed ends as failed instead: to
-        run it again would cost more GPU time and end in the same way.
+        If the store refuses the result or the row for good, for example for its size, the job fails
+        with NOT_STORED instead: another run would cost more GPU time and end in the same way.
         `gpu_seconds`: for how long this attempt has had the GPU.
 
         Raises:
@@ -109,14 +109,24 @@ class Finisher:
         """
         if result != NOTHING or isinstance(ending, Succeed):
             ending = self._stored(job, ending, result)
-        ended = change(
+        try:
+            ended = self._ended(job, ending, gpu_seconds)
+        except (Unavailable, TransitionRefused, JobNotFound):
+            raise
+        except Exception:  # noqa: BLE001 - see above
+            extra = {"action": "ending_not_stored", "job_id": job.id}
+            _log.exception("ending not stored", extra=extra)
+            ended = self._ended(job, Fail(NOT_STORED), gpu_seconds)
+        self._finish_ticket(ticket, ended)
+        return ended
+
+    def _ended(self, job: Job, ending: Ending, gpu_seconds: float) -> Job:
+        return change(
             self.store,
             self.clock,
             job,
             lambda current: _event(current, job.attempt, ending, gpu_seconds),
         )
-        self._finish_ticket(ticket, ended)
-        return ended
 
     def _stored(self, job: Job, ending: Ending, result: JobResult) -> Ending:
         """Store the result; returns the ending that the job has after that."""

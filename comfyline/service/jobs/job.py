@@ -9,10 +9,12 @@ from enum import StrEnum
 from typing import Any
 
 from comfyline.contract.ids import JobId, OwnerId, WorkerId
+from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.result import Artifact, JobResult
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.storage_names import JOBS_PREFIX
+from comfyline.service.texts import shorten
 
 SCHEMA = 1  # code reads one older and one newer, so upgrades may happen in any order
 
@@ -61,15 +63,31 @@ class Lease:
     expires_at: datetime
 
 
+MAX_ERROR_TYPE, MAX_ERROR_MESSAGE = 100, 1000  # characters
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
-    """Why an attempt failed, without server paths or tracebacks."""
+    """Why an attempt failed, without server paths or tracebacks.
+
+    Longer texts are cut: ComfyUI repeats the values of the caller in its refusals, and a node may
+    raise any text. The error is in the job's row, in each list and in the last message of a socket.
+    """
 
     type: str
     message: str
     node_id: str | None = None
     node_type: str | None = None
     attempt: int | None = None
+
+    def __post_init__(self) -> None:
+        shorten(
+            self,
+            type=MAX_ERROR_TYPE,
+            message=MAX_ERROR_MESSAGE,
+            node_id=MAX_NAME,
+            node_type=MAX_NAME,
+        )
 
 
 @dataclass(frozen=True, slots=True)

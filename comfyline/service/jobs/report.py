@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from comfyline.service.clock import Clock
-from comfyline.service.jobs.bounds import bounded_artifact
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.events import Progressed, Started, Stored
 from comfyline.service.jobs.job import Job
@@ -49,7 +48,6 @@ def report_stored(job: Job, files: Sequence[Artifact], *, store: JobStore, clock
     Raises:
         LeaseLost: the attempt no longer holds the job.
     """
-    listed = [bounded_artifact(file) for file in files]
-    store.list_stored(job, listed, known=job.stored)
-    event = Stored(attempt=job.attempt, count=len(listed))
+    store.list_stored(job, files, known=job.stored)
+    event = Stored(attempt=job.attempt, count=len(files))
     return change(store, clock, job, lambda _current: event)

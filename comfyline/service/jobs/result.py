@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from comfyline.service.graphs.graph import MAX_NAME
+from comfyline.service.texts import shorten
+
+MAX_WARNING = 500  # characters of a warning's message
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """One stored output file. `key` is its name in the artifact store."""
+    """One stored output file. `key` is its name in the artifact store.
+
+    A longer node id is cut, because a node can make nodes with any id.
+    """
 
     key: str
     name: str
@@ -20,15 +28,24 @@ class Artifact:
     node: str
     temporary: bool = False  # a preview; stored only if the graph made nothing else
 
+    def __post_init__(self) -> None:
+        shorten(self, node=MAX_NAME)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultWarning:
-    """Something that went wrong without making the job fail. `type` is a stable name."""
+    """Something that went wrong without making the job fail. `type` is a stable name.
+
+    Longer texts are cut, because nodes and callers choose the names in them.
+    """
 
     type: str
     message: str
     node_id: str | None = None
     node_type: str | None = None
+
+    def __post_init__(self) -> None:
+        shorten(self, type=MAX_NAME, message=MAX_WARNING, node_id=MAX_NAME, node_type=MAX_NAME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

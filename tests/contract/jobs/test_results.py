@@ -15,10 +15,10 @@ from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
 from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.bounds import MAX_MESSAGE, MAX_VALUES_BYTES, bounded
+from comfyline.service.jobs.bounds import MAX_VALUES_BYTES, bounded
 from comfyline.service.jobs.job import Job, JobError, artifact_key
 from comfyline.service.jobs.lifecycle import advance
-from comfyline.service.jobs.result import Artifact, JobResult, ResultWarning
+from comfyline.service.jobs.result import MAX_WARNING, Artifact, JobResult, ResultWarning
 from comfyline.service.jobs.store import JobStore
 from gpu_worker.collector import MAX_NAME_LENGTH
 from tests.contract.conftest import AwsClient
@@ -209,11 +209,11 @@ def test_no_item_exceeds_400_kb_and_10_000_files_are_listed(
     store = DynamoJobStore(client, jobs_table)
     job = a_running_job(store)
     noise = "".join(chr(n) for n in random.Random(7).choices(range(0x4E00, 0x9FFF), k=20_000))
-    warning = ResultWarning(type=noise[:MAX_NAME], message=noise[:MAX_MESSAGE], node_id=noise[:99])
+    warning = ResultWarning(type=noise[:MAX_NAME], message=noise[:MAX_WARNING], node_id=noise[:99])
     made = JobResult(
         artifacts=tuple(hostile_files(job, 10_000)),
         values={"7": {"text": noise}},
-        warnings=tuple(replace(warning, message=noise[n : n + MAX_MESSAGE]) for n in range(100)),
+        warnings=tuple(replace(warning, message=noise[n : n + MAX_WARNING]) for n in range(100)),
         is_partial=True,
     )
     result = bounded(made)

@@ -26,11 +26,17 @@ from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.artifacts import numbers_of
 from comfyline.service.jobs.bounds import bounded
-from comfyline.service.jobs.job import Job, JobError, JobParams, JobRecord, artifact_key
+from comfyline.service.jobs.job import (
+    MAX_ERROR_MESSAGE,
+    Job,
+    JobError,
+    JobParams,
+    JobRecord,
+    artifact_key,
+)
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.result import Artifact, JobResult, ResultWarning
 from gpu_worker.collector import MAX_NAME_LENGTH
-from gpu_worker.comfy.history import MAX_MESSAGE_LENGTH
 from tests.support.builders import NOW, a_job, a_record, an_artifact, running, succeeded
 
 STORE = InMemoryArtifactStore()
@@ -51,7 +57,7 @@ def worst(number: int, job: Job) -> Artifact:
 
 
 def failed(job: Job) -> Job:
-    error = JobError(type="boom", message="\x00" * MAX_MESSAGE_LENGTH, node_id="\x00" * MAX_NAME)
+    error = JobError(type="boom", message="\x00" * MAX_ERROR_MESSAGE, node_id="\x00" * MAX_NAME)
     job = running(job)
     return advance(job, ev.FailedForGood(attempt=job.attempt, error=error), NOW)
 

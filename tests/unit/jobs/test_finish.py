@@ -17,6 +17,8 @@ from comfyline.service.jobs.decide import (
     MAX_UNHEALTHY_WORKERS,
 )
 from comfyline.service.jobs.finish import (
+    NOT_STORED,
+    Ending,
     Fail,
     GiveBack,
     Retry,
@@ -325,6 +327,21 @@ class TestResult:
         finisher = world.finisher(meanwhile(world.store, "put_result", raising(ValueError())))
         ended = finisher.end(job, ticket, Fail(BOOM), result=a_result(an_artifact(job)))
         assert ended.error == replace(BOOM, attempt=1)
+
+    @pytest.mark.parametrize(
+        "ending", [Succeed(cached=False), Fail(BOOM), Retry(BOOM), RetryAfterFault(BOOM, True)]
+    )
+    def test_whose_row_the_store_refuses_for_good_fails_the_job_at_once(
+        self, ending: Ending
+    ) -> None:
+        world = World()
+        job, ticket = a_started_job(world)
+        too_large = ValueError("Item size to update has exceeded the maximum allowed size")
+        finisher = world.finisher(meanwhile(world.store, "save", raising(too_large)))
+        ended = finisher.end(job, ticket, ending, gpu_seconds=2.0)
+        assert (ended.status, ended.error) == (Status.FAILED, replace(NOT_STORED, attempt=1))
+        assert ended.gpu_seconds == 2.0
+        assert world.tickets() == []
 
     def test_that_is_out_of_reach_ends_nothing(self) -> None:
         world = World()

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_worker.comfy.history import MAX_MESSAGE_LENGTH
 from gpu_worker.comfy.outcomes import PromptFailed, PromptInterrupted, PromptSucceeded
 from gpu_worker.comfy.protocol import (
     MAX_PREVIEW_BYTES,
@@ -140,13 +139,6 @@ def test_outputs_that_were_made_before_a_failure_are_kept() -> None:
     outcome = PromptRun(PROMPT_ID, GRAPH).receive_history(error_entry() | {"outputs": made})
     assert isinstance(outcome, PromptFailed)
     assert outcome.outputs == made
-
-
-def test_a_long_error_text_is_cut() -> None:
-    entry = error_entry(exception_type="ValueError", exception_message="x" * 1_000_000)
-    outcome = PromptRun(PROMPT_ID, GRAPH).receive_history(entry)
-    assert isinstance(outcome, PromptFailed)
-    assert len(outcome.message) == MAX_MESSAGE_LENGTH
 
 
 def test_an_error_without_a_message_gets_one() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gpu_worker.comfy.http import PromptRejected
+from comfyline.service.jobs.job import MAX_ERROR_MESSAGE, JobError
+from gpu_worker.comfy.history import outcome_of
+from gpu_worker.comfy.http import EngineError, PromptRejected
 from gpu_worker.comfy.outcomes import NodeProblem, PromptFailed
-from gpu_worker.faults import job_error_of, rejection_error
+from gpu_worker.faults import engine_error, job_error_of, rejection_error
 
 
 @pytest.mark.parametrize(
@@ -43,4 +45,38 @@ def test_a_rejection_without_a_node_keeps_its_own_message() -> None:
         "missing_node_type",
         "Node 'X' not found.",
         None,
+    )
+
+
+def test_a_refusal_that_repeats_the_callers_value_is_cut() -> None:
+    message = f"width, {'A' * 450_000}, invalid literal for int() with base 10"
+    problem = NodeProblem("1" * 999, "X" * 999, "invalid_input_type" * 99, message, "w" * 999)
+    rejected = PromptRejected("prompt_outputs_failed_validation" * 99, message, [problem])
+    for error in (
+        rejection_error(rejected),
+        rejection_error(PromptRejected("no_prompt" * 99, message, [])),
+        engine_error(EngineError(message)),
+    ):
+        assert len(error.message) == MAX_ERROR_MESSAGE
+        assert error.message.startswith(message[:900])
+        assert len(repr(error)) < 2_000
+
+
+def test_the_texts_of_a_failure_are_cut() -> None:
+    about = {
+        "exception_type": "E" * 10**6,
+        "exception_message": "x" * 10**6,
+        "node_id": "9" * 10**6,
+        "node_type": "N" * 10**6,
+    }
+    status = {"status_str": "error", "messages": [["execution_error", about]]}
+    outcome = outcome_of({"status": status})
+    assert isinstance(outcome, PromptFailed)
+    assert len(repr(job_error_of(outcome))) < 2_000
+
+
+def test_a_failure_with_a_long_text_is_known_by_its_beginning() -> None:
+    failed = PromptFailed(type="RuntimeError", message="CUDA error: device lost " + "x" * 10**6)
+    assert job_error_of(failed) == JobError(
+        type="gpu_error", message=("CUDA error: device lost " + "x" * 975) + "…"
     )
