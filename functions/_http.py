@@ -52,7 +52,12 @@ class Request:
     def id(self) -> str:
         """The caller's X-Request-ID if it is short and printable, else the gateway's own id."""
         given = self.header("x-request-id") or ""
-        return given if _PRINTABLE.fullmatch(given) else self.event["requestContext"]["requestId"]
+        return given if _PRINTABLE.fullmatch(given) else self.gateway_id
+
+    @property
+    def gateway_id(self) -> str:
+        """The gateway's own id, which no caller can choose. Its access log has the same one."""
+        return str(self.event["requestContext"]["requestId"])
 
     @property
     def owner(self) -> OwnerId:
@@ -183,7 +188,9 @@ def http_handler(
         @wraps(handle)
         def handler(event: Event, wiring: Wiring) -> dict[str, Any]:
             request = Request(event)
+            # A caller may send the id of another request, so the gateway's own id is logged too.
             logger.set_correlation_id(request.id)
+            logger.append_keys(gateway_request_id=request.gateway_id)
             try:
                 if scope is not None:
                     request.require(scope)

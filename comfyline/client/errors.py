@@ -41,6 +41,10 @@ class NotConfigured(ComfylineClientError):
     """A setting is missing or unusable; the message names it and says what to do."""
 
 
+class PlainHttpWarning(UserWarning):
+    """The API key is sent without encryption to another machine, because a URL has no TLS."""
+
+
 class ApiError(ComfylineClientError):
     """The service, or the gateway in front of it, refused the call.
 

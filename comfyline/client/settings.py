@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
+from ipaddress import ip_address
 
 import httpx
 
-from comfyline.client.errors import NotConfigured
+from comfyline.client.errors import NotConfigured, PlainHttpWarning
 from comfyline.contract.v1.common import API_PREFIX
 
 
@@ -49,4 +51,19 @@ def _checked_url(variable: str, value: str, *schemes: str) -> str:
         raise NotConfigured(f"{variable} is not a URL: {value}") from error
     if url.scheme not in schemes or not url.host:
         raise NotConfigured(f"{variable} must begin with {schemes[-1]}://, but it is {value}")
+    if url.scheme == schemes[0] and not _is_this_machine(url.host):
+        warnings.warn(
+            f"{variable} begins with {schemes[0]}://, so the API key is sent to {url.host} without "
+            f"encryption. Use {schemes[-1]}://.",
+            PlainHttpWarning,
+            stacklevel=4,  # the line that makes the client
+        )
     return value
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether requests to the host never leave this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

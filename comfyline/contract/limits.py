@@ -17,6 +17,11 @@ MAX_METADATA_BYTES = 1024
 MAX_INPUTS = 100
 # ComfyUI accepts request bodies of at most 100 MiB.
 MAX_UPLOAD_BYTES = 100 * 1024 * 1024
+# The inputs of a workflow that name an upload. A post reads the metadata of each upload, and the
+# worker fetches each upload before the job starts.
+MAX_UPLOAD_REFERENCES = 100
+# All uploads of a job together: the worker fetches them while its GPU waits, and needs the disk.
+MAX_JOB_UPLOAD_BYTES = 1_000_000_000
 # API Gateway ends a request after 30 s; the rest is left for the work before and after the wait.
 MAX_WAIT_SECONDS = 25
 # The largest signed 64-bit integer: databases and most JSON libraries cannot store a larger one.

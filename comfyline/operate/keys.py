@@ -102,7 +102,12 @@ def disable(
     key_id: Annotated[str, typer.Argument(help="The id of the key, as `keys list` prints it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Disable a key for good. API Gateway may accept it for up to 30 s more."""
+    """Disable a key for good.
+
+    API Gateway may accept it for up to 30 s more, and its sockets are closed within about a minute.
+    Its jobs go on: cancel those that must not run. URLs of files that were read before stay valid
+    for up to 15 minutes.
+    """
     key = disable_key(KeyId(key_id), keys=wiring.key_store())
     if key is None:
         raise typer.BadParameter(

@@ -1,11 +1,15 @@
 """Accept a job: take its slot, store its request, put the job by one conditional write, send its
 ticket.
 
-take ──> put_request ──> add ─────────────> send ──> 202
-  │         │             │                   └─ lost: the sweeper sends the ticket when it is due
-  │         │             └─ the acceptance: a failure before it leaves only items that are removed
-  │         │                by themselves, a failure after it leaves a job that will run
-  │         └─ the items are named after job and fingerprint, so they need no transaction
+take ──> check uploads ──> put_request ──> add ─────────> send ──> 202
+  │        │                  │             │               └─ lost: the sweeper sends the ticket
+  │        │                  │             │                  when it is due
+  │        │                  │             └─ the acceptance: a failure before it leaves only items
+  │        │                  │                that are removed by themselves, a failure after it
+  │        │                  │                leaves a job that will run
+  │        │                  └─ the items are named after job and fingerprint, so they need no
+  │        │                     transaction
+  │        └─ reads files' metadata, so a post that is refused for a limit does not come this far
   └─ each post takes a slot of its own, and gives it up if another post has put the job; an owner
      without a cap needs none
 """
@@ -13,13 +17,14 @@ take ──> put_request ──> add ─────────────> se
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from comfyline.service.access.slots import Limits, Slot
 from comfyline.service.clock import Clock
 from comfyline.service.errors import (
+    ComfylineError,
     IdempotencyKeyReused,
     RequestRefused,
     RequestTooLarge,
@@ -27,9 +32,10 @@ from comfyline.service.errors import (
 )
 from comfyline.service.files.uploads import UploadStore
 from comfyline.service.graphs.engine_nodes import EngineNodes
+from comfyline.service.graphs.uploads import Reference
 from comfyline.service.graphs.validate import unknown_nodes
 from comfyline.service.intake.admit import Admission
-from comfyline.service.intake.check_uploads import check_uploads
+from comfyline.service.intake.check_uploads import check_uploads, upload_references
 from comfyline.service.intake.submission import Accepted, JobInput
 from comfyline.service.jobs.change import current_or_not_found
 from comfyline.service.jobs.job import Job
@@ -67,10 +73,12 @@ class Acceptance:
         """
         earlier = None
         try:
-            check_uploads(job, asked.graph, uploads=self.uploads, nodes=self.nodes)
+            named = upload_references(asked.graph)
             if limits.max_active_jobs is not None and (earlier := self._earlier(job)) is not None:
                 limits = replace(limits, max_active_jobs=None)  # a replay needs no slot
             taken = self.admission.take(job, limits)
+            if earlier is None:
+                self._check_uploads(job, named, taken)
         except RequestRefused:
             # A replay is answered although a new job would be refused now.
             if (earlier := self._earlier(job)) is None:
@@ -85,6 +93,13 @@ class Acceptance:
             return Accepted(existing, replayed=False)
         self.admission.hand_over(taken, existing)
         return Accepted(self._replayed(existing, job), replayed=True)
+
+    def _check_uploads(self, job: Job, named: Sequence[Reference], taken: Slot | None) -> None:
+        try:
+            check_uploads(job, named, uploads=self.uploads, nodes=self.nodes)
+        except ComfylineError:
+            self.admission.give_back(job.owner, taken)
+            raise
 
     def _earlier(self, job: Job) -> Job | None:
         earlier = self.store.get(job.id)

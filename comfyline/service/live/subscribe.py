@@ -64,14 +64,20 @@ class Subscriptions:
     def greet(self, socket: ConnectionId, job_id: JobId) -> None:
         """Subscribe a socket that is still being opened, as soon as it can receive messages.
 
+        `$connect` stores the socket before this is called. So a socket that is not stored was
+        closed, and the call ends at once: it must not occupy a function for a client that has left.
+
         Raises:
             JobNotFound, TooManySubscriptions: see `subscribe`.
-            ConnectionGone: the socket could not be reached in GREETING_PAUSES_SECONDS.
+            ConnectionGone: the client has left, or the socket could not be reached in
+                GREETING_PAUSES_SECONDS.
         """
         for pause in GREETING_PAUSES_SECONDS:
             try:
                 return self.subscribe(socket, job_id)
             except ConnectionGone:
+                if self.connections.get(socket) is None:
+                    raise
                 self.sleep(pause)
         return self.subscribe(socket, job_id)
 

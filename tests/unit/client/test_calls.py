@@ -20,6 +20,7 @@ from comfyline.client import (
     InvalidRequest,
     NotConfigured,
     NotFound,
+    PlainHttpWarning,
     RateLimited,
     ServiceUnavailable,
     TransportFailed,
@@ -39,6 +40,29 @@ def body(request: httpx.Request) -> Any:
 # --- settings ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("url", "ws_url"),
+    [
+        ("http://api.example", None),
+        ("https://api.example", "ws://live.example"),
+        ("http://10.0.0.1", None),
+    ],
+)
+def test_a_key_that_would_leave_the_machine_without_tls_is_warned_of(
+    url: str, ws_url: str | None
+) -> None:
+    with pytest.warns(PlainHttpWarning, match="without encryption") as found:
+        Comfyline(url, KEY, ws_url).close()
+    assert found[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:4566", "127.8.9.1", "localhost", "a.localhost", "[::1]"]
+)
+def test_this_machine_needs_no_tls(host: str) -> None:
+    Comfyline(f"http://{host}", KEY, f"ws://{host}/live").close()  # a warning is an error here
+
+
 def test_arguments_take_precedence_over_environment_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -48,7 +72,7 @@ def test_arguments_take_precedence_over_environment_variables(
     transport = httpx.MockTransport(service)
     with Comfyline(transport=transport) as client:
         client.get(JOB)
-    with Comfyline("http://other.test/stage", "cl_arg", transport=transport) as client:
+    with Comfyline("https://other.test/stage", "cl_arg", transport=transport) as client:
         client.get(JOB)
     first, second = service.requests
     assert (str(first.url), first.headers["authorization"]) == (
@@ -56,7 +80,7 @@ def test_arguments_take_precedence_over_environment_variables(
         "Bearer cl_env",
     )
     assert (str(second.url), second.headers["authorization"]) == (
-        f"http://other.test/stage/api/v1/jobs/{JOB}",
+        f"https://other.test/stage/api/v1/jobs/{JOB}",
         "Bearer cl_arg",
     )
 

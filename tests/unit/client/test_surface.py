@@ -39,8 +39,8 @@ from tests.unit.client.fakes import (
 NAMES = """ApiError ArtifactMessage ArtifactPage ArtifactView AsyncComfyline AsyncJob Backoff
 CancelAnswer Comfyline ComfylineClientError Conflict DoneMessage DownloadFailed ErrorView Forbidden
 InvalidRequest Job JobAccepted JobCanceled JobExpired JobFailed JobMessage JobNotSucceeded
-JobPage JobView Models NotConfigured NotFound Pace ProgressDetail ProgressMessage RateLimited
-ResultView Retries ServiceUnavailable StatusMessage SubscriptionRefused Timestamps
+JobPage JobView Models NotConfigured NotFound Pace PlainHttpWarning ProgressDetail ProgressMessage
+RateLimited ResultView Retries ServiceUnavailable StatusMessage SubscriptionRefused Timestamps
 TransportFailed Unauthorized UnexpectedAnswer UploadFailed UsageView WaitTimedOut WarningView"""
 
 CLIENT = "artifacts cancel close events get job list models purge retry run submit usage"

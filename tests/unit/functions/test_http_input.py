@@ -18,6 +18,7 @@ from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.compile import CustomGraph
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.validate import validate_graph
+from functions._handlers import logger
 from functions._http import Answer, Request, http_handler
 from functions._paging import limit_of
 from functions._submission import idempotency_key
@@ -197,3 +198,15 @@ class TestRefusalsAreBounded:
         with pytest.raises(ValidationError) as caught:
             client_message.validate_json(body)
         assert len(_fault(body, caught.value).message) < 300
+
+
+def test_log_lines_have_the_callers_request_id_and_the_gateways_own() -> None:
+    """A caller may send the id of another caller's request."""
+    event = {
+        "body": "{}",
+        "headers": {"x-request-id": "of-somebody-else"},
+        "requestContext": {"requestId": "gateway-1"},
+    }
+    parsed(event, None, Wiring({}))
+    keys = logger.get_current_keys()
+    assert (keys["correlation_id"], keys["gateway_request_id"]) == ("of-somebody-else", "gateway-1")

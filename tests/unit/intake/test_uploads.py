@@ -1,17 +1,28 @@
-"""Which uploads fit which inputs: by the engine's description, else by the input's name."""
+"""Which uploads a job can use.
+
+Which input an upload fits is decided by the engine's description, else by the input's name.
+"""
 
 from __future__ import annotations
+
+from collections import Counter
+from itertools import cycle, islice
+from typing import Any
 
 import pytest
 
 from comfyline.adapters.memory.files import InMemoryUploadStore
 from comfyline.contract.ids import UploadId
-from comfyline.service.errors import InvalidRequest
+from comfyline.contract.limits import MAX_JOB_UPLOAD_BYTES, MAX_UPLOAD_REFERENCES
+from comfyline.service.access.slots import Limits
+from comfyline.service.errors import InvalidRequest, RequestTooLarge, TooManyJobs
 from comfyline.service.files.uploads import StoredUpload, upload_key
 from comfyline.service.graphs.engine_nodes import EngineNodes
-from comfyline.service.intake.check_uploads import check_uploads
+from comfyline.service.intake.check_uploads import check_uploads, upload_references
 from tests.support import recordings
 from tests.support.builders import NOW, a_job
+from tests.support.impatient import ONE_JOB
+from tests.support.world import World
 from tests.unit.graphs.graphs import node
 
 UNKNOWN = EngineNodes()
@@ -30,7 +41,7 @@ def problem(
     uploads.files[upload_key(job.owner, ID)] = StoredUpload(content_type, 3, NOW, name)
     graph = {"1": node(class_type, **{input_name: f"upload:{ID}"})}
     try:
-        check_uploads(job, graph, uploads=uploads, nodes=lambda: nodes)
+        check_uploads(job, upload_references(graph), uploads=uploads, nodes=lambda: nodes)
     except InvalidRequest as refusal:
         (error,) = refusal.errors
         start = f"node 1 ({class_type}), input {input_name}: "
@@ -121,3 +132,87 @@ def test_an_input_that_takes_no_file_is_known_by_the_engine_only(place: str) -> 
 def test_the_name_tells_what_the_type_does_not(name: str, fits: bool, nodes: EngineNodes) -> None:
     message = problem("LoadImage.image", "application/octet-stream", nodes, name)
     assert (message is None) is fits
+
+
+# --- how many, how large, and when ----------------------------------------------------------------
+
+
+class CountedUploads(InMemoryUploadStore):
+    """Counts how often the store is asked for each upload."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks: Counter[str] = Counter()
+
+    def look(self, key: str) -> StoredUpload | None:
+        self.looks[key] += 1
+        return super().look(key)
+
+
+class WithUploads:
+    """A world whose owner has so many uploads, and a workflow that names each of them in turn."""
+
+    def __init__(self, uploads: int = 1, size: int = 3) -> None:
+        self.world = World()
+        self.uploads = self.world.uploads = CountedUploads()
+        self.ids = [f"upl_{n:026}" for n in range(uploads)]
+        for upload_id in self.ids:
+            key = upload_key(self.world.owner, UploadId(upload_id))
+            self.uploads.files[key] = StoredUpload("image/png", size, self.world.clock())
+
+    def workflow(self, references: int) -> dict[str, Any]:
+        ids = islice(cycle(self.ids), references)
+        loads = {str(n): node("LoadImage", image=f"upload:{id_}") for n, id_ in enumerate(ids)}
+        return {"workflow": {**loads, "save": node("SaveImage", images=["0", 0])}}
+
+
+def test_the_store_is_asked_once_for_each_upload() -> None:
+    sender = WithUploads(uploads=2)
+    sender.world.submit(sender.workflow(references=MAX_UPLOAD_REFERENCES))
+    assert sorted(sender.uploads.looks.values()) == [1, 1]
+
+
+def test_more_references_than_the_limit_are_refused_without_asking_the_store() -> None:
+    sender = WithUploads()
+    with pytest.raises(InvalidRequest, match=str(MAX_UPLOAD_REFERENCES)):
+        sender.world.submit(sender.workflow(references=MAX_UPLOAD_REFERENCES + 1))
+    assert not sender.uploads.looks
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_uploads_of_a_job_have_a_limit_in_all(more: int) -> None:
+    sender = WithUploads(uploads=10, size=MAX_JOB_UPLOAD_BYTES // 10 + more)
+    sent = sender.workflow(references=20)
+    if not more:
+        assert sender.world.submit(sent)
+        return
+    with pytest.raises(RequestTooLarge):
+        sender.world.submit(sent)
+
+
+def test_a_post_beyond_a_limit_does_not_ask_the_store() -> None:
+    sender = WithUploads()
+    sender.world.submit(limits=ONE_JOB)
+    with pytest.raises(TooManyJobs):
+        sender.world.submit(sender.workflow(references=5), limits=ONE_JOB)
+    assert not sender.uploads.looks
+
+
+def test_a_post_whose_upload_is_missing_gives_its_slot_back() -> None:
+    sender = WithUploads()
+    sent = sender.workflow(references=1)
+    sender.uploads.files.clear()
+    with pytest.raises(InvalidRequest):
+        sender.world.submit(sent, limits=ONE_JOB)
+    assert not sender.world.owners.slots(0)
+    assert sender.world.submit(limits=ONE_JOB)
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_active_jobs=5)])
+def test_a_replay_is_answered_after_its_upload_was_removed(limits: Limits) -> None:
+    sender = WithUploads()
+    sent = sender.workflow(references=1)
+    first = sender.world.submit(sent, key="once", limits=limits)
+    sender.uploads.files.clear()
+    again = sender.world.submit(sent, key="once", limits=limits)
+    assert (again.replayed, again.job.id) == (True, first.job.id)

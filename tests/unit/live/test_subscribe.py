@@ -185,3 +185,27 @@ def test_a_greeting_gives_up_on_a_socket_that_never_opens(world: FollowedWorld) 
         world.subscriptions.greet(socket, job.id)
     assert (world.clock() - NOW).total_seconds() == pytest.approx(sum(GREETING_PAUSES_SECONDS))
     assert sum(GREETING_PAUSES_SECONDS) < CONNECT_GRACE.total_seconds()
+
+
+@pytest.mark.parametrize("leaves_after", [0, 1])
+def test_a_greeting_ends_at_once_when_the_client_has_left(
+    world: FollowedWorld, leaves_after: int
+) -> None:
+    """`$disconnect` deletes the socket's row: before the greeting, or during its first pause."""
+    socket, job = world.socket(), world.queued()
+    world.sockets.gone.add(socket)
+    tries = 0
+
+    def get(socket: ConnectionId) -> Connection | None:
+        nonlocal tries
+        if tries == 2 * leaves_after:  # a try that fails reads the row twice
+            world.connections.close(socket)
+        tries += 1
+        return original(socket)
+
+    original = world.connections.get
+    world.connections.get = get  # type: ignore[method-assign]
+    with pytest.raises(ConnectionGone):
+        world.subscriptions.greet(socket, job.id)
+    waited = (world.clock() - NOW).total_seconds()
+    assert waited == pytest.approx(sum(GREETING_PAUSES_SECONDS[:leaves_after]))
