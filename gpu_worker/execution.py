@@ -26,6 +26,7 @@ from gpu_worker.comfy.outputs import Reported, reported
 from gpu_worker.comfy.protocol import Event, PromptPreviewed, PromptProgressed, PromptStarted
 from gpu_worker.comfy.tidy import is_tidy
 from gpu_worker.engine_files import Inputs
+from gpu_worker.faults import refuse_forbidden_classes
 from gpu_worker.inputs import input_name, with_input_names
 from gpu_worker.made import Made, everything_made, left_out_warning, lost_warning, problem_warning
 from gpu_worker.phases import Phase, record, timed
@@ -129,6 +130,7 @@ class Execution:
         job, tools = self._reporter.job, self._tools
         with timed(tools.metrics, Phase.INPUTS):
             sent = await asyncio.to_thread(tools.store.graph, job)
+            refuse_forbidden_classes(sent, tools.catalogue)
             self._pnginfo = await asyncio.to_thread(tools.store.extra_pnginfo, job)
             nodes = await self._nodes()
             fit = fitted(sent, nodes)

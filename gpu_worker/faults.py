@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from comfyline.service.graphs.catalogue import Catalogue
+from comfyline.service.graphs.graph import Graph
+from comfyline.service.graphs.text_to_image import FORM_CLASSES
+from comfyline.service.graphs.validate import forbidden_class
 from comfyline.service.jobs.job import JobError
 from gpu_worker.comfy.http import EngineError, PromptRejected
 from gpu_worker.comfy.outcomes import (
+    NodeProblem,
     PicturesLost,
     PromptFailed,
     PromptInterrupted,
@@ -108,6 +113,20 @@ def rejection_error(rejected: PromptRejected) -> JobError:
         node_id=first.node_id,
         node_type=first.node_type,
     )
+
+
+def refuse_forbidden_classes(graph: Graph, catalogue: Catalogue) -> None:
+    """Refuse a graph that this worker's own lock forbids: the API may have had another lock.
+
+    Raises:
+        PromptRejected: it names the first node of a class that is not allowed.
+    """
+    # The row does not say whether the graph was made from the parameter form.
+    forbidden = ((n, c) for n, c in catalogue.forbidden(graph) if c not in FORM_CLASSES)
+    for node_id, class_type in forbidden:
+        message = forbidden_class(class_type)
+        problem = NodeProblem(node_id, class_type, "node_not_allowed", message)
+        raise PromptRejected(problem.type, message, [problem])
 
 
 def input_error(missing: InputMissing) -> JobError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from comfyline.service.clock import Clock
+from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.jobs.finish import Finisher
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.metrics import Metrics
@@ -34,3 +35,4 @@ class Toolbox:
     health: Health
     disk: Disk
     finisher: Finisher
+    catalogue: Catalogue = field(default_factory=Catalogue)  # of this worker's own lock

@@ -28,6 +28,7 @@ from comfyline.adapters.aws.metrics import BufferedEmfMetrics
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.clock import Clock, utc_now
+from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.finish import Finisher
@@ -274,6 +275,7 @@ class Wiring:
                 clock=self.clock,
                 free_slot=self._admission.free_slot,
             ),
+            catalogue=self.preparation.lock.catalogue if self.preparation else Catalogue(),
         )
 
     @cached_property

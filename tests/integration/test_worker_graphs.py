@@ -12,6 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.jobs.job import TERMINAL, JobRecord, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
@@ -110,3 +111,17 @@ async def test_a_node_that_needs_it_gets_it(world: WorkerWorld) -> None:
     assert record.job.status is Status.SUCCEEDED
     (artifact,) = record.result.artifacts
     assert world.artifacts.files[artifact.key].body == b"3"
+
+
+async def test_the_worker_refuses_a_class_that_its_own_lock_does_not_allow(
+    world: WorkerWorld,
+) -> None:
+    """The API may have accepted the job with another lock."""
+    world.catalogue = Catalogue(node_classes=frozenset({"EmptyImage"}))
+    record = await run(world, {"workflow": {**GOOD, "3": node("PreviewAny", source="x")}})
+    error = record.job.error
+    assert error is not None
+    assert (error.type, error.node_id, error.node_type) == ("node_not_allowed", "3", "PreviewAny")
+    assert await world.executed() == 0
+    allowed = await run(world, {"prompt": "x", "model": "sd15-sim.safetensors", "steps": 1})
+    assert allowed.job.status is Status.SUCCEEDED

@@ -14,6 +14,7 @@ import httpx
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 from comfyline.service.jobs.claim import Terms
@@ -74,6 +75,7 @@ class WorkerWorld(InMemoryDeployment):
         self.protection: Protection | None = None
         self.disk: Disk | None = None
         self.warm_up: Graph | None = None
+        self.catalogue = Catalogue()  # of the workers' lock
         self.health_patience = Patience(pauses=(0.1,))
         self.healths: list[Health] = []  # of the workers so far
 
@@ -141,6 +143,7 @@ class WorkerWorld(InMemoryDeployment):
                 store=jobs, queue=tickets, clock=now, lease=self.lease, interval=self.heartbeat
             ),
             finisher=self.finisher(store, queue),
+            catalogue=self.catalogue,
         )
         return Worker(
             queue=tickets,

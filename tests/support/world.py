@@ -20,13 +20,14 @@ from comfyline.contract.ids import JobId, OwnerId, WorkerId, random_worker_id
 from comfyline.service.access.slots import Limits, OwnerStore
 from comfyline.service.clock import Clock
 from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.intake.accept import Acceptance
 from comfyline.service.intake.admit import Admission
 from comfyline.service.intake.submission import Accepted, Caller
 from comfyline.service.intake.submit import Defaults, Submitter
-from comfyline.service.jobs.cancel import purge
+from comfyline.service.jobs.cancel import cancel, purge
 from comfyline.service.jobs.claim import Terms, claim
 from comfyline.service.jobs.events import Event
 from comfyline.service.jobs.finish import Finisher, Succeed
@@ -108,6 +109,18 @@ class InMemoryDeployment:
         queue: JobQueue | None = None,
         owners: OwnerStore | None = None,
     ) -> Accepted:
+        submitter = self.submitter(store=store, queue=queue, owners=owners)
+        return submitter.submit(commands.submission(sent), self.caller(limits, key, owner))
+
+    def submitter(
+        self,
+        catalogue: Catalogue | None = None,
+        *,
+        store: JobStore | None = None,
+        queue: JobQueue | None = None,
+        owners: OwnerStore | None = None,
+    ) -> Submitter:
+        """Accepts posts; the ports that are given replace those of the deployment."""
         jobs = store or self.store
         acceptance = Acceptance(
             store=jobs,
@@ -118,18 +131,27 @@ class InMemoryDeployment:
             clock=self.clock,
             nodes=lambda: self.nodes,
         )
-        submitter = Submitter(
+        return Submitter(
             acceptance=acceptance,
             store=jobs,
             metrics=self.metrics,
             clock=self.clock,
             defaults=DEFAULTS,
+            catalogue=catalogue or Catalogue(),
             nodes=lambda: self.nodes,
         )
-        caller = Caller(
+
+    def caller(
+        self, limits: Limits, key: str | None = None, owner: OwnerId | None = None
+    ) -> Caller:
+        """Who posts: the owner of this world, unless another is given."""
+        return Caller(
             owner=owner or self.owner, limits=limits, idempotency_key=key, request_id="request-1"
         )
-        return submitter.submit(commands.submission(sent), caller)
+
+    def cancel(self, job_id: JobId) -> Job:
+        """The owner cancels a job; returns its row."""
+        return cancel(job_id, self.owner, store=self.store, clock=self.clock).job
 
     def purge(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from comfyline.service.errors import FieldError
+from comfyline.service.graphs.graph import Graph
 
 # Core classes of ComfyUI that only feed other nodes. A graph of these alone has no output node,
 # which ComfyUI would report only after the job has waited for a GPU. A class that is not listed
@@ -61,6 +62,12 @@ class Catalogue:
     def allows(self, class_type: str) -> bool:
         """Whether a graph may have nodes of this class."""
         return not self.node_classes or class_type in self.node_classes
+
+    def forbidden(self, graph: Graph) -> Iterator[tuple[str, str]]:
+        """Each node that a graph must not have, with its class."""
+        for node_id, node in graph.items():
+            if not self.allows(node["class_type"]):
+                yield node_id, node["class_type"]
 
     def unknown_names(
         self, checkpoint: str | None, sampler: str, scheduler: str

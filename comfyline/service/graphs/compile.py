@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from comfyline.contract.ids import JobId
-from comfyline.service.errors import InvalidRequest
+from comfyline.service.errors import FieldError, InvalidRequest
 from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.engine_nodes import EngineNodes
-from comfyline.service.graphs.graph import Graph
+from comfyline.service.graphs.graph import Graph, is_link
 from comfyline.service.graphs.text_to_image import (
     SizeLimits,
     TextToImage,
@@ -22,6 +22,7 @@ from comfyline.service.graphs.validate import unknown_nodes, validate_graph
 
 # Core nodes of ComfyUI that make an empty image; its size is in their inputs.
 _EMPTY_IMAGES = frozenset({"EmptyLatentImage", "EmptySD3LatentImage", "EmptyImage"})
+_SIDES = ("width", "height", "batch_size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,31 +63,72 @@ def compiled(work: Work, bounds: Bounds, *, seed_from: JobId) -> Compiled:
         InvalidRequest, RequestTooLarge: it exceeds the bounds.
     """
     if isinstance(work, CustomGraph):
-        return Compiled({}, _checked_graph(work, bounds), work.extra_pnginfo)
-    bounds.sizes.or_of_the_form().check(work.width, work.height, work.batch_size)
+        graph = _checked_graph(work.graph, bounds)
+        return Compiled({}, with_inputs(graph, work.inputs, bounds.nodes), work.extra_pnginfo)
+    _check_form(work, bounds)
     asked = work.completed(seed=drawn_seed(seed_from), model=bounds.checkpoint)
-    _check_names(asked, bounds)
     return Compiled(asdict(asked), text_to_image_graph(asked))
 
 
-def _checked_graph(sent: CustomGraph, bounds: Bounds) -> Graph:
-    """The graph with its uploads. Only a key limits its sizes: a batch may be a video's frames."""
-    graph = validate_graph(sent.graph, bounds.catalogue, bounds.nodes)
-    for size in _sizes(graph):
-        bounds.sizes.check(*size)
-    return with_inputs(graph, sent.inputs, bounds.nodes)
+def check_again(params: Mapping[str, Any], graph: Graph, bounds: Bounds) -> None:
+    """Check an earlier request as if it were posted now: lists and limits may have changed since.
+
+    `params` and `graph` are those of its `Compiled`.
+
+    Raises:
+        InvalidRequest, RequestTooLarge: it exceeds the bounds.
+    """
+    if params:
+        _check_form(TextToImage(**params), bounds)
+    else:
+        _checked_graph(graph, bounds)
 
 
-def _sizes(graph: Graph) -> Iterator[tuple[int, int, int]]:
-    for node in graph.values():
-        if node["class_type"] in _EMPTY_IMAGES:
-            inputs = node["inputs"]
-            sides = [inputs.get(name, 1) for name in ("width", "height", "batch_size")]
-            if all(type(side) is int for side in sides):  # only the engine knows a link's value
-                yield (sides[0], sides[1], sides[2])
+def _checked_graph(sent: Mapping[str, Any], bounds: Bounds) -> Graph:
+    """The graph. Only a key limits its sizes: a batch may be a video's frames."""
+    graph = validate_graph(sent, bounds.catalogue, bounds.nodes)
+    if bounds.sizes != SizeLimits():
+        for size in _sizes(graph):
+            bounds.sizes.check(*size)
+    return graph
 
 
-def _check_names(asked: TextToImage, bounds: Bounds) -> None:
+def _sizes(graph: Graph) -> list[tuple[int, ...]]:
+    """Width, height and batch size of each node that makes an empty image.
+
+    Raises:
+        InvalidRequest: one of them is neither a whole number nor a link. ComfyUI would convert a
+            text or a fraction to a number, so that it would bypass the limit.
+    """
+    sizes, errors = [], []
+    for node_id, node in graph.items():
+        if node["class_type"] not in _EMPTY_IMAGES:
+            continue
+        sides = {name: _side(node["inputs"].get(name, 1)) for name in _SIDES}
+        sizes.append(tuple(side or 1 for side in sides.values()))
+        errors += [
+            FieldError(("body", "workflow", node_id, "inputs", name), "must be a whole number")
+            for name, side in sides.items()
+            if side is None
+        ]
+    if errors:
+        raise InvalidRequest(
+            "The key limits the sizes of images, and these cannot be read.", errors
+        )
+    return sizes
+
+
+def _side(value: Any) -> int | None:
+    """The number; None if it is none. A link counts as 1, because only the engine knows more."""
+    if is_link(value):
+        return 1
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None  # a bool is an int, too
+
+
+def _check_form(asked: TextToImage, bounds: Bounds) -> None:
+    bounds.sizes.or_of_the_form().check(asked.width, asked.height, asked.batch_size)
     # The default checkpoint is allowed even where the lock does not list it.
     model = None if asked.model == bounds.checkpoint else asked.model
     errors = [*bounds.catalogue.unknown_names(model, asked.sampler, asked.scheduler)]

@@ -93,5 +93,18 @@ def text_to_image_graph(asked: TextToImage) -> Graph:
     }
 
 
+# The form may be used even where the lock allows none of these to a graph of the caller's own.
+FORM_CLASSES = frozenset(
+    {
+        "CheckpointLoaderSimple",
+        "CLIPTextEncode",
+        "EmptyLatentImage",
+        "KSampler",
+        "VAEDecode",
+        "SaveImage",
+    }
+)
+
+
 def _node(class_type: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": class_type, "inputs": inputs}

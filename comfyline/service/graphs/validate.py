@@ -31,6 +31,12 @@ _EXPORT_HINT = (
     '"Workflow > Export (API)" and submit that file.'
 )
 
+
+def forbidden_class(class_type: str) -> str:
+    """The message about a node that the deployment's lock does not allow."""
+    return f"this deployment does not allow nodes of class {class_type}"
+
+
 Errors = Iterator[tuple[tuple[str, ...], str]]  # places inside the workflow, and messages
 
 
@@ -101,10 +107,8 @@ def _node_errors(node: Any) -> Errors:
 
 
 def _class_errors(graph: Graph, catalogue: Catalogue) -> Errors:
-    for node_id, node in graph.items():
-        if not catalogue.allows(node["class_type"]):
-            message = f"this deployment does not allow nodes of class {node['class_type']}"
-            yield (node_id, "class_type"), message
+    for node_id, class_type in catalogue.forbidden(graph):
+        yield (node_id, "class_type"), forbidden_class(class_type)
     if not any(_possible_outputs(graph, EngineNodes())):
         yield (), "the workflow has no output node, such as SaveImage"
 

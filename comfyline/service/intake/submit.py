@@ -18,7 +18,7 @@ from comfyline.contract.ids import (
 from comfyline.service.clock import Clock
 from comfyline.service.errors import ComfylineError, JobNotFound, JobNotRetryable
 from comfyline.service.graphs.catalogue import Catalogue
-from comfyline.service.graphs.compile import Bounds, compiled
+from comfyline.service.graphs.compile import Bounds, check_again, compiled
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.text_to_image import SizeLimits
@@ -69,13 +69,7 @@ class Submitter:
         now = self.clock()
         ids = _candidate_ids(asked, caller, now)
         first = next(ids)
-        bounds = Bounds(
-            checkpoint=self.defaults.checkpoint,
-            catalogue=self.catalogue,
-            sizes=SizeLimits(caller.limits.max_pixels, caller.limits.max_batch_size),
-            nodes=self.nodes,
-        )
-        made = compiled(asked.work, bounds, seed_from=first)
+        made = compiled(asked.work, self._bounds(caller), seed_from=first)
         params = JobParams(params=made.params, metadata=asked.metadata)
         asked_for = JobInput(params, made.graph, made.extra_pnginfo)
         job = self._new_job(first, asked, caller, now)
@@ -89,7 +83,8 @@ class Submitter:
     def retry(self, job_id: JobId, caller: Caller) -> Accepted:
         """A new job from the input of one that failed, was canceled or expired.
 
-        Without an idempotency key there is one retry of each job in each state.
+        The input is checked as if it were posted now. Without an idempotency key there is one
+        retry of each job in each state.
 
         Raises:
             JobNotFound: unknown, past its retention, or another owner's.
@@ -107,6 +102,7 @@ class Submitter:
             graph, pnginfo = self.store.graph(old), self.store.extra_pnginfo(old)
         except LookupError as error:
             raise JobNotFound(job_id) from error
+        check_again(record.params.params, graph, self._bounds(caller))
         job = self._retry_of(old, caller)
         again = JobInput(replace(record.params, retry_of=old.id), graph, pnginfo)
         return self._recorded(self.acceptance.accept(job, again, caller.limits))
@@ -122,6 +118,14 @@ class Submitter:
         except ComfylineError as error:
             self.metrics.record(Metric.JOBS_REFUSED, code=error.code)
             raise
+
+    def _bounds(self, caller: Caller) -> Bounds:
+        return Bounds(
+            checkpoint=self.defaults.checkpoint,
+            catalogue=self.catalogue,
+            sizes=SizeLimits(caller.limits.max_pixels, caller.limits.max_batch_size),
+            nodes=self.nodes,
+        )
 
     def _recorded(self, accepted: Accepted) -> Accepted:
         self.metrics.record(Metric.JOBS_REPLAYED if accepted.replayed else Metric.JOBS_ACCEPTED)
