@@ -10,10 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 from aws_lambda_powertools import Logger
 
+from comfyline.service.log_lines import log_line
 from functions._wiring import Wiring
 
 # A deployed function's environment variables give it its service's name and its level.
-logger = Logger()
+logger = Logger(json_serializer=log_line)
 
 Event = Mapping[str, Any]
 # When its time is over, a function finishes what it has begun. That may take several calls of AWS,

@@ -16,6 +16,7 @@ from comfyline.api.json import json_value
 from comfyline.contract.ids import JOB_ID_PATTERN, JobId, KeyId, OwnerId
 from comfyline.contract.limits import MAX_BODY_BYTES
 from comfyline.contract.problems import PROBLEMS, TYPE_PREFIX
+from comfyline.contract.texts import clean
 from comfyline.contract.v1 import responses
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import (
@@ -31,6 +32,7 @@ from comfyline.service.errors import (
     RequestTooLarge,
     Unavailable,
 )
+from comfyline.service.texts import shortened
 from functions._handlers import Event, Handler, lambda_handler, logger
 from functions._wiring import Wiring
 
@@ -252,9 +254,8 @@ def _problem(
 
 
 def shown(text: str, limit: int = MAX_SHOWN) -> str:
-    """The first `limit` characters of a caller's text, without halves of surrogate pairs."""
-    short = text if len(text) <= limit else text[: limit - 1] + "…"
-    return short.encode(errors="replace").decode()
+    """A caller's text, of at most `limit` characters, that is safe to print in a terminal."""
+    return clean(shortened(text, limit))
 
 
 def invalid(detail: str, *loc: str) -> InvalidRequest:

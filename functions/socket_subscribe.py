@@ -46,7 +46,7 @@ def handler(event: Event, wiring: Wiring) -> None:
 
 def _answer(socket: ConnectionId, event: Event, wiring: Wiring) -> None:
     body = event.get("body") or ""
-    if len(body.encode()) > MAX_CLIENT_MESSAGE_BYTES:
+    if len(body.encode(errors="surrogatepass")) > MAX_CLIENT_MESSAGE_BYTES:
         text = f"A message has at most {MAX_CLIENT_MESSAGE_BYTES} bytes."
         return _say(wiring, socket, ErrorMessage(code="message_too_large", message=text))
     try:

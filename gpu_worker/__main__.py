@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
+from comfyline.service.log_lines import log_line
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.health import WorkerUnhealthy
 from gpu_worker.log_context import LogContextFormatter
@@ -27,7 +28,9 @@ def main() -> None:
     """Work until SIGTERM or SIGINT, then give back running jobs and exit 0; 1 if that failed."""
     wiring = Wiring(os.environ)
     logger = Logger(
-        service="gpu_worker", worker_id=wiring.worker_id, logger_formatter=LogContextFormatter()
+        service="gpu_worker",
+        worker_id=wiring.worker_id,
+        logger_formatter=LogContextFormatter(json_serializer=log_line),
     )
     copy_config_to_registered_loggers(source_logger=logger, include={"comfyline", "gpu_worker"})
     try:

@@ -215,8 +215,7 @@ def _problem(response: httpx.Response) -> responses.Problem | None:
 
 def _gateway_message(response: httpx.Response) -> str:
     try:
-        body = response.json()
-    except ValueError:
-        body = None
-    text = body.get("message") if isinstance(body, dict) else None
+        text = responses.GatewayMessage.model_validate_json(response.content).message
+    except ValidationError:
+        text = None
     return f"HTTP {response.status_code}: {text or response.reason_phrase or 'refused'}"

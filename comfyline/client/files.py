@@ -14,19 +14,20 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from comfyline.contract.texts import UNSAFE
 from comfyline.contract.v1.results import ArtifactView
 
 MAX_NAME_BYTES = 200  # most file systems allow 255; this leaves room for a number
 _LONGEST_SUFFIX = 20
 
-# What Windows forbids, control characters, and characters that change the direction of text.
-_FORBIDDEN = re.compile('[<>:"|?*\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]')
+# What Windows forbids, and what is unsafe to print.
+_FORBIDDEN = re.compile(f'[<>:"|?*{UNSAFE}]')
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")  # on Windows
 
 
 def safe_name(name: str) -> str:
     """A visible file name without any directory, for any `name`; always the same for the same."""
-    last = re.split(r"[/\\]", name.encode(errors="replace").decode())[-1]
+    last = re.split(r"[/\\]", name)[-1]
     clean = _FORBIDDEN.sub("_", last).strip(" .")
     if _DEVICES.match(clean):
         clean = "_" + clean

@@ -70,7 +70,7 @@ def _raise_if_gateway_error(raw: str | bytes) -> None:
     # {"message": "Internal server error", "connectionId": ..., "requestId": ...}
     try:
         body = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     if isinstance(body, dict) and "type" not in body and "message" in body:
         raise SocketLost(str(body["message"]))

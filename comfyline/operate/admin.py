@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from comfyline.contract.texts import clean
 from comfyline.operate import preflight, wiring
 from comfyline.operate.audit import GRACE, Report, audit
 from comfyline.service.jobs.redrive import redrive
@@ -118,7 +119,7 @@ def _print_report(report: Report) -> None:
     console = Console()
     table = Table("kind", "id or key", "finding")
     for finding in (*report.findings, *report.leftovers):
-        table.add_row(finding.kind, escape(finding.subject), escape(str(finding)))
+        table.add_row(finding.kind, Text(clean(finding.subject)), Text(clean(str(finding))))
     if table.row_count:
         console.print(table)
     counts = ", ".join(f"{number} {name}" for name, number in report.counts.items())

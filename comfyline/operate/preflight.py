@@ -17,9 +17,10 @@ import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from comfyline.contract.texts import clean
 from comfyline.operate.image_platforms import platforms_of
 from comfyline.operate.plan import ROLES, Plan
 
@@ -266,5 +267,5 @@ def command(
 def _print(checks: Iterable[Check]) -> None:
     table = Table("check", "", "found", "what to do")
     for check in checks:
-        table.add_row(check.name, check.state, escape(check.found), escape(check.to_do))
+        table.add_row(check.name, check.state, Text(clean(check.found)), Text(clean(check.to_do)))
     Console().print(table)

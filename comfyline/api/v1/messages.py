@@ -97,11 +97,11 @@ class MessageEncoder:
         """The end of the job, with as much of its result as fits into one message."""
         now, most = self.clock(), MAX_ARTIFACTS_IN_MESSAGE
         result = result_view(message.record, self.artifacts, now, most=most)
-        whole = _done(message, result)
-        if result is None:
-            return whole
-        made = (_done(message, shorter) for shorter in _ever_shorter(result))
-        return next((done for done in made if len(encoded(done)) <= MAX_MESSAGE_BYTES), whole)
+        for shorter in _ever_shorter(result) if result else ():
+            done = _done(message, shorter)
+            if len(encoded(done)) <= MAX_MESSAGE_BYTES:
+                return done
+        return _done(message, None)
 
 
 def _done(message: JobEnded, result: ResultView | None) -> DoneMessage:

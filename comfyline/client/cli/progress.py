@@ -19,7 +19,8 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from comfyline.client.cli.view import STYLES, clean, json_line, say, what_runs
+from comfyline.client.cli.view import STYLES, json_line, plain, say, what_runs
+from comfyline.contract.texts import clean
 from comfyline.contract.v1.socket import (
     ArtifactMessage,
     DoneMessage,
@@ -136,7 +137,7 @@ class _StatusColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         status = str(task.fields["status"])
-        return Text(status, style=STYLES.get(status, ""))
+        return plain(status, STYLES.get(status, ""))
 
 
 def _progress(console: Console, *, many: bool) -> Progress:

@@ -1,13 +1,12 @@
 """Shows jobs and errors in the terminal.
 
-Texts that come from elsewhere (node names, messages, file names) are printed as plain text: control
-characters and rich's brackets in them have no effect.
+Every text is printed by `say` or as a `plain` cell, because it may come from somebody else (node
+names, messages, file names, labels): control characters and rich's brackets in it have no effect.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from comfyline.client.errors import ApiError, ComfylineClientError, Forbidden, Unauthorized
+from comfyline.contract.texts import clean
 from comfyline.contract.v1 import responses, results
 from comfyline.contract.v1.socket import DoneMessage, ProgressMessage
 
@@ -30,17 +30,16 @@ STYLES = {
     "expired": "red",
 }
 MAX_VALUE_LENGTH = 200  # characters of one reported value
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def clean(text: str) -> str:
-    """The text without characters that could control a terminal."""
-    return _CONTROL.sub("?", text)
+def plain(text: str, style: str = "") -> Text:
+    """The text as it is printed: on one line, without effect on the terminal."""
+    return Text(clean(text), style=style)
 
 
 def say(console: Console, text: str, style: str = "") -> None:
     """Print a line without wrapping it, so that ids, paths and commands can be copied."""
-    console.print(Text(clean(text), style=style), soft_wrap=True)
+    console.print(plain(text, style), soft_wrap=True)
 
 
 def json_line(console: Console, value: object) -> None:
@@ -58,7 +57,7 @@ def what_runs(at: ProgressMessage | responses.ProgressDetail) -> str:
         what = at.message
     where = at.node_type or at.node
     # The message of a node without steps is its class, which is not printed twice.
-    return clean(" ".join(dict.fromkeys(part for part in (where, what) if part)))
+    return " ".join(dict.fromkeys(part for part in (where, what) if part))
 
 
 # --- a job -----------------------------------------------------------------------------------
@@ -82,7 +81,8 @@ _ENDINGS = {
 
 
 def _show_error(console: Console, error: responses.ErrorView) -> None:
-    say(console, f"  {error.message}")
+    for line in error.message.splitlines():
+        say(console, f"  {line}")
     node = f"node {error.node_id} ({error.node_type or 'unknown class'})" if error.node_id else ""
     attempt = f"attempt {error.attempt}" if error.attempt else ""
     say(console, "  " + ", ".join(part for part in (error.type, node, attempt) if part), "dim")
@@ -115,13 +115,13 @@ def _show_pairs(console: Console, pairs: Iterable[tuple[str, str | Text]]) -> No
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in pairs:
-        grid.add_row(name, value if isinstance(value, Text) else Text(clean(value)))
+        grid.add_row(plain(name), value if isinstance(value, Text) else plain(value))
     console.print(grid)
 
 
 def _details(job: responses.JobView) -> Iterator[tuple[str, str | Text]]:
     yield "job", job.job_id
-    yield "status", Text(job.status, style=STYLES.get(job.status, ""))
+    yield "status", plain(job.status, STYLES.get(job.status, ""))
     if job.status in ("running", "canceling"):
         yield "progress", f"{job.progress:.0%}  {what_runs(job.progress_detail)}"
     yield "request", _request(job)
@@ -204,19 +204,19 @@ def job_table(console: Console, jobs: Iterable[responses.JobView], now: datetime
     console.print(table)
 
 
-def _row(job: responses.JobView, now: datetime) -> Iterator[str | Text]:
+def _row(job: responses.JobView, now: datetime) -> Iterator[Text]:
     at = job.timestamps
-    yield job.job_id
-    yield Text(job.status, style=STYLES.get(job.status, ""))
-    yield f"{job.progress:.0%}"
-    yield _span(now - at.queued_at)
-    yield _span((at.finished_at or now) - at.started_at) if at.started_at else ""
-    yield Text(_request(job))
+    yield plain(job.job_id)
+    yield plain(job.status, STYLES.get(job.status, ""))
+    yield plain(f"{job.progress:.0%}")
+    yield plain(_span(now - at.queued_at))
+    yield plain(_span((at.finished_at or now) - at.started_at) if at.started_at else "")
+    yield plain(_request(job))
 
 
 def _request(job: responses.JobView) -> str:
     prompt = job.params.get("prompt")
-    return clean(" ".join(prompt.split())) if isinstance(prompt, str) else "a workflow"
+    return " ".join(prompt.split()) if isinstance(prompt, str) else "a workflow"
 
 
 def _span(time: timedelta) -> str:
@@ -232,7 +232,7 @@ def _span(time: timedelta) -> str:
 
 def error(console: Console, problem: ComfylineClientError) -> None:
     """Print the error, the invalid fields, and the request id to give when asking for help."""
-    console.print(Text.assemble(("Error: ", "bold red"), clean(str(problem))), soft_wrap=True)
+    console.print(Text.assemble(("Error: ", "bold red"), plain(str(problem))), soft_wrap=True)
     if not isinstance(problem, ApiError):
         return
     details = problem.problem
@@ -248,7 +248,7 @@ def error(console: Console, problem: ComfylineClientError) -> None:
 
 def json_error(console: Console, problem: ComfylineClientError) -> None:
     """Print the error for programs, with the service's own problem document if there is one."""
-    about: dict[str, object] = {"type": "error", "message": str(problem)}
+    about: dict[str, object] = {"type": "error", "message": clean(str(problem))}
     if isinstance(problem, ApiError):
         about |= {"status": problem.status, "request_id": problem.request_id}
         if problem.problem is not None:

@@ -50,7 +50,8 @@ def follow_and_save(client: Comfyline, job_ids: list[str], out: Path | None, as_
         if out is not None:
             _save_all(client, ends, out, as_json)
     except KeyboardInterrupt:
-        hint(f"\nThe download was interrupted. Continue it: {_watch_command(job_ids, out)}")
+        hint("")  # after the ^C that the terminal shows
+        hint(f"The download was interrupted. Continue it: {_watch_command(job_ids, out)}")
         return INTERRUPTED
     if not as_json:
         _show_ends(ends, out)
@@ -76,7 +77,8 @@ def _has_files(done: DoneMessage) -> bool:
 def _hint_after_interrupt(job_ids: list[str], out: Path | None) -> None:
     # Ctrl-C does not cancel the jobs, because their results may still be wanted.
     jobs = "The job continues" if len(job_ids) == 1 else "The jobs continue"
-    hint(f"\n{jobs}. Follow again: {_watch_command(job_ids, out)}")
+    hint("")  # after the ^C that the terminal shows
+    hint(f"{jobs}. Follow again: {_watch_command(job_ids, out)}")
     cancel = "Cancel it" if len(job_ids) == 1 else "Cancel one"
     hint(f"{cancel}: comfyline cancel {job_ids[0]}")
 

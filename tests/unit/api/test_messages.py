@@ -17,12 +17,19 @@ from comfyline.api.v1.messages import (
     encoded,
     status_message,
 )
-from comfyline.contract.limits import MAX_ARTIFACTS_IN_MESSAGE, MAX_MESSAGE_BYTES
+from comfyline.api.v1.views import job_view
+from comfyline.contract.limits import (
+    MAX_ARTIFACTS_IN_MESSAGE,
+    MAX_MESSAGE_BYTES,
+    MAX_RESPONSE_BYTES,
+)
 from comfyline.contract.v1.socket import DoneMessage, server_message
 from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.bounds import bounded
 from comfyline.service.jobs.decide import on_fault
-from comfyline.service.jobs.job import Job, JobError, JobRecord
+from comfyline.service.jobs.job import Job, JobError, JobParams, JobRecord
 from comfyline.service.jobs.lifecycle import advance
+from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.result import JobResult, ResultWarning
 from comfyline.service.live.messages import (
     ClosingNotice,
@@ -33,6 +40,8 @@ from comfyline.service.live.messages import (
     state_of,
     unannounced,
 )
+from comfyline.service.texts import valid_text
+from gpu_worker.collector import safe_name
 from tests.support.builders import (
     NOW,
     FrozenClock,
@@ -44,6 +53,7 @@ from tests.support.builders import (
     running,
     succeeded,
 )
+from tests.support.hostile import hostile_texts
 
 BOOM = JobError(type="boom", message="it broke", node_id="5")
 
@@ -202,3 +212,32 @@ def test_a_closing_notice_is_an_error_message() -> None:
     message = closing_message(ClosingNotice("key_void", "The key has expired."))
     assert server_message.validate_json(encoded(message)) == message
     assert (message.code, message.message) == ("key_void", "The key has expired.")
+
+
+@given(hostile_texts(20_000))
+def test_every_frame_and_view_of_a_job_with_any_texts_is_small_json(text: str) -> None:
+    error = JobError(type=text, message=text, node_id=text, node_type=text)
+    progress = Progress(node=text, node_type=text, message=text)
+    at_work = running(a_job())
+    at_work = advance(at_work, ev.Progressed(attempt=1, progress=progress), NOW)
+    job = advance(at_work, ev.FailedForGood(attempt=1, error=error), NOW)
+    warning = ResultWarning(type=text, message=text, node_id=text, node_type=text)
+    files = [
+        replace(an_artifact(job, number), name=safe_name(text), node=text) for number in range(9)
+    ]
+    made = JobResult(
+        artifacts=tuple(files),
+        values={text: {text: [text, {text: text}]}},
+        values_cut=(text,),
+        warnings=(warning,) * 3,
+        empty_reason=text,
+    )
+    params = JobParams(params={"prompt": valid_text(text)}, metadata={"k": valid_text(text)})
+    record = JobRecord(job, params, bounded(made), len(files))
+    messages = [ProgressMade(job_id=job.id, version=3, progress=progress), *whole_ending(record)]
+    for frame in map(encoder(), messages):
+        assert len(frame) <= MAX_MESSAGE_BYTES
+        assert server_message.validate_json(frame).job_id == job.id
+    view = job_view(record, store=InMemoryArtifactStore(), now=NOW).model_dump_json()
+    assert len(view.encode()) <= MAX_RESPONSE_BYTES
+    assert json.loads(view)["error"]["attempt"] == 1

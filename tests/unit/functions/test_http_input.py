@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
 from pydantic import ValidationError
 
 from comfyline.api.json import MAX_JSON_DEPTH
 from comfyline.api.v1 import commands
+from comfyline.api.v1.messages import encoded
 from comfyline.contract.limits import MAX_BODY_BYTES
+from comfyline.contract.texts import UNSAFE
 from comfyline.contract.v1 import responses
 from comfyline.contract.v1.socket import client_message
 from comfyline.service.errors import MAX_FIELD_ERRORS, InvalidRequest, MalformedRequest
@@ -19,11 +24,12 @@ from comfyline.service.graphs.compile import CustomGraph
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.validate import validate_graph
 from functions._handlers import logger
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, Request, _refusal, http_handler, invalid
 from functions._paging import limit_of
 from functions._submission import idempotency_key
 from functions._wiring import Wiring
 from functions.socket_subscribe import _fault
+from tests.support.hostile import hostile_texts
 
 ENOUGH_BYTES = 500_000  # for any problem; Lambda answers 6 MB at most
 
@@ -210,3 +216,26 @@ def test_log_lines_have_the_callers_request_id_and_the_gateways_own() -> None:
     parsed(event, None, Wiring({}))
     keys = logger.get_current_keys()
     assert (keys["correlation_id"], keys["gateway_request_id"]) == ("of-somebody-else", "gateway-1")
+
+
+@given(hostile_texts(5_000))
+def test_a_problem_shows_no_text_of_the_caller_that_steers_a_terminal(text: str) -> None:
+    problem = invalid(f"there is no {text}", text)
+    answer = _refusal(problem, "request-1").to_gateway("request-1")
+    shown = json.loads(answer["body"])
+    for part in (shown["detail"], shown["errors"][0]["loc"][0], shown["errors"][0]["msg"]):
+        assert re.search(f"[{UNSAFE}]", part) is None
+        assert len(part) <= 1_000
+
+
+@given(hostile_texts(1_000))
+def test_a_message_on_the_socket_is_answered_with_a_small_frame(text: str) -> None:
+    for body in (text, json.dumps({"action": text}), json.dumps({"action": "ping", text: text})):
+        with suppress(ValidationError):
+            client_message.validate_json(body)
+            continue
+        with pytest.raises(ValidationError) as error:
+            client_message.validate_json(body)
+        frame = encoded(_fault(body, error.value))
+        assert len(frame) < 2_000
+        assert json.loads(frame)["type"] == "error"
