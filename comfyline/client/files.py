@@ -1,7 +1,8 @@
 """Where a job's files are saved: under safe names, inside the directory, over no other file.
 
 A file that is still arriving is kept in the same directory as a hidden part, named after its
-content. So a transfer that breaks, or a process that dies, continues from there.
+content. So a transfer that breaks, or a process that dies, continues from there. Others can guess
+that name, and may be able to write to the directory too. So a part is never written through a link.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import itertools
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
+from comfyline.client.errors import DownloadFailed
 from comfyline.contract.texts import UNSAFE
 from comfyline.contract.v1.results import ArtifactView
 
@@ -23,6 +27,16 @@ _LONGEST_SUFFIX = 20
 # What Windows forbids, and what is unsafe to print.
 _FORBIDDEN = re.compile(f'[<>:"|?*{UNSAFE}]')
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")  # on Windows
+
+# To append to a part. Windows has neither O_NOFOLLOW nor O_NONBLOCK, without which a pipe blocks.
+_APPEND = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_APPEND
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 def safe_name(name: str) -> str:
@@ -60,9 +74,52 @@ def part_path(directory: Path, artifact: ArtifactView) -> Path:
     return directory / f".comfyline-{digest}.part"
 
 
+def part_size(part: Path) -> int:
+    """How many bytes of the part have arrived; 0 if there is no part.
+
+    Raises:
+        DownloadFailed: it is a link, or no ordinary file.
+    """
+    try:
+        return _checked(part, part.lstat()).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def open_part(part: Path, size: int) -> IO[bytes]:
+    """The part, cut to its first `size` bytes and ready to take the next ones.
+
+    Raises:
+        DownloadFailed: it is a link, or no ordinary file. Nothing was changed.
+    """
+    try:
+        file = os.fdopen(os.open(part, _APPEND, 0o666), "ab")
+    except OSError as error:
+        if part.is_symlink():
+            raise _not_ordinary(part) from error
+        raise
+    try:
+        _checked(part, os.fstat(file.fileno()))
+        file.truncate(size)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _checked(part: Path, status: os.stat_result) -> os.stat_result:
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        raise _not_ordinary(part)
+    return status
+
+
+def _not_ordinary(part: Path) -> DownloadFailed:
+    return DownloadFailed(f"{part} is a link or no ordinary file: remove it, then try again")
+
+
 def holds(path: Path, artifact: ArtifactView) -> bool:
-    """Whether the file at `path` has the artifact's content."""
-    if not path.is_file() or path.stat().st_size != artifact.bytes:
+    """Whether the file at `path` has the artifact's content. A link holds nothing."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != artifact.bytes:
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == artifact.sha256.lower()
@@ -88,7 +145,8 @@ def _place(artifact: ArtifactView, directory: Path, same: Path | None) -> Path:
         if _is_claimed(path):
             part = part_path(directory, artifact)
             if same is not None:
-                shutil.copyfile(same, part)
+                with same.open("rb") as source, open_part(part, 0) as file:
+                    shutil.copyfileobj(source, file)
             return part.replace(path)
         if holds(path, artifact):
             return path

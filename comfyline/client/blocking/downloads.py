@@ -12,7 +12,16 @@ import httpx
 
 from comfyline.client.blocking.api import Api
 from comfyline.client.errors import DownloadFailed
-from comfyline.client.files import distinct, holds, is_saved, part_path, place_all, safe_name
+from comfyline.client.files import (
+    distinct,
+    holds,
+    is_saved,
+    open_part,
+    part_path,
+    part_size,
+    place_all,
+    safe_name,
+)
 from comfyline.client.primitives import Group
 from comfyline.contract.v1.results import ArtifactView
 
@@ -104,10 +113,10 @@ class PageDownload:
         return job.result.artifacts if job.result else []
 
     def _try(self, artifact: ArtifactView, part: Path) -> None:
-        have = part.stat().st_size if part.exists() else 0
+        have = part_size(part)
         if have < artifact.bytes or not have:
             self._transfer(artifact, part, have)
-        if not part.exists() or part.stat().st_size < artifact.bytes:
+        if not part.exists() or part_size(part) < artifact.bytes:
             raise _TryFailed(f"not the {artifact.bytes} bytes that the job has")
         if not holds(part, artifact):
             part.unlink()  # the next try must not continue from wrong bytes
@@ -129,7 +138,7 @@ class PageDownload:
         if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise _TryFailed(f"HTTP {status}", expired_url=status in _EXPIRED_URL)
         size = have if status == httpx.codes.PARTIAL_CONTENT else 0
-        with part.open("ab" if size else "wb") as file:
+        with open_part(part, size) as file:
             for chunk in response.iter_raw():
                 self.group.raise_if_stopped()
                 size += len(chunk)

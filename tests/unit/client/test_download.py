@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from comfyline.client import Comfyline, DownloadFailed
 from comfyline.client.aio.downloads import AT_ONCE, TRIES
-from comfyline.client.files import MAX_NAME_BYTES, safe_name
+from comfyline.client.files import MAX_NAME_BYTES, part_path, safe_name
+from comfyline.contract.v1.results import ArtifactView
 from tests.unit.client.fakes import JOB, Service, Stream, artifact, job_view, succeeded
 
 
@@ -303,3 +305,88 @@ def test_the_files_of_a_job_are_listed_page_by_page() -> None:
         listed = [file for page in client.job(JOB).artifacts() for file in page.artifacts]
     assert [file.number for file in listed] == list(range(250))
     assert pages.cursors == [None, "100", "200"]
+
+
+# --- what others have put into the directory ------------------------------------------------------
+
+
+def part_of(directory: Path, content: bytes) -> Path:
+    return part_path(directory, ArtifactView.model_validate(artifact(content=content)))
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    path = tmp_path / "victim"
+    path.write_bytes(b"mine")
+    return path
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    path = tmp_path / "shared"
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("plant", ["symlink_to", "hardlink_to"])
+@pytest.mark.parametrize("content", [b"one", b"mine", b"a longer file", b""])
+def test_a_link_in_place_of_the_part_is_not_written_through(
+    shared: Path, victim: Path, plant: str, content: bytes
+) -> None:
+    getattr(part_of(shared, content), plant)(victim)
+    with pytest.raises(DownloadFailed, match="is a link or no ordinary file"):
+        Bucket(succeeded(artifact("a.png", content)), content).download(shared)
+    assert victim.read_bytes() == b"mine"
+    assert not (shared / "a.png").exists()
+
+
+def test_a_link_to_nowhere_or_a_pipe_in_place_of_the_part_is_refused(
+    shared: Path, victim: Path
+) -> None:
+    part_of(shared, b"one").symlink_to(shared / "new")
+    os.mkfifo(part_of(shared, b"two"))
+    for content in (b"one", b"two"):
+        with pytest.raises(DownloadFailed, match="remove it"):
+            Bucket(succeeded(artifact("a.png", content)), content).download(shared)
+    assert not (shared / "new").exists()
+
+
+def test_a_link_that_is_planted_between_the_check_and_the_write_is_refused(
+    shared: Path, victim: Path
+) -> None:
+    def plant(_request: httpx.Request) -> httpx.Response:
+        part_of(shared, b"one").symlink_to(victim)
+        return stored(b"one")
+
+    with pytest.raises(DownloadFailed, match="is a link"):
+        Bucket(succeeded(artifact("a.png", b"one")), plant).download(shared)
+    assert victim.read_bytes() == b"mine"
+
+
+def test_a_copy_of_the_same_content_is_not_written_through_a_link(
+    shared: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = succeeded(artifact("a.png", b"one"), artifact("b.png", b"one"))
+    replace = Path.replace
+
+    def replace_and_plant(part: Path, target: Path) -> Path:
+        placed = replace(part, target)
+        part.symlink_to(victim)
+        return placed
+
+    monkeypatch.setattr(Path, "replace", replace_and_plant)
+    with pytest.raises(DownloadFailed, match="is a link"):
+        Bucket(job, b"one").download(shared)
+    assert victim.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("content", [b"one", b"mine"])
+def test_a_link_in_place_of_the_file_is_left_as_it_is(
+    shared: Path, victim: Path, content: bytes
+) -> None:
+    (shared / "a.png").symlink_to(victim)
+    paths = Bucket(succeeded(artifact("a.png", content)), content).download(shared)
+    assert paths == [shared / "a-2.png"]
+    assert paths[0].read_bytes() == content
+    assert not paths[0].is_symlink()
+    assert victim.read_bytes() == b"mine"
