@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from aws_cdk import Annotations, App
+from aws_cdk import Annotations, App, CrossStackReferences, ReferenceStrength
 
 from infra.assets import code_assets, has_bytecode
 from infra.deployment import Deployment
@@ -25,9 +25,10 @@ from infra.stacks.worker import WorkerStack
 
 # Set here and not in cdk.json, so that the templates are the same without the CDK's CLI.
 FEATURES = {
-    # Stacks use each other's resources through exports, so that CloudFormation refuses to remove a
-    # resource that another stack still uses.
-    "@aws-cdk/core:defaultCrossStackReferences": "strong",
+    # Stacks read each other's outputs. An upgrade may then change or remove any output, while
+    # CloudFormation would refuse to change an export that another stack imports. What holds data is
+    # exported nevertheless: see DataStack.
+    "@aws-cdk/core:defaultCrossStackReferences": "weak",
 }
 
 
@@ -47,6 +48,9 @@ def add_stacks(app: App, deployment: Deployment, assets: Mapping[str, Path]) -> 
 
     `assets` are those of `code_assets`.
     """
+    if deployment.is_local:
+        # LocalStack knows exports; nobody has tried it with Fn::GetStackOutput.
+        CrossStackReferences.of(app).consume(ReferenceStrength.STRONG)
     add_tags(app, deployment)
     name = deployment.stack_name
     data = DataStack(app, name("data"), deployment=deployment)
@@ -64,7 +68,7 @@ def add_stacks(app: App, deployment: Deployment, assets: Mapping[str, Path]) -> 
     fleet = FleetStack(app, name("fleet"), deployment=deployment)
     worker = WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
     scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, assets=assets)
-    scaler.add_dependency(worker)  # it knows the services by name only
+    scaler.add_stack_dependency(worker)  # it knows the services by name only
     api = ApiStack(app, name("api"), deployment=deployment, data=data, assets=assets, scaler=scaler)
     if not all(map(has_bytecode, assets.values())):
         Annotations.of(api).add_warning_v2("comfyline:NoBytecode", NO_BYTECODE)

@@ -120,6 +120,7 @@ def _launch_template(
     role = iam.Role(
         scope,
         "InstanceRole",
+        description="Comfyline: what the ECS agent of a GPU instance may do",
         assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
         # A task in host mode can use this role too. The cluster adds only what its agent needs.
     )

@@ -34,5 +34,10 @@ def _domain(stack: Stack, name: str, host: str, certificate: acm.ICertificate) -
         certificate=certificate,
         security_policy=gw.SecurityPolicy.TLS_1_2,
     )
-    CfnOutput(stack, f"{name}Target", value=domain.regional_domain_name)
+    CfnOutput(
+        stack,
+        f"{name}Target",
+        value=domain.regional_domain_name,
+        description=f"Target to which the DNS entry of {host} must point",
+    )
     return domain

@@ -72,7 +72,14 @@ def python_function(
         timeout=Duration.seconds(
             max(row.timeout, LOCAL_TIMEOUT) if deployment.is_local else row.timeout
         ),
-        role=role(own, "Role", "lambda", (*EVERY_FUNCTION, *row.grants), own_arns),
+        role=role(
+            own,
+            "Role",
+            "lambda",
+            (*EVERY_FUNCTION, *row.grants),
+            own_arns,
+            description=f"Comfyline {row.name}: what the function may do",
+        ),
         log_group=log_group,
         # Either way a trace has an id, by which log lines are found.
         tracing=lambda_.Tracing.ACTIVE

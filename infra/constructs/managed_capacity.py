@@ -71,22 +71,23 @@ def _provider(
         ),
     )
     _add_what_cdk_lacks(provider)
-    _name_instance_role(provider, deployment.cluster_name)
+    _name_roles(provider, deployment.cluster_name)
     return provider
 
 
-def _name_instance_role(provider: ecs.ManagedInstancesCapacityProvider, cluster: str) -> None:
-    """Put the region into the name, because roles are global: the CDK's name is that of the path.
+def _name_roles(provider: ecs.ManagedInstancesCapacityProvider, cluster: str) -> None:
+    """Describe both roles, and put the region into the name of the instances' role.
 
-    The name must begin with `ecsInstanceRole`, because AWS's policy for ECS allows no other.
+    Roles are global, and the CDK's name for this one is that of the path. It must begin with
+    `ecsInstanceRole`, because AWS's policy for ECS allows no other.
     """
-    (role,) = (
-        child
-        for child in provider.node.find_all()
-        if isinstance(child, iam.CfnRole) and "InstanceRole" in child.node.path
-    )
-    name = f"ecsInstanceRole-{cluster}-{provider.node.id[0].lower()}-{Stack.of(provider).region}"
-    role.role_name = name
+    roles = [child for child in provider.node.find_all() if isinstance(child, iam.CfnRole)]
+    (instance,) = (role for role in roles if "InstanceRole" in role.node.path)
+    (infrastructure,) = (role for role in roles if role is not instance)
+    capacity = provider.node.id.lower()
+    instance.role_name = f"ecsInstanceRole-{cluster}-{capacity[0]}-{Stack.of(provider).region}"
+    instance.description = f"Comfyline {capacity}: what the agent of a GPU instance may do"
+    infrastructure.description = f"Comfyline {capacity}: how ECS starts and ends GPU instances"
 
 
 def _add_what_cdk_lacks(provider: ecs.ManagedInstancesCapacityProvider) -> None:

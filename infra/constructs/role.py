@@ -13,7 +13,13 @@ Arns = Mapping[Resource, Sequence[str]]
 
 
 def role(
-    scope: Construct, name: str, service: str, grants: Iterable[Grant], arns: Arns
+    scope: Construct,
+    name: str,
+    service: str,
+    grants: Iterable[Grant],
+    arns: Arns,
+    *,
+    description: str,
 ) -> iam.IRole:
     """A role of that AWS service with one statement for each grant that has an ARN here.
 
@@ -28,6 +34,7 @@ def role(
     made = iam.Role(
         scope,
         name,
+        description=description,
         assumed_by=iam.ServicePrincipal(f"{service}.amazonaws.com"),
         inline_policies={"Grants": iam.PolicyDocument(statements=statements)},
     )

@@ -93,6 +93,7 @@ def _schedule(scope: Construct, row: Function, function: lambda_.Function) -> No
     scheduler.Schedule(
         scope,
         f"{row.name}EveryMinute",
+        description=f"Comfyline {row.name}: every minute",
         schedule=scheduler.ScheduleExpression.rate(every),
         # The next minute is the retry.
         target=LambdaInvoke(function, retry_attempts=0, max_event_age=every),
@@ -110,6 +111,7 @@ def _crashes(
     events.Rule(
         scope,
         f"{row.name}OfTheFleet",
+        description=f"Comfyline {row.name}: workers that crash or cannot be started",
         event_pattern=events.EventPattern(
             source=["aws.ecs"],
             detail_type=["ECS Task State Change"],

@@ -124,15 +124,24 @@ class ApiStack(Stack):
     def _write_outputs(self) -> None:
         domain = self._deployment.api.domain
         outputs = {
-            "HttpApiId": self.http_api.api_id,
-            "HttpApiUrl": f"https://{domain}" if domain else self.http_api.api_endpoint,
-            "WebSocketApiId": self._sockets.api.api_id,
-            "WebSocketStage": STAGE,
-            "WebSocketUrl": self._sockets.stage.url,
-            "ParkingQueueUrl": self.parking.queue_url,
+            "HttpApiId": (self.http_api.api_id, "Id of the HTTP API"),
+            "HttpApiUrl": (
+                f"https://{domain}" if domain else self.http_api.api_endpoint,
+                "Address of the HTTP API: COMFYLINE_URL",
+            ),
+            "WebSocketApiId": (self._sockets.api.api_id, "Id of the WebSocket API"),
+            "WebSocketStage": (STAGE, "Stage of the WebSocket API"),
+            "WebSocketUrl": (
+                self._sockets.stage.url,
+                "Address of the WebSocket API: COMFYLINE_WS_URL",
+            ),
+            "ParkingQueueUrl": (
+                self.parking.queue_url,
+                "Queue of the ends of jobs that could not be settled at once",
+            ),
         }
-        for name, value in outputs.items():
-            CfnOutput(self, name, value=value)
+        for name, (value, description) in outputs.items():
+            CfnOutput(self, name, value=value, description=description)
 
 
 def _read_first(reader: lambda_.Function, *, before: lambda_.Function) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import (
+    CfnOutput,
+    CrossStackReferences,
+    Duration,
+    ReferenceStrength,
+    RemovalPolicy,
+    Stack,
+)
 from aws_cdk import aws_dynamodb as ddb
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_s3 as s3
@@ -37,6 +44,18 @@ MAX_RECEIVES = 50
 KEPT_IMAGES = 20  # of some 10 GB each; a rollback needs the last few
 
 DESCRIPTION = "Comfyline: tables, queues and the bucket, which outlive every deployment of code"
+# What each output is, by the name of its value.
+_OUTPUTS = {
+    "jobs_table": "Table of the jobs",
+    "connections_table": "Table of the open sockets and their subscriptions",
+    "keys_table": "Table of the API keys, which `comfyline keys` changes",
+    "owners_table": "Table of each owner's slots and usage",
+    "artifacts_bucket": "Bucket of uploads, artifacts and models",
+    "dead_letter_queue_url": "Queue of the tickets that were delivered too often",
+    "high_queue_url": "Queue of the tickets with priority high",
+    "normal_queue_url": "Queue of the tickets with priority normal",
+    "low_queue_url": "Queue of the tickets with priority low",
+}
 
 
 class DataStack(Stack):
@@ -79,8 +98,25 @@ class DataStack(Stack):
         self.artifacts = self._bucket()
         if not self._local:
             self._image_repository(deployment)
-        for output, value in self.values.items():
-            CfnOutput(self, output.title().replace("_", ""), value=value)
+        self._export_what_holds_data()
+        for name, value in self.values.items():
+            output = name.title().replace("_", "")
+            CfnOutput(self, output, value=value, description=_OUTPUTS[name])
+
+    def _export_what_holds_data(self) -> None:
+        """Let CloudFormation refuse to remove or replace a table or the bucket while it is used.
+
+        A release that removes one must first be deployed without its use. The exports do not depend
+        on who uses them, so that a stack may stop using one at any time.
+        """
+        for table in (self.jobs, self.keys, self.owners):
+            CrossStackReferences.of(table).produce(ReferenceStrength.STRONG)
+            self.export_value(table.table_name)
+            self.export_value(table.table_arn)
+        self.export_value(self.jobs.table_stream_arn)
+        CrossStackReferences.of(self.artifacts).produce(ReferenceStrength.STRONG)
+        self.export_value(self.artifacts.bucket_name)
+        self.export_value(self.artifacts.bucket_arn)
 
     @property
     def values(self) -> dict[str, str]:
@@ -199,7 +235,12 @@ class DataStack(Stack):
             removal_policy=self._removal,
             empty_on_delete=not self._keep,
         )
-        CfnOutput(self, "WorkerImageRepository", value=repository.repository_uri)
+        CfnOutput(
+            self,
+            "WorkerImageRepository",
+            value=repository.repository_uri,
+            description="Repository to which `make image` pushes the worker's image",
+        )
 
     def _bucket(self) -> s3.Bucket:
         return s3.Bucket(

@@ -39,5 +39,15 @@ class FleetStack(Stack):
         )
         make = managed_capacity if deployment.fleet.capacity == "managed" else asg_capacity
         self.providers = make(self, deployment, self.cluster, network)
-        CfnOutput(self, "FleetCluster", value=self.cluster.cluster_name)
-        CfnOutput(self, "WorkerSecurityGroup", value=network.security_groups[0].security_group_id)
+        CfnOutput(
+            self,
+            "FleetCluster",
+            value=self.cluster.cluster_name,
+            description="ECS cluster of the GPU workers",
+        )
+        CfnOutput(
+            self,
+            "WorkerSecurityGroup",
+            value=network.security_groups[0].security_group_id,
+            description="Security group of the GPU instances",
+        )

@@ -67,7 +67,12 @@ class ObservabilityStack(Stack):
             runbook=self._deployment.alarms.runbook_url,
             topic=topic,
         )
-        CfnOutput(self, "AlarmTopic", value=topic.topic_arn)
+        CfnOutput(
+            self,
+            "AlarmTopic",
+            value=topic.topic_arn,
+            description="SNS topic to which the alarms publish",
+        )
 
     def _topic(self) -> sns.ITopic:
         given = self._deployment.alarms.topic_arn

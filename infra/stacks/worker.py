@@ -101,8 +101,18 @@ class WorkerStack(Stack):
         if fleet is not None:
             is_managed = deployment.fleet.capacity == "managed"
             worker_services(self, fleet, self.task, is_managed=is_managed)
-        CfnOutput(self, "WorkerTaskDefinition", value=self.task.task_definition_arn)
-        CfnOutput(self, "WorkerTaskRole", value=task_role.role_arn)
+        CfnOutput(
+            self,
+            "WorkerTaskDefinition",
+            value=self.task.task_definition_arn,
+            description="Task definition of the GPU worker",
+        )
+        CfnOutput(
+            self,
+            "WorkerTaskRole",
+            value=task_role.role_arn,
+            description="Role of the GPU worker, and of what its graphs run",
+        )
 
     def _task_role(self, deployment: Deployment, data: DataStack) -> iam.IRole:
         # By name, because an emulator has no cluster.
@@ -111,7 +121,14 @@ class WorkerStack(Stack):
         )
         models = self._models.arn_for_objects(f"{MODELS_PREFIX}*")
         arns = {**data.arns, Resource.TASKS: [tasks], Resource.MODELS: [models]}
-        return role(self, "TaskRole", "ecs-tasks", WORKER_GRANTS, arns)
+        return role(
+            self,
+            "TaskRole",
+            "ecs-tasks",
+            WORKER_GRANTS,
+            arns,
+            description="Comfyline worker: what it and the graphs of its jobs may do",
+        )
 
     def _execution_role(self, image: str) -> iam.IRole:
         """The role with which ECS starts the container: it pulls the image and opens the log."""
@@ -122,7 +139,14 @@ class WorkerStack(Stack):
             Resource.ANY: ["*"],
         }
         grants = [WRITE_LOGS, *(PULL_IMAGE if repositories else ())]
-        return role(self, "ExecutionRole", "ecs-tasks", grants, arns)
+        return role(
+            self,
+            "ExecutionRole",
+            "ecs-tasks",
+            grants,
+            arns,
+            description="Comfyline worker: how ECS pulls the image and opens the log",
+        )
 
     def _values(self, deployment: Deployment, data: DataStack) -> dict[str, str]:
         return {

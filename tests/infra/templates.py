@@ -52,9 +52,15 @@ class Templates:
         return set(stack["dependencies"])
 
     @cached_property
-    def _exports(self) -> dict[str, Any]:
+    def exports(self) -> dict[str, Any]:
+        """The value of each export, by its name."""
         outputs = [o for template in self.all for o in template.get("Outputs", {}).values()]
         return {o["Export"]["Name"]: o["Value"] for o in outputs if "Export" in o}
+
+    def _output(self, stack: str, name: str) -> Any:
+        """The value of an output that is not exported."""
+        template = getattr(self, stack.rpartition("-")[2])
+        return template["Outputs"][name]["Value"]
 
     def render(self, value: Any) -> str:
         """A value as text: references become `<logical id>` or `<logical id>.<attribute>`."""
@@ -66,7 +72,9 @@ class Templates:
             case {"Fn::Join": [separator, parts]}:
                 return str(separator).join(map(self.render, parts))
             case {"Fn::ImportValue": name}:
-                return self.render(self._exports[name])
+                return self.render(self.exports[name])
+            case {"Fn::GetStackOutput": {"StackName": stack, "OutputName": name}}:
+                return self.render(self._output(stack, name))
         return str(value)
 
     def functions(self) -> dict[str, Json]:
@@ -104,6 +112,13 @@ def resources(template: Json, kind: str) -> dict[str, Json]:
     """The properties of a template's resources of one type, by logical id."""
     found: Mapping[str, Json] = template["Resources"]
     return {name: r.get("Properties", {}) for name, r in found.items() if r["Type"] == kind}
+
+
+def own_outputs(template: Json) -> dict[str, Json]:
+    """The outputs that our code declares. The CDK adds those that other stacks read."""
+    outputs: Mapping[str, Json] = template.get("Outputs", {})
+    made_by_cdk = ("ExportsOutput", "PublishOutput")
+    return {name: o for name, o in outputs.items() if not name.startswith(made_by_cdk)}
 
 
 def only(found: Mapping[str, Json]) -> Json:

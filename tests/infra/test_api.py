@@ -15,6 +15,7 @@ from tests.infra.templates import (
     Templates,
     function_in,
     named,
+    own_outputs,
     plain_name,
     resources,
 )
@@ -206,7 +207,7 @@ def test_functions_share_one_platform(aws: Templates) -> None:
 
 
 def test_outputs(aws: Templates) -> None:
-    named_outputs = {n for n, o in aws.api["Outputs"].items() if "Export" not in o}
+    named_outputs = set(own_outputs(aws.api))
     assert named_outputs == {
         "HttpApiId",
         "HttpApiUrl",

@@ -7,7 +7,16 @@ import pytest
 from comfyline.contract.limits import MAX_EXECUTION_TIMEOUT_SECONDS, MAX_START_DEADLINE_SECONDS
 from comfyline.service.files.uploads import UPLOAD_LIFETIME
 from comfyline.service.settings import JobDefaults
-from tests.infra.templates import Json, Templates, named, only, plain_name, resources, statements
+from tests.infra.templates import (
+    Json,
+    Templates,
+    named,
+    only,
+    own_outputs,
+    plain_name,
+    resources,
+    statements,
+)
 
 TABLE, QUEUE = "AWS::DynamoDB::GlobalTable", "AWS::SQS::Queue"
 LANES = ("HighQueue", "NormalQueue", "LowQueue")
@@ -162,7 +171,7 @@ def test_data_stack_holds_no_permission(aws: Templates) -> None:
 
 
 def test_outputs(aws: Templates) -> None:
-    outputs = {name for name, output in aws.data["Outputs"].items() if "Export" not in output}
+    outputs = set(own_outputs(aws.data))
     assert outputs == {
         "JobsTable",
         "ConnectionsTable",

@@ -9,7 +9,7 @@ import pytest
 
 from infra.assets import ROOT
 from tests.infra.conftest import deployment, synthesise
-from tests.infra.templates import Json, Templates, named, only, resources
+from tests.infra.templates import Json, Templates, named, only, own_outputs, resources
 
 PROVIDER = "AWS::ECS::CapacityProvider"
 # Resources that AWS bills by the hour, even when they are unused.
@@ -199,8 +199,7 @@ def tags(properties: Json) -> dict[str, str]:
 
 def test_outputs(aws: Templates) -> None:
     def outputs(template: Json) -> set[str]:
-        found = template.get("Outputs", {}).items()
-        return {name for name, output in found if "Export" not in output}
+        return set(own_outputs(template))
 
     assert outputs(aws.fleet) == {"FleetCluster", "WorkerSecurityGroup"}
     assert outputs(aws.observability) == {"AlarmTopic"}
