@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from comfyline.service.graphs.engine_nodes import EngineNodes
@@ -151,11 +152,16 @@ class Execution:
     async def _visit(self, visit: Visit, hold: Hold, inputs: Inputs) -> Outcome | None:
         """Run the prompt during its stay in the engine, and take its files when it has ended."""
         files, outcome = self._tools.files, None
+        brought: dict[str, Path] = {}
+
+        async def bring() -> None:
+            brought.update(inputs)
+            await files.bring(inputs, visit)
+
         try:
             if not self._tools.health.allows_jobs:  # a probe uses the engine, and may restart it
                 raise EngineUnreachable("the worker is being probed")
-            await files.bring(inputs, visit)
-            self._outcome = outcome = await self._run_in_engine()
+            self._outcome = outcome = await self._run_in_engine(bring)
             return outcome
         finally:
             async with self._tools.turnstile.leaving(visit) as is_last:
@@ -164,9 +170,9 @@ class Execution:
                     base=files.base,
                     returns_lists=self._core_nodes.__contains__,
                 )
-                await files.take(self._reported, inputs, hold, visit, is_last=is_last)
+                await files.take(self._reported, brought, hold, visit, is_last=is_last)
 
-    async def _run_in_engine(self) -> Outcome | None:
+    async def _run_in_engine(self, bring: Callable[[], Awaitable[None]]) -> Outcome | None:
         self._submitted_at = time.monotonic()
         running = self._tools.engine.run(
             self.graph,
@@ -176,6 +182,7 @@ class Execution:
             previews=self._reporter.job.options.wants_previews,
             extra_pnginfo=self._pnginfo,
             strict=self._reporter.job.options.strict,
+            before_post=bring,  # a prompt that was given up may write files until it is gone
         )
         return await unless(self._stop.drained, running, grace_seconds=OBEY_SECONDS)
 

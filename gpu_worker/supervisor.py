@@ -59,6 +59,7 @@ class EngineProcess:
     """A `Keeper` of an engine that this worker starts."""
 
     is_foreign = False
+    has_other_workers = False
 
     def __init__(
         self,

@@ -120,7 +120,9 @@ class Wiring:
     async def _keeper(self) -> AsyncIterator[Keeper]:
         settings = self.settings
         if settings.comfyui_command is None:
-            yield ForeignEngine()
+            # Only one worker can own the engine's folders, so every other prompt in an engine with
+            # shared folders is of an earlier worker, and would mix its files with those of a job.
+            yield ForeignEngine(has_other_workers=settings.comfyui_directory is None)
             return
         if not settings.engine_egress and not can_confine():
             _log.warning("engine not confined", extra={"action": "engine_not_confined"})

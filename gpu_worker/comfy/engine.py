@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -185,6 +185,7 @@ class ComfyEngine:
         previews: bool = False,
         extra_pnginfo: Mapping[str, Any] | None = None,
         strict: bool = False,
+        before_post: Callable[[], Awaitable[None]] | None = None,
     ) -> Outcome:
         """Run the graph to its end, and return how it ended. Setting `cancel` ends it early.
 
@@ -195,6 +196,7 @@ class ComfyEngine:
         that nodes have queued, or the engine was restarted.
 
         `strict`: refuse a graph of which ComfyUI would leave out some outputs.
+        `before_post`: awaited when no unfollowed prompt is left that may still write files.
 
         Raises:
             PromptRejected: the graph is not valid here, and does not run.
@@ -208,6 +210,9 @@ class ComfyEngine:
             run = PromptRun(prompt_id, graph, senders, adopts=self._alone is not None)
             followed = Followed(run, on_event, Watchdog(self._patience))
             extra_data = {**_extra_data(previews, extra_pnginfo), **mark(prompt_id)}
+            await self._clear(cancel)
+            if before_post is not None:
+                await before_post()
             return await self._run(followed, graph, extra_data, cancel, strict=strict)
 
     async def forget(self, prompt_id: str) -> None:
@@ -239,7 +244,6 @@ class ComfyEngine:
         strict: bool,
     ) -> Outcome:
         prompt_id = followed.run.prompt_id
-        await self._clear(cancel)
         self._followed[prompt_id] = followed
         try:
             if not await self._may_submit(followed):

@@ -24,6 +24,7 @@ class Keeper(Protocol):
     on_end: Callable[[], None]  # called when the engine has ended, and its prompts are lost
     end_reason: str  # why the engine ended last: `ended`, or the reason of a restart
     is_foreign: bool  # others can reach the engine too, and this worker never kills it
+    has_other_workers: bool  # other workers may give prompts to the engine, too
 
     async def wait_up(self) -> None:
         """Return once the engine's process runs, whether or not it answers yet.
@@ -59,7 +60,8 @@ class ForeignEngine:
 
     is_foreign = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_other_workers: bool = True) -> None:
+        self.has_other_workers = has_other_workers
         self.on_end: Callable[[], None] = lambda: None
         self.end_reason = ENDED
         self._is_healthy = True

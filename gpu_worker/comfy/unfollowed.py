@@ -84,14 +84,14 @@ class UnfollowedPrompts:
         self._keeper.restart(RESTART_REASON)
 
     def _unknown(self, queue: EngineQueue) -> list[str]:
-        """The prompts to remove. A foreign engine may also have another worker's."""
+        """The prompts to remove: all that are not followed, but not those of another worker."""
         followed = frozenset[str]().union(*(each.run.ids for each in self._followed.values()))
         unknown = sorted(queue.all - followed, key=str)
         return [each for each in unknown if not self._is_another_workers(each, queue)]
 
     def _is_another_workers(self, prompt_id: str, queue: EngineQueue) -> bool:
         is_marked = queue.origins.get(prompt_id) == prompt_id
-        return self._keeper.is_foreign and is_marked and prompt_id not in self._posted
+        return self._keeper.has_other_workers and is_marked and prompt_id not in self._posted
 
     def _adopts(self, prompt_id: str, queue: EngineQueue) -> bool:
         culprit = self._culprit(prompt_id, queue.origins.get(prompt_id))

@@ -195,6 +195,19 @@ async def test_a_prompt_whose_node_queues_prompts_names_the_node_and_leaves_none
     assert (outcome.node_id, outcome.node_type) == ("1", "CaseRequeue")
 
 
+async def test_files_are_brought_when_no_unfollowed_prompt_can_write_any(sim: Sim) -> None:
+    left: list[int] = []
+
+    async def bring() -> None:
+        left.append(await sim.in_queue())
+
+    await sim.post({"1": PICTURES, "2": {"class_type": "CaseSleep", "inputs": {"seconds": 0.5}}})
+    async with sim.engine() as engine:
+        outcome = await sim.run(engine, EMPTY_IMAGE, before_post=bring)
+    assert isinstance(outcome, PromptSucceeded)
+    assert left == [0]
+
+
 async def test_a_prompt_that_waits_behind_one_that_queues_prompts_runs(sim: Sim) -> None:
     slow = {**ENDLESS, "3": {"class_type": "CaseSleep", "inputs": {"seconds": 0.5}}}
     async with sim.engine() as engine:

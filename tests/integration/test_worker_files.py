@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.job import TERMINAL, Job, JobRecord, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
+from gpu_worker.comfy.marks import mark
 from gpu_worker.comfy.outputs import FOLDERS
 from gpu_worker.workspace import HOLDING
 from tests.support.builders import now
@@ -303,6 +305,23 @@ async def test_what_a_killed_worker_has_left_is_gone_before_the_first_prompt(
     (world.base / HOLDING / "stale" / "1").write_text("stale")
     record = await run(world, {"1": node("CaseListFolder", folder="output")})
     assert bodies(world, record) == [b""]
+    assert left(world) == []
+
+
+async def test_a_prompt_that_a_killed_worker_has_left_gives_no_file_to_the_next_job(
+    world: WorkerWorld,
+) -> None:
+    earlier = str(uuid.uuid4())
+    graph = {  # ComfyUI runs the nodes in this order, and ends a prompt only between two nodes
+        **{f"{1 + n}": node("CaseSleep", seconds=0.2 + n / 100) for n in range(5)},
+        "9": node("CaseFixedName", name="secret.txt", text="secret", reported=False),
+    }
+    body = {"prompt": graph, "prompt_id": earlier, "extra_data": dict(mark(earlier))}
+    (await world.http.post("/prompt", json=body)).raise_for_status()
+    while not await world.executed():
+        await asyncio.sleep(0.01)
+    record = await run(world, fixed("mine", reported=False), owner=OwnerId("bob"))
+    assert bodies(world, record) == [b"mine"]
     assert left(world) == []
 
 

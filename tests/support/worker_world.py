@@ -96,7 +96,7 @@ class WorkerWorld(InMemoryDeployment):
     async def working(self, keeper: Keeper | None = None) -> AsyncIterator[asyncio.Event]:
         """Run a worker until the block ends; setting the yielded event drains it earlier."""
         drain = asyncio.Event()
-        keeper = keeper or ForeignEngine()
+        keeper = keeper or ForeignEngine(has_other_workers=not self.shares_disk)
         async with ComfyEngine.connected(self.url, keeper, self.patience) as engine:
             working = asyncio.create_task(self.worker(engine).work(drain))
             try:

@@ -22,8 +22,8 @@ PATIENCE_SECONDS = 30.0
 class Keeper(ForeignEngine):
     """Counts restarts."""
 
-    def __init__(self, *, is_foreign: bool) -> None:
-        super().__init__()
+    def __init__(self, *, is_foreign: bool, has_other_workers: bool) -> None:
+        super().__init__(has_other_workers=has_other_workers)
         self.is_foreign = is_foreign
         self.restarts: list[str] = []
 
@@ -34,11 +34,13 @@ class Keeper(ForeignEngine):
 class Engine:
     """`UnfollowedPrompts` in an engine, with the requests that they cause."""
 
-    def __init__(self, *, is_foreign: bool = False, follows: bool = False) -> None:
+    def __init__(
+        self, *, is_foreign: bool = False, has_other_workers: bool = False, follows: bool = False
+    ) -> None:
         self.now = 1000.0
         self.requests: list[tuple[str, Any]] = []
         self.followed: dict[str, Followed] = {}
-        self.keeper = Keeper(is_foreign=is_foreign)
+        self.keeper = Keeper(is_foreign=is_foreign, has_other_workers=has_other_workers)
         client = httpx.AsyncClient(
             base_url="http://engine", transport=httpx.MockTransport(self._answer)
         )
@@ -112,12 +114,10 @@ async def test_a_given_up_prompt_is_removed_without_suspicion() -> None:
     assert (engine.deleted, engine.unfollowed.left_traces) == (['{"delete":["mine"]}'], False)
 
 
-@pytest.mark.parametrize(("is_foreign", "is_removed"), [(True, False), (False, True)])
-async def test_only_a_foreign_engine_can_have_prompts_of_another_worker(
-    is_foreign: bool, is_removed: bool
-) -> None:
-    engine = Engine(is_foreign=is_foreign)
-    assert await engine.shows("theirs", theirs="theirs") is is_removed
+@pytest.mark.parametrize("has_other_workers", [True, False])
+async def test_prompts_of_another_worker_stay_if_there_can_be_one(has_other_workers: bool) -> None:
+    engine = Engine(is_foreign=True, has_other_workers=has_other_workers)
+    assert await engine.shows("theirs", theirs="theirs") is not has_other_workers
 
 
 async def test_rounds_are_adopted_if_they_are_to_be_followed() -> None:
