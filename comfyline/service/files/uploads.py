@@ -21,6 +21,8 @@ from comfyline.service.storage_names import UPLOADS_PREFIX
 UPLOAD_LIFETIME = timedelta(days=8)
 
 _SUFFIX = re.compile(r"(?<=.)\.[A-Za-z0-9]{1,15}\Z", re.DOTALL)
+# By these suffixes ffmpeg takes a file for a playlist, and opens each file that it names.
+_PLAYLISTS = frozenset({".m3u", ".m3u8"})
 
 
 def upload_key(owner: OwnerId, upload_id: UploadId) -> str:
@@ -54,10 +56,12 @@ class StoredUpload:
 def file_suffix(stored: StoredUpload) -> str:
     """The suffix, with its dot, by which a node knows the file's format; empty if it has none.
 
-    It is that of the caller's name, or that of the media type if the name has no usable suffix.
+    It is that of the caller's name, or that of the media type if the name has no usable suffix. A
+    playlist has none.
     """
     found = _SUFFIX.search(stored.name)
-    return found[0].lower() if found else suffix_of(stored.content_type)
+    suffix = found[0].lower() if found else suffix_of(stored.content_type)
+    return "" if suffix in _PLAYLISTS else suffix
 
 
 class UploadStore(Protocol):

@@ -33,6 +33,9 @@ def suffix(name: str, content_type: str = "application/octet-stream") -> str:
         ("a.png\n", "image/webp", ".webp"),
         ("a." + "x" * 16, "image/webp", ".webp"),
         ("photo", "application/octet-stream", ""),
+        ("list.m3u8", "video/mp4", ""),  # ffmpeg would open the files that it names
+        ("list.M3U", "video/mp4", ""),
+        ("list", "audio/x-mpegurl", ""),
     ],
 )
 def test_the_suffix_of_a_file(name: str, content_type: str, expected: str) -> None:
