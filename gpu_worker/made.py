@@ -3,7 +3,7 @@
 reported files that exist      with their node, in the order of the nodes
 pictures sent over the socket  with their node, in the order in which they came
 texts                          with their node
-other files below output/      with the node that mentions their name, if one does
+other files below output/      with the node that mentions their name, if one does; and datasets/
 files below temp/              only if there is nothing but values of the same nodes; marked so
 reported files that are gone   one warning each
 """
@@ -22,7 +22,7 @@ from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.result import ResultWarning
 from gpu_worker.comfy.outcomes import NodeProblem, SentPicture
 from gpu_worker.comfy.outputs import OutputFile, OutputText, Reported
-from gpu_worker.workspace import HeldFile
+from gpu_worker.workspace import DATASETS, HeldFile
 
 UNKNOWN_NODE = ""  # of a file that no node reports
 
@@ -74,7 +74,8 @@ def everything_made(
     found = [made for file in reported.files if file.type != "temp" and (made := search.find(file))]
     found += [_of_picture(picture) for picture in pictures]
     found += [_of_text(text) for text in reported.texts]
-    found += [_unreported(file, reported) for file in search.rest("output")]
+    for kind in ("output", DATASETS):
+        found += [_unreported(file, reported) for file in search.rest(kind)]
     if not found:
         found = _temporary(search, reported)
     return found, search.warnings

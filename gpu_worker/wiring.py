@@ -38,7 +38,6 @@ from gpu_worker.aws_clock import AwsClock
 from gpu_worker.collector import Collector
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine, Keeper
-from gpu_worker.comfy.outputs import FOLDERS
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.confinement import can_confine
 from gpu_worker.disk import Disk
@@ -67,7 +66,7 @@ from gpu_worker.supervisor import EngineProcess, Policy
 from gpu_worker.toolbox import Toolbox
 from gpu_worker.turnstile import Turnstile
 from gpu_worker.worker import Worker
-from gpu_worker.workspace import Workspace
+from gpu_worker.workspace import OWNED, Workspace
 
 # CloudWatch's finest period is a minute, so a worker need not write its metrics more often.
 FLUSH_SECONDS = 60.0
@@ -283,7 +282,7 @@ class Wiring:
     @cached_property
     def _disk(self) -> Disk:
         base = self.settings.comfyui_directory
-        folders = () if base is None else tuple(Path(base) / name for name in FOLDERS)
+        folders = () if base is None else tuple(Path(base) / name for name in OWNED)
         return Disk(
             (Path(tempfile.gettempdir()), *folders), self.settings.min_free_disk_mib * 2**20
         )

@@ -3,7 +3,7 @@
 Between two prompts the engine's folders are empty. What a prompt has written is renamed into a
 holding folder beside them before the next prompt starts, and waits there until it is stored.
 
-    base/input, base/output, base/temp     the engine's: nodes read and write there
+    base/input, output, temp, datasets     the engine's: nodes read and write there
     base/comfyline/<hold>/                 the worker's alone: one folder for each attempt
 
 A node may have written anything: links, pipes, folders that no user may enter, names of any bytes,
@@ -28,6 +28,8 @@ from typing import IO
 from gpu_worker.comfy.outputs import FOLDERS
 
 HOLDING = "comfyline"
+DATASETS = "datasets"  # of ComfyUI's nodes for training; no node reports a file in it
+OWNED = (*FOLDERS, DATASETS)  # the folders that are empty between two prompts
 ASIDE = "found-"  # begins the name of a folder with files that were there before the first worker
 # How a folder and a file are opened: no link is followed, and a pipe does not block.
 _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY
@@ -103,7 +105,7 @@ class Hold:
                     entry.held.unlink()
             except OSError:
                 self._lose(entry.path)
-        return sorted(found, key=lambda file: (FOLDERS.index(file.type), file.path))
+        return sorted(found, key=lambda file: (OWNED.index(file.type), file.path))
 
     def remove(self) -> None:
         """Remove the folder and all that it holds. What cannot be removed is left and logged."""
@@ -132,12 +134,12 @@ class Hold:
 
 
 class Workspace:
-    """ComfyUI's base folder. The worker owns its `input`, `output` and `temp`, and empties them."""
+    """ComfyUI's base folder. The worker owns the folders `OWNED` in it, and empties them."""
 
     def __init__(self, base: Path) -> None:
         self.base = base.resolve()
         # Resolved once: an operator may have linked the folders, but no node may do so later.
-        self._folders = {kind: (base / kind).resolve() for kind in FOLDERS}
+        self._folders = {kind: (base / kind).resolve() for kind in OWNED}
         self._holding = self.base / HOLDING
 
     def prepare(self) -> None:
@@ -165,7 +167,7 @@ class Workspace:
         hold.remove()
 
     def _is_empty(self) -> bool:
-        for kind in FOLDERS:
+        for kind in OWNED:
             with self._entered(kind) as folder:
                 if _names(folder):
                     return False
@@ -173,7 +175,7 @@ class Workspace:
 
     def take_all(self, hold: Hold) -> None:
         """Move everything from the engine's folders into `hold`."""
-        for kind in FOLDERS:
+        for kind in OWNED:
             with self._entered(kind) as folder:
                 for name in _names(folder):
                     hold.adopt(kind, name, folder)
@@ -206,7 +208,7 @@ class Workspace:
 
     def _keep_aside(self) -> None:
         aside = self._new_folder(prefix=ASIDE)
-        for kind in FOLDERS:
+        for kind in OWNED:
             (aside / kind).mkdir()
             with self._entered(kind) as folder:
                 for name in _names(folder):

@@ -68,8 +68,9 @@ ComfyuiDirectory = Annotated[
     Path | None,
     typer.Option(
         envvar="COMFYUI_DIRECTORY",
-        help="The folder above `input`, `output` and `temp` of the ComfyUI at COMFYUI_URL. The one "
-        "worker then owns these three, empties them, and also returns files that no node reports.",
+        help="The folder above `input`, `output`, `temp` and `datasets` of the ComfyUI at "
+        "COMFYUI_URL. The one worker then owns these four, empties them, and also returns files "
+        "that no node reports.",
         exists=True,
         file_okay=False,
         resolve_path=True,

@@ -108,6 +108,20 @@ def fixed_name(context: NodeContext, inputs: Inputs) -> NodeResult:
     return NodeResult(ui={"files": [entry]} if inputs["reported"] else {})
 
 
+def save_dataset(context: NodeContext, inputs: Inputs) -> NodeResult:
+    """Write a file as SaveTrainingDataset does: under a fixed name, and not reported."""
+    folder = context.folders.base / "datasets" / inputs["folder_name"]
+    folder.mkdir(parents=True, exist_ok=True)
+    context.write(folder / "shard_0000.pkl", inputs["text"].encode())
+    return NodeResult()
+
+
+def load_from_folder(context: NodeContext, inputs: Inputs) -> NodeResult:
+    """Return the texts of all files below a folder of ComfyUI."""
+    root = context.folders.base / inputs["folder"]
+    return NodeResult(("".join(sorted(path.read_text() for path in root.rglob("*.*"))),))
+
+
 def link(context: NodeContext, inputs: Inputs) -> NodeResult:
     """Make a symbolic link in the output folder, and report it as a file."""
     path = context.folders.base / "output" / inputs["name"]
@@ -198,6 +212,14 @@ CLASSES = (
         "CaseFixedName",
         in_thread(fixed_name),
         {"name": text("fixed.txt"), "text": text(), "reported": ["BOOLEAN", {"default": True}]},
+    ),
+    _case("CaseSaveDataset", in_thread(save_dataset), {"folder_name": text(), "text": text()}),
+    _case(
+        "CaseLoadFromFolder",
+        in_thread(load_from_folder),
+        {"folder": text()},
+        outputs=("STRING",),
+        output_node=False,
     ),
     _case("CaseLink", in_thread(link), {"name": text(), "target": text()}),
     _case(

@@ -1,9 +1,11 @@
-"""Change a graph as little as possible so that its nodes write their files again.
+"""Change a graph as little as possible so that its nodes write and read their files again.
 
 ComfyUI does not execute a node again whose inputs are in its cache. It then answers with the names
 of files that the worker has removed. ComfyUI compares all inputs in a graph, also those that no
 node class declares, but gives a node only the inputs that its class declares. So each node that
 writes files gets one further input, which the node never sees. The nodes before it stay cached.
+So does each node that reads folders (`gpu_worker.comfy.readers`): its cached result may be of
+another owner's files.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import posixpath
 
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph, is_link, with_input
+from gpu_worker.comfy.readers import reads_folders
 
 CACHE_BUSTER = "comfyline"  # the input's name
 # A node with such an input writes a file, even if it is not an output node (Hy3DExportMesh).
@@ -20,21 +23,21 @@ _DEFAULT_PREFIX = "ComfyUI"
 
 
 def with_cache_buster(graph: Graph, nodes: EngineNodes, value: str) -> Graph:
-    """The graph with `value` as a further input of each node that may write a file."""
+    """The graph with `value` as a further input of each node that writes files or reads folders."""
     linked = {
         link[0] for node in graph.values() for link in node["inputs"].values() if is_link(link)
     }
 
-    def writes(node_id: str) -> bool:
+    def is_marked(node_id: str) -> bool:
         node = graph[node_id]
-        if any(prefix in node["inputs"] for prefix in PREFIXES):
+        if reads_folders(node) or any(prefix in node["inputs"] for prefix in PREFIXES):
             return True
         if nodes.knows(node["class_type"]):
             return nodes.is_output(node["class_type"])
         return node_id not in linked
 
     return {
-        node_id: with_input(node, CACHE_BUSTER, value) if writes(node_id) else node
+        node_id: with_input(node, CACHE_BUSTER, value) if is_marked(node_id) else node
         for node_id, node in graph.items()
     }
 

@@ -9,12 +9,12 @@ The classes are those of ComfyUI 0.33. Its writers take the next free number beh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph
-from gpu_worker.comfy.outputs import FOLDERS
+from gpu_worker.comfy.readers import reads_folders, texts
 
 # Output nodes of ComfyUI itself that report each file that they write, or write none. Its others,
 # such as CheckpointSave, ModelSave, VAESave, CLIPSave, LoraSave, SaveLoRA, Preview3D and the nodes
@@ -27,8 +27,8 @@ _WRITERS = frozenset(
         *("PreviewImage", "PreviewAudio", "PreviewAny", "MaskPreview", "ImageCompare"),
     }
 )
-# Nodes of ComfyUI itself that read whole folders, or write files although they are no output nodes.
-_UNTIDY = ("LoadImageOutput", "LoadTrainingDataset", "Rodin3D", "Tripo", "Meshy", "Tencent")
+# Nodes of ComfyUI itself that write files although they are no output nodes.
+_UNTIDY = ("Rodin3D", "Tripo", "Meshy", "Tencent")
 # Nodes of packs that write no file, or only numbered files that they report.
 _OF_PACKS = frozenset(
     {
@@ -36,7 +36,6 @@ _OF_PACKS = frozenset(
         *("ShowText|pysssss", "Image Comparer (rgthree)", "Reroute", "Note", "PrimitiveNode"),
     }
 )
-_ENDS = tuple(f"[{folder}]" for folder in FOLDERS)  # of the name of a file in another folder
 _SAME_NUMBER = "%batch_num%"  # with it ComfyUI overlooks existing files, and overwrites them
 
 
@@ -47,26 +46,10 @@ def is_tidy(graph: Graph, nodes: EngineNodes) -> bool:
 
 def _is_tidy_node(node: Mapping[str, Any], nodes: EngineNodes) -> bool:
     name = node["class_type"]
-    if any(_names_a_folder(text) for text in _texts(node["inputs"])):
+    if reads_folders(node) or any(_SAME_NUMBER in text for text in texts(node["inputs"])):
         return False
     if name in _OF_PACKS:
         return True
-    if not nodes.is_core(name) or name.startswith(_UNTIDY) or "FromFolder" in name:
+    if not nodes.is_core(name) or name.startswith(_UNTIDY):
         return False
     return name in _WRITERS or not nodes.is_output(name)
-
-
-def _names_a_folder(text: str) -> bool:
-    return _SAME_NUMBER in text or text.rstrip().endswith(_ENDS)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for part in value.values():
-                yield from _texts(part)
-        case list():
-            for part in value:
-                yield from _texts(part)

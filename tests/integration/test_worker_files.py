@@ -20,8 +20,7 @@ from comfyline.service.jobs.job import TERMINAL, Job, JobRecord, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.comfy.marks import mark
-from gpu_worker.comfy.outputs import FOLDERS
-from gpu_worker.workspace import HOLDING
+from gpu_worker.workspace import HOLDING, OWNED
 from tests.support.builders import now
 from tests.support.eventually import eventually
 from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
@@ -68,7 +67,7 @@ def bodies(world: WorkerWorld, record: JobRecord) -> list[bytes]:
 
 def left(world: WorkerWorld) -> list[str]:
     """Every file that is in the engine's folders or held by the worker."""
-    folders = (world.base / name for name in (*FOLDERS, HOLDING))
+    folders = (world.base / name for name in (*OWNED, HOLDING))
     return [str(path) for folder in folders for path in folder.rglob("*") if not path.is_dir()]
 
 
@@ -234,6 +233,34 @@ async def test_no_job_sees_files_of_another_one(world: WorkerWorld) -> None:
     assert bodies(world, second) == [b"no such file", b"", b"", b""]
 
 
+DATASET = {
+    "1": node("CaseSaveDataset", folder_name="set", text="secret"),
+    "2": node("CaseLoadFromFolder", folder="datasets/set"),
+    "3": node("PreviewAny", source=["2", 0]),
+}
+
+
+async def test_a_data_set_comes_back_with_its_job_and_does_not_stay(world: WorkerWorld) -> None:
+    record = await run(world, {"1": DATASET["1"]})
+    assert [artifact.name for artifact in record.artifacts] == ["shard_0000.pkl"]
+    assert bodies(world, record) == [b"secret"]
+    assert left(world) == []
+
+
+async def test_what_a_node_has_read_from_a_folder_is_no_answer_for_another_job(
+    world: WorkerWorld,
+) -> None:
+    load = {"2": DATASET["2"], "3": DATASET["3"]}
+    async with world.working():
+        first, second = await ended(
+            world,
+            world.queued(DATASET, owner=OwnerId("alice")),
+            world.queued(load, owner=OwnerId("bob")),
+        )
+    assert b"secret" in bodies(world, first)
+    assert bodies(world, second) == [b""]
+
+
 async def test_jobs_with_linked_prefixes_and_previews_leave_no_file(
     world: WorkerWorld, is_long: bool
 ) -> None:
@@ -298,7 +325,7 @@ async def test_what_a_killed_worker_has_left_is_gone_before_the_first_prompt(
     world: WorkerWorld,
 ) -> None:
     await run(world, EMPTY_IMAGE)
-    for kind in FOLDERS:
+    for kind in OWNED:
         (world.base / kind / "stale").mkdir()
         (world.base / kind / "stale" / "x.png").write_text("stale")
     (world.base / HOLDING / "stale").mkdir()

@@ -47,6 +47,23 @@ def test_an_output_node_in_the_middle_is_marked_where_it_is_known() -> None:
     assert marked_nodes(graph, UNKNOWN) == {"2"}
 
 
+@pytest.mark.parametrize(
+    ("class_type", "inputs"),
+    [
+        ("LoadTrainingDataset", {"folder_name": "set"}),
+        ("LoadImageDataSetFromFolder", {"folder": "set"}),
+        ("Load3D", {"image": {"image": "x.png"}}),
+        ("PrimitiveString", {"value": "mesh.glb [output]"}),
+    ],
+)
+def test_a_node_that_reads_folders_is_marked(class_type: str, inputs: dict[str, object]) -> None:
+    graph: Graph = {
+        "1": {"class_type": class_type, "inputs": inputs},
+        "2": {"class_type": "EmptyImage", "inputs": {"width": ["1", 0]}},
+    }
+    assert "1" in marked_nodes(graph, CORE)
+
+
 def test_nothing_else_is_changed() -> None:
     changed = with_cache_buster(GRAPH, CORE, "x")
     for node_id, node in changed.items():

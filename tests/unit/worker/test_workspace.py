@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker.comfy.outputs import FOLDERS
-from gpu_worker.workspace import HOLDING, Hold, Workspace
+from gpu_worker.workspace import HOLDING, OWNED, Hold, Workspace
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def write(base: Path, path: str, body: str = "x") -> Path:
 
 def left(base: Path) -> list[str]:
     """Everything that is in the engine's folders."""
-    found = [path for kind in FOLDERS for path in (base / kind).rglob("*")]
+    found = [path for kind in OWNED for path in (base / kind).rglob("*")]
     return [str(path.relative_to(base)) for path in found]
 
 
@@ -57,7 +56,14 @@ def taken(workspace: Workspace, hold: Hold) -> dict[str, str]:
 
 
 def test_every_file_is_taken_with_its_path(workspace: Workspace, base: Path, hold: Hold) -> None:
-    paths = ["output/a.png", "output/x/y/b.png", "temp/p.png", "input/z", "output/x/c d\n.png"]
+    paths = [
+        "output/a.png",
+        "output/x/y/b.png",
+        "temp/p.png",
+        "input/z",
+        "output/x/c d\n.png",
+        "datasets/d/s.pkl",
+    ]
     for path in paths:
         write(base, path, path)
     assert taken(workspace, hold) == {path: path for path in paths}
@@ -152,7 +158,7 @@ def test_folders_that_the_operator_has_linked_are_used(base: Path, tmp_path: Pat
 def test_folders_that_are_missing_count_as_empty(
     workspace: Workspace, base: Path, hold: Hold
 ) -> None:
-    for kind in FOLDERS:
+    for kind in OWNED:
         (base / kind).rmdir()
     assert taken(workspace, hold) == {}
 
@@ -207,7 +213,7 @@ def test_an_input_is_placed_and_dropped(workspace: Workspace, base: Path, hold: 
 
 def test_what_a_killed_worker_has_left_is_removed(workspace: Workspace, base: Path) -> None:
     old = workspace.new_hold()
-    for kind in FOLDERS:
+    for kind in OWNED:
         write(base, f"{kind}/x/stale.png")
     workspace.take_all(old)
     write(base, "output/later.png")
@@ -238,7 +244,7 @@ def test_files_are_moved_to_another_file_system_too(tmp_path: Path) -> None:
     try:
         base = tmp_path / "engine"
         base.mkdir()
-        for kind in FOLDERS:
+        for kind in OWNED:
             (other / kind).mkdir()
             (base / kind).symlink_to(other / kind)
         workspace = Workspace(base)

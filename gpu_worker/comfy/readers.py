@@ -1,0 +1,39 @@
+"""Nodes of ComfyUI itself whose results depend on files that an earlier prompt may have had.
+
+ComfyUI answers a node from its cache if its inputs are the same. Most nodes that read a file also
+compare its content. These do not: a later prompt, which may be another owner's, would get what
+was in files that the worker has taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gpu_worker.comfy.outputs import FOLDERS
+
+# Beginnings of the names of classes that read folders, or files that they do not compare.
+_CLASSES = ("LoadTrainingDataset", "LoadImageOutput", "Load3D")
+_FROM_FOLDER = "FromFolder"  # in the names of classes that read whole folders
+_ENDS = tuple(f"[{folder}]" for folder in FOLDERS)  # of the name of a file in another folder
+
+
+def reads_folders(node: Mapping[str, Any]) -> bool:
+    """Whether the node reads whole folders, or names a file in one of the engine's folders."""
+    name = node["class_type"]
+    if name.startswith(_CLASSES) or _FROM_FOLDER in name:
+        return True
+    return any(text.rstrip().endswith(_ENDS) for text in texts(node["inputs"]))
+
+
+def texts(value: Any) -> Iterator[str]:
+    """All texts in the inputs of a node, however deep."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for part in value.values():
+                yield from texts(part)
+        case list():
+            for part in value:
+                yield from texts(part)
