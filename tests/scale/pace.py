@@ -77,11 +77,12 @@ class Transactional:
     """A DynamoDB client at AWS's pace, with its conflicts.
 
     Of two transactions that are on their way and have an item in common, the later one is canceled.
+    Clients of the same table share `busy`, the items of the transactions on their way.
     """
 
-    def __init__(self, client: Any, pace: Pace) -> None:
+    def __init__(self, client: Any, pace: Pace, busy: Counter[str] | None = None) -> None:
         self._client, self._pace = client, pace
-        self._busy: Counter[str] = Counter()
+        self._busy = Counter[str]() if busy is None else busy
         self.exceptions = client.exceptions
         self.conflicts = 0
 
