@@ -3,8 +3,9 @@
     S3 ── stream and hash ──> .<name>.part ── rename ──> <name>, and .<name>.checked beside it
 
 So a model is either complete and correct, or it is not there at all. The .checked file remembers
-the size and time of the checked file, so that gigabytes are not hashed at every start. No file is
-flushed to the disk, because the folder does not outlive its machine.
+the size and time of the checked file, so that gigabytes are not hashed at every start. The .fetched
+file says that a worker made the file, and may remove it. No file is flushed to the disk, because
+the folder does not outlive its machine.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class ModelFolder:
         with self._locked(stop), ThreadPoolExecutor(AT_ONCE) as pool:
             for unfinished in self.root.rglob(".*.part"):
                 unfinished.unlink()
+            self._remove_others(models)
             present = pool.map(self._is_present, models)
             missing = [model for model, found in zip(models, present, strict=True) if not found]
             self._require_space(missing)
@@ -100,6 +102,18 @@ class ModelFolder:
                     if stop.wait(self.pause_seconds):
                         raise _Stopped from None
             yield
+
+    def _remove_others(self, models: Sequence[Model]) -> None:
+        """Remove what a worker with another lock has fetched: only this lock's models can be used.
+
+        A file that no worker fetched stays, because a folder of one's own may have other files.
+        """
+        kept = {self.root / model.path for model in models}
+        for mark in tuple(self.root.rglob(".*.fetched")):
+            path = mark.with_name(mark.name.removeprefix(".").removesuffix(".fetched"))
+            if path not in kept:
+                for file in (path, _checked(path), mark):
+                    file.unlink(missing_ok=True)
 
     def _is_present(self, model: Model) -> bool:
         """Whether the file is there and correct; it is hashed unless it was checked before."""
@@ -150,6 +164,7 @@ class ModelFolder:
         try:
             self._download(model, part, stop)
             _checked(path).unlink(missing_ok=True)
+            _fetched(path).touch()
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -175,6 +190,10 @@ class ModelFolder:
 
 def _checked(path: Path) -> Path:
     return path.with_name(f".{path.name}.checked")
+
+
+def _fetched(path: Path) -> Path:
+    return path.with_name(f".{path.name}.fetched")
 
 
 def _identity(path: Path, model: Model) -> str:

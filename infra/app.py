@@ -38,6 +38,13 @@ NO_BYTECODE = (
 )
 
 
+IMAGE_BY_TAG = (
+    "worker.image names a tag. If the tag is moved to another image, workers that start later run "
+    "that one, and a rollback does not bring the earlier one back. Name the image by its digest "
+    "(`...@sha256:...`), which `make image` prints."
+)
+
+
 def new_app(outdir: str) -> App:
     """An app that writes its templates to `outdir`."""
     return App(context=FEATURES, outdir=outdir, analytics_reporting=False)
@@ -67,6 +74,8 @@ def add_stacks(app: App, deployment: Deployment, assets: Mapping[str, Path]) -> 
         return
     fleet = FleetStack(app, name("fleet"), deployment=deployment)
     worker = WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
+    if not deployment.worker.image_is_pinned:
+        Annotations.of(worker).add_warning_v2("comfyline:ImageByTag", IMAGE_BY_TAG)
     scaler = ScalerStack(app, name("scaler"), deployment=deployment, data=data, assets=assets)
     scaler.add_stack_dependency(worker)  # it knows the services by name only
     api = ApiStack(app, name("api"), deployment=deployment, data=data, assets=assets, scaler=scaler)

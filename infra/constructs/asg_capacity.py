@@ -22,16 +22,27 @@ ENGINE_UID = 10002  # the user `comfyui` of the image
 METADATA = "169.254.0.0/16"  # the instance's metadata, and the credentials of its tasks
 # A name for the constructs, and the share of on-demand instances in the group.
 _SHARES = {Capacity.ONDEMAND: ("OnDemand", 100), Capacity.SPOT: ("Spot", 0)}
+# Where an instance keeps models for the worker's tasks, one after another. The folder belongs to
+# the user `worker` of the image: the host would make it for root.
+MODELS_FOLDER = "/var/lib/comfyline/models"
+WORKER_UID = 10001
 _AGENT_OPTIONS = (
     # The CDK's `spot_instance_draining` has no effect on a group with mixed instances. Without this
     # option, ECS does not pass a spot notice on to the worker, which is then stopped too late.
     "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true",
     "ECS_CONTAINER_STOP_TIMEOUT=110s",
-    "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached",
-    # By default, ECS keeps the volumes of a stopped task, with all models, for three hours. A few
-    # such tasks would fill the disk.
+    # By default, ECS keeps a stopped task's volumes, with the files of its jobs, for three hours. A
+    # few such tasks would fill the disk.
     "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=5m",
 )
+
+
+def _agent_options(deployment: Deployment) -> Iterator[str]:
+    yield from _AGENT_OPTIONS
+    # An image that the instance has is used without a look at the registry, which saves a minute.
+    # Under a tag, the registry may have another image by now.
+    behavior = "prefer-cached" if deployment.worker.image_is_pinned else "default"
+    yield f"ECS_IMAGE_PULL_BEHAVIOR={behavior}"
 
 
 def asg_capacity(
@@ -125,7 +136,10 @@ def _launch_template(
         # A task in host mode can use this role too. The cluster adds only what its agent needs.
     )
     user_data = ec2.UserData.for_linux()
-    user_data.add_commands(*(f"echo {option} >> /etc/ecs/ecs.config" for option in _AGENT_OPTIONS))
+    options = _agent_options(deployment)
+    user_data.add_commands(*(f"echo {option} >> /etc/ecs/ecs.config" for option in options))
+    owner = f"--owner {WORKER_UID} --group {WORKER_UID}"
+    user_data.add_commands(f"install --directory {owner} --mode 0755 {MODELS_FOLDER}")
     user_data.add_commands(*_engine_rules(deployment))
     return ec2.LaunchTemplate(
         scope,

@@ -31,8 +31,8 @@ class Worker(Section):
 
     image: str = Field(
         min_length=1,
-        description="image of the worker, with its tag or digest",
-        examples=["123456789012.dkr.ecr.eu-west-1.amazonaws.com/comfyline:1"],
+        description="image of the worker by its digest; a tag is accepted with a warning",
+        examples=["123456789012.dkr.ecr.eu-west-1.amazonaws.com/comfyline@sha256:..."],
     )
     lock: str = Field(
         default="gpu_worker/engine.lock.toml",
@@ -89,6 +89,11 @@ class Worker(Section):
                 f"heartbeat_seconds ({self.heartbeat_seconds})"
             )
         return self
+
+    @property
+    def image_is_pinned(self) -> bool:
+        """Whether the image is named by its digest, so that it is the same on every instance."""
+        return "@sha256:" in self.image
 
     @property
     def lock_file(self) -> Path:

@@ -15,6 +15,7 @@ from constructs import Construct
 
 from comfyline.service.settings import WorkerSettings
 from comfyline.service.storage_names import MODELS_PREFIX
+from infra.constructs.asg_capacity import MODELS_FOLDER
 from infra.constructs.function import LOG_RETENTION, environment
 from infra.constructs.image import repository_arns
 from infra.constructs.role import role
@@ -45,8 +46,8 @@ CAPABILITIES = (
     ecs.Capability.DAC_OVERRIDE,
     ecs.Capability.FOWNER,
 )
-# The only paths that can be written. Each is a VOLUME of the image; the host creates it, and it is
-# removed with the task.
+# The only paths that can be written. Each is a VOLUME of the image. The host creates it, and it is
+# removed with the task, except for the models of an instance that outlives its tasks.
 VOLUMES = {"models": "/models", "work": "/work", "tmp": "/tmp"}  # noqa: S108 - the container's own
 
 _COMPATIBILITY = {
@@ -173,8 +174,10 @@ class WorkerStack(Stack):
             environment={**variables, "AWS_DEFAULT_REGION": self.region},
             logging=ecs.LogDrivers.aws_logs(stream_prefix="worker", log_group=self.log_group),
         )
+        outlives_tasks = deployment.fleet.capacity == "asg" and not deployment.is_local
+        hosts = {"models": ecs.Host(source_path=MODELS_FOLDER)} if outlives_tasks else {}
         for name, path in VOLUMES.items():
-            self.task.add_volume(name=name)
+            self.task.add_volume(name=name, host=hosts.get(name))
             container.add_mount_points(
                 ecs.MountPoint(container_path=path, source_volume=name, read_only=False)
             )

@@ -24,7 +24,7 @@ class Templates:
     fleet: Json
     scaler: Json
     observability: Json
-    warnings: tuple[str, ...]  # of the api stack, as the CDK's CLI shows them
+    warnings: tuple[str, ...]  # of all stacks, as the CDK's CLI shows them
     manifest: Json
 
     @classmethod
@@ -36,7 +36,7 @@ class Templates:
             parsed: Json = json.loads(path.read_text()) if path.exists() else {"Resources": {}}
             return parsed
 
-        warnings = tuple(_warnings(folder, f"{prefix}-api"))
+        warnings = tuple(w for part in PARTS for w in _warnings(folder, f"{prefix}-{part}"))
         manifest = json.loads((folder / "manifest.json").read_text())
         return cls(*(template(part) for part in PARTS), warnings, manifest)
 

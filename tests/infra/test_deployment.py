@@ -77,7 +77,8 @@ class TestFiles:
         )
         assert app.returncode == 1
         assert app.stderr.splitlines() == [
-            f"{file}: worker.image is required: image of the worker, with its tag or digest",
+            f"{file}: worker.image is required: image of the worker by its digest; "
+            "a tag is accepted with a warning",
             f"{file}: unknown key max_worker; the nearest known key is scaling.max_workers "
             "(most workers at one time), a whole number from 0 to 5000",
         ]

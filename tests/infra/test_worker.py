@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from comfyline.service.settings import WorkerSettings
 from infra.stacks.worker import USER
+from tests.infra.conftest import deployment, synthesise
 from tests.infra.templates import (
     Json,
     Templates,
@@ -49,18 +52,49 @@ def test_container_is_restricted(aws: Templates) -> None:
     }
 
 
-def test_only_volumes_can_be_written(aws: Templates) -> None:
-    task = only(resources(aws.worker, "AWS::ECS::TaskDefinition"))
-    assert task["Volumes"] == [{"Name": name} for name in ("models", "work", "tmp")]
+@pytest.mark.parametrize("variant", ["aws", "asg"])
+def test_only_volumes_can_be_written(request: pytest.FixtureRequest, variant: str) -> None:
+    templates: Templates = request.getfixturevalue(variant)
+    task = only(resources(templates.worker, "AWS::ECS::TaskDefinition"))
+    assert [volume["Name"] for volume in task["Volumes"]] == ["models", "work", "tmp"]
     mounts = {
         mount["SourceVolume"]: (mount["ContainerPath"], mount["ReadOnly"])
-        for mount in container(aws)["MountPoints"]
+        for mount in container(templates)["MountPoints"]
     }
     assert mounts == {
         "models": ("/models", False),
         "work": ("/work", False),
         "tmp": ("/tmp", False),
     }
+
+
+def test_an_instance_that_outlives_its_tasks_keeps_their_models(
+    aws: Templates, asg: Templates
+) -> None:
+    def hosts(templates: Templates) -> dict[str, str]:
+        task = only(resources(templates.worker, "AWS::ECS::TaskDefinition"))
+        return {v["Name"]: v["Host"]["SourcePath"] for v in task["Volumes"] if "Host" in v}
+
+    assert hosts(aws) == {}  # a Managed Instance ends soon after its task
+    assert hosts(asg) == {"models": "/var/lib/comfyline/models"}
+    launch = json.dumps(resources(asg.fleet, "AWS::EC2::LaunchTemplate"))
+    uid = USER.partition(":")[0]
+    folder = f"install --directory --owner {uid} --group {uid} --mode 0755"
+    assert f"{folder} /var/lib/comfyline/models" in launch
+
+
+def test_an_image_by_tag_is_pulled_again_and_warned_of(
+    tmp_path: Path, aws: Templates, asg: Templates
+) -> None:
+    pinned = deployment(
+        fleet={"capacity": "asg"}, worker={"image": f"registry.example/worker@sha256:{0:064}"}
+    )
+    templates = synthesise(tmp_path, pinned)
+    for chosen, behavior in ((asg, "default"), (templates, "prefer-cached")):
+        launch = json.dumps(resources(chosen.fleet, "AWS::EC2::LaunchTemplate"))
+        assert f"ECS_IMAGE_PULL_BEHAVIOR={behavior} " in launch
+    for chosen, is_warned in ((aws, True), (asg, True), (templates, False)):
+        assert any("worker.image" in warning for warning in chosen.warnings) == is_warned
 
 
 @pytest.mark.parametrize(("variant", "bucket"), [("aws", None), ("asg", "team-models")])

@@ -202,3 +202,23 @@ async def test_workers_that_share_a_folder_fetch_once(tmp_path: Path) -> None:
     done = await asyncio.gather(*(fill(store, tmp_path, *wanted) for _ in range(4)))
     assert done == [True] * 4
     assert len(store.reads) == len(wanted)
+
+
+async def test_models_of_another_lock_are_removed(tmp_path: Path) -> None:
+    """Workers of two deployments may use one folder, one after the other."""
+    before, now = a_model("before"), a_model("now")
+    store = CountingStore(before, now)
+    assert await fill(store, tmp_path, before)
+    assert await fill(store, tmp_path, now)
+    assert files(tmp_path) == {"now.safetensors"}
+    assert not [p for p in tmp_path.rglob(".*") if "before" in p.name]
+
+
+async def test_files_that_no_worker_fetched_are_kept(tmp_path: Path) -> None:
+    model = a_model("own")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / model.path).write_bytes(BODY)  # the lock lists it, and nobody had to fetch it
+    (tmp_path / "checkpoints" / "unlisted.safetensors").touch()
+    assert await fill(CountingStore(), tmp_path, model)
+    assert await fill(CountingStore(), tmp_path)
+    assert files(tmp_path) == {"own.safetensors", "unlisted.safetensors"}
