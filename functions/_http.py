@@ -30,10 +30,11 @@ from comfyline.service.errors import (
     MalformedRequest,
     RequestRefused,
     RequestTooLarge,
+    Unauthorized,
     Unavailable,
 )
 from comfyline.service.texts import shortened
-from functions._handlers import Event, Handler, lambda_handler, logger
+from functions._handlers import INVALID_KEY, Event, Handler, lambda_handler, logger
 from functions._wiring import Wiring
 
 RETRY_AFTER_SECONDS = 5  # throttling or a failover is usually over by then, or lasts minutes
@@ -83,11 +84,14 @@ class Request:
         return caller
 
     def require(self, scope: str) -> None:
-        """Check that the API key has the scope.
+        """Check that the API key is valid and has the scope.
 
         Raises:
+            Unauthorized: the key is not valid.
             Forbidden: it does not have the scope.
         """
+        if INVALID_KEY in self._caller:
+            raise Unauthorized
         if scope not in self._caller["scopes"].split(" "):
             raise Forbidden(f"The key lacks the scope {scope}.")
 

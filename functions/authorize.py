@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from comfyline.service.access.keys import ApiKey, Flags
-from functions._handlers import Event, lambda_handler, logger
+from functions._handlers import INVALID_KEY, Event, lambda_handler, logger
 from functions._wiring import Wiring
 
 SOCKET_SCOPE = "jobs"
@@ -14,15 +14,17 @@ SOCKET_SCOPE = "jobs"
 
 @lambda_handler
 def http_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
-    """Answer with API Gateway's simple response: a refusal is a 403.
+    """Answer with API Gateway's simple response, which always lets the request through.
 
-    The gateway itself answers 401 to a request without the header. It caches the response for every
-    route, so each function checks the scope of the key itself.
+    The gateway would answer its own 403 to a wrong key. So a request with a wrong key goes on
+    without an owner, and the functions answer it with the 401 of the contract. The gateway itself
+    answers 401 to a request without the header. It caches the response for every route, so each
+    function checks the scope of the key itself.
     """
     key = wiring.access.authenticate(_headers(event).get("authorization"))
     if key is None:
         logger.info("caller refused", extra={"action": "caller_refused"})
-        return {"isAuthorized": False}
+        return {"isAuthorized": True, "context": {INVALID_KEY: "true"}}
     logger.debug("caller known", extra={"action": "caller_known"})
     return {"isAuthorized": True, "context": _caller(key, wiring.access.flags())}
 

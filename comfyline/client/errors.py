@@ -4,8 +4,8 @@ ComfylineClientError
 ├── NotConfigured              a setting is missing or is no URL: set it
 ├── ApiError                   the service answered, and refused the call
 │   ├── InvalidRequest         400, 413, 422  change the request
-│   ├── Unauthorized           401            the request had no API key
-│   ├── Forbidden              403            the key is wrong, expired, disabled or lacks a scope
+│   ├── Unauthorized           401            the API key is missing, unknown, expired or disabled
+│   ├── Forbidden              403            the API key lacks a scope
 │   ├── NotFound               404            unknown, past its retention, or another owner's job
 │   ├── Conflict               409            the job's state does not allow the call
 │   ├── RateLimited            429            too many calls or active jobs, even after all retries
@@ -24,6 +24,7 @@ ComfylineClientError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -49,7 +50,8 @@ class ApiError(ComfylineClientError):
     """The service, or the gateway in front of it, refused the call.
 
     `problem` is the service's problem document. It is None if the gateway answered, which sends
-    some 401, 403, 413, 429 and 503 by itself. `retry_after_seconds` is the value of `Retry-After`.
+    some 401, 413, 429 and 503 by itself. `retry_after_seconds` is the value of `Retry-After`.
+    The error's text names the wrong fields; `message` does not.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class ApiError(ComfylineClientError):
         request_id: str | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(" ".join([message, "; ".join(_wrong_fields(problem))]).strip())
         self.message = message
         self.status = status
         self.problem = problem
@@ -74,11 +76,11 @@ class InvalidRequest(ApiError):
 
 
 class Unauthorized(ApiError):
-    """The request carried no API key."""
+    """The request carried no valid API key: it is missing, unknown, expired or disabled."""
 
 
 class Forbidden(ApiError):
-    """The API key is wrong, expired, disabled, or lacks a scope."""
+    """The API key lacks the scope that the call needs."""
 
 
 class NotFound(ApiError):
@@ -187,6 +189,13 @@ def api_error(response: httpx.Response) -> ApiError:
         or response.headers.get("x-request-id", gateway_id),
         retry_after_seconds=retry_after_seconds(response),
     )
+
+
+def _wrong_fields(problem: responses.Problem | None) -> Iterator[str]:
+    for field in (problem.errors if problem else None) or ():
+        place = ".".join(map(str, field.loc))
+        # If there is one wrong field, the service also gives its message as the detail.
+        yield f"({place})" if problem and field.msg == problem.detail else f"{place}: {field.msg}"
 
 
 def retry_after_seconds(response: httpx.Response) -> float | None:

@@ -26,6 +26,9 @@ MAX_JOB_UPLOAD_BYTES = 1_000_000_000
 MAX_WAIT_SECONDS = 25
 # The largest signed 64-bit integer: databases and most JSON libraries cannot store a larger one.
 MAX_SEED = 2**63 - 1
+# The largest integer that every JSON parser reads exactly: those of JavaScript and jq store numbers
+# as doubles, and would turn a larger seed into that of another picture.
+MAX_DRAWN_SEED = 2**53 - 1
 # Half of the 14 days for which SQS keeps a ticket.
 MAX_START_DEADLINE_SECONDS = 7 * 24 * 3600
 # SQS can hide a ticket for at most 12 h after it was received, which must include the preparation.

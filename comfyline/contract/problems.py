@@ -28,6 +28,9 @@ PROBLEMS: Mapping[str, ProblemKind] = {  # by code
     "malformed_request": ProblemKind(
         400, "Malformed request", "Send a body that is JSON, and headers of the documented form."
     ),
+    "unauthorized": ProblemKind(
+        401, "The key is not valid", "Use a key that exists, has not expired and is not disabled."
+    ),
     "forbidden": ProblemKind(
         403, "Scope missing", "Use a key that has the scope which the detail names."
     ),

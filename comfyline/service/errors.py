@@ -6,6 +6,7 @@ ComfylineError
 │   ├── InvalidRequest
 │   ├── IdempotencyKeyReused
 │   ├── RequestTooLarge
+│   ├── Unauthorized
 │   ├── Forbidden
 │   ├── JobNotFound
 │   ├── RouteNotFound
@@ -101,6 +102,16 @@ class RequestTooLarge(RequestRefused):
     """The body, the images or the batch are larger than the service accepts."""
 
     code = "request_too_large"
+
+
+class Unauthorized(RequestRefused):
+    """The API key is unknown, has expired or is disabled."""
+
+    code = "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers = {"www-authenticate": "Bearer"}  # RFC 9110, section 15.5.2
 
 
 class Forbidden(RequestRefused):

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from comfyline.client.errors import ApiError, ComfylineClientError, Forbidden, Unauthorized
+from comfyline.client.errors import ApiError, ComfylineClientError, Unauthorized
 from comfyline.contract.texts import clean
 from comfyline.contract.v1 import responses, results
 from comfyline.contract.v1.socket import DoneMessage, ProgressMessage
@@ -232,7 +232,8 @@ def _span(time: timedelta) -> str:
 
 def error(console: Console, problem: ComfylineClientError) -> None:
     """Print the error, the invalid fields, and the request id to give when asking for help."""
-    console.print(Text.assemble(("Error: ", "bold red"), plain(str(problem))), soft_wrap=True)
+    message = problem.message if isinstance(problem, ApiError) else str(problem)
+    console.print(Text.assemble(("Error: ", "bold red"), plain(message)), soft_wrap=True)
     if not isinstance(problem, ApiError):
         return
     details = problem.problem
@@ -240,7 +241,7 @@ def error(console: Console, problem: ComfylineClientError) -> None:
         # If there is one wrong field, the service also gives its message as the detail.
         what = "" if details and field.msg == details.detail else f": {field.msg}"
         say(console, f"  {'.'.join(map(str, field.loc))}{what}")
-    if isinstance(problem, Unauthorized | Forbidden):
+    if isinstance(problem, Unauthorized):
         say(console, "  Check that COMFYLINE_API_KEY holds a key of this service.")
     if problem.request_id:
         say(console, f"  request id {problem.request_id}", "dim")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 API_PREFIX = "/api/v1"
 
@@ -22,6 +22,17 @@ class Request(BaseModel):
     """Base of what a caller sends: unknown fields are errors, and no value is converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers_are_integers(cls, value: Any) -> Any:
+        # JSON Schema counts 20.0 as an integer, and some JSON libraries write every number so.
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: int(field) if isinstance(field, float) and field.is_integer() else field
+            for name, field in value.items()
+        }
 
 
 class Response(BaseModel):

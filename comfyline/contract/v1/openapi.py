@@ -15,10 +15,10 @@ from comfyline.contract.v1.operations import OPERATIONS, TAGS, Operation
 Json = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/{model}"
+_REFUSAL = "Refusal"
 _SUCCESSES = {200: "The answer.", 201: "Made.", 202: "Accepted."}
 _GATEWAY = {
     401: "The request has no `Authorization` header.",
-    403: "The key is unknown, has expired or is disabled.",
     429: "The gateway received too many requests at once.",
     503: "The gateway could not reach the service.",
 }
@@ -26,6 +26,12 @@ _RETRY_AFTER = {
     "Retry-After": {
         "schema": {"type": "integer"},
         "description": "After how many seconds to send the request again.",
+    }
+}
+_CHALLENGE = {
+    "WWW-Authenticate": {
+        "schema": {"const": "Bearer"},
+        "description": "How to authenticate: by a key in the header `Authorization`.",
     }
 }
 _DESCRIPTION = """\
@@ -44,7 +50,7 @@ those that you do not know.
 {problems}
 
 The gateway in front of the service answers some errors by itself, as `{{"message": ...}}`: 401,
-403, 413, 429 and 503. A request that is answered 429 or 503 was not accepted.
+413, 429 and 503. A request that is answered 429 or 503 was not accepted.
 """
 
 
@@ -120,6 +126,8 @@ def _response(operation: Operation, status: int) -> Json:
         made = {"description": _SUCCESSES[status], "content": _answer(operation, status)}
     else:
         made = _refusal(operation, status)
+    if status == 401:
+        headers |= _CHALLENGE
     if status in (429, 503):
         headers |= _RETRY_AFTER
     return {**made, "headers": headers}
@@ -134,10 +142,16 @@ def _answer(operation: Operation, status: int) -> Json:
 
 def _refusal(operation: Operation, status: int) -> Json:
     meanings = [_meaning(code) for code in operation.codes if PROBLEMS[code].status == status]
-    content = {"application/problem+json": {"schema": _reference(responses.Problem)}}
-    if status in operation.gateway_statuses:
-        meanings.append(f"- {_GATEWAY[status]}")
-        content["application/json"] = {"schema": _reference(responses.GatewayMessage)}
+    if status not in operation.gateway_statuses:
+        schema = _reference(responses.Problem)
+        return _described(meanings, {"application/problem+json": {"schema": schema}})
+    meanings.append(f"- {_GATEWAY[status]}")
+    schema = {"$ref": _REFERENCE.format(model=_REFUSAL)}
+    kinds = ("application/problem+json", "application/json")
+    return _described(meanings, {kind: {"schema": schema} for kind in kinds})
+
+
+def _described(meanings: list[str], content: Json) -> Json:
     return {"description": "\n".join(meanings), "content": content}
 
 
@@ -150,7 +164,7 @@ def _reference(model: type[BaseModel]) -> Json:
 
 
 def _schemas() -> Json:
-    answers: set[type[BaseModel]] = {responses.Problem, responses.GatewayMessage}
+    answers: set[type[BaseModel]] = {responses.Problem}
     bodies: set[type[BaseModel]] = set()
     for operation in OPERATIONS.values():
         answers |= {model for model in operation.answers.values() if model is not None}
@@ -165,4 +179,17 @@ def _schemas() -> Json:
     made: Json = schemas["$defs"]
     codes = [code for code, kind in PROBLEMS.items() if kind.status is not None]
     made["Problem"]["properties"]["code"]["examples"] = codes
+    made[_REFUSAL] = _refusal_of(made["Problem"])
     return made
+
+
+def _refusal_of(problem: Json) -> Json:
+    """The schema that a problem and the gateway's own answer fit: a generated client reads one."""
+    message = responses.GatewayMessage.model_json_schema()["properties"]
+    return {
+        "type": "object",
+        "title": _REFUSAL,
+        "description": "A problem of the service, or the gateway's own answer, which has only a "
+        "`message`.",
+        "properties": {**problem["properties"], **message},
+    }

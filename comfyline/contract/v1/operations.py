@@ -41,13 +41,13 @@ class Operation:
     @property
     def codes(self) -> tuple[str, ...]:
         """Every problem code that the operation can answer."""
-        scope = () if self.is_open else ("forbidden",)
-        return (*scope, *self.problems, "internal_error", "unavailable")
+        key = () if self.is_open else ("unauthorized", "forbidden")
+        return (*key, *self.problems, "internal_error", "unavailable")
 
     @property
     def gateway_statuses(self) -> tuple[int, ...]:
         """The statuses that the gateway answers by itself, before the service sees the request."""
-        return (429, 503) if self.is_open else (401, 403, 429, 503)
+        return (429, 503) if self.is_open else (401, 429, 503)
 
     @property
     def statuses(self) -> list[int]:

@@ -128,7 +128,8 @@ class TextToImageRequest(_JobOptions):
         ge=0,
         le=MAX_SEED,
         description="Seed of the noise; it makes a picture repeatable. If null, the service draws "
-        "one and returns it in the job's `params`.",
+        "one below 2^53 and returns it in the job's `params`. JavaScript and jq read a larger one "
+        "wrong, unless they parse it as a big integer.",
     )
     model: str | None = Field(
         default=None,

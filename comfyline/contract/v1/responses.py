@@ -213,4 +213,4 @@ class Problem(Response):
 class GatewayMessage(Response):
     """What the gateway answers by itself, before the service sees the request."""
 
-    message: str | None = Field(default=None, description="A short English text.")
+    message: str | None = Field(default=None, description="The gateway's short English text.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from comfyline.contract.ids import JobId
-from comfyline.contract.limits import MAX_BATCH_SIZE, MAX_PIXELS, MAX_SEED
+from comfyline.contract.limits import MAX_BATCH_SIZE, MAX_DRAWN_SEED, MAX_PIXELS
 from comfyline.service.errors import RequestTooLarge
 from comfyline.service.graphs.graph import Graph
 
@@ -37,7 +37,7 @@ class TextToImage:
 def drawn_seed(job_id: JobId) -> int:
     """The seed of a request that has none: fixed by the id, so that a replay draws the same."""
     digest = hashlib.sha256(f"seed:{job_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") & MAX_SEED
+    return int.from_bytes(digest[:8], "big") & MAX_DRAWN_SEED
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,7 +274,7 @@ def test_each_status_raises_its_error(status: int, kind: type[ApiError]) -> None
         client.submit("a fox")
     error = raised.value
     assert type(error) is kind
-    assert str(error) == "Some code: Not like this."
+    assert str(error) == "Some code: Not like this. body.width: too wide"
     assert (error.status, error.request_id) == (status, "req-1")
     assert error.problem is not None
     assert error.problem.errors is not None

@@ -101,9 +101,9 @@ def test_a_wrong_job_id_is_a_usage_error(command: str) -> None:
 
 
 def test_a_refused_key_prints_a_hint() -> None:
-    result = run(Service(httpx.Response(403, json={"message": "Forbidden"})), "list")
+    result = run(Service(httpx.Response(401, json={"message": "Unauthorized"})), "list")
     assert result.exit_code == 1
-    assert "HTTP 403: Forbidden" in result.stderr
+    assert "HTTP 401: Unauthorized" in result.stderr
     assert "COMFYLINE_API_KEY" in result.stderr
 
 

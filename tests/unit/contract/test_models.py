@@ -62,6 +62,15 @@ def test_an_accepted_field_is_never_converted(form: type[BaseModel], data: st.Da
         assert not (isinstance(value, bool) and not isinstance(kept, bool))
 
 
+@every_form
+def test_a_whole_number_may_be_written_with_a_point(form: type[BaseModel]) -> None:
+    for name, value in EXAMPLES[form].items():
+        if type(value) is int:
+            made = form.model_validate({**EXAMPLES[form], name: float(value)})
+            assert repr(getattr(made, name)) == repr(value)
+            assert errors_of(form, {**EXAMPLES[form], name: value + 0.5}) == [name]
+
+
 @given(st.text(max_size=30) | JSON.map(json.dumps))
 def test_a_client_message_is_one_of_three_or_refused(body: str) -> None:
     try:
@@ -76,6 +85,7 @@ def test_a_subscription_resumes_after_a_version(after: Any) -> None:
     message = {"action": "subscribe", "job_id": random_job_id(NOW)}
     assert errors_of(client_message, message) == []
     assert errors_of(client_message, {**message, "after": 3}) == []
+    assert errors_of(client_message, {**message, "after": 3.0}) == []
     assert errors_of(client_message, {**message, "after": after}) == ["subscribe.after"]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyline.contract.ids import JobId
-from comfyline.contract.limits import MAX_SEED
+from comfyline.contract.limits import MAX_DRAWN_SEED
 from comfyline.service.graphs.graph import (
     canonical_json,
     faithful_json,
@@ -76,5 +76,5 @@ def test_the_order_of_names_changes_no_fingerprint(value: dict[str, Any], random
 def test_a_drawn_seed_depends_on_the_id_only(text: str) -> None:
     seed = drawn_seed(JobId(text))
     assert seed == drawn_seed(JobId(text))
-    assert 0 <= seed <= MAX_SEED
+    assert 0 <= seed <= MAX_DRAWN_SEED
     assert seed != drawn_seed(JobId(text + "x"))

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from comfyline.api.v1 import views
-from comfyline.contract.limits import MAX_BATCH_SIZE, MAX_SEED
+from comfyline.contract.limits import MAX_BATCH_SIZE, MAX_DRAWN_SEED
 from comfyline.service.errors import (
     InvalidRequest,
     RequestTooLarge,
@@ -54,7 +54,7 @@ class TestNewJob:
         seeds = [world.record(job.id).params.params["seed"] for job in jobs]
         assert seeds == [world.store.graph(job)["5"]["inputs"]["seed"] for job in jobs]
         assert seeds[0] != seeds[1]
-        assert all(0 <= seed <= MAX_SEED for seed in seeds)
+        assert all(0 <= seed <= MAX_DRAWN_SEED for seed in seeds)
 
     def test_a_workflow_runs_as_it_was_sent(self) -> None:
         world = World()
