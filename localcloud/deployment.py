@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -63,7 +64,22 @@ def _filled(text: str) -> str:
 
 def deploy_stack(stack: SynthesisedStack, emulator: Emulator) -> dict[str, str]:
     """Create the stack, or update it if it exists, and return its outputs."""
-    return apply_template(stack.name, f"{emulator.url}/{_filled(stack.template)}", emulator)
+    outputs = apply_template(stack.name, f"{emulator.url}/{_filled(stack.template)}", emulator)
+    _allow_origins(stack, emulator)
+    return outputs
+
+
+def _allow_origins(stack: SynthesisedStack, emulator: Emulator) -> None:
+    # The emulator's CloudFormation stores which pages may call an API under the template's names,
+    # and its gateway reads the names of the API of API Gateway.
+    (template,) = (asset.path for asset in stack.assets if not asset.is_folder)
+    cloudformation, gateway = emulator.client("cloudformation"), emulator.client("apigatewayv2")
+    for name, resource in json.loads(template.read_text())["Resources"].items():
+        cors = resource.get("Properties", {}).get("CorsConfiguration")
+        if resource["Type"] == "AWS::ApiGatewayV2::Api" and cors:
+            where = {"StackName": stack.name, "LogicalResourceId": name}
+            (api,) = cloudformation.describe_stack_resources(**where)["StackResources"]
+            gateway.update_api(ApiId=api["PhysicalResourceId"], CorsConfiguration=cors)
 
 
 def apply_template(name: str, url: str, emulator: Emulator) -> dict[str, str]:

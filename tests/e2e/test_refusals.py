@@ -103,6 +103,26 @@ def test_a_request_without_a_valid_key_is_refused(
     assert answer.json().get("code") == code
 
 
+def test_a_web_page_of_another_origin_may_call(endpoints: Endpoints) -> None:
+    url, page = f"{endpoints.api_url}/api/v1/jobs", {"Origin": "https://app.example.com"}
+    asked = {
+        **page,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
+    }
+    preflight = httpx.options(url, headers=asked, trust_env=False)
+    assert preflight.is_success
+    assert preflight.headers["access-control-allow-origin"] in ("*", page["Origin"])
+    allowed = preflight.headers["access-control-allow-headers"].lower()
+    assert {"authorization", "content-type", "idempotency-key"} <= set(allowed.split(","))
+    key = {"Authorization": f"Bearer {endpoints.api_key}"}
+    answer = httpx.get(url, headers=page | key, trust_env=False)
+    assert answer.headers["access-control-allow-origin"] in ("*", page["Origin"])
+    assert "x-request-id" in answer.headers["access-control-expose-headers"].lower()
+    refused = httpx.get(url, headers={**page, "Authorization": "Bearer no"}, trust_env=False)
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "*")
+
+
 def test_health_needs_no_key(endpoints: Endpoints) -> None:
     answer = httpx.get(f"{endpoints.api_url}/healthz", trust_env=False)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
