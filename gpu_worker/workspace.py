@@ -30,6 +30,9 @@ from gpu_worker.comfy.outputs import FOLDERS
 HOLDING = "comfyline"
 DATASETS = "datasets"  # of ComfyUI's nodes for training; no node reports a file in it
 OWNED = (*FOLDERS, DATASETS)  # the folders that are empty between two prompts
+# Folders in `output` that ComfyUI searches for models, too. They stay: once ComfyUI has listed such
+# a folder, it refuses every prompt with a node that loads such a model if the folder is gone.
+MODEL_FOLDERS = frozenset({"checkpoints", "clip", "vae", "diffusion_models", "loras"})
 ASIDE = "found-"  # begins the name of a folder with files that were there before the first worker
 # How a folder and a file are opened: no link is followed, and a pipe does not block.
 _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY
@@ -153,6 +156,7 @@ class Workspace:
             self.clear()
         else:
             self._keep_aside()
+        self._make_model_folders()
 
     def new_hold(self) -> Hold:
         """A holding folder for one attempt."""
@@ -167,18 +171,14 @@ class Workspace:
         hold.remove()
 
     def _is_empty(self) -> bool:
-        for kind in OWNED:
-            with self._entered(kind) as folder:
-                if _names(folder):
-                    return False
-        return True
+        return not any(True for kind in OWNED for _ in self._contents(kind))
 
     def take_all(self, hold: Hold) -> None:
         """Move everything from the engine's folders into `hold`."""
         for kind in OWNED:
-            with self._entered(kind) as folder:
-                for name in _names(folder):
-                    hold.adopt(kind, name, folder)
+            for folder, path in self._contents(kind):
+                hold.adopt(kind, path, folder)
+        self._make_model_folders()
 
     def take(self, kind: str, path: str, hold: Hold) -> None:
         """Move one file into `hold`; nothing if there is no such file."""
@@ -197,6 +197,24 @@ class Workspace:
         """Remove a file from the input folder, if it is there."""
         with self._entered("input") as folder, suppress(OSError):
             os.unlink(name, dir_fd=folder)
+
+    def _contents(self, kind: str) -> Iterator[tuple[int, str]]:
+        """What nodes have put into one of the engine's folders, each with the open folder above."""
+        with self._entered(kind) as folder:
+            for name in _names(folder):
+                if kind == "output" and name in MODEL_FOLDERS:
+                    with suppress(OSError), _opened(_in_folder(folder, name)) as models:
+                        yield from ((models, f"{name}/{inner}") for inner in _names(models))
+                        continue
+                yield folder, name
+
+    def _make_model_folders(self) -> None:
+        with self._entered("output") as output:
+            for name in MODEL_FOLDERS:
+                with suppress(OSError):  # most often it exists
+                    os.mkdir(name, dir_fd=output)
+                    with _opened(_in_folder(output, name)) as made:
+                        os.fchmod(made, 0o777)  # the engine may be another user
 
     def _remove_holds(self) -> None:
         left = self.new_hold()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from gpu_worker.workspace import HOLDING, OWNED, Hold, Workspace
+from gpu_worker.workspace import HOLDING, MODEL_FOLDERS, OWNED, Hold, Workspace
 
 
 @pytest.fixture
@@ -41,8 +42,9 @@ def write(base: Path, path: str, body: str = "x") -> Path:
 
 def left(base: Path) -> list[str]:
     """Everything that is in the engine's folders."""
-    found = [path for kind in OWNED for path in (base / kind).rglob("*")]
-    return [str(path.relative_to(base)) for path in found]
+    found = {path for kind in OWNED for path in (base / kind).rglob("*")}
+    models = {base / "output" / name for name in MODEL_FOLDERS}
+    return [str(path.relative_to(base)) for path in found - models]
 
 
 def taken(workspace: Workspace, hold: Hold) -> dict[str, str]:
@@ -67,6 +69,30 @@ def test_every_file_is_taken_with_its_path(workspace: Workspace, base: Path, hol
     for path in paths:
         write(base, path, path)
     assert taken(workspace, hold) == {path: path for path in paths}
+    assert left(base) == []
+
+
+def test_folders_that_comfyui_searches_for_models_stay(
+    workspace: Workspace, base: Path, hold: Hold
+) -> None:
+    before = {name: (base / "output" / name).stat().st_ino for name in MODEL_FOLDERS}
+    paths = ["output/loras/a.safetensors", "output/vae/x/y.safetensors"]
+    for path in paths:
+        write(base, path, path)
+    assert taken(workspace, hold) == {path: path for path in paths}
+    assert left(base) == []
+    assert {name: (base / "output" / name).stat().st_ino for name in MODEL_FOLDERS} == before
+
+
+@pytest.mark.parametrize("put", [Path.touch, lambda path: path.symlink_to("/etc"), lambda _: None])
+def test_what_a_node_has_put_in_place_of_a_model_folder_goes(
+    workspace: Workspace, base: Path, hold: Hold, put: Callable[[Path], None]
+) -> None:
+    (base / "output" / "vae").rmdir()
+    put(base / "output" / "vae")
+    workspace.take_all(hold)
+    assert (base / "output" / "vae").is_dir()
+    assert not (base / "output" / "vae").is_symlink()
     assert left(base) == []
 
 
@@ -136,7 +162,7 @@ def test_a_folder_that_a_node_has_replaced_by_a_link_is_not_emptied(
     workspace: Workspace, base: Path, hold: Hold, tmp_path: Path
 ) -> None:
     models = write(tmp_path, "models/large").parent
-    (base / "output").rmdir()
+    shutil.rmtree(base / "output")
     (base / "output").symlink_to(models)
     assert taken(workspace, hold) == {}
     assert (models / "large").exists()
@@ -159,7 +185,7 @@ def test_folders_that_are_missing_count_as_empty(
     workspace: Workspace, base: Path, hold: Hold
 ) -> None:
     for kind in OWNED:
-        (base / kind).rmdir()
+        shutil.rmtree(base / kind)
     assert taken(workspace, hold) == {}
 
 
