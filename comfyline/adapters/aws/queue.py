@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,7 @@ from comfyline.adapters.aws.errors import error_code, translated
 from comfyline.contract.ids import JOB_ID_PATTERN, JobId, OwnerId
 from comfyline.service.errors import Unavailable
 from comfyline.service.queue.lanes import Priority
-from comfyline.service.queue.tickets import Ticket
+from comfyline.service.queue.tickets import TICKET_BATCH, Ticket
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -68,11 +68,24 @@ class SqsJobQueue:
     def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
         """See JobQueue."""
         self._client.send_message(
-            QueueUrl=self._urls[priority],
-            MessageBody=json.dumps({"schema": SCHEMA, "job_id": job_id}),
-            MessageGroupId=_group_id(owner),
-            MessageSystemAttributes=_trace_attribute(self._trace()),
+            QueueUrl=self._urls[priority], **_message(job_id, owner, self._trace())
         )
+
+    @translated()
+    def send_many(self, jobs: Sequence[tuple[JobId, OwnerId]], priority: Priority) -> None:
+        """See JobQueue."""
+        trace, failed = self._trace(), list[str]()
+        for start in range(0, len(jobs), TICKET_BATCH):
+            entries: Any = [
+                {"Id": str(number), **_message(job_id, owner, trace)}
+                for number, (job_id, owner) in enumerate(jobs[start : start + TICKET_BATCH])
+            ]
+            answer = self._client.send_message_batch(QueueUrl=self._urls[priority], Entries=entries)
+            failed += [entry["Code"] for entry in answer.get("Failed", [])]
+        if failed:
+            raise Unavailable(
+                f"SQS refused {len(failed)} of {len(jobs)} tickets: {sorted(set(failed))}"
+            )
 
     def depth(self, priority: Priority) -> int:
         """See JobQueue."""
@@ -163,6 +176,14 @@ def _raise_unless(codes: frozenset[str], error: ClientError, ticket: Ticket) -> 
         raise error
     extra = {"action": "ticket_out_of_hand", "job_id": ticket.job_id, "code": code}
     _log.info("ticket is no longer held", extra=extra)
+
+
+def _message(job_id: JobId, owner: OwnerId, trace: str | None) -> Any:
+    return {
+        "MessageBody": json.dumps({"schema": SCHEMA, "job_id": job_id}),
+        "MessageGroupId": _group_id(owner),
+        "MessageSystemAttributes": _trace_attribute(trace),
+    }
 
 
 def _trace_attribute(header: str | None) -> Any:

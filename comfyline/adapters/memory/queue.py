@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Condition
@@ -38,6 +38,11 @@ class InMemoryJobQueue:
         with self._changed:
             self._lanes[priority].append(_Message(job_id, owner, self._clock(), self._clock()))
             self._changed.notify_all()
+
+    def send_many(self, jobs: Sequence[tuple[JobId, OwnerId]], priority: Priority) -> None:
+        """See JobQueue."""
+        for job_id, owner in jobs:
+            self.send(job_id, owner, priority)
 
     def depth(self, priority: Priority) -> int:
         """See JobQueue."""

@@ -16,15 +16,16 @@ No error of one job, shard or chore stops the others.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 
-from comfyline.contract.ids import JobId
+from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.clock import Clock
 from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable, Unreadable
 from comfyline.service.files.artifacts import ArtifactStore
@@ -42,7 +43,7 @@ from comfyline.service.jobs.store import (
     other_quarantines,
 )
 from comfyline.service.queue.lanes import Priority
-from comfyline.service.queue.tickets import JobQueue
+from comfyline.service.queue.tickets import TICKET_BATCH, JobQueue
 
 # Jobs read from a shard in a run; the next run continues a minute later. It is large, so that live
 # jobs are found even after settle_jobs has stopped and has left thousands of ended jobs.
@@ -100,14 +101,17 @@ class Sweeper:
         """
         run = _Run(self.clock, self.executor, ends_at)
         due = self._due(run, [*due_shards(settled=False), *other_quarantines()])
-        urgent_first = self._most_urgent_first(due)
-        long_lanes = self._long_lanes(urgent_first)
-        live = run.start(lambda job: self._sweep_live(job, long_lanes), urgent_first)
+        unfinished = [job for job in due if not job.status.is_terminal]
+        long_lanes = self._long_lanes(unfinished)
+        live = run.start_groups(
+            lambda jobs: self._sweep_live(run, jobs, long_lanes),
+            _groups(self._most_urgent_first(unfinished, long_lanes), TICKET_BATCH),
+        )
         for chore in self.chores:
             run.outcomes += self._done(chore, ends_at)
         run.finish(live)
         missed = [job for job in due if job.settle_pending and self._is_missed(job)]
-        run.finish(run.start_groups(self._settle, _groups(missed)))
+        run.finish(run.start_groups(self._settle, _groups(missed, SETTLE_BATCH)))
         settled = self._due(run, due_shards(settled=True))
         # Some jobs were settled a moment ago.
         ended = {job.id: job for job in (*due, *settled)}
@@ -143,11 +147,18 @@ class Sweeper:
 
     # --- live jobs --------------------------------------------------------------------------------
 
-    def _most_urgent_first(self, due: Iterable[Job]) -> list[Job]:
-        """Live jobs by due time. Those whose worker is alive come last, because nothing is lost."""
-        live = [job for job in due if not job.status.is_terminal]
+    def _most_urgent_first(self, live: Iterable[Job], long_lanes: Set[Priority]) -> list[Job]:
+        """The jobs by due time: those that may have lost their worker or their ticket come first.
+
+        Then those that wait in a long queue, and at last those whose worker is alive.
+        """
         now = self.clock()
-        return sorted(live, key=lambda job: (job.has_live_lease(now), job.due_at))
+
+        def urgency(job: Job) -> tuple[bool, bool, datetime | None]:
+            waits = job.lease is None and _is_patient(job, long_lanes)
+            return job.has_live_lease(now), waits, job.due_at
+
+        return sorted(live, key=urgency)
 
     def _long_lanes(self, live: Iterable[Job]) -> set[Priority]:
         """The lanes in which jobs wait because the queue is long, and not for a lost ticket.
@@ -163,17 +174,41 @@ class Sweeper:
         except Unavailable:  # then each job gets a ticket, which is harmless
             return 0
 
-    def _sweep_live(self, job: Job, long_lanes: Set[Priority]) -> str:
-        now, looks = self.clock(), job.ticket_sends
+    def _sweep_live(
+        self, run: _Run, jobs: Sequence[Job], long_lanes: Set[Priority]
+    ) -> Counter[str]:
+        """Change the jobs one after another, then send the tickets that they need.
+
+        A call of SQS takes as much CPU as a write, so one call for each lane halves the time. After
+        a crash in between, the jobs are due again a little later.
+        """
+        outcomes, to_send = Counter[str](), defaultdict[Priority, list[_Ticketless]](list)
+
+        def change_one(one: Sequence[Job]) -> Counter[str]:
+            job, outcome, needs_ticket = self._change_live(one[0], long_lanes)
+            if needs_ticket:
+                to_send[job.priority].append(_Ticketless(job.id, job.owner, outcome))
+            return Counter([] if needs_ticket else [outcome])
+
+        for job in jobs:
+            outcomes += run.handle(change_one, [job])
+        for lane, changed in to_send.items():
+            outcomes += run.guard(partial(self._send, lane), changed)
+        return outcomes
+
+    def _change_live(self, job: Job, long_lanes: Set[Priority]) -> tuple[Job, str, bool]:
+        """The changed job, the outcome, and whether the job needs a ticket."""
+        now, is_patient = self.clock(), _is_patient(job, long_lanes)
         event = on_due_time(job, now)
         job = change(self.store, lambda: now, job, lambda current: on_due_time(current, now))
-        is_patient = job.priority in long_lanes and looks != LAST_PATIENT_LOOK
         if isinstance(event, TicketResent) and is_patient:
-            return "FoundWaiting"  # at the end of a long queue, a copy would only be more work
-        if job.lease is None and not job.status.is_terminal:
-            # Sent after the write. After a crash in between, the job is due again a little later.
-            self.queue.send(job.id, job.owner, job.priority)
-        return type(event).__name__
+            # At the end of a long queue, a copy would only be more work.
+            return job, "FoundWaiting", False
+        return job, type(event).__name__, job.lease is None and not job.status.is_terminal
+
+    def _send(self, lane: Priority, changed: Sequence[_Ticketless]) -> Counter[str]:
+        self.queue.send_many([(job.id, job.owner) for job in changed], lane)
+        return Counter(job.outcome for job in changed)
 
     # --- ended jobs -------------------------------------------------------------------------------
 
@@ -220,6 +255,14 @@ class Sweeper:
         return "Removed"
 
 
+class _Ticketless(NamedTuple):
+    """A job that was changed and now needs a ticket."""
+
+    id: JobId
+    owner: OwnerId
+    outcome: str
+
+
 Outcomes = Iterator[Counter[str]]  # of tasks that are still running
 
 
@@ -246,18 +289,25 @@ class _Run:
         self, handle: Callable[[Sequence[_Row]], Counter[str]], groups: Iterable[Sequence[_Row]]
     ) -> Outcomes:
         """Handle the groups side by side, in this order."""
-        return self._executor.map(lambda jobs: self._outcome(handle, jobs), groups)
+        return self._executor.map(lambda jobs: self.handle(handle, jobs), groups)
 
     def finish(self, started: Outcomes) -> None:
         """Wait for the tasks, and count their outcomes."""
         for outcome in started:
             self.outcomes += outcome
 
-    def _outcome(
+    def handle(
         self, handle: Callable[[Sequence[_Row]], Counter[str]], jobs: Sequence[_Row]
     ) -> Counter[str]:
+        """Handle one group, unless the time is over."""
         if self._clock() >= self._ends_at:
             return Counter({"OutOfTime": len(jobs)})
+        return self.guard(handle, jobs)
+
+    def guard(
+        self, handle: Callable[[Sequence[_Row]], Counter[str]], jobs: Sequence[_Row]
+    ) -> Counter[str]:
+        """Handle one group; an error is its outcome."""
         try:
             return handle(jobs)
         except (Conflict, JobNotFound, TransitionRefused):
@@ -272,8 +322,12 @@ def _outcome_of(error: Exception) -> str:
     return type(error).__name__ if isinstance(error, (Unavailable, Unreadable)) else BROKEN
 
 
-def _groups(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
-    return (jobs[start : start + SETTLE_BATCH] for start in range(0, len(jobs), SETTLE_BATCH))
+def _groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+    return (jobs[start : start + size] for start in range(0, len(jobs), size))
+
+
+def _is_patient(job: Job, long_lanes: Set[Priority]) -> bool:
+    return job.priority in long_lanes and job.ticket_sends != LAST_PATIENT_LOOK
 
 
 def _tidied_if_pending(job: Job) -> Event | None:

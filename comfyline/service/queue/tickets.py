@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from comfyline.contract.ids import JobId, OwnerId
     from comfyline.service.queue.lanes import Priority
+
+
+# The most tickets that one call of SQS sends.
+TICKET_BATCH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,13 @@ class JobQueue(Protocol):
 
         Raises:
             Unavailable: the queue cannot be reached.
+        """
+
+    def send_many(self, jobs: Sequence[tuple[JobId, OwnerId]], priority: Priority) -> None:
+        """Send a ticket of the lane for each job, in as few calls as possible; see `send`.
+
+        Raises:
+            Unavailable: not all of the tickets were sent.
         """
 
     def depth(self, priority: Priority) -> int:

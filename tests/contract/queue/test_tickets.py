@@ -13,6 +13,7 @@ from botocore.stub import Stubber
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.contract.ids import JobId, OwnerId, random_job_id
+from comfyline.service.errors import Unavailable
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import JobQueue, Ticket
 from tests.contract.conftest import AwsClient
@@ -38,6 +39,17 @@ class TestJobQueue:
         assert all(not received(job_queue, other) for other in Priority if other is not lane)
         [ticket] = received(job_queue, lane)
         assert (ticket.job_id, ticket.priority) == (job_id, lane)
+
+    def test_many_tickets_are_sent_at_once(self, job_queue: JobQueue) -> None:
+        ids = {random_job_id(NOW) for _ in range(23)}  # more than SQS takes in one call
+        job_queue.send_many([(job_id, an_owner()) for job_id in ids], Priority.HIGH)
+        tickets = [t for _ in range(3) for t in received(job_queue, Priority.HIGH)]
+        assert {ticket.job_id for ticket in tickets} == ids
+        assert received(job_queue) == []
+
+    def test_no_ticket_is_sent_for_no_job(self, job_queue: JobQueue) -> None:
+        job_queue.send_many([], NORMAL)
+        assert received(job_queue) == []
 
     def test_an_empty_lane_has_no_ticket(self, job_queue: JobQueue) -> None:
         assert received(job_queue) == []
@@ -169,6 +181,18 @@ def test_the_message_group_is_the_owner_or_its_hash(
     group = answer["Messages"][0]["Attributes"]["MessageGroupId"]
     assert (group != owner) is hashed
     assert len(group) <= 128
+
+
+def test_a_ticket_that_sqs_refuses_is_reported(queue_urls: dict[Priority, str]) -> None:
+    """SQS may take some tickets of a call and refuse others."""
+
+    class Refusing:
+        def send_message_batch(self, **_: object) -> object:
+            return {"Successful": [{"Id": "0"}], "Failed": [{"Id": "1", "Code": "InternalError"}]}
+
+    jobs = [(random_job_id(NOW), an_owner()) for _ in range(2)]
+    with pytest.raises(Unavailable, match="InternalError"):
+        SqsJobQueue(Refusing(), queue_urls).send_many(jobs, NORMAL)  # type: ignore[arg-type]
 
 
 HEADER = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"

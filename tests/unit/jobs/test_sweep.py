@@ -30,13 +30,14 @@ MINUTE = timedelta(minutes=1)
 
 
 def ticketed(world: World) -> list[JobId]:
-    return [ticket.job_id for ticket in world.tickets()]
+    return [ticket.job_id for lane in Priority for ticket in world.tickets(lane)]
 
 
-def an_unticketed_job(world: World, prompt: str = "a red fox") -> Job:
+def an_unticketed_job(world: World, prompt: str = "a red fox", priority: str = "normal") -> Job:
     """A job without a ticket, because SQS refused it."""
     queue = meanwhile(world.queue, "send", raising(Unavailable("throttled")))
-    return world.submit({"prompt": prompt, "reuse": False}, queue=queue).job
+    body = {"prompt": prompt, "priority": priority, "reuse": False}
+    return world.submit(body, queue=queue).job
 
 
 def a_job_of_a_vanished_worker(world: World) -> Job:
@@ -187,13 +188,13 @@ class TestTrouble:
 
     def test_an_unavailable_queue(self) -> None:
         world = World()
-        jobs = {an_unticketed_job(world).id for _ in range(3)}
+        jobs = {an_unticketed_job(world, priority=lane).id for lane in ("high", "normal", "low")}
         world.clock.advance(TICKET_GRACE)
-        queue = meanwhile(world.queue, "send", raising(Unavailable("throttled")))
+        queue = meanwhile(world.queue, "send_many", raising(Unavailable("throttled")))
         assert world.sweep(queue=queue) == {"TicketResent": 2, "Unavailable": 1}
         missed = jobs - set(ticketed(world))
         world.clock.advance(4 * TICKET_GRACE)
-        world.tickets()
+        ticketed(world)
         world.sweep()
         assert missed <= set(ticketed(world))
 
@@ -224,10 +225,45 @@ class TestTime:
         jobs = [an_unticketed_job(world, f"fox {n}") for n in range(5)]
         world.clock.advance(TICKET_GRACE)
         ends_at = world.clock() + timedelta(seconds=3)
-        queue = meanwhile(world.queue, "send", lambda: world.clock.advance(1), times=5)
-        assert world.sweep(queue=queue, ends_at=ends_at) == {"TicketResent": 3, "OutOfTime": 2}
+        store = meanwhile(world.store, "save", lambda: world.clock.advance(1), times=5)
+        assert world.sweep(store=store, ends_at=ends_at) == {"TicketResent": 3, "OutOfTime": 2}
         assert world.sweep() == {"TicketResent": 2}
         assert len(set(ticketed(world))) == len(jobs)
+
+    def test_jobs_that_were_changed_get_their_tickets_even_if_the_time_is_over(self) -> None:
+        world = World()
+        job = an_unticketed_job(world)
+        world.clock.advance(TICKET_GRACE)
+        ends_at = world.clock() + timedelta(seconds=1)
+        store = meanwhile(world.store, "save", lambda: world.clock.advance(2))
+        assert world.sweep(store=store, ends_at=ends_at) == {"TicketResent": 1}
+        assert ticketed(world) == [job.id]
+
+    def test_one_call_sends_the_tickets_of_many_jobs(self) -> None:
+        world, calls = World(), Counter[str]()
+        jobs = {an_unticketed_job(world).id for _ in range(25)}
+        world.clock.advance(TICKET_GRACE)
+        queue = wrapped(
+            world.queue, lambda name, method, *args: _counted(calls, name, method, args)
+        )
+        assert world.sweep(queue=queue) == {"TicketResent": 25}
+        assert calls["send_many"] == 3
+        assert set(ticketed(world)) == jobs
+
+    def test_jobs_that_wait_in_a_long_queue_come_after_those_that_may_have_lost_something(
+        self,
+    ) -> None:
+        world = World()
+        waiting = world.submit({"prompt": "waits", "reuse": False}).job
+        world.clock.advance(1)
+        lost = an_unticketed_job(world, priority="high")
+        for n in range(LONG_QUEUE):
+            world.queue.send(JobId(f"job_{n}"), waiting.owner, waiting.priority)
+        world.clock.advance(TICKET_GRACE)
+        order: list[JobId] = []
+        store = wrapped(world.store, lambda name, method, *args: _noted(order, name, method, args))
+        assert world.sweep(store=store) == {"TicketResent": 1, "FoundWaiting": 1}
+        assert order == [lost.id, waiting.id]
 
     def test_jobs_whose_worker_is_alive_come_after_those_that_nobody_holds(self) -> None:
         world = World()
@@ -290,6 +326,13 @@ def _noted(
 ) -> object:
     if name == "save":
         order.append(args[0].id)
+    return method(*args)
+
+
+def _counted(
+    calls: Counter[str], name: str, method: Callable[..., object], args: Sequence[Any]
+) -> object:
+    calls[name] += 1
     return method(*args)
 
 
