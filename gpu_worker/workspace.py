@@ -25,14 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from gpu_worker.comfy.outputs import FOLDERS
+from gpu_worker.comfy.outputs import FOLDERS, MODEL_FOLDERS
 
 HOLDING = "comfyline"
 DATASETS = "datasets"  # of ComfyUI's nodes for training; no node reports a file in it
 OWNED = (*FOLDERS, DATASETS)  # the folders that are empty between two prompts
-# Folders in `output` that ComfyUI searches for models, too. They stay: once ComfyUI has listed such
-# a folder, it refuses every prompt with a node that loads such a model if the folder is gone.
-MODEL_FOLDERS = frozenset({"checkpoints", "clip", "vae", "diffusion_models", "loras"})
 ASIDE = "found-"  # begins the name of a folder with files that were there before the first worker
 # How a folder and a file are opened: no link is followed, and a pipe does not block.
 _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY
@@ -209,6 +206,8 @@ class Workspace:
                 yield folder, name
 
     def _make_model_folders(self) -> None:
+        # ComfyUI has perhaps listed such a folder. If it is gone then, ComfyUI refuses every prompt
+        # with a node that loads such a model.
         with self._entered("output") as output:
             for name in MODEL_FOLDERS:
                 with suppress(OSError):  # most often it exists

@@ -4,8 +4,8 @@ ComfyUI does not execute a node again whose inputs are in its cache. It then ans
 of files that the worker has removed. ComfyUI compares all inputs in a graph, also those that no
 node class declares, but gives a node only the inputs that its class declares. So each node that
 writes files gets one further input, which the node never sees. The nodes before it stay cached.
-So does each node that reads folders (`gpu_worker.comfy.readers`): its cached result may be of
-another owner's files.
+So does each node that reads folders (`gpu_worker.comfy.readers`), and each node of a graph that
+saves models: a later prompt, which may be another owner's, would get what was in their files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import posixpath
 
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph, is_link, with_input
-from gpu_worker.comfy.readers import reads_folders
+from gpu_worker.comfy.readers import reads_folders, saves_models
 
 CACHE_BUSTER = "comfyline"  # the input's name
 # A node with such an input writes a file, even if it is not an output node (Hy3DExportMesh).
@@ -24,6 +24,8 @@ _DEFAULT_PREFIX = "ComfyUI"
 
 def with_cache_buster(graph: Graph, nodes: EngineNodes, value: str) -> Graph:
     """The graph with `value` as a further input of each node that writes files or reads folders."""
+    if saves_models(graph):
+        return never_cached(graph, value)
     linked = {
         link[0] for node in graph.values() for link in node["inputs"].values() if is_link(link)
     }

@@ -20,6 +20,8 @@ from comfyline.contract.media_types import kind_of
 from gpu_worker.comfy.shapes import fields, items
 
 FOLDERS = ("output", "temp", "input")  # the types of ComfyUI's files
+# Folders in `output` that ComfyUI searches for models, too.
+MODEL_FOLDERS = frozenset({"checkpoints", "clip", "vae", "diffusion_models", "loras"})
 MAX_DEPTH = 20  # of nested values; deeper parts are kept as values and not searched for files
 MAX_PATH = 4096  # characters, as in Linux; a longer string is no path
 

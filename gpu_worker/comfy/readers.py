@@ -7,10 +7,12 @@ was in files that the worker has taken away.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gpu_worker.comfy.outputs import FOLDERS
+from comfyline.service.graphs.graph import Graph
+from gpu_worker.comfy.outputs import FOLDERS, MODEL_FOLDERS
 
 # Beginnings of the names of classes that read folders, or files that they do not compare.
 _CLASSES = ("LoadTrainingDataset", "LoadImageOutput", "Load3D")
@@ -24,6 +26,18 @@ def reads_folders(node: Mapping[str, Any]) -> bool:
     if name.startswith(_CLASSES) or _FROM_FOLDER in name:
         return True
     return any(text.rstrip().endswith(_ENDS) for text in texts(node["inputs"]))
+
+
+def saves_models(graph: Graph) -> bool:
+    """Whether the graph may write a model where its own nodes can load it by a linked name."""
+    return any(
+        _is_in_model_folder(text) for node in graph.values() for text in texts(node["inputs"])
+    )
+
+
+def _is_in_model_folder(path: str) -> bool:
+    folder, _, rest = posixpath.normpath(path).partition("/")
+    return bool(rest) and folder in MODEL_FOLDERS
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -64,6 +64,19 @@ def test_a_node_that_reads_folders_is_marked(class_type: str, inputs: dict[str, 
     assert "1" in marked_nodes(graph, CORE)
 
 
+@pytest.mark.parametrize(
+    ("prefix", "is_marked"),
+    [("loras/a", True), ("./vae/a", True), ("loras", False), ("my/loras/a", False)],
+)
+def test_nothing_of_a_graph_that_saves_models_is_cached(prefix: str, is_marked: bool) -> None:
+    graph: Graph = {
+        "1": {"class_type": "LoraLoader", "inputs": {"lora_name": ["3", 0]}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}},
+        "3": {"class_type": "EmptyImage", "inputs": {}},
+    }
+    assert marked_nodes(graph, CORE) == ({"1", "2", "3"} if is_marked else {"2"})
+
+
 def test_nothing_else_is_changed() -> None:
     changed = with_cache_buster(GRAPH, CORE, "x")
     for node_id, node in changed.items():

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker.workspace import HOLDING, MODEL_FOLDERS, OWNED, Hold, Workspace
+from gpu_worker.comfy.outputs import MODEL_FOLDERS
+from gpu_worker.workspace import HOLDING, OWNED, Hold, Workspace
 
 
 @pytest.fixture
