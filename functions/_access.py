@@ -1,4 +1,4 @@
-"""The use cases about keys, switches and socket passes, assembled from their adapters."""
+"""The use cases about keys, switches, socket passes and budgets, assembled from their adapters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functions._aws import Aws
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import KeyId, OwnerId
+    from comfyline.service.access.budgets import Budgets
     from comfyline.service.access.keys import ApiKey, Flags
     from comfyline.service.access.socket_passes import SocketPass
     from comfyline.service.cached import Cached
@@ -39,6 +40,13 @@ class Access:
         from comfyline.service.cached import Cached
 
         return Cached(self.aws.keys.flags, FLAGS_LIFETIME, self.clock)
+
+    @cached_property
+    def budgets(self) -> Budgets:
+        """Counts what owners ask for."""
+        from comfyline.service.access.budgets import Budgets
+
+        return Budgets(lambda: self.aws.budgets, self.clock)
 
     def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
         """A new socket pass."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import boto3
     from botocore.config import Config
 
+    from comfyline.adapters.aws.access.budgets import DynamoBudgetStore
     from comfyline.adapters.aws.access.keys import DynamoKeyStore
     from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
     from comfyline.adapters.aws.access.slots import DynamoOwnerStore
@@ -131,6 +132,13 @@ class Aws:
         from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 
         return DynamoOwnerStore(self.client("dynamodb"), self.settings(of.OwnersTable).owners_table)
+
+    @cached_property
+    def budgets(self) -> DynamoBudgetStore:
+        from comfyline.adapters.aws.access.budgets import DynamoBudgetStore
+
+        table = self.settings(of.OwnersTable).owners_table
+        return DynamoBudgetStore(self.client("dynamodb"), table)
 
     @cached_property
     def wait_places(self) -> DynamoSemaphore:

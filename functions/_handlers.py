@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from functools import cache, wraps
 from typing import Any, Protocol, TypeVar
 
 from aws_lambda_powertools import Logger
 
+from comfyline.service.access.slots import Limits
 from comfyline.service.log_lines import log_line
 from functions._wiring import Wiring
 
@@ -56,6 +58,12 @@ def deadline_handler(handle: Callable[[Event, Wiring, datetime], A]) -> Handler[
         return handle(event, wiring, wiring.clock() + left - TIME_TO_SPARE)
 
     return handler
+
+
+def limits_of(caller: Mapping[str, str]) -> Limits:
+    """The limits of the API key that the authorizer found."""
+    bounds = {field.name: caller.get(field.name) for field in fields(Limits)}
+    return Limits(**{name: int(bound) for name, bound in bounds.items() if bound})
 
 
 @cache

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
@@ -18,6 +18,7 @@ from comfyline.contract.limits import MAX_BODY_BYTES
 from comfyline.contract.problems import PROBLEMS, TYPE_PREFIX
 from comfyline.contract.texts import clean
 from comfyline.contract.v1 import responses
+from comfyline.service.access.budgets import REQUESTS
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import (
     SEND_FILES,
@@ -28,13 +29,14 @@ from comfyline.service.errors import (
     JobNotFound,
     JobsDisabled,
     MalformedRequest,
+    OverBudget,
     RequestRefused,
     RequestTooLarge,
     Unauthorized,
     Unavailable,
 )
 from comfyline.service.texts import shortened
-from functions._handlers import INVALID_KEY, Event, Handler, lambda_handler, logger
+from functions._handlers import INVALID_KEY, Event, Handler, lambda_handler, limits_of, logger
 from functions._wiring import Wiring
 
 RETRY_AFTER_SECONDS = 5  # throttling or a failover is usually over by then, or lasts minutes
@@ -75,8 +77,7 @@ class Request:
     @property
     def limits(self) -> Limits:
         """The limits that the API key sets its owner."""
-        bounds = {field.name: self._caller.get(field.name) for field in fields(Limits)}
-        return Limits(**{name: int(bound) for name, bound in bounds.items() if bound})
+        return limits_of(self._caller)
 
     @property
     def _caller(self) -> Mapping[str, str]:
@@ -185,8 +186,9 @@ def http_handler(
 ) -> Callable[[Callable[[Request, Wiring], Answer]], Handler[dict[str, Any]]]:
     """Make a Lambda handler of a function of a request and a wiring; its errors become problems.
 
-    The caller's API key must have `scope`; None is for a route that needs no key. An unexpected
-    error (a bug) is logged with its traceback. Its answer is a 500 problem without any detail.
+    The caller's API key must have `scope`, and its owner must be within its budget of requests;
+    None is for a route that needs no key. An unexpected error (a bug) is logged with its traceback.
+    Its answer is a 500 problem without any detail.
     """
 
     def decorate(handle: Callable[[Request, Wiring], Answer]) -> Handler[dict[str, Any]]:
@@ -200,6 +202,7 @@ def http_handler(
             try:
                 if scope is not None:
                     request.require(scope)
+                    wiring.access.budgets.spend(request.owner, REQUESTS, request.limits)
                 answer = handle(request, wiring)
             except RequestRefused as error:
                 answer = _refusal(error, request.id)
@@ -253,6 +256,7 @@ def _problem(
         code=error.code,
         request_id=request_id,
         errors=fields,
+        budget=error.budget if isinstance(error, OverBudget) else None,
     )
     return Answer(problem, status, headers)
 

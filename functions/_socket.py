@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 
 from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
-from comfyline.service.errors import Unavailable
+from comfyline.service.errors import OverBudget, Unavailable
 from functions._handlers import Event, Handler, lambda_handler, logger
 from functions._wiring import Wiring
 
@@ -31,7 +31,11 @@ def is_greeting(event: Event) -> bool:
 
 
 def socket_handler(handle: Callable[[Event, Wiring], None]) -> Handler[dict[str, int]]:
-    """Make a Lambda handler that answers 200, or 503 where a part of the service is unreachable."""
+    """Make a Lambda handler that answers 200.
+
+    It answers 503 where a part of the service is unreachable, and 429 to a caller that has reached
+    a limit. Of a `$connect`, the client sees the status.
+    """
 
     @lambda_handler
     @wraps(handle)
@@ -39,6 +43,8 @@ def socket_handler(handle: Callable[[Event, Wiring], None]) -> Handler[dict[str,
         logger.set_correlation_id(event["requestContext"]["requestId"])
         try:
             handle(event, wiring)
+        except OverBudget:
+            return {"statusCode": 429}
         except Unavailable:
             logger.exception("out of reach", extra={"action": "unavailable"})
             return {"statusCode": 503}

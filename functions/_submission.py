@@ -7,6 +7,7 @@ import re
 from comfyline.api.v1 import commands, views
 from comfyline.contract.limits import MAX_WAIT_SECONDS
 from comfyline.contract.v1 import responses
+from comfyline.service.access.slots import Limits
 from comfyline.service.errors import MalformedRequest
 from comfyline.service.intake.submission import Accepted, Caller
 from functions._http import Answer, Request
@@ -22,7 +23,7 @@ def submit(request: Request, wiring: Wiring, *, wait: int | None) -> Answer:
         request.require_jobs_enabled()
         submission = commands.submission(request.json())
         accepted = submitter.submit(submission, _caller(request))
-    return _answer(accepted, wiring, wait)
+    return _answer(accepted, wiring, wait, request.limits)
 
 
 def retry(request: Request, wiring: Wiring) -> Answer:
@@ -31,7 +32,7 @@ def retry(request: Request, wiring: Wiring) -> Answer:
     with submitter.refusals_recorded():
         request.require_jobs_enabled()
         accepted = submitter.retry(request.job_id, _caller(request))
-    return _answer(accepted, wiring, None)
+    return _answer(accepted, wiring, None, request.limits)
 
 
 def _caller(request: Request) -> Caller:
@@ -76,7 +77,7 @@ def preferred_wait(request: Request) -> int | None:
     return None
 
 
-def _answer(accepted: Accepted, wiring: Wiring, wait: int | None) -> Answer:
+def _answer(accepted: Accepted, wiring: Wiring, wait: int | None, limits: Limits) -> Answer:
     body = views.accepted(accepted.job)
     headers = {"location": body.location}
     if accepted.replayed:
@@ -84,13 +85,15 @@ def _answer(accepted: Accepted, wiring: Wiring, wait: int | None) -> Answer:
     if wait is None:
         return Answer(body, 202, headers)
     headers["preference-applied"] = f"wait={wait}"
-    view = _ended(accepted, wiring, wait)
+    view = _ended(accepted, wiring, wait, limits)
     return Answer(view, 200, headers) if view else Answer(body, 202, headers)
 
 
-def _ended(accepted: Accepted, wiring: Wiring, seconds: int) -> responses.JobView | None:
+def _ended(
+    accepted: Accepted, wiring: Wiring, seconds: int, limits: Limits
+) -> responses.JobView | None:
     """The whole job if it ends within that time."""
-    record = wiring.wait_room.wait(accepted.job, seconds)
+    record = wiring.wait_room.wait(accepted.job, seconds, limits)
     if record is None:
         return None
     return views.job_view(record, store=wiring.aws.artifacts, now=wiring.clock())

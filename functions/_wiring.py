@@ -67,7 +67,7 @@ class Wiring:
 
     @cached_property
     def access(self) -> Access:
-        """Keys, switches and socket passes."""
+        """Keys, switches, socket passes and budgets."""
         from functions._access import Access
 
         return Access(self.aws, self.clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from comfyline.contract.v1 import responses
+from comfyline.service.access.budgets import SOCKET_PASSES
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
@@ -10,5 +11,6 @@ from functions._wiring import Wiring
 @http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a socket pass, which opens one socket."""
+    wiring.access.budgets.spend(request.owner, SOCKET_PASSES, request.limits)
     stored, secret = wiring.access.create_socket_pass(request.owner, request.key_id)
     return Answer(responses.SocketPassResponse(ticket=secret, expires_at=stored.expires_at), 201)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfyline.api.v1 import commands
 from comfyline.contract.v1 import responses
+from comfyline.service.access.budgets import UPLOAD_BYTES, UPLOADS
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
@@ -11,7 +12,10 @@ from functions._wiring import Wiring
 @http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a form that stores one file of exactly this type and size."""
-    offer = wiring.offer_upload(commands.new_upload(request.json()), request.owner)
+    asked, budgets = commands.new_upload(request.json()), wiring.access.budgets
+    budgets.spend(request.owner, UPLOADS, request.limits)
+    budgets.spend(request.owner, UPLOAD_BYTES, request.limits, asked.bytes)
+    offer = wiring.offer_upload(asked, request.owner)
     accepted = responses.UploadAccepted(
         upload_id=offer.upload_id,
         url=offer.form.url,

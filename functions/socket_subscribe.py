@@ -21,7 +21,9 @@ from comfyline.contract.v1.socket import (
     Unsubscribe,
     client_message,
 )
-from comfyline.service.errors import ConnectionGone, RequestRefused
+from comfyline.service.access.budgets import MESSAGES
+from comfyline.service.access.slots import Limits
+from comfyline.service.errors import ConnectionGone, RequestRefused, TooManyRequests
 from functions._handlers import Event, logger
 from functions._http import shown
 from functions._socket import connection_id, is_greeting, socket_handler
@@ -46,6 +48,8 @@ def handler(event: Event, wiring: Wiring) -> None:
 
 def _answer(socket: ConnectionId, event: Event, wiring: Wiring) -> None:
     body = event.get("body") or ""
+    if not is_greeting(event) and (refusal := _over_budget(socket, wiring)):
+        return _say(wiring, socket, refusal)
     if len(body.encode(errors="surrogatepass")) > MAX_CLIENT_MESSAGE_BYTES:
         text = f"A message has at most {MAX_CLIENT_MESSAGE_BYTES} bytes."
         return _say(wiring, socket, ErrorMessage(code="message_too_large", message=text))
@@ -60,6 +64,22 @@ def _answer(socket: ConnectionId, event: Event, wiring: Wiring) -> None:
             return wiring.aws.connections.unsubscribe(socket, JobId(message.job_id))
         case Subscribe():
             return _subscribe(socket, message, wiring, is_greeting=is_greeting(event))
+
+
+def _over_budget(socket: ConnectionId, wiring: Wiring) -> ErrorMessage | None:
+    """Count the message for the socket's owner; the refusal, if these are too many.
+
+    Raises:
+        ConnectionGone: the socket is not stored, so nothing would be sent to it later.
+    """
+    connection = wiring.aws.connections.get(socket)
+    if connection is None:
+        raise ConnectionGone(socket)
+    try:
+        wiring.access.budgets.spend(connection.owner, MESSAGES, Limits())
+    except TooManyRequests as error:
+        return ErrorMessage(code=error.code, message=error.detail, budget=error.budget)
+    return None
 
 
 def _subscribe(

@@ -86,6 +86,8 @@ DELETE_ARTIFACTS = may("DeleteArtifacts", Resource.ARTIFACTS, "s3:DeleteObject")
 # A transaction needs the permission of each write in it.
 _FREE_SLOT = ("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
 FREE_SLOT = may("FreeSlot", Resource.OWNERS, *_FREE_SLOT)
+# Each hundredth of an owner's budget is counted by one write.
+COUNT_CALLS = may("CountCalls", Resource.OWNERS, "dynamodb:UpdateItem", partition_keys="budget#*")
 COUNT_ENDS = may("CountEnds", Resource.OWNERS, "dynamodb:PutItem")  # updates are FreeSlot's
 POST_TO_SOCKET = may("PostToSocket", Resource.SOCKETS, "execute-api:ManageConnections")
 CLOSE_CONNECTION = (

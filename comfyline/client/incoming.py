@@ -14,7 +14,7 @@ from comfyline.client.errors import SubscriptionRefused
 from comfyline.contract.v1.socket import ErrorMessage, JobMessage, PongMessage, server_message
 
 # After an error message with one of these codes the next connection may work. All others are final.
-_TEMPORARY_CODES = {"unavailable", "internal_error", "sockets_disabled"}
+_TEMPORARY_CODES = {"unavailable", "internal_error", "sockets_disabled", "too_many_requests"}
 
 _log = logging.getLogger(__name__)
 

@@ -68,7 +68,9 @@ PROBLEMS: Mapping[str, ProblemKind] = {  # by code
     "too_many_requests": ProblemKind(
         429,
         "Too many requests",
-        "Send the same request again after the seconds that `Retry-After` gives.",
+        "Send the same request again after the seconds that `Retry-After` gives. `budget` names "
+        "the limit that is reached. On the socket, wait for a minute.",
+        on_socket=True,
     ),
     "internal_error": ProblemKind(
         500,

@@ -13,12 +13,25 @@ import typer
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.operate import wiring
 from comfyline.service.access.authenticate import OWNER_PATTERN, SCOPES, create_key, disable_key
+from comfyline.service.access.budgets import (
+    GB,
+    MAX_OPEN_SOCKETS,
+    REQUESTS,
+    SOCKETS,
+    UPLOAD_BYTES,
+    UPLOADS,
+    Budget,
+)
 from comfyline.service.access.keys import ApiKey
 from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE, Limits
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _help(budget: Budget, what: str) -> str:
+    return f"Most {what} in a minute. Without this: {budget.limit:,}."
 
 
 @app.callback()
@@ -61,6 +74,40 @@ def create(
         int | None,
         typer.Option(min=1, help="Most pictures of a batch, in place of the service's own limit."),
     ] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, help=_help(REQUESTS, "HTTP requests of the owner"))
+    ] = None,
+    uploads_per_minute: Annotated[
+        int | None, typer.Option(min=1, help=_help(UPLOADS, "upload forms for the owner"))
+    ] = None,
+    upload_gb_per_day: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most GB that the owner may upload on a day. "
+            f"Without this: {UPLOAD_BYTES.limit // GB:,}.",
+        ),
+    ] = None,
+    sockets_per_minute: Annotated[
+        int | None,
+        typer.Option(min=1, help=_help(SOCKETS, "sockets, and socket passes, of the owner")),
+    ] = None,
+    max_sockets: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most sockets of this key that are open at once. "
+            f"Without this: {MAX_OPEN_SOCKETS:,}.",
+        ),
+    ] = None,
+    max_waits: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most posts of the owner that wait for their job at once. Without this: a "
+            "quarter of all that may. Others are answered at once.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key and print it. It cannot be printed again, because only its hash is stored."""
@@ -82,7 +129,18 @@ def create(
         expires_at=wiring.now() + timedelta(days=days) if days else None,
         keys=wiring.key_store(),
         clock=wiring.now,
-        limits=Limits(max_active_jobs, jobs_per_minute, max_pixels, max_batch_size),
+        limits=Limits(
+            max_active_jobs=max_active_jobs,
+            jobs_per_minute=jobs_per_minute,
+            max_pixels=max_pixels,
+            max_batch_size=max_batch_size,
+            requests_per_minute=requests_per_minute,
+            uploads_per_minute=uploads_per_minute,
+            upload_gb_per_day=upload_gb_per_day,
+            sockets_per_minute=sockets_per_minute,
+            max_sockets=max_sockets,
+            max_waits=max_waits,
+        ),
     )
     shown = {"key": token, "id": key.id, "owner": key.owner, "scopes": sorted(key.scopes)}
     typer.echo(json.dumps(shown) if as_json else f"{token}  ({key.owner}: {', '.join(scopes)})")

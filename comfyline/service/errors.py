@@ -13,8 +13,9 @@ ComfylineError
 │   ├── MethodNotAllowed
 │   ├── TooManySubscriptions
 │   ├── JobNotRetryable
-│   ├── TooManyJobs
-│   └── TooManyRequests
+│   └── OverBudget
+│       ├── TooManyJobs
+│       └── TooManyRequests
 ├── Unavailable                    the operator: the same call may succeed later
 │   ├── JobsDisabled
 │   └── SocketsDisabled
@@ -160,22 +161,23 @@ class JobNotRetryable(RequestRefused):
     code = "job_not_retryable"
 
 
-class _TooMany(RequestRefused):
-    """The owner has reached a limit."""
+class OverBudget(RequestRefused):
+    """The owner has reached a limit. `budget` names the limit, and is part of the contract."""
 
-    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+    def __init__(self, detail: str, retry_after_seconds: int, budget: str) -> None:
         super().__init__(detail)
         self.headers = {"retry-after": str(retry_after_seconds)}
+        self.budget = budget
 
 
-class TooManyJobs(_TooMany):
+class TooManyJobs(OverBudget):
     """The owner has as many jobs that have not ended as its key allows."""
 
     code = "too_many_jobs"
 
 
-class TooManyRequests(_TooMany):
-    """The owner has posted as many jobs in this minute as its key allows."""
+class TooManyRequests(OverBudget):
+    """The owner has asked for as much in this minute or on this day as it may."""
 
     code = "too_many_requests"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from comfyline.service.settings import (
     ArtifactsBucket,
     ConnectionsTable,
@@ -35,7 +37,7 @@ _SUBMIT = (
     *(JobsTable, OwnersTable, ArtifactsBucket, EngineSettings),
 )
 
-ROWS = (
+_ROWS = (
     Function(
         name="AuthorizeHttp",
         handler="authorize.http_handler",
@@ -164,3 +166,19 @@ ROWS = (
     # Every request that no route takes.
     Function(name="UnknownRoute", settings=(UnknownRouteSettings,)),
 )
+
+
+def _with_budget(row: Function) -> Function:
+    """The row with what counting its calls needs, if callers need a key for it."""
+    if all(route.is_open for route in row.routes):
+        return row
+    settings = tuple(dict.fromkeys((*row.settings, OwnersTable)))
+    may_count = any(
+        grant.resource is Resource.OWNERS and "dynamodb:UpdateItem" in grant.actions
+        for grant in row.grants
+    )
+    granted = row.grants if may_count else (*row.grants, grants.COUNT_CALLS)
+    return replace(row, settings=settings, grants=granted)
+
+
+ROWS = tuple(map(_with_budget, _ROWS))

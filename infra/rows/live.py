@@ -8,6 +8,7 @@ from comfyline.service.settings import (
     GreeterSettings,
     JobsTable,
     MeasuredSettings,
+    OwnersTable,
     RelaySettings,
     SocketSettings,
 )
@@ -36,8 +37,9 @@ ROWS = (
         name="SocketSubscribe",
         # $default answers every other message with an error message.
         socket_routes=("subscribe", "unsubscribe", "ping", "$default"),
-        settings=(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket),
+        settings=(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket, OwnersTable),
         grants=(
+            grants.COUNT_CALLS,
             *grants.CLOSE_CONNECTION,
             may("Subscribe", Resource.CONNECTIONS, "dynamodb:PutItem", "dynamodb:UpdateItem"),
             grants.GET_JOB,
@@ -52,8 +54,10 @@ ROWS = (
     Function(
         name="SocketConnect",
         socket_routes=("$connect",),
-        settings=(ConnectionsTable, GreeterSettings),
+        settings=(ConnectionsTable, GreeterSettings, OwnersTable),
         grants=(
+            grants.COUNT_CALLS,
+            may("CountSockets", Resource.CONNECTIONS_BY_KEY, "dynamodb:Query"),
             may("OpenConnection", Resource.CONNECTIONS, "dynamodb:PutItem"),
             may("GreetConnection", Resource.GREETER, "lambda:InvokeFunction"),
         ),

@@ -15,6 +15,7 @@ import requests
 from botocore.config import Config
 from moto import mock_aws
 
+from comfyline.adapters.aws.access.budgets import DynamoBudgetStore
 from comfyline.adapters.aws.access.keys import DynamoKeyStore
 from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
@@ -27,6 +28,7 @@ from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.adapters.memory.access import (
+    InMemoryBudgetStore,
     InMemoryKeyStore,
     InMemoryOwnerStore,
     InMemorySemaphore,
@@ -151,6 +153,10 @@ ledger = adapters(
 presence_store = adapters(
     lambda _: InMemoryPresenceStore(),
     in_table(DynamoPresenceStore, create_jobs_table),
+)
+budget_store = adapters(
+    lambda _: InMemoryBudgetStore(),
+    in_table(DynamoBudgetStore, keyed("pk", "sk")),
 )
 engine_nodes = adapters(
     lambda _: InMemoryEngineNodesStore(),

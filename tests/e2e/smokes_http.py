@@ -14,7 +14,7 @@ from comfyline.service.files.uploads import upload_key
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.intake.admit import slot_of
 from tests.e2e.account import now
-from tests.e2e.caller import ONE_JOB, SOON, WORKER_SOON, Caller, assert_fetched
+from tests.e2e.caller import COUNTED, ONE_JOB, SOON, WORKER_SOON, Caller, assert_fetched
 from tests.support.builders import a_job, canceled
 from tests.support.eventually import eventually_now
 
@@ -179,7 +179,7 @@ def get_usage(caller: Caller) -> None:
 
 
 def get_metrics(caller: Caller) -> None:
-    key = caller.account.new_key(caller.owner, scope="admin")
+    key = caller.account.new_key(caller.owner, COUNTED, scope="admin")
     answer = httpx.get(
         f"{caller.account.endpoints.api_url}/metrics",
         headers={"Authorization": f"Bearer {key}"},
@@ -212,3 +212,7 @@ def cancel_job(caller: Caller) -> None:
         assert caller.call("DELETE", f"/jobs/{made.id}?purge=true").status_code == 202
         assert caller.account.items("JobsTable", {"S": made.id}) == []
         assert caller.account.files(made) == 0
+
+
+def list_models(caller: Caller) -> None:
+    assert caller.call("GET", "/models").status_code == 200

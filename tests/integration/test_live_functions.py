@@ -18,6 +18,7 @@ from comfyline.adapters.aws.live.relay import event_of
 from comfyline.adapters.memory.live import InMemorySockets
 from comfyline.contract.ids import ConnectionId
 from comfyline.contract.v1.socket import server_message
+from comfyline.service.access.budgets import MESSAGES, UNCOUNTED_SHARE
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job
@@ -26,13 +27,14 @@ from comfyline.service.live.broadcast import Chunk
 from comfyline.service.live.delivery import Post
 from functions import push_chunk, push_updates, socket_connect, socket_disconnect, socket_subscribe
 from functions._wiring import Wiring
-from tests.support.aws import REGION, create_connections_table, create_jobs_table
-from tests.support.builders import a_job, an_owner, claimed
+from tests.support.aws import REGION, create_connections_table, create_jobs_table, create_table
+from tests.support.builders import FrozenClock, a_job, an_owner, claimed
 from tests.support.gateway import AlteredAws
 
 OWNER = an_owner()
 ENVIRONMENT = {
     "JOBS_TABLE": "jobs",
+    "OWNERS_TABLE": "owners",
     "CONNECTIONS_TABLE": "connections",
     "ARTIFACTS_BUCKET": "artifacts",
     "WEBSOCKET_API_ID": "api",
@@ -48,6 +50,7 @@ class Service:
 
     def __init__(self, clients: Mapping[str, Any]) -> None:
         self.sockets, self.greetings = InMemorySockets(), list[dict[str, Any]]()
+        self.limits: dict[str, str] = {}  # of the key
         self._clients = {**clients, "lambda": Greeter(self.greetings)}
         self._connect_to(sockets=self.sockets)
 
@@ -74,7 +77,7 @@ class Service:
         socket_subscribe.handler(json.loads(call["Payload"]), None, self.wiring)
 
     def connect(self, socket: str, **query: str) -> int:
-        context = {"authorizer": {"owner": OWNER, "key_id": "k"}}
+        context = {"authorizer": {"owner": OWNER, "key_id": "k", **self.limits}}
         event = self._event(socket, context)
         event["queryStringParameters"] = query or None
         answer = socket_connect.handler(event, None, self.wiring)
@@ -115,6 +118,7 @@ def service() -> Iterator[Service]:
         dynamodb = boto3.client("dynamodb", REGION)
         create_jobs_table(dynamodb, "jobs")
         create_connections_table(dynamodb, "connections")
+        create_table(dynamodb, "owners", "pk", "sk")
         yield Service({"dynamodb": dynamodb, "s3": boto3.client("s3", REGION)})
 
 
@@ -143,6 +147,38 @@ def subscribed(service: Service, socket: str) -> Job:
 
 
 # --- messages of a client -------------------------------------------------------------------------
+
+
+def test_more_sockets_than_an_owner_may_open_are_refused(service: Service) -> None:
+    service.limits["sockets_per_minute"] = "2"
+    assert [service.connect(f"c{n}", job_id="x") for n in range(3)] == [200, 200, 429]
+    assert len(service.greetings) == 2
+    assert len(service.rows()) == 2
+
+
+def test_a_key_has_so_many_open_sockets(service: Service) -> None:
+    service.limits["max_sockets"] = "2"
+    assert [service.connect(f"c{n}") for n in range(3)] == [200, 200, 429]
+    service.disconnect("c0")
+    assert service.connect("c3") == 200
+
+
+def test_more_messages_than_an_owner_may_send_are_answered_with_an_error(service: Service) -> None:
+    service.connect("c1")
+    service.wiring = Wiring(ENVIRONMENT, clock := FrozenClock(), aws=service.aws)
+    service.aws.budgets.spend(OWNER, MESSAGES, MESSAGES.limit, MESSAGES.limit, clock())
+    ping = {"action": "ping"}
+    block = MESSAGES.limit // UNCOUNTED_SHARE
+    kinds = [service.send("c1", ping)[0]["type"] for _ in range(block)]
+    assert kinds == ["pong"] * (block - 1) + ["error"]
+    (refused,) = service.send("c1", ping)
+    assert (refused["code"], refused["budget"]) == ("too_many_requests", "messages")
+    assert server_message.validate_python(refused)
+
+
+def test_a_message_on_a_socket_that_is_not_stored_closes_it(service: Service) -> None:
+    assert service.send("c9", {"action": "ping"}) == []
+    assert service.sockets.closed == {"c9"}
 
 
 def test_subscribe_ping_unsubscribe(service: Service) -> None:

@@ -1,4 +1,4 @@
-"""Keys, switches, socket passes, slots and semaphores in memory.
+"""Keys, switches, socket passes, slots, budgets and semaphores in memory.
 
 Python reads and writes one item of a dictionary at once, so only longer steps hold a lock.
 """
@@ -14,7 +14,9 @@ from heapq import nsmallest
 from threading import RLock
 
 from comfyline.contract.ids import KeyId, OwnerId
+from comfyline.service.access.budgets import Budget, window_of
 from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.semaphore import Share
 from comfyline.service.access.slots import Limits, Refusal, Slot, minute_of
 from comfyline.service.access.socket_passes import SocketPass
 
@@ -126,21 +128,45 @@ class InMemoryOwnerStore:
             return [(owner, slot) for owner, row in rows for slot in row.slots]
 
 
+class InMemoryBudgetStore:
+    """`BudgetStore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._used: dict[tuple[OwnerId, str], tuple[int, int]] = {}  # a window, and its use
+
+    def spend(self, owner: OwnerId, budget: Budget, amount: int, limit: int, now: datetime) -> bool:
+        """See BudgetStore."""
+        key, window = (owner, budget.name), window_of(budget, now)
+        with self._lock:
+            stored, used = self._used.get(key, (window, 0))
+            used = used if stored >= window else 0
+            if used + amount > limit:
+                return False
+            self._used[key] = max(stored, window), used + amount
+        return True
+
+
 class InMemorySemaphore:
     """`Semaphore` in memory."""
 
     def __init__(self) -> None:
         self._lock = RLock()
-        self._places: dict[str, datetime] = {}
+        self._places: dict[str, tuple[datetime, Share | None]] = {}
 
-    def enter(self, limit: int, *, now: datetime, until: datetime) -> str | None:
+    def enter(
+        self, limit: int, *, now: datetime, until: datetime, share: Share | None = None
+    ) -> str | None:
         """See Semaphore."""
         with self._lock:
-            self._places = {place: end for place, end in self._places.items() if end > now}
-            if len(self._places) >= limit:
+            self._places = {name: held for name, held in self._places.items() if held[0] > now}
+            held = [other for _, other in self._places.values() if other]
+            own = [other.thing for other in held if share and other.owner == share.owner]
+            is_over = share is not None and (len(own) >= share.places or share.thing in own)
+            if is_over or len(self._places) >= limit:
                 return None
             place = secrets.token_hex(8)
-            self._places[place] = until
+            self._places[place] = until, share
             return place
 
     def leave(self, place: str) -> None:

@@ -28,6 +28,11 @@ class InMemoryConnectionStore:
         with self._lock:
             self._open[connection.id] = connection
 
+    def has_room(self, connection: Connection, limit: int) -> bool:
+        """See ConnectionStore."""
+        with self._lock:
+            return sum(each.key_id == connection.key_id for each in self._open.values()) < limit
+
     def get(self, connection_id: ConnectionId) -> Connection | None:
         """See ConnectionStore."""
         with self._lock:

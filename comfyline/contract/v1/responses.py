@@ -208,6 +208,10 @@ class Problem(Response):
     errors: list[FieldProblem] | None = Field(
         default=None, description="The invalid fields, if the code is `invalid_request`."
     )
+    budget: str | None = Field(
+        default=None,
+        description="Of a 429: the limit that is reached, such as `requests` or `active_jobs`.",
+    )
 
 
 class GatewayMessage(Response):

@@ -141,6 +141,9 @@ class ErrorMessage(Response):
     job_id: str | None = Field(
         default=None, description="The job that the refused message was about."
     )
+    budget: str | None = Field(
+        default=None, description="The limit that is reached, if the code is `too_many_requests`."
+    )
 
 
 class PongMessage(Response):

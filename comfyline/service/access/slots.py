@@ -41,15 +41,21 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits that an API key sets for its owner; None: the key sets none.
+    """The limits that an API key sets for its owner; None: the service's own limit, if any.
 
-    The last two take the place of the service's own limits on pictures.
+    The service itself limits neither active jobs nor posts. See `budgets.py` for the others.
     """
 
     max_active_jobs: int | None = None
     jobs_per_minute: int | None = None
     max_pixels: int | None = None  # of one picture
     max_batch_size: int | None = None  # pictures of one batch
+    requests_per_minute: int | None = None
+    uploads_per_minute: int | None = None
+    upload_gb_per_day: int | None = None
+    sockets_per_minute: int | None = None  # and socket passes
+    max_sockets: int | None = None  # open at once
+    max_waits: int | None = None  # posts that wait at once
 
     @property
     def needs_slots(self) -> bool:

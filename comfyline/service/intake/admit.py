@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from comfyline.contract.ids import JobId, OwnerId
+from comfyline.service.access.budgets import ACTIVE_JOBS, POSTS
 from comfyline.service.access.slots import (
     OWNER_SHARDS,
     Limits,
@@ -76,10 +77,12 @@ class Admission:
             refusal = self._take_after_all(job.owner, slot, limits)
         if refusal is Refusal.RATE:
             wait = 60 - int(self.clock().timestamp()) % 60
-            raise TooManyRequests(f"The limit is {limits.jobs_per_minute} posts per minute.", wait)
+            raise TooManyRequests(
+                f"The limit is {limits.jobs_per_minute} posts per minute.", wait, POSTS
+            )
         if refusal is Refusal.CAP:
             message = f"The limit is {limits.max_active_jobs} jobs that have not ended."
-            raise TooManyJobs(message, RETRY_AFTER_SECONDS)
+            raise TooManyJobs(message, RETRY_AFTER_SECONDS, ACTIVE_JOBS)
         return slot if limits.max_active_jobs is not None else None
 
     def _take_after_all(self, owner: OwnerId, slot: Slot, limits: Limits) -> Refusal | None:

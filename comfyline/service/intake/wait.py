@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from comfyline.service.access.semaphore import Semaphore
+from comfyline.service.access.budgets import wait_share
+from comfyline.service.access.semaphore import Semaphore, Share
+from comfyline.service.access.slots import Limits
 from comfyline.service.clock import Clock
 from comfyline.service.errors import JobNotFound
 from comfyline.service.jobs.job import Job, JobRecord
@@ -23,7 +25,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two reads of the job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitRoom:
-    """Waits for jobs to end, for at most `max_waits` posts at a time."""
+    """Waits for jobs to end, for at most `max_waits` posts at a time.
+
+    An owner has a share of the places, so that others find one, and one place for each job.
+    """
 
     jobs: JobStore
     places: Semaphore
@@ -31,14 +36,16 @@ class WaitRoom:
     max_waits: int
     sleep: Callable[[float], None] = time.sleep
 
-    def wait(self, job: Job, seconds: int) -> JobRecord | None:
+    def wait(self, job: Job, seconds: int, limits: Limits) -> JobRecord | None:
         """The job's record once it has ended; None if it does not end in time or there is no place.
 
         Raises:
             Unavailable: the jobs or the places are out of reach.
         """
         now = self.clock()
-        place = self.places.enter(self.max_waits, now=now, until=now + PLACE_LIFETIME)
+        share = Share(job.owner, job.id, wait_share(self.max_waits, limits))
+        until = now + PLACE_LIFETIME
+        place = self.places.enter(self.max_waits, now=now, until=until, share=share)
         if place is None:
             return None
         try:

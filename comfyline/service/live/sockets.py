@@ -40,6 +40,13 @@ class ConnectionStore(Protocol):
     def open(self, connection: Connection) -> None:
         """Store a new socket."""
 
+    def has_room(self, connection: Connection, limit: int) -> bool:
+        """Whether the key of a new connection has fewer than `limit` open sockets.
+
+        The answer may lag by moments, so a burst may exceed the limit. A high limit is judged by a
+        sample of the key's sockets. The cost is a few reads.
+        """
+
     def get(self, connection_id: ConnectionId) -> Connection | None:
         """The socket; None if it was closed."""
 

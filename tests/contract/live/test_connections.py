@@ -6,9 +6,16 @@ from datetime import timedelta
 
 import pytest
 
+from comfyline.adapters.aws.live.connections import (
+    OPEN_SHARDS,
+    SAMPLED_SOCKETS,
+    DynamoConnectionStore,
+)
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, random_job_id
 from comfyline.service.errors import ConnectionGone, TooManySubscriptions
 from comfyline.service.live.sockets import Connection, ConnectionStore, Subscriber
+from tests.contract.conftest import AwsClient
+from tests.support.aws import create_connections_table
 from tests.support.builders import NOW, an_owner
 
 JOB = random_job_id(NOW)
@@ -118,3 +125,23 @@ class TestConnectionStore:
         connection_store.close(ConnectionId("c0="))
         found = {key: set(ids) for key, ids in connection_store.by_key().items()}
         assert found == {**opened, "key_1": opened["key_1"] - {"c0="}}
+
+
+@pytest.mark.parametrize("limit", [3, 4])
+def test_a_key_has_room_for_as_many_sockets_as_its_limit(
+    connection_store: ConnectionStore, limit: int
+) -> None:
+    sockets = [an_open_socket(connection_store, f"c{n}") for n in range(3)]
+    assert connection_store.has_room(sockets[0], limit) is (limit > 3)
+    other = Connection(ConnectionId("d"), an_owner(), KeyId("key_2"), END)
+    assert connection_store.has_room(other, 1)
+
+
+def test_on_aws_a_high_limit_is_judged_by_a_sample(aws_client: AwsClient) -> None:
+    client, names = aws_client("dynamodb"), list[str]()
+    create_connections_table(client, "connections")
+    store = DynamoConnectionStore(client, "connections")
+    sockets = [an_open_socket(store, f"c{n}") for n in range(40)]
+    client.meta.events.register("before-call", lambda model, **_: names.append(model.name))
+    assert store.has_room(sockets[0], SAMPLED_SOCKETS * OPEN_SHARDS)
+    assert names == ["Query"]

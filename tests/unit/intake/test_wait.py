@@ -9,6 +9,7 @@ import pytest
 
 from comfyline.adapters.memory.access import InMemorySemaphore
 from comfyline.contract.limits import MAX_WAIT_SECONDS
+from comfyline.service.access.slots import Limits
 from comfyline.service.errors import Unavailable
 from comfyline.service.intake.wait import PLACE_LIFETIME, WaitRoom
 from comfyline.service.jobs.job import Job, JobRecord, Status
@@ -27,6 +28,7 @@ class Room:
         self.world = World()
         self.places = InMemorySemaphore()
         self.job: Job = self.world.submit().job
+        self.limits = Limits()
         self.on_pause: Callable[[], object] = lambda: None
 
     def wait(self, seconds: int, store: JobStore | None = None) -> JobRecord | None:
@@ -37,7 +39,7 @@ class Room:
             max_waits=MAX_WAITS,
             sleep=self._pause,
         )
-        return room.wait(self.job, seconds)
+        return room.wait(self.job, seconds, self.limits)
 
     def _pause(self, seconds: float) -> None:
         self.world.clock.advance(seconds)
@@ -101,3 +103,25 @@ def test_a_wait_that_fails_leaves_its_place(room: Room, error: Exception) -> Non
 
 def test_no_place_outlives_the_function_that_holds_it_nor_ends_before_it() -> None:
     assert timedelta(seconds=WAITING_TIMEOUT) * 2 <= PLACE_LIFETIME
+
+
+def test_an_owner_waits_in_its_share_and_once_for_each_job() -> None:
+    """Each wait of the block holds its place while the next one tries to enter."""
+    room = Room()
+    depth, deepest = 0, 0
+
+    def another() -> None:
+        nonlocal depth, deepest
+        depth += 1
+        deepest = max(deepest, depth)
+        if depth < MAX_WAITS:
+            room.job = room.world.submit({"prompt": f"number {depth}"}).job
+            room.wait(1)
+        depth -= 1
+
+    room.on_pause = another
+    room.wait(1)
+    assert deepest == MAX_WAITS // 4 == 1
+    room.limits = Limits(max_waits=3)
+    room.wait(1)
+    assert deepest == 3

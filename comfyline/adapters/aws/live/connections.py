@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 # One partition of the index takes fewer writes per second than sockets are opened and closed.
 OPEN_SHARDS = 4
+# With more sockets in a shard than this, their number in one shard tells that in all of them: it
+# differs by a tenth at most, nearly always.
+SAMPLED_SOCKETS = 500
 
 
 class DynamoConnectionStore:
@@ -55,11 +58,32 @@ class DynamoConnectionStore:
             **_connection_key(connection.id),
             "owner": {"S": connection.owner},
             "key_id": {"S": connection.key_id},
-            "open_shard": {"S": str(zlib.crc32(connection.id.encode()) % OPEN_SHARDS)},
+            "open_shard": {"S": str(_shard_of(connection.id))},
             "expires_at": time_of(connection.expires_at),
             "ttl": ttl_of(connection.expires_at),
         }
         self._client.put_item(TableName=self._table, Item=item)
+
+    @translated()
+    def has_room(self, connection: Connection, limit: int) -> bool:
+        """See ConnectionStore: one query, or one for each shard if the limit is low."""
+        shards = range(OPEN_SHARDS)
+        if limit >= SAMPLED_SOCKETS * OPEN_SHARDS:
+            shards = range(own := _shard_of(connection.id), own + 1)
+        share = limit * len(shards) // OPEN_SHARDS
+        return sum(self._count(shard, connection.key_id, share) for shard in shards) < share
+
+    def _count(self, shard: int, key_id: KeyId, most: int) -> int:
+        """The open sockets of the key in the shard; `most` if there are more."""
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName=BY_KEY,
+            KeyConditionExpression="open_shard = :shard AND key_id = :key",
+            ExpressionAttributeValues={":shard": {"S": str(shard)}, ":key": {"S": key_id}},
+            Select="COUNT",
+            Limit=max(1, most),
+        )
+        return answer["Count"]
 
     @translated()
     def get(self, connection_id: ConnectionId) -> Connection | None:
@@ -165,6 +189,10 @@ class DynamoConnectionStore:
             ExpressionAttributeValues={":shard": {"S": str(shard)}},
         )
         return (item for page in pages for item in page["Items"])
+
+
+def _shard_of(connection_id: ConnectionId) -> int:
+    return zlib.crc32(connection_id.encode()) % OPEN_SHARDS
 
 
 def _connection_of(item: Item) -> Connection:
