@@ -10,7 +10,7 @@ DEPLOYMENT ?= deployments/dev.toml
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration scale infra e2e chaos test-long check client format bench bench-test bench-worker bench-live load soak simulate cost synth image verify-aws docs clean
+.PHONY: help dev run up down test unit contract integration scale infra e2e chaos test-long check client format sbom bench bench-test bench-worker bench-live load soak simulate cost synth image verify-aws docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -105,6 +105,9 @@ check: dev ## Check format, lint, types, import contracts and the arithmetic of 
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(PYTEST) bench/tests
+
+sbom: dev ## Write what the wheels, the functions and the worker's image are made of (CycloneDX) to out/sbom (OUT=)
+	@$(BIN)/python -m tools.sbom $(OUT)/sbom
 
 client: dev ## Generate the blocking client (comfyline/client/blocking) from the asyncio client
 	@$(BIN)/python -m tools.blocking_client

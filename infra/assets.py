@@ -28,6 +28,11 @@ LOCK = "gpu_worker/engine.lock.toml"  # where the functions look for the lock
 # boto3 is part of Lambda's runtime; leaving it out makes the download of each cold start 31 MB
 # smaller. The other packages belong to the client.
 PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
+# What uv.lock is asked for to get the packages of the asset.
+FUNCTION_PACKAGES = (
+    *("--extra", "lambda"),
+    *(option for name in PRUNED for option in ("--prune", name)),
+)
 PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
 PYTHON = "3.13"  # of the functions
 CACHE = ROOT / ".cache" / "function-code"
@@ -96,11 +101,9 @@ def _is_right_python(path: Path) -> bool:
 
 def locked_requirements() -> str:
     """What uv.lock pins for the functions, with hashes, as a requirements file."""
-    prunes = [option for name in PRUNED for option in ("--prune", name)]
-    return _uv(
-        *("export", "--frozen", "--offline", "--no-dev", "--extra", "lambda"),
+    return uv(
+        *("export", "--frozen", "--offline", "--no-dev", *FUNCTION_PACKAGES),
         *("--no-emit-project", "--no-header", "--no-annotate"),
-        *prunes,
     )
 
 
@@ -158,7 +161,7 @@ def _compile(folder: Path, python: Path) -> None:
 def _install(requirements: str, platform: Sequence[str], folder: Path) -> None:
     pins = folder.parent / "requirements.txt"
     pins.write_text(requirements)
-    _uv(
+    uv(
         *("pip", "install", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"),
         *("--target", str(folder), "--link-mode", "copy", *platform, "--requirement", str(pins)),
     )
@@ -168,8 +171,8 @@ def _install(requirements: str, platform: Sequence[str], folder: Path) -> None:
     (folder / ".lock").unlink(missing_ok=True)
 
 
-def _uv(*arguments: str) -> str:
-    # .venv contains a uv, so that make works without one on the PATH.
+def uv(*arguments: str) -> str:
+    """What the uv of .venv, or the one on the PATH, prints when it is run in the root."""
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else "uv"
     done = subprocess.run([uv, *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)

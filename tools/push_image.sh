@@ -10,6 +10,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 stage=${STAGE:-dev}
 tag=${TAG:-$(git rev-parse --short=12 HEAD)}
+if grep --quiet '^ARG .*@sha256:ENTER_THE_DIGEST$' gpu_worker/Dockerfile; then
+  echo "make image: enter the digests of the base images in gpu_worker/Dockerfile, in place of" >&2
+  echo "ENTER_THE_DIGEST. The first lines of that file say how to print them." >&2
+  exit 1
+fi
 if ! command -v docker >/dev/null; then
   echo "make image: Docker is needed to build the image" >&2
   exit 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -63,12 +64,54 @@ def test_the_default_target_is_the_worker() -> None:
     assert list(stages())[-1] == "runtime"
 
 
-def test_base_images_are_pinned() -> None:
-    versions = dict(rest.split("=") for kind, rest in stages()[""] if kind == "ARG")
+PLACEHOLDER = "ENTER_THE_DIGEST"
+
+
+def is_pinned(image: str) -> bool:
+    """Whether an image has a tag and a digest, or the placeholder that `make image` refuses."""
+    return (
+        re.fullmatch(rf"python:3\.13\.\d+-[\w-]+@sha256:([0-9a-f]{{64}}|{PLACEHOLDER})", image)
+        is not None
+    )
+
+
+def test_base_images_are_pinned_by_digest() -> None:
+    arguments = dict(rest.split("=") for kind, rest in stages()[""] if kind == "ARG")
     bases = {value(stage, "FROM").partition(" AS ")[0] for name, stage in stages().items() if name}
-    outside = bases - set(stages())
-    assert outside == {"python:${PYTHON}-bookworm", "python:${PYTHON}-slim-bookworm"}
-    assert re.fullmatch(r"3\.13\.\d+", versions["PYTHON"])
+    assert bases - set(stages()) == {"${BUILD_IMAGE}", "${RUNTIME_IMAGE}"}
+    build, runtime = arguments["BUILD_IMAGE"], arguments["RUNTIME_IMAGE"]
+    assert is_pinned(build)
+    assert is_pinned(runtime)
+    # The environments are built by the interpreter of one image and run by that of the other.
+    assert build.partition("@")[0] == runtime.partition("@")[0].replace("-slim", "")
+    compose = (ROOT / "docker-compose.localstack.yml").read_text()
+    assert f"BUILD_IMAGE: {build.partition('@')[0]} " in compose
+
+
+@pytest.mark.parametrize(
+    "image", ["python:3.13.11-bookworm", "python@sha256:" + "0" * 64, "python:3.13.11-x@sha256:1"]
+)
+def test_an_image_without_tag_or_digest_is_not_pinned(image: str) -> None:
+    assert not is_pinned(image)
+
+
+@pytest.mark.parametrize("digest", [PLACEHOLDER, "0" * 64])
+def test_an_image_is_built_only_from_bases_with_a_digest(tmp_path: Path, digest: str) -> None:
+    """The script is run in a copy of the checkout, with a PATH that has no Docker."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "gpu_worker").mkdir()
+    shutil.copy(ROOT / "tools" / "push_image.sh", tmp_path / "tools")
+    text = DOCKERFILE.read_text().replace(PLACEHOLDER, digest)
+    (tmp_path / "gpu_worker" / "Dockerfile").write_text(text)
+    done = subprocess.run(
+        [tmp_path / "tools" / "push_image.sh"],
+        env={"PATH": "/usr/bin:/bin", "TAG": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert ("enter the digests" in done.stderr) is (digest == PLACEHOLDER)
 
 
 def test_every_package_is_pinned() -> None:
