@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from infra.sections.account import Alarms, Iam, Observability
+from infra.sections.account import Alarms, Encryption, Iam, Observability
 from infra.sections.requests import Api, Functions
 from infra.sections.section import Section
 from infra.sections.workers import Fleet, Network, Scaling, Worker
@@ -56,6 +56,7 @@ class Deployment(Section):
     network: Network = Network()
     scaling: Scaling = Scaling()
     iam: Iam = Iam()
+    encryption: Encryption = Encryption()
     alarms: Alarms = Alarms()
     observability: Observability = Observability()
 

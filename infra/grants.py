@@ -40,6 +40,7 @@ class Resource(Enum):
     SCALING = auto()  # the table in which the scaler remembers recent needs
     SCALER = auto()  # the scaler's function, where the deployment has one
     IMAGE = auto()  # the repository of the worker's image
+    KEY = auto()  # the deployment's own KMS key, if it has one
     OWN_LOGS = auto()
     ANY = auto()  # only for actions that support no resource; WILDCARD_REASONS says why
 
@@ -52,6 +53,7 @@ class Grant:
     actions: tuple[str, ...]
     resource: Resource
     partition_keys: str | None = None  # a pattern: only the rows of a table that match
+    via: str | None = None  # only calls that this service makes in the name of the role
 
 
 def may(

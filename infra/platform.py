@@ -1,4 +1,4 @@
-"""What an account's platform team requires of every resource: tags, bounded roles, kept logs."""
+"""What an account's platform team requires of every resource: tags, roles, logs, encryption."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.constructs.encryption import encrypt
 from infra.deployment import PROJECT, Deployment
 
 MAX_ROLE_NAME = 64
@@ -20,11 +21,17 @@ def add_tags(scope: Construct, deployment: Deployment) -> None:
 
 
 def adapt(scope: Construct, deployment: Deployment) -> None:
-    """Change roles and log groups as the deployment asks. Call it after all stacks are declared."""
+    """Change roles, log groups and encryption as the deployment asks.
+
+    Call it after all stacks are declared.
+    """
     boundary = deployment.iam.permissions_boundary
     if boundary is not None:
         policy = iam.ManagedPolicy.from_managed_policy_arn(scope, "Boundary", boundary)
         iam.PermissionsBoundary.of(scope).apply(policy)
+    key = deployment.encryption.key_arn
+    if key is not None:
+        encrypt(scope, key)
     prefix, days = deployment.iam.role_prefix, deployment.observability.log_days
     for construct in scope.node.find_all():
         if isinstance(construct, logs.CfnLogGroup):

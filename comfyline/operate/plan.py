@@ -28,6 +28,7 @@ class Plan:
     max_workers: int = 10
     ondemand_workers: int = 1
     concurrency: int = 10
+    key_arn: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -46,6 +47,7 @@ class Plan:
             "capacity": fleet.get("capacity"),
             "max_workers": scaling.get("max_workers"),
             "ondemand_workers": scaling.get("ondemand_workers"),
+            "key_arn": file.get("encryption", {}).get("key_arn"),
             "concurrency": file.get("functions", {}).get("concurrency"),
         }
         given = {name: value for name, value in found.items() if value is not None}

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from comfyline.contract.texts import clean
+from comfyline.operate.encryption_key import faults_of_key
 from comfyline.operate.image_platforms import platforms_of
 from comfyline.operate.plan import ROLES, Plan
 
@@ -70,6 +71,7 @@ def preflight(plan: Plan, clients: Clients, make_role: Callable[[str], bool]) ->
         "on-demand GPU quota": lambda: _gpu_quota(clients, plan, is_spot=False),
         "spot GPU quota": lambda: _gpu_quota(clients, plan, is_spot=True),
         "Lambda concurrency": lambda: _concurrency(clients, plan),
+        "encryption key": lambda: _key(clients, plan),
         "image": lambda: _image(clients, plan),
     }
     for name, check in checks.items():
@@ -213,6 +215,16 @@ def _concurrency(clients: Clients, plan: Plan) -> Check:
     if plan.concurrency < 1000:
         return Check(name, State.WARNING, found, "Set functions.concurrency = 1000.")
     return Check(name, State.OK, found)
+
+
+def _key(clients: Clients, plan: Plan) -> Check:
+    name = "encryption key"
+    if plan.key_arn is None:
+        return Check(name, State.OK, "AWS's own keys")
+    faults = faults_of_key(clients("kms"), plan.key_arn)
+    if faults:
+        return Check(name, State.FAILED, "; ".join(faults), "docs/deploy.md, An own key")
+    return Check(name, State.OK, plan.key_arn)
 
 
 def _image(clients: Clients, plan: Plan) -> Check:

@@ -16,6 +16,7 @@ from infra.declarations import Function
 from infra.deployment import Deployment
 from infra.functions import FUNCTIONS
 from infra.grants import EVERY_FUNCTION, Resource
+from infra.key_grants import key_grants
 
 # The shortest timeout on an emulator, in seconds. There the cold starts of a burst share a few
 # cores, and a function that is ended for being slow only has to start again. Below the minute of
@@ -58,6 +59,7 @@ def python_function(
     log_group = logs.LogGroup(
         own, "Logs", retention=LOG_RETENTION, removal_policy=RemovalPolicy.DESTROY
     )
+    grants = (*EVERY_FUNCTION, *row.grants)
     own_arns = {**arns, Resource.OWN_LOGS: [log_group.log_group_arn], Resource.ANY: ["*"]}
     return lambda_.Function(
         own,
@@ -76,7 +78,7 @@ def python_function(
             own,
             "Role",
             "lambda",
-            (*EVERY_FUNCTION, *row.grants),
+            (*grants, *key_grants(grants)),
             own_arns,
             description=f"Comfyline {row.name}: what the function may do",
         ),

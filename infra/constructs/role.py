@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -42,10 +43,15 @@ def role(
 
 
 def _statement(grant: Grant, arns: Arns) -> iam.PolicyStatement:
-    keys = {"dynamodb:LeadingKeys": grant.partition_keys}
+    conditions: dict[str, Mapping[str, str]] = {}
+    if grant.partition_keys:
+        conditions["ForAllValues:StringLike"] = {"dynamodb:LeadingKeys": grant.partition_keys}
+    if grant.via:
+        service = f"{grant.via}.{Aws.REGION}.{Aws.URL_SUFFIX}"
+        conditions["StringEquals"] = {"kms:ViaService": service}
     return iam.PolicyStatement(
         sid=grant.purpose,
         actions=list(grant.actions),
         resources=list(arns[grant.resource]),
-        conditions={"ForAllValues:StringLike": keys} if grant.partition_keys else None,
+        conditions=conditions,
     )

@@ -27,6 +27,21 @@ class Iam(Section):
     )
 
 
+class Encryption(Section):
+    """Encryption at rest. By default it is with AWS's own keys, which cost nothing."""
+
+    key_arn: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$",
+        description="KMS key for tables, queues, bucket, logs and the alarms' topic; its policy "
+        "must let CloudWatch use it ([how](#own-key))",
+        json_schema_extra={
+            "allowed": "the ARN of a symmetric key in the deployment's region",
+            "by_default": "AWS's own keys",
+        },
+    )
+
+
 class Alarms(Section):
     """CloudWatch alarms."""
 

@@ -65,6 +65,7 @@ class DataStack(Stack):
         super().__init__(scope, name, stack_name=name, description=DESCRIPTION)
         self._local = deployment.is_local
         self._keep = deployment.keeps_data
+        self._key = deployment.encryption.key_arn
         self._removal = RemovalPolicy.RETAIN if self._keep else RemovalPolicy.DESTROY
         self.jobs = self._jobs_table()
         # A socket lives for two hours at most, so nothing here must be kept.
@@ -153,6 +154,7 @@ class DataStack(Stack):
             Resource.OWNERS: [self.owners.table_arn],
             Resource.QUEUES: [queue.queue_arn for queue in self.queues.values()],
             Resource.DEAD_LETTERS: [self.dead_letters.queue_arn],
+            Resource.KEY: [self._key] if self._key else [],
             Resource.BUCKET: [self.artifacts.bucket_arn],
             Resource.ARTIFACTS: [self.artifacts.arn_for_objects(f"{JOBS_PREFIX}*")],
             Resource.UPLOADS: [self.artifacts.arn_for_objects(f"{UPLOADS_PREFIX}*")],

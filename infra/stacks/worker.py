@@ -22,6 +22,7 @@ from infra.constructs.role import role
 from infra.constructs.worker_service import worker_services
 from infra.deployment import Deployment
 from infra.grants import PULL_IMAGE, WORKER_GRANTS, WRITE_LOGS, Resource
+from infra.key_grants import key_grants
 from infra.stacks.data import DataStack
 from infra.stacks.fleet import FleetStack
 
@@ -126,7 +127,7 @@ class WorkerStack(Stack):
             self,
             "TaskRole",
             "ecs-tasks",
-            WORKER_GRANTS,
+            (*WORKER_GRANTS, *key_grants(WORKER_GRANTS)),
             arns,
             description="Comfyline worker: what it and the graphs of its jobs may do",
         )

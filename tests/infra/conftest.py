@@ -13,6 +13,7 @@ from infra.deployment_file import parse_deployment, read_deployment
 from infra.functions import FUNCTIONS
 from tests.infra.templates import Templates
 
+KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 # A deployment file with every choice that is not the default.
 UNUSUAL: Mapping[str, Any] = {
     "stage": "prod",
@@ -20,6 +21,9 @@ UNUSUAL: Mapping[str, Any] = {
     "iam": {
         "permissions_boundary": "arn:aws:iam::123456789012:policy/boundary",
         "role_prefix": "team-",
+    },
+    "encryption": {
+        "key_arn": "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     },
     "functions": {
         "architecture": "x86_64",

@@ -263,4 +263,5 @@ def test_the_preflight_knows_the_defaults_of_a_deployment_file() -> None:
         max_workers=chosen.scaling.max_workers,
         ondemand_workers=chosen.scaling.ondemand_workers,
         concurrency=chosen.functions.concurrency,
+        key_arn=chosen.encryption.key_arn,
     )

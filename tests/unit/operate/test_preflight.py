@@ -77,7 +77,7 @@ def test_an_account_that_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
     checks = checked(usual())
     assert {check.state for check in checks.values()} == {State.OK}
     assert "account 1" in checks["credentials"].found
-    assert len(checks) == 11
+    assert len(checks) == 12
 
 
 def test_without_credentials_nothing_else_is_asked() -> None:
@@ -192,6 +192,58 @@ class TestQuotas:
         answers = {**usual(), "lambda": [("get_account_settings", settings)]}
         plan = Plan(image=IMAGE, concurrency=planned)
         assert checked(answers, plan)["Lambda concurrency"].state is state
+
+
+class TestEncryptionKey:
+    ARN = f"arn:aws:kms:{REGION}:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    METADATA: Mapping[str, str] = {
+        "KeyId": "1234abcd-12ab-34cd-56ef-1234567890ab",
+        "KeyState": "Enabled",
+        "KeySpec": "SYMMETRIC_DEFAULT",
+        "KeyUsage": "ENCRYPT_DECRYPT",
+    }
+    SERVICES = (f"logs.{REGION}.amazonaws.com", "cloudwatch.amazonaws.com")
+
+    def key(self, *services: str, region: str = REGION, **metadata: str) -> Check:
+        statement = {"Effect": "Allow", "Principal": {"Service": services}}
+        kms: list[tuple[str, Any]] = [
+            ("describe_key", {"KeyMetadata": {**self.METADATA, **metadata}}),
+            ("get_key_policy", {"Policy": json.dumps({"Statement": [statement]})}),
+        ]
+        arn = self.ARN.replace(REGION, region)
+        plan = Plan(image=IMAGE, concurrency=1000, key_arn=arn)
+        return checked({**usual(), "kms": kms}, plan)["encryption key"]
+
+    def test_a_key_that_can_be_used(self) -> None:
+        assert self.key(*self.SERVICES).state is State.OK
+
+    @pytest.mark.parametrize(
+        ("changed", "found"),
+        [
+            ({"KeyState": "PendingDeletion"}, "KeyState is PendingDeletion"),
+            ({"KeySpec": "RSA_2048"}, "KeySpec is RSA_2048"),
+            ({"KeyUsage": "SIGN_VERIFY"}, "KeyUsage is SIGN_VERIFY"),
+            ({"region": "us-east-1"}, "it is in us-east-1, and the deployment in eu-west-1"),
+        ],
+    )
+    def test_a_key_that_cannot_be_used(self, changed: dict[str, str], found: str) -> None:
+        check = self.key(*self.SERVICES, **changed)
+        assert (check.state, check.found) == (State.FAILED, found)
+
+    def test_a_policy_that_forgets_a_service(self) -> None:
+        check = self.key("cloudwatch.amazonaws.com")
+        assert (check.state, check.found) == (
+            State.FAILED,
+            f"its policy does not allow logs.{REGION}.amazonaws.com",
+        )
+
+    def test_a_policy_that_cannot_be_read_is_no_fault(self) -> None:
+        kms = [
+            ("describe_key", {"KeyMetadata": dict(self.METADATA)}),
+            ("get_key_policy", "AccessDeniedException"),
+        ]
+        plan = Plan(image=IMAGE, concurrency=1000, key_arn=self.ARN)
+        assert checked({**usual(), "kms": kms}, plan)["encryption key"].state is State.OK
 
 
 class TestImage:
