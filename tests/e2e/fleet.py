@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aws_cdk import CrossStackReferences, ReferenceStrength
+
 from comfyline.service.fleet.capacity import Capacity
 from infra.app import new_app
 from infra.assets import code_assets
@@ -52,6 +54,7 @@ def deployed_scaler(emulator: Emulator, folder: Path) -> Iterator[None]:
 def _synthesised(folder: Path) -> SynthesisedStack:
     """The scaler's stack as infra/ declares it. It imports values that deployed stacks export."""
     app = new_app(str(folder))
+    CrossStackReferences.of(app).consume(ReferenceStrength.STRONG)  # as the stacks in the emulator
     data = DataStack(app, DEPLOYMENT.stack_name("data"), deployment=DEPLOYMENT)
     assets = code_assets(DEPLOYMENT)
     ScalerStack(app, STACK, deployment=DEPLOYMENT, data=data, assets=assets)
