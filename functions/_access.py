@@ -55,6 +55,10 @@ class Access:
         passes = self.aws.socket_passes
         return create_socket_pass(owner, key_id, passes=passes, clock=self.clock)
 
+    def socket_url(self, secret: str) -> str:
+        """The address that opens a socket with this socket pass."""
+        return f"{self.aws.socket_url}?ticket={secret}"
+
     def redeem_socket_pass(self, secret: str) -> ApiKey | None:
         """The API key behind a socket pass."""
         from comfyline.service.access.authenticate import redeem_socket_pass

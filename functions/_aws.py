@@ -261,6 +261,14 @@ class Aws:
         url = callback_url(known.websocket_api_id, known.websocket_stage, region)
         return ApiGatewaySockets(self.client("apigatewaymanagementapi", url))
 
+    @property
+    def socket_url(self) -> str:
+        """The address at which clients open sockets."""
+        from comfyline.adapters.aws.live.sockets import public_url
+
+        known = self.settings(of.SocketAddress)
+        return public_url(known.websocket_url, known.websocket_api_id, known.websocket_stage)
+
     @cached_property
     def greeter(self) -> LambdaGreeter:
         from comfyline.adapters.aws.live.greeter import LambdaGreeter

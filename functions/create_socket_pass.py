@@ -13,4 +13,7 @@ def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a socket pass, which opens one socket."""
     wiring.access.budgets.spend(request.owner, SOCKET_PASSES, request.limits)
     stored, secret = wiring.access.create_socket_pass(request.owner, request.key_id)
-    return Answer(responses.SocketPassResponse(ticket=secret, expires_at=stored.expires_at), 201)
+    answer = responses.SocketPassResponse(
+        ticket=secret, url=wiring.access.socket_url(secret), expires_at=stored.expires_at
+    )
+    return Answer(answer, 201)

@@ -154,6 +154,12 @@ class SocketSettings(ConnectionsTable):
     websocket_stage: str
 
 
+class SocketAddress(SocketSettings):
+    """The WebSocket API, and the address at which clients open sockets."""
+
+    websocket_url: str
+
+
 class GreeterSettings(Settings):
     """The function that sends the first message to a new socket: functions/socket_subscribe.py."""
 

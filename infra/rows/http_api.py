@@ -14,6 +14,7 @@ from comfyline.service.settings import (
     MeasuredSettings,
     OwnersTable,
     QueueSettings,
+    SocketAddress,
     UnknownRouteSettings,
     WaitSettings,
 )
@@ -131,7 +132,7 @@ _ROWS = (
     Function(
         name="CreateSocketPass",
         routes=(Route("POST", "/api/v1/ws-tickets"),),
-        settings=(ConnectionsTable,),
+        settings=(SocketAddress,),
         grants=(may("StoreSocketPass", Resource.CONNECTIONS, "dynamodb:PutItem"),),
     ),
     Function(name="ListModels", routes=(Route("GET", "/api/v1/models"),)),

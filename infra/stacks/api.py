@@ -97,6 +97,11 @@ class ApiStack(Stack):
                 arns[Resource.RELAY] = [function.function_arn]
         return functions
 
+    @property
+    def _socket_url(self) -> str:
+        domain = self._deployment.api.socket_domain
+        return f"wss://{domain}" if domain else self._sockets.stage.url
+
     def _values(self) -> dict[str, str]:
         endpoint = self._deployment.functions.s3_public_endpoint
         return {
@@ -104,6 +109,7 @@ class ApiStack(Stack):
             **({"s3_public_endpoint": endpoint} if endpoint else {}),
             "websocket_api_id": self._sockets.api.api_id,
             "websocket_stage": STAGE,
+            "websocket_url": self._socket_url,
             "metrics_namespace": self._deployment.metrics_namespace,
             "engine_version": self._deployment.worker.engine_version,
             "max_waits": str(self._deployment.max_waits),
@@ -132,7 +138,7 @@ class ApiStack(Stack):
             "WebSocketApiId": (self._sockets.api.api_id, "Id of the WebSocket API"),
             "WebSocketStage": (STAGE, "Stage of the WebSocket API"),
             "WebSocketUrl": (
-                self._sockets.stage.url,
+                self._socket_url,
                 "Address of the WebSocket API: COMFYLINE_WS_URL",
             ),
             "ParkingQueueUrl": (

@@ -168,8 +168,7 @@ def a_gone_subscriber(caller: Caller, job: Job, key_id: KeyId) -> ConnectionId:
 
 def authorize_socket(caller: Caller) -> None:
     """A client that sends no header, such as a browser, and a client that sends its key."""
-    socket_pass = caller.call("POST", "/ws-tickets").json()["ticket"]
-    url = f"{caller.account.endpoints.ws_url}?ticket={socket_pass}"
+    url = caller.call("POST", "/ws-tickets").json()["url"]
     with connect(url, proxy=None, close_timeout=1) as socket:
         socket.send(json.dumps({"action": "ping"}))
         received(socket, "pong")

@@ -218,6 +218,16 @@ def test_outputs(aws: Templates) -> None:
     }
 
 
+def test_socket_passes_name_the_custom_domain(aws: Templates, asg: Templates) -> None:
+    def address(templates: Templates) -> object:
+        function = templates.functions()["CreateSocketPass"]
+        return function["Environment"]["Variables"]["WEBSOCKET_URL"]
+
+    assert address(asg) == "wss://live.example.com"
+    assert own_outputs(asg.api)["WebSocketUrl"]["Value"] == "wss://live.example.com"
+    assert ".execute-api." in str(address(aws))
+
+
 def test_web_pages_of_other_origins(aws: Templates, asg: Templates, local: Templates) -> None:
     def cors(templates: Templates) -> Json | None:
         api = named(templates.api, "AWS::ApiGatewayV2::Api", "HttpApi")

@@ -43,6 +43,7 @@ ENVIRONMENT = {
     "ROUTES": ",".join(_FUNCTIONS),
     "WEBSOCKET_API_ID": "api",
     "WEBSOCKET_STAGE": "live",
+    "WEBSOCKET_URL": "wss://sockets.example.com/live",
     "GREETER_FUNCTION": "greeter",
     "RELAY_FUNCTION": "relay",
 }

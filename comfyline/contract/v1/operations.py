@@ -189,7 +189,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Live",
         "Get a pass that opens one WebSocket",
         "For a browser, which cannot send an `Authorization` header when it opens a WebSocket. "
-        "Send `ticket` as a query parameter; it works once, for 60 s.",
+        "Open a WebSocket at `url` within 60 s; it works once.",
         {201: responses.SocketPassResponse},
     ),
     ("GET", "/api/v1/models"): Operation(

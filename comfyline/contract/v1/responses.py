@@ -158,6 +158,7 @@ class SocketPassResponse(Response):
     """A pass that opens one WebSocket."""
 
     ticket: str = Field(description="Send it as the query parameter `ticket`; it works once.")
+    url: str = Field(description="The address of the WebSocket API, with the ticket in its query.")
     expires_at: datetime = Field(description="When the pass stops working.")
 
 

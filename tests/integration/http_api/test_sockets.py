@@ -17,7 +17,9 @@ def test_a_socket_pass_opens_one_socket(gateway: Gateway, clock: FrozenClock) ->
         OwnerId("fox"), scopes=["jobs"], expires_at=None, keys=gateway.aws.keys, clock=clock
     )
     gateway.caller["key_id"] = key.id
-    secret = gateway("POST", "/api/v1/ws-tickets").json["ticket"]
+    answer = gateway("POST", "/api/v1/ws-tickets").json
+    secret = answer["ticket"]
+    assert answer["url"] == f"wss://sockets.example.com/live?ticket={secret}"
 
     def opened() -> str:
         event = {"queryStringParameters": {"ticket": secret}, "methodArn": "arn"}

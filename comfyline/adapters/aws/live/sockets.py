@@ -23,6 +23,13 @@ def callback_url(api_id: str, stage: str, region: str | None) -> str:
     return f"https://{api_id}.execute-api.{region}.{domain}/{stage}"
 
 
+def public_url(url: str, api_id: str, stage: str) -> str:
+    """The address at which clients open sockets: `url`, which an emulator replaces by its own."""
+    if os.environ.get("AWS_ENDPOINT_URL"):
+        return callback_url(api_id, stage, None).replace("http", "ws", 1)
+    return url
+
+
 class ApiGatewaySockets:
     """`Sockets` behind API Gateway. The endpoint of `client` is a `callback_url`."""
 
