@@ -34,8 +34,12 @@ def put_items(client: DynamoDBClient, table: str, items: Sequence[Any]) -> None:
             return
 
 
-def get_items(client: DynamoDBClient, table: str, keys: Sequence[Any]) -> list[dict[str, Any]]:
+def get_items(
+    client: DynamoDBClient, table: str, keys: Sequence[Any], *, only: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """The existing items of these distinct keys, read consistently, in any order.
+
+    With `only`, the items have just these attributes, and an earlier state of a moment ago counts.
 
     Raises:
         Unavailable: after MAX_TRIES some items are still unprocessed.
@@ -43,12 +47,18 @@ def get_items(client: DynamoDBClient, table: str, keys: Sequence[Any]) -> list[d
     remaining = iter(keys)
     items: list[dict[str, Any]] = []
     while chunk := list(islice(remaining, MAX_KEYS)):
-        items += _get_chunk(client, table, chunk)
+        items += _get_chunk(client, table, chunk, only)
     return items
 
 
-def _get_chunk(client: DynamoDBClient, table: str, keys: Sequence[Any]) -> list[dict[str, Any]]:
-    request: Any = {table: {"Keys": keys, "ConsistentRead": True}}
+def _get_chunk(
+    client: DynamoDBClient, table: str, keys: Sequence[Any], only: Sequence[str]
+) -> list[dict[str, Any]]:
+    request: Any = {table: {"Keys": keys, "ConsistentRead": not only}}
+    if only:
+        names = {f"#{name}": name for name in only}  # some are reserved words
+        projection = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+        request[table] |= projection
     items: list[dict[str, Any]] = []
     for _ in _tries("BatchGetItem"):
         answer = client.batch_get_item(RequestItems=request)

@@ -22,7 +22,14 @@ from comfyline.service.jobs.events import Renewed, Watched
 from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.lifecycle import from_states
 from comfyline.service.jobs.result import Artifact, JobResult
-from comfyline.service.jobs.store import Conflict, ListPosition, UnreadableRow, due_shard
+from comfyline.service.jobs.store import (
+    MAX_DUE_SEEN,
+    Conflict,
+    ListPosition,
+    UnreadableRow,
+    due_shard,
+)
+from comfyline.service.jobs.turns import in_turns
 
 MAX_BODY_BYTES = 399 * 1024  # compressed; the limit of the real store
 
@@ -204,7 +211,8 @@ class InMemoryJobStore:
         with self._lock:
             jobs = [job for job in self._jobs.values() if job.due_at and job.due_at <= now]
             due = [(job.due_at, job.id) for job in jobs if due_shard(job) == shard]
-            return [self._jobs[job_id] for _, job_id in sorted(due)[:limit]]
+            seen = [self._jobs[job_id] for _, job_id in sorted(due)[:MAX_DUE_SEEN]]
+        return in_turns(seen, lambda job: job.owner)[:limit] if len(seen) > limit else seen
 
     def set_aside(self, _row: UnreadableRow) -> None:
         """See JobStore. Every job in memory can be read, so there is nothing to do."""

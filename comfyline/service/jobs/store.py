@@ -28,6 +28,10 @@ LIVE_SHARDS = 16
 SETTLED_SHARDS = 4
 
 
+# Due jobs of one shard whose owners are looked at: 80,000 in all shards of live jobs.
+MAX_DUE_SEEN = 5_000
+
+
 def due_shards(*, settled: bool) -> list[str]:
     """The shards of settled jobs, or of all other jobs.
 
@@ -211,7 +215,9 @@ class JobStore(Protocol):
     def due(self, now: datetime, limit: int, shard: str) -> Sequence[Job | UnreadableRow]:
         """Up to `limit` jobs of a shard that are due, the most overdue first.
 
-        A row that cannot be read is returned as such, so that it stops no other.
+        If more are due, they are shared among the owners by turns, so that one owner's jobs do not
+        hide another's. That holds for MAX_DUE_SEEN jobs, of which the most overdue are taken. A row
+        that cannot be read is returned as such, so that it stops no other.
         """
 
     def set_aside(self, row: UnreadableRow) -> None:

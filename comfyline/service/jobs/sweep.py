@@ -1,7 +1,8 @@
 """Repair, once a minute, the jobs that a crash or a lost message has left unfinished.
 
 The sweeper has no rules about states: it reads the jobs that are due, and `decide.on_due_time`
-chooses the event. It works in the order of urgency, and starts nothing after the end of its time:
+chooses the event. It works in the order of urgency, gives every owner a turn before another owner's
+next, and starts nothing after the end of its time:
 
     live jobs, and beside them the urgent chores of other subjects
       ──> ended jobs that settle_jobs has missed ──> void files
@@ -23,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple, Protocol, TypeVar
 
 from comfyline.contract.ids import JobId, OwnerId
@@ -42,6 +44,7 @@ from comfyline.service.jobs.store import (
     due_shards,
     other_quarantines,
 )
+from comfyline.service.jobs.turns import in_turns
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import TICKET_BATCH, JobQueue
 
@@ -111,11 +114,11 @@ class Sweeper:
             run.outcomes += self._done(chore, ends_at)
         run.finish(live)
         missed = [job for job in due if job.settle_pending and self._is_missed(job)]
-        run.finish(run.start_groups(self._settle, _groups(missed, SETTLE_BATCH)))
+        run.finish(run.start_groups(self._settle, _groups(_in_turns(missed), SETTLE_BATCH)))
         settled = self._due(run, due_shards(settled=True))
         # Some jobs were settled a moment ago.
         ended = {job.id: job for job in (*due, *settled)}
-        run.finish(run.start(self._clean_up, filter(self._is_void, ended.values())))
+        run.finish(run.start(self._clean_up, filter(self._is_void, _in_turns(ended.values()))))
         return run.outcomes
 
     def _due(self, run: _Run, shards: Sequence[str]) -> list[Job]:
@@ -148,17 +151,18 @@ class Sweeper:
     # --- live jobs --------------------------------------------------------------------------------
 
     def _most_urgent_first(self, live: Iterable[Job], long_lanes: Set[Priority]) -> list[Job]:
-        """The jobs by due time: those that may have lost their worker or their ticket come first.
+        """Those that may have lost their worker or their ticket come first.
 
         Then those that wait in a long queue, and at last those whose worker is alive.
         """
         now = self.clock()
 
-        def urgency(job: Job) -> tuple[bool, bool, datetime | None]:
+        def urgency(job: Job) -> tuple[bool, bool]:
             waits = job.lease is None and _is_patient(job, long_lanes)
-            return job.has_live_lease(now), waits, job.due_at
+            return job.has_live_lease(now), waits
 
-        return sorted(live, key=urgency)
+        by_urgency = groupby(sorted(live, key=urgency), urgency)
+        return [job for _, jobs in by_urgency for job in _in_turns(jobs)]
 
     def _long_lanes(self, live: Iterable[Job]) -> set[Priority]:
         """The lanes in which jobs wait because the queue is long, and not for a lost ticket.
@@ -328,6 +332,11 @@ def _groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
 
 def _is_patient(job: Job, long_lanes: Set[Priority]) -> bool:
     return job.priority in long_lanes and job.ticket_sends != LAST_PATIENT_LOOK
+
+
+def _in_turns(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs by due time, with a turn for each owner."""
+    return in_turns(sorted(jobs, key=lambda job: job.due_at or job.queued_at), lambda j: j.owner)
 
 
 def _tidied_if_pending(job: Job) -> Event | None:

@@ -40,7 +40,14 @@ from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.events import Renewed, Watched
 from comfyline.service.jobs.job import Job, JobParams, JobRecord, Status
 from comfyline.service.jobs.result import Artifact, JobResult
-from comfyline.service.jobs.store import Conflict, ListPosition, UnreadableRow, quarantine
+from comfyline.service.jobs.store import (
+    MAX_DUE_SEEN,
+    Conflict,
+    ListPosition,
+    UnreadableRow,
+    quarantine,
+)
+from comfyline.service.jobs.turns import in_turns
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -284,7 +291,10 @@ class DynamoJobStore:
     @translated()
     def due(self, now: datetime, limit: int, shard: str) -> list[Job | UnreadableRow]:
         """See JobStore."""
-        ids = [*jobs_index.due(self._client, self._table, shard, now, limit)]
+        ids = [*jobs_index.due(self._client, self._table, shard, now, MAX_DUE_SEEN)]
+        if len(ids) > limit:
+            owners = self._owners(ids)
+            ids = in_turns(ids, owners.get)[:limit]
         return [row for row in self._rows(ids, shard) if _is_due(row, now)]
 
     @translated()
@@ -303,6 +313,12 @@ class DynamoJobStore:
                     ":shard": {"S": row.shard},
                 },
             )
+
+    def _owners(self, ids: Sequence[JobId]) -> Mapping[str, str]:
+        """The owner of each row. A row that lacks one shares a turn with the others that do."""
+        keys = [key(id_, ROW) for id_ in ids]
+        items = batches.get_items(self._client, self._table, keys, only=("pk", "owner"))
+        return {item["pk"]["S"]: item.get("owner", {}).get("S", "") for item in items}
 
     def _rows(self, ids: Sequence[JobId], shard: str = "") -> list[Job | UnreadableRow]:
         """The rows that exist, each once, in the order of `ids`."""
