@@ -10,6 +10,7 @@ import httpx
 from comfyline.client.errors import retry_after_seconds
 
 RETRIED_STATUS = frozenset({429, 502, 503, 504})
+PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class Retries:
 
     def wait_after_response(self, response: httpx.Response, failures: int) -> float | None:
         """Seconds to wait before the next try; None if this response is the final one."""
-        if response.status_code not in RETRIED_STATUS or failures >= self.tries:
+        if not _is_temporary(response) or failures >= self.tries:
             return None
         requested = retry_after_seconds(response) or 0.0
         if requested > self.longest_wait_seconds:
@@ -57,3 +58,14 @@ class Retries:
     def wait_after_no_response(self, failures: int) -> float | None:
         """Seconds to wait before the next try; None if there have been enough tries."""
         return None if failures >= self.tries else self.backoff.seconds(failures)
+
+
+def _is_temporary(response: httpx.Response) -> bool:
+    """Whether another try may succeed.
+
+    API Gateway answers 500 if Lambda refuses to start the authorizer, which happens in a burst. Its
+    answer is told from the service's own 500, which is a problem document.
+    """
+    is_problem = response.headers.get("content-type", "").startswith(PROBLEM)
+    is_of_the_gateway = response.status_code == httpx.codes.INTERNAL_SERVER_ERROR and not is_problem
+    return response.status_code in RETRIED_STATUS or is_of_the_gateway

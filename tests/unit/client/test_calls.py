@@ -199,9 +199,17 @@ def test_temporary_errors_are_retried(status: int) -> None:
     assert len(service.waits) == 2
 
 
+def test_a_500_of_the_gateway_is_retried() -> None:
+    """API Gateway answers so if Lambda refuses to start the authorizer."""
+    refused = httpx.Response(500, json={"message": "Internal Server Error"})
+    service = Service(refused, job_view())
+    with service.client() as client:
+        assert client.get(JOB).job_id == JOB
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500])
 def test_final_errors_are_not_retried(status: int) -> None:
-    service = Service(httpx.Response(status))
+    service = Service(httpx.Response(status, headers={"content-type": "application/problem+json"}))
     with service.client() as client, pytest.raises(ApiError):
         client.get(JOB)
     assert len(service.requests) == 1
