@@ -78,8 +78,11 @@ class Deployment(Section):
 
     @property
     def requests_per_second(self) -> int:
-        """Requests a second that the HTTP API accepts; a call of a function takes some 50 ms."""
-        return self.api.requests_per_second or min(20 * self.functions.concurrency, 2000)
+        """Requests a second that the HTTP API accepts; a post takes a function some 100 ms.
+
+        With more, the rounds of sweeper and scaler find no function in a burst.
+        """
+        return self.api.requests_per_second or min(10 * self.functions.concurrency, 2000)
 
     @property
     def max_waits(self) -> int:

@@ -11,10 +11,10 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from comfyline.service.settings import Settings
+from infra.concurrency import reserved
 from infra.constructs.role import Arns, role
 from infra.declarations import Function
 from infra.deployment import Deployment
-from infra.functions import FUNCTIONS
 from infra.grants import EVERY_FUNCTION, Resource
 from infra.key_grants import key_grants
 
@@ -22,8 +22,6 @@ from infra.key_grants import key_grants
 # cores, and a function that is ended for being slow only has to start again. Below the minute of
 # the schedules, so that two rounds never overlap.
 LOCAL_TIMEOUT = 50
-# Concurrent calls that must stay free for other functions, and for those without a reservation.
-UNRESERVED = 100
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 
 
@@ -70,7 +68,7 @@ def python_function(
         handler=f"functions.{row.handler}",
         code=code.of(row),
         memory_size=row.memory,
-        reserved_concurrent_executions=_reserved(row, deployment),
+        reserved_concurrent_executions=reserved(row, deployment),
         timeout=Duration.seconds(
             max(row.timeout, LOCAL_TIMEOUT) if deployment.is_local else row.timeout
         ),
@@ -93,13 +91,6 @@ def python_function(
             "LOG_LEVEL": deployment.functions.log_level.upper(),
         },
     )
-
-
-def _reserved(row: Function, deployment: Deployment) -> int | None:
-    """Lambda refuses a reservation that leaves fewer than 100 of the account's calls at once."""
-    every = sum(other.reserved for other in FUNCTIONS.values())
-    is_possible = deployment.functions.concurrency >= every + UNRESERVED
-    return row.reserved or None if is_possible and not deployment.is_local else None
 
 
 def environment(*settings: type[Settings], values: Values) -> dict[str, str]:

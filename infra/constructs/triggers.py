@@ -15,13 +15,12 @@ from aws_cdk.aws_lambda_event_sources import DynamoEventSource, SqsEventSource
 from aws_cdk.aws_scheduler_targets import LambdaInvoke
 from constructs import Construct
 
+from infra.concurrency import parallel_batches
 from infra.declarations import AsyncCalls, EveryMinute, Function, JobsStream, Queue, TaskCrashes
 from infra.deployment import Deployment
 from infra.grants import Resource
 
 MAX_EVENT_AGE = Duration.seconds(60)  # the least that Lambda allows
-# A shard's reader may occupy this share of the concurrent calls: all of them together about half.
-STREAM_SHARE = 20
 
 # The first words of ECS's reasons: an image cannot be pulled, a container does not start.
 _NOT_STARTED = ("Cannot", "ResourceInitializationError", "ContainerRuntime")
@@ -69,7 +68,7 @@ def _stream(jobs: ddb.TableV2, stream: JobsStream, deployment: Deployment) -> Dy
         starting_position=lambda_.StartingPosition.TRIM_HORIZON,
         batch_size=stream.batch_size,
         max_batching_window=Duration.seconds(window) if window else None,
-        parallelization_factor=_parallel_batches(stream, deployment),
+        parallelization_factor=parallel_batches(stream, deployment),
         report_batch_item_failures=stream.reports_failures,
         bisect_batch_on_error=stream.reports_failures,
         retry_attempts=stream.retries,
@@ -80,12 +79,6 @@ def _stream(jobs: ddb.TableV2, stream: JobsStream, deployment: Deployment) -> Dy
         else None,
         filters=[lambda_.FilterCriteria.filter(pattern) for pattern in patterns],
     )
-
-
-def _parallel_batches(stream: JobsStream, deployment: Deployment) -> int | None:
-    """Few for an account with a low limit: a new table has four shards, each with two readers."""
-    wanted = stream.parallel_batches
-    return wanted and min(wanted, max(1, deployment.functions.concurrency // STREAM_SHARE))
 
 
 def _schedule(scope: Construct, row: Function, function: lambda_.Function) -> None:

@@ -52,7 +52,7 @@ class Api(Section):
         ge=1,
         le=MAX_REQUESTS_PER_SECOND,
         description="requests of all callers together; more are refused with 429",
-        json_schema_extra={"by_default": "20 for each of `functions.concurrency`, at most 2,000"},
+        json_schema_extra={"by_default": "10 for each of `functions.concurrency`, at most 2,000"},
     )
     open_requests_per_second: int = Field(
         default=20,

@@ -76,7 +76,7 @@ def test_authorizers_and_rounds_are_kept_apart_where_the_account_can(asg: Templa
 @pytest.mark.parametrize(
     ("chosen", "rate", "waits"),
     [
-        (deployment(), 200, 1),
+        (deployment(), 100, 1),
         (deployment(functions={"concurrency": 1000}), 2000, 100),
         (deployment(functions={"concurrency": 5000}), 2000, 100),
         (deployment(api={"requests_per_second": 7, "max_waits": 0}), 7, 0),

@@ -32,12 +32,14 @@ class Pace:
     """Makes the ports of one function slow, whose threads share one CPU.
 
     With `is_scaled_out` each call is of another function, with a CPU of its own. `calls` counts the
-    calls by name; `throttled` is the share that fails at first.
+    calls by name; `throttled` is the share that fails at first; `cpu` is the share of a whole CPU
+    that the function has.
     """
 
     simulation: Simulation
     throttled: float = THROTTLED
     is_scaled_out: bool = False
+    cpu: float = 1.0
     calls: Counter[str] = field(default_factory=Counter)
     cpu_is_free_at: float = 0.0
 
@@ -68,8 +70,9 @@ class Pace:
     def compute(self) -> None:
         """Spend the CPU time of one call; the threads of a function share its CPU."""
         if self.is_scaled_out:
-            return self.simulation.sleep(SDK_CPU)
-        self.cpu_is_free_at = max(self.cpu_is_free_at, self.simulation.seconds) + SDK_CPU
+            return self.simulation.sleep(SDK_CPU / self.cpu)
+        began = max(self.cpu_is_free_at, self.simulation.seconds)
+        self.cpu_is_free_at = began + SDK_CPU / self.cpu
         return self.simulation.sleep(self.cpu_is_free_at - self.simulation.seconds)
 
 

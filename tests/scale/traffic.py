@@ -126,15 +126,15 @@ class Traffic:
             for _ in range(cap):
                 simulation.spawn(partial(self._post_for_ever, OwnerId(f"cap-{cap}"), cap))
         for _ in range(self.load.workers):
-            simulation.spawn(self._work)
-        self.stream.start(self._settle)
+            simulation.spawn(self.work)
+        self.stream.start(self.settle)
         for _ in range(minutes):
             self._one_minute()
 
     def _one_minute(self) -> None:
         simulation, began = self.simulation, self.simulation.seconds
         from_, until = self.load.sweeper_down
-        swept = Counter[str]() if from_ <= began < until else self._sweep()
+        swept = Counter[str]() if from_ <= began < until else self.sweep()
         took = simulation.seconds - began
         simulation.sleep(60 - took)
         depth = self.world.queue.depth(Priority.NORMAL)
@@ -158,12 +158,14 @@ class Traffic:
     def _post_all(self) -> None:
         while not self.is_over:
             owner = self.simulation.random.choice(OWNERS)
-            self.simulation.spawn(partial(self._try_to_post, owner, LIMITS))
+            self.simulation.spawn(partial(self.post, owner, LIMITS))
             self.simulation.sleep(self.simulation.random.expovariate(self.load.posts_per_second))
 
-    def _try_to_post(self, owner: OwnerId, limits: Limits, key: str | None = None) -> Job | None:
+    def post(
+        self, owner: OwnerId, limits: Limits, key: str | None = None, pace: Pace | None = None
+    ) -> Job | None:
         """One post; None if it is refused, or if the client gets 503."""
-        pace = Pace(self.simulation)
+        pace = pace or Pace(self.simulation)
         try:
             accepted = self.world.submit(
                 SENT,
@@ -191,14 +193,15 @@ class Traffic:
         """A client that has one job after the other, and repeats a post with its key."""
         while not self.is_over:
             key = f"intent-{next(self._keys)}"
-            while (job := self._try_to_post(owner, Limits(max_active_jobs=cap), key)) is None:
+            while (job := self.post(owner, Limits(max_active_jobs=cap), key)) is None:
                 self.simulation.sleep(1)
             if job.id not in self.ends:
                 self.simulation.park(self._at_end.setdefault(job.id, deque()))
 
     # --- workers ----------------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def work(self) -> None:
+        """One worker, until every job has ended and no client posts any more."""
         simulation, pace = self.simulation, Pace(self.simulation)
         store, queue = pace.of(self.store, DYNAMODB), pace.of(self.world.queue, SQS)
         admission = Admission(owners=self._owners(pace), jobs=store, clock=simulation.clock)
@@ -234,7 +237,8 @@ class Traffic:
 
     # --- settle_jobs and the sweeper --------------------------------------------------------------
 
-    def _settle(self, batch: Sequence[Job]) -> None:
+    def settle(self, batch: Sequence[Job]) -> None:
+        """One call of settle_jobs."""
         for parked in self._settlement(Pace(self.simulation)).settle(batch):
             self.simulation.spawn(partial(self._settle_parked, parked))
 
@@ -255,7 +259,8 @@ class Traffic:
         steps = (Step("free_slot", admission.free_slots), Step("count", counting))
         return Settlement(steps=steps, store=store, clock=clock)
 
-    def _sweep(self) -> Counter[str]:
+    def sweep(self) -> Counter[str]:
+        """One round of the sweeper."""
         simulation, pace = self.simulation, Pace(self.simulation)
         store = pace.of(self.store, DYNAMODB, due=4 * DYNAMODB)
         admission = Admission(owners=self._owners(pace), jobs=store, clock=simulation.clock)
