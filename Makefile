@@ -8,9 +8,12 @@ TARGET ?= local
 # The deployment file of `synth`, and of `up` with TARGET=aws
 DEPLOYMENT ?= deployments/dev.toml
 OUT ?= out
+TYPESCRIPT := clients/typescript
+# Node is part of the environment in .venv.
+NPM = PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(TYPESCRIPT) --silent
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration scale infra e2e chaos test-long check client format sbom bench bench-test bench-worker bench-live load soak simulate cost synth image verify-aws docs clean
+.PHONY: help dev run up down test unit contract integration scale infra e2e chaos typescript test-long check client format sbom bench bench-test bench-worker bench-live load soak simulate cost synth image verify-aws docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,7 +41,7 @@ down: dev ## Stop everything that `make up` has started
 
 # --- tests -------------------------------------------------------------------------------------------
 
-test: dev ## Run every test tier, like CI
+test: dev $(TYPESCRIPT)/dist/index.js ## Run every test tier, like CI
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target near far
 
 # The first tiers run beside those that start a local cloud, because the latter mostly wait.
@@ -46,6 +49,7 @@ test: dev ## Run every test tier, like CI
 near:
 	$(PYTEST) -n 2 --dist loadgroup tests/unit tests/contract tests/integration tests/infra
 	$(PYTEST) tests/scale
+	@$(MAKE) --no-print-directory typescript
 far:
 	$(PYTEST) tests/e2e tests/chaos
 
@@ -74,6 +78,16 @@ e2e: dev ## Test the deployed service through its public interfaces
 
 chaos: dev ## Run 500 jobs while workers, engines, queues and stores fail at random (CHAOS_JOBS=, CHAOS_SEED=)
 	CHAOS_JOBS=$${CHAOS_JOBS:-500} $(PYTEST) -s -p no:logging tests/chaos
+
+typescript: $(TYPESCRIPT)/dist/index.js ## Build and test the TypeScript client
+	@$(NPM) test
+
+$(TYPESCRIPT)/node_modules/.complete: $(TYPESCRIPT)/package-lock.json | dev
+	@$(NPM) ci
+	@touch $@
+
+$(TYPESCRIPT)/dist/index.js: $(TYPESCRIPT)/node_modules/.complete $(shell find $(TYPESCRIPT)/src -name '*.ts')
+	@$(NPM) run build
 
 bench: dev ## Measure the running service, and compare with the goals and the kept results (COMFYUI_URL=, BENCH=options)
 	@$(BIN)/python -m bench $(BENCH)
@@ -132,4 +146,5 @@ docs: dev ## Generate the parts of docs/ that are made from the code (RELEASE=1:
 	@$(BIN)/python -m tools.contract_documents $(if $(RELEASE),--release)
 
 clean: down ## Remove everything that was built; the next target builds it again
+	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist .test)
 	rm -rf .venv .cache .local cdk.out out .mypy_cache .pytest_cache .ruff_cache

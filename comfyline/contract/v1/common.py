@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 API_PREFIX = "/api/v1"
 
@@ -13,6 +13,9 @@ EndStatus = Literal["succeeded", "failed", "canceled", "expired"]
 Priority = Literal["high", "normal", "low"]
 PictureFormat = Literal["webp", "jpeg"]
 Metadata = dict[Annotated[str, Field(min_length=1, max_length=128)], str]
+
+# The document's name for integers that a JavaScript number cannot hold: they need another parser.
+INT64: dict[str, JsonValue] = {"format": "int64"}
 
 # A process imports all models and uses a few of them, so a validator is built at its first use.
 DEFER_BUILD = ConfigDict(defer_build=True)

@@ -21,7 +21,7 @@ from comfyline.contract.limits import (
     MAX_START_DEADLINE_SECONDS,
     MAX_UPLOAD_BYTES,
 )
-from comfyline.contract.v1.common import Metadata, PictureFormat, Priority, Request
+from comfyline.contract.v1.common import INT64, Metadata, PictureFormat, Priority, Request
 
 
 class OutputOptions(Request):
@@ -130,6 +130,7 @@ class TextToImageRequest(_JobOptions):
         description="Seed of the noise; it makes a picture repeatable. If null, the service draws "
         "one below 2^53 and returns it in the job's `params`. JavaScript and jq read a larger one "
         "wrong, unless they parse it as a big integer.",
+        json_schema_extra=INT64,
     )
     model: str | None = Field(
         default=None,

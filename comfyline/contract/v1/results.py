@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
-from comfyline.contract.v1.common import Response
+from comfyline.contract.v1.common import INT64, Response
 
 _TOTAL = "How many files the job has made in all."
 
@@ -38,7 +38,9 @@ class ArtifactView(Response):
         default=None, description="When `url` stops working; read the job again for a new one."
     )
     seed: int | None = Field(
-        default=None, description="The seed, if the job was described by parameters."
+        default=None,
+        description="The seed, if the job was described by parameters.",
+        json_schema_extra=INT64,
     )
     meta: dict[str, Any] = Field(
         default_factory=dict, description="Further facts about the file, such as its attempt."

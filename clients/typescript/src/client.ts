@@ -1,0 +1,191 @@
+/** `Comfyline` speaks to a service. */
+
+import { Api } from "./api.js";
+import { endingError } from "./core/errors.js";
+import { JsonText, randomName } from "./core/json.js";
+import type {
+  ArtifactPage,
+  CancelAnswer,
+  JobAccepted,
+  JobMessage,
+  JobPage,
+  JobView,
+  Models,
+  Status,
+  SubmitRequest,
+  UsageView,
+} from "./core/wire.js";
+import { follow } from "./follow.js";
+import type { FollowOptions } from "./follow.js";
+import { Job } from "./job.js";
+import { jobPath } from "./paths.js";
+import { settings } from "./settings.js";
+import type { Options } from "./settings.js";
+import { upload } from "./uploads.js";
+import type { UploadOptions } from "./uploads.js";
+
+/** What every call takes. */
+export interface CallOptions {
+  /** Ends the call when it is aborted. The service may have received it already. */
+  signal?: AbortSignal | undefined;
+}
+
+/** How a job is submitted. */
+export interface SubmitOptions extends CallOptions {
+  /** Uploaded first and put into the workflow: `{ "10.image": file }`. */
+  files?: Record<string, Blob> | undefined;
+  /**
+   * The same key and the same request always give the same job, also from another process. By default
+   * each call of `submit` has a key of its own, which its retries share.
+   */
+  idempotencyKey?: string | undefined;
+}
+
+/**
+ * A client of one Comfyline service. Any number of calls may run at once.
+ *
+ * Each call may throw ApiError, TransportFailed and UnexpectedAnswer; see core/errors.ts.
+ */
+export class Comfyline {
+  readonly #api: Api;
+
+  /** @throws NotConfigured the URL or the key is missing or unusable. */
+  constructor(options: Options = {}) {
+    this.#api = new Api(settings(options));
+  }
+
+  /**
+   * Submit a job. It is made once, however often the call has to be repeated.
+   *
+   * @throws TypeError a number of the request has lost digits, or the workflow's text is not JSON.
+   * @throws UploadFailed the file store refused a file.
+   */
+  async submit(request: SubmitRequest, options: SubmitOptions = {}): Promise<Job> {
+    const { files = {}, idempotencyKey = randomName(), signal } = options;
+    const body: Record<string, unknown> = { ...request };
+    if (typeof body["workflow"] === "string") body["workflow"] = new JsonText(body["workflow"]);
+    for (const [place, file] of Object.entries(files)) {
+      body["inputs"] = {
+        ...(body["inputs"] as object),
+        [place]: await this.upload(file, { signal }),
+      };
+    }
+    const headers = { "Idempotency-Key": idempotencyKey };
+    const call = { headers, body, signal };
+    const accepted = await this.#api.call<JobAccepted>("POST", "/jobs", "job_id", call);
+    return new Job(this, this.#api, accepted.job_id, accepted);
+  }
+
+  /**
+   * Submit a job and wait until it has succeeded; the returned job's `view` has the result.
+   *
+   * @throws JobNotSucceeded the job failed, was canceled or expired.
+   * @throws WaitTimedOut the job has not ended within `timeoutSeconds`; it continues.
+   */
+  async run(request: SubmitRequest, options: SubmitOptions & FollowOptions = {}): Promise<Job> {
+    const job = await this.submit(request, options);
+    const error = endingError(await job.wait(options));
+    if (error) throw error;
+    return job;
+  }
+
+  /** The current job, with freshly signed URLs of its files. */
+  get(jobId: string, { signal }: CallOptions = {}): Promise<JobView> {
+    return this.#api.call<JobView>("GET", jobPath(jobId), "job_id", { signal });
+  }
+
+  /** Your jobs, newest first, in pages of `limit` (1 to 100) that are read when needed. */
+  async *list(
+    options: { status?: Status | undefined; limit?: number | undefined } & CallOptions = {},
+  ): AsyncGenerator<JobPage, void, undefined> {
+    const { status, limit = 20, signal } = options;
+    for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
+      const call = { query: { limit, status, cursor }, signal };
+      const page = await this.#api.call<JobPage>("GET", "/jobs", "jobs", call);
+      cursor = page.next_cursor ?? undefined;
+      yield page;
+    }
+  }
+
+  /** The files of an ended job, in the job's order, in pages that are read when needed. */
+  async *artifacts(
+    jobId: string,
+    { signal }: CallOptions = {},
+  ): AsyncGenerator<ArtifactPage, void, undefined> {
+    const path = `${jobPath(jobId)}/artifacts`;
+    for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
+      const call = { query: { cursor }, signal };
+      const page = await this.#api.call<ArtifactPage>("GET", path, "artifacts", call);
+      cursor = page.next_cursor ?? undefined;
+      yield page;
+    }
+  }
+
+  /** Cancel the job; the answer says what happened. An ended job does not change. */
+  cancel(jobId: string, { signal }: CallOptions = {}): Promise<CancelAnswer> {
+    return this.#api.call<CancelAnswer>("DELETE", jobPath(jobId), "job_id", { signal });
+  }
+
+  /** Remove an ended job and all its files for good; a job that has not ended is canceled. */
+  purge(jobId: string, { signal }: CallOptions = {}): Promise<CancelAnswer> {
+    const call = { query: { purge: "true" }, signal };
+    return this.#api.call<CancelAnswer>("DELETE", jobPath(jobId), "job_id", call);
+  }
+
+  /**
+   * Submit a new job with the input of one that failed, was canceled or expired.
+   *
+   * @throws Conflict the job has not ended, or it succeeded.
+   */
+  async retry(
+    jobId: string,
+    options: { idempotencyKey?: string | undefined } & CallOptions = {},
+  ): Promise<Job> {
+    const { idempotencyKey, signal } = options;
+    // Without a key the service derives one from the job and its state.
+    const headers: Record<string, string> = {};
+    if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
+    const path = `${jobPath(jobId)}/retry`;
+    const accepted = await this.#api.call<JobAccepted>("POST", path, "job_id", { headers, signal });
+    return new Job(this, this.#api, accepted.job_id, accepted);
+  }
+
+  /** What jobs can use: checkpoints, samplers, schedulers, node classes. */
+  models({ signal }: CallOptions = {}): Promise<Models> {
+    return this.#api.call<Models>("GET", "/models", "checkpoints", { signal });
+  }
+
+  /** What your jobs have used so far. */
+  usage({ signal }: CallOptions = {}): Promise<UsageView> {
+    return this.#api.call<UsageView>("GET", "/usage", "gpu_seconds", { signal });
+  }
+
+  /**
+   * Store an input file for 8 days; returns `upload:<id>`, for the `inputs` of a workflow.
+   *
+   * @throws UploadFailed the file store refused the file.
+   */
+  upload(file: Blob, options: UploadOptions = {}): Promise<string> {
+    return upload(this.#api, file, options);
+  }
+
+  /** A handle of the job with this id; nothing is sent yet. @throws TypeError it is no job id. */
+  job(jobId: string): Job {
+    jobPath(jobId);
+    return new Job(this, this.#api, jobId);
+  }
+
+  /**
+   * The messages of several jobs (at most 250) over one socket, until all of them have ended.
+   *
+   * See `Job.events`.
+   */
+  events(
+    jobIds: Iterable<string>,
+    options: FollowOptions = {},
+  ): AsyncGenerator<JobMessage, void, undefined> {
+    const ids = [...jobIds];
+    ids.forEach(jobPath);
+    return follow(this.#api, ids, options);
+  }
+}

@@ -1,0 +1,40 @@
+/** What travels, by name; the types are generated from the OpenAPI and AsyncAPI documents. */
+
+import type { components as Http } from "../generated/http.js";
+import type { components as Live } from "../generated/live.js";
+
+export type ArtifactPage = Http["schemas"]["ArtifactPage"];
+export type ArtifactView = Http["schemas"]["ArtifactView"];
+export type CancelAnswer = Http["schemas"]["CancelAnswer"];
+export type ErrorView = Http["schemas"]["ErrorView"];
+export type EventList = Http["schemas"]["EventList"];
+export type JobAccepted = Http["schemas"]["JobAccepted"];
+export type JobPage = Http["schemas"]["JobPage"];
+export type JobView = Http["schemas"]["JobView"];
+export type Models = Http["schemas"]["Models"];
+export type Problem = Http["schemas"]["Problem"];
+export type ProgressDetail = Http["schemas"]["ProgressDetail"];
+export type ResultView = Http["schemas"]["ResultView"];
+export type SocketPass = Http["schemas"]["SocketPassResponse"];
+export type TextToImageRequest = Http["schemas"]["TextToImageRequest"];
+export type UploadAccepted = Http["schemas"]["UploadAccepted"];
+export type UsageView = Http["schemas"]["UsageView"];
+export type WarningView = Http["schemas"]["WarningView"];
+
+/** A job described by a workflow: the graph itself, or its JSON text, which is sent unchanged. */
+export type WorkflowRequest = Omit<Http["schemas"]["WorkflowRequest"], "workflow"> & {
+  workflow: Http["schemas"]["WorkflowRequest"]["workflow"] | string;
+};
+export type SubmitRequest = TextToImageRequest | WorkflowRequest;
+
+export type StatusMessage = Live["schemas"]["StatusMessage"];
+export type ProgressMessage = Live["schemas"]["ProgressMessage"];
+export type ArtifactMessage = Live["schemas"]["ArtifactMessage"];
+export type DoneMessage = Live["schemas"]["DoneMessage"];
+export type JobMessage = StatusMessage | ProgressMessage | ArtifactMessage | DoneMessage;
+
+export type Status = JobView["status"];
+export type EndStatus = DoneMessage["status"];
+
+export const END_STATUS: readonly string[] = ["succeeded", "failed", "canceled", "expired"];
+export const STATUS: readonly string[] = ["queued", "running", "canceling", ...END_STATUS];
