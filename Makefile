@@ -54,7 +54,7 @@ far:
 	$(PYTEST) tests/e2e tests/chaos
 
 test-long: dev ## Long tests whose result seldom changes: all crowds, fuzzing, every permission, chaos with 500 jobs, load
-	$(PYTEST) --long tests/e2e tests/integration/test_cap.py tests/scale
+	$(PYTEST) --long tests/e2e tests/integration/test_cap.py tests/integration/audit tests/integration/test_malformed_items.py tests/scale
 	CHAOS_JOBS=500 $(PYTEST) -s -p no:logging tests/chaos
 	@$(BIN)/python -m bench.load
 

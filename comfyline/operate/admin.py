@@ -15,7 +15,9 @@ from rich.text import Text
 
 from comfyline.contract.texts import clean
 from comfyline.operate import preflight, wiring
-from comfyline.operate.audit import GRACE, Report, audit
+from comfyline.operate.audit.check import audit
+from comfyline.operate.audit.findings import Report
+from comfyline.operate.audit.source import GRACE, LEASE, Terms
 from comfyline.service.jobs.redrive import redrive
 from comfyline.service.queue.lanes import Priority
 
@@ -97,17 +99,41 @@ def audit_deployment(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if there are leftovers, too.")
     ] = False,
+    lease: Annotated[
+        float, typer.Option(min=1, help="`worker.lease_seconds` of the deployment.")
+    ] = LEASE.total_seconds(),
+    with_bytes: Annotated[
+        bool,
+        typer.Option("--bytes", help="Read every listed file, and compare its SHA-256."),
+    ] = False,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix",
+            help="Apply the events that are due, and remove what nothing refers to. Then audit "
+            "again.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check everything that the deployment holds. The exit code is 1 if there are findings.
 
-    The audit reads every table, lists the bucket, counts the tickets, and changes nothing.
+    The audit reads every table, lists the bucket and counts the tickets. It changes nothing unless
+    --fix is given.
     """
     inventory, give_up_at = wiring.inventory(), time.monotonic() + wait
-    while not (report := audit(inventory.read(), timedelta(seconds=grace))).is_clean(strict=strict):
+    spans = {"grace": timedelta(seconds=grace), "lease": timedelta(seconds=lease)}
+
+    def audited() -> Report:
+        terms = Terms(clock=wiring.now, began_at=wiring.now(), **spans)
+        return audit(inventory, terms, with_bytes=with_bytes)
+
+    while not (report := audited()).is_clean(strict=strict):
         if time.monotonic() >= give_up_at:
             break
         time.sleep(AUDIT_POLL_SECONDS)
+    if fix and (fixed := wiring.fixer().fix([*report.findings, *report.leftovers])):
+        report = replace(audited(), fixed=fixed)
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     else:
@@ -117,6 +143,8 @@ def audit_deployment(
 
 def _print_report(report: Report) -> None:
     console = Console()
+    for mended in report.fixed:
+        console.print(f"fixed: {mended.kind} {mended.subject} {mended.message}", markup=False)
     table = Table("kind", "id or key", "finding")
     for finding in (*report.findings, *report.leftovers):
         table.add_row(finding.kind, Text(clean(finding.subject)), Text(clean(str(finding))))
@@ -124,7 +152,8 @@ def _print_report(report: Report) -> None:
         console.print(table)
     counts = ", ".join(f"{number} {name}" for name, number in report.counts.items())
     console.print(counts, soft_wrap=True)
-    found, left = len(report.findings), len(report.leftovers)
+    found = len(report.findings) + report.more_findings
+    left = len(report.leftovers) + report.more_leftovers
     summary = f"{found} findings; {left} leftovers, which are removed without your help"
     console.print(summary, soft_wrap=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -10,10 +11,19 @@ import boto3
 import typer
 
 from comfyline.adapters.aws.access.keys import DynamoKeyStore
+from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
+from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
 from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue
+from comfyline.operate.audit.fix import Fixer
 from comfyline.operate.inventory import Inventory
+from comfyline.service.intake.admit import Admission
+from comfyline.service.jobs.settle import Settlement, Step
+from comfyline.service.jobs.sweep import Sweeper
 from comfyline.service.settings import (
     AuditSettings,
     JobsTable,
@@ -69,6 +79,36 @@ def inventory() -> Inventory:
         sqs=boto3.client("sqs"),
         sockets=ApiGatewaySockets(boto3.client("apigatewaymanagementapi", endpoint_url=endpoint)),
         settings=settings,
+    )
+
+
+def fixer() -> Fixer:
+    """Mends what an audit of the same deployment has found."""
+    settings = _settings(AuditSettings)
+    dynamodb, s3 = boto3.client("dynamodb"), boto3.client("s3")
+    jobs, ledger = job_store(), DynamoLedger(dynamodb, settings.owners_table)
+    owners = DynamoOwnerStore(dynamodb, settings.owners_table)
+    admission = Admission(owners=owners, jobs=jobs, clock=now)
+    steps = (Step("free_slot", admission.free_slots), Step("count", ledger.count))
+    return Fixer(
+        jobs=jobs,
+        sweeper=Sweeper(
+            store=jobs,
+            queue=job_queue(),
+            artifacts=S3ArtifactStore(s3, settings.artifacts_bucket),
+            settlement=Settlement(steps=steps, store=jobs, clock=now),
+            clock=now,
+            executor=ThreadPoolExecutor(),
+        ),
+        admission=admission,
+        ledger=ledger,
+        connections=DynamoConnectionStore(dynamodb, settings.connections_table),
+        is_open=inventory().is_open,
+        semaphore=lambda name: DynamoSemaphore(dynamodb, settings.owners_table, name),
+        dynamodb=dynamodb,
+        jobs_table=settings.jobs_table,
+        s3=s3,
+        bucket=settings.artifacts_bucket,
         clock=now,
     )
 

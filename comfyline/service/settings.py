@@ -221,7 +221,7 @@ class RedriveSettings(QueueSettings, JobsTable):
     dead_letter_queue_url: str
 
 
-class AuditSettings(RedriveSettings, SocketSettings, OwnersTable, ArtifactsBucket):
+class AuditSettings(RedriveSettings, SocketSettings, OwnersTable, KeysTable, ArtifactsBucket):
     """`comfyline admin audit`"""
 
 

@@ -17,13 +17,23 @@ from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
-from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, random_worker_id
+from comfyline.contract.ids import (
+    ConnectionId,
+    JobId,
+    KeyId,
+    OwnerId,
+    random_job_id,
+    random_worker_id,
+)
 from comfyline.operate import admin, wiring
 from comfyline.service.access.slots import Limits, Slot
 from comfyline.service.fleet.workers import Presence
 from comfyline.service.graphs.engine_nodes import EngineNodes
+from comfyline.service.jobs.events import LeaseExpired
 from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.result import Artifact
 from comfyline.service.live.sockets import Connection
 from tests.support.builders import (
@@ -50,6 +60,7 @@ class Deployment:
         self.dynamodb, self.s3 = boto3.client("dynamodb"), boto3.client("s3")
         self.jobs = DynamoJobStore(self.dynamodb, "jobs")
         self.owners = DynamoOwnerStore(self.dynamodb, "owners")
+        self.ledger = DynamoLedger(self.dynamodb, "owners")
         self.connections = DynamoConnectionStore(self.dynamodb, "connections")
         self.files = S3ArtifactStore(self.s3, "files")
 
@@ -63,6 +74,7 @@ class Deployment:
         self.files.put(made.key, io.BytesIO(b"made"), made.content_type)
         self.jobs.put_result(ended, a_result(made))
         ended = self.jobs.save(job, ended)
+        self.ledger.count([ended])
         return self.jobs.save(ended, settled(ended, now=self.clock())), made
 
     def audit(self, *options: str) -> tuple[int, Any]:
@@ -107,7 +119,8 @@ def test_errors_of_several_kinds_are_found(deployment: Deployment, clock: Frozen
     deployment.files.delete_prefix(lost.key)
     left = Slot(JobId("job_none"), clock())
     deployment.owners.take_slot(FOX, left, Limits(max_active_jobs=1), clock())
-    row = {"pk": {"S": "job_x"}, "sk": {"S": "job"}, "schema": {"N": "99"}}
+    unreadable = random_job_id(clock())
+    row = {"pk": {"S": unreadable}, "sk": {"S": "job"}, "schema": {"N": "99"}}
     deployment.dynamodb.put_item(TableName="jobs", Item=row)
     queue = boto3.client("sqs").get_queue_url(QueueName="normal")["QueueUrl"]
     boto3.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
@@ -118,7 +131,7 @@ def test_errors_of_several_kinds_are_found(deployment: Deployment, clock: Frozen
         [
             ("artifact", cut.key),
             ("artifact", lost.key),
-            ("row", "job_x job"),
+            ("row", f"{unreadable} job"),
             ("slot", "fox job_none"),
             ("ticket", "lanes"),
         ]
@@ -154,13 +167,14 @@ def test_with_wait_the_audit_is_repeated(
     deployment: Deployment, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = a_job(queued_at=clock())
+    deployment.jobs.put_request(job, some_params(), a_graph())
     deployment.jobs.add(job)
     after = deployment.jobs.save(job, running(job, now=clock()))
-    clock.advance(timedelta(hours=1))  # the sweeper is late
+    clock.advance(timedelta(minutes=10))  # the sweeper is late
     assert found(deployment.audit()) == [("overdue", after.id)]
 
     def swept(_seconds: float) -> None:
-        deployment.jobs.save(after, replace(after, due_at=clock() + timedelta(hours=1)))
+        deployment.jobs.save(after, advance(after, LeaseExpired(), clock()))
 
     monkeypatch.setattr(admin.time, "sleep", swept)
     assert deployment.audit("--wait", "60")[0] == 0

@@ -123,10 +123,11 @@ class DynamoLedger:
             ExpressionAttributeValues={":pk": {"S": pk}},
             ConsistentRead=True,
         )
-        return added(_numbers(row) for page in pages for row in page["Items"])
+        return added(numbers_of(row) for page in pages for row in page["Items"])
 
 
-def _numbers(row: Any) -> dict[str, float]:
+def numbers_of(row: Any) -> dict[str, float]:
+    """The sums in a row, by name."""
     return {name: float(value["N"]) for name, value in row.items() if "N" in value}
 
 

@@ -140,6 +140,11 @@ class Admission:
             dropped += self._drop_ended(held, {job.id: job for job in found})
         return dropped
 
+    def drop_void(self, owner: OwnerId, slot: Slot) -> bool:
+        """Drop one slot, if its job has ended, is missing, or was put by another post."""
+        found = self.jobs.get_many([slot.job_id])
+        return self._drop_ended([(owner, slot)], {job.id: job for job in found}) > 0
+
     def _drop_ended(self, held: Sequence[tuple[OwnerId, Slot]], jobs: Mapping[JobId, Job]) -> int:
         now, dropped = self.clock(), 0
         for owner, slot in held:

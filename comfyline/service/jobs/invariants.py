@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import chain, pairwise
 
+from comfyline.contract.limits import (
+    MAX_EXECUTION_TIMEOUT_SECONDS,
+    MAX_START_DEADLINE_SECONDS,
+)
 from comfyline.service.jobs.decide import (
     MAX_FAILURES,
     MAX_FAULTS,
     MAX_INTERRUPTIONS,
     MAX_UNHEALTHY_WORKERS,
 )
-from comfyline.service.jobs.due import TIDY_DELAY
-from comfyline.service.jobs.job import Job, JobRecord, Status, artifact_key
-from comfyline.service.jobs.lifecycle import MAX_HISTORY
+from comfyline.service.jobs.due import LEASE_GRACE, MAX_TICKET_GRACE, SETTLE_DELAY, TIDY_DELAY
+from comfyline.service.jobs.job import SCHEMA, Job, JobRecord, Status, artifact_key
+from comfyline.service.jobs.lifecycle import EVENT_NAMES, MAX_HISTORY
 
 # The counters of a job, and the value that ends it.
 _LIMITS = {
@@ -28,6 +33,14 @@ _LIMITS = {
     "unhealthy_workers": MAX_UNHEALTHY_WORKERS,
     "interruptions": MAX_INTERRUPTIONS,
 }
+
+
+# The clocks of two machines differ by less. Workers correct theirs by the `Date` of AWS's answers.
+CLOCK_SKEW = timedelta(minutes=1)
+# A worker stops a prompt at its timeout, and then has the lease for as long as it stores files.
+STORING_GRACE = timedelta(hours=1)
+LONGEST_START_DEADLINE = timedelta(seconds=MAX_START_DEADLINE_SECONDS)
+LONGEST_EXECUTION = timedelta(seconds=MAX_EXECUTION_TIMEOUT_SECONDS)
 
 
 def row_faults(job: Job) -> Iterator[str]:
@@ -101,6 +114,118 @@ def _faults_of_live(job: Job) -> Iterator[str]:
         (is_running <= (job.lease is not None), "running without a lease"),
         (is_running <= (job.attempt_started_at is not None), "running without a start time"),
         (job.is_canceling <= (job.lease is not None), "canceling, but no worker holds it"),
+    )
+
+
+def faults_at(job: Job, now: datetime, *, lease: timedelta) -> Iterator[str]:
+    """Faults of a row that was read at `now`: times that are out of order or out of bounds.
+
+    `lease` is the length of a worker's lease.
+    """
+    soon = now + CLOCK_SKEW
+    yield from _span_faults(job)
+    yield from _broken(
+        *((at <= soon, f"{name} is in the future") for name, at in _past_times(job).items()),
+        *(
+            (earlier <= later + CLOCK_SKEW, f"{one} is after {other}")
+            for (one, earlier), (other, later) in pairwise(_past_times(job).items())
+        ),
+        (job.cancel_requested_at is None or job.cancel_requested_at <= soon, "a future cancel"),
+        (
+            job.cancel_requested_at is None
+            or job.queued_at <= job.cancel_requested_at + CLOCK_SKEW,
+            "a cancel before the post",
+        ),
+    )
+    yield from _history_time_faults(job, soon)
+    yield from _due_faults(job, soon)
+    if job.lease is not None:
+        yield from _lease_faults(job, now, soon + 2 * lease)
+
+
+def _past_times(job: Job) -> dict[str, datetime]:
+    """The times of the job that have passed, in their order."""
+    times = {
+        "queued_at": job.queued_at,
+        "started_at": job.started_at,
+        "attempt_started_at": job.attempt_started_at,
+        "finished_at": job.finished_at,
+    }
+    return {name: at for name, at in times.items() if at is not None}
+
+
+def _span_faults(job: Job) -> Iterator[str]:
+    waits = job.start_deadline - job.queued_at
+    used = timedelta(seconds=job.gpu_seconds)
+    yield from _broken(
+        (timedelta(0) < waits <= LONGEST_START_DEADLINE, "a start deadline out of bounds"),
+        (
+            timedelta(0) < job.execution_timeout <= LONGEST_EXECUTION,
+            "an execution timeout out of bounds",
+        ),
+        (job.retention > timedelta(0), "no retention"),
+        (timedelta(0) <= used, "negative GPU time"),
+        (
+            used <= job.attempt * (job.execution_timeout + STORING_GRACE),
+            "more GPU time than its attempts could use",
+        ),
+        (0.0 <= job.progress.fraction <= 1.0, "progress out of bounds"),
+        (
+            min(job.attempt, job.stored, job.previewed, *(getattr(job, name) for name in _LIMITS))
+            >= 0,
+            "a negative count",
+        ),
+        (job.version >= 1, "a version below 1"),
+    )
+
+
+def _history_time_faults(job: Job, soon: datetime) -> Iterator[str]:
+    for earlier, later in pairwise(job.history):
+        yield from _broken(
+            (earlier.at <= later.at + CLOCK_SKEW, "history entries that are out of order")
+        )
+    for entry in job.history:
+        yield from _broken(
+            (entry.at <= soon, "a history entry in the future"),
+            (entry.at >= job.queued_at - CLOCK_SKEW, "a history entry before the post"),
+            (entry.event in EVENT_NAMES or job.schema != SCHEMA, "an unknown event in its history"),
+        )
+    if len(job.history) < MAX_HISTORY:
+        yield from _broken(
+            (job.history[:1] == () or job.history[0].event == "submitted", "a history without post")
+        )
+    if job.finished_at is not None and job.history:
+        yield from _broken((job.history[-1].at == job.finished_at, "an end unlike its history's"))
+
+
+def _due_faults(job: Job, soon: datetime) -> Iterator[str]:
+    due = job.due_at
+    if due is None:
+        return
+    if job.status.is_terminal:
+        yield from _broken(
+            (
+                due == job.expires_at or due <= soon + SETTLE_DELAY,
+                "due too late for its settlement",
+            )
+        )
+    elif job.lease is not None:
+        yield from _broken(
+            (due <= job.lease.expires_at + LEASE_GRACE, "due later than the end of its lease")
+        )
+    else:
+        latest = soon + MAX_TICKET_GRACE
+        if job.started_at is None:
+            latest = min(latest, job.start_deadline)
+        yield from _broken((due <= latest, "due later than its next ticket or its start deadline"))
+
+
+def _lease_faults(job: Job, now: datetime, latest: datetime) -> Iterator[str]:
+    assert job.lease is not None
+    started, timeout = job.attempt_started_at, job.execution_timeout + STORING_GRACE
+    yield from _broken(
+        (job.lease.expires_at <= latest, "a lease that is longer than any worker's"),
+        (started is None or started + timeout >= now, "runs beyond its execution timeout"),
     )
 
 

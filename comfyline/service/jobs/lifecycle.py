@@ -21,6 +21,7 @@ from comfyline.service.jobs import due, effects
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import HistoryEntry, Job, Status
 
+_SUBMITTED = "submitted"  # the event of the first entry of a history
 MAX_HISTORY = 20  # keeps the row near 1 KB, because DynamoDB charges each update for all of it
 
 
@@ -237,7 +238,7 @@ def advance(job: Job, event: ev.Event, now: datetime) -> Job:
 
 def submitted(job: Job) -> Job:
     """A new job, ready to be stored: with its first history entry and its first due time."""
-    entry = HistoryEntry(job.version, job.queued_at, "submitted", job.status, job.attempt)
+    entry = HistoryEntry(job.version, job.queued_at, _SUBMITTED, job.status, job.attempt)
     return replace(job, history=(entry,), due_at=due.if_ticket_is_lost(job, job.queued_at))
 
 
@@ -267,3 +268,7 @@ def _history(job: Job, kind: type[ev.Event], now: datetime) -> tuple[HistoryEntr
 
 def _snake_case(name: str) -> str:
     return "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
+
+
+# The names of events in a job's history.
+EVENT_NAMES = frozenset({_SUBMITTED, *(_snake_case(event.__name__) for event in RULES)})

@@ -121,6 +121,21 @@ class Sweeper:
         run.finish(run.start(self._clean_up, filter(self._is_void, _in_turns(ended.values()))))
         return run.outcomes
 
+    def repair(self, jobs: Sequence[Job], ends_at: datetime) -> Counter[str]:
+        """Handle these jobs as if they were due, and start nothing more at `ends_at`.
+
+        For an operator: the due times or the shards of such jobs may be wrong, so that no round
+        finds them. The write of each event also corrects both.
+        """
+        run = _Run(self.clock, self.executor, ends_at)
+        live = [job for job in jobs if not job.status.is_terminal]
+        sweep = partial(self._sweep_live, run, long_lanes=set())
+        run.finish(run.start_groups(sweep, _groups(live, TICKET_BATCH)))
+        missed = [job for job in jobs if job.settle_pending]
+        run.finish(run.start_groups(self._settle, _groups(missed, SETTLE_BATCH)))
+        run.finish(run.start(self._clean_up, filter(self._is_void, jobs)))
+        return run.outcomes
+
     def _due(self, run: _Run, shards: Sequence[str]) -> list[Job]:
         """The due jobs of these shards. Rows that cannot be read are set aside."""
         found = [row for rows in self.executor.map(self._due_in, shards) for row in rows]

@@ -36,14 +36,14 @@ class DynamoKeyStore:
         key = {"pk": {"S": key_id}}
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         item: Any = answer.get("Item")
-        found = readable_items(_key_of, [item] if item and "secret_sha256" in item else [])
+        found = readable_items(key_of, [item] if item and "secret_sha256" in item else [])
         return found[0] if found else None
 
     @translated()
     def get_many(self, key_ids: Sequence[KeyId]) -> list[ApiKey]:
         """See KeyStore."""
         keys = [{"pk": {"S": key_id}} for key_id in key_ids]
-        return readable_items(_key_of, batches.get_items(self._client, self._table, keys))
+        return readable_items(key_of, batches.get_items(self._client, self._table, keys))
 
     @translated()
     def put(self, key: ApiKey) -> None:
@@ -57,7 +57,7 @@ class DynamoKeyStore:
             TableName=self._table, ConsistentRead=True
         )
         items = [item for page in pages for item in page["Items"] if "secret_sha256" in item]
-        found = readable_items(_key_of, items)
+        found = readable_items(key_of, items)
         return sorted(found, key=lambda key: (key.created_at, key.id))
 
     @translated()
@@ -93,7 +93,8 @@ def _bounds(limits: Limits) -> dict[str, int]:
     return {name: bound for name, bound in asdict(limits).items() if bound is not None}
 
 
-def _key_of(item: Any) -> ApiKey:
+def key_of(item: Any) -> ApiKey:
+    """The key in an item."""
     return ApiKey(
         id=KeyId(item["pk"]["S"]),
         secret_sha256=item["secret_sha256"]["S"],

@@ -149,9 +149,18 @@ def _over(places: Item, now: datetime) -> Item:
 
 def _is_held(place: Item, now: datetime) -> bool:
     try:
-        return read_time({"N": _text(place).partition("/")[0]}) > now
+        return end_of(place) > now
     except (ValueError, ArithmeticError):
         return False
+
+
+def end_of(place: Item) -> datetime:
+    """When a stored place is free again.
+
+    Raises:
+        ValueError, ArithmeticError: it has no readable end.
+    """
+    return read_time({"N": _text(place).partition("/")[0]})
 
 
 def _text(place: Item) -> str:

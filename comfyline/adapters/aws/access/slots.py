@@ -187,7 +187,7 @@ class DynamoOwnerStore:
         """See OwnerStore."""
         prefix = {":slots": f"{owner}#slot#"}
         rows = self._query(owner, "begins_with(sk, :slots)", prefix, limit)
-        return [slot for _, slot in readable_items(_slot_of, rows)]
+        return [slot for _, slot in readable_items(slot_of, rows)]
 
     @translated()
     def slots(self, shard: int) -> list[tuple[OwnerId, Slot]]:
@@ -198,14 +198,17 @@ class DynamoOwnerStore:
             ExpressionAttributeValues={":pk": {"S": f"slots#{shard}"}},
         )
         rows = (row for page in pages for row in page["Items"] if "part" in row)
-        return readable_items(_slot_of, rows)
+        return readable_items(slot_of, rows)
 
     def _query(
         self, owner: OwnerId, keys: str, values: dict[str, str], limit: int | None = None
     ) -> Sequence[Any]:
         """The first page of the owner's rows, read consistently. All counters fit into it."""
         options: Any = {"Limit": limit} if limit else {}
-        known = {":pk": _shard(owner), **{name: {"S": value} for name, value in values.items()}}
+        known = {
+            ":pk": slots_shard(owner),
+            **{name: {"S": value} for name, value in values.items()},
+        }
         answer = self._client.query(
             TableName=self._table,
             KeyConditionExpression=f"pk = :pk AND {keys}",
@@ -258,12 +261,13 @@ class DynamoOwnerStore:
         return {kind: {**table, **parameters}}
 
 
-def _shard(owner: OwnerId) -> dict[str, str]:
+def slots_shard(owner: OwnerId) -> dict[str, str]:
+    """The partition of the owner's slots and counters."""
     return {"S": f"slots#{zlib.crc32(owner.encode()) % OWNER_SHARDS}"}
 
 
 def _key(owner: OwnerId, name: str) -> dict[str, Any]:
-    return {"pk": _shard(owner), "sk": {"S": f"{owner}#{name}"}}
+    return {"pk": slots_shard(owner), "sk": {"S": f"{owner}#{name}"}}
 
 
 def _slot_key(owner: OwnerId, slot: Slot) -> dict[str, Any]:
@@ -271,7 +275,8 @@ def _slot_key(owner: OwnerId, slot: Slot) -> dict[str, Any]:
     return _key(owner, f"slot#{microseconds:0{_TIME_DIGITS}x}#{slot.job_id}")
 
 
-def _slot_of(row: Item) -> tuple[OwnerId, Slot]:
+def slot_of(row: Item) -> tuple[OwnerId, Slot]:
+    """The owner and the slot of a row, from its sort key."""
     owner, _slot, microseconds, job_id = row["sk"]["S"].split("#")
     queued_at = _EPOCH + timedelta(microseconds=int(microseconds, 16))
     return OwnerId(owner), Slot(JobId(job_id), queued_at)

@@ -39,11 +39,12 @@ class DynamoSocketPassStore:
             TableName=self._table, Key=_key(sha256), ReturnValues="ALL_OLD"
         )
         item: Any = answer.get("Attributes")
-        found = readable_items(_pass_of, [item] if item else [])
+        found = readable_items(pass_of, [item] if item else [])
         return found[0] if found else None
 
 
-def _pass_of(item: Item) -> SocketPass:
+def pass_of(item: Item) -> SocketPass:
+    """The socket pass in an item."""
     return SocketPass(
         sha256=item["pk"]["S"].removeprefix("pass#"),
         owner=OwnerId(item["owner"]["S"]),

@@ -72,10 +72,11 @@ class DynamoPresenceStore:
             ExpressionAttributeValues={":pk": WORKERS, ":now": time_of(now)},
             ConsistentRead=True,
         )
-        return [_presence(row) for page in pages for row in page["Items"]]
+        return [presence_of(row) for page in pages for row in page["Items"]]
 
 
-def _presence(row: Any) -> Presence:
+def presence_of(row: Any) -> Presence:
+    """The report in a row."""
     claimed = row.get("claimed_at")
     return Presence(
         WorkerId(row["sk"]["S"]),

@@ -51,12 +51,11 @@ def item_of(job: Job) -> dict[str, Any]:
     entries = [{"S": _entry_text(entry, job.queued_at)} for entry in job.history]
     return {
         "pk": {"S": job.id},
-        "listed_at": {"S": listed_at(job.queued_at, job.id)},
         **{name: _KINDS_OF_JOB[name].write(getattr(job, name)) for name in _ALWAYS_WRITTEN},
         **_written_unless_default(_KINDS_OF_JOB, job),
         **({"history": {"L": entries}} if entries else {}),
         **_lease_attributes(job.lease),
-        **_index_attributes(job),
+        **index_attributes(job),
     }
 
 
@@ -136,12 +135,14 @@ def _lease(item: Item) -> Lease | None:
     return Lease(WorkerId(item["lease"]["S"]), _time(item["lease_until"]))
 
 
-def _index_attributes(job: Job) -> dict[str, Any]:
+def index_attributes(job: Job) -> dict[str, Any]:
+    """The attributes by which the row is listed, found as due, and removed."""
+    listed = {"listed_at": {"S": listed_at(job.queued_at, job.id)}}
     due = {"due_shard": {"S": due_shard(job)}} if job.due_at else {}
     # Without a TTL before the settlement, so that DynamoDB never removes a job that is not settled.
     if job.expires_at is None or job.settle_pending:
-        return due
-    return due | {"ttl": ttl_of(job.expires_at)}
+        return listed | due
+    return listed | due | {"ttl": ttl_of(job.expires_at)}
 
 
 def listed_at(queued_at: datetime, job_id: JobId) -> str:

@@ -58,7 +58,7 @@ class DynamoConnectionStore:
             **_connection_key(connection.id),
             "owner": {"S": connection.owner},
             "key_id": {"S": connection.key_id},
-            "open_shard": {"S": str(_shard_of(connection.id))},
+            "open_shard": open_shard(connection.id),
             "expires_at": time_of(connection.expires_at),
             "ttl": ttl_of(connection.expires_at),
         }
@@ -91,7 +91,7 @@ class DynamoConnectionStore:
         key = _connection_key(connection_id)
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         item: Any = answer.get("Item")
-        found = readable_items(_connection_of, [item] if item else [])
+        found = readable_items(connection_of, [item] if item else [])
         return found[0] if found else None
 
     @translated()
@@ -191,11 +191,17 @@ class DynamoConnectionStore:
         return (item for page in pages for item in page["Items"])
 
 
+def open_shard(connection_id: ConnectionId) -> dict[str, str]:
+    """The shard of the index in which the socket is found while it is open."""
+    return {"S": str(_shard_of(connection_id))}
+
+
 def _shard_of(connection_id: ConnectionId) -> int:
     return zlib.crc32(connection_id.encode()) % OPEN_SHARDS
 
 
-def _connection_of(item: Item) -> Connection:
+def connection_of(item: Item) -> Connection:
+    """The socket in its row."""
     return Connection(
         id=ConnectionId(item["pk"]["S"].removeprefix("conn#")),
         owner=OwnerId(item["owner"]["S"]),

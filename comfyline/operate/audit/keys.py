@@ -1,0 +1,70 @@
+"""The keys table: check each API key and the switches alone, and note the keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+
+from comfyline.adapters.aws.access.keys import key_of
+from comfyline.adapters.aws.attributes import Item
+from comfyline.operate.audit.findings import Finding
+from comfyline.operate.audit.index import Index
+from comfyline.operate.audit.source import Source, Table, Terms, name_of
+from comfyline.service.access.authenticate import OWNER_PATTERN, SCOPES
+from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE
+from comfyline.service.jobs.invariants import CLOCK_SKEW
+
+KEY_ID = re.compile(r"[0-9a-f]{16}")
+
+_FLAGS = "flags"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HIGHEST = {"max_active_jobs": MAX_ACTIVE_JOBS, "jobs_per_minute": MAX_JOBS_PER_MINUTE}
+
+
+class Keys:
+    """Checks the keys table."""
+
+    def __init__(self, source: Source, index: Index, terms: Terms) -> None:
+        self._source, self._index, self._terms = source, index, terms
+
+    def findings(self) -> Iterator[Finding]:
+        """Read the table, fill the index, and check every item alone."""
+        for item in self._source.items(Table.KEYS):
+            try:
+                check = _of_flags if item["pk"]["S"] == _FLAGS else self._of_key
+                yield from check(item)
+            except Exception as error:  # noqa: BLE001 whatever an item holds, the others are read
+                yield Finding("key", name_of(item), f"cannot be read: {error!r:.200}")
+
+    def _of_key(self, item: Item) -> Iterator[Finding]:
+        key = key_of(item)
+        cap = key.limits.max_active_jobs
+        self._index.add("keys", id=key.id, owner=key.owner, cap=cap)
+        for fault in _faults(key):
+            yield Finding("key", key.id, fault)
+        if key.created_at > self._terms.clock() + CLOCK_SKEW:
+            yield Finding("key", key.id, "was created in the future")
+
+
+def _faults(key: ApiKey) -> Iterator[str]:
+    if not KEY_ID.fullmatch(key.id):
+        yield "has an id that no key can have"
+    if not _SHA256.fullmatch(key.secret_sha256):
+        yield "has no SHA-256 of a secret, so no caller can use it"
+    if not re.fullmatch(OWNER_PATTERN, key.owner):
+        yield f"is of {key.owner!r}, which is no name of an owner"
+    if not key.scopes or key.scopes - SCOPES:
+        yield f"has the scopes {sorted(key.scopes)}"
+    if key.expires_at is not None and key.expires_at <= key.created_at:
+        yield "has expired before it was created"
+    for name, bound in asdict(key.limits).items():
+        if bound is not None and not 1 <= bound <= _HIGHEST.get(name, bound):
+            yield f"has {name} {bound}"
+
+
+def _of_flags(item: Item) -> Iterator[Finding]:
+    for field in fields(Flags):
+        if field.name in item and not isinstance(item[field.name].get("BOOL"), bool):
+            yield Finding("key", _FLAGS, f"{field.name} is not a switch")

@@ -1,0 +1,100 @@
+"""The connections table: check sockets, subscriptions and passes alone, and note them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from comfyline.adapters.aws.access.socket_passes import pass_of
+from comfyline.adapters.aws.attributes import Item, read_time, ttl_of
+from comfyline.adapters.aws.live.connections import connection_of, open_shard
+from comfyline.contract.limits import MAX_SUBSCRIPTIONS
+from comfyline.operate.audit.findings import Finding, Fix
+from comfyline.operate.audit.index import Index
+from comfyline.operate.audit.source import Source, Table, Terms, micro, name_of, ttl_in
+from comfyline.service.access.authenticate import OWNER_PATTERN, SOCKET_PASS_LIFETIME
+from comfyline.service.jobs.invariants import CLOCK_SKEW
+from comfyline.service.live.sockets import CONNECTION_LIFETIME
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Live:
+    """Checks the connections table."""
+
+    def __init__(self, source: Source, index: Index, terms: Terms) -> None:
+        self._source, self._index, self._terms = source, index, terms
+        self.open_sockets = 0
+
+    def findings(self) -> Iterator[Finding]:
+        """Read the table, fill the index, and check every item alone."""
+        for item in self._source.items(Table.CONNECTIONS):
+            try:
+                yield from self._of_item(item)
+            except Exception as error:  # noqa: BLE001 whatever an item holds, the others are read
+                yield Finding("socket", name_of(item), f"cannot be read: {error!r:.200}")
+
+    def _of_item(self, item: Item) -> Iterator[Finding]:
+        kinds = {"conn": self._of_socket, "job": self._of_subscription, "pass": self._of_pass}
+        return kinds[item["pk"]["S"].partition("#")[0]](item)
+
+    def _of_socket(self, item: Item) -> Iterator[Finding]:
+        socket = connection_of(item)
+        followed = item.get("jobs", {}).get("SS", [])
+        for job_id in followed:
+            self._index.add("follows", socket=socket.id, job_id=job_id)
+        self._index.add(
+            "sockets",
+            id=socket.id,
+            owner=socket.owner,
+            key_id=socket.key_id,
+            ends_at=micro(socket.expires_at),
+        )
+        is_open = self._source.is_open(socket.id)
+        self.open_sockets += is_open
+        if self._terms.is_never_removed(ttl_in(item)):
+            yield Finding("socket", socket.id, "should have been deleted by its TTL")
+        elif not is_open:
+            yield Finding("socket", socket.id, "is closed", True, Fix.CLOSE_SOCKET, (socket.id,))
+        if item.get("ttl") != ttl_of(socket.expires_at):
+            yield Finding("socket", socket.id, "has another TTL than its end")
+        if socket.expires_at > self._terms.clock() + CONNECTION_LIFETIME + CLOCK_SKEW:
+            yield Finding("socket", socket.id, "lives longer than the gateway keeps a socket")
+        if item.get("open_shard") != open_shard(socket.id):
+            text = "is in the wrong shard, so nothing closes it when its key is disabled"
+            yield Finding("socket", socket.id, text)
+        if not re.fullmatch(OWNER_PATTERN, socket.owner):
+            text = f"is of {socket.owner!r}, which is no name of an owner"
+            yield Finding("socket", socket.id, text)
+        if len(followed) > MAX_SUBSCRIPTIONS:
+            yield Finding("socket", socket.id, f"follows {len(followed)} jobs")
+
+    def _of_subscription(self, item: Item) -> Iterator[Finding]:
+        job_id = item["pk"]["S"].removeprefix("job#")
+        socket = item["sk"]["S"].removeprefix("conn#")
+        since, ends_at = read_time(item["since"]), ttl_in(item)
+        self._index.add("subscriptions", socket=socket, job_id=job_id, ends_at=micro(ends_at))
+        subject = f"{socket} {job_id}"
+        if self._terms.is_never_removed(ends_at):
+            yield Finding("subscription", subject, "should have been deleted by its TTL")
+        if since > self._terms.clock() + CLOCK_SKEW:
+            yield Finding("subscription", subject, "was made in the future")
+
+    def _of_pass(self, item: Item) -> Iterator[Finding]:
+        found = pass_of(item)
+        subject = f"pass {found.sha256}"
+        if not _SHA256.fullmatch(found.sha256):
+            yield Finding("pass", subject, "has no SHA-256 of a secret")
+        if item.get("ttl") != ttl_of(found.expires_at):
+            yield Finding("pass", subject, "has another TTL than its end")
+        elif self._terms.is_never_removed(ttl_in(item)):
+            yield Finding("pass", subject, "should have been deleted by its TTL")
+        if found.expires_at > self._terms.clock() + SOCKET_PASS_LIFETIME + CLOCK_SKEW:
+            yield Finding("pass", subject, "is valid for too long")
+        yield from self._of_pass_owner(found.owner, found.key_id, subject)
+
+    def _of_pass_owner(self, owner: str, key_id: str, subject: str) -> Iterator[Finding]:
+        query = "SELECT owner FROM keys WHERE id = :id"
+        for row in self._index.rows(query, {"id": key_id}):
+            if row["owner"] != owner:
+                yield Finding("pass", subject, f"is of {owner}, but its key is of {row['owner']}")

@@ -1,0 +1,149 @@
+"""The owners table: check slots, counters, sums, notes and places alone, and note them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from comfyline.adapters.aws.access.semaphore import end_of
+from comfyline.adapters.aws.access.slots import slot_of, slots_shard
+from comfyline.adapters.aws.attributes import Item
+from comfyline.adapters.aws.ledger import PARTS, numbers_of
+from comfyline.contract.ids import OwnerId
+from comfyline.operate.audit.findings import Finding, Fix
+from comfyline.operate.audit.index import Index
+from comfyline.operate.audit.source import Source, Table, Terms, micro, name_of, ttl_in
+from comfyline.service.access.authenticate import OWNER_PATTERN
+from comfyline.service.access.budgets import BUDGETS, window_of
+from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_PARTS, minute_of
+from comfyline.service.jobs.invariants import CLOCK_SKEW
+
+# A place is held for a minute by a wait, and for the length of a round by the sweeper.
+LONGEST_PLACE = timedelta(minutes=16)
+_BUDGETS = {budget.name: budget for budget in BUDGETS}
+_SEMAPHORES = ("waits", "sweep")
+
+
+class Owners:
+    """Checks the owners table."""
+
+    def __init__(self, source: Source, index: Index, terms: Terms) -> None:
+        self._source, self._index, self._terms = source, index, terms
+
+    def findings(self) -> Iterator[Finding]:
+        """Read the table, fill the index, and check every item alone."""
+        for item in self._source.items(Table.OWNERS):
+            try:
+                yield from self._of_item(item)
+            except Exception as error:  # noqa: BLE001 whatever an item holds, the others are read
+                yield Finding("owner", name_of(item), f"cannot be read: {error!r:.200}")
+
+    def _of_item(self, item: Item) -> Iterator[Finding]:
+        kind, _, rest = item["pk"]["S"].partition("#")
+        if kind == "slots":
+            return self._of_slots(item)
+        if kind == "counted":
+            return self._of_note(item, rest)
+        if kind in ("usage", "totals"):
+            return self._of_sums(item, kind, rest)
+        if kind == "budget":
+            return self._of_budget(item, rest)
+        if kind == "semaphore":
+            return self._of_places(item)
+        raise LookupError("no part of the service uses this name")
+
+    # --- slots ------------------------------------------------------------------------------------
+
+    def _of_slots(self, item: Item) -> Iterator[Finding]:
+        owner, kind, *rest = item["sk"]["S"].split("#")
+        if item["pk"] != slots_shard(OwnerId(owner)):
+            yield Finding("slot", name_of(item), "is in the wrong shard, where no request looks")
+        if kind == "slot":
+            yield from self._of_slot(item)
+        elif kind == "part":
+            yield from self._of_part(item, owner, int(rest[0]), int(item["n"]["N"]))
+        elif kind == "rate":
+            yield from self._of_rate(item)
+        else:
+            raise LookupError("no part of the service uses this name")
+
+    def _of_slot(self, item: Item) -> Iterator[Finding]:
+        owner, slot = slot_of(item)
+        part = int(item["part"]["N"])
+        if slot.queued_at > self._terms.clock() + CLOCK_SKEW:
+            yield Finding("slot", name_of(item), "was taken in the future")
+        self._index.add(
+            "slots", owner=owner, job_id=slot.job_id, queued_at=micro(slot.queued_at), part=part
+        )
+
+    def _of_part(self, item: Item, owner: str, part: int, n: int) -> Iterator[Finding]:
+        self._index.add("parts", owner=owner, part=part, n=n)
+        if not (0 <= n <= MAX_ACTIVE_JOBS and 0 <= part < MAX_PARTS):
+            yield Finding("slot", name_of(item), f"counts {n} slots in part {part}")
+
+    def _of_rate(self, item: Item) -> Iterator[Finding]:
+        minute, posts = int(item["minute"]["N"]), int(item["posts"]["N"])
+        if minute > minute_of(self._terms.clock() + CLOCK_SKEW) or posts < 0:
+            yield Finding("rate", name_of(item), f"counts {posts} posts in minute {minute}")
+
+    def _of_budget(self, item: Item, owner: str) -> Iterator[Finding]:
+        budget = _BUDGETS[item["sk"]["S"]]
+        window, used = int(item["window"]["N"]), int(item["used"]["N"])
+        latest = window_of(budget, self._terms.clock() + CLOCK_SKEW)
+        if window > latest or used < 0 or not re.fullmatch(OWNER_PATTERN, owner):
+            yield Finding("budget", name_of(item), f"counts {used} in window {window}")
+        if self._terms.is_never_removed(ttl_in(item)):
+            text = "has no TTL, or DynamoDB should have deleted it"
+            yield Finding("budget", name_of(item), text)
+
+    # --- the ledger -------------------------------------------------------------------------------
+
+    def _of_note(self, item: Item, job_id: str) -> Iterator[Finding]:
+        incarnation = item["sk"]["S"].removeprefix("counted#")
+        ends_at = ttl_in(item)
+        if self._terms.is_never_removed(ends_at):
+            text = "has no TTL, or DynamoDB should have deleted it"
+            yield Finding("ledger", name_of(item), text)
+        queued_at = int(incarnation, 16)
+        self._index.add("notes", job_id=job_id, queued_at=queued_at, ends_at=micro(ends_at))
+
+    def _of_sums(self, item: Item, kind: str, owner: str) -> Iterator[Finding]:
+        sums = numbers_of(item)
+        if not 0 <= int(item["sk"]["S"]) < PARTS:
+            raise LookupError("no part of the service uses this name")
+        if any(value < 0 for value in sums.values()):
+            yield Finding("ledger", name_of(item), "holds a negative sum")
+        if kind == "usage":
+            self._index.add(
+                "usage",
+                owner=owner,
+                part=int(item["sk"]["S"]),
+                gpu_seconds=sums.get("gpu_seconds", 0.0),
+                jobs=sums.get("jobs", 0.0),
+            )
+
+    # --- places -----------------------------------------------------------------------------------
+
+    def _of_places(self, item: Item) -> Iterator[Finding]:
+        name = item["sk"]["S"]
+        if name not in _SEMAPHORES:
+            raise LookupError("no part of the service uses this name")
+        for place, until in item["places"]["M"].items():
+            yield from self._of_place(name, place, until)
+
+    def _of_place(self, name: str, place: str, until: Any) -> Iterator[Finding]:
+        subject = f"{name} {place}"
+        try:
+            ends_at = end_of(until)
+        except Exception:  # noqa: BLE001 whatever it holds
+            yield Finding("place", subject, "has no time at which it is free again")
+            return
+        now = self._terms.clock()
+        if ends_at > now + LONGEST_PLACE + CLOCK_SKEW:
+            yield Finding("place", subject, "is taken for longer than any function runs")
+        elif ends_at < self._terms.settled:
+            text = "is over, and is freed when the room is full"
+            held = f"{place} {until.get('S', '')}"
+            yield Finding("place", subject, text, True, Fix.LEAVE_PLACE, (name, held))

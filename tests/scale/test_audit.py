@@ -1,0 +1,23 @@
+"""An audit needs no more memory for more jobs."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+from tests.support.generated import audited
+
+
+def peak(jobs: int) -> int:
+    """The most bytes that Python held at once. SQLite's part is bounded by its cache."""
+    tracemalloc.start()
+    try:
+        assert audited(jobs).is_clean(strict=True)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_memory_of_an_audit_does_not_grow_with_the_jobs(is_long: bool) -> None:
+    peak(100)  # fills the caches of the interpreter
+    few, many = peak(300), peak(50_000 if is_long else 1_200)
+    assert many < few * 1.25, (few, many)

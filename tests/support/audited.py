@@ -1,0 +1,490 @@
+"""A deployment that an audit reads: raw items and files that a test can change and put back.
+
+The same body runs on moto and in memory. The clean content is written by the real stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from comfyline.adapters.aws.access.budgets import DynamoBudgetStore
+from comfyline.adapters.aws.access.keys import DynamoKeyStore
+from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
+from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
+from comfyline.adapters.aws.attributes import Item
+from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
+from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
+from comfyline.adapters.aws.jobs import codec
+from comfyline.adapters.aws.jobs.table import DynamoJobStore
+from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.live.connections import DynamoConnectionStore
+from comfyline.contract.ids import (
+    ConnectionId,
+    JobId,
+    KeyId,
+    OwnerId,
+    random_upload_id,
+    random_worker_id,
+)
+from comfyline.operate.audit.check import audit
+from comfyline.operate.audit.findings import Report
+from comfyline.operate.audit.source import Source, StoredFile, Table, Terms
+from comfyline.operate.inventory import Inventory
+from comfyline.service.access.budgets import REQUESTS
+from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.slots import Limits, Slot
+from comfyline.service.access.socket_passes import SocketPass
+from comfyline.service.files.uploads import upload_key
+from comfyline.service.fleet.workers import Presence
+from comfyline.service.graphs.engine_nodes import EngineNodes
+from comfyline.service.graphs.graph import Graph, fingerprint
+from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.job import Job, JobError, JobOptions
+from comfyline.service.jobs.lifecycle import advance
+from comfyline.service.live.sockets import Connection
+from tests.support.builders import (
+    a_graph,
+    a_job,
+    a_result,
+    an_artifact,
+    claimed,
+    running,
+    settled,
+    some_params,
+    succeeded,
+)
+from tests.support.gateway import Gateway
+
+FOX, BEAR = OwnerId("fox"), OwnerId("bear")
+FOX_KEY, BEAR_KEY = KeyId("0" * 15 + "1"), KeyId("0" * 15 + "2")
+SOCKET, OTHER_SOCKET = ConnectionId("fox-socket"), ConnectionId("bear-socket")
+PASS = "ab" * 32
+MANY = 103  # artifacts of one job: more than one item lists
+AGE = timedelta(minutes=20)  # of the clean content
+_PNG, _MADE = b"an upload", b"made"
+
+Key = tuple[Table, str, str]
+Tables = dict[Table, dict[tuple[str, str], dict[str, Any]]]
+
+
+class Stored(Protocol):
+    """Raw items and files."""
+
+    @property
+    def source(self) -> Source: ...
+
+    def get(self, key: Key) -> dict[str, Any] | None: ...
+    def put(self, table: Table, item: Item) -> None: ...
+    def delete(self, key: Key) -> None: ...
+    def put_file(self, key: str, content: bytes) -> None: ...
+    def delete_file(self, key: str) -> None: ...
+
+
+@dataclass
+class InMemoryStored:
+    """`Stored` and `Source` in dictionaries."""
+
+    tables: Tables
+    contents: dict[str, bytes]
+    stored_at: datetime
+    open_sockets: set[str] = field(default_factory=lambda: {SOCKET, OTHER_SOCKET})
+    queued: int = 1
+    dead: int = 0
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def source(self) -> Source:
+        return self
+
+    def get(self, key: Key) -> dict[str, Any] | None:
+        return deepcopy(self.tables[key[0]].get(key[1:]))
+
+    def put(self, table: Table, item: Item) -> None:
+        self.tables[table][_names(item)] = {**item}
+
+    def delete(self, key: Key) -> None:
+        self.tables[key[0]].pop(key[1:], None)
+
+    def put_file(self, key: str, content: bytes) -> None:
+        self.contents[key] = content
+
+    def delete_file(self, key: str) -> None:
+        self.contents.pop(key, None)
+
+    # --- as a source ------------------------------------------------------------------------------
+
+    def items(self, table: Table) -> Iterator[Item]:
+        return iter([*self.tables[table].values()])
+
+    def item(self, table: Table, pk: str, sk: str) -> Item | None:
+        return self.tables[table].get((pk, sk))
+
+    def query(self, table: Table, pk: str, prefix: str = "") -> Iterator[Item]:
+        names = sorted(names for names in self.tables[table] if names[0] == pk)
+        return (self.tables[table][n] for n in names if n[1].startswith(prefix))
+
+    def created_at(self, table: Table) -> datetime:
+        return self.created
+
+    def files(self) -> Iterator[StoredFile]:
+        for key, content in sorted(self.contents.items()):
+            yield StoredFile(key, len(content), self.stored_at)
+
+    def sha256(self, key: str) -> str | None:
+        content = self.contents.get(key)
+        return None if content is None else hashlib.sha256(content).hexdigest()
+
+    def is_open(self, connection_id: ConnectionId) -> bool:
+        return connection_id in self.open_sockets
+
+    def tickets(self) -> int:
+        return self.queued
+
+    def dead_tickets(self) -> int:
+        return self.dead
+
+
+class _OpenSockets:
+    """Says which sockets are open, in the place of API Gateway."""
+
+    def is_open(self, connection_id: ConnectionId) -> bool:
+        return connection_id in (SOCKET, OTHER_SOCKET)
+
+
+class MotoStored:
+    """`Stored` in moto."""
+
+    def __init__(self, gateway: Gateway, inventory: Inventory) -> None:
+        self._dynamodb = gateway.client("dynamodb")
+        self._s3 = gateway.client("s3")
+        self.source: Source = replace(inventory, sockets=_OpenSockets())  # type: ignore[arg-type]
+
+    def get(self, key: Key) -> dict[str, Any] | None:
+        item: dict[str, Any] | None = self._dynamodb.get_item(
+            TableName=key[0].value, Key=_key(key)
+        ).get("Item")
+        return item
+
+    def put(self, table: Table, item: Item) -> None:
+        self._dynamodb.put_item(TableName=table.value, Item=item)
+
+    def delete(self, key: Key) -> None:
+        self._dynamodb.delete_item(TableName=key[0].value, Key=_key(key))
+
+    def put_file(self, key: str, content: bytes) -> None:
+        self._s3.put_object(Bucket="files", Key=key, Body=content)
+
+    def delete_file(self, key: str) -> None:
+        self._s3.delete_object(Bucket="files", Key=key)
+
+    def items(self) -> Tables:
+        """A copy of all items."""
+        return {
+            table: {_names(item): {**item} for item in self.source.items(table)} for table in Table
+        }
+
+    def put_back(self, tables: Tables, contents: Mapping[str, bytes]) -> None:
+        """Hold these items, and the files with these keys, and nothing else."""
+        mine, stored = self.items(), {file.key for file in self.source.files()}
+        for table in Table:
+            for names in mine[table].keys() - tables[table].keys():
+                self.delete((table, *names))
+            for names, item in tables[table].items():
+                if mine[table].get(names) != item:
+                    self.put(table, item)
+        for key in stored - contents.keys():
+            self.delete_file(key)
+        for key in contents.keys() - stored:
+            self.put_file(key, contents[key])
+
+    def in_memory(self) -> InMemoryStored:
+        """A copy of everything."""
+        files = [file.key for file in self.source.files()]
+        bodies = {key: self._s3.get_object(Bucket="files", Key=key)["Body"].read() for key in files}
+        return InMemoryStored(deepcopy(self.items()), bodies, datetime.now(UTC) - AGE)
+
+
+def _names(item: Item) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"] if "sk" in item else ""
+
+
+def _key(key: Key) -> dict[str, Any]:
+    _, pk, sk = key
+    return {"pk": {"S": pk}, **({"sk": {"S": sk}} if sk else {})}
+
+
+# --- the deployment of a test ---------------------------------------------------------------------
+
+
+@dataclass
+class Jobs:
+    """The jobs of the clean deployment."""
+
+    succeeded: Job
+    failed: Job
+    canceled: Job
+    many: Job  # succeeded with MANY artifacts
+    running: Job
+    claimed: Job
+    queued: Job
+    retry: Job
+    of_bear: Job  # succeeded
+    upload: str
+
+
+@dataclass
+class Deployed:
+    """A deployment that a test changes. `restore` puts everything back."""
+
+    stored: Stored
+    jobs: Jobs
+    now: datetime
+    _before: dict[Key, dict[str, Any] | None] = field(default_factory=dict)
+    _files: dict[str, bytes] = field(default_factory=dict)
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+
+    def audit(self, *, with_bytes: bool = False) -> Report:
+        """The report of an audit without grace."""
+        terms = Terms(
+            clock=lambda: datetime.now(UTC), began_at=datetime.now(UTC), grace=timedelta(0)
+        )
+        return audit(self.stored.source, terms, with_bytes=with_bytes)
+
+    def item(self, table: Table, pk: str, sk: str = "") -> dict[str, Any]:
+        """An item that exists."""
+        item = self.stored.get((table, pk, sk))
+        assert item is not None, (table, pk, sk)
+        return item
+
+    def put(self, table: Table, item: Item) -> None:
+        """Put an item."""
+        self._remember((table, *_names(item)))
+        self.stored.put(table, item)
+
+    def set(self, table: Table, pk: str, sk: str, **attributes: Any) -> None:
+        """Replace attributes of an item; None removes one."""
+        item = self.item(table, pk, sk) | attributes
+        self.put(table, {name: value for name, value in item.items() if value is not None})
+
+    def set_row(self, job: Job, **attributes: Any) -> None:
+        """Replace attributes of a job's row."""
+        self.set(Table.JOBS, job.id, "job", **attributes)
+
+    def save(self, job: Job) -> None:
+        """Put the row of a job, as the codec writes it."""
+        self.put(Table.JOBS, {**codec.item_of(job), "sk": {"S": "job"}})
+
+    def delete(self, table: Table, pk: str, sk: str = "") -> None:
+        """Delete an item that exists."""
+        self.item(table, pk, sk)
+        self._remember((table, pk, sk))
+        self.stored.delete((table, pk, sk))
+
+    def put_file(self, key: str, content: bytes) -> None:
+        """Put a file."""
+        self._files.setdefault(key, self.contents.get(key, b""))
+        self.stored.put_file(key, content)
+
+    def delete_file(self, key: str) -> None:
+        """Delete a file that exists."""
+        self._files[key] = self.contents[key]
+        self.stored.delete_file(key)
+
+    def names(self, table: Table, pk: str) -> list[str]:
+        """The sort keys of a partition."""
+        return sorted(item["sk"]["S"] for item in self.stored.source.query(table, pk))
+
+    def restore(self) -> None:
+        """Put everything back that this test has changed."""
+        for key, item in self._before.items():
+            if item is None:
+                self.stored.delete(key)
+            else:
+                self.stored.put(key[0], item)
+        for name, content in self._files.items():
+            if name in self.contents:
+                self.stored.put_file(name, content)
+            else:
+                self.stored.delete_file(name)
+        self._before.clear()
+        self._files.clear()
+
+    @contextmanager
+    def rebuilt(self) -> Iterator[None]:
+        """Put the whole content back after the block, in which other code changes it."""
+        assert isinstance(self.stored, MotoStored)
+        before = self.stored.items()
+        try:
+            yield
+        finally:
+            self._before.clear()
+            self._files.clear()
+            self.stored.put_back(before, self.contents)
+
+    def _remember(self, key: Key) -> None:
+        if key not in self._before:
+            self._before[key] = self.stored.get(key)
+
+
+class Builder:
+    """Writes the clean content with the real stores."""
+
+    def __init__(self, gateway: Gateway, now: datetime) -> None:
+        client = gateway.client("dynamodb")
+        self.now, self.gateway = now, gateway
+        self.jobs, self.owners = DynamoJobStore(client, "jobs"), DynamoOwnerStore(client, "owners")
+        self.ledger = DynamoLedger(client, "owners")
+        self.files = S3ArtifactStore(gateway.client("s3"), "files")
+        self.client = client
+
+    def build(self) -> Jobs:
+        """Fill the deployment."""
+        self._keys()
+        upload = random_upload_id(self.now)
+        key = upload_key(FOX, upload)
+        self.gateway.client("s3").put_object(Bucket="files", Key=key, Body=_PNG)
+        failed = self._failed()
+        made = Jobs(
+            succeeded=self._succeeded(FOX, 1),
+            failed=failed,
+            canceled=self._canceled(),
+            many=self._succeeded(FOX, MANY),
+            running=self._running(),
+            claimed=self._claimed(),
+            queued=self._queued(upload),
+            retry=self._retry(failed),
+            of_bear=self._succeeded(BEAR, 1),
+            upload=upload,
+        )
+        self._live(made)
+        return made
+
+    def _keys(self) -> None:
+        keys = DynamoKeyStore(self.client, "keys")
+        for key_id, owner, cap in ((FOX_KEY, FOX, 60), (BEAR_KEY, BEAR, None)):
+            keys.put(
+                ApiKey(
+                    id=key_id,
+                    secret_sha256="0" * 64,
+                    owner=owner,
+                    scopes=frozenset({"jobs"}),
+                    created_at=self.now - timedelta(days=1),
+                    limits=Limits(cap, 100 if cap else None),
+                )
+            )
+        keys.put_flags(Flags())
+
+    def _new(
+        self, owner: OwnerId, graph: Graph | None = None, retry_of: Job | None = None, **more: Any
+    ) -> Job:
+        if retry_of is not None:
+            more["fingerprint"] = fingerprint({"retry_of": retry_of.id})
+        job = a_job(queued_at=self.now, owner=owner, has_slot=owner == FOX, **more)
+        if job.has_slot:
+            limits = Limits(60, 100)
+            slot = Slot(job.id, job.queued_at)
+            assert self.owners.take_slot(owner, slot, limits, self.now) is None
+        params = replace(some_params(), retry_of=retry_of.id if retry_of else None)
+        info = {"workflow": {}} if job.options.has_pnginfo else None
+        self.jobs.put_request(job, params, graph or a_graph(), info)
+        assert self.jobs.add(job) is None
+        return job
+
+    def _ended(self, job: Job, ended: Job) -> Job:
+        stored = self.jobs.save(job, ended)
+        if job.has_slot:
+            self.owners.free_slot(job.owner, Slot(job.id, job.queued_at))
+        self.ledger.count([stored])
+        return self.jobs.save(stored, settled(stored, now=self.now))
+
+    def _succeeded(self, owner: OwnerId, files: int) -> Job:
+        job = self._new(owner)
+        ended = succeeded(job, now=self.now)
+        artifacts = []
+        for n in range(files):
+            content = _MADE + str(n).encode()
+            made = replace(
+                an_artifact(ended, n),
+                bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+            )
+            self.files.put(made.key, io.BytesIO(content), made.content_type)
+            artifacts.append(made)
+        self.jobs.put_result(ended, a_result(*artifacts))
+        return self._ended(job, ended)
+
+    def _failed(self) -> Job:
+        job = self._new(FOX)
+        error = JobError(type="boom", message="it broke")
+        event = ev.FailedForGood(attempt=1, error=error, gpu_seconds=2.0)
+        return self._ended(job, advance(running(job, now=self.now), event, self.now))
+
+    def _canceled(self) -> Job:
+        job = self._new(FOX)
+        return self._ended(job, advance(job, ev.Canceled(), self.now))
+
+    def _running(self) -> Job:
+        job = self._new(FOX)
+        # Started lately and alive: the lease is not over while the tests run.
+        late = self.now + AGE - timedelta(seconds=5)
+        lease = timedelta(minutes=3)
+        held = advance(claimed(job, now=late, lease=lease), ev.Started(attempt=1), late)
+        return self.jobs.save(job, replace(held, due_at=late + lease))
+
+    def _claimed(self) -> Job:
+        job = self._new(FOX)
+        late = self.now + AGE - timedelta(seconds=5)
+        lease = timedelta(minutes=3)
+        return self.jobs.save(
+            job, replace(claimed(job, now=late, lease=lease), due_at=late + lease)
+        )
+
+    def _queued(self, upload: str) -> Job:
+        graph = {
+            **a_graph(),
+            "90": {"class_type": "LoadImage", "inputs": {"image": f"upload:{upload}"}},
+        }
+        job = self._new(FOX, graph, options=JobOptions(has_pnginfo=True))
+        return self._waits(job)
+
+    def _retry(self, failed: Job) -> Job:
+        return self._waits(self._new(FOX, retry_of=failed))
+
+    def _waits(self, job: Job) -> Job:
+        """The sweeper has found the job waiting a few times."""
+        due = self.now + AGE + timedelta(minutes=30)
+        return self.jobs.save(job, replace(job, ticket_sends=4, due_at=due))
+
+    def _live(self, made: Jobs) -> None:
+        sockets = DynamoConnectionStore(self.client, "connections")
+        end = self.now + timedelta(hours=2)
+        for socket_id, owner, key_id, job in (
+            (SOCKET, FOX, FOX_KEY, made.running),
+            (OTHER_SOCKET, BEAR, BEAR_KEY, made.of_bear),
+        ):
+            socket = Connection(socket_id, owner, key_id, end)
+            sockets.open(socket)
+            sockets.subscribe(socket, job.id, since=self.now, limit=9)
+        passes = DynamoSocketPassStore(self.client, "connections")
+        late = self.now + AGE
+        passes.put(SocketPass(PASS, FOX, FOX_KEY, late + timedelta(seconds=30)))
+        reports = DynamoPresenceStore(self.client, "jobs")
+        reports.put(Presence(random_worker_id(), 1, late + timedelta(seconds=60), held_jobs=2))
+        reports.want(frozenset({"worker:1"}))
+        nodes = EngineNodes.parse({"SaveImage": {"output_node": True}})
+        DynamoEngineNodesStore(self.client, "jobs").publish("v1", nodes)
+        places = DynamoSemaphore(self.client, "owners", "waits")
+        assert places.enter(3, now=late, until=late + timedelta(minutes=10))
+        budgets = DynamoBudgetStore(self.client, "owners")
+        assert budgets.spend(FOX, REQUESTS, 9, 99, late)
+        queue = self.gateway.aws.queue
+        queue.send(JobId(made.queued.id), FOX, made.queued.priority)
