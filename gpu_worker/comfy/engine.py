@@ -21,12 +21,13 @@ from gpu_worker.comfy.http import (
     TIMEOUT,
     ComfyHttp,
     EngineError,
+    EngineGone,
     EngineQueue,
     EngineUnreachable,
     Graph,
     PromptRejected,
 )
-from gpu_worker.comfy.keeper import Keeper
+from gpu_worker.comfy.keeper import ENDED, Keeper
 from gpu_worker.comfy.marks import mark
 from gpu_worker.comfy.node_classes import NodeClasses
 from gpu_worker.comfy.outcomes import Outcome, PromptInterrupted
@@ -35,6 +36,7 @@ from gpu_worker.comfy.senders import Senders
 from gpu_worker.comfy.socket import ComfySocket
 from gpu_worker.comfy.unfollowed import UnfollowedPrompts
 from gpu_worker.comfy.watchdog import DEFAULT_PATIENCE, Patience, Watchdog
+from gpu_worker.machine_faults import FaultKind
 from gpu_worker.racing import background, first_of
 
 READY_SECONDS = 0.25  # between requests to an engine that does not answer yet
@@ -292,21 +294,28 @@ class ComfyEngine:
     ) -> None:
         prompt_id = followed.run.prompt_id
         self._unfollowed.posted(prompt_id)
+        followed.is_posted = True
         try:
             followed.problems = await self.http.submit(
                 graph, prompt_id=prompt_id, client_id=self._client_id, extra_data=extra_data
             )
+        except EngineGone:
+            raise
         except EngineUnreachable:
-            if not await self._is_known(prompt_id):
+            if not await self._may_be_known(prompt_id):
                 raise
 
-    async def _is_known(self, prompt_id: str) -> bool:
-        """Whether the engine has the prompt. It moves from the queue to the history, so in that
-        order both are asked.
+    async def _may_be_known(self, prompt_id: str) -> bool:
+        """Whether the engine has the prompt, or may have had it when it ended.
+
+        A prompt moves from the queue to the history, so in that order both are asked.
         """
-        if prompt_id in (await self.http.queue()).all:
+        try:
+            if prompt_id in (await self.http.queue()).all:
+                return True
+            return await self.http.history(prompt_id) is not None
+        except EngineUnreachable:
             return True
-        return await self.http.history(prompt_id) is not None
 
     # --- what the socket and the keeper call ----------------------------------------------------
 
@@ -324,12 +333,21 @@ class ComfyEngine:
             followed.wake.set()
 
     def _lose_all(self) -> None:
+        if self._keeper.end_reason in (ENDED, FaultKind.OUT_OF_MEMORY):
+            self._note_culprit()
         had_prompt = self.running > 0 or self._gave_up_prompt
         self._gave_up_prompt = False
         for followed in self._followed.values():
             followed.is_lost = True
             followed.wake.set()
         self.on_end(had_prompt)
+
+    def _note_culprit(self) -> None:
+        """The oldest prompt was running, even if the engine ended before it could tell so."""
+        inside = (each for each in self._followed.values() if each.is_posted)
+        first = next((each for each in inside if each.run.outcome is None), None)
+        if first is not None:
+            first.runs_now()
 
 
 def _extra_data(previews: bool, extra_pnginfo: Mapping[str, Any] | None) -> dict[str, Any]:

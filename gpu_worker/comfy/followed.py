@@ -39,6 +39,7 @@ class Followed:
         self.problems: tuple[NodeProblem, ...] = ()  # of outputs that ComfyUI left out
         self.wake = asyncio.Event()  # a reason to look at the engine
         self.eager_polls = 0  # how many are left
+        self.is_posted = False  # the engine may have it
         self.is_lost = False  # its engine has ended
         self.has_gap = True  # the socket was not connected all the time since the post
         self.has_queued = False  # a node of it has queued further prompts, which are removed

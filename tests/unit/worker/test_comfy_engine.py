@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from gpu_worker.comfy.engine import ComfyEngine
-from gpu_worker.comfy.http import ComfyHttp, PromptRejected
+from gpu_worker.comfy.http import ComfyHttp, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.keeper import ForeignEngine
 from gpu_worker.comfy.marks import mark
-from gpu_worker.comfy.outcomes import Outcome, PromptInterrupted, PromptSucceeded
+from gpu_worker.comfy.outcomes import Outcome, PromptInterrupted, PromptLost, PromptSucceeded
+from gpu_worker.comfy.protocol import Event, PromptStarted
 
 GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {}}}
 ONE_WRONG_NODE = {
@@ -114,6 +115,60 @@ async def test_a_prompt_that_is_stopped_before_it_is_posted_is_not_posted(
     stopping.set()
     assert isinstance(await run(server, stopping, strict=False), PromptInterrupted)
     assert server.requested == []
+
+
+class Ending(Server):
+    """Ends while it answers the post, before or after it has taken the prompt."""
+
+    def __init__(self, keeper: ForeignEngine, error: type[httpx.TransportError] | None) -> None:
+        super().__init__(200, [])
+        self._keeper, self._error = keeper, error
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if "/prompt" in self.requested:
+            raise httpx.ConnectError("refused")
+        answer = super().__call__(request)
+        if request.url.path != "/prompt":
+            return answer
+        asyncio.get_running_loop().call_later(0.01, self._keeper.on_end)
+        if self._error is not None:
+            raise self._error("broken")
+        return httpx.Response(200, json={})
+
+
+async def started_before_the_end(
+    keeper: ForeignEngine, server: Server, stopping: asyncio.Event
+) -> bool:
+    events: list[Event] = []
+    client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(server))
+    engine = ComfyEngine(ComfyHttp(client), "ws://engine", keeper)
+    outcome = await engine.run(GRAPH, "p", on_event=events.append, cancel=stopping)
+    assert isinstance(outcome, PromptLost)
+    return PromptStarted() in events
+
+
+@pytest.mark.parametrize("error", [None, httpx.ReadError, httpx.RemoteProtocolError])
+async def test_a_prompt_that_ends_its_engine_at_once_has_run(
+    error: type[httpx.TransportError] | None, stopping: asyncio.Event
+) -> None:
+    keeper = ForeignEngine()
+    assert await started_before_the_end(keeper, Ending(keeper, error), stopping)
+
+
+async def test_a_prompt_in_an_engine_that_the_worker_restarts_has_perhaps_not_run(
+    stopping: asyncio.Event,
+) -> None:
+    keeper = ForeignEngine()
+    keeper.end_reason = "unfollowed_prompts"
+    assert not await started_before_the_end(keeper, Ending(keeper, None), stopping)
+
+
+async def test_an_engine_that_refuses_connections_has_not_got_the_prompt(
+    stopping: asyncio.Event,
+) -> None:
+    keeper = ForeignEngine()
+    with pytest.raises(EngineUnreachable):
+        await started_before_the_end(keeper, Ending(keeper, httpx.ConnectError), stopping)
 
 
 class FailingOnce(Server):
