@@ -141,9 +141,10 @@ image: ## Build the worker's image for the GPU instances and push it to the stag
 verify-aws: dev ## Check a deployed stage for what no emulator shows (STAGE=, CHECKS="first-deploy first-job"; costs GPU minutes)
 	@$(BIN)/python -m tools.verify_aws --stage $${STAGE:-dev} $(CHECKS)
 
-docs: dev ## Generate the parts of docs/ that are made from the code (RELEASE=1: the contract's baseline too)
+docs: dev $(TYPESCRIPT)/node_modules/.complete ## Generate what is made from the code: parts of docs/, types of the TypeScript client (RELEASE=1: the contract's baseline too)
 	@$(BIN)/python -m infra.choices
 	@$(BIN)/python -m tools.contract_documents $(if $(RELEASE),--release)
+	@$(NPM) run generate
 
 clean: down ## Remove everything that was built; the next target builds it again
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist .test)

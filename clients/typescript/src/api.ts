@@ -6,9 +6,9 @@
  */
 
 import { TransportFailed, UnexpectedAnswer, apiError } from "./core/errors.js";
-import type { Answer } from "./core/errors.js";
 import { isObject, parseJson, writeJson } from "./core/json.js";
-import { retryAfterSeconds, waitAfterAnswer, waitAfterNoAnswer } from "./core/retries.js";
+import { waitAfterAnswer, waitAfterNoAnswer } from "./core/retries.js";
+import type { Answer } from "./core/retries.js";
 import type { Settings } from "./settings.js";
 import { pause, within } from "./timing.js";
 
@@ -56,8 +56,7 @@ export class Api {
       let wait: number | undefined;
       try {
         const answer = await this.#try(url, request, signal);
-        const requested = retryAfterSeconds(answer.header("retry-after"));
-        wait = waitAfterAnswer(retries, answer.status, requested, failures);
+        wait = waitAfterAnswer(retries, answer, failures);
         if (wait === undefined) return answer;
       } catch (cause) {
         signal?.throwIfAborted();

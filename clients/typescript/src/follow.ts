@@ -108,7 +108,7 @@ class Shell {
   }
 
   /** A socket pass; undefined if there is none now. @throws a refusal of the key. */
-  async #pass(): Promise<(SocketPass & { url?: string | null }) | undefined> {
+  async #pass(): Promise<(Omit<SocketPass, "url"> & { url?: string }) | undefined> {
     try {
       const { signal } = this;
       return await this.api.call<SocketPass>("POST", "/ws-tickets", "ticket", { signal });

@@ -65,7 +65,7 @@ async function send(api: Api, url: string, form: FormData, bytes: number, sendin
         post({ api, url, form, limit, onProgress }),
       );
       if (status >= 200 && status < 300) return;
-      wait = waitAfterAnswer(retries, status, undefined, failures);
+      wait = waitAfterAnswer(retries, { status, header: () => null, text: "" }, failures);
       if (wait === undefined) throw new UploadFailed(`${name}: HTTP ${status} from the file store`);
     } catch (cause) {
       signal?.throwIfAborted();

@@ -27,6 +27,7 @@
 
 import { isObject, parseJson } from "./json.js";
 import { retryAfterSeconds } from "./retries.js";
+import type { Answer } from "./retries.js";
 import type { JobView, Problem } from "./wire.js";
 
 /** Base of all errors of the client. */
@@ -183,13 +184,6 @@ const BY_STATUS: Record<number, typeof ApiError> = {
   503: ServiceUnavailable,
   504: ServiceUnavailable,
 };
-
-/** A response as the core sees it: `header` returns the value of a header or null. */
-export interface Answer {
-  status: number;
-  header: (name: string) => string | null;
-  text: string;
-}
 
 /** The error for a response from the service or the gateway. */
 export function apiError(answer: Answer): ApiError {

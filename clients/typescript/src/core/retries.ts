@@ -22,6 +22,14 @@ export const RETRIES: Retries = {
 };
 
 const RETRIED_STATUS = [429, 502, 503, 504];
+const PROBLEM = "application/problem+json";
+
+/** A response as the core sees it: `header` returns the value of a header or null. */
+export interface Answer {
+  status: number;
+  header: (name: string) => string | null;
+  text: string;
+}
 
 /** A random wait after that many failures in a row (at least 1). */
 export function backoffSeconds(backoff: Backoff, failures: number): number {
@@ -32,12 +40,11 @@ export function backoffSeconds(backoff: Backoff, failures: number): number {
 /** Seconds to wait before the next try; undefined if this answer is the final one. */
 export function waitAfterAnswer(
   retries: Retries,
-  status: number,
-  retryAfterSeconds: number | undefined,
+  answer: Answer,
   failures: number,
 ): number | undefined {
-  const requested = retryAfterSeconds ?? 0;
-  if (!RETRIED_STATUS.includes(status) || requested > retries.longestWaitSeconds) return undefined;
+  const requested = retryAfterSeconds(answer.header("retry-after")) ?? 0;
+  if (!isTemporary(answer) || requested > retries.longestWaitSeconds) return undefined;
   // The random part is added because the service gives all throttled clients the same number.
   const wait = waitAfterNoAnswer(retries, failures);
   return wait === undefined ? undefined : requested + wait;
@@ -54,4 +61,15 @@ export function retryAfterSeconds(value: string | null, nowMs = Date.now()): num
   if (/^\d+$/.test(text)) return Number(text);
   const when = Date.parse(text);
   return Number.isNaN(when) ? undefined : Math.max(0, (when - nowMs) / 1000);
+}
+
+/**
+ * Whether another try may succeed.
+ *
+ * API Gateway answers 500 if Lambda refuses to start the authorizer, which happens in a burst. Its
+ * answer is told from the service's own 500, which is a problem document.
+ */
+function isTemporary({ status, header }: Answer): boolean {
+  const isProblem = header("content-type")?.startsWith(PROBLEM);
+  return RETRIED_STATUS.includes(status) || (status === 500 && !isProblem);
 }

@@ -343,6 +343,8 @@ export interface components {
         SocketPassResponse: {
             /** @description Send it as the query parameter `ticket`; it works once. */
             ticket: string;
+            /** @description The address of the WebSocket API, with the ticket in its query. */
+            url: string;
             /**
              * Format: date-time
              * @description When the pass stops working.
