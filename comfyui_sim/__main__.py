@@ -39,6 +39,11 @@ def parse(arguments: list[str] | None = None) -> Options:
         help=f"a checkpoint that prompts can load; repeatable (default: {', '.join(CHECKPOINTS)})",
     )
     parser.add_argument("--guise", choices=GUISES, default=defaults.guise, help="imitated version")
+    parser.add_argument(
+        "--quiet-log",
+        action="store_true",
+        help="a message that the log cannot encode does not end the executor",
+    )
     _add_times(parser, defaults)
     _add_previews(parser, defaults)
     parser.add_argument(

@@ -4,8 +4,9 @@ The executor runs on the event loop, and nodes with CPU work use threads. After 
 executor lets other tasks run, so that messages are delivered while a prompt runs. The real server
 delivers them beside its executor thread.
 
-A graph that validation does not judge in full ends the real executor thread: the server answers on,
-and the prompt stays in the queue for ever, as do all that come after it.
+A graph that validation does not judge in full ends the real executor thread, and so does a message
+that the log cannot encode. Then the server answers on, and the prompt stays in the queue for ever,
+as do all that come after it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import logging
 from comfyui_sim import graph
 from comfyui_sim.engine import Engine
 from comfyui_sim.prompt_queue import QueueItem
-from comfyui_sim.prompt_run import PromptRun
+from comfyui_sim.prompt_run import LogFailed, PromptRun
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ async def run_forever(engine: Engine) -> None:
             continue
         try:
             await _execute(engine, item)
-        except graph.Broken as broken:
-            log.warning("the executor ends, as ComfyUI's does: %s", broken)
+        except (graph.Broken, LogFailed) as error:
+            log.warning("the executor ends, as ComfyUI's does: %s", error)
             await asyncio.Event().wait()
 
 

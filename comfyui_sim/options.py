@@ -34,6 +34,7 @@ class Options:
     preview_size: int = 256  # longest side of a preview; ComfyUI's own default is 512
     max_upload_bytes: int = MAX_UPLOAD_BYTES
     guise: str = CURRENT_VERSION
+    quiet_log: bool = False  # `logging.raiseExceptions` is off
 
     @property
     def is_old(self) -> bool:

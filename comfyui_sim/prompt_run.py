@@ -19,6 +19,10 @@ from comfyui_sim.prompt_queue import QueueItem
 FLUSH_TIMEOUT_S = 1.0
 
 
+class LogFailed(Exception):
+    """The log cannot encode the message of a node that has failed."""
+
+
 class PromptRun:
     """The execution of one prompt."""
 
@@ -37,6 +41,7 @@ class PromptRun:
 
         Raises:
             Broken: the graph needs a node that it does not hold, or a node has no inputs.
+            LogFailed: a node has failed with a message that the log cannot encode.
         """
         self._send_and_keep("execution_start", {})
         prompt = self._item.prompt
@@ -133,6 +138,7 @@ class PromptRun:
         self._send("executed", {"node": node_id, "display_node": node_id, "output": ui})
 
     def _fail(self, node_id: str, fault: Exception, inputs: dict[str, Any]) -> None:
+        self._log(_message(fault))
         details = {
             **self._place(node_id),
             "exception_message": _message(fault),
@@ -144,6 +150,14 @@ class PromptRun:
             "current_outputs": list(self._item.prompt),
         }
         self._send_and_keep("execution_error", details)
+
+    def _log(self, message: str) -> None:
+        # The real log fails too while it reports that failure, unless `raiseExceptions` is off.
+        try:
+            message.encode()
+        except UnicodeEncodeError as error:
+            if not self._engine.options.quiet_log:
+                raise LogFailed(str(error)) from None
 
     def _place(self, node_id: str) -> dict[str, Any]:
         class_type = self._item.prompt[node_id]["class_type"]

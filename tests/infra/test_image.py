@@ -180,6 +180,10 @@ def test_the_lock_and_its_warm_up_are_copied() -> None:
     assert f"${{WARM_UP}} {Path(given['ENGINE_LOCK']).parent}/" in copies
 
 
+def test_the_extension_is_copied_into_comfyui(runtime: list[Instruction]) -> None:
+    assert ("COPY", "gpu_worker/comfyui_extension /opt/comfyui/custom_nodes/comfyline") in runtime
+
+
 def test_every_copied_file_is_in_the_build_context() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     let_in = {line[1:] for line in lines if line.startswith("!")}

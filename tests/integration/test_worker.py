@@ -319,3 +319,19 @@ async def test_a_refusal_that_repeats_a_long_value_of_the_caller_fails_the_job_a
     assert done.error is not None
     assert (done.error.node_id, done.attempt) == ("5", 1)
     assert len(done.error.message) == MAX_ERROR_MESSAGE
+
+
+async def test_a_node_that_fails_with_half_of_a_surrogate_pair_fails_the_job_at_once(
+    tmp_path: Path,
+) -> None:
+    """With the extension of the image, ComfyUI's log cannot end its executor."""
+    options = Options(data_dir=tmp_path, port=0, step_ms=2, quiet_log=True)
+    async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
+        world = WorkerWorld(sim.url, tmp_path, http)
+        await world.faults(nodes={"KSampler": {"kind": "error", "message": "half \ud800"}})
+        job = world.queued()
+        async with world.working():
+            done = await world.until(job, Status.FAILED)
+    assert done.error is not None
+    assert (done.error.type, done.error.node_id) == ("node_error", "5")
+    assert "half \ufffd" in done.error.message

@@ -183,6 +183,21 @@ async def test_a_silent_engine_is_restarted_and_the_job_is_retried(world: Worker
         await until(world, job, Status.SUCCEEDED)
 
 
+async def test_a_message_that_ends_comfyuis_executor_is_found_by_its_silence(
+    world: WorkerWorld,
+) -> None:
+    """ComfyUI shows the prompt as running for ever, and its history never has it."""
+    world.patience = Patience(silent=1.0)
+    job = world.queued(a_graph(steps=2))
+    async with an_engine(world) as engine:
+        await engine.wait_up()
+        async with asyncio.timeout(START_SECONDS):
+            await _faults_once_up(world, message="half \ud800 of a pair")
+        async with world.working(engine):
+            await eventually(lambda: world.row(job.id).faults == 1, within=START_SECONDS)
+            await until(world, job, Status.SUCCEEDED)
+
+
 async def test_a_silent_node_that_computes_is_not_given_up(world: WorkerWorld) -> None:
     world.patience = Patience(silent=2.0)
     job = world.queued({"1": {"class_type": "CaseCompute", "inputs": {"seconds": 6.0}}})
@@ -204,10 +219,10 @@ async def test_a_cuda_error_restarts_the_engine(world: WorkerWorld) -> None:
     assert world.row(job.id).faults == 1
 
 
-async def _faults_once_up(world: WorkerWorld) -> None:
+async def _faults_once_up(world: WorkerWorld, **more: str) -> None:
     while True:
         try:
-            return await world.faults(nodes={"KSampler": {"kind": "cuda_error"}})
+            return await world.faults(nodes={"KSampler": {"kind": "cuda_error", **more}})
         except httpx.TransportError:
             await asyncio.sleep(0.05)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -86,7 +87,8 @@ class WorkerWorld(InMemoryDeployment):
 
     async def faults(self, **switches: Any) -> None:
         """Make the simulated engine fail in these ways from now on."""
-        (await self.http.post("/sim/faults", json=switches)).raise_for_status()
+        # Not by httpx, which refuses halves of surrogate pairs.
+        (await self.http.post("/sim/faults", content=json.dumps(switches))).raise_for_status()
 
     async def executed(self) -> int:
         """How many prompts the simulated engine has begun to execute."""

@@ -26,6 +26,21 @@ async def test_prompts_stay_pending_while_the_executor_is_stalled(client: Client
     assert (await client.result(prompt_id))["status"]["status_str"] == "success"
 
 
+async def test_a_message_that_the_log_cannot_encode_ends_the_executor(client: Client) -> None:
+    """Tried with ComfyUI 0.33.0: HTTP answers on, and the history never has the prompt."""
+    fault = {"kind": "error", "message": "half \ud800 of a pair"}
+    await client.faults(nodes={"EmptyImage": fault})
+    await client.listen()
+    first = await client.submit(recordings.workflow("empty_image"))
+    await client.until("executing")
+    second = await client.submit(recordings.workflow("batch_of_four"))
+    await asyncio.sleep(0.1)  # many times as long as the node needs to fail
+    queue = await client.get("/queue")
+    assert [entry[1] for entry in queue["queue_running"]] == [first]
+    assert [entry[1] for entry in queue["queue_pending"]] == [second]
+    assert await client.get(f"/history/{first}") == {}
+
+
 async def test_a_prompt_keeps_running_while_its_node_is_stalled(client: Client) -> None:
     await client.listen()
     prompt_id = await client.submit(sampling(steps=50))
