@@ -53,8 +53,8 @@ near:
 far:
 	$(PYTEST) tests/e2e tests/chaos
 
-test-long: dev ## Long tests whose result seldom changes: all crowds, fuzzing, every permission, chaos with 500 jobs, load
-	$(PYTEST) --long tests/e2e tests/integration/test_cap.py tests/integration/audit tests/integration/test_malformed_items.py tests/scale
+test-long: dev ## Long tests whose result seldom changes: all crowds, fuzzing, every permission, checkov, chaos with 500 jobs, load
+	$(PYTEST) --long tests/e2e tests/integration/test_cap.py tests/integration/audit tests/integration/test_malformed_items.py tests/scale tests/infra/test_lint.py
 	CHAOS_JOBS=500 $(PYTEST) -s -p no:logging tests/chaos
 	@$(BIN)/python -m bench.load
 

@@ -1,30 +1,18 @@
-"""The findings of cdk-nag, and the reason why each of them may stay.
-
-The reasons are here and not beside the constructs, because cdk-nag accepts only the exact text of a
-finding, and that text contains logical ids of other stacks. A test checks that every finding has a
-reason and that every reason has a finding.
-"""
+"""Runs cdk-nag. infra/findings.py has the reasons why its findings may stay."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 
+from infra.findings import Finding
+
 REPORT = "validation-report.json"
-
-
-class Finding(NamedTuple):
-    """A rule, and the path of the construct that breaks it."""
-
-    rule: str
-    path: str
 
 
 def findings(app: App) -> list[Finding]:
@@ -40,115 +28,3 @@ def _reported(report: Path) -> Iterator[Finding]:
         for violation in plugin["violations"]:
             for construct in violation["violatingConstructs"]:
                 yield Finding(violation["ruleName"], construct["constructPath"])
-
-
-def reasons_for(finding: Finding) -> list[str]:
-    """Why the finding may stay. It may not if there is no reason."""
-    return [
-        why
-        for (rule, path), why in REASONS.items()
-        if re.fullmatch(rule, finding.rule) and re.fullmatch(path, finding.path)
-    ]
-
-
-_FUNCTION = r"[a-z0-9-]+-(api|scaler)/\w+/Function/Resource"
-_FUNCTION_ROLE = r"[a-z0-9-]+-(api|scaler)/\w+/Role/Resource"
-
-# The keys are regular expressions, which match rule and path of a finding.
-REASONS = {
-    # --- data ---
-    (r"AwsSolutions-S1", r".*-data/Artifacts/Resource"): (
-        "access logs would need a second bucket that outlives this one; the account can switch on "
-        "CloudTrail's data events instead"
-    ),
-    (
-        r"(AwsSolutions-SQS3|Serverless-SQSRedrivePolicy)",
-        r".*-(data/DeadLetters|api/Parking)/Resource",
-    ): "this queue is itself a dead-letter queue",
-    # --- APIs ---
-    (r"AwsSolutions-APIG4", r".*-api/WebSocket/Api/\$?\w+-Route/Resource"): (
-        "a socket is authorized once, at $connect; API Gateway has no authorizer for other routes"
-    ),
-    (
-        r"AwsSolutions-APIG4",
-        r".*-api/Http/Api/(DefaultRoute|GET--(healthz|openapi\.json|docs(--\{file\})?)\w*)/Resource",
-    ): "open on purpose: the answer contains nothing about any job",
-    (r"(AwsSolutions-APIG1|Serverless-APIGWAccessLogging)", r".*-api/WebSocket/Stage/Resource"): (
-        "API Gateway accepts one for WebSockets only if the account has a logging role, which is "
-        "not for one deployment to set; the functions log every message"
-    ),
-    # --- functions ---
-    (r"(AwsSolutions-L1|Serverless-LambdaLatestVersion)", _FUNCTION): (
-        "the runtime changes together with the locked wheels, not whenever a newer one exists"
-    ),
-    (r"Serverless-LambdaTracing", _FUNCTION): (
-        "Lambda traces the first call of each second, which would double the price of a job; "
-        "observability.tracing switches it on"
-    ),
-    (r"Serverless-LambdaDLQ", _FUNCTION): (
-        "called synchronously by API Gateway, or by a stream or a queue that keeps what fails; a "
-        "call by a schedule or another function is not retried, because its reason is then over"
-    ),
-    (
-        r"Serverless-LambdaAsyncFailureDestination",
-        r".*/(ScaleWorkers|SweepJobs|SocketSubscribe|PushChunk)/Function/.*",
-    ): "the next minute's round makes up for a lost call; a live update is stale by then",
-    (r"Serverless-LambdaEventSourceMappingDestination", r".*-api/PushUpdates/Function/.*"): (
-        "live updates are best effort: a client that receives nothing polls"
-    ),
-    (
-        r"Serverless-LambdaEventSourceMappingDestination",
-        r".*-api/(RedriveTickets|SettleJobs)/Function/.*",
-    ): "a record that it cannot process stays in the queue or in the stream",
-    (r"(AwsSolutions-IAM5\[Resource::\*\]|Serverless-LambdaStarPermissions)", _FUNCTION_ROLE): (
-        "X-Ray and ListStreams support no resource; see WILDCARD_REASONS"
-    ),
-    (
-        r"AwsSolutions-IAM5\[Resource::.*/(jobs|uploads|models)/\*\]",
-        r".*-(api/\w+/Role|worker/TaskRole)/Resource",
-    ): "the key of a file is made together with the file",
-    (r"AwsSolutions-IAM5\[Resource::.*/@connections/\*\]", r".*-api/\w+/Role/Resource"): (
-        "API Gateway makes the id of a connection when it opens"
-    ),
-    (
-        r"AwsSolutions-IAM5\[Resource::<\w+\.Arn>:\*\]",
-        r".*-(api|scaler)/SchedulerRoleForTarget-\w+/DefaultPolicy/Resource",
-    ): "written by the CDK: any version of the one function that the schedule calls",
-    (r"Serverless-EventBusDLQ", r".*-scaler/CountCrashesOfTheFleet/Resource"): (
-        "an event that is lost makes a count smaller by one, and each crash is an event"
-    ),
-    # --- worker and fleet ---
-    (r"AwsSolutions-IAM5\[Resource::\*\]", r".*-worker/ExecutionRole/Resource"): (
-        "GetAuthorizationToken supports no resource"
-    ),
-    (r"AwsSolutions-IAM5\[Resource::.*:task/[a-z0-9-]+/\*\]", r".*-worker/TaskRole/Resource"): (
-        "ECS makes the id of a task when it starts the task"
-    ),
-    (r"AwsSolutions-ECS2", r".*-worker/Worker/Resource"): (
-        "the variables name tables, queues and the bucket, and contain no secret"
-    ),
-    (r"AwsSolutions-VPC7", r".*-fleet/Network/Resource"): (
-        "flow logs cost by the gigabyte; nothing can come in, and only TLS goes out"
-    ),
-    (r"AwsSolutions-ECS4", r".*-fleet/Cluster/Resource"): (
-        "Container Insights costs money when idle; observability.container_insights enables it"
-    ),
-    (
-        r"AwsSolutions-IAM4\[Policy::.*AmazonECSInfrastructureRolePolicyForManagedInstances\]",
-        r".*-fleet/(Spot/SpotRole|OnDemand/OnDemandRole)/Resource",
-    ): "AWS's own policy for the actions of ECS in the account",
-    (
-        r"AwsSolutions-IAM5\[(Resource::\*|Resource::.*:container-instance/\*|Action::ecs:Submit\*)\]",
-        r".*-fleet/(Spot/|OnDemand/)?InstanceRole/(DefaultPolicy/)?Resource",
-    ): "written by the CDK: what an ECS agent does before it has an id, limited to the cluster",
-    (r"AwsSolutions-AS3", r".*-fleet/(OnDemand|Spot)/ASG"): (
-        "ECS resizes the group many times a day; the alarms watch jobs, not instances"
-    ),
-    (r"AwsSolutions-EC26", r".*-fleet/(OnDemand|Spot)/ASG"): (
-        "the volume is encrypted; the rule does not read launch templates"
-    ),
-    # --- observability ---
-    (r"Serverless-SNSRedrivePolicy", r".*-observability/Alarms/.+/Resource"): (
-        "if a mail is lost, the alarm still shows its state, and its end is mailed too"
-    ),
-}
