@@ -94,8 +94,8 @@ def verdict(
         case _, StopReason.LEASE_LOST:
             return None
 
-        case PromptSucceeded(cached=cached), _:
-            return Succeed(cached)
+        case PromptSucceeded(cached=cached, nodes_cached=nodes), _:
+            return Succeed(cached, len(nodes))
         case PromptFailed() as failed, _:
             return _suspected(job_error_of(failed)) or Fail(job_error_of(failed))
         case PromptQueuedPrompts() as queued, _:

@@ -11,10 +11,13 @@ saves models: a later prompt, which may be another owner's, would get what was i
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
+from typing import Any
 
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph, is_link, with_input
 from gpu_worker.comfy.readers import reads_folders, saves_models
+from gpu_worker.comfy.shapes import fields
 
 CACHE_BUSTER = "comfyline"  # the input's name
 # A node with such an input writes a file, even if it is not an output node (Hy3DExportMesh).
@@ -42,6 +45,11 @@ def with_cache_buster(graph: Graph, nodes: EngineNodes, value: str) -> Graph:
         node_id: with_input(node, CACHE_BUSTER, value) if is_marked(node_id) else node
         for node_id, node in graph.items()
     }
+
+
+def must_run(node: Mapping[str, Any]) -> bool:
+    """Whether ComfyUI executes the node each time, because it has the further input."""
+    return CACHE_BUSTER in fields(node.get("inputs"))
 
 
 def never_cached(graph: Graph, value: str) -> Graph:

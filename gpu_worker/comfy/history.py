@@ -31,7 +31,7 @@ def outcome_of(entry: Mapping[str, Any]) -> Outcome | None:
         return None
     outputs, messages = fields(entry.get("outputs")), _messages(status)
     if status["status_str"] == "success":
-        return PromptSucceeded(outputs=outputs, cached=_names_cached(messages))
+        return PromptSucceeded(outputs=outputs, nodes_cached=_cached_nodes(messages))
     kind, data = messages[-1] if messages else ("execution_error", {})
     if kind == "execution_interrupted":
         node_type = text(data.get("node_type"))
@@ -70,8 +70,12 @@ def merged(outcomes: Sequence[Outcome]) -> Outcome:
             return replace(outcome, outputs=outputs)
         if not isinstance(outcome, PromptSucceeded):
             return outcome
-    cached = all(isinstance(each, PromptSucceeded) and each.cached for each in outcomes)
-    return PromptSucceeded(outputs=outputs, cached=cached)
+    return PromptSucceeded(outputs=outputs, nodes_cached=_cached_each_time(outcomes))
+
+
+def _cached_each_time(outcomes: Sequence[Outcome]) -> frozenset[str]:
+    cached = [each.nodes_cached for each in outcomes if isinstance(each, PromptSucceeded)]
+    return frozenset.intersection(*cached)
 
 
 def _joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -95,8 +99,9 @@ def _messages(status: Mapping[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
     ]
 
 
-def _names_cached(messages: list[tuple[Any, dict[str, Any]]]) -> bool:
-    return any(kind == "execution_cached" and data.get("nodes") for kind, data in messages)
+def _cached_nodes(messages: list[tuple[Any, dict[str, Any]]]) -> frozenset[str]:
+    named = (items(data.get("nodes")) for kind, data in messages if kind == "execution_cached")
+    return frozenset(str(node) for nodes in named for node in nodes)
 
 
 def _failure(data: Mapping[str, Any], outputs: Mapping[str, Any]) -> PromptFailed:

@@ -54,14 +54,17 @@ class _Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSucceeded(_Ended):
-    """The prompt ran to its end. `cached`: some nodes' results come from an earlier run.
+    """The prompt ran to its end.
 
+    `nodes_cached`: the nodes whose results come from an earlier run.
+    `cached`: these are all nodes but those that must run each time because they touch files.
     `problems`: errors in outputs of the graph that ComfyUI left out while it ran the others.
     `pictures_left_out`: how many more pictures were sent than a prompt may send.
     """
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
     cached: bool = False
+    nodes_cached: frozenset[str] = frozenset()
     pictures: tuple[SentPicture, ...] = ()  # in the order in which they were sent
     pictures_left_out: int = 0
     problems: tuple[NodeProblem, ...] = ()

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from comfyline.service.jobs.progress import Progress
+from gpu_worker.comfy.cache_buster import must_run
 from gpu_worker.comfy.frames import PictureFrame, TextFrame, parsed, read_frame
 from gpu_worker.comfy.history import executed_seconds, merged, outcome_of, unfinished_node
 from gpu_worker.comfy.outcomes import Outcome, PromptSucceeded
@@ -94,7 +95,7 @@ class PromptRun:
         self._senders, self._adopts_all = senders, adopts
         self._fold = ProgressFold(graph)
         self._node: str | None = None  # the node that executes now, as far as the socket shows
-        self._cached = False  # a message has named cached nodes
+        self._cacheable = {n for n, spec in graph.items() if not must_run(spec)}
         self._rounds: dict[str, Outcome | None] = {prompt_id: None}
         self._seconds: dict[str, float | None] = {}  # by ComfyUI's clock, of rounds that have ended
 
@@ -115,8 +116,8 @@ class PromptRun:
         if len(ended) < len(self._rounds):
             return None
         outcome = ended[0] if len(ended) == 1 else merged(ended)
-        if isinstance(outcome, PromptSucceeded) and self._cached:
-            return replace(outcome, cached=True)
+        if isinstance(outcome, PromptSucceeded) and self._cacheable:
+            return replace(outcome, cached=self._cacheable <= outcome.nodes_cached)
         return outcome
 
     @property
@@ -223,9 +224,7 @@ class PromptRun:
         return [*events, *handle(data)] if handle else events
 
     def _on_execution_cached(self, data: Mapping[str, Any]) -> list[Event]:
-        nodes = [str(node) for node in items(data.get("nodes"))]
-        self._cached = self._cached or bool(nodes)
-        return self._moved(self._fold.cached(nodes))
+        return self._moved(self._fold.cached(str(node) for node in items(data.get("nodes"))))
 
     def _on_executing(self, data: Mapping[str, Any]) -> list[Event]:
         if data.get("node") is None:

@@ -58,6 +58,7 @@ async def test_an_equal_graph_is_stored_again_and_counts_as_cached(world: Worker
         # Only now, because two jobs that are claimed together may reach the engine in any order.
         second = await world.until(world.queued(), Status.SUCCEEDED)
     assert (first.cached, second.cached) == (False, True)
+    assert (first.nodes_cached, second.nodes_cached) == (0, 6)  # all but the node that saves
     record = world.store.read(second.id)
     assert record is not None
     assert record.artifacts[0].key in world.artifacts.files

@@ -233,7 +233,7 @@ class Traffic:
         mean = self.load.run_seconds  # bounded, because the lease is not renewed
         seconds = 0.1 + min(simulation.random.expovariate(1 / mean), 3 * mean)
         simulation.sleep(seconds)
-        finisher.end(job, ticket, Succeed(cached=False), gpu_seconds=seconds)
+        finisher.end(job, ticket, Succeed(cached=False, nodes_cached=0), gpu_seconds=seconds)
 
     # --- settle_jobs and the sweeper --------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class Worker:
                 job = report_started(job, store=self.store, clock=self.clock)
                 finisher = Finisher(store=self.store, queue=self.queue, clock=self.clock)
                 error = JobError(type="boom", message="it broke")
-                ending = Fail(error) if fails else Succeed(cached=False)
+                ending = Fail(error) if fails else Succeed(cached=False, nodes_cached=0)
                 ended = finisher.end(job, ticket, ending, gpu_seconds=gpu_seconds)
                 self.admission.free_slot(ended)
                 return ended

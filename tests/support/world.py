@@ -213,7 +213,11 @@ class InMemoryDeployment:
         job, ticket = self.started()
         files = [self.upload(job)]
         return self.finisher().end(
-            job, ticket, Succeed(cached=False), result=a_result(*files), gpu_seconds=1.5
+            job,
+            ticket,
+            Succeed(cached=False, nodes_cached=0),
+            result=a_result(*files),
+            gpu_seconds=1.5,
         )
 
     def happens(self, job: Job, *happenings: Happening) -> Job:

@@ -63,6 +63,7 @@ def job_view(
         attempt=job.attempt,
         interruptions=job.interruptions,
         cached=job.cached,
+        nodes_cached=job.nodes_cached,
         gpu_seconds=job.gpu_seconds,
         version=job.version,
         queue_position=queue_position,

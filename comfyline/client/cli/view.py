@@ -130,8 +130,9 @@ def _details(job: responses.JobView) -> Iterator[tuple[str, str | Text]]:
     yield from _times(job.timestamps)
     if job.attempt > 1 or job.interruptions:
         yield "attempts", f"{job.attempt}, interrupted {job.interruptions} times"
-    if job.cached:
-        yield "cached", "yes: ComfyUI had this result already"
+    if job.nodes_cached:
+        whole = ": the result comes from an earlier run" if job.cached else ""
+        yield "cached", f"{job.nodes_cached} nodes{whole}"
     if job.error is not None:
         yield "error", f"{job.error.message} ({job.error.type})"
     if job.result is not None:

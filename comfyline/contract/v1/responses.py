@@ -113,7 +113,11 @@ class JobView(Response):
         "not count as failures."
     )
     cached: bool = Field(
-        description="Whether ComfyUI took some of the job's nodes from an earlier run."
+        description="Whether the result comes from an earlier run of ComfyUI, which then executed "
+        "only the nodes that write files."
+    )
+    nodes_cached: int = Field(
+        default=0, description="How many nodes ComfyUI did not execute again."
     )
     gpu_seconds: float = Field(description="GPU time of all attempts.")
     version: int = Field(description=_VERSION)

@@ -34,7 +34,7 @@ def claimed(job: Job, event: ev.Claimed, _now: datetime) -> dict[str, Any]:
     """
     lease = Lease(event.worker_id, event.lease_expires_at)
     attempt = {"lease": lease, "attempt": job.attempt + 1}
-    return {**attempt, **_NO_WORK, "cached": False, "ticket_sends": 0}
+    return {**attempt, **_NO_WORK, "cached": False, "nodes_cached": 0, "ticket_sends": 0}
 
 
 def renewed(job: Job, event: ev.Renewed, _now: datetime) -> dict[str, Any]:
@@ -69,8 +69,10 @@ def gpu_used(job: Job, event: ev.AttemptEnded, _now: datetime) -> dict[str, Any]
 
 def succeeded(job: Job, event: ev.Succeeded, now: datetime) -> dict[str, Any]:
     """Complete the progress, and drop the error of an earlier attempt, which no longer matters."""
-    done = replace(job.progress, fraction=1.0, message=None)
-    return gpu_used(job, event, now) | {"cached": event.cached, "progress": done, "error": None}
+    nodes = job.progress.nodes_total
+    changed = gpu_used(job, event, now)
+    changed |= {"cached": event.cached, "nodes_cached": event.nodes_cached, "error": None}
+    return changed | {"progress": Progress(fraction=1.0, nodes_done=nodes, nodes_total=nodes)}
 
 
 def failed(job: Job, event: ev.Failed, now: datetime) -> dict[str, Any]:

@@ -74,9 +74,10 @@ class Stored(WorkerEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded(AttemptEnded):
-    """Every output is stored."""
+    """Every output is stored. See `Succeed`."""
 
     cached: bool = False
+    nodes_cached: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

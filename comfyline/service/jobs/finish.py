@@ -27,7 +27,8 @@ from comfyline.service.queue.tickets import JobQueue, Ticket
 class Succeed:
     """The prompt succeeded, and every file that it made is stored."""
 
-    cached: bool  # ComfyUI took the results of some nodes from an earlier run
+    cached: bool  # the result comes from an earlier run: ComfyUI only wrote its files again
+    nodes_cached: int  # how many nodes ComfyUI did not execute again
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +152,13 @@ class Finisher:
 
 def _event(current: Job, attempt: int, ending: Ending, gpu_seconds: float) -> Event:
     match ending:
-        case Succeed(cached):
-            return Succeeded(attempt=attempt, cached=cached, gpu_seconds=gpu_seconds)
+        case Succeed(cached, nodes_cached):
+            return Succeeded(
+                attempt=attempt,
+                cached=cached,
+                nodes_cached=nodes_cached,
+                gpu_seconds=gpu_seconds,
+            )
         case Fail(error):
             return FailedForGood(attempt=attempt, error=error, gpu_seconds=gpu_seconds)
         case Retry(error):

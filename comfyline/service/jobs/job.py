@@ -162,6 +162,7 @@ class Job:
     previewed: int = 0  # previews of the attempt so far; only the newest is kept
     error: JobError | None = None
     cached: bool = False
+    nodes_cached: int = 0
     gpu_seconds: float = 0.0
     history: tuple[HistoryEntry, ...] = ()
 

@@ -74,6 +74,7 @@ def test_a_job_is_shown_whole(cloud: Cloud) -> None:
         "attempt": 0,
         "interruptions": 0,
         "cached": False,
+        "nodes_cached": 0,
         "gpu_seconds": 0.0,
         "version": 1,
     }

@@ -54,7 +54,7 @@ class TestSeeds:
             if (job := world.claim(ticket)) is not None:
                 job = report_started(job, store=world.store, clock=world.clock)
                 error = JobError(type="boom", message="it broke")
-                ending = Fail(error) if event == "fail" else Succeed(cached=False)
+                ending = Fail(error) if event == "fail" else Succeed(cached=False, nodes_cached=0)
                 world.finisher().end(job, ticket, ending)
         if event == "cancel":
             for job in world.listed():

@@ -30,7 +30,9 @@ End = Callable[[Finisher, Job, Ticket], Job]
 
 def succeed(finisher: Finisher, job: Job, ticket: Ticket) -> Job:
     files = [an_artifact(job)]
-    return finisher.end(job, ticket, Succeed(cached=True), result=a_result(*files), gpu_seconds=2.0)
+    return finisher.end(
+        job, ticket, Succeed(cached=True, nodes_cached=0), result=a_result(*files), gpu_seconds=2.0
+    )
 
 
 def stop(finisher: Finisher, job: Job, ticket: Ticket) -> Job:

@@ -25,7 +25,7 @@ class SettlingWorld(World):
         self.submit(limits=ONE_JOB)
         job, ticket = self.started()
         finisher = replace(self.finisher(), free_slot=lambda _job: None)
-        return finisher.end(job, ticket, Succeed(cached=False), gpu_seconds=1.5)
+        return finisher.end(job, ticket, Succeed(cached=False, nodes_cached=0), gpu_seconds=1.5)
 
     def slots(self) -> int:
         return len(self.owners.slots(0))

@@ -70,7 +70,7 @@ class Holding:
     files: list[Artifact] = field(default_factory=list)
 
 
-ENDINGS: list[Ending] = [Succeed(cached=False), Fail(BROKE)]
+ENDINGS: list[Ending] = [Succeed(cached=False, nodes_cached=0), Fail(BROKE)]
 FAULTS: list[Ending] = [RetryAfterFault(BROKE, is_healthy) for is_healthy in (True, False)]
 RETURNS: list[Ending] = [Retry(BROKE), *FAULTS, GiveBack(), EndCanceled()]
 
@@ -287,7 +287,7 @@ class AnyOrder(RuleBasedStateMachine):
                 job = report_started(job, store=self.world.store, clock=self.world.clock)
                 files = [self.world.upload(job)]
                 self.world.finisher().end(
-                    job, ticket, Succeed(cached=False), result=a_result(*files)
+                    job, ticket, Succeed(cached=False, nodes_cached=0), result=a_result(*files)
                 )
 
 

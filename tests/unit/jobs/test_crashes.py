@@ -59,7 +59,11 @@ class CrashingWorld(World):
         job = report_progress(job, Progress(fraction=0.5), store=store, clock=clock)
         files = [self.upload(job, process.using(self.artifacts))]
         self.finisher_of(process).end(
-            job, ticket, Succeed(cached=False), result=a_result(*files), gpu_seconds=1.0
+            job,
+            ticket,
+            Succeed(cached=False, nodes_cached=0),
+            result=a_result(*files),
+            gpu_seconds=1.0,
         )
 
     def put_right(self) -> None:
@@ -192,7 +196,7 @@ def test_a_worker_that_crashes_at_any_call_costs_one_attempt_at_most() -> None:
 
 BOOM = JobError(type="boom", message="it broke")
 ENDINGS: list[tuple[Status, Ending]] = [
-    (Status.SUCCEEDED, Succeed(cached=False)),
+    (Status.SUCCEEDED, Succeed(cached=False, nodes_cached=0)),
     (Status.FAILED, Fail(BOOM)),
     (Status.QUEUED, Retry(BOOM)),
     (Status.QUEUED, GiveBack()),

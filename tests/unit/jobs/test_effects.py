@@ -76,6 +76,13 @@ class TestCounters:
         done = advance(job, ev.Succeeded(attempt=2, cached=True), NOW)
         assert (done.error, done.cached, done.progress.fraction) == (None, True, 1.0)
 
+    def test_the_progress_of_a_success_is_that_of_its_end(self) -> None:
+        reached = Progress(fraction=0.9, node="5", step=9, steps=100, nodes_done=4, nodes_total=7)
+        job = advance(running(a_job()), ev.Progressed(attempt=1, progress=reached), NOW)
+        done = advance(job, ev.Succeeded(attempt=1, nodes_cached=3), NOW)
+        assert done.progress == Progress(fraction=1.0, nodes_done=7, nodes_total=7)
+        assert done.nodes_cached == 3
+
     def test_history_keeps_the_last_twenty(self) -> None:
         job = a_job()
         for _ in range(9):

@@ -274,7 +274,7 @@ class TestResult:
         world = World()
         job, ticket = a_started_job(world)
         made = JobResult(values={"7": {"value": [math.nan], "image": "x" * 10**6}})
-        world.finisher().end(job, ticket, Succeed(cached=False), result=made)
+        world.finisher().end(job, ticket, Succeed(cached=False, nodes_cached=0), result=made)
         result = world.record(job.id).result
         assert result == JobResult(values={"7": {"value": ["NaN"]}}, values_cut=("7.image",))
 
@@ -291,7 +291,9 @@ class TestResult:
     ) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        ended = world.finisher().end(job, ticket, Succeed(cached=False), result=made)
+        ended = world.finisher().end(
+            job, ticket, Succeed(cached=False, nodes_cached=0), result=made
+        )
         assert ended.status is Status.SUCCEEDED
         assert reason in (world.record(job.id).result.empty_reason or "")
 
@@ -305,7 +307,7 @@ class TestResult:
     def test_with_any_content_has_no_reason_to_be_empty(self, made: JobResult) -> None:
         world = World()
         job, ticket = a_started_job(world)
-        world.finisher().end(job, ticket, Succeed(cached=False), result=made)
+        world.finisher().end(job, ticket, Succeed(cached=False, nodes_cached=0), result=made)
         assert world.record(job.id).result.empty_reason is None
 
     @pytest.mark.parametrize("bug", [ValueError("too large"), TypeError("not JSON"), KeyError()])
@@ -329,7 +331,13 @@ class TestResult:
         assert ended.error == replace(BOOM, attempt=1)
 
     @pytest.mark.parametrize(
-        "ending", [Succeed(cached=False), Fail(BOOM), Retry(BOOM), RetryAfterFault(BOOM, True)]
+        "ending",
+        [
+            Succeed(cached=False, nodes_cached=0),
+            Fail(BOOM),
+            Retry(BOOM),
+            RetryAfterFault(BOOM, True),
+        ],
     )
     def test_whose_row_the_store_refuses_for_good_fails_the_job_at_once(
         self, ending: Ending

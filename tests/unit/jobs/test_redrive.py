@@ -104,7 +104,7 @@ def test_a_job_that_ends_meanwhile_gets_no_ticket() -> None:
     job, ticket = world.started()
 
     def succeed() -> None:
-        world.finisher().end(job, ticket, Succeed(cached=False), gpu_seconds=1.0)
+        world.finisher().end(job, ticket, Succeed(cached=False, nodes_cached=0), gpu_seconds=1.0)
 
     assert not redriven(world, job.id, store=meanwhile(world.store, "save", succeed))
     assert ticketed(world) == []

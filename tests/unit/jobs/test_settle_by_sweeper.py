@@ -32,7 +32,7 @@ def test_the_sweeper_leaves_a_recent_end_to_settle_jobs() -> None:
     job, ticket = world.started()
     world.clock.advance(DEFAULTS.execution_timeout)
     world.store.renew(job, world.clock() + SECOND)
-    job = world.finisher().end(job, ticket, Succeed(cached=False))
+    job = world.finisher().end(job, ticket, Succeed(cached=False, nodes_cached=0))
     assert job.due_at is not None
     assert job.due_at <= world.clock()
     assert world.sweep() == {}

@@ -175,7 +175,9 @@ class TestLease:
         def write() -> object:
             if ending == "renew":
                 return world.store.renew(job, world.clock() + LEASE)
-            return world.finisher().end(job, ticket, Succeed(cached=False), gpu_seconds=1.0)
+            return world.finisher().end(
+                job, ticket, Succeed(cached=False, nodes_cached=0), gpu_seconds=1.0
+            )
 
         world.clock.advance(LEASE + LEASE_GRACE)
         world.sweep(store=meanwhile(world.store, "due", write))

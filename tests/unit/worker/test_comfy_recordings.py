@@ -183,6 +183,7 @@ def test_a_cached_rerun_counts_as_cached() -> None:
     outcome = outcome_of("cached_rerun")
     assert isinstance(outcome, PromptSucceeded)
     assert outcome.cached
+    assert outcome.nodes_cached
     assert outcome.outputs
 
 

@@ -131,8 +131,9 @@ def test_each_combination_has_its_ending(
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_a_success_says_whether_it_was_cached(cached: bool) -> None:
-    assert verdict(PromptSucceeded(cached=cached), None, has_started=True) == Succeed(cached)
+def test_a_success_says_what_was_cached(cached: bool) -> None:
+    outcome = PromptSucceeded(cached=cached, nodes_cached=frozenset({"1", "2"}))
+    assert verdict(outcome, None, has_started=True) == Succeed(cached, 2)
 
 
 @pytest.mark.parametrize("outcome", [PromptInterrupted, PromptLost])
