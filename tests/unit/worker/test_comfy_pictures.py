@@ -204,7 +204,6 @@ def test_metadata_of_any_type_does_not_raise(field: str, value: Any) -> None:
 def test_ids_of_any_type_do_not_raise(kind: str, field: str, value: Any) -> None:
     run = a_run()
     run.receive(json.dumps({"type": kind, "data": {"prompt_id": PROMPT_ID, field: value}}))
-    assert run.last_node is None or len(run.last_node) <= 200
 
 
 def test_huge_metadata_is_not_read() -> None:
