@@ -199,6 +199,7 @@ _SETTINGS = {
     "LOW_QUEUE_URL": "LowQueueUrl",
     "NORMAL_QUEUE_URL": "NormalQueueUrl",
     "OWNERS_TABLE": "OwnersTable",
+    "PARKING_QUEUE_URL": "ParkingQueueUrl",
     "WEBSOCKET_API_ID": "WebSocketApiId",
     "WEBSOCKET_STAGE": "WebSocketStage",
 }

@@ -1,4 +1,4 @@
-"""`comfyline admin`: pause, resume, drain, redrive and audit a deployment."""
+"""`comfyline admin`: pause, drain, redrive and audit a deployment, and see what was set aside."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from comfyline.contract.texts import clean
-from comfyline.operate import preflight, wiring
+from comfyline.operate import preflight, quarantine, wiring
 from comfyline.operate.audit.check import audit
 from comfyline.operate.audit.findings import Report
 from comfyline.operate.audit.source import GRACE, LEASE, Terms
@@ -23,6 +23,7 @@ from comfyline.service.queue.lanes import Priority
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("preflight")(preflight.command)
+app.add_typer(quarantine.app, name="quarantine")
 
 AUDIT_POLL_SECONDS = 3.0
 DRAIN_POLL_SECONDS = 5.0  # a shorter interval is no use, because SQS's counts are older than that

@@ -14,13 +14,15 @@ from comfyline.adapters.aws.access.keys import DynamoKeyStore
 from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+from comfyline.adapters.aws.jobs.quarantine import DynamoQuarantine
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
-from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue
+from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue, SqsMessages
 from comfyline.operate.audit.fix import Fixer
 from comfyline.operate.inventory import Inventory
+from comfyline.operate.set_aside import Quarantine
 from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.settle import Settlement, Step
 from comfyline.service.jobs.sweep import Sweeper
@@ -28,6 +30,7 @@ from comfyline.service.settings import (
     AuditSettings,
     JobsTable,
     KeysTable,
+    QuarantineSettings,
     QueueSettings,
     RedriveSettings,
     Settings,
@@ -79,6 +82,19 @@ def inventory() -> Inventory:
         sqs=boto3.client("sqs"),
         sockets=ApiGatewaySockets(boto3.client("apigatewaymanagementapi", endpoint_url=endpoint)),
         settings=settings,
+    )
+
+
+def quarantine() -> Quarantine:
+    """What the consumers of the deployment have set aside."""
+    settings = _settings(QuarantineSettings)
+    sqs = boto3.client("sqs")
+    return Quarantine(
+        rows=DynamoQuarantine(boto3.client("dynamodb"), settings.jobs_table),
+        queues={
+            "parked": SqsMessages(sqs, settings.parking_queue_url),
+            "dead letter": SqsMessages(sqs, settings.dead_letter_queue_url),
+        },
     )
 
 

@@ -221,6 +221,10 @@ class RedriveSettings(QueueSettings, JobsTable):
     dead_letter_queue_url: str
 
 
+class QuarantineSettings(RedriveSettings, ParkingQueue):
+    """`comfyline admin quarantine`"""
+
+
 class AuditSettings(RedriveSettings, SocketSettings, OwnersTable, KeysTable, ArtifactsBucket):
     """`comfyline admin audit`"""
 

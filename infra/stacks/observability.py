@@ -130,7 +130,8 @@ class ObservabilityStack(Stack):
             ),
             Watch(
                 name="ItemsUnreadable",
-                description="Rows, tickets or stream records could not be read and were set aside.",
+                description="Rows, tickets or stream records could not be read and were set aside: "
+                "see `comfyline admin quarantine list`.",
                 metric=signals.recorded(Metric.ITEMS_UNREADABLE, "Sum"),
             ),
             Watch(

@@ -67,6 +67,11 @@ def other_quarantines() -> list[str]:
     return [_QUARANTINE.format(schema=schema) for schema in near if schema != SCHEMA]
 
 
+def quarantines() -> list[str]:
+    """The shards of rows that code of any schema could not read."""
+    return [quarantine(), *other_quarantines()]
+
+
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
     """A row that this code cannot read, and the shard in which it was due."""

@@ -135,11 +135,12 @@ def query(
 
 def delete_all(client: DynamoDBClient, table: str, job: Job) -> None:
     """Delete all items beside the row, except those of a later job of the same id."""
-    for sk in _names(client, table, job.id):
+    for sk in names(client, table, job.id):
         _delete(client, table, job, sk)
 
 
-def _names(client: DynamoDBClient, table: str, job_id: JobId) -> list[str]:
+def names(client: DynamoDBClient, table: str, job_id: JobId) -> list[str]:
+    """The sort keys of all items beside the row."""
     pages = client.get_paginator("query").paginate(
         TableName=table,
         KeyConditionExpression="pk = :pk",
