@@ -46,7 +46,7 @@ def test_a_key_is_created_listed_and_disabled(gateway: Gateway) -> None:
     assert (listed["id"], listed["max_active_jobs"], listed["disabled"]) == (made["id"], 5, False)
     assert made["key"].rpartition("_")[2] not in done("keys", "list")
     done("keys", "disable", made["id"])
-    assert context(gateway, made["key"]) is None
+    assert context(gateway, made["key"]) == {"invalid_key": "true"}
     assert gateway.wiring.access.authenticate(f"Bearer {made['key']}") is None
 
 
