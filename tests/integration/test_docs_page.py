@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,11 +16,11 @@ from playwright.sync_api import (
     Page,
     Request,
     Route,
-    sync_playwright,
 )
 
 from comfyline.contract.v1.operations import OPERATIONS
 from functions import show_docs
+from tests.support.browser import a_browser, needs_chromium
 from tests.support.documents import ROOT
 from tests.support.gateway import Gateway
 
@@ -82,14 +81,10 @@ def test_no_other_file_is_served(gateway: Gateway, name: str) -> None:
 
 # --- in a browser ---------------------------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium")
 BASE = "http://api.test/_aws/execute-api/some-id"  # as on a developer's machine
 KEY = "cl_id_secret"
 
-in_a_browser = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
-    pytest.mark.enable_socket,
-]
+in_a_browser = [needs_chromium, pytest.mark.enable_socket]
 
 
 @dataclass
@@ -106,16 +101,8 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    flags = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync")
-    quiet = ("disable-background-networking", "disable-component-update")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            # Continuous integration runs as root, and Chromium's sandbox refuses root.
-            executable_path=CHROMIUM,
-            args=[f"--{flag}" for flag in (*flags, *quiet)],
-        )
+    with a_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
