@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,19 @@ def test_the_committed_document_is_made_from_this_code(name: str) -> None:
     # A plain comparison, since the difference of two long texts would be shown at length.
     is_current = (FOLDER / name).read_text() == written(name)
     assert is_current, f"docs/api/{name} is not what the code says; run: make docs"
+
+
+@pytest.mark.parametrize(
+    ("types", "name"), [("http.ts", "openapi.json"), ("live.ts", "asyncapi.json")]
+)
+def test_the_types_of_the_typescript_client_are_made_from_this_document(
+    types: str, name: str
+) -> None:
+    """The client's own tests compare the types themselves; this test needs no Node."""
+    digest = hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()
+    text = (ROOT / "clients" / "typescript" / "src" / "generated" / types).read_text()
+    is_current = f"// {name}: sha256 {digest}\n" in text
+    assert is_current, f"clients/typescript/src/generated/{types} is out of date; run: make docs"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
