@@ -99,7 +99,7 @@ def in_thread(work: Callable[[NodeContext, Inputs], NodeResult]) -> Run:
 
 
 def never_the_same(_: Folders, __: Inputs) -> int:
-    """The `content` of a class whose results are never cached."""
+    """The `content` of a class that is never cached."""
     return time.monotonic_ns()
 
 

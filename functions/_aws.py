@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=of.Settings)
 
 # Connections that one client keeps open: at least one for each thread that uses the client, because
-# every further call would open a connection of its own.
+# every further call would open another connection.
 MAX_CONNECTIONS = 64
 
 

@@ -21,8 +21,8 @@ logger = Logger(json_serializer=log_line)
 Event = Mapping[str, Any]
 # In the authorizer's context, which the gateway hands over: the request's key is not valid.
 INVALID_KEY = "invalid_key"
-# When its time is over, a function finishes what it has begun. That may take several calls of AWS,
-# each with retries.
+# At the end of its time, a function finishes the work that it has begun. That may take several
+# calls of AWS, each with retries.
 TIME_TO_SPARE = timedelta(seconds=15)
 
 A = TypeVar("A")

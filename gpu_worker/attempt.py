@@ -154,7 +154,7 @@ class Attempt:
         )
 
     async def _judge(self, suspected: Suspected) -> Ending | None:
-        """Whose fault it was, according to the probe of this worker."""
+        """The ending after a probe of this worker has shown whether the machine is at fault."""
         probing = self._tools.health.suspect(
             FaultKind(suspected.error.type),
             restart=not suspected.engine_has_ended,

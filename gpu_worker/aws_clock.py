@@ -5,8 +5,8 @@ it arrived, the time was not earlier than `Date`; when the request was sent, the
 than `Date` plus one second. A clock outside of these bounds is moved to the nearer bound, so even a
 slow response cannot make it worse.
 
-Between two responses it runs on the machine's monotonic clock. A machine whose wall clock jumps in
-the middle of a job does not write a lease that has already ended.
+Between two responses it runs on the machine's monotonic clock. If the wall clock jumps in the
+middle of a job, the worker still writes no lease that has already ended.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 
 from comfyline.service.clock import Clock
 
-# A worker whose wall clock is further off takes no job. It could go on by this clock, but requests
-# are signed by the wall clock, and something is wrong with the machine.
+# A worker with a larger error of its wall clock takes no job. It could go on by this clock, but
+# requests are signed by the wall clock, and something is wrong with the machine.
 MAX_ERROR = timedelta(seconds=5)
 _RESOLUTION = timedelta(seconds=1)  # of the header
 _SENT_AT = "comfyline_sent_at"  # the key of a request's context

@@ -1,4 +1,4 @@
-"""Whether this worker may run jobs, and whose fault it was if one failed.
+"""Whether this worker may run jobs, and whether it was at fault if one failed.
 
     fault ── engine restarted ── the job's files removed ── probe ─┬─ passed: the job is at fault
                no new jobs from here on                            └─ failed: the worker is

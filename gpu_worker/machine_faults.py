@@ -1,7 +1,8 @@
 """The errors that a machine with a full disk, too little memory or a broken GPU makes.
 
-A text alone never decides whose fault it was: a workflow that needs too much makes the same error,
-and a node may raise any text. After such an error the worker probes itself (`health.py`).
+A text alone never shows whether the machine is at fault: a workflow that needs too much makes the
+same error, and a node may raise any text. After such an error the worker probes itself
+(`health.py`).
 """
 
 from __future__ import annotations

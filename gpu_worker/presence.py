@@ -1,4 +1,4 @@
-"""Report that this worker is up and what it does, and learn whether it should retire.
+"""Report the state of this worker, and learn whether it should retire.
 
 A report is valid for three rounds. So one failed report changes nothing, and a worker that dies
 without notice is not counted any more after a minute. The scaler and the metrics read these
@@ -89,7 +89,7 @@ async def reported_presence(
     the first job. `retire` is set when workers should no longer have `revision`, which is this
     worker's. None: nothing can replace this worker.
     """
-    unwanted = 0  # reports in a row whose answer lacks this worker's revision
+    unwanted = 0  # consecutive answers without this worker's revision
 
     async def report(holds: timedelta) -> None:
         nonlocal unwanted

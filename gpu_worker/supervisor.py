@@ -49,7 +49,7 @@ class Policy:
     max_prompts: int = 1000  # host memory grows with the history and with leaks of nodes
     max_memory_bytes: int | None = None  # above it, the engine is restarted between two jobs
     memory_limit_bytes: int | None = None  # above it, the engine is ended at once
-    may_connect: bool = True  # whether the engine may open connections of its own
+    may_connect: bool = True  # whether the engine may open outgoing connections
 
 
 DEFAULT_POLICY = Policy()

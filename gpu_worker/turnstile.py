@@ -53,7 +53,7 @@ class Turnstile:
     def __init__(self) -> None:
         self._inside: list[Visit] = []
         self._entering = asyncio.Lock()  # held by the first of those that wait; it is fair
-        self._leaving = asyncio.Lock()  # held by the one whose files are being taken away
+        self._leaving = asyncio.Lock()  # held by the prompt while its files are taken away
         self._changed = asyncio.Event()
 
     async def enter(self, visit: Visit) -> bool:

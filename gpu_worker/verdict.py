@@ -72,7 +72,7 @@ class NotStored:
 
 @dataclass(frozen=True, slots=True)
 class Suspected:
-    """Disk, memory or GPU failed, or the engine ended: a probe must tell whose fault it was."""
+    """Disk, memory or GPU failed, or the engine ended: a probe must show if the machine did it."""
 
     error: JobError  # its type is a FaultKind
     engine_has_ended: bool = False  # its process, so that it need not be ended again

@@ -1,4 +1,4 @@
-"""The templates: what is deployed into an account or an emulator."""
+"""The templates: the stacks for an account or an emulator."""
 
 from pathlib import Path
 

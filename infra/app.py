@@ -56,7 +56,7 @@ def add_stacks(app: App, deployment: Deployment, assets: Mapping[str, Path]) -> 
     `assets` are those of `code_assets`.
     """
     if deployment.is_local:
-        # LocalStack knows exports; nobody has tried it with Fn::GetStackOutput.
+        # LocalStack knows exports; Fn::GetStackOutput was not tried there.
         CrossStackReferences.of(app).consume(ReferenceStrength.STRONG)
     add_tags(app, deployment)
     name = deployment.stack_name

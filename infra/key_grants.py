@@ -36,7 +36,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "sqs:ReceiveMessage": (_READ,),
         "s3:GetObject": (_READ,),
         "s3:PutObject": (_NEW,),
-        # Whoever may abort a multipart upload makes them, and S3 reads their parts back.
+        # A role that may abort multipart uploads makes them, and S3 reads their parts back.
         "s3:AbortMultipartUpload": (_READ,),
     }
 )
@@ -44,7 +44,7 @@ _PURPOSES = {"dynamodb": "UseKeyOfTables", "sqs": "UseKeyOfQueues", "s3": "UseKe
 
 
 def key_grants(grants: Iterable[Grant]) -> Iterator[Grant]:
-    """One grant of the key for each service whose contents these grants are about."""
+    """One grant of the key for each service that these grants are about."""
     actions = [action for grant in grants for action in grant.actions]
     for service, purpose in _PURPOSES.items():
         own = [_NEEDED.get(a, ()) for a in actions if a.startswith(f"{service}:")]

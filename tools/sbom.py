@@ -71,7 +71,7 @@ def document(product: Product) -> Json:
 
 
 def refused(bom: Json) -> list[str]:
-    """The components of an SBOM whose licence shipped code may not have."""
+    """The components of an SBOM with a licence that shipped code may not have."""
     licences = [(each, each["licenses"][0]["expression"]) for each in bom["components"]]
     return [
         f"{component['name']}: {licence}"

@@ -6,7 +6,7 @@
 
 It reads the stacks' outputs with this shell's AWS credentials, and posts jobs with the key in
 COMFYLINE_API_KEY.
-Each line says what was expected and what was found. The exit code is 1 if a check failed. GPUs cost
+Each line has the expected and the found value. The exit code is 1 if a check failed. GPUs cost
 money while the checks run: some minutes of one to three workers.
 """
 
@@ -190,7 +190,7 @@ def _instances(account: Account) -> list[str]:
 
 
 def _soon(look: Callable[[], Any], seconds: float) -> Any:
-    """What `look` returns as soon as it is true; its last answer if that takes too long."""
+    """The first true answer of `look`; its last answer if none was true in time."""
     give_up_at = time.monotonic() + seconds
     while not (found := look()) and time.monotonic() < give_up_at:
         time.sleep(10)

@@ -20,7 +20,7 @@ OWN_MS = 10  # of a call of a function: 3 ms, as benchmarked on a whole CPU, at 
 CALL_MS = 15  # of each AWS call in it: 5 to 10 ms on the network, the rest is the SDK's own work
 # The same on a whole CPU, which the sweeper has: most of the rest is the network.
 WHOLE_CPU_OWN_MS, WHOLE_CPU_CALL_MS = 3, 8
-SDK_MS = 2  # of such a call's time, what it takes of the CPU; calls side by side share the rest
+SDK_MS = 2  # the CPU's share of such a call's time; calls side by side share the rest
 COLD_MS = 5  # one call in 100 is the first of its process, and takes half a second longer
 PLATFORM_LOG_BYTES = 470  # of a call: START, END and a REPORT that is cold and traced
 LINE_BYTES = 26  # that CloudWatch adds to the text of each log line

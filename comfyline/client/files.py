@@ -24,7 +24,7 @@ from comfyline.contract.v1.results import ArtifactView
 MAX_NAME_BYTES = 200  # most file systems allow 255; this leaves room for a number
 _LONGEST_SUFFIX = 20
 
-# What Windows forbids, and what is unsafe to print.
+# Characters that Windows forbids, and characters that are unsafe to print.
 _FORBIDDEN = re.compile(f'[<>:"|?*{UNSAFE}]')
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")  # on Windows
 

@@ -64,7 +64,7 @@ def _is_temporary(response: httpx.Response) -> bool:
     """Whether another try may succeed.
 
     API Gateway answers 500 if Lambda refuses to start the authorizer, which happens in a burst. Its
-    answer is told from the service's own 500, which is a problem document.
+    answer differs from the service's own 500, which is a problem document.
     """
     is_problem = response.headers.get("content-type", "").startswith(PROBLEM)
     is_of_the_gateway = response.status_code == httpx.codes.INTERNAL_SERVER_ERROR and not is_problem

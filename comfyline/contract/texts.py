@@ -1,4 +1,4 @@
-"""Show a text of somebody else, such as a node's message or a file's name, in a terminal."""
+"""Show a text of another person in a terminal: a node's message, or the name of a file."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def _not_allowed(kms: Any, key_arn: str, region: str) -> Iterator[str]:
     try:
         policy = kms.get_key_policy(KeyId=key_arn, PolicyName="default")["Policy"]
     except ClientError:
-        return  # whoever deploys need not be allowed to read the policy
+        return  # a role that deploys need not be allowed to read the policy
     allowing = [s for s in json.loads(policy)["Statement"] if s["Effect"] == "Allow"]
     principals = json.dumps([statement.get("Principal") for statement in allowing])
     for service in (f"logs.{region}.amazonaws.com", "cloudwatch.amazonaws.com"):

@@ -201,7 +201,7 @@ class SocketsDisabled(Unavailable):
 
 
 class Unreadable(ComfylineError):
-    """What is stored cannot be read by this release. The failure is logged for the operator.
+    """This release cannot read a stored item. The failure is logged for the operator.
 
     A retry of the same release fails in the same way, so the item is set aside.
     """

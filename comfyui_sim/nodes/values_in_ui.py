@@ -48,7 +48,7 @@ def embedded_background(_: NodeContext, inputs: Inputs) -> NodeResult:
 
 
 def compare(context: NodeContext, inputs: Inputs) -> NodeResult:
-    """Report files in lists of lists, under keys of its own."""
+    """Report files in lists of lists, under other keys."""
     entries = [
         save(context, "compare", "_.png", render.png(inputs[name].pictures[0], {}, None))
         for name in ("image_a", "image_b")

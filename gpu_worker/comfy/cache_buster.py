@@ -1,6 +1,6 @@
 """Change a graph as little as possible so that its nodes write and read their files again.
 
-ComfyUI does not execute a node again whose inputs are in its cache. It then answers with the names
+ComfyUI does not execute a node again if its inputs are in the cache. It then answers with the names
 of files that the worker has removed. ComfyUI compares all inputs in a graph, also those that no
 node class declares, but gives a node only the inputs that its class declares. So each node that
 writes files gets one further input, which the node never sees. The nodes before it stay cached.

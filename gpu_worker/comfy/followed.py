@@ -110,7 +110,7 @@ class Followed:
 
     @property
     def pictures_lost(self) -> PicturesLost:
-        """The outcome of a prompt whose pictures do not come."""
+        """The outcome if pictures of a prompt do not arrive."""
         node = self.run.sender or next((each.node for each in self.pictures.kept), None)
         return PicturesLost(node_id=node, node_type=self.run.type_of(node))
 

@@ -1,7 +1,7 @@
 """The mark by which a prompt shows where it comes from.
 
 The worker writes a prompt's id into its `extra_data`. A node that queues a further prompt copies
-the `extra_data`. The further prompt then has an id of its own, and the first prompt's id as mark.
+the `extra_data`. The further prompt then has another id, and the first prompt's id as mark.
 """
 
 from __future__ import annotations

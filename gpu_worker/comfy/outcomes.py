@@ -56,7 +56,7 @@ class _Ended:
 class PromptSucceeded(_Ended):
     """The prompt ran to its end.
 
-    `nodes_cached`: the nodes whose results come from an earlier run.
+    `nodes_cached`: the nodes with results of an earlier run.
     `cached`: these are all nodes but those that must run each time because they touch files.
     `problems`: errors in outputs of the graph that ComfyUI left out while it ran the others.
     `pictures_left_out`: how many more pictures were sent than a prompt may send.

@@ -90,7 +90,7 @@ class PromptRun:
         self.started = False  # a message or the queue has shown that the prompt runs
         self.frames = 0  # how many frames were about this prompt: each is a sign of life
         self.last_node: str | None = None  # the last that is known to have run
-        self.pending_end = {prompt_id}  # rounds whose end the socket has not shown
+        self.pending_end = {prompt_id}  # rounds that have not ended, as far as the socket shows
         self._types = {node: str(spec.get("class_type")) for node, spec in graph.items()}
         self._senders, self._adopts_all = senders, adopts
         self._fold = ProgressFold(graph)
@@ -106,7 +106,7 @@ class PromptRun:
 
     @property
     def open_ids(self) -> list[str]:
-        """The ids whose end the history has not shown."""
+        """The ids of rounds that have not ended, as far as the history shows."""
         return [prompt_id for prompt_id, outcome in self._rounds.items() if outcome is None]
 
     @property
@@ -134,7 +134,7 @@ class PromptRun:
 
     @property
     def sender(self) -> str | None:
-        """A node whose purpose is to send pictures, so that none may be lost; None without one."""
+        """A node that exists to send pictures, so that none may be lost; None without one."""
         found = (node for node, kind in self._types.items() if self._senders.sends_results(kind))
         return next(found, None)
 

@@ -1,4 +1,4 @@
-"""Nodes of ComfyUI itself whose results depend on files that an earlier prompt may have had.
+"""Nodes of ComfyUI itself that read files which an earlier prompt may have had.
 
 ComfyUI answers a node from its cache if its inputs are the same. Most nodes that read a file also
 compare its content. These do not: a later prompt, which may be another owner's, would get what

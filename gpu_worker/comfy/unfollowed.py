@@ -1,7 +1,7 @@
 """Prompts in the engine that this worker does not follow. They are removed.
 
 A node may queue prompts by itself: VHS_BatchManager runs a graph in rounds, each ahead of all other
-prompts. No client waits for such a prompt, nobody pays for it, and nothing bounds its time.
+prompts. No client waits for such a prompt, no owner is charged for it, and no timeout ends it.
 Prompts that this worker has posted and given up, for instance with a lost lease, are removed too.
 """
 

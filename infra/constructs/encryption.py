@@ -13,8 +13,8 @@ from constructs import Construct, IConstruct
 def encrypt(scope: Construct, key_arn: str) -> None:
     """Use the key for all tables, queues, buckets, log groups and topics.
 
-    Call it after all stacks are declared. What is not encrypted so: the repository of images, whose
-    key cannot be changed later and which holds no data of callers; volumes of GPU instances, for
+    Call it after all stacks are declared. Not encrypted with it: the repository of images, because
+    its key cannot be changed later and it holds no data of callers; volumes of GPU instances, for
     which the account's default key of EBS counts.
     """
     for construct in scope.node.find_all():

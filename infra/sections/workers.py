@@ -1,4 +1,4 @@
-"""The GPU workers: what they run, where, and how many."""
+"""The GPU workers: their image, their place, and their number."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class DataStack(Stack):
         """Let CloudFormation refuse to remove or replace a table or the bucket while it is used.
 
         A release that removes one must first be deployed without its use. The exports do not depend
-        on who uses them, so that a stack may stop using one at any time.
+        on the stacks that use them, so that a stack may stop using one at any time.
         """
         for table in (self.jobs, self.keys, self.owners):
             CrossStackReferences.of(table).produce(ReferenceStrength.STRONG)

@@ -26,7 +26,7 @@ from infra.key_grants import key_grants
 from infra.stacks.data import DataStack
 from infra.stacks.fleet import FleetStack
 
-# One task fills the smallest GPU instance (4 vCPU, 16 GiB) by its GPU. What it leaves is for the
+# One task fills the smallest GPU instance (4 vCPU, 16 GiB) by its GPU. The rest is for the
 # system and the ECS agent; how much Managed Instances keep for them is not documented.
 CPU_UNITS = 3584
 MEMORY_MIB = 13 * 1024
@@ -129,7 +129,7 @@ class WorkerStack(Stack):
             "ecs-tasks",
             (*WORKER_GRANTS, *key_grants(WORKER_GRANTS)),
             arns,
-            description="Comfyline worker: what it and the graphs of its jobs may do",
+            description="Comfyline worker: the permissions of the worker and of its jobs",
         )
 
     def _execution_role(self, image: str) -> iam.IRole:

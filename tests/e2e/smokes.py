@@ -267,7 +267,7 @@ def scale_workers(caller: Caller) -> None:
     scaler = account.physical_id("scaler", "ScaleWorkersFunction")
     account.invoke(scaler, {"arrived": 1})
     assert fleet.workers_asked_for(emulator) >= 1
-    account.invoke(scaler, {})  # a fleet that is not empty has workers, whose reports it reads
+    account.invoke(scaler, {})  # a fleet that is not empty has workers, and it reads their reports
 
 
 def count_crashes(caller: Caller) -> None:

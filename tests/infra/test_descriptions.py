@@ -1,4 +1,4 @@
-"""Everything that a person meets in an account says what it is."""
+"""Everything that a person sees in an account has a description."""
 
 from __future__ import annotations
 

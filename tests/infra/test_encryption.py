@@ -1,4 +1,4 @@
-"""Encryption at rest: by AWS's own keys, or by the deployment's own key and with what it takes."""
+"""Encryption at rest: by AWS's keys, or by the deployment's key with the grants that it needs."""
 
 from __future__ import annotations
 

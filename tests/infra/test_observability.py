@@ -56,7 +56,7 @@ def test_the_metric_of_each_alarm(aws: Templates, alarm: str, watched: str) -> N
 
 
 def summed(templates: Templates, alarm: str) -> list[Json]:
-    """The metrics whose sum an alarm watches."""
+    """The metrics that an alarm watches as a sum."""
     metrics = alarms(templates)[f"comfyline-test-{alarm}"]["Metrics"]
     (expression,) = (m["Expression"] for m in metrics if "Expression" in m)
     found = [m for m in metrics if "Expression" not in m]

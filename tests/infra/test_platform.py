@@ -1,4 +1,4 @@
-"""What a platform team requires: tags, roles, kept logs, names, a topic of its own."""
+"""What a platform team requires: tags, roles, kept logs, names, the topic of the alarms."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def metadata(wheel: zipfile.ZipFile, name: str) -> str:
 
 
 def run_from(folder: Path, code: str, *arguments: str) -> str:
-    """Run the code with `comfyline` imported from the folder, and return what it prints."""
+    """Run the code with `comfyline` imported from the folder, and return its output."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,

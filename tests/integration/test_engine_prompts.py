@@ -91,7 +91,7 @@ class Sim:
         )
 
     async def post(self, graph: Mapping[str, Any], **fields: Any) -> None:
-        """Post a prompt as somebody else."""
+        """Post a prompt as another client of the engine."""
         (await self.http.post("/prompt", json={"prompt": graph, **fields})).raise_for_status()
 
     async def faults(self, **switches: Any) -> None:

@@ -1,4 +1,4 @@
-"""A worker whose machine has a wrong clock neither loses nor doubles a job.
+"""A worker on a machine with a wrong clock neither loses nor doubles a job.
 
 Each worker is wired as in a deployment, with a clock that this test sets. Moto answers with the
 right time, as AWS does.
@@ -67,7 +67,7 @@ class Site:
     machines: list[Machine] = field(default_factory=list)
 
     async def machine(self, error: timedelta = timedelta(0), *, step_ms: float = 5) -> Machine:
-        """Start a worker on a machine whose clock has this error."""
+        """Start a worker on a machine with this error of its clock."""
         data = self.folder / str(len(self.machines))
         options = Options(data_dir=data, port=0, step_ms=step_ms)
         sim = await self.stack.enter_async_context(Simulator(options))

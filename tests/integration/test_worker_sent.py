@@ -1,4 +1,4 @@
-"""Jobs whose nodes send pictures, queue prompts, or are valid only in part."""
+"""Jobs with nodes that send pictures, queue prompts, or are valid only in part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tier at AWS's pace. It prints what was measured at which load."""
+"""The tier at AWS's pace. It prints each measurement with its load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs in memory whose two indexes lag, as DynamoDB's may.
+"""Jobs in memory with two indexes that lag, as DynamoDB's may.
 
 The functions that query the indexes of the real table query these.
 """
@@ -35,7 +35,7 @@ Place = tuple[Any, str]  # the sort key and the job
 class Indexes:
     """by_due and by_owner. Each change is visible up to `lag` seconds later.
 
-    A job that moves within an index is taken away and put in again, each after a time of its own,
+    A job that moves within an index is taken away and put in again after two separate delays,
     so it may be in no place for a moment.
     """
 

@@ -29,9 +29,9 @@ P = TypeVar("P")
 
 @dataclass(slots=True)
 class Pace:
-    """Makes the ports of one function slow, whose threads share one CPU.
+    """Makes the ports of one function slow; its threads share one CPU.
 
-    With `is_scaled_out` each call is of another function, with a CPU of its own. `calls` counts the
+    With `is_scaled_out` each call is of another function, with another CPU. `calls` counts the
     calls by name; `throttled` is the share that fails at first; `cpu` is the share of a whole CPU
     that the function has.
     """

@@ -1,4 +1,4 @@
-"""The table of a run: what was asked at which load, what happened, and the bound."""
+"""The table of a run: the question, the load, the measurement and the bound."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Simulation:
 
 
 class VirtualExecutor(Executor):
-    """A thread pool whose threads are processes of a simulation."""
+    """A thread pool that runs its calls as processes of a simulation."""
 
     def __init__(self, simulation: Simulation, threads: int) -> None:
         self._simulation = simulation

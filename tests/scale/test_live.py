@@ -151,7 +151,7 @@ def test_10_000_subscribers_of_one_job_are_told_its_end(report: Report) -> None:
     simulation.run(push)
     load = f"live: {SUBSCRIBERS} subscribers of one job, {CONCURRENCY} functions at once"
     report.check(
-        Row(load, "the last one is told the end", max(live.told.values()), 10, "s"),
+        Row(load, "the last one gets the end", max(live.told.values()), 10, "s"),
         Row(load, "subscribers told", len(live.told), SUBSCRIBERS - 1, "", is_minimum=True),
         Row(load, "until every subscription is deleted", simulation.seconds, 20, "s"),
     )
@@ -165,7 +165,7 @@ def test_one_function_alone_is_too_slow(report: Report) -> None:
     live = Live(simulation, SUBSCRIBERS // 5, CONCURRENCY)
     simulation.run(lambda: live.push(an_end(), is_relayed=False))
     load = f"live: {SUBSCRIBERS // 5} subscribers, one function"
-    report.check(Row(load, "the last one is told the end", max(live.told.values()), 1, "s", True))
+    report.check(Row(load, "the last one gets the end", max(live.told.values()), 1, "s", True))
 
 
 def test_a_storm_of_throttles_hangs_nobody_up(report: Report) -> None:

@@ -38,7 +38,7 @@ HOUR = timedelta(hours=1)
 OWNER = OwnerId("fox")
 DUE = 10_000
 FLOOD = 50_000
-LAMBDA_SECONDS, TO_SPARE = 55, 15  # the function's timeout, and what it leaves of it
+LAMBDA_SECONDS, TO_SPARE = 55, 15  # the function's timeout, and the time that it does not use
 # A query of a shard's index, and the rows of some 500 jobs in batches of 100.
 READ_SHARD = 6 * DYNAMODB
 # With a flood: one query, the owners of 3,125 jobs, and 2,000 rows. All shards together take the

@@ -1,4 +1,4 @@
-"""Traffic while AWS is at its worst: what is lost, done twice, miscounted or refused.
+"""Traffic while AWS is at its worst: jobs that are lost, done twice, miscounted or refused.
 
 The indexes lag, the stream repeats and delays its records, or it delivers nothing for an hour. In
 all of these, 2 % of the calls are throttled, some tickets are lost, and some workers do not free
@@ -48,7 +48,7 @@ def check_exact(report: Report, load: str, traffic: Traffic) -> None:
 
 
 def miscounted(traffic: Traffic) -> list[OwnerId]:
-    """The owners whose usage is not the sum over their ended jobs."""
+    """The owners with a usage that is not the sum over their ended jobs."""
     used = defaultdict[OwnerId, list[float]](list)
     for job in traffic.store.get_many([*traffic.ends]):
         used[job.owner].append(job.gpu_seconds)

@@ -66,7 +66,7 @@ class Load:
 
 @dataclass
 class Minute:
-    """What was left over at the end of a minute."""
+    """The work that was not done at the end of a minute."""
 
     waiting: int  # tickets
     unsettled: int  # records of the stream
@@ -141,7 +141,7 @@ class Traffic:
         self.minutes.append(Minute(depth, self.stream.undelivered, took, swept))
 
     def finish(self) -> None:
-        """Post nothing more, and let the deployment end what there is; then check every slot."""
+        """Post nothing more, and wait until all jobs have ended; then check every slot."""
         self.is_over = True
         for _ in range(2):  # the sweeper settles an end that is a minute old
             while self.ended < self.posted or self.stream.undelivered:
@@ -280,7 +280,7 @@ class Traffic:
     def _dynamodb(self, pace: Pace) -> Any:
         return Transactional(self._table, pace, self._busy)
 
-    # --- what is exact afterwards -----------------------------------------------------------------
+    # --- the state after the traffic --------------------------------------------------------------
 
     def slots(self) -> int:
         """The slots that are taken."""

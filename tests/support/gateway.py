@@ -71,7 +71,7 @@ class AlteredAws(Aws):
 
 
 class Context:
-    """What Lambda tells a function about its call."""
+    """The context that Lambda passes to a function."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 50_000

@@ -12,7 +12,7 @@ P = TypeVar("P")
 def wrapped(port: P, around: Callable[..., Any]) -> P:
     """The same port. Each call of a method becomes `around(name, method, *args, **kwargs)`.
 
-    `around` decides whether it calls the method and what it returns or raises.
+    `around` may call the method or not, and return or raise anything.
     """
     return cast("P", _Wrapped(port, around))
 

@@ -1,4 +1,4 @@
-"""A log line is JSON of a bounded length, whatever texts are in it."""
+"""Every log line is JSON of a bounded length."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def readable_items(read: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
     for item in items:
         try:
             found.append(read(item))
-        except Exception as error:  # noqa: BLE001 whatever the item holds
+        except Exception as error:  # noqa: BLE001 a damaged item raises any error
             key = {name: item.get(name) for name in ("pk", "sk")}
             extra = {"action": "item_unreadable", "key": key, "reason": repr(error)[:200]}
             _log.error("item left out", extra=extra)

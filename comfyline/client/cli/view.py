@@ -1,7 +1,7 @@
 """Shows jobs and errors in the terminal.
 
-Every text is printed by `say` or as a `plain` cell, because it may come from somebody else (node
-names, messages, file names, labels): control characters and rich's brackets in it have no effect.
+Every text is printed by `say` or as a `plain` cell, because other people choose node names,
+messages, file names and labels. Control characters and rich's brackets in them have no effect.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MAX_VALUE_LENGTH = 200  # characters of one reported value
 
 
 def plain(text: str, style: str = "") -> Text:
-    """The text as it is printed: on one line, without effect on the terminal."""
+    """The text on one line, without effect on the terminal."""
     return Text(clean(text), style=style)
 
 
@@ -150,7 +150,7 @@ def _result(job_id: str, result: results.ResultView) -> Iterator[tuple[str, str]
 
 
 def notes(result: results.ResultView) -> Iterator[str]:
-    """What a person should know about a result: what is missing, and why."""
+    """Sentences about the parts of a result that are missing, with the reasons."""
     if result.empty_reason is not None:
         yield result.empty_reason
     if result.partial:

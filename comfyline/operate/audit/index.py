@@ -15,7 +15,7 @@ from typing import Any
 CACHE_MIB = 64
 _BATCH = 1_000  # rows that are written together
 
-# Times are microseconds since 1970. The time of its post also tells a job from others of its id.
+# Times are microseconds since 1970. The time of its post distinguishes a job from others of its id.
 _SCHEMA = """
 CREATE TABLE jobs (id TEXT PRIMARY KEY, queued_at INT, owner TEXT, status TEXT, is_live INT,
     finished_at INT, expires_at INT, attempt INT, fingerprint TEXT, has_slot INT, is_settled INT,

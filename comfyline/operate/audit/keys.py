@@ -35,7 +35,7 @@ class Keys:
             try:
                 check = _of_flags if item["pk"]["S"] == _FLAGS else self._of_key
                 yield from check(item)
-            except Exception as error:  # noqa: BLE001 whatever an item holds, the others are read
+            except Exception as error:  # noqa: BLE001 one damaged item must not hide the others
                 yield Finding("key", name_of(item), f"cannot be read: {error!r:.200}")
 
     def _of_key(self, item: Item) -> Iterator[Finding]:

@@ -84,7 +84,7 @@ def _faults_of_counts(
 
 
 def _usage_below_jobs(index: Index) -> Iterator[Finding]:
-    """Owners whose usage is less than that of their counted jobs, which are still there."""
+    """Owners with a usage below that of their counted jobs, as far as their rows still exist."""
     query = """SELECT j.owner AS owner, SUM(j.gpu_seconds) AS used, COUNT(*) AS jobs,
         (SELECT COALESCE(SUM(u.gpu_seconds), 0) FROM usage u WHERE u.owner = j.owner) AS counted,
         (SELECT COALESCE(SUM(u.jobs), 0) FROM usage u WHERE u.owner = j.owner) AS counted_jobs

@@ -31,7 +31,7 @@ class Live:
         for item in self._source.items(Table.CONNECTIONS):
             try:
                 yield from self._of_item(item)
-            except Exception as error:  # noqa: BLE001 whatever an item holds, the others are read
+            except Exception as error:  # noqa: BLE001 one damaged item must not hide the others
                 yield Finding("socket", name_of(item), f"cannot be read: {error!r:.200}")
 
     def _of_item(self, item: Item) -> Iterator[Finding]:

@@ -37,7 +37,7 @@ class Owners:
         for item in self._source.items(Table.OWNERS):
             try:
                 yield from self._of_item(item)
-            except Exception as error:  # noqa: BLE001 whatever an item holds, the others are read
+            except Exception as error:  # noqa: BLE001 one damaged item must not hide the others
                 yield Finding("owner", name_of(item), f"cannot be read: {error!r:.200}")
 
     def _of_item(self, item: Item) -> Iterator[Finding]:

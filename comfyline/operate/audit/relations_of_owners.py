@@ -10,7 +10,7 @@ from comfyline.operate.audit.findings import Fix
 from comfyline.operate.audit.relation import JOB, KEPT, POSTED, Relation, Row, job_is_as_read
 from comfyline.operate.audit.source import Source, Table
 
-# --- what is read again ---------------------------------------------------------------------------
+# --- items that are read again --------------------------------------------------------------------
 
 
 def _job_is_uncounted(source: Source, row: Row) -> bool:

@@ -51,7 +51,7 @@ class Source(Protocol):
         """One item; None if it is not there."""
 
     def query(self, table: Table, pk: str, prefix: str = "") -> Iterable[Item]:
-        """The items of one partition whose sort key begins with `prefix`, a page at a time."""
+        """The items of one partition, a page at a time; their sort keys begin with `prefix`."""
 
     def created_at(self, table: Table) -> datetime:
         """When the table was created."""

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What is counted, the limit of an owner whose key sets none, and the length of a window.
+    """A counted amount: its name, its default limit, and the length of a window.
 
     `setting` is the field of `Limits` that replaces the limit; empty: no key can.
     """
@@ -67,7 +67,7 @@ WAIT_SHARES = 4
 
 
 def limit_of(budget: Budget, limits: Limits) -> int:
-    """The limit of an owner whose key has these limits."""
+    """The limit of an owner, from the limits of its key."""
     if budget is UPLOAD_BYTES and limits.upload_gb_per_day is not None:
         return limits.upload_gb_per_day * GB
     chosen: int | None = getattr(limits, budget.setting) if budget.setting else None

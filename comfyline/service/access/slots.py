@@ -1,6 +1,6 @@
 """Slots: how many jobs an owner may have that have not ended, and how many posts a minute.
 
-A slot is named after one incarnation of a job, so every post takes a slot of its own, and freeing
+A slot is named after one incarnation of a job, so every post takes a new slot, and freeing
 it again changes nothing. The slots of an owner are counted in parts, each with its share of the
 cap, so that the posts of one owner do not wait for each other.
 """
@@ -85,7 +85,7 @@ def _shares_beside(
 ) -> dict[int, int]:
     """The shares if some parts hold more than theirs, because an earlier or another cap is higher.
 
-    Those parts keep what they hold, and the others share the rest. The shares of the others only
+    Those parts keep their slots, and the others share the rest. The shares of the others only
     rise while those parts become empty, so an older reading never gives a higher share.
     """
     full = set(over)

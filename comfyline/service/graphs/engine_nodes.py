@@ -94,7 +94,7 @@ class EngineNodes:
         """Whether nodes of the class see this input, as far as is known.
 
         ComfyUI ignores the value of an input that the class does not declare. An input `a.b` is a
-        part of input `a`, whose value decides which parts there are.
+        part of input `a`; the value of `a` decides which parts exist.
         """
         if not self.knows(class_type):
             return True

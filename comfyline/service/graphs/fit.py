@@ -1,6 +1,6 @@
 """Fit a graph to the engine that runs it: leave out broken nodes that no output needs.
 
-ComfyUI executes what its output nodes need. It usually ignores a broken branch that none of them
+ComfyUI executes what its output nodes need. It usually ignores a broken branch that no output
 needs, but some of these branches stop it. Nothing is left out unless the engine's own description
 proves that no output needs it.
 """

@@ -1,4 +1,4 @@
-"""Which nodes of a graph ComfyUI executes: the output nodes, and what they depend on.
+"""Which nodes of a graph ComfyUI executes: the output nodes, and the nodes that they depend on.
 
 ComfyUI judges nothing else: a node that no output needs may link to a missing node or be part of a
 cycle. Only the engine knows which classes are output nodes, so there are two answers here: the

@@ -93,7 +93,7 @@ def text_to_image_graph(asked: TextToImage) -> Graph:
     }
 
 
-# The form may be used even where the lock allows none of these to a graph of the caller's own.
+# The form may be used even if the lock allows a caller's graph no node of these classes.
 FORM_CLASSES = frozenset(
     {
         "CheckpointLoaderSimple",

@@ -3,7 +3,7 @@
 take ──> the job is put ──> … ──> the job ends ──> its slot is freed
   └─ the process dies: the slot has no job
 
-Each post takes a slot of its own, named after the incarnation of the job that it would put. Of
+Each post takes one slot, named after the incarnation of the job that it would put. Of
 several posts of one job only one puts it. The others hand their slots over (`hand_over`).
 
 The process that ends a job frees the slot at once, best effort. settle_jobs frees it in any case.

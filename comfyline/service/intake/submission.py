@@ -52,7 +52,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class JobInput:
-    """What is stored of an accepted request, for readers and for the worker."""
+    """The parts of an accepted request that readers and the worker need; they are stored."""
 
     params: JobParams
     graph: Graph

@@ -69,4 +69,4 @@ def explained(result: JobResult) -> JobResult:
 
 
 _ALL_MISSING = "Nothing that the workflow made could be stored. The warnings name the reasons."
-_NOTHING_REPORTED = "The workflow has run, but none of its nodes has written a file or a value."
+_NOTHING_REPORTED = "The workflow has run, but its nodes have written neither a file nor a value."

@@ -28,7 +28,7 @@ LIVE_SHARDS = 16
 SETTLED_SHARDS = 4
 
 
-# Due jobs of one shard whose owners are looked at: 80,000 in all shards of live jobs.
+# Due jobs of one shard that are read for their owners: 80,000 in all shards of live jobs.
 MAX_DUE_SEEN = 5_000
 
 
@@ -131,7 +131,7 @@ class JobStore(Protocol):
         """
 
     def replace(self, expired: Job, job: Job) -> None:
-        """Replace a record whose retention is over; also succeeds if the record has been removed.
+        """Replace a record after its retention; also succeeds if the record has been removed.
 
         Raises:
             Conflict: another job has the id, or the expired job is not settled. The conflict always

@@ -168,7 +168,7 @@ class Sweeper:
     def _most_urgent_first(self, live: Iterable[Job], long_lanes: Set[Priority]) -> list[Job]:
         """Those that may have lost their worker or their ticket come first.
 
-        Then those that wait in a long queue, and at last those whose worker is alive.
+        Then those that wait in a long queue, and at last those of workers that are alive.
         """
         now = self.clock()
 

@@ -19,8 +19,8 @@ from comfyline.service.metrics import Metric, Metrics
 
 # One function posts to so many within some two seconds, most of which its CPU spends on TLS.
 AUDIENCE = 250
-# Lambda takes 1 MB in an asynchronous call. What is left is for the ids of the subscribers, and for
-# the quotes in the messages, which double.
+# Lambda takes 1 MB in an asynchronous call. The rest is for the ids of the subscribers, and for
+# the quotes in the messages, which take two characters each.
 MAX_CALL_BYTES = 400_000
 
 

@@ -19,7 +19,7 @@ MINUTE = timedelta(minutes=1)
 def test_no_more_is_spent_than_the_limit(budget_store: BudgetStore) -> None:
     spent = [budget_store.spend(OWNER, UPLOADS, 3, 7, NOW) for _ in range(3)]
     assert spent == [True, True, False]
-    assert budget_store.spend(OWNER, UPLOADS, 1, 7, NOW)  # what was refused was not added
+    assert budget_store.spend(OWNER, UPLOADS, 1, 7, NOW)  # the refused amount was not added
 
 
 def test_more_than_the_whole_limit_is_refused(budget_store: BudgetStore) -> None:

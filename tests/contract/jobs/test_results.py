@@ -158,7 +158,7 @@ class TestListOfARunningAttempt:
         files = files_of(job, 2_000)
         for known in range(0, len(files), 20):
             store.list_stored(job, files[: known + 20], known=known)
-        # Every call writes at most one full part, whatever the length of the list.
+        # Every call writes at most one full part, also of the longest list.
         assert len(writes.sizes) == 100
         assert max(writes.artifacts) <= ARTIFACTS_PER_PART
 

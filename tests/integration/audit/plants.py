@@ -1,6 +1,6 @@
 """One inconsistency each, planted in a clean deployment.
 
-`PLANTS` is the table: what is planted (the docstring), and the kind and text of its finding.
+`PLANTS` is the table: a docstring names the fault; with it are the kind and text of its finding.
 """
 
 from __future__ import annotations
@@ -358,7 +358,7 @@ def due_in_a_week(d: Deployed) -> None:
 
 @found_as("overdue", "was due at")
 def overdue(d: Deployed) -> None:
-    """A waiting job was due an hour ago, and has no due_shard, so nobody comes."""
+    """A waiting job was due an hour ago, and has no due_shard, so the sweeper does not find it."""
     d.set_row(d.jobs.queued, due_at=time_of(d.now - HOUR), due_shard=None)
 
 
@@ -657,7 +657,7 @@ def slot_of_a_missing_job(d: Deployed) -> None:
 
 @found_as("slot", "whose end does not free it")
 def slot_of_a_job_without_has_slot(d: Deployed) -> None:
-    """A slot is taken for a job whose row does not say so."""
+    """A slot is taken for a job, but the job's row does not say so."""
     d.save(replace(d.jobs.queued, has_slot=False))
 
 
@@ -959,7 +959,7 @@ def socket_with_another_ttl(d: Deployed) -> None:
 
 @found_as("socket", "no name of an owner")
 def socket_of_a_reserved_owner(d: Deployed) -> None:
-    """A socket is of an owner whose name no caller can have."""
+    """A socket is of an owner with a name that no caller can have."""
     _socket(d, owner={"S": "~waits"})
 
 

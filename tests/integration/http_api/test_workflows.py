@@ -1,4 +1,4 @@
-"""Workflows over HTTP: what is sent is stored, and limits of the key apply."""
+"""Workflows over HTTP: workflows are stored unchanged, and limits of the key apply."""
 
 from __future__ import annotations
 

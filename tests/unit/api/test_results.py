@@ -44,13 +44,13 @@ NOISE = random.Random(7)
 
 
 def a_signer() -> S3ArtifactStore:
-    """Signs as a Lambda function does: with the credentials of a session, whose token is long."""
+    """Signs as a Lambda function does: with the long token of a session."""
     session = boto3.Session("ASIA" + "A" * 16, "secret", "t" * 1_500, region_name="eu-central-1")
     return S3ArtifactStore(session.client("s3"), "comfyline-artifacts-123456789012")
 
 
 def worst(number: int, job: Job) -> Artifact:
-    """A file whose name has the longest URL, made by a node with the longest id."""
+    """A file with the longest URL that a name can have, made by a node with the longest id."""
     name = "".join(chr(NOISE.randrange(0x20000, 0x2A000)) for _ in range(MAX_NAME_LENGTH))
     key = artifact_key(job, number, name)
     return replace(an_artifact(job, number), key=key, name=name, node="\x00" * MAX_NAME)

@@ -32,7 +32,7 @@ from tests.unit.client.fakes import JOB, Service, artifact, job_view
 # pydantic refuses halves of surrogate pairs, so no answer of a service holds one.
 TEXTS = hostile_texts(300).map(valid_text)
 NOW = datetime(2026, 1, 2, 3, 6, 5, tzinfo=UTC)
-# Texts whose form the models check.
+# The models check the form of these texts.
 CHECKED = {"status", "priority", "queued_at", "type", "url_expires_at"}
 
 WARNING = {"type": "", "message": "", "node_id": "", "node_type": ""}

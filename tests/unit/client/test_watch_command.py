@@ -69,7 +69,7 @@ def test_the_exit_code_says_how_the_job_ended(status: str, code: int, tmp_path: 
 @pytest.mark.parametrize(
     ("result", "note"),
     [
-        ({"empty_reason": "None of its nodes has written a file."}, "None of its nodes"),
+        ({"empty_reason": "Its nodes have written no file."}, "Its nodes have written no file."),
         ({"partial": True}, "Some outputs of the workflow are missing."),
         ({"warnings": [{"type": "t", "message": "b.png is missing"}]}, "b.png is missing"),
         ({"values_cut": ["7.bg_image"]}, "no room: 7.bg_image"),

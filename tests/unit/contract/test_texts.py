@@ -1,4 +1,4 @@
-"""A text of somebody else is printed without effect."""
+"""A text of another person is printed without effect."""
 
 from __future__ import annotations
 

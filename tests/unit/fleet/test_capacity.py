@@ -24,7 +24,7 @@ PATIENCE = timedelta(minutes=6)
 
 
 class Fleet:
-    """A fleet whose spot workers come as a test says; on-demand workers start in three minutes."""
+    """A test decides how many spot workers come; on-demand workers start in three minutes."""
 
     def __init__(self, first: int = 1) -> None:
         self.now, self.history = NOW, SpotHistory()

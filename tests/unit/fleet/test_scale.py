@@ -59,7 +59,7 @@ class ScaledWorld(World):
             self.queued()
 
     def reports(self, workers: int, **said: Any) -> None:
-        """So many workers report what `said` holds."""
+        """Let this many workers report that they are up, with the values in `said`."""
         until = self.clock() + timedelta(minutes=1)
         for _ in range(workers):
             self.presence.put(Presence(random_worker_id(), 0, until, **said))

@@ -52,7 +52,7 @@ for module in sys.argv[1:]:
 
 
 def imported(*modules: str, cwd: Path = ROOT) -> str:
-    """Import the modules in a new interpreter, and return what it writes to stderr."""
+    """Import the modules in a new interpreter, and return its stderr."""
     done = subprocess.run(
         [sys.executable, "-c", SPY, *modules],
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""What is left out of a graph before an engine gets it: nothing that an output may need."""
+"""Before an engine gets a graph, nodes are left out, but none that an output may need."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_only_broken_nodes_that_no_output_needs_are_left_out(graph: Graph) -> No
     assert {w.node_id for w in found.left_out if w.type == "node_left_out"} == gone
     assert list(found.graph) == [node_id for node_id in graph if node_id not in gone]
     missing = {source for _, _, source in dangling(found.graph)}
-    assert not missing & gone  # no link leads to what was left out
+    assert not missing & gone  # no link leads to a node that was left out
     assert fitted(found.graph, KNOWN).graph is found.graph
 
 

@@ -19,7 +19,7 @@ CUSTOM = {"workflow": {"1": node("EmptyImage", width=64, height=64, batch_size=9
 
 
 class Retrier(World):
-    """Cancels what it posts, and retries it with another lock or another key."""
+    """Posts a job, cancels it, and retries it with another lock or another key."""
 
     def canceled(self, sent: dict[str, Any]) -> JobId:
         job = self.submit(sent).job

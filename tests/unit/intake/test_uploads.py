@@ -150,7 +150,7 @@ class CountedUploads(InMemoryUploadStore):
 
 
 class WithUploads:
-    """A world whose owner has so many uploads, and a workflow that names each of them in turn."""
+    """A world with an owner of so many uploads, and a workflow that names each of them in turn."""
 
     def __init__(self, uploads: int = 1, size: int = 3) -> None:
         self.world = World()

@@ -1,4 +1,4 @@
-"""A result is bounded, whatever a node has reported."""
+"""A result is bounded for every report of a node."""
 
 from __future__ import annotations
 

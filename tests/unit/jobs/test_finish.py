@@ -281,7 +281,7 @@ class TestResult:
     @pytest.mark.parametrize(
         ("made", "reason"),
         [
-            (JobResult(), "none of its nodes has written a file or a value"),
+            (JobResult(), "its nodes have written neither a file nor a value"),
             (JobResult(warnings=(MISSING,)), "The warnings name the reasons"),
             (JobResult(empty_reason="it only slept"), "it only slept"),
         ],

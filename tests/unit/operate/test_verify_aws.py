@@ -11,7 +11,7 @@ from tools.verify_aws import CHECKS, Account, Finding, first_deploy, first_job, 
 
 
 class Stub:
-    """A session whose clients answer with fixed values."""
+    """A session with clients that answer with fixed values."""
 
     region_name = "eu-west-1"
 
@@ -64,7 +64,7 @@ def test_a_missing_stack_and_a_service_that_moves_workers_are_found() -> None:
 
 
 class Client:
-    """A client whose jobs have succeeded, with one file."""
+    """A client of jobs that have succeeded, with one file each."""
 
     def __init__(self, url: str) -> None:
         self._url = url

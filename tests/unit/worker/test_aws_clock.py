@@ -1,4 +1,4 @@
-"""The worker's clock follows AWS, whatever the machine's wall clock does."""
+"""The worker's clock follows AWS and not the machine's wall clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is stored of each file and text, and under which name."""
+"""The content and the name under which each file and text is stored."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_name_is_safe_and_bounded_and_stays_as_it_is(name: str) -> None:
     assert safe_name(safe) == safe
 
 
-# --- what is stored -------------------------------------------------------------------------------
+# --- stored files ---------------------------------------------------------------------------------
 
 
 def a_file(path: Path, name: str = "a.png") -> Made:

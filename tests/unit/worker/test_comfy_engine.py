@@ -24,7 +24,7 @@ SUCCESS = {"p": {"status": {"status_str": "success", "messages": []}}}
 
 
 class Server:
-    """Answers like a ComfyUI whose queue shows these prompts, one answer after the other."""
+    """Answers like a ComfyUI with these prompts in its queue, one answer after the other."""
 
     def __init__(self, status: int, *queues: list[str]) -> None:
         self.requested: list[str] = []

@@ -54,7 +54,7 @@ def kinds(run: PromptRun, frame: bytes) -> list[str]:
     return [type(e).__name__ for e in events if isinstance(e, PictureSent | PromptPreviewed)]
 
 
-# --- whose they are -------------------------------------------------------------------------------
+# --- the prompt and the node of a picture ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("frame", [plain, named])
@@ -210,7 +210,7 @@ def test_huge_metadata_is_not_read() -> None:
     assert read_frame(named(PNG, note="x" * MAX_METADATA_BYTES)) is None
 
 
-# --- what is kept ---------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 
 def sent(node: str, picture: bytes = PNG) -> PictureSent:

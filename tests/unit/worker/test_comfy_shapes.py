@@ -1,4 +1,4 @@
-"""What is read from the engine can be stored and shown, whatever text it has."""
+"""Every value that is read from the engine can be stored and shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spool of pictures: what is appended is read back, from memory and from disk."""
+"""The spool of pictures: appended bytes are read back, from memory and from disk."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ TYPES = {ONE: "image/png", TWO: "video/mp4"}
 
 
 class Uploads:
-    """Has the uploads of `known`, and counts what is fetched."""
+    """Has the uploads of `known`, and counts each fetch."""
 
     def __init__(self, *known: UploadId) -> None:
         self._known = known

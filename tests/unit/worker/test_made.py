@@ -1,4 +1,4 @@
-"""What is stored of a prompt follows from what nodes report and from the files that exist."""
+"""The worker stores the files that nodes report, and all other files that exist."""
 
 from __future__ import annotations
 

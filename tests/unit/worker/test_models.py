@@ -217,7 +217,7 @@ async def test_models_of_another_lock_are_removed(tmp_path: Path) -> None:
 async def test_files_that_no_worker_fetched_are_kept(tmp_path: Path) -> None:
     model = a_model("own")
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / model.path).write_bytes(BODY)  # the lock lists it, and nobody had to fetch it
+    (tmp_path / model.path).write_bytes(BODY)  # the lock lists it, and no fetch was needed
     (tmp_path / "checkpoints" / "unlisted.safetensors").touch()
     assert await fill(CountingStore(), tmp_path, model)
     assert await fill(CountingStore(), tmp_path)

@@ -50,7 +50,7 @@ class Store(InMemoryEngineNodesStore):
 
 
 async def published(engine: Engine, store: Store) -> EngineNodes:
-    """What is published after one start of the engine."""
+    """The description that the worker publishes after one start of the engine."""
     async with background(publish_for_ever(engine.nodes, store, "v1", again_seconds=0)):
         engine.nodes.engine_started()
         await eventually(lambda: store.written == 1)

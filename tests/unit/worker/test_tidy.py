@@ -1,4 +1,4 @@
-"""Only graphs whose files are all reported, under unused names, are tidy."""
+"""A graph is tidy only if all its files are reported, under unused names."""
 
 from __future__ import annotations
 

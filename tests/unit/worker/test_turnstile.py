@@ -32,12 +32,12 @@ def test_an_empty_engine_takes_every_prompt_and_none_is_third(kind: tuple[OwnerI
 
 
 class Engine:
-    """Prompts that pass one turnstile; each stays inside until it is told to go."""
+    """Prompts that pass one turnstile; each stays inside until the test lets it go."""
 
     def __init__(self) -> None:
         self.turnstile = Turnstile()
         self.inside: list[Visit] = []
-        self.last: list[Visit] = []  # those that were told that they were the last
+        self.last: list[Visit] = []  # those that left as the last
         self.can_take = asyncio.Event()  # unset while no files can be taken away
         self.can_take.set()
         self._go: dict[Visit, asyncio.Event] = {}

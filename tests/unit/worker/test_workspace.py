@@ -1,4 +1,4 @@
-"""What nodes leave in the engine's folders is moved away whole, whatever it is."""
+"""Everything that nodes leave in the engine's folders is moved away whole."""
 
 from __future__ import annotations
 

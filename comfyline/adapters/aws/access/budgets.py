@@ -50,7 +50,7 @@ class DynamoBudgetStore:
     def _added(
         self, owner: OwnerId, budget: Budget, amount: int, limit: int, window: int
     ) -> Item | None:
-        """None if it was added; else the row as it is, which is empty if there is none."""
+        """None if it was added; else the present row, or an empty one if there is no row."""
         numbers = {":amount": amount, ":window": window, ":rest": limit - amount}
         try:
             self._client.update_item(

@@ -54,7 +54,7 @@ def part_sk(job: Job, part: int) -> str:
 
 
 def attempt_of(sk: str) -> str | None:
-    """The attempt whose artifacts the item with this name lists; None if it lists none.
+    """The attempt of an item that lists files, from its sort key; None for any other item.
 
     It is the end of the attempt's `attempt_path`.
     """

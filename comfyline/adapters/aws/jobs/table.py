@@ -130,7 +130,7 @@ class DynamoJobStore:
             sets["due_shard"] = new["due_shard"]
         removes = old.keys() - new.keys()
         # settle_jobs: read ended row ────────── save "settled": refused, because the due time
-        # sweeper:          └── save "tidied" ──┘           it sets depends on what is pending
+        # sweeper:          └── save "tidied" ──┘           it sets depends on pending work
         guarded = ["queued_at", "version", "attempt", "status"]
         if before.status.is_terminal:
             guarded += ["due_at", "settle_pending"]
@@ -370,5 +370,5 @@ def _jobs_of(rows: Iterable[Job | UnreadableRow]) -> list[Job]:
 
 
 def _is_due(row: Job | UnreadableRow, now: datetime) -> bool:
-    """Whether the row as it is now is due; the index may lag."""
+    """Whether the row is due; the index, which lags, may show an older row."""
     return isinstance(row, UnreadableRow) or (row.due_at is not None and row.due_at <= now)

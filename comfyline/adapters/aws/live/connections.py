@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 # One partition of the index takes fewer writes per second than sockets are opened and closed.
 OPEN_SHARDS = 4
-# With more sockets in a shard than this, their number in one shard tells that in all of them: it
-# differs by a tenth at most, nearly always.
+# With more sockets in one shard than this, the number in all shards is estimated from it: the
+# estimate is nearly always within a tenth.
 SAMPLED_SOCKETS = 500
 
 
