@@ -15,8 +15,11 @@ from gpu_worker.occupancy import Occupancy
 
 # By the clock and not per job, because jobs of a second follow each other with a moment between.
 EVERY_SECONDS = 60.0
-# Some renewals may fail. A worker that hangs loses its protection soon after.
-EXPIRES_MINUTES = 5
+# Renewed after so many looks, which is every ten minutes. All workers share the rate at which ECS
+# takes the calls of an account.
+LOOKS = 10
+# Some renewals may fail. A worker that hangs loses its protection within half an hour.
+EXPIRES_MINUTES = 30
 
 _log = logging.getLogger(__name__)
 
@@ -37,20 +40,35 @@ class Protection(Protocol):
 
 
 async def keep_protected(
-    protection: Protection, occupancy: Occupancy, *, every: float = EVERY_SECONDS
+    protection: Protection,
+    occupancy: Occupancy,
+    *,
+    every: float = EVERY_SECONDS,
+    looks: int = LOOKS,
 ) -> None:
-    """Protect the worker while it holds jobs, until canceled; `every` is in seconds."""
+    """Protect the worker while it holds jobs, until canceled.
+
+    Looks `every` seconds whether it does, and renews the protection after so many `looks`. What the
+    fleet has refused is asked again at the next look.
+    """
     while True:
         await occupancy.occupied.wait()
+        left = 0
         while occupancy.occupied.is_set():
-            await _ask(protection, protected=True)
+            if left == 0:
+                left = looks if await _ask(protection, protected=True) else 1
+            left -= 1
             await asyncio.sleep(every)
-        await _ask(protection, protected=False)
+        while not await _ask(protection, protected=False) and not occupancy.occupied.is_set():
+            await asyncio.sleep(every)
 
 
-async def _ask(protection: Protection, *, protected: bool) -> None:
+async def _ask(protection: Protection, *, protected: bool) -> bool:
+    """Whether the fleet has done it."""
     try:
         await protection.ask(protected=protected)
-    except FleetUnreachable:  # asked again after `every`, or it expires by itself
+    except FleetUnreachable:
         extra = {"action": "protection_failed", "protected": protected}
         _log.warning("task protection not changed", exc_info=True, extra=extra)
+        return False
+    return True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 # API Gateway calls a Lambda function with at most 6 MB, and may send a body base64-encoded, which
-# makes 4 MiB into 5.6 MB. A longer body is answered 413.
+# makes 4 MiB into 5.6 MB. A longer body is answered 413. The event is JSON, where each quote and
+# backslash of the body takes two bytes. A body near the limit that is full of them exceeds 6 MB,
+# and the gateway refuses it itself, with a 413 or a 500 that is no problem document.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 # One image of 4 megapixels fits the memory of a 24 GB GPU with an SDXL model.
 MAX_PIXELS = 4_000_000

@@ -15,8 +15,11 @@ from infra.deployment import Deployment
 from infra.functions import FUNCTIONS
 
 STAGE = "live"
-# Clients send few messages, each a subscription or a ping.
-THROTTLE = gw.ThrottleSettings(rate_limit=500, burst_limit=500)
+# The account's quota of new connections each second. It has a throttle of its own, so that clients
+# that all connect again do not delay the messages of those that are connected.
+MAX_CONNECTS = 500
+# Below the account's own limit (5,000), which the HTTP API and the posts to sockets share.
+MAX_BURST = 1000
 
 
 class JobsWebSocketApi(Construct):
@@ -43,15 +46,23 @@ class JobsWebSocketApi(Construct):
             description=f"Comfyline's WebSocket API, stage {deployment.stage}",
             route_selection_expression="$request.body.action",
         )
+        rate = deployment.requests_per_second  # each message calls a function, as a request does
         self.stage = gw.WebSocketStage(
             self,
             "Stage",
             web_socket_api=self.api,
             stage_name=STAGE,
             auto_deploy=True,
-            throttle=THROTTLE,
+            throttle=gw.ThrottleSettings(rate_limit=rate, burst_limit=min(rate, MAX_BURST)),
             domain_mapping=gw.DomainMappingOptions(domain_name=domain) if domain else None,
         )
+
+        template = self.stage.node.default_child
+        assert isinstance(template, gw.CfnStage)
+        connects = min(rate, MAX_CONNECTS)
+        template.route_settings = {
+            "$connect": {"ThrottlingRateLimit": connects, "ThrottlingBurstLimit": connects}
+        }
 
     @property
     def sockets_arn(self) -> str:
@@ -72,8 +83,10 @@ class JobsWebSocketApi(Construct):
         )
         for row in FUNCTIONS.values():
             for route in row.socket_routes:
-                self.api.add_route(
+                made = self.api.add_route(
                     route,
                     integration=WebSocketLambdaIntegration("Integration", functions[row.name]),
                     authorizer=authorizer if route == "$connect" else None,
                 )
+                if route == "$connect":
+                    self.stage.node.add_dependency(made)  # because the stage's throttle names it

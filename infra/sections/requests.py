@@ -51,7 +51,8 @@ class Api(Section):
         default=None,
         ge=1,
         le=MAX_REQUESTS_PER_SECOND,
-        description="requests of all callers together; more are refused with 429",
+        description="requests of all callers together, and as many messages of sockets; more are "
+        "refused with 429",
         json_schema_extra={"by_default": "10 for each of `functions.concurrency`, at most 2,000"},
     )
     open_requests_per_second: int = Field(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from comfyline.contract.limits import MAX_WAIT_SECONDS
 from comfyline.contract.v1.openapi import OPERATIONS
 from infra.functions import FUNCTIONS
+from tests.infra.conftest import deployment, synthesise
 from tests.infra.templates import (
     Json,
     Templates,
@@ -101,6 +103,17 @@ def test_stages(aws: Templates) -> None:
         # The account's limit is shared with the posts to sockets.
         assert 0 < stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] < 5000
         assert 0 < stage["DefaultRouteSettings"]["ThrottlingRateLimit"] < 10_000
+
+
+@pytest.mark.parametrize(("rate", "connects"), [(50, 50), (2000, 500)])
+def test_connects_and_messages_of_sockets_have_throttles_of_their_own(
+    tmp_path: Path, rate: int, connects: int
+) -> None:
+    templates = synthesise(tmp_path, deployment(api={"requests_per_second": rate}))
+    stage = named(templates.api, "AWS::ApiGatewayV2::Stage", "WebSocketStage")
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == rate
+    throttle = {"ThrottlingRateLimit": connects, "ThrottlingBurstLimit": connects}
+    assert stage["RouteSettings"] == {"$connect": throttle}
 
 
 def test_access_log_keeps_no_query_and_no_header(aws: Templates) -> None:

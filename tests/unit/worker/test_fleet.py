@@ -11,11 +11,17 @@ import pytest
 from gpu_worker.ecs import EcsTaskProtection, SpotNotices, client_of
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.occupancy import Occupancy
-from gpu_worker.protection import FleetUnreachable, keep_protected
+from gpu_worker.protection import (
+    EVERY_SECONDS,
+    EXPIRES_MINUTES,
+    LOOKS,
+    FleetUnreachable,
+    keep_protected,
+)
 from tests.support.ecs_double import Ecs, ecs
 from tests.support.eventually import eventually
 
-PROTECTED = {"ProtectionEnabled": True, "ExpiresInMinutes": 5}
+PROTECTED = {"ProtectionEnabled": True, "ExpiresInMinutes": 30}
 FREE = {"ProtectionEnabled": False}
 NOTICE = '{"action": "terminate", "time": "2030-01-01T00:02:00Z"}'
 SOON = 0.005
@@ -54,7 +60,7 @@ def double() -> Iterator[Ecs]:
 
 async def test_protection_lasts_from_the_first_job_to_the_last_and_is_renewed() -> None:
     fleet, occupancy = Fleet(), Occupancy()
-    keeping = asyncio.create_task(keep_protected(fleet, occupancy, every=SOON))
+    keeping = asyncio.create_task(keep_protected(fleet, occupancy, every=SOON, looks=1))
     await asyncio.sleep(0)
     assert fleet.asked == []
     first, second = occupancy.enter(), occupancy.enter()
@@ -66,6 +72,34 @@ async def test_protection_lasts_from_the_first_job_to_the_last_and_is_renewed() 
     occupancy.enter()
     await eventually(lambda: fleet.asked[-1] is True)
     assert fleet.asked.count(False) == 1
+    keeping.cancel()
+
+
+async def test_protection_is_renewed_long_before_it_expires_and_not_at_each_look() -> None:
+    """ECS limits the calls of an account, which all workers share."""
+    assert EVERY_SECONDS * LOOKS * 2 < EXPIRES_MINUTES * 60
+    fleet, occupancy = Fleet(), Occupancy()
+    keeping = asyncio.create_task(keep_protected(fleet, occupancy, every=0, looks=1_000_000))
+    place = occupancy.enter()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert fleet.asked == [True]
+    place.free()
+    await eventually(lambda: fleet.asked == [True, False])
+    keeping.cancel()
+
+
+async def test_a_protection_that_cannot_be_given_up_is_given_up_later() -> None:
+    fleet, occupancy = Fleet(), Occupancy()
+    keeping = asyncio.create_task(keep_protected(fleet, occupancy, every=SOON))
+    place = occupancy.enter()
+    await eventually(lambda: fleet.asked == [True])
+    fleet.down = True
+    place.free()
+    await eventually(lambda: fleet.asked.count(False) >= 2)
+    fleet.down = False
+    refused = fleet.asked.count(False)
+    await eventually(lambda: fleet.asked.count(False) > refused)
     keeping.cancel()
 
 
