@@ -32,6 +32,8 @@ from tests.unit.jobs.specification import (
 MOMENTS = st.sampled_from([1, 29, 61, 119, 121, 3600, 100_000])
 # Added to the current attempt: most events come from the attempt that holds the job.
 ATTEMPT_OFFSETS = st.sampled_from([0, 0, 0, 0, -1, 1])
+# Seconds by which the clock of a worker may be wrong.
+CLOCK_ERRORS = st.sampled_from([*[0] * 6, -180, 180, 1200])
 
 
 class AnyLife(RuleBasedStateMachine):
@@ -45,18 +47,23 @@ class AnyLife(RuleBasedStateMachine):
         self.job = a_job()
         self.seen = Chronicle()
 
-    @rule(kind=st.sampled_from(list(SPECIFICATION)), off=ATTEMPT_OFFSETS, lease=MOMENTS)
-    def happens(self, kind: type[ev.Event], off: int, lease: int) -> None:
-        event = event_of(kind, self.job.attempt + off)
+    @rule(
+        kind=st.sampled_from(list(SPECIFICATION)),
+        off=ATTEMPT_OFFSETS,
+        lease=MOMENTS,
+        error=CLOCK_ERRORS,
+    )
+    def happens(self, kind: type[ev.Event], off: int, lease: int, error: int) -> None:
+        event, now = event_of(kind, self.job.attempt + off), self.now + timedelta(seconds=error)
         if isinstance(event, ev.Claimed | ev.Renewed):
-            event = replace(event, lease_expires_at=self.now + timedelta(seconds=lease))
+            event = replace(event, lease_expires_at=now + timedelta(seconds=lease))
         may_be_final = isinstance(
             event,
             ev.Failed | ev.Faulted | ev.WorkerUnhealthy | ev.LeaseExpired | ev.Interrupted,
         )
         if may_be_final and not self.chosen(event):
             return  # on_failure and the like choose between this event and its final form
-        self.apply(event)
+        self.apply(event, now)
 
     def chosen(self, event: ev.Event) -> bool:
         if isinstance(event, ev.Interrupted):
@@ -69,9 +76,9 @@ class AnyLife(RuleBasedStateMachine):
             return type(chosen) is type(event)
         return type(on_lease_expiry(self.job, self.now)) is ev.LeaseExpired
 
-    def apply(self, event: ev.Event) -> None:
+    def apply(self, event: ev.Event, now: datetime) -> None:
         try:
-            self.job = advance(self.job, event, self.now)
+            self.job = advance(self.job, event, now)
         except TransitionRefused:
             allowed = self.job.status in RULES[type(event)].moves
             assert not (allowed and isinstance(event, ev.Watched)), "a watch was refused"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from hypothesis import settings
@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.access.slots import Limits
+from comfyline.service.clock import Clock
 from comfyline.service.errors import JobNotFound, TransitionRefused
 from comfyline.service.intake.admit import CHECK_MINUTES
 from comfyline.service.jobs.cancel import cancel
@@ -57,8 +58,22 @@ PROCESSES = st.builds(Process, st.sampled_from([*[99] * 12, 1, 2, 3, 4]), st.boo
 NUMBERS = st.integers(0, 5)
 DAY = 24 * 3600
 MOMENTS = st.sampled_from([1, 1, 5, 5, 19, 21, 30, 120, 3600, DAY])
+# Seconds by which the clock of a worker is wrong. It corrects the clock by AWS's answers before it
+# takes a job, and yet no clock may break an invariant.
+CLOCK_ERRORS = st.sampled_from([*[0] * 6, -180, 180, 1200])
 INTENTS = 2  # number of Idempotency-Keys; a second post with the same key is a replay
 LIMITS = Limits(max_active_jobs=INTENTS)  # so no post is ever refused for the cap
+
+
+@dataclass
+class WrongClock:
+    """The clock of a worker, which is wrong by `error` seconds."""
+
+    right: Clock
+    error: int
+
+    def __call__(self) -> datetime:
+        return self.right() + timedelta(seconds=self.error)
 
 
 @dataclass
@@ -67,6 +82,7 @@ class Holding:
 
     job: Job
     ticket: Ticket
+    clock: WrongClock
     files: list[Artifact] = field(default_factory=list)
 
 
@@ -100,7 +116,7 @@ class AnyOrder(RuleBasedStateMachine):
         survivor = Process(dies_at=99, answered=True)
         first_steps = (
             lambda: self.post(1, survivor),
-            lambda: self.claim(0, survivor),
+            lambda: self.claim(0, survivor, 0),
             lambda: self.start(0, survivor),
             lambda: self.let_go(0, FAULTS[0], survivor),
         )
@@ -124,10 +140,10 @@ class AnyOrder(RuleBasedStateMachine):
         return store.page(owner, status=None, limit=99, after=None)
 
     @precondition(lambda self: self.jobs)
-    @rule(which=NUMBERS, process=PROCESSES)
-    def claim(self, which: int, process: Process) -> None:
+    @rule(which=NUMBERS, process=PROCESSES, error=CLOCK_ERRORS)
+    def claim(self, which: int, process: Process, error: int) -> None:
         """Claim by a ticket that was just delivered, or by one of an earlier delivery."""
-        world = self.world
+        world, clock = self.world, WrongClock(self.world.clock, error)
         self.tickets += world.tickets()
         if not self.tickets:
             return
@@ -135,10 +151,15 @@ class AnyOrder(RuleBasedStateMachine):
 
         def take() -> None:
             store, queue = process.using(world.store), process.using(world.queue)
-            if (job := world.claim(ticket, store=store, queue=queue)) is not None:
-                self.workers.append(Holding(job, ticket))
+            if (job := world.claim(ticket, store=store, queue=queue, clock=clock)) is not None:
+                self.workers.append(Holding(job, ticket, clock))
 
         self.attempt(take)
+
+    @precondition(lambda self: self.workers)
+    @rule(which=NUMBERS, error=CLOCK_ERRORS)
+    def the_clock_of_a_worker_jumps(self, which: int, error: int) -> None:
+        self.workers[-1 - which % len(self.workers)].clock.error = error
 
     @precondition(lambda self: self.workers)
     @rule(which=NUMBERS, process=PROCESSES)
@@ -146,7 +167,7 @@ class AnyOrder(RuleBasedStateMachine):
         held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
 
         def report() -> None:
-            held.job = report_started(held.job, store=store, clock=self.world.clock)
+            held.job = report_started(held.job, store=store, clock=held.clock)
 
         self.attempt(report)
 
@@ -157,7 +178,7 @@ class AnyOrder(RuleBasedStateMachine):
 
         def report() -> None:
             half = Progress(fraction=0.5)
-            held.job = report_progress(held.job, half, store=store, clock=self.world.clock)
+            held.job = report_progress(held.job, half, store=store, clock=held.clock)
 
         self.attempt(report)
 
@@ -168,7 +189,7 @@ class AnyOrder(RuleBasedStateMachine):
         held, store = self.workers[-1 - which % len(self.workers)], process.using(self.world.store)
 
         def renew() -> None:
-            held.job = store.renew(held.job, self.world.clock() + LEASE)
+            held.job = store.renew(held.job, held.clock() + LEASE)
 
         self.attempt(renew)
 
@@ -194,7 +215,9 @@ class AnyOrder(RuleBasedStateMachine):
 
     def let_go(self, which: int, ending: Ending, process: Process) -> None:
         held, world = self.workers[-1 - which % len(self.workers)], self.world
-        finisher = world.finisher(process.using(world.store), process.using(world.queue))
+        finisher = replace(
+            world.finisher(process.using(world.store), process.using(world.queue)), clock=held.clock
+        )
         files = held.files if isinstance(ending, Succeed) else []
         self.attempt(lambda: finisher.end(held.job, held.ticket, ending, result=a_result(*files)))
 
