@@ -12,6 +12,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
 from comfyline.service.log_lines import log_line
+from gpu_worker.aws_clock import sign_by
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.health import WorkerUnhealthy
 from gpu_worker.log_context import LogContextFormatter
@@ -27,6 +28,7 @@ _THREADS = 32
 def main() -> None:
     """Work until SIGTERM or SIGINT, then give back running jobs and exit 0; 1 if that failed."""
     wiring = Wiring(os.environ)
+    sign_by(wiring.clock)
     logger = Logger(
         service="gpu_worker",
         worker_id=wiring.worker_id,

@@ -6,7 +6,9 @@ than `Date` plus one second. A clock outside of these bounds is moved to the nea
 slow response cannot make it worse.
 
 Between two responses it runs on the machine's monotonic clock. If the wall clock jumps in the
-middle of a job, the worker still writes no lease that has already ended.
+middle of a job, the worker still writes no lease that has already ended. Requests are signed with
+this time too, because AWS refuses a signature that is more than 5 minutes off. So the worker goes
+on with its job, and reports that its clock is wrong.
 """
 
 from __future__ import annotations
@@ -14,19 +16,35 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+import botocore.auth
 
 from comfyline.service.clock import Clock
 
 # A worker with a larger error of its wall clock takes no job. It could go on by this clock, but
-# requests are signed by the wall clock, and something is wrong with the machine.
+# something is wrong with the machine.
 MAX_ERROR = timedelta(seconds=5)
 _RESOLUTION = timedelta(seconds=1)  # of the header
 _SENT_AT = "comfyline_sent_at"  # the key of a request's context
 
 _log = logging.getLogger(__name__)
+
+
+def sign_by(clock: Clock) -> None:
+    """Sign all requests of this process with the time of `clock`.
+
+    botocore has no setting for this. It reads the time of a signature by the function that this
+    replaces.
+    """
+
+    def current(remove_tzinfo: bool = True) -> datetime:
+        at = clock().astimezone(UTC)
+        return at.replace(tzinfo=None) if remove_tzinfo else at
+
+    vars(botocore.auth)["get_current_datetime"] = current
 
 
 class AwsClock:

@@ -1,8 +1,9 @@
 """Workers, engines, tickets and stores fail at random: no job is lost, and none ends twice.
 
-Three workers, each with an engine process, work on the same in-memory ports. The seed decides which
-jobs and which faults come; when a fault strikes depends on the speed of the machine. CHAOS_JOBS
-sets the number of jobs, CHAOS_SEED the seed.
+Three workers, each with an engine process, work on the same in-memory ports. The clock of one is
+wrong at first and jumps, also while it has a job. The seed decides which jobs and which faults
+come; when a fault strikes depends on the speed of the machine. CHAOS_JOBS sets the number of jobs,
+CHAOS_SEED the seed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.queue.lanes import Priority
+from gpu_worker.aws_clock import AwsClock
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.supervisor import EngineProcess, Policy
@@ -52,8 +54,14 @@ PATIENCE = Patience(silent=4.0, pending=4.0, gone=2.0, disobedient=2.0)
 POLICY = Policy(max_failures=1000, max_prompts=40)
 
 
+# Seconds by which the clock of one machine is wrong at first, and to which it jumps.
+CLOCK_ERROR = 180
+CLOCK_JUMPS = (0, 0, 0, -180, 180, 1200)
+CLOCK_PRECISION = timedelta(seconds=2)  # of a clock that follows AWS
+
+
 class CheckedStore(InMemoryJobStore):
-    """Checks each row that is written against the row before it."""
+    """Checks each row that is written against the row before it, and by AWS's time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,9 +73,23 @@ class CheckedStore(InMemoryJobStore):
             saved = super().save(before, after)
             try:
                 self.chronicle.see(saved)
+                self._check_times(saved)
             except AssertionError as error:
                 self.broken.append(error)
         return saved
+
+    def renew(self, job: Job, until: datetime) -> Job:
+        renewed = super().renew(job, until)
+        try:
+            self._check_times(renewed)
+        except AssertionError as error:
+            self.broken.append(error)
+        return renewed
+
+    def _check_times(self, job: Job) -> None:
+        latest = now() + CLOCK_PRECISION
+        assert all(entry.at <= latest for entry in job.history), "an event in the future"
+        assert job.lease is None or job.lease.expires_at <= latest + LEASE, "too long a lease"
 
 
 @dataclass
@@ -77,6 +99,7 @@ class Crew:
     number: int
     world: WorkerWorld
     luck: random.Random
+    clock_error: float = 0.0  # seconds
     line: Line = field(init=False)
     engine: EngineProcess = field(init=False)
     url: str = field(init=False)
@@ -91,9 +114,13 @@ class Crew:
     async def keep_working(self) -> None:
         """Run one worker after the other, until canceled."""
         while True:
-            self.drain, self.line = asyncio.Event(), Line(self.luck, self.noise)
+            self.drain = asyncio.Event()
+            self.line = Line(self.luck, AwsClock(self._wall_clock), self.noise)
             self.life = asyncio.create_task(self._one_life())
             await asyncio.wait({self.life})
+
+    def _wall_clock(self) -> datetime:
+        return now() + timedelta(seconds=self.clock_error)
 
     async def _one_life(self) -> None:
         base = self.world.base / f"engine-{self.number}"
@@ -115,6 +142,8 @@ class Crew:
             queue=self.line.using(self.world.queue),
             artifacts=self.line.using(self.world.artifacts),
             base=base,
+            clock=self.line.clock,
+            clock_fault=lambda: self.line.clock.fault,
         )
 
     # --- faults -----------------------------------------------------------------------------------
@@ -151,6 +180,10 @@ class Crew:
         """The next sampler raises a CUDA error."""
         await self._faults(nodes={"KSampler": {"kind": "cuda_error", "times": 1}})
 
+    async def set_clock(self) -> None:
+        """The clock of the machine jumps, to the right time or to a wrong one."""
+        self.clock_error = self.luck.choice(CLOCK_JUMPS)
+
     async def _faults(self, **switches: Any) -> None:
         with suppress(httpx.HTTPError):
             await self.world.http.post(f"{self.url}/sim/faults", json=switches)
@@ -165,6 +198,7 @@ FAULTS = {
     "mute_sockets": 1,
     "stall": 1,
     "break_cuda": 1,
+    "set_clock": 4,
 }
 
 
@@ -198,7 +232,8 @@ class Chaos:
             await asyncio.sleep(self.luck.expovariate(1 / CALM_SECONDS))
             name = self.luck.choices(list(FAULTS), list(FAULTS.values()))[0]
             self.done[name] += 1
-            await getattr(self.luck.choice(self.crews), name)()
+            struck = self.crews[0] if name == "set_clock" else self.luck.choice(self.crews)
+            await getattr(struck, name)()
 
     async def meddle(self) -> None:
         """Cancel jobs, and send tickets again, also those of ended jobs, until canceled."""
@@ -237,7 +272,9 @@ async def chaos(tmp_path: Path) -> AsyncIterator[Chaos]:
         world = WorkerWorld(
             "", tmp_path, http, store=CheckedStore(), lease=LEASE, heartbeat=HEARTBEAT
         )
-        yield Chaos(world, luck, [Crew(n, world, luck) for n in range(WORKERS)])
+        crews = [Crew(n, world, luck) for n in range(WORKERS)]
+        crews[0].clock_error = CLOCK_ERROR
+        yield Chaos(world, luck, crews)
 
 
 @asynccontextmanager
@@ -263,7 +300,7 @@ async def test_whatever_fails_no_job_is_lost_and_none_ends_twice(chaos: Chaos) -
             await chaos.submit_all()
             await eventually(lambda: chaos.ended() >= JOBS // 2, within=SETTLE_SECONDS)
         for crew in chaos.crews:  # from here on no new fault is made
-            crew.noise = crew.line.noise = 0.0
+            crew.noise = crew.line.noise = crew.clock_error = 0.0
             crew.drain.set()
         await eventually(lambda: chaos.ended() == JOBS, within=SETTLE_SECONDS)
         for crew in chaos.crews:

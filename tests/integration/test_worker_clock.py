@@ -144,7 +144,7 @@ async def site(gateway: Gateway, tmp_path: Path, whole_rows: None) -> AsyncItera
         yield Site(environ, tmp_path, stack)
 
 
-@pytest.mark.parametrize("seconds", [-180, 180])
+@pytest.mark.parametrize("seconds", [-180, 180, 1200])
 async def test_a_worker_with_a_wrong_clock_takes_no_job_and_says_why(
     site: Site, seconds: int
 ) -> None:
@@ -153,7 +153,7 @@ async def test_a_worker_with_a_wrong_clock_takes_no_job_and_says_why(
     ended = [await site.until(job, lambda row: row.status.is_terminal) for job in jobs]
     assert [(job.status, job.attempt) for job in ended] == [(Status.SUCCEEDED, 1)] * 6
     assert (await wrong.executed(), await right.executed()) == (0, 6)
-    assert "180 s" in str(wrong.wiring.clock.fault)
+    assert f"{abs(seconds)} s" in str(wrong.wiring.clock.fault)
 
 
 async def test_a_worker_whose_clock_stays_wrong_ends(site: Site) -> None:
@@ -179,7 +179,7 @@ async def test_a_clock_that_is_set_right_lets_the_worker_take_jobs(
     assert (done.status, done.attempt) == (Status.SUCCEEDED, 1)
 
 
-@pytest.mark.parametrize("seconds", [-180, 180])
+@pytest.mark.parametrize("seconds", [-180, 180, 1200])
 async def test_a_clock_that_jumps_in_mid_job_costs_no_attempt(site: Site, seconds: int) -> None:
     """The other worker gets a second ticket for the job all the time, and must not take it."""
     jumping = await site.machine(step_ms=100)

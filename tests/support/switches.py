@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from comfyline.service.errors import Unavailable
+from gpu_worker.aws_clock import AwsClock
+from tests.support.builders import now
 from tests.support.ports import wrapped
 
 P = TypeVar("P")
+
+SIGNATURE_HOLDS = timedelta(minutes=5)  # before and after the time of AWS
 
 
 @dataclass(slots=True)
@@ -19,10 +25,12 @@ class Line:
     """One worker's connection to AWS.
 
     A cut line fails every call from then on, as after kill -9. A noisy line sometimes loses a call,
-    or only its answer.
+    or only its answer. AWS refuses a call that is signed more than 5 minutes off. Each answer has
+    its `Date`, also that of a refusal.
     """
 
     luck: random.Random
+    clock: AwsClock
     noise: float = 0.0  # the share of calls that fail
     is_cut: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -37,7 +45,13 @@ class Line:
             fails, answered = self.luck.random() < self.noise, self.luck.random() < 0.5
         if self.is_cut or (fails and not answered):
             raise Unavailable("the line is down")
-        answer = method(*args, **kwargs)
+        sent_at, is_off = time.monotonic(), abs(self.clock() - now()) > SIGNATURE_HOLDS
+        try:
+            if is_off:
+                raise Unavailable("the signature has expired")
+            answer = method(*args, **kwargs)
+        finally:
+            self.clock.heard(now().replace(microsecond=0), sent_at)
         if self.is_cut or fails:
             raise Unavailable("the answer was lost")
         return answer

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import httpx
 
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.contract.ids import random_worker_id
+from comfyline.service.clock import Clock
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.graph import Graph
@@ -122,13 +124,15 @@ class WorkerWorld(InMemoryDeployment):
         queue: JobQueue | None = None,
         artifacts: ArtifactStore | None = None,
         base: Path | None = None,
+        clock: Clock = now,
+        clock_fault: Callable[[], str | None] = lambda: None,
     ) -> Worker:
         """A worker; the ports and the base folder that are given replace those of this world."""
         jobs, tickets = store or self.store, queue or self.queue
         disk = self.disk or Disk((base or self.base,), floor_bytes=0)
         tools = Toolbox(
             store=jobs,
-            clock=now,
+            clock=clock,
             metrics=self.metrics,
             engine=engine,
             files=(
@@ -142,9 +146,9 @@ class WorkerWorld(InMemoryDeployment):
             health=self.health(engine, disk),
             disk=disk,
             heartbeat=Heartbeat(
-                store=jobs, queue=tickets, clock=now, lease=self.lease, interval=self.heartbeat
+                store=jobs, queue=tickets, clock=clock, lease=self.lease, interval=self.heartbeat
             ),
-            finisher=self.finisher(store, queue),
+            finisher=replace(self.finisher(store, queue), clock=clock),
             catalogue=self.catalogue,
         )
         return Worker(
@@ -153,6 +157,7 @@ class WorkerWorld(InMemoryDeployment):
             tools=tools,
             long_poll_seconds=1,
             protection=self.protection,
+            clock_fault=clock_fault,
         )
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
+from typing import Any
 
+import boto3
+import botocore.auth
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_worker.aws_clock import MAX_ERROR, AwsClock
+from gpu_worker.aws_clock import MAX_ERROR, AwsClock, sign_by
 from tests.support.builders import NOW
 
 PRECISION = timedelta(seconds=1.021)  # of `Date`, and the time of a call
@@ -144,3 +150,59 @@ def test_the_answers_of_a_client_are_heard_errors_included() -> None:
     parsed = {"Error": {"Code": "RequestExpired"}, "ResponseMetadata": {"HTTPHeaders": headers}}
     events.emit("after-call", parsed=parsed, context=context)
     assert machine.is_off_by <= PRECISION
+
+
+# --- signatures -----------------------------------------------------------------------------------
+
+
+class Aws:
+    """Answers every call with the right time, and refuses a signature that is 5 minutes off."""
+
+    def __init__(self, error: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error = error  # of the machine's wall clock
+        self.clock = AwsClock(self.wall)
+        # botocore reads the wall clock, until `sign_by` replaces this function too.
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", self.wall)
+        session = boto3.Session("id", "secret", region_name="eu-west-1")
+        config = Config(retries={"total_max_attempts": 1})
+        self.dynamodb = session.client("dynamodb", config=config)
+        self.dynamodb.meta.events.register("before-send", self.answer)
+        self.clock.follow(self.dynamodb.meta.events)
+        sign_by(self.clock)
+
+    def wall(self) -> datetime:
+        return datetime.now(UTC) + self.error
+
+    def answer(self, request: Any, **_: Any) -> AWSResponse:
+        signed_at = request.headers["X-Amz-Date"].decode()
+        now = datetime.now(UTC)
+        off = now - datetime.strptime(signed_at, "%Y%m%dT%H%M%S%z")
+        is_right = abs(off) < timedelta(minutes=5)
+        body = b"{}" if is_right else b'{"__type": "InvalidSignatureException"}'
+        headers = {"Date": format_datetime(now, usegmt=True)}
+        raw = SimpleNamespace(stream=lambda: iter([body]))
+        return AWSResponse(request.url, 200 if is_right else 400, headers, raw)
+
+    def call(self) -> None:
+        self.dynamodb.get_item(TableName="jobs", Key={"pk": {"S": "job"}})
+
+
+@pytest.mark.parametrize("seconds", [-1200, -180, 0, 180, 1200])
+def test_aws_takes_the_signatures_after_a_jump(
+    seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = Aws(timedelta(0), monkeypatch)
+    aws.call()
+    aws.error = timedelta(seconds=seconds)
+    aws.call()
+
+
+@pytest.mark.parametrize("seconds", [-1200, 1200])
+def test_aws_refuses_one_signature_of_a_clock_that_is_wrong_from_the_start(
+    seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = Aws(timedelta(seconds=seconds), monkeypatch)
+    with pytest.raises(ClientError, match="InvalidSignature"):
+        aws.call()
+    aws.call()
+    assert aws.clock.fault is not None
