@@ -16,6 +16,7 @@ def handler(_request: Request, wiring: Wiring) -> Answer:
         responses.Models(
             default_checkpoint=default,
             checkpoints=sorted({default, *known.checkpoints}),
+            any_checkpoint=not known.checkpoints,
             samplers=list(known.samplers),
             schedulers=list(known.schedulers),
             node_classes=sorted(known.node_classes),

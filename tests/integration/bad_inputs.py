@@ -79,7 +79,7 @@ def _post(name: str, body: Any, path: str = JOBS, **headers: str) -> Bad:
 _WRONG: Mapping[str, list[Any]] = {
     "prompt": ["", "x" * 20_001, 1, None, ["x"], {"text": "x"}],
     "negative_prompt": ["x" * 20_001, 1, None],
-    "width": [0, -8, 15, 513, 16392, 512.0, "512", None, True],
+    "width": [0, -8, 15, 513, 16392, 512.5, "512", None, True],
     "height": [0, 12, 500.5, "512", None],
     "steps": [0, -1, 1001, 1.5, "20", None, True],
     "cfg_scale": [-0.1, 100.1, "7", None],

@@ -170,9 +170,19 @@ class Models(Response):
     """The names that a request may use."""
 
     default_checkpoint: str = Field(description="The checkpoint of a request without `model`.")
-    checkpoints: list[str] = Field(description="The values of `model`.")
-    samplers: list[str] = Field(description="The values of `sampler`.")
-    schedulers: list[str] = Field(description="The values of `scheduler`.")
+    checkpoints: list[str] = Field(description="The values of `model` that the service knows.")
+    any_checkpoint: bool = Field(
+        default=False,
+        description="Whether `model` may also be another name, which ComfyUI then judges: the "
+        "deployment does not list its checkpoints.",
+    )
+    samplers: list[str] = Field(
+        description="The values of `sampler`. Empty if all are allowed, which ComfyUI then judges."
+    )
+    schedulers: list[str] = Field(
+        description="The values of `scheduler`. Empty if all are allowed, which ComfyUI then "
+        "judges."
+    )
     node_classes: list[str] = Field(
         description="The node classes that a workflow may use. Empty if all are allowed."
     )

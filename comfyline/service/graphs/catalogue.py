@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from comfyline.service.errors import FieldError
 from comfyline.service.graphs.graph import Graph
@@ -80,4 +81,11 @@ class Catalogue:
         )
         for name, value, known in asked:
             if value is not None and known and value not in known:
-                yield FieldError(("body", name), f"{value!r} is not one of {', '.join(known)}")
+                yield FieldError(("body", name), _unknown(value, known))
+
+
+def _unknown(value: str, known: Sequence[str]) -> str:
+    # The nearest name comes first, because a long message is cut when it is shown.
+    nearest = get_close_matches(value, known, n=1)
+    hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    return f"{value!r} is not known here. {hint}Known are {', '.join(known)}."

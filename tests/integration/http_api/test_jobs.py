@@ -125,10 +125,19 @@ class TestReading:
         canceled = gateway("GET", "/api/v1/jobs?status=canceled").json["jobs"]
         assert [(job["job_id"], job["metadata"]) for job in canceled] == [(ids[2], {"n": "2"})]
 
+    def test_an_unknown_model_is_refused_with_the_nearest_name(self, gateway: Gateway) -> None:
+        sent = {"prompt": "x", "model": "v1-5-pruned-emaonly.ckpt", "sampler": "eulerr"}
+        reply = gateway("POST", "/api/v1/jobs", sent)
+        assert reply.status == 422
+        model, sampler = (error["msg"] for error in reply.json["errors"])
+        assert "Did you mean 'v1-5-pruned-emaonly.safetensors'?" in model
+        assert "Did you mean 'euler'?" in sampler
+
     def test_the_names_of_models_and_samplers_are_listed(self, gateway: Gateway) -> None:
         models = gateway("GET", "/api/v1/models").json
         assert models["default_checkpoint"] == "v1-5-pruned-emaonly.safetensors"
         assert models["checkpoints"] == ["v1-5-pruned-emaonly.safetensors"]
+        assert models["any_checkpoint"] is False
         assert models["node_classes"] == []
         assert "euler" in models["samplers"]
         assert "karras" in models["schedulers"]

@@ -135,6 +135,7 @@ def test_models_and_usage_print_each_field_with_its_name() -> None:
     assert [" ".join(line.split()) for line in shown] == [
         "default checkpoint m.ckpt",
         "checkpoints m.ckpt",
+        "any checkpoint False",
         "samplers euler, heun",
         "schedulers any",
         "node classes any",
