@@ -16,26 +16,47 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 
-from comfyline.client import Comfyline
+from comfyline.client import Comfyline, ComfylineClientError
+from tools.unverified import (
+    BOOT,
+    BOOT_SECONDS,
+    DEPLOY_JOBS,
+    END_OF_FLEET,
+    END_SECONDS,
+    HOSTS,
+    MEMORY,
+    MEMORY_MIB,
+    PROTECTION,
+    RETIRE_SECONDS,
+    RETIREMENT,
+    SERVICES,
+    SPOT,
+    SPOT_JOBS,
+    SPOT_LOSS,
+    STACKS,
+    ZONES,
+    Fact,
+)
 
 PROMPT = "a red fox in the snow"
-BOOT_SECONDS = 900.0  # of the first worker: instance, image and models
-SERVICES = ("ondemand", "spot")
+PARTS = ("data", "fleet", "worker", "scaler", "api", "observability")
+SERVICE_NAMES = ("ondemand", "spot")
 HARMLESS = "first-deploy first-job"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fact of a check."""
+    """What a check has found about a fact."""
 
-    expected: str
+    fact: Fact
     found: str
     is_right: bool
 
@@ -71,7 +92,7 @@ class Account:
 
     def services(self) -> list[Any]:
         """Both ECS services."""
-        answer = self.ecs.describe_services(cluster=self.cluster, services=list(SERVICES))
+        answer = self.ecs.describe_services(cluster=self.cluster, services=list(SERVICE_NAMES))
         found: list[Any] = answer["services"]
         return found
 
@@ -90,77 +111,81 @@ class Account:
         )
         return answer["containerInstances"][0]
 
+    def memory_of(self, task: Any) -> int:
+        """The MiB of memory that the task's instance has registered with ECS."""
+        registered = {r["name"]: r for r in self.instance_of(task)["registeredResources"]}
+        return int(registered["MEMORY"]["integerValue"])
+
 
 def first_deploy(account: Account) -> Iterator[Finding]:
     """The stacks are there, and no GPU was started for them."""
     stacks = account.stacks()
-    for part in ("data", "fleet", "worker", "scaler", "api", "observability"):
-        status = stacks.get(part, ("missing", {}))[0]
-        yield Finding(f"stack {part} is complete", status, status.endswith("_COMPLETE"))
-    for service in account.services():
-        name, providers = service["serviceName"], service["capacityProviderStrategy"]
-        yield Finding(f"{name} has a capacity of its own", str(providers), len(providers) == 1)
-        zones = service.get("availabilityZoneRebalancing", "unknown")
-        yield Finding(f"{name} does not move workers between zones", zones, zones == "DISABLED")
+    states = {part: stacks.get(part, ("missing", {}))[0] for part in PARTS}
+    yield Finding(STACKS, _shown(states), all(s.endswith("_COMPLETE") for s in states.values()))
+    services = {service["serviceName"]: service for service in account.services()}
+    providers = {name: len(s["capacityProviderStrategy"]) for name, s in services.items()}
+    yield Finding(SERVICES, _shown(providers), providers == dict.fromkeys(SERVICE_NAMES, 1))
+    zones = {n: s.get("availabilityZoneRebalancing", "unknown") for n, s in services.items()}
+    yield Finding(ZONES, _shown(zones), set(zones.values()) == {"DISABLED"})
 
 
 def first_job(account: Account) -> Iterator[Finding]:
     """A job of an idle fleet boots a worker, and its picture comes from the bucket's own region."""
     began = time.monotonic()
-    view = account.client.submit(PROMPT).wait(timeout=BOOT_SECONDS)
+    job = account.client.submit(PROMPT)
+    state = _ended(job, BOOT_SECONDS)
     seconds = time.monotonic() - began
-    yield Finding(f"a first job within {BOOT_SECONDS:.0f} s", f"{seconds:.0f} s", True)
-    files = view.result.artifacts if view.result else []
-    hosts = [urlsplit(str(file.url)).netloc for file in files]
+    yield Finding(BOOT, f"{state} after {seconds:.0f} s", state == "succeeded")
+    result = job.view.result if job.view else None
+    hosts = [urlsplit(str(file.url)).netloc for file in result.artifacts] if result else []
     right = f".s3.{account.region}.amazonaws.com"
-    yield Finding(
-        f"signed URLs name *{right}", ", ".join(hosts) or "no file", all(right in h for h in hosts)
-    )
-    tasks = [task for service in SERVICES for task in account.tasks(service)]
-    for task in tasks[:1]:
-        registered = {r["name"]: r for r in account.instance_of(task)["registeredResources"]}
-        memory = registered["MEMORY"]["integerValue"]
-        yield Finding("an instance registers at least 13312 MiB", f"{memory} MiB", memory >= 13_312)
-    yield Finding("a worker runs", f"{len(tasks)} tasks", bool(tasks))
+    are_right = bool(hosts) and all(right in host for host in hosts)
+    yield Finding(HOSTS, ", ".join(hosts) or "no file", are_right)
+    tasks = [task for service in SERVICE_NAMES for task in account.tasks(service)]
+    registered = [account.memory_of(task) for task in tasks]
+    has_enough = bool(registered) and min(registered) >= MEMORY_MIB
+    yield Finding(MEMORY, f"{min(registered)} MiB" if registered else "no worker", has_enough)
 
 
 def spot_loss(account: Account) -> Iterator[Finding]:
-    """The job of a spot instance that ends is run again by another worker."""
-    jobs = [account.client.submit(PROMPT) for _ in range(40)]
+    """The jobs of a spot instance that ends are run again by another worker."""
+    jobs = [account.client.submit(PROMPT) for _ in range(SPOT_JOBS)]
     task = _soon(lambda: next(iter(account.tasks("spot")), None), BOOT_SECONDS)
-    yield Finding("40 jobs order a spot worker", "one runs" if task else "none", task is not None)
-    if task is None:
-        return
-    instance = account.instance_of(task)["ec2InstanceId"]
-    account.ec2.terminate_instances(InstanceIds=[instance])
-    states = [job.wait(timeout=BOOT_SECONDS * 2).status for job in jobs]
-    yield Finding(
-        f"all jobs succeed after {instance} was ended",
-        f"{sum(state == 'succeeded' for state in states)} of {len(states)}",
-        all(state == "succeeded" for state in states),
-    )
+    yield Finding(SPOT, "one runs" if task else "none runs", task is not None)
+    if task is not None:
+        instance = account.instance_of(task)["ec2InstanceId"]
+        account.ec2.terminate_instances(InstanceIds=[instance])
+    yield _all_succeed(SPOT_LOSS, jobs, is_right=task is not None)
 
 
 def deploy_under_load(account: Account) -> Iterator[Finding]:
     """Workers of an old revision retire while jobs wait, and no job is lost."""
-    jobs = [account.client.submit(PROMPT) for _ in range(60)]
-    old = _soon(lambda: account.tasks("ondemand"), BOOT_SECONDS) or []
-    yield Finding("a worker runs before the deployment", f"{len(old)} tasks", bool(old))
-    definition = account.services()[0]["taskDefinition"]
-    _deploy_copy(account, definition)
+    jobs = [account.client.submit(PROMPT) for _ in range(DEPLOY_JOBS)]
+    old = {task["taskArn"] for task in _soon(lambda: account.tasks("ondemand"), BOOT_SECONDS) or []}
+    _deploy_copy(account, account.services()[0]["taskDefinition"])
     gone = _soon(
-        lambda: not {t["taskArn"] for t in account.tasks("ondemand")} & {t["taskArn"] for t in old},
-        600,
+        lambda: not old & {task["taskArn"] for task in account.tasks("ondemand")}, RETIRE_SECONDS
     )
-    yield Finding(
-        "old workers retire within ten minutes", "gone" if gone else "still up", bool(gone)
-    )
-    states = [job.wait(timeout=BOOT_SECONDS * 2).status for job in jobs]
-    yield Finding(
-        "all jobs succeed",
-        f"{sum(state == 'succeeded' for state in states)} of {len(states)}",
-        all(state == "succeeded" for state in states),
-    )
+    found = f"{len(old)} old tasks, {'all ended' if gone else 'some still run'}"
+    yield Finding(RETIREMENT, found, bool(old and gone))
+    yield _all_succeed(PROTECTION, jobs)
+
+
+def _all_succeed(fact: Fact, jobs: Sequence[Any], *, is_right: bool = True) -> Finding:
+    states = Counter(_ended(job, BOOT_SECONDS * 2) for job in jobs)
+    return Finding(fact, _shown(states), is_right and set(states) == {"succeeded"})
+
+
+def _ended(job: Any, seconds: float) -> str:
+    """How the job ended; the name of the error if the client could not wait for it."""
+    try:
+        return str(job.wait(timeout=seconds).status)
+    except ComfylineClientError as error:
+        return type(error).__name__
+
+
+def _shown(found: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in found.items()) or "nothing"
 
 
 def _deploy_copy(account: Account, definition: str) -> None:
@@ -172,15 +197,14 @@ def _deploy_copy(account: Account, definition: str) -> None:
     )
     content = {name: value for name, value in found.items() if name not in made_by_ecs}
     new = account.ecs.register_task_definition(**content)["taskDefinition"]["taskDefinitionArn"]
-    for name in SERVICES:
+    for name in SERVICE_NAMES:
         account.ecs.update_service(cluster=account.cluster, service=name, taskDefinition=new)
 
 
 def teardown(account: Account) -> Iterator[Finding]:
     """An idle fleet ends: no task and no instance is left, so nothing costs by the hour."""
-    instances = _soon(lambda: not _instances(account), 1800)
-    left = _instances(account)
-    yield Finding("no instance is left after the quiet time", f"{len(left)} left", bool(instances))
+    is_empty = _soon(lambda: not _instances(account), END_SECONDS)
+    yield Finding(END_OF_FLEET, f"{len(_instances(account))} left", bool(is_empty))
 
 
 def _instances(account: Account) -> list[str]:
@@ -212,9 +236,7 @@ def verify(account: Account, names: list[str]) -> bool:
     for name in names:
         for finding in CHECKS[name](account):
             mark = "ok  " if finding.is_right else "FAIL"
-            print(
-                f"{mark} {name}: expected: {finding.expected}; found: {finding.found}", flush=True
-            )
+            print(f"{mark} {name}: {finding.fact.expected}; found: {finding.found}", flush=True)
             is_right = is_right and finding.is_right
     return is_right
 

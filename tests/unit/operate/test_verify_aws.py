@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tools.verify_aws import CHECKS, Account, Finding, first_deploy, first_job, verify
+from comfyline.client import WaitTimedOut
+from tools import verify_aws as module
+from tools.unverified import (
+    BOOT,
+    FACTS,
+    HOSTS,
+    MEMORY,
+    PAGE,
+    SERVICES,
+    STACKS,
+    ZONES,
+    Fact,
+    with_table,
+)
+from tools.verify_aws import CHECKS, PARTS, Account, Finding, first_deploy, first_job, verify
 
 
 class Stub:
@@ -45,65 +60,113 @@ def service(name: str, zones: str = "DISABLED") -> dict[str, Any]:
     }
 
 
-PARTS = ("data", "fleet", "worker", "scaler", "api", "observability")
+def deployed(*parts: str, services: list[dict[str, Any]]) -> Account:
+    session = Stub(describe_stacks=stacks(*parts), describe_services={"services": services})
+    return Account("prod", session)
 
 
 def test_a_complete_deployment() -> None:
-    services = {"services": [service("ondemand"), service("spot")]}
-    account = Account("prod", Stub(describe_stacks=stacks(*PARTS), describe_services=services))
-    findings = list(first_deploy(account))
-    assert len(findings) == len(PARTS) + 4
-    assert all(finding.is_right for finding in findings)
+    account = deployed(*PARTS, services=[service("ondemand"), service("spot")])
+    assert all(finding.is_right for finding in first_deploy(account))
 
 
-def test_a_missing_stack_and_a_service_that_moves_workers_are_found() -> None:
-    services = {"services": [service("ondemand", "ENABLED")]}
-    session = Stub(describe_stacks=stacks(*PARTS[1:]), describe_services=services)
-    wrong = [f for f in first_deploy(Account("prod", session)) if not f.is_right]
-    assert [f.found for f in wrong] == ["missing", "ENABLED"]
+@pytest.mark.parametrize(
+    ("parts", "services", "wrong"),
+    [
+        (PARTS[1:], [service("ondemand"), service("spot")], STACKS),
+        (PARTS, [service("ondemand")], SERVICES),
+        (PARTS, [service("ondemand"), service("spot", "ENABLED")], ZONES),
+    ],
+)
+def test_an_incomplete_deployment(
+    parts: tuple[str, ...], services: list[dict[str, Any]], wrong: Fact
+) -> None:
+    findings = list(first_deploy(deployed(*parts, services=services)))
+    assert [finding.fact for finding in findings if not finding.is_right] == [wrong]
 
 
 class Client:
-    """A client of jobs that have succeeded, with one file each."""
+    """A client whose jobs end so, with one file each."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str = "https://b.s3.eu-west-1.amazonaws.com/key", **end: Any) -> None:
+        self.view = SimpleNamespace(result=SimpleNamespace(artifacts=[SimpleNamespace(url=url)]))
+        self._end = {"status": "succeeded", "error": None, **end}
 
     def submit(self, _prompt: str) -> Client:
         return self
 
     def wait(self, timeout: float) -> Any:
-        return Stub2(result=Stub2(artifacts=[Stub2(url=self._url)]), status="succeeded")
+        if self._end["error"]:
+            raise self._end["error"]
+        return SimpleNamespace(status=self._end["status"])
 
 
-class Stub2:
-    def __init__(self, **values: Any) -> None:
-        self.__dict__.update(values)
+def running(client: Any, memory: int = 14_000, **answers: Any) -> Account:
+    """An account in which one worker runs, and ends when the task definition changes."""
+    registered = [{"name": "MEMORY", "integerValue": memory}]
+    instance = {"registeredResources": registered, "ec2InstanceId": "i-1"}
+    task = {"lastStatus": "RUNNING", "containerInstanceArn": "instance", "taskArn": "task"}
+    known = {
+        "list_tasks": {"taskArns": ["task"]},
+        "describe_tasks": {"tasks": [task]},
+        "describe_container_instances": {"containerInstances": [instance]},
+        "describe_services": {"services": [{"taskDefinition": "worker:1"}]},
+        "describe_task_definition": {"taskDefinition": {"family": "worker", "revision": 1}},
+        "register_task_definition": {"taskDefinition": {"taskDefinitionArn": "worker:2"}},
+        "list_container_instances": {"containerInstanceArns": []},
+        "update_service": None,
+        "terminate_instances": None,
+    }
+    return Account("prod", Stub(**{**known, **answers}), client)
 
 
 @pytest.mark.parametrize(
-    ("host", "is_right"),
-    [("b.s3.eu-west-1.amazonaws.com", True), ("b.s3.amazonaws.com", False)],
+    ("account", "wrong"),
+    [
+        (running(Client()), []),
+        (running(Client(status="failed")), [BOOT]),
+        (running(Client(error=WaitTimedOut("too long"))), [BOOT]),
+        (running(Client("https://b.s3.amazonaws.com/key")), [HOSTS]),
+        (running(Client(), memory=12_000), [MEMORY]),
+        (running(Client(), list_tasks={"taskArns": []}), [MEMORY]),
+    ],
 )
-def test_the_host_of_a_picture_must_be_regional(host: str, is_right: bool) -> None:
-    instance = {"registeredResources": [{"name": "MEMORY", "integerValue": 14_000}]}
-    task = {"lastStatus": "RUNNING", "containerInstanceArn": "instance", "taskArn": "task"}
-    session = Stub(
-        list_tasks={"taskArns": ["task"]},
-        describe_tasks={"tasks": [task]},
-        describe_container_instances={"containerInstances": [instance]},
+def test_the_first_job(account: Account, wrong: list[Fact]) -> None:
+    findings = list(first_job(account))
+    assert [finding.fact for finding in findings if not finding.is_right] == wrong
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_has_one_finding_for_each_of_its_rows_in_the_documentation(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(module, "_soon", lambda look, _seconds: look())
+    account = (
+        deployed(*PARTS, services=[service("ondemand"), service("spot")])
+        if name == "first-deploy"
+        else running(Client())
     )
-    client: Any = Client(f"https://{host}/key")
-    findings = list(first_job(Account("prod", session, client)))
-    assert [f.is_right for f in findings] == [True, is_right, True, True]
+    found = [finding.fact for finding in CHECKS[name](account)]
+    assert found == [fact for fact in FACTS if fact.check == name]
+
+
+def test_every_row_names_a_check_or_says_what_to_do_by_hand() -> None:
+    by_hand = [fact for fact in FACTS if fact.check.startswith("by hand")]
+    assert {fact.check for fact in FACTS if fact not in by_hand} == set(CHECKS)
+
+
+def test_the_table_in_the_documentation_is_current() -> None:
+    """`make docs` writes it."""
+    page = PAGE.read_text()
+    assert with_table(page) == page
 
 
 def test_the_output_says_what_was_expected_and_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def one(_account: Account) -> Iterator[Finding]:
-        yield Finding("a worker", "none", is_right=False)
+        yield Finding(MEMORY, "none", is_right=False)
 
     monkeypatch.setitem(CHECKS, "first-job", one)  # type: ignore[arg-type]
     assert not verify(Account("prod", Stub()), ["first-job"])
-    assert capsys.readouterr().out == "FAIL first-job: expected: a worker; found: none\n"
+    assert capsys.readouterr().out == "FAIL first-job: at least 13312 MiB; found: none\n"
