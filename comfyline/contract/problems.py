@@ -26,18 +26,16 @@ class ProblemKind:
 
 PROBLEMS: Mapping[str, ProblemKind] = {  # by code
     "malformed_request": ProblemKind(
-        400, "Malformed request", "Send a body that is JSON, and headers of the documented form."
+        400, "Malformed request", "Send a JSON body, and headers in the documented format."
     ),
     "unauthorized": ProblemKind(
         401, "The key is not valid", "Use a key that exists, has not expired and is not disabled."
     ),
-    "forbidden": ProblemKind(
-        403, "Scope missing", "Use a key that has the scope which the detail names."
-    ),
+    "forbidden": ProblemKind(403, "Scope missing", "Use a key with the scope that `detail` names."),
     "job_not_found": ProblemKind(
         404,
         "Job not found",
-        "Check the id. The job may belong to another owner, or its retention may be over.",
+        "Check the id. The job may belong to another owner, or be removed after its retention.",
         on_socket=True,
     ),
     "route_not_found": ProblemKind(404, "No such path", "Check the path against this document."),
@@ -58,7 +56,7 @@ PROBLEMS: Mapping[str, ProblemKind] = {  # by code
     "idempotency_key_reused": ProblemKind(
         422,
         "Idempotency key reused with another request",
-        "Use a new key for a new request, and the old key only for the identical request.",
+        "Use a new key for each new request. Repeat a key only with the identical request.",
     ),
     "too_many_jobs": ProblemKind(
         429,
@@ -68,19 +66,19 @@ PROBLEMS: Mapping[str, ProblemKind] = {  # by code
     "too_many_requests": ProblemKind(
         429,
         "Too many requests",
-        "Send the same request again after the seconds that `Retry-After` gives. `budget` names "
+        "Wait for the seconds in `Retry-After`, then send the same request again. `budget` names "
         "the limit that is reached. On the socket, wait for a minute.",
         on_socket=True,
     ),
     "internal_error": ProblemKind(
         500,
         "Internal error",
-        "Report the `request_id`: the service has logged the failure under it.",
+        "Report the `request_id` to the operator: the log has the failure under this id.",
     ),
     "unavailable": ProblemKind(
         503,
         "Service unavailable",
-        "Send the same request again after the seconds that `Retry-After` gives.",
+        "Wait for the seconds in `Retry-After`, then send the same request again.",
     ),
     "jobs_disabled": ProblemKind(
         503,
@@ -117,6 +115,6 @@ PROBLEMS: Mapping[str, ProblemKind] = {  # by code
         None, "Unknown action", "Set `action` to one of the documented actions.", on_socket=True
     ),
     "bad_message": ProblemKind(
-        None, "Invalid message", "Correct the field that the message names.", on_socket=True
+        None, "Invalid message", "Correct the field that `message` names.", on_socket=True
     ),
 }

@@ -68,7 +68,10 @@ Watch = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", metavar="DIR", file_okay=False, help="Wait, and save the job's files here."
+        "--out",
+        metavar="DIR",
+        file_okay=False,
+        help="Wait for the end of the job, and save its files in this directory.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines only, for programs.")]
@@ -103,7 +106,9 @@ Steps = Annotated[int | None, _prompt("Number of sampling steps.")]
 Cfg = Annotated[float | None, _prompt("How closely the picture follows the prompt.")]
 Sampler = Annotated[str | None, _prompt("A sampler of ComfyUI, such as euler.")]
 Scheduler = Annotated[str | None, _prompt("A scheduler of ComfyUI, such as karras.")]
-Seed = Annotated[int | None, _prompt("The same seed gives the same picture.")]
+Seed = Annotated[
+    int | None, _prompt("Seed of the noise. The same request and seed give the same picture.")
+]
 Model = Annotated[str | None, _prompt("A checkpoint; see comfyline models.")]
 BatchSize = Annotated[int | None, _prompt("Number of pictures.")]
 
@@ -114,18 +119,20 @@ Inputs = Annotated[list[str] | None, _workflow(_INPUT_HELP, "--input", metavar="
 
 _FORMAT_HELP = "Store still pictures in this format, without the workflow in their metadata."
 _PREVIEWS_HELP = "Make previews while the job is watched; --json prints their URLs."
-_STRICT_HELP = "Fail if an output of the workflow is invalid, instead of running the others."
-_REUSE_HELP = "With --reuse return an equal job of yours if there is one, with --no-reuse never."
-Priority = Annotated[str | None, _choice("Which queue the job waits in.", common.Priority)]
-StartDeadline = Annotated[int | None, _job("Seconds the job may wait before it expires.")]
-ExecutionTimeout = Annotated[int | None, _job("Seconds the job may run before it fails.")]
+_STRICT_HELP = "Fail if an output of the workflow is invalid. Otherwise the valid outputs run."
+_REUSE_HELP = "Return your job with the same request, if there is one, or always make a new job."
+Priority = Annotated[
+    str | None, _choice("Workers take jobs of a higher priority first.", common.Priority)
+]
+StartDeadline = Annotated[int | None, _job("Seconds that the job may wait before it expires.")]
+ExecutionTimeout = Annotated[int | None, _job("Seconds that the job may run before it fails.")]
 PictureFormat = Annotated[str | None, _choice(_FORMAT_HELP, common.PictureFormat, "--format")]
 Quality = Annotated[int | None, _job("Quality of --format; the default is 90.", min=1, max=100)]
 Previews = Annotated[bool, _job(_PREVIEWS_HELP, "--previews")]
 Strict = Annotated[bool, _job(_STRICT_HELP, "--strict")]
 Reuse = Annotated[bool | None, _job(_REUSE_HELP)]
 Meta = Annotated[
-    list[str] | None, _job("A label that is stored with the job. Repeatable.", metavar="KEY=VALUE")
+    list[str] | None, _job("A label to store with the job. Repeatable.", metavar="KEY=VALUE")
 ]
 IdempotencyKey = Annotated[
     str | None, _job("The same key and request always give the same job.", metavar="KEY")
