@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Annotated, TypeVar, cast
 
 import typer
 from pydantic import BaseModel
@@ -20,12 +21,14 @@ from comfyline.client.blocking.client import Comfyline, Job
 from comfyline.client.cli import arguments as args
 from comfyline.client.cli import view
 from comfyline.client.cli.extensions import ExtensibleGroup
-from comfyline.client.cli.watching import MAX_PAGE, follow_and_save, hint, unfinished
+from comfyline.client.cli.watching import MAX_PAGE, follow_and_save, hint, save, unfinished
 from comfyline.client.errors import ComfylineClientError, NotConfigured
 from comfyline.client.options import SubmitOptions
+from comfyline.client.retries import Retries
 from comfyline.contract.v1 import common
 
 USAGE = 2
+RETRIES = Retries(tries=3)  # a person waits, and can try again
 Answer = TypeVar("Answer", bound=BaseModel)
 app = typer.Typer(
     cls=ExtensibleGroup,
@@ -36,7 +39,23 @@ app = typer.Typer(
     'Example: comfyline submit "a red fox in the snow" --watch --out pictures\n\n'
     "Exit codes: 0 succeeded, 1 failed or refused, 2 wrong usage, 3 canceled, 4 expired, "
     "130 interrupted by Ctrl-C.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"comfyline {version('comfyline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None: ...
 
 
 @app.command()
@@ -195,16 +214,29 @@ def watch(
 
 
 @app.command()
-def cancel(
-    ctx: typer.Context, job_id: args.JobId, purge: args.Purge = False, as_json: args.AsJson = False
+def download(
+    ctx: typer.Context, job_id: args.JobId, out: args.Directory, as_json: args.AsJson = False
 ) -> None:
-    """Cancel a job: a waiting one ends at once, a running one when ComfyUI has stopped it.
+    """Save the files of a job that has succeeded; what is there already is not fetched again.
+
+    Example: comfyline download job_01jc3m9p8qk2v5w7x9y0z1a2b3 --out pictures
+    """
+    with _client(ctx, as_json) as client:
+        save(client, job_id, out, as_json)
+
+
+@app.command()
+def cancel(
+    ctx: typer.Context, job_ids: args.Ids, purge: args.Purge = False, as_json: args.AsJson = False
+) -> None:
+    """Cancel jobs: a waiting one ends at once, a running one when ComfyUI has stopped it.
 
     Example: comfyline cancel job_01jc3m9p8qk2v5w7x9y0z1a2b3
     """
     with _client(ctx, as_json) as client:
-        answer = client.purge(job_id) if purge else client.cancel(job_id)
-    _show(answer, as_json, view.canceled)
+        for job_id in dict.fromkeys(job_ids):
+            answer = client.purge(job_id) if purge else client.cancel(job_id)
+            _show(answer, as_json, view.canceled if len(job_ids) == 1 else view.canceled_one)
 
 
 @app.command()
@@ -254,7 +286,7 @@ def usage(ctx: typer.Context, as_json: args.AsJson = False) -> None:
 def _client(ctx: typer.Context, as_json: bool) -> Iterator[Comfyline]:
     """A client, or that of a test. Its errors are shown and end the command."""
     try:
-        with ctx.obj or Comfyline() as client:
+        with ctx.obj or Comfyline(retries=RETRIES) as client:
             yield client
     except ComfylineClientError as error:
         show = view.json_error if as_json else view.error

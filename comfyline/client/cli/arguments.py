@@ -49,13 +49,18 @@ JobIds = Annotated[
     list[str] | None,
     typer.Argument(metavar="ID", help="The jobs' ids, job_...", callback=_check_job_ids),
 ]
+Ids = Annotated[
+    list[str], typer.Argument(metavar="ID", help="The jobs' ids, job_...", callback=_check_job_ids)
+]
 AllJobs = Annotated[bool, typer.Option("--all", help="Follow all your jobs that have not ended.")]
+# The service stores a job that is `canceling` as `queued` or `running`, and lists it so.
+STATES = tuple(status for status in get_args(common.Status) if status != "canceling")
 StatusFilter = Annotated[
     str | None,
     typer.Option(
         metavar="STATUS",
-        help="Show only these jobs: " + ", ".join(get_args(common.Status)) + ".",
-        callback=_one_of(common.Status),
+        help="Show only these jobs: " + ", ".join(STATES) + ".",
+        callback=_matching("|".join(STATES), "one of " + ", ".join(STATES)),
     ),
 ]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most this many jobs.")]
@@ -73,6 +78,9 @@ Out = Annotated[
         file_okay=False,
         help="Wait for the end of the job, and save its files in this directory.",
     ),
+]
+Directory = Annotated[
+    Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Save the files here.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines only, for programs.")]
 

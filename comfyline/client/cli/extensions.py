@@ -22,10 +22,9 @@ class ExtensibleGroup(TyperGroup):
     """The built-in commands and those of the entry points; a built-in command hides another."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """All names, the built-in ones first."""
+        """All names, the built-in ones first, then the others in the order of the alphabet."""
         built_in = super().list_commands(ctx)
-        added = [name for name in entry_points(group=GROUP).names if name not in built_in]
-        return [*built_in, *added]
+        return [*built_in, *sorted(entry_points(group=GROUP).names - set(built_in))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, or None."""

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from comfyline.client.errors import ApiError, ComfylineClientError, Unauthorized
+from comfyline.client.errors import ApiError, ComfylineClientError, TransportFailed, Unauthorized
 from comfyline.contract.texts import clean
 from comfyline.contract.v1 import responses, results
 from comfyline.contract.v1.socket import DoneMessage, ProgressMessage
@@ -98,6 +98,11 @@ def canceled(console: Console, answer: responses.CancelAnswer) -> None:
     say(console, f"{answer.status}: {answer.message}")
 
 
+def canceled_one(console: Console, answer: responses.CancelAnswer) -> None:
+    """Print what a cancel or a purge has done to one of several jobs."""
+    say(console, f"{answer.job_id}  {answer.status}: {answer.message}")
+
+
 def fields(console: Console, response: responses.Models | responses.UsageView) -> None:
     """Print each field of a response with its name."""
     values = response.model_dump(mode="json").items()
@@ -125,6 +130,8 @@ def _details(job: responses.JobView) -> Iterator[tuple[str, str | Text]]:
     if job.status in ("running", "canceling"):
         yield "progress", f"{job.progress:.0%}  {what_runs(job.progress_detail)}"
     yield "request", _request(job)
+    # The parameters are what repeats the picture: above all the seed, which may have been drawn.
+    yield from ((name.replace("_", " "), _value(v)) for name, v in _parameters(job))
     yield "priority", job.priority
     yield from ((f"meta {name}", value) for name, value in job.metadata.items())
     yield from _times(job.timestamps)
@@ -137,6 +144,10 @@ def _details(job: responses.JobView) -> Iterator[tuple[str, str | Text]]:
         yield "error", f"{job.error.message} ({job.error.type})"
     if job.result is not None:
         yield from _result(job.job_id, job.result)
+
+
+def _parameters(job: responses.JobView) -> Iterator[tuple[str, object]]:
+    return ((name, v) for name, v in job.params.items() if name != "prompt" and v not in (None, ""))
 
 
 def _result(job_id: str, result: results.ResultView) -> Iterator[tuple[str, str]]:
@@ -235,6 +246,8 @@ def error(console: Console, problem: ComfylineClientError) -> None:
     """Print the error, the invalid fields, and the request id to give when asking for help."""
     message = problem.message if isinstance(problem, ApiError) else str(problem)
     console.print(Text.assemble(("Error: ", "bold red"), plain(message)), soft_wrap=True)
+    if isinstance(problem, TransportFailed):
+        say(console, "  Check that COMFYLINE_URL is right and that the service runs.")
     if not isinstance(problem, ApiError):
         return
     details = problem.problem

@@ -67,7 +67,7 @@ def _show_ends(ends: dict[str, DoneMessage], out: Path | None) -> None:
         view.ending(Console(stderr=True), job_id, done)
     with_files = [job_id for job_id in _succeeded(ends) if _has_files(ends[job_id])]
     if with_files and out is None:
-        hint(f"Save the files: comfyline watch {' '.join(with_files[:3])} --out DIR")
+        hint(f"Save the files: comfyline download {with_files[0]} --out DIR")
 
 
 def _has_files(done: DoneMessage) -> bool:
@@ -101,15 +101,24 @@ def _shown(client: Comfyline, job_ids: list[str], as_json: bool) -> dict[str, Do
 
 def _save_all(client: Comfyline, ends: dict[str, DoneMessage], out: Path, as_json: bool) -> None:
     for job_id in _succeeded(ends):
-        try:
-            paths = client.job(job_id).download(out if len(ends) == 1 else out / job_id)
-        except OSError as error:
-            raise DownloadFailed(f"cannot save the files: {error}") from error
-        for path in map(str, paths):
-            if as_json:
-                view.json_line(Console(), {"type": "saved", "job_id": job_id, "path": path})
-            else:
-                view.say(Console(), path)
+        save(client, job_id, out if len(ends) == 1 else out / job_id, as_json)
+
+
+def save(client: Comfyline, job_id: str, out: Path, as_json: bool) -> None:
+    """Save the job's files in `out` and print their paths.
+
+    Raises:
+        DownloadFailed: the job has not succeeded, or a file cannot be saved.
+    """
+    try:
+        paths = client.job(job_id).download(out)
+    except OSError as error:
+        raise DownloadFailed(f"cannot save the files: {error}") from error
+    for path in map(str, paths):
+        if as_json:
+            view.json_line(Console(), {"type": "saved", "job_id": job_id, "path": path})
+        else:
+            view.say(Console(), path)
 
 
 def hint(text: str) -> None:

@@ -18,6 +18,8 @@ from comfyline.contract.v1 import responses
 from tests.unit.client.commands import lines, run
 from tests.unit.client.fakes import JOB, Service, artifact, job_view, succeeded
 
+OTHER_JOB = JOB[:-1] + "9"
+
 
 def test_get_shows_the_job_and_its_files() -> None:
     hostile = artifact("a\x1b[2J[red].png")
@@ -93,6 +95,35 @@ def test_cancel_prints_what_happened() -> None:
     answer = {"job_id": JOB, "status": "canceled", "message": "It never ran."}
     result = run(Service(httpx.Response(202, json=answer)), "cancel", JOB)
     assert (result.exit_code, result.stdout) == (0, "canceled: It never ran.\n")
+
+
+def test_several_jobs_are_canceled_in_one_command() -> None:
+    answer = {"job_id": JOB, "status": "canceled", "message": "It never ran."}
+    service = Service(httpx.Response(202, json=answer))
+    result = run(service, "cancel", JOB, OTHER_JOB, JOB)
+    assert result.stdout == f"{JOB}  canceled: It never ran.\n" * 2
+    assert [request.url.path.split("/")[-1] for request in service.requests] == [JOB, OTHER_JOB]
+
+
+def test_get_shows_the_seed_and_the_other_parameters() -> None:
+    params = {"prompt": "a fox", "negative_prompt": "", "seed": 77, "steps": 20, "model": None}
+    shown = run(Service(job_view(params=params)), "get", JOB).stdout
+    assert {"seed 77", "steps 20"} <= {" ".join(line.split()) for line in shown.splitlines()}
+    assert "model" not in shown
+
+
+def test_a_service_that_does_not_answer_is_told_with_the_likely_reason() -> None:
+    result = run(Service(httpx.ConnectError("refused")), "list")
+    assert result.exit_code == 1
+    assert "COMFYLINE_URL" in result.stderr
+
+
+def test_the_version_and_the_short_help() -> None:
+    assert (
+        CliRunner().invoke(cli.app, ["--version"]).stdout
+        == f"comfyline {metadata.version('comfyline')}\n"
+    )
+    assert "Usage" in CliRunner().invoke(cli.app, ["list", "-h"]).stdout
 
 
 @pytest.mark.parametrize("command", ["get", "files", "watch", "cancel"])
