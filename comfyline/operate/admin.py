@@ -145,7 +145,7 @@ def audit_deployment(
 def _print_report(report: Report) -> None:
     console = Console()
     for mended in report.fixed:
-        console.print(f"fixed: {mended.kind} {mended.subject} {mended.message}", markup=False)
+        console.print(Text(clean(f"fixed: {mended.kind} {mended.subject} {mended.message}")))
     table = Table("kind", "id or key", "finding")
     for finding in (*report.findings, *report.leftovers):
         table.add_row(finding.kind, Text(clean(finding.subject)), Text(clean(str(finding))))

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from comfyline.contract.texts import clean
 from comfyline.operate import wiring
 from comfyline.operate.set_aside import SetAside
 
@@ -94,11 +95,11 @@ def _report(
         typer.echo(json.dumps({**shown, "missing": missing}))
     else:
         for each in done:
-            typer.echo(f"{verb}: {each.kind} {each.id}")
+            typer.echo(clean(f"{verb}: {each.kind} {each.id}"))
         for each in left:
-            typer.echo(f"still unreadable: {each.kind} {each.id}: {ascii(each.reason)[1:-1]}")
+            typer.echo(clean(f"still unreadable: {each.kind} {each.id}: {each.reason}"))
         for id_ in missing:
-            typer.echo(f"not found: {ascii(id_)[1:-1]}. It may be hidden until its next try.")
+            typer.echo(clean(f"not found: {id_}. It may be hidden until its next try."))
         if not (done or left or missing):
             typer.echo("nothing is set aside")
     raise typer.Exit(bool(left or missing))
@@ -109,6 +110,6 @@ def _print(found: Sequence[SetAside]) -> None:
         return
     table = Table("kind", "id", "where", "reason")
     for each in found:
-        text = ascii(each.reason)[1:-1]
-        table.add_row(each.kind, escape(ascii(each.id)[1:-1]), each.place, escape(text))
+        cells = (each.kind, each.id, each.place, each.reason)
+        table.add_row(*(Text(clean(cell)) for cell in cells))
     Console().print(table)

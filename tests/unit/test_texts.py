@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comfyline.contract.ids import random_worker_id
+from comfyline.service.fleet.workers import MAX_REASON, Presence
 from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs.job import MAX_ERROR_MESSAGE, MAX_ERROR_TYPE, JobError
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.result import MAX_WARNING, ResultWarning
 from comfyline.service.texts import shortened
-from tests.support.builders import a_job, an_artifact
+from tests.support.builders import NOW, a_job, an_artifact
 from tests.support.hostile import hostile_texts
 
 TEXTS = hostile_texts()
@@ -36,6 +38,7 @@ BOUNDS: list[tuple[Any, dict[str, int]]] = [
         {"type": MAX_NAME, "message": MAX_WARNING, "node_id": MAX_NAME, "node_type": MAX_NAME},
     ),
     (an_artifact(a_job()), {"node": MAX_NAME}),
+    (Presence(random_worker_id(), 0, NOW), {"unhealthy": MAX_REASON}),
 ]
 
 

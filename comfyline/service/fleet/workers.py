@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from comfyline.service.fleet.capacity import Capacity, FleetSize, SpotHistory
+from comfyline.service.texts import shorten
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import WorkerId
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
 
 # Long enough to see several crashes of workers that crash after a boot of three minutes.
 CRASH_WINDOW = timedelta(minutes=15)
+MAX_REASON = 500  # characters of the reason why a worker takes no job
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """One report of a worker. The worker counts as active until the report expires."""
+    """One report of a worker. The worker counts as active until the report expires.
+
+    A longer reason is cut, because it may repeat the error of a node.
+    """
 
     worker_id: WorkerId
     running_jobs: int  # on its GPU
@@ -29,6 +34,9 @@ class Presence:
     held_jobs: int = 0  # that it has claimed and that have not ended
     claimed_at: datetime | None = None  # when it last claimed a job for the job's first attempt
     waited: timedelta = timedelta(0)  # from the post of that job to its claim
+
+    def __post_init__(self) -> None:
+        shorten(self, unhealthy=MAX_REASON)
 
     @property
     def takes_jobs(self) -> bool:
