@@ -41,12 +41,26 @@ test("the same value comes back, whatever the digits and quotes around it", () =
   }
 });
 
-test("a text of 4 MiB is read, and a broken one is an error", () => {
-  const long = '\\"a1'.repeat(1 << 20);
-  const value = [long, 18446744073709551615n];
-  assert.deepEqual(parseJson(writeJson(value)), value);
-  assert.throws(() => parseJson('{"seed": 18446744073709551615'), SyntaxError);
-  assert.throws(() => parseJson('["18446744073709551615]'), SyntaxError);
+test("a string of 4 MiB does not hide what comes after it", () => {
+  for (const piece of ['\\"a1', "\\\\", "aaaa", '"']) {
+    const long = piece.repeat(1 << 20);
+    const [text, number] = parseJson(writeJson([long, 18446744073709551615n])) as unknown[];
+    assert.ok(text === long); // without a message of 4 MiB
+    assert.equal(number, 18446744073709551615n);
+  }
+});
+
+test("broken JSON is an error", () => {
+  for (const text of [
+    '{"seed": 18446744073709551615',
+    '["18446744073709551615]',
+    '["\\"',
+    '"\\',
+    "\\",
+  ]) {
+    assert.throws(() => parseJson(text), SyntaxError, text);
+    assert.throws(() => new JsonText(text), TypeError, text);
+  }
 });
 
 test("a number that has lost digits already is refused, with its name and the remedy", () => {

@@ -6,9 +6,8 @@
  * integer is read as a bigint, and a bigint is written as the integer that it is.
  */
 
-const STRING = '"[^"\\\\]*(?:\\\\.[^"\\\\]*)*"';
-const TOKEN = new RegExp(`${STRING}|-?\\d+(?:\\.\\d+)?(?:[eE][-+]?\\d+)?`, "g");
-const NOT_JSON = new RegExp(`${STRING}|-?\\bInfinity\\b|\\bNaN\\b`, "g");
+const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g;
+const NOT_JSON = /-?\bInfinity\b|\bNaN\b/g;
 const LONG = /\d{16}/; // 2^53 has 16 digits
 const FIRST_WITH_EXPONENT = 1e21; // JavaScript writes larger numbers as floats
 
@@ -16,7 +15,7 @@ const FIRST_WITH_EXPONENT = 1e21; // JavaScript writes larger numbers as floats
 export function parseJson(text: string): unknown {
   if (!LONG.test(text)) return JSON.parse(text);
   const mark = randomName();
-  const marked = text.replace(TOKEN, (token) =>
+  const marked = replaceOutsideStrings(text, NUMBER, (token) =>
     isUnsafe(token) ? `{"${mark}":"${token}"}` : token,
   );
   return JSON.parse(marked, (_name, value) => {
@@ -51,7 +50,7 @@ export class JsonText {
     this.#text = text;
     let value: unknown;
     try {
-      value = JSON.parse(text.replace(NOT_JSON, (token) => (token[0] === '"' ? token : "null")));
+      value = JSON.parse(replaceOutsideStrings(text, NOT_JSON, () => "null"));
     } catch (cause) {
       throw new TypeError(`the workflow is not JSON: ${(cause as Error).message}`, { cause });
     }
@@ -72,6 +71,41 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 export function randomName(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(24));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * The text with each match changed that is not inside a string.
+ *
+ * One pattern for strings and numbers would be shorter, but JavaScriptCore (Safari, Bun) gives up on
+ * a string of megabytes, and reports that as no match.
+ */
+function replaceOutsideStrings(
+  text: string,
+  pattern: RegExp,
+  change: (match: string) => string,
+): string {
+  const pieces: string[] = [];
+  for (let at = 0; at < text.length;) {
+    const begin = indexOrEnd(text, at);
+    let end = indexOrEnd(text, begin + 1);
+    while (isEscaped(text, end)) end = indexOrEnd(text, end + 1);
+    pieces.push(text.slice(at, begin).replace(pattern, change), text.slice(begin, end + 1));
+    at = end + 1;
+  }
+  return pieces.join("");
+}
+
+/** Where the next quote is, or the text's end. */
+function indexOrEnd(text: string, from: number): number {
+  const index = text.indexOf('"', from);
+  return index < 0 ? text.length : index;
+}
+
+/** Whether an odd number of backslashes is before a quote. */
+function isEscaped(text: string, quote: number): boolean {
+  let first = quote;
+  while (text[first - 1] === "\\") first -= 1;
+  return quote < text.length && (quote - first) % 2 === 1;
 }
 
 function isUnsafe(token: string): boolean {
