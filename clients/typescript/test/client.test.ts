@@ -10,6 +10,8 @@ import {
   Unauthorized,
   WaitTimedOut,
 } from "../src/index.js";
+import { Following } from "../src/core/following.js";
+import { PACE } from "../src/core/pace.js";
 import { jobPath } from "../src/paths.js";
 import {
   JOB,
@@ -264,6 +266,28 @@ test("a service that gives no pass now is polled, and one that refuses the key i
   const client = clientOf({ fetch: refused.fetch, WebSocket });
   await assert.rejects(all(client.job(JOB).events()), Unauthorized);
   assert.deepEqual(opened, []);
+});
+
+test("while sockets are refused, jobs are read evenly, and sockets are tried ever less often", () => {
+  let clock = 0;
+  const pace = { ...PACE, backoff: { baseSeconds: 8, capSeconds: 64 } };
+  const script = new Following([JOB], pace, () => clock, 300).script();
+  const done: Record<string, number[]> = { open: [], read: [] };
+  const view = { ...RUNNING, version: 1 };
+  assert.throws(() => {
+    for (let turn = script.next(); !turn.done;) {
+      const step = turn.value;
+      done[step.do]?.push(clock);
+      if (step.do === "pause") clock += step.seconds;
+      turn = script.next(step.do === "open" ? "failed" : step.do === "read" ? view : undefined);
+    }
+  }, WaitTimedOut);
+  assert.deepEqual(
+    done["read"],
+    Array.from({ length: 151 }, (_, n) => n * 2),
+  ); // each 2 s
+  const opened = done["open"]!;
+  assert.ok(opened.length >= 4 && opened.length < 60, `${opened.length} sockets`);
 });
 
 test("without a WebSocket, as in Node 20, the job is polled and no pass is asked for", async () => {

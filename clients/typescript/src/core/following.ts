@@ -33,7 +33,7 @@ export type Step =
   /** Wait. */
   | { do: "pause"; seconds: number };
 
-/** `never`: this client has no socket at all, so that it polls at an even pace. */
+/** `never`: this client has no socket at all, so that it only polls. */
 export type Opening = "open" | "failed" | "never";
 
 // TypeScript cannot type the answer of each yield; the functions with one yield below do it.
@@ -46,7 +46,8 @@ export class Following {
   readonly #deadline: number;
   #lastContact: number;
   #hasRead = false; // over HTTP
-  #hasSockets = true;
+  #openAt = 0; // when the next socket is opened; Infinity if this client has none
+  #refused = 0; // how many sockets in a row could not be opened
   #quietSince = 0;
   #pingedAt = 0;
 
@@ -71,7 +72,7 @@ export class Following {
   *script(): Script {
     for (let failures = 0; this.#open.size;) {
       const before = this.#versions();
-      if (this.#hasSockets && this.#secondsLeft() > 0) yield* this.#fromSocket();
+      if (this.now() >= this.#openAt && this.#secondsLeft() > 0) yield* this.#fromSocket();
       // A socket that has worked resumes, so the jobs are read only if it has not.
       if (this.#versions() === before) yield* this.#fromReads();
       failures = this.#versions() === before ? failures + 1 : 1;
@@ -84,8 +85,8 @@ export class Following {
   /** What one connection brings, until it is lost or all jobs have ended. */
   *#fromSocket(): Script {
     const opening = yield* open(this.#atMost(this.pace.openSeconds));
-    this.#hasSockets = opening !== "never";
-    if (opening !== "open") return;
+    if (opening !== "open") return this.#poll(opening);
+    this.#refused = 0;
     this.#quietSince = this.#pingedAt = this.now();
     try {
       yield* this.#subscribe();
@@ -95,6 +96,12 @@ export class Following {
     }
     for (const sieve of this.#open.values()) sieve.unsubscribed();
     yield { do: "close" };
+  }
+
+  /** Leave it to the reads, and try a socket again after waits that grow. */
+  #poll(opening: Opening): void {
+    const seconds = backoffSeconds(this.pace.backoff, ++this.#refused);
+    this.#openAt = opening === "never" ? Infinity : this.now() + seconds;
   }
 
   *#subscribe(): Script {
@@ -178,7 +185,9 @@ export class Following {
       throw new WaitTimedOut(`not ended within the given time: ${jobs}; the service continues`);
     }
     const { pollSeconds, backoff } = this.pace;
-    const seconds = this.#hasSockets ? backoffSeconds(backoff, failures) : pollSeconds;
+    // After a lost socket the wait is random, so that clients do not come back together.
+    const isPolling = this.#refused > 0;
+    const seconds = isPolling ? pollSeconds : backoffSeconds(backoff, failures);
     yield { do: "pause", seconds: this.#atMost(seconds) };
   }
 

@@ -9,7 +9,7 @@ import type { JobMessage } from "./wire.js";
 export class SocketLost extends Error {}
 
 // After an error message with one of these codes the next connection may work. All others are final.
-const TEMPORARY_CODES = ["unavailable", "internal_error", "sockets_disabled"];
+const TEMPORARY_CODES = ["unavailable", "internal_error", "sockets_disabled", "too_many_requests"];
 
 type Check = (value: unknown) => boolean;
 

@@ -12,7 +12,7 @@ export interface Pace {
   placeSeconds: number;
   /** How often the client pings. API Gateway closes a socket that is idle for 10 minutes. */
   pingSeconds: number;
-  /** The wait between two reads of a job where no socket can be had at all. */
+  /** The wait between two reads of a job while no socket can be had. */
   pollSeconds: number;
   /** Reads may fail for so long before their error is thrown, such as while a laptop sleeps. */
   outageSeconds: number;
