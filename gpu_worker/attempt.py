@@ -223,9 +223,14 @@ class Attempt:
     # --- beside the prompt ----------------------------------------------------------------------
 
     async def _beat(self) -> None:
-        await self._tools.heartbeat.keep(
+        keeping = self._tools.heartbeat.keep(
             self._reporter.job, self._ticket, renewed=self._reporter.received, lost=self._lose
         )
+        try:
+            await keeping
+        except Exception:  # noqa: BLE001 - a bug; without heartbeats the lease is lost soon
+            _log.exception("heartbeat broke", extra=self._context("heartbeat_broke"))
+            self._lose()
 
     async def _watch_disk(self) -> None:
         """End the prompt before it has filled the disk that the whole worker uses."""
@@ -239,6 +244,8 @@ class Attempt:
             await self._reporter.write_for_ever()
         except (TransitionRefused, JobNotFound):
             self._lose()
+        except Exception:  # noqa: BLE001 - a bug; the write that ends the job needs no progress
+            _log.exception("progress not written", extra=self._context("progress_broke"))
 
     def _lose(self) -> None:
         self.stop.request(StopReason.LEASE_LOST)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,11 +20,12 @@ from comfyline.service.jobs.decide import MAX_FAULTS
 from comfyline.service.jobs.events import LeaseExpired
 from comfyline.service.jobs.job import MAX_ERROR_MESSAGE, TERMINAL, Status, artifact_key
 from comfyline.service.jobs.lifecycle import advance
+from comfyline.service.metrics import Metric
 from comfyui_sim.options import GUISES, Options
 from comfyui_sim.server import Simulator
 from tests.support.builders import now
 from tests.support.eventually import eventually
-from tests.support.ports import meanwhile, raising
+from tests.support.ports import meanwhile, raising, wrapped
 from tests.support.worker_world import EMPTY_IMAGE, LEASE, WorkerWorld, a_graph
 
 
@@ -283,6 +285,62 @@ async def test_a_bug_while_the_result_is_stored_costs_no_other_run(
     assert (failed.error.type, failed.attempt) == ("not_stored", 1)
     assert failed.gpu_seconds > 0
     assert await world.executed() == 1
+
+
+class RefusedForGood(ValueError):
+    """As DynamoDB refuses an item of more than 400 KB."""
+
+
+async def test_an_error_that_the_store_refuses_for_good_ends_the_job_at_once(
+    world: WorkerWorld,
+) -> None:
+    def around(name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if name == "save" and args[1].error and args[1].error.type != "not_stored":
+            raise RefusedForGood
+        return call(*args, **kwargs)
+
+    world.store = wrapped(world.store, around)
+    await world.faults(nodes={"KSampler": {"kind": "error"}})
+    job = world.queued()
+    async with world.working():
+        failed = await world.until(job, Status.FAILED)
+    assert failed.error is not None
+    assert (failed.error.type, failed.attempt) == ("not_stored", 1)
+
+
+async def test_progress_that_the_store_refuses_for_good_is_logged_and_the_job_succeeds(
+    world: WorkerWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    def around(name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if name == "save" and args[1].status is Status.RUNNING and args[1].progress.fraction > 0:
+            raise RefusedForGood
+        return call(*args, **kwargs)
+
+    world.store = wrapped(world.store, around)
+    job = world.queued(a_graph(steps=600))
+    async with world.working():
+        done = await world.until(job, Status.SUCCEEDED)
+    assert done.attempt == 1
+    assert "progress_broke" in {getattr(record, "action", "") for record in caplog.records}
+
+
+async def test_a_heartbeat_that_the_store_refuses_for_good_is_logged_and_ends_the_attempt(
+    world: WorkerWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    def around(name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if name == "renew":
+            raise RefusedForGood
+        return call(*args, **kwargs)
+
+    world.store = wrapped(world.store, around)
+    await world.faults(stall=True)
+    job = world.queued(a_graph(steps=100))
+    async with world.working():
+        await eventually(
+            lambda: world.metrics.sum(Metric.ATTEMPTS_ENDED, outcome="lease_lost") == 1
+        )
+    assert world.row(job.id).status is Status.QUEUED
+    assert "heartbeat_broke" in {getattr(record, "action", "") for record in caplog.records}
 
 
 async def test_a_job_may_make_many_files(world: WorkerWorld) -> None:
