@@ -69,6 +69,13 @@ def test_it_lists_the_engine_of_the_image_and_says_what_it_does_not_list(
     assert "Models" in not_listed
 
 
+def test_the_npm_package_needs_no_sbom_because_it_depends_on_nothing() -> None:
+    package = json.loads((ROOT / "clients" / "typescript" / "package.json").read_text())
+    assert not package.get("dependencies")
+    assert set(package["peerDependencies"]) == {"react"}
+    assert package["peerDependenciesMeta"]["react"]["optional"]
+
+
 def test_it_is_written_for_each_product(tmp_path: Any) -> None:
     main(tmp_path / "sbom")
     names = {path.name.removesuffix(".cdx.json") for path in (tmp_path / "sbom").iterdir()}

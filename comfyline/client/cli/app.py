@@ -217,7 +217,7 @@ def watch(
 def download(
     ctx: typer.Context, job_id: args.JobId, out: args.Directory, as_json: args.AsJson = False
 ) -> None:
-    """Save the files of a job that has succeeded; what is there already is not fetched again.
+    """Save the files of a job that has succeeded. Files that are there are not fetched again.
 
     Example: comfyline download job_01jc3m9p8qk2v5w7x9y0z1a2b3 --out pictures
     """

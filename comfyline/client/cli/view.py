@@ -30,11 +30,12 @@ STYLES = {
     "expired": "red",
 }
 MAX_VALUE_LENGTH = 200  # characters of one reported value
+MAX_SHOWN = 10_000  # characters of any text; an answer may hold megabytes
 
 
 def plain(text: str, style: str = "") -> Text:
     """The text on one line, without effect on the terminal."""
-    return Text(clean(text), style=style)
+    return Text(clean(_shortened(text, MAX_SHOWN)), style=style)
 
 
 def say(console: Console, text: str, style: str = "") -> None:
@@ -156,7 +157,10 @@ def _result(job_id: str, result: results.ResultView) -> Iterator[tuple[str, str]
         yield "file", f"and {more:,} more: comfyline files {job_id}"
     for node, values in result.values.items():
         for key, value in values.items():
-            yield f"value {node}.{key}", _shortened(json.dumps(value, ensure_ascii=False))
+            yield (
+                f"value {node}.{key}",
+                _shortened(json.dumps(value, ensure_ascii=False), MAX_VALUE_LENGTH),
+            )
     yield from (("note", note) for note in notes(result))
 
 
@@ -183,8 +187,8 @@ def _file(artifact: results.ArtifactView) -> str:
     return f"{artifact.name}  {artifact.bytes:,} bytes, {artifact.content_type}{kind}"
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _times(at: responses.Timestamps) -> Iterator[tuple[str, str]]:

@@ -186,3 +186,8 @@ def test_the_name_of_a_label_is_shown_as_text(name: str) -> None:
 def test_arguments_of_a_wrong_form_are_shown_as_text(name: str) -> None:
     assert run(Service({}), "get", name).exit_code == 2
     assert run(Service({}), "submit", "--workflow", f"/nowhere/{name}").exit_code == 2
+
+
+def test_a_text_of_megabytes_is_cut() -> None:
+    error = api_error(httpx.Response(500, json={"message": "x" * 5_000_000}))
+    assert len(shown(lambda console: view.error(console, error))) < 2 * view.MAX_SHOWN
