@@ -36,7 +36,7 @@ SCRIPTS = Path(__file__).parent / "typescript"
 DIST = ROOT / "clients" / "typescript" / "dist"
 CUTS = 3
 
-pytestmark = [pytest.mark.usefixtures("local", "built"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("local", "built"), pytest.mark.timeout(180, func_only=True)]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def documents() -> list[Path]:
     """Every page that a person reads."""
-    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+    others = [*ROOT.glob("clients/*/README.md"), ROOT / "tests" / "vectors" / "README.md"]
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted(others)]
 
 
 def commands(page: Path) -> list[str]:
