@@ -144,6 +144,7 @@ verify-aws: dev ## Check a deployed stage for what no emulator shows (STAGE=, CH
 docs: dev $(TYPESCRIPT)/node_modules/.complete ## Generate what is made from the code: parts of docs/, types of the TypeScript client (RELEASE=1: the contract's baseline too)
 	@$(BIN)/python -m infra.choices
 	@$(BIN)/python -m tools.unverified
+	@$(BIN)/python -m tools.limits_page
 	@$(BIN)/python -m tools.contract_documents $(if $(RELEASE),--release)
 	@$(NPM) run generate
 

@@ -16,10 +16,14 @@ STREAM_SHARE = 20
 
 
 def reserved(row: Function, deployment: Deployment) -> int | None:
+    """The calls that other functions cannot take from it, which is also the most that it gets."""
+    reserves = deployment.functions.reserves and not deployment.is_local
+    return row.reserved or None if reserves else None
+
+
+def needed_to_reserve() -> int:
     """Lambda refuses a reservation that leaves fewer than 100 of the account's calls at once."""
-    every = sum(other.reserved for other in FUNCTIONS.values())
-    is_possible = deployment.functions.concurrency >= every + UNRESERVED
-    return row.reserved or None if is_possible and not deployment.is_local else None
+    return sum(row.reserved for row in FUNCTIONS.values()) + UNRESERVED
 
 
 def parallel_batches(stream: JobsStream, deployment: Deployment) -> int | None:

@@ -16,6 +16,10 @@ ROLES = {
     "AWSServiceRoleForAutoScaling": "autoscaling.amazonaws.com",
 }
 
+# With fewer calls at once, Lambda cannot reserve those of authorizers, settlement, sweeper and
+# scaler: the same as in infra/sections/requests.py.
+MIN_TO_RESERVE = 214
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -28,6 +32,7 @@ class Plan:
     max_workers: int = 10
     ondemand_workers: int = 1
     concurrency: int = 10
+    reserve: bool | None = None
     key_arn: str | None = None
 
     @classmethod
@@ -49,10 +54,16 @@ class Plan:
             "ondemand_workers": scaling.get("ondemand_workers"),
             "key_arn": file.get("encryption", {}).get("key_arn"),
             "concurrency": file.get("functions", {}).get("concurrency"),
+            "reserve": file.get("functions", {}).get("reserve"),
         }
         given = {name: value for name, value in found.items() if value is not None}
         lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
         return cls(**{**given, **lists})
+
+    @property
+    def reserves(self) -> bool:
+        """Whether functions without which nothing works have calls of their own."""
+        return self.concurrency >= MIN_TO_RESERVE if self.reserve is None else self.reserve
 
     @property
     def spot_workers(self) -> int:

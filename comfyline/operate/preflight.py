@@ -206,6 +206,8 @@ def _concurrency(clients: Clients, plan: Plan) -> Check:
     found = f"{has} calls at once; the deployment plans with {plan.concurrency}"
     if has < plan.concurrency:
         return Check(name, State.FAILED, found, f"Set functions.concurrency = {has}.")
+    if not plan.reserves:
+        found += "; none are reserved, so a flood of requests can stop authorizers and sweeper"
     if has < 1000:
         to_do = (
             "aws service-quotas request-service-quota-increase --service-code lambda "
@@ -214,6 +216,8 @@ def _concurrency(clients: Clients, plan: Plan) -> Check:
         return Check(name, State.WARNING, found, to_do)
     if plan.concurrency < 1000:
         return Check(name, State.WARNING, found, "Set functions.concurrency = 1000.")
+    if not plan.reserves:
+        return Check(name, State.WARNING, found, "Remove functions.reserve = false.")
     return Check(name, State.OK, found)
 
 

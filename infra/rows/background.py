@@ -30,6 +30,8 @@ from infra.grants import Resource, may
 
 # One round and, if it hangs, the next.
 RESERVED_FOR_ROUNDS = 2
+# All batches of ten shards at once. With fewer calls than batches, Lambda waits and tries again.
+RESERVED_FOR_SETTLEMENT = 40
 # Twice the time of a batch in which the SDK has to retry every call.
 SETTLE_TIMEOUT = 180
 # Shorter than the interval between two rounds, so that they never overlap.
@@ -76,6 +78,7 @@ ROWS = (
             Queue(Resource.PARKING, batch_size=10),
         ),
         timeout=SETTLE_TIMEOUT,
+        reserved=RESERVED_FOR_SETTLEMENT,
         # The stream does not carry the trace of a job, so these traces would be connected with
         # nothing. Lambda samples the first call of each second: up to $10 for a million jobs.
         is_traced=False,

@@ -11,6 +11,10 @@ from infra.sections.section import Section
 # API Gateway's own limit, which all APIs of an account and the posts to sockets share.
 MAX_REQUESTS_PER_SECOND = 10_000
 
+# The calls that the rows of functions reserve, and 100 that Lambda keeps for all others. The
+# preflight knows the same number.
+MIN_TO_RESERVE = 214
+
 Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/*\s]+)$")]
 
 
@@ -31,12 +35,31 @@ class Functions(Section):
         description="calls of functions that may run at once, at most the account's limit, which "
         "`comfyline admin preflight` shows; new accounts have 10",
     )
+    reserve: bool | None = Field(
+        default=None,
+        description="whether authorizers, settlement, sweeper and scaler have calls that no other "
+        "function can take, so that no flood of requests stops them",
+        json_schema_extra={
+            "by_default": f"true from a `functions.concurrency` of {MIN_TO_RESERVE}"
+        },
+    )
     s3_public_endpoint: str | None = Field(
         default=None,
         pattern=r"^https?://[^/\s]+$",
         description="where callers reach an emulator's S3, if its functions use another address",
         examples=["http://127.0.0.1:4566"],
     )
+
+    @model_validator(mode="after")
+    def _account_can_reserve(self) -> Self:
+        if self.reserve and self.concurrency < MIN_TO_RESERVE:
+            raise ValueError(f"reserve needs a concurrency of at least {MIN_TO_RESERVE}")
+        return self
+
+    @property
+    def reserves(self) -> bool:
+        """Whether functions have calls of their own."""
+        return self.concurrency >= MIN_TO_RESERVE if self.reserve is None else self.reserve
 
 
 class Api(Section):

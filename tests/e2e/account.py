@@ -156,9 +156,13 @@ class Account:
     def seeded(self, owner: OwnerId, **overrides: Any) -> Job:
         """A job in the table without a ticket. The sweeper ignores it for a day."""
         queued_at = overrides.pop("queued_at", now())
-        fresh = a_job(id=overrides.pop("id", random_job_id(now())), owner=owner)
-        times = {"queued_at": queued_at, "start_deadline": queued_at + timedelta(hours=1)}
-        job = replace(fresh, **times, **{"due_at": now() + timedelta(days=1), **overrides})
+        fresh = a_job(
+            id=overrides.pop("id", random_job_id(now())),
+            owner=owner,
+            queued_at=queued_at,
+            start_deadline=queued_at + timedelta(hours=1),
+        )
+        job = replace(fresh, **{"due_at": now() + timedelta(days=1), **overrides})
         self.jobs.put_request(job, some_params(), a_graph())
         assert self.jobs.add(job) is None
         return job

@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from comfyline.operate import plan
+from infra.concurrency import needed_to_reserve, reserved
 from infra.declarations import AsyncCalls, EveryMinute
 from infra.deployment import Deployment
+from infra.deployment_file import WrongDeployment
 from infra.functions import FUNCTIONS
+from infra.sections import requests
 from tests.infra.conftest import deployment
 from tests.infra.templates import Json, Templates, function_in, named, plain_name, resources
 
@@ -69,8 +73,34 @@ def test_authorizers_and_rounds_are_kept_apart_where_the_account_can(asg: Templa
     found = functions(asg)
     reserved = {n: f.get("ReservedConcurrentExecutions") for n, f in found.items()}
     kept = {n for n, calls in reserved.items() if calls}
-    assert kept == {"AuthorizeHttp", "AuthorizeSocket", "SweepJobs", "ScaleWorkers"}
-    assert sum(filter(None, reserved.values())) <= 1000 - 100  # Lambda keeps 100 unreserved
+    rounds = {"SettleJobs", "SweepJobs", "ScaleWorkers"}
+    assert kept == {"AuthorizeHttp", "AuthorizeSocket", *rounds}
+
+
+def test_the_least_concurrency_that_can_reserve_is_said_right() -> None:
+    assert needed_to_reserve() == requests.MIN_TO_RESERVE == plan.MIN_TO_RESERVE
+
+
+@pytest.mark.parametrize(
+    ("functions", "reserves"),
+    [
+        ({}, False),
+        ({"concurrency": requests.MIN_TO_RESERVE - 1}, False),
+        ({"concurrency": requests.MIN_TO_RESERVE}, True),
+        ({"concurrency": 1000, "reserve": False}, False),
+    ],
+)
+def test_calls_are_reserved_where_the_account_can(
+    functions: dict[str, Any], reserves: bool
+) -> None:
+    chosen = deployment(functions=functions)
+    found = {row.name for row in FUNCTIONS.values() if reserved(row, chosen)}
+    assert bool(found) is reserves
+
+
+def test_a_small_account_cannot_reserve() -> None:
+    with pytest.raises(WrongDeployment, match=str(requests.MIN_TO_RESERVE)):
+        deployment(functions={"concurrency": 100, "reserve": True})
 
 
 @pytest.mark.parametrize(

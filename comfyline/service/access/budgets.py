@@ -45,7 +45,7 @@ class Budget:
     setting: str = ""
 
 
-# 100 a second of one owner, which is the half of what the smallest deployment accepts.
+# 100 a second of one owner: as many as the smallest deployment accepts of all callers.
 REQUESTS = Budget("requests", 6_000, MINUTE, "requests", "requests_per_minute")
 UPLOADS = Budget("uploads", 600, MINUTE, "upload forms", "uploads_per_minute")
 # Uploads are kept for nine days, so one owner stores 900 GB at most.
@@ -53,7 +53,7 @@ UPLOAD_BYTES = Budget("upload_bytes", 100 * GB, DAY, "bytes of upload forms", "u
 SOCKET_PASSES = Budget("socket_passes", 6_000, MINUTE, "socket passes", "sockets_per_minute")
 # After a restart of the gateway, all clients of an owner connect again within about a minute.
 SOCKETS = Budget("sockets", 6_000, MINUTE, "sockets opened", "sockets_per_minute")
-# API Gateway accepts 500 messages a second from all clients together.
+# The gateway accepts as many messages a second as requests.
 MESSAGES = Budget("messages", 6_000, MINUTE, "messages on sockets")
 
 BUDGETS = (REQUESTS, UPLOADS, UPLOAD_BYTES, SOCKET_PASSES, SOCKETS, MESSAGES)

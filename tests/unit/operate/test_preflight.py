@@ -191,7 +191,15 @@ class TestQuotas:
         settings = {"AccountLimit": {"ConcurrentExecutions": has}}
         answers = {**usual(), "lambda": [("get_account_settings", settings)]}
         plan = Plan(image=IMAGE, concurrency=planned)
-        assert checked(answers, plan)["Lambda concurrency"].state is state
+        row = checked(answers, plan)["Lambda concurrency"]
+        assert row.state is state
+        if state is not State.FAILED:
+            assert ("none are reserved" in row.found) is (planned < 1000)
+
+    def test_a_deployment_that_reserves_nothing_is_warned_of(self) -> None:
+        plan = Plan(image=IMAGE, concurrency=1000, reserve=False)
+        row = checked(usual(), plan)["Lambda concurrency"]
+        assert (row.state, row.to_do) == (State.WARNING, "Remove functions.reserve = false.")
 
 
 class TestEncryptionKey:
