@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from comfyline.adapters.aws.jobs.parking import parked_step
+from comfyline.adapters.aws.queue import shown
 from comfyline.service.errors import Unavailable, Unreadable
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.settle import ParkedStep
@@ -45,12 +46,21 @@ def _read(records: Iterable[Record], wiring: Wiring) -> tuple[dict[str, Change],
             extra = {"action": "record_unreadable", "job_id": job_id_of(record)}
             logger.exception("record unreadable", extra=extra)
             wiring.aws.metrics.record(Metric.ITEMS_UNREADABLE)
-            if not _is_stored(partial(wiring.aws.parking.set_aside, json.dumps(record))):
+            text = _text_of(record)
+            if text and not _is_stored(partial(wiring.aws.parking.set_aside, text)):
                 failed.append(number_of(record))
         else:
             if change is not None:
                 changes[number_of(record)] = change
     return changes, failed
+
+
+def _text_of(record: Record) -> str | None:
+    """The record as JSON; None if it has none, so that no queue can keep it."""
+    try:
+        return json.dumps(record)
+    except (RecursionError, TypeError, ValueError):
+        return None
 
 
 def _settle(changes: Mapping[str, Change], wiring: Wiring) -> list[str]:
@@ -83,7 +93,14 @@ def _is_done(message: Mapping[str, Any], wiring: Wiring) -> bool:
     """Handle a message of the queue; False if the message must stay there."""
     extra = {"message_id": message["messageId"]}
     try:
-        _settle_again(parked_step(message["body"]), wiring)
+        parked = parked_step(message["body"])
+    except Unreadable:  # a retry cannot help, and the log line is the only copy of the text
+        about = {"action": "message_unreadable", **shown(message["body"])}
+        logger.exception("unreadable message dropped", extra=extra | about)
+        wiring.aws.metrics.record(Metric.ITEMS_UNREADABLE)
+        return True
+    try:
+        _settle_again(parked, wiring)
     except Exception:  # the message stays in the queue, and an alarm watches its depth
         logger.exception("parked message failed", extra=extra | {"action": "parked_failed"})
         return False
@@ -91,10 +108,10 @@ def _is_done(message: Mapping[str, Any], wiring: Wiring) -> bool:
     return True
 
 
-def _settle_again(parked: ParkedStep | str, wiring: Wiring) -> None:
+def _settle_again(parked: ParkedStep | Record, wiring: Wiring) -> None:
     if isinstance(parked, ParkedStep):
         return wiring.settlement.settle_parked(parked)
-    change = change_of(json.loads(parked))
+    change = change_of(parked)
     if change is not None and change.ends_the_job and wiring.settlement.settle([change.after]):
         raise Unavailable(f"{change.after.id} is not settled")
     return None

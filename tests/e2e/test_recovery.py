@@ -14,7 +14,9 @@ import pytest
 from comfyline.client import Comfyline, Job
 from comfyline.contract.v1.socket import StatusMessage
 from localcloud.state import Endpoints, State
+from tests.e2e.account import Account
 from tests.support.eventually import eventually_now
+from tests.support.malformed import malformed_ticket
 
 VISIBILITY_SECONDS = 20  # the visibility timeout in the local deployment
 pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(180)]
@@ -98,3 +100,29 @@ def test_a_killed_worker_is_restarted(state: State) -> None:
     assert now is not None
     assert len(now.pids.workers) == len(before.pids.workers)
     assert now.pids.workers[1:] == before.pids.workers[1:]
+
+
+def test_workers_go_on_beside_malformed_tickets(
+    client: Comfyline, endpoints: Endpoints, state: State
+) -> None:
+    before = state.read()
+    assert before is not None
+    sqs = Account(endpoints).emulator.client("sqs")
+    urls = [endpoints.outputs[f"{lane}QueueUrl"] for lane in ("High", "Normal", "Low")]
+    jobs = []
+    for n in range(60):
+        url = urls[n % len(urls)]
+        sqs.send_message(QueueUrl=url, MessageBody=malformed_ticket(n), MessageGroupId="bad")
+        if n % 12 == 0:
+            jobs.append(client.submit(f"between {n}", width=64, height=64, reuse=False))
+    assert [job.wait(120).status for job in jobs] == ["succeeded"] * len(jobs)
+
+    def all_deleted() -> bool:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answers = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names) for url in urls]
+        return not any(int(n) for answer in answers for n in answer["Attributes"].values())
+
+    eventually_now(all_deleted, within=60)
+    now = state.read()
+    assert now is not None
+    assert now.pids.workers == before.pids.workers

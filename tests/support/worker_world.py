@@ -99,15 +99,23 @@ class WorkerWorld(InMemoryDeployment):
     @asynccontextmanager
     async def working(self, keeper: Keeper | None = None) -> AsyncIterator[asyncio.Event]:
         """Run a worker until the block ends; setting the yielded event drains it earlier."""
-        drain = asyncio.Event()
         keeper = keeper or ForeignEngine(has_other_workers=not self.shares_disk)
-        async with ComfyEngine.connected(self.url, keeper, self.patience) as engine:
-            working = asyncio.create_task(self.worker(engine).work(drain))
-            try:
-                yield drain
-            finally:
-                drain.set()
-                await asyncio.wait_for(working, 20)
+        async with (
+            ComfyEngine.connected(self.url, keeper, self.patience) as engine,
+            self.drained(self.worker(engine)) as drain,
+        ):
+            yield drain
+
+    @asynccontextmanager
+    async def drained(self, worker: Worker) -> AsyncIterator[asyncio.Event]:
+        """Run this worker until the block ends, and drain it then."""
+        drain = asyncio.Event()
+        working = asyncio.create_task(worker.work(drain))
+        try:
+            yield drain
+        finally:
+            drain.set()
+            await asyncio.wait_for(working, 20)
 
     def health(self, engine: ComfyEngine, disk: Disk) -> Health:
         """The health of a worker of that engine."""

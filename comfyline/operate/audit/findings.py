@@ -19,6 +19,7 @@ class Fix(StrEnum):
     COUNT = "count"  # count the ended job in the ledger
     DELETE_ITEM = "delete_item"
     DELETE_FILE = "delete_file"
+    DELETE_REPORT = "delete_report"  # of a worker, which reports again within a minute
     FREE_SLOT = "free_slot"
     CLOSE_SOCKET = "close_socket"
     UNSUBSCRIBE = "unsubscribe"

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from comfyline.adapters.aws.attributes import time_of
+from comfyline.adapters.aws.fleet.presence import WORKERS
 from comfyline.adapters.aws.jobs.siblings import key as item_key
 from comfyline.contract.ids import ConnectionId, JobId, OwnerId
 from comfyline.operate.audit.findings import Finding, Fix
@@ -77,6 +78,7 @@ class Fixer:
             Fix.COUNT: self._count,
             Fix.DELETE_ITEM: self._delete_item,
             Fix.DELETE_FILE: self._delete_file,
+            Fix.DELETE_REPORT: self._delete_report,
             Fix.FREE_SLOT: self._free_slot,
             Fix.CLOSE_SOCKET: self._close_socket,
             Fix.UNSUBSCRIBE: self._unsubscribe,
@@ -124,6 +126,11 @@ class Fixer:
         if is_live and not self._is_of_no_job(job, incarnation):
             return False
         self.s3.delete_object(Bucket=self.bucket, Key=key)
+        return True
+
+    def _delete_report(self, worker_id: str) -> bool:
+        key: Any = {"pk": WORKERS, "sk": {"S": worker_id}}
+        self.dynamodb.delete_item(TableName=self.jobs_table, Key=key)
         return True
 
     def _close_socket(self, socket: str) -> bool:

@@ -206,7 +206,12 @@ class Jobs:
             if not item["revisions"]["SS"]:
                 yield Finding("presence", name, "names no revision that workers may have")
             return
-        report = presence_of(item)
+        try:
+            report = presence_of(item)
+        except Exception as error:  # noqa: BLE001 whatever it holds
+            text = f"cannot be read: {error!r:.200}"
+            yield Finding("presence", name, text, fix=Fix.DELETE_REPORT, target=(name,))
+            return
         if report.expires_at > self._terms.clock() + LONGEST_REPORT + CLOCK_SKEW:
             yield Finding("presence", name, "reports the worker as active for too long")
         if item.get("ttl") != ttl_of(report.expires_at + KEPT):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +25,12 @@ class Kept:
     """A parking, and a function that reads its content."""
 
     parking: Parking
-    read: Callable[[], list[ParkedStep | str]]
+    read: Callable[[], list[ParkedStep | Mapping[str, Any]]]
 
 
 def _in_memory(_: Get) -> Kept:
     parking = InMemoryParking()
-    return Kept(parking, lambda: [*parking.steps, *parking.records])
+    return Kept(parking, lambda: [*parking.steps, *map(json.loads, parking.records)])
 
 
 def _in_sqs(get: Get) -> Kept:
@@ -61,8 +62,9 @@ def test_each_parked_step_is_kept(kept: Kept) -> None:
 
 
 def test_a_record_is_kept_as_it_came(kept: Kept) -> None:
-    kept.parking.set_aside('{"dynamodb": {"NewImage": {"name": {"S": "Füchse"}}}}')
-    assert kept.read() == ['{"dynamodb": {"NewImage": {"name": {"S": "Füchse"}}}}']
+    record = {"dynamodb": {"NewImage": {"name": {"S": "Füchse"}}}}
+    kept.parking.set_aside(json.dumps(record))
+    assert kept.read() == [record]
 
 
 def test_without_its_queue_nothing_counts_as_parked(aws_client: AwsClient) -> None:

@@ -59,6 +59,7 @@ MENDED = {
     # a step of the settlement
     "settled_but_not_counted",
     # removals
+    "report_unreadable",
     "request_without_job",
     "request_of_earlier_job",
     "file_without_job",
@@ -1072,7 +1073,7 @@ def _report(d: Deployed, **attributes: Any) -> None:
     d.set(Table.JOBS, WORKERS["S"], name, **attributes)
 
 
-@found_as("item", "cannot be read")
+@found_as("presence", "cannot be read")
 def report_unreadable(d: Deployed) -> None:
     """The report of a worker has a text for a number."""
     _report(d, running={"S": "many"})

@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from comfyline.adapters.aws.attributes import read_time, time_of, ttl_of
+from comfyline.adapters.aws.attributes import read_time, readable_items, time_of, ttl_of
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import WorkerId
 from comfyline.service.fleet.workers import Presence
@@ -72,7 +72,8 @@ class DynamoPresenceStore:
             ExpressionAttributeValues={":pk": WORKERS, ":now": time_of(now)},
             ConsistentRead=True,
         )
-        return [presence_of(row) for page in pages for row in page["Items"]]
+        # A report that cannot be read must not hide the other workers from the scaler.
+        return readable_items(presence_of, (row for page in pages for row in page["Items"]))
 
 
 def presence_of(row: Any) -> Presence:

@@ -10,6 +10,7 @@ How a field is written follows from its annotation, as in service/settings.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,7 @@ from comfyline.adapters.aws.attributes import (
     timedelta_of,
     ttl_of,
 )
-from comfyline.contract.ids import JobId, WorkerId
+from comfyline.contract.ids import JOB_ID_PATTERN, JobId, WorkerId
 from comfyline.service.errors import Unreadable
 from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.job import (
@@ -42,6 +43,8 @@ from comfyline.service.jobs.job import (
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.store import UnreadableRow, due_shard
 from comfyline.service.queue.lanes import Priority
+
+_IS_ID = re.compile(JOB_ID_PATTERN).fullmatch
 
 # --- the row --------------------------------------------------------------------------------------
 
@@ -96,6 +99,8 @@ def _job_of(item: Item) -> Job:
     schema = int(item["schema"]["N"])
     if abs(schema - SCHEMA) > 1:
         raise Unreadable(f"{item['pk']['S']} has schema {schema}, this code has {SCHEMA}")
+    if not _IS_ID(item["pk"]["S"]):
+        raise Unreadable("a row has an id that no job can have")
     values = _read(_KINDS_OF_JOB, item)
     if missing := [name for name in _ALWAYS_WRITTEN if name not in item]:
         raise Unreadable(f"{item['pk']['S']} has no {missing[0]}")

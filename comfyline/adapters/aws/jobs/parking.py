@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from comfyline.adapters.aws.errors import translated
-from comfyline.contract.ids import JobId
+from comfyline.contract.ids import JOB_ID_PATTERN, JobId
+from comfyline.service.errors import Unreadable
 from comfyline.service.jobs.settle import ParkedStep
 
 if TYPE_CHECKING:
@@ -54,12 +56,31 @@ class SqsParking:
         self._client.send_message(QueueUrl=self._url, MessageBody=body)
 
 
-def parked_step(body: str) -> ParkedStep | str:
-    """The content of a message of the queue: a step, or the text of a stream record."""
-    message = json.loads(body)
+def parked_step(body: str) -> ParkedStep | Mapping[str, Any]:
+    """The content of a message of the queue: a step, or a record of the stream.
+
+    Raises:
+        Unreadable: the message is neither. No message raises anything else.
+    """
+    try:
+        return _content_of(json.loads(body))
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
+        raise Unreadable(f"no parked step and no record: {error!r:.200}") from error
+
+
+def _content_of(message: Any) -> ParkedStep | Mapping[str, Any]:
     if "record" in message:
-        return str(message["record"])
-    return ParkedStep(message["step"], JobId(message["job_id"]), message["incarnation"])
+        record = json.loads(message["record"])
+        if not isinstance(record, dict):
+            raise TypeError("a record is an object")
+        return record
+    parked = ParkedStep(message["step"], JobId(message["job_id"]), message["incarnation"])
+    if not re.fullmatch(JOB_ID_PATTERN, parked.job_id):
+        raise ValueError("not the id of a job")
+    int(parked.incarnation, 16)
+    if not isinstance(parked.step, str):
+        raise TypeError("a step has a name")
+    return parked
 
 
 def _fields_of(parked: ParkedStep) -> dict[str, str]:
