@@ -24,6 +24,7 @@ class Resource(Enum):
     CONNECTIONS = auto()
     CONNECTIONS_BY_KEY = auto()
     KEYS = auto()
+    KEYS_BY_VOID_AT = auto()
     OWNERS = auto()
     QUEUES = auto()  # the three lanes
     DEAD_LETTERS = auto()

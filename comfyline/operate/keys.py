@@ -166,7 +166,7 @@ def disable(
     Its jobs go on: cancel those that must not run. URLs of files that were read before stay valid
     for up to 15 minutes.
     """
-    key = disable_key(KeyId(key_id), keys=wiring.key_store())
+    key = disable_key(KeyId(key_id), keys=wiring.key_store(), clock=wiring.now)
     if key is None:
         raise typer.BadParameter(
             f"there is no key {key_id!r}. `comfyline keys list` prints the ids of all keys.",

@@ -12,10 +12,11 @@ ARTIFACT_EXPIRY_DAYS = 17
 # Nothing below it expires, and a worker may read nothing else of the models.
 MODELS_PREFIX = "models/"
 
-# Indexes: of the jobs table the first two, of the connections table the last.
+# Indexes: of the jobs table the first two, of the connections table, and of the keys table.
 BY_OWNER = "by_owner"
 BY_DUE = "by_due"
 BY_KEY = "by_key"
+BY_VOID_AT = "by_void_at"
 
 # The value of the dimension `service` of every metric and the field `service` of every log line.
 METRICS_SERVICE = "comfyline"

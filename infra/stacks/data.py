@@ -21,6 +21,7 @@ from comfyline.service.storage_names import (
     BY_DUE,
     BY_KEY,
     BY_OWNER,
+    BY_VOID_AT,
     JOBS_PREFIX,
     UPLOADS_PREFIX,
 )
@@ -85,6 +86,12 @@ class DataStack(Stack):
             projection_type=ddb.ProjectionType.KEYS_ONLY,
         )
         self.keys = self._durable_table("Keys")
+        self.keys.add_global_secondary_index(
+            index_name=BY_VOID_AT,
+            partition_key=_key("void_shard"),
+            sort_key=ddb.Attribute(name="void_at", type=ddb.AttributeType.NUMBER),
+            projection_type=ddb.ProjectionType.KEYS_ONLY,
+        )
         self.owners = self._durable_table("Owners", sort_key=_key("sk"), ttl="ttl")
         self.dead_letters = self._queue(
             "DeadLetters", DEAD_LETTER_RETENTION, DEAD_LETTER_VISIBILITY
@@ -150,6 +157,7 @@ class DataStack(Stack):
             Resource.JOBS_BY_DUE: [f"{table}/index/{BY_DUE}"],
             Resource.CONNECTIONS: [self.connections.table_arn],
             Resource.CONNECTIONS_BY_KEY: [f"{self.connections.table_arn}/index/{BY_KEY}"],
+            Resource.KEYS_BY_VOID_AT: [f"{self.keys.table_arn}/index/{BY_VOID_AT}"],
             Resource.KEYS: [self.keys.table_arn],
             Resource.OWNERS: [self.owners.table_arn],
             Resource.QUEUES: [queue.queue_arn for queue in self.queues.values()],

@@ -47,6 +47,7 @@ from tests.support.aws import (
     REGION,
     create_connections_table,
     create_jobs_table,
+    create_keys_table,
     create_queues,
     create_table,
 )
@@ -132,7 +133,7 @@ connection_store = adapters(
 )
 key_store = adapters(
     lambda _: InMemoryKeyStore(),
-    in_table(DynamoKeyStore, keyed("pk")),
+    in_table(DynamoKeyStore, create_keys_table),
 )
 owner_store = adapters(
     lambda _: InMemoryOwnerStore(),

@@ -20,8 +20,8 @@ from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
-from comfyline.contract.ids import JobId, OwnerId, random_job_id
-from comfyline.service.access.authenticate import create_key
+from comfyline.contract.ids import JobId, KeyId, OwnerId, random_job_id
+from comfyline.service.access.authenticate import create_key, disable_key
 from comfyline.service.access.slots import Limits
 from comfyline.service.jobs.job import Job, artifact_key
 from comfyline.service.jobs.result import Artifact
@@ -101,14 +101,23 @@ class Account:
         session = boto3.Session(*(given[n] for n in names), region_name=self.endpoints.region)
         return partial(session.client, endpoint_url=self.endpoints.aws_endpoint_url)
 
+    @cached_property
+    def keys(self) -> DynamoKeyStore:
+        client = self.emulator.client("dynamodb")
+        return DynamoKeyStore(client, self.endpoints.outputs["KeysTable"])
+
     def new_key(self, owner: OwnerId, limits: Limits | None = None, scope: str = "jobs") -> str:
         """A new key, which no authorizer has cached."""
-        client = self.emulator.client("dynamodb")
-        keys = DynamoKeyStore(client, self.endpoints.outputs["KeysTable"])
         _, token = create_key(
-            owner, scopes=[scope], expires_at=None, keys=keys, clock=now, limits=limits
+            owner, scopes=[scope], expires_at=None, keys=self.keys, clock=now, limits=limits
         )
         return token
+
+    def disabled_key(self, owner: OwnerId) -> KeyId:
+        """A new key that was disabled a moment ago."""
+        key, _ = create_key(owner, scopes=["jobs"], expires_at=None, keys=self.keys, clock=now)
+        disable_key(key.id, keys=self.keys, clock=now)
+        return key.id
 
     def items(self, output: str, key: dict[str, Any]) -> list[dict[str, Any]]:
         """The items of a table under a partition key."""

@@ -229,10 +229,10 @@ def sweep_jobs(caller: Caller) -> None:
     lost = account.seeded(caller.owner, due_at=now() - PAST)
     left = Slot(random_job_id(now()), now() - SLOT_GRACE - timedelta(seconds=1))
     account.owners.take_slot(caller.owner, left, ONE_JOB, now())
-    gone = a_gone_subscriber(caller, lost, KeyId("none"))
+    gone = a_gone_subscriber(caller, lost, account.disabled_key(caller.owner))
     with account.dropped(ended):
         account.invoke(account.physical_id("api", "SweepJobsFunction"), {})
-        assert account.connections.get(gone) is None  # because there is no key "none"
+        assert account.connections.get(gone) is None
         assert account.items("JobsTable", {"S": ended.id}) == []
         assert account.files(ended) == 0
         settled = account.jobs.get(missed.id)

@@ -51,6 +51,17 @@ def create_connections_table(client: Any, name: str) -> None:
     )
 
 
+def create_keys_table(client: Any, name: str) -> None:
+    """The keys table, as infra/stacks/data.py declares it."""
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_attributes(pk="S", void_shard="S", void_at="N"),
+        KeySchema=_keys("pk"),
+        GlobalSecondaryIndexes=[_index("by_void_at", "void_shard", "void_at")],
+    )
+
+
 def create_table(client: Any, name: str, *keys: str) -> None:
     """A table of string keys without indexes."""
     client.create_table(

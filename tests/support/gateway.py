@@ -28,6 +28,7 @@ from tests.support.aws import (
     REGION,
     create_connections_table,
     create_jobs_table,
+    create_keys_table,
     create_queues,
     create_table,
 )
@@ -185,7 +186,7 @@ def functions_on_moto(
         session = boto_session()
         dynamodb = session.client("dynamodb")
         create_jobs_table(dynamodb, "jobs")
-        create_table(dynamodb, "keys", "pk")
+        create_keys_table(dynamodb, "keys")
         create_table(dynamodb, "owners", "pk", "sk")
         create_connections_table(dynamodb, "connections")
         session.client("s3").create_bucket(Bucket="files")

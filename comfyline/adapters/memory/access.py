@@ -40,6 +40,11 @@ class InMemoryKeyStore:
         """See KeyStore."""
         self._keys[key.id] = key
 
+    def void_between(self, start: datetime, end: datetime) -> list[KeyId]:
+        """See KeyStore."""
+        ends = [(key.id, key.void_at) for key in self._keys.values()]
+        return [key_id for key_id, at in ends if at is not None and start <= at <= end]
+
     def all(self) -> list[ApiKey]:
         """See KeyStore."""
         return sorted([*self._keys.values()], key=lambda key: (key.created_at, key.id))

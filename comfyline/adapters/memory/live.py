@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import RLock
@@ -73,13 +72,11 @@ class InMemoryConnectionStore:
             found = sorted(self._subscriptions[job_id].items())
         return [Subscriber(id_, each.since) for id_, each in found if each.expires_at > now]
 
-    def by_key(self) -> Mapping[KeyId, Sequence[ConnectionId]]:
+    def open_sockets(self, key_id: KeyId | None = None) -> list[ConnectionId]:
         """See ConnectionStore."""
-        found: defaultdict[KeyId, list[ConnectionId]] = defaultdict(list)
         with self._lock:
-            for connection in self._open.values():
-                found[connection.key_id].append(connection.id)
-        return found
+            found = list(self._open.values())
+        return [one.id for one in found if key_id is None or one.key_id == key_id]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def authenticate(authorization: str | None, *, keys: KeyStore, clock: Clock) -> 
     key = keys.get(KeyId(match[1]))
     if key is None or not hmac.compare_digest(_hash(match[2]), key.secret_sha256):
         return None
-    return None if is_void(key, clock()) else key
+    return None if key.is_void(clock()) else key
 
 
 def create_key(
@@ -64,7 +64,7 @@ def create_key(
     return key, f"cl_{key_id}_{secret}"
 
 
-def disable_key(key_id: KeyId, *, keys: KeyStore) -> ApiKey | None:
+def disable_key(key_id: KeyId, *, keys: KeyStore, clock: Clock) -> ApiKey | None:
     """Disable a key and return it; None if there is no such key.
 
     API Gateway still accepts the key for as long as it has cached the authorizer's answer.
@@ -72,7 +72,9 @@ def disable_key(key_id: KeyId, *, keys: KeyStore) -> ApiKey | None:
     key = keys.get(key_id)
     if key is None:
         return None
-    disabled = replace(key, disabled=True)
+    if key.disabled:
+        return key
+    disabled = replace(key, disabled_at=clock())
     keys.put(disabled)
     return disabled
 
@@ -98,12 +100,7 @@ def redeem_socket_pass(
     if socket_pass is None or clock() >= socket_pass.expires_at:
         return None
     key = keys.get(socket_pass.key_id)
-    return None if key is None or is_void(key, clock()) else key
-
-
-def is_void(key: ApiKey, now: datetime) -> bool:
-    """Whether the key is disabled or has expired."""
-    return key.disabled or (key.expires_at is not None and now >= key.expires_at)
+    return None if key is None or key.is_void(clock()) else key
 
 
 def _hash(secret: str) -> str:

@@ -23,8 +23,23 @@ class ApiKey:
     scopes: frozenset[str]
     created_at: datetime
     expires_at: datetime | None = None
-    disabled: bool = False
+    disabled_at: datetime | None = None
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def disabled(self) -> bool:
+        """Whether an operator has disabled the key."""
+        return self.disabled_at is not None
+
+    @property
+    def void_at(self) -> datetime | None:
+        """The time from which the key is void; None if nothing has ended it or will."""
+        ends = [end for end in (self.disabled_at, self.expires_at) if end is not None]
+        return min(ends, default=None)
+
+    def is_void(self, now: datetime) -> bool:
+        """Whether the key is disabled, by whatever clock, or has expired."""
+        return self.disabled or (self.expires_at is not None and self.expires_at <= now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,9 @@ class KeyStore(Protocol):
 
         `key_ids` must not contain an id twice.
         """
+
+    def void_between(self, start: datetime, end: datetime) -> list[KeyId]:
+        """The keys that have become void from `start` to `end`. The answer may lag by moments."""
 
     def put(self, key: ApiKey) -> None:
         """Store the key, or replace the stored key of the same id."""

@@ -15,18 +15,22 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from comfyline.contract.ids import ConnectionId
-from comfyline.service.access.authenticate import is_void
 from comfyline.service.access.keys import KeyStore
 from comfyline.service.clock import Clock
 from comfyline.service.errors import ConnectionGone, SocketsDisabled, Unavailable
 from comfyline.service.live.messages import ClosingNotice, EncodeNotice
-from comfyline.service.live.sockets import ConnectionStore, Sockets
+from comfyline.service.live.sockets import CONNECTION_LIFETIME, ConnectionStore, Sockets
 
 SWITCHED_OFF = ClosingNotice(SocketsDisabled.code, "Live progress was switched off; ask over HTTP.")
 KEY_VOID = ClosingNotice("key_void", "The key of this connection was disabled, or has expired.")
+
+# By how much the clock of an operator who disables a key may differ.
+SKEW = timedelta(minutes=10)
+# A key that is void for longer has no open socket: the gateway has ended all of them.
+LOOK_BACK = CONNECTION_LIFETIME + SKEW
 
 _log = logging.getLogger(__name__)
 
@@ -59,18 +63,15 @@ class SocketCloser:
 
     def _unwanted(self) -> Iterator[tuple[ConnectionId, ClosingNotice]]:
         """Every socket that must not stay open, and the notice for its client."""
-        open_sockets = self.connections.by_key()
-        if not open_sockets:  # saves the read of the keys
-            return
         if not self.keys.flags().websocket_enabled:
-            yield from ((s, SWITCHED_OFF) for sockets in open_sockets.values() for s in sockets)
+            yield from ((socket, SWITCHED_OFF) for socket in self.connections.open_sockets())
             return
         now = self.clock()
-        keys = self.keys.get_many(list(open_sockets))
-        valid = {key.id for key in keys if not is_void(key, now)}
-        for key_id, sockets in open_sockets.items():
-            if key_id not in valid:
-                yield from ((socket, KEY_VOID) for socket in sockets)
+        lately = self.keys.void_between(now - LOOK_BACK, now + SKEW)
+        # The list lags, so a key may have been enabled again.
+        void = [key.id for key in self.keys.get_many(lately) if key.is_void(now)] if lately else []
+        for sockets in self.executor.map(self.connections.open_sockets, void):
+            yield from ((socket, KEY_VOID) for socket in sockets)
 
     def _close(self, socket: ConnectionId, notice: ClosingNotice, ends_at: datetime) -> bool:
         if self.clock() >= ends_at:

@@ -5,7 +5,6 @@ A client can leave at any moment, so a closed socket is a normal answer and not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -69,10 +68,10 @@ class ConnectionStore(Protocol):
     def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
         """Every socket that is subscribed to the job and has not reached its end of life."""
 
-    def by_key(self) -> Mapping[KeyId, Sequence[ConnectionId]]:
-        """Every open socket, grouped by the key that opened it.
+    def open_sockets(self, key_id: KeyId | None = None) -> list[ConnectionId]:
+        """The open sockets of the key, or all of them. The answer may lag by moments.
 
-        The answer may lag by moments. Its cost grows only with the number of open sockets.
+        Its cost grows with the number of sockets that it names, and with no other.
         """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from comfyline.contract.ids import KeyId
 from comfyline.service.access.keys import ApiKey, Flags, KeyStore
@@ -42,7 +43,7 @@ class TestKeyStore:
         key = a_key()
         key_store.put(key)
         changed = replace(
-            key, disabled=True, expires_at=NOW + timedelta(days=1), scopes=frozenset[str]()
+            key, disabled_at=NOW, expires_at=NOW + timedelta(days=1), scopes=frozenset[str]()
         )
         key_store.put(changed)
         assert key_store.get(key.id) == changed
@@ -59,6 +60,25 @@ class TestKeyStore:
             key_store.put(key)
         key_store.put_flags(Flags(jobs_enabled=False))
         assert key_store.all() == [older, newer]
+
+    def test_keys_that_have_become_void_lately_are_found(self, key_store: KeyStore) -> None:
+        hour = timedelta(hours=1)
+
+        def stored(name: str, **ends: Any) -> None:
+            key_store.put(replace(a_key(), id=KeyId(name), **ends))
+
+        def lately() -> set[str]:
+            return {*key_store.void_between(NOW - hour, NOW)}
+
+        stored("valid")
+        stored("disabled", disabled_at=NOW - hour / 2)
+        stored("expired", expires_at=NOW)
+        stored("expires-later", expires_at=NOW + hour)
+        stored("long-ago", expires_at=NOW + hour, disabled_at=NOW - 2 * hour)
+        stored("expired-before-it-was-disabled", expires_at=NOW - 2 * hour, disabled_at=NOW)
+        assert lately() == {"disabled", "expired"}
+        stored("disabled")
+        assert lately() == {"expired"}
 
     def test_all_flags_are_on_until_they_are_switched_off(self, key_store: KeyStore) -> None:
         assert key_store.flags() == Flags(jobs_enabled=True, websocket_enabled=True)

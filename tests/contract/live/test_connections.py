@@ -113,8 +113,8 @@ class TestConnectionStore:
         subscribe(connection_store, connection)
         assert connection_store.subscribers(JOB, END + timedelta(seconds=1)) == []
 
-    def test_open_sockets_are_grouped_by_their_key(self, connection_store: ConnectionStore) -> None:
-        assert connection_store.by_key() == {}
+    def test_open_sockets_are_found_by_their_key(self, connection_store: ConnectionStore) -> None:
+        assert connection_store.open_sockets() == []
         opened: dict[str, set[str]] = {"key_1": set(), "key_2": set()}
         for n in range(20):
             key_id = KeyId(f"key_{n % 2 + 1}")
@@ -123,8 +123,11 @@ class TestConnectionStore:
             opened[key_id].add(connection.id)
         subscribe(connection_store, connection)
         connection_store.close(ConnectionId("c0="))
-        found = {key: set(ids) for key, ids in connection_store.by_key().items()}
-        assert found == {**opened, "key_1": opened["key_1"] - {"c0="}}
+        opened["key_1"].remove("c0=")
+        assert {*connection_store.open_sockets()} == opened["key_1"] | opened["key_2"]
+        for name, sockets in opened.items():
+            assert {*connection_store.open_sockets(KeyId(name))} == sockets
+        assert connection_store.open_sockets(KeyId("key_3")) == []
 
 
 @pytest.mark.parametrize("limit", [3, 4])

@@ -28,7 +28,7 @@ def a_token(cloud: Cloud, owner: OwnerId, scopes: Iterable[str] = ("jobs",)) -> 
 def disable(cloud: Cloud, key_id: KeyId) -> None:
     key = cloud.keys.get(key_id)
     assert key is not None
-    cloud.keys.put(replace(key, disabled=True))
+    cloud.keys.put(replace(key, disabled_at=NOW))
 
 
 def http_answer(cloud: Cloud, authorization: str | None) -> bool:

@@ -47,7 +47,7 @@ def test_the_sweeper_closes_the_sockets_of_a_disabled_key(
         opened.append(Connection(ConnectionId(name), owner, key.id, end))
         connections.open(opened[-1])
     assert "SocketClosed" not in gateway.call("SweepJobs", {})
-    disable_key(opened[0].key_id, keys=keys)
+    disable_key(opened[0].key_id, keys=keys, clock=clock)
     assert gateway.call("SweepJobs", {})["SocketClosed"] == 1
     assert [connections.get(one.id) for one in opened] == [None, opened[1]]
     assert sockets.closed == {opened[0].id}

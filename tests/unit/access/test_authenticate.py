@@ -86,9 +86,12 @@ def test_any_other_header_is_refused_without_an_error(header: str | None) -> Non
 
 def test_a_disabled_key_is_refused_and_its_other_fields_stay() -> None:
     access = Access()
-    assert disable_key(access.key.id, keys=access.keys) == replace(access.key, disabled=True)
+    disabled = disable_key(access.key.id, keys=access.keys, clock=access.clock)
+    assert disabled == replace(access.key, disabled_at=access.clock())
     assert access.authenticate(f"Bearer {access.token}") is None
-    assert disable_key(KeyId("unknown"), keys=access.keys) is None
+    access.clock.advance(1)
+    assert disable_key(access.key.id, keys=access.keys, clock=access.clock) == disabled
+    assert disable_key(KeyId("unknown"), keys=access.keys, clock=access.clock) is None
 
 
 class TestSocketPass:
@@ -108,7 +111,7 @@ class TestSocketPass:
         "invalidate",
         [
             lambda access: access.clock.advance(SOCKET_PASS_LIFETIME),
-            lambda access: disable_key(access.key.id, keys=access.keys),
+            lambda access: disable_key(access.key.id, keys=access.keys, clock=access.clock),
             lambda access: access.keys.put(replace(access.key, expires_at=NOW)),
         ],
         ids=["the pass has expired", "its key is disabled", "its key has expired"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,10 +15,10 @@ from comfyline.adapters.memory.live import InMemoryConnectionStore, InMemorySock
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey, Flags
 from comfyline.service.errors import Unavailable
-from comfyline.service.live.close_sockets import SocketCloser
-from comfyline.service.live.sockets import Connection
+from comfyline.service.live.close_sockets import LOOK_BACK, SKEW, SocketCloser
+from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
 from tests.support.builders import NOW, FrozenClock
-from tests.support.ports import meanwhile, raising
+from tests.support.ports import meanwhile, raising, wrapped
 from tests.support.world import NEVER
 
 JOB = JobId("job_1")
@@ -47,10 +47,10 @@ class World:
         self.keys.put(key)
         return key.id
 
-    def disable(self, key_id: KeyId) -> None:
+    def disable(self, key_id: KeyId, *, at: datetime = NOW) -> None:
         key = self.keys.get(key_id)
         assert key is not None
-        self.keys.put(replace(key, disabled=True))
+        self.keys.put(replace(key, disabled_at=at))
 
     def open_socket(self, name: str, key_id: KeyId) -> ConnectionId:
         """A new socket, which is subscribed to a job."""
@@ -74,7 +74,7 @@ class World:
 
     def open_sockets(self) -> set[ConnectionId]:
         """The stored sockets; each is open and has its subscription."""
-        stored = {id_ for ids in self.connections.by_key().values() for id_ in ids}
+        stored = {*self.connections.open_sockets()}
         assert {subscriber.id for subscriber in self.connections.subscribers(JOB, NOW)} == stored
         assert not stored & self.sockets.closed
         return stored
@@ -112,9 +112,49 @@ def test_sockets_of_a_key_are_closed_when_it_expires(world: World) -> None:
     assert (world.closed(), world.notices(socket), world.open_sockets()) == (1, ["key_void"], set())
 
 
-def test_sockets_of_a_deleted_key_are_closed(world: World) -> None:
-    world.open_socket("1", KeyId("unknown"))
-    assert (world.closed(), world.open_sockets()) == (1, set())
+@pytest.mark.parametrize("skew", [-SKEW, SKEW])
+def test_the_clock_of_whoever_disables_a_key_may_be_wrong(world: World, skew: timedelta) -> None:
+    key_id = world.new_key("bad")
+    world.open_socket("1", key_id)
+    world.disable(key_id, at=NOW + skew)
+    assert world.closed() == 1
+
+
+def test_a_key_that_was_enabled_again_keeps_its_sockets(world: World) -> None:
+    """The list of void keys lags."""
+    key_id = world.new_key("back")
+    socket = world.open_socket("1", key_id)
+    lagging = wrapped(
+        world.keys,
+        lambda name, call, *args: [key_id] if name == "void_between" else call(*args),
+    )
+    assert (world.closed(keys=lagging), world.open_sockets()) == (0, {socket})
+
+
+def test_a_round_reads_the_sockets_of_void_keys_only(world: World) -> None:
+    valid, bad = world.new_key("valid"), world.new_key("bad")
+    for n in range(20):
+        world.open_socket(str(n), valid)
+    world.open_socket("bad", bad)
+    world.disable(bad)
+    read: list[object] = []
+
+    def around(name: str, call: Callable[..., Any], *args: Any) -> Any:
+        if name == "open_sockets":
+            read.extend(args)
+        return call(*args)
+
+    assert world.closed(connections=wrapped(world.connections, around)) == 1
+    assert read == [bad]
+
+
+def test_a_key_is_looked_at_for_as_long_as_it_may_have_a_socket(world: World) -> None:
+    key_id = world.new_key("old", expires_at=NOW)
+    world.clock.advance(CONNECTION_LIFETIME)
+    world.open_socket("1", key_id)  # the authorizer's last moment
+    assert world.closed() == 1
+    world.clock.advance(LOOK_BACK)
+    assert world.keys.void_between(world.clock() - LOOK_BACK, world.clock()) == []
 
 
 def test_all_sockets_are_closed_while_they_are_switched_off(world: World) -> None:
@@ -129,7 +169,7 @@ def test_all_sockets_are_closed_while_they_are_switched_off(world: World) -> Non
 
 @pytest.mark.parametrize("client", ["gone", "slow"])
 def test_a_client_that_takes_no_notice_is_closed_too(world: World, client: str) -> None:
-    socket = world.open_socket("1", KeyId("unknown"))
+    socket = world.open_socket("1", world.new_key("void", expires_at=NOW))
     getattr(world.sockets, client).add(socket)
     assert (world.closed(), world.open_sockets(), world.sockets.closed) == (1, set(), {socket})
 
@@ -138,17 +178,10 @@ def test_a_client_that_takes_no_notice_is_closed_too(world: World, client: str) 
 def test_a_socket_that_cannot_be_closed_delays_no_other_and_is_closed_in_the_next_round(
     world: World, port: str
 ) -> None:
+    void = world.new_key("void", expires_at=NOW)
     for n in range(3):
-        world.open_socket(str(n), KeyId("unknown"))
+        world.open_socket(str(n), void)
     throttled = meanwhile(getattr(world, port), "close", raising(Unavailable("throttled")))
     assert world.closed(**{port: throttled}) == 2
     assert world.closed() == 1
     assert world.open_sockets() == set()
-
-
-def test_without_open_sockets_the_keys_are_not_read(world: World) -> None:
-    class Unread(InMemoryKeyStore):
-        def flags(self) -> Flags:
-            raise AssertionError("read for nothing")
-
-    assert world.closed(keys=Unread()) == 0

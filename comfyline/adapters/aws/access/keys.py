@@ -1,12 +1,14 @@
 """The keys table: one item for each API key, with its id as `pk` and the hash of its secret.
 
-One more item, `flags`, holds the operator's switches.
+One more item, `flags`, holds the operator's switches. A sparse index lists the keys that are void
+or will be, by the time from which they are. It holds only keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from comfyline.adapters.aws import batches
@@ -15,11 +17,14 @@ from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey, Flags
 from comfyline.service.access.slots import Limits
+from comfyline.service.storage_names import BY_VOID_AT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _FLAGS = {"pk": {"S": "flags"}}  # cannot be the id of a key, which is 16 hexadecimal digits
+# Every key with an end is in one partition of the index: operators change few keys.
+_VOID_SHARD = {"S": "0"}
 _LIMITS = tuple(field.name for field in fields(Limits))
 
 
@@ -44,6 +49,21 @@ class DynamoKeyStore:
         """See KeyStore."""
         keys = [{"pk": {"S": key_id}} for key_id in key_ids]
         return readable_items(key_of, batches.get_items(self._client, self._table, keys))
+
+    @translated()
+    def void_between(self, start: datetime, end: datetime) -> list[KeyId]:
+        """See KeyStore."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=BY_VOID_AT,
+            KeyConditionExpression="void_shard = :shard AND void_at BETWEEN :start AND :end",
+            ExpressionAttributeValues={
+                ":shard": _VOID_SHARD,
+                ":start": time_of(start),
+                ":end": time_of(end),
+            },
+        )
+        return [KeyId(item["pk"]["S"]) for page in pages for item in page["Items"]]
 
     @translated()
     def put(self, key: ApiKey) -> None:
@@ -76,7 +96,17 @@ class DynamoKeyStore:
 
 
 def _item_of(key: ApiKey) -> dict[str, Any]:
-    expiry = {"expires_at": time_of(key.expires_at)} if key.expires_at else {}
+    ends = {
+        name: time_of(end)
+        for name, end in (
+            ("expires_at", key.expires_at),
+            ("disabled_at", key.disabled_at),
+            ("void_at", key.void_at),
+        )
+        if end is not None
+    }
+    if "void_at" in ends:
+        ends["void_shard"] = _VOID_SHARD
     return {
         "pk": {"S": key.id},
         "secret_sha256": {"S": key.secret_sha256},
@@ -84,9 +114,16 @@ def _item_of(key: ApiKey) -> dict[str, Any]:
         "scopes": {"L": [{"S": scope} for scope in sorted(key.scopes)]},
         "created_at": time_of(key.created_at),
         "disabled": {"BOOL": key.disabled},
-        **expiry,
+        **ends,
         **{name: {"N": str(bound)} for name, bound in _bounds(key.limits).items()},
     }
+
+
+def _disabled_at(item: Any) -> datetime | None:
+    if not item["disabled"]["BOOL"]:
+        return None
+    # Earlier code has stored no time. The sockets of such a key have ended since.
+    return read_time(item["disabled_at"] if "disabled_at" in item else item["created_at"])
 
 
 def _bounds(limits: Limits) -> dict[str, int]:
@@ -102,6 +139,6 @@ def key_of(item: Any) -> ApiKey:
         scopes=frozenset(scope["S"] for scope in item["scopes"]["L"]),
         created_at=read_time(item["created_at"]),
         expires_at=read_time(item["expires_at"]) if "expires_at" in item else None,
-        disabled=item["disabled"]["BOOL"],
+        disabled_at=_disabled_at(item),
         limits=Limits(**{name: int(item[name]["N"]) for name in _LIMITS if name in item}),
     )

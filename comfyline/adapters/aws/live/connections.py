@@ -16,8 +16,7 @@ One sparse index with the key (shard, key id) lists the open sockets. It holds o
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -172,23 +171,24 @@ class DynamoConnectionStore:
         return readable_items(_subscriber_of, items)
 
     @translated()
-    def by_key(self) -> Mapping[KeyId, Sequence[ConnectionId]]:
+    def open_sockets(self, key_id: KeyId | None = None) -> list[ConnectionId]:
         """See ConnectionStore."""
-        found: defaultdict[KeyId, list[ConnectionId]] = defaultdict(list)
-        for shard in range(OPEN_SHARDS):
-            for item in self._open_sockets(shard):
-                connection_id = ConnectionId(item["pk"]["S"].removeprefix("conn#"))
-                found[KeyId(item["key_id"]["S"])].append(connection_id)
-        return found
+        return [socket for shard in range(OPEN_SHARDS) for socket in self._open_in(shard, key_id)]
 
-    def _open_sockets(self, shard: int) -> Iterator[Any]:
+    def _open_in(self, shard: int, key_id: KeyId | None) -> Iterator[ConnectionId]:
+        condition, values = "open_shard = :shard", {":shard": {"S": str(shard)}}
+        if key_id is not None:
+            condition += " AND key_id = :key"
+            values[":key"] = {"S": key_id}
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=BY_KEY,
-            KeyConditionExpression="open_shard = :shard",
-            ExpressionAttributeValues={":shard": {"S": str(shard)}},
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
         )
-        return (item for page in pages for item in page["Items"])
+        for page in pages:
+            for item in page["Items"]:
+                yield ConnectionId(item["pk"]["S"].removeprefix("conn#"))
 
 
 def open_shard(connection_id: ConnectionId) -> dict[str, str]:
