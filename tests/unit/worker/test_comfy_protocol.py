@@ -120,7 +120,7 @@ STATUS = st.fixed_dictionaries(
 def test_no_history_entry_raises(entry: dict[str, Any]) -> None:
     run = PromptRun(PROMPT_ID, GRAPH)
     outcome = run.receive_history(entry)
-    assert outcome is run.outcome
+    assert outcome == run.outcome
     if isinstance(outcome, PromptSucceeded | PromptFailed):
         assert isinstance(outcome.outputs, Mapping)
 
