@@ -227,7 +227,7 @@ def _key(clients: Clients, plan: Plan) -> Check:
         return Check(name, State.OK, "AWS's own keys")
     faults = faults_of_key(clients("kms"), plan.key_arn)
     if faults:
-        return Check(name, State.FAILED, "; ".join(faults), "docs/deploy.md, An own key")
+        return Check(name, State.FAILED, "; ".join(faults), "docs/deploy.md, Own key")
     return Check(name, State.OK, plan.key_arn)
 
 
