@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from comfyline.service import settings as of
 from comfyline.service.clock import Clock
 from functions._aws import Aws
 
@@ -46,7 +47,8 @@ class Access:
         """Counts what owners ask for."""
         from comfyline.service.access.budgets import Budgets
 
-        return Budgets(lambda: self.aws.budgets, self.clock)
+        requests = self.aws.settings(of.BudgetSettings).requests_per_minute
+        return Budgets(lambda: self.aws.budgets, self.clock, requests)
 
     def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
         """A new socket pass."""

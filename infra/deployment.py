@@ -85,6 +85,11 @@ class Deployment(Section):
         return self.api.requests_per_second or min(10 * self.functions.concurrency, 2000)
 
     @property
+    def owner_requests_per_minute(self) -> int:
+        """Requests of one owner: the half of those of all, so that others find room."""
+        return max(1, self.requests_per_second * 60 // 2)
+
+    @property
     def max_waits(self) -> int:
         """Posts that may wait for their job at one time; each occupies a function meanwhile."""
         chosen = self.api.max_waits

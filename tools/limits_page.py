@@ -20,6 +20,7 @@ from comfyline.service.access.budgets import (
     MAX_OPEN_SOCKETS,
     OPEN_SOCKETS,
     POSTS,
+    REQUESTS,
     UNCOUNTED_SHARE,
     WAIT_SHARES,
     Budget,
@@ -128,13 +129,15 @@ def _budget_rows() -> Iterator[str]:
     yield _row(POSTS, "posts of jobs per minute", "none", "jobs_per_minute", rate)
     for budget in BUDGETS:
         counts = f"{budget.unit} per {_span(budget)}"
-        yield _row(budget.name, counts, f"{budget.limit:,}", budget.setting)
+        default = HALF if budget is REQUESTS else f"{budget.limit:,}"
+        yield _row(budget.name, counts, default, budget.setting)
     open_sockets = f"{MAX_OPEN_SOCKETS:,}"
     yield _row(OPEN_SOCKETS, "open sockets of a key", open_sockets, "max_sockets")
     share = f"one of {WAIT_SHARES} parts of `api.max_waits`"
     yield _row("waits", "posts that wait for their job", share, "max_waits")
 
 
+HALF = "30 for each of `api.requests_per_second`, the half of all"
 # What happens beyond a budget, unless it is a 429 of `too_many_requests`.
 BEYOND: Mapping[str, str] = {
     ACTIVE_JOBS: "429 `too_many_jobs`",

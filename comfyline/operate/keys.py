@@ -16,7 +16,6 @@ from comfyline.service.access.authenticate import OWNER_PATTERN, SCOPES, create_
 from comfyline.service.access.budgets import (
     GB,
     MAX_OPEN_SOCKETS,
-    REQUESTS,
     SOCKETS,
     UPLOAD_BYTES,
     UPLOADS,
@@ -75,7 +74,12 @@ def create(
         typer.Option(min=1, help="Most pictures of a batch, in place of the service's own limit."),
     ] = None,
     requests_per_minute: Annotated[
-        int | None, typer.Option(min=1, help=_help(REQUESTS, "HTTP requests of the owner"))
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most HTTP requests of the owner in a minute. Without this: half of those that "
+            "the deployment accepts.",
+        ),
     ] = None,
     uploads_per_minute: Annotated[
         int | None, typer.Option(min=1, help=_help(UPLOADS, "upload forms for the owner"))

@@ -90,6 +90,12 @@ class OwnersTable(Settings):
     owners_table: str
 
 
+class BudgetSettings(OwnersTable):
+    """What owners may ask for."""
+
+    requests_per_minute: int = 6_000  # of an owner whose key sets no other limit
+
+
 class KeysTable(Settings):
     """The table of API keys and switches."""
 

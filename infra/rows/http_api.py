@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from comfyline.service.settings import (
     ArtifactsBucket,
+    BudgetSettings,
     ConnectionsTable,
     EngineSettings,
     JobDefaults,
@@ -173,7 +174,7 @@ def _with_budget(row: Function) -> Function:
     """The row with what counting its calls needs, if callers need a key for it."""
     if all(route.is_open for route in row.routes):
         return row
-    settings = tuple(dict.fromkeys((*row.settings, OwnersTable)))
+    settings = tuple(dict.fromkeys((*row.settings, BudgetSettings)))
     may_count = any(
         grant.resource is Resource.OWNERS and "dynamodb:UpdateItem" in grant.actions
         for grant in row.grants

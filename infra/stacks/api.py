@@ -113,6 +113,7 @@ class ApiStack(Stack):
             "metrics_namespace": self._deployment.metrics_namespace,
             "engine_version": self._deployment.worker.engine_version,
             "max_waits": str(self._deployment.max_waits),
+            "requests_per_minute": str(self._deployment.owner_requests_per_minute),
             "routes": ",".join(route.key for route in ROUTES),
             "parking_queue_url": self.parking.queue_url,
             **(self._scaler.values if self._scaler else {}),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from comfyline.operate import plan
+from comfyline.service.settings import BudgetSettings
 from infra.concurrency import needed_to_reserve, reserved
 from infra.declarations import AsyncCalls, EveryMinute
 from infra.deployment import Deployment
@@ -114,6 +115,15 @@ def test_a_small_account_cannot_reserve() -> None:
 )
 def test_limits_follow_the_accounts_concurrency(chosen: Deployment, rate: int, waits: int) -> None:
     assert (chosen.requests_per_second, chosen.max_waits) == (rate, waits)
+
+
+def test_one_owner_may_make_half_of_the_requests(asg: Templates) -> None:
+    assert deployment().owner_requests_per_minute == 3_000
+    assert deployment(api={"requests_per_second": 1}).owner_requests_per_minute == 30
+    counted = [name for name, row in FUNCTIONS.items() if BudgetSettings in row.settings]
+    assert {"GetJob", "ListModels", "SubmitJob"} <= set(counted)
+    for name in counted:
+        assert asg.environment(name)["REQUESTS_PER_MINUTE"] == str(50 * 30)
 
 
 def test_the_limits_of_the_deployment_reach_api_and_functions(asg: Templates) -> None:

@@ -45,7 +45,7 @@ class Budget:
     setting: str = ""
 
 
-# 100 a second of one owner: as many as the smallest deployment accepts of all callers.
+# A deployment says how many: the half of what it accepts of all callers.
 REQUESTS = Budget("requests", 6_000, MINUTE, "requests", "requests_per_minute")
 UPLOADS = Budget("uploads", 600, MINUTE, "upload forms", "uploads_per_minute")
 # Uploads are kept for nine days, so one owner stores 900 GB at most.
@@ -66,16 +66,19 @@ MAX_OPEN_SOCKETS = 10_000
 WAIT_SHARES = 4
 
 
-def limit_of(budget: Budget, limits: Limits) -> int:
-    """The limit of an owner, from the limits of its key."""
+def limit_of(budget: Budget, limits: Limits, requests: int = REQUESTS.limit) -> int:
+    """The limit of an owner, from the limits of its key.
+
+    `requests` is the limit of requests if the key sets none.
+    """
     if budget is UPLOAD_BYTES and limits.upload_gb_per_day is not None:
         return limits.upload_gb_per_day * GB
     chosen: int | None = getattr(limits, budget.setting) if budget.setting else None
     if chosen is not None:
         return chosen
     if budget is REQUESTS and limits.jobs_per_minute is not None:
-        return max(budget.limit, 2 * limits.jobs_per_minute)  # each job is posted and read
-    return budget.limit
+        return max(requests, 2 * limits.jobs_per_minute)  # each job is posted and read
+    return requests if budget is REQUESTS else budget.limit
 
 
 def open_sockets_of(limits: Limits) -> int:
@@ -110,9 +113,11 @@ class _Count:
 class Budgets:
     """Counts the calls of one process. Not safe for several threads: a function has one."""
 
-    def __init__(self, store: Callable[[], BudgetStore], clock: Clock) -> None:
+    def __init__(
+        self, store: Callable[[], BudgetStore], clock: Clock, requests: int = REQUESTS.limit
+    ) -> None:
         """`store` is called only when something is to be counted there."""
-        self._store, self._clock = store, clock
+        self._store, self._clock, self._requests = store, clock, requests
         self._counts: dict[tuple[OwnerId, str], _Count] = {}
 
     def spend(self, owner: OwnerId, budget: Budget, limits: Limits, amount: int = 1) -> None:
@@ -124,7 +129,7 @@ class Budgets:
             TooManyRequests: it exceeds the owner's budget; the error says for how long.
         """
         now = self._clock()
-        count, limit = self._count(owner, budget, now), limit_of(budget, limits)
+        count, limit = self._count(owner, budget, now), limit_of(budget, limits, self._requests)
         total = count.uncounted + amount
         is_allowed = not count.is_over
         if is_allowed and total >= max(1, limit // UNCOUNTED_SHARE):

@@ -145,6 +145,14 @@ def test_a_high_rate_of_jobs_leaves_room_for_a_read_of_each() -> None:
     assert limit_of(REQUESTS, Limits(jobs_per_minute=30_000, requests_per_minute=5)) == 5
 
 
+def test_a_deployment_says_how_many_requests_an_owner_may_make() -> None:
+    fleet = Fleet()
+    process = Budgets(lambda: fleet.store, fleet.clock, requests=7)
+    fleet.processes = [process]
+    assert fleet.spend(REQUESTS, DEFAULTS, 20) == 7
+    assert limit_of(UPLOADS, DEFAULTS, 7) == UPLOADS.limit
+
+
 @pytest.mark.parametrize(("room", "share"), [(100, 25), (1, 1), (0, 1), (1000, 250)])
 def test_an_owner_may_wait_in_a_quarter_of_the_room(room: int, share: int) -> None:
     assert wait_share(room, DEFAULTS) == share
