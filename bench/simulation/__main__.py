@@ -7,12 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-from bench.simulation.frontier import measure_all
+from bench.simulation.frontier import measure_all, measure_sights
 from bench.simulation.report import PICTURE, document, draw
 from bench.simulation.workload import workloads
 
 # Days to simulate, by the size of the fleet. A single GPU has few jobs a day, so it gets more days.
-DAYS = {1: 7.0, 100: 1.0, 10_000: 1.0}
+DAYS = {1: 7.0, 100: 1.0, 1_000: 1.0, 10_000: 1.0}
+# The size for which the remedies are compared: the largest that one deployment is meant for.
+LARGE = 1_000
 
 
 def main() -> None:
@@ -24,7 +26,8 @@ def main() -> None:
     docs: Path = parser.parse_args().docs
     began = time.monotonic()
     worlds = measure_all(list(workloads(DAYS)))
-    text = document(worlds)
+    sights = measure_sights(list(workloads({LARGE: DAYS[LARGE]})))
+    text = document(worlds, sights)
     (docs / "scaling.md").write_text(text)
     draw(worlds, docs / PICTURE)
     print(text)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.simulation.policies import OURS, Policy, policies
 from bench.simulation.service import Service
+from bench.simulation.sight import Sight
 from bench.simulation.workload import Workload
 from infra.prices import gpu_hour
 
@@ -36,9 +37,9 @@ class Point:
         return cheaper and self.p95 < other.p95 * (1 - NOISE)
 
 
-def measure(workload: Workload, policy: Policy) -> Point:
+def measure(workload: Workload, policy: Policy, sight: Sight = Sight.DEPLOYED) -> Point:
     """Run a policy on a workload."""
-    service = Service(workload)
+    service = Service(workload, sight)
     bill = service.run(policy.make(service, workload.max_workers), wakes=policy.wakes)
     dollars = (bill.paid_spot * gpu_hour(GPU, 1) + bill.paid_on_demand * gpu_hour(GPU, 0)) / 3600
     return Point(
@@ -62,6 +63,17 @@ def measure_all(workloads: Sequence[Workload]) -> list[list[Point]]:
     """Run every policy on every workload, with one process for each core."""
     with ProcessPoolExecutor() as pool:
         return list(pool.map(_all_policies, workloads))
+
+
+def _all_sights(workload: Workload) -> list[tuple[Sight, Point]]:
+    policy = next(policy for policy in policies() if policy.is_default)
+    return [(sight, measure(workload, policy, sight)) for sight in Sight]
+
+
+def measure_sights(workloads: Sequence[Workload]) -> list[tuple[Sight, Point]]:
+    """Run the scaler with its default settings on every workload, with each of the sights."""
+    with ProcessPoolExecutor() as pool:
+        return [seen for sights in pool.map(_all_sights, workloads) for seen in sights]
 
 
 def beaten(points: Sequence[Point]) -> Iterator[tuple[Point, Point]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.simulation.frontier import GPU, NOISE, Point, beaten, default, rival
 from bench.simulation.policies import JOB_SECONDS, OURS, USUAL
+from bench.simulation.sight import Sight
 from bench.simulation.workload import SHAPES, figures, mean_job_seconds
 
 COLUMNS = (
@@ -22,7 +23,7 @@ MARGIN = 1.5  # factor between the longest wait and the end of its axis
 _MARKS = {OURS: ("C3", "o"), USUAL[0]: ("C0", "s"), USUAL[1]: ("C2", "^"), USUAL[2]: ("0.4", "x")}
 
 
-def document(worlds: Sequence[Sequence[Point]]) -> str:
+def document(worlds: Sequence[Sequence[Point]], sights: Sequence[tuple[Sight, Point]]) -> str:
     """docs/scaling.md."""
     return (
         Path(__file__)
@@ -34,7 +35,10 @@ def document(worlds: Sequence[Sequence[Point]]) -> str:
             gpu=GPU,
             spot_share=figures()["spot"]["share"],
             refused=" and ".join(f"{a} to {b} h" for a, b in figures()["spot"]["refused_hours"]),
+            worlds=len(worlds),
             table="\n".join(_table(worlds)),
+            large=f"{sights[0][1].max_workers:,}",
+            sights="\n".join(_sights(sights)),
             verdict="\n".join(_verdict(worlds)),
             sources="\n".join(
                 f"- {what}: {figures()[name]['source']}." for name, what in _sources()
@@ -52,8 +56,19 @@ def _table(worlds: Sequence[Sequence[Point]]) -> Iterator[str]:
     for points in worlds:
         for point in (default(points), *(rival(points, name) for name in USUAL)):
             where = (f"{point.max_workers:,}", point.shape, point.policy, point.setting)
-            waits = (f"{point.p50:.0f}", f"{point.p95:.0f}")
-            yield _row([*where, *waits, f"{point.paid_over_worked:.2f}", f"{point.dollars:.2f}"])
+            yield _row([*where, *_figures(point)])
+
+
+def _sights(sights: Sequence[tuple[Sight, Point]]) -> Iterator[str]:
+    yield _row(["days", "the scaler", *COLUMNS[4:]])
+    yield _row(["---", "---", "---:", "---:", "---:", "---:"])
+    for sight, point in sights:
+        yield _row([point.shape, sight.value, *_figures(point)])
+
+
+def _figures(point: Point) -> tuple[str, ...]:
+    waits = (f"{point.p50:.0f}", f"{point.p95:.0f}")
+    return (*waits, f"{point.paid_over_worked:.2f}", f"{point.dollars:.2f}")
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -1,19 +1,20 @@
-"""Simulates queue and fleet by events: jobs arrive, workers boot, work, stop and are reclaimed.
-
-Jobs are simulated in groups: jobs of one tick with the same GPU time start and end together.
-"""
+"""Simulates queue and fleet by events: jobs arrive, workers boot, work, stop and are reclaimed."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
 
 import numpy as np
 import simpy
 
+from bench.simulation.bill import Bill
+from bench.simulation.group import Group
+from bench.simulation.sight import Copies, Sight
 from bench.simulation.workload import DAY, Arrivals, Workload, figures
 from comfyline.contract.ids import WorkerId
 from comfyline.service.fleet.capacity import Capacity, FleetSize, Sizes
@@ -31,14 +32,6 @@ WAKE_SECONDS = 3
 
 
 @dataclass(slots=True)
-class _Group:
-    arrived: float
-    seconds: float
-    count: int
-    again: bool = False  # whether it started before and was interrupted
-
-
-@dataclass(slots=True)
 class _Pool:
     """The workers of one capacity."""
 
@@ -48,58 +41,23 @@ class _Pool:
     canceled: int = 0  # booting workers that were stopped: so many of the next ones never come
 
 
-@dataclass(slots=True)
-class Bill:
-    """The paid and the used GPU seconds, and how long jobs waited for their first start."""
-
-    paid_on_demand: float = 0.0
-    paid_spot: float = 0.0
-    worked: float = 0.0
-    reclaimed: int = 0
-    waits: dict[float, int] = field(default_factory=dict)
-
-    @property
-    def paid(self) -> float:
-        """All paid seconds."""
-        return self.paid_on_demand + self.paid_spot
-
-    def pay(self, capacity: Capacity, seconds: float) -> None:
-        """Add paid seconds."""
-        if capacity is Capacity.SPOT:
-            self.paid_spot += seconds
-        else:
-            self.paid_on_demand += seconds
-
-    @property
-    def jobs(self) -> int:
-        """The number of jobs that have started."""
-        return sum(self.waits.values())
-
-    def wait(self, share: float) -> float:
-        """The quantile of the waits, in seconds."""
-        seen, jobs = 0, self.jobs
-        for seconds in sorted(self.waits):
-            seen += self.waits[seconds]
-            if seen >= share * jobs:
-                return seconds
-        return 0.0
-
-
 class Service:
     """The scaler's ports `Backlog`, `Fleet`, `PresenceStore` and `Clock` in simulated time.
 
     Idle and booting workers are stopped at once. Busy workers are stopped when their job has ended,
     because their task is protected. A worker is paid from its order until its instance is released.
-    In some hours no spot instance can be had: an order waits, and those that run stay.
+    In some hours no spot instance can be had: an order waits, and those that run stay. The sweeper
+    sends copies of tickets, which the queue counts. `sight` says what the scaler is shown.
     """
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload, sight: Sight = Sight.DEPLOYED) -> None:
         self.env = simpy.Environment()
         self.bill = Bill()
-        self._load = workload
+        self._load, self._sight = workload, sight
+        self._copies = Copies(is_patient=sight is not Sight.COPIES)
         self._rng = np.random.default_rng(workload.seed)
-        self._queue: deque[_Group] = deque()
-        self._running: dict[float, list[_Group]] = {}
+        self._queue: deque[Group] = deque()
+        self._running: dict[float, list[Group]] = {}
         self._claims: deque[tuple[float, float]] = deque()  # time and wait of the last minutes
         self._waiting = self._busy = 0
         self._pools = {capacity: _Pool() for capacity in Capacity}
@@ -114,7 +72,8 @@ class Service:
     def depths(self) -> Depths:
         """See Backlog. A busy worker has received one more job, which counts as in flight."""
         ahead = min(self._waiting, self._busy)
-        return Depths(self._waiting - ahead, self._busy + ahead)
+        copies = self._copies.count(self._queue[0].arrived if self._queue else inf)
+        return Depths(self._waiting - ahead + copies, self._busy + ahead)
 
     def active(self, now: datetime) -> list[Presence]:
         """See PresenceStore. Workers that do the same share one report."""
@@ -123,17 +82,23 @@ class Service:
         return [worker for held, count in kinds for worker in [self._report(held, now)] * count]
 
     def _report(self, held: int, now: datetime) -> Presence:
-        while self._claims and self.env.now - self._claims[0][0] > CLAIM_COUNTS_FOR.total_seconds():
-            self._claims.popleft()
-        waits = [waited for _, waited in self._claims]
+        claims = self._recent_claims()
         return Presence(
             WorkerId("worker"),
             min(held, 1),
             now + timedelta(minutes=1),
             held_jobs=held,
-            claimed_at=START + timedelta(seconds=self._claims[-1][0]) if waits else None,
-            waited=timedelta(seconds=max(waits, default=0.0)),
+            claimed_at=START + timedelta(seconds=claims[-1][0]) if claims else None,
+            waited=timedelta(seconds=max((waited for _, waited in claims), default=0.0)),
         )
+
+    def _recent_claims(self) -> Sequence[tuple[float, float]]:
+        now, claims = self.env.now, self._claims
+        if self._sight is Sight.AGE:
+            return [(now, now - min(self._arrivals(), default=now))]
+        while claims and now - claims[0][0] > CLAIM_COUNTS_FOR.total_seconds():
+            claims.popleft()
+        return claims
 
     def put(self, presence: Presence) -> frozenset[str]:  # noqa: ARG002 - the port's
         """See PresenceStore. Nothing is deployed on these days."""
@@ -148,12 +113,19 @@ class Service:
             Sizes(**{c.value: getattr(pool, name) for c, pool in self._pools.items()})
             for name in ("desired", "up")
         )
+        if self._sight is Sight.SPOT_ONLY:  # nothing seems to be missing
+            running = replace(running, spot=desired.spot)
         return FleetSize(desired, running)
 
     def resize(self, capacity: Capacity, workers: int) -> None:
         """See Fleet."""
         self._pools[capacity].desired = workers
         self._settle()
+
+    def _arrivals(self) -> Iterator[float]:
+        """When the jobs arrived that wait or run."""
+        yield from (group.arrived for group in self._queue)
+        yield from (group.arrived for groups in self._running.values() for group in groups)
 
     # --- what the usual policies use ---
 
@@ -200,7 +172,7 @@ class Service:
         for coming in arrivals:
             yield self.env.timeout(coming.at - self.env.now)
             self._waiting += coming.count
-            self._queue.extend(_Group(coming.at, seconds, n) for n, seconds in coming.jobs)
+            self._queue.extend(Group(coming.at, seconds, n) for n, seconds in coming.jobs)
             self._settle()
             if wake is not None and not self.desired:
                 self._at(self.env.now + WAKE_SECONDS, partial(wake, coming.count))
@@ -208,8 +180,17 @@ class Service:
     def _rounds(self, policy: Callable[[int], object]) -> simpy.events.ProcessGenerator:
         while True:
             self._reclaim()
+            self._copies.sweep(self.env.now, self._unclaimed(), self.depths().waiting)
             policy(0)
             yield self.env.timeout(MINUTE)
+
+    def _unclaimed(self) -> Iterator[Group]:
+        """The jobs that no worker has received. Each busy worker has received one ahead."""
+        ahead = min(self._waiting, self._busy)
+        for group in self._queue:
+            if ahead <= 0:
+                yield group
+            ahead -= group.count
 
     def _reclaim(self) -> None:
         chance = MINUTE / 3600 / figures()["spot"]["hours_between_reclaims"]
@@ -228,7 +209,7 @@ class Service:
             self._running[ends].pop(0)
         if not self._running[ends]:
             del self._running[ends]
-        self._queue.appendleft(_Group(group.arrived, group.seconds, 1, again=True))
+        self._queue.appendleft(Group(group.arrived, group.seconds, 1, again=True))
         self._waiting += 1
         self._busy -= 1
         self.bill.worked -= group.seconds
@@ -269,7 +250,7 @@ class Service:
             if ends not in self._running:
                 self._running[ends] = []
                 self._at(ends, self._end)
-            self._running[ends].append(_Group(group.arrived, group.seconds, count))
+            self._running[ends].append(Group(group.arrived, group.seconds, count))
 
     def _end(self) -> None:
         groups = self._running.pop(self.env.now, [])

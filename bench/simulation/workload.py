@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 DAY = 86_400
+# Seconds of a tick, for fleets up to each size.
+TICKS = {10: 1, 100: 2, 1_000: 5, 10_000: 10}
 SHAPES = ("daily", "bursty", "heavy")
 
 _Counts = npt.NDArray[np.int64]
@@ -96,7 +98,7 @@ def workloads(days: dict[int, float]) -> Iterator[Workload]:
     """Every kind of traffic, for fleets of these sizes."""
     for max_workers, length in days.items():
         for shape in SHAPES:
-            tick = 1 if max_workers < 100 else 2 if max_workers < 1000 else 10
+            tick = next(tick for most, tick in TICKS.items() if max_workers <= most)
             # There are few batches, so one day of them would depend on chance.
             long = length * 4 if shape == "heavy" else length
             yield Workload(shape=shape, max_workers=max_workers, days=long, tick=tick)

@@ -6,18 +6,32 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import product, takewhile
 
 import pytest
 
+from bench.simulation.bill import Bill
 from bench.simulation.frontier import Point, beaten, default, measure
+from bench.simulation.group import Group
 from bench.simulation.policies import OURS, USUAL, policies
 from bench.simulation.report import COLUMNS, PICTURE
-from bench.simulation.service import Bill, Service
+from bench.simulation.service import Service
+from bench.simulation.sight import Copies, Sight
 from bench.simulation.workload import SHAPES, Workload, figures, mean_job_seconds
 from localcloud.state import ROOT
 
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "scaling.md").read_text()
+
+
+SIZES = ("1", "100", "1,000", "10,000")
+
+
+def table(head: str) -> list[list[str]]:
+    """The rows of the page's table that begins so."""
+    lines = PAGE[PAGE.index(head) :].splitlines()
+    rows = takewhile(lambda line: line.startswith("|"), lines)
+    return [line.strip("| ").split(" | ") for line in rows]
 
 
 def a_workload(
@@ -82,6 +96,38 @@ def test_an_always_full_fleet_costs_more_than_the_default(shape: str) -> None:
     assert full.dollars > 1.2 * default(points(shape)).dollars
 
 
+class TestCopies:
+    """Second tickets of jobs that wait."""
+
+    def test_a_short_queue_gets_one_for_each_job_at_each_look(self) -> None:
+        copies, jobs = Copies(is_patient=True), [Group(0, 30, 50)]
+        for minute in (60, 120, 180, 240):  # the looks are 30 s after the post, and 120 s later
+            copies.sweep(minute, jobs, 50)
+        assert copies.count(first_arrived=0) == 2 * 50
+
+    def test_a_long_queue_gets_none(self) -> None:
+        for is_patient, sent in ((True, 0), (False, 500)):
+            copies = Copies(is_patient=is_patient)
+            copies.sweep(60, [Group(0, 30, 500)], 500)
+            assert copies.count(first_arrived=0) == sent
+
+    def test_a_copy_is_gone_when_the_jobs_before_it_are(self) -> None:
+        copies = Copies(is_patient=False)
+        copies.sweep(60, [Group(0, 30, 5)], 5)
+        assert copies.count(first_arrived=59) == 5
+        assert copies.count(first_arrived=61) == 0
+
+
+def test_copies_cost_more_and_spot_alone_waits_for_an_hour() -> None:
+    policy = next(p for p in policies() if p.is_default)
+    load = a_workload(max_workers=100, days=1, tick=10)
+    seen = {sight: measure(load, policy, sight) for sight in Sight}
+    deployed = seen[Sight.DEPLOYED]
+    assert seen[Sight.COPIES].dollars > deployed.dollars
+    assert seen[Sight.AGE].dollars >= deployed.dollars
+    assert seen[Sight.SPOT_ONLY].p95 > 5 * deployed.p95
+
+
 def test_an_instance_without_a_task_is_paid_for_as_long_as_the_template_says() -> None:
     source = (ROOT / "infra" / "constructs" / "managed_capacity.py").read_text()
     found = re.search(r"^SCALE_IN_AFTER_SECONDS = (\d+)$", source, re.M)
@@ -91,12 +137,15 @@ def test_an_instance_without_a_task_is_paid_for_as_long_as_the_template_says() -
 
 class TestThePage:
     def test_every_world_has_the_default_and_each_usual_policy(self) -> None:
-        rows = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("|")]
+        rows = table("| GPUs at most |")
         assert rows[0] == list(COLUMNS)
         found = {(size, shape, policy) for size, shape, policy, *_ in rows[2:]}
-        sizes = ("1", "100", "10,000")
-        assert found == {(n, s, p) for n in sizes for s in SHAPES for p in (OURS, *USUAL)}
+        assert found == {(n, s, p) for n in SIZES for s in SHAPES for p in (OURS, *USUAL)}
         assert all(float(number) >= 0 for row in rows[2:] for number in row[4:])
+
+    def test_each_remedy_is_taken_away_on_all_days(self) -> None:
+        rows = table("| days | the scaler |")[2:]
+        assert [(days, sight) for days, sight, *_ in rows] == list(product(SHAPES, Sight))
 
     def test_no_usual_policy_is_better_than_the_default(self) -> None:
         assert "Nowhere is a usual policy better than the scaler's default in both." in PAGE
