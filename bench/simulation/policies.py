@@ -45,7 +45,8 @@ def policies() -> Iterator[Policy]:
         default = (wait, quiet) == DEFAULT
         yield Policy(OURS, setting, scaler(wait, quiet), wakes=True, is_default=default)
     for jobs, low in ((1, 15), (1, 3), (4, 3), (16, 3)):
-        yield Policy(USUAL[0], f"{jobs} jobs a worker, {low} low", step_alarms(jobs, low))
+        setting = f"{jobs} job{'s' * (jobs > 1)} a worker, {low} low"
+        yield Policy(USUAL[0], setting, step_alarms(jobs, low))
     for delay, low in ((30, 15), (30, 3), (120, 3), (480, 15)):
         yield Policy(USUAL[1], f"{delay} s, {low} low", queue_delay(delay, low))
     for share in (0.25, 0.5, 1.0):
