@@ -11,6 +11,8 @@ import {
   WaitTimedOut,
 } from "../src/index.js";
 import { Following } from "../src/core/following.js";
+import type { Opening, Step } from "../src/core/following.js";
+import { SocketLost } from "../src/core/incoming.js";
 import { PACE } from "../src/core/pace.js";
 import { jobPath } from "../src/paths.js";
 import {
@@ -268,26 +270,101 @@ test("a service that gives no pass now is polled, and one that refuses the key i
   assert.deepEqual(opened, []);
 });
 
-test("while sockets are refused, jobs are read evenly, and sockets are tried ever less often", () => {
+/** When the client would open, read and so on, in 300 s by its own clock, where nothing changes. */
+function schedule(opening: Opening): Record<string, number[]> {
   let clock = 0;
   const pace = { ...PACE, backoff: { baseSeconds: 8, capSeconds: 64 } };
   const script = new Following([JOB], pace, () => clock, 300).script();
-  const done: Record<string, number[]> = { open: [], read: [] };
-  const view = { ...RUNNING, version: 1 };
+  const times: Record<string, number[]> = {};
   assert.throws(() => {
     for (let turn = script.next(); !turn.done;) {
       const step = turn.value;
-      done[step.do]?.push(clock);
-      if (step.do === "pause") clock += step.seconds;
-      turn = script.next(step.do === "open" ? "failed" : step.do === "read" ? view : undefined);
+      (times[step.do] ??= []).push(Math.round(clock));
+      if (step.do === "pause" || step.do === "receive") clock += step.seconds;
+      turn = script.next({ open: opening, read: RUNNING }[step.do as string]);
     }
   }, WaitTimedOut);
+  return times;
+}
+
+test("while sockets are refused, jobs are read evenly, and sockets are tried ever less often", () => {
+  const { open = [], read = [] } = schedule("failed");
   assert.deepEqual(
-    done["read"],
+    read,
     Array.from({ length: 151 }, (_, n) => n * 2),
   ); // each 2 s
-  const opened = done["open"]!;
-  assert.ok(opened.length >= 4 && opened.length < 60, `${opened.length} sockets`);
+  assert.ok(open.length >= 4 && open.length < 60, `${open.length} sockets`);
+});
+
+test("where there are no sockets, only reads are made", () => {
+  const { open, read = [] } = schedule("never");
+  assert.deepEqual([open, read.length], [[0], 151]);
+});
+
+test("on an open socket that is silent, the job is read each 30 s, and the socket is kept", () => {
+  const { open, read, close } = schedule("open");
+  // The first read brings the first state: the socket has missed it, so another one is opened.
+  assert.deepEqual(open!.length, 2);
+  assert.deepEqual(read, [30, ...read!.slice(1)]);
+  const waits = read!.slice(2, -1).map((time, n) => time - read![n + 1]!); // the last is the end's
+  assert.deepEqual(new Set(waits), new Set([30]));
+  assert.equal(close!.length, 2);
+});
+
+test("reads may fail for as long as an outage, and then their error is thrown", () => {
+  let clock = 0;
+  const pace = { ...PACE, outageSeconds: 60 };
+  const script = new Following([JOB], pace, () => clock).script();
+  assert.throws(() => {
+    for (let turn = script.next(); !turn.done;) {
+      const step = turn.value;
+      if (step.do === "pause") clock += step.seconds;
+      const isRead = step.do === "read";
+      turn = isRead ? script.throw(new TransportFailed("down")) : script.next("never");
+    }
+  }, TransportFailed);
+  assert.equal(clock, 62); // the first read after 60 s
+});
+
+test("after a socket that was open, the wait is random again, so that clients come back apart", () => {
+  const pace = { ...PACE, backoff: { baseSeconds: 0, capSeconds: 0 } };
+  const script = new Following([JOB], pace, () => 0).script();
+  const openings = inTurn(["failed", "open"]);
+  const waits: number[] = [];
+  for (let turn = script.next(); waits.length < 2;) {
+    const step = turn.value as Step;
+    if (step.do === "pause") waits.push(step.seconds);
+    if (step.do === "receive") turn = script.throw(new SocketLost("closed"));
+    else
+      turn = script.next(
+        step.do === "open" ? openings() : step.do === "read" ? RUNNING : undefined,
+      );
+  }
+  assert.deepEqual(waits, [PACE.pollSeconds, 0]);
+});
+
+test("a socket that is left for a temporary error is closed", async () => {
+  const closed: unknown[] = [];
+  const scripts = inTurn([
+    async (peer: Peer) => {
+      await peer.heard();
+      peer.send({ type: "error", code: "unavailable", message: "Later." });
+      closed.push(await peer.heard());
+    },
+    async (peer: Peer) => {
+      await peer.heard();
+      [snapshot(2), DONE].forEach(peer.send);
+      closed.push(await peer.heard());
+    },
+  ]);
+  const { fetch } = live(() => {});
+  await all(
+    clientOf({ fetch, WebSocket: sockets(scripts).WebSocket })
+      .job(JOB)
+      .events(),
+  );
+  await new Promise(setImmediate);
+  assert.deepEqual(closed, [undefined, undefined]);
 });
 
 test("without a WebSocket, as in Node 20, the job is polled and no pass is asked for", async () => {

@@ -16,6 +16,7 @@ type Fields = Record<string, unknown>;
 interface Expected {
   events: [string, number, number, Fields?][];
   subscriptions?: Fields[][];
+  reads?: number;
   history_after?: number[];
   requests?: { method: string; path: string; headers?: Record<string, string>; body?: unknown }[];
   one_key?: boolean;
@@ -82,6 +83,7 @@ for (const scene of FOLLOWING.cases) {
     const { expect, jobs = [JOB], silence_seconds: silence = 60 } = scene;
     const subscriptions: Fields[][] = [];
     const historyAfter: number[] = [];
+    let reads = 0;
     const ended = new Set<unknown>();
     const connections = [...(scene.connections ?? [])];
     const read = inTurn(scene.reads ?? []);
@@ -94,6 +96,7 @@ for (const scene of FOLLOWING.cases) {
         if (scene.history === null) return { status: 404 };
         return { body: { job_id: JOB, events: [], messages: scene.history ?? [] } };
       }
+      reads += 1;
       const { view, ...answer } = read();
       return view ? { body: { ...FOLLOWING.view, ...view } } : answer;
     });
@@ -132,6 +135,7 @@ for (const scene of FOLLOWING.cases) {
     messages.forEach((message, n) => assertFields(message, expect.events[n]![3] ?? {}));
     assertError(error, expect.error);
     if (expect.subscriptions) assert.deepEqual(subscriptions, expect.subscriptions);
+    assert.equal(reads, expect.reads ?? reads);
     if (expect.history_after) assert.deepEqual(historyAfter, expect.history_after);
   });
 }

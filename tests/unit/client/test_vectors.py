@@ -85,6 +85,7 @@ class Conversation:
         self.jobs = case.get("jobs", [JOB])
         self.subscriptions: list[list[Json]] = []
         self.history_after: list[int] = []
+        self.reads = 0
         self._reads = list(case.get("reads", []))
         self._history = case.get("history", [])
         self._connections = list(case["connections"] or [])
@@ -96,6 +97,7 @@ class Conversation:
             self.history_after.append(int(request.url.params["after"]))
             body = {"job_id": JOB, "events": [], "messages": self._history}
             return httpx.Response(404 if self._history is None else 200, json=body)
+        self.reads += 1
         answer = next_of(self._reads)
         if "view" in answer:
             return httpx.Response(200, json={**FOLLOWING["view"], **answer["view"]})
@@ -189,6 +191,7 @@ def test_a_job_is_followed(case: Json, follow: Follow) -> None:
     assert_error(error, expected.get("error"))
     if "subscriptions" in expected:
         assert service.subscriptions == expected["subscriptions"]
+    assert service.reads == expected.get("reads", service.reads)
     if "history_after" in expected:
         assert service.history_after == expected["history_after"]
 

@@ -94,7 +94,6 @@ export class Following {
     } catch (error) {
       if (!(error instanceof SocketLost)) throw error;
     }
-    for (const sieve of this.#open.values()) sieve.unsubscribed();
     yield { do: "close" };
   }
 

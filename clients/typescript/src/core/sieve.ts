@@ -24,19 +24,17 @@ export class Sieve {
 
   constructor(readonly jobId: string) {}
 
-  /** From now on keep messages, because the subscription's answer is still to come. */
+  /**
+   * From now on keep messages, because the subscription's answer is still to come.
+   *
+   * What was kept before is dropped: the service sends it again.
+   */
   subscribed(): void {
     this.#kept = [];
   }
 
-  /** Drop the kept messages: no answer will come, and the service sends them again. */
-  unsubscribed(): void {
-    this.#kept = undefined;
-  }
-
   /** What can be passed on now that the socket has brought this message. */
   take(message: JobMessage): JobMessage[] {
-    if (message.job_id !== this.jobId) return [];
     if (!this.#kept) return this.#new([message]);
     this.#kept.push(message);
     if (message.type !== "status" || !message.snapshot) return [];
@@ -75,7 +73,7 @@ export class Sieve {
   #isNew(message: JobMessage): boolean {
     const { version, part } = message;
     const isNewer = version > this.version || (version === this.version && part > this.#part);
-    if (this.ended || !isNewer) return false;
+    if (this.ended || !isNewer || message.job_id !== this.jobId) return false;
     this.version = version;
     this.#part = part;
     if (message.type === "artifact") return this.#isNewFile(message);
