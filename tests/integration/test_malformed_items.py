@@ -41,6 +41,7 @@ from tests.support.malformed import (
 
 OWNER = OwnerId("fox")
 GOOD = 10
+pytestmark = pytest.mark.timeout(600)  # moto is slow with 1,000 items
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ class TestTickets:
                 queue.send(job.id, job.owner, Priority.NORMAL)
                 good.add(job.id)
         received = set[str]()
-        for _ in range(bad_items):
+        while queue.depth(Priority.NORMAL):  # moto takes longer for each message that is left
             for ticket in queue.receive(Priority.NORMAL, wait_seconds=0, limit=10):
                 received.add(ticket.job_id)
                 queue.delete(ticket)
