@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from comfyline.adapters.memory.access import InMemoryBudgetStore
 from comfyline.adapters.memory.graphs import InMemoryEngineNodesStore
 from comfyline.service.files.uploads import StoredUpload
 from comfyline.service.graphs.engine_nodes import EngineNodes
@@ -47,6 +48,7 @@ class WholeService(WorkerWorld):
             "uploads": self.uploads,
             "artifacts": self.artifacts,
             "owners": self.owners,
+            "budgets": InMemoryBudgetStore(),
             "metrics": self.metrics,
             "engine_nodes": self.engine_nodes,
         }
