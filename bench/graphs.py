@@ -9,6 +9,9 @@ from typing import Any
 
 from PIL import Image
 
+from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
+from comfyui_sim.options import CHECKPOINTS, STEP_MS
+
 Graph = dict[str, dict[str, Any]]
 
 LARGE_SIDE = 2600  # pixels; RGB noise of this size takes 20 MB, also as PNG
@@ -24,6 +27,29 @@ def timed(seconds: float, *, is_real: bool) -> Graph:
     blank = {"width": 64, "height": 64, "batch_size": 1, "color": color}
     graph: Graph = {"1": {"class_type": "EmptyImage", "inputs": blank}}
     return {**graph, **_slowly(["1", 0], seconds, is_real=is_real)}
+
+
+def sampled(seconds: float, *, is_real: bool) -> Graph:
+    """The same of ComfyUI's own nodes only, so that a worker may queue it ahead of its turn.
+
+    The simulator's own node that waits may write files, as far as a worker knows.
+    """
+    if is_real:
+        return timed(seconds, is_real=True)
+    asked = TextToImage(
+        prompt="a red fox",
+        negative_prompt="",
+        width=64,
+        height=64,
+        steps=round(1000 * seconds / STEP_MS),
+        cfg_scale=7.0,
+        sampler="euler",
+        scheduler="normal",
+        seed=uuid.uuid4().int % 2**53,
+        model=CHECKPOINTS[0],
+        batch_size=1,
+    )
+    return {node: dict(spec) for node, spec in text_to_image_graph(asked).items()}
 
 
 def large(seconds: float, *, is_real: bool) -> Graph:

@@ -32,7 +32,7 @@ DISPATCHES = 20
 async def short_backlog(cloud: MeasuredCloud) -> Series:
     """A backlog of many jobs of 200 ms."""
     count = cloud.many(SHORT_JOBS)
-    short = [graphs.timed(SHORT_SECONDS, is_real=cloud.is_real) for _ in range(count)]
+    short = [graphs.sampled(SHORT_SECONDS, is_real=cloud.is_real) for _ in range(count)]
     return {"idle_short": [await _idle_percent(cloud, short, {})]}
 
 

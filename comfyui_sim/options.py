@@ -16,6 +16,7 @@ CHECKPOINTS = (
 CURRENT_VERSION = "0.33.0"
 OLD_VERSION = "0.3.60"
 GUISES = (CURRENT_VERSION, OLD_VERSION)
+STEP_MS = 50.0  # of one sampler step
 MAX_UPLOAD_BYTES = 100 * 1024 * 1024
 
 
@@ -27,7 +28,7 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 8188  # 0: any free port
     checkpoints: tuple[str, ...] = CHECKPOINTS
-    step_ms: float = 50.0  # one sampler step
+    step_ms: float = STEP_MS
     start_window_ms: float = 2.0  # from "taken from the queue" to "execution begins"
     time_scale: float = 1.0  # factor on the seconds of ProbeSleep and on the progress throttle
     preview_method: str = "latent2rgb"
