@@ -9,7 +9,7 @@ Nothing here imports the CDK, so that tests can read the grants without starting
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from types import MappingProxyType
 
@@ -71,6 +71,17 @@ _SEND_TRACES = may("SendTraces", Resource.ANY, "xray:PutTraceSegments", "xray:Pu
 EVERY_FUNCTION = (WRITE_LOGS, _SEND_TRACES)
 
 # --- grants that several functions share ----------------------------------------------------------
+
+
+def emulated(grant: Grant) -> Grant:
+    """The grant as the emulator needs it: it checks a batch of messages by an action of its own.
+
+    AWS checks `sqs:SendMessage` for SendMessageBatch, and has no action of the latter name.
+    """
+    if "sqs:SendMessage" not in grant.actions:
+        return grant
+    return replace(grant, actions=(*grant.actions, "sqs:SendMessageBatch"))
+
 
 # The actions of Lambda's poller of a queue.
 READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")

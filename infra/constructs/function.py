@@ -15,7 +15,7 @@ from infra.concurrency import reserved
 from infra.constructs.role import Arns, role
 from infra.declarations import Function
 from infra.deployment import Deployment
-from infra.grants import EVERY_FUNCTION, Resource
+from infra.grants import EVERY_FUNCTION, Resource, emulated
 from infra.key_grants import key_grants
 
 # The shortest timeout on an emulator, in seconds. There the cold starts of a burst share a few
@@ -76,7 +76,7 @@ def python_function(
             own,
             "Role",
             "lambda",
-            (*grants, *key_grants(grants)),
+            (*(map(emulated, grants) if deployment.is_local else grants), *key_grants(grants)),
             own_arns,
             description=f"Comfyline {row.name}: what the function may do",
         ),
