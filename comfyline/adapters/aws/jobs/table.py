@@ -315,7 +315,7 @@ class DynamoJobStore:
             )
 
     def _owners(self, ids: Sequence[JobId]) -> Mapping[str, str]:
-        """The owner of each row. A row that lacks one shares a turn with the others that do."""
+        """The owner of each row. All rows without an owner share one turn."""
         keys = [key(id_, ROW) for id_ in ids]
         items = batches.get_items(self._client, self._table, keys, only=("pk", "owner"))
         return {item["pk"]["S"]: item.get("owner", {}).get("S", "") for item in items}
