@@ -9,6 +9,7 @@ TARGET ?= local
 DEPLOYMENT ?= deployments/dev.toml
 OUT ?= out
 TYPESCRIPT := clients/typescript
+DOCUMENTS := tools/documents
 # Node is part of the environment in .venv.
 NPM = PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(TYPESCRIPT) --silent
 
@@ -86,6 +87,11 @@ $(TYPESCRIPT)/node_modules/.complete: $(TYPESCRIPT)/package-lock.json | dev
 	@$(NPM) ci
 	@touch $@
 
+# --ignore-scripts, because one of the packages reports its installation to its maker.
+$(DOCUMENTS)/node_modules/.complete: $(DOCUMENTS)/package-lock.json | dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(DOCUMENTS) --silent ci --ignore-scripts
+	@touch $@
+
 $(TYPESCRIPT)/dist/index.js: $(TYPESCRIPT)/node_modules/.complete $(shell find $(TYPESCRIPT)/src -name '*.ts')
 	@$(NPM) run build
 
@@ -113,11 +119,12 @@ simulate: dev ## Simulate days of traffic with the scaler and three usual polici
 cost: dev ## Count the AWS calls of a job, multiply by list prices, and write docs/cost.md
 	@$(BIN)/python -m bench.cost
 
-check: dev ## Check format, lint, types, import contracts and the arithmetic of the benchmarks
+check: dev $(DOCUMENTS)/node_modules/.complete ## Check format, lint, types, import contracts, the contract's documents and the arithmetic of the benchmarks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(DOCUMENTS) --silent run lint
 	$(PYTEST) bench/tests
 
 sbom: dev ## Write what the wheels, the functions and the worker's image are made of (CycloneDX) to out/sbom (OUT=)
@@ -149,5 +156,5 @@ docs: dev $(TYPESCRIPT)/node_modules/.complete ## Generate what is made from the
 	@$(NPM) run generate
 
 clean: down ## Remove everything that was built; the next target builds it again
-	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist .test)
+	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist .test) $(DOCUMENTS)/node_modules
 	rm -rf .venv .cache .local cdk.out out .mypy_cache .pytest_cache .ruff_cache
