@@ -19,7 +19,6 @@ WRITE_UNITS = {
     "settled": 2,  # no due time any more; its TTL removes it
     "count: counted": 2,  # within a transaction every write costs double
     "count: totals": 2,
-    "count: usage": 2,
 }
 # AWS calls of each function of a job.
 FUNCTIONS = {"authorize": 2, "submit": 3, "arrive": 1, "settle": 2, "read": 1}

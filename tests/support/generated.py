@@ -48,8 +48,6 @@ class GeneratedSource:
                 yield from self._items_of(job)
         elif table is Table.OWNERS:
             yield from (self._note(job) for job in self._jobs())
-            usage = {"gpu_seconds": {"N": str(_USED * self.jobs)}, "jobs": {"N": str(self.jobs)}}
-            yield {"pk": {"S": f"usage#{self._template.owner}"}, "sk": {"S": "0"}, **usage}
             yield from self.query(Table.OWNERS, "totals")
 
     def item(self, table: Table, pk: str, sk: str) -> Item | None:
@@ -57,7 +55,8 @@ class GeneratedSource:
 
     def query(self, table: Table, pk: str, prefix: str = "") -> Iterator[Item]:
         sums = {name: {"N": str(n * self.jobs)} for name, n in sums_of(self._template).items()}
-        yield {"pk": {"S": "totals"}, "sk": {"S": "0"}, **sums}
+        names = {"pk": {"S": "totals"}, "sk": {"S": f"{self._template.owner}#0"}}
+        yield {**names, **sums, "gpu_jobs": {"N": str(self.jobs)}}
 
     def created_at(self, table: Table) -> datetime:
         return self.now - timedelta(days=1)

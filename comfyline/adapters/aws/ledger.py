@@ -1,11 +1,14 @@
 """The ledger in the owners table: sums over ended jobs, and a note for each job in the sums.
 
     pk              sk                     holds
-    totals          <n>                    sums of all jobs, in PARTS rows
-    usage#<owner>   <n>                    sums of the owner's jobs, in PARTS rows
+    totals          <owner>#<n>            sums of the owner's jobs, in up to PARTS rows
     counted#<job>   counted#<incarnation>  a note that the job is in the sums; its TTL removes it
 
-One transaction adds a job to the sums and writes its note, so no job is counted twice.
+One transaction adds a job to the sums and writes its note, so no job is counted twice. The sums of
+one owner are its usage, and all sums together are the totals, so each job is added once.
+
+Older code kept the two apart, as `totals`, `<n>` and as `usage#<owner>`, `<n>`, which are still
+read.
 """
 
 from __future__ import annotations
@@ -30,20 +33,25 @@ from comfyline.service.ledger.totals import Sums, Totals, added, sums_of, totals
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# Of two concurrent transactions on one row, DynamoDB cancels one. Therefore the sums are split into
-# parts, and each transaction adds to a random part. With 40 writers, which is what a new table's
-# four stream shards can have, one try in four meets another.
+# Of two concurrent transactions on one row, DynamoDB cancels one. Therefore an owner's sums are
+# split into parts, and each transaction adds to a random part. With 40 writers, which is what a new
+# table's four stream shards can have, one try in four meets another if all use all parts. The
+# totals are read from all rows of all owners, so a process uses one part until it meets another,
+# and then more and more: an owner with few jobs has one row.
 PARTS = 128
+MORE_PARTS = 4  # times as many after each meeting
 # A try that met another is repeated after a random pause, with another part. The pauses add up to
 # 2 s on average. Settlement repeats a call that fails nevertheless.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MAX_TRIES = 0.02, 0.5, 14
-# A transaction has at most 100 items: for each job its note and at worst a row of its owner, and
-# one row of the totals.
-JOBS_AT_ONCE = 49
+# A transaction has at most 100 items: for each job its note and at worst a row of its owner.
+JOBS_AT_ONCE = 50
 # Counted from the end of the job. The last delivery that could count the job again comes 15 days
 # after its end, because the stream holds a record for a day and the queue of parked steps holds a
 # step for 14 days more. The note lives for 14 days after that, and one day is spare.
 COUNTED_FOR = timedelta(days=30)
+
+_TOTALS = "totals"
+_GPU_JOBS = "gpu_jobs"  # the sum of jobs that used a GPU
 
 
 class DynamoLedger:
@@ -55,6 +63,7 @@ class DynamoLedger:
         self._client = client
         self._table = table
         self._sleep = sleep
+        self._parts = 1  # that this process uses
 
     @translated()
     def count(self, ended: Sequence[Job]) -> list[Job]:
@@ -73,6 +82,7 @@ class DynamoLedger:
             else:
                 return jobs
             if len(left) == len(jobs):  # another transaction was in the way
+                self._parts = min(self._parts * MORE_PARTS, PARTS)
                 self._pause(pauses, left)
             jobs = left
         return []
@@ -90,9 +100,10 @@ class DynamoLedger:
             note = {**_note_key(job), "ttl": ttl_of(_ended_at(job) + COUNTED_FOR)}
             is_new = "attribute_not_exists(pk)"
             yield {"Put": {"TableName": self._table, "Item": note, "ConditionExpression": is_new}}
-        part = str(random.randrange(PARTS))
-        for pk, sums in _sums_by_row(jobs).items():
-            yield {"Update": self._addition({"pk": {"S": pk}, "sk": {"S": part}}, sums)}
+        part = random.randrange(self._parts)
+        for owner, sums in _sums_by_owner(jobs).items():
+            row = {"pk": {"S": _TOTALS}, "sk": {"S": f"{owner}#{part}"}}
+            yield {"Update": self._addition(row, sums)}
 
     def _addition(self, key: Mapping[str, Any], sums: Sums) -> dict[str, Any]:
         names = {f"#{n}": name for n, name in enumerate(sums)}
@@ -108,22 +119,26 @@ class DynamoLedger:
     @translated()
     def usage(self, owner: OwnerId) -> Usage:
         """See Ledger."""
-        sums = self._sums(f"usage#{owner}")
-        return Usage(sums.get("gpu_seconds", 0.0), int(sums.get("jobs", 0)))
+        rows = (*self._rows(_TOTALS, f"{owner}#"), *self._rows(f"usage#{owner}"))
+        return usage_of(added(map(numbers_of, rows)))
 
     @translated()
     def totals(self) -> Totals:
-        """See Ledger."""
-        return totals_of(self._sums("totals"))
+        """See Ledger. A read unit holds the rows of some 20 owners."""
+        return totals_of(added(map(numbers_of, self._rows(_TOTALS))))
 
-    def _sums(self, pk: str) -> dict[str, float]:
+    def _rows(self, pk: str, prefix: str = "") -> Iterator[Any]:
+        condition, values = "pk = :pk", {":pk": {"S": pk}}
+        if prefix:
+            condition += " AND begins_with(sk, :prefix)"
+            values[":prefix"] = {"S": prefix}
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": pk}},
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
             ConsistentRead=True,
         )
-        return added(numbers_of(row) for page in pages for row in page["Items"])
+        return (row for page in pages for row in page["Items"])
 
 
 def numbers_of(row: Any) -> dict[str, float]:
@@ -131,12 +146,17 @@ def numbers_of(row: Any) -> dict[str, float]:
     return {name: float(value["N"]) for name, value in row.items() if "N" in value}
 
 
-def _sums_by_row(jobs: Sequence[Job]) -> dict[str, Sums]:
-    rows: dict[str, Sums] = {"totals": added(map(sums_of, jobs))}
+def usage_of(sums: Sums) -> Usage:
+    """The usage in the sums of an owner. In rows of older code, `jobs` are those with a GPU."""
+    jobs = sums.get(_GPU_JOBS, 0.0) + sums.get("jobs", 0.0)
+    return Usage(sums.get("gpu_seconds", 0.0), int(jobs))
+
+
+def _sums_by_owner(jobs: Sequence[Job]) -> dict[OwnerId, Sums]:
+    rows: dict[OwnerId, Sums] = {}
     for job in jobs:
-        if job.gpu_seconds:
-            pk, used = f"usage#{job.owner}", {"gpu_seconds": job.gpu_seconds, "jobs": 1.0}
-            rows[pk] = added([rows.get(pk, {}), used])
+        used = {_GPU_JOBS: 1.0} if job.gpu_seconds else {}
+        rows[job.owner] = added([rows.get(job.owner, {}), sums_of(job), used])
     return rows
 
 

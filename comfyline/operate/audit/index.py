@@ -35,8 +35,8 @@ CREATE TABLE slots (owner TEXT, job_id TEXT, queued_at INT, part INT,
 CREATE TABLE parts (owner TEXT, part INT, n INT, PRIMARY KEY (owner, part)) WITHOUT ROWID;
 CREATE TABLE notes (job_id TEXT, queued_at INT, ends_at INT,
     PRIMARY KEY (job_id, queued_at)) WITHOUT ROWID;
-CREATE TABLE usage (owner TEXT, part INT, gpu_seconds REAL, jobs REAL,
-    PRIMARY KEY (owner, part)) WITHOUT ROWID;
+CREATE TABLE usage (owner TEXT, row TEXT, gpu_seconds REAL, jobs REAL,
+    PRIMARY KEY (owner, row)) WITHOUT ROWID;
 CREATE TABLE keys (id TEXT PRIMARY KEY, owner TEXT, cap INT) WITHOUT ROWID;
 CREATE TABLE sockets (id TEXT PRIMARY KEY, owner TEXT, key_id TEXT, ends_at INT) WITHOUT ROWID;
 CREATE TABLE follows (socket TEXT, job_id TEXT, PRIMARY KEY (socket, job_id)) WITHOUT ROWID;

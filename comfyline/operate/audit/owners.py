@@ -10,7 +10,7 @@ from typing import Any
 from comfyline.adapters.aws.access.semaphore import end_of
 from comfyline.adapters.aws.access.slots import slot_of, slots_shard
 from comfyline.adapters.aws.attributes import Item
-from comfyline.adapters.aws.ledger import PARTS, numbers_of
+from comfyline.adapters.aws.ledger import PARTS, numbers_of, usage_of
 from comfyline.contract.ids import OwnerId
 from comfyline.operate.audit.findings import Finding, Fix
 from comfyline.operate.audit.index import Index
@@ -47,7 +47,9 @@ class Owners:
         if kind == "counted":
             return self._of_note(item, rest)
         if kind in ("usage", "totals"):
-            return self._of_sums(item, kind, rest)
+            # Older code kept the sums of an owner and those of the service in rows of their own.
+            owner, _, part = item["sk"]["S"].rpartition("#")
+            return self._of_sums(item, rest or owner, int(part))
         if kind == "budget":
             return self._of_budget(item, rest)
         if kind == "semaphore":
@@ -109,20 +111,16 @@ class Owners:
         queued_at = int(incarnation, 16)
         self._index.add("notes", job_id=job_id, queued_at=queued_at, ends_at=micro(ends_at))
 
-    def _of_sums(self, item: Item, kind: str, owner: str) -> Iterator[Finding]:
+    def _of_sums(self, item: Item, owner: str, part: int) -> Iterator[Finding]:
         sums = numbers_of(item)
-        if not 0 <= int(item["sk"]["S"]) < PARTS:
+        if not 0 <= part < PARTS:
             raise LookupError("no part of the service uses this name")
         if any(value < 0 for value in sums.values()):
             yield Finding("ledger", name_of(item), "holds a negative sum")
-        if kind == "usage":
-            self._index.add(
-                "usage",
-                owner=owner,
-                part=int(item["sk"]["S"]),
-                gpu_seconds=sums.get("gpu_seconds", 0.0),
-                jobs=sums.get("jobs", 0.0),
-            )
+        if owner:
+            usage = usage_of(sums)
+            used, jobs = usage.gpu_seconds, usage.jobs
+            self._index.add("usage", owner=owner, row=name_of(item), gpu_seconds=used, jobs=jobs)
 
     # --- places -----------------------------------------------------------------------------------
 

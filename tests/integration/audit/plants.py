@@ -776,23 +776,24 @@ def totals_of_durations_off(d: Deployed) -> None:
 
 @found_as("ledger", "but the totals say")
 def usage_off_by_a_million(d: Deployed) -> None:
-    """The usage of an owner is off by a million GPU seconds."""
-    name = d.names(Table.OWNERS, "usage#fox")[0]
-    d.set(Table.OWNERS, "usage#fox", name, gpu_seconds=_n(1e6))
+    """A row of older code adds a million GPU seconds to the usage of an owner."""
+    row = {"pk": {"S": "usage#fox"}, "sk": {"S": "0"}, "jobs": _n(1)}
+    d.put(Table.OWNERS, row | {"gpu_seconds": _n(1e6)})
 
 
 @found_as("ledger", "but its usage is")
 def usage_deleted(d: Deployed) -> None:
     """The usage of an owner is deleted."""
-    for name in d.names(Table.OWNERS, "usage#bear"):
-        d.delete(Table.OWNERS, "usage#bear", name)
+    for name in d.names(Table.OWNERS, "totals"):
+        if name.startswith("bear#"):
+            d.delete(Table.OWNERS, "totals", name)
 
 
 @found_as("ledger", "negative sum")
 def usage_negative(d: Deployed) -> None:
     """The usage of an owner is negative."""
-    name = d.names(Table.OWNERS, "usage#fox")[0]
-    d.set(Table.OWNERS, "usage#fox", name, jobs=_n(-1))
+    (name,) = (name for name in d.names(Table.OWNERS, "totals") if name.startswith("fox#"))
+    d.set(Table.OWNERS, "totals", name, gpu_jobs=_n(-1))
 
 
 @found_as("ledger", "no note that it was counted")
