@@ -21,6 +21,8 @@ logger = Logger(json_serializer=log_line)
 Event = Mapping[str, Any]
 # In the authorizer's context, which the gateway hands over: the request's key is not valid.
 INVALID_KEY = "invalid_key"
+# Likewise: until when a client follows all jobs of the owner.
+OWNER_WATCHED_UNTIL = "owner_watched_until"
 # At the end of its time, a function finishes the work that it has begun. That may take several
 # calls of AWS, each with retries.
 TIME_TO_SPARE = timedelta(seconds=15)

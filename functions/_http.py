@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
@@ -36,7 +37,15 @@ from comfyline.service.errors import (
     Unavailable,
 )
 from comfyline.service.texts import shortened
-from functions._handlers import INVALID_KEY, Event, Handler, lambda_handler, limits_of, logger
+from functions._handlers import (
+    INVALID_KEY,
+    OWNER_WATCHED_UNTIL,
+    Event,
+    Handler,
+    lambda_handler,
+    limits_of,
+    logger,
+)
 from functions._wiring import Wiring
 
 RETRY_AFTER_SECONDS = 5  # throttling or a failover is usually over by then, or lasts minutes
@@ -78,6 +87,12 @@ class Request:
     def limits(self) -> Limits:
         """The limits that the API key sets its owner."""
         return limits_of(self._caller)
+
+    @property
+    def owner_watched_until(self) -> datetime | None:
+        """Until when a client follows all jobs of the owner; None if none does."""
+        text = self._caller.get(OWNER_WATCHED_UNTIL)
+        return datetime.fromisoformat(text) if text else None
 
     @property
     def _caller(self) -> Mapping[str, str]:
@@ -131,6 +146,11 @@ class Request:
         """A query parameter's value."""
         value: str | None = (self.event.get("queryStringParameters") or {}).get(name)
         return value
+
+    @property
+    def queries(self) -> Mapping[str, str]:
+        """All query parameters. The gateway joins the values of a repeated one by commas."""
+        return self.event.get("queryStringParameters") or {}
 
     def json(self) -> Any:
         """The parsed body; see `json_value`.

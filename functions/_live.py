@@ -35,6 +35,7 @@ class Live:
 
         return Subscriptions(
             jobs=self.aws.jobs,
+            keys=self.aws.keys,
             connections=self.aws.connections,
             notifier=self.notifier,
             clock=self.clock,

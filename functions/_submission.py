@@ -41,6 +41,7 @@ def _caller(request: Request) -> Caller:
         limits=request.limits,
         idempotency_key=idempotency_key(request),
         request_id=request.id,
+        owner_watched_until=request.owner_watched_until,
     )
 
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from comfyline.service.intake.submit import Defaults, Submitter
     from comfyline.service.intake.wait import WaitRoom
     from comfyline.service.jobs.cancel import Cancellation
-    from comfyline.service.jobs.job import Job, JobRecord, Status
+    from comfyline.service.jobs.job import Job, JobRecord
+    from comfyline.service.jobs.read import ListFilter
     from comfyline.service.jobs.result import Artifact
     from comfyline.service.jobs.settle import Settlement
     from comfyline.service.jobs.sweep import Sweeper
@@ -198,14 +199,14 @@ class Wiring:
         return {lane: of(lane) for lane in Priority}
 
     def read_page(
-        self, owner: OwnerId, *, status: Status | None, limit: int, cursor: str | None
+        self, owner: OwnerId, *, asked: ListFilter, limit: int, cursor: str | None
     ) -> tuple[list[JobRecord], str | None]:
         """One page of the owner's jobs."""
         from comfyline.service.jobs.read import read_page
 
         return read_page(
             owner,
-            status=status,
+            asked=asked,
             limit=limit,
             cursor=cursor,
             store=self.aws.jobs,

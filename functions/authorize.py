@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from comfyline.service.access.keys import ApiKey, Flags
-from functions._handlers import INVALID_KEY, Event, lambda_handler, logger
+from functions._handlers import INVALID_KEY, OWNER_WATCHED_UNTIL, Event, lambda_handler, logger
 from functions._wiring import Wiring
 
 SOCKET_SCOPE = "jobs"
@@ -26,7 +26,10 @@ def http_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
         logger.info("caller refused", extra={"action": "caller_refused"})
         return {"isAuthorized": True, "context": {INVALID_KEY: "true"}}
     logger.debug("caller known", extra={"action": "caller_known"})
-    return {"isAuthorized": True, "context": _caller(key, wiring.access.flags())}
+    context = _caller(key, wiring.access.flags())
+    if until := wiring.aws.keys.owner_watched_until(key.owner):
+        context[OWNER_WATCHED_UNTIL] = until.isoformat()
+    return {"isAuthorized": True, "context": context}
 
 
 @lambda_handler

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from comfyline.api.v1 import views
+from comfyline.contract.limits import MAX_METADATA_FILTERS, MAX_SEARCHED_JOBS
 from comfyline.service.access.budgets import REQUESTS
 from comfyline.service.jobs.job import Status
+from comfyline.service.jobs.read import ListFilter
 from functions._http import Answer, Request, http_handler, invalid
 from functions._paging import limit_of
 from functions._wiring import Wiring
@@ -12,21 +16,35 @@ from functions._wiring import Wiring
 DEFAULT_LIMIT = 20
 # A longer page counts as a request for each so many jobs, because it reads as much.
 JOBS_PER_REQUEST = 20
+_METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 
 
 @http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with one page of the caller's jobs, newest first."""
-    status, limit = _status(request.query("status")), limit_of(request, DEFAULT_LIMIT)
-    if more := (limit - 1) // JOBS_PER_REQUEST:
+    asked, limit = _filter(request), limit_of(request, DEFAULT_LIMIT)
+    read = MAX_SEARCHED_JOBS if asked.metadata else limit
+    if more := (read - 1) // JOBS_PER_REQUEST:
         wiring.access.budgets.spend(request.owner, REQUESTS, request.limits, more)
     records, cursor = wiring.read_page(
         request.owner,
-        status=status,
+        asked=asked,
         limit=limit,
         cursor=request.query("cursor"),
     )
     return Answer(views.job_page(records, cursor, wiring.clock()))
+
+
+def _filter(request: Request) -> ListFilter:
+    pairs = {
+        match[1]: value
+        for name, value in request.queries.items()
+        if (match := _METADATA.fullmatch(name))
+    }
+    if len(pairs) > MAX_METADATA_FILTERS:
+        problem = f"a list is filtered by at most {MAX_METADATA_FILTERS} pairs of metadata"
+        raise invalid(problem, "query", "metadata")
+    return ListFilter(status=_status(request.query("status")), metadata=pairs)
 
 
 def _status(text: str | None) -> Status | None:

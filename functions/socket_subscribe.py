@@ -18,6 +18,7 @@ from comfyline.contract.v1.socket import (
     Ping,
     PongMessage,
     Subscribe,
+    SubscribedMessage,
     Unsubscribe,
     client_message,
 )
@@ -60,10 +61,15 @@ def _answer(socket: ConnectionId, event: Event, wiring: Wiring) -> None:
     match message:
         case Ping():
             return _say(wiring, socket, PongMessage())
+        case Unsubscribe(job_id=str(job_id)):
+            return wiring.aws.connections.unsubscribe(socket, JobId(job_id))
         case Unsubscribe():
-            return wiring.aws.connections.unsubscribe(socket, JobId(message.job_id))
+            return wiring.live.subscriptions.unsubscribe_from_all(socket)
+        case Subscribe(job_id=str(job_id), after=after):
+            job = JobId(job_id)
+            return _subscribe(socket, job, after, wiring, is_greeting=is_greeting(event))
         case Subscribe():
-            return _subscribe(socket, message, wiring, is_greeting=is_greeting(event))
+            return _subscribe_to_all(socket, wiring)
 
 
 def _over_budget(socket: ConnectionId, wiring: Wiring) -> ErrorMessage | None:
@@ -83,16 +89,24 @@ def _over_budget(socket: ConnectionId, wiring: Wiring) -> ErrorMessage | None:
 
 
 def _subscribe(
-    socket: ConnectionId, message: Subscribe, wiring: Wiring, *, is_greeting: bool
+    socket: ConnectionId, job_id: JobId, after: int | None, wiring: Wiring, *, is_greeting: bool
 ) -> None:
-    job_id, subscriptions = JobId(message.job_id), wiring.live.subscriptions
+    subscriptions = wiring.live.subscriptions
     try:
         if is_greeting:
             subscriptions.greet(socket, job_id)
         else:
-            subscriptions.subscribe(socket, job_id, after=message.after)
+            subscriptions.subscribe(socket, job_id, after=after)
     except RequestRefused as error:
         _say(wiring, socket, ErrorMessage(code=error.code, message=error.detail, job_id=job_id))
+
+
+def _subscribe_to_all(socket: ConnectionId, wiring: Wiring) -> None:
+    try:
+        repeat_at = wiring.live.subscriptions.subscribe_to_all(socket)
+    except RequestRefused as error:
+        return _say(wiring, socket, ErrorMessage(code=error.code, message=error.detail))
+    return _say(wiring, socket, SubscribedMessage(repeat_at=repeat_at))
 
 
 def _fault(body: str, error: ValidationError) -> ErrorMessage:

@@ -100,7 +100,7 @@ class Reporter:
     @property
     def is_watched(self) -> bool:
         """Whether the job has a subscriber, as far as the newest known row says."""
-        return self.job.watched_until is not None and self.job.watched_until > self._clock()
+        return self.job.is_watched(self._clock())
 
     async def _write(self) -> None:
         async with self._writing:

@@ -11,7 +11,13 @@ from pydantic import ValidationError
 from websockets.exceptions import WebSocketException
 
 from comfyline.client.errors import SubscriptionRefused
-from comfyline.contract.v1.socket import ErrorMessage, JobMessage, PongMessage, server_message
+from comfyline.contract.v1.socket import (
+    ErrorMessage,
+    JobMessage,
+    PongMessage,
+    SubscribedMessage,
+    server_message,
+)
 
 # After an error message with one of these codes the next connection may work. All others are final.
 _TEMPORARY_CODES = {"unavailable", "internal_error", "sockets_disabled", "too_many_requests"}
@@ -45,7 +51,7 @@ def until_lost() -> Iterator[None]:
 
 
 def job_message(raw: str | bytes) -> JobMessage | None:
-    """The message; None for a pong and for types that only a newer service has.
+    """The message; None for answers to the client, and for types that only a newer service has.
 
     Raises:
         SocketLost: the service or the gateway has a temporary failure.
@@ -56,7 +62,7 @@ def job_message(raw: str | bytes) -> JobMessage | None:
     except ValidationError:
         _raise_if_gateway_error(raw)
         return None
-    if isinstance(message, PongMessage):
+    if isinstance(message, PongMessage | SubscribedMessage):
         return None
     if isinstance(message, ErrorMessage):
         if message.code in _TEMPORARY_CODES:

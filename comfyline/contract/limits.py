@@ -41,6 +41,12 @@ MAX_MESSAGE_BYTES = 32 * 1024
 MAX_CLIENT_MESSAGE_BYTES = 1024
 # The list of subscriptions is stored in the socket's row, which must stay below 8 KB.
 MAX_SUBSCRIPTIONS = 250
+# A subscription to all jobs of an owner reads, marks and sends the state of so many.
+MAX_FOLLOWED_JOBS = 100
+# No index holds metadata, so a list that is filtered by it reads so many jobs in one call.
+MAX_SEARCHED_JOBS = 1_000
+# Pairs of metadata in one filter. More would not make the answer smaller in practice.
+MAX_METADATA_FILTERS = 10
 # A Lambda function can answer 6 MB; a phone or a script should not have to hold more than this.
 MAX_RESPONSE_BYTES = 1_000_000
 # The signed URLs of this many artifacts usually have 200 KB. With the longest names they have more,

@@ -7,6 +7,7 @@ from comfyline.service.settings import (
     ConnectionsTable,
     GreeterSettings,
     JobsTable,
+    KeysTable,
     MeasuredSettings,
     OwnersTable,
     RelaySettings,
@@ -28,18 +29,26 @@ PUSH_TIMEOUT = 240
 # At worst each of 250 subscribers takes 2 s for each of some messages, 32 of them at once.
 CHUNK_TIMEOUT = 120
 
-_CHANGE_OF_A_WATCHED_JOB = {
-    "dynamodb": {**ROW_OF_A_JOB, "NewImage": {"watched_until": {"N": [{"exists": True}]}}}
-}
+_CHANGES_OF_WATCHED_JOBS = tuple(
+    {"dynamodb": {**ROW_OF_A_JOB, "NewImage": {mark: {"N": [{"exists": True}]}}}}
+    for mark in ("watched_until", "owner_watched_until")
+)
 
 ROWS = (
     Function(
         name="SocketSubscribe",
         # $default answers every other message with an error message.
         socket_routes=("subscribe", "unsubscribe", "ping", "$default"),
-        settings=(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket, OwnersTable),
+        settings=(
+            *(SocketSettings, MeasuredSettings, JobsTable, ArtifactsBucket),
+            *(OwnersTable, KeysTable),
+        ),
         grants=(
             grants.COUNT_CALLS,
+            # Of the keys table, only the marks of followed owners.
+            may("WatchOwner", Resource.KEYS, "dynamodb:UpdateItem", partition_keys="owner#*"),
+            may("PageJobs", Resource.JOBS_BY_OWNER, "dynamodb:Query"),
+            grants.READ_JOBS,
             *grants.CLOSE_CONNECTION,
             may("Subscribe", Resource.CONNECTIONS, "dynamodb:PutItem", "dynamodb:UpdateItem"),
             grants.GET_JOB,
@@ -97,7 +106,7 @@ ROWS = (
         ),
         triggers=(
             JobsStream(
-                filters=(_CHANGE_OF_A_WATCHED_JOB,),
+                filters=_CHANGES_OF_WATCHED_JOBS,
                 batch_size=100,
                 parallel_batches=10,  # the most that Lambda allows
                 reports_failures=True,

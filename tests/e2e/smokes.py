@@ -84,6 +84,8 @@ def socket_subscribe(caller: Caller) -> None:
         send(socket, "subscribe", caller.ended())
         assert_fetched(received(socket, "artifact")["url"])
         received(socket, "done")
+        socket.send(json.dumps({"action": "subscribe", "jobs": "mine"}))
+        assert received(socket, "subscribed")["jobs"] == "mine"
         count_messages(socket)
 
 

@@ -58,11 +58,20 @@ def test_live_updates_are_dropped_after_five_minutes(aws: Templates) -> None:
 
 
 def test_the_pusher_is_called_for_watched_jobs_only(aws: Templates) -> None:
-    (pattern,) = patterns_of(mapping_of(aws, "PushUpdates", "Jobs"))
-    assert pattern["dynamodb"].pop("Keys") == {"sk": {"S": ["job"]}}
-    assert pattern == {"dynamodb": {"NewImage": {"watched_until": {"N": [{"exists": True}]}}}}
-    job, watched = running(a_job()), running(a_job(watched_until=NOW))
-    assert ["watched_until" in codec.item_of(j) for j in (job, watched)] == [False, True]
+    patterns = patterns_of(mapping_of(aws, "PushUpdates", "Jobs"))
+    marks = ("watched_until", "owner_watched_until")
+    assert patterns == [
+        {
+            "dynamodb": {
+                "Keys": {"sk": {"S": ["job"]}},
+                "NewImage": {mark: {"N": [{"exists": True}]}},
+            }
+        }
+        for mark in marks
+    ]
+    for mark in marks:
+        job, watched = running(a_job()), running(a_job(**{mark: NOW}))
+        assert [mark in codec.item_of(j) for j in (job, watched)] == [False, True]
 
 
 def test_a_settlement_is_tried_for_as_long_as_the_stream_holds_the_record(aws: Templates) -> None:

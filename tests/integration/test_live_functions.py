@@ -27,13 +27,20 @@ from comfyline.service.live.broadcast import Chunk
 from comfyline.service.live.delivery import Post
 from functions import push_chunk, push_updates, socket_connect, socket_disconnect, socket_subscribe
 from functions._wiring import Wiring
-from tests.support.aws import REGION, create_connections_table, create_jobs_table, create_table
+from tests.support.aws import (
+    REGION,
+    create_connections_table,
+    create_jobs_table,
+    create_keys_table,
+    create_table,
+)
 from tests.support.builders import FrozenClock, a_job, an_owner, claimed
 from tests.support.gateway import AlteredAws
 
 OWNER = an_owner()
 ENVIRONMENT = {
     "JOBS_TABLE": "jobs",
+    "KEYS_TABLE": "keys",
     "OWNERS_TABLE": "owners",
     "CONNECTIONS_TABLE": "connections",
     "ARTIFACTS_BUCKET": "artifacts",
@@ -118,6 +125,7 @@ def service() -> Iterator[Service]:
         dynamodb = boto3.client("dynamodb", REGION)
         create_jobs_table(dynamodb, "jobs")
         create_connections_table(dynamodb, "connections")
+        create_keys_table(dynamodb, "keys")
         create_table(dynamodb, "owners", "pk", "sk")
         yield Service({"dynamodb": dynamodb, "s3": boto3.client("s3", REGION)})
 
@@ -348,3 +356,44 @@ def test_an_unknown_socket_that_subscribes_is_closed(service: Service) -> None:
     service.wiring.aws.connections.close(ConnectionId("c1"))
     assert service.send("c1", {"action": "subscribe", "job_id": job.id}) == []
     assert service.sockets.closed == {"c1"}
+
+
+def test_a_socket_follows_all_jobs_of_its_owner(service: Service) -> None:
+    job = queued(service)
+    service.connect("c1")
+    snapshot, answer = service.send("c1", {"action": "subscribe", "jobs": "mine"})
+    assert (snapshot["job_id"], snapshot["status"], snapshot["snapshot"]) == (
+        job.id,
+        "queued",
+        True,
+    )
+    assert (answer["type"], answer["jobs"]) == ("subscribed", "mine")
+    marked = service.jobs.get(job.id)
+    assert marked is not None
+    assert marked.owner_watched_until == service.aws.keys.owner_watched_until(OWNER)
+    service.pushed(record(marked, service.jobs.save(marked, claimed(marked))))
+    assert [m["status"] for m in service.received("c1")] == ["queued"]
+    assert service.send("c1", {"action": "unsubscribe", "jobs": "mine"}) == []
+    service.disconnect("c1")
+    assert service.rows() == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"jobs": "all"},
+        {"jobs": "mine", "after": 1},
+        {"jobs": "mine", "job_id": "job_01khhk2xg0z6v8q4m3n7r5t9wb"},
+        {"jobs": "mine", "owner": "another"},
+        {"jobs": ["mine"]},
+    ],
+)
+@pytest.mark.parametrize("action", ["subscribe", "unsubscribe"])
+def test_a_subscription_names_one_job_or_all(
+    service: Service, asked: dict[str, Any], action: str
+) -> None:
+    queued(service)
+    service.connect("c1")
+    (answer,) = service.send("c1", {"action": action, **asked})
+    assert (answer["type"], answer["code"]) == ("error", "bad_message")

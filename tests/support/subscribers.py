@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
+from comfyline.adapters.memory.access import InMemoryKeyStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.live import InMemoryConnectionStore
 from comfyline.api.v1.messages import MessageEncoder
@@ -34,6 +35,7 @@ class FollowedDeployment(InMemoryDeployment):
         sleep: Callable[[float], Any] = time.sleep,
     ) -> None:
         super().__init__(clock, store=InMemoryJobStore(on_change))
+        self.keys = InMemoryKeyStore()
         self.connections = InMemoryConnectionStore()
         self.sockets = sockets
         self.relay: Relay | None = None
@@ -70,6 +72,7 @@ class FollowedDeployment(InMemoryDeployment):
     def subscriptions(self) -> Subscriptions:
         return Subscriptions(
             jobs=self.store,
+            keys=self.keys,
             connections=self.connections,
             notifier=self.notifier,
             clock=self.clock,

@@ -30,6 +30,16 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Which jobs are listed. */
+export interface ListOptions extends CallOptions {
+  status?: Status | undefined;
+  limit?: number | undefined;
+  /** Only jobs whose metadata has all of these pairs. */
+  metadata?: Record<string, string> | undefined;
+  /** `next_cursor` of an earlier page, to continue after it. */
+  cursor?: string | undefined;
+}
+
 /** How a job is submitted. */
 export interface SubmitOptions extends CallOptions {
   /** Uploaded first and put into the workflow: `{ "10.image": file }`. */
@@ -94,13 +104,17 @@ export class Comfyline {
     return this.#api.call<JobView>("GET", jobPath(jobId), "job_id", { signal });
   }
 
-  /** Your jobs, newest first, in pages of `limit` (1 to 100) that are read when needed. */
-  async *list(
-    options: { status?: Status | undefined; limit?: number | undefined } & CallOptions = {},
-  ): AsyncGenerator<JobPage, void, undefined> {
-    const { status, limit = 20, signal } = options;
-    for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
-      const call = { query: { limit, status, cursor }, signal };
+  /**
+   * Your jobs, newest first, in pages of `limit` (1 to 100) that are read when needed.
+   *
+   * With `metadata` a page may be empty although later pages are not: each searches 1,000 jobs.
+   */
+  async *list(options: ListOptions = {}): AsyncGenerator<JobPage, void, undefined> {
+    const { status, limit = 20, metadata = {}, signal } = options;
+    const pairs = Object.entries(metadata).map(([name, value]) => [`metadata[${name}]`, value]);
+    const filter = { limit, status, ...Object.fromEntries(pairs) };
+    for (let cursor = options.cursor, more = true; more; more = cursor !== undefined) {
+      const call = { query: { ...filter, cursor }, signal };
       const page = await this.#api.call<JobPage>("GET", "/jobs", "jobs", call);
       cursor = page.next_cursor ?? undefined;
       yield page;

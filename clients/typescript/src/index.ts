@@ -7,7 +7,7 @@
  */
 
 export { Comfyline } from "./client.js";
-export type { CallOptions, SubmitOptions } from "./client.js";
+export type { CallOptions, ListOptions, SubmitOptions } from "./client.js";
 export {
   ApiError,
   ComfylineError,

@@ -41,8 +41,9 @@ interface Call {
   job_id?: string;
   request?: SubmitRequest;
   idempotency_key?: string;
-  status?: Status;
+  status?: Status | null;
   limit?: number;
+  metadata?: Record<string, string>;
   tries?: number;
   answers: Reply[];
   expect: Expected;
@@ -143,12 +144,12 @@ for (const scene of FOLLOWING.cases) {
 // --- calls ----------------------------------------------------------------------------------------
 
 async function called(client: Comfyline, scene: Call): Promise<unknown> {
-  const { call, job_id: id = JOB, request, idempotency_key: key, status, limit } = scene;
+  const { call, job_id: id = JOB, request, idempotency_key: key, status, limit, metadata } = scene;
   switch (call) {
     case "submit":
       return client.submit(request!, key ? { idempotencyKey: key } : {});
     case "list":
-      return all(client.list({ status: status!, limit: limit! }));
+      return all(client.list({ status: status ?? undefined, limit: limit!, metadata }));
     case "models":
     case "usage":
       return client[call]();

@@ -27,6 +27,7 @@ class InMemoryKeyStore:
     def __init__(self) -> None:
         self._flags = Flags()
         self._keys: dict[KeyId, ApiKey] = {}
+        self._watched: dict[OwnerId, datetime] = {}
 
     def get(self, key_id: KeyId) -> ApiKey | None:
         """See KeyStore."""
@@ -48,6 +49,14 @@ class InMemoryKeyStore:
     def all(self) -> list[ApiKey]:
         """See KeyStore."""
         return sorted([*self._keys.values()], key=lambda key: (key.created_at, key.id))
+
+    def watch_owner(self, owner: OwnerId, until: datetime) -> None:
+        """See KeyStore."""
+        self._watched[owner] = max(until, self._watched.get(owner, until))
+
+    def owner_watched_until(self, owner: OwnerId) -> datetime | None:
+        """See KeyStore."""
+        return self._watched.get(owner)
 
     def flags(self) -> Flags:
         """See KeyStore."""

@@ -109,12 +109,15 @@ class InMemoryJobStore:
             lease = replace(current.lease, expires_at=until)
             return self._write(replace(current, lease=lease))
 
-    def watch(self, job_id: JobId, until: datetime) -> Job | None:
+    def watch(self, job_id: JobId, until: datetime, *, by_owner: bool = False) -> Job | None:
         """See JobStore."""
         with self._lock:
             job = self._jobs.get(job_id)
             if job is None or job.status not in from_states(Watched):
                 return job
+            if by_owner:
+                later = max(until, job.owner_watched_until or until)
+                return self._write(replace(job, owner_watched_until=later))
             later = max(until, job.watched_until or until)
             return self._write(replace(job, watched_until=later))
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import RLock
 
-from comfyline.contract.ids import ConnectionId, JobId, KeyId
+from comfyline.contract.ids import ConnectionId, KeyId
 from comfyline.service.errors import ConnectionGone, TooManySubscriptions, Unavailable
-from comfyline.service.live.sockets import Connection, Subscriber
+from comfyline.service.live.sockets import Connection, Subscriber, Topic
 
 
 class InMemoryConnectionStore:
@@ -18,7 +18,7 @@ class InMemoryConnectionStore:
     def __init__(self) -> None:
         self._lock = RLock()
         self._open: dict[ConnectionId, Connection] = {}
-        self._subscriptions: defaultdict[JobId, dict[ConnectionId, _Subscription]] = defaultdict(
+        self._subscriptions: defaultdict[Topic, dict[ConnectionId, _Subscription]] = defaultdict(
             dict
         )
 
@@ -45,31 +45,31 @@ class InMemoryConnectionStore:
                 of_job.pop(connection_id, None)
 
     def subscribe(
-        self, connection: Connection, job_id: JobId, *, since: datetime, limit: int
+        self, connection: Connection, topic: Topic, *, since: datetime, limit: int
     ) -> None:
         """See ConnectionStore."""
         with self._lock:
             if connection.id not in self._open:
                 raise ConnectionGone(connection.id)
-            other_jobs = sum(
-                connection.id in of_job
-                for job, of_job in self._subscriptions.items()
-                if job != job_id
+            others = sum(
+                connection.id in of_topic
+                for other, of_topic in self._subscriptions.items()
+                if other != topic
             )
-            if other_jobs >= limit:
+            if others >= limit:
                 raise TooManySubscriptions(limit)
             subscription = _Subscription(since, connection.expires_at)
-            self._subscriptions[job_id][connection.id] = subscription
+            self._subscriptions[topic][connection.id] = subscription
 
-    def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
+    def unsubscribe(self, connection_id: ConnectionId, topic: Topic) -> None:
         """See ConnectionStore."""
         with self._lock:
-            self._subscriptions[job_id].pop(connection_id, None)
+            self._subscriptions[topic].pop(connection_id, None)
 
-    def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
+    def subscribers(self, topic: Topic, now: datetime) -> list[Subscriber]:
         """See ConnectionStore."""
         with self._lock:
-            found = sorted(self._subscriptions[job_id].items())
+            found = sorted(self._subscriptions[topic].items())
         return [Subscriber(id_, each.since) for id_, each in found if each.expires_at > now]
 
     def open_sockets(self, key_id: KeyId | None = None) -> list[ConnectionId]:

@@ -132,10 +132,19 @@ class AsyncComfyline:
         return await self._api.job(job_id)
 
     async def list(
-        self, status: common.Status | None = None, limit: int = 20
+        self,
+        status: common.Status | None = None,
+        limit: int = 20,
+        *,
+        metadata: Mapping[str, str] | None = None,
     ) -> AsyncIterator[responses.JobPage]:
-        """Your jobs, newest first, in pages of `limit` (1 to 100) that are read when needed."""
+        """Your jobs, newest first, in pages of `limit` (1 to 100) that are read when needed.
+
+        `metadata`: only jobs that have all of these pairs. A page may then be empty although later
+        pages are not, because each searches 1,000 jobs.
+        """
         params: dict[str, str | int] = {"limit": limit} | ({"status": status} if status else {})
+        params |= {f"metadata[{name}]": value for name, value in (metadata or {}).items()}
         while True:
             page = await self._api.call(responses.JobPage, "GET", "/jobs", params=params)
             yield page

@@ -38,7 +38,8 @@ parameter `job_id` the new socket follows that job at once.
 **Follow.** Send `subscribe` for each job, at most {MAX_SUBSCRIPTIONS} on one socket. The service
 answers with the job's state and then sends every change. The last message about a job is `done`.
 The messages of a job are ordered by (`version`, `part`). A message can arrive twice, so drop one
-that is not newer than the newest that you have.
+that is not newer than the newest that you have. `{{"action": "subscribe", "jobs": "mine"}}` follows
+all of your jobs.
 
 **Stay connected.** The gateway closes a socket that is idle for 10 minutes, and every socket after
 2 hours. Send `ping` every few minutes. After a lost connection, connect again and send `subscribe`
@@ -145,13 +146,16 @@ def _channel() -> Json:
 
 
 def _operations() -> Json:
-    subscribe = _operation("receive", "Follow a job", socket.Subscribe)
+    subscribe = _operation("receive", "Follow a job or all jobs", socket.Subscribe)
     ping = _operation("receive", "Keep the connection open", socket.Ping)
     report = "Report the changes of the jobs that the socket follows"
     refuse = "Refuse a message of the client, or announce that the socket is closed"
     return {
-        "subscribe": {**subscribe, "reply": _reply(socket.StatusMessage, socket.ErrorMessage)},
-        "unsubscribe": _operation("receive", "Stop following a job", socket.Unsubscribe),
+        "subscribe": {
+            **subscribe,
+            "reply": _reply(socket.StatusMessage, socket.SubscribedMessage, socket.ErrorMessage),
+        },
+        "unsubscribe": _operation("receive", "Stop following", socket.Unsubscribe),
         "ping": {**ping, "reply": _reply(socket.PongMessage)},
         "report": _operation("send", report, *JOB_MESSAGES),
         "refuse": _operation("send", refuse, socket.ErrorMessage),

@@ -69,6 +69,11 @@ JOB_MESSAGES: Mapping[type[BaseModel], Json] = {
 }
 SENT: Mapping[type[BaseModel], Json] = {
     **JOB_MESSAGES,
+    socket.SubscribedMessage: {
+        "type": "subscribed",
+        "jobs": "mine",
+        "repeat_at": "2026-02-16T12:34:56Z",
+    },
     socket.ErrorMessage: {
         "type": "error",
         "code": "job_not_found",

@@ -5,7 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE, MAX_WAIT_SECONDS
+from comfyline.contract.limits import (
+    MAX_ARTIFACTS_PER_PAGE,
+    MAX_METADATA_FILTERS,
+    MAX_SEARCHED_JOBS,
+    MAX_WAIT_SECONDS,
+)
 
 Json = dict[str, Any]
 
@@ -56,6 +61,22 @@ LIST = (
         "At most this many jobs.",
     ),
     _query("cursor", {"type": "string"}, "`next_cursor` of the page before."),
+    {
+        **_query(
+            "metadata",
+            {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "maxProperties": MAX_METADATA_FILTERS,
+                "examples": [{"album": "holiday"}],
+            },
+            "Only jobs whose metadata has all of these pairs: `metadata[album]=holiday`. A call "
+            f"looks at {MAX_SEARCHED_JOBS:,} jobs at most, so a page may have few jobs or none and "
+            "still a `next_cursor`. It counts as 50 requests.",
+        ),
+        "style": "deepObject",
+        "explode": True,
+    },
 )
 ARTIFACTS = (
     _query(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from comfyline.contract.ids import JOB_ID_PATTERN
 from comfyline.contract.v1.common import DEFER_BUILD, EndStatus, Request, Response, Status
@@ -16,25 +17,51 @@ _ATTEMPT = "The attempt that the message is about."
 
 
 class Subscribe(Request):
-    """Follow a job. The service answers with the job's state, and sends every later change."""
+    """Follow a job, or all of your jobs: exactly one of `job_id` and `jobs`.
+
+    For a job, the service answers with the job's state, and sends every later change.
+
+    For all of your jobs, it answers with the states of the newest 100 that have not ended, and then
+    `subscribed`. It sends every later change of these and of the jobs that you post from then on:
+    their starts and ends at once, their progress in steps of 5 %. A job whose post is not announced
+    yet is found by subscribing again after `repeat_at`.
+    """
 
     action: Literal["subscribe"] = Field(description="The action.")
-    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(description="The job to follow.")
+    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] | None = Field(
+        default=None, description="The job to follow."
+    )
+    jobs: Literal["mine"] | None = Field(default=None, description="All jobs of the key's owner.")
     after: int | None = Field(
         default=None,
         ge=0,
         description="The version of the last message that the client has. The service first sends "
-        "the changes of state after it.",
+        "the changes of state after it. Only with `job_id`.",
     )
+
+    @model_validator(mode="after")
+    def _one_topic(self) -> Self:
+        if (self.job_id is None) == (self.jobs is None):
+            raise ValueError("give either job_id or jobs")
+        if self.jobs is not None and self.after is not None:
+            raise ValueError("after needs a job_id")
+        return self
 
 
 class Unsubscribe(Request):
-    """Stop following a job. There is no answer."""
+    """Stop following a job, or all of your jobs. There is no answer."""
 
     action: Literal["unsubscribe"] = Field(description="The action.")
-    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(
-        description="The job to follow no longer."
+    job_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] | None = Field(
+        default=None, description="The job to follow no longer."
     )
+    jobs: Literal["mine"] | None = Field(default=None, description="All jobs of the key's owner.")
+
+    @model_validator(mode="after")
+    def _one_topic(self) -> Self:
+        if (self.job_id is None) == (self.jobs is None):
+            raise ValueError("give either job_id or jobs")
+        return self
 
 
 class Ping(Request):
@@ -132,6 +159,19 @@ class DoneMessage(_JobMessage):
     error: ErrorView | None = Field(default=None, description="Why the job failed.")
 
 
+class SubscribedMessage(Response):
+    """The socket follows all of your jobs. It comes after the states of those that live."""
+
+    type: Literal["subscribed"] = Field(
+        default="subscribed", description="The type of the message."
+    )
+    jobs: Literal["mine"] = Field(default="mine", description="All jobs of the key's owner.")
+    repeat_at: datetime = Field(
+        description="Jobs that are posted before this time may not be announced. A client that "
+        "subscribes once more after it misses none."
+    )
+
+
 class ErrorMessage(Response):
     """The service refused the client's last message, or is about to close the socket."""
 
@@ -157,7 +197,10 @@ JobMessage = StatusMessage | ProgressMessage | ArtifactMessage | DoneMessage
 client_message: TypeAdapter[Subscribe | Unsubscribe | Ping] = TypeAdapter(
     Annotated[Subscribe | Unsubscribe | Ping, Field(discriminator="action")], config=DEFER_BUILD
 )
-server_message: TypeAdapter[JobMessage | ErrorMessage | PongMessage] = TypeAdapter(
-    Annotated[JobMessage | ErrorMessage | PongMessage, Field(discriminator="type")],
+server_message: TypeAdapter[JobMessage | SubscribedMessage | ErrorMessage | PongMessage]
+server_message = TypeAdapter(
+    Annotated[
+        JobMessage | SubscribedMessage | ErrorMessage | PongMessage, Field(discriminator="type")
+    ],
     config=DEFER_BUILD,
 )

@@ -98,7 +98,8 @@ class Jobs:
         if job.due_at is not None and job.due_at + SWEEP_LAG < self._terms.began_at:
             yield self._row_finding("overdue", job, f"was due at {job.due_at:%c} and was not swept")
         latest = now + CONNECTION_LIFETIME + WATCH_MARGIN
-        if job.watched_until is not None and job.watched_until > latest:
+        marks = (job.watched_until, job.owner_watched_until)
+        if any(mark is not None and mark > latest for mark in marks):
             yield self._row_finding("row", job, "is watched for longer than a socket lives")
 
     def _row_finding(self, kind: str, job: Job, fault: str) -> Finding:

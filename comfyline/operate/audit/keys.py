@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 
-from comfyline.adapters.aws.access.keys import key_of
-from comfyline.adapters.aws.attributes import Item
+from comfyline.adapters.aws.access.keys import OWNER_PREFIX, key_of
+from comfyline.adapters.aws.attributes import Item, read_time
 from comfyline.operate.audit.findings import Finding
 from comfyline.operate.audit.index import Index
 from comfyline.operate.audit.source import Source, Table, Terms, name_of
@@ -15,6 +15,7 @@ from comfyline.service.access.authenticate import OWNER_PATTERN, SCOPES
 from comfyline.service.access.keys import ApiKey, Flags
 from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE
 from comfyline.service.jobs.invariants import CLOCK_SKEW
+from comfyline.service.live.sockets import CONNECTION_LIFETIME, WATCH_STEP
 
 KEY_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -33,10 +34,19 @@ class Keys:
         """Read the table, fill the index, and check every item alone."""
         for item in self._source.items(Table.KEYS):
             try:
-                check = _of_flags if item["pk"]["S"] == _FLAGS else self._of_key
-                yield from check(item)
+                yield from self._check_of(item["pk"]["S"])(item)
             except Exception as error:  # noqa: BLE001 one damaged item must not hide the others
                 yield Finding("key", name_of(item), f"cannot be read: {error!r:.200}")
+
+    def _check_of(self, id_: str) -> Callable[[Item], Iterator[Finding]]:
+        if id_ == _FLAGS:
+            return _of_flags
+        return self._of_watch if id_.startswith(OWNER_PREFIX) else self._of_key
+
+    def _of_watch(self, item: Item) -> Iterator[Finding]:
+        latest = self._terms.clock() + CONNECTION_LIFETIME + WATCH_STEP + CLOCK_SKEW
+        if read_time(item["watched_until"]) > latest:
+            yield Finding("key", item["pk"]["S"], "is watched for longer than a socket lives")
 
     def _of_key(self, item: Item) -> Iterator[Finding]:
         key = key_of(item)

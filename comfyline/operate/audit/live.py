@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 
 from comfyline.adapters.aws.access.socket_passes import pass_of
 from comfyline.adapters.aws.attributes import Item, read_time, ttl_of
 from comfyline.adapters.aws.live.connections import connection_of, open_shard
+from comfyline.contract.ids import ConnectionId, OwnerId
 from comfyline.contract.limits import MAX_SUBSCRIPTIONS
 from comfyline.operate.audit.findings import Finding, Fix
 from comfyline.operate.audit.index import Index
 from comfyline.operate.audit.source import Source, Table, Terms, micro, name_of, ttl_in
 from comfyline.service.access.authenticate import OWNER_PATTERN, SOCKET_PASS_LIFETIME
 from comfyline.service.jobs.invariants import CLOCK_SKEW
-from comfyline.service.live.sockets import CONNECTION_LIFETIME
+from comfyline.service.live.sockets import CONNECTION_LIFETIME, OWNER_PREFIX, jobs_of
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -35,13 +37,21 @@ class Live:
                 yield Finding("socket", name_of(item), f"cannot be read: {error!r:.200}")
 
     def _of_item(self, item: Item) -> Iterator[Finding]:
-        kinds = {"conn": self._of_socket, "job": self._of_subscription, "pass": self._of_pass}
+        kinds = {
+            "conn": self._of_socket,
+            "job": self._of_subscription,
+            "owner": self._of_owners_jobs,
+            "pass": self._of_pass,
+        }
         return kinds[item["pk"]["S"].partition("#")[0]](item)
 
     def _of_socket(self, item: Item) -> Iterator[Finding]:
         socket = connection_of(item)
         followed = item.get("jobs", {}).get("SS", [])
         for job_id in followed:
+            if job_id.startswith(OWNER_PREFIX):
+                yield from _of_another_owner(socket.id, job_id, socket.owner)
+                continue
             self._index.add("follows", socket=socket.id, job_id=job_id)
         self._index.add(
             "sockets",
@@ -74,7 +84,15 @@ class Live:
         socket = item["sk"]["S"].removeprefix("conn#")
         since, ends_at = read_time(item["since"]), ttl_in(item)
         self._index.add("subscriptions", socket=socket, job_id=job_id, ends_at=micro(ends_at))
-        subject = f"{socket} {job_id}"
+        yield from self._of_times(f"{socket} {job_id}", since, ends_at)
+
+    def _of_owners_jobs(self, item: Item) -> Iterator[Finding]:
+        subject = f"{item['sk']['S'].removeprefix('conn#')} {item['pk']['S']}"
+        yield from self._of_times(subject, read_time(item["since"]), ttl_in(item))
+
+    def _of_times(
+        self, subject: str, since: datetime, ends_at: datetime | None
+    ) -> Iterator[Finding]:
         if self._terms.is_never_removed(ends_at):
             yield Finding("subscription", subject, "should have been deleted by its TTL")
         if since > self._terms.clock() + CLOCK_SKEW:
@@ -98,3 +116,8 @@ class Live:
         for row in self._index.rows(query, {"id": key_id}):
             if row["owner"] != owner:
                 yield Finding("pass", subject, f"is of {owner}, but its key is of {row['owner']}")
+
+
+def _of_another_owner(socket: ConnectionId, topic: str, owner: OwnerId) -> Iterator[Finding]:
+    if topic != jobs_of(owner):
+        yield Finding("socket", socket, f"is of {owner} and follows {topic}")

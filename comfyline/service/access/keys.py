@@ -75,6 +75,12 @@ class KeyStore(Protocol):
     def all(self) -> list[ApiKey]:
         """Every key, oldest first."""
 
+    def watch_owner(self, owner: OwnerId, until: datetime) -> None:
+        """Record that a client follows all jobs of the owner until then; a later time is kept."""
+
+    def owner_watched_until(self, owner: OwnerId) -> datetime | None:
+        """The mark of `watch_owner`, read consistently; None if there is none."""
+
     def flags(self) -> Flags:
         """The switches, read consistently. All are on until `put_flags` is called."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from comfyline.contract.ids import OwnerId
@@ -42,12 +42,16 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The owner of a post, its limits, and the key that is the same when the post is repeated."""
+    """The owner of a post, its limits, and the key that is the same when the post is repeated.
+
+    `owner_watched_until`: until when a client follows all jobs of the owner.
+    """
 
     owner: OwnerId
     limits: Limits = field(default_factory=Limits)
     idempotency_key: str | None = None
     request_id: str | None = None
+    owner_watched_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,7 @@ class Submitter:
             execution_timeout=asked.execution_timeout or defaults.execution_timeout,
             retention=defaults.retention,
             request_id=caller.request_id,
+            owner_watched_until=caller.owner_watched_until,
             options=asked.options,
         )
 
@@ -159,6 +160,7 @@ class Submitter:
             execution_timeout=old.execution_timeout,
             retention=self.defaults.retention,
             request_id=caller.request_id,
+            owner_watched_until=caller.owner_watched_until,
             options=old.options,
         )
 

@@ -156,7 +156,8 @@ class Job:
     due_at: datetime | None = None  # when the sweeper must look at this job
     tidy_pending: bool = False  # the job has ended and its void files are not removed yet
     settle_pending: bool = False  # the job has ended and is not settled yet: see settle.py
-    watched_until: datetime | None = None
+    watched_until: datetime | None = None  # by a client that is subscribed to this job
+    owner_watched_until: datetime | None = None  # by a client that follows all of its owner's jobs
     progress: Progress = field(default_factory=Progress)
     stored: int = 0  # files of the attempt that are listed before its end
     previewed: int = 0  # previews of the attempt so far; only the newest is kept
@@ -208,6 +209,11 @@ class Job:
     def has_live_lease(self, now: datetime) -> bool:
         """Whether a worker holds the job at `now`."""
         return self.lease is not None and self.lease.expires_at > now
+
+    def is_watched(self, now: datetime) -> bool:
+        """Whether a client follows the job at `now`, alone or with all jobs of its owner."""
+        ends = (self.watched_until, self.owner_watched_until)
+        return any(end is not None and end >= now for end in ends)
 
     def is_past_start_deadline(self, now: datetime) -> bool:
         """The job has waited too long for its first start."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from comfyline.contract.ids import JOB_ID_PATTERN, JobId, OwnerId
+from comfyline.contract.limits import MAX_SEARCHED_JOBS
 from comfyline.service.clock import Clock
 from comfyline.service.errors import (
     FieldError,
@@ -27,6 +28,9 @@ from comfyline.service.jobs.events import Event, Expired
 from comfyline.service.jobs.job import Job, JobRecord, Status
 from comfyline.service.jobs.store import JobStore, ListPosition
 from comfyline.service.queue.lanes import Priority
+
+# A list that is filtered by metadata reads so many jobs with each query of the index.
+SEARCHED_AT_ONCE = 100
 
 
 def read_job(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> JobRecord:
@@ -86,10 +90,23 @@ def queue_position(job: Job, *, depth: Callable[[Priority], int]) -> int | None:
         return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListFilter:
+    """Which of an owner's jobs a list shows: those in the state, with all pairs of the metadata."""
+
+    status: Status | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def shows(self, record: JobRecord) -> bool:
+        """Whether the job is one of the list."""
+        is_in_state = self.status in (None, record.job.status)
+        return is_in_state and self.metadata.items() <= dict(record.params.metadata).items()
+
+
 def read_page(
     owner: OwnerId,
     *,
-    status: Status | None,
+    asked: ListFilter,
     limit: int,
     cursor: str | None,
     store: JobStore,
@@ -97,20 +114,36 @@ def read_page(
 ) -> tuple[list[JobRecord], str | None]:
     """One page of the owner's jobs, newest first, and the cursor of the next.
 
+    With metadata, the page is made of the next MAX_SEARCHED_JOBS jobs: it may be empty although
+    later pages are not.
+
     Raises:
         InvalidRequest: the cursor was not made by this API.
     """
     after = _position(cursor) if cursor else None
-    records = store.page(owner, status=status, limit=limit, after=after)
+    size, most = (SEARCHED_AT_ONCE, MAX_SEARCHED_JOBS) if asked.metadata else (limit, limit)
+    shown: list[JobRecord] = []
+    for _ in range(0, most, size):
+        records = store.page(owner, status=asked.status, limit=size, after=after)
+        for record in records:
+            current = _current(record, store, clock)
+            if current is None or not asked.shows(current):
+                continue
+            shown.append(current)
+            if asked.metadata and len(shown) == limit:
+                return shown, cursor_after(record.job)
+        if len(records) < size:
+            return shown, None
+        after = ListPosition(records[-1].job.queued_at, records[-1].job.id)
+    return shown, cursor_after(records[-1].job)
+
+
+def _current(record: JobRecord, store: JobStore, clock: Clock) -> JobRecord | None:
+    """The record as it is by the clock; None past its retention."""
     now = clock()
-    shown = [
-        replace(record, job=expire_if_overdue(now, store, record.job))
-        for record in records
-        if not record.job.is_past_retention(now)
-    ]
-    if status is not None:  # an overdue job has just left the status that the caller asked for
-        shown = [record for record in shown if record.job.status is status]
-    return shown, cursor_after(records[-1].job) if len(records) == limit else None
+    if record.job.is_past_retention(now):
+        return None
+    return replace(record, job=expire_if_overdue(now, store, record.job))
 
 
 def cursor_after(job: Job) -> str:

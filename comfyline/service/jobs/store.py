@@ -159,8 +159,10 @@ class JobStore(Protocol):
             LeaseLost: that attempt no longer holds the job.
         """
 
-    def watch(self, job_id: JobId, until: datetime) -> Job | None:
+    def watch(self, job_id: JobId, until: datetime, *, by_owner: bool = False) -> Job | None:
         """Record that a client follows the job until then; a later time in the row is kept.
+
+        `by_owner`: the client follows all jobs of the job's owner, which is a mark of its own.
 
         Returns the row afterwards, unchanged if the job has ended, or None if there is no job.
         """

@@ -33,7 +33,7 @@ from comfyline.service.live.messages import (
     state_of,
     unannounced,
 )
-from comfyline.service.live.sockets import ConnectionStore
+from comfyline.service.live.sockets import ConnectionStore, Subscriber, jobs_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +57,38 @@ class Notifier:
         Raises:
             Unavailable: some subscribers did not get the messages; the same call may be repeated.
         """
-        watched = [change for change in changes if self._is_watched(change.after)]
+        watched = [change for change in changes if change.after.is_watched(self.clock())]
         messages = messages_of(watched)
         if not messages:
             return 0
         job = changes[-1].after
-        subscribers = self.connections.subscribers(job.id, self.clock())
-        messages = for_audience(messages, watched, len(subscribers))
-        if not subscribers:
+        of_job = self.connections.subscribers(job.id, self.clock())
+        of_owner = self._followers_of_the_owner(job, of_job)
+        if not of_job and not of_owner:
             return 0
-        messages += [*self._files(new_files(watched)), *self._ending(job, announced=job.stored)]
-        posts = self._encoded(sorted(messages, key=order_of))
-        if not posts:
-            return 0
-        return self.broadcast.send(Chunk(job.id, subscribers, posts, job.status.is_terminal))
+        others = [*self._files(new_files(watched)), *self._ending(job, announced=job.stored)]
+        shown = for_audience(messages, watched, len(of_job))
+        sent = self._send(job, of_job, shown + others, is_end=job.status.is_terminal)
+        shown = in_steps(messages, watched, OWNER_STEPS)
+        # A socket that follows all jobs stays subscribed when one of them ends.
+        return sent + self._send(job, of_owner, shown + others, is_end=False)
+
+    def _followers_of_the_owner(self, job: Job, known: Sequence[Subscriber]) -> list[Subscriber]:
+        """The sockets that follow all jobs of the owner, but not this one by itself.
+
+        Costs no read unless a client has followed the owner since the job was posted.
+        """
+        if job.owner_watched_until is None or job.owner_watched_until < self.clock():
+            return []
+        served = {subscriber.id for subscriber in known}
+        found = self.connections.subscribers(jobs_of(job.owner), self.clock())
+        return [subscriber for subscriber in found if subscriber.id not in served]
+
+    def _send(
+        self, job: Job, to: Sequence[Subscriber], messages: Sequence[Message], *, is_end: bool
+    ) -> int:
+        posts = self._encoded(sorted(messages, key=order_of)) if to else []
+        return self.broadcast.send(Chunk(job.id, to, posts, is_end)) if posts else 0
 
     def answer(self, connection: ConnectionId, job: Job, after: int | None) -> None:
         """Answer a subscription with the states since `after`, the snapshot, the files and the end.
@@ -88,8 +106,14 @@ class Notifier:
         if is_delivered and job.status.is_terminal:
             self.connections.unsubscribe(connection, job.id)
 
-    def _is_watched(self, job: Job) -> bool:
-        return job.watched_until is not None and job.watched_until >= self.clock()
+    def show(self, connection: ConnectionId, jobs: Iterable[Job]) -> None:
+        """Post the state of each job: the snapshots of a client that follows all of them.
+
+        Raises:
+            ConnectionGone: the client has left.
+        """
+        posts = self._encoded(state_of(job, is_snapshot=True) for job in jobs)
+        self.broadcast.delivery.as_answer(connection, posts)
 
     def _files(self, listed: Iterable[NewFiles]) -> list[Message]:
         """The messages of files that a running attempt has listed."""
@@ -121,6 +145,8 @@ class Notifier:
 # With more subscribers, progress is sent in steps, so that the number of posts does not grow with
 # them: a job with 10,000 subscribers has some 50,000 posts in all instead of 20,000 a second.
 PROGRESS_STEPS = ((200, None), (2_000, 20), (sys.maxsize, 4))
+# A socket that follows all jobs of an owner is shown the progress of each in so many steps.
+OWNER_STEPS = 20
 
 
 def for_audience(
@@ -128,7 +154,12 @@ def for_audience(
 ) -> list[Message]:
     """The messages without the progress that so many subscribers are not shown."""
     steps = next(steps for most, steps in PROGRESS_STEPS if subscribers <= most)
-    if steps is None or _has_new_step(changes, steps):
+    return list(messages) if steps is None else in_steps(messages, changes, steps)
+
+
+def in_steps(messages: Sequence[Message], changes: Sequence[Change], steps: int) -> list[Message]:
+    """The messages without the progress that stays within one of so many steps."""
+    if _has_new_step(changes, steps):
         return list(messages)
     return [message for message in messages if not isinstance(message, ProgressMade)]
 

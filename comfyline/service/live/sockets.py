@@ -7,12 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NewType, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
 
 CONNECTION_LIFETIME = timedelta(hours=2)  # API Gateway ends a WebSocket then
+# The marks of followed jobs and owners are rounded up to the end of a step. A second subscriber
+# then writes the same time, so the row does not change and no stream record wakes the pusher.
+WATCH_STEP = timedelta(minutes=30)
+
+OWNER_PREFIX = "owner#"
+# What a socket can be subscribed to: a job, or all jobs of an owner.
+OwnersJobs = NewType("OwnersJobs", str)
+Topic: TypeAlias = "JobId | OwnersJobs"
+
+
+def jobs_of(owner: OwnerId) -> OwnersJobs:
+    """All jobs of the owner, as a topic. No job id and no other owner makes the same text."""
+    return OwnersJobs(f"{OWNER_PREFIX}{owner}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +40,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """A socket that is subscribed to a job, and the time of its subscription."""
+    """A socket that is subscribed to a topic, and the time of its subscription."""
 
     id: ConnectionId
     since: datetime
@@ -53,20 +66,20 @@ class ConnectionStore(Protocol):
         """Delete the socket and its subscriptions; closing twice is no error."""
 
     def subscribe(
-        self, connection: Connection, job_id: JobId, *, since: datetime, limit: int
+        self, connection: Connection, topic: Topic, *, since: datetime, limit: int
     ) -> None:
-        """Add the socket to the job's subscribers; repeating the call changes nothing.
+        """Add the socket to the topic's subscribers; repeating the call changes nothing.
 
         Raises:
             ConnectionGone: the socket was closed.
-            TooManySubscriptions: it is subscribed to `limit` other jobs already.
+            TooManySubscriptions: it is subscribed to `limit` other topics already.
         """
 
-    def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
+    def unsubscribe(self, connection_id: ConnectionId, topic: Topic) -> None:
         """Remove the socket from the subscribers; no error if it was not among them."""
 
-    def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
-        """Every socket that is subscribed to the job and has not reached its end of life."""
+    def subscribers(self, topic: Topic, now: datetime) -> list[Subscriber]:
+        """Every socket that is subscribed to the topic and has not reached its end of life."""
 
     def open_sockets(self, key_id: KeyId | None = None) -> list[ConnectionId]:
         """The open sockets of the key, or all of them. The answer may lag by moments.

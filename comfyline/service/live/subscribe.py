@@ -1,8 +1,13 @@
-"""Subscribe a socket to a job.
+"""Subscribe a socket to a job, or to all jobs of its owner.
 
 The order makes sure that no change is lost: first the subscription is stored, then the row is
 marked as watched, and the answer of that write is the snapshot. A change before the mark is in the
 snapshot; the pusher finds the subscription for every change after it.
+
+For all jobs of an owner, the mark is also stored beside the owner's keys. The authorizer hands it
+to each post, which writes it with its job, so a new job costs no further write and no read.
+API Gateway caches the authorizer's answer, so jobs that are posted right after the subscription
+may lack the mark: a client that subscribes again after OWNER_MARK_LAG marks these too.
 """
 
 from __future__ import annotations
@@ -12,19 +17,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from comfyline.contract.ids import ConnectionId, JobId
-from comfyline.contract.limits import MAX_SUBSCRIPTIONS
+from comfyline.contract.ids import ConnectionId, JobId, OwnerId
+from comfyline.contract.limits import MAX_FOLLOWED_JOBS, MAX_SUBSCRIPTIONS
+from comfyline.service.access.keys import KeyStore
 from comfyline.service.clock import Clock
 from comfyline.service.errors import ConnectionGone
-from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.read import expire_if_overdue, owned
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.live.notify import Notifier
-from comfyline.service.live.sockets import Connection, ConnectionStore
+from comfyline.service.live.sockets import WATCH_STEP, Connection, ConnectionStore, jobs_of
 
-# `watched_until` is rounded up to the end of a step. A second subscriber then writes the same time,
-# so the row does not change and no stream record wakes the pusher.
-WATCH_STEP = timedelta(minutes=30)
+# API Gateway keeps an authorizer's answer for 30 s, and a request may last a few seconds more.
+OWNER_MARK_LAG = timedelta(seconds=40)
 _ROUNDING_ORIGIN = datetime.min.replace(tzinfo=UTC)  # the steps are counted from here
 
 # Pauses between the tries to reach a new socket, because its `$connect` may still run. They add up
@@ -37,6 +42,7 @@ class Subscriptions:
     """Subscribes sockets to jobs. The owner of the socket must be the owner of the job."""
 
     jobs: JobStore
+    keys: KeyStore
     connections: ConnectionStore
     notifier: Notifier
     clock: Clock
@@ -60,6 +66,43 @@ class Subscriptions:
         if not job.status.is_terminal:
             job = self._subscribed(connection, job)
         self.notifier.answer(connection.id, job, after)
+
+    def subscribe_to_all(self, socket: ConnectionId) -> datetime:
+        """Subscribe the socket to all jobs of its owner; returns when to do so once more.
+
+        The answer is the state of each of the newest MAX_FOLLOWED_JOBS jobs that have not ended.
+        Older ones are not announced. A repeated call changes nothing and answers again.
+
+        Raises:
+            TooManySubscriptions: the socket is subscribed to MAX_SUBSCRIPTIONS jobs already.
+            ConnectionGone: the client has left.
+        """
+        connection = self.connections.get(socket)
+        if connection is None:
+            raise ConnectionGone(socket)
+        now, owner = self.clock(), connection.owner
+        until = _rounded_up(connection.expires_at)
+        topic, limit = jobs_of(owner), MAX_SUBSCRIPTIONS
+        self.connections.subscribe(connection, topic, since=now, limit=limit)
+        self.keys.watch_owner(owner, until)
+        marked = [self.jobs.watch(job.id, until, by_owner=True) for job in self._live(owner)]
+        live = [job for job in marked if job is not None and not job.status.is_terminal]
+        self.notifier.show(connection.id, live)
+        return now + OWNER_MARK_LAG
+
+    def unsubscribe_from_all(self, socket: ConnectionId) -> None:
+        """End `subscribe_to_all`; subscriptions to single jobs stay."""
+        if (connection := self.connections.get(socket)) is not None:
+            self.connections.unsubscribe(socket, jobs_of(connection.owner))
+
+    def _live(self, owner: OwnerId) -> list[Job]:
+        """The newest MAX_FOLLOWED_JOBS jobs of the owner that have not ended."""
+        page, limit = self.jobs.page, MAX_FOLLOWED_JOBS
+        # In the order of a job's life, so that a job that starts meanwhile is found once at least.
+        states = (Status.QUEUED, Status.RUNNING)
+        found = [r.job for s in states for r in page(owner, status=s, limit=limit, after=None)]
+        newest = sorted({job.id: job for job in found}.values(), key=lambda job: job.queued_at)
+        return newest[-limit:]
 
     def greet(self, socket: ConnectionId, job_id: JobId) -> None:
         """Subscribe a socket that is still being opened, as soon as it can receive messages.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from comfyline.contract.ids import KeyId
+from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey, Flags, KeyStore
 from comfyline.service.access.slots import Limits
 from tests.support.builders import NOW, an_owner
@@ -85,3 +85,17 @@ class TestKeyStore:
         key_store.put_flags(Flags(jobs_enabled=False))
         assert key_store.flags() == Flags(jobs_enabled=False, websocket_enabled=True)
         assert key_store.get(KeyId("flags")) is None
+
+    def test_the_mark_of_a_followed_owner_is_kept_apart_from_its_keys(
+        self, key_store: KeyStore
+    ) -> None:
+        key = a_key()
+        key_store.put(key)
+        assert key_store.owner_watched_until(key.owner) is None
+        later = NOW + timedelta(hours=1)
+        for until in (NOW, later, NOW):
+            key_store.watch_owner(key.owner, until)
+        assert key_store.owner_watched_until(key.owner) == later
+        assert key_store.owner_watched_until(OwnerId("another")) is None
+        assert key_store.all() == [key]
+        assert key_store.get(KeyId(f"owner#{key.owner}")) is None

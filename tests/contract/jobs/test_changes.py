@@ -224,9 +224,19 @@ class TestWatch:
             assert row is not None
             assert row.watched_until == expected
 
+    def test_a_client_that_follows_the_owner_has_a_mark_of_its_own(
+        self, job_store: JobStore
+    ) -> None:
+        job = stored(job_store, a_job())
+        job_store.watch(job.id, LATER)
+        for until in (LATER, NOW):
+            row = job_store.watch(job.id, until, by_owner=True)
+            assert row == replace(job, watched_until=LATER, owner_watched_until=LATER)
+
     def test_an_ended_job_does_not_change(self, job_store: JobStore) -> None:
         job = a_job()
         ended = saved(job_store, job, canceled(job))
+        assert job_store.watch(job.id, LATER) == job_store.watch(job.id, LATER, by_owner=True)
         assert job_store.watch(job.id, LATER) == ended
         assert job_store.get(job.id) == ended
 

@@ -13,7 +13,7 @@ from comfyline.adapters.aws.live.connections import (
 )
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, random_job_id
 from comfyline.service.errors import ConnectionGone, TooManySubscriptions
-from comfyline.service.live.sockets import Connection, ConnectionStore, Subscriber
+from comfyline.service.live.sockets import Connection, ConnectionStore, Subscriber, jobs_of
 from tests.contract.conftest import AwsClient
 from tests.support.aws import create_connections_table
 from tests.support.builders import NOW, an_owner
@@ -105,6 +105,23 @@ class TestConnectionStore:
         connection_store.unsubscribe(connection.id, JOB)
         subscribe(connection_store, connection, OTHER_JOB, limit=1)
         assert subscribers(connection_store, OTHER_JOB) == [connection.id]
+
+    def test_the_followers_of_an_owner_are_not_those_of_a_job(
+        self, connection_store: ConnectionStore
+    ) -> None:
+        first, second = (an_open_socket(connection_store, name) for name in "12")
+        topic = jobs_of(first.owner)
+        connection_store.subscribe(first, topic, since=NOW, limit=10)
+        subscribe(connection_store, second)
+        assert connection_store.subscribers(topic, NOW) == [Subscriber(first.id, NOW)]
+        assert connection_store.subscribers(jobs_of(second.owner), NOW) == []
+        assert subscribers(connection_store) == [second.id]
+        connection_store.close(first.id)
+        assert connection_store.subscribers(topic, NOW) == []
+        connection_store.subscribe(second, jobs_of(second.owner), since=NOW, limit=10)
+        connection_store.unsubscribe(second.id, jobs_of(second.owner))
+        assert connection_store.subscribers(jobs_of(second.owner), NOW) == []
+        assert subscribers(connection_store) == [second.id]
 
     def test_a_socket_past_its_end_of_life_is_no_subscriber(
         self, connection_store: ConnectionStore

@@ -64,6 +64,16 @@ def test_a_request_has_the_owner_of_its_key(cloud: Cloud) -> None:
     assert answer["context"] | caller == answer["context"]
 
 
+def test_a_request_knows_that_a_client_follows_its_owner(cloud: Cloud) -> None:
+    owner = an_owner()
+    _, token = a_token(cloud, owner)
+    event = events.asking("authorize_http", f"Bearer {token}")
+    assert "owner_watched_until" not in cloud.call("AuthorizeHttp", event)["context"]
+    cloud.keys.watch_owner(owner, NOW)
+    context = cloud.call("AuthorizeHttp", event)["context"]
+    assert context["owner_watched_until"] == NOW.isoformat()
+
+
 def test_a_socket_has_the_owner_of_its_key(cloud: Cloud) -> None:
     owner = an_owner()
     key_id, token = a_token(cloud, owner)

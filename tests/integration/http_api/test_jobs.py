@@ -124,6 +124,16 @@ class TestReading:
         assert listed == [ids[4], ids[3], ids[1], ids[0]]
         canceled = gateway("GET", "/api/v1/jobs?status=canceled").json["jobs"]
         assert [(job["job_id"], job["metadata"]) for job in canceled] == [(ids[2], {"n": "2"})]
+        found = gateway("GET", "/api/v1/jobs?metadata%5Bn%5D=3").json
+        assert [job["job_id"] for job in found["jobs"]] == [ids[3]]
+        assert found["next_cursor"] is None
+        assert gateway("GET", "/api/v1/jobs?metadata%5Bn%5D=3", owner="another").json["jobs"] == []
+
+    def test_a_filter_with_too_many_pairs_is_refused(self, gateway: Gateway) -> None:
+        query = "&".join(f"metadata%5B{n}%5D=x" for n in range(11))
+        reply = gateway("GET", f"/api/v1/jobs?{query}")
+        assert code(reply) == (422, "invalid_request")
+        assert reply.json["errors"][0]["loc"] == ["query", "metadata"]
 
     def test_an_unknown_model_is_refused_with_the_nearest_name(self, gateway: Gateway) -> None:
         sent = {"prompt": "x", "model": "v1-5-pruned-emaonly.ckpt", "sampler": "eulerr"}

@@ -35,6 +35,19 @@ class Calls:
         self.counted[model.name] += 1
 
 
+def test_a_job_carries_the_mark_of_a_followed_owner_without_a_read(gateway: Gateway) -> None:
+    until = FrozenClock()() + timedelta(hours=2)
+    calls = Calls(gateway)
+    submit(gateway)
+    unmarked = calls.counted.copy()
+    gateway.caller["owner_watched_until"] = until.isoformat()
+    job = gateway.aws.jobs.get(submit(gateway))
+    assert job is not None
+    assert job.owner_watched_until == until
+    assert calls.counted == unmarked + unmarked + Counter({"GetItem": 1})  # the test's own read
+    assert unmarked["PutItem"] > 0
+
+
 class TestIdempotency:
     def test_a_replay_is_answered_with_the_same_job_and_a_header(self, gateway: Gateway) -> None:
         first, second = (gateway("POST", "/api/v1/jobs", PICTURE, headers=KEY) for _ in range(2))

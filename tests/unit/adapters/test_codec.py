@@ -111,6 +111,7 @@ JOBS = st.builds(
     tidy_pending=st.booleans(),
     settle_pending=st.booleans(),
     watched_until=st.none() | TIMES,
+    owner_watched_until=st.none() | TIMES,
     progress=PROGRESS,
     error=st.none() | ERRORS,
     cached=st.booleans(),

@@ -204,7 +204,7 @@ def called(client: Comfyline, case: Json) -> Any:
     if case["call"] == "submit":
         return method(**case["request"], idempotency_key=case.get("idempotency_key"))
     if case["call"] == "list":
-        return list(method(case["status"], case["limit"]))
+        return list(method(case["status"], case["limit"], metadata=case.get("metadata")))
     return method(job) if job else method()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.service.errors import InvalidRequest
-from comfyline.service.jobs.read import read_page
+from comfyline.service.jobs.read import ListFilter, read_page
 from tests.support.builders import FrozenClock, an_owner
 
 ID = "job_" + "0" * 26
@@ -32,7 +32,7 @@ def test_a_cursor_that_this_api_did_not_make_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
         read_page(
             an_owner(),
-            status=None,
+            asked=ListFilter(),
             limit=20,
             cursor=cursor,
             store=InMemoryJobStore(),

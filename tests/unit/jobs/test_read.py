@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from comfyline.contract.ids import JobId, OwnerId, random_job_id
+from comfyline.contract.limits import MAX_SEARCHED_JOBS
 from comfyline.service.errors import JobNotFound
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.finish import GiveBack
 from comfyline.service.jobs.job import Job, JobRecord, Status
-from comfyline.service.jobs.read import read_job, read_page
+from comfyline.service.jobs.read import SEARCHED_AT_ONCE, ListFilter, read_job, read_page
 from comfyline.service.jobs.store import JobStore
 from tests.support.builders import LEASE, NOW, an_artifact, an_owner
 from tests.support.crashes import Process
@@ -29,12 +31,16 @@ def read(
 
 
 def page(
-    world: World, limit: int = 20, cursor: str | None = None, status: Status | None = None
+    world: World,
+    limit: int = 20,
+    cursor: str | None = None,
+    status: Status | None = None,
+    **pairs: str,
 ) -> tuple[list[Job], str | None]:
     """A page of the owner's jobs, and the cursor of the next page."""
     records, next_cursor = read_page(
         world.owner,
-        status=status,
+        asked=ListFilter(status=status, metadata=pairs),
         limit=limit,
         cursor=cursor,
         store=world.store,
@@ -205,3 +211,46 @@ def whole_list(world: World, limit: int) -> list[Job]:
         more, cursor = page(world, limit, cursor)
         found += more
     return found
+
+
+class TestMetadata:
+    def submitted(self, world: World, **metadata: str) -> Job:
+        world.clock.advance(1)
+        return world.submit({"prompt": "a red fox", "metadata": metadata}).job
+
+    def test_a_page_has_the_jobs_with_all_pairs(self) -> None:
+        world = World()
+        first = self.submitted(world, album="a", year="1")
+        self.submitted(world, album="b", year="1")
+        self.submitted(world)
+        last = self.submitted(world, album="a")
+        assert page(world, album="a") == ([last, first], None)
+        assert page(world, album="a", year="1") == ([first], None)
+        assert page(world, album="A") == page(world, alb="a") == ([], None)
+        assert page(world, status=Status.RUNNING, album="a") == ([], None)
+
+    def test_pages_continue_after_the_last_match(self) -> None:
+        world = World()
+        jobs = [self.submitted(world, album="ab"[n % 2]) for n in range(10)]
+        found, cursor = page(world, 2, album="a")
+        seen = [*found]
+        while cursor:
+            found, cursor = page(world, 2, cursor, album="a")
+            seen += found
+        assert seen == jobs[8::-2]
+
+    def test_a_call_searches_so_many_jobs_and_answers_an_empty_page(self) -> None:
+        world = World()
+        oldest = self.submitted(world, album="a")
+        for _ in range(MAX_SEARCHED_JOBS):
+            world.clock.advance(1)
+            world.store.add(replace(oldest, id=random_job_id(NOW), queued_at=world.clock()))
+        process = Process(10**9, answered=False)
+        store = process.using(world.store)
+        asked = ListFilter(metadata={"album": "a"})
+        here = {"asked": asked, "limit": 5, "store": store, "clock": world.clock}
+        found, cursor = read_page(world.owner, cursor=None, **here)  # type: ignore[arg-type]
+        assert (found, process.calls) == ([], MAX_SEARCHED_JOBS // SEARCHED_AT_ONCE)
+        assert cursor is not None
+        records, cursor = read_page(world.owner, cursor=cursor, **here)  # type: ignore[arg-type]
+        assert ([record.job for record in records], cursor) == ([oldest], None)

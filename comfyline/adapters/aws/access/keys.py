@@ -1,12 +1,16 @@
 """The keys table: one item for each API key, with its id as `pk` and the hash of its secret.
 
-One more item, `flags`, holds the operator's switches. A sparse index lists the keys that are void
-or will be, by the time from which they are. It holds only keys.
+One more item, `flags`, holds the operator's switches. An item `owner#<owner>` says until when a
+client follows all jobs of that owner; the authorizer, which reads no other table, passes it on.
+
+A sparse index lists the keys that are void or will be, by the time from which they are. It holds
+only keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +26,7 @@ from comfyline.service.storage_names import BY_VOID_AT
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+OWNER_PREFIX = "owner#"
 _FLAGS = {"pk": {"S": "flags"}}  # cannot be the id of a key, which is 16 hexadecimal digits
 # Every key with an end is in one partition of the index: operators change few keys.
 _VOID_SHARD = {"S": "0"}
@@ -81,6 +86,27 @@ class DynamoKeyStore:
         return sorted(found, key=lambda key: (key.created_at, key.id))
 
     @translated()
+    def watch_owner(self, owner: OwnerId, until: datetime) -> None:
+        """See KeyStore."""
+        with suppress(self._client.exceptions.ConditionalCheckFailedException):
+            self._client.update_item(
+                TableName=self._table,
+                Key=_watch_key(owner),
+                UpdateExpression="SET watched_until = :until",
+                ConditionExpression="attribute_not_exists(pk) OR watched_until < :until",
+                ExpressionAttributeValues={":until": time_of(until)},
+            )
+
+    @translated()
+    def owner_watched_until(self, owner: OwnerId) -> datetime | None:
+        """See KeyStore."""
+        key = _watch_key(owner)
+        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        item: Any = answer.get("Item")
+        found = readable_items(_watched_until_of, [item] if item else [])
+        return found[0] if found else None
+
+    @translated()
     def flags(self) -> Flags:
         """See KeyStore."""
         answer = self._client.get_item(TableName=self._table, Key=_FLAGS, ConsistentRead=True)
@@ -93,6 +119,14 @@ class DynamoKeyStore:
         """See KeyStore."""
         switches = {name: {"BOOL": value} for name, value in asdict(flags).items()}
         self._client.put_item(TableName=self._table, Item={**_FLAGS, **switches})
+
+
+def _watch_key(owner: OwnerId) -> dict[str, Any]:
+    return {"pk": {"S": f"{OWNER_PREFIX}{owner}"}}
+
+
+def _watched_until_of(item: Any) -> datetime:
+    return read_time(item["watched_until"])
 
 
 def _item_of(key: ApiKey) -> dict[str, Any]:

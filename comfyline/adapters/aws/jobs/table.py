@@ -176,16 +176,17 @@ class DynamoJobStore:
             raise LeaseLost(f"attempt {job.attempt} no longer holds {job.id}") from refusal
 
     @translated()
-    def watch(self, job_id: JobId, until: datetime) -> Job | None:
+    def watch(self, job_id: JobId, until: datetime, *, by_owner: bool = False) -> Job | None:
         """See JobStore."""
         # subscriber A:  watch until 5 ──────────────────── refused: return the row as stored
         # subscriber B:       └── watch until 9 ──> 9 ──┘
         is_live, states = expressions.allowing(Watched)
-        is_later = "(attribute_not_exists(watched_until) OR watched_until < :until)"
+        mark = "owner_watched_until" if by_owner else "watched_until"
+        is_later = f"(attribute_not_exists({mark}) OR {mark} < :until)"
         try:
             return self._update_row(
                 job_id,
-                update="SET watched_until = :until",
+                update=f"SET {mark} = :until",
                 condition=f"{is_live} AND {is_later}",
                 names={"status"},
                 values={":until": time_of(until), **states},

@@ -1,11 +1,12 @@
-"""The connections table: open sockets, and for each job its subscriptions.
+"""The connections table: open sockets, and for each topic its subscriptions.
 
     pk                  sk                    holds
-    conn#<connection>   conn                  a socket: its owner, its key, the ids of its jobs
-    job#<job>           conn#<connection>     a subscription
+    conn#<connection>   conn                  a socket: its owner, its key, its topics (`jobs`)
+    job#<job>           conn#<connection>     a subscription to a job
+    owner#<owner>       conn#<connection>     a subscription to all jobs of an owner
     pass#<sha256>       pass                  a socket pass, until it is used
 
-The id of a job is added to the socket's row before the subscription is put, and removed after the
+A topic is added to the socket's row before the subscription is put, and removed after the
 subscription is deleted. So the row names every subscription, and closing the socket deletes all of
 them. `$disconnect` may never come, so every item has a TTL: the time at which the gateway ends the
 socket. DynamoDB removes such items late, so reads compare the time themselves.
@@ -30,7 +31,7 @@ from comfyline.adapters.aws.attributes import (
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
 from comfyline.service.errors import ConnectionGone, TooManySubscriptions
-from comfyline.service.live.sockets import Connection, Subscriber
+from comfyline.service.live.sockets import OWNER_PREFIX, Connection, Subscriber, Topic
 from comfyline.service.storage_names import BY_KEY
 
 if TYPE_CHECKING:
@@ -100,34 +101,34 @@ class DynamoConnectionStore:
         # Subscriptions first: after a crash in between, the socket's row still names them.
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         for job_id in answer.get("Item", {}).get("jobs", {}).get("SS", []):
-            self._delete_subscription(connection_id, JobId(job_id))
+            self._delete_subscription(connection_id, JobId(job_id))  # or OwnersJobs
         self._client.delete_item(TableName=self._table, Key=key)
 
     @translated()
     def subscribe(
-        self, connection: Connection, job_id: JobId, *, since: datetime, limit: int
+        self, connection: Connection, topic: Topic, *, since: datetime, limit: int
     ) -> None:
         """See ConnectionStore."""
-        self._add_job(connection.id, job_id, limit)
+        self._add_topic(connection.id, topic, limit)
         item = {
-            **_subscription_key(connection.id, job_id),
+            **_subscription_key(connection.id, topic),
             "since": time_of(since),
             "ttl": ttl_of(connection.expires_at),
         }
         self._client.put_item(TableName=self._table, Item=item)
 
-    def _add_job(self, connection_id: ConnectionId, job_id: JobId, limit: int) -> None:
+    def _add_topic(self, connection_id: ConnectionId, topic: Topic, limit: int) -> None:
         is_open = "attribute_exists(pk)"
-        has_room = "(attribute_not_exists(jobs) OR size(jobs) < :limit OR contains(jobs, :job))"
+        has_room = "(attribute_not_exists(jobs) OR size(jobs) < :limit OR contains(jobs, :topic))"
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=_connection_key(connection_id),
-                UpdateExpression="ADD jobs :jobs",
+                UpdateExpression="ADD jobs :topics",
                 ConditionExpression=f"{is_open} AND {has_room}",
                 ExpressionAttributeValues={
-                    ":jobs": {"SS": [job_id]},
-                    ":job": {"S": job_id},
+                    ":topics": {"SS": [topic]},
+                    ":topic": {"S": topic},
                     ":limit": {"N": str(limit)},
                 },
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -138,33 +139,33 @@ class DynamoConnectionStore:
             raise ConnectionGone(connection_id) from error
 
     @translated()
-    def unsubscribe(self, connection_id: ConnectionId, job_id: JobId) -> None:
+    def unsubscribe(self, connection_id: ConnectionId, topic: Topic) -> None:
         """See ConnectionStore."""
-        self._delete_subscription(connection_id, job_id)
+        self._delete_subscription(connection_id, topic)
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=_connection_key(connection_id),
-                UpdateExpression="DELETE jobs :jobs",
+                UpdateExpression="DELETE jobs :topics",
                 ConditionExpression="attribute_exists(pk)",
-                ExpressionAttributeValues={":jobs": {"SS": [job_id]}},
+                ExpressionAttributeValues={":topics": {"SS": [topic]}},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return  # the socket was closed meanwhile, which deletes all of its subscriptions
 
-    def _delete_subscription(self, connection_id: ConnectionId, job_id: JobId) -> None:
-        key = _subscription_key(connection_id, job_id)
+    def _delete_subscription(self, connection_id: ConnectionId, topic: Topic) -> None:
+        key = _subscription_key(connection_id, topic)
         self._client.delete_item(TableName=self._table, Key=key)
 
     @translated()
-    def subscribers(self, job_id: JobId, now: datetime) -> list[Subscriber]:
+    def subscribers(self, topic: Topic, now: datetime) -> list[Subscriber]:
         """See ConnectionStore."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :pk",
             FilterExpression="#ttl > :now",
             ExpressionAttributeNames={"#ttl": "ttl"},
-            ExpressionAttributeValues={":pk": {"S": f"job#{job_id}"}, ":now": ttl_of(now)},
+            ExpressionAttributeValues={":pk": {"S": _partition(topic)}, ":now": ttl_of(now)},
             ConsistentRead=True,
         )
         items: Any = [item for page in pages for item in page["Items"]]
@@ -219,5 +220,9 @@ def _connection_key(connection_id: ConnectionId) -> dict[str, Any]:
     return {"pk": {"S": f"conn#{connection_id}"}, "sk": {"S": "conn"}}
 
 
-def _subscription_key(connection_id: ConnectionId, job_id: JobId) -> dict[str, Any]:
-    return {"pk": {"S": f"job#{job_id}"}, "sk": {"S": f"conn#{connection_id}"}}
+def _subscription_key(connection_id: ConnectionId, topic: Topic) -> dict[str, Any]:
+    return {"pk": {"S": _partition(topic)}, "sk": {"S": f"conn#{connection_id}"}}
+
+
+def _partition(topic: Topic) -> str:
+    return topic if topic.startswith(OWNER_PREFIX) else f"job#{topic}"
