@@ -101,6 +101,7 @@ REQUEST = (
     ),
     _of_contract("MAX_UPLOAD_BYTES", "one upload", "bytes", "invalid_request"),
     _of_contract("MAX_JOB_UPLOAD_BYTES", "all uploads of a job", "bytes", "request_too_large"),
+    _of_contract("MAX_METADATA_FILTERS", "filter by metadata", "pairs", "invalid_request"),
     _of_contract("MAX_START_DEADLINE_SECONDS", "start deadline", "seconds", "invalid_request"),
     _of_contract(
         "MAX_EXECUTION_TIMEOUT_SECONDS", "execution timeout", "seconds", "invalid_request"
@@ -113,11 +114,16 @@ REQUEST = (
 
 ANSWER = (
     _of_contract("MAX_RESPONSE_BYTES", "body", "bytes", "the page ends, with a cursor"),
+    _of_contract("MAX_JOBS_PER_PAGE", "jobs of a page", "jobs", "further pages"),
+    _of_contract(
+        "MAX_SEARCHED_JOBS", "jobs that a filtered page looks at", "jobs", "further pages"
+    ),
     _of_contract("MAX_ARTIFACTS_PER_PAGE", "files of a page", "files", "further pages"),
     _of_contract("MAX_MESSAGE_BYTES", "message of the service", "bytes", "left out of it"),
     _of_contract("MAX_ARTIFACTS_IN_MESSAGE", "files in `done`", "files", "read the job"),
     _of_contract("MAX_CLIENT_MESSAGE_BYTES", "message of a client", "bytes", "message_too_large"),
     _of_contract("MAX_SUBSCRIPTIONS", "jobs of one socket", "jobs", "too_many_subscriptions"),
+    _of_contract("MAX_FOLLOWED_JOBS", "states after `jobs: mine`", "jobs", "list the older ones"),
 )
 
 

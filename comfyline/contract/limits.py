@@ -49,6 +49,8 @@ MAX_SEARCHED_JOBS = 1_000
 MAX_METADATA_FILTERS = 10
 # A Lambda function can answer 6 MB; a phone or a script should not have to hold more than this.
 MAX_RESPONSE_BYTES = 1_000_000
+# A page of a list; the caller asks for fewer with `limit`.
+MAX_JOBS_PER_PAGE = 100
 # The signed URLs of this many artifacts usually have 200 KB. With the longest names they have more,
 # and then a page has fewer artifacts.
 MAX_ARTIFACTS_PER_PAGE = 100

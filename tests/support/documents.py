@@ -16,9 +16,13 @@ def documents() -> list[Path]:
 
 def commands(page: Path) -> list[str]:
     """The commands that the page shows: the lines of its `console` blocks."""
-    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    lines = [line.strip() for block in blocks(page, "console") for line in block.splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The page's fenced blocks in this language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def links(page: Path) -> list[Path]:

@@ -10,7 +10,9 @@ import ts from "typescript";
 
 const PACKAGE = new URL("../../", import.meta.url);
 const MOST_BYTES = 12 * 1024;
-const PAGES = ["README.md", "../../docs/typescript.md"];
+const DOCS = new URL("../../docs/", PACKAGE);
+// Its example imports a client that a test generates: tests/e2e/test_generated_clients.py.
+const EXCUSED = "guides/other-languages.md";
 
 function read(path: string): string {
   return readFileSync(new URL(path, PACKAGE), "utf8");
@@ -96,18 +98,36 @@ test("the generated types are those of the contract's documents", () => {
   }
 });
 
+/** The samples that the OpenAPI document shows beside its operations. */
+function samples(): { suffix: string; code: string }[] {
+  interface Operation {
+    "x-codeSamples": { lang: string; source: string }[];
+  }
+  const { paths } = JSON.parse(read("../../docs/api/openapi.json")) as {
+    paths: Record<string, Record<string, Operation>>;
+  };
+  return Object.values(paths)
+    .flatMap((methods) => Object.values(methods))
+    .flatMap((operation) => operation["x-codeSamples"])
+    .filter(({ lang }) => lang === "TypeScript")
+    .map(({ source }) => ({ suffix: "ts", code: source }));
+}
+
 test("the examples of the pages compile, against the built package", () => {
   const folder = new URL(".test/examples/", PACKAGE).pathname;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const files = PAGES.flatMap((page) =>
-    [...read(page).matchAll(/```(tsx?)\n(.*?)```/gs)].map(([, suffix, code], number) => {
-      const name = `${folder}${page.split("/").at(-1)!.replace(".md", "")}-${number}.${suffix}`;
-      writeFileSync(name, `${code}\nexport {};\n`);
-      return name;
-    }),
+  const pages = readdirSync(DOCS, { recursive: true, encoding: "utf8" });
+  const written = pages.filter((name) => name.endsWith(".md") && name !== EXCUSED);
+  const texts = [...written.map((name) => `../../docs/${name}`), "README.md"].flatMap((page) =>
+    [...read(page).matchAll(/```(tsx?)\n(.*?)```/gs)].map(([, suffix, code]) => ({ suffix, code })),
   );
-  assert.ok(files.length >= 10, `${files.length} examples`);
+  const files = [...texts, ...samples()].map(({ suffix, code }, number) => {
+    const name = `${folder}${number}.${suffix}`;
+    writeFileSync(name, `${code}\nexport {};\n`);
+    return name;
+  });
+  assert.ok(files.length >= 20, `${files.length} examples`);
   const program = ts.createProgram(files, {
     strict: true,
     noEmit: true,

@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 from comfyline.contract.ids import JOB_ID_PATTERN
 from comfyline.contract.limits import MAX_CLIENT_MESSAGE_BYTES, MAX_MESSAGE_BYTES, MAX_SUBSCRIPTIONS
 from comfyline.contract.problems import PROBLEMS
-from comfyline.contract.v1 import socket
+from comfyline.contract.v1 import examples, socket
 from comfyline.contract.v1.messages import (
     CLOSE_CODES,
     HANDSHAKE_REFUSALS,
@@ -73,7 +73,7 @@ def document() -> Json:
         "operations": _operations(),
         "components": {
             "messages": {
-                _name(model): _message(model, example) for model, example in _EXAMPLES.items()
+                _name(model): _message(model, shown) for model, shown in _EXAMPLES.items()
             },
             "schemas": _schemas(),
             "securitySchemes": {
@@ -173,13 +173,13 @@ def _reply(*models: type[BaseModel]) -> Json:
     }
 
 
-def _message(model: type[BaseModel], example: Json) -> Json:
+def _message(model: type[BaseModel], shown: tuple[Json, ...]) -> Json:
     return {
         "name": _name(model),
         "summary": _text(model).partition("\n\n")[0],
         "description": _text(model),
         "payload": {"$ref": _REFERENCE.format(model=model.__name__)},
-        "examples": [{"payload": example}],
+        "examples": [{"payload": example} for example in shown],
     }
 
 
@@ -206,6 +206,8 @@ def _schemas() -> Json:
         fields = model.model_fields.items()
         always = [name for name, f in fields if f.is_required() or f.default is not None]
         made[model.__name__]["required"] = always
+    values = {model.__name__: (value,) for model, value in examples.EXAMPLES.items()}
+    examples.show(made, values | {model.__name__: shown for model, shown in _EXAMPLES.items()})
     codes = [code for code, kind in PROBLEMS.items() if kind.on_socket]
     made["ErrorMessage"]["properties"]["code"]["examples"] = codes
     return made

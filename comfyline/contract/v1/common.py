@@ -12,6 +12,10 @@ Status = Literal["queued", "running", "canceling", "succeeded", "failed", "cance
 EndStatus = Literal["succeeded", "failed", "canceled", "expired"]
 Priority = Literal["high", "normal", "low"]
 PictureFormat = Literal["webp", "jpeg"]
+# Numbers that are never negative.
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+
 Metadata = dict[Annotated[str, Field(min_length=1, max_length=128)], str]
 
 # The document's name for integers that a JavaScript number cannot hold: they need another parser.

@@ -7,14 +7,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from comfyline.contract.v1.common import Response
+from comfyline.contract.v1.common import Count, Response
 from comfyline.contract.v1.socket import StatusMessage
 
 
 class EventView(Response):
     """One change of a job's state."""
 
-    version: int = Field(
+    version: Count = Field(
         description="Number of the job's state; each change that a client can see raises it."
     )
     at: datetime = Field(description="When the change happened, in UTC.")
@@ -22,7 +22,7 @@ class EventView(Response):
     status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"] = Field(
         description="The state after the change."
     )
-    attempt: int = Field(description="How many times a worker had taken the job by then.")
+    attempt: Count = Field(description="How many times a worker had taken the job by then.")
 
 
 class EventList(Response):

@@ -1,4 +1,4 @@
-"""Every message of the WebSocket with an example, how it refuses a client, and how it closes.
+"""Every message of the WebSocket with examples, how it refuses a client, and how it closes.
 
 asyncapi.py makes the AsyncAPI document from these tables.
 """
@@ -11,76 +11,104 @@ from typing import Any
 from pydantic import BaseModel
 
 from comfyline.contract.v1 import socket
+from comfyline.contract.v1.examples import ERROR, EXAMPLES, JOB_ID
+from comfyline.contract.v1.results import ArtifactView
 
 Json = dict[str, Any]
 
-_JOB = {"job_id": "job_01khhk2xg0z6v8q4m3n7r5t9wb"}
+_JOB = {"job_id": JOB_ID}
+_FILE = EXAMPLES[ArtifactView]
 
-# What a client sends, and an example of each.
-RECEIVED: Mapping[type[BaseModel], Json] = {
-    socket.Subscribe: {"action": "subscribe", **_JOB, "after": 3},
-    socket.Unsubscribe: {"action": "unsubscribe", **_JOB},
-    socket.Ping: {"action": "ping"},
+# What a client sends, and examples of each.
+RECEIVED: Mapping[type[BaseModel], tuple[Json, ...]] = {
+    socket.Subscribe: (
+        {"action": "subscribe", **_JOB, "after": 3},
+        {"action": "subscribe", "jobs": "mine"},
+    ),
+    socket.Unsubscribe: (
+        {"action": "unsubscribe", **_JOB},
+        {"action": "unsubscribe", "jobs": "mine"},
+    ),
+    socket.Ping: ({"action": "ping"},),
 }
 # What the service sends.
-JOB_MESSAGES: Mapping[type[BaseModel], Json] = {
-    socket.StatusMessage: {
-        **_JOB,
-        "version": 4,
-        "part": 0,
-        "type": "status",
-        "status": "running",
-        "progress": 0.0,
-        "attempt": 1,
-        "snapshot": True,
-    },
-    socket.ProgressMessage: {
-        **_JOB,
-        "version": 5,
-        "part": 0,
-        "type": "progress",
-        "progress": 0.5,
-        "message": "step 10/20",
-        "node": "5",
-        "node_type": "KSampler",
-        "step": 10,
-        "steps": 20,
-    },
-    socket.ArtifactMessage: {
-        **_JOB,
-        "version": 7,
-        "part": 1,
-        "type": "artifact",
-        "number": 0,
-        "url": "https://bucket.example/fox.png?signature",
-        "name": "fox.png",
-        "kind": "image",
-        "node": "9",
-        "attempt": 1,
-    },
-    socket.DoneMessage: {
-        **_JOB,
-        "version": 8,
-        "part": 2,
-        "type": "done",
-        "status": "failed",
-        "error": {"type": "execution_error", "message": "A node has failed.", "node_id": "5"},
-    },
+JOB_MESSAGES: Mapping[type[BaseModel], tuple[Json, ...]] = {
+    socket.StatusMessage: (
+        {
+            **_JOB,
+            "version": 4,
+            "part": 0,
+            "type": "status",
+            "status": "running",
+            "progress": 0.0,
+            "attempt": 1,
+            "snapshot": True,
+        },
+        {
+            **_JOB,
+            "version": 6,
+            "part": 0,
+            "type": "status",
+            "status": "queued",
+            "progress": 0.0,
+            "attempt": 1,
+            "reason": "interrupted",
+            "queue_position": 3,
+        },
+    ),
+    socket.ProgressMessage: (
+        {
+            **_JOB,
+            "version": 5,
+            "part": 0,
+            "type": "progress",
+            "progress": 0.5,
+            "message": "step 10/20",
+            "node": "5",
+            "node_type": "KSampler",
+            "step": 10,
+            "steps": 20,
+            "preview": "https://files.example.com/previews/5.jpg?X-Amz-Signature=...",
+        },
+    ),
+    socket.ArtifactMessage: (
+        {
+            **_JOB,
+            "version": 7,
+            "part": 1,
+            "type": "artifact",
+            "number": 0,
+            "url": _FILE["url"],
+            "name": _FILE["name"],
+            "kind": "image",
+            "node": "9",
+            "attempt": 1,
+        },
+    ),
+    socket.DoneMessage: (
+        {**_JOB, "version": 8, "part": 2, "type": "done", "status": "failed", "error": ERROR},
+    ),
 }
-SENT: Mapping[type[BaseModel], Json] = {
+SENT: Mapping[type[BaseModel], tuple[Json, ...]] = {
     **JOB_MESSAGES,
-    socket.SubscribedMessage: {
-        "type": "subscribed",
-        "jobs": "mine",
-        "repeat_at": "2026-02-16T12:34:56Z",
-    },
-    socket.ErrorMessage: {
-        "type": "error",
-        "code": "job_not_found",
-        "message": f"There is no job {_JOB['job_id']}.",
-        **_JOB,
-    },
-    socket.PongMessage: {"type": "pong"},
+    socket.SubscribedMessage: (
+        {"type": "subscribed", "jobs": "mine", "repeat_at": "2026-03-02T09:30:40Z"},
+    ),
+    socket.ErrorMessage: (
+        {
+            "type": "error",
+            "code": "job_not_found",
+            "message": f"There is no job {JOB_ID}.",
+            **_JOB,
+        },
+        {
+            "type": "error",
+            "code": "too_many_requests",
+            "message": "This minute has no messages left.",
+            "budget": "messages",
+        },
+    ),
+    socket.PongMessage: ({"type": "pong"},),
 }
 
 HANDSHAKE_REFUSALS: Mapping[str, str] = {

@@ -8,9 +8,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from comfyline.contract.problems import PROBLEMS
-from comfyline.contract.v1 import parameters, responses
+from comfyline.contract.problems import PROBLEMS, TYPE_PREFIX
+from comfyline.contract.v1 import examples, parameters, responses
+from comfyline.contract.v1.messages import SENT
 from comfyline.contract.v1.operations import OPERATIONS, TAGS, Operation
+from comfyline.contract.v1.samples import samples
+from comfyline.contract.v1.socket import StatusMessage
 
 Json = dict[str, Any]
 
@@ -22,9 +25,14 @@ _GATEWAY = {
     429: "The gateway received too many requests at once.",
     503: "The gateway could not reach the service.",
 }
+_GATEWAY_TEXTS = {
+    401: "Unauthorized",
+    429: "Too Many Requests",
+    503: "Service Unavailable",
+}
 _RETRY_AFTER = {
     "Retry-After": {
-        "schema": {"type": "integer"},
+        "schema": {"type": "integer", "minimum": 1, "examples": [5]},
         "description": "After how many seconds to send the request again.",
     }
 }
@@ -58,7 +66,8 @@ def document() -> Json:
     """The OpenAPI document."""
     paths: dict[str, Json] = {}
     for (method, path), operation in OPERATIONS.items():
-        paths.setdefault(path, {})[method.lower()] = _operation(operation)
+        made = {**_operation(operation), "x-codeSamples": samples(method, path, operation)}
+        paths.setdefault(path, {})[method.lower()] = made
     return {
         "openapi": "3.1.0",
         "info": {
@@ -74,6 +83,10 @@ def document() -> Json:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
+            "examples": {
+                code: {"summary": PROBLEMS[code].title, "value": _problem(code)}
+                for code in sorted({code for one in OPERATIONS.values() for code in one.codes})
+            },
             "securitySchemes": {
                 "key": {
                     "type": "http",
@@ -117,7 +130,7 @@ def _body(operation: Operation) -> Json:
 def _response(operation: Operation, status: int) -> Json:
     headers: Json = {
         "X-Request-ID": {
-            "schema": {"type": "string"},
+            "schema": {"type": "string", "examples": ["0b0f1f6e-5a53-4c0f-9d4e-6a3f0c0d9a11"]},
             "description": "The id under which the service logs the request.",
         }
     }
@@ -141,14 +154,29 @@ def _answer(operation: Operation, status: int) -> Json:
 
 
 def _refusal(operation: Operation, status: int) -> Json:
-    meanings = [_meaning(code) for code in operation.codes if PROBLEMS[code].status == status]
+    codes = [code for code in operation.codes if PROBLEMS[code].status == status]
+    meanings = [_meaning(code) for code in codes]
+    shown = {"examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes}}
     if status not in operation.gateway_statuses:
-        schema = _reference(responses.Problem)
-        return _described(meanings, {"application/problem+json": {"schema": schema}})
+        problem = {"schema": _reference(responses.Problem), **shown}
+        return _described(meanings, {"application/problem+json": problem})
     meanings.append(f"- {_GATEWAY[status]}")
     schema = {"$ref": _REFERENCE.format(model=_REFUSAL)}
-    kinds = ("application/problem+json", "application/json")
-    return _described(meanings, {kind: {"schema": schema} for kind in kinds})
+    content = {
+        "application/problem+json": {"schema": schema, **shown},
+        "application/json": {"schema": schema, "example": {"message": _GATEWAY_TEXTS[status]}},
+    }
+    return _described(meanings, content)
+
+
+def _problem(code: str) -> Json:
+    """An example of the problem."""
+    whole: Json = examples.EXAMPLES[responses.Problem]
+    only = {"invalid_request": "errors", "too_many_requests": "budget"}.get(code)
+    about = {"detail": PROBLEMS[code].title, "code": code, "request_id": whole["request_id"]}
+    extra = {only: whole[only]} if only else {}
+    kind = {"title": PROBLEMS[code].title, "status": PROBLEMS[code].status}
+    return {"type": f"{TYPE_PREFIX}{code}", **kind, **about, **extra}
 
 
 def _described(meanings: list[str], content: Json) -> Json:
@@ -177,6 +205,8 @@ def _schemas() -> Json:
         ref_template=_REFERENCE,
     )
     made: Json = schemas["$defs"]
+    shown = {model.__name__: (value,) for model, value in examples.EXAMPLES.items()}
+    examples.show(made, shown | {"StatusMessage": SENT[StatusMessage]})
     codes = [code for code, kind in PROBLEMS.items() if kind.status is not None]
     made["Problem"]["properties"]["code"]["examples"] = codes
     made[_REFUSAL] = _refusal_of(made["Problem"])
@@ -186,6 +216,7 @@ def _schemas() -> Json:
 def _refusal_of(problem: Json) -> Json:
     """The schema that a problem and the gateway's own answer fit: a generated client reads one."""
     message = responses.GatewayMessage.model_json_schema()["properties"]
+    message["message"]["examples"] = [examples.EXAMPLES[responses.GatewayMessage]["message"]]
     return {
         "type": "object",
         "title": _REFUSAL,

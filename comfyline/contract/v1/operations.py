@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE, MAX_WAIT_SECONDS
 from comfyline.contract.problems import PROBLEMS
 from comfyline.contract.v1 import parameters, requests, responses
+from comfyline.contract.v1.examples import GRAPH
 from comfyline.contract.v1.history import EventList
 from comfyline.contract.v1.results import ArtifactPage
 
@@ -59,19 +60,7 @@ class Operation:
 # --- examples -------------------------------------------------------------------------------------
 
 PROMPT_EXAMPLE = {"prompt": "a red fox in the snow", "steps": 20, "seed": 42}
-WORKFLOW_EXAMPLE = {
-    "workflow": {
-        "1": {
-            "class_type": "EmptyImage",
-            "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255},
-        },
-        "2": {
-            "class_type": "SaveImage",
-            "inputs": {"images": ["1", 0], "filename_prefix": "example"},
-        },
-    },
-    "metadata": {"project": "foxes"},
-}
+WORKFLOW_EXAMPLE = {"workflow": GRAPH, "metadata": {"project": "foxes"}}
 UPLOAD_EXAMPLE = {"name": "photo.png", "content_type": "image/png", "bytes": 12345}
 
 # --- the operations -------------------------------------------------------------------------------

@@ -44,15 +44,15 @@ class _JobOptions(Request):
         default=None,
         ge=1,
         le=MAX_START_DEADLINE_SECONDS,
-        description="A job that has not started after this time ends as `expired`. If null, the "
-        "deployment's default applies.",
+        description="A job that has not started after so many seconds ends as `expired`. If null, "
+        "the deployment's default applies.",
     )
     execution_timeout_seconds: int | None = Field(
         default=None,
         ge=1,
         le=MAX_EXECUTION_TIMEOUT_SECONDS,
-        description="A job that runs longer than this ends as `failed`. The time counts from the "
-        "moment when ComfyUI starts the job. If null, the deployment's default applies.",
+        description="A job that runs longer than so many seconds ends as `failed`. The time counts "
+        "from the moment when ComfyUI starts the job. If null, the deployment's default applies.",
     )
     metadata: Metadata = Field(
         default_factory=dict,
@@ -201,7 +201,7 @@ class UploadRequest(Request):
         "`model/gltf-binary` or `text/plain`; `application/octet-stream` if it has none. The file "
         "must be sent with exactly this type.",
     )
-    bytes: int = Field(ge=1, le=MAX_UPLOAD_BYTES, description="The file's exact size.")
+    bytes: int = Field(ge=1, le=MAX_UPLOAD_BYTES, description="The file's exact size in bytes.")
     sha256: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{64}$",

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from comfyline.contract.ids import JOB_ID_PATTERN
-from comfyline.contract.v1.common import Priority, Response, Status
+from comfyline.contract.limits import MAX_JOBS_PER_PAGE
+from comfyline.contract.v1.common import Amount, Count, Priority, Response, Status
 from comfyline.contract.v1.results import ResultView
 
 _JOB_ID = "The job's id."
@@ -37,10 +38,10 @@ class ProgressDetail(Response):
 
     node: str | None = Field(default=None, description="Id of the node that runs.")
     node_type: str | None = Field(default=None, description="Class of that node.")
-    step: int | None = Field(default=None, description="The node's current step.")
-    steps: int | None = Field(default=None, description="The node's number of steps.")
-    nodes_done: int = Field(default=0, description="How many nodes of the workflow are done.")
-    nodes_total: int = Field(default=0, description="How many nodes the workflow has.")
+    step: Count | None = Field(default=None, description="The node's current step.")
+    steps: Count | None = Field(default=None, description="The node's number of steps.")
+    nodes_done: Count = Field(default=0, description="How many nodes of the workflow are done.")
+    nodes_total: Count = Field(default=0, description="How many nodes the workflow has.")
     message: str | None = Field(default=None, description="The same as a short text.")
 
 
@@ -51,7 +52,7 @@ class ErrorView(Response):
     message: str = Field(description="What went wrong, for people.")
     node_id: str | None = Field(default=None, description="Id of the node that failed.")
     node_type: str | None = Field(default=None, description="Class of that node.")
-    attempt: int | None = Field(default=None, description="The attempt that failed.")
+    attempt: Count | None = Field(default=None, description="The attempt that failed.")
 
 
 class Timestamps(Response):
@@ -71,7 +72,7 @@ class OutputView(Response):
     """How the job's still pictures are stored."""
 
     format: str = Field(description="The encoding of the stored pictures.")
-    quality: int = Field(description="Quality of the encoding.")
+    quality: int = Field(ge=1, le=100, description="Quality of the encoding, 1 to 100.")
 
 
 class JobView(Response):
@@ -79,7 +80,7 @@ class JobView(Response):
 
     job_id: str = Field(description=_JOB_ID)
     status: Status = Field(description=_STATUS)
-    progress: float = Field(ge=0, le=1, description="How much of the attempt is done.")
+    progress: float = Field(ge=0, le=1, description="How much of the attempt is done, from 0 to 1.")
     progress_detail: ProgressDetail = Field(description="Node and step of the attempt.")
     submitted_by: str = Field(description="The owner of the key that submitted the job.")
     params: dict[str, Any] = Field(
@@ -107,8 +108,8 @@ class JobView(Response):
         default=None, description="Why the job, or its last attempt, failed."
     )
     timestamps: Timestamps = Field(description="Times of the job's changes.")
-    attempt: int = Field(description=_ATTEMPT)
-    interruptions: int = Field(
+    attempt: Count = Field(description=_ATTEMPT)
+    interruptions: Count = Field(
         description="How many attempts were given back because their worker had to stop. They do "
         "not count as failures."
     )
@@ -116,11 +117,11 @@ class JobView(Response):
         description="Whether the result comes from an earlier run of ComfyUI, which then executed "
         "only the nodes that write files."
     )
-    nodes_cached: int = Field(
+    nodes_cached: Count = Field(
         default=0, description="How many nodes ComfyUI did not execute again."
     )
-    gpu_seconds: float = Field(description="GPU time of all attempts.")
-    version: int = Field(description=_VERSION)
+    gpu_seconds: Amount = Field(description="GPU time of all attempts, in seconds.")
+    version: Count = Field(description=_VERSION)
     queue_position: int | None = Field(
         default=None,
         ge=1,
@@ -133,7 +134,10 @@ class JobView(Response):
 class JobPage(Response):
     """One page of the caller's jobs, newest first."""
 
-    jobs: list[JobView] = Field(description="The jobs, without their results.")
+    jobs: list[JobView] = Field(
+        description="The jobs, without their results.",
+        json_schema_extra={"maxItems": MAX_JOBS_PER_PAGE},
+    )
     next_cursor: str | None = Field(
         default=None, description="Send it as `cursor` for the next page; null on the last page."
     )
@@ -192,8 +196,8 @@ class UsageView(Response):
     """What the caller's ended jobs have used in all."""
 
     owner: str = Field(description="The owner of the key.")
-    gpu_seconds: float = Field(description="GPU time of all ended jobs.")
-    jobs: int = Field(description="How many jobs have ended.")
+    gpu_seconds: Amount = Field(description="GPU time of all ended jobs, in seconds.")
+    jobs: Count = Field(description="How many jobs have ended.")
 
 
 class Health(Response):
@@ -214,7 +218,7 @@ class Problem(Response):
 
     type: str = Field(description="A URN of the code.")
     title: str = Field(description="What the code means.")
-    status: int = Field(description="The HTTP status.")
+    status: int = Field(ge=400, le=599, description="The HTTP status.")
     detail: str = Field(description="The fault of this request.")
     code: str = Field(description="Stable name of the kind of problem; decide by it.")
     request_id: str | None = Field(

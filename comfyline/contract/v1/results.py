@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
-from comfyline.contract.v1.common import INT64, Response
+from comfyline.contract.v1.common import INT64, Count, Response
 
 _TOTAL = "How many files the job has made in all."
 
@@ -16,7 +16,7 @@ _TOTAL = "How many files the job has made in all."
 class ArtifactView(Response):
     """One file that the job made."""
 
-    number: int = Field(default=0, description="The file's place among the job's files, from 0.")
+    number: Count = Field(default=0, description="The file's place among the job's files, from 0.")
     url: str = Field(
         description="A signed URL of the file. Each read of the job signs a new one; it needs no "
         "key, so treat it as a secret."
@@ -24,7 +24,7 @@ class ArtifactView(Response):
     name: str = Field(description="The file's name, as the workflow chose it.")
     kind: str = Field(description="What the workflow uses the file as, for example `image`.")
     content_type: str = Field(description="The file's media type.")
-    bytes: int = Field(description="The file's size.")
+    bytes: Count = Field(description="The file's size in bytes.")
     sha256: str = Field(description="SHA-256 of the file in hexadecimal.")
     node: str = Field(
         description="Id of the node that made the file; empty if no node reports the file."
@@ -39,6 +39,7 @@ class ArtifactView(Response):
     )
     seed: int | None = Field(
         default=None,
+        ge=0,
         description="The seed, if the job was described by parameters.",
         json_schema_extra=INT64,
     )
@@ -60,9 +61,10 @@ class ResultView(Response):
     """What an ended job has made."""
 
     artifacts: list[ArtifactView] = Field(
-        description=f"The first files, at most {MAX_ARTIFACTS_PER_PAGE}."
+        description=f"The first files, at most {MAX_ARTIFACTS_PER_PAGE}.",
+        json_schema_extra={"maxItems": MAX_ARTIFACTS_PER_PAGE},
     )
-    artifacts_total: int = Field(default=0, description=_TOTAL)
+    artifacts_total: Count = Field(default=0, description=_TOTAL)
     next_cursor: str | None = Field(
         default=None,
         description="If there are more files: send it as `cursor` to "
@@ -99,8 +101,11 @@ class ArtifactPage(Response):
     """One page of the files of an ended job, in the job's order."""
 
     job_id: str = Field(description="The job's id.")
-    artifacts: list[ArtifactView] = Field(description="The files, with freshly signed URLs.")
-    artifacts_total: int = Field(description=_TOTAL)
+    artifacts: list[ArtifactView] = Field(
+        description="The files, with freshly signed URLs.",
+        json_schema_extra={"maxItems": MAX_ARTIFACTS_PER_PAGE},
+    )
+    artifacts_total: Count = Field(description=_TOTAL)
     next_cursor: str | None = Field(
         default=None, description="Send it as `cursor` for the next page; null on the last page."
     )

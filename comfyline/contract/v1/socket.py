@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from comfyline.contract.ids import JOB_ID_PATTERN
-from comfyline.contract.v1.common import DEFER_BUILD, EndStatus, Request, Response, Status
+from comfyline.contract.v1.common import DEFER_BUILD, Count, EndStatus, Request, Response, Status
 from comfyline.contract.v1.responses import ErrorView
 from comfyline.contract.v1.results import ResultView
 
@@ -77,8 +77,8 @@ class _JobMessage(Response):
     """
 
     job_id: str = Field(description="The job that the message is about.")
-    version: int = Field(description="Number of the job's state; it rises with every change.")
-    part: int = Field(default=0, description="Orders the messages of one version.")
+    version: Count = Field(description="Number of the job's state; it rises with every change.")
+    part: Count = Field(default=0, description="Orders the messages of one version.")
 
 
 Reason = Literal["claimed", "interrupted", "attempt_failed", "worker_lost", "worker_unhealthy"]
@@ -97,8 +97,8 @@ class StatusMessage(_JobMessage):
         description="The job's state. `canceling` means that a cancel was requested and the job's "
         "worker has not ended it yet."
     )
-    progress: float = Field(description=_PROGRESS)
-    attempt: int = Field(description=_ATTEMPT)
+    progress: float = Field(ge=0, le=1, description=_PROGRESS)
+    attempt: Count = Field(description=_ATTEMPT)
     reason: Reason | str | None = Field(
         default=None,
         description="Why a job waits again: `interrupted` (its worker had to stop), "
@@ -109,7 +109,7 @@ class StatusMessage(_JobMessage):
         default=None, description="True if the message answers a subscription."
     )
     queue_position: int | None = Field(
-        default=None, description="Approximate place in the queue while the job waits."
+        default=None, ge=1, description="Approximate place in the queue while the job waits."
     )
 
 
@@ -117,12 +117,12 @@ class ProgressMessage(_JobMessage):
     """How far the attempt is."""
 
     type: Literal["progress"] = Field(default="progress", description="The type of the message.")
-    progress: float = Field(description=_PROGRESS)
+    progress: float = Field(ge=0, le=1, description=_PROGRESS)
     message: str | None = Field(default=None, description="The same as a short text.")
     node: str | None = Field(default=None, description="Id of the node that runs.")
     node_type: str | None = Field(default=None, description="Class of that node.")
-    step: int | None = Field(default=None, description="The node's current step.")
-    steps: int | None = Field(default=None, description="The node's number of steps.")
+    step: Count | None = Field(default=None, description="The node's current step.")
+    steps: Count | None = Field(default=None, description="The node's number of steps.")
     preview: str | None = Field(
         default=None,
         description="Signed URL of a preview of the unfinished picture, sent when there is a newer "
@@ -140,14 +140,14 @@ class ArtifactMessage(_JobMessage):
     """
 
     type: Literal["artifact"] = Field(default="artifact", description="The type of the message.")
-    number: int = Field(description="The file's place among the job's files, from 0.")
+    number: Count = Field(description="The file's place among the job's files, from 0.")
     url: str = Field(description="A signed URL of the file.")
     name: str = Field(description="The file's name, as the workflow chose it.")
     kind: str = Field(description="What the workflow uses the file as, for example `image`.")
     node: str = Field(
         description="Id of the node that made the file; empty if no node reports the file."
     )
-    attempt: int = Field(description=_ATTEMPT)
+    attempt: Count = Field(description=_ATTEMPT)
 
 
 class DoneMessage(_JobMessage):

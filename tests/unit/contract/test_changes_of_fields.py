@@ -26,7 +26,7 @@ few = settings(max_examples=3, deadline=None)
 def references(schema: Json) -> Iterator[str]:
     """The names of the models that a part of a document refers to."""
     if isinstance(schema, dict):
-        if "$ref" in schema:
+        if schema.get("$ref", "").startswith("#/components/schemas/"):
             yield schema["$ref"].rpartition("/")[2]
         for part in schema.values():
             yield from references(part)

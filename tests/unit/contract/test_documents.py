@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import jsonschema_rs
 import pytest
@@ -14,7 +15,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
 from comfyline.contract.problems import PROBLEMS
+from comfyline.contract.v1 import responses
 from comfyline.contract.v1.asyncapi import document as asyncapi
+from comfyline.contract.v1.examples import EXAMPLES
 from comfyline.contract.v1.messages import RECEIVED, SENT
 from comfyline.contract.v1.openapi import document as openapi
 from comfyline.contract.v1.operations import OPERATIONS
@@ -67,17 +70,133 @@ def test_the_asyncapi_document_is_valid() -> None:
     assert [error.message for error in errors] == []
 
 
-@pytest.mark.parametrize("document", [openapi(), asyncapi()], ids=list(DOCUMENTS))
-def test_everything_has_a_description(document: dict[str, Any]) -> None:
-    schemas = document["components"]["schemas"]
-    bare = [
-        f"{model}.{field}"
-        for model, schema in schemas.items()
+both = pytest.mark.parametrize("document", [openapi(), asyncapi()], ids=list(DOCUMENTS))
+# Words of which a quantity's description must have one, by how the field's name ends.
+UNITS = {"seconds": "second", "bytes": "byte", "width": "pixel", "height": "pixel"}
+# Numbers of requests without a largest one, and why.
+UNBOUNDED = {
+    "TextToImageRequest.batch_size": "a key may have another limit",
+    "Subscribe.after": "any version is a number",
+}
+
+
+def fields(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every field of every model: `<model>.<field>`."""
+    return {
+        f"{model}.{field}": about
+        for model, schema in document["components"]["schemas"].items()
         for field, about in schema["properties"].items()
-        if not about.get("description")
+    }
+
+
+def says(about: dict[str, Any], *words: str) -> bool:
+    """Whether the field's schema, or one of its alternatives, has one of the words."""
+    return any(word in part for part in (about, *about.get("anyOf", ())) for word in words)
+
+
+def kinds(about: dict[str, Any]) -> set[str]:
+    return {part.get("type") for part in (about, *about.get("anyOf", ()))} - {None, "null"}
+
+
+@both
+def test_every_model_and_field_has_a_description(document: dict[str, Any]) -> None:
+    parts = {**document["components"]["schemas"], **fields(document)}
+    assert [name for name, about in parts.items() if not about.get("description")] == []
+
+
+@both
+def test_every_field_has_an_example(document: dict[str, Any]) -> None:
+    """A field that has listed values, or holds a model whose fields have examples, needs none."""
+    assert [
+        name
+        for name, about in fields(document).items()
+        if not says(about, "examples", "const", "enum") and "$ref" not in str(about)
+    ] == []
+
+
+@both
+def test_every_number_has_bounds_and_every_quantity_a_unit(document: dict[str, Any]) -> None:
+    numbers = {n: a for n, a in fields(document).items() if kinds(a) & {"integer", "number"}}
+    assert [name for name, about in numbers.items() if not says(about, "minimum")] == []
+    sent = [name for name in numbers if "Request." in name or name.startswith("Subscribe.")]
+    unbounded = {name for name in sent if not says(numbers[name], "maximum")}
+    assert unbounded <= UNBOUNDED.keys()
+    for name, about in numbers.items():
+        for ending, unit in UNITS.items():
+            if name.endswith(ending):
+                assert unit in about["description"], name
+
+
+def test_every_text_of_a_request_has_a_bound() -> None:
+    free = [
+        name
+        for name, about in fields(openapi()).items()
+        if "Request." in name and kinds(about) == {"string"}
+        if not says(about, "maxLength", "pattern", "enum")
     ]
-    assert bare == []
-    assert [model for model, schema in schemas.items() if not schema.get("description")] == []
+    assert free == []
+
+
+def test_every_operation_is_described_with_samples() -> None:
+    tags = {tag["name"] for tag in openapi()["tags"] if tag["description"]}
+    for path, methods in openapi()["paths"].items():
+        for method, about in methods.items():
+            assert about["summary"], (method, path)
+            assert about["description"]
+            assert set(about["tags"]) <= tags
+            languages = [sample["lang"] for sample in about["x-codeSamples"]]
+            is_for_tools = not path.startswith("/api/")
+            assert languages == ["Shell", *([] if is_for_tools else ["Python", "TypeScript"])]
+
+
+def test_every_parameter_header_and_answer_has_a_description_and_an_example() -> None:
+    for methods in openapi()["paths"].values():
+        for about in methods.values():
+            headers = [h for a in about["responses"].values() for h in a["headers"].values()]
+            for part in (*about["parameters"], *headers):
+                assert part["description"]
+                assert says(part["schema"], "examples", "const"), part
+            for status, answer in about["responses"].items():
+                assert answer["description"], (about["operationId"], status)
+
+
+def test_every_refusal_has_an_example_of_each_of_its_codes() -> None:
+    examples = openapi()["components"]["examples"]
+    for operation in OPERATIONS.values():
+        for code in operation.codes:
+            responses.Problem.model_validate(examples[code]["value"])
+            assert examples[code]["value"]["status"] == PROBLEMS[code].status
+    assert {code for one in OPERATIONS.values() for code in one.codes} == examples.keys()
+
+
+@pytest.mark.parametrize(
+    ("model", "example"), EXAMPLES.items(), ids=lambda part: getattr(part, "__name__", "")
+)
+def test_the_example_of_a_model_has_a_value_for_every_field(
+    model: type[BaseModel], example: dict[str, Any]
+) -> None:
+    assert json.loads(model.model_validate(example).model_dump_json(exclude_unset=True)) == example
+    assert set(example) == set(model.model_fields)
+
+
+def test_every_message_is_described_with_an_example() -> None:
+    for name, message in asyncapi()["components"]["messages"].items():
+        assert message["summary"], name
+        assert message["examples"]
+    channel = asyncapi()["channels"]["live"]
+    for told in ("x-handshake-refusals", "x-close-codes"):
+        assert all(channel[told].values())
+
+
+def test_the_server_is_the_folder_of_the_document() -> None:
+    """Whatever base path the deployment has: that of a stage, of the emulator, or none."""
+    (server,) = openapi()["servers"]
+    for base in (
+        "https://a.example",
+        "https://a.example/prod",
+        "http://b.example/_aws/execute-api/1",
+    ):
+        assert urljoin(f"{base}/openapi.json", server["url"]).rstrip("/") == base
 
 
 def test_every_problem_code_is_listed() -> None:
@@ -98,7 +217,7 @@ def test_every_operation_answers_with_the_codes_that_it_lists() -> None:
 
 @pytest.mark.parametrize(
     ("model", "example"),
-    [*RECEIVED.items(), *SENT.items()],
+    [(model, one) for model, shown in {**RECEIVED, **SENT}.items() for one in shown],
     ids=lambda part: getattr(part, "__name__", ""),
 )
 def test_an_example_is_what_travels(model: type[BaseModel], example: dict[str, Any]) -> None:

@@ -1,0 +1,94 @@
+"""How each operation is called with curl, with the Python client and with the TypeScript client.
+
+The OpenAPI document shows the samples beside the operations (`x-codeSamples`). Tests check the
+types of those in Python and TypeScript, and run those for curl against a deployment.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from comfyline.contract.v1.operations import Operation
+
+Json = dict[str, Any]
+
+_PYTHON_HEAD = "from comfyline.client import Comfyline\n\nwith Comfyline() as client:\n"
+_TYPESCRIPT_HEAD = (
+    'import { Comfyline } from "@comfyline/client";\n\nconst client = new Comfyline();\n'
+)
+_ID = '"job_01khhk2xg0z6v8q4m3n7r5t9wb"'
+
+# Lines that use `client`, by the operation's id. Neither client calls the operations of /metrics,
+# /healthz and the documents, which are for operators and tools.
+_PYTHON = {
+    "submitJob": 'job = client.submit("a red fox in the snow", steps=20, seed=42)\nprint(job.id)',
+    "generate": 'job = client.run("a red fox in the snow", steps=20, seed=42)\n'
+    'print(job.download("pictures"))',
+    "listJobs": 'for page in client.list(status="succeeded"):\n'
+    "    for job in page.jobs:\n        print(job.job_id, job.metadata)",
+    "getJob": f"job = client.get({_ID})\nprint(job.status, job.progress)",
+    "cancelJob": f"print(client.cancel({_ID}).message)",
+    "retryJob": f"job = client.retry({_ID})\nprint(job.id)",
+    "listEvents": f"for message in client.job({_ID}).events():\n    print(message)",
+    "listArtifacts": f"for page in client.artifacts({_ID}):\n"
+    "    for file in page.artifacts:\n        print(file.name, file.url)",
+    "createUpload": "graph = json.loads(Path('graph.json').read_text())\n"
+    'job = client.submit(workflow=graph, files={"10.image": Path("photo.png")})\nprint(job.id)',
+    "createSocketPass": f"for message in client.job({_ID}).events():\n    print(message)",
+    "listModels": "print(client.models().checkpoints)",
+    "getUsage": "print(client.usage().gpu_seconds)",
+}
+_TYPESCRIPT = {
+    "submitJob": 'const job = await client.submit({ prompt: "a red fox in the snow", seed: 42 });\n'
+    "console.log(job.id);",
+    "generate": 'const job = await client.run({ prompt: "a red fox in the snow", seed: 42 });\n'
+    "console.log(job.view?.result?.artifacts);",
+    "listJobs": 'for await (const page of client.list({ status: "succeeded" })) '
+    "console.log(page.jobs);",
+    "getJob": f"const job = await client.get({_ID});\nconsole.log(job.status, job.progress);",
+    "cancelJob": f"console.log((await client.cancel({_ID})).message);",
+    "retryJob": f"const job = await client.retry({_ID});\nconsole.log(job.id);",
+    "listEvents": f"for await (const message of client.job({_ID}).events()) console.log(message);",
+    "listArtifacts": f"for await (const page of client.artifacts({_ID})) "
+    "console.log(page.artifacts);",
+    "createUpload": 'const photo = new Blob(["..."], { type: "image/png" });\n'
+    "console.log(await client.upload(photo)); // upload:upl_...",
+    "createSocketPass": f"for await (const message of client.job({_ID}).events()) "
+    "console.log(message);",
+    "listModels": "console.log((await client.models()).checkpoints);",
+    "getUsage": "console.log((await client.usage()).gpu_seconds);",
+}
+
+
+def samples(method: str, path: str, operation: Operation) -> list[Json]:
+    """The samples of an operation; curl's come first."""
+    made = [{"lang": "Shell", "label": "curl", "source": _curl(method, path, operation)}]
+    if operation.id in _PYTHON:
+        made.append({"lang": "Python", "label": "Python", "source": _python(operation.id)})
+        source = _TYPESCRIPT_HEAD + _TYPESCRIPT[operation.id]
+        made.append({"lang": "TypeScript", "label": "TypeScript", "source": source})
+    return made
+
+
+def _python(operation_id: str) -> str:
+    lines = _PYTHON[operation_id]
+    imports = "import json\nfrom pathlib import Path\n\n" if "Path(" in lines else ""
+    return imports + _PYTHON_HEAD + "\n".join(f"    {line}" for line in lines.splitlines())
+
+
+def _curl(method: str, path: str, operation: Operation) -> str:
+    filled = path.replace("{job_id}", "$JOB_ID").replace("{file}", "page.css")
+    return " \\\n  ".join([f'curl -s "$COMFYLINE_URL{filled}"', *_options(method, operation)])
+
+
+def _options(method: str, operation: Operation) -> Iterator[str]:
+    if method not in ("GET", "POST") or (method == "POST" and not operation.body):
+        yield f"-X {method}"
+    if not operation.is_open:
+        yield '-H "Authorization: Bearer $COMFYLINE_API_KEY"'
+    if operation.body:
+        yield '-H "Content-Type: application/json"'
+        yield f"-d {shlex.quote(json.dumps(next(iter(operation.body.values()))))}"
