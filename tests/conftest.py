@@ -12,6 +12,7 @@ pytest_plugins = ["tests.support.budgets"]
 SCRUBBED = ("AWS_", "COMFYLINE_", "COMFYUI_", "POWERTOOLS_")
 for name in [name for name in os.environ if name.startswith(SCRUBBED)]:
     del os.environ[name]
+os.environ["COMFYLINE_CONFIG"] = os.devnull  # no profile of the developer either
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # no SDK looks for an instance's role
 
 # On a busy machine an example may take any time; the budget of the tier bounds them all.

@@ -11,8 +11,10 @@ with Comfyline() as client:
 `AsyncComfyline` has the same methods for asyncio. Only the names in `__all__` are stable.
 """
 
-from comfyline.client.aio.client import AsyncComfyline, AsyncJob
-from comfyline.client.blocking.client import Comfyline, Job
+from comfyline.client.aio.client import AsyncComfyline
+from comfyline.client.aio.job import AsyncJob
+from comfyline.client.blocking.client import Comfyline
+from comfyline.client.blocking.job import Job
 from comfyline.client.errors import (
     ApiError,
     ComfylineClientError,
@@ -37,7 +39,9 @@ from comfyline.client.errors import (
     WaitTimedOut,
 )
 from comfyline.client.pace import Pace
+from comfyline.client.pictures import Picture
 from comfyline.client.retries import Backoff, Retries
+from comfyline.contract.v1.history import EventList, EventView
 from comfyline.contract.v1.responses import (
     CancelAnswer,
     ErrorView,
@@ -73,6 +77,8 @@ __all__ = [
     "DoneMessage",
     "DownloadFailed",
     "ErrorView",
+    "EventList",
+    "EventView",
     "Forbidden",
     "InvalidRequest",
     "Job",
@@ -88,6 +94,7 @@ __all__ = [
     "NotConfigured",
     "NotFound",
     "Pace",
+    "Picture",
     "PlainHttpWarning",
     "ProgressDetail",
     "ProgressMessage",

@@ -37,11 +37,13 @@ class Retries:
 
     Args:
         tries: how often one call is sent at most.
+        tries_to_connect: the same while no connection can be made; None: as `tries`.
         longest_wait_seconds: a `Retry-After` longer than this is not waited for. The client raises
             the error at once, so that the caller can decide.
     """
 
     tries: int = 5
+    tries_to_connect: int | None = None
     backoff: Backoff = field(default_factory=Backoff)
     longest_wait_seconds: float = 60
 
@@ -55,9 +57,12 @@ class Retries:
         # The random part is added because the service gives all throttled clients the same number.
         return requested + self.backoff.seconds(failures)
 
-    def wait_after_no_response(self, failures: int) -> float | None:
+    def wait_after_no_response(self, error: httpx.TransportError, failures: int) -> float | None:
         """Seconds to wait before the next try; None if there have been enough tries."""
-        return None if failures >= self.tries else self.backoff.seconds(failures)
+        tries = self.tries
+        if isinstance(error, httpx.ConnectError) and self.tries_to_connect is not None:
+            tries = self.tries_to_connect
+        return None if failures >= tries else self.backoff.seconds(failures)
 
 
 def _is_temporary(response: httpx.Response) -> bool:

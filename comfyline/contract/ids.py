@@ -22,11 +22,11 @@ ConnectionId = NewType("ConnectionId", str)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Crockford's base 32 in lower case: it has no i, l, o or u, and texts sort as their numbers do.
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+JOB_ID_CHARACTERS = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID_LENGTH = 26  # 130 bits: a 48-bit time in ms and 80 random bits, or the first bits of a SHA-256
 
-JOB_ID_PATTERN = rf"^job_[{_ALPHABET}]{{{_ID_LENGTH}}}$"
-UPLOAD_ID_PATTERN = rf"^upl_[{_ALPHABET}]{{{_ID_LENGTH}}}$"
+JOB_ID_PATTERN = rf"^job_[{JOB_ID_CHARACTERS}]{{{_ID_LENGTH}}}$"
+UPLOAD_ID_PATTERN = rf"^upl_[{JOB_ID_CHARACTERS}]{{{_ID_LENGTH}}}$"
 
 
 def derived_job_id(owner: OwnerId, idempotency_key: str) -> JobId:
@@ -72,4 +72,4 @@ def _sortable(now: datetime) -> str:
 
 
 def _base32(number: int) -> str:
-    return "".join(_ALPHABET[(number >> (5 * i)) & 31] for i in reversed(range(_ID_LENGTH)))
+    return "".join(JOB_ID_CHARACTERS[(number >> (5 * i)) & 31] for i in reversed(range(_ID_LENGTH)))

@@ -20,6 +20,7 @@ from comfyline.client.options import job_path
 from comfyline.client.primitives import AsyncSleep
 from comfyline.client.retries import Retries
 from comfyline.contract.v1 import responses
+from comfyline.contract.v1.common import API_PREFIX
 from comfyline.contract.v1.history import EventList
 from comfyline.contract.v1.results import ArtifactPage
 
@@ -53,6 +54,15 @@ class AsyncApi:
         """The job's changes of state after a version."""
         path = f"{job_path(job_id)}/events"
         return await self.call(EventList, "GET", path, params={"after": after})
+
+    async def metrics(self) -> str:
+        """The service's metrics, which are beside the versions of the API."""
+        url = self.base.removesuffix(API_PREFIX) + "/metrics"
+        headers = {"Authorization": f"Bearer {self.api_key}"}
+        response = await self.send(self.http.build_request("GET", url, headers=headers))
+        if not response.is_success:
+            raise api_error(response)
+        return response.text
 
     async def call(
         self,
@@ -103,7 +113,7 @@ class AsyncApi:
             try:
                 response = await self.http.send(request)
             except httpx.TransportError as error:
-                wait = self.retries.wait_after_no_response(failures)
+                wait = self.retries.wait_after_no_response(error, failures)
                 if wait is None:
                     raise _transport_failed(request, error) from error
             else:

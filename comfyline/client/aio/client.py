@@ -1,8 +1,7 @@
-"""The asyncio client: `AsyncComfyline` speaks to a service, `AsyncJob` is one of its jobs."""
+"""The asyncio client: `AsyncComfyline` speaks to a service."""
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
@@ -12,15 +11,17 @@ import httpx
 
 from comfyline.client import settings
 from comfyline.client.aio.api import AsyncApi
-from comfyline.client.aio.downloads import AsyncDownloads
 from comfyline.client.aio.following import AsyncFollowing
+from comfyline.client.aio.job import AsyncJob
 from comfyline.client.aio.uploads import upload
 from comfyline.client.errors import ending_error
+from comfyline.client.notebook import shown
 from comfyline.client.options import SubmitOptions, job_path, submission
 from comfyline.client.pace import Pace
 from comfyline.client.primitives import AsyncSleep, pause_async
 from comfyline.client.retries import Retries
 from comfyline.contract.v1 import common, responses
+from comfyline.contract.v1.history import EventList
 from comfyline.contract.v1.results import ArtifactPage
 from comfyline.contract.v1.socket import JobMessage
 
@@ -32,9 +33,11 @@ class AsyncComfyline:
 
     Any number of calls may run at once in one event loop. Arguments that are not given are read
     from the environment variables COMFYLINE_URL, COMFYLINE_API_KEY and COMFYLINE_WS_URL when the
-    client is made. Without a WebSocket URL the client polls the jobs that it follows.
+    client is made, or else from the profile that `comfyline login` has stored. Without a WebSocket
+    URL the client polls the jobs that it follows.
 
     Args:
+        profile: the profile to use instead of the environment variables.
         timeout: seconds for one try of one call; a call may have several tries.
         transport: replaces the network in tests, as `sleep` replaces waiting.
 
@@ -48,20 +51,23 @@ class AsyncComfyline:
         api_key: str | None = None,
         ws_url: str | None = None,
         *,
+        profile: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         timeout: float = 30.0,
         retries: Retries | None = None,
         pace: Pace | None = None,
         sleep: AsyncSleep | None = None,
     ) -> None:
-        base = settings.required_url(url) + common.API_PREFIX
-        key = settings.required_key(api_key)
-        self._ws_url = settings.optional_ws_url(ws_url)
+        at = settings.address(url, api_key, ws_url, profile)
+        self._ws_url = at.ws_url
         self._pace = pace or Pace()
         limits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
         # The key is no default header, because this HTTP client also sends to the file store.
         self._http = httpx.AsyncClient(transport=transport, timeout=limits)
-        self._api = AsyncApi(self._http, base, key, retries or Retries(), sleep or pause_async)
+        base = at.url + common.API_PREFIX
+        self._api = AsyncApi(
+            self._http, base, at.api_key, retries or Retries(), sleep or pause_async
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,9 +117,12 @@ class AsyncComfyline:
         files: Mapping[str, Path] | None = None,
         idempotency_key: str | None = None,
         run_timeout: float | None = None,
+        progress: bool = False,
         **options: Unpack[SubmitOptions],
     ) -> AsyncJob:
         """Submit a job and wait until it has succeeded; the returned job's `view` has the result.
+
+        With `progress`, a bar shows how far it is: in the cell of a notebook, else on stderr.
 
         Raises:
             JobNotSucceeded: the job failed, was canceled or expired.
@@ -123,7 +132,12 @@ class AsyncComfyline:
         job = await self.submit(
             prompt, workflow=workflow, files=files, idempotency_key=idempotency_key, **options
         )
-        if error := ending_error(await job.wait(run_timeout)):
+        if progress:
+            with shown(job.id) as show:
+                async for message in job.events(run_timeout):
+                    show(message)
+        view = await job.refresh() if progress else await job.wait(run_timeout)
+        if error := ending_error(view):
             raise error
         return job
 
@@ -166,6 +180,14 @@ class AsyncComfyline:
             page = await self._api.artifacts(job_id, page.next_cursor)
             yield page
 
+    async def history(self, job_id: str, after: int = 0) -> EventList:
+        """The changes of the job's state after a version, oldest first.
+
+        Raises:
+            ValueError: `job_id` is not a job id.
+        """
+        return await self._api.history(job_id, after)
+
     async def cancel(self, job_id: str) -> responses.CancelAnswer:
         """Cancel the job; the answer says what happened. An ended job does not change."""
         return await self._api.call(responses.CancelAnswer, "DELETE", job_path(job_id))
@@ -196,6 +218,19 @@ class AsyncComfyline:
         """What your jobs have used so far."""
         return await self._api.call(responses.UsageView, "GET", "/usage")
 
+    async def metrics(self) -> str:
+        """The totals of the whole service, in the text format of Prometheus.
+
+        Raises:
+            Forbidden: the key lacks the scope `admin`.
+        """
+        return await self._api.metrics()
+
+    async def socket_url(self) -> str:
+        """The WebSocket's URL, without the pass that the service adds to it."""
+        answer = await self._api.call(responses.SocketPassResponse, "POST", "/ws-tickets")
+        return answer.url.partition("?")[0]
+
     def job(self, job_id: str) -> AsyncJob:
         """A handle of the job with this id; nothing is sent yet.
 
@@ -216,79 +251,3 @@ class AsyncComfyline:
             ValueError: one of `job_ids` is not a job id.
         """
         return AsyncFollowing(self._api, self._ws_url, self._pace, job_ids, timeout).messages()
-
-
-class AsyncJob:
-    """One job: its id, and what can be done with it.
-
-    `accepted` is set after a submission, `view` after `run`, `refresh` and `wait`.
-    """
-
-    def __init__(
-        self, client: AsyncComfyline, job_id: str, *, accepted: responses.JobAccepted | None = None
-    ) -> None:
-        self.id = job_id
-        self.accepted = accepted
-        self.view: responses.JobView | None = None
-        self._client = client
-
-    def __repr__(self) -> str:
-        return f"AsyncJob({self.id!r})"
-
-    async def refresh(self) -> responses.JobView:
-        """The job as it is now."""
-        self.view = await self._client.get(self.id)
-        return self.view
-
-    def artifacts(self) -> AsyncIterator[ArtifactPage]:
-        """The files of the ended job, in pages; see `AsyncComfyline.artifacts`."""
-        return self._client.artifacts(self.id)
-
-    async def cancel(self) -> responses.CancelAnswer:
-        """Cancel the job; see `AsyncComfyline.cancel`."""
-        return await self._client.cancel(self.id)
-
-    async def purge(self) -> responses.CancelAnswer:
-        """Remove the job and its files; see `AsyncComfyline.purge`."""
-        return await self._client.purge(self.id)
-
-    async def retry(self, *, idempotency_key: str | None = None) -> AsyncJob:
-        """Submit a new job with the same input; see `AsyncComfyline.retry`."""
-        return await self._client.retry(self.id, idempotency_key=idempotency_key)
-
-    def events(self, timeout: float | None = None) -> AsyncIterator[JobMessage]:
-        """The job's messages from now on: each once, in order, the last one is `done`.
-
-        A job that has ended yields its last state, its files and `done`. `timeout` is in seconds.
-
-        Raises:
-            WaitTimedOut: the job has not ended within `timeout` seconds; it continues.
-            SubscriptionRefused: the service refuses to let this client follow the job.
-        """
-        return self._client.events([self.id], timeout)
-
-    async def wait(self, timeout: float | None = None) -> responses.JobView:
-        """Wait until the job has ended, successfully or not; check the view's `status`.
-
-        Raises:
-            WaitTimedOut: the job has not ended within `timeout` seconds; it continues.
-        """
-        async for _ in self.events(timeout):
-            pass
-        return await self.refresh()
-
-    async def download(self, directory: str | os.PathLike[str]) -> list[Path]:
-        """Save the job's files in `directory`, which is made if missing; returns their paths.
-
-        The paths are in the job's order. Several files are fetched at once. The received part of a
-        file is kept, and the next call continues from there. A file gets its name only after it is
-        complete and matches the job's SHA-256. A file that already exists with the same content is
-        kept. A file with other content is never overwritten: the new file's name gets a number.
-        Names never lead out of the directory. Only one process at a time may save the same files in
-        the same directory.
-
-        Raises:
-            DownloadFailed: the job has not succeeded, or a file did not arrive as promised.
-        """
-        # AsyncComfyline and AsyncJob are one unit and share private attributes.
-        return await AsyncDownloads(self._client._api, self.id).save(Path(directory))

@@ -21,8 +21,11 @@ from comfyline.client.files import (
     place_all,
     safe_name,
 )
+from comfyline.client.pictures import Wanted
 from comfyline.client.primitives import AsyncGroup
 from comfyline.contract.v1.results import ArtifactView
+
+Saved = tuple[ArtifactView, Path]
 
 TRIES = 5
 AT_ONCE = 4  # enough to fill most links
@@ -47,8 +50,8 @@ class AsyncDownloads:
     api: AsyncApi
     job_id: str
 
-    async def save(self, directory: Path) -> list[Path]:
-        """See `AsyncJob.download`.
+    async def save(self, directory: Path, wanted: Wanted) -> list[Saved]:
+        """The wanted files, saved in the directory; see `AsyncJob.download`.
 
         Each page is saved before the next one is read, so that the signed URLs of thousands of
         files are still valid when their turn comes.
@@ -58,13 +61,13 @@ class AsyncDownloads:
             raise DownloadFailed(f"job {job.job_id} is {job.status}: it has no files to download")
         directory.mkdir(parents=True, exist_ok=True)
         first = AsyncPageDownload(self.api, self.job_id, None, directory)
-        paths, cursor = await first.save(job.result.artifacts), job.result.next_cursor
-        while cursor is not None:
+        saved, cursor = await first.save(job.result.artifacts, wanted), job.result.next_cursor
+        while cursor is not None and not wanted.is_complete:
             page = await self.api.artifacts(self.job_id, cursor)
             download = AsyncPageDownload(self.api, self.job_id, cursor, directory)
-            paths += await download.save(page.artifacts)
+            saved += await download.save(page.artifacts, wanted)
             cursor = page.next_cursor
-        return paths
+        return saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,13 @@ class AsyncPageDownload:
     directory: Path
     group: AsyncGroup = field(default_factory=AsyncGroup)
 
-    async def save(self, artifacts: list[ArtifactView]) -> list[Path]:
-        """Save the files; returns their paths, in order."""
-        fetches = [partial(self._fetch, n, artifacts[n]) for n in distinct(artifacts)]
+    async def save(self, artifacts: list[ArtifactView], wanted: Wanted) -> list[Saved]:
+        """Save the files that are wanted, in order."""
+        chosen = [n for n, artifact in enumerate(artifacts) if wanted.takes(artifact)]
+        files = [artifacts[n] for n in chosen]
+        fetches = [partial(self._fetch, chosen[n], files[n]) for n in distinct(files)]
         await self.group.run(fetches, AT_ONCE)
-        return place_all(artifacts, self.directory)
+        return list(zip(files, place_all(files, self.directory), strict=True))
 
     async def _fetch(self, index: int, artifact: ArtifactView) -> None:
         """Download the artifact into a part file in the directory, unless it is saved there."""

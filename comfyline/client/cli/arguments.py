@@ -6,13 +6,15 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 import typer
 
+from comfyline.client.cli import completion
 from comfyline.client.options import OutputChoice
-from comfyline.contract.ids import JOB_ID_PATTERN
+from comfyline.contract.ids import JOB_ID_CHARACTERS, JOB_ID_PATTERN
 from comfyline.contract.v1 import common
 
 
@@ -31,7 +33,15 @@ def _one_of(literal: Any) -> Callable[[str | None], str | None]:
     return _matching("|".join(names), "one of " + ", ".join(names))
 
 
-_check_job_id = _matching(JOB_ID_PATTERN, "a job id, which is job_ and 26 characters")
+def is_job_id(text: str) -> bool:
+    """Whether the text is a whole job id."""
+    return re.fullmatch(JOB_ID_PATTERN, text) is not None
+
+
+_check_job_id = _matching(
+    rf"last|(job_)?[{JOB_ID_CHARACTERS}]{{4,26}}",
+    "a job id: give job_ and 26 characters, the first 4 or more of them, or last",
+)
 
 
 def _check_job_ids(values: list[str] | None) -> list[str] | None:
@@ -40,19 +50,46 @@ def _check_job_ids(values: list[str] | None) -> list[str] | None:
     return values
 
 
+# --- groups of commands in the help ---------------------------------------------------------------
+
+JOBS = "Jobs"
+RESULTS = "Results"
+SERVICE = "The service"
+SETTINGS = "Settings"
+
 # --- which jobs, and how results are shown --------------------------------------------------------
 
+_ID_HELP = "The job's id, its first characters, or last."
 JobId = Annotated[
-    str, typer.Argument(metavar="ID", help="The job's id, job_...", callback=_check_job_id)
+    str,
+    typer.Argument(
+        metavar="ID", help=_ID_HELP, callback=_check_job_id, autocompletion=completion.job_ids
+    ),
 ]
 JobIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID", help="The jobs' ids, job_...", callback=_check_job_ids),
-]
-Ids = Annotated[
-    list[str], typer.Argument(metavar="ID", help="The jobs' ids, job_...", callback=_check_job_ids)
+    typer.Argument(
+        metavar="ID", help=_ID_HELP, callback=_check_job_ids, autocompletion=completion.job_ids
+    ),
 ]
 AllJobs = Annotated[bool, typer.Option("--all", help="Follow all your jobs that have not ended.")]
+CancelAll = Annotated[bool, typer.Option("--all", help="Cancel all your jobs that have not ended.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --all.")]
+After = Annotated[int, typer.Option(min=0, help="Show only the changes after this version.")]
+Number = Annotated[
+    int, typer.Option(min=0, help="The file's number, as comfyline files prints it.")
+]
+MetaFilter = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Show only the jobs with this label. Repeatable."),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Show only the jobs since then: 30min, 2h, 7d, or 2026-01-31, or 2026-01-31T12:00.",
+    ),
+]
 # The service stores a job that is `canceling` as `queued` or `running`, and lists it so.
 STATES = tuple(status for status in get_args(common.Status) if status != "canceling")
 StatusFilter = Annotated[
@@ -68,19 +105,20 @@ Purge = Annotated[
     bool, typer.Option("--purge", help="Remove an ended job and all its files for good.")
 ]
 Watch = Annotated[
-    bool, typer.Option("--watch", help="Wait for the job to end and show its progress.")
+    bool, typer.Option("--watch", "-w", help="Wait for the job to end and show its progress.")
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
+        "-o",
         metavar="DIR",
         file_okay=False,
         help="Wait for the end of the job, and save its files in this directory.",
     ),
 ]
 Directory = Annotated[
-    Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Save the files here.")
+    Path, typer.Option("--out", "-o", metavar="DIR", file_okay=False, help="Save the files here.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines only, for programs.")]
 
@@ -196,3 +234,21 @@ def output_choice(picture_format: str | None, quality: int | None) -> OutputChoi
         return None
     choice = OutputChoice(format=cast("common.PictureFormat", picture_format))
     return choice if quality is None else {**choice, "quality": quality}
+
+
+_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """The moment that --since means: so long before now, or a date and time.
+
+    A time without a zone is in this machine's zone.
+    """
+    try:
+        if span := re.fullmatch(r"(\d{1,9})\s*(s|min|h|d|w)", text.strip()):
+            return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(
+            f"{text!r} is not a time: give 30min, 2h, 7d or 2026-01-31T12:00", param_hint="--since"
+        ) from error

@@ -6,20 +6,40 @@ it is used.
 
 from __future__ import annotations
 
+import errno
 from importlib.metadata import EntryPoints, entry_points
 from typing import Any
 
 import typer
+from rich.console import Console
 from typer.core import TyperGroup
 from typer.main import get_command
+
+from comfyline.client.cli import errors
 
 GROUP = "comfyline.commands"
 # The commands of the distribution `comfyline-operator`, which users of the client do not install.
 OPERATORS = ("keys", "admin", "lock")
+# Wrong usage, and ends of a command. Typer has no public name for the base class of the former.
+_USAGE = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_EXPECTED = (_USAGE, typer.Exit, typer.Abort, EOFError)
 
 
 class ExtensibleGroup(TyperGroup):
-    """The built-in commands and those of the entry points; a built-in command hides another."""
+    """The built-in commands and those of the entry points; a built-in command hides another.
+
+    An error that no command expects is printed on one line, with the exit code 1.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(error, _EXPECTED) or is_closed_pipe(error) or errors.is_debugging():
+                raise
+            errors.unexpected(Console(stderr=True), error)
+            raise typer.Exit(1) from error
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names, the built-in ones first, then the others in the order of the alphabet."""
@@ -35,6 +55,11 @@ class ExtensibleGroup(TyperGroup):
         command = get_command(_load(found))
         command.name = cmd_name
         return command
+
+
+def is_closed_pipe(error: Exception) -> bool:
+    """Whether the program that reads the output has ended. Typer then ends without a word."""
+    return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
 def _load(found: EntryPoints) -> typer.Typer:

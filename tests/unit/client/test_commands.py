@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from comfyline.client import cli
-from comfyline.client.cli import view
+from comfyline.client.cli import tables
 from comfyline.contract.v1 import responses
 from tests.unit.client.commands import lines, run
 from tests.unit.client.fakes import JOB, Service, artifact, job_view, succeeded
@@ -138,16 +138,45 @@ def test_a_refused_key_prints_a_hint() -> None:
     assert "COMFYLINE_API_KEY" in result.stderr
 
 
-def test_the_table_keeps_ids_whole_in_a_narrow_terminal() -> None:
-    screen = io.StringIO()
-    job = responses.JobView.model_validate(job_view(params={"prompt": "[red]a\nfox " * 20}))
-    now = datetime(2026, 1, 2, 3, 6, 5, tzinfo=UTC)
-    view.job_table(Console(file=screen, width=80), [job], now)
-    row = screen.getvalue().splitlines()[-1]
+NOW = datetime(2026, 1, 2, 3, 6, 5, tzinfo=UTC)
+
+
+def table(width: int, *jobs: dict[str, object], is_terminal: bool = True) -> list[str]:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=is_terminal, color_system=None)
+    tables.job_table(console, [responses.JobView.model_validate(job) for job in jobs], NOW)
+    return out.getvalue().splitlines()
+
+
+LONG = job_view(params={"prompt": "[red]a\nfox " * 20})
+BROKEN = job_view("failed", error={"type": "node_error", "message": "no\tsuch model"})
+
+
+def test_a_wide_table_keeps_ids_whole() -> None:
+    row = table(80, LONG)[-1]
     assert row.startswith(JOB)
     assert "2 min" in row
     assert "[red]a f" in row
     assert len(row) <= 80
+
+
+def test_a_narrow_table_has_short_ids_that_tell_the_jobs_apart() -> None:
+    alike = {**LONG, "job_id": JOB[:15] + "x" * 15}
+    rows = table(60, LONG, alike)
+    assert [row.split()[0] for row in rows[-2:]] == [JOB[:16], alike["job_id"][:16]]
+    assert max(map(len, rows)) <= 60
+    assert "[red]a fox" in rows[-1]
+
+
+def test_a_table_in_a_pipe_has_tabs_and_cuts_nothing() -> None:
+    cells = [row.split("\t") for row in table(60, LONG, BROKEN, is_terminal=False)]
+    assert cells[0][:3] == [JOB, "running", "2026-01-02T03:04:05Z"]
+    assert cells[0][3:] == [("[red]a fox " * 20).strip(), ""]
+    assert cells[1][-2:] == ["a red fox", "no such model"]
+
+
+def test_the_table_shows_errors_first() -> None:
+    assert "no such model  a red fox" in table(110, BROKEN)[-1]
 
 
 @pytest.mark.parametrize(

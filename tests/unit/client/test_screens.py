@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from comfyline.client.cli import view
-from comfyline.client.cli.progress import display
+from comfyline.client import screen
+from comfyline.client.cli import errors, tables, view
 from comfyline.client.errors import ApiError, ComfylineClientError, api_error
+from comfyline.client.progress import display
 from comfyline.contract.texts import UNSAFE, clean
 from comfyline.contract.v1 import responses, results
 from comfyline.contract.v1.socket import server_message
@@ -80,10 +81,10 @@ class Screen:
 
 def shown(show: Callable[[Console], object]) -> str:
     """What `show` prints into a pipe. It has checked that the output is harmless."""
-    screen = Screen(is_terminal=False)
-    show(screen.console)
-    assert re.search(f"[{UNSAFE}]", screen.text.replace("\n", "")) is None
-    return screen.text
+    got = Screen(is_terminal=False)
+    show(got.console)
+    assert re.search(f"[{UNSAFE}]", got.text.replace("\n", "")) is None
+    return got.text
 
 
 @pytest.mark.parametrize("answer", VIEWS, ids=["running", "failed"])
@@ -91,14 +92,21 @@ def shown(show: Callable[[Console], object]) -> str:
 def test_details_and_list_of_jobs(answer: dict[str, Any], text: str) -> None:
     job = responses.JobView.model_validate(filled(answer, text))
     shown(lambda console: view.job_details(console, job))
-    table = shown(lambda console: view.job_table(console, [job, job], NOW))
-    assert len(table.splitlines()) >= 4
+    piped = Screen(is_terminal=False)
+    tables.job_table(piped.console, [job, job], NOW)
+    rows = piped.text.split("\n")
+    assert len(rows) == 3
+    assert {row.count("\t") for row in rows[:2]} == {4}
+    assert re.search(f"[{UNSAFE}]", "".join(rows).replace("\t", "")) is None
+    terminal = Screen(is_terminal=True)
+    tables.job_table(terminal.console, [job, job], NOW)
+    assert re.search(f"[{UNSAFE}]", terminal.text.replace("\n", "")) is None
 
 
 @given(TEXTS)
 def test_a_hostile_text_is_shown_as_it_is_but_for_unsafe_characters(text: str) -> None:
-    screen = shown(lambda console: view.say(console, text))
-    assert screen == clean(text) + "\n"
+    line = shown(lambda console: screen.say(console, text))
+    assert line == clean(text) + "\n"
 
 
 @given(TEXTS)
@@ -170,9 +178,9 @@ def test_errors_of_a_service_a_gateway_and_a_proxy(text: str, status: int) -> No
     ):
         error = api_error(answer)
         assert isinstance(error, ApiError)
-        shown(lambda console, error=error: view.error(console, error))
-        shown(lambda console, error=error: view.json_error(console, error))
-    shown(lambda console: view.error(console, ComfylineClientError(text)))
+        shown(lambda console, error=error: errors.error(console, error))
+        shown(lambda console, error=error: errors.json_error(console, error))
+    shown(lambda console: errors.error(console, ComfylineClientError(text)))
 
 
 @pytest.mark.parametrize("name", ["\x1b]0;PWNED\x07\x1b[2J", "[/bold]x", "[link=https://x]click"])
@@ -190,4 +198,4 @@ def test_arguments_of_a_wrong_form_are_shown_as_text(name: str) -> None:
 
 def test_a_text_of_megabytes_is_cut() -> None:
     error = api_error(httpx.Response(500, json={"message": "x" * 5_000_000}))
-    assert len(shown(lambda console: view.error(console, error))) < 2 * view.MAX_SHOWN
+    assert len(shown(lambda console: errors.error(console, error))) < 2 * screen.MAX_SHOWN

@@ -10,8 +10,9 @@ import httpx
 import pytest
 from rich.console import Console
 
-from comfyline.client.cli import view, watching
-from comfyline.client.cli.progress import display
+from comfyline.client import screen
+from comfyline.client.cli import watching
+from comfyline.client.progress import display
 from comfyline.contract.v1 import common, responses
 from comfyline.contract.v1.socket import JobMessage, ProgressMessage, StatusMessage
 from tests.unit.client.commands import lines, run
@@ -179,15 +180,15 @@ def test_retry_prints_the_new_job_and_can_watch_it() -> None:
 
 
 def test_a_terminal_shows_one_live_bar() -> None:
-    screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=100, color_system=None)
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, color_system=None)
     job = responses.JobView.model_validate(job_view())
     with display(console, [JOB], as_json=False) as show:
         for message in messages_of(job):
             show(message)
-    assert "running" in screen.getvalue()
-    assert "42%" in screen.getvalue()
-    assert "KSampler step 8/20" in screen.getvalue()
+    assert "running" in out.getvalue()
+    assert "42%" in out.getvalue()
+    assert "KSampler step 8/20" in out.getvalue()
 
 
 def messages_of(job: responses.JobView) -> list[JobMessage]:
@@ -208,11 +209,11 @@ def test_a_terminal_shows_a_bar_for_each_job() -> None:
     text = out.getvalue()
     assert "number 3 in the queue" in text
     assert "50%" in text
-    assert JOB in text
-    assert OTHER in text
+    assert JOB[:12] in text
+    assert OTHER[:12] in text
 
 
 def test_a_node_without_steps_is_named_once() -> None:
     at = {"job_id": JOB, "version": 1, "progress": 0.9, "node": "8", "node_type": "VAEDecode"}
     named = ProgressMessage.model_validate({**at, "message": "VAEDecode"})
-    assert view.what_runs(named) == "VAEDecode"
+    assert screen.what_runs(named) == "VAEDecode"
