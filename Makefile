@@ -14,7 +14,7 @@ DOCUMENTS := tools/documents
 NPM = PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(TYPESCRIPT) --silent
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration scale infra e2e chaos typescript test-long check client format sbom bench bench-test bench-worker bench-live load soak simulate cost synth image verify-aws docs clean
+.PHONY: help dev run up down test unit contract integration scale infra e2e chaos typescript test-long check client format sbom bench bench-test bench-worker bench-models bench-live load soak simulate cost synth image verify-aws docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -103,6 +103,9 @@ bench-test: dev ## Test the arithmetic of the benchmarks, the simulation, and th
 
 bench-worker: dev ## Measure how long the GPU is idle and how long a crash delays a job (COMFYUI_URL=, BENCH=options)
 	@$(BIN)/python -m bench.worker $(BENCH)
+
+bench-models: dev ## Measure how fast a worker fetches one large model (BENCH=options)
+	@$(BIN)/python -m bench.models $(BENCH)
 
 bench-live: dev ## Measure how fast progress and the end of a job reach a client (COMFYUI_URL=, BENCH=options)
 	@$(BIN)/python -m bench.live $(BENCH)

@@ -16,7 +16,7 @@ from gpu_worker.aws_clock import sign_by
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.health import WorkerUnhealthy
 from gpu_worker.log_context import LogContextFormatter
-from gpu_worker.models import ModelsUnusable
+from gpu_worker.models.download import ModelsUnusable
 from gpu_worker.prepare import WarmUpFailed
 from gpu_worker.wiring import Wiring
 from gpu_worker.worker import DrainOverran

@@ -23,7 +23,7 @@ from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.outcomes import Outcome, PromptFailed, PromptSucceeded
 from gpu_worker.comfy.protocol import Event
 from gpu_worker.faults import job_error_of, rejection_error
-from gpu_worker.models import ModelFolder
+from gpu_worker.models.folder import ModelFolder
 from gpu_worker.racing import unless
 
 TRIES = 3  # an engine may be lost once or twice; the Keeper detects a crash loop

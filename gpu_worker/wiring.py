@@ -19,7 +19,7 @@ from botocore.config import Config
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.addressing import s3_config
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
-from comfyline.adapters.aws.files.models import S3ModelStore
+from comfyline.adapters.aws.files.models import S3ModelStore, models_config
 from comfyline.adapters.aws.files.uploads import S3UploadStore
 from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
@@ -54,7 +54,7 @@ from gpu_worker.health import Patience as HealthPatience
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
 from gpu_worker.memory import available_bytes
-from gpu_worker.models import ModelFolder
+from gpu_worker.models.folder import CONNECTIONS, ModelFolder
 from gpu_worker.node_report import publish_for_ever
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.prepare import Preparation
@@ -212,8 +212,10 @@ class Wiring:
             return None
         folder = None
         if settings.models_bucket is not None and settings.models_directory is not None:
-            store = S3ModelStore(self._client("s3"), settings.models_bucket)
-            folder = ModelFolder(store, Path(settings.models_directory))
+            store = S3ModelStore(
+                self._client("s3", models_config(CONNECTIONS)), settings.models_bucket
+            )
+            folder = ModelFolder(store, Path(settings.models_directory), self.metrics)
         return Preparation.of_lock(Path(settings.engine_lock), folder)
 
     def health(self, engine: ComfyEngine) -> Health:
@@ -317,8 +319,9 @@ class Wiring:
     def _session(self) -> Any:
         return boto3.Session()
 
-    def _client(self, service: str) -> Any:
+    def _client(self, service: str, special: Config | None = None) -> Any:
         config = _CONFIG.merge(s3_config(environ=self._environ)) if service == "s3" else _CONFIG
+        config = config if special is None else config.merge(special)
         client = self._session.client(service, config=config)
         self.clock.follow(client.meta.events)
         return client

@@ -16,6 +16,7 @@ class Unit(StrEnum):
 
     COUNT = "Count"
     SECONDS = "Seconds"
+    BYTES = "Bytes"
 
 
 class Metric(StrEnum):
@@ -70,6 +71,8 @@ class Metric(StrEnum):
     WORKERS_CRASHED = "WorkersCrashed"  # that ended with an error, or could not be started
 
     # Recorded by a worker.
+    MODELS_FETCHED = "ModelsFetched", Unit.BYTES  # every ten seconds, while it fetches models
+    MODELS_TIME = "ModelsTime", Unit.SECONDS  # when all models are there: since its start
     JOBS_CLAIMED = "JobsClaimed"  # when it has claimed a job
     ENGINE_RESTARTS = "EngineRestarts", Unit.COUNT, "reason"  # when it starts ComfyUI again
     # When a probe finds that the worker cannot run jobs, by the kind of the fault that led to it.

@@ -291,7 +291,8 @@ def worker_fetches_a_model(caller: Caller) -> None:
     bucket = account.endpoints.outputs["ArtifactsBucket"]
     account.emulator.client("s3").put_object(Bucket=bucket, Key=key, Body=b"weights")
     store = S3ModelStore(account.as_role("WorkerTaskRole")("s3"), bucket)
-    assert b"".join(store.read(key)) == b"weights"
+    with store.open(key, 1, 5) as part:
+        assert (part.size, b"".join(part.chunks)) == (7, b"eigh")
 
 
 def worker_frees_a_slot(caller: Caller) -> None:

@@ -22,7 +22,8 @@ from comfyui_sim.server import Simulator
 from gpu_worker import prepare
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop, ForeignEngine, Keeper
-from gpu_worker.models import ModelFolder, ModelsUnusable
+from gpu_worker.models.download import ModelsUnusable
+from gpu_worker.models.folder import ModelFolder
 from gpu_worker.prepare import Preparation, WarmUpFailed
 from gpu_worker.supervisor import EngineProcess, Policy
 from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
@@ -139,7 +140,9 @@ async def test_models_come_before_the_warm_up(
     store = InMemoryModelStore()
     store.files["models/checkpoints/a.safetensors"] = BODY
     lock = a_lock(tmp_path, hashlib.sha256(BODY if right else b"other").hexdigest())
-    preparation = Preparation.of_lock(lock, ModelFolder(store, tmp_path / "models"))
+    preparation = Preparation.of_lock(
+        lock, ModelFolder(store, tmp_path / "models", InMemoryMetrics())
+    )
     async with an_engine(world.url) as engine:
         if right:
             assert await preparation.run(engine, asyncio.Event())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import IO
 from urllib.parse import urlencode
 
-from comfyline.service.files.models import ModelMissing
+from comfyline.service.files.models import BeyondEnd, ModelChanged, ModelMissing, ModelPart
 from comfyline.service.files.uploads import StoredUpload, UploadForm
 
 MODEL_CHUNK = 1024
@@ -83,10 +85,22 @@ class InMemoryModelStore:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
 
-    def read(self, key: str) -> Iterator[bytes]:
+    @contextmanager
+    def open(
+        self, key: str, start: int, end: int, version: str | None = None
+    ) -> Iterator[ModelPart]:
         """See ModelStore. The chunks are small, so that tests can count them."""
         if key not in self.files:
             raise ModelMissing(key)
         body = self.files[key]
-        for start in range(0, len(body), MODEL_CHUNK):
-            yield body[start : start + MODEL_CHUNK]
+        found = sha256(body).hexdigest()
+        if version not in (None, found):
+            raise ModelChanged(key)
+        if start >= len(body):
+            raise BeyondEnd(key)
+        yield ModelPart(found, len(body), _chunks(body[start:end]))
+
+
+def _chunks(body: bytes) -> Iterator[bytes]:
+    for start in range(0, len(body), MODEL_CHUNK):
+        yield body[start : start + MODEL_CHUNK]

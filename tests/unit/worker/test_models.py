@@ -5,20 +5,31 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
+import shutil
+import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from comfyline.adapters.memory.files import MODEL_CHUNK, InMemoryModelStore
+from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.service.errors import Unavailable
+from comfyline.service.files.models import ModelPart
 from comfyline.service.graphs.lock import Model
-from gpu_worker import models as module
-from gpu_worker.models import TRIES, ModelFolder, ModelsUnusable
+from comfyline.service.metrics import Metric
+from gpu_worker.models import download, folder
+from gpu_worker.models.download import TRIES, ModelsUnusable, Pace
+from gpu_worker.models.folder import ModelFolder
 from tests.support.eventually import eventually
 
-BODY = b"weights" * 1000
-PAUSE = 0.001
+BODY = random.Random(7).randbytes(7000)
+PART = 2048  # bytes, so that BODY has four parts, the last one shorter
+PARTS = 4
 
 
 def a_model(name: str = "a", body: bytes = BODY) -> Model:
@@ -35,12 +46,18 @@ class CountingStore(InMemoryModelStore):
     def __init__(self, *models: Model, body: bytes = BODY, breaks: int = 0) -> None:
         super().__init__()
         self.files = {model.key: body for model in models}
-        self.reads: list[str] = []
+        self.reads: list[tuple[str, int]] = []  # keys, and where each read began
         self.breaks = breaks
 
-    def read(self, key: str) -> Iterator[bytes]:
-        self.reads.append(key)
-        chunks = super().read(key)
+    @contextmanager
+    def open(
+        self, key: str, start: int, end: int, version: str | None = None
+    ) -> Iterator[ModelPart]:
+        self.reads.append((key, start))
+        with super().open(key, start, end, version) as part:
+            yield replace(part, chunks=self._breaking(part.chunks))
+
+    def _breaking(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield next(chunks)
         if self.breaks:
             self.breaks -= 1
@@ -48,8 +65,17 @@ class CountingStore(InMemoryModelStore):
         yield from chunks
 
 
+def a_folder(store: InMemoryModelStore, root: Path) -> ModelFolder:
+    return ModelFolder(store, root, InMemoryMetrics(), Pace(part_bytes=PART, pause_seconds=0.001))
+
+
 async def fill(store: InMemoryModelStore, root: Path, *models: Model) -> bool:
-    return await ModelFolder(store, root, PAUSE).fill(models, asyncio.Event())
+    return await a_folder(store, root).fill(models, asyncio.Event())
+
+
+def hidden(root: Path) -> set[str]:
+    """The worker's own files, without the lock."""
+    return {p.name for p in root.rglob(".*") if p.is_file()} - {".lock"}
 
 
 def files(root: Path) -> set[str]:
@@ -63,8 +89,9 @@ async def test_every_model_is_stored_at_its_path(tmp_path: Path) -> None:
     assert await fill(store, tmp_path / "models", *wanted)
     for model in wanted:
         assert (tmp_path / "models" / model.path).read_bytes() == BODY
-    assert sorted(store.reads) == sorted(model.key for model in wanted)
-    assert not list(tmp_path.rglob(".*.part"))
+    starts = range(0, len(BODY), PART)
+    assert sorted(store.reads) == [(model.key, at) for model in wanted for at in starts]
+    assert not [name for name in hidden(tmp_path) if name.endswith((".part", ".parts"))]
 
 
 async def test_a_checked_model_is_neither_fetched_nor_hashed_again(
@@ -72,9 +99,9 @@ async def test_a_checked_model_is_neither_fetched_nor_hashed_again(
 ) -> None:
     store = CountingStore(a_model())
     await fill(store, tmp_path, a_model())
-    monkeypatch.delattr(module.hashlib, "file_digest")
+    monkeypatch.delattr(folder.hashlib, "file_digest")
     assert await fill(store, tmp_path, a_model())
-    assert len(store.reads) == 1
+    assert len(store.reads) == PARTS
 
 
 async def test_a_model_of_the_image_is_hashed_once(
@@ -85,7 +112,7 @@ async def test_a_model_of_the_image_is_hashed_once(
     path.write_bytes(BODY)
     store = CountingStore()
     assert await fill(store, tmp_path, a_model())
-    monkeypatch.delattr(module.hashlib, "file_digest")
+    monkeypatch.delattr(folder.hashlib, "file_digest")
     assert await fill(store, tmp_path, a_model())
     assert store.reads == []
 
@@ -110,9 +137,11 @@ async def test_another_model_of_the_same_name_replaces_the_old(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (BODY[:-1], "has 6,999 bytes with the SHA-256 "),
-        (BODY[:-1] + b"x", "has 7,000 bytes with the SHA-256 "),
-        (BODY + b"x", "has more than 7,000 bytes"),
+        (BODY[:-1], "has 6,999 bytes; the lock says 7,000"),
+        (BODY[:10], "has (10|at most [0-9,]+) bytes; the lock says 7,000"),
+        (b"", "has at most [0-9,]+ bytes; the lock says 7,000"),
+        (BODY + b"x", "has 7,001 bytes; the lock says 7,000"),
+        (BODY[:-1] + b"x", "has the SHA-256 "),
     ],
 )
 async def test_a_wrong_download_is_not_kept(tmp_path: Path, body: bytes, message: str) -> None:
@@ -120,7 +149,14 @@ async def test_a_wrong_download_is_not_kept(tmp_path: Path, body: bytes, message
     with pytest.raises(ModelsUnusable, match=f"models/checkpoints/a.safetensors {message}"):
         await fill(store, tmp_path, a_model())
     assert files(tmp_path) == set()
-    assert len(store.reads) == 1  # a second try would bring the same file
+    assert len(store.reads) <= PARTS  # a second try would bring the same file
+
+
+async def test_a_wrong_hash_leaves_nothing_of_the_file(tmp_path: Path) -> None:
+    store = CountingStore(a_model(), body=BODY[::-1])
+    with pytest.raises(ModelsUnusable, match="SHA-256"):
+        await fill(store, tmp_path, a_model())
+    assert hidden(tmp_path) == set()
 
 
 async def test_a_wrong_download_leaves_the_old_file(tmp_path: Path) -> None:
@@ -138,23 +174,28 @@ async def test_a_missing_model_is_reported(tmp_path: Path) -> None:
 async def test_a_broken_connection_is_tried_again(tmp_path: Path) -> None:
     store = CountingStore(a_model(), breaks=TRIES - 1)
     assert await fill(store, tmp_path, a_model())
-    assert len(store.reads) == TRIES
+    assert PARTS < len(store.reads) <= PARTS + TRIES - 1
     assert (tmp_path / a_model().path).read_bytes() == BODY
 
 
 async def test_an_unreachable_store_is_given_up(tmp_path: Path) -> None:
-    store = CountingStore(a_model(), breaks=TRIES)
-    with pytest.raises(ModelsUnusable, match="reset"):
+    class Down(CountingStore):
+        def open(self, *_part: Any) -> AbstractContextManager[ModelPart]:
+            raise Unavailable("reset")
+
+    store = Down(a_model())
+    with pytest.raises(ModelsUnusable, match=f"a.safetensors: reset, {TRIES} times"):
         await fill(store, tmp_path, a_model())
     assert files(tmp_path) == set()
 
 
-async def test_unfinished_files_of_a_killed_worker_are_removed(tmp_path: Path) -> None:
+async def test_unfinished_files_of_another_lock_are_removed(tmp_path: Path) -> None:
     left = tmp_path / "loras" / ".old.safetensors.part"
     left.parent.mkdir()
     left.write_bytes(b"half")
+    left.with_suffix(".parts").touch()
     assert await fill(CountingStore(a_model()), tmp_path, a_model())
-    assert not left.exists()
+    assert not list(tmp_path.rglob(".old*"))
 
 
 async def test_models_that_do_not_fit_are_not_fetched(tmp_path: Path) -> None:
@@ -170,16 +211,21 @@ class EndlessStore(InMemoryModelStore):
 
     chunks = 0
 
-    def read(self, key: str) -> Iterator[bytes]:
+    def open(self, *_part: Any) -> AbstractContextManager[ModelPart]:
+        return nullcontext(ModelPart("1", 10**7, self._endless()))
+
+    def _endless(self) -> Iterator[bytes]:
         while True:
             self.chunks += 1
-            yield b"\0" * MODEL_CHUNK
+            is_empty = self.chunks > 9  # or the files would be complete soon
+            time.sleep(0.001)
+            yield b"" if is_empty else b"\0" * MODEL_CHUNK
 
 
 async def test_a_drain_ends_the_fetching(tmp_path: Path) -> None:
     store, drain = EndlessStore(), asyncio.Event()
-    model = a_model().model_copy(update={"bytes": 10**9})
-    filling = asyncio.create_task(ModelFolder(store, tmp_path, PAUSE).fill([model], drain))
+    model = a_model().model_copy(update={"bytes": 10**7})
+    filling = asyncio.create_task(a_folder(store, tmp_path).fill([model], drain))
     await eventually(lambda: store.chunks > 2)
     drain.set()
     assert await asyncio.wait_for(filling, 5) is False
@@ -188,12 +234,15 @@ async def test_a_drain_ends_the_fetching(tmp_path: Path) -> None:
 
 async def test_a_failure_ends_the_other_fetches(tmp_path: Path) -> None:
     class OneMissing(EndlessStore):
-        def read(self, key: str) -> Iterator[bytes]:
-            return InMemoryModelStore.read(self, key) if "none" in key else super().read(key)
+        def open(self, key: str, *part: Any) -> AbstractContextManager[ModelPart]:
+            is_there = "none" not in key
+            return (
+                super().open(key, *part) if is_there else InMemoryModelStore.open(self, key, *part)
+            )
 
-    large = a_model("large").model_copy(update={"bytes": 10**9})
+    large = a_model("large").model_copy(update={"bytes": 10**7})
     with pytest.raises(ModelsUnusable, match="none"):
-        await asyncio.wait_for(fill(OneMissing(), tmp_path, large, a_model("none")), 10)
+        await asyncio.wait_for(fill(OneMissing(), tmp_path, a_model("none"), large), 10)
 
 
 async def test_workers_that_share_a_folder_fetch_once(tmp_path: Path) -> None:
@@ -201,7 +250,7 @@ async def test_workers_that_share_a_folder_fetch_once(tmp_path: Path) -> None:
     store = CountingStore(*wanted)
     done = await asyncio.gather(*(fill(store, tmp_path, *wanted) for _ in range(4)))
     assert done == [True] * 4
-    assert len(store.reads) == len(wanted)
+    assert len(store.reads) == len(wanted) * PARTS
 
 
 async def test_models_of_another_lock_are_removed(tmp_path: Path) -> None:
@@ -222,3 +271,195 @@ async def test_files_that_no_worker_fetched_are_kept(tmp_path: Path) -> None:
     assert await fill(CountingStore(), tmp_path, model)
     assert await fill(CountingStore(), tmp_path)
     assert files(tmp_path) == {"own.safetensors", "unlisted.safetensors"}
+
+
+# --- going on after an end ------------------------------------------------------------------------
+
+
+async def test_complete_parts_are_not_fetched_again(tmp_path: Path) -> None:
+    whole = CountingStore(a_model())
+    whole.breaks = 10**9  # each read brings one chunk, so that a part needs two
+    folder_ = ModelFolder(
+        whole, tmp_path, InMemoryMetrics(), Pace(part_bytes=PART, pause_seconds=0.0), connections=1
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download, "TRIES", 2)  # enough for 2 chunks of a part, not for the rest
+        patch.setattr(whole, "_breaking", _until_third_part(whole))
+        with pytest.raises(ModelsUnusable):
+            await folder_.fill([a_model()], asyncio.Event())
+    assert files(tmp_path) == set()
+    again = CountingStore(a_model())
+    assert await fill(again, tmp_path, a_model())
+    assert sorted(at for _, at in again.reads) == [2 * PART, 3 * PART]
+    assert (tmp_path / a_model().path).read_bytes() == BODY
+
+
+def _until_third_part(store: CountingStore) -> Any:
+    def breaking(chunks: Iterator[bytes]) -> Iterator[bytes]:
+        if store.reads[-1][1] >= 2 * PART:
+            raise Unavailable("reset")
+        yield from chunks
+
+    return breaking
+
+
+@pytest.fixture
+async def half(tmp_path: Path) -> Path:
+    """A folder in which the first two parts of the model are complete."""
+    path = tmp_path / a_model().path
+    path.parent.mkdir(parents=True)
+    part, journal = download.unfinished(path), download.journal_of(path)
+    part.write_bytes(BODY[: 2 * PART].ljust(len(BODY), b"\0"))
+    version = hashlib.sha256(BODY).hexdigest()  # as the store in memory makes it
+    journal.write_text(f"{a_model().sha256} {len(BODY)} {PART} {version}\n1\n0\n")
+    return tmp_path
+
+
+async def test_a_file_goes_on_where_another_process_ended(half: Path) -> None:
+    store = CountingStore(a_model())
+    assert await fill(store, half, a_model())
+    assert sorted(at for _, at in store.reads) == [2 * PART, 3 * PART]
+    assert (half / a_model().path).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "1\n0\n", "a b c d\nx\n", "\x00\xff"])
+async def test_a_journal_that_cannot_be_read_counts_for_nothing(half: Path, text: str) -> None:
+    download.journal_of(half / a_model().path).write_text(text)
+    store = CountingStore(a_model())
+    assert await fill(store, half, a_model())
+    assert len(store.reads) == PARTS
+
+
+async def test_a_journal_without_its_file_counts_for_nothing(half: Path) -> None:
+    download.unfinished(half / a_model().path).unlink()
+    store = CountingStore(a_model())
+    assert await fill(store, half, a_model())
+    assert len(store.reads) == PARTS
+
+
+async def test_another_part_size_begins_again(half: Path) -> None:
+    store = CountingStore(a_model())
+    pace = Pace(part_bytes=PART // 2, pause_seconds=0.001)
+    folder_ = ModelFolder(store, half, InMemoryMetrics(), pace)
+    assert await folder_.fill([a_model()], asyncio.Event())
+    assert len(store.reads) == 2 * PARTS - 1
+
+
+async def test_parts_that_a_crash_has_damaged_are_fetched_again(half: Path) -> None:
+    with download.unfinished(half / a_model().path).open("r+b") as file:
+        file.write(b"\0" * 100)
+    store = CountingStore(a_model())
+    assert await fill(store, half, a_model())
+    assert len(store.reads) == 2 + PARTS
+    assert (half / a_model().path).read_bytes() == BODY
+
+
+async def test_a_file_that_was_replaced_meanwhile_begins_again(half: Path) -> None:
+    journal = download.journal_of(half / a_model().path)
+    journal.write_text(f"{a_model().sha256} {len(BODY)} {PART} older\n1\n0\n")
+    store = CountingStore(a_model())
+    assert await fill(store, half, a_model())
+    assert (half / a_model().path).read_bytes() == BODY
+
+
+# --- disk -----------------------------------------------------------------------------------------
+
+
+async def test_a_full_disk_is_told_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(download.os, "pwrite", full)
+    with pytest.raises(ModelsUnusable, match=r"models cannot be written: .*No space left"):
+        await fill(CountingStore(a_model()), tmp_path, a_model())
+    assert files(tmp_path) == set()
+    assert hidden(tmp_path) == set()
+
+
+async def test_the_place_of_an_unfinished_file_is_not_needed_twice(
+    half: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with download.unfinished(half / a_model().path).open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, len(BODY))
+    usage = shutil.disk_usage(half)._replace(free=0)
+    monkeypatch.setattr(folder.shutil, "disk_usage", lambda _path: usage)
+    assert await fill(CountingStore(a_model()), half, a_model())
+
+
+async def test_a_model_counts_as_checked_after_a_restart_only_once_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash of the machine, a file that was never flushed may hold anything."""
+    monkeypatch.setattr(ModelFolder, "flush", lambda _self: None)
+    await fill(CountingStore(a_model()), tmp_path, a_model())
+    path = tmp_path / a_model().path
+    before = path.stat()
+    path.write_bytes(bytes(len(BODY)))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    boot = tmp_path / "boot"
+    boot.write_text("another boot\n")
+    monkeypatch.setattr(folder, "_BOOT_ID", boot)
+    store = CountingStore(a_model())
+    assert await fill(store, tmp_path, a_model())
+    assert path.read_bytes() == BODY
+
+
+async def test_a_flushed_model_is_not_hashed_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = a_folder(CountingStore(a_model()), tmp_path)
+    await models.fill([a_model()], asyncio.Event())
+    models.flush()
+    mark = tmp_path / "checkpoints" / ".a.safetensors.checked"
+    await eventually(lambda: mark.read_text().count("\n") == 1)
+    (tmp_path / "boot").write_text("another boot\n")
+    monkeypatch.setattr(folder, "_BOOT_ID", tmp_path / "boot")
+    monkeypatch.delattr(folder.hashlib, "file_digest")
+    assert await fill(CountingStore(), tmp_path, a_model())
+
+
+# --- what is told ---------------------------------------------------------------------------------
+
+
+async def test_each_model_is_announced_once_it_can_be_loaded(tmp_path: Path) -> None:
+    wanted = [a_model(str(n)) for n in range(5)]
+    store = CountingStore(*wanted)
+    await fill(store, tmp_path, wanted[3])
+    announced: list[tuple[str, bool]] = []
+
+    def ready(model: Model) -> None:
+        announced.append((model.path, (tmp_path / model.path).read_bytes() == BODY))
+
+    await a_folder(store, tmp_path).fill(wanted, asyncio.Event(), ready)
+    assert announced[0] == (wanted[3].path, True)
+    assert sorted(announced) == [(model.path, True) for model in wanted]
+
+
+async def test_what_was_fetched_is_measured(tmp_path: Path) -> None:
+    metrics = InMemoryMetrics()
+    pace = Pace(part_bytes=PART, pause_seconds=0.001)
+    models = ModelFolder(CountingStore(a_model()), tmp_path, metrics, pace)
+    await models.fill([a_model()], asyncio.Event())
+    assert metrics.sum(Metric.MODELS_FETCHED) == len(BODY)
+    assert [m for m, _, _ in metrics.recorded].count(Metric.MODELS_TIME) == 1
+
+
+async def test_a_long_download_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(folder, "PROGRESS_SECONDS", 0.01)
+    store, drain = EndlessStore(), asyncio.Event()
+    model = a_model().model_copy(update={"bytes": 10**7})
+    caplog.set_level("INFO")
+    filling = asyncio.create_task(a_folder(store, tmp_path).fill([model], drain))
+
+    def told() -> list[Any]:
+        lines = [r for r in caplog.records if getattr(r, "action", "") == "models_progress"]
+        return [line for line in lines if line.bytes > 0]
+
+    (line, *_) = await eventually(told)
+    drain.set()
+    await filling
+    assert line.of_bytes == 10**7
