@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from comfyline.api.json import json_value
+from comfyline.contract.comfy_v2.common import PREFIX as COMFY_PREFIX
 from comfyline.contract.ids import JOB_ID_PATTERN, JobId, KeyId, OwnerId
 from comfyline.contract.limits import MAX_BODY_BYTES
 from comfyline.contract.problems import PROBLEMS, TYPE_PREFIX
@@ -72,6 +73,11 @@ class Request:
     def gateway_id(self) -> str:
         """The gateway's own id, which no caller can choose. Its access log has the same one."""
         return str(self.event["requestContext"]["requestId"])
+
+    @property
+    def is_comfy(self) -> bool:
+        """Whether it is a request of Comfy API v2, whose errors have a form of their own."""
+        return str(self.event["rawPath"]).startswith(f"{COMFY_PREFIX}/")
 
     @property
     def owner(self) -> OwnerId:
@@ -225,21 +231,35 @@ def http_handler(
                     wiring.access.budgets.spend(request.owner, REQUESTS, request.limits)
                 answer = handle(request, wiring)
             except RequestRefused as error:
-                answer = _refusal(error, request.id)
+                answer = _refused(request, error, error.headers)
             except JobsDisabled as error:
-                answer = _failure(error, request.id, {"retry-after": str(PAUSED_SECONDS)})
+                answer = _refused(request, error, {"retry-after": str(PAUSED_SECONDS)})
             except Unavailable as error:
                 logger.exception("out of reach", extra={"action": "unavailable"})
-                answer = _failure(error, request.id, {"retry-after": str(RETRY_AFTER_SECONDS)})
+                answer = _refused(request, error, {"retry-after": str(RETRY_AFTER_SECONDS)})
             except Exception as error:
                 logger.exception("unexpected error", extra={"action": "bug"})
-                answer = _failure(error, request.id, {})
+                answer = _refused(request, error, {})
             logger.debug("answered", extra={"action": "answered", "status": answer.status})
             return answer.to_gateway(request.id)
 
         return handler
 
     return decorate
+
+
+def _refused(request: Request, error: Exception, headers: Mapping[str, str]) -> Answer:
+    """The answer to an error, in the form of the API that the request is for."""
+    known = error if isinstance(error, ComfylineError) else ComfylineError()
+    if request.is_comfy:
+        from comfyline.api.comfy_v2.errors import envelope  # requests of API v1 never load it
+
+        status, body = envelope(known)
+        return Answer(body, status, {**headers, "x-comfy-request-id": request.id})
+    if isinstance(known, RequestRefused):
+        return _refusal(known, request.id)
+    # The caller gets the explanation of the error's class: a message could name internals.
+    return _problem(known, known.explanation(), request.id, headers)
 
 
 def _refusal(error: RequestRefused, request_id: str) -> Answer:
@@ -251,12 +271,6 @@ def _refusal(error: RequestRefused, request_id: str) -> Answer:
         for e in error.errors
     ]
     return _problem(error, error.detail, request_id, error.headers, fields or None)
-
-
-def _failure(error: Exception, request_id: str, headers: Mapping[str, str]) -> Answer:
-    """The caller gets the explanation of the error's class: a message could name internals."""
-    known = error if isinstance(error, ComfylineError) else ComfylineError()
-    return _problem(known, known.explanation(), request_id, headers)
 
 
 def _problem(

@@ -1,12 +1,26 @@
-"""The length of a page, as a request asks for it."""
+"""The length of a page, as a request asks for it, and what it costs."""
 
 from __future__ import annotations
 
 import re
 
+from comfyline.service.access.budgets import REQUESTS
 from functions._http import Request, invalid
+from functions._wiring import Wiring
 
 MAX_LIMIT = 100
+# A longer page counts as a request for each so many jobs, because it reads as much.
+JOBS_PER_REQUEST = 20
+
+
+def count_jobs(request: Request, wiring: Wiring, jobs: int) -> None:
+    """Count what reading so many jobs costs beyond one request.
+
+    Raises:
+        TooManyRequests: the owner has used up its budget.
+    """
+    if more := (jobs - 1) // JOBS_PER_REQUEST:
+        wiring.access.budgets.spend(request.owner, REQUESTS, request.limits, more)
 
 
 def limit_of(request: Request, default: int) -> int:

@@ -22,7 +22,7 @@ def submit(request: Request, wiring: Wiring, *, wait: int | None) -> Answer:
     with submitter.refusals_recorded():
         request.require_jobs_enabled()
         submission = commands.submission(request.json())
-        accepted = submitter.submit(submission, _caller(request))
+        accepted = submitter.submit(submission, caller_of(request, idempotency_key(request)))
     return _answer(accepted, wiring, wait, request.limits)
 
 
@@ -31,15 +31,16 @@ def retry(request: Request, wiring: Wiring) -> Answer:
     submitter = wiring.submitter
     with submitter.refusals_recorded():
         request.require_jobs_enabled()
-        accepted = submitter.retry(request.job_id, _caller(request))
+        accepted = submitter.retry(request.job_id, caller_of(request, idempotency_key(request)))
     return _answer(accepted, wiring, None, request.limits)
 
 
-def _caller(request: Request) -> Caller:
+def caller_of(request: Request, key: str | None) -> Caller:
+    """The owner of the request, who posts with this idempotency key."""
     return Caller(
         owner=request.owner,
         limits=request.limits,
-        idempotency_key=idempotency_key(request),
+        idempotency_key=key,
         request_id=request.id,
         owner_watched_until=request.owner_watched_until,
     )

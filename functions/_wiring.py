@@ -9,7 +9,8 @@ Jobs are here. `access`, `live` and `fleet` have the use cases of those subjects
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cached_property
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId
     from comfyline.service.cached import Cached
     from comfyline.service.files.offer_upload import NewUpload, Offer
+    from comfyline.service.graphs.graph import Graph
     from comfyline.service.graphs.lock import EngineLock
     from comfyline.service.graphs.published_nodes import PublishedNodes
     from comfyline.service.intake.admit import Admission
@@ -61,8 +63,9 @@ class Wiring:
         *,
         aws: Aws | None = None,
         lock_file: Path = ENGINE_LOCK,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.clock = clock
+        self.clock, self.sleep = clock, sleep
         self.aws = aws or Aws(environ)
         self._lock_file = lock_file
 
@@ -212,6 +215,12 @@ class Wiring:
             store=self.aws.jobs,
             clock=self.clock,
         )
+
+    def read_graph(self, job_id: JobId, owner: OwnerId) -> Graph:
+        """The graph of a job of the owner."""
+        from comfyline.service.jobs.read import read_graph
+
+        return read_graph(job_id, owner, store=self.aws.jobs, clock=self.clock)
 
     def cancel(self, job_id: JobId, owner: OwnerId) -> Cancellation:
         """Cancel a job of the owner."""

@@ -1,8 +1,7 @@
-"""DELETE /api/v1/jobs/{job_id}"""
+"""DELETE /api/v1/jobs/{job_id}, and POST /api/v2/jobs/{job_id}/cancel of Comfy's API"""
 
 from __future__ import annotations
 
-from comfyline.api.v1 import views
 from comfyline.contract.v1 import responses
 from functions._http import Answer, Request, http_handler, invalid
 from functions._wiring import Wiring
@@ -10,13 +9,17 @@ from functions._wiring import Wiring
 
 @http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """202 with the job's state after the cancel or the purge."""
+    """202 with the job's state after the cancel or the purge; in Comfy's API 200 with the job."""
+    if request.is_comfy:
+        from functions._comfy import job_view  # requests of API v1 never load it
+
+        done = wiring.cancel(request.job_id, request.owner)
+        return Answer(job_view(done.job.id, request, wiring))
     text = request.query("purge")
     if text not in (None, "true", "false"):
         raise invalid("purge must be true or false", "query", "purge")
     end = wiring.purge if text == "true" else wiring.cancel
     done = end(request.job_id, request.owner)
-    status = views.status_of(done.job)
-    return Answer(
-        responses.CancelAnswer(job_id=done.job.id, status=status, message=done.message), 202
-    )
+    job = done.job
+    answer = responses.CancelAnswer(job_id=job.id, status=job.shown_status, message=done.message)
+    return Answer(answer, 202)

@@ -6,16 +6,13 @@ import re
 
 from comfyline.api.v1 import views
 from comfyline.contract.limits import MAX_METADATA_FILTERS, MAX_SEARCHED_JOBS
-from comfyline.service.access.budgets import REQUESTS
 from comfyline.service.jobs.job import Status
 from comfyline.service.jobs.read import ListFilter
 from functions._http import Answer, Request, http_handler, invalid
-from functions._paging import limit_of
+from functions._paging import count_jobs, limit_of
 from functions._wiring import Wiring
 
 DEFAULT_LIMIT = 20
-# A longer page counts as a request for each so many jobs, because it reads as much.
-JOBS_PER_REQUEST = 20
 _METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 
 
@@ -23,9 +20,7 @@ _METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with one page of the caller's jobs, newest first."""
     asked, limit = _filter(request), limit_of(request, DEFAULT_LIMIT)
-    read = MAX_SEARCHED_JOBS if asked.metadata else limit
-    if more := (read - 1) // JOBS_PER_REQUEST:
-        wiring.access.budgets.spend(request.owner, REQUESTS, request.limits, more)
+    count_jobs(request, wiring, MAX_SEARCHED_JOBS if asked.metadata else limit)
     records, cursor = wiring.read_page(
         request.owner,
         asked=asked,

@@ -88,6 +88,7 @@ READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes
 READ_KEY = may("ReadKey", Resource.KEYS, "dynamodb:GetItem")
 GET_JOB = may("GetJob", Resource.JOBS, "dynamodb:GetItem")
 READ_JOB = may("ReadJob", Resource.JOBS, "dynamodb:Query")
+PAGE_JOBS = may("PageJobs", Resource.JOBS_BY_OWNER, "dynamodb:Query")
 READ_JOBS = may("ReadJobs", Resource.JOBS, "dynamodb:BatchGetItem")
 CHANGE_JOB = may("ChangeJob", Resource.JOBS, "dynamodb:UpdateItem")
 DELETE_JOB = may("DeleteJob", Resource.JOBS, "dynamodb:DeleteItem")

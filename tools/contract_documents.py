@@ -1,4 +1,4 @@
-"""Write the public contract as documents: docs/api/openapi.json and docs/api/asyncapi.json.
+"""Write the public contract as documents, in docs/api/.
 
 With --release, keep them in docs/api/baseline/ too, as the contract of the released version. Tests
 compare the documents with the code and with the baseline.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from comfyline.contract.comfy_v2 import openapi as comfy
 from comfyline.contract.v1 import asyncapi, openapi
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,7 @@ BASELINE = FOLDER / "baseline"
 DOCUMENTS: Mapping[str, Callable[[], Any]] = {
     "openapi.json": openapi.document,
     "asyncapi.json": asyncapi.document,
+    "comfy.json": comfy.document,
 }
 
 

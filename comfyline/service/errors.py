@@ -4,6 +4,10 @@ ComfylineError
 ├── RequestRefused                 the caller: the message says what to change in the request
 │   ├── MalformedRequest
 │   ├── InvalidRequest
+│   │   ├── InvalidGraph           the workflow is wrong
+│   │   │   ├── EditorExport
+│   │   │   └── UploadMissing
+│   │   └── InvalidCursor
 │   ├── IdempotencyKeyReused
 │   ├── RequestTooLarge
 │   ├── Unauthorized
@@ -93,10 +97,30 @@ class InvalidRequest(RequestRefused):
     code = "invalid_request"
 
 
+class InvalidGraph(InvalidRequest):
+    """The workflow cannot run as it is."""
+
+
+class EditorExport(InvalidGraph):
+    """The workflow has the format in which ComfyUI's editor saves it."""
+
+
+class UploadMissing(InvalidGraph):
+    """The workflow names a file that its owner has not uploaded, or that is removed already."""
+
+
+class InvalidCursor(InvalidRequest):
+    """The cursor was not made by this API."""
+
+
 class IdempotencyKeyReused(RequestRefused):
     """This Idempotency-Key was sent before, with another request."""
 
     code = "idempotency_key_reused"
+
+    def __init__(self, detail: str, job_id: str) -> None:
+        super().__init__(detail)
+        self.job_id = job_id  # the job that the key has made
 
 
 class RequestTooLarge(RequestRefused):

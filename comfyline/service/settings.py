@@ -115,6 +115,12 @@ class ArtifactsBucket(Settings):
     s3_public_endpoint: str | None = None  # in signed URLs; None: where this process reaches S3
 
 
+class PublicAddress(Settings):
+    """Where callers reach the HTTP API."""
+
+    public_url: str = ""  # without a slash at its end; empty: not known, so answers have no links
+
+
 class EngineSettings(Settings):
     """The engine of the deployment's workers."""
 

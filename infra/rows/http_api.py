@@ -14,6 +14,7 @@ from comfyline.service.settings import (
     KeysTable,
     MeasuredSettings,
     OwnersTable,
+    PublicAddress,
     QueueSettings,
     SocketAddress,
     UnknownRouteSettings,
@@ -71,7 +72,7 @@ _ROWS = (
         routes=(Route("GET", "/api/v1/jobs"),),
         settings=(JobsTable,),
         grants=(
-            may("PageJobs", Resource.JOBS_BY_OWNER, "dynamodb:Query"),
+            grants.PAGE_JOBS,
             grants.READ_JOBS,
             grants.CHANGE_JOB,
         ),
@@ -90,15 +91,20 @@ _ROWS = (
     ),
     Function(
         name="CancelJob",
-        routes=(Route("DELETE", "/api/v1/jobs/{job_id}"),),
-        settings=(MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket),
+        routes=(
+            Route("DELETE", "/api/v1/jobs/{job_id}"),
+            Route("POST", "/api/v2/jobs/{job_id}/cancel"),
+        ),
+        settings=(MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket, PublicAddress),
         grants=(
             grants.GET_JOB,
             grants.CHANGE_JOB,
             grants.FREE_SLOT,
+            # These are for showing the job in Comfy's API.
+            grants.READ_JOB,
+            grants.SIGN_ARTIFACT,
             # These are for purging a job.
             grants.COUNT_ENDS,
-            grants.READ_JOB,
             grants.DELETE_JOB,
             grants.LIST_ARTIFACTS,
             grants.DELETE_ARTIFACTS,
@@ -123,6 +129,34 @@ _ROWS = (
         settings=(*_SUBMIT, WaitSettings),
         grants=grants.SUBMIT_JOB,
         timeout=WAITING_TIMEOUT,
+    ),
+    # Comfy API v2. A function serves the routes that need the same permissions.
+    Function(
+        name="SubmitComfyJob",
+        routes=(Route("POST", "/api/v2/jobs"),),
+        settings=(*_SUBMIT, PublicAddress),
+        # They look for the job of a key, and count the tickets before the new job.
+        grants=(*grants.ACCEPT_JOB, grants.GET_JOB, grants.COUNT_TICKETS),
+    ),
+    Function(
+        name="ReadComfyJobs",
+        routes=(
+            Route("GET", "/api/v2/jobs"),
+            Route("GET", "/api/v2/jobs/{job_id}"),
+            Route("GET", "/api/v2/jobs/{job_id}/workflow"),
+            Route("GET", "/api/v2/jobs/{job_id}/logs"),
+        ),
+        settings=(QueueSettings, JobsTable, ArtifactsBucket, PublicAddress),
+        grants=(
+            grants.PAGE_JOBS,
+            grants.READ_JOBS,
+            grants.GET_JOB,
+            grants.READ_JOB,
+            grants.CHANGE_JOB,
+            grants.SIGN_ARTIFACT,
+            grants.COUNT_TICKETS,
+        ),
+        timeout=WAITING_TIMEOUT,  # it repeats reads, since clients of Comfy do not
     ),
     Function(
         name="CreateUpload",

@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from comfyline.service.settings import PublicAddress
 from infra.constructs.domains import custom_domains
 from infra.constructs.function import FunctionCode, python_function
 from infra.constructs.http_api import http_api
@@ -71,6 +72,10 @@ class ApiStack(Stack):
             deployment=deployment,
             domain=api_domain,
         )
+        if not deployment.is_local:  # behind an emulator only its user knows the address
+            for row in FUNCTIONS.values():
+                if PublicAddress in row.settings:
+                    self.functions[row.name].add_environment("PUBLIC_URL", self._http_url)
         self._write_outputs()
 
     def _make_functions(self, code: FunctionCode) -> Mapping[str, lambda_.Function]:
@@ -102,6 +107,11 @@ class ApiStack(Stack):
         domain = self._deployment.api.socket_domain
         return f"wss://{domain}" if domain else self._sockets.stage.url
 
+    @property
+    def _http_url(self) -> str:
+        domain = self._deployment.api.domain
+        return f"https://{domain}" if domain else self.http_api.api_endpoint
+
     def _values(self) -> dict[str, str]:
         endpoint = self._deployment.functions.s3_public_endpoint
         return {
@@ -129,11 +139,10 @@ class ApiStack(Stack):
         }
 
     def _write_outputs(self) -> None:
-        domain = self._deployment.api.domain
         outputs = {
             "HttpApiId": (self.http_api.api_id, "Id of the HTTP API"),
             "HttpApiUrl": (
-                f"https://{domain}" if domain else self.http_api.api_endpoint,
+                self._http_url,
                 "Address of the HTTP API: COMFYLINE_URL",
             ),
             "WebSocketApiId": (self._sockets.api.api_id, "Id of the WebSocket API"),

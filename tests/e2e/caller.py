@@ -42,8 +42,14 @@ class Caller:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
 
-    def call(self, method: str, path: str, **request: Any) -> httpx.Response:
-        base = f"{self.account.endpoints.api_url}/api/v1"
+    def comfy(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Call Comfy API v2."""
+        return self.call(method, path, version="v2", **request)
+
+    def call(
+        self, method: str, path: str, *, version: str = "v1", **request: Any
+    ) -> httpx.Response:
+        base = f"{self.account.endpoints.api_url}/api/{version}"
         headers = {**self.headers, **request.pop("headers", {})}
         with httpx.Client(trust_env=False, timeout=30) as http:
             return http.request(method, base + path, headers=headers, **request)

@@ -27,6 +27,7 @@ from comfyline.service.live.broadcast import AUDIENCE, Chunk
 from comfyline.service.live.delivery import Post
 from comfyline.service.live.sockets import Connection
 from tests.e2e import fleet
+from tests.e2e import smokes_comfy as comfy
 from tests.e2e import smokes_http as http
 from tests.e2e.account import now
 from tests.e2e.caller import ONE_JOB, PAST, SOON, WORKER_SOON, Caller, assert_fetched
@@ -336,6 +337,8 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "CreateUpload": http.create_upload,
     "CreateSocketPass": http.create_socket_pass,
     "GetUsage": http.get_usage,
+    "SubmitComfyJob": comfy.submit_comfy_job,
+    "ReadComfyJobs": comfy.read_comfy_jobs,
     "ListModels": http.list_models,
     "GetMetrics": http.get_metrics,
     "GetJob": http.get_job,

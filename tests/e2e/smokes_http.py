@@ -211,6 +211,8 @@ def list_jobs(caller: Caller) -> None:
 def cancel_job(caller: Caller) -> None:
     job = caller.account.seeded(caller.owner)
     assert caller.call("DELETE", f"/jobs/{job.id}").json()["status"] == "canceled"
+    (output,) = caller.comfy("POST", f"/jobs/{caller.ended().id}/cancel").json()["outputs"]
+    assert_fetched(output["url"])
     made = caller.account.unsettled(caller.ended())
     with caller.account.dropped(made):
         assert caller.call("DELETE", f"/jobs/{made.id}?purge=true").status_code == 202

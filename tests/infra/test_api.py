@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from comfyline.contract.comfy_v2.common import PREFIX as COMFY
 from comfyline.contract.limits import MAX_WAIT_SECONDS
 from comfyline.contract.v1.openapi import OPERATIONS
-from infra.functions import FUNCTIONS
+from infra.functions import FUNCTIONS, ROUTES
 from tests.infra.conftest import deployment, synthesise
 from tests.infra.templates import (
     Json,
@@ -35,6 +36,9 @@ def test_http_routes_are_the_operations_of_the_contract(aws: Templates) -> None:
         )
         for (method, path), operation in OPERATIONS.items()
     }
+    # Several routes of Comfy API v2 share a function.
+    comfy = {r.key: (row.name, "CUSTOM") for r, row in ROUTES.items() if r.path.startswith(COMFY)}
+    documented |= comfy
     documented["GET /docs/{file}"] = ("ShowDocs", "NONE")  # the page and its files: one function
     assert aws.routes("HttpApi") == {**documented, "$default": ("UnknownRoute", "NONE")}
 
@@ -229,6 +233,16 @@ def test_outputs(aws: Templates) -> None:
         "WebSocketStage",
         "WebSocketUrl",
     }
+
+
+def test_links_name_the_address_that_callers_use(
+    aws: Templates, asg: Templates, local: Templates
+) -> None:
+    assert asg.environment("SubmitComfyJob")["PUBLIC_URL"] == "https://api.example.com"
+    function = aws.functions()["ReadComfyJobs"]
+    assert "ApiEndpoint" in str(function["Environment"]["Variables"]["PUBLIC_URL"])
+    # An emulator serves the API below a path that only its user knows.
+    assert local.environment("SubmitComfyJob")["PUBLIC_URL"] == ""
 
 
 def test_socket_passes_name_the_custom_domain(aws: Templates, asg: Templates) -> None:

@@ -11,7 +11,7 @@ from comfyline.contract.ids import OwnerId
 from infra.grants import UNUSED_LOCALLY, WILDCARD_REASONS
 from tests.infra.templates import Json, Templates, listed, plain_name, resources, statements
 
-POSTS = {"SubmitJob", "Generate", "RetryJob"}
+POSTS = {"SubmitJob", "Generate", "RetryJob", "SubmitComfyJob"}
 # Roles that the CDK makes, and why their statements contain a wildcard.
 CDK_REASONS = {"SchedulerRoleForTarget": "invokes any version of the one function it names"}
 
@@ -134,11 +134,17 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
         ("s3:PutObject", {"Task", "CreateUpload"}),
         (
             "sqs:GetQueueAttributes",
-            {"GetJob", "GetMetrics", "ScaleWorkers", "RedriveTickets", "SettleJobs", "SweepJobs"},
+            {
+                *("GetJob", "ReadComfyJobs", "SubmitComfyJob"),
+                *("GetMetrics", "ScaleWorkers", "RedriveTickets", "SettleJobs", "SweepJobs"),
+            },
         ),
         (
             "s3:GetObject",
-            {*POSTS, "GetJob", "ListArtifacts", "SocketSubscribe", "PushUpdates", "Task"},
+            {
+                *(*POSTS, "GetJob", "ListArtifacts", "ReadComfyJobs", "CancelJob"),
+                *("SocketSubscribe", "PushUpdates", "Task"),
+            },
         ),
         ("s3:DeleteObject", {"SweepJobs", "CancelJob"}),
         ("s3:ListBucket", {*POSTS, "SweepJobs", "CancelJob"}),
@@ -148,7 +154,10 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
         ),
         ("dynamodb:GetRecords", {"PushUpdates", "SettleJobs"}),
         ("dynamodb:BatchWriteItem", POSTS),
-        ("dynamodb:BatchGetItem", {*POSTS, "ListJobs", "SocketSubscribe", "SweepJobs"}),
+        (
+            "dynamodb:BatchGetItem",
+            {*POSTS, "ListJobs", "ReadComfyJobs", "SocketSubscribe", "SweepJobs"},
+        ),
         ("dynamodb:Scan", set()),
         ("iam:PassRole", set()),
         ("ecs:UpdateService", {"ScaleWorkers"}),

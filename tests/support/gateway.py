@@ -47,6 +47,7 @@ ENVIRONMENT = {
     "WEBSOCKET_URL": "wss://sockets.example.com/live",
     "GREETER_FUNCTION": "greeter",
     "RELAY_FUNCTION": "relay",
+    "PUBLIC_URL": "https://api.example.com",
 }
 
 
@@ -124,7 +125,9 @@ class Gateway:
         return AlteredAws(environ, self.client, **self.adapters)
 
     def _wiring(self, environ: Mapping[str, str], aws: Aws) -> Wiring:
-        return self.kind(environ, self.clock, aws=aws, lock_file=self.lock_file)
+        return self.kind(
+            environ, self.clock, aws=aws, lock_file=self.lock_file, sleep=lambda _seconds: None
+        )
 
     def __call__(
         self,
@@ -139,7 +142,9 @@ class Gateway:
         url = urlsplit(path)
         route, parameters = _route(method, url.path)
         event = {
+            "routeKey": route,
             "rawPath": url.path,
+            "rawQueryString": url.query,
             "headers": {name.lower(): value for name, value in (headers or {}).items()},
             "queryStringParameters": dict(parse_qsl(url.query, keep_blank_values=True)),
             "pathParameters": parameters,

@@ -70,16 +70,17 @@ class InMemoryJobStore:
             existing = self._jobs.get(job.id)
             if existing is None:
                 self._write(job)
-        return None if existing in (None, job) else existing
+        return None if existing is None or existing.is_of_same_post(job) else existing
 
     def replace(self, expired: Job, job: Job) -> None:
         """See JobStore."""
         with self._lock:
             current = self._jobs.get(job.id)
             is_expired = current is None or _may_be_removed(current, expired)
-            if not is_expired and current != job:
+            if is_expired:
+                self._write(job)
+            elif current is None or not current.is_of_same_post(job):
                 raise Conflict(current)
-            self._write(job)
 
     # --- a job's changes --------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from comfyline.api.v1.results import fitting, result_view
 from comfyline.contract.limits import MAX_RESPONSE_BYTES
-from comfyline.contract.v1 import common, responses
+from comfyline.contract.v1 import responses
 from comfyline.contract.v1.common import API_PREFIX
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.job import Job, JobError, JobRecord
@@ -21,16 +21,11 @@ from comfyline.service.jobs.read import cursor_after
 MAX_JOBS_BYTES = MAX_RESPONSE_BYTES - 1_000  # the rest is for the cursor
 
 
-def status_of(job: Job) -> common.Status:
-    """The job's state; `canceling` until the worker of a canceled job has ended it."""
-    return "canceling" if job.is_canceling else job.status.value
-
-
 def accepted(job: Job) -> responses.JobAccepted:
     """The response to a submission."""
     return responses.JobAccepted(
         job_id=job.id,
-        status=status_of(job),
+        status=job.shown_status,
         queued_at=job.queued_at,
         location=f"{API_PREFIX}/jobs/{job.id}",
     )
@@ -47,7 +42,7 @@ def job_view(
     job, output = record.job, record.job.options.output
     return responses.JobView(
         job_id=job.id,
-        status=status_of(job),
+        status=job.shown_status,
         progress=job.progress.fraction,
         progress_detail=responses.ProgressDetail(**asdict(job.progress)),
         submitted_by=job.owner,

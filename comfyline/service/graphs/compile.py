@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from comfyline.contract.ids import JobId
-from comfyline.service.errors import FieldError, InvalidRequest
+from comfyline.service.errors import FieldError, InvalidGraph, InvalidRequest
 from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph, is_link
@@ -97,7 +97,7 @@ def _sizes(graph: Graph) -> list[tuple[int, ...]]:
     """Width, height and batch size of each node that makes an empty image.
 
     Raises:
-        InvalidRequest: one of them is neither a whole number nor a link. ComfyUI would convert a
+        InvalidGraph: one of them is neither a whole number nor a link. ComfyUI would convert a
             text or a fraction to a number, so that it would bypass the limit.
     """
     sizes, errors = [], []
@@ -112,9 +112,7 @@ def _sizes(graph: Graph) -> list[tuple[int, ...]]:
             if side is None
         ]
     if errors:
-        raise InvalidRequest(
-            "The key limits the sizes of images, and these cannot be read.", errors
-        )
+        raise InvalidGraph("The key limits the sizes of images, and these cannot be read.", errors)
     return sizes
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comfyline.contract.ids import UPLOAD_ID_PATTERN, UploadId
-from comfyline.service.errors import FieldError, InvalidRequest
+from comfyline.service.errors import FieldError, InvalidGraph
 from comfyline.service.graphs.engine_nodes import ANY_KIND, EngineNodes
 from comfyline.service.graphs.graph import Graph, is_link, with_input
 
@@ -67,7 +67,7 @@ def with_inputs(graph: Graph, inputs: Mapping[str, str], nodes: Callable[[], Eng
     `nodes` is called only if there are such inputs.
 
     Raises:
-        InvalidRequest: there is no such node, the value names no upload, or nothing says that the
+        InvalidGraph: there is no such node, the value names no upload, or nothing says that the
             input takes a file and it has a link or a number.
     """
     placed: dict[str, Any] = dict(graph)
@@ -85,7 +85,7 @@ def with_inputs(graph: Graph, inputs: Mapping[str, str], nodes: Callable[[], Eng
             continue
         errors.append(FieldError(("body", "inputs", place), message))
     if errors:
-        raise InvalidRequest("The inputs cannot be placed.", errors)
+        raise InvalidGraph("The inputs cannot be placed.", errors)
     return placed
 
 

@@ -12,7 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from typing import Any
 
-from comfyline.service.errors import MAX_FIELD_ERRORS, FieldError, InvalidRequest
+from comfyline.service.errors import MAX_FIELD_ERRORS, EditorExport, FieldError, InvalidGraph
 from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import MAX_NAME, Graph
@@ -57,10 +57,11 @@ def validate_graph(
     only values that are JSON. `nodes` is called only for a graph that depends on it.
 
     Raises:
-        InvalidRequest: with the places of the first errors.
+        EditorExport: it has the format in which the editor saves it.
+        InvalidGraph: with the places of the first errors.
     """
     if isinstance(workflow.get("nodes"), list):
-        raise InvalidRequest(_EXPORT_HINT, [FieldError(("body", "workflow"), _EXPORT_HINT)])
+        raise EditorExport(_EXPORT_HINT, [FieldError(("body", "workflow"), _EXPORT_HINT)])
     # They are generators: each of them looks at the graph only if those before found no error.
     for check in (
         _shape_errors(workflow),
@@ -70,8 +71,28 @@ def validate_graph(
     ):
         if errors := list(islice(check, MAX_FIELD_ERRORS)):
             found = [FieldError(("body", "workflow", *place), message) for place, message in errors]
-            raise InvalidRequest("The workflow is not a ComfyUI graph in API format.", found)
+            raise InvalidGraph("The workflow is not a ComfyUI graph in API format.", found)
     return workflow
+
+
+def check_classes(graph: Graph, nodes: EngineNodes) -> None:
+    """Check that the engine has every class of the graph, if its classes are known.
+
+    Raises:
+        InvalidGraph: it names other classes.
+    """
+    if not nodes:
+        return
+    unknown = (
+        FieldError(
+            ("body", "workflow", node_id, "class_type"),
+            f"this deployment has no nodes of class {node['class_type']}",
+        )
+        for node_id, node in graph.items()
+        if not nodes.knows(node["class_type"])
+    )
+    if errors := list(islice(unknown, MAX_FIELD_ERRORS)):
+        raise InvalidGraph("The workflow needs nodes that this deployment does not have.", errors)
 
 
 # --- single nodes ---------------------------------------------------------------------------------

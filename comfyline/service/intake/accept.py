@@ -140,7 +140,8 @@ class Acceptance:
         if existing.fingerprint != job.fingerprint:
             raise IdempotencyKeyReused(
                 "This Idempotency-Key was used for a request with another body. Use a new key for "
-                "a new request."
+                "a new request.",
+                existing.id,
             )
         existing = expire_if_overdue(self.clock(), self.store, existing)
         age = job.queued_at - existing.queued_at

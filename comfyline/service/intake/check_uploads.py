@@ -17,7 +17,7 @@ from comfyline.contract.limits import (
     MAX_UPLOAD_REFERENCES,
 )
 from comfyline.contract.media_types import kind_of, suffix_of
-from comfyline.service.errors import FieldError, InvalidRequest, RequestTooLarge
+from comfyline.service.errors import FieldError, InvalidGraph, RequestTooLarge, UploadMissing
 from comfyline.service.files.uploads import StoredUpload, UploadStore, outlives, upload_key
 from comfyline.service.graphs.engine_nodes import ANY_KIND, EngineNodes
 from comfyline.service.graphs.graph import Graph
@@ -36,7 +36,7 @@ def upload_references(graph: Graph) -> Sequence[Reference]:
     """Every input of the graph that names an upload. Makes no call.
 
     Raises:
-        InvalidRequest: more than MAX_UPLOAD_REFERENCES inputs name one.
+        InvalidGraph: more than MAX_UPLOAD_REFERENCES inputs name one.
     """
     found = list(references(graph))
     if len(found) > MAX_UPLOAD_REFERENCES:
@@ -44,7 +44,7 @@ def upload_references(graph: Graph) -> Sequence[Reference]:
             f"At most {MAX_UPLOAD_REFERENCES} inputs of a workflow may name an upload; "
             f"{len(found)} do."
         )
-        raise InvalidRequest(detail, [FieldError(("body", "workflow"), detail)])
+        raise InvalidGraph(detail, [FieldError(("body", "workflow"), detail)])
     return found
 
 
@@ -60,7 +60,8 @@ def check_uploads(
     `nodes` is called only if the graph names an upload.
 
     Raises:
-        InvalidRequest: with one error for each reference to an upload that cannot be used.
+        UploadMissing: an upload does not exist.
+        InvalidGraph: with one error for each reference to an upload that cannot be used.
         RequestTooLarge: the uploads have more than MAX_JOB_UPLOAD_BYTES in all.
         Unavailable: the uploads are out of reach.
     """
@@ -70,7 +71,8 @@ def check_uploads(
     needed_until, known = job.start_deadline + job.execution_timeout, nodes()
     found = (_error(each, stored[each.upload_id], needed_until, known) for each in named)
     if errors := [error for error in found if error is not None]:
-        raise InvalidRequest("The inputs cannot be used.", errors)
+        kind = UploadMissing if None in stored.values() else InvalidGraph
+        raise kind("The inputs cannot be used.", errors)
     total = sum(upload.bytes for upload in stored.values() if upload is not None)
     if total > MAX_JOB_UPLOAD_BYTES:
         raise RequestTooLarge(

@@ -27,6 +27,7 @@ class Submission:
     execution_timeout: timedelta | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     reuse: bool | None = None
+    only_known_classes: bool = False  # refuse a graph with classes that the engine does not have
     options: JobOptions = field(default_factory=JobOptions)
 
     @property

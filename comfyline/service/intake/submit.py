@@ -22,7 +22,7 @@ from comfyline.service.graphs.compile import Bounds, check_again, compiled
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.text_to_image import SizeLimits
-from comfyline.service.graphs.validate import unknown_nodes
+from comfyline.service.graphs.validate import check_classes, unknown_nodes
 from comfyline.service.intake.accept import Acceptance
 from comfyline.service.intake.submission import Accepted, Caller, JobInput, Submission
 from comfyline.service.jobs.job import Job, JobParams, Status
@@ -70,6 +70,8 @@ class Submitter:
         ids = _candidate_ids(asked, caller, now)
         first = next(ids)
         made = compiled(asked.work, self._bounds(caller), seed_from=first)
+        if asked.only_known_classes:
+            check_classes(made.graph, self.nodes())
         params = JobParams(params=made.params, metadata=asked.metadata)
         asked_for = JobInput(params, made.graph, made.extra_pnginfo)
         job = self._new_job(first, asked, caller, now)
@@ -79,6 +81,13 @@ class Submitter:
             if accepted.job.status not in RETRYABLE:
                 break
         return self._recorded(accepted)
+
+    def earlier(self, caller: Caller) -> Job | None:
+        """The job that the caller's idempotency key has made; None if there is none."""
+        if caller.idempotency_key is None:
+            return None
+        job = self.store.get(derived_job_id(caller.owner, caller.idempotency_key))
+        return None if job is None or job.is_past_retention(self.clock()) else job
 
     def retry(self, job_id: JobId, caller: Caller) -> Accepted:
         """A new job from the input of one that failed, was canceled or expired.

@@ -16,7 +16,7 @@ def numbers_of(cursor: str | None, limit: int) -> range:
     """The numbers of the page that the cursor begins; of the first page without a cursor.
 
     Raises:
-        InvalidRequest: the cursor was not made by this API.
+        InvalidCursor: the cursor was not made by this API.
     """
     if not re.fullmatch(r"[0-9]{1,9}", cursor or "0"):
         raise wrong_cursor()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from comfyline.contract.ids import JobId, OwnerId, WorkerId
 from comfyline.service.graphs.graph import MAX_NAME
@@ -176,6 +176,13 @@ class Job:
         """
         return format((self.queued_at - _EPOCH) // timedelta.resolution, "x")
 
+    def is_of_same_post(self, other: Job) -> bool:
+        """Whether both are states of the job that one call of the API has put.
+
+        The SDK repeats a write whose answer was lost, and the row may have changed meanwhile.
+        """
+        return self.incarnation == other.incarnation and self.request_id == other.request_id
+
     @property
     def attempt_path(self) -> str:
         """A relative path that is unique to this attempt of this job."""
@@ -195,6 +202,23 @@ class Job:
     def is_canceling(self) -> bool:
         """A cancel was requested and the worker has not ended the job yet."""
         return self.cancel_requested_at is not None and not self.status.is_terminal
+
+    @property
+    def shown_status(
+        self,
+    ) -> Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]:
+        """The job's state; `canceling` until the worker of a canceled job has ended it."""
+        return "canceling" if self.is_canceling else self.status.value
+
+    @property
+    def changed_at(self) -> datetime:
+        """When the state of the job has changed last."""
+        return self.history[-1].at if self.history else self.queued_at
+
+    @property
+    def expires_at_the_latest(self) -> datetime:
+        """The latest end of the retention of a job that has not ended."""
+        return self.start_deadline + self.execution_timeout + self.retention
 
     @property
     def lists_files(self) -> bool:

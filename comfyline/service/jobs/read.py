@@ -18,11 +18,12 @@ from comfyline.contract.limits import MAX_SEARCHED_JOBS
 from comfyline.service.clock import Clock
 from comfyline.service.errors import (
     FieldError,
-    InvalidRequest,
+    InvalidCursor,
     JobNotFound,
     TransitionRefused,
     Unavailable,
 )
+from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.events import Event, Expired
 from comfyline.service.jobs.job import Job, JobRecord, Status
@@ -118,7 +119,7 @@ def read_page(
     later pages are not.
 
     Raises:
-        InvalidRequest: the cursor was not made by this API.
+        InvalidCursor: the cursor was not made by this API.
     """
     after = _position(cursor) if cursor else None
     size, most = (SEARCHED_AT_ONCE, MAX_SEARCHED_JOBS) if asked.metadata else (limit, limit)
@@ -146,6 +147,19 @@ def _current(record: JobRecord, store: JobStore, clock: Clock) -> JobRecord | No
     return replace(record, job=expire_if_overdue(now, store, record.job))
 
 
+def read_graph(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> Graph:
+    """The graph that the owner's job runs.
+
+    Raises:
+        JobNotFound: the job does not exist, is past its retention, or has another owner.
+    """
+    job = owned(store.get(job_id), job_id, owner, clock())
+    try:
+        return store.graph(job)
+    except LookupError as error:
+        raise JobNotFound(job_id) from error
+
+
 def cursor_after(job: Job) -> str:
     """The cursor of the page that begins after `job`."""
     text = json.dumps([job.queued_at.isoformat(), job.id])
@@ -163,7 +177,7 @@ def _position(cursor: str) -> ListPosition:
         raise wrong_cursor() from error
 
 
-def wrong_cursor() -> InvalidRequest:
+def wrong_cursor() -> InvalidCursor:
     """The error of a cursor that was not made by this API."""
     detail = "The cursor was not made by this API. Use the cursor of the previous page unchanged."
-    return InvalidRequest(detail, [FieldError(("query", "cursor"), detail)])
+    return InvalidCursor(detail, [FieldError(("query", "cursor"), detail)])

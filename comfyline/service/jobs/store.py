@@ -127,7 +127,8 @@ class JobStore(Protocol):
     def add(self, job: Job) -> Job | None:
         """Store a new job by one conditional write, unless its id is taken.
 
-        Returns None if the job was added, else the job that has the id.
+        Returns None if the job was added, else the job that has the id. A write that is repeated,
+        because its answer was lost, has added the job, whatever has become of it since.
         """
 
     def replace(self, expired: Job, job: Job) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from comfyline.adapters.memory.files import InMemoryArtifactStore
 from comfyline.api.v1.history import event_list
 from comfyline.api.v1.messages import status_message
-from comfyline.api.v1.views import accepted, job_view, status_of
+from comfyline.api.v1.views import accepted, job_view
 from comfyline.contract.v1 import responses
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.job import Job, JobError, JobRecord
@@ -56,7 +56,7 @@ def record_of(job: Job, names: list[str] = []) -> JobRecord:  # noqa: B006 never
 
 @given(JOBS)
 def test_a_job_is_shown_in_one_state_everywhere(job: Job) -> None:
-    state = status_of(job)
+    state = job.shown_status
     view = job_view(record_of(job), store=STORE, now=NOW)
     assert view.status == accepted(job).status == status_message(state_of(job)).status == state
     assert state == ("canceling" if job.is_canceling else job.status)

@@ -19,7 +19,11 @@ from tools.contract_documents import DOCUMENTS, written
 
 Json = Any
 TEXTS = {name: written(name) for name in DOCUMENTS}
-CHANGES = {"openapi.json": openapi_changes, "asyncapi.json": asyncapi_changes}
+CHANGES = {
+    "openapi.json": openapi_changes,
+    "asyncapi.json": asyncapi_changes,
+    "comfy.json": openapi_changes,
+}
 few = settings(max_examples=3, deadline=None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -14,6 +15,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
+from comfyline.contract.comfy_v2.openapi import document as comfy
 from comfyline.contract.problems import PROBLEMS
 from comfyline.contract.v1 import responses
 from comfyline.contract.v1.asyncapi import document as asyncapi
@@ -27,6 +29,7 @@ from tools.contract_documents import BASELINE, DOCUMENTS, FOLDER, written
 
 # The AsyncAPI project's own schema of version 3.0.0, from its npm package @asyncapi/specs 6.11.1.
 ASYNCAPI_SCHEMA = Path(__file__).with_name("asyncapi_schema") / "3.0.0.json.gz"
+# No release has had comfy.json.
 COMPARED = {"openapi.json": openapi_changes, "asyncapi.json": asyncapi_changes}
 HOW_TO = """Breaking changes of the public contract. Undo them, or name each one in CHANGELOG.md
 under Unreleased, with its place in backticks and what a caller must do:"""
@@ -52,7 +55,7 @@ def test_the_types_of_the_typescript_client_are_made_from_this_document(
     assert is_current, f"clients/typescript/src/generated/{types} is out of date; run: make docs"
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", COMPARED)
 def test_a_breaking_change_is_named_in_the_changelog(name: str) -> None:
     released = json.loads((BASELINE / name).read_text())
     changes = COMPARED[name](released, DOCUMENTS[name]())
@@ -60,8 +63,9 @@ def test_a_breaking_change_is_named_in_the_changelog(name: str) -> None:
     assert not missing, "\n".join([HOW_TO, *(f"- {change}" for change in missing)])
 
 
-def test_the_openapi_document_is_valid() -> None:
-    assert list(OpenAPIV31SpecValidator(openapi()).iter_errors()) == []
+@pytest.mark.parametrize("document", [openapi, comfy], ids=["v1", "comfy"])
+def test_the_openapi_document_is_valid(document: Callable[[], dict[str, Any]]) -> None:
+    assert list(OpenAPIV31SpecValidator(document()).iter_errors()) == []
 
 
 def test_the_asyncapi_document_is_valid() -> None:
@@ -70,7 +74,8 @@ def test_the_asyncapi_document_is_valid() -> None:
     assert [error.message for error in errors] == []
 
 
-both = pytest.mark.parametrize("document", [openapi(), asyncapi()], ids=list(DOCUMENTS))
+OURS = {"openapi": openapi(), "asyncapi": asyncapi()}
+both = pytest.mark.parametrize("document", OURS.values(), ids=OURS)
 # Words of which a quantity's description must have one, by how the field's name ends.
 UNITS = {"seconds": "second", "bytes": "byte", "width": "pixel", "height": "pixel"}
 # Numbers of requests without a largest one, and why.
@@ -98,7 +103,7 @@ def kinds(about: dict[str, Any]) -> set[str]:
     return {part.get("type") for part in (about, *about.get("anyOf", ()))} - {None, "null"}
 
 
-@both
+@pytest.mark.parametrize("document", [*OURS.values(), comfy()], ids=DOCUMENTS)
 def test_every_model_and_field_has_a_description(document: dict[str, Any]) -> None:
     parts = {**document["components"]["schemas"], **fields(document)}
     assert [name for name, about in parts.items() if not about.get("description")] == []

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from comfyline.api.v1.views import status_of
 from comfyline.contract.ids import JobId, OwnerId, random_job_id
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import JobNotFound, Unavailable
@@ -80,7 +79,7 @@ class TestAWorkerHoldsIt:
         world.submit()
         job, ticket = hold(world)
         done = canceled(world, job.id)
-        assert (status_of(done.job), done.job.lease) == ("canceling", job.lease)
+        assert (done.job.shown_status, done.job.lease) == ("canceling", job.lease)
         assert "worker" in done.message
         stopped = world.finisher().end(done.job, ticket, EndCanceled(), gpu_seconds=2.0)
         assert (stopped.status, stopped.gpu_seconds) == (Status.CANCELED, 2.0)
@@ -144,7 +143,7 @@ class TestRace:
         world = World()
         job = world.submit().job
         done = canceled(world, job.id, store=meanwhile(world.store, "save", world.claimed))
-        assert status_of(done.job) == "canceling"
+        assert done.job.shown_status == "canceling"
 
     def test_a_job_that_is_given_back_meanwhile_is_canceled(self) -> None:
         world = World()
@@ -209,7 +208,7 @@ class TestPurge:
         job, _ = world.started()
         world.upload(job)
         assert "once it has ended" in world.purge(job.id)
-        assert status_of(world.row(job.id)) == "canceling"
+        assert world.row(job.id).shown_status == "canceling"
         assert len(world.artifacts.files) == 1
 
     def test_a_job_of_another_owner_is_not_found(self) -> None:

@@ -79,11 +79,12 @@ class DynamoJobStore:
     @translated()
     def add(self, job: Job) -> Job | None:
         """See JobStore."""
-        # post A:  put ──(answer lost)──> the SDK puts again: refused by A's own row
+        # post A:  put ──(answer lost)──> the SDK puts again: refused by A's own row, which a
+        # another:              └── may have claimed, canceled or ended the job meanwhile ──┘
         # post B:          put: refused by A's row, which is the answer
         is_free = "attribute_not_exists(pk)"
         existing = self._put_row(job, is_free)
-        return None if existing == job else existing
+        return None if existing is None or existing.is_of_same_post(job) else existing
 
     @translated()
     def replace(self, expired: Job, job: Job) -> None:
@@ -95,7 +96,7 @@ class DynamoJobStore:
         is_gone = "attribute_not_exists(pk)"
         is_removable, placeholders = expressions.removable(expired)
         current = self._put_row(job, f"{is_gone} OR ({is_removable})", **placeholders)
-        if current is not None and current != job:
+        if current is not None and not current.is_of_same_post(job):
             raise Conflict(current)
 
     def _put_row(self, job: Job, condition: str, **placeholders: Any) -> Job | None:

@@ -1,0 +1,1 @@
+"""Comfy API v2: requests become commands, records become answers of Comfy's contract."""

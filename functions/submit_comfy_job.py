@@ -1,0 +1,42 @@
+"""POST /api/v2/jobs"""
+
+from __future__ import annotations
+
+from comfyline.api.comfy_v2 import commands
+from comfyline.service.errors import IdempotencyKeyReused, InvalidRequest
+from comfyline.service.intake.submission import Caller
+from comfyline.service.jobs.job import Job, JobParams, JobRecord
+from functions._comfy import key_of, views
+from functions._http import Answer, Request, http_handler
+from functions._submission import caller_of
+from functions._wiring import Wiring
+
+
+@http_handler()
+def handler(request: Request, wiring: Wiring) -> Answer:
+    """201 with the new job. A key that has made a job is refused, whatever the request is."""
+    with wiring.submitter.refusals_recorded():
+        request.require_jobs_enabled()
+        caller = caller_of(request, key_of(request))
+        try:
+            record = _submitted(request, wiring, caller)
+        except InvalidRequest:
+            if earlier := wiring.submitter.earlier(caller):
+                raise _reused(earlier) from None
+            raise
+    position = wiring.queue_position(record.job)
+    return Answer(views(wiring).job(record, queue_position=position), 201)
+
+
+def _submitted(request: Request, wiring: Wiring, caller: Caller) -> JobRecord:
+    lane = commands.priority(request.header("x-comfyline-priority"))
+    submission = commands.submission(request.json(), lane)
+    accepted = wiring.submitter.submit(submission, caller)
+    if accepted.replayed:
+        raise _reused(accepted.job)
+    return JobRecord(accepted.job, JobParams(params={}, metadata=submission.metadata))
+
+
+def _reused(earlier: Job) -> IdempotencyKeyReused:
+    text = f"This Idempotency-Key has made the job {earlier.id}. Use a new key for a new job."
+    return IdempotencyKeyReused(text, earlier.id)

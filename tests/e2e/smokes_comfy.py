@@ -1,0 +1,92 @@
+"""Smoke runs for the functions of Comfy API v2. Each needs every permission of its role."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from comfyline.api.comfy_v2.commands import submission
+from comfyline.contract.ids import derived_job_id
+from comfyline.service.intake.admit import slot_of
+from functions._wiring import DEPTH_LIFETIME
+from tests.e2e.account import now
+from tests.e2e.caller import ONE_JOB, SOON, Caller, assert_fetched
+from tests.e2e.smokes_http import LOADING, limited, sent_low, uploaded
+from tests.support.builders import canceled
+from tests.support.eventually import eventually_now
+
+GRAPH = {
+    "1": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0},
+    },
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+}
+LOW = {"X-Comfyline-Priority": "low"}
+
+
+def submit_comfy_job(caller: Caller) -> None:
+    """Use every permission that accepting a job and answering the request may need."""
+    before = sent_low(caller)
+    made = caller.comfy("POST", "/jobs", json={"workflow": GRAPH}, headers=LOW)
+    assert made.status_code == 201
+    path = f"/jobs/{made.json()['id']}"
+    eventually_now(
+        lambda: (
+            sent_low(caller) > before or caller.comfy("GET", path).json()["status"] == "succeeded"
+        ),
+        within=SOON,
+        every=0.2,
+    )
+    assert_positioned(caller)
+    assert_limited(caller)
+    for upload_id, status in ((uploaded(caller), 201), ("upl_" + "0" * 26, 422)):
+        load = {"class_type": "LoadImage", "inputs": {"image": f"upload:{upload_id}"}}
+        graph = {**LOADING, "1": load}
+        answer = caller.comfy("POST", "/jobs", json={"workflow": graph}, headers=LOW)
+        assert answer.status_code == status, answer.text
+    assert_overdue_is_expired(caller)
+
+
+def assert_positioned(caller: Caller) -> None:
+    """The function may answer with no depth only if it cannot read one."""
+    made = caller.comfy("POST", "/jobs", json={"workflow": GRAPH}, headers=LOW)
+    assert made.json()["queue_position"] >= 1
+
+
+def assert_limited(caller: Caller) -> None:
+    """A post is refused while another job holds the only slot, and accepted after its end."""
+    capped = limited(caller)
+    old = caller.account.seeded(capped.owner)
+    caller.account.owners.take_slot(capped.owner, slot_of(old), ONE_JOB, old.queued_at)
+    assert capped.comfy("POST", "/jobs", json={"workflow": GRAPH}).status_code == 429
+    caller.account.jobs.save(old, canceled(old, now=now()))
+    assert capped.comfy("POST", "/jobs", json={"workflow": GRAPH}).status_code == 201
+
+
+def assert_overdue_is_expired(caller: Caller) -> None:
+    """A used key is refused with its job, which has waited for too long and expires now."""
+    key = secrets.token_hex(8)
+    asked = {"workflow": GRAPH}
+    job = caller.overdue(id=derived_job_id(caller.owner, key), fingerprint=fingerprint_of(asked))
+    again = caller.comfy("POST", "/jobs", json=asked, headers={"Idempotency-Key": key})
+    assert again.status_code == 422, again.text
+    assert again.json()["error"]["details"] == {"job_id": job.id}
+
+
+def fingerprint_of(asked: Any) -> str:
+    return submission(asked).fingerprint
+
+
+def read_comfy_jobs(caller: Caller) -> None:
+    overdue = caller.overdue()
+    (listed,) = caller.comfy("GET", "/jobs").json()["jobs"]
+    assert (listed["id"], listed["status"]) == (overdue.id, "expired")
+    assert caller.comfy("GET", f"/jobs/{overdue.id}/workflow").json()["format"] == "api"
+    # Until then, the function may answer with a depth that it has read before.
+    reads_again = now() + DEPTH_LIFETIME
+    eventually_now(lambda: now() > reads_again)
+    waiting = caller.comfy("GET", f"/jobs/{caller.account.seeded(caller.owner).id}")
+    assert waiting.json()["queue_position"] >= 1
+    (output,) = caller.comfy("GET", f"/jobs/{caller.ended().id}").json()["outputs"]
+    assert_fetched(output["url"])
