@@ -18,10 +18,11 @@ from comfyline.operate import preflight, quarantine, wiring
 from comfyline.operate.audit.check import audit
 from comfyline.operate.audit.findings import Report
 from comfyline.operate.audit.source import GRACE, LEASE, Terms
+from comfyline.operate.command_line import Stage, group
 from comfyline.service.jobs.redrive import redrive
 from comfyline.service.queue.lanes import Priority
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = group()
 app.command("preflight")(preflight.command)
 app.add_typer(quarantine.app, name="quarantine")
 
@@ -35,12 +36,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
-def about() -> None:
+def about(stage: Stage = None) -> None:
     """Check an account before a deployment; pause, resume, drain, redrive and audit a deployment.
 
-    The commands need AWS credentials. Those on a deployment also need the names of tables, bucket
-    and queues in environment variables. docs/runbook.md shows how to export them.
+    The commands need AWS credentials. Those on a deployment also need --stage, or the names of
+    tables, bucket and queues in environment variables.
+
+    Example: comfyline admin --stage prod audit
     """
+    wiring.use_stage(stage)
 
 
 @app.command()

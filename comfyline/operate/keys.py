@@ -12,6 +12,7 @@ import typer
 
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.operate import wiring
+from comfyline.operate.command_line import Stage, group
 from comfyline.service.access.authenticate import OWNER_PATTERN, SCOPES, create_key, disable_key
 from comfyline.service.access.budgets import (
     GB,
@@ -24,7 +25,7 @@ from comfyline.service.access.budgets import (
 from comfyline.service.access.keys import ApiKey
 from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE, Limits
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = group()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -34,11 +35,14 @@ def _help(budget: Budget, what: str) -> str:
 
 
 @app.callback()
-def about() -> None:
+def about(stage: Stage = None) -> None:
     """Create, list and disable API keys.
 
-    The commands need AWS credentials, and the name of the keys table in KEYS_TABLE.
+    The commands need AWS credentials, and --stage or the name of the keys table in KEYS_TABLE.
+
+    Example: comfyline keys --stage prod list
     """
+    wiring.use_stage(stage)
 
 
 @app.command()

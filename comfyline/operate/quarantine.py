@@ -14,9 +14,10 @@ from rich.text import Text
 
 from comfyline.contract.texts import clean
 from comfyline.operate import wiring
+from comfyline.operate.command_line import group
 from comfyline.operate.set_aside import SetAside
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = group()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

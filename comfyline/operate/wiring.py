@@ -1,8 +1,9 @@
-"""Builds what the operator's commands use, from environment variables and AWS credentials."""
+"""Builds what the operator's commands use, from AWS credentials and the settings of a stage."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -23,6 +24,7 @@ from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue, SqsMessage
 from comfyline.operate.audit.fix import Fixer
 from comfyline.operate.inventory import Inventory
 from comfyline.operate.set_aside import Quarantine
+from comfyline.operate.stage import StageSettings
 from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.settle import Settlement, Step
 from comfyline.service.jobs.sweep import Sweeper
@@ -129,13 +131,28 @@ def fixer() -> Fixer:
     )
 
 
+def use_stage(stage: str | None) -> None:
+    """Read settings from the outputs of this stage's stacks; None: from environment variables."""
+    global _stage
+    _stage = stage
+
+
+_stage: str | None = None
+
+
+def _environment() -> Mapping[str, str]:
+    if _stage is None:
+        return os.environ
+    return StageSettings(_stage, boto3.client("cloudformation"))
+
+
 def _settings(group: type[S]) -> S:
     try:
-        return group.from_environment(os.environ)
+        return group.from_environment(_environment())
     except WrongEnvironment as error:
-        typer.echo(
-            f"Wrong environment variables: {error}. The values are outputs of the deployment's "
-            "stacks: docs/deploy.md and docs/runbook.md show how to export them.",
-            err=True,
-        )
+        if _stage is not None:
+            advice = f"The stacks of stage {_stage} have no such output: deploy this release first."
+        else:
+            advice = "Give --stage, or set them to the outputs of the deployment's stacks."
+        typer.echo(f"Wrong settings: {error}. {advice}", err=True)
         raise typer.Exit(2) from error
