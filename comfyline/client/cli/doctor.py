@@ -70,7 +70,7 @@ def show(console: Console, checks: list[Check]) -> None:
     """Print a line for each check, and below it what to do."""
     for check in checks:
         mark = (f"{check.state:<8}", _STYLES[check.state])
-        line = Text.assemble(mark, f"{check.name:<9}", plain(check.found))
+        line = Text.assemble(mark, f"{check.name:<10}", plain(check.found))
         console.print(line, soft_wrap=True)
         if check.to_do:
             say(console, f"        {check.to_do}")

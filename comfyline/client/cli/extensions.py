@@ -7,6 +7,7 @@ it is used.
 from __future__ import annotations
 
 import errno
+import re
 from importlib.metadata import EntryPoints, entry_points
 from typing import Any
 
@@ -19,6 +20,7 @@ from comfyline.client.cli import errors
 
 GROUP = "comfyline.commands"
 # The commands of the distribution `comfyline-operator`, which users of the client do not install.
+PANEL = "For operators, and from other packages"
 OPERATORS = ("keys", "admin", "lock")
 # Wrong usage, and ends of a command. Typer has no public name for the base class of the former.
 _USAGE = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -46,15 +48,36 @@ class ExtensibleGroup(TyperGroup):
         built_in = super().list_commands(ctx)
         return [*built_in, *sorted(entry_points(group=GROUP).names - set(built_in))]
 
+    def get_params(self, ctx: Any) -> Any:
+        """The options; see `_without_types`."""
+        return _without_types(super().get_params(ctx))
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, or None."""
         built_in = super().get_command(ctx, cmd_name)
         found = entry_points(group=GROUP, name=cmd_name)
         if built_in is not None or not (found or cmd_name in OPERATORS):
-            return built_in
+            return _tidied(built_in, ctx)
         command = get_command(_load(found))
         command.name = cmd_name
+        command.rich_help_panel = PANEL  # type: ignore[attr-defined]
         return command
+
+
+def _tidied(command: Any, ctx: Any) -> Any:
+    """The command, or None, with a help text whose paragraphs are wrapped as the terminal needs."""
+    if command is not None:
+        _without_types(command.get_params(ctx))
+        command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
+    return command
+
+
+def _without_types(parameters: Any) -> Any:
+    """The parameters; the help shows a flag without a type, because it takes no value."""
+    for each in parameters:
+        if getattr(each, "is_flag", False):
+            each.metavar = ""
+    return parameters
 
 
 def is_closed_pipe(error: Exception) -> bool:
