@@ -1,4 +1,4 @@
-"""The use cases about keys, switches, socket passes and budgets, assembled from their adapters."""
+"""The use cases about who may call, and how much, assembled from their adapters."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from functions._aws import Aws
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import KeyId, OwnerId
+    from comfyline.service.access.authenticate import Identity
     from comfyline.service.access.budgets import Budgets
-    from comfyline.service.access.keys import ApiKey, Flags
+    from comfyline.service.access.keys import Flags
     from comfyline.service.access.socket_passes import SocketPass
+    from comfyline.service.access.tokens import NewToken, Token
     from comfyline.service.cached import Cached
 
 # API Gateway keeps an authorizer's answer for 30 s, so this hardly delays a switch. All calls read
@@ -29,11 +31,20 @@ class Access:
         self.aws = aws
         self.clock = clock
 
-    def authenticate(self, authorization: str | None) -> ApiKey | None:
-        """The API key behind a header."""
+    def authenticate(self, authorization: str | None) -> Identity | None:
+        """Who has sent this header."""
         from comfyline.service.access.authenticate import authenticate
 
-        return authenticate(authorization, keys=self.aws.keys, clock=self.clock)
+        keys = self.aws.keys
+        return authenticate(
+            authorization, keys=keys, tokens=lambda: self.aws.tokens, clock=self.clock
+        )
+
+    def create_token(self, asked: NewToken, owner: OwnerId, key_id: KeyId) -> tuple[Token, str]:
+        """A new token of the key."""
+        from comfyline.service.access.authenticate import create_token
+
+        return create_token(asked, owner, key_id, tokens=self.aws.tokens, clock=self.clock)
 
     @cached_property
     def flags(self) -> Cached[Flags]:
@@ -50,20 +61,24 @@ class Access:
         requests = self.aws.settings(of.BudgetSettings).requests_per_minute
         return Budgets(lambda: self.aws.budgets, self.clock, requests)
 
-    def create_socket_pass(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
-        """A new socket pass."""
+    def create_socket_pass(
+        self, owner: OwnerId, key_id: KeyId, token: str | None
+    ) -> tuple[SocketPass, str]:
+        """A new socket pass of the key, or of the token with this hash."""
         from comfyline.service.access.authenticate import create_socket_pass
 
         passes = self.aws.socket_passes
-        return create_socket_pass(owner, key_id, passes=passes, clock=self.clock)
+        return create_socket_pass(owner, key_id, token, passes=passes, clock=self.clock)
 
     def socket_url(self, secret: str) -> str:
         """The address that opens a socket with this socket pass."""
         return f"{self.aws.socket_url}?ticket={secret}"
 
-    def redeem_socket_pass(self, secret: str) -> ApiKey | None:
-        """The API key behind a socket pass."""
+    def redeem_socket_pass(self, secret: str) -> Identity | None:
+        """Who has created this socket pass."""
         from comfyline.service.access.authenticate import redeem_socket_pass
 
         keys, passes = self.aws.keys, self.aws.socket_passes
-        return redeem_socket_pass(secret, passes=passes, keys=keys, clock=self.clock)
+        return redeem_socket_pass(
+            secret, passes=passes, keys=keys, tokens=lambda: self.aws.tokens, clock=self.clock
+        )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
     from comfyline.adapters.aws.access.slots import DynamoOwnerStore
     from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
+    from comfyline.adapters.aws.access.tokens import DynamoAllowanceStore, DynamoTokenStore
     from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
     from comfyline.adapters.aws.files.uploads import S3UploadStore
     from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
@@ -139,6 +140,19 @@ class Aws:
 
         table = self.settings(of.OwnersTable).owners_table
         return DynamoBudgetStore(self.client("dynamodb"), table)
+
+    @cached_property
+    def allowances(self) -> DynamoAllowanceStore:
+        from comfyline.adapters.aws.access.tokens import DynamoAllowanceStore
+
+        table = self.settings(of.OwnersTable).owners_table
+        return DynamoAllowanceStore(self.client("dynamodb"), table)
+
+    @cached_property
+    def tokens(self) -> DynamoTokenStore:
+        from comfyline.adapters.aws.access.tokens import DynamoTokenStore
+
+        return DynamoTokenStore(self.client("dynamodb"), self._connections_table)
 
     @cached_property
     def wait_places(self) -> DynamoSemaphore:

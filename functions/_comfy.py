@@ -41,7 +41,7 @@ def job_view(job_id: JobId, request: Request, wiring: Wiring) -> models.Job:
         JobNotFound: the job does not exist, is past its retention, or has another owner.
     """
     record, artifacts = retried(
-        lambda: wiring.read_artifacts(job_id, request.owner, range(MAX_OUTPUTS)), wiring
+        lambda: wiring.read_artifacts(job_id, request.principal, range(MAX_OUTPUTS)), wiring
     )
     position = wiring.queue_position(record.job)
     return views(wiring).job(record, artifacts, position)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import cache, wraps
 from typing import Any, Protocol, TypeVar
 
 from aws_lambda_powertools import Logger
 
-from comfyline.service.access.slots import Limits
+from comfyline.contract.ids import KeyId, OwnerId, Principal, UserId, principal_of
+from comfyline.service.access.slots import Allowance, Limits
 from comfyline.service.log_lines import log_line
 from functions._wiring import Wiring
 
@@ -60,6 +61,58 @@ def deadline_handler(handle: Callable[[Event, Wiring, datetime], A]) -> Handler[
         return handle(event, wiring, wiring.clock() + left - TIME_TO_SPARE)
 
     return handler
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who has sent a request or opens a socket, as its authorizer has found."""
+
+    known: Mapping[str, str]  # the authorizer's context
+
+    @property
+    def owner(self) -> OwnerId:
+        """The owner of the API key."""
+        return OwnerId(self.known["owner"])
+
+    @property
+    def user(self) -> UserId | None:
+        """The user of the token; None for the owner itself."""
+        user = self.known.get("user")
+        return None if user is None else UserId(user)
+
+    @property
+    def principal(self) -> Principal:
+        """In whose name the call is made: what it may see and touch follows from this."""
+        return principal_of(self.owner, self.user)
+
+    @property
+    def key_id(self) -> KeyId:
+        """The id of the API key, also of a token's."""
+        return KeyId(self.known["key_id"])
+
+    @property
+    def token(self) -> str | None:
+        """The hash of the token; None if the key itself was sent."""
+        return self.known.get("token")
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When the token ends; None if the key itself was sent."""
+        text = self.known.get("ends_at")
+        return None if text is None else datetime.fromisoformat(text)
+
+    @property
+    def allowance(self) -> Allowance | None:
+        """How many jobs the token may make; None if any number."""
+        token, most, ends_at = self.token, self.known.get("max_jobs"), self.ends_at
+        if token is None or most is None or ends_at is None:
+            return None
+        return Allowance(token, int(most), ends_at)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that the API key sets its owner."""
+        return limits_of(self.known)
 
 
 def limits_of(caller: Mapping[str, str]) -> Limits:

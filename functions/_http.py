@@ -15,12 +15,13 @@ from pydantic import BaseModel
 
 from comfyline.api.json import json_value
 from comfyline.contract.comfy_v2.common import PREFIX as COMFY_PREFIX
-from comfyline.contract.ids import JOB_ID_PATTERN, JobId, KeyId, OwnerId
+from comfyline.contract.ids import JOB_ID_PATTERN, JobId, OwnerId, Principal
 from comfyline.contract.limits import MAX_BODY_BYTES
 from comfyline.contract.problems import PROBLEMS, TYPE_PREFIX
 from comfyline.contract.texts import clean
 from comfyline.contract.v1 import responses
 from comfyline.service.access.budgets import REQUESTS
+from comfyline.service.access.keys import with_included
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import (
     SEND_FILES,
@@ -43,8 +44,8 @@ from functions._handlers import (
     OWNER_WATCHED_UNTIL,
     Event,
     Handler,
+    Sender,
     lambda_handler,
-    limits_of,
     logger,
 )
 from functions._wiring import Wiring
@@ -54,6 +55,7 @@ PAUSED_SECONDS = 60  # an operator's pause lasts minutes at least, and authorize
 # The longest text of a request that a problem repeats: a Lambda's response has at most 6 MB.
 MAX_DETAIL, MAX_SHOWN = 1_000, 200  # characters
 
+_KEY_ONLY = "A token cannot do this. Send the API key itself."
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
@@ -80,19 +82,30 @@ class Request:
         return str(self.event["rawPath"]).startswith(f"{COMFY_PREFIX}/")
 
     @property
-    def owner(self) -> OwnerId:
-        """The owner of the API key."""
-        return OwnerId(self._caller["owner"])
+    def sender(self) -> Sender:
+        """Who has sent the request, as the authorizer has found."""
+        return Sender(self._caller)
 
     @property
-    def key_id(self) -> KeyId:
-        """The id of the API key."""
-        return KeyId(self._caller["key_id"])
+    def owner(self) -> OwnerId:
+        """The owner, who may see everything of its own.
+
+        Raises:
+            Forbidden: the token of a user was sent, who may see only a part; see `principal`.
+        """
+        if self.sender.user is not None:
+            raise Forbidden(_KEY_ONLY)
+        return self.sender.owner
+
+    @property
+    def principal(self) -> Principal:
+        """In whose name the request is made: what it may see and touch follows from this."""
+        return self.sender.principal
 
     @property
     def limits(self) -> Limits:
         """The limits that the API key sets its owner."""
-        return limits_of(self._caller)
+        return self.sender.limits
 
     @property
     def owner_watched_until(self) -> datetime | None:
@@ -105,17 +118,32 @@ class Request:
         caller: Mapping[str, str] = self.event["requestContext"]["authorizer"]["lambda"]
         return caller
 
-    def require(self, scope: str) -> None:
-        """Check that the API key is valid and has the scope.
+    def require(self, scope: str, now: datetime) -> None:
+        """Check that the API key or the token is valid and has the scope.
+
+        The gateway keeps the authorizer's answer for a while, so the end of a token is checked
+        here.
 
         Raises:
-            Unauthorized: the key is not valid.
+            Unauthorized: the key or the token is not valid.
             Forbidden: it does not have the scope.
         """
         if INVALID_KEY in self._caller:
             raise Unauthorized
-        if scope not in self._caller["scopes"].split(" "):
+        ends_at = self.sender.ends_at
+        if ends_at is not None and now >= ends_at:
+            raise Unauthorized
+        if scope not in with_included(self._caller["scopes"].split(" ")):
             raise Forbidden(f"The key lacks the scope {scope}.")
+
+    def require_key(self) -> None:
+        """Check that the API key itself was sent.
+
+        Raises:
+            Forbidden: a token was sent.
+        """
+        if self.sender.token is not None:
+            raise Forbidden(_KEY_ONLY)
 
     def require_jobs_enabled(self) -> None:
         """Check that the service accepts jobs.
@@ -208,13 +236,16 @@ class Answer:
 
 
 def http_handler(
-    *, scope: str | None = "jobs"
+    *, scope: str | None = "jobs", for_tokens: bool = False
 ) -> Callable[[Callable[[Request, Wiring], Answer]], Handler[dict[str, Any]]]:
     """Make a Lambda handler of a function of a request and a wiring; its errors become problems.
 
     The caller's API key must have `scope`, and its owner must be within its budget of requests;
-    None is for a route that needs no key. An unexpected error (a bug) is logged with its traceback.
-    Its answer is a 500 problem without any detail.
+    None is for a route that needs no key. A token is accepted only with `for_tokens`: such a
+    handler shows and changes nothing but what `Request.principal` may see.
+
+    An unexpected error (a bug) is logged with its traceback. Its answer is a 500 problem without
+    any detail.
     """
 
     def decorate(handle: Callable[[Request, Wiring], Answer]) -> Handler[dict[str, Any]]:
@@ -227,8 +258,10 @@ def http_handler(
             logger.append_keys(gateway_request_id=request.gateway_id)
             try:
                 if scope is not None:
-                    request.require(scope)
-                    wiring.access.budgets.spend(request.owner, REQUESTS, request.limits)
+                    request.require(scope, wiring.clock())
+                    if not for_tokens:
+                        request.require_key()
+                    wiring.access.budgets.spend(request.principal, REQUESTS, request.limits)
                 answer = handle(request, wiring)
             except RequestRefused as error:
                 answer = _refused(request, error, error.headers)

@@ -20,7 +20,7 @@ def count_jobs(request: Request, wiring: Wiring, jobs: int) -> None:
         TooManyRequests: the owner has used up its budget.
     """
     if more := (jobs - 1) // JOBS_PER_REQUEST:
-        wiring.access.budgets.spend(request.owner, REQUESTS, request.limits, more)
+        wiring.access.budgets.spend(request.principal, REQUESTS, request.limits, more)
 
 
 def limit_of(request: Request, default: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
-from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
+from comfyline.contract.ids import ConnectionId
 from comfyline.service.errors import OverBudget, Unavailable
 from functions._handlers import Event, Handler, lambda_handler, logger
 from functions._wiring import Wiring
@@ -17,12 +17,6 @@ from functions._wiring import Wiring
 def connection_id(event: Event) -> ConnectionId:
     """The socket that the event is about."""
     return ConnectionId(event["requestContext"]["connectionId"])
-
-
-def caller(event: Event) -> tuple[OwnerId, KeyId]:
-    """The owner and the API key that the authorizer of $connect found."""
-    context = event["requestContext"]["authorizer"]
-    return OwnerId(context["owner"]), KeyId(context["key_id"])
 
 
 def is_greeting(event: Event) -> bool:

@@ -36,10 +36,13 @@ def retry(request: Request, wiring: Wiring) -> Answer:
 
 
 def caller_of(request: Request, key: str | None) -> Caller:
-    """The owner of the request, who posts with this idempotency key."""
+    """Who posts the request, with this idempotency key."""
+    sender = request.sender
     return Caller(
-        owner=request.owner,
-        limits=request.limits,
+        owner=sender.owner,
+        user=sender.user,
+        limits=sender.limits,
+        allowance=sender.allowance,
         idempotency_key=key,
         request_id=request.id,
         owner_watched_until=request.owner_watched_until,

@@ -22,7 +22,7 @@ from comfyline.service.clock import Clock, utc_now
 from functions._aws import Aws
 
 if TYPE_CHECKING:
-    from comfyline.contract.ids import JobId, OwnerId
+    from comfyline.contract.ids import JobId, OwnerId, Principal
     from comfyline.service.cached import Cached
     from comfyline.service.files.offer_upload import NewUpload, Offer
     from comfyline.service.graphs.graph import Graph
@@ -71,7 +71,7 @@ class Wiring:
 
     @cached_property
     def access(self) -> Access:
-        """Keys, switches, socket passes and budgets."""
+        """Keys, tokens, switches, socket passes and budgets."""
         from functions._access import Access
 
         return Access(self.aws, self.clock)
@@ -103,6 +103,7 @@ class Wiring:
             queue=self.aws.queue,
             uploads=self.aws.uploads,
             admission=self.admission,
+            allowances=self.aws.allowances,
             settle=self._settle,
             clock=self.clock,
             nodes=self._nodes.get,
@@ -162,27 +163,27 @@ class Wiring:
 
         return EngineLock.parse(self._lock_file.read_text())
 
-    def offer_upload(self, asked: NewUpload, owner: OwnerId) -> Offer:
+    def offer_upload(self, asked: NewUpload, caller: Principal) -> Offer:
         """A form that a client uploads a file with."""
         from comfyline.service.files.offer_upload import offer_upload
 
-        return offer_upload(asked, owner, uploads=self.aws.uploads, clock=self.clock)
+        return offer_upload(asked, caller, uploads=self.aws.uploads, clock=self.clock)
 
     # --- reading and ending jobs ------------------------------------------------------------------
 
-    def read_job(self, job_id: JobId, owner: OwnerId) -> JobRecord:
-        """One job of the owner."""
+    def read_job(self, job_id: JobId, caller: Principal) -> JobRecord:
+        """One job of the caller."""
         from comfyline.service.jobs.read import read_job
 
-        return read_job(job_id, owner, store=self.aws.jobs, clock=self.clock)
+        return read_job(job_id, caller, store=self.aws.jobs, clock=self.clock)
 
     def read_artifacts(
-        self, job_id: JobId, owner: OwnerId, numbers: range
+        self, job_id: JobId, caller: Principal, numbers: range
     ) -> tuple[JobRecord, tuple[Artifact, ...]]:
-        """One job of the owner, and the artifacts with these numbers."""
+        """One job of the caller, and the artifacts with these numbers."""
         from comfyline.service.jobs.artifacts import read_artifacts
 
-        return read_artifacts(job_id, owner, numbers, store=self.aws.jobs, clock=self.clock)
+        return read_artifacts(job_id, caller, numbers, store=self.aws.jobs, clock=self.clock)
 
     def queue_position(self, job: Job) -> int | None:
         """About where a queued job stands."""
@@ -216,31 +217,31 @@ class Wiring:
             clock=self.clock,
         )
 
-    def read_graph(self, job_id: JobId, owner: OwnerId) -> Graph:
-        """The graph of a job of the owner."""
+    def read_graph(self, job_id: JobId, caller: Principal) -> Graph:
+        """The graph of a job of the caller."""
         from comfyline.service.jobs.read import read_graph
 
-        return read_graph(job_id, owner, store=self.aws.jobs, clock=self.clock)
+        return read_graph(job_id, caller, store=self.aws.jobs, clock=self.clock)
 
-    def cancel(self, job_id: JobId, owner: OwnerId) -> Cancellation:
-        """Cancel a job of the owner."""
+    def cancel(self, job_id: JobId, caller: Principal) -> Cancellation:
+        """Cancel a job of the caller."""
         from comfyline.service.jobs.cancel import cancel
 
         return cancel(
             job_id,
-            owner,
+            caller,
             store=self.aws.jobs,
             clock=self.clock,
             free_slot=self.admission.free_slot,
         )
 
-    def purge(self, job_id: JobId, owner: OwnerId) -> Cancellation:
-        """Remove an ended job of the owner."""
+    def purge(self, job_id: JobId, caller: Principal) -> Cancellation:
+        """Remove an ended job of the caller."""
         from comfyline.service.jobs.cancel import purge
 
         return purge(
             job_id,
-            owner,
+            caller,
             store=self.aws.jobs,
             artifacts=self.aws.artifacts,
             settle=self._settle,

@@ -1,15 +1,17 @@
-"""The authorizers of the HTTP API and of the WebSocket API's $connect: find the caller's key."""
+"""The authorizers of the HTTP API and of the WebSocket API's $connect: find who calls."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.authenticate import Identity
+from comfyline.service.access.keys import Flags, with_included
+from comfyline.service.access.tokens import Token
 from functions._handlers import INVALID_KEY, OWNER_WATCHED_UNTIL, Event, lambda_handler, logger
 from functions._wiring import Wiring
 
-SOCKET_SCOPE = "jobs"
+SOCKET_SCOPE = "jobs:read"
 
 
 @lambda_handler
@@ -21,13 +23,13 @@ def http_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     answers 401 to a request without the header. It caches the response for every route, so each
     function checks the scope of the key itself.
     """
-    key = wiring.access.authenticate(_headers(event).get("authorization"))
-    if key is None:
+    found = wiring.access.authenticate(_headers(event).get("authorization"))
+    if found is None:
         logger.info("caller refused", extra={"action": "caller_refused"})
         return {"isAuthorized": True, "context": {INVALID_KEY: "true"}}
     logger.debug("caller known", extra={"action": "caller_known"})
-    context = _caller(key, wiring.access.flags())
-    if until := wiring.aws.keys.owner_watched_until(key.owner):
+    context = _caller(found, wiring.access.flags())
+    if until := wiring.aws.keys.owner_watched_until(found.key.owner):
         context[OWNER_WATCHED_UNTIL] = until.isoformat()
     return {"isAuthorized": True, "context": context}
 
@@ -35,31 +37,31 @@ def http_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
 @lambda_handler
 def socket_handler(event: Event, wiring: Wiring) -> dict[str, Any]:
     """Answer with an IAM policy, the only response that a WebSocket API accepts."""
-    key = _socket_key(event, wiring)
+    found = _of_socket(event, wiring)
     statement = {
         "Action": "execute-api:Invoke",
-        "Effect": "Allow" if key else "Deny",
+        "Effect": "Allow" if found else "Deny",
         "Resource": event["methodArn"],
     }
     return {
-        "principalId": key.owner if key else "nobody",
+        "principalId": found.key.owner if found else "nobody",
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": _caller(key, wiring.access.flags()) if key else {},
+        "context": _caller(found, wiring.access.flags()) if found else {},
     }
 
 
-def _socket_key(event: Event, wiring: Wiring) -> ApiKey | None:
-    """The key of the socket pass in the query or of the header: a browser can send no header."""
+def _of_socket(event: Event, wiring: Wiring) -> Identity | None:
+    """Who sent the socket pass in the query or the header: a browser can send no header."""
     socket_pass = (event.get("queryStringParameters") or {}).get("ticket")
     if socket_pass:
-        key = wiring.access.redeem_socket_pass(socket_pass)
+        found = wiring.access.redeem_socket_pass(socket_pass)
     else:
-        key = wiring.access.authenticate(_headers(event).get("authorization"))
-    if key is None or SOCKET_SCOPE not in key.scopes:
+        found = wiring.access.authenticate(_headers(event).get("authorization"))
+    if found is None or SOCKET_SCOPE not in with_included(found.scopes):
         logger.info("caller refused", extra={"action": "caller_refused"})
         return None
     logger.debug("caller known", extra={"action": "caller_known"})
-    return key
+    return found
 
 
 def _headers(event: Event) -> dict[str, str]:
@@ -67,8 +69,17 @@ def _headers(event: Event) -> dict[str, str]:
     return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
 
 
-def _caller(key: ApiKey, flags: Flags) -> dict[str, str]:
+def _caller(found: Identity, flags: Flags) -> dict[str, str]:
+    key, token = found.key, found.token
     bounds = {name: str(bound) for name, bound in asdict(key.limits).items() if bound is not None}
     switches = {name: str(value).lower() for name, value in asdict(flags).items()}
-    scopes = " ".join(sorted(key.scopes))
-    return {"owner": key.owner, "key_id": key.id, "scopes": scopes, **bounds, **switches}
+    scopes = " ".join(sorted(found.scopes))
+    caller = {"owner": key.owner, "key_id": key.id, "scopes": scopes, **bounds, **switches}
+    return caller if token is None else caller | _of_token(token)
+
+
+def _of_token(token: Token) -> dict[str, str]:
+    """What the functions must know of a token. An attribute that it does not have is left out."""
+    known = {"user": token.user, "token": token.sha256, "max_jobs": token.max_jobs}
+    shown = {name: str(value) for name, value in known.items() if value is not None}
+    return {**shown, "ends_at": token.expires_at.isoformat()}

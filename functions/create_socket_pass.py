@@ -8,11 +8,12 @@ from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
 
-@http_handler()
+@http_handler(scope="jobs:read", for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a socket pass, which opens one socket."""
-    wiring.access.budgets.spend(request.owner, SOCKET_PASSES, request.limits)
-    stored, secret = wiring.access.create_socket_pass(request.owner, request.key_id)
+    sender, access = request.sender, wiring.access
+    access.budgets.spend(sender.principal, SOCKET_PASSES, sender.limits)
+    stored, secret = access.create_socket_pass(sender.owner, sender.key_id, sender.token)
     answer = responses.SocketPassResponse(
         ticket=secret, url=wiring.access.socket_url(secret), expires_at=stored.expires_at
     )

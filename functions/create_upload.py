@@ -9,13 +9,13 @@ from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
 
-@http_handler()
+@http_handler(for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a form that stores one file of exactly this type and size."""
     asked, budgets = commands.new_upload(request.json()), wiring.access.budgets
-    budgets.spend(request.owner, UPLOADS, request.limits)
-    budgets.spend(request.owner, UPLOAD_BYTES, request.limits, asked.bytes)
-    offer = wiring.offer_upload(asked, request.owner)
+    budgets.spend(request.principal, UPLOADS, request.limits)
+    budgets.spend(request.principal, UPLOAD_BYTES, request.limits, asked.bytes)
+    offer = wiring.offer_upload(asked, request.principal)
     accepted = responses.UploadAccepted(
         upload_id=offer.upload_id,
         url=offer.form.url,

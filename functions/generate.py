@@ -8,7 +8,7 @@ from functions._submission import preferred_wait, submit
 from functions._wiring import Wiring
 
 
-@http_handler()
+@http_handler(for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the ended job, or 202 with its location; `Prefer: wait=N` shortens the wait."""
     wait = preferred_wait(request)

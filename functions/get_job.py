@@ -7,10 +7,10 @@ from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
 
-@http_handler()
+@http_handler(scope="jobs:read", for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the whole job."""
-    record = wiring.read_job(request.job_id, request.owner)
+    record = wiring.read_job(request.job_id, request.principal)
     position = wiring.queue_position(record.job)
     store, now = wiring.aws.artifacts, wiring.clock()
     return Answer(views.job_view(record, store=store, now=now, queue_position=position))

@@ -7,7 +7,7 @@ from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
 
-@http_handler()
+@http_handler(scope="jobs:read")
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the totals of the caller's ended jobs."""
     used = wiring.aws.ledger.usage(request.owner)

@@ -10,11 +10,11 @@ from functions._paging import limit_of
 from functions._wiring import Wiring
 
 
-@http_handler()
+@http_handler(scope="jobs:read", for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with one page of the files of an ended job, in the job's order."""
     limit = limit_of(request, MAX_ARTIFACTS_PER_PAGE)
     numbers = numbers_of(request.query("cursor"), limit)
-    record, artifacts = wiring.read_artifacts(request.job_id, request.owner, numbers)
+    record, artifacts = wiring.read_artifacts(request.job_id, request.principal, numbers)
     store, now = wiring.aws.artifacts, wiring.clock()
     return Answer(artifact_page(record, numbers, artifacts, store=store, now=now))

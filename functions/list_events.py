@@ -9,11 +9,11 @@ from functions._wiring import Wiring
 MAX_VERSION_DIGITS = 9  # a job changes a few thousand times at most
 
 
-@http_handler()
+@http_handler(scope="jobs:read", for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the job's changes of state after version `after`, and their messages."""
     after = _version(request.query("after"))
-    record = wiring.read_job(request.job_id, request.owner)
+    record = wiring.read_job(request.job_id, request.principal)
     return Answer(event_list(record.job, after=after))
 
 

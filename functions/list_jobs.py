@@ -16,7 +16,7 @@ DEFAULT_LIMIT = 20
 _METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 
 
-@http_handler()
+@http_handler(scope="jobs:read")
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with one page of the caller's jobs, newest first."""
     asked, limit = _filter(request), limit_of(request, DEFAULT_LIMIT)

@@ -7,7 +7,7 @@ from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
 
-@http_handler()
+@http_handler(scope="jobs:read", for_tokens=True)
 def handler(_request: Request, wiring: Wiring) -> Answer:
     """200 with the names that a request may use."""
     lock = wiring.lock

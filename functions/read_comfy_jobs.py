@@ -18,7 +18,7 @@ from functions._wiring import Wiring
 DEFAULT_LIMIT = 50  # of Comfy's proxy
 
 
-@http_handler()
+@http_handler(scope="jobs:read", for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with what the route names."""
     return _ROUTES[request.event["routeKey"]](request, wiring)
@@ -45,13 +45,13 @@ def _list(request: Request, wiring: Wiring) -> Answer:
 
 
 def _workflow(request: Request, wiring: Wiring) -> Answer:
-    graph = retried(lambda: wiring.read_graph(request.job_id, request.owner), wiring)
+    graph = retried(lambda: wiring.read_graph(request.job_id, request.principal), wiring)
     return Answer(WorkflowView(workflow=dict(graph), format="api"))
 
 
 def _logs(request: Request, wiring: Wiring) -> Answer:
     """204: the service keeps no logs of the engine."""
-    retried(lambda: wiring.read_job(request.job_id, request.owner), wiring)
+    retried(lambda: wiring.read_job(request.job_id, request.principal), wiring)
     return Answer("", 204)
 
 

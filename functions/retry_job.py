@@ -7,7 +7,7 @@ from functions._submission import retry
 from functions._wiring import Wiring
 
 
-@http_handler()
+@http_handler(for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """202 with a new job from the same input."""
     return retry(request, wiring)

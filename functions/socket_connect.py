@@ -6,11 +6,13 @@ therefore subscribed to by another function, which is called asynchronously.
 
 from __future__ import annotations
 
-from comfyline.service.access.budgets import OPEN_SOCKETS, SOCKETS, open_sockets_of
+from datetime import datetime
+
+from comfyline.service.access.budgets import OPEN_SOCKETS, SOCKETS, USER_SHARES, open_sockets_of
 from comfyline.service.errors import SocketsDisabled, TooManyRequests
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
-from functions._handlers import Event, limits_of
-from functions._socket import caller, connection_id, socket_handler
+from functions._handlers import Event, Sender
+from functions._socket import connection_id, socket_handler
 from functions._wiring import Wiring
 
 PATIENCE_SECONDS = 60
@@ -26,14 +28,24 @@ def handler(event: Event, wiring: Wiring) -> None:
     authorizer = event["requestContext"]["authorizer"]
     if authorizer.get("websocket_enabled") == "false":
         raise SocketsDisabled("an operator has switched live progress off")
-    owner, key_id = caller(event)
-    limits, connections = limits_of(authorizer), wiring.aws.connections
-    wiring.access.budgets.spend(owner, SOCKETS, limits)
-    expires_at = wiring.clock() + CONNECTION_LIFETIME
-    connection = Connection(connection_id(event), owner, key_id, expires_at)
-    if not connections.has_room(connection, open_sockets_of(limits)):
+    sender, connections = Sender(authorizer), wiring.aws.connections
+    wiring.access.budgets.spend(sender.principal, SOCKETS, sender.limits)
+    connection = _connection(event, sender, wiring.clock())
+    limit = open_sockets_of(sender.limits)
+    has_room = connections.has_room(connection, limit)
+    if has_room and sender.user is not None:
+        has_room = connections.has_room(connection, max(1, limit // USER_SHARES), of_user=True)
+    if not has_room:
         raise TooManyRequests("too many open sockets", PATIENCE_SECONDS, OPEN_SOCKETS)
     connections.open(connection)
     wanted = (event.get("queryStringParameters") or {}).get("job_id")
     if wanted is not None:
         wiring.aws.greeter.greet(connection.id, wanted)
+
+
+def _connection(event: Event, sender: Sender, now: datetime) -> Connection:
+    """The connection. Nothing is sent to it after the end of the token that opened it."""
+    ends = [now + CONNECTION_LIFETIME, *([sender.ends_at] if sender.ends_at else [])]
+    return Connection(
+        connection_id(event), sender.owner, sender.key_id, min(ends), user=sender.user
+    )

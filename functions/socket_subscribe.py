@@ -76,13 +76,18 @@ def _over_budget(socket: ConnectionId, wiring: Wiring) -> ErrorMessage | None:
     """Count the message for the socket's owner; the refusal, if these are too many.
 
     Raises:
-        ConnectionGone: the socket is not stored, so nothing would be sent to it later.
+        ConnectionGone: the socket is not stored or its token has expired, so nothing would be sent
+            to it later.
     """
     connection = wiring.aws.connections.get(socket)
     if connection is None:
         raise ConnectionGone(socket)
+    if wiring.clock() >= connection.expires_at:
+        text = "The token of this connection has expired. Connect again with a new one."
+        _say(wiring, socket, ErrorMessage(code="key_void", message=text))
+        raise ConnectionGone(socket)
     try:
-        wiring.access.budgets.spend(connection.owner, MESSAGES, Limits())
+        wiring.access.budgets.spend(connection.principal, MESSAGES, Limits())
     except TooManyRequests as error:
         return ErrorMessage(code=error.code, message=error.detail, budget=error.budget)
     return None

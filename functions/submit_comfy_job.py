@@ -12,7 +12,7 @@ from functions._submission import caller_of
 from functions._wiring import Wiring
 
 
-@http_handler()
+@http_handler(for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with the new job. A key that has made a job is refused, whatever the request is."""
     with wiring.submitter.refusals_recorded():

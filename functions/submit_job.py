@@ -7,7 +7,7 @@ from functions._submission import preferred_wait, submit
 from functions._wiring import Wiring
 
 
-@http_handler()
+@http_handler(for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """202 with the job, or 200 with the ended job if the caller asked to wait."""
     return submit(request, wiring, wait=preferred_wait(request))

@@ -80,7 +80,7 @@ class Execution:
         """
         try:
             hold, inputs = await self._prepare()
-            visit = Visit(self._reporter.job.owner, is_tidy(self.graph, await self._nodes()))
+            visit = Visit(self._reporter.job.principal, is_tidy(self.graph, await self._nodes()))
             entering = self._tools.turnstile.enter(visit)
             if not await unless(self._stop.requested, entering):
                 return PromptInterrupted()

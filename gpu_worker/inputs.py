@@ -45,7 +45,7 @@ class Inputs:
     def _fetch(self, job: Job, reference: Reference, hold: Hold) -> Path:
         path = hold.new_path()
         with path.open("wb") as file:
-            stored = self.uploads.fetch(upload_key(job.owner, reference.upload_id), file)
+            stored = self.uploads.fetch(upload_key(job.principal, reference.upload_id), file)
         if stored is None:
             raise InputMissing(reference)
         return path.rename(path.with_suffix(file_suffix(stored)))

@@ -8,7 +8,7 @@ prompt may wait in the engine only if both report all files that they write:
     nothing                    enters
     one, whose files are       waits: they must be out of the engine's reach first
       being taken away
-    one that waits or runs     enters if both are of one owner and both are tidy
+    one that waits or runs     enters if both are of one owner, and of one user of it, and tidy
     two                        waits
 
 A prompt is tidy if all its nodes choose names that are not used yet, and report each file that they
@@ -22,14 +22,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from comfyline.contract.ids import OwnerId
+from comfyline.contract.ids import Principal
 
 
 @dataclass(eq=False, slots=True)
 class Visit:
     """One prompt's stay in the engine, from its admission until its files are taken away."""
 
-    owner: OwnerId
+    principal: Principal  # in whose name the prompt's job was made
     is_tidy: bool
     was_shared: bool = False  # another prompt was in the engine at some time of this visit
     is_leaving: bool = False  # its prompt has ended, and its files are being taken away
@@ -41,8 +41,8 @@ def may_enter(visit: Visit, inside: Sequence[Visit]) -> bool:
         case []:
             return True
         case [other]:
-            is_same_owner = visit.owner == other.owner
-            return not other.is_leaving and is_same_owner and visit.is_tidy and other.is_tidy
+            is_same_caller = visit.principal == other.principal
+            return not other.is_leaving and is_same_caller and visit.is_tidy and other.is_tidy
         case _:
             return False
 

@@ -86,6 +86,7 @@ def emulated(grant: Grant) -> Grant:
 # The actions of Lambda's poller of a queue.
 READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 READ_KEY = may("ReadKey", Resource.KEYS, "dynamodb:GetItem")
+READ_TOKEN = may("ReadToken", Resource.CONNECTIONS, "dynamodb:GetItem", partition_keys="token#*")
 GET_JOB = may("GetJob", Resource.JOBS, "dynamodb:GetItem")
 READ_JOB = may("ReadJob", Resource.JOBS, "dynamodb:Query")
 PAGE_JOBS = may("PageJobs", Resource.JOBS_BY_OWNER, "dynamodb:Query")

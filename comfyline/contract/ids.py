@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NewType
 
 JobId = NewType("JobId", str)
 OwnerId = NewType("OwnerId", str)
+UserId = NewType("UserId", str)
 KeyId = NewType("KeyId", str)
 WorkerId = NewType("WorkerId", str)
 UploadId = NewType("UploadId", str)
@@ -27,16 +29,59 @@ _ID_LENGTH = 26  # 130 bits: a 48-bit time in ms and 80 random bits, or the firs
 
 JOB_ID_PATTERN = rf"^job_[{JOB_ID_CHARACTERS}]{{{_ID_LENGTH}}}$"
 UPLOAD_ID_PATTERN = rf"^upl_[{JOB_ID_CHARACTERS}]{{{_ID_LENGTH}}}$"
+# A name that the owner gives to one of its users: visible ASCII, such as an e-mail address.
+USER_PATTERN = r"^[!-~]{1,128}$"
 
 
-def derived_job_id(owner: OwnerId, idempotency_key: str) -> JobId:
-    """The id of the owner's job for this idempotency key; two owners never share an id."""
-    return _digested("", owner, idempotency_key)
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of an owner, who may see and touch only what was made in the name of this user."""
+
+    owner: OwnerId
+    id: UserId
 
 
-def reused_job_id(owner: OwnerId, fingerprint: str, n: int) -> JobId:
-    """The id of the n-th job that `owner` makes from a request that an older job may answer."""
-    return _digested("reuse:", owner, f"{n}:{fingerprint}")
+# In whose name a call is made: an owner may see everything of its own, a user of it a part.
+Principal = OwnerId | User
+
+
+def principal_of(owner: OwnerId, user: UserId | None) -> Principal:
+    """The user of the owner, or without a user the owner."""
+    return owner if user is None else User(owner, user)
+
+
+def owner_of(principal: Principal) -> OwnerId:
+    """The owner, whose limits and usage count."""
+    return principal.owner if isinstance(principal, User) else principal
+
+
+def user_of(principal: Principal) -> UserId | None:
+    """The user; None if the owner itself calls."""
+    return principal.id if isinstance(principal, User) else None
+
+
+def qualified(principal: Principal) -> str:
+    """A text that differs for every owner and every user of one; an owner's is its id.
+
+    The owner's length is part of a user's text, so that no two pairs have the same text. A colon is
+    in no owner's id, so no owner has the text of a user.
+    """
+    if isinstance(principal, User):
+        return f"user:{len(principal.owner)}:{principal.owner}:{principal.id}"
+    return principal
+
+
+def derived_job_id(caller: Principal, idempotency_key: str) -> JobId:
+    """The id of the caller's job for this idempotency key.
+
+    Two owners, or two users of one, never share an id.
+    """
+    return _digested("", qualified(caller), idempotency_key)
+
+
+def reused_job_id(caller: Principal, fingerprint: str, n: int) -> JobId:
+    """The id of the n-th job that `caller` makes from a request that an older job may answer."""
+    return _digested("reuse:", qualified(caller), f"{n}:{fingerprint}")
 
 
 def retry_job_id(owner: OwnerId, job_id: JobId, version: int) -> JobId:
@@ -44,7 +89,7 @@ def retry_job_id(owner: OwnerId, job_id: JobId, version: int) -> JobId:
     return _digested("retry:", owner, f"{version}:{job_id}")
 
 
-def _digested(kind: str, owner: OwnerId, text: str) -> JobId:
+def _digested(kind: str, owner: str, text: str) -> JobId:
     # The owner's length is hashed too, so that ("ab", "c") and ("a", "bc") have different ids. A
     # kind begins with a letter and a length does not, so two kinds never have the same id either.
     digest = hashlib.sha256(f"{kind}{len(owner)}:{owner}:{text}".encode()).digest()

@@ -26,6 +26,10 @@ MAX_UPLOAD_REFERENCES = 100
 MAX_JOB_UPLOAD_BYTES = 1_000_000_000
 # API Gateway ends a request after 30 s; the rest is left for the work before and after the wait.
 MAX_WAIT_SECONDS = 25
+# A page asks for a new token in time; a token that leaks is useless after an hour at the latest.
+MIN_TOKEN_SECONDS, DEFAULT_TOKEN_SECONDS, MAX_TOKEN_SECONDS = 10, 900, 3600
+# The ids of a token's jobs are counted in one item, and each write costs a unit for a kilobyte.
+MAX_TOKEN_JOBS = 100
 # The largest signed 64-bit integer: databases and most JSON libraries cannot store a larger one.
 MAX_SEED = 2**63 - 1
 # The largest integer that every JSON parser reads exactly: those of JavaScript and jq store numbers

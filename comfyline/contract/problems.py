@@ -29,13 +29,21 @@ PROBLEMS: Mapping[str, ProblemKind] = {  # by code
         400, "Malformed request", "Send a JSON body, and headers in the documented format."
     ),
     "unauthorized": ProblemKind(
-        401, "The key is not valid", "Use a key that exists, has not expired and is not disabled."
+        401,
+        "The key is not valid",
+        "Use a key or a token that exists, has not expired and is not disabled.",
     ),
-    "forbidden": ProblemKind(403, "Scope missing", "Use a key with the scope that `detail` names."),
+    "forbidden": ProblemKind(
+        403,
+        "Not permitted",
+        "Use a key with the permission that `detail` names, and not a token.",
+        on_socket=True,
+    ),
     "job_not_found": ProblemKind(
         404,
         "Job not found",
-        "Check the id. The job may belong to another owner, or be removed after its retention.",
+        "Check the id. The job may belong to another owner or user, or be removed after its "
+        "retention.",
         on_socket=True,
     ),
     "route_not_found": ProblemKind(404, "No such path", "Check the path against this document."),

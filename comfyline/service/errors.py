@@ -130,7 +130,7 @@ class RequestTooLarge(RequestRefused):
 
 
 class Unauthorized(RequestRefused):
-    """The API key is unknown, has expired or is disabled."""
+    """The API key or token is unknown, has expired or is disabled."""
 
     code = "unauthorized"
 
@@ -140,13 +140,13 @@ class Unauthorized(RequestRefused):
 
 
 class Forbidden(RequestRefused):
-    """The key does not have the scope that this route requires."""
+    """The key or the token must not do this."""
 
     code = "forbidden"
 
 
 class JobNotFound(RequestRefused):
-    """There is no such job, or it belongs to another owner."""
+    """There is no such job, or it belongs to another owner or user."""
 
     code = "job_not_found"
 

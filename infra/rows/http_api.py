@@ -44,8 +44,8 @@ _ROWS = (
     Function(
         name="AuthorizeHttp",
         handler="authorize.http_handler",
-        settings=(KeysTable,),
-        grants=(grants.READ_KEY,),
+        settings=(KeysTable, ConnectionsTable),
+        grants=(grants.READ_KEY, grants.READ_TOKEN),
         timeout=AUTHORIZER_TIMEOUT,
         reserved=RESERVED_FOR_HTTP,
     ),
@@ -55,6 +55,7 @@ _ROWS = (
         settings=(KeysTable, ConnectionsTable),
         grants=(
             grants.READ_KEY,
+            grants.READ_TOKEN,
             may("TakeSocketPass", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
         ),
         timeout=AUTHORIZER_TIMEOUT,
@@ -165,10 +166,25 @@ _ROWS = (
         grants=(may("SignUpload", Resource.UPLOADS, "s3:PutObject"),),
     ),
     Function(
+        name="CreateToken",
+        routes=(Route("POST", "/api/v1/tokens"),),
+        settings=(ConnectionsTable,),
+        grants=(
+            may("StoreToken", Resource.CONNECTIONS, "dynamodb:PutItem", partition_keys="token#*"),
+        ),
+    ),
+    Function(
         name="CreateSocketPass",
         routes=(Route("POST", "/api/v1/ws-tickets"),),
         settings=(SocketAddress,),
-        grants=(may("StoreSocketPass", Resource.CONNECTIONS, "dynamodb:PutItem"),),
+        grants=(
+            may(
+                "StoreSocketPass",
+                Resource.CONNECTIONS,
+                "dynamodb:PutItem",
+                partition_keys="pass#*",
+            ),
+        ),
     ),
     Function(name="ListModels", routes=(Route("GET", "/api/v1/models"),)),
     Function(

@@ -176,6 +176,7 @@ def authorize_socket(caller: Caller) -> None:
         socket.send(json.dumps({"action": "ping"}))
         received(socket, "pong")
     socket_connects(caller)
+    socket_connects(http.with_token(caller))
 
 
 # --- the clock and the worker ---------------------------------------------------------------------
@@ -335,6 +336,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "ListEvents": http.list_events,
     "ListArtifacts": http.list_artifacts,
     "CreateUpload": http.create_upload,
+    "CreateToken": http.create_token,
     "CreateSocketPass": http.create_socket_pass,
     "GetUsage": http.get_usage,
     "SubmitComfyJob": comfy.submit_comfy_job,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import secrets
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -27,6 +28,18 @@ LOADING = {
 
 def authorize_http(caller: Caller) -> None:
     assert caller.call("GET", "/jobs").status_code == 200
+    assert with_token(caller).call("GET", "/models").status_code == 200
+
+
+def with_token(caller: Caller) -> Caller:
+    """A user of the caller, with a new token."""
+    made = caller.call("POST", "/tokens", json={"user": "smoke"})
+    assert made.status_code == 201
+    return replace(caller, key=made.json()["token"])
+
+
+def create_token(caller: Caller) -> None:
+    with_token(caller)
 
 
 def submit_job(caller: Caller) -> None:

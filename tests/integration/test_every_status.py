@@ -26,7 +26,7 @@ Route = tuple[str, str]
 
 JOBS, JOB = "/api/v1/jobs", "/api/v1/jobs/{job_id}"
 EVENTS, ARTIFACTS, RETRY = f"{JOB}/events", f"{JOB}/artifacts", f"{JOB}/retry"
-GENERATE, UPLOADS = "/api/v1/generate", "/api/v1/uploads"
+GENERATE, UPLOADS, TOKENS = "/api/v1/generate", "/api/v1/uploads", "/api/v1/tokens"
 POSTS = [("POST", JOBS), ("POST", GENERATE)]
 PICTURE = {"prompt": "a red fox"}
 KEY = {"Idempotency-Key": "once"}
@@ -102,7 +102,7 @@ def retried(stage: Stage, route: Route) -> Reply:
 
 # --- errors of the caller -------------------------------------------------------------------------
 
-TAKE_A_BODY = [*POSTS, ("POST", UPLOADS)]
+TAKE_A_BODY = [*POSTS, ("POST", UPLOADS), ("POST", TOKENS)]
 
 act(400, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, body="{"))
 act(400, ("POST", RETRY))(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from comfyline.adapters.memory.access import InMemoryOwnerStore
+from comfyline.adapters.memory.access import InMemoryAllowanceStore, InMemoryOwnerStore
 from comfyline.adapters.memory.files import InMemoryArtifactStore, InMemoryUploadStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.ledger import InMemoryLedger
@@ -78,6 +78,7 @@ class InMemoryDeployment:
         self.queue = InMemoryJobQueue(clock, visibility=lease)
         self.artifacts = InMemoryArtifactStore()
         self.owners = InMemoryOwnerStore()
+        self.allowances = InMemoryAllowanceStore()
         self.uploads = InMemoryUploadStore()
         self.ledger = InMemoryLedger()
         self.metrics = InMemoryMetrics()
@@ -127,6 +128,7 @@ class InMemoryDeployment:
             queue=queue or self.queue,
             uploads=self.uploads,
             admission=self.admission(owners=owners, store=store),
+            allowances=self.allowances,
             settle=self.settlement(owners=owners, store=store).complete,
             clock=self.clock,
             nodes=lambda: self.nodes,

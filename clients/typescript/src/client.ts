@@ -13,6 +13,8 @@ import type {
   Models,
   Status,
   SubmitRequest,
+  Token,
+  TokenRequest,
   UsageView,
 } from "./core/wire.js";
 import { follow } from "./follow.js";
@@ -162,6 +164,14 @@ export class Comfyline {
     const path = `${jobPath(jobId)}/retry`;
     const accepted = await this.#api.call<JobAccepted>("POST", path, "job_id", { headers, signal });
     return new Job(this, this.#api, accepted.job_id, accepted);
+  }
+
+  /**
+   * A short-lived token for a page, which acts in the name of one user of yours. For a backend: the
+   * page gives it to its own client as `apiKey`.
+   */
+  createToken(request: TokenRequest, { signal }: CallOptions = {}): Promise<Token> {
+    return this.#api.call<Token>("POST", "/tokens", "token", { body: request, signal });
   }
 
   /** What jobs can use: checkpoints, samplers, schedulers, node classes. */

@@ -1,4 +1,4 @@
-"""Keys, switches, socket passes, slots, budgets and semaphores in memory.
+"""Keys, switches, tokens, socket passes, slots, budgets and semaphores in memory.
 
 Python reads and writes one item of a dictionary at once, so only longer steps hold a lock.
 """
@@ -13,12 +13,13 @@ from datetime import datetime
 from heapq import nsmallest
 from threading import RLock
 
-from comfyline.contract.ids import KeyId, OwnerId
+from comfyline.contract.ids import JobId, KeyId, OwnerId
 from comfyline.service.access.budgets import Budget, window_of
 from comfyline.service.access.keys import ApiKey, Flags
 from comfyline.service.access.semaphore import Share
-from comfyline.service.access.slots import Limits, Refusal, Slot, minute_of
+from comfyline.service.access.slots import Allowance, Limits, Refusal, Slot, minute_of
 from comfyline.service.access.socket_passes import SocketPass
+from comfyline.service.access.tokens import Token
 
 
 class InMemoryKeyStore:
@@ -80,6 +81,38 @@ class InMemorySocketPassStore:
     def take(self, sha256: str) -> SocketPass | None:
         """See SocketPassStore."""
         return self._passes.pop(sha256, None)
+
+
+class InMemoryTokenStore:
+    """`TokenStore` in memory."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, Token] = {}
+
+    def put(self, token: Token) -> None:
+        """See TokenStore."""
+        self._tokens[token.sha256] = token
+
+    def get(self, sha256: str) -> Token | None:
+        """See TokenStore."""
+        return self._tokens.get(sha256)
+
+
+class InMemoryAllowanceStore:
+    """`AllowanceStore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._made: defaultdict[str, set[JobId]] = defaultdict(set)
+
+    def use(self, allowance: Allowance, job_id: JobId) -> bool:
+        """See AllowanceStore."""
+        with self._lock:
+            made = self._made[allowance.token]
+            if job_id not in made and len(made) >= allowance.max_jobs:
+                return False
+            made.add(job_id)
+        return True
 
 
 @dataclass(slots=True)

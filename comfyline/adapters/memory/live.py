@@ -27,10 +27,12 @@ class InMemoryConnectionStore:
         with self._lock:
             self._open[connection.id] = connection
 
-    def has_room(self, connection: Connection, limit: int) -> bool:
+    def has_room(self, connection: Connection, limit: int, *, of_user: bool = False) -> bool:
         """See ConnectionStore."""
         with self._lock:
-            return sum(each.key_id == connection.key_id for each in self._open.values()) < limit
+            of_key = [each for each in self._open.values() if each.key_id == connection.key_id]
+        counted = [each for each in of_key if not of_user or each.user == connection.user]
+        return len(counted) < limit
 
     def get(self, connection_id: ConnectionId) -> Connection | None:
         """See ConnectionStore."""

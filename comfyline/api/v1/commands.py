@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from comfyline.api.v1.unwrap import unwrapped
+from comfyline.contract.ids import UserId
 from comfyline.contract.v1 import requests
 from comfyline.service.errors import MAX_FIELD_ERRORS, FieldError, InvalidRequest
 from comfyline.service.files.offer_upload import NewUpload
@@ -18,6 +19,9 @@ from comfyline.service.graphs.text_to_image import TextToImage
 from comfyline.service.intake.submission import Submission
 from comfyline.service.jobs.job import JobOptions, PictureEncoding, PictureFormat
 from comfyline.service.queue.lanes import Priority
+
+if TYPE_CHECKING:
+    from comfyline.service.access.tokens import NewToken
 
 JobForm = requests.TextToImageRequest | requests.WorkflowRequest
 F = TypeVar("F", bound=BaseModel)
@@ -54,6 +58,24 @@ def new_upload(sent: Any) -> NewUpload:
     form = _parsed(requests.UploadRequest, sent)
     return NewUpload(
         name=form.name, content_type=form.content_type, bytes=form.bytes, sha256=form.sha256
+    )
+
+
+def new_token(sent: Any) -> NewToken:
+    """The token that the body asks for.
+
+    Raises:
+        InvalidRequest: with every field that is wrong.
+    """
+    # Loaded here, because the functions that accept jobs load this module and start faster without.
+    from comfyline.service.access.tokens import NewToken
+
+    form = _parsed(requests.TokenRequest, sent)
+    return NewToken(
+        user=UserId(form.user),
+        scopes=frozenset(form.scopes),
+        lifetime=timedelta(seconds=form.expires_in),
+        max_jobs=form.max_jobs,
     )
 
 

@@ -46,6 +46,7 @@ def job_view(
         progress=job.progress.fraction,
         progress_detail=responses.ProgressDetail(**asdict(job.progress)),
         submitted_by=job.owner,
+        user=job.user,
         params=dict(record.params.params),
         metadata=dict(record.params.metadata),
         priority=job.priority.value,

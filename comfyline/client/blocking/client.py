@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -21,8 +21,10 @@ from comfyline.client.options import SubmitOptions, job_path, submission
 from comfyline.client.pace import Pace
 from comfyline.client.primitives import Sleep, pause
 from comfyline.client.retries import Retries
+from comfyline.contract.limits import DEFAULT_TOKEN_SECONDS
 from comfyline.contract.v1 import common, responses
 from comfyline.contract.v1.history import EventList
+from comfyline.contract.v1.requests import TokenScope
 from comfyline.contract.v1.results import ArtifactPage
 from comfyline.contract.v1.socket import JobMessage
 
@@ -208,6 +210,21 @@ class Comfyline:
         path = f"{job_path(job_id)}/retry"
         accepted = self._api.call(responses.JobAccepted, "POST", path, headers=headers)
         return Job(self, accepted.job_id, accepted=accepted)
+
+    def create_token(
+        self,
+        user: str,
+        *,
+        scopes: Sequence[TokenScope] = ("jobs",),
+        max_jobs: int | None = None,
+        expires_in: int = DEFAULT_TOKEN_SECONDS,
+    ) -> responses.TokenResponse:
+        """A short-lived token for a browser, which acts in the name of one user of yours.
+
+        `expires_in` is in seconds. `max_jobs` bounds how many jobs the token may submit in all.
+        """
+        body = {"user": user, "scopes": [*scopes], "max_jobs": max_jobs, "expires_in": expires_in}
+        return self._api.call(responses.TokenResponse, "POST", "/tokens", body=body)
 
     def models(self) -> responses.Models:
         """What jobs can use: checkpoints, samplers, schedulers, node classes."""

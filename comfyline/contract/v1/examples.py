@@ -69,6 +69,13 @@ _WORKFLOW = {
 }
 _UPLOAD = {"name": "photo.png", "content_type": "image/png", "bytes": 12345, "sha256": _SHA256}
 
+_TOKEN_REQUEST = {
+    "user": "alice@example.com",
+    "scopes": ["jobs"],
+    "max_jobs": 5,
+    "expires_in": 900,
+}
+
 # --- answers --------------------------------------------------------------------------------------
 
 _ARTIFACT = {
@@ -130,6 +137,7 @@ _JOB = {
     "progress": 0.5,
     "progress_detail": _DETAIL,
     "submitted_by": "team-a",
+    "user": "alice@example.com",
     "params": {"prompt": "a red fox in the snow", "steps": 20, "seed": 42},
     "metadata": {"project": "foxes"},
     "priority": "normal",
@@ -167,6 +175,7 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
     requests.WorkflowRequest: _WORKFLOW,
     requests.ExtraData: _EXTRA_DATA,
     requests.UploadRequest: _UPLOAD,
+    requests.TokenRequest: _TOKEN_REQUEST,
     responses.JobAccepted: {
         "job_id": JOB_ID,
         "status": "queued",
@@ -188,6 +197,13 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
         "upload_id": UPLOAD_ID,
         "url": "https://files.example.com/",
         "fields": {"key": f"uploads/{UPLOAD_ID}", "Content-Type": "image/png", "policy": "..."},
+        "expires_at": _SOON,
+    },
+    responses.TokenResponse: {
+        "token": "clt_5vW4Jx0c8n7mQz2rT6yUeI1oPaSdFgHjKlZxCvBnM90",
+        "user": "alice@example.com",
+        "scopes": ["jobs"],
+        "max_jobs": 5,
         "expires_at": _SOON,
     },
     responses.SocketPassResponse: {

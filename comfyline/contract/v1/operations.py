@@ -62,12 +62,14 @@ class Operation:
 PROMPT_EXAMPLE = {"prompt": "a red fox in the snow", "steps": 20, "seed": 42}
 WORKFLOW_EXAMPLE = {"workflow": GRAPH, "metadata": {"project": "foxes"}}
 UPLOAD_EXAMPLE = {"name": "photo.png", "content_type": "image/png", "bytes": 12345}
+TOKEN_EXAMPLE = {"user": "alice@example.com", "max_jobs": 5, "expires_in": 900}
 
 # --- the operations -------------------------------------------------------------------------------
 
 TAGS: Mapping[str, str] = {
     "Jobs": "Submit jobs, read them, cancel them and retry them.",
     "Files": "Send files that a workflow uses.",
+    "Tokens": "Let a browser call the API without a key of yours.",
     "Live": "Follow jobs over the WebSocket. Its messages are in the project's asyncapi.json.",
     "Service": "What the deployment offers, and how it is doing.",
 }
@@ -172,6 +174,20 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         {201: responses.UploadAccepted},
         _TAKES_A_BODY,
         body={requests.UploadRequest: UPLOAD_EXAMPLE},
+    ),
+    ("POST", "/api/v1/tokens"): Operation(
+        "createToken",
+        "Tokens",
+        "Make a short-lived token for a browser",
+        "Your backend calls this with its key and hands the token to a page, which sends it as it "
+        "would send a key. The token acts in the name of one `user` of yours: it submits jobs, and "
+        "reads, follows, cancels and retries those of the same user; it uploads files for them. It "
+        "cannot list jobs, purge them, read usage or make tokens. It stops working with your key, "
+        "at the latest 30 s after the key was disabled, and its WebSockets are closed within "
+        "about a minute.",
+        {201: responses.TokenResponse},
+        _TAKES_A_BODY,
+        body={requests.TokenRequest: TOKEN_EXAMPLE},
     ),
     ("POST", "/api/v1/ws-tickets"): Operation(
         "createSocketPass",

@@ -6,11 +6,13 @@ misspelt option is an error instead of being ignored.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from comfyline.contract.ids import USER_PATTERN
 from comfyline.contract.limits import (
+    DEFAULT_TOKEN_SECONDS,
     MAX_BATCH_SIZE,
     MAX_EXECUTION_TIMEOUT_SECONDS,
     MAX_INPUTS,
@@ -19,7 +21,10 @@ from comfyline.contract.limits import (
     MAX_PROMPT_LENGTH,
     MAX_SEED,
     MAX_START_DEADLINE_SECONDS,
+    MAX_TOKEN_JOBS,
+    MAX_TOKEN_SECONDS,
     MAX_UPLOAD_BYTES,
+    MIN_TOKEN_SECONDS,
 )
 from comfyline.contract.v1.common import INT64, Metadata, PictureFormat, Priority, Request
 
@@ -184,6 +189,43 @@ class WorkflowRequest(_JobOptions):
         default=False,
         description="Whether the job fails if an output of the workflow is not valid. If false, "
         "ComfyUI runs the valid outputs, and the result names the others in `warnings`.",
+    )
+
+
+TokenScope = Literal["jobs", "jobs:read"]
+
+
+def _all_scopes() -> list[TokenScope]:
+    return ["jobs"]
+
+
+class TokenRequest(Request):
+    """What a short-lived token may do. It never may do more than the key that makes it."""
+
+    user: str = Field(
+        pattern=USER_PATTERN,
+        description="Your own name of the user: 1 to 128 visible ASCII characters. The token sees "
+        "and changes only jobs and uploads that were made with a token of the same user.",
+    )
+    scopes: list[TokenScope] = Field(
+        default_factory=_all_scopes,
+        min_length=1,
+        max_length=2,
+        description="What the token may do. `jobs`: everything that a token may do. `jobs:read`: "
+        "read and follow jobs, and fetch their files.",
+    )
+    max_jobs: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_TOKEN_JOBS,
+        description="How many jobs the token may submit in all. A repeated post of the same job "
+        "counts once. If null, any number within the limits of your key.",
+    )
+    expires_in: int = Field(
+        default=DEFAULT_TOKEN_SECONDS,
+        ge=MIN_TOKEN_SECONDS,
+        le=MAX_TOKEN_SECONDS,
+        description="After how many seconds the token stops working.",
     )
 
 

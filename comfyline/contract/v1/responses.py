@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from comfyline.contract.ids import JOB_ID_PATTERN
-from comfyline.contract.limits import MAX_JOBS_PER_PAGE
+from comfyline.contract.limits import MAX_JOBS_PER_PAGE, MAX_TOKEN_JOBS
 from comfyline.contract.v1.common import Amount, Count, Priority, Response, Status
 from comfyline.contract.v1.results import ResultView
 
@@ -83,6 +83,10 @@ class JobView(Response):
     progress: float = Field(ge=0, le=1, description="How much of the attempt is done, from 0 to 1.")
     progress_detail: ProgressDetail = Field(description="Node and step of the attempt.")
     submitted_by: str = Field(description="The owner of the key that submitted the job.")
+    user: str | None = Field(
+        default=None,
+        description="The user whose token submitted the job; null if the key itself did.",
+    )
     params: dict[str, Any] = Field(
         description="The parameters that the job was described by, with the drawn seed. Empty for "
         "a workflow."
@@ -160,6 +164,26 @@ class UploadAccepted(Response):
         description="The form's fields. Send all of them, and after them the file as `file`."
     )
     expires_at: datetime = Field(description="When the form stops working.")
+
+
+class TokenResponse(Response):
+    """A short-lived token."""
+
+    token: str = Field(
+        description="Send it in place of a key: `Authorization: Bearer <token>`. It cannot be read "
+        "again.",
+    )
+    user: str = Field(description="The user in whose name the token acts.")
+    scopes: list[str] = Field(description="What the token may do.")
+    max_jobs: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_TOKEN_JOBS,
+        description="How many jobs the token may submit in all; null if any number.",
+    )
+    expires_at: datetime = Field(
+        description="When the token stops working, if its key does not stop working earlier.",
+    )
 
 
 class SocketPassResponse(Response):

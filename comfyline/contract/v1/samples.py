@@ -37,6 +37,8 @@ _PYTHON = {
     "    for file in page.artifacts:\n        print(file.name, file.url)",
     "createUpload": "graph = json.loads(Path('graph.json').read_text())\n"
     'job = client.submit(workflow=graph, files={"10.image": Path("photo.png")})\nprint(job.id)',
+    "createToken": 'token = client.create_token("alice@example.com", max_jobs=5)\n'
+    "print(token.token, token.expires_at)",
     "createSocketPass": f"for message in client.job({_ID}).events():\n    print(message)",
     "listModels": "print(client.models().checkpoints)",
     "getUsage": "print(client.usage().gpu_seconds)",
@@ -56,6 +58,8 @@ _TYPESCRIPT = {
     "console.log(page.artifacts);",
     "createUpload": 'const photo = new Blob(["..."], { type: "image/png" });\n'
     "console.log(await client.upload(photo)); // upload:upl_...",
+    "createToken": 'const token = await client.createToken({ user: "alice@example.com" });\n'
+    "console.log(token.token, token.expires_at);",
     "createSocketPass": f"for await (const message of client.job({_ID}).events()) "
     "console.log(message);",
     "listModels": "console.log((await client.models()).checkpoints);",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from comfyline.contract.ids import UPLOAD_ID_PATTERN, OwnerId, UploadId
+from comfyline.contract.ids import UPLOAD_ID_PATTERN, OwnerId, UploadId, principal_of
 from comfyline.contract.limits import MAX_UPLOAD_BYTES
 from comfyline.operate.audit.findings import Finding
 from comfyline.operate.audit.index import Index
@@ -70,10 +70,12 @@ class Files:
 
     def missing_uploads(self) -> Iterator[Finding]:
         """Uploads that a waiting or running job names, and that are not there."""
-        query = """SELECT n.upload AS upload, j.id AS job_id, j.owner AS owner FROM needed n
+        query = """SELECT n.upload AS upload, j.id AS job_id, j.owner AS owner, j.user AS user
+            FROM needed n
             JOIN jobs j ON j.id = n.job_id WHERE j.is_live AND j.queued_at < :settled"""
         for row in self._index.rows(query, {"settled": micro(self._terms.settled)}):
-            key = upload_key(OwnerId(row["owner"]), UploadId(row["upload"]))
+            caller = principal_of(OwnerId(row["owner"]), row["user"])
+            key = upload_key(caller, UploadId(row["upload"]))
             if not any(self._index.rows("SELECT 1 FROM files WHERE key = :key", {"key": key})):
                 yield Finding("upload", row["upload"], f"is missing, but {row['job_id']} needs it")
 

@@ -17,9 +17,9 @@ _BATCH = 1_000  # rows that are written together
 
 # Times are microseconds since 1970. The time of its post distinguishes a job from others of its id.
 _SCHEMA = """
-CREATE TABLE jobs (id TEXT PRIMARY KEY, queued_at INT, owner TEXT, status TEXT, is_live INT,
-    finished_at INT, expires_at INT, attempt INT, fingerprint TEXT, has_slot INT, is_settled INT,
-    lists_files INT, has_pnginfo INT, stored INT, items_end INT, gpu_seconds REAL,
+CREATE TABLE jobs (id TEXT PRIMARY KEY, queued_at INT, owner TEXT, user TEXT, status TEXT,
+    is_live INT, finished_at INT, expires_at INT, attempt INT, fingerprint TEXT, has_slot INT,
+    is_settled INT, lists_files INT, has_pnginfo INT, stored INT, items_end INT, gpu_seconds REAL,
     has_run INT) WITHOUT ROWID;
 CREATE TABLE siblings (job_id TEXT, name TEXT, queued_at INT, ends_at INT, fingerprint TEXT,
     has_graph INT, has_params INT, incarnation INT, attempt INT, listed INT, total INT,

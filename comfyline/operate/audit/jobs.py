@@ -115,6 +115,7 @@ class Jobs:
             id=job.id,
             queued_at=micro(job.queued_at),
             owner=job.owner,
+            user=job.user,
             status=job.status.value,
             is_live=not job.status.is_terminal,
             finished_at=micro(job.finished_at),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from comfyline.adapters.aws.access.socket_passes import pass_of
+from comfyline.adapters.aws.access.tokens import token_of
 from comfyline.adapters.aws.attributes import Item, read_time, ttl_of
 from comfyline.adapters.aws.live.connections import connection_of, open_shard
 from comfyline.contract.ids import ConnectionId, OwnerId
-from comfyline.contract.limits import MAX_SUBSCRIPTIONS
+from comfyline.contract.limits import MAX_SUBSCRIPTIONS, MAX_TOKEN_SECONDS
 from comfyline.operate.audit.findings import Finding, Fix
 from comfyline.operate.audit.index import Index
 from comfyline.operate.audit.source import Source, Table, Terms, micro, name_of, ttl_in
@@ -42,6 +43,7 @@ class Live:
             "job": self._of_subscription,
             "owner": self._of_owners_jobs,
             "pass": self._of_pass,
+            "token": self._of_token,
         }
         return kinds[item["pk"]["S"].partition("#")[0]](item)
 
@@ -109,13 +111,27 @@ class Live:
             yield Finding("pass", subject, "should have been deleted by its TTL")
         if found.expires_at > self._terms.clock() + SOCKET_PASS_LIFETIME + CLOCK_SKEW:
             yield Finding("pass", subject, "is valid for too long")
-        yield from self._of_pass_owner(found.owner, found.key_id, subject)
+        yield from self._of_key("pass", found.owner, found.key_id, subject)
 
-    def _of_pass_owner(self, owner: str, key_id: str, subject: str) -> Iterator[Finding]:
+    def _of_token(self, item: Item) -> Iterator[Finding]:
+        found = token_of(item)
+        subject = f"token {found.sha256}"
+        if not _SHA256.fullmatch(found.sha256):
+            yield Finding("token", subject, "has no SHA-256 of a secret")
+        if item.get("ttl") != ttl_of(found.expires_at):
+            yield Finding("token", subject, "has another TTL than its end")
+        elif self._terms.is_never_removed(ttl_in(item)):
+            yield Finding("token", subject, "should have been deleted by its TTL")
+        longest = timedelta(seconds=MAX_TOKEN_SECONDS)
+        if found.expires_at > self._terms.clock() + longest + CLOCK_SKEW:
+            yield Finding("token", subject, "is valid for too long")
+        yield from self._of_key("token", found.owner, found.key_id, subject)
+
+    def _of_key(self, kind: str, owner: str, key_id: str, subject: str) -> Iterator[Finding]:
         query = "SELECT owner FROM keys WHERE id = :id"
         for row in self._index.rows(query, {"id": key_id}):
             if row["owner"] != owner:
-                yield Finding("pass", subject, f"is of {owner}, but its key is of {row['owner']}")
+                yield Finding(kind, subject, f"is of {owner}, but its key is of {row['owner']}")
 
 
 def _of_another_owner(socket: ConnectionId, topic: str, owner: OwnerId) -> Iterator[Finding]:

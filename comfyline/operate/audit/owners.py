@@ -11,7 +11,8 @@ from comfyline.adapters.aws.access.semaphore import end_of
 from comfyline.adapters.aws.access.slots import slot_of, slots_shard
 from comfyline.adapters.aws.attributes import Item
 from comfyline.adapters.aws.ledger import PARTS, numbers_of, usage_of
-from comfyline.contract.ids import OwnerId
+from comfyline.contract.ids import USER_PATTERN, OwnerId
+from comfyline.contract.limits import MAX_TOKEN_JOBS
 from comfyline.operate.audit.findings import Finding, Fix
 from comfyline.operate.audit.index import Index
 from comfyline.operate.audit.source import Source, Table, Terms, micro, name_of, ttl_in
@@ -23,6 +24,9 @@ from comfyline.service.jobs.invariants import CLOCK_SKEW
 # A place is held for a minute by a wait, and for the length of a round by the sweeper.
 LONGEST_PLACE = timedelta(minutes=16)
 _BUDGETS = {budget.name: budget for budget in BUDGETS}
+# What an owner has used, or one user of it; see `qualified`.
+_COUNTED = re.compile(rf"{OWNER_PATTERN}|user:[0-9]+:{OWNER_PATTERN}:{USER_PATTERN.strip('^$')}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SEMAPHORES = ("waits", "sweep")
 
 
@@ -54,6 +58,8 @@ class Owners:
             return self._of_budget(item, rest)
         if kind == "semaphore":
             return self._of_places(item)
+        if kind == "token":
+            return self._of_allowance(item, rest)
         raise LookupError("no part of the service uses this name")
 
     # --- slots ------------------------------------------------------------------------------------
@@ -94,11 +100,20 @@ class Owners:
         budget = _BUDGETS[item["sk"]["S"]]
         window, used = int(item["window"]["N"]), int(item["used"]["N"])
         latest = window_of(budget, self._terms.clock() + CLOCK_SKEW)
-        if window > latest or used < 0 or not re.fullmatch(OWNER_PATTERN, owner):
+        if window > latest or used < 0 or not _COUNTED.fullmatch(owner):
             yield Finding("budget", name_of(item), f"counts {used} in window {window}")
         if self._terms.is_never_removed(ttl_in(item)):
             text = "has no TTL, or DynamoDB should have deleted it"
             yield Finding("budget", name_of(item), text)
+
+    def _of_allowance(self, item: Item, token: str) -> Iterator[Finding]:
+        made = item["jobs"]["SS"]
+        is_named = _SHA256.fullmatch(token) and item["sk"]["S"] == "jobs"
+        if not is_named or len(made) > MAX_TOKEN_JOBS:
+            yield Finding("token", name_of(item), f"has made {len(made)} jobs")
+        if self._terms.is_never_removed(ttl_in(item)):
+            text = "has no TTL, or DynamoDB should have deleted it"
+            yield Finding("token", name_of(item), text)
 
     # --- the ledger -------------------------------------------------------------------------------
 

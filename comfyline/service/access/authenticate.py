@@ -1,4 +1,7 @@
-"""API keys, `cl_<id>_<secret>`, and socket passes. The service stores their hashes only."""
+"""API keys, `cl_<id>_<secret>`, their tokens, `clt_<secret>`, and socket passes.
+
+The service stores their hashes only.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from comfyline.contract.ids import KeyId, OwnerId
-from comfyline.service.access.keys import ApiKey, KeyStore
+from comfyline.service.access.keys import ApiKey, KeyStore, with_included
 from comfyline.service.access.slots import Limits
 from comfyline.service.access.socket_passes import SocketPass, SocketPassStore
+from comfyline.service.access.tokens import NewToken, Token, TokenStore
 from comfyline.service.clock import Clock
 
 SCOPES = frozenset({"jobs", "admin"})
@@ -21,23 +25,81 @@ SCOPES = frozenset({"jobs", "admin"})
 # are reserved for the service.
 OWNER_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
 SOCKET_PASS_LIFETIME = timedelta(seconds=60)  # the browser opens its socket right after the answer
-_TOKEN = re.compile(r"cl_([0-9a-f]{16})_([0-9A-Za-z_-]{32,64})")
+_KEY = re.compile(r"cl_([0-9a-f]{16})_([0-9A-Za-z_-]{32,64})")
+_TOKEN = re.compile(r"clt_([0-9A-Za-z_-]{43})")
 
 
-def authenticate(authorization: str | None, *, keys: KeyStore, clock: Clock) -> ApiKey | None:
-    """Return the key of an `Authorization: Bearer …` header, or None if the key is not valid.
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A valid key that calls, and the token of it that was sent, if one was."""
+
+    key: ApiKey
+    token: Token | None = None
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What the caller may do: of a token, what the key may do too."""
+        if self.token is None:
+            return self.key.scopes
+        return with_included(self.key.scopes) & self.token.scopes
+
+
+def authenticate(
+    authorization: str | None,
+    *,
+    keys: KeyStore,
+    tokens: Callable[[], TokenStore],
+    clock: Clock,
+) -> Identity | None:
+    """Return who sent an `Authorization: Bearer …` header, or None if it is not valid.
 
     The answer is the same for an unknown, wrong, disabled or expired key, so that a caller cannot
-    find out which keys exist.
+    find out which keys exist. `tokens` is called only if the header has a token.
     """
-    scheme, _, token = (authorization or "").partition(" ")
-    match = _TOKEN.fullmatch(token.strip())
-    if scheme.lower() != "bearer" or match is None:
+    scheme, _, text = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer":
         return None
-    key = keys.get(KeyId(match[1]))
-    if key is None or not hmac.compare_digest(_hash(match[2]), key.secret_sha256):
+    if match := _TOKEN.fullmatch(text.strip()):
+        return of_token(_hash(match[1]), keys=keys, tokens=tokens(), clock=clock)
+    match = _KEY.fullmatch(text.strip())
+    key = keys.get(KeyId(match[1])) if match else None
+    if match is None or key is None:
         return None
-    return None if key.is_void(clock()) else key
+    if not hmac.compare_digest(_hash(match[2]), key.secret_sha256):
+        return None
+    return None if key.is_void(clock()) else Identity(key)
+
+
+def of_token(sha256: str, *, keys: KeyStore, tokens: TokenStore, clock: Clock) -> Identity | None:
+    """The valid token with this hash and its valid key; None if one of them is not valid."""
+    token = tokens.get(sha256)
+    if token is None or clock() >= token.expires_at:
+        return None
+    key = keys.get(token.key_id)
+    if key is None or key.owner != token.owner or key.is_void(clock()):
+        return None
+    return Identity(key, token)
+
+
+def create_token(
+    asked: NewToken, owner: OwnerId, key_id: KeyId, *, tokens: TokenStore, clock: Clock
+) -> tuple[Token, str]:
+    """Store a new token of a key. Return it and its text, which cannot be read again.
+
+    It is void once its key is, even if it would live longer.
+    """
+    secret = secrets.token_urlsafe(32)
+    token = Token(
+        sha256=_hash(secret),
+        owner=owner,
+        key_id=key_id,
+        user=asked.user,
+        scopes=asked.scopes,
+        expires_at=clock() + asked.lifetime,
+        max_jobs=asked.max_jobs,
+    )
+    tokens.put(token)
+    return token, f"clt_{secret}"
 
 
 def create_key(
@@ -80,27 +142,42 @@ def disable_key(key_id: KeyId, *, keys: KeyStore, clock: Clock) -> ApiKey | None
 
 
 def create_socket_pass(
-    owner: OwnerId, key_id: KeyId, *, passes: SocketPassStore, clock: Clock
+    owner: OwnerId,
+    key_id: KeyId,
+    token: str | None = None,
+    *,
+    passes: SocketPassStore,
+    clock: Clock,
 ) -> tuple[SocketPass, str]:
-    """Store a new socket pass. Return it and its secret, which cannot be read again."""
+    """Store a new socket pass. Return it and its secret, which cannot be read again.
+
+    `token` is the hash of the token that asks for it; the pass can do no more than that token.
+    """
     secret = secrets.token_urlsafe(32)
-    socket_pass = SocketPass(_hash(secret), owner, key_id, clock() + SOCKET_PASS_LIFETIME)
+    socket_pass = SocketPass(_hash(secret), owner, key_id, clock() + SOCKET_PASS_LIFETIME, token)
     passes.put(socket_pass)
     return socket_pass, secret
 
 
 def redeem_socket_pass(
-    secret: str, *, passes: SocketPassStore, keys: KeyStore, clock: Clock
-) -> ApiKey | None:
-    """Use up a socket pass and return the key that it was created with.
+    secret: str,
+    *,
+    passes: SocketPassStore,
+    keys: KeyStore,
+    tokens: Callable[[], TokenStore],
+    clock: Clock,
+) -> Identity | None:
+    """Use up a socket pass and return who created it.
 
-    None if the pass is unknown, used or expired, or if its key is disabled or has expired.
+    None if the pass is unknown, used or expired, or if its key or its token is not valid any more.
     """
     socket_pass = passes.take(_hash(secret))
     if socket_pass is None or clock() >= socket_pass.expires_at:
         return None
+    if socket_pass.token is not None:
+        return of_token(socket_pass.token, keys=keys, tokens=tokens(), clock=clock)
     key = keys.get(socket_pass.key_id)
-    return None if key is None or key.is_void(clock()) else key
+    return None if key is None or key.is_void(clock()) else Identity(key)
 
 
 def _hash(secret: str) -> str:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from comfyline.contract.ids import OwnerId, Principal, User, owner_of, qualified
 from comfyline.service.clock import Clock
 from comfyline.service.errors import TooManyRequests, Unavailable
 
 if TYPE_CHECKING:
-    from comfyline.contract.ids import OwnerId
     from comfyline.service.access.slots import Limits
 
 MINUTE, DAY = 60, 24 * 3600
@@ -56,12 +56,18 @@ SOCKETS = Budget("sockets", 6_000, MINUTE, "sockets opened", "sockets_per_minute
 # The gateway accepts as many messages a second as requests.
 MESSAGES = Budget("messages", 6_000, MINUTE, "messages on sockets")
 
-BUDGETS = (REQUESTS, UPLOADS, UPLOAD_BYTES, SOCKET_PASSES, SOCKETS, MESSAGES)
+# A page asks for a token when it is opened, and again at most every few minutes.
+TOKENS = Budget("tokens", 6_000, MINUTE, "tokens")
+
+BUDGETS = (REQUESTS, UPLOADS, UPLOAD_BYTES, SOCKET_PASSES, SOCKETS, MESSAGES, TOKENS)
 
 # The names of limits that are not counted by window, in refusals.
 ACTIVE_JOBS, POSTS, OPEN_SOCKETS = "active_jobs", "posts", "open_sockets"
 # Open sockets of a key. Each costs the sweeper a part of a read in each round.
 MAX_OPEN_SOCKETS = 10_000
+# One user of an owner may take the tenth part of the owner's budgets, so that a page that runs wild
+# does not stop the others.
+USER_SHARES = 10
 # One owner may take the fourth part of the places for waiting posts.
 WAIT_SHARES = 4
 
@@ -120,16 +126,23 @@ class Budgets:
         self._store, self._clock, self._requests = store, clock, requests
         self._counts: dict[tuple[OwnerId, str], _Count] = {}
 
-    def spend(self, owner: OwnerId, budget: Budget, limits: Limits, amount: int = 1) -> None:
-        """Count `amount` of what the owner asks for.
+    def spend(self, caller: Principal, budget: Budget, limits: Limits, amount: int = 1) -> None:
+        """Count `amount` of what the owner asks for; of a user first what the user asks for.
 
         While the store is out of reach, nothing is refused.
 
         Raises:
-            TooManyRequests: it exceeds the owner's budget; the error says for how long.
+            TooManyRequests: it exceeds the budget; the error says for how long.
         """
+        limit = limit_of(budget, limits, self._requests)
+        if isinstance(caller, User):
+            # No owner has a name like that, so nobody else counts there.
+            self._spend(OwnerId(qualified(caller)), budget, max(1, limit // USER_SHARES), amount)
+        self._spend(owner_of(caller), budget, limit, amount)
+
+    def _spend(self, owner: OwnerId, budget: Budget, limit: int, amount: int) -> None:
         now = self._clock()
-        count, limit = self._count(owner, budget, now), limit_of(budget, limits, self._requests)
+        count = self._count(owner, budget, now)
         total = count.uncounted + amount
         is_allowed = not count.is_over
         if is_allowed and total >= max(1, limit // UNCOUNTED_SHARE):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +11,15 @@ from comfyline.service.access.slots import Limits
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import KeyId, OwnerId
+
+
+# A scope that includes others.
+_INCLUDED: Mapping[str, frozenset[str]] = {"jobs": frozenset({"jobs:read"})}
+
+
+def with_included(scopes: Iterable[str]) -> frozenset[str]:
+    """The scopes, and those that they include."""
+    return frozenset(scopes).union(*(_INCLUDED.get(scope, frozenset()) for scope in scopes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

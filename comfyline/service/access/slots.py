@@ -3,13 +3,15 @@
 A slot is named after one incarnation of a job, so every post takes a new slot, and freeing
 it again changes nothing. The slots of an owner are counted in parts, each with its share of the
 cap, so that the posts of one owner do not wait for each other.
+
+An allowance is how many jobs one token may make in all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -132,3 +134,29 @@ class OwnerStore(Protocol):
 
     def slots(self, shard: int) -> Iterable[tuple[OwnerId, Slot]]:
         """The taken slots of all owners in one shard. Shards are 0 to OWNER_SHARDS - 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many jobs a token may make in all."""
+
+    token: str  # its hash
+    max_jobs: int
+    expires_at: datetime
+
+
+# The row of an allowance is kept for so long after the token: a function may still be at work then,
+# with a slower clock.
+ALLOWANCE_MARGIN = timedelta(days=1)
+
+
+class AllowanceStore(Protocol):
+    """Counts the jobs that tokens make, by their ids: a repeated post counts once."""
+
+    def use(self, allowance: Allowance, job_id: JobId) -> bool:
+        """Count a job that is about to be put; False if the token has made its number of jobs.
+
+        Never more jobs are counted than the token may make, however many posts come at once. A job
+        stays counted if its post is refused afterwards. It would be wrong to take the count back,
+        because another post of the same job may have put it meanwhile.
+        """

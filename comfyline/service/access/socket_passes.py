@@ -18,6 +18,7 @@ class SocketPass:
     owner: OwnerId
     key_id: KeyId
     expires_at: datetime
+    token: str | None = None  # the hash of the token that made it; None: the key itself did
 
 
 class SocketPassStore(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from comfyline.contract.ids import OwnerId, UploadId, random_upload_id
+from comfyline.contract.ids import Principal, UploadId, random_upload_id
 from comfyline.service.clock import Clock
 from comfyline.service.files.uploads import UploadForm, UploadStore, upload_key
 
@@ -33,12 +33,14 @@ class Offer:
     expires_at: datetime
 
 
-def offer_upload(asked: NewUpload, owner: OwnerId, *, uploads: UploadStore, clock: Clock) -> Offer:
-    """A form that stores exactly this file under the owner."""
+def offer_upload(
+    asked: NewUpload, caller: Principal, *, uploads: UploadStore, clock: Clock
+) -> Offer:
+    """A form that stores exactly this file under the caller."""
     now = clock()
     upload_id = random_upload_id(now)
     form = uploads.offer(
-        upload_key(owner, upload_id),
+        upload_key(caller, upload_id),
         name=asked.name,
         content_type=asked.content_type,
         size=asked.bytes,

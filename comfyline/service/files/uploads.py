@@ -1,6 +1,6 @@
 """Uploads: files that a caller sends for its jobs.
 
-The key of an upload contains the owner, so that a job cannot use the upload of another owner.
+The key of an upload contains its owner and user, so that a job cannot use the upload of another.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO, Protocol
 
-from comfyline.contract.ids import OwnerId, UploadId
+from comfyline.contract.ids import Principal, UploadId, qualified
 from comfyline.contract.media_types import suffix_of
 from comfyline.service.storage_names import UPLOADS_PREFIX
 
@@ -25,9 +25,10 @@ _SUFFIX = re.compile(r"(?<=.)\.[A-Za-z0-9]{1,15}\Z", re.DOTALL)
 _PLAYLISTS = frozenset({".m3u", ".m3u8"})
 
 
-def upload_key(owner: OwnerId, upload_id: UploadId) -> str:
-    """The key of the owner's upload in the bucket."""
-    return f"{UPLOADS_PREFIX}{hashlib.sha256(owner.encode()).hexdigest()[:32]}/{upload_id}"
+def upload_key(principal: Principal, upload_id: UploadId) -> str:
+    """The key of the upload of the owner or of its user in the bucket."""
+    folder = hashlib.sha256(qualified(principal).encode()).hexdigest()[:32]
+    return f"{UPLOADS_PREFIX}{folder}/{upload_id}"
 
 
 def outlives(stored_at: datetime, needed_until: datetime) -> bool:

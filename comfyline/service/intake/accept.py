@@ -21,10 +21,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from comfyline.service.access.slots import Limits, Slot
+from comfyline.service.access.slots import Allowance, AllowanceStore, Slot
 from comfyline.service.clock import Clock
 from comfyline.service.errors import (
     ComfylineError,
+    Forbidden,
     IdempotencyKeyReused,
     RequestRefused,
     RequestTooLarge,
@@ -36,7 +37,7 @@ from comfyline.service.graphs.uploads import Reference
 from comfyline.service.graphs.validate import unknown_nodes
 from comfyline.service.intake.admit import Admission
 from comfyline.service.intake.check_uploads import check_uploads, upload_references
-from comfyline.service.intake.submission import Accepted, JobInput
+from comfyline.service.intake.submission import Accepted, Caller, JobInput
 from comfyline.service.jobs.change import current_or_not_found
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import submitted
@@ -59,26 +60,28 @@ class Acceptance:
     queue: JobQueue
     uploads: UploadStore
     admission: Admission
+    allowances: AllowanceStore
     settle: Settle
     clock: Clock
     nodes: Callable[[], EngineNodes] = unknown_nodes
 
-    def accept(self, job: Job, asked: JobInput, limits: Limits) -> Accepted:
+    def accept(self, job: Job, asked: JobInput, caller: Caller) -> Accepted:
         """Accept `job`, or replay the job that has its id.
 
         Raises:
             InvalidRequest, RequestTooLarge, TooManyJobs, TooManyRequests: nothing was accepted.
+            Forbidden: the token has made its number of jobs; nothing was accepted.
             IdempotencyKeyReused: the job that has the id was made from another request.
             Unavailable: the store is out of reach; the post may be repeated.
         """
-        earlier = None
+        earlier, limits = None, caller.limits
         try:
             named = upload_references(asked.graph)
             if limits.max_active_jobs is not None and (earlier := self._earlier(job)) is not None:
                 limits = replace(limits, max_active_jobs=None)  # a replay needs no slot
             taken = self.admission.take(job, limits)
             if earlier is None:
-                self._check_uploads(job, named, taken)
+                self._check(job, named, caller.allowance, taken)
         except RequestRefused:
             # A replay is answered although a new job would be refused now.
             if (earlier := self._earlier(job)) is None:
@@ -94,9 +97,19 @@ class Acceptance:
         self.admission.hand_over(taken, existing)
         return Accepted(self._replayed(existing, job), replayed=True)
 
-    def _check_uploads(self, job: Job, named: Sequence[Reference], taken: Slot | None) -> None:
+    def _check(
+        self,
+        job: Job,
+        named: Sequence[Reference],
+        allowance: Allowance | None,
+        taken: Slot | None,
+    ) -> None:
         try:
             check_uploads(job, named, uploads=self.uploads, nodes=self.nodes)
+            if allowance is not None and not self.allowances.use(allowance, job.id):
+                raise Forbidden(
+                    f"The token has made its {allowance.max_jobs} jobs. Ask for a new token."
+                )
         except ComfylineError:
             self.admission.give_back(job.owner, taken)
             raise

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from comfyline.contract.ids import OwnerId, UploadId
+from comfyline.contract.ids import Principal, UploadId
 from comfyline.contract.limits import (
     MAX_JOB_UPLOAD_BYTES,
     MAX_UPLOAD_BYTES,
@@ -67,7 +67,7 @@ def check_uploads(
     """
     if not named:
         return
-    stored = _stored(job.owner, named, uploads)
+    stored = _stored(job.principal, named, uploads)
     needed_until, known = job.start_deadline + job.execution_timeout, nodes()
     found = (_error(each, stored[each.upload_id], needed_until, known) for each in named)
     if errors := [error for error in found if error is not None]:
@@ -81,10 +81,10 @@ def check_uploads(
         )
 
 
-def _stored(owner: OwnerId, named: Sequence[Reference], uploads: UploadStore) -> Stored:
+def _stored(principal: Principal, named: Sequence[Reference], uploads: UploadStore) -> Stored:
     ids = list(dict.fromkeys(reference.upload_id for reference in named))
     with ThreadPoolExecutor(min(len(ids), LOOKS_AT_ONCE)) as threads:
-        looks = threads.map(lambda upload_id: uploads.look(upload_key(owner, upload_id)), ids)
+        looks = threads.map(lambda upload_id: uploads.look(upload_key(principal, upload_id)), ids)
         return dict(zip(ids, looks, strict=True))
 
 

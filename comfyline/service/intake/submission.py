@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from comfyline.contract.ids import OwnerId
-from comfyline.service.access.slots import Limits
+from comfyline.contract.ids import OwnerId, Principal, UserId, principal_of
+from comfyline.service.access.slots import Allowance, Limits
 from comfyline.service.graphs.compile import Work
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.text_to_image import TextToImage
@@ -43,16 +43,23 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The owner of a post, its limits, and the key that is the same when the post is repeated.
+    """Who posts, its limits, and the key that is the same when the post is repeated.
 
     `owner_watched_until`: until when a client follows all jobs of the owner.
     """
 
     owner: OwnerId
+    user: UserId | None = None  # None: the owner itself
     limits: Limits = field(default_factory=Limits)
+    allowance: Allowance | None = None  # of the token that posts, if it has one
     idempotency_key: str | None = None
     request_id: str | None = None
     owner_watched_until: datetime | None = None
+
+    @property
+    def principal(self) -> Principal:
+        """In whose name the job is made."""
+        return principal_of(self.owner, self.user)
 
 
 @dataclass(frozen=True, slots=True)

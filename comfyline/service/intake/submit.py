@@ -62,7 +62,8 @@ class Submitter:
         """A new job, or an earlier one of the same request.
 
         Raises:
-            InvalidRequest, RequestTooLarge, TooManyJobs, TooManyRequests: nothing was accepted.
+            InvalidRequest, RequestTooLarge, TooManyJobs, TooManyRequests, Forbidden: nothing was
+                accepted.
             IdempotencyKeyReused: the key names a job that was made from another request.
             Unavailable: the store cannot be reached; the caller may repeat the post.
         """
@@ -77,7 +78,7 @@ class Submitter:
         job = self._new_job(first, asked, caller, now)
         for job_id in chain([first], ids):
             candidate = replace(job, id=job_id)
-            accepted = self.acceptance.accept(candidate, asked_for, caller.limits)
+            accepted = self.acceptance.accept(candidate, asked_for, caller)
             if accepted.job.status not in RETRYABLE:
                 break
         return self._recorded(accepted)
@@ -86,7 +87,7 @@ class Submitter:
         """The job that the caller's idempotency key has made; None if there is none."""
         if caller.idempotency_key is None:
             return None
-        job = self.store.get(derived_job_id(caller.owner, caller.idempotency_key))
+        job = self.store.get(derived_job_id(caller.principal, caller.idempotency_key))
         return None if job is None or job.is_past_retention(self.clock()) else job
 
     def retry(self, job_id: JobId, caller: Caller) -> Accepted:
@@ -96,11 +97,11 @@ class Submitter:
         retry of each job in each state.
 
         Raises:
-            JobNotFound: unknown, past its retention, or another owner's.
+            JobNotFound: unknown, past its retention, or not visible to the caller.
             JobNotRetryable: it has not ended, or it succeeded.
             As submit.
         """
-        record = read_job(job_id, caller.owner, store=self.store, clock=self.clock)
+        record = read_job(job_id, caller.principal, store=self.store, clock=self.clock)
         old = record.job
         if old.status not in RETRYABLE:
             raise JobNotRetryable(
@@ -114,7 +115,7 @@ class Submitter:
         check_again(record.params.params, graph, self._bounds(caller))
         job = self._retry_of(old, caller)
         again = JobInput(replace(record.params, retry_of=old.id), graph, pnginfo)
-        return self._recorded(self.acceptance.accept(job, again, caller.limits))
+        return self._recorded(self.acceptance.accept(job, again, caller))
 
     @contextmanager
     def refusals_recorded(self) -> Iterator[None]:
@@ -145,6 +146,7 @@ class Submitter:
         return Job(
             id=job_id,
             owner=caller.owner,
+            user=caller.user,
             fingerprint=asked.fingerprint,
             priority=asked.priority,
             queued_at=now,
@@ -160,8 +162,9 @@ class Submitter:
         now, key = self.clock(), caller.idempotency_key
         only = retry_job_id(old.owner, old.id, old.version)
         return Job(
-            id=derived_job_id(old.owner, key) if key else only,
+            id=derived_job_id(caller.principal, key) if key else only,
             owner=old.owner,
+            user=old.user,
             fingerprint=fingerprint({"retry_of": old.id}),
             priority=old.priority,
             queued_at=now,
@@ -181,9 +184,9 @@ def _candidate_ids(asked: Submission, caller: Caller, now: datetime) -> Iterator
     drawn from it is therefore the same whenever the post is repeated.
     """
     if caller.idempotency_key is not None:
-        yield derived_job_id(caller.owner, caller.idempotency_key)
+        yield derived_job_id(caller.principal, caller.idempotency_key)
         return
     if asked.may_reuse:
         for n in range(MAX_REUSES):
-            yield reused_job_id(caller.owner, asked.fingerprint, n)
+            yield reused_job_id(caller.principal, asked.fingerprint, n)
     yield random_job_id(now)

@@ -64,5 +64,5 @@ class WaitRoom:
             pause = min(pause * 1.5, LONGEST_PAUSE)
             current = self.jobs.get(job.id)
         with suppress(JobNotFound):
-            return read_job(job.id, job.owner, store=self.jobs, clock=self.clock)
+            return read_job(job.id, job.principal, store=self.jobs, clock=self.clock)
         return None

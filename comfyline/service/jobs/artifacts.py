@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from comfyline.contract.ids import JobId, OwnerId
+from comfyline.contract.ids import JobId, Principal
 from comfyline.service.clock import Clock
 from comfyline.service.jobs.job import JobRecord
 from comfyline.service.jobs.read import read_job, wrong_cursor
@@ -25,16 +25,16 @@ def numbers_of(cursor: str | None, limit: int) -> range:
 
 
 def read_artifacts(
-    job_id: JobId, owner: OwnerId, numbers: range, *, store: JobStore, clock: Clock
+    job_id: JobId, caller: Principal, numbers: range, *, store: JobStore, clock: Clock
 ) -> tuple[JobRecord, tuple[Artifact, ...]]:
-    """The owner's job, and those of its artifacts that have these numbers.
+    """The caller's job, and those of its artifacts that have these numbers.
 
     There are none before the job has ended, because its attempt may still be lost.
 
     Raises:
         JobNotFound: see `read_job`.
     """
-    record = read_job(job_id, owner, store=store, clock=clock)
+    record = read_job(job_id, caller, store=store, clock=clock)
     if not record.job.status.is_terminal:
         return JobRecord(record.job, record.params), ()
     return record, artifacts_of(record, numbers, store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from comfyline.contract.ids import JobId, OwnerId
+from comfyline.contract.ids import JobId, Principal
 from comfyline.service.clock import Clock
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.change import change
@@ -27,7 +27,7 @@ class Cancellation:
 
 def cancel(
     job_id: JobId,
-    owner: OwnerId,
+    caller: Principal,
     *,
     store: JobStore,
     clock: Clock,
@@ -38,9 +38,9 @@ def cancel(
     A job that has ended does not change. Repeating the request changes nothing.
 
     Raises:
-        JobNotFound: the job does not exist, is past its retention, or has another owner.
+        JobNotFound: the job does not exist, is past its retention, or is not visible to the caller.
     """
-    job = _owned(job_id, owner, store, clock)
+    job = _owned(job_id, caller, store, clock)
     if job.status.is_terminal:
         return Cancellation(job, f"The job had already ended: {job.status}.")
 
@@ -58,7 +58,7 @@ def cancel(
 
 def purge(
     job_id: JobId,
-    owner: OwnerId,
+    caller: Principal,
     *,
     store: JobStore,
     artifacts: ArtifactStore,
@@ -69,12 +69,12 @@ def purge(
     """Remove an ended job's record, input and artifacts now. Any other job is canceled instead.
 
     Raises:
-        JobNotFound: the job does not exist, is past its retention, or has another owner.
+        JobNotFound: the job does not exist, is past its retention, or is not visible to the caller.
         Unavailable: the job could not be settled, so it was not removed.
     """
-    job = _owned(job_id, owner, store, clock)
+    job = _owned(job_id, caller, store, clock)
     if not job.status.is_terminal:
-        canceled = cancel(job_id, owner, store=store, clock=clock, free_slot=free_slot)
+        canceled = cancel(job_id, caller, store=store, clock=clock, free_slot=free_slot)
         return Cancellation(canceled.job, f"{canceled.message} Purge it once it has ended.")
     if job.settle_pending:  # it has ended within the last seconds
         job = settle(job)
@@ -85,9 +85,9 @@ def purge(
     return Cancellation(job, "The job, its input and its artifacts were removed.")
 
 
-def _owned(job_id: JobId, owner: OwnerId, store: JobStore, clock: Clock) -> Job:
+def _owned(job_id: JobId, caller: Principal, store: JobStore, clock: Clock) -> Job:
     now = clock()
-    return expire_if_overdue(now, store, owned(store.get(job_id), job_id, owner, now))
+    return expire_if_overdue(now, store, owned(store.get(job_id), job_id, caller, now))
 
 
 _MESSAGES = {

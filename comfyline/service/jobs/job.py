@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from comfyline.contract.ids import JobId, OwnerId, WorkerId
+from comfyline.contract.ids import JobId, OwnerId, Principal, UserId, WorkerId, principal_of
 from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.result import Artifact, JobResult
@@ -132,6 +132,7 @@ class Job:
     start_deadline: datetime  # before the first start; past it the job expires
     execution_timeout: timedelta  # of one attempt, counted from ComfyUI's execution_start
     retention: timedelta  # counted from the job's end
+    user: UserId | None = None  # of the owner; None: the owner itself has made the job
     request_id: str | None = None
     options: JobOptions = field(default_factory=JobOptions)
     has_slot: bool = False  # its owner has a cap: the end of the job frees a slot
@@ -166,6 +167,15 @@ class Job:
     nodes_cached: int = 0
     gpu_seconds: float = 0.0
     history: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def principal(self) -> Principal:
+        """In whose name the job was made, which uploads it may use, and who may see it."""
+        return principal_of(self.owner, self.user)
+
+    def is_visible_to(self, caller: Principal) -> bool:
+        """Whether the caller is the job's owner, or the user in whose name it was made."""
+        return caller in (self.owner, self.principal)
 
     @property
     def incarnation(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from comfyline.contract.ids import JOB_ID_PATTERN, JobId, OwnerId
+from comfyline.contract.ids import JOB_ID_PATTERN, JobId, OwnerId, Principal
 from comfyline.contract.limits import MAX_SEARCHED_JOBS
 from comfyline.service.clock import Clock
 from comfyline.service.errors import (
@@ -34,27 +34,27 @@ from comfyline.service.queue.lanes import Priority
 SEARCHED_AT_ONCE = 100
 
 
-def read_job(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> JobRecord:
-    """The owner's job, expired first if it is overdue.
+def read_job(job_id: JobId, caller: Principal, *, store: JobStore, clock: Clock) -> JobRecord:
+    """The caller's job, expired first if it is overdue.
 
     Raises:
-        JobNotFound: the job does not exist, is past its retention, or has another owner.
+        JobNotFound: the job does not exist, is past its retention, or is not visible to the caller.
     """
     record = store.read(job_id)
     now = clock()
     if record is None:
         raise JobNotFound(job_id)
-    job = owned(record.job, job_id, owner, now)
+    job = owned(record.job, job_id, caller, now)
     return replace(record, job=expire_if_overdue(now, store, job))
 
 
-def owned(job: Job | None, job_id: JobId, owner: OwnerId, now: datetime) -> Job:
-    """`job`, which was read by its id, if the owner may see it.
+def owned(job: Job | None, job_id: JobId, caller: Principal, now: datetime) -> Job:
+    """`job`, which was read by its id, if the caller may see it.
 
     Raises:
-        JobNotFound: unknown, past its retention, or another owner's.
+        JobNotFound: unknown, past its retention, or another owner's or user's.
     """
-    if job is None or job.owner != owner or job.is_past_retention(now):
+    if job is None or not job.is_visible_to(caller) or job.is_past_retention(now):
         raise JobNotFound(job_id)
     return job
 
@@ -147,13 +147,13 @@ def _current(record: JobRecord, store: JobStore, clock: Clock) -> JobRecord | No
     return replace(record, job=expire_if_overdue(now, store, record.job))
 
 
-def read_graph(job_id: JobId, owner: OwnerId, *, store: JobStore, clock: Clock) -> Graph:
-    """The graph that the owner's job runs.
+def read_graph(job_id: JobId, caller: Principal, *, store: JobStore, clock: Clock) -> Graph:
+    """The graph that the caller's job runs.
 
     Raises:
-        JobNotFound: the job does not exist, is past its retention, or has another owner.
+        JobNotFound: the job does not exist, is past its retention, or is not visible to the caller.
     """
-    job = owned(store.get(job_id), job_id, owner, clock())
+    job = owned(store.get(job_id), job_id, caller, clock())
     try:
         return store.graph(job)
     except LookupError as error:

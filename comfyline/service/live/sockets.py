@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NewType, Protocol, TypeAlias
 
+from comfyline.contract.ids import principal_of
+
 if TYPE_CHECKING:
-    from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
+    from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, Principal, UserId
 
 CONNECTION_LIFETIME = timedelta(hours=2)  # API Gateway ends a WebSocket then
 # The marks of followed jobs and owners are rounded up to the end of a step. A second subscriber
@@ -30,12 +32,21 @@ def jobs_of(owner: OwnerId) -> OwnersJobs:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open WebSocket, and the owner and the key that opened it."""
+    """An open WebSocket, and who opened it: an owner with its key, or a user with a token of it.
+
+    After `expires_at` nothing is sent to it.
+    """
 
     id: ConnectionId
     owner: OwnerId
     key_id: KeyId
     expires_at: datetime
+    user: UserId | None = None
+
+    @property
+    def principal(self) -> Principal:
+        """Whose jobs it may follow."""
+        return principal_of(self.owner, self.user)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +63,10 @@ class ConnectionStore(Protocol):
     def open(self, connection: Connection) -> None:
         """Store a new socket."""
 
-    def has_room(self, connection: Connection, limit: int) -> bool:
+    def has_room(self, connection: Connection, limit: int, *, of_user: bool = False) -> bool:
         """Whether the key of a new connection has fewer than `limit` open sockets.
+
+        With `of_user`, only those of the connection's user count, which the key's tokens opened.
 
         The answer may lag by moments, so a burst may exceed the limit. A high limit is judged by a
         sample of the key's sockets. The cost is a few reads.

@@ -21,7 +21,7 @@ from comfyline.contract.ids import ConnectionId, JobId, OwnerId
 from comfyline.contract.limits import MAX_FOLLOWED_JOBS, MAX_SUBSCRIPTIONS
 from comfyline.service.access.keys import KeyStore
 from comfyline.service.clock import Clock
-from comfyline.service.errors import ConnectionGone
+from comfyline.service.errors import ConnectionGone, Forbidden
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.read import expire_if_overdue, owned
 from comfyline.service.jobs.store import JobStore
@@ -39,7 +39,7 @@ GREETING_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.75, 1.5, 2.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscriptions:
-    """Subscribes sockets to jobs. The owner of the socket must be the owner of the job."""
+    """Subscribes sockets to jobs. Whoever opened the socket must be allowed to see the job."""
 
     jobs: JobStore
     keys: KeyStore
@@ -55,7 +55,7 @@ class Subscriptions:
         is raised.
 
         Raises:
-            JobNotFound: the job is unknown, past its retention, or of another owner.
+            JobNotFound: the job is unknown, past its retention, or of another owner or user.
             TooManySubscriptions: the socket is subscribed to MAX_SUBSCRIPTIONS jobs already.
             ConnectionGone: the client has left, or its `$connect` has not returned yet.
         """
@@ -76,10 +76,13 @@ class Subscriptions:
         Raises:
             TooManySubscriptions: the socket is subscribed to MAX_SUBSCRIPTIONS jobs already.
             ConnectionGone: the client has left.
+            Forbidden: a token of a user has opened the socket.
         """
         connection = self.connections.get(socket)
         if connection is None:
             raise ConnectionGone(socket)
+        if connection.user is not None:
+            raise Forbidden("A token follows single jobs. Subscribe with `job_id`.")
         now, owner = self.clock(), connection.owner
         until = _rounded_up(connection.expires_at)
         topic, limit = jobs_of(owner), MAX_SUBSCRIPTIONS
@@ -127,7 +130,7 @@ class Subscriptions:
     def _owned(self, connection: Connection, job_id: JobId) -> Job:
         # Checked before the subscription is stored, so that no push ever reaches another owner.
         now = self.clock()
-        job = owned(self.jobs.get(job_id), job_id, connection.owner, now)
+        job = owned(self.jobs.get(job_id), job_id, connection.principal, now)
         return expire_if_overdue(now, self.jobs, job)
 
     def _subscribed(self, connection: Connection, job: Job) -> Job:

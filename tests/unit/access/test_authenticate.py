@@ -11,7 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfyline.adapters.memory.access import InMemoryKeyStore, InMemorySocketPassStore
+from comfyline.adapters.memory.access import (
+    InMemoryKeyStore,
+    InMemorySocketPassStore,
+    InMemoryTokenStore,
+)
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.authenticate import (
     SOCKET_PASS_LIFETIME,
@@ -35,19 +39,30 @@ class Access:
         self.clock = FrozenClock()
         self.keys = InMemoryKeyStore()
         self.passes = InMemorySocketPassStore()
+        self.tokens = InMemoryTokenStore()
         self.key, self.token = create_key(
             FOX, scopes=["jobs"], expires_at=NOW + DAY, keys=self.keys, clock=self.clock
         )
 
     def authenticate(self, authorization: str | None) -> ApiKey | None:
-        return authenticate(authorization, keys=self.keys, clock=self.clock)
+        found = authenticate(
+            authorization, keys=self.keys, tokens=lambda: self.tokens, clock=self.clock
+        )
+        return found and found.key
 
     def new_pass(self) -> str:
         _, secret = create_socket_pass(FOX, self.key.id, passes=self.passes, clock=self.clock)
         return secret
 
     def redeem(self, secret: str) -> ApiKey | None:
-        return redeem_socket_pass(secret, passes=self.passes, keys=self.keys, clock=self.clock)
+        found = redeem_socket_pass(
+            secret,
+            passes=self.passes,
+            keys=self.keys,
+            tokens=lambda: self.tokens,
+            clock=self.clock,
+        )
+        return found and found.key
 
 
 def test_a_key_is_accepted_until_it_expires() -> None:

@@ -29,6 +29,7 @@ class DynamoSocketPassStore:
             "key_id": {"S": socket_pass.key_id},
             "expires_at": time_of(socket_pass.expires_at),
             "ttl": ttl_of(socket_pass.expires_at),
+            **({"token": {"S": socket_pass.token}} if socket_pass.token else {}),
         }
         self._client.put_item(TableName=self._table, Item=item)
 
@@ -50,6 +51,7 @@ def pass_of(item: Item) -> SocketPass:
         owner=OwnerId(item["owner"]["S"]),
         key_id=KeyId(item["key_id"]["S"]),
         expires_at=read_time(item["expires_at"]),
+        token=item["token"]["S"] if "token" in item else None,
     )
 
 

@@ -253,6 +253,7 @@ _TEXT = _Kind(lambda value: {"S": value}, lambda attribute: attribute["S"])
 _KINDS: dict[str, _Kind] = {
     "str": _TEXT,
     "OwnerId": _TEXT,
+    "UserId": _TEXT,
     "int": _Kind(lambda value: {"N": str(value)}, lambda attribute: _bounded(int(attribute["N"]))),
     "float": _Kind(
         lambda value: {"N": repr(float(value))},

@@ -5,13 +5,14 @@
     job#<job>           conn#<connection>     a subscription to a job
     owner#<owner>       conn#<connection>     a subscription to all jobs of an owner
     pass#<sha256>       pass                  a socket pass, until it is used
+    token#<sha256>      token                 a token, until it expires
 
 A topic is added to the socket's row before the subscription is put, and removed after the
 subscription is deleted. So the row names every subscription, and closing the socket deletes all of
 them. `$disconnect` may never come, so every item has a TTL: the time at which the gateway ends the
 socket. DynamoDB removes such items late, so reads compare the time themselves.
 
-One sparse index with the key (shard, key id) lists the open sockets. It holds only keys.
+One sparse index with the key (shard, key id and user) lists the open sockets. It holds only keys.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from comfyline.adapters.aws.attributes import (
@@ -29,7 +31,7 @@ from comfyline.adapters.aws.attributes import (
     ttl_of,
 )
 from comfyline.adapters.aws.errors import translated
-from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
+from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, UserId
 from comfyline.service.errors import ConnectionGone, TooManySubscriptions
 from comfyline.service.live.sockets import OWNER_PREFIX, Connection, Subscriber, Topic
 from comfyline.service.storage_names import BY_KEY
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 # One partition of the index takes fewer writes per second than sockets are opened and closed.
 OPEN_SHARDS = 4
+_OF_USER = "#"  # in no key's id
 # With more sockets in one shard than this, the number in all shards is estimated from it: the
 # estimate is nearly always within a tenth.
 SAMPLED_SOCKETS = 500
@@ -57,29 +60,31 @@ class DynamoConnectionStore:
         item = {
             **_connection_key(connection.id),
             "owner": {"S": connection.owner},
-            "key_id": {"S": connection.key_id},
+            "key_id": {"S": _opener(connection)},
             "open_shard": open_shard(connection.id),
             "expires_at": time_of(connection.expires_at),
             "ttl": ttl_of(connection.expires_at),
+            **({"user": {"S": connection.user}} if connection.user else {}),
         }
         self._client.put_item(TableName=self._table, Item=item)
 
     @translated()
-    def has_room(self, connection: Connection, limit: int) -> bool:
+    def has_room(self, connection: Connection, limit: int, *, of_user: bool = False) -> bool:
         """See ConnectionStore: one query, or one for each shard if the limit is low."""
         shards = range(OPEN_SHARDS)
         if limit >= SAMPLED_SOCKETS * OPEN_SHARDS:
             shards = range(own := _shard_of(connection.id), own + 1)
         share = limit * len(shards) // OPEN_SHARDS
-        return sum(self._count(shard, connection.key_id, share) for shard in shards) < share
+        opener = _opener(connection) if of_user else connection.key_id
+        return sum(self._count(shard, opener, share) for shard in shards) < share
 
-    def _count(self, shard: int, key_id: KeyId, most: int) -> int:
-        """The open sockets of the key in the shard; `most` if there are more."""
+    def _count(self, shard: int, opener: str, most: int) -> int:
+        """The open sockets of the key, or of its user, in the shard; `most` if there are more."""
         answer = self._client.query(
             TableName=self._table,
             IndexName=BY_KEY,
-            KeyConditionExpression="open_shard = :shard AND key_id = :key",
-            ExpressionAttributeValues={":shard": {"S": str(shard)}, ":key": {"S": key_id}},
+            KeyConditionExpression="open_shard = :shard AND begins_with(key_id, :key)",
+            ExpressionAttributeValues={":shard": {"S": str(shard)}, ":key": {"S": opener}},
             Select="COUNT",
             Limit=max(1, most),
         )
@@ -179,7 +184,7 @@ class DynamoConnectionStore:
     def _open_in(self, shard: int, key_id: KeyId | None) -> Iterator[ConnectionId]:
         condition, values = "open_shard = :shard", {":shard": {"S": str(shard)}}
         if key_id is not None:
-            condition += " AND key_id = :key"
+            condition += " AND begins_with(key_id, :key)"
             values[":key"] = {"S": key_id}
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
@@ -190,6 +195,16 @@ class DynamoConnectionStore:
         for page in pages:
             for item in page["Items"]:
                 yield ConnectionId(item["pk"]["S"].removeprefix("conn#"))
+
+
+def _opener(connection: Connection) -> str:
+    """The key, and after it the user in whose name a token of it has opened the socket.
+
+    The index is sorted by it, so that the sockets of a key and those of one user are both found.
+    """
+    if connection.user is None:
+        return connection.key_id
+    return f"{connection.key_id}{_OF_USER}{sha256(connection.user.encode()).hexdigest()[:32]}"
 
 
 def open_shard(connection_id: ConnectionId) -> dict[str, str]:
@@ -206,8 +221,9 @@ def connection_of(item: Item) -> Connection:
     return Connection(
         id=ConnectionId(item["pk"]["S"].removeprefix("conn#")),
         owner=OwnerId(item["owner"]["S"]),
-        key_id=KeyId(item["key_id"]["S"]),
+        key_id=KeyId(item["key_id"]["S"].partition(_OF_USER)[0]),
         expires_at=read_time(item["expires_at"]),
+        user=UserId(item["user"]["S"]) if "user" in item else None,
     )
 
 
