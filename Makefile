@@ -157,6 +157,7 @@ docs: dev $(TYPESCRIPT)/node_modules/.complete ## Generate what is made from the
 	@$(BIN)/python -m tools.limits_page
 	@$(BIN)/python -m tools.contract_documents $(if $(RELEASE),--release)
 	@$(NPM) run generate
+	@$(BIN)/python -m tools.reference_pages
 
 clean: down ## Remove everything that was built; the next target builds it again
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist .test) $(DOCUMENTS)/node_modules

@@ -1,4 +1,6 @@
-"""GET /openapi.json, and GET /docs: a page that shows it, Swagger UI from functions/_viewer/.
+"""The contract's documents, and the pages that show them, from functions/_viewer/.
+
+/docs is Swagger UI, /docs/live is made by tools/reference_pages.py, and / says where to go.
 
 API Gateway's HTTP APIs compress nothing, so the large answers are compressed here. The largest file
 has 1.7 MB, and less than 0.5 MB compressed; Lambda answers with at most 6 MB.
@@ -18,6 +20,8 @@ from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
 FOLDER = Path(__file__).with_name("_viewer")
+PAGES = {"GET /": "welcome.html", "GET /docs": "index.html"}  # by the route
+PAGES_BELOW = {"live": "live.html"}  # by the last part of the path
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 # A file that has a version in its name never changes; the others change with the deployment.
 FOR_A_YEAR, FOR_MINUTES = "public, max-age=31536000, immutable", "public, max-age=300"
@@ -59,21 +63,36 @@ def openapi_handler(request: Request, _wiring: Wiring) -> Answer:
     return _Content(_document(), "application/json", FOR_MINUTES).answer(request)
 
 
+@http_handler(scope=None)
+def asyncapi_handler(request: Request, wiring: Wiring) -> Answer:
+    """200 with the AsyncAPI document, with the address of this deployment's WebSocket API."""
+    content = _live_document(wiring.aws.socket_url)
+    return _Content(content, "application/json", FOR_MINUTES).answer(request)
+
+
+# The first call loads the contract's models, so that a cold start of page_handler does not.
 @cache
 def _document() -> bytes:
-    # The first call loads the contract's models, so that a cold start of page_handler does not.
     from comfyline.contract.v1.openapi import document
 
     return gzip.compress(json.dumps(document()).encode())
 
 
+@cache
+def _live_document(address: str) -> bytes:
+    from comfyline.contract.v1.asyncapi import document
+
+    return gzip.compress(json.dumps(document(address)).encode())
+
+
 @http_handler(scope=None)
 def page_handler(request: Request, _wiring: Wiring) -> Answer:
-    """200 with the page, or with the file of it that the path names."""
-    name = request.path_parameter("file")
-    if name is None:
-        page = gzip.compress((FOLDER / "index.html").read_bytes())
-        return _Content(page, "text/html; charset=utf-8", FOR_MINUTES).answer(request)
+    """200 with the page of the route, or with the page or file that the path names."""
+    name = request.path_parameter("file") or ""
+    page = PAGES_BELOW.get(name) if name else PAGES[request.event["routeKey"]]
+    if page is not None:
+        content = gzip.compress((FOLDER / page).read_bytes())
+        return _Content(content, "text/html; charset=utf-8", FOR_MINUTES).answer(request)
     if name not in _files():  # also every name that would lead out of the folder
         raise RouteNotFound(f"There is no /docs/{name}.")
     return _files()[name].answer(request)

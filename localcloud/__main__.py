@@ -149,7 +149,8 @@ def _print_endpoints(state: State, endpoints: Endpoints, news: str) -> None:
     for name, value in client_environment(endpoints).items():
         _out.print(f"  export {name}={value}", markup=False, soft_wrap=True)
     _out.print('  .venv/bin/comfyline submit "a red fox" --watch --out out', markup=False)
-    _out.print(f"\nAll endpoints: {state.endpoints_file}\nTo stop it: make down", markup=False)
+    _out.print(f"\nIn a browser: {endpoints.api_url}/", markup=False, soft_wrap=True)
+    _out.print(f"All endpoints: {state.endpoints_file}\nTo stop it: make down", markup=False)
 
 
 def client_environment(endpoints: Endpoints) -> dict[str, str]:

@@ -210,10 +210,16 @@ _ROWS = (
         routes=(Route("GET", "/openapi.json", is_open=True),),
     ),
     Function(
+        name="ShowAsyncapi",
+        handler="show_docs.asyncapi_handler",
+        routes=(Route("GET", "/asyncapi.json", is_open=True),),
+        settings=(SocketAddress,),
+    ),
+    Function(
         name="ShowDocs",
         handler="show_docs.page_handler",
         folder="functions/_viewer",
-        routes=(Route("GET", "/docs", is_open=True), Route("GET", "/docs/{file}", is_open=True)),
+        routes=tuple(Route("GET", path, is_open=True) for path in ("/", "/docs", "/docs/{file}")),
     ),
     # Every request that no route takes.
     Function(name="UnknownRoute", settings=(UnknownRouteSettings,)),

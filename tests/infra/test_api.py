@@ -39,7 +39,8 @@ def test_http_routes_are_the_operations_of_the_contract(aws: Templates) -> None:
     # Several routes of Comfy API v2 share a function.
     comfy = {r.key: (row.name, "CUSTOM") for r, row in ROUTES.items() if r.path.startswith(COMFY)}
     documented |= comfy
-    documented["GET /docs/{file}"] = ("ShowDocs", "NONE")  # the page and its files: one function
+    for route in ("GET /", "GET /docs/{file}"):  # one function serves all pages and their files
+        documented[route] = ("ShowDocs", "NONE")
     assert aws.routes("HttpApi") == {**documented, "$default": ("UnknownRoute", "NONE")}
 
 

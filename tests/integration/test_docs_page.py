@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import (
@@ -23,6 +25,7 @@ from functions import show_docs
 from tests.support.browser import a_browser, needs_chromium
 from tests.support.documents import ROOT
 from tests.support.gateway import Gateway
+from tools.reference_pages import HTTP, LIVE, SOCKET, http_page, live_page, socket_page
 
 SOURCE = json.loads((show_docs.FOLDER / "source.json").read_text())
 VENDORED = list(SOURCE["sha256"])
@@ -38,6 +41,39 @@ def test_the_document_is_the_committed_one(gateway: Gateway) -> None:
     assert gateway("GET", "/openapi.json", headers=COMPRESSED).json == committed
 
 
+def test_the_document_of_the_socket_names_this_deployment(gateway: Gateway) -> None:
+    document = gateway("GET", "/asyncapi.json").json
+    server = document.pop("servers")["deployment"]
+    assert (server["protocol"], server["host"], server["pathname"]) == (
+        *("wss", "sockets.example.com", "/live"),
+    )
+    committed = json.loads((ROOT / "docs" / "api" / "asyncapi.json").read_text())
+    committed.pop("servers")
+    assert document == committed
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/live"])
+def test_every_link_of_a_page_leads_to_a_page_or_a_file(gateway: Gateway, path: str) -> None:
+    page = gateway("GET", path)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        if not address.startswith(("data:", "https://github.com/", "#")):
+            assert gateway("GET", urljoin(path, address)).status == 200, address
+
+
+@pytest.mark.parametrize("path", ["/", "/docs/live"])
+def test_a_page_to_read_has_no_script(gateway: Gateway, path: str) -> None:
+    page = gateway("GET", path)
+    assert "<script" not in page.text
+    assert "style=" not in page.text  # which the policy would refuse
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_the_page_about_the_socket_is_made_from_this_code() -> None:
+    made = {LIVE: live_page(), SOCKET: socket_page(), HTTP: http_page()}
+    assert [path.name for path, text in made.items() if path.read_text() != text] == []
+
+
 def test_the_page_loads_only_files_that_are_served_beside_it(gateway: Gateway) -> None:
     page = gateway("GET", "/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -48,7 +84,7 @@ def test_the_page_loads_only_files_that_are_served_beside_it(gateway: Gateway) -
             assert gateway("GET", f"/{address}").status == 200, address
 
 
-@pytest.mark.parametrize("name", [*VENDORED, "start.js", "page.css"])
+@pytest.mark.parametrize("name", [*VENDORED, "start.js", "page.css", "plain.css"])
 def test_a_file_is_the_same_compressed_or_not(gateway: Gateway, name: str) -> None:
     plain, compressed = (
         gateway("GET", f"/docs/{name}", headers=headers) for headers in ({}, COMPRESSED)
@@ -174,6 +210,31 @@ class TestInABrowser:
             page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])") == "[{},{}]"
         )
         assert page.context.cookies() == []
+
+    def test_the_samples_are_shown_in_each_language(self, visit: Visit) -> None:
+        submit = visit.operation("submitJob")
+        submit.locator(".opblock-summary-control").click()
+        shown = submit.locator(".samples")
+        for name, text in (
+            ("curl", "curl -s"),
+            ("Python", "client.submit("),
+            ("TypeScript", "await"),
+        ):
+            shown.get_by_role("button", name=name).click()
+            assert text in shown.locator("pre").inner_text()
+        assert visit.complaints == []
+
+    def test_the_pages_to_read_fit_a_phone_in_light_and_dark(self, visit: Visit) -> None:
+        page = visit.page
+        page.set_viewport_size({"width": 390, "height": 844})
+        for path, scheme in product(("/", "/docs/live"), ("light", "dark")):
+            page.emulate_media(color_scheme=scheme)
+            page.goto(f"{BASE}{path}")
+            wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.evaluate(wide) == 0, path
+            colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (colour == "rgb(255, 255, 255)") == (scheme == "light")
+        assert visit.complaints == []
 
     def test_it_fits_a_phone(self, visit: Visit) -> None:
         visit.page.set_viewport_size({"width": 390, "height": 844})

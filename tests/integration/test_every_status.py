@@ -70,7 +70,7 @@ def act(status: int, *routes: Route) -> Callable[[Callable[[Stage, Route], Reply
 # --- successes ------------------------------------------------------------------------------------
 
 KEYLESS = {route for route, operation in OPERATIONS.items() if operation.is_open}
-DOCS = [("GET", "/docs"), ("GET", "/docs/{file}")]
+DOCS = [("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{file}")]
 ABOUT_A_JOB = [route for route in OPERATIONS if "{job_id}" in route[1]]
 STORED = [r for r in OPERATIONS if r not in KEYLESS and r[1] not in ("/api/v1/models", UPLOADS)]
 
@@ -109,7 +109,7 @@ act(400, ("POST", RETRY))(
     lambda stage, route: stage.ask(route, stage.submit(), headers={"Idempotency-Key": "ü"})
 )
 act(404, *ABOUT_A_JOB)(lambda stage, route: stage.ask(route))
-act(404, DOCS[1])(lambda stage, route: stage.ask(route, file="index.html"))
+act(404, DOCS[2])(lambda stage, route: stage.ask(route, file="index.html"))
 act(409, ("POST", RETRY))(lambda stage, route: stage.ask(route, stage.submit()))
 act(413, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, body="[" + " " * 10_000_000 + "]"))
 act(422, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, json_body={"what": 1}))
@@ -171,7 +171,12 @@ def store_out_of_reach(stage: Stage, route: Route) -> Reply:
     return stage.ask(route)
 
 
-READS_ITS_OWN_CODE = (("GET", "/healthz"), ("GET", "/openapi.json"), *DOCS)
+READS_ITS_OWN_CODE = (
+    ("GET", "/healthz"),
+    ("GET", "/openapi.json"),
+    ("GET", "/asyncapi.json"),
+    *DOCS,
+)
 
 
 @act(500, *(route for route in OPERATIONS if route not in READS_ITS_OWN_CODE))

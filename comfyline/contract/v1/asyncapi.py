@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -57,8 +58,8 @@ the socket. Decide by `code`. If the service itself fails, the gateway sends
 """
 
 
-def document() -> Json:
-    """The AsyncAPI document."""
+def document(address: str = "") -> Json:
+    """The AsyncAPI document; with the address of a deployment's WebSocket API, its server."""
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -68,7 +69,7 @@ def document() -> Json:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "servers": {"deployment": _server()},
+        "servers": {"deployment": _server(address)},
         "channels": {"live": _channel()},
         "operations": _operations(),
         "components": {
@@ -101,20 +102,25 @@ def _error_rows() -> Iterator[str]:
             yield f"| `{code}` | {kind.title} | {kind.advice} | {closes} |"
 
 
-def _server() -> Json:
+def _server(address: str) -> Json:
+    security = [
+        {"$ref": "#/components/securitySchemes/key"},
+        {"$ref": "#/components/securitySchemes/socketPass"},
+    ]
+    if address:
+        parts = urlsplit(address)
+        place = {"host": parts.netloc, "pathname": parts.path or "/", "protocol": parts.scheme}
+        return {**place, "description": "The deployment of this document.", "security": security}
     return {
         "host": "{host}",
         "pathname": "/{path}",
         "protocol": "wss",
-        "description": "The deployment. Ask its operator for the address.",
+        "description": "The deployment. Its own `/asyncapi.json` has the address.",
         "variables": {
             "host": {"description": "Host of the WebSocket API; not that of the HTTP API."},
             "path": {"default": "live", "description": "Empty if the host is a custom domain."},
         },
-        "security": [
-            {"$ref": "#/components/securitySchemes/key"},
-            {"$ref": "#/components/securitySchemes/socketPass"},
-        ],
+        "security": security,
     }
 
 

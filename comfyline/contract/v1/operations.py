@@ -70,7 +70,8 @@ TAGS: Mapping[str, str] = {
     "Jobs": "Submit jobs, read them, cancel them and retry them.",
     "Files": "Send files that a workflow uses.",
     "Tokens": "Let a browser call the API without a key of yours.",
-    "Live": "Follow jobs over the WebSocket. Its messages are in the project's asyncapi.json.",
+    "Live": "Follow jobs over the WebSocket. `/asyncapi.json` has its messages, and `/docs/live` "
+    "shows them as a page.",
     "Service": "What the deployment offers, and how it is doing.",
 }
 
@@ -236,6 +237,24 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         media=("application/json",),
         is_open=True,
     ),
+    ("GET", "/asyncapi.json"): Operation(
+        "showAsyncapi",
+        "Service",
+        "Read the WebSocket's document",
+        "The messages of the WebSocket API, as AsyncAPI 3.0. Needs no key.",
+        {200: None},
+        media=("application/json",),
+        is_open=True,
+    ),
+    ("GET", "/"): Operation(
+        "showWelcome",
+        "Service",
+        "Read what this service is",
+        "A page that leads to the others. Needs no key.",
+        {200: None},
+        media=("text/html",),
+        is_open=True,
+    ),
     ("GET", "/docs"): Operation(
         "showDocs",
         "Service",
@@ -248,12 +267,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/docs/{file}"): Operation(
         "showDocsFile",
         "Service",
-        "Read a file that the page loads",
-        "The script or the style of the page at `/docs`. Needs no key.",
+        "Read a file that a page loads",
+        "A script or a style of the pages; `live` is the page about the WebSocket. Needs no key.",
         {200: None},
         ("route_not_found",),
         (parameters.FILE,),
-        media=("text/css", "text/javascript"),
+        media=("text/css", "text/html", "text/javascript"),
         is_open=True,
     ),
 }
