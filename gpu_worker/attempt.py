@@ -58,7 +58,13 @@ class Attempt:
         self.stop = Stop()
         self._has_left_gpu = False
         self._ticket, self._tools, self._left_engine = ticket, tools, left_engine
-        self._reporter = Reporter(job, tools.store, tools.clock, on_row=self._stop_if_canceling)
+        self._reporter = Reporter(
+            job,
+            tools.store,
+            tools.clock,
+            on_row=self._stop_if_canceling,
+            unwatched=tools.progress_interval,
+        )
         self._previews = Previews(
             job,
             tools.collector.artifacts,

@@ -21,7 +21,9 @@ from comfyline.service.jobs.result import Artifact
 from comfyline.service.jobs.store import JobStore
 
 WATCHED_INTERVAL = timedelta(milliseconds=500)  # a person sees the progress bar move
-UNWATCHED_INTERVAL = timedelta(seconds=5)  # each write is billed, and there is no subscriber
+# An idle worker starts a job before its submitter's WebSocket is open. A job that has waited for
+# this long since its post has a subscriber by its start, if it gets one at all.
+TIME_TO_SUBSCRIBE = timedelta(seconds=3)
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +32,17 @@ class Reporter:
     """The only writer of a job's row while the attempt runs."""
 
     def __init__(
-        self, job: Job, store: JobStore, clock: Clock, *, on_row: Callable[[Job], None]
+        self,
+        job: Job,
+        store: JobStore,
+        clock: Clock,
+        *,
+        on_row: Callable[[Job], None],
+        unwatched: timedelta,
     ) -> None:
         self.job = job  # the newest row that an answer has shown
         self._store, self._clock = store, clock
+        self._unwatched = unwatched  # between two writes while the job has no subscriber
         self._on_row = on_row  # called with the row of each answer
         self._has_started = False  # ComfyUI executes the prompt
         self._progress: Progress | None = None  # the latest, written or not
@@ -132,7 +141,11 @@ class Reporter:
         return job
 
     def _interval(self) -> timedelta:
-        # An idle worker starts a job before its submitter's WebSocket is open. So the first
-        # progress is written soon: only the answer of a write shows that the job is watched now.
-        is_urgent = self.is_watched or self._written is None
-        return WATCHED_INTERVAL if is_urgent else UNWATCHED_INTERVAL
+        # Only the answer of a write shows that the job is watched now. So the first progress of a
+        # job that was posted just now is written soon.
+        is_urgent = self.is_watched or (self._written is None and self._is_new)
+        return WATCHED_INTERVAL if is_urgent else self._unwatched
+
+    @property
+    def _is_new(self) -> bool:
+        return (self.job.started_at or self._clock()) - self.job.queued_at < TIME_TO_SUBSCRIBE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from comfyline.service.clock import Clock
 from comfyline.service.graphs.catalogue import Catalogue
@@ -35,4 +36,5 @@ class Toolbox:
     health: Health
     disk: Disk
     finisher: Finisher
+    progress_interval: timedelta  # between two writes of progress that no subscriber waits for
     catalogue: Catalogue = field(default_factory=Catalogue)  # of this worker's own lock

@@ -278,6 +278,7 @@ class Wiring:
                 clock=self.clock,
                 free_slot=self._admission.free_slot,
             ),
+            progress_interval=timedelta(seconds=self.settings.progress_seconds),
             catalogue=self.preparation.lock.catalogue if self.preparation else Catalogue(),
         )
 

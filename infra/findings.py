@@ -62,6 +62,9 @@ CDK_NAG: Reasons = {
         "API Gateway accepts one for WebSockets only if the account has a logging role, which is "
         "not for one deployment to set; the functions log every message"
     ),
+    (r"(AwsSolutions-APIG1|Serverless-APIGWAccessLogging)", r".*-api/Http/Stage/Resource"): (
+        "api.access_log is false: the deployment does without"
+    ),
     # --- functions ---
     (r"(AwsSolutions-L1|Serverless-LambdaLatestVersion)", _FUNCTION): (
         "the runtime changes together with the locked wheels, not whenever a newer one exists"
@@ -187,6 +190,7 @@ CHECKOV: Reasons = {
     (r"CKV_AWS_95", r"api/WebSocketStage"): (
         "needs a logging role of the whole account, which is not for one deployment to set"
     ),
+    (r"CKV_AWS_95", r"api/HttpStage"): "api.access_log is false: the deployment does without",
     (r"CKV_AWS_111", r"fleet/InstanceRoleDefaultPolicy"): (
         "written by the CDK: what an ECS agent does before it has an id, limited to the cluster"
     ),

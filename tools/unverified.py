@@ -123,8 +123,14 @@ FACTS = (
     ),
     Fact(
         "cold starts with compiled code",
-        "by hand: the `Init Duration` of `SubmitJob` in its log",
+        "by hand: the `Init Duration` of `SubmitJob` in its log, with `functions.call_log = true`",
         "below 1 s",
+    ),
+    Fact(
+        "functions whose log is JSON with the system level WARN: Lambda leaves out its own lines "
+        "about a call, and metrics still arrive (`functions.call_log = false`)",
+        "by hand: the log of `SubmitJob` and the metric `JobsAccepted` after a post",
+        "no line `platform.start` or `platform.report`; the metric has a value",
     ),
     Fact(
         "API Gateway's throttles and the account's quotas under load",

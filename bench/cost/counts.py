@@ -48,14 +48,15 @@ class Counts:
         return self.each(*(name for name in self.calls if not name.endswith(" units")))
 
 
-async def count(jobs: int) -> Counts:
-    """Run that many jobs and count their calls.
+async def count(jobs: int, *, cap: int | None = None) -> Counts:
+    """Run that many jobs of a key with that cap of active jobs, and count their calls.
 
     Raises:
         RuntimeError: the program failed; its output says why.
     """
+    options = ["--jobs", str(jobs), *([] if cap is None else ["--cap", str(cap)])]
     counting = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", PROGRAM, "--jobs", str(jobs)), cwd=ROOT, stdout=subprocess.PIPE
+        *(sys.executable, "-m", PROGRAM, *options), cwd=ROOT, stdout=subprocess.PIPE
     )
     try:
         output, _ = await asyncio.wait_for(counting.communicate(), TIMEOUT_SECONDS)

@@ -14,15 +14,18 @@ from bench.figures import Figure, Measurement, Series
 
 async def cost(_cloud: MeasuredCloud) -> Series:
     """Counted calls of one job, and dollars."""
-    counts, (metrics, dashboards) = await asyncio.gather(count(JOBS), asyncio.to_thread(watched))
-    idle = model.idle_month(metrics, dashboards, is_free_tier=True)
+    counts, deployed = await asyncio.gather(count(JOBS), asyncio.to_thread(watched))
+    idle = model.idle_month(deployed, is_free_tier=True)
     return {
-        "control_plane": [model.dollars(model.job_lines(counts)) * model.MILLION],
+        "control_plane": [model.dollars(model.job_lines(counts, deployed)) * model.MILLION],
         "idle_month": [model.dollars(idle)],
         "aws_calls": [counts.aws_calls],
         "write_units": [counts.each("dynamodb write units")],
     }
 
+
+# Counts do not depend on the machine, but the worker's polls and reports go by the clock.
+EXACT = 1.03
 
 MEASUREMENTS = (
     Measurement(
@@ -31,11 +34,21 @@ MEASUREMENTS = (
         is_counted=True,
         figures=[
             Figure(
-                name="control plane of 1M jobs", series="control_plane", unit="$", goal=model.GOAL
+                name="control plane of 1M jobs",
+                series="control_plane",
+                unit="$",
+                goal=model.GOAL,
+                factor=EXACT,
             ),
-            Figure(name="an idle month", series="idle_month", unit="$", goal=model.IDLE_GOAL),
-            Figure(name="AWS calls of a job", series="aws_calls", unit="calls"),
-            Figure(name="write units of a job", series="write_units", unit="units"),
+            Figure(
+                name="an idle month",
+                series="idle_month",
+                unit="$",
+                goal=model.IDLE_GOAL,
+                factor=EXACT,
+            ),
+            Figure(name="AWS calls of a job", series="aws_calls", unit="calls", factor=EXACT),
+            Figure(name="write units of a job", series="write_units", unit="units", factor=EXACT),
         ],
     ),
 )

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cost import model
+from bench.cost import model, promises
 from bench.cost.counts import Counts
-from bench.cost.model import GOAL, IDLE_GOAL, MILLION, Line, dollars
+from bench.cost.model import CAP_GOAL, GOAL, IDLE_GOAL, MILLION, Line, Watched, dollars
+from infra.declarations import MEMORY_MB
 from infra.prices import prices
 from localcloud.synthesis import synthesise
 
@@ -17,45 +18,47 @@ DEPLOYMENT = "deployments/dev.toml"  # a deployment with the default of every ch
 TEMPLATE = Path(__file__).with_name("page.md")
 
 
-def page(counts: Counts, alone: Counts, metrics: int, dashboards: int) -> str:
-    """The page, from the counts of several jobs and those of one job that came alone.
+def page(counts: Counts, alone: Counts, capped: Counts, watched: Watched) -> str:
+    """The page, from the counts of several jobs, of one job that came alone, and of one of a key
+    with a cap.
 
-    `metrics` and `dashboards` are those of the default deployment (`watched`).
+    `watched` is what the default deployment records.
     """
-    job, files = model.job_lines(counts), model.file_lines(counts)
-    idle = model.idle_month(metrics, dashboards, is_free_tier=True)
-    costs = {line.what: line.dollars * MILLION for line in job}
+    job, files = model.job_lines(counts, watched), model.file_lines(counts)
+    idle = model.idle_month(watched, is_free_tier=True)
     polls, polls_alone = (each.each("sqs ReceiveMessage") for each in (counts, alone))
+    cap = promises.cap_dollars(alone, capped) * MILLION
     return TEMPLATE.read_text().format(
-        goals=_goals(job, files, idle),
+        goals=_goals(dollars(job) * MILLION, cap, dollars(idle)),
+        with_files=dollars([*job, *files]) * MILLION,
         job=_table(job, MILLION, "$ per 1M"),
         files=_table(files, MILLION, "$ per 1M"),
         steps=_steps(counts),
+        promises=promises.table(promises.promises(counts, cap, watched)),
         idle=_table(idle, 1, "$ a month"),
-        alarm_metrics=metrics,
-        full=dollars(model.idle_month(metrics, dashboards, is_free_tier=False)),
+        alarm_metrics=watched.alarm_metrics,
+        full=dollars(model.idle_month(watched, is_free_tier=False)),
         jobs=counts.jobs,
         calls=_calls(counts),
         functions=_functions(counts),
         every_trace=model.traceable_calls(counts) * prices()["xray"]["trace"] * MILLION,
-        watching=costs["log GB of metrics"],
         polls=polls,
         polls_alone=polls_alone,
         more_alone=(polls_alone - polls) * prices()["sqs"]["request"] * MILLION,
-        own_ms=model.OWN_MS + model.COLD_MS,
-        call_ms=model.CALL_MS,
+        own_ms=model.billed_ms(MEMORY_MB, 1, 0),
+        call_ms=model.billed_ms(MEMORY_MB, 0, 1),
+        memory=MEMORY_MB,
         log_bytes=model.PLATFORM_LOG_BYTES,
         line_bytes=model.LINE_BYTES,
-        access_log_bytes=model.ACCESS_LOG_BYTES,
+        access_log_bytes=model.access_log_bytes(watched),
     )
 
 
-def _goals(job: Sequence[Line], files: Sequence[Line], idle: Sequence[Line]) -> str:
-    with_files = "with the puts and gets of their files, which are the data plane's"
+def _goals(job: float, cap: float, idle: float) -> str:
     sums = (
-        ("The control plane of 1M jobs", dollars(job) * MILLION, GOAL),
-        (with_files, dollars([*job, *files]) * MILLION, GOAL),
-        ("an idle month", dollars(idle), IDLE_GOAL),
+        ("The control plane of 1M jobs", job, GOAL),
+        ("a cap of active jobs adds", cap, CAP_GOAL),
+        ("an idle month", idle, IDLE_GOAL),
     )
     parts = []
     for name, cost, goal in sums:
@@ -97,12 +100,28 @@ def _functions(counts: Counts) -> str:
 # --- what watches a deployment --------------------------------------------------------------------
 
 
-def watched() -> tuple[int, int]:
-    """The metrics that the alarms of the default deployment read, and its dashboards."""
-    (template,) = synthesise(DEPLOYMENT).glob("*-observability.template.json")
-    resources: Any = json.loads(template.read_text())["Resources"].values()
-    alarms = [r["Properties"] for r in resources if r["Type"] == "AWS::CloudWatch::Alarm"]
+def watched(deployment: str = DEPLOYMENT) -> Watched:
+    """What the templates of a deployment say that it records and watches."""
+    folder = synthesise(deployment)
+    alarms = _of_type(folder, "observability", "AWS::CloudWatch::Alarm")
     # An alarm without "Metrics" reads the one metric that its other properties name.
     read = [metric for alarm in alarms for metric in alarm.get("Metrics", [{"MetricStat": {}}])]
-    dashboards = sum(r["Type"] == "AWS::CloudWatch::Dashboard" for r in resources)
-    return sum("MetricStat" in metric for metric in read), dashboards
+    stages = _of_type(folder, "api", "AWS::ApiGatewayV2::Stage")
+    formats = [stage["AccessLogSettings"]["Format"] for stage in stages if _has_log(stage)]
+    functions = _of_type(folder, "api", "AWS::Lambda::Function")
+    return Watched(
+        alarm_metrics=sum("MetricStat" in metric for metric in read),
+        dashboards=len(_of_type(folder, "observability", "AWS::CloudWatch::Dashboard")),
+        access_log=formats[0] if formats else None,
+        has_call_log=any(f["LoggingConfig"].get("SystemLogLevel") != "WARN" for f in functions),
+    )
+
+
+def _has_log(stage: Any) -> bool:
+    return "AccessLogSettings" in stage
+
+
+def _of_type(folder: Path, part: str, kind: str) -> list[Any]:
+    (template,) = folder.glob(f"*-{part}.template.json")
+    resources: Any = json.loads(template.read_text())["Resources"].values()
+    return [resource["Properties"] for resource in resources if resource["Type"] == kind]

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from infra.choices import CHOICES
 from localcloud.state import ROOT
 
 PAGE = (ROOT / "docs" / "cost.md").read_text()
@@ -13,7 +14,15 @@ PAGE = (ROOT / "docs" / "cost.md").read_text()
 
 def test_the_page_keeps_its_goals() -> None:
     assert re.search(r"The control plane of 1M jobs: \$[\d.]+, within the goal", PAGE)
+    assert re.search(r"a cap of active jobs adds: \$[\d.]+, within the goal", PAGE)
     assert re.search(r"an idle month: \$[\d.]+, within the goal", PAGE)
+
+
+def test_the_settings_of_the_promises_exist() -> None:
+    (part,) = re.findall(r"^\| promise \|.*?\n\n", PAGE, re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"`(\w+\.\w+)`", part))
+    assert len(named) >= 6
+    assert named <= {choice.key for choice in CHOICES}
 
 
 def test_each_table_of_the_page_adds_up() -> None:

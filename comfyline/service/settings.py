@@ -267,6 +267,7 @@ class WorkerSettings(
     models_directory: str | None = None  # where ComfyUI looks for them
     lease_seconds: float = 120.0
     heartbeat_seconds: float = 30.0
+    progress_seconds: float = 10.0  # between two writes of progress that no subscriber waits for
     ecs_agent_uri: str | None = None  # set by ECS in every task that it starts
     ecs_container_metadata_uri_v4: str | None = None  # likewise
     is_canary: int = 0  # 1: its revision is not the deployed one, and it does not retire for that

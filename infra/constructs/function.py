@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_lambda as lambda_
@@ -81,6 +82,7 @@ def python_function(
             description=f"Comfyline {row.name}: what the function may do",
         ),
         log_group=log_group,
+        **_logging(deployment),
         # Either way a trace has an id, by which log lines are found.
         tracing=lambda_.Tracing.ACTIVE
         if deployment.observability.tracing and row.is_traced
@@ -91,6 +93,23 @@ def python_function(
             "LOG_LEVEL": deployment.functions.log_level.upper(),
         },
     )
+
+
+def _logging(deployment: Deployment) -> dict[str, Any]:
+    """The format and levels of a function's log.
+
+    Lambda can leave out its own lines about each call only if its log is JSON. Ours is in any case.
+    """
+    if deployment.functions.call_log:
+        return {"logging_format": lambda_.LoggingFormat.TEXT}
+    own = deployment.functions.log_level.upper()
+    return {
+        "logging_format": lambda_.LoggingFormat.JSON,
+        # Timeouts and crashes are warnings.
+        "system_log_level_v2": lambda_.SystemLogLevel.WARN,
+        # Metrics are lines without a level, which Lambda takes as INFO.
+        "application_log_level_v2": lambda_.ApplicationLogLevel[own],
+    }
 
 
 def environment(*settings: type[Settings], values: Values) -> dict[str, str]:

@@ -33,10 +33,10 @@ CORS_ANSWER_HEADERS = (
     "x-request-id",
 )
 
-# Neither query string nor headers are logged, because they may hold a socket pass or a cursor.
+# Neither query string nor headers are logged, because they may hold a socket pass or a cursor. The
+# time is not either, because a log line has one.
 _LOGGED = {
     "requestId": "$context.requestId",
-    "requestTime": "$context.requestTime",
     "ip": "$context.identity.sourceIp",
     "routeKey": "$context.routeKey",
     "path": "$context.path",
@@ -111,15 +111,6 @@ def _add_routes(api: gw.HttpApi, functions: Mapping[str, IFunction]) -> list[gw.
 def _add_stage(
     scope: Construct, api: gw.HttpApi, deployment: Deployment, domain: gw.DomainName | None
 ) -> gw.HttpStage:
-    log_group = logs.LogGroup(
-        scope,
-        "AccessLog",
-        # For names with this prefix, API Gateway adds nothing to the account's policy for logs,
-        # whose size is limited.
-        log_group_name=f"/aws/vendedlogs/{deployment.cluster_name}/http",
-        retention=LOG_RETENTION,
-        removal_policy=RemovalPolicy.DESTROY,
-    )
     rate = deployment.requests_per_second
     stage = gw.HttpStage(
         scope,
@@ -132,11 +123,25 @@ def _add_stage(
     )
     template = stage.node.default_child
     assert isinstance(template, gw.CfnStage)
-    template.access_log_settings = gw.CfnStage.AccessLogSettingsProperty(
-        destination_arn=log_group.log_group_arn, format=json.dumps(_LOGGED)
-    )
+    if deployment.api.access_log:
+        template.access_log_settings = _access_log(scope, deployment)
     template.route_settings = _open_throttles(deployment.api.open_requests_per_second)
     return stage
+
+
+def _access_log(scope: Construct, deployment: Deployment) -> gw.CfnStage.AccessLogSettingsProperty:
+    log_group = logs.LogGroup(
+        scope,
+        "AccessLog",
+        # For names with this prefix, API Gateway adds nothing to the account's policy for logs,
+        # whose size is limited.
+        log_group_name=f"/aws/vendedlogs/{deployment.cluster_name}/http",
+        retention=LOG_RETENTION,
+        removal_policy=RemovalPolicy.DESTROY,
+    )
+    return gw.CfnStage.AccessLogSettingsProperty(
+        destination_arn=log_group.log_group_arn, format=json.dumps(_LOGGED, separators=(",", ":"))
+    )
 
 
 def _open_throttles(rate: int) -> Mapping[str, Mapping[str, int]]:

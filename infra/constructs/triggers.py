@@ -59,8 +59,8 @@ def add_triggers(
 
 
 def _stream(jobs: ddb.TableV2, stream: JobsStream, deployment: Deployment) -> DynamoEventSource:
-    has_scaler = not deployment.is_local
-    patterns = (*stream.filters, *(stream.filters_for_scaler if has_scaler else ()))
+    wakes = deployment.functions.wake_scaler and not deployment.is_local
+    patterns = (*stream.filters, *(stream.filters_for_scaler if wakes else ()))
     window, max_age = stream.window_seconds, stream.max_age_seconds
     return DynamoEventSource(
         jobs,

@@ -28,6 +28,16 @@ class Functions(Section):
     log_level: Literal["info", "debug"] = Field(
         default="info", description="debug adds one log line for each call"
     )
+    call_log: bool = Field(
+        default=False,
+        description="whether Lambda logs start, end and duration of each call; calls that fail or "
+        "time out, and what functions log themselves, are always logged",
+    )
+    wake_scaler: bool = Field(
+        default=True,
+        description="whether a new job wakes the scaler of an idle fleet at once; otherwise the "
+        "first worker is ordered within a minute",
+    )
     concurrency: int = Field(
         default=10,
         ge=10,
@@ -83,6 +93,9 @@ class Api(Section):
         ge=1,
         le=MAX_REQUESTS_PER_SECOND,
         description="requests without a key, for each of the open routes",
+    )
+    access_log: bool = Field(
+        default=True, description="whether the HTTP API logs each request: address, owner, status"
     )
     max_waits: int | None = Field(
         default=None,

@@ -64,6 +64,13 @@ class Worker(Section):
         le=MAX_LEASE_SECONDS,
         description="interval at which a worker renews its lease",
     )
+    progress_seconds: int = Field(
+        default=10,
+        ge=1,
+        le=300,
+        description="interval at which a worker writes the progress of a job without subscribers, "
+        "and so learns of a cancel or a first subscriber",
+    )
     follow_queued_prompts: bool = Field(
         default=False,
         description="whether prompts that a node queues, as VHS_BatchManager does, are run as a "

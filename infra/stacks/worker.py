@@ -159,6 +159,7 @@ class WorkerStack(Stack):
             "lease_seconds": str(deployment.worker.lease_seconds),
             "engine_egress": str(int(deployment.worker.engine_egress)),
             "heartbeat_seconds": str(deployment.worker.heartbeat_seconds),
+            "progress_seconds": str(deployment.worker.progress_seconds),
             "follow_queued_prompts": str(deployment.worker.follow_queued_prompts),
         }
 

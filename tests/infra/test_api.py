@@ -129,6 +129,28 @@ def test_access_log_keeps_no_query_and_no_header(aws: Templates) -> None:
     assert "header" not in log["Format"].lower()
 
 
+def test_a_deployment_can_do_without_an_access_log(asg: Templates) -> None:
+    assert "AccessLogSettings" not in named(asg.api, "AWS::ApiGatewayV2::Stage", "HttpStage")
+    groups = resources(asg.api, "AWS::Logs::LogGroup")
+    assert not [name for name in groups if "AccessLog" in name]
+
+
+def test_lambda_logs_a_call_only_where_the_deployment_asks_for_it(
+    aws: Templates, asg: Templates
+) -> None:
+    def configurations(templates: Templates) -> list[Json]:
+        functions = [
+            f for t in templates.all for f in resources(t, "AWS::Lambda::Function").values()
+        ]
+        return [{**f["LoggingConfig"], "LogGroup": None} for f in functions]
+
+    assert len(configurations(aws)) == len(FUNCTIONS)
+    # Metrics are lines without a level, which count as INFO.
+    quiet = {"LogFormat": "JSON", "SystemLogLevel": "WARN", "ApplicationLogLevel": "INFO"}
+    assert all(found == {**quiet, "LogGroup": None} for found in configurations(aws))
+    assert all(found == {"LogFormat": "Text", "LogGroup": None} for found in configurations(asg))
+
+
 def test_every_log_group_ends(aws: Templates) -> None:
     groups = [g for t in aws.all for g in resources(t, "AWS::Logs::LogGroup").values()]
     assert len(groups) == len(FUNCTIONS) + 2  # for the access log and the worker

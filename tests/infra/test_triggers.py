@@ -96,6 +96,11 @@ def test_settle_jobs_is_called_for_new_jobs_and_for_ends(aws: Templates) -> None
         assert codec.item_of(settled(ended))["status"]["S"] not in images["OldImage"]["status"]["S"]
 
 
+def test_a_deployment_can_leave_the_scaler_to_its_rounds(asg: Templates) -> None:
+    (pattern,) = patterns_of(mapping_of(asg, "SettleJobs", "Jobs"))
+    assert "OldImage" in pattern["dynamodb"]  # ends only
+
+
 def test_parked_steps_are_kept_for_14_days_and_tried_by_settle_jobs(aws: Templates) -> None:
     mapping = mapping_of(aws, "SettleJobs", "Parking")
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]

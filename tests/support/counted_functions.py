@@ -17,6 +17,7 @@ import pytest
 
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.authenticate import create_key
+from comfyline.service.access.slots import Limits
 from functions import _handlers
 from functions._aws import Clients
 from tests.support.aws import create_services, create_table
@@ -105,7 +106,9 @@ class Functions:
         self.work[name].aws_calls += self.ledger.calls - before
 
 
-def deployed(api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any) -> str:
+def deployed(
+    api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any, limits: Limits
+) -> str:
     """Create what the functions need beside the API's resources, and return the token of a new key.
 
     The functions then print to `printed`. The fleet is awake, because a sleeping fleet is woken
@@ -120,6 +123,7 @@ def deployed(api: Gateway, session: Any, patch: pytest.MonkeyPatch, printed: Any
         OwnerId("fox"),
         scopes=["jobs"],
         expires_at=None,
+        limits=limits,
         keys=api.aws.keys,
         clock=api.clock,
     )

@@ -27,6 +27,7 @@ import boto3
 import pytest
 from aws_lambda_powertools import Logger
 
+from comfyline.service.access.slots import Limits
 from comfyline.service.jobs.job import TERMINAL, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
@@ -62,13 +63,13 @@ class Counted:
         self.worker_log = worker_log.splitlines()
 
 
-async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
-    """Post, run, push, read and settle `jobs` jobs."""
+async def run_jobs(jobs: int, step_ms: float = STEP_MS, cap: int | None = None) -> Counted:
+    """Post, run, push, read and settle `jobs` jobs of a key with this cap of active jobs."""
     log, printed = io.StringIO(), io.StringIO()
     with (
         tempfile.TemporaryDirectory() as folder,
         redirect_stdout(printed),
-        _functions(printed) as functions,
+        _functions(printed, cap) as functions,
     ):
         ledger = functions.ledger
         printed.truncate(printed.seek(0))  # without the lines of the deployment
@@ -89,7 +90,7 @@ async def run_jobs(jobs: int, step_ms: float = STEP_MS) -> Counted:
 
 
 @contextmanager
-def _functions(printed: io.StringIO) -> Iterator[Functions]:
+def _functions(printed: io.StringIO, cap: int | None) -> Iterator[Functions]:
     ledger = Ledger(step_of)
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -97,7 +98,7 @@ def _functions(printed: io.StringIO) -> Iterator[Functions]:
     ):
         session = gateway.boto_session()
         patch.setattr(boto3, "Session", lambda: session)  # the worker's
-        token = deployed(api, session, patch, printed)
+        token = deployed(api, session, patch, printed, Limits(max_active_jobs=cap))
         with ledger.watching(session):
             # The ledger counts only clients that are created within this block.
             yield Functions(ledger, token, measured(api, session))
@@ -189,7 +190,8 @@ def step_of(table: str, change: Change) -> str | None:
     if pk in ("workers", "engine"):
         return None
     if table == "owners":
-        return f"count: {pk.partition('#')[0]}"
+        kind = pk.partition("#")[0]
+        return kind if kind == "slots" else f"count: {kind}"
     if sk != "job":
         return f"put: {sk.removeprefix('job#').partition('#')[0]}"
     if after is None:
@@ -208,7 +210,9 @@ def main() -> None:
     """Run the jobs, and print the counts as JSON."""
     parser = argparse.ArgumentParser(prog="tests.support.counted_jobs", description=__doc__)
     parser.add_argument("--jobs", type=int, default=1, help="number of jobs (default: 1)")
-    counted = asyncio.run(run_jobs(parser.parse_args().jobs))
+    parser.add_argument("--cap", type=int, help="active jobs that the key allows (default: any)")
+    given = parser.parse_args()
+    counted = asyncio.run(run_jobs(given.jobs, cap=given.cap))
     content = {field.name: getattr(counted, field.name) for field in dataclasses.fields(counted)}
     print(json.dumps(content, default=dataclasses.asdict))
 

@@ -157,6 +157,7 @@ class WorkerWorld(InMemoryDeployment):
                 store=jobs, queue=tickets, clock=clock, lease=self.lease, interval=self.heartbeat
             ),
             finisher=replace(self.finisher(store, queue), clock=clock),
+            progress_interval=timedelta(seconds=10),
             catalogue=self.catalogue,
         )
         return Worker(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from comfyline.service.clock import Clock
 from comfyline.service.errors import JobNotFound, Unavailable
-from comfyline.service.jobs.events import Event
+from comfyline.service.jobs.events import Claimed, Event
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.lifecycle import RULES, advance
 from comfyline.service.jobs.store import Conflict, JobStore
@@ -100,4 +100,7 @@ def _log_change(job: Job, event: Event) -> None:
     """The only place that logs changes of state, so that each is logged once."""
     extra = {"action": "job_changed", "job_id": job.id, "event": type(event).__name__}
     numbers = {"status": job.status.value, "attempt": job.attempt, "version": job.version}
-    _log.info("job changed", extra=extra | numbers | {"request_id": job.request_id})
+    # A claim is soon followed by the start, or by what prevented it, so its line would be paid for
+    # without need. The job's history has it in any case.
+    level = logging.DEBUG if isinstance(event, Claimed) else logging.INFO
+    _log.log(level, "job changed", extra=extra | numbers | {"request_id": job.request_id})

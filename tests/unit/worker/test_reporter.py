@@ -14,7 +14,7 @@ from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.progress import Progress
 from gpu_worker import reporter as module
 from gpu_worker.racing import background
-from gpu_worker.reporter import UNWATCHED_INTERVAL, WATCHED_INTERVAL, Reporter
+from gpu_worker.reporter import TIME_TO_SUBSCRIBE, Reporter
 from tests.support.builders import NOW, FrozenClock, a_job, an_artifact, claimed
 from tests.support.eventually import eventually
 
@@ -45,9 +45,15 @@ def job(store: CountingStore) -> Job:
     return job
 
 
-def a_reporter(job: Job, store: CountingStore, rows: list[Job] | None = None) -> Reporter:
+def a_reporter(
+    job: Job,
+    store: CountingStore,
+    rows: list[Job] | None = None,
+    unwatched: timedelta = timedelta(seconds=5),
+) -> Reporter:
     received = [] if rows is None else rows
-    return Reporter(job, store, FrozenClock(), on_row=received.append)
+    clock = FrozenClock()
+    return Reporter(job, store, clock, on_row=received.append, unwatched=unwatched)
 
 
 def current(store: CountingStore, job: Job) -> Job:
@@ -64,10 +70,9 @@ async def test_the_start_is_written_at_once(store: CountingStore, job: Job) -> N
 
 
 async def test_progress_that_comes_fast_is_one_write_of_the_latest(
-    store: CountingStore, job: Job, monkeypatch: pytest.MonkeyPatch
+    store: CountingStore, job: Job
 ) -> None:
-    monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=20))
-    reporter = a_reporter(job, store)
+    reporter = a_reporter(job, store, unwatched=timedelta(milliseconds=20))
     async with background(reporter.write_for_ever()):
         reporter.started()
         for step in range(1, 101):
@@ -76,12 +81,9 @@ async def test_progress_that_comes_fast_is_one_write_of_the_latest(
     assert store.saves == 2
 
 
-async def test_a_write_that_fails_is_made_later(
-    store: CountingStore, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=2))
+async def test_a_write_that_fails_is_made_later(store: CountingStore, job: Job) -> None:
     store.failures = 2
-    reporter = a_reporter(job, store)
+    reporter = a_reporter(job, store, unwatched=timedelta(milliseconds=2))
     async with background(reporter.write_for_ever()):
         reporter.started()
         reporter.progressed(Progress(fraction=0.25))
@@ -143,9 +145,8 @@ async def test_files_are_announced_only_while_watched(store: CountingStore, job:
 async def test_a_preview_is_written_with_the_progress_or_by_itself(
     store: CountingStore, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "UNWATCHED_INTERVAL", timedelta(milliseconds=2))
     monkeypatch.setattr(module, "WATCHED_INTERVAL", timedelta(milliseconds=2))
-    reporter = a_reporter(job, store)
+    reporter = a_reporter(job, store, unwatched=timedelta(milliseconds=2))
     half = Progress(fraction=0.5)
     async with background(reporter.write_for_ever()):
         reporter.started()
@@ -159,6 +160,36 @@ async def test_a_preview_is_written_with_the_progress_or_by_itself(
         assert (current(store, job).progress, store.saves) == (half, 3)
 
 
-def test_a_watched_job_is_written_more_often() -> None:
-    assert timedelta(milliseconds=500) == WATCHED_INTERVAL
-    assert timedelta(seconds=5) == UNWATCHED_INTERVAL
+@pytest.mark.parametrize(
+    ("waited", "saves"),
+    [(timedelta(0), 2), (TIME_TO_SUBSCRIBE, 1)],
+    ids=["posted just now", "waited"],
+)
+async def test_only_a_job_that_was_posted_just_now_is_written_soon_after_its_start(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch, waited: timedelta, saves: int
+) -> None:
+    monkeypatch.setattr(module, "WATCHED_INTERVAL", timedelta(milliseconds=2))
+    store.add(job := claimed(a_job(queued_at=NOW - waited)))
+    reporter = a_reporter(job, store, unwatched=timedelta(hours=1))
+    async with background(reporter.write_for_ever()):
+        reporter.started()
+        await eventually(lambda: current(store, job).status is Status.RUNNING)
+        reporter.progressed(Progress(fraction=0.5))
+        await asyncio.sleep(0.05)
+        reporter.progressed(Progress(fraction=0.75))  # nobody has subscribed
+        await asyncio.sleep(0.05)
+    assert store.saves == saves
+
+
+async def test_a_job_that_waited_is_written_often_to_its_subscriber(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCHED_INTERVAL", timedelta(milliseconds=2))
+    store.add(job := claimed(a_job(queued_at=NOW - TIME_TO_SUBSCRIBE)))
+    store.watch(job.id, NOW + timedelta(hours=1))
+    reporter = a_reporter(job, store, unwatched=timedelta(hours=1))
+    async with background(reporter.write_for_ever()):
+        reporter.started()
+        for fraction in (0.25, 0.5, 0.75):
+            reporter.progressed(progress := Progress(fraction=fraction))
+            await eventually(lambda: current(store, job).progress == progress)
