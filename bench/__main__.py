@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import api, functions, handler, live, overhead, run, worker
+from bench import api, functions, handler, live, overhead, page, run, worker
 from bench.cost import measurements as cost
 
 MEASUREMENTS = (
@@ -16,4 +16,6 @@ MEASUREMENTS = (
 )
 
 if __name__ == "__main__":
-    raise SystemExit(run.main(MEASUREMENTS, __doc__, "all"))
+    status = run.main(MEASUREMENTS, __doc__, "all")
+    page.write(MEASUREMENTS)  # of the kept results, so it changes with --keep only
+    raise SystemExit(status)

@@ -1,8 +1,15 @@
-"""Measurements and their figures.
+"""Measurements and their figures, and the rule for regressions.
 
 A measurement fills series of numbers. A figure is one statistic of one series, with its goal and
 its tolerance. It is the median of several runs, because other work on the machine spoils one run,
 but seldom most of them.
+
+A busy machine is slow at everything. So each run has a yardstick, taken just before and after it: a
+post of a graph straight to ComfyUI. A figure is a regression only if all of this holds:
+
+1. it is worse than the kept figure by its factor and by its amount;
+2. beside the yardsticks of the runs, it is still worse by its factor;
+3. beside its yardstick, even the best run is worse than the worst kept run.
 """
 
 from __future__ import annotations
@@ -14,6 +21,10 @@ from dataclasses import dataclass
 from bench.cloud import MeasuredCloud
 
 Series = Mapping[str, Sequence[float]]
+
+# How a figure of this unit changes on a machine that is slower: with its yardstick, or against it.
+# Figures of other units are the same on every machine.
+_TIMES, _RATES = ("ms", "s", "%"), ("/s",)
 
 STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
     "p50": statistics.median,
@@ -58,11 +69,54 @@ class Figure:
             return None
         return value >= self.goal if self.more_is_better else value <= self.goal
 
-    def is_worse(self, value: float, before: float) -> bool:
-        """Whether the value is a regression from `before`."""
+    def is_worse(self, now: Runs, before: Runs) -> bool:
+        """Whether the runs are a regression, by the rule above."""
+        value, kept = now.value, before.value
+        amount = kept - value if self.more_is_better else value - kept
+        if not (amount > self.slack and self._is_beyond(value, kept)):
+            return False
+        if now.yardsticks and before.yardsticks:  # results of older benchmarks have none
+            now, before = self.beside(now), self.beside(before)
+        return self._is_beyond(now.value, before.value) and self._is_apart(now, before)
+
+    def beside(self, runs: Runs) -> Runs:
+        """The runs as multiples of their yardsticks, if the unit has a use for them.
+
+        A rate is multiplied: it is the number of calls in the time of a yardstick.
+        """
+        pairs = zip(runs.values, runs.yardsticks, strict=False)
+        if runs.yardsticks and self.unit in _RATES:
+            return Runs([value * stick / 1000 for value, stick in pairs])
+        if runs.yardsticks and self.unit in _TIMES:
+            return Runs([value / stick for value, stick in pairs])
+        return Runs(runs.values)
+
+    def _is_beyond(self, value: float, before: float) -> bool:
         if self.more_is_better:
-            return value < before / self.factor and value < before - self.slack
-        return value > before * self.factor and value > before + self.slack
+            return value < before / self.factor
+        return value > before * self.factor
+
+    def _is_apart(self, now: Runs, before: Runs) -> bool:
+        """Whether all runs are worse than all before."""
+        if self.more_is_better:
+            return max(now.values) < min(before.values)
+        return min(now.values) > max(before.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The values of a figure, and the yardstick of each run in ms.
+
+    There are no yardsticks if a run has none.
+    """
+
+    values: Sequence[float]
+    yardsticks: Sequence[float] = ()
+
+    @property
+    def value(self) -> float:
+        """The median of the runs."""
+        return statistics.median(self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +136,30 @@ class Result:
     """A figure with the values of its runs."""
 
     figure: Figure
-    runs: Sequence[float]
+    runs: Runs
 
     @property
     def value(self) -> float:
         """The median of the runs."""
-        return statistics.median(self.runs)
+        return self.runs.value
 
 
-def results_of(measurement: Measurement, runs: Sequence[Series]) -> list[Result]:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The series of one run of a measurement, and its yardstick in ms."""
+
+    series: Series
+    yardstick: float | None = None
+
+
+def results_of(measurement: Measurement, runs: Sequence[Taken]) -> list[Result]:
     """The figures for which at least one run has a value."""
     found = []
     for figure in measurement.figures:
-        values = [value for value in map(figure.of, runs) if value is not None]
-        if values:
-            found.append(Result(figure=figure, runs=values))
+        having = [(value, run) for run in runs if (value := figure.of(run.series)) is not None]
+        sticks = [run.yardstick for _, run in having if run.yardstick is not None]
+        if having:
+            complete = sticks if len(sticks) == len(having) else ()
+            values = [value for value, _ in having]
+            found.append(Result(figure=figure, runs=Runs(values, complete)))
     return found

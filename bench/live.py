@@ -62,15 +62,15 @@ MEASUREMENTS = (
         take=one_subscriber,
         figures=[
             Figure(name="follow a job -> its snapshot, p50", series="opened", slack=50),
-            Figure(name="ComfyUI event -> client, p50", series="start", goal=100, slack=50),
+            Figure(name="ComfyUI event -> client, p50", series="start", goal=50, slack=50),
             Figure(
                 name="ComfyUI event -> client, p95",
                 series="start",
                 statistic="p95",
-                goal=300,
+                goal=100,
                 slack=100,
             ),
-            Figure(name="end of GPU work -> done, p50", series="end", goal=150, slack=50),
+            Figure(name="end of GPU work -> done, p50", series="end", goal=60, slack=50),
         ],
     ),
     Measurement(

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from bench.figures import Result
+from bench.figures import Result, Runs
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -26,20 +26,25 @@ class Line:
     """A figure beside its value in the kept result."""
 
     result: Result
-    before: float | None
+    before: Runs | None
 
     @property
     def is_worse(self) -> bool:
         """Whether the figure is a regression."""
         if self.before is None:
             return False
-        return self.result.figure.is_worse(self.result.value, self.before)
+        return self.result.figure.is_worse(self.result.runs, self.before)
 
 
 def compared(found: Sequence[Result], kept: Kept | None) -> list[Line]:
     """Each figure beside the kept one of the same name."""
     figures = kept["figures"] if kept else {}
-    return [Line(result, figures.get(result.figure.name, {}).get("value")) for result in found]
+    return [Line(result, _runs_of(figures.get(result.figure.name))) for result in found]
+
+
+def _runs_of(kept: Mapping[str, Any] | None) -> Runs | None:
+    """The kept runs; results of older benchmarks have no yardsticks."""
+    return None if kept is None else Runs(kept["runs"], kept.get("yardsticks", ()))
 
 
 def document(found: Sequence[Result]) -> str:
@@ -50,7 +55,8 @@ def document(found: Sequence[Result]) -> str:
             "unit": result.figure.unit,
             "goal": result.figure.goal,
             "meets_goal": result.figure.meets_goal(result.value),
-            "runs": [round(value, 3) for value in result.runs],
+            "runs": [round(value, 3) for value in result.runs.values],
+            "yardsticks": [round(value, 3) for value in result.runs.yardsticks],
         }
         for result in found
     }

@@ -9,12 +9,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import httpx
 
 from bench import results
 from bench.cloud import MeasuredCloud, a_cloud, measured_cloud, stop_on_sigterm
-from bench.figures import Measurement, Result, Series, results_of
+from bench.figures import Measurement, Result, Series, Taken, results_of
+from bench.straight import yardstick
 from bench.table import show
 
 RUN_SECONDS = 900.0  # the longest run takes a third of it
@@ -70,7 +72,7 @@ async def _taken(measurements: Sequence[Measurement], given: argparse.Namespace)
                 for measurement in of_size:
                     count = 1 if measurement.is_counted else given.runs
                     runs = [await _run(measurement, cloud, n + 1) for n in range(count)]
-                    results_now = results_of(measurement, [run for run in runs if run])
+                    results_now = results_of(measurement, [run for run in runs if run.series])
                     for result in results_now:  # printed now, in case the run is stopped
                         text = f"  {result.figure.name}: {result.value:.2f} {result.figure.unit}"
                         print(text, file=sys.stderr)
@@ -78,10 +80,11 @@ async def _taken(measurements: Sequence[Measurement], given: argparse.Namespace)
     return found
 
 
-async def _run(measurement: Measurement, cloud: MeasuredCloud, number: int) -> Series:
+async def _run(measurement: Measurement, cloud: MeasuredCloud, number: int) -> Taken:
     """One run. A run that fails gives no figures, and does not stop the others."""
     print(f"{measurement.name}, run {number}", file=sys.stderr)
     series: Series = {}
+    before = await yardstick(cloud)
     try:
         async with asyncio.timeout(RUN_SECONDS):
             series = await measurement.take(cloud)
@@ -91,4 +94,5 @@ async def _run(measurement: Measurement, cloud: MeasuredCloud, number: int) -> S
         await cloud.drained()
     except (TimeoutError, httpx.HTTPError) as error:
         print(f"{measurement.name}: some jobs have not ended: {error!r}", file=sys.stderr)
-    return series
+    sticks = [stick for stick in (before, await yardstick(cloud)) if stick is not None]
+    return Taken(series, fmean(sticks) if sticks else None)

@@ -160,7 +160,7 @@ MEASUREMENTS = (
         name="a backlog of short jobs",
         take=short_backlog,
         figures=[
-            Figure(name="GPU idle, 200 ms jobs", series="idle_short", unit="%", goal=1.0, slack=0.5)
+            Figure(name="GPU idle, 200 ms jobs", series="idle_short", unit="%", goal=0.3, slack=0.5)
         ],
     ),
     Measurement(
@@ -180,12 +180,12 @@ MEASUREMENTS = (
         name="dispatch to an idle worker",
         take=dispatch,
         figures=[
-            Figure(name="submit -> POST /prompt, p50", series="dispatch", goal=150, slack=50),
+            Figure(name="submit -> POST /prompt, p50", series="dispatch", goal=120, slack=50),
             Figure(
                 name="submit -> POST /prompt, p95",
                 series="dispatch",
                 statistic="p95",
-                goal=300,
+                goal=250,
                 slack=100,
             ),
         ],
