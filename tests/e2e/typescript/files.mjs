@@ -3,7 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { openAsBlob } from "node:fs";
-import { Comfyline, NotFound, writeJson } from "../../../clients/typescript/dist/index.js";
+import { Comfyline, NotFound, writeJson } from "@comfyline/client";
 
 const SEED = 2n ** 63n - 1n;
 const PICTURE = { prompt: "a red fox", steps: 2, width: 64, height: 64 };

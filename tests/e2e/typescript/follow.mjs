@@ -1,7 +1,7 @@
 // Submits a job and prints each of its messages as a line of JSON. The socket leads through a proxy
 // that the test cuts: node follow.mjs HOST:PORT STEPS
 
-import { Comfyline } from "../../../clients/typescript/dist/index.js";
+import { Comfyline } from "@comfyline/client";
 
 const [host, steps] = process.argv.slice(2);
 

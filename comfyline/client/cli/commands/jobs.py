@@ -19,9 +19,9 @@ from comfyline.client.cli.watching import unfinished
 from comfyline.client.errors import ApiError
 from comfyline.client.screen import json_line
 from comfyline.contract.v1 import common
-from comfyline.contract.v1.responses import JobView
+from comfyline.contract.v1.responses import JobPage, JobView
 
-MAX_SEARCHED = 1000  # jobs that are read to find labels; the service cannot search for them
+MAX_SEARCHES = 10  # calls that look for labels; each looks at 1,000 jobs
 
 
 def add_to(app: typer.Typer) -> None:
@@ -78,15 +78,19 @@ def _listed(
     since: datetime | None,
     limit: int,
 ) -> Iterator[JobView]:
-    pages = client.list(status, MAX_PAGE if labels else min(limit, MAX_PAGE))
+    pages = _pages(client, status, labels, min(limit, MAX_PAGE))
     newest = (job for page in pages for job in page.jobs)
-    recent = takewhile(lambda job: since is None or job.timestamps.queued_at >= since, newest)
-    for number, job in enumerate(recent):
-        if labels and number == MAX_SEARCHED:
-            hint(f"Only your newest {MAX_SEARCHED:,} jobs were searched for labels.")
+    yield from takewhile(lambda job: since is None or job.timestamps.queued_at >= since, newest)
+
+
+def _pages(
+    client: Comfyline, status: common.Status | None, labels: dict[str, str], limit: int
+) -> Iterator[JobPage]:
+    for number, page in enumerate(client.list(status, limit, metadata=labels)):
+        if labels and number == MAX_SEARCHES:
+            hint(f"Only your newest {MAX_SEARCHES * 1000:,} jobs were searched for labels.")
             return
-        if labels.items() <= job.metadata.items():
-            yield job
+        yield page
 
 
 def events(
