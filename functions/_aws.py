@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
     from comfyline.adapters.aws.access.tokens import DynamoAllowanceStore, DynamoTokenStore
     from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+    from comfyline.adapters.aws.files.assets import DynamoAssetStore
     from comfyline.adapters.aws.files.uploads import S3UploadStore
     from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
     from comfyline.adapters.aws.fleet.scaler import LambdaScaler
@@ -254,6 +255,13 @@ class Aws:
         from comfyline.adapters.aws.files.uploads import S3UploadStore
 
         return S3UploadStore(self.client("s3"), self._bucket, signer=self._signer)
+
+    @cached_property
+    def assets(self) -> DynamoAssetStore:
+        from comfyline.adapters.aws.files.assets import DynamoAssetStore
+
+        table = self.settings(of.OwnersTable).owners_table
+        return DynamoAssetStore(self.client("dynamodb"), table)
 
     @property
     def _bucket(self) -> str:

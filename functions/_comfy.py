@@ -9,6 +9,7 @@ from typing import TypeVar
 from comfyline.api.comfy_v2.views import MAX_OUTPUTS, Views
 from comfyline.contract.comfy_v2 import jobs as models
 from comfyline.contract.ids import JobId
+from comfyline.service.access.budgets import UPLOAD_BYTES
 from comfyline.service.errors import InvalidRequest, MalformedRequest
 from comfyline.service.patience import patiently
 from comfyline.service.settings import PublicAddress
@@ -19,6 +20,8 @@ from functions._wiring import Wiring
 # Comfy's clients wait for 30 s and take one failed read for the end of the job. The rest of the
 # function's 29 s is for the last try.
 PATIENCE = timedelta(seconds=15)
+# Of a function that also waits for the job.
+BRIEF_PATIENCE = timedelta(seconds=4)
 
 A = TypeVar("A")
 
@@ -29,9 +32,9 @@ def views(wiring: Wiring) -> Views:
     return Views(wiring.aws.artifacts, wiring.clock(), address)
 
 
-def retried(read: Callable[[], A], wiring: Wiring) -> A:
+def retried(read: Callable[[], A], wiring: Wiring, patience: timedelta = PATIENCE) -> A:
     """What `read` returns, even if the store is out of reach for some seconds."""
-    return patiently(read, PATIENCE, clock=wiring.clock, sleep=wiring.sleep)
+    return patiently(read, patience, clock=wiring.clock, sleep=wiring.sleep)
 
 
 def job_view(job_id: JobId, request: Request, wiring: Wiring) -> models.Job:
@@ -45,6 +48,12 @@ def job_view(job_id: JobId, request: Request, wiring: Wiring) -> models.Job:
     )
     position = wiring.queue_position(record.job)
     return views(wiring).job(record, artifacts, position)
+
+
+def count_bytes(request: Request, wiring: Wiring) -> Callable[[int], None]:
+    """Counts bytes that are stored for the owner; raises TooManyRequests beyond its budget."""
+    budgets = wiring.access.budgets
+    return lambda size: budgets.spend(request.principal, UPLOAD_BYTES, request.limits, size)
 
 
 def key_of(request: Request) -> str | None:

@@ -193,7 +193,7 @@ class Request:
             MalformedRequest: the body is not JSON, or it is nested too deeply.
             RequestTooLarge: the body is longer than MAX_BODY_BYTES.
         """
-        body = self._body()
+        body = self.body()
         if len(body) > MAX_BODY_BYTES:
             raise RequestTooLarge(f"A body has at most {MAX_BODY_BYTES} bytes. {SEND_FILES}")
         try:
@@ -201,7 +201,12 @@ class Request:
         except UnicodeDecodeError as error:
             raise MalformedRequest(f"The body is not UTF-8: {error}.") from error
 
-    def _body(self) -> bytes:
+    def body(self) -> bytes:
+        """The bytes of the body.
+
+        Raises:
+            MalformedRequest: the gateway's encoding of them is damaged.
+        """
         text: str = self.event.get("body") or ""
         if not self.event.get("isBase64Encoded"):
             return text.encode("utf-8", "surrogatepass")

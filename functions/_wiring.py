@@ -24,11 +24,13 @@ from functions._aws import Aws
 if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId, Principal
     from comfyline.service.cached import Cached
+    from comfyline.service.files.assets import Assets
     from comfyline.service.files.offer_upload import NewUpload, Offer
     from comfyline.service.graphs.graph import Graph
     from comfyline.service.graphs.lock import EngineLock
     from comfyline.service.graphs.published_nodes import PublishedNodes
     from comfyline.service.intake.admit import Admission
+    from comfyline.service.intake.resolve_assets import AssetResolver
     from comfyline.service.intake.submit import Defaults, Submitter
     from comfyline.service.intake.wait import WaitRoom
     from comfyline.service.jobs.cancel import Cancellation
@@ -154,6 +156,7 @@ class Wiring:
             places=self.aws.wait_places,
             clock=self.clock,
             max_waits=self.aws.settings(of.WaitSettings).max_waits,
+            sleep=self.sleep,
         )
 
     @cached_property
@@ -168,6 +171,26 @@ class Wiring:
         from comfyline.service.files.offer_upload import offer_upload
 
         return offer_upload(asked, caller, uploads=self.aws.uploads, clock=self.clock)
+
+    @cached_property
+    def assets(self) -> Assets:
+        """Keeps files under names and hashes."""
+        from comfyline.service.files.assets import Assets
+
+        return Assets(store=self.aws.assets, uploads=self.aws.uploads, clock=self.clock)
+
+    @cached_property
+    def asset_resolver(self) -> AssetResolver:
+        """Finds the files that a graph names as assets."""
+        from comfyline.service.intake.resolve_assets import AssetResolver
+
+        return AssetResolver(
+            assets=self.assets,
+            uploads=self.aws.uploads,
+            jobs=self.aws.jobs,
+            clock=self.clock,
+            nodes=self._nodes.get,
+        )
 
     # --- reading and ending jobs ------------------------------------------------------------------
 

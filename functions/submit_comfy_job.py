@@ -6,7 +6,7 @@ from comfyline.api.comfy_v2 import commands
 from comfyline.service.errors import IdempotencyKeyReused, InvalidRequest
 from comfyline.service.intake.submission import Caller
 from comfyline.service.jobs.job import Job, JobParams, JobRecord
-from functions._comfy import key_of, views
+from functions._comfy import count_bytes, key_of, views
 from functions._http import Answer, Request, http_handler
 from functions._submission import caller_of
 from functions._wiring import Wiring
@@ -30,7 +30,9 @@ def handler(request: Request, wiring: Wiring) -> Answer:
 
 def _submitted(request: Request, wiring: Wiring, caller: Caller) -> JobRecord:
     lane = commands.priority(request.header("x-comfyline-priority"))
-    submission = commands.submission(request.json(), lane)
+    sent = commands.submission(request.json(), lane)
+    spend = count_bytes(request, wiring)
+    submission = wiring.asset_resolver.resolved(sent, request.principal, spend)
     accepted = wiring.submitter.submit(submission, caller)
     if accepted.replayed:
         raise _reused(accepted.job)

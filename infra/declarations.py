@@ -28,7 +28,7 @@ ROW_OF_A_JOB: Mapping[str, Any] = {"Keys": {"sk": {"S": ["job"]}}}
 class Route:
     """A method and path of the HTTP API. Callers need a key unless the route is open."""
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "HEAD", "POST", "DELETE"]
     path: str
     is_open: bool = False
 

@@ -121,6 +121,24 @@ FOLLOW_STREAM = (
     may("FindStream", Resource.ANY, "dynamodb:ListStreams"),
 )
 
+# Waiting for a job on behalf of a caller.
+TAKE_PLACE = may(
+    "TakePlace",
+    Resource.OWNERS,
+    *("dynamodb:UpdateItem", "dynamodb:PutItem"),
+    partition_keys="semaphore",
+)
+# The records of assets, and their bytes, which are uploads.
+KEEP_ASSETS = may(
+    "KeepAssets",
+    Resource.OWNERS,
+    *("dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem"),
+    partition_keys="assets#*",
+)
+STORE_UPLOAD = may("StoreUpload", Resource.UPLOADS, "s3:PutObject")
+CHECK_UPLOAD = may("CheckUpload", Resource.UPLOADS, "s3:GetObject")
+FIND_MISSING_UPLOAD = may("FindMissingUpload", Resource.BUCKET, "s3:ListBucket")
+
 # Accepting a job, from whichever route it comes.
 ACCEPT_JOB = (
     may("StoreRequest", Resource.JOBS, "dynamodb:BatchWriteItem"),
@@ -129,8 +147,8 @@ ACCEPT_JOB = (
     SEND_TICKET,
     may("TakeSlot", Resource.OWNERS, "dynamodb:Query", "dynamodb:PutItem", *_FREE_SLOT),
     READ_JOBS,  # the jobs that hold the slots of an owner at its cap
-    may("CheckUpload", Resource.UPLOADS, "s3:GetObject"),
-    may("FindMissingUpload", Resource.BUCKET, "s3:ListBucket"),
+    CHECK_UPLOAD,
+    FIND_MISSING_UPLOAD,
 )
 # With `Prefer: wait`, the response may be the ended job.
 SUBMIT_JOB = (*ACCEPT_JOB, GET_JOB, READ_JOB, SIGN_ARTIFACT)
@@ -195,6 +213,7 @@ WILDCARD_REASONS: Mapping[str, str] = MappingProxyType(
         "StoreArtifact": "the key of a file is made together with the file",
         "CheckUpload": "the key of a file is made together with its upload form",
         "SignUpload": "the key of a file is made together with its upload form",
+        "StoreUpload": "the key of a file contains its hash",
         "FetchUpload": "the key of a file is made together with its upload form",
         "FetchModel": "the lock in the worker's image names the models",
         "DeleteArtifacts": "the key of a file is made together with the file",

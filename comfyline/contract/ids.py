@@ -90,10 +90,14 @@ def retry_job_id(owner: OwnerId, job_id: JobId, version: int) -> JobId:
 
 
 def _digested(kind: str, owner: str, text: str) -> JobId:
+    return JobId("job_" + _hashed(kind, owner, text))
+
+
+def _hashed(kind: str, owner: str, text: str) -> str:
     # The owner's length is hashed too, so that ("ab", "c") and ("a", "bc") have different ids. A
     # kind begins with a letter and a length does not, so two kinds never have the same id either.
     digest = hashlib.sha256(f"{kind}{len(owner)}:{owner}:{text}".encode()).digest()
-    return JobId("job_" + _base32(int.from_bytes(digest, "big") >> (256 - 5 * _ID_LENGTH)))
+    return _base32(int.from_bytes(digest, "big") >> (256 - 5 * _ID_LENGTH))
 
 
 def random_job_id(now: datetime) -> JobId:
@@ -104,6 +108,16 @@ def random_job_id(now: datetime) -> JobId:
 def random_upload_id(now: datetime) -> UploadId:
     """A new id; an id that is made in a later millisecond sorts later."""
     return UploadId("upl_" + _sortable(now))
+
+
+def asset_id(caller: Principal, hash_: str, file_path: str) -> UploadId:
+    """The id of the caller's file with these bytes under that name."""
+    return UploadId("upl_" + _hashed("asset:", qualified(caller), f"{hash_}:{file_path}"))
+
+
+def output_copy_id(caller: Principal, key: str) -> UploadId:
+    """The id of the caller's upload that is a copy of the artifact at that key."""
+    return UploadId("upl_" + _hashed("output:", qualified(caller), key))
 
 
 def random_worker_id() -> WorkerId:

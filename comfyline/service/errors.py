@@ -13,6 +13,10 @@ ComfylineError
 │   ├── Unauthorized
 │   ├── Forbidden
 │   ├── JobNotFound
+│   ├── AssetNotFound
+│   ├── AssetInUse
+│   ├── BlobNotFound
+│   ├── HashMismatch
 │   ├── RouteNotFound
 │   ├── MethodNotAllowed
 │   ├── TooManySubscriptions
@@ -152,6 +156,36 @@ class JobNotFound(RequestRefused):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id}.")
+
+
+class AssetNotFound(RequestRefused):
+    """There is no such asset, or it belongs to another owner."""
+
+    code = "asset_not_found"
+
+    def __init__(self, asset_id: str) -> None:
+        super().__init__(f"There is no asset {asset_id:.100}.")
+
+
+class AssetInUse(RequestRefused):
+    """The asset is an output of a job, and is kept as long as the job."""
+
+    code = "asset_in_use"
+
+
+class BlobNotFound(RequestRefused):
+    """The owner has no asset with these bytes."""
+
+    code = "blob_not_found"
+
+    def __init__(self, hash_: str) -> None:
+        super().__init__(f"No asset of this key has the hash {hash_:.100}. Send the file.")
+
+
+class HashMismatch(RequestRefused):
+    """The bytes do not have the hash that the caller expects. Nothing was stored."""
+
+    code = "hash_mismatch"
 
 
 class RouteNotFound(RequestRefused):

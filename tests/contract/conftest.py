@@ -21,6 +21,7 @@ from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+from comfyline.adapters.aws.files.assets import DynamoAssetStore
 from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
@@ -34,7 +35,7 @@ from comfyline.adapters.memory.access import (
     InMemorySemaphore,
     InMemorySocketPassStore,
 )
-from comfyline.adapters.memory.files import InMemoryArtifactStore
+from comfyline.adapters.memory.files import InMemoryArtifactStore, InMemoryAssetStore
 from comfyline.adapters.memory.fleet import InMemoryPresenceStore
 from comfyline.adapters.memory.graphs import InMemoryEngineNodesStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
@@ -158,6 +159,10 @@ presence_store = adapters(
 budget_store = adapters(
     lambda _: InMemoryBudgetStore(),
     in_table(DynamoBudgetStore, keyed("pk", "sk")),
+)
+asset_store = adapters(
+    lambda _: InMemoryAssetStore(),
+    in_table(DynamoAssetStore, keyed("pk", "sk")),
 )
 engine_nodes = adapters(
     lambda _: InMemoryEngineNodesStore(),

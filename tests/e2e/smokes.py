@@ -340,6 +340,8 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "CreateSocketPass": http.create_socket_pass,
     "GetUsage": http.get_usage,
     "SubmitComfyJob": comfy.submit_comfy_job,
+    "FollowComfyJob": comfy.follow_comfy_job,
+    "ServeComfyAssets": comfy.serve_comfy_assets,
     "ReadComfyJobs": comfy.read_comfy_jobs,
     "ListModels": http.list_models,
     "GetMetrics": http.get_metrics,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 from typing import Any
 
@@ -46,6 +48,14 @@ def submit_comfy_job(caller: Caller) -> None:
         answer = caller.comfy("POST", "/jobs", json={"workflow": graph}, headers=LOW)
         assert answer.status_code == status, answer.text
     assert_overdue_is_expired(caller)
+    assert_output_is_an_input(caller)
+
+
+def assert_output_is_an_input(caller: Caller) -> None:
+    handle = {"__type": "core/ASSET", "info": {"id": f"{caller.ended().id}.0"}}
+    graph = {**LOADING, "1": {"class_type": "LoadImage", "inputs": {"image": handle}}}
+    made = caller.comfy("POST", "/jobs", json={"workflow": graph}, headers=LOW)
+    assert made.status_code == 201, made.text
 
 
 def assert_positioned(caller: Caller) -> None:
@@ -90,3 +100,32 @@ def read_comfy_jobs(caller: Caller) -> None:
     assert waiting.json()["queue_position"] >= 1
     (output,) = caller.comfy("GET", f"/jobs/{caller.ended().id}").json()["outputs"]
     assert_fetched(output["url"])
+
+
+def follow_comfy_job(caller: Caller) -> None:
+    ended = caller.comfy("GET", f"/jobs/{caller.ended().id}/events")
+    (output,) = re.findall("event: output\ndata: (.*)", ended.text)
+    assert_fetched(json.loads(output)["url"])
+    overdue = caller.comfy("GET", f"/jobs/{caller.overdue().id}/events")
+    assert '"expired"' in overdue.text
+    reads_again = now() + DEPTH_LIFETIME
+    eventually_now(lambda: now() > reads_again)
+    waiting = caller.comfy("GET", f"/jobs/{caller.account.seeded(caller.owner).id}/events")
+    assert re.search(r'"queue_position": [1-9]', waiting.text), waiting.text
+
+
+def serve_comfy_assets(caller: Caller) -> None:
+    body = {"content_type": "text/plain", "file_path": "a.txt"}
+    for status in (201, 200):
+        sent = caller.comfy("POST", "/assets", data=body, files={"file": ("a.txt", b"made")})
+        assert sent.status_code == status, sent.text
+    asset = sent.json()
+    assert_fetched(asset["url"])
+    assert caller.comfy("HEAD", f"/assets/by-hash/{asset['hash']}").status_code == 200
+    again = {"hash": asset["hash"], "file_path": "b.txt"}
+    assert caller.comfy("POST", "/assets/from-hash", json=again).status_code == 201
+    output = f"{caller.ended().id}.0"
+    content = caller.comfy("GET", f"/assets/{output}/content")
+    assert_fetched(content.headers["location"])
+    assert caller.comfy("GET", f"/assets/{caller.overdue().id}.0").status_code == 404
+    assert caller.comfy("DELETE", f"/assets/{asset['id']}").status_code == 204

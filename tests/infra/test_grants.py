@@ -131,11 +131,11 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
     [
         ("sqs:SendMessage", {*POSTS, "SweepJobs", "SettleJobs", "RedriveTickets"}),
         ("sqs:ReceiveMessage", {"Task", "RedriveTickets", "SettleJobs"}),
-        ("s3:PutObject", {"Task", "CreateUpload"}),
+        ("s3:PutObject", {"Task", "CreateUpload", "SubmitComfyJob", "ServeComfyAssets"}),
         (
             "sqs:GetQueueAttributes",
             {
-                *("GetJob", "ReadComfyJobs", "SubmitComfyJob"),
+                *("GetJob", "ReadComfyJobs", "SubmitComfyJob", "FollowComfyJob"),
                 *("GetMetrics", "ScaleWorkers", "RedriveTickets", "SettleJobs", "SweepJobs"),
             },
         ),
@@ -143,11 +143,12 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
             "s3:GetObject",
             {
                 *(*POSTS, "GetJob", "ListArtifacts", "ReadComfyJobs", "CancelJob"),
+                *("FollowComfyJob", "ServeComfyAssets"),
                 *("SocketSubscribe", "PushUpdates", "Task"),
             },
         ),
         ("s3:DeleteObject", {"SweepJobs", "CancelJob"}),
-        ("s3:ListBucket", {*POSTS, "SweepJobs", "CancelJob"}),
+        ("s3:ListBucket", {*POSTS, "SweepJobs", "CancelJob", "ServeComfyAssets"}),
         (
             "execute-api:ManageConnections",
             {"SocketSubscribe", "PushChunk", "PushUpdates", "SweepJobs"},

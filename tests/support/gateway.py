@@ -95,6 +95,7 @@ class Gateway:
     owner: str = "fox"
     caller: dict[str, str] = field(default_factory=lambda: {"scopes": "jobs", "key_id": "k"})
     made: dict[str, Wiring] = field(default_factory=dict)
+    sleep: Callable[[float], object] = lambda _seconds: None
 
     def altered(self, **adapters: Any) -> Gateway:
         """The same functions on the same clients, with these adapters instead."""
@@ -125,9 +126,7 @@ class Gateway:
         return AlteredAws(environ, self.client, **self.adapters)
 
     def _wiring(self, environ: Mapping[str, str], aws: Aws) -> Wiring:
-        return self.kind(
-            environ, self.clock, aws=aws, lock_file=self.lock_file, sleep=lambda _seconds: None
-        )
+        return self.kind(environ, self.clock, aws=aws, lock_file=self.lock_file, sleep=self.sleep)
 
     def __call__(
         self,
@@ -135,7 +134,7 @@ class Gateway:
         path: str,
         json_body: Any = None,
         *,
-        body: str | None = None,
+        body: str | bytes | None = None,
         headers: Mapping[str, str] | None = None,
         owner: str | None = None,
     ) -> Reply:
@@ -152,10 +151,17 @@ class Gateway:
                 "requestId": secrets.token_hex(8),
                 "authorizer": {"lambda": {**self.caller, "owner": owner or self.owner}},
             },
-            "body": body if body is not None else json.dumps(json_body),
+            **_sent(body if body is not None else json.dumps(json_body)),
         }
         answer = self.call(_FUNCTIONS.get(route, "UnknownRoute"), event)
         return Reply(answer["statusCode"], answer["headers"], _decoded(answer))
+
+
+def _sent(body: str | bytes) -> dict[str, Any]:
+    """The gateway encodes a body unless its type is text."""
+    if isinstance(body, str):
+        return {"body": body}
+    return {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
 
 
 def _decoded(answer: Mapping[str, Any]) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
+from io import BytesIO
 from typing import IO
 from urllib.parse import urlencode
 
+from comfyline.contract.ids import Principal, UploadId
+from comfyline.service.clock import Clock, utc_now
+from comfyline.service.files.assets import Asset
 from comfyline.service.files.models import BeyondEnd, ModelChanged, ModelMissing, ModelPart
 from comfyline.service.files.uploads import StoredUpload, UploadForm
 
@@ -47,7 +52,8 @@ class InMemoryArtifactStore:
 class InMemoryUploadStore:
     """`UploadStore` in memory. `files` holds the uploads by key, and `bodies` their bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
         self.files: dict[str, StoredUpload] = {}
         self.bodies: dict[str, bytes] = {}
 
@@ -67,6 +73,23 @@ class InMemoryUploadStore:
             "memory:///", {"key": key, "name": name, **fields, "sha256": sha256 or ""}
         )
 
+    def put(self, key: str, body: IO[bytes], *, name: str, content_type: str) -> None:
+        """See UploadStore."""
+        self.bodies[key] = body.read()
+        size = len(self.bodies[key])
+        self.files[key] = StoredUpload(content_type, size, self._clock(), name)
+
+    def copy(self, source: str, key: str, *, name: str, content_type: str) -> bool:
+        """See UploadStore. The memory has no artifacts beside the uploads."""
+        if source not in self.bodies:
+            return False
+        self.put(key, BytesIO(self.bodies[source]), name=name, content_type=content_type)
+        return True
+
+    def sign(self, key: str, *, name: str, seconds: int) -> str:
+        """See UploadStore. No server answers at this URL."""
+        return f"memory:///{key}?{urlencode({'name': name, 'seconds': seconds})}"
+
     def look(self, key: str) -> StoredUpload | None:
         """See UploadStore."""
         return self.files.get(key)
@@ -77,6 +100,39 @@ class InMemoryUploadStore:
         if stored is not None:
             into.write(self.bodies[key])
         return stored
+
+
+class InMemoryAssetStore:
+    """`AssetStore` in memory."""
+
+    def __init__(self) -> None:
+        self._assets: dict[tuple[Principal, UploadId], Asset] = {}
+
+    def put(self, asset: Asset, *, replaces: datetime | None = None) -> Asset | None:
+        """See AssetStore."""
+        existing = self._assets.get((asset.principal, asset.id))
+        if existing is not None and existing.stored_at != replaces:
+            return existing
+        self._assets[asset.principal, asset.id] = asset
+        return None
+
+    def get(self, caller: Principal, asset_id: UploadId) -> Asset | None:
+        """See AssetStore."""
+        return self._assets.get((caller, asset_id))
+
+    def with_hash(self, caller: Principal, hash_: str) -> Sequence[Asset]:
+        """See AssetStore."""
+        return [a for a in self._assets.values() if (a.principal, a.hash) == (caller, hash_)]
+
+    def with_name(self, caller: Principal, file_path: str) -> Sequence[Asset]:
+        """See AssetStore."""
+        return [
+            a for a in self._assets.values() if (a.principal, a.file_path) == (caller, file_path)
+        ]
+
+    def delete(self, asset: Asset) -> None:
+        """See AssetStore."""
+        self._assets.pop((asset.principal, asset.id), None)
 
 
 class InMemoryModelStore:

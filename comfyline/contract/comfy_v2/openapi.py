@@ -13,7 +13,13 @@ from comfyline.contract.comfy_v2.operations import OPERATIONS, TAGS, Operation
 Json = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/{model}"
-_SUCCESSES = {200: "The answer.", 201: "Made.", 204: "Nothing to show.", 302: "Where the file is."}
+_ANSWERS = {
+    200: "The answer.",
+    201: "Made.",
+    204: "Nothing to show.",
+    302: "Where the file is.",
+    404: "Not known.",
+}
 _DESCRIPTION = """\
 The API that Comfy's official clients speak, on this deployment: set `COMFY_BASE_URL` and
 `COMFY_API_KEY`. The same jobs can be read, followed and canceled over API v1.
@@ -81,11 +87,11 @@ def _response(operation: Operation, status: int) -> Json:
         return {"description": meanings, "content": {"application/json": schema}}
     answer = operation.answers[status]
     if answer is None:
-        return {"description": _SUCCESSES[status]}
+        return {"description": _ANSWERS[status]}
     if isinstance(answer, str):
-        return {"description": _SUCCESSES[status], "content": {answer: {}}}
+        return {"description": _ANSWERS[status], "content": {answer: {}}}
     content = {"application/json": {"schema": _reference(answer)}}
-    return {"description": _SUCCESSES[status], "content": content}
+    return {"description": _ANSWERS[status], "content": content}
 
 
 def _reference(model: type[BaseModel]) -> Json:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from comfyline.contract.comfy_v2 import jobs, requests
+from comfyline.contract.comfy_v2 import assets, jobs, requests
 from comfyline.contract.comfy_v2.errors import ERRORS
 
 Json = dict[str, Any]
@@ -49,6 +49,10 @@ def _parameter(name: str, where: str, description: str, schema: Json) -> Json:
 
 
 _JOB_ID = _parameter("job_id", "path", "The job's id.", {"type": "string"})
+_ASSET_ID = _parameter(
+    "asset_id", "path", "The asset's id, or `<job id>.<number>` of an output.", {"type": "string"}
+)
+_HASH = _parameter("hash", "path", "`blake3:` and 64 hexadecimal digits.", {"type": "string"})
 _KEY = _parameter(
     *("Idempotency-Key", "header"),
     "1 to 255 printable ASCII characters. A key makes one job; used again, it is refused.",
@@ -77,7 +81,10 @@ _LIST = (
     },
 )
 
-TAGS: Mapping[str, str] = {"Jobs": "Submit, read, list, follow and cancel jobs."}
+TAGS: Mapping[str, str] = {
+    "Jobs": "Submit, read, list, follow and cancel jobs.",
+    "Assets": "Keep files that workflows use. Outputs of jobs are assets, too.",
+}
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/api/v2/jobs"): Operation(
@@ -109,6 +116,14 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         errors=("not_found",),
         parameters=(_JOB_ID,),
     ),
+    ("GET", "/api/v2/jobs/{job_id}/events"): Operation(
+        id="followComfyJob",
+        tag="Jobs",
+        summary="Wait for the job's next change: read the answer's events and ask again",
+        answers={200: "text/event-stream"},
+        errors=("not_found", "not_implemented"),
+        parameters=(_JOB_ID,),
+    ),
     ("POST", "/api/v2/jobs/{job_id}/cancel"): Operation(
         id="cancelComfyJob",
         tag="Jobs",
@@ -132,5 +147,52 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         answers={204: None},
         errors=("not_found",),
         parameters=(_JOB_ID,),
+    ),
+    ("POST", "/api/v2/assets"): Operation(
+        id="uploadComfyAsset",
+        tag="Assets",
+        summary="Send a file",
+        answers={200: assets.Asset, 201: assets.Asset},
+        errors=("malformed_request", "payload_too_large", "invalid_request", "hash_mismatch"),
+        form=assets.FORM,
+    ),
+    ("POST", "/api/v2/assets/from-hash"): Operation(
+        id="reuseComfyAsset",
+        tag="Assets",
+        summary="Name bytes that were sent before",
+        answers={200: assets.Asset, 201: assets.Asset},
+        errors=("malformed_request", "payload_too_large", "invalid_request", "blob_not_found"),
+        body=assets.FromHash,
+    ),
+    ("HEAD", "/api/v2/assets/by-hash/{hash}"): Operation(
+        id="findComfyAsset",
+        tag="Assets",
+        summary="Ask whether bytes were sent before: 200 or 404, without a body",
+        answers={200: None, 404: None},
+        parameters=(_HASH,),
+    ),
+    ("GET", "/api/v2/assets/{asset_id}"): Operation(
+        id="getComfyAsset",
+        tag="Assets",
+        summary="Read an asset, or an output of a job",
+        answers={200: assets.Asset},
+        errors=("not_found",),
+        parameters=(_ASSET_ID,),
+    ),
+    ("GET", "/api/v2/assets/{asset_id}/content"): Operation(
+        id="downloadComfyAsset",
+        tag="Assets",
+        summary="Fetch the file: the answer leads to a signed URL",
+        answers={302: None},
+        errors=("not_found",),
+        parameters=(_ASSET_ID,),
+    ),
+    ("DELETE", "/api/v2/assets/{asset_id}"): Operation(
+        id="deleteComfyAsset",
+        tag="Assets",
+        summary="Remove an asset",
+        answers={204: None},
+        errors=("not_found", "asset_in_use"),
+        parameters=(_ASSET_ID,),
     ),
 }

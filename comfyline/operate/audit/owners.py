@@ -10,6 +10,7 @@ from typing import Any
 from comfyline.adapters.aws.access.semaphore import end_of
 from comfyline.adapters.aws.access.slots import slot_of, slots_shard
 from comfyline.adapters.aws.attributes import Item
+from comfyline.adapters.aws.files.assets import asset_of
 from comfyline.adapters.aws.ledger import PARTS, numbers_of, usage_of
 from comfyline.contract.ids import USER_PATTERN, OwnerId
 from comfyline.contract.limits import MAX_TOKEN_JOBS
@@ -60,7 +61,17 @@ class Owners:
             return self._of_places(item)
         if kind == "token":
             return self._of_allowance(item, rest)
+        if kind == "assets":
+            return self._of_asset(item)
         raise LookupError("no part of the service uses this name")
+
+    def _of_asset(self, item: Item) -> Iterator[Finding]:
+        asset = asset_of(item)
+        if self._terms.is_never_removed(ttl_in(item)):
+            text = "has no TTL, or DynamoDB should have deleted it"
+            yield Finding("asset", name_of(item), text)
+        if asset.stored_at > self._terms.clock() + CLOCK_SKEW:
+            yield Finding("asset", name_of(item), "was stored in the future")
 
     # --- slots ------------------------------------------------------------------------------------
 

@@ -83,6 +83,18 @@ class UploadStore(Protocol):
         The form is valid for `seconds`. Making it makes no call.
         """
 
+    def put(self, key: str, body: IO[bytes], *, name: str, content_type: str) -> None:
+        """Store a file at `key`, or overwrite the one that is there."""
+
+    def copy(self, source: str, key: str, *, name: str, content_type: str) -> bool:
+        """Store the bytes at `source`, an upload or an artifact, at `key` with this name and type.
+
+        The copy lives as long as a new file, also at the same key. False: there is no file.
+        """
+
+    def sign(self, key: str, *, name: str, seconds: int) -> str:
+        """A URL that downloads the file as `name` and is valid for `seconds`. Makes no call."""
+
     def look(self, key: str) -> StoredUpload | None:
         """The upload at `key`; None if no file has been stored there."""
 

@@ -17,10 +17,11 @@ take ──> check uploads ──> put_request ──> add ───────
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from comfyline.contract.ids import UploadId
 from comfyline.service.access.slots import Allowance, AllowanceStore, Slot
 from comfyline.service.clock import Clock
 from comfyline.service.errors import (
@@ -81,7 +82,7 @@ class Acceptance:
                 limits = replace(limits, max_active_jobs=None)  # a replay needs no slot
             taken = self.admission.take(job, limits)
             if earlier is None:
-                self._check(job, named, caller.allowance, taken)
+                self._check(job, named, asked.placed, caller.allowance, taken)
         except RequestRefused:
             # A replay is answered although a new job would be refused now.
             if (earlier := self._earlier(job)) is None:
@@ -101,11 +102,12 @@ class Acceptance:
         self,
         job: Job,
         named: Sequence[Reference],
+        placed: Collection[UploadId],
         allowance: Allowance | None,
         taken: Slot | None,
     ) -> None:
         try:
-            check_uploads(job, named, uploads=self.uploads, nodes=self.nodes)
+            check_uploads(job, named, uploads=self.uploads, nodes=self.nodes, placed=placed)
             if allowance is not None and not self.allowances.use(allowance, job.id):
                 raise Forbidden(
                     f"The token has made its {allowance.max_jobs} jobs. Ask for a new token."

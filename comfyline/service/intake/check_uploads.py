@@ -6,7 +6,7 @@ admitted. So one post makes at most MAX_UPLOAD_REFERENCES calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -54,9 +54,11 @@ def check_uploads(
     *,
     uploads: UploadStore,
     nodes: Callable[[], EngineNodes],
+    placed: Collection[UploadId] = (),
 ) -> None:
     """Check that each upload exists, fits its inputs and is kept until the job has run.
 
+    The uploads in `placed` fit every input, because the caller has said that they are files.
     `nodes` is called only if the graph names an upload.
 
     Raises:
@@ -69,7 +71,12 @@ def check_uploads(
         return
     stored = _stored(job.principal, named, uploads)
     needed_until, known = job.start_deadline + job.execution_timeout, nodes()
-    found = (_error(each, stored[each.upload_id], needed_until, known) for each in named)
+    found = (
+        _error(
+            each, stored[each.upload_id], needed_until, None if each.upload_id in placed else known
+        )
+        for each in named
+    )
     if errors := [error for error in found if error is not None]:
         kind = UploadMissing if None in stored.values() else InvalidGraph
         raise kind("The inputs cannot be used.", errors)
@@ -92,11 +99,11 @@ def _error(
     reference: Reference,
     stored: StoredUpload | None,
     needed_until: datetime,
-    nodes: EngineNodes,
+    nodes: EngineNodes | None,
 ) -> FieldError | None:
     if stored is None:
         return reference.error(f"there is no upload {reference.upload_id}")
-    if message := _mismatch(reference.kinds(nodes), stored):
+    if nodes is not None and (message := _mismatch(reference.kinds(nodes), stored)):
         return reference.error(message)
     if stored.bytes > MAX_UPLOAD_BYTES:
         return reference.error(f"an upload has at most {MAX_UPLOAD_BYTES} bytes")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from comfyline.contract.ids import OwnerId, Principal, UserId, principal_of
+from comfyline.contract.ids import OwnerId, Principal, UploadId, UserId, principal_of
 from comfyline.service.access.slots import Allowance, Limits
 from comfyline.service.graphs.compile import Work
 from comfyline.service.graphs.graph import Graph
@@ -29,6 +29,9 @@ class Submission:
     reuse: bool | None = None
     only_known_classes: bool = False  # refuse a graph with classes that the engine does not have
     options: JobOptions = field(default_factory=JobOptions)
+    placed: frozenset[UploadId] = (
+        frozenset()
+    )  # uploads that the caller has put where a file belongs
 
     @property
     def may_reuse(self) -> bool:
@@ -69,6 +72,7 @@ class JobInput:
     params: JobParams
     graph: Graph
     extra_pnginfo: Mapping[str, Any] = field(default_factory=dict)  # for ComfyUI's pictures
+    placed: frozenset[UploadId] = frozenset()  # see Submission; not stored
 
 
 @dataclass(frozen=True, slots=True)

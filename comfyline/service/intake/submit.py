@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -74,7 +75,7 @@ class Submitter:
         if asked.only_known_classes:
             check_classes(made.graph, self.nodes())
         params = JobParams(params=made.params, metadata=asked.metadata)
-        asked_for = JobInput(params, made.graph, made.extra_pnginfo)
+        asked_for = JobInput(params, made.graph, made.extra_pnginfo, asked.placed)
         job = self._new_job(first, asked, caller, now)
         for job_id in chain([first], ids):
             candidate = replace(job, id=job_id)
@@ -154,6 +155,7 @@ class Submitter:
             execution_timeout=asked.execution_timeout or defaults.execution_timeout,
             retention=defaults.retention,
             request_id=caller.request_id,
+            call_id=secrets.token_hex(4),
             owner_watched_until=caller.owner_watched_until,
             options=asked.options,
         )
@@ -172,6 +174,7 @@ class Submitter:
             execution_timeout=old.execution_timeout,
             retention=self.defaults.retention,
             request_id=caller.request_id,
+            call_id=secrets.token_hex(4),
             owner_watched_until=caller.owner_watched_until,
             options=old.options,
         )

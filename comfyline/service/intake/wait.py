@@ -12,7 +12,7 @@ from comfyline.service.access.budgets import wait_share
 from comfyline.service.access.semaphore import Semaphore, Share
 from comfyline.service.access.slots import Limits
 from comfyline.service.clock import Clock
-from comfyline.service.errors import JobNotFound
+from comfyline.service.errors import JobNotFound, Unavailable
 from comfyline.service.jobs.job import Job, JobRecord
 from comfyline.service.jobs.read import read_job
 from comfyline.service.jobs.store import JobStore
@@ -21,11 +21,18 @@ from comfyline.service.jobs.store import JobStore
 # held it has ended.
 PLACE_LIFETIME = timedelta(minutes=1)
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two reads of the job
+# The gateway ends a request after 30 s. A client that waits in vain connects again at once, so the
+# longer the hold, the cheaper a waiting job.
+SHORTEST_HOLD, LONGEST_HOLD = timedelta(seconds=1), timedelta(seconds=20)
+LOOK_PAUSE = 0.25  # seconds between two reads of a followed job
+# After the first change, more follow: a worker tells of progress twice a second.
+GATHER = 0.5
+WATCHED_FOR = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitRoom:
-    """Waits for jobs to end, for at most `max_waits` posts at a time.
+    """Waits for jobs to end or to change, for at most `max_waits` callers at a time.
 
     An owner has a share of the places, so that others find one, and one place for each job.
     """
@@ -52,6 +59,54 @@ class WaitRoom:
             return self._ended(job, now + timedelta(seconds=seconds))
         finally:
             self.places.leave(place)
+
+    def follow(self, job: Job, watcher: str, limits: Limits) -> Job | None:
+        """The job once it has changed, and a moment later; None if there is no place.
+
+        A watcher has seen nothing of what changed before it asked. So the younger the job's last
+        change is, the sooner this returns, from 1 s up to LONGEST_HOLD, though nothing changes.
+
+        Raises:
+            Unavailable: the places are out of reach.
+        """
+        now = self.clock()
+        hold = min(max(now - job.changed_at, SHORTEST_HOLD), LONGEST_HOLD)
+        share = Share(job.owner, f"{job.id} {watcher}", wait_share(self.max_waits, limits))
+        until = now + PLACE_LIFETIME
+        place = self.places.enter(self.max_waits, now=now, until=until, share=share)
+        if place is None:
+            return None
+        try:
+            self._watch(job, now)
+            return self._changed(job, now + hold)
+        finally:
+            self.places.leave(place)
+
+    def _watch(self, job: Job, now: datetime) -> None:
+        """Let the worker tell of progress at its fast pace, by one write for several polls."""
+        if not job.is_watched(now + LONGEST_HOLD):
+            with suppress(Unavailable):
+                self.jobs.watch(job.id, now + WATCHED_FOR)
+
+    def _changed(self, job: Job, until: datetime) -> Job:
+        current = job
+        while current.version == job.version and not current.status.is_terminal:
+            left = (until - self.clock()).total_seconds()
+            if left <= 0:
+                return current
+            self.sleep(min(LOOK_PAUSE, left))
+            current = self._latest(current)
+        if not current.status.is_terminal:
+            self.sleep(GATHER)
+            current = self._latest(current)
+        return current
+
+    def _latest(self, job: Job) -> Job:
+        """The job as it is; as it was while the store is out of reach, or if it is removed."""
+        try:
+            return self.jobs.get(job.id) or job
+        except Unavailable:
+            return job
 
     def _ended(self, job: Job, until: datetime) -> JobRecord | None:
         pause = FIRST_PAUSE

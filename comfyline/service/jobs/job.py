@@ -134,6 +134,7 @@ class Job:
     retention: timedelta  # counted from the job's end
     user: UserId | None = None  # of the owner; None: the owner itself has made the job
     request_id: str | None = None
+    call_id: str | None = None  # random; of the call that has put the job
     options: JobOptions = field(default_factory=JobOptions)
     has_slot: bool = False  # its owner has a cap: the end of the job frees a slot
     schema: int = SCHEMA
@@ -191,7 +192,8 @@ class Job:
 
         The SDK repeats a write whose answer was lost, and the row may have changed meanwhile.
         """
-        return self.incarnation == other.incarnation and self.request_id == other.request_id
+        is_known = self.call_id is not None and self.call_id == other.call_id
+        return self == other or (is_known and self.incarnation == other.incarnation)
 
     @property
     def attempt_path(self) -> str:

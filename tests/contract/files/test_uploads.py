@@ -52,6 +52,23 @@ def test_a_file_without_a_name_is_found(uploads: S3UploadStore, aws_client: AwsC
     assert (found.name, found.content_type) == ("", "audio/flac")
 
 
+def test_a_file_is_put_and_copied_with_another_name(uploads: S3UploadStore) -> None:
+    uploads.put("k", io.BytesIO(BODY), name="é.png", content_type="image/png")
+    first = uploads.look("k")
+    assert first is not None
+    assert (first.name, first.content_type, first.bytes) == ("é.png", "image/png", len(BODY))
+    for key in ("other", "k"):  # onto itself too, which gives the file a new age
+        assert uploads.copy("k", key, name="b.webp", content_type="image/webp")
+        assert uploads.fetch(key, file := io.BytesIO()) == uploads.look(key)
+        assert file.getvalue() == BODY
+    found = uploads.look("other")
+    assert found is not None
+    assert (found.name, found.content_type) == ("b.webp", "image/webp")
+    assert not uploads.copy("nothing", "k", name="b", content_type="text/plain")
+    url = uploads.sign("k", name="b.webp", seconds=60)
+    assert requests.get(url, timeout=5).content == BODY
+
+
 def test_the_form_fixes_key_type_size_and_checksum(uploads: S3UploadStore) -> None:
     form = uploads.offer(
         "k", name="a.png", content_type="image/png", size=7, sha256="ab" * 32, seconds=60

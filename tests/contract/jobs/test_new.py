@@ -40,6 +40,18 @@ class TestAdd:
         job = a_job()
         assert [job_store.add(job), job_store.add(job)] == [None, None]
 
+    def test_a_write_that_is_repeated_has_added_the_job_whatever_became_of_it(
+        self, job_store: JobStore
+    ) -> None:
+        """Its answer was lost, and another process has changed the row meanwhile."""
+        job = a_job(call_id="a")
+        job_store.add(job)
+        job_store.save(job, canceled(job))
+        assert job_store.add(job) is None
+        assert job_store.get(job.id) == canceled(job)
+        another = replace(job, call_id="b")
+        assert job_store.add(another) == canceled(job)
+
     def test_an_unknown_job_is_none(self, job_store: JobStore) -> None:
         unknown = random_job_id(NOW)
         assert job_store.get(unknown) is None

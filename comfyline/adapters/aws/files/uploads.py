@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 from botocore.exceptions import ClientError
 
 from comfyline.adapters.aws.errors import error_code, translated
+from comfyline.adapters.aws.files.artifacts import content_disposition
 from comfyline.service.files.uploads import StoredUpload, UploadForm
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class S3UploadStore:
     ) -> UploadForm:
         """See UploadStore. S3 refuses a file of another name, type, size or checksum."""
         fields = {
-            _NAME_FIELD: quote(name[-MAX_NAME:]),
+            _NAME_FIELD: _kept(name),
             "Content-Type": content_type,
             **_checksum(sha256),
         }
@@ -56,6 +57,44 @@ class S3UploadStore:
             self._bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=seconds
         )
         return UploadForm(post["url"], post["fields"])
+
+    @translated()
+    def put(self, key: str, body: IO[bytes], *, name: str, content_type: str) -> None:
+        """See UploadStore."""
+        self._client.put_object(
+            Bucket=self._bucket,
+            Key=key,
+            Body=body,
+            ContentType=content_type,
+            Metadata={"name": _kept(name)},
+        )
+
+    @translated()
+    def copy(self, source: str, key: str, *, name: str, content_type: str) -> bool:
+        """See UploadStore. S3 copies the bytes; files have at most 100 MB, and S3 allows 5 GB."""
+        try:
+            self._client.copy_object(
+                Bucket=self._bucket,
+                Key=key,
+                CopySource={"Bucket": self._bucket, "Key": source},
+                ContentType=content_type,
+                Metadata={"name": _kept(name)},
+                MetadataDirective="REPLACE",
+            )
+        except ClientError as error:
+            if error_code(error) in {"404", "NoSuchKey"}:
+                return False
+            raise
+        return True
+
+    def sign(self, key: str, *, name: str, seconds: int) -> str:
+        """See UploadStore. A browser saves the file and does not show it as a page."""
+        params = {
+            "Bucket": self._bucket,
+            "Key": key,
+            "ResponseContentDisposition": content_disposition(name),
+        }
+        return self._signer.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
 
     @translated()
     def look(self, key: str) -> StoredUpload | None:
@@ -78,6 +117,10 @@ class S3UploadStore:
         for chunk in found["Body"].iter_chunks(CHUNK):
             into.write(chunk)
         return _stored(found)
+
+
+def _kept(name: str) -> str:
+    return quote(name[-MAX_NAME:])
 
 
 def _stored(found: HeadObjectOutputTypeDef | GetObjectOutputTypeDef) -> StoredUpload:
