@@ -10,11 +10,12 @@ DEPLOYMENT ?= deployments/dev.toml
 OUT ?= out
 TYPESCRIPT := clients/typescript
 DOCUMENTS := tools/documents
+SITE := out/site
 # Node is part of the environment in .venv.
 NPM = PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(TYPESCRIPT) --silent
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration scale infra e2e chaos typescript test-long check client format sbom bench bench-test bench-worker bench-models bench-live load soak simulate cost synth image verify-aws docs clean
+.PHONY: help dev run up down test unit contract integration scale infra e2e chaos typescript test-long check client format sbom bench bench-test bench-worker bench-models bench-live load soak simulate cost synth image verify-aws docs site site-serve clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -158,6 +159,12 @@ docs: dev $(TYPESCRIPT)/node_modules/.complete ## Generate what is made from the
 	@$(BIN)/python -m tools.contract_documents $(if $(RELEASE),--release)
 	@$(NPM) run generate
 	@$(BIN)/python -m tools.reference_pages
+
+site: dev $(DOCUMENTS)/node_modules/.complete ## Build docs/ as a site in out/site; needs no network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $(SITE)
+
+site-serve: dev $(DOCUMENTS)/node_modules/.complete ## Show docs/ as a site on http://127.0.0.1:8000, and again after each change
+	@$(BIN)/mkdocs serve
 
 clean: down ## Remove everything that was built; the next target builds it again
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist .test) $(DOCUMENTS)/node_modules

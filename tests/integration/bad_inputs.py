@@ -1,4 +1,4 @@
-"""Inputs that the API must refuse, each under the name by which docs/api.md lists it."""
+"""Inputs that the API must refuse, each under the name by which docs/bad-inputs.md lists it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every bad input is refused with a problem and stores nothing, as the table in docs/api.md lists.
+"""Every bad input is refused with a problem and stores nothing, as docs/bad-inputs.md lists.
 
 `WRITE_DOCS=1 pytest tests/integration/test_bad_inputs.py` writes that table.
 """
@@ -16,7 +16,7 @@ from comfyline.contract.v1.openapi import OPERATIONS
 from tests.integration.bad_inputs import Bad, bad_inputs
 from tests.support.gateway import Gateway, route_of
 
-DOCS = Path(__file__).parents[2] / "docs" / "api.md"
+DOCS = Path(__file__).parents[2] / "docs" / "bad-inputs.md"
 BEGIN, END = "<!-- bad inputs: begin -->", "<!-- bad inputs: end -->"
 NOT_JSON = "The body is not JSON:"  # the rest is a message of Python and differs by version
 ALL = list(bad_inputs())

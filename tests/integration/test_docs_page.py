@@ -25,7 +25,6 @@ from functions import show_docs
 from tests.support.browser import a_browser, needs_chromium
 from tests.support.documents import ROOT
 from tests.support.gateway import Gateway
-from tools.reference_pages import HTTP, LIVE, SOCKET, http_page, live_page, socket_page
 
 SOURCE = json.loads((show_docs.FOLDER / "source.json").read_text())
 VENDORED = list(SOURCE["sha256"])
@@ -67,11 +66,6 @@ def test_a_page_to_read_has_no_script(gateway: Gateway, path: str) -> None:
     assert "<script" not in page.text
     assert "style=" not in page.text  # which the policy would refuse
     assert "default-src 'none'" in page.headers["content-security-policy"]
-
-
-def test_the_page_about_the_socket_is_made_from_this_code() -> None:
-    made = {LIVE: live_page(), SOCKET: socket_page(), HTTP: http_page()}
-    assert [path.name for path, text in made.items() if path.read_text() != text] == []
 
 
 def test_the_page_loads_only_files_that_are_served_beside_it(gateway: Gateway) -> None:

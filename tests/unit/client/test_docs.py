@@ -1,4 +1,4 @@
-"""The examples of docs/client.md run as they are printed."""
+"""The examples of docs/client.md and of the guides run as they are printed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ import httpx
 import pytest
 
 from comfyline.client import AsyncComfyline, Comfyline
+from tests.support.documents import ROOT, blocks
 from tests.unit.client.fakes import JOB, Stream, accepted, artifact, succeeded
 
-DOCS = Path(__file__).parents[3] / "docs" / "client.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+DOCS = ROOT / "docs" / "client.md"
+GUIDES = (
+    "image-to-image",
+    "batch",
+    "notebook",
+    "lambda",
+    "from-comfyui",
+    "from-runpod",
+    "from-replicate",
+)
+PAGES = [DOCS, *(ROOT / "docs" / "guides" / f"{name}.md" for name in GUIDES)]
+EXAMPLES = [example for page in PAGES for example in blocks(page, "python")]
 
 
 def answer(request: httpx.Request) -> httpx.Response:
@@ -30,7 +41,7 @@ def answer(request: httpx.Request) -> httpx.Response:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) >= 6
+    assert len(EXAMPLES) >= 12
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -48,7 +59,10 @@ def test_an_example_runs(
     (tmp_path / "photo.png").write_bytes(b"pixels")
     for kind in (Comfyline, AsyncComfyline):
         _use_transport(monkeypatch, kind)
-    exec(compile(example, str(DOCS), "exec"), {"__name__": "example"})
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(example, "example", "exec"), names)
+    if "handler" in names:
+        print(names["handler"]({"order": 17, "place": "Rome"}, None))
     if "print(job" in example:
         assert (tmp_path / "pictures").exists()
     assert capsys.readouterr().out or "run_timeout" in example

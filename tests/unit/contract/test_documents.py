@@ -26,6 +26,7 @@ from comfyline.contract.v1.operations import OPERATIONS
 from tests.support.contract_changes import asyncapi_changes, openapi_changes, unnamed
 from tests.support.documents import ROOT
 from tools.contract_documents import BASELINE, DOCUMENTS, FOLDER, written
+from tools.reference_pages import HTTP, LIVE, SOCKET, http_page, live_page, socket_page
 
 # The AsyncAPI project's own schema of version 3.0.0, from its npm package @asyncapi/specs 6.11.1.
 ASYNCAPI_SCHEMA = Path(__file__).with_name("asyncapi_schema") / "3.0.0.json.gz"
@@ -40,6 +41,12 @@ def test_the_committed_document_is_made_from_this_code(name: str) -> None:
     # A plain comparison, since the difference of two long texts would be shown at length.
     is_current = (FOLDER / name).read_text() == written(name)
     assert is_current, f"docs/api/{name} is not what the code says; run: make docs"
+
+
+def test_the_pages_to_read_are_made_from_this_code() -> None:
+    made = {LIVE: live_page(), SOCKET: socket_page(), HTTP: http_page()}
+    old = [path.name for path, text in made.items() if path.read_text() != text]
+    assert old == [], "run: make docs"
 
 
 @pytest.mark.parametrize(
