@@ -6,7 +6,6 @@ import asyncio
 import errno
 import hashlib
 import logging
-import os
 import re
 import tempfile
 import unicodedata
@@ -106,15 +105,16 @@ class Collector:
         name = safe_name(file_name)
         key = artifact_key(job, number, name)
         content_type = media_type_of(name)
-        size, sha256 = _measured(body)
-        self.artifacts.put(key, body, content_type)
+        body.seek(0)
+        sent = _Hashed(body)
+        self.artifacts.put(key, sent, content_type)
         return Artifact(
             key=key,
             name=name,
             kind=made.kind,
             content_type=content_type,
-            bytes=size,
-            sha256=sha256,
+            bytes=sent.bytes,
+            sha256=sent.sha256,
             node=made.node,
             temporary=made.temporary,
         )
@@ -151,13 +151,23 @@ def _renamed(name: str, job: Job) -> str:
     return PurePath(name).stem + SUFFIXES[job.options.output.format] if job.options.output else name
 
 
-def _measured(body: IO[bytes]) -> tuple[int, str]:
-    """Size in bytes and SHA-256 (hex) of a file, which is rewound before and after."""
-    body.seek(0)
-    digest = hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]
-    size = body.seek(0, os.SEEK_END)
-    body.seek(0)
-    return size, digest
+class _Hashed:
+    """A file that is hashed as it is read, because another pass would delay a large one."""
+
+    def __init__(self, body: IO[bytes]) -> None:
+        self.bytes = 0  # that were read so far
+        self._body, self._digest = body, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        found = self._body.read(size)
+        self._digest.update(found)
+        self.bytes += len(found)
+        return found
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 (hex) of what was read so far."""
+        return self._digest.hexdigest()
 
 
 def safe_name(name: str) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from comfyline.contract.ids import Principal, UploadId
 from comfyline.service.clock import Clock, utc_now
+from comfyline.service.files.artifacts import Readable
 from comfyline.service.files.assets import Asset
 from comfyline.service.files.models import BeyondEnd, ModelChanged, ModelMissing, ModelPart
 from comfyline.service.files.uploads import StoredUpload, UploadForm
@@ -34,7 +35,7 @@ class InMemoryArtifactStore:
     def __init__(self) -> None:
         self.files: dict[str, StoredFile] = {}
 
-    def put(self, key: str, body: IO[bytes], content_type: str) -> None:
+    def put(self, key: str, body: Readable, content_type: str) -> None:
         """See ArtifactStore."""
         self.files[key] = StoredFile(body.read(), content_type)
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import IO, Protocol
+from typing import Protocol
+
+
+class Readable(Protocol):
+    """Bytes that are read once, from the first to the last."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next `size` bytes at most, or all that are left; none at the end."""
 
 
 class ArtifactStore(Protocol):
     """Artifacts, each under the prefix of its job and attempt."""
 
-    def put(self, key: str, body: IO[bytes], content_type: str) -> None:
-        """Store a file, or overwrite the one at the same key."""
+    def put(self, key: str, body: Readable, content_type: str) -> None:
+        """Store a file, or overwrite the one at the same key.
+
+        Every byte of `body` is read once, in order, so that the caller can hash what is stored.
+        """
 
     def sign(self, key: str, *, name: str, seconds: int) -> str:
         """A URL that downloads the file as `name` and is valid for `seconds`. Makes no call."""

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import io
+from hashlib import sha256
+from random import Random
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from botocore.stub import Stubber
 
-from comfyline.adapters.aws.files.artifacts import S3ArtifactStore, content_disposition
+from comfyline.adapters.aws.files.artifacts import PART_BYTES, S3ArtifactStore, content_disposition
 from comfyline.service.errors import Unavailable
 from tests.contract.conftest import AwsClient, Files
+
+
+class OnceReadable:
+    """A body that cannot seek, and that is hashed as it is read."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body, self.digest = io.BytesIO(body), sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        found = self._body.read(size)
+        self.digest.update(found)
+        return found
 
 
 def put(files: Files, key: str, body: bytes = b"pixels") -> None:
@@ -27,6 +41,14 @@ class TestArtifactStore:
         put(files, "jobs/a/1/0_image.png")
         put(files, "jobs/a/1/0_image.png", b"")
         assert files.look("jobs/a/1/0_image.png") == (b"", "image/png")
+
+    @pytest.mark.parametrize("more", [-1, 0, 1, PART_BYTES, 2 * PART_BYTES + 7])
+    def test_each_byte_is_read_once_and_in_order(self, files: Files, more: int) -> None:
+        body = Random(more).randbytes(PART_BYTES + more)
+        read = OnceReadable(body)
+        files.store.put("jobs/a/1/0_image.png", read, "image/png")
+        assert files.look("jobs/a/1/0_image.png") == (body, "image/png")
+        assert read.digest.digest() == sha256(body).digest()
 
     def test_keys_may_contain_any_characters(self, files: Files) -> None:
         put(files, "jobs/a/1/0_füchse & 50%+?#.png")
