@@ -28,6 +28,7 @@ from comfyline.service.jobs.finish import (
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.report import report_started
 from comfyline.service.jobs.result import JobResult, ResultWarning
+from comfyline.service.jobs.store import Work
 from comfyline.service.metrics import Metric
 from comfyline.service.queue.tickets import Ticket
 from gpu_worker.comfy.outcomes import Outcome, PromptFailed, PromptSucceeded
@@ -52,9 +53,10 @@ class Attempt:
     """Runs one claimed job. The worker may ask it to `stop` at any time, and so may the row."""
 
     def __init__(
-        self, job: Job, ticket: Ticket, tools: Toolbox, left_engine: Callable[[], None]
+        self, work: Work, ticket: Ticket, tools: Toolbox, left_engine: Callable[[], None]
     ) -> None:
         """`left_engine` is called once the GPU has finished with the job."""
+        job = work.job
         self.stop = Stop()
         self._has_left_gpu = False
         self._ticket, self._tools, self._left_engine = ticket, tools, left_engine
@@ -71,7 +73,7 @@ class Attempt:
             is_watched=lambda: self._reporter.is_watched,
             stored=self._reporter.previewed,
         )
-        self._execution = Execution(tools, self.stop, self._reporter, self._previews)
+        self._execution = Execution(work, tools, self.stop, self._reporter, self._previews)
 
     async def run(self) -> None:
         """Run the job until the attempt has ended; raises only on a bug.

@@ -14,6 +14,7 @@ from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.fit import LeftOut, fitted
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.result import ResultWarning
+from comfyline.service.jobs.store import Work
 from gpu_worker.comfy.cache_buster import with_cache_buster, with_inner_prefixes
 from gpu_worker.comfy.http import EngineUnreachable
 from gpu_worker.comfy.outcomes import (
@@ -49,10 +50,13 @@ _PROMPT_IDS = uuid.UUID("9d6f4c5e-2f0b-4b7e-9c55-3a7f0d6e1b11")  # a namespace f
 class Execution:
     """Runs one attempt's prompt once, and reports its start, progress and previews meanwhile."""
 
-    def __init__(self, tools: Toolbox, stop: Stop, reporter: Reporter, previews: Previews) -> None:
+    def __init__(
+        self, work: Work, tools: Toolbox, stop: Stop, reporter: Reporter, previews: Previews
+    ) -> None:
         self.gpu_seconds = 0.0  # how long the prompt was executed; set when it leaves the engine
         self.graph: Graph = {}  # as the engine gets it
         self._tools, self._stop, self._reporter, self._previews = tools, stop, reporter, previews
+        self._work = work
         self._prompt_id = str(uuid.uuid5(_PROMPT_IDS, reporter.job.attempt_path))
         self._pnginfo: Mapping[str, Any] = {}  # what ComfyUI writes into the pictures
         self._left_out: tuple[LeftOut, ...] = ()
@@ -130,9 +134,14 @@ class Execution:
         """Fetch the graph and its inputs, and make the graph that the engine gets."""
         job, tools = self._reporter.job, self._tools
         with timed(tools.metrics, Phase.INPUTS):
-            sent = await asyncio.to_thread(tools.store.graph, job)
+            sent = self._work.graph
+            if sent is None:
+                sent = await asyncio.to_thread(tools.store.graph, job)
             refuse_forbidden_classes(sent, tools.catalogue)
-            self._pnginfo = await asyncio.to_thread(tools.store.extra_pnginfo, job)
+            pnginfo = self._work.extra_pnginfo
+            if pnginfo is None:
+                pnginfo = await asyncio.to_thread(tools.store.extra_pnginfo, job)
+            self._pnginfo = pnginfo
             nodes = await self._nodes()
             fit = fitted(sent, nodes)
             self._left_out = fit.left_out

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from comfyline.service.errors import Unavailable, Unreadable
 from comfyline.service.jobs.claim import Terms, claim
-from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.store import Work
 from comfyline.service.metrics import Metric
 from comfyline.service.queue.tickets import JobQueue, Ticket
 from gpu_worker.attempt import Attempt
@@ -170,17 +170,18 @@ class Worker:
 
     async def _claim_and_run(self, ticket: Ticket, place: Place, drain: asyncio.Event) -> None:
         with timed(self.tools.metrics, Phase.CLAIM):
-            job = await asyncio.to_thread(self._claim, ticket)
-        if job is None:
+            work = await asyncio.to_thread(self._claim, ticket)
+        if work is None:
             return
+        job = work.job
         self.tools.metrics.record(Metric.JOBS_CLAIMED)
         self.activity.claimed(job, self.tools.clock())
-        attempt = Attempt(job, ticket, self.tools, place.leave_engine)
+        attempt = Attempt(work, ticket, self.tools, place.leave_engine)
         log_with(request_id=job.request_id)
         async with background(_stop_on(drain, attempt)):
             await attempt.run()
 
-    def _claim(self, ticket: Ticket) -> Job | None:
+    def _claim(self, ticket: Ticket) -> Work | None:
         store, clock = self.tools.store, self.tools.clock
         try:
             return claim(ticket, self.terms, store=store, queue=self.queue, clock=clock)

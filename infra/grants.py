@@ -156,7 +156,8 @@ SUBMIT_JOB = (*ACCEPT_JOB, GET_JOB, READ_JOB, SIGN_ARTIFACT)
 # --- the worker -----------------------------------------------------------------------------------
 
 WORKER_GRANTS = (
-    GET_JOB,  # the row, and the graph
+    READ_JOB,  # the row and the graph, at once
+    GET_JOB,  # the graph, if that was not possible
     CHANGE_JOB,
     may("StoreArtifactList", Resource.JOBS, "dynamodb:PutItem"),
     may(

@@ -13,6 +13,7 @@ from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.contract.ids import JobId, random_job_id
 from comfyline.service.errors import Unreadable
 from comfyline.service.jobs.job import Job, Status
+from comfyline.service.jobs.store import Work
 from comfyline.service.metrics import Metric
 from comfyline.service.queue.lanes import Priority
 from comfyui_sim.options import Options
@@ -42,10 +43,10 @@ class SomeUnreadable:
     def __init__(self, store: object, unreadable: set[JobId]) -> None:
         self._store, self._unreadable = store, unreadable
 
-    def get(self, job_id: JobId) -> Job | None:
+    def work(self, job_id: JobId) -> Work | None:
         if job_id in self._unreadable:
             raise Unreadable(f"{job_id} has schema 99")
-        found: Job | None = self._store.get(job_id)  # type: ignore[attr-defined]
+        found: Work | None = self._store.work(job_id)  # type: ignore[attr-defined]
         return found
 
     def __getattr__(self, name: str) -> object:

@@ -213,11 +213,11 @@ class Traffic:
             # A worker that AWS refuses is one that has died: the job's lease expires.
             with suppress(Unavailable, TransitionRefused, JobNotFound):
                 tickets = queue.receive(Priority.NORMAL, wait_seconds=0, limit=1)
-                job = tickets and claim(
+                work = tickets and claim(
                     tickets[0], terms, store=store, queue=queue, clock=simulation.clock
                 )
-                if job:
-                    self._run_job(job, tickets[0], store, finisher)
+                if work:
+                    self._run_job(work.job, tickets[0], store, finisher)
                     continue
             simulation.sleep(1)
 

@@ -27,10 +27,10 @@ class Worker:
             while tickets := self.queue.receive(priority, wait_seconds=0):
                 (ticket,) = tickets
                 terms = Terms(worker_id=random_worker_id(), lease=timedelta(seconds=60))
-                job = claim(ticket, terms, store=self.store, queue=self.queue, clock=self.clock)
-                if job is None:
+                work = claim(ticket, terms, store=self.store, queue=self.queue, clock=self.clock)
+                if work is None:
                     continue
-                job = report_started(job, store=self.store, clock=self.clock)
+                job = report_started(work.job, store=self.store, clock=self.clock)
                 finisher = Finisher(store=self.store, queue=self.queue, clock=self.clock)
                 error = JobError(type="boom", message="it broke")
                 ending = Fail(error) if fails else Succeed(cached=False, nodes_cached=0)

@@ -196,7 +196,8 @@ class InMemoryDeployment:
     ) -> Job | None:
         terms = Terms(worker_id=worker_id or random_worker_id(), lease=self.lease)
         jobs, tickets = store or self.store, queue or self.queue
-        return claim(ticket, terms, store=jobs, queue=tickets, clock=clock or self.clock)
+        work = claim(ticket, terms, store=jobs, queue=tickets, clock=clock or self.clock)
+        return work and work.job
 
     def claimed(self) -> tuple[Job, Ticket]:
         """The job of the one ticket, claimed by a worker."""

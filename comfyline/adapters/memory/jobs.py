@@ -27,6 +27,7 @@ from comfyline.service.jobs.store import (
     Conflict,
     ListPosition,
     UnreadableRow,
+    Work,
     due_shard,
 )
 from comfyline.service.jobs.turns import in_turns
@@ -174,6 +175,16 @@ class InMemoryJobStore:
     def _result(self, job: Job) -> JobResult:
         held = self._results.get(job.attempt_path)
         return held.result if held else JobResult()
+
+    def work(self, job_id: JobId) -> Work | None:
+        """See JobStore."""
+        job = self.get(job_id)
+        if job is None:
+            return None
+        try:
+            return Work(job, self.graph(job), self.extra_pnginfo(job))
+        except LookupError:
+            return Work(job)
 
     def graph(self, job: Job) -> Graph:
         """See JobStore."""

@@ -11,7 +11,7 @@ from comfyline.service.jobs.change import apply
 from comfyline.service.jobs.decide import on_lease_expiry
 from comfyline.service.jobs.events import Claimed, Event, Expired
 from comfyline.service.jobs.job import Job
-from comfyline.service.jobs.store import Conflict, JobStore
+from comfyline.service.jobs.store import Conflict, JobStore, Work
 from comfyline.service.queue.tickets import JobQueue, Ticket
 
 HIDE_AFTER_LEASE = timedelta(seconds=1)  # clocks differ: the lease has surely expired by then
@@ -27,15 +27,15 @@ class Terms:
 
 def claim(
     ticket: Ticket, terms: Terms, *, store: JobStore, queue: JobQueue, clock: Clock
-) -> Job | None:
+) -> Work | None:
     """The ticket's job, leased to this worker; None if this worker cannot run it now.
 
     The ticket of an ended or missing job is deleted. The ticket of a job that another worker holds
     is hidden until that lease has expired. A lease that has expired is counted as a failure first.
     """
-    job, is_claimed = _settle(ticket.job_id, terms, store, clock)
-    if is_claimed:
-        return job
+    work, job = _settle(ticket.job_id, terms, store, clock)
+    if work is not None:
+        return work
     if job is None or job.status.is_terminal:
         queue.delete(ticket)
     elif job.lease is not None:
@@ -43,9 +43,15 @@ def claim(
     return None
 
 
-def _settle(job_id: JobId, terms: Terms, store: JobStore, clock: Clock) -> tuple[Job | None, bool]:
-    """Apply events until this worker holds the job, another worker holds it, or it has ended."""
-    job = store.get(job_id)
+def _settle(
+    job_id: JobId, terms: Terms, store: JobStore, clock: Clock
+) -> tuple[Work | None, Job | None]:
+    """Apply events until this worker holds the job, another worker holds it, or it has ended.
+
+    Returns the work if this worker holds the job, and the current row.
+    """
+    found = store.work(job_id)
+    job = None if found is None else found.job
     while job is not None:
         now = clock()  # the same for the choice and the check of the event, or the check may fail
         event = _next_step(job, now, terms)
@@ -56,9 +62,9 @@ def _settle(job_id: JobId, terms: Terms, store: JobStore, clock: Clock) -> tuple
         except Conflict as conflict:
             job = conflict.current
         else:
-            if isinstance(event, Claimed):
-                return job, True
-    return job, False
+            if isinstance(event, Claimed) and found is not None:
+                return found.of(job), job
+    return None, job
 
 
 def _next_step(job: Job, now: datetime, terms: Terms) -> Event | None:

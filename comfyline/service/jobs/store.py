@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +30,20 @@ SETTLED_SHARDS = 4
 
 # Due jobs of one shard that are read for their owners: 80,000 in all shards of live jobs.
 MAX_DUE_SEEN = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A job's row, and what a worker runs. A part that is None must be read by its own method."""
+
+    job: Job
+    graph: Graph | None = None
+    extra_pnginfo: Mapping[str, Any] | None = None
+
+    def of(self, job: Job) -> Work:
+        """The same for a later row of the job. Another job of the same id has another request."""
+        is_same = (job.queued_at, job.fingerprint) == (self.job.queued_at, self.job.fingerprint)
+        return replace(self, job=job) if is_same else Work(job)
 
 
 def due_shards(*, settled: bool) -> list[str]:
@@ -182,6 +196,13 @@ class JobStore(Protocol):
 
     def artifacts(self, job: Job, numbers: range) -> tuple[Artifact, ...]:
         """The stored artifacts of the job's attempt that have these consecutive numbers."""
+
+    def work(self, job_id: JobId) -> Work | None:
+        """The job's current row with what its worker needs, in one call; None if there is no row.
+
+        Raises:
+            Unreadable: newer or broken code wrote the row.
+        """
 
     def graph(self, job: Job) -> Graph:
         """The compiled graph of `job`, as it was stored.

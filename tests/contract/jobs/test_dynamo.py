@@ -95,12 +95,13 @@ class TestDynamo:
         del calls[:]
         dynamo_job_store.read(job.id)
         dynamo_job_store.graph(job)
+        dynamo_job_store.work(job.id)
         taken = dynamo_job_store.save(job, claimed(job))
         dynamo_job_store.renew(taken, LATER)
         dynamo_job_store.watch(job.id, LATER)
         dynamo_job_store.watch(job.id, NOW)
         refused(dynamo_job_store.save, job, canceled(job))
-        assert calls == ["Query", "GetItem", *["UpdateItem"] * 5]
+        assert calls == ["Query", "GetItem", "Query", *["UpdateItem"] * 5]
 
     def test_a_page_is_full_even_if_the_index_lags(
         self, dynamo_job_store: DynamoJobStore, monkeypatch: pytest.MonkeyPatch
@@ -148,3 +149,13 @@ def siblings_of(store: DynamoJobStore, job: Job) -> list[Any]:
         ExpressionAttributeValues={":pk": {"S": job.id}},
     )["Items"]
     return [item for item in found if item["sk"]["S"] != "job"]
+
+
+def test_a_graph_that_cannot_be_read_leaves_the_row(dynamo_job_store: DynamoJobStore) -> None:
+    """The worker then reads the graph alone, and its error ends the job."""
+    job = stored(dynamo_job_store, a_job())
+    item = {"pk": {"S": job.id}, "sk": {"S": siblings.request_sk(job)}, "body": {"B": b"damaged"}}
+    dynamo_job_store._client.put_item(TableName=dynamo_job_store._table, Item=item)
+    work = dynamo_job_store.work(job.id)
+    assert work is not None
+    assert (work.job, work.graph) == (job, None)

@@ -12,7 +12,7 @@ import pytest
 from comfyline.contract.ids import random_job_id
 from comfyline.service.errors import RequestTooLarge
 from comfyline.service.jobs.job import JobOptions, JobParams, JobRecord
-from comfyline.service.jobs.store import JobStore
+from comfyline.service.jobs.store import JobStore, Work
 from tests.contract.jobs.stored import (
     LATER,
     NOISE,
@@ -172,6 +172,39 @@ class TestRequest:
     def test_a_missing_graph_is_an_error(self, job_store: JobStore) -> None:
         with pytest.raises(LookupError):
             job_store.graph(a_job())
+
+
+class TestWork:
+    @pytest.mark.parametrize("prompt", ["a red fox", NOISE])
+    @pytest.mark.parametrize("pnginfo", [None, {"workflow": {"seed": 2**63}}])
+    def test_the_work_is_the_row_with_its_graph(
+        self, job_store: JobStore, prompt: str, pnginfo: dict[str, Any] | None
+    ) -> None:
+        job = a_job(options=JobOptions(has_pnginfo=pnginfo is not None))
+        job_store.put_request(job, some_params(), a_graph(prompt), pnginfo)
+        job_store.add(job)
+        assert job_store.work(job.id) == Work(job, a_graph(prompt), pnginfo or {})
+
+    def test_no_row_is_no_work(self, job_store: JobStore) -> None:
+        job = a_job()
+        job_store.put_request(job, some_params(), a_graph())
+        assert job_store.work(job.id) is None
+
+    def test_a_missing_graph_leaves_the_row(self, job_store: JobStore) -> None:
+        job = a_job()
+        job_store.add(job)
+        work = job_store.work(job.id)
+        assert work is not None
+        assert (work.job, work.graph) == (job, None)
+
+    def test_the_graph_of_another_request_is_not_taken(self, job_store: JobStore) -> None:
+        job = a_job()
+        job_store.put_request(replace(job, fingerprint="f" * 64), some_params(), a_graph(NOISE))
+        job_store.put_request(job, some_params(), a_graph())
+        job_store.add(job)
+        work = job_store.work(job.id)
+        assert work is not None
+        assert work.graph == a_graph()
 
 
 class TestReplace:

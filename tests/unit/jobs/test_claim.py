@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,8 +14,9 @@ from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.decide import MAX_FAILURES
 from comfyline.service.jobs.finish import GiveBack
 from comfyline.service.jobs.job import Job, Lease, Status
+from comfyline.service.jobs.store import Work
 from comfyline.service.queue.lanes import Priority
-from tests.support.builders import LEASE, NOW
+from tests.support.builders import LEASE, NOW, a_job, now
 from tests.support.ports import meanwhile, raising
 from tests.support.world import DEFAULTS, World
 
@@ -220,7 +222,7 @@ class TestRace:
         assert claimed in (None, after)
 
 
-@pytest.mark.parametrize("call", ["get", "save"])
+@pytest.mark.parametrize("call", ["work", "save"])
 def test_if_the_store_is_unavailable_the_ticket_becomes_visible_again(call: str) -> None:
     world = World()
     job = world.submit().job
@@ -230,3 +232,12 @@ def test_if_the_store_is_unavailable_the_ticket_becomes_visible_again(call: str)
     assert world.row(job.id) == job
     world.clock.advance(LEASE)
     assert ticketed(world) == [job.id]
+
+
+def test_a_graph_is_not_used_for_a_later_job_of_the_same_id() -> None:
+    job = a_job()
+    work = Work(job, {"1": {"class_type": "A", "inputs": {}}}, {})
+    claimed = replace(job, attempt=1)
+    assert work.of(claimed) == replace(work, job=claimed)
+    for later in (replace(job, fingerprint="f" * 64), replace(job, queued_at=now())):
+        assert work.of(later) == Work(later)

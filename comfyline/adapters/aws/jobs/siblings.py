@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import timedelta
@@ -66,6 +66,10 @@ def pnginfo_sk(job: Job) -> str:
     return f"pnginfo#{job.fingerprint}"
 
 
+# Between these are the row, the request and its parts. Only the lists of results are before them.
+FIRST_OF_WORK, LAST_OF_WORK = "input#", "pnginfo$"
+
+
 # --- items ----------------------------------------------------------------------------------------
 
 
@@ -114,6 +118,26 @@ def params_of(item: Item | None) -> JobParams:
     items = [item] if item else []
     found = readable_items(lambda item: unpacked_params(item["body"]["B"]), items)
     return found[0] if found else JobParams(params={})
+
+
+def graph_in(items: Mapping[str, Item], job: Job) -> Graph | None:
+    """The job's graph, if these items have it and it can be read."""
+    if whole := items.get(request_sk(job)):
+        return _first(readable_items(lambda item: unpacked_graph(item["body"]["B"]), [whole]))
+    alone = [item for item in (items.get(graph_sk(job)),) if item]
+    return _first(readable_items(lambda item: cast(Graph, unpack(item["body"]["B"])), alone))
+
+
+def pnginfo_in(items: Mapping[str, Item], job: Job) -> Mapping[str, Any] | None:
+    """What ComfyUI writes into the job's pictures, if these items have it and it can be read."""
+    if not job.options.has_pnginfo:
+        return {}
+    found = [item for item in (items.get(pnginfo_sk(job)),) if item]
+    return _first(readable_items(lambda item: unpack(item["body"]["B"]), found))
+
+
+def _first(found: Sequence[_T]) -> _T | None:
+    return found[0] if found else None
 
 
 def query(

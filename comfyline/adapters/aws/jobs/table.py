@@ -45,6 +45,7 @@ from comfyline.service.jobs.store import (
     Conflict,
     ListPosition,
     UnreadableRow,
+    Work,
     quarantine,
 )
 from comfyline.service.jobs.turns import in_turns
@@ -232,6 +233,22 @@ class DynamoJobStore:
     def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
         """See JobStore."""
         return _jobs_of(self._rows(job_ids))
+
+    @translated()
+    def work(self, job_id: JobId) -> Work | None:
+        """See JobStore: one query. It needs no fingerprint, which only the row has."""
+        items = siblings.query(
+            self._client,
+            self._table,
+            job_id,
+            "sk BETWEEN :first AND :last",
+            first=siblings.FIRST_OF_WORK,
+            last=siblings.LAST_OF_WORK,
+        )
+        if ROW not in items:
+            return None
+        job = codec.job_of(items[ROW])
+        return Work(job, siblings.graph_in(items, job), siblings.pnginfo_in(items, job))
 
     @translated()
     def graph(self, job: Job) -> Graph:
