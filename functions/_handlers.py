@@ -28,6 +28,9 @@ OWNER_WATCHED_UNTIL = "owner_watched_until"
 # calls of AWS, each with retries.
 TIME_TO_SPARE = timedelta(seconds=15)
 
+# Lambda sets this variable in the processes of deployed functions.
+_STARTED_BY_LAMBDA = "AWS_LAMBDA_INITIALIZATION_TYPE"
+
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
 
@@ -113,6 +116,17 @@ class Sender:
     def limits(self) -> Limits:
         """The limits that the API key sets its owner."""
         return limits_of(self.known)
+
+
+def at_start(prepare: Callable[[Wiring], object]) -> None:
+    """In a deployed function, make at once what `prepare` gets from the wiring.
+
+    Lambda gives a whole CPU to the start of a process, and to a call only the part that the
+    function's memory pays for. So clients are made during the start. Elsewhere, the import of a
+    function makes nothing.
+    """
+    if _STARTED_BY_LAMBDA in os.environ:
+        prepare(_of_the_process())
 
 
 def limits_of(caller: Mapping[str, str]) -> Limits:

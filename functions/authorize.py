@@ -8,10 +8,20 @@ from typing import Any
 from comfyline.service.access.authenticate import Identity
 from comfyline.service.access.keys import Flags, with_included
 from comfyline.service.access.tokens import Token
-from functions._handlers import INVALID_KEY, OWNER_WATCHED_UNTIL, Event, lambda_handler, logger
+from functions._handlers import (
+    INVALID_KEY,
+    OWNER_WATCHED_UNTIL,
+    Event,
+    at_start,
+    lambda_handler,
+    logger,
+)
 from functions._wiring import Wiring
 
 SOCKET_SCOPE = "jobs:read"
+
+
+at_start(lambda wiring: (wiring.aws.keys, wiring.access.flags))
 
 
 @lambda_handler

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from comfyline.contract.v1 import responses
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler, invalid
 from functions._wiring import Wiring
+
+at_start(lambda wiring: (wiring.aws.jobs, wiring.admission))
 
 
 @http_handler(for_tokens=True)

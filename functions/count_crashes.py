@@ -7,8 +7,10 @@ are several of them.
 from __future__ import annotations
 
 from comfyline.service.metrics import Metric
-from functions._handlers import Event, lambda_handler, logger
+from functions._handlers import Event, at_start, lambda_handler, logger
 from functions._wiring import Wiring
+
+at_start(lambda wiring: wiring.aws.scaling_memory)
 
 
 @lambda_handler

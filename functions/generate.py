@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from comfyline.contract.limits import MAX_WAIT_SECONDS
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler
 from functions._submission import preferred_wait, submit
 from functions._wiring import Wiring
+
+at_start(lambda wiring: wiring.submitter)
 
 
 @http_handler(for_tokens=True)

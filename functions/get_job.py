@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from comfyline.api.v1 import views
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
+
+at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.queue, wiring.aws.artifacts))
 
 
 @http_handler(scope="jobs:read", for_tokens=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from comfyline.api.v1.history import event_list
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler, invalid
 from functions._wiring import Wiring
 
 MAX_VERSION_DIGITS = 9  # a job changes a few thousand times at most
+
+
+at_start(lambda wiring: wiring.aws.jobs)
 
 
 @http_handler(scope="jobs:read", for_tokens=True)

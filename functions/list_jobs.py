@@ -8,12 +8,16 @@ from comfyline.api.v1 import views
 from comfyline.contract.limits import MAX_METADATA_FILTERS, MAX_SEARCHED_JOBS
 from comfyline.service.jobs.job import Status
 from comfyline.service.jobs.read import ListFilter
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler, invalid
 from functions._paging import count_jobs, limit_of
 from functions._wiring import Wiring
 
 DEFAULT_LIMIT = 20
 _METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
+
+
+at_start(lambda wiring: wiring.aws.jobs)
 
 
 @http_handler(scope="jobs:read")

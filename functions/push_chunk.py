@@ -6,8 +6,10 @@ push_updates calls this function asynchronously, once for each chunk of the subs
 from __future__ import annotations
 
 from comfyline.adapters.aws.live.relay import chunk_of
-from functions._handlers import Event, lambda_handler, logger
+from functions._handlers import Event, at_start, lambda_handler, logger
 from functions._wiring import Wiring
+
+at_start(lambda wiring: wiring.live.broadcast)
 
 
 @lambda_handler

@@ -18,13 +18,16 @@ from comfyline.service.errors import Unavailable, Unreadable
 from comfyline.service.jobs.change import Change
 from comfyline.service.live.notify import Notifier
 from comfyline.service.metrics import Metric
-from functions._handlers import Event, lambda_handler, logger
+from functions._handlers import Event, at_start, lambda_handler, logger
 from functions._stream import Record, change_of, failures, job_id_of, number_of
 from functions._wiring import Wiring
 
 JOBS_AT_ONCE = 8  # threads; each job needs a few reads, and more threads would wait for the CPU
 
 Numbered = tuple[str, Change]  # with the record's sequence number
+
+
+at_start(lambda wiring: wiring.live.pusher)
 
 
 @lambda_handler

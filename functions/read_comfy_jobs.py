@@ -11,11 +11,15 @@ from comfyline.contract.comfy_v2.jobs import WorkflowView
 from comfyline.contract.limits import MAX_SEARCHED_JOBS
 from comfyline.service.jobs.read import ListFilter
 from functions._comfy import job_view, retried
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler
 from functions._paging import count_jobs, limit_of
 from functions._wiring import Wiring
 
 DEFAULT_LIMIT = 50  # of Comfy's proxy
+
+
+at_start(lambda wiring: wiring.aws.jobs)
 
 
 @http_handler(scope="jobs:read", for_tokens=True)

@@ -11,8 +11,10 @@ from typing import Any
 
 from comfyline.adapters.aws.queue import job_id_of, shown
 from comfyline.service.metrics import Metric
-from functions._handlers import Event, lambda_handler, logger
+from functions._handlers import Event, at_start, lambda_handler, logger
 from functions._wiring import Wiring
+
+at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.queue))
 
 
 @lambda_handler

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler
 from functions._submission import retry
 from functions._wiring import Wiring
+
+at_start(lambda wiring: wiring.submitter)
 
 
 @http_handler(for_tokens=True)

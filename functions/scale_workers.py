@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from comfyline.service.fleet.scale import Scaled
 from comfyline.service.metrics import Metric, Metrics
-from functions._handlers import Event, lambda_handler, logger
+from functions._handlers import Event, at_start, lambda_handler, logger
 from functions._wiring import Wiring
+
+at_start(lambda wiring: wiring.fleet.scaler)
 
 
 @lambda_handler

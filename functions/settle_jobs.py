@@ -19,9 +19,11 @@ from comfyline.service.errors import Unavailable, Unreadable
 from comfyline.service.jobs.change import Change
 from comfyline.service.jobs.settle import ParkedStep
 from comfyline.service.metrics import Metric
-from functions._handlers import Event, lambda_handler, logger
+from functions._handlers import Event, at_start, lambda_handler, logger
 from functions._stream import Record, change_of, failures, job_id_of, number_of
 from functions._wiring import Wiring
+
+at_start(lambda wiring: (wiring.settlement, wiring.fleet.wake))
 
 
 @lambda_handler

@@ -11,11 +11,14 @@ from datetime import datetime
 from comfyline.service.access.budgets import OPEN_SOCKETS, SOCKETS, USER_SHARES, open_sockets_of
 from comfyline.service.errors import SocketsDisabled, TooManyRequests
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
-from functions._handlers import Event, Sender
+from functions._handlers import Event, Sender, at_start
 from functions._socket import connection_id, socket_handler
 from functions._wiring import Wiring
 
 PATIENCE_SECONDS = 60
+
+
+at_start(lambda wiring: wiring.aws.connections)
 
 
 @socket_handler

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from functions._handlers import Event
+from functions._handlers import Event, at_start
 from functions._socket import connection_id, socket_handler
 from functions._wiring import Wiring
+
+at_start(lambda wiring: wiring.aws.connections)
 
 
 @socket_handler

@@ -25,12 +25,15 @@ from comfyline.contract.v1.socket import (
 from comfyline.service.access.budgets import MESSAGES
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import ConnectionGone, RequestRefused, TooManyRequests
-from functions._handlers import Event, logger
+from functions._handlers import Event, at_start, logger
 from functions._http import shown
 from functions._socket import connection_id, is_greeting, socket_handler
 from functions._wiring import Wiring
 
 ACTIONS = ("subscribe", "unsubscribe", "ping")
+
+
+at_start(lambda wiring: (wiring.live.subscriptions, wiring.aws.sockets))
 
 
 @socket_handler

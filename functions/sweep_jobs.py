@@ -6,8 +6,10 @@ from datetime import datetime
 
 from comfyline.service.jobs.sweep import BROKEN, SET_ASIDE
 from comfyline.service.metrics import Metric
-from functions._handlers import TIME_TO_SPARE, Event, deadline_handler, logger
+from functions._handlers import TIME_TO_SPARE, Event, at_start, deadline_handler, logger
 from functions._wiring import Wiring
+
+at_start(lambda wiring: wiring.sweeper)
 
 
 @deadline_handler

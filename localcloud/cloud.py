@@ -54,6 +54,7 @@ async def local_cloud(state: State, options: Options, report: Report) -> AsyncIt
         await cloud.start(await synthesising, report)
         report("Checking that the API answers")
         await readiness.check(cloud.endpoints())
+        await readiness.warm_up(cloud.endpoints(), aws.client("lambda"))
         try:
             yield cloud.publish()
         finally:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
 import httpx
 from botocore.config import Config
 
+from localcloud import fork_launcher, fork_server
+from localcloud.emulator_process import LAUNCHER
 from localcloud.processes import Program, start, stop
 from localcloud.readiness import answers
 from localcloud.state import CloudFailed, State
@@ -52,15 +56,39 @@ async def emulator(state: State, port: int) -> AsyncIterator[Emulator]:
         CloudFailed: the emulator did not start.
     """
     url = f"http://127.0.0.1:{port}"
-    process = await start(_program(state, port), state)
-    try:
+    async with AsyncExitStack() as stack:
+        variables = dict[str, str]()
+        if fork_server.IS_SUPPORTED:
+            stack.push_async_callback(stop, await start_fork_server(state))
+            variables = {LAUNCHER: str(launcher(state))}
+        process = await start(_program(state, port, variables), state)
+        stack.push_async_callback(stop, process)
         await _ready(url, process, state)
         yield Emulator(url, process.pid)
-    finally:
-        await stop(process)
 
 
-def _program(state: State, port: int) -> Program:
+async def start_fork_server(state: State) -> asyncio.subprocess.Process:
+    """Start the server that forks the functions' processes.
+
+    Until it is ready, the launcher starts processes in the usual way.
+    """
+    arguments = (sys.executable, "-m", "localcloud.fork_server", str(state.temporary))
+    return await start(
+        Program(name="functions", arguments=arguments, environment=inherited()), state
+    )
+
+
+def launcher(state: State) -> Path:
+    """A command that starts a function's process: it takes a script, as an interpreter does."""
+    path = state.temporary / "launcher"
+    # -I and -S skip what an interpreter loads at its start and the launcher does not use.
+    command = (sys.executable, "-I", "-S", fork_launcher.__file__, str(state.temporary))
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    path.chmod(0o700)
+    return path
+
+
+def _program(state: State, port: int, variables: Mapping[str, str]) -> Program:
     own = {
         "AUTH": "true",  # enforces the policies of the roles of functions and worker
         "BIND_HOST": "127.0.0.1",
@@ -69,7 +97,7 @@ def _program(state: State, port: int) -> Program:
         "MINISTACK_REGION": REGION,
         "MINISTACK_WORKER_THREADS": str(FUNCTIONS_AT_ONCE),
         "LOG_LEVEL": "WARNING",
-        "TMPDIR": str(state.folder / "tmp"),
+        "TMPDIR": str(state.temporary),
         # These listeners are not needed, and would be open to the network.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
@@ -81,8 +109,8 @@ def _program(state: State, port: int) -> Program:
     }
     return Program(
         name="emulator",
-        arguments=(sys.executable, "-m", "ministack"),
-        environment={**inherited(), **own},
+        arguments=(sys.executable, "-m", "localcloud.emulator_process"),
+        environment={**inherited(), **own, **variables},
     )
 
 

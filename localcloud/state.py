@@ -60,10 +60,15 @@ class State:
         """A file that exists while the cloud is up."""
         return self.folder / "endpoints.json"
 
+    @property
+    def temporary(self) -> Path:
+        """The folder for temporary files of the emulator and the functions."""
+        return self.folder / "tmp"
+
     def prepare(self) -> None:
         """Create the folder, and remove the endpoints of an earlier run."""
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        (self.folder / "tmp").mkdir(exist_ok=True)
+        self.temporary.mkdir(exist_ok=True)
         self.endpoints_file.unlink(missing_ok=True)
 
     def log(self, name: str) -> Path:

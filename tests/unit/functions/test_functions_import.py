@@ -32,8 +32,10 @@ def asked_by_us():
 
 kept = type(os.environ).__getitem__
 
+HOW_IT_STARTS = "AWS_LAMBDA_INITIALIZATION_TYPE"  # a function asks for it, and may make clients
+
 def spy(self, name):
-    if asked_by_us():
+    if name != HOW_IT_STARTS and asked_by_us():
         seen.append(name)
     return kept(self, name)
 
