@@ -26,8 +26,6 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 ADMINISTRATOR = ("test", "test")  # the emulator's root credentials
 READY_SECONDS = 60.0  # the start takes one second, and longer on a busy machine
-# Each concurrent call of a function is a process of about 50 MB. More of them overload a laptop.
-FUNCTIONS_AT_ONCE = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,6 @@ def _program(state: State, port: int, variables: Mapping[str, str]) -> Program:
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_REGION": REGION,
-        "MINISTACK_WORKER_THREADS": str(FUNCTIONS_AT_ONCE),
         "LOG_LEVEL": "WARNING",
         "TMPDIR": str(state.temporary),
         # These listeners are not needed, and would be open to the network.
