@@ -5,8 +5,11 @@ from __future__ import annotations
 from comfyline.api.v1 import commands
 from comfyline.contract.v1 import responses
 from comfyline.service.access.budgets import TOKENS
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
+
+at_start(lambda wiring: wiring.aws.tokens)
 
 
 @http_handler()

@@ -16,7 +16,7 @@ MAX_LABEL_BYTES = 256  # of a value, in UTF-8
 class ExtraData(BaseModel):
     """What ComfyUI would be given beside the workflow. Only an empty object is accepted."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     api_key_comfy_org: str | None = Field(
         default=None, description="Refused: the workers reach no service of Comfy."
@@ -29,7 +29,7 @@ class ExtraData(BaseModel):
 class JobRequest(BaseModel):
     """A job: a workflow in ComfyUI's API format."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     workflow: dict[str, Any] = Field(
         description='The graph. An asset is named by {"__type": "core/ASSET", "info": {"id": ...}} '
