@@ -33,7 +33,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
 @pytest.fixture
 def wiring(aws: boto3.Session) -> Wiring:
     environ = environment(aws)
-    return Wiring(environ, aws=Aws(environ, Clients(aws)))
+    return Wiring(environ, aws=Aws(environ, Clients(aws.client)))
 
 
 SCALING = {

@@ -133,7 +133,7 @@ def deployed(
 def measured(api: Gateway, session: Any) -> Gateway:
     """The same functions with the scaler's settings, with metrics and with new clients."""
     environ = {**api.environ, **_SCALER, **_METRICS}
-    return replace(api, environ=environ, client=Clients(session), made={})
+    return replace(api, environ=environ, client=Clients(session.client), made={})
 
 
 def _batch(event: str, change: Change) -> dict[str, Any]:

@@ -208,7 +208,7 @@ def functions_on_moto(
         environ = {**ENVIRONMENT, **urls}
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        yield Gateway(environ, clock, Clients(session), lock_file)
+        yield Gateway(environ, clock, Clients(session.client), lock_file)
 
 
 @cache

@@ -38,7 +38,7 @@ Sign = Callable[[str], str]  # the URL that a process signs in a region
 
 def _aws(region: str, **environ: str) -> Aws:
     session = boto3.Session("testing", "testing", region_name=region)
-    return Aws({"ARTIFACTS_BUCKET": BUCKET, **environ}, Clients(session))
+    return Aws({"ARTIFACTS_BUCKET": BUCKET, **environ}, Clients(session.client))
 
 
 def signed_download(region: str, **environ: str) -> str:
