@@ -79,7 +79,7 @@ class Request:
     @property
     def is_comfy(self) -> bool:
         """Whether it is a request of Comfy API v2, whose errors have a form of their own."""
-        return str(self.event["rawPath"]).startswith(f"{COMFY_PREFIX}/")
+        return str(self.event.get("rawPath")).startswith(f"{COMFY_PREFIX}/")
 
     @property
     def sender(self) -> Sender:
