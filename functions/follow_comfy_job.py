@@ -13,10 +13,14 @@ from comfyline.api.comfy_v2.views import MAX_OUTPUTS
 from comfyline.service.jobs.job import JobRecord
 from comfyline.service.jobs.result import Artifact
 from functions._comfy import BRIEF_PATIENCE, retried, views
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
 HEADERS = {"content-type": "text/event-stream", "cache-control": "no-store"}
+
+
+at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.artifacts))
 
 
 @http_handler(scope="jobs:read", for_tokens=True)

@@ -12,8 +12,11 @@ from comfyline.contract.comfy_v2.common import PREFIX
 from comfyline.service.access.budgets import UPLOAD_BYTES, UPLOADS
 from comfyline.service.errors import AssetInUse
 from functions._comfy import count_bytes, retried
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
+
+at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.uploads))
 
 
 @http_handler(for_tokens=True)

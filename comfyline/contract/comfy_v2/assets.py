@@ -32,7 +32,7 @@ class Asset(Answer):
 class FromHash(BaseModel):
     """An asset over bytes that were sent before."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     hash: str = Field(description="`blake3:` and 64 hexadecimal digits.")
     file_path: str | None = Field(default=None, description="The name; null: that of the bytes.")
