@@ -72,7 +72,8 @@ def add_stacks(app: App, deployment: Deployment, assets: Mapping[str, Path]) -> 
         )
         WorkerStack(app, name("worker"), deployment=deployment, data=data)
         return
-    fleet = FleetStack(app, name("fleet"), deployment=deployment)
+    models = deployment.worker.models_bucket or data.artifacts.bucket_name
+    fleet = FleetStack(app, name("fleet"), deployment=deployment, models=models)
     worker = WorkerStack(app, name("worker"), deployment=deployment, data=data, fleet=fleet)
     if not deployment.worker.image_is_pinned:
         Annotations.of(worker).add_warning_v2("comfyline:ImageByTag", IMAGE_BY_TAG)

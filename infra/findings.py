@@ -56,7 +56,7 @@ CDK_NAG: Reasons = {
     ),
     (
         r"AwsSolutions-APIG4",
-        r".*-api/Http/Api/(DefaultRoute|GET--(healthz|openapi\.json|docs(--\{file\})?)\w*)/Resource",
+        r".*-api/Http/Api/(DefaultRoute|GET--|GET--(healthz|\w+api\.json|docs(--\{file\})?)\w*)/Resource",
     ): "open on purpose: the answer contains nothing about any job",
     (r"(AwsSolutions-APIG1|Serverless-APIGWAccessLogging)", r".*-api/WebSocket/Stage/Resource"): (
         "API Gateway accepts one for WebSockets only if the account has a logging role, which is "
@@ -93,7 +93,7 @@ CDK_NAG: Reasons = {
     ),
     (
         r"AwsSolutions-IAM5\[Resource::.*/(jobs|uploads|models)/\*\]",
-        r".*-(api/\w+/Role|worker/TaskRole)/Resource",
+        r".*-(api/\w+/Role|worker/TaskRole|fleet/InstanceRole)/Resource",
     ): "the key of a file is made together with the file",
     (r"AwsSolutions-IAM5\[Resource::.*/@connections/\*\]", r".*-api/\w+/Role/Resource"): (
         "API Gateway makes the id of a connection when it opens"
@@ -129,6 +129,10 @@ CDK_NAG: Reasons = {
         r"AwsSolutions-IAM5\[(Resource::\*|Resource::.*:container-instance/\*|Action::ecs:Submit\*)\]",
         r".*-fleet/(Spot/|OnDemand/)?InstanceRole/(DefaultPolicy/)?Resource",
     ): "written by the CDK: what an ECS agent does before it has an id, limited to the cluster",
+    (
+        r"AwsSolutions-IAM5\[Resource::.*:autoScalingGroup:\*:.*\]",
+        r".*-fleet/InstanceRole/Resource",
+    ): "Auto Scaling makes an id for the group; its name is whole",
     (r"AwsSolutions-AS3", r".*-fleet/(OnDemand|Spot)/ASG"): (
         "ECS resizes the group many times a day; the alarms watch jobs, not instances"
     ),

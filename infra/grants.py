@@ -36,6 +36,7 @@ class Resource(Enum):
     SOCKETS = auto()  # the connections of the WebSocket API
     GREETER = auto()  # the function that sends the first message to a new socket
     RELAY = auto()  # the function that posts to a part of a job's many subscribers
+    GROUP = auto()  # the Auto Scaling group of on-demand instances
     TASKS = auto()  # the workers' own tasks, in the fleet's cluster
     FLEET = auto()  # the ECS services that run the workers
     SCALING = auto()  # the table in which the scaler remembers recent needs

@@ -37,8 +37,12 @@ def _fee(gpu: dict[str, float]) -> float:
     return fee_share * gpu["on_demand"]
 
 
-def _volume_hour() -> float:
+def volume_month() -> float:
+    """Dollars a month for the volume of one instance of a group, also while it is stopped."""
     ebs = prices()["ebs"]
     throughput = ebs["volume_mib_a_second"] - ebs["free_mib_a_second"]
-    month = ebs["volume_gb"] * ebs["gb_month"] + throughput * ebs["mib_a_second_month"]
-    return float(month / HOURS_A_MONTH)
+    return float(ebs["volume_gb"] * ebs["gb_month"] + throughput * ebs["mib_a_second_month"])
+
+
+def _volume_hour() -> float:
+    return volume_month() / HOURS_A_MONTH

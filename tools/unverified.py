@@ -112,6 +112,14 @@ FACTS = (
         "as above; the second worker logs `models_ready` with 0 fetched bytes",
     ),
     Fact(
+        "`fleet.warm_pool`: a group with several instance types may have a warm pool, if all are "
+        "on-demand; the agent waits with ECS_WARM_POOLS_CHECK; docker runs before the agent; image "
+        "and models survive the stop; a stopped instance starts faster than a new one",
+        "by hand: `first-job` in a stage with a pool of 1, once its instance is `Warmed:Stopped`; "
+        "`/var/log/cloud-init-output.log` of the instance",
+        "the worker logs `models_ready` with 0 fetched bytes; the seconds of docs/scaling.md",
+    ),
+    Fact(
         "`encryption.key_arn`: the roles' permissions for the key suffice",
         "by hand: `first-job`, an upload and an alarm in a stage with a key",
         "as above; no `AccessDenied` in any log",

@@ -7,6 +7,7 @@ from math import ceil, log10
 from pathlib import Path
 from typing import Any
 
+from bench.simulation import boot
 from bench.simulation.frontier import GPU, NOISE, Point, beaten, default, rival
 from bench.simulation.policies import JOB_SECONDS, OURS, USUAL
 from bench.simulation.sight import Sight
@@ -31,6 +32,7 @@ def document(worlds: Sequence[Sequence[Point]], sights: Sequence[tuple[Sight, Po
         .read_text()
         .format(
             job_seconds=JOB_SECONDS,
+            boot=boot.section(),
             least_wait=LEAST_WAIT,
             gpu=GPU,
             spot_share=figures()["spot"]["share"],

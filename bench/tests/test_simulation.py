@@ -10,6 +10,7 @@ from itertools import product, takewhile
 
 import pytest
 
+from bench.simulation import boot
 from bench.simulation.bill import Bill
 from bench.simulation.frontier import Point, beaten, default, measure
 from bench.simulation.group import Group
@@ -156,3 +157,23 @@ class TestThePage:
 
     def test_every_source_is_named(self) -> None:
         assert all(part["source"] in PAGE for part in figures().values())
+
+
+def test_the_page_has_the_parts_of_a_boot() -> None:
+    assert boot.section() in PAGE
+    assert [way.name for way in boot.ways() if f"| {way.name} |" not in PAGE] == []
+
+
+def test_a_boot_is_the_sum_of_its_parts() -> None:
+    slow, fast = (way for way in boot.ways() if way.name in ("a group", "a group with a warm pool"))
+    assert fast.seconds < slow.seconds
+    assert fast.idle_month == pytest.approx(31)  # 200 GiB, and 375 MiB/s more than is free
+    shares = [part.seconds for part in slow.parts.values()]
+    assert sum(shares) == pytest.approx(slow.seconds)
+    assert shares[2] == pytest.approx(10_000 / 58)
+
+
+def test_every_figure_of_a_boot_says_where_it_comes_from() -> None:
+    parts = [part for way in boot.ways() for part in way.parts.values()]
+    assert {part.kind for part in parts} == {"published", "measured", "assumed"}
+    assert all(part.source for part in parts)

@@ -241,6 +241,14 @@ class AuditSettings(RedriveSettings, SocketSettings, OwnersTable, KeysTable, Art
     """`comfyline admin audit`"""
 
 
+class ModelsSettings(Settings):
+    """gpu_worker/fetch_models.py; the worker has the same, and can do without"""
+
+    engine_lock: str
+    models_bucket: str
+    models_directory: str
+
+
 class WorkerSettings(
     QueueSettings, MeasuredSettings, JobsTable, OwnersTable, ArtifactsBucket, EngineSettings
 ):

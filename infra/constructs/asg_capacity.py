@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import jsii
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
@@ -12,6 +13,7 @@ from constructs import Construct
 
 from comfyline.service.fleet.capacity import Capacity
 from infra.constructs.network import WorkerNetwork
+from infra.constructs.warm_pool import add_warm_pool, prepare, warm_pool_policy
 from infra.deployment import Deployment
 from infra.sections.workers import Fleet
 
@@ -26,6 +28,7 @@ _SHARES = {Capacity.ONDEMAND: ("OnDemand", 100), Capacity.SPOT: ("Spot", 0)}
 # the user `worker` of the image: the host would make it for root.
 MODELS_FOLDER = "/var/lib/comfyline/models"
 WORKER_UID = 10001
+BOOT_SCRIPT = "/var/lib/cloud/scripts/per-boot/comfyline"
 _AGENT_OPTIONS = (
     # The CDK's `spot_instance_draining` has no effect on a group with mixed instances. Without this
     # option, ECS does not pass a spot notice on to the worker, which is then stopped too late.
@@ -43,16 +46,29 @@ def _agent_options(deployment: Deployment) -> Iterator[str]:
     # Under a tag, the registry may have another image by now.
     behavior = "prefer-cached" if deployment.worker.image_is_pinned else "default"
     yield f"ECS_IMAGE_PULL_BEHAVIOR={behavior}"
+    if deployment.fleet.warm_pool:
+        # An instance that is about to be stopped must not register with the cluster.
+        yield "ECS_WARM_POOLS_CHECK=true"
 
 
 def asg_capacity(
-    scope: Construct, deployment: Deployment, cluster: ecs.Cluster, network: WorkerNetwork
+    scope: Construct,
+    deployment: Deployment,
+    cluster: ecs.Cluster,
+    network: WorkerNetwork,
+    models: str,
 ) -> Mapping[Capacity, str]:
-    """Add two capacity providers to the cluster, each with a group, and return their names."""
-    launch = _launch_template(scope, deployment, network)
+    """Add two capacity providers to the cluster, each with a group, and return their names.
+
+    `models` is the name of the bucket with the models.
+    """
+    launch = _launch_template(scope, deployment, network, models)
     names = dict[Capacity, str]()
     for capacity, (name, on_demand) in _SHARES.items():
         group = _group(scope, name, on_demand, deployment, launch, network)
+        # Spot instances cannot be stopped by a group.
+        if deployment.fleet.warm_pool and capacity is Capacity.ONDEMAND:
+            add_warm_pool(group, deployment.fleet.warm_pool)
         names[capacity] = _provider(scope, f"{name}Group", group, cluster)
     return names
 
@@ -68,6 +84,8 @@ def _group(
     return autoscaling.AutoScalingGroup(
         scope,
         name,
+        # Instances of a warm pool must know the name of their group.
+        auto_scaling_group_name=_group_name(deployment, name),
         vpc=network.vpc,
         vpc_subnets=ec2.SubnetSelection(subnets=list(network.subnets)),
         min_capacity=0,
@@ -78,6 +96,10 @@ def _group(
         # ECS gets no notice of a termination for rebalancing, so the worker could not drain.
         capacity_rebalance=False,
     )
+
+
+def _group_name(deployment: Deployment, name: str) -> str:
+    return f"{deployment.cluster_name}-{name.lower()}"
 
 
 def _provider(
@@ -125,29 +147,76 @@ def _engine_rules(deployment: Deployment) -> Iterator[str]:
     yield f"ip6tables -A OUTPUT -m owner --uid-owner {ENGINE_UID} ! -o lo -j REJECT"
 
 
+def _user_data(deployment: Deployment, models: str) -> ec2.UserData:
+    """The commands of an instance's first boot, and the script of each boot.
+
+    The kernel forgets firewall rules when the instance stops. The ECS agent starts after cloud-init
+    has run both.
+    """
+    owner = f"--owner {WORKER_UID} --group {WORKER_UID}"
+    at_each_boot = list(_engine_rules(deployment))
+    if deployment.fleet.warm_pool:
+        group = _group_name(deployment, _SHARES[Capacity.ONDEMAND][0])
+        at_each_boot += prepare(deployment, models, group, MODELS_FOLDER)
+    user_data = ec2.UserData.for_linux()
+    user_data.add_commands(
+        *(f"echo {option} >> /etc/ecs/ecs.config" for option in _agent_options(deployment)),
+        f"install --directory {owner} --mode 0755 {MODELS_FOLDER}",
+        f"cat > {BOOT_SCRIPT} <<'END'",
+        "#!/bin/bash",
+        *at_each_boot,
+        "END",
+        f"chmod 0755 {BOOT_SCRIPT}",
+        BOOT_SCRIPT,  # cloud-init has looked for such scripts before it ran this one
+    )
+    return user_data
+
+
+@jsii.implements(ec2.IMachineImage)
+class _OwnImage:
+    """An AMI of the region of the deployment, which the CDK does not know."""
+
+    def __init__(self, ami_id: str) -> None:
+        self._ami_id = ami_id
+
+    def get_image(self, _scope: Construct) -> ec2.MachineImageConfig:
+        """The AMI, as the CDK wants it."""
+        return ec2.MachineImageConfig(
+            image_id=self._ami_id,
+            os_type=ec2.OperatingSystemType.LINUX,
+            user_data=ec2.UserData.for_linux(),
+        )
+
+
+def _machine_image(ami_id: str | None) -> ec2.IMachineImage:
+    if ami_id is None:
+        return ecs.EcsOptimizedImage.amazon_linux2023(ecs.AmiHardwareType.GPU)
+    image: ec2.IMachineImage = _OwnImage(ami_id)
+    return image
+
+
 def _launch_template(
-    scope: Construct, deployment: Deployment, network: WorkerNetwork
+    scope: Construct, deployment: Deployment, network: WorkerNetwork, models: str
 ) -> ec2.LaunchTemplate:
+    policies = {}
+    if deployment.fleet.warm_pool:
+        group = _group_name(deployment, _SHARES[Capacity.ONDEMAND][0])
+        policies = {"WarmPool": warm_pool_policy(scope, deployment, models, group)}
     role = iam.Role(
         scope,
         "InstanceRole",
         description="Comfyline: what the ECS agent of a GPU instance may do",
         assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
         # A task in host mode can use this role too. The cluster adds only what its agent needs.
+        inline_policies=policies,
     )
-    user_data = ec2.UserData.for_linux()
-    options = _agent_options(deployment)
-    user_data.add_commands(*(f"echo {option} >> /etc/ecs/ecs.config" for option in options))
-    owner = f"--owner {WORKER_UID} --group {WORKER_UID}"
-    user_data.add_commands(f"install --directory {owner} --mode 0755 {MODELS_FOLDER}")
-    user_data.add_commands(*_engine_rules(deployment))
     return ec2.LaunchTemplate(
         scope,
         "Launch",
-        machine_image=ecs.EcsOptimizedImage.amazon_linux2023(ecs.AmiHardwareType.GPU),
+        machine_image=_machine_image(deployment.fleet.ami_id),
         role=role,
         security_group=network.security_groups[0],
-        user_data=user_data,
+        user_data=_user_data(deployment, models),
         require_imdsv2=True,
         http_put_response_hop_limit=1,
         detailed_monitoring=False,

@@ -31,15 +31,24 @@ def role(
     Raises:
         KeyError: `arns` lacks a resource that a grant is for.
     """
-    statements = [_statement(grant, arns) for grant in grants if arns[grant.resource]]
     made = iam.Role(
         scope,
         name,
         description=description,
         assumed_by=iam.ServicePrincipal(f"{service}.amazonaws.com"),
-        inline_policies={"Grants": iam.PolicyDocument(statements=statements)},
+        inline_policies={"Grants": policy(grants, arns)},
     )
     return made.without_policy_updates()
+
+
+def policy(grants: Iterable[Grant], arns: Arns) -> iam.PolicyDocument:
+    """One statement for each grant that has an ARN here.
+
+    Raises:
+        KeyError: `arns` lacks a resource that a grant is for.
+    """
+    statements = [_statement(grant, arns) for grant in grants if arns[grant.resource]]
+    return iam.PolicyDocument(statements=statements)
 
 
 def _statement(grant: Grant, arns: Arns) -> iam.PolicyStatement:

@@ -126,6 +126,21 @@ class Fleet(Section):
         description="EC2 instance types, each with one GPU",
         json_schema_extra={"allowed": "a list of types up to 16xlarge, such as `g6.xlarge`"},
     )
+    ami_id: str | None = Field(
+        default=None,
+        pattern=r"^ami-[0-9a-f]{8,17}$",
+        description='an own image of the instances, with `capacity = "asg"`; made from the one of '
+        "ECS for GPUs, it may hold the worker's image and models",
+        json_schema_extra={"allowed": "the id of an AMI", "by_default": "the newest of ECS"},
+    )
+    warm_pool: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="stopped on-demand instances that have image and models, with "
+        '`capacity = "asg"`; each costs its disk '
+        "([scaling](scaling.md#from-zero-to-the-first-picture))",
+    )
     zones: tuple[Zone, ...] = Field(
         default=(),
         description="zones of a new network; `comfyline admin preflight` names those that have the "
@@ -135,6 +150,12 @@ class Fleet(Section):
             "by_default": "the region's first two",
         },
     )
+
+    @model_validator(mode="after")
+    def _only_a_group_has_images_and_a_pool(self) -> Self:
+        if self.capacity != "asg" and (self.ami_id or self.warm_pool):
+            raise ValueError('ami_id and warm_pool need capacity = "asg"')
+        return self
 
 
 class Network(Section):

@@ -22,7 +22,8 @@ DESCRIPTION = "Comfyline: network, cluster and GPU capacity of the workers"
 class FleetStack(Stack):
     """Everything that costs money while workers run, and nothing that costs money otherwise."""
 
-    def __init__(self, scope: Construct, name: str, *, deployment: Deployment) -> None:
+    def __init__(self, scope: Construct, name: str, *, deployment: Deployment, models: str) -> None:
+        """`models` is the name of the bucket with the models."""
         super().__init__(scope, name, stack_name=name, description=DESCRIPTION)
         network = worker_network(self, deployment)
         insights = ecs.ContainerInsights
@@ -37,8 +38,10 @@ class FleetStack(Stack):
                 else insights.DISABLED
             ),
         )
-        make = managed_capacity if deployment.fleet.capacity == "managed" else asg_capacity
-        self.providers = make(self, deployment, self.cluster, network)
+        if deployment.fleet.capacity == "managed":
+            self.providers = managed_capacity(self, deployment, self.cluster, network)
+        else:
+            self.providers = asg_capacity(self, deployment, self.cluster, network, models)
         CfnOutput(
             self,
             "FleetCluster",

@@ -46,7 +46,12 @@ UNUSUAL: Mapping[str, Any] = {
         "models_bucket": "team-models",
         "progress_seconds": 60,
     },
-    "fleet": {"capacity": "asg", "zones": ["eu-west-1a", "eu-west-1c"]},
+    "fleet": {
+        "capacity": "asg",
+        "zones": ["eu-west-1a", "eu-west-1c"],
+        "ami_id": "ami-0123456789abcdef0",
+        "warm_pool": 2,
+    },
     "network": {"cidr": "10.20.0.0/20"},
     "scaling": {
         "ondemand_workers": 3,

@@ -63,6 +63,8 @@ AGENT_REASONS = {
     "ecs:PutSystemLogEvents": "the instance's id is made when it registers",
     "ecs:Submit*": "the agent's reports of states, of three kinds",
     "ecr:GetAuthorizationToken": "supports no resource",
+    "autoscaling:CompleteLifecycleAction": "Auto Scaling makes an id for the group",
+    "s3:GetObject": "the lock in the worker's image names the models",
     "logs:CreateLogStream": "the group is the task's to name",
     "logs:PutLogEvents": "the group is the task's to name",
 }
