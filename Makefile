@@ -15,7 +15,7 @@ SITE := out/site
 NPM = PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(TYPESCRIPT) --silent
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration scale infra e2e chaos typescript test-long check client format sbom bench bench-test bench-worker bench-models bench-live load soak simulate cost synth image verify-aws docs site site-serve clean
+.PHONY: help dev run up down test unit contract integration scale infra e2e chaos typescript test-long check client format sbom bench bench-test bench-worker bench-models bench-live load soak simulate cost synth image verify-aws docs site site-serve pictures clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -165,6 +165,10 @@ site: dev $(DOCUMENTS)/node_modules/.complete ## Build docs/ as a site in out/si
 
 site-serve: dev $(DOCUMENTS)/node_modules/.complete ## Show docs/ as a site on http://127.0.0.1:8000, and again after each change
 	@$(BIN)/mkdocs serve
+
+pictures: site ## Draw docs/images/ anew from the service that runs, and the site (STATE=; needs chromium)
+	@$(BIN)/python -m tools.screens --endpoints $(STATE)/endpoints.json
+	@$(BIN)/python -m tools.page_pictures --endpoints $(STATE)/endpoints.json --site $(SITE)
 
 clean: down ## Remove everything that was built; the next target builds it again
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist .test) $(DOCUMENTS)/node_modules
