@@ -60,9 +60,10 @@ async def work(wiring: Wiring, logger: Logger) -> None:
         wiring.published_nodes(engine),
     ):
         await wiring.engine_files(engine).prepare()  # also before the warm-up's files
-        preparation = wiring.preparation
-        if preparation is None or await preparation.run(engine, drain):
-            await wiring.worker(engine, health, protection, activity).work(drain, retire)
+        async with wiring.filled_models(retire):
+            preparation = wiring.preparation
+            if preparation is None or await preparation.run(engine, drain):
+                await wiring.worker(engine, health, protection, activity).work(drain, retire)
     logger.info("worker stopped", extra={"action": "worker_stopped"})
 
 

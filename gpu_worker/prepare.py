@@ -12,6 +12,8 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,9 @@ from gpu_worker.comfy.http import EngineError, EngineUnreachable, PromptRejected
 from gpu_worker.comfy.outcomes import Outcome, PromptFailed, PromptSucceeded
 from gpu_worker.comfy.protocol import Event
 from gpu_worker.faults import job_error_of, rejection_error
+from gpu_worker.models.download import ModelsUnusable
 from gpu_worker.models.folder import ModelFolder
+from gpu_worker.models.loading import Loading
 from gpu_worker.racing import unless
 
 TRIES = 3  # an engine may be lost once or twice; the Keeper detects a crash loop
@@ -42,6 +46,7 @@ class Preparation:
     lock: EngineLock
     warm_up: Graph | None
     models: ModelFolder | None  # None: this worker does not fetch the models
+    loading: Loading | None = None  # None: all models must be there before the first job
 
     @classmethod
     def of_lock(cls, path: Path, models: ModelFolder | None) -> Preparation:
@@ -56,15 +61,53 @@ class Preparation:
         graph = json.loads(path.with_name(lock.warm_up).read_text(encoding="utf-8"))
         return cls(lock, graph, models)
 
+    @asynccontextmanager
+    async def filling(self, retire: asyncio.Event) -> AsyncIterator[None]:
+        """In the block, models are fetched while jobs run, if that is allowed.
+
+        If a model cannot be had, `retire` is set, so that the worker finishes its jobs and ends.
+
+        Raises:
+            ModelsUnusable: after the block; a model cannot be had.
+        """
+        models, loading = self.models, self.loading
+        if models is None or loading is None:
+            yield
+            return
+        stop = asyncio.Event()
+
+        async def fill() -> None:
+            try:
+                await models.fill(self.lock.models, stop, loading.ready)
+            except ModelsUnusable:
+                loading.fail()
+                retire.set()
+                raise
+
+        filling = asyncio.create_task(fill())
+        try:
+            yield
+        finally:
+            stop.set()
+            await filling
+
     async def run(self, engine: ComfyEngine, drain: asyncio.Event) -> bool:
         """Whether the worker may claim jobs now; False if `drain` was set first.
 
         Raises:
             ModelsUnusable, WarmUpFailed, EngineCrashLoop: this worker cannot run jobs.
         """
-        if self.models is not None and not await self.models.fill(self.lock.models, drain):
+        if self.loading is not None:  # `filling` fetches them
+            graph = self.warm_up or {}
+            if not await unless(drain, self._arrived(engine, self.loading, graph)):
+                return False
+        elif self.models is not None and not await self.models.fill(self.lock.models, drain):
             return False
         return self.warm_up is None or await warm_up(engine, self.warm_up, drain)
+
+    async def _arrived(self, engine: ComfyEngine, loading: Loading, graph: Graph) -> bool:
+        await engine.wait_ready()
+        return await loading.arrive(graph, await engine.nodes.get())
 
 
 async def warm_up(engine: ComfyEngine, graph: Graph, drain: asyncio.Event) -> bool:

@@ -7,7 +7,8 @@ import logging
 import shlex
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -55,6 +56,7 @@ from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
 from gpu_worker.memory import available_bytes
 from gpu_worker.models.folder import CONNECTIONS, ModelFolder
+from gpu_worker.models.loading import Loading
 from gpu_worker.node_report import publish_for_ever
 from gpu_worker.notice import drain_on_notice
 from gpu_worker.prepare import Preparation
@@ -216,7 +218,14 @@ class Wiring:
                 self._client("s3", models_config(CONNECTIONS)), settings.models_bucket
             )
             folder = ModelFolder(store, Path(settings.models_directory), self.metrics)
-        return Preparation.of_lock(Path(settings.engine_lock), folder)
+        preparation = Preparation.of_lock(Path(settings.engine_lock), folder)
+        if folder is None or not settings.early_jobs:
+            return preparation
+        return replace(preparation, loading=Loading(preparation.lock.models))
+
+    def filled_models(self, retire: asyncio.Event) -> AbstractAsyncContextManager[None]:
+        """Models are fetched in the block, if jobs may run meanwhile; see `Preparation.filling`."""
+        return self.preparation.filling(retire) if self.preparation else nullcontext()
 
     def health(self, engine: ComfyEngine) -> Health:
         """The health of this worker, on that engine."""
@@ -250,6 +259,7 @@ class Wiring:
             protection=protection,
             activity=activity,
             clock_fault=lambda: self.clock.fault,
+            loading=self.preparation.loading if self.preparation else None,
         )
 
     def _tools(self, engine: ComfyEngine, health: Health, lease: timedelta) -> Toolbox:

@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from comfyline.service.errors import Unavailable, Unreadable
-from comfyline.service.jobs.claim import Terms, claim
+from comfyline.service.jobs.claim import NOT_YET_SECONDS, Terms, claim
 from comfyline.service.jobs.store import Work
 from comfyline.service.metrics import Metric
 from comfyline.service.queue.tickets import JobQueue, Ticket
@@ -26,6 +26,7 @@ from gpu_worker.comfy.keeper import RECYCLED
 from gpu_worker.lanes import LONG_POLL_SECONDS, Lanes
 from gpu_worker.log_context import log_with
 from gpu_worker.machine_faults import FaultKind, kind_of_end
+from gpu_worker.models.loading import Loading
 from gpu_worker.occupancy import Occupancy, Place
 from gpu_worker.phases import Phase, timed
 from gpu_worker.presence import Activity
@@ -56,6 +57,7 @@ class Worker:
     long_poll_seconds: int = LONG_POLL_SECONDS
     protection: Protection | None = None  # None: only a signal or a spot notice stops this worker
     clock_fault: Callable[[], str | None] = lambda: None
+    loading: Loading | None = None  # None: all models are there
     activity: Activity = field(default_factory=Activity)  # what this worker's reports say
 
     async def work(self, drain: asyncio.Event, retire: asyncio.Event | None = None) -> None:
@@ -170,8 +172,12 @@ class Worker:
 
     async def _claim_and_run(self, ticket: Ticket, place: Place, drain: asyncio.Event) -> None:
         with timed(self.tools.metrics, Phase.CLAIM):
-            work = await asyncio.to_thread(self._claim, ticket)
+            turned_away: list[Work] = []
+            work = await asyncio.to_thread(self._claim, ticket, await self._gate(turned_away))
         if work is None:
+            if turned_away and self.loading is not None:
+                # So slowly that other workers find most tickets of such jobs.
+                await unless(drain, self.loading.news(NOT_YET_SECONDS))
             return
         job = work.job
         self.tools.metrics.record(Metric.JOBS_CLAIMED)
@@ -181,10 +187,29 @@ class Worker:
         async with background(_stop_on(drain, attempt)):
             await attempt.run()
 
-    def _claim(self, ticket: Ticket) -> Work | None:
+    async def _gate(self, turned_away: list[Work]) -> Callable[[Work], bool]:
+        """Whether a job's models are there; the others are added to `turned_away`."""
+        loading = self.loading
+        if loading is None or not loading.is_under_way:
+            return lambda _work: True
+        nodes = await self.tools.engine.nodes.get()
+
+        def may_run(work: Work) -> bool:
+            is_lacking = work.graph is not None and loading.lacks(work.graph, nodes)
+            if is_lacking:
+                extra = {"action": "models_lacking", "job_id": work.job.id}
+                _log.info("job's models are not there yet", extra=extra)
+                turned_away.append(work)
+            return not is_lacking
+
+        return may_run
+
+    def _claim(self, ticket: Ticket, may_run: Callable[[Work], bool]) -> Work | None:
         store, clock = self.tools.store, self.tools.clock
         try:
-            return claim(ticket, self.terms, store=store, queue=self.queue, clock=clock)
+            return claim(
+                ticket, self.terms, store=store, queue=self.queue, clock=clock, may_run=may_run
+            )
         except Unreadable as error:  # the sweeper sets the row aside; until then no ticket can help
             extra = {"action": "row_unreadable", "job_id": ticket.job_id, "reason": str(error)}
             _log.error("row unreadable, ticket deleted", extra=extra)

@@ -48,6 +48,11 @@ class Worker(Section):
             "by_default": "the deployment's own",
         },
     )
+    early_jobs: bool = Field(
+        default=False,
+        description="whether a worker takes jobs whose models are there while it fetches others; a "
+        "job with nodes that are not ComfyUI's own waits for all of them",
+    )
     engine_egress: bool = Field(
         default=False,
         description="whether ComfyUI and its nodes may open connections; nodes that download must",

@@ -160,6 +160,7 @@ class WorkerStack(Stack):
             "engine_egress": str(int(deployment.worker.engine_egress)),
             "heartbeat_seconds": str(deployment.worker.heartbeat_seconds),
             "progress_seconds": str(deployment.worker.progress_seconds),
+            "early_jobs": str(deployment.worker.early_jobs),
             "follow_queued_prompts": str(deployment.worker.follow_queued_prompts),
         }
 

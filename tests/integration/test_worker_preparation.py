@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import json
 import sys
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 
 from comfyline.adapters.memory.files import InMemoryModelStore
 from comfyline.adapters.memory.metrics import InMemoryMetrics
-from comfyline.service.graphs.lock import EngineLock, InvalidLock
+from comfyline.service.files.models import ModelMissing, ModelPart
+from comfyline.service.graphs.lock import EngineLock, InvalidLock, Model
+from comfyline.service.jobs.job import Status
 from comfyui_sim.options import GUISES, Options
 from comfyui_sim.server import Simulator
 from gpu_worker import prepare
@@ -24,6 +27,7 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop, ForeignEngine, Keeper
 from gpu_worker.models.download import ModelsUnusable
 from gpu_worker.models.folder import ModelFolder
+from gpu_worker.models.loading import Loading
 from gpu_worker.prepare import Preparation, WarmUpFailed
 from gpu_worker.supervisor import EngineProcess, Policy
 from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
@@ -157,3 +161,85 @@ def test_a_lock_that_is_not_valid_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidLock):
         Preparation.of_lock(lock, None)
     assert isinstance(Preparation.of_lock(LOCK, None).lock, EngineLock)
+
+
+# --- jobs before all models are there ------------------------------------------------------------
+
+
+class HeldStore(InMemoryModelStore):
+    """Hands out the model `late` only after `gate` has opened, or not at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.is_lost = threading.Event(), False
+
+    def open(self, key: str, *part: Any) -> AbstractContextManager[ModelPart]:
+        if "late" in key:
+            assert self.gate.wait(30)
+        if "late" in key and self.is_lost:
+            raise ModelMissing(key)
+        return super().open(key, *part)
+
+
+@asynccontextmanager
+async def taking_early(
+    world: WorkerWorld, folder: Path, store: HeldStore
+) -> AsyncIterator[asyncio.Event]:
+    """A worker that fetches `late` while it runs jobs; yields its event `retire`."""
+    early, late = (
+        Model(
+            path=f"checkpoints/{name}.safetensors",
+            sha256=hashlib.sha256(BODY).hexdigest(),
+            bytes=len(BODY),
+        )
+        for name in ("early", "late")
+    )
+    store.files = {model.key: BODY for model in (early, late)}
+    lock = Preparation.of_lock(LOCK, None).lock.model_copy(update={"models": (early, late)})
+    loading, retire = Loading(lock.models), asyncio.Event()
+    models = ModelFolder(store, folder, InMemoryMetrics())
+    preparation = Preparation(lock, EMPTY_IMAGE, models, loading)
+    async with an_engine(world.url) as engine, preparation.filling(retire):
+        assert await preparation.run(engine, asyncio.Event())
+        async with world.drained(world.worker(engine, loading=loading)):
+            try:
+                yield retire
+            finally:
+                store.gate.set()
+
+
+def naming(text: str) -> Any:
+    """A graph without a model, in which a text resembles the name of one."""
+    graph = {key: {**node, "inputs": {**node["inputs"]}} for key, node in EMPTY_IMAGE.items()}
+    graph["2"]["inputs"]["filename_prefix"] = text
+    return graph
+
+
+async def test_a_job_whose_models_are_there_runs_while_others_are_fetched(
+    world: WorkerWorld, tmp_path: Path
+) -> None:
+    store = HeldStore()
+    async with taking_early(world, tmp_path / "models", store):
+        waiting = world.queued(naming("late.safetensors"))
+        ready = world.queued(naming("early.safetensors"))
+        await world.until(ready, Status.SUCCEEDED)
+        row = world.row(waiting.id)
+        assert (row.status, row.attempt, row.failures) == (Status.QUEUED, 0, 0)
+        store.gate.set()
+        await world.until(waiting, Status.SUCCEEDED)
+        assert world.row(waiting.id).attempt == 1
+
+
+async def test_a_model_that_cannot_be_had_retires_the_worker(
+    world: WorkerWorld, tmp_path: Path
+) -> None:
+    store = HeldStore()
+    store.is_lost = True
+
+    async def work() -> None:
+        async with taking_early(world, tmp_path / "models", store) as retire:
+            store.gate.set()
+            await asyncio.wait_for(retire.wait(), 10)
+
+    with pytest.raises(ModelsUnusable, match="late"):
+        await work()

@@ -33,6 +33,7 @@ from gpu_worker.engine_files import OverHttp, SharedFolders
 from gpu_worker.health import Health, Patience
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
+from gpu_worker.models.loading import Loading
 from gpu_worker.probe import WorkerProbe
 from gpu_worker.protection import Protection
 from gpu_worker.toolbox import Toolbox
@@ -134,6 +135,7 @@ class WorkerWorld(InMemoryDeployment):
         base: Path | None = None,
         clock: Clock = now,
         clock_fault: Callable[[], str | None] = lambda: None,
+        loading: Loading | None = None,
     ) -> Worker:
         """A worker; the ports and the base folder that are given replace those of this world."""
         jobs, tickets = store or self.store, queue or self.queue
@@ -167,6 +169,7 @@ class WorkerWorld(InMemoryDeployment):
             long_poll_seconds=1,
             protection=self.protection,
             clock_fault=clock_fault,
+            loading=loading,
         )
 
 

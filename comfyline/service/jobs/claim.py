@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +15,8 @@ from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.store import Conflict, JobStore, Work
 from comfyline.service.queue.tickets import JobQueue, Ticket
 
+# A job that this worker cannot run yet is offered again so soon, to this worker or another one.
+NOT_YET_SECONDS = 5
 HIDE_AFTER_LEASE = timedelta(seconds=1)  # clocks differ: the lease has surely expired by then
 
 
@@ -26,25 +29,38 @@ class Terms:
 
 
 def claim(
-    ticket: Ticket, terms: Terms, *, store: JobStore, queue: JobQueue, clock: Clock
+    ticket: Ticket,
+    terms: Terms,
+    *,
+    store: JobStore,
+    queue: JobQueue,
+    clock: Clock,
+    may_run: Callable[[Work], bool] = lambda _work: True,
 ) -> Work | None:
     """The ticket's job, leased to this worker; None if this worker cannot run it now.
 
     The ticket of an ended or missing job is deleted. The ticket of a job that another worker holds
     is hidden until that lease has expired. A lease that has expired is counted as a failure first.
+    A job for which `may_run` is false is not claimed, and its ticket is hidden for a few seconds.
     """
-    work, job = _settle(ticket.job_id, terms, store, clock)
+    work, job = _settle(ticket.job_id, terms, store, clock, may_run)
     if work is not None:
         return work
     if job is None or job.status.is_terminal:
         queue.delete(ticket)
     elif job.lease is not None:
         queue.hide(ticket, _seconds_until_free(job.lease.expires_at, clock()))
+    else:
+        queue.hide(ticket, NOT_YET_SECONDS)
     return None
 
 
 def _settle(
-    job_id: JobId, terms: Terms, store: JobStore, clock: Clock
+    job_id: JobId,
+    terms: Terms,
+    store: JobStore,
+    clock: Clock,
+    may_run: Callable[[Work], bool],
 ) -> tuple[Work | None, Job | None]:
     """Apply events until this worker holds the job, another worker holds it, or it has ended.
 
@@ -55,7 +71,7 @@ def _settle(
     while job is not None:
         now = clock()  # the same for the choice and the check of the event, or the check may fail
         event = _next_step(job, now, terms)
-        if event is None:
+        if event is None or (isinstance(event, Claimed) and found and not may_run(found.of(job))):
             break
         try:
             job = apply(store, now, job, event)

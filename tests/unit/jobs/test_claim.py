@@ -11,6 +11,7 @@ import pytest
 from comfyline.contract.ids import JobId, random_job_id, random_worker_id
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.cancel import cancel
+from comfyline.service.jobs.claim import NOT_YET_SECONDS, Terms, claim
 from comfyline.service.jobs.decide import MAX_FAILURES
 from comfyline.service.jobs.finish import GiveBack
 from comfyline.service.jobs.job import Job, Lease, Status
@@ -241,3 +242,22 @@ def test_a_graph_is_not_used_for_a_later_job_of_the_same_id() -> None:
     assert work.of(claimed) == replace(work, job=claimed)
     for later in (replace(job, fingerprint="f" * 64), replace(job, queued_at=now())):
         assert work.of(later) == Work(later)
+
+
+def test_a_job_that_this_worker_cannot_run_yet_is_not_claimed() -> None:
+    world = World()
+    job = world.submit().job
+    asked: list[JobId] = []
+
+    def may_run(work: Work) -> bool:
+        asked.append(work.job.id)
+        return False
+
+    terms = Terms(worker_id=random_worker_id(), lease=LEASE)
+    ticket = world.ticket()
+    options = {"store": world.store, "queue": world.queue, "clock": world.clock}
+    assert claim(ticket, terms, **options, may_run=may_run) is None
+    assert (asked, world.row(job.id)) == ([job.id], job)
+    assert not world.tickets()
+    world.clock.advance(timedelta(seconds=NOT_YET_SECONDS))
+    assert ticketed(world) == [job.id]
