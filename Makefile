@@ -111,7 +111,7 @@ bench-models: dev ## Measure how fast a worker fetches one large model (BENCH=op
 bench-live: dev ## Measure how fast progress and the end of a job reach a client (COMFYUI_URL=, BENCH=options)
 	@$(BIN)/python -m bench.live $(BENCH)
 
-load: dev ## Let 50 users post one job per second for 5 minutes (LOAD_USERS=, LOAD_MINUTES=)
+load: dev ## Let 50 users post jobs for 5 minutes, with pauses of 1 to 3 s (LOAD_USERS=, LOAD_MINUTES=, LOAD_P99_MS=)
 	@$(BIN)/python -m bench.load
 
 soak: dev ## Run mixed traffic with cancels and kills, then check memory and audit the data (SOAK_MINUTES=60)

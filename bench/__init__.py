@@ -5,6 +5,6 @@
 - `cost`, `simulation`: models, which write docs/cost.md and docs/scaling.md
 
 The other modules are the machinery of the figures: `cloud` (a local cloud under measurement),
-`figures`, `run`, `results`, `table`, `engines`, `graphs`, `subscribers`, `bare_posts`,
-`cold_start` and `memory`.
+`figures`, `run`, `results`, `table`, `engines`, `graphs`, `subscribers`, `bare_posts`
+and `memory`.
 """

@@ -18,7 +18,7 @@ def main() -> int:
     """Run locust, and return its exit status: 0 if there was no error and p99 is low enough."""
     options = argparse.ArgumentParser(description=__doc__)
     users, minutes = os.environ.get("LOAD_USERS", "50"), os.environ.get("LOAD_MINUTES", "5")
-    options.add_argument("--users", default=users, help="each posts a job a second (LOAD_USERS)")
+    options.add_argument("--users", default=users, help="who post jobs (LOAD_USERS)")
     options.add_argument("--minutes", type=float, default=minutes, help="(LOAD_MINUTES)")
     options.add_argument("--workers", type=int, default=1, help="of the local cloud")
     options.add_argument("--endpoints", type=Path, help="endpoints.json of a cloud that is up")

@@ -1,9 +1,9 @@
-"""The load test: each user posts a job a second. `make load` runs it against a local cloud.
+"""The load test: users who post jobs, with pauses. `make load` runs it against a local cloud.
 
     COMFYLINE_API_KEY=... locust -f bench/locustfile.py --headless --host <api url>
 
-It fails if any post fails, or if p99 of all posts is above the limit. It prints p99 after the
-warm-up beside the goal, which is a condition too with LOAD_STRICT=1.
+It fails if any post fails, or if p99 of the posts after the warm-up is above the limit. On a
+machine with other work, LOAD_P99_MS sets another limit.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import time
 import uuid
 from typing import Any
 
-from locust import HttpUser, constant_pacing, events, task
+from locust import HttpUser, between, events, task
 
-PACE_SECONDS = 1
-WARM_UP_SECONDS = 60
-P99_LIMIT_MS = 5000
-P99_GOAL_MS = 500  # after the warm-up
+PAUSE_SECONDS = (1, 3)  # between the answer to a post and the next post of the same user
+WARM_UP_SECONDS = 30
+P99_LIMIT_MS = float(os.environ.get("LOAD_P99_MS", "1000"))  # after the warm-up
 
 # A graph that takes the engine no time, because the test loads the service.
 GRAPH = {
@@ -32,9 +31,9 @@ GRAPH = {
 
 
 class Submitter(HttpUser):
-    """Posts a job a second, each with its own idempotency key. A slow answer delays no post."""
+    """Posts one job after the other, each with its own idempotency key."""
 
-    wait_time = constant_pacing(PACE_SECONDS)
+    wait_time = between(*PAUSE_SECONDS)
 
     def on_start(self) -> None:
         """Set up the user's own HTTP client."""
@@ -74,14 +73,11 @@ class Times:
     def verdict(self) -> tuple[bool, str]:
         """Whether the run passed, and a line with the figures."""
         whole, steady = self.p99(0), self.p99(WARM_UP_SECONDS)
-        is_good = not self.errors and whole < P99_LIMIT_MS
-        if os.environ.get("LOAD_STRICT"):
-            is_good = is_good and steady < P99_GOAL_MS
         text = (
-            f"{len(self.all)} posts, {self.errors} errors; p99 {whole:.0f} ms (limit "
-            f"{P99_LIMIT_MS}), after {WARM_UP_SECONDS} s {steady:.0f} ms (goal {P99_GOAL_MS})"
+            f"{len(self.all)} posts, {self.errors} errors; p99 {whole:.0f} ms, after "
+            f"{WARM_UP_SECONDS} s {steady:.0f} ms (limit {P99_LIMIT_MS:.0f})"
         )
-        return is_good, text
+        return not self.errors and steady < P99_LIMIT_MS, text
 
 
 _times = Times()

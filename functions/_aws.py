@@ -56,14 +56,14 @@ class Clients:
 
     def __init__(self, make: Callable[..., Any] | None = None) -> None:
         self._make = make
-        self._made: dict[tuple[str, str | None], Any] = {}
+        self.made: dict[tuple[str, str | None], Any] = {}
 
     def __call__(self, service: str, endpoint: str | None = None) -> Any:
         """The client of a service, such as "dynamodb"; `endpoint` is a URL other than AWS's own."""
         key = service, endpoint
-        if key not in self._made:
-            self._made[key] = self._client(service, endpoint)
-        return self._made[key]
+        if key not in self.made:
+            self.made[key] = self._client(service, endpoint)
+        return self.made[key]
 
     def _client(self, service: str, endpoint: str | None) -> Any:
         if self._make is None:

@@ -7,7 +7,7 @@ from comfyline.service.metrics import Metric, Metrics
 from functions._handlers import Event, at_start, lambda_handler, logger
 from functions._wiring import Wiring
 
-at_start(lambda wiring: wiring.fleet.scaler)
+at_start(lambda wiring: (wiring.aws.backlog, wiring.aws.fleet, wiring.aws.scaling_memory))
 
 
 @lambda_handler
