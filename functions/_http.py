@@ -155,6 +155,11 @@ class Request:
             raise JobsDisabled("an operator has paused the service")
 
     @property
+    def method(self) -> str:
+        """The HTTP method, in capitals."""
+        return str(self.event["requestContext"]["http"]["method"])
+
+    @property
     def job_id(self) -> JobId:
         """The job id in the path.
 

@@ -208,6 +208,12 @@ class Wiring:
 
         return read_artifacts(job_id, caller, numbers, store=self.aws.jobs, clock=self.clock)
 
+    def read_artifact(self, job_id: JobId, caller: Principal, number: int) -> Artifact:
+        """One file of a job of the caller."""
+        from comfyline.service.jobs.artifacts import read_artifact
+
+        return read_artifact(job_id, caller, number, store=self.aws.jobs, clock=self.clock)
+
     def queue_position(self, job: Job) -> int | None:
         """About where a queued job stands."""
         from comfyline.service.jobs.read import queue_position

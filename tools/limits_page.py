@@ -101,6 +101,8 @@ REQUEST = (
     ),
     _of_contract("MAX_UPLOAD_BYTES", "one upload", "bytes", "invalid_request"),
     _of_contract("MAX_JOB_UPLOAD_BYTES", "all uploads of a job", "bytes", "request_too_large"),
+    _of_contract("MAX_TOKEN_SECONDS", "life of a token", "seconds", "invalid_request"),
+    _of_contract("MAX_TOKEN_JOBS", "`max_jobs` of a token", "jobs", "invalid_request"),
     _of_contract("MAX_METADATA_FILTERS", "filter by metadata", "pairs", "invalid_request"),
     _of_contract("MAX_START_DEADLINE_SECONDS", "start deadline", "seconds", "invalid_request"),
     _of_contract(

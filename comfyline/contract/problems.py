@@ -46,6 +46,11 @@ PROBLEMS: Mapping[str, ProblemKind] = {  # by code
         "retention.",
         on_socket=True,
     ),
+    "artifact_not_found": ProblemKind(
+        404,
+        "File not found",
+        "Read the job: it lists its files with their numbers once it has ended.",
+    ),
     "route_not_found": ProblemKind(404, "No such path", "Check the path against this document."),
     "method_not_allowed": ProblemKind(
         405, "Method not allowed", "Use one of the methods that the header `Allow` lists."

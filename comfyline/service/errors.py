@@ -13,6 +13,7 @@ ComfylineError
 │   ├── Unauthorized
 │   ├── Forbidden
 │   ├── JobNotFound
+│   ├── ArtifactNotFound
 │   ├── AssetNotFound
 │   ├── AssetInUse
 │   ├── BlobNotFound
@@ -156,6 +157,12 @@ class JobNotFound(RequestRefused):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id}.")
+
+
+class ArtifactNotFound(RequestRefused):
+    """The job has no file with this number."""
+
+    code = "artifact_not_found"
 
 
 class AssetNotFound(RequestRefused):

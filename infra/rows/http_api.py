@@ -92,6 +92,15 @@ _ROWS = (
         grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT),
     ),
     Function(
+        name="GetArtifact",
+        routes=(
+            Route("GET", "/api/v1/jobs/{job_id}/artifacts/{number}"),
+            Route("HEAD", "/api/v1/jobs/{job_id}/artifacts/{number}"),
+        ),
+        settings=(JobsTable, ArtifactsBucket),
+        grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT),
+    ),
+    Function(
         name="CancelJob",
         routes=(
             Route("DELETE", "/api/v1/jobs/{job_id}"),

@@ -274,7 +274,7 @@ class DataStack(Stack):
             # Every web page may fetch and send files, because the signed URL is the permission.
             cors=[
                 s3.CorsRule(
-                    allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.POST],
+                    allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.HEAD, s3.HttpMethods.POST],
                     allowed_origins=["*"],
                 )
             ],

@@ -20,6 +20,7 @@ from comfyline.adapters.aws.access.keys import DynamoKeyStore
 from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
+from comfyline.adapters.aws.access.tokens import DynamoAllowanceStore, DynamoTokenStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.files.assets import DynamoAssetStore
 from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
@@ -29,11 +30,13 @@ from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.adapters.memory.access import (
+    InMemoryAllowanceStore,
     InMemoryBudgetStore,
     InMemoryKeyStore,
     InMemoryOwnerStore,
     InMemorySemaphore,
     InMemorySocketPassStore,
+    InMemoryTokenStore,
 )
 from comfyline.adapters.memory.files import InMemoryArtifactStore, InMemoryAssetStore
 from comfyline.adapters.memory.fleet import InMemoryPresenceStore
@@ -135,6 +138,14 @@ connection_store = adapters(
 key_store = adapters(
     lambda _: InMemoryKeyStore(),
     in_table(DynamoKeyStore, create_keys_table),
+)
+token_store = adapters(
+    lambda _: InMemoryTokenStore(),
+    in_table(DynamoTokenStore, keyed("pk", "sk")),
+)
+allowance_store = adapters(
+    lambda _: InMemoryAllowanceStore(),
+    in_table(DynamoAllowanceStore, keyed("pk", "sk")),
 )
 owner_store = adapters(
     lambda _: InMemoryOwnerStore(),

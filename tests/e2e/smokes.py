@@ -335,6 +335,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "RetryJob": http.retry_job,
     "ListEvents": http.list_events,
     "ListArtifacts": http.list_artifacts,
+    "GetArtifact": http.get_artifact,
     "CreateUpload": http.create_upload,
     "CreateToken": http.create_token,
     "CreateSocketPass": http.create_socket_pass,

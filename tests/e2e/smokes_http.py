@@ -182,6 +182,14 @@ def picture() -> bytes:
     return body.getvalue()
 
 
+def get_artifact(caller: Caller) -> None:
+    path = f"/jobs/{caller.ended().id}/artifacts/0"
+    assert_fetched(caller.call("GET", path).headers["location"])
+    url = caller.call("HEAD", path).headers["location"]
+    assert httpx.head(url, trust_env=False).headers["content-length"] == "4"
+    assert caller.call("GET", f"/jobs/{caller.overdue().id}/artifacts/0").status_code == 404
+
+
 def create_socket_pass(caller: Caller) -> None:
     answer = caller.call("POST", "/ws-tickets")
     assert answer.status_code == 201

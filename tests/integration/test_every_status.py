@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from comfyline.contract.ids import random_job_id
+from comfyline.contract.ids import JobId, random_job_id
 from comfyline.contract.v1 import responses
 from comfyline.contract.v1.openapi import OPERATIONS, document
 from functions._wiring import Wiring
-from tests.support.builders import NOW
+from tests.support.builders import NOW, a_result, an_artifact, running, succeeded
 from tests.support.gateway import Gateway, Reply
 from tests.support.worker_by_hand import Worker
 
@@ -26,6 +26,7 @@ Route = tuple[str, str]
 
 JOBS, JOB = "/api/v1/jobs", "/api/v1/jobs/{job_id}"
 EVENTS, ARTIFACTS, RETRY = f"{JOB}/events", f"{JOB}/artifacts", f"{JOB}/retry"
+FILE = [(method, f"{ARTIFACTS}/{{number}}") for method in ("GET", "HEAD")]
 GENERATE, UPLOADS, TOKENS = "/api/v1/generate", "/api/v1/uploads", "/api/v1/tokens"
 POSTS = [("POST", JOBS), ("POST", GENERATE)]
 PICTURE = {"prompt": "a red fox"}
@@ -47,6 +48,7 @@ class Stage:
         method, path = route
         body = next(iter(OPERATIONS[route].body.values()), None)
         url = path.replace("{job_id}", job_id or random_job_id(NOW)) + more.pop("query", "")
+        url = url.replace("{number}", more.pop("number", "0"))
         url = url.replace("{file}", more.pop("file", "start.js"))
         if "body" not in more:
             more.setdefault("json_body", body)
@@ -91,6 +93,21 @@ def ended_in_time(stage: Stage, route: Route) -> Reply:
     stage.submit(**KEY)
     stage.worker.work()
     return stage.ask(route, json_body=PICTURE, headers=headers)
+
+
+def fetched(stage: Stage, route: Route, headers: dict[str, str]) -> Reply:
+    """The answer about the file of a job that has one."""
+    job = stage.gateway.aws.jobs.get(JobId(stage.submit()))
+    assert job is not None
+    ran = running(job, now=job.queued_at)
+    stage.gateway.aws.jobs.put_result(ran, a_result(an_artifact(ran)))
+    ended = stage.gateway.aws.jobs.save(job, succeeded(job, now=job.queued_at))
+    return stage.ask(route, ended.id, headers=headers)
+
+
+act(200, *FILE)(lambda stage, route: fetched(stage, route, {"Accept": "application/json"}))
+act(302, *FILE)(lambda stage, route: fetched(stage, route, {}))
+act(422, *FILE)(lambda stage, route: stage.ask(route, stage.submit(), query="?w=1"))
 
 
 @act(202, ("POST", RETRY))

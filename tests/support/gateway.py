@@ -148,6 +148,7 @@ class Gateway:
             "queryStringParameters": dict(parse_qsl(url.query, keep_blank_values=True)),
             "pathParameters": parameters,
             "requestContext": {
+                "http": {"method": method},
                 "requestId": secrets.token_hex(8),
                 "authorizer": {"lambda": {**self.caller, "owner": owner or self.owner}},
             },

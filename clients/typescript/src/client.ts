@@ -4,6 +4,7 @@ import { Api } from "./api.js";
 import { endingError } from "./core/errors.js";
 import { JsonText, randomName } from "./core/json.js";
 import type {
+  ArtifactLink,
   ArtifactPage,
   CancelAnswer,
   JobAccepted,
@@ -135,6 +136,21 @@ export class Comfyline {
       cursor = page.next_cursor ?? undefined;
       yield page;
     }
+  }
+
+  /**
+   * A freshly signed URL of one file of the ended job; with `width`, of its thumbnail, if it has one.
+   * With `inline`, a browser shows the file instead of saving it.
+   */
+  artifactUrl(
+    jobId: string,
+    number: number,
+    options: { width?: 512 | undefined; inline?: boolean | undefined } & CallOptions = {},
+  ): Promise<ArtifactLink> {
+    const { width, inline, signal } = options;
+    const query = { w: width, disposition: inline ? "inline" : undefined };
+    const path = `${jobPath(jobId)}/artifacts/${number}`;
+    return this.#api.call<ArtifactLink>("GET", path, "url", { query, signal });
   }
 
   /** Cancel the job; the answer says what happened. An ended job does not change. */

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from io import BytesIO
-from typing import IO
+from typing import IO, Literal
 from urllib.parse import urlencode
 
 from comfyline.contract.ids import Principal, UploadId
@@ -39,9 +39,18 @@ class InMemoryArtifactStore:
         """See ArtifactStore."""
         self.files[key] = StoredFile(body.read(), content_type)
 
-    def sign(self, key: str, *, name: str, seconds: int) -> str:
+    def sign(
+        self,
+        key: str,
+        *,
+        name: str,
+        seconds: int,
+        shown_as: str | None = None,
+        method: Literal["GET", "HEAD"] = "GET",
+    ) -> str:
         """See ArtifactStore. No server answers at this URL."""
-        return f"memory:///{key}?{urlencode({'name': name, 'seconds': seconds})}"
+        asked = {"name": name, "seconds": seconds, "as": shown_as, "method": method}
+        return f"memory:///{key}?{urlencode(asked)}"
 
     def delete_prefix(self, prefix: str) -> None:
         """See ArtifactStore."""

@@ -10,12 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
-from comfyline.contract.v1.results import ArtifactPage, ArtifactView, ResultView, WarningView
+from comfyline.contract.v1.results import (
+    ArtifactLink,
+    ArtifactPage,
+    ArtifactView,
+    ResultView,
+    WarningView,
+)
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.job import JobRecord, Status
 from comfyline.service.jobs.result import Artifact
@@ -25,6 +31,14 @@ from comfyline.service.jobs.result import Artifact
 URL_LIFETIME = timedelta(minutes=15)
 # The rest of a job has up to 400 KB: prompts of 40,000 characters, values, warnings and the error.
 MAX_ARTIFACTS_BYTES = 500_000
+
+# The types that a browser may show in a page: none of them can hold a script.
+INLINE_TYPES = frozenset(
+    {
+        *("image/png", "image/jpeg", "image/webp", "image/gif"),
+        *("video/mp4", "video/webm", "audio/mpeg", "audio/wav", "audio/x-wav", "text/plain"),
+    }
+)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -91,6 +105,28 @@ def fitting(models: Iterable[Model], room: int) -> Iterator[Model]:
 def signed(artifact: Artifact, store: ArtifactStore) -> str:
     """A URL that downloads the artifact within URL_LIFETIME."""
     return store.sign(artifact.key, name=artifact.name, seconds=int(URL_LIFETIME.total_seconds()))
+
+
+def link_of(
+    artifact: Artifact,
+    store: ArtifactStore,
+    now: datetime,
+    *,
+    inline: bool,
+    method: Literal["GET", "HEAD"],
+) -> ArtifactLink | None:
+    """A freshly signed URL for this method; None if `inline`, and the type may not be shown."""
+    if inline and artifact.content_type not in INLINE_TYPES:
+        return None
+    seconds, shown_as = int(URL_LIFETIME.total_seconds()), artifact.content_type
+    url = store.sign(
+        artifact.key,
+        name=artifact.name,
+        seconds=seconds,
+        shown_as=shown_as if inline else None,
+        method=method,
+    )
+    return ArtifactLink(url=url, url_expires_at=now + URL_LIFETIME)
 
 
 def _shown(

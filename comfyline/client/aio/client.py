@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import httpx
 
@@ -24,7 +24,7 @@ from comfyline.contract.limits import DEFAULT_TOKEN_SECONDS
 from comfyline.contract.v1 import common, responses
 from comfyline.contract.v1.history import EventList
 from comfyline.contract.v1.requests import TokenScope
-from comfyline.contract.v1.results import ArtifactPage
+from comfyline.contract.v1.results import ArtifactLink, ArtifactPage
 from comfyline.contract.v1.socket import JobMessage
 
 CONNECT_SECONDS = 10.0
@@ -181,6 +181,23 @@ class AsyncComfyline:
         while page.next_cursor is not None:
             page = await self._api.artifacts(job_id, page.next_cursor)
             yield page
+
+    async def artifact_url(
+        self, job_id: str, number: int, *, width: Literal[512] | None = None, inline: bool = False
+    ) -> ArtifactLink:
+        """A freshly signed URL of one file of the ended job.
+
+        With `width`, that of the file's thumbnail, if it has one. With `inline`, a browser shows
+        the file instead of saving it.
+
+        Raises:
+            NotFound: the job has no file of that number.
+            ValueError: `job_id` is not a job id.
+        """
+        asked = {"w": width, "disposition": "inline" if inline else None}
+        params = {name: value for name, value in asked.items() if value is not None}
+        path = f"{job_path(job_id)}/artifacts/{number:d}"
+        return await self._api.call(ArtifactLink, "GET", path, params=params)
 
     async def history(self, job_id: str, after: int = 0) -> EventList:
         """The changes of the job's state after a version, oldest first.

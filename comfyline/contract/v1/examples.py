@@ -234,6 +234,7 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
     },
     responses.GatewayMessage: {"message": "Too Many Requests"},
     results.ArtifactView: _ARTIFACT,
+    results.ArtifactLink: {"url": f"{_FILE}?X-Amz-Signature=...", "url_expires_at": _SOON},
     results.WarningView: _WARNING,
     results.ResultView: _RESULT,
     results.ArtifactPage: {

@@ -19,7 +19,12 @@ Json = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/{model}"
 _REFUSAL = "Refusal"
-_SUCCESSES = {200: "The answer.", 201: "Made.", 202: "Accepted."}
+_SUCCESSES = {
+    200: "The answer.",
+    201: "Made.",
+    202: "Accepted.",
+    302: "Found: fetch it at `Location`.",
+}
 _GATEWAY = {
     401: "The request has no `Authorization` header.",
     429: "The gateway received too many requests at once.",
@@ -139,6 +144,8 @@ def _response(operation: Operation, status: int) -> Json:
         made = {"description": _SUCCESSES[status], "content": _answer(operation, status)}
     else:
         made = _refusal(operation, status)
+    if status == 302:
+        headers |= parameters.ELSEWHERE
     if status == 401:
         headers |= _CHALLENGE
     if status in (429, 503):

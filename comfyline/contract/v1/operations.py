@@ -18,7 +18,7 @@ from comfyline.contract.problems import PROBLEMS
 from comfyline.contract.v1 import parameters, requests, responses
 from comfyline.contract.v1.examples import GRAPH
 from comfyline.contract.v1.history import EventList
-from comfyline.contract.v1.results import ArtifactPage
+from comfyline.contract.v1.results import ArtifactLink, ArtifactPage
 
 Json = dict[str, Any]
 
@@ -87,6 +87,15 @@ _submission = partial(
         requests.WorkflowRequest: WORKFLOW_EXAMPLE,
     },
     headers={**parameters.LOCATION, **parameters.REPLAYED, **parameters.APPLIED},
+)
+
+_artifact = partial(
+    Operation,
+    answers={200: ArtifactLink, 302: None},
+    problems=("job_not_found", "artifact_not_found", "invalid_request"),
+    parameters=(parameters.JOB_ID, parameters.ARTIFACT_NUMBER, *parameters.ARTIFACT),
+    headers=parameters.REDIRECT,
+    media=("text/plain",),
 )
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
@@ -165,6 +174,20 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         {200: ArtifactPage},
         ("job_not_found", "invalid_request"),
         (parameters.JOB_ID, *parameters.ARTIFACTS),
+    ),
+    ("GET", "/api/v1/jobs/{job_id}/artifacts/{number}"): _artifact(
+        "getArtifact",
+        "Files",
+        "Fetch one file of an ended job",
+        "302 to a freshly signed URL of the file: follow it without the `Authorization` header. "
+        "With `Accept: application/json` 200 with the URL itself, for `fetch` in a page. The "
+        "address of this operation stays the same, so it can be kept.",
+    ),
+    ("HEAD", "/api/v1/jobs/{job_id}/artifacts/{number}"): _artifact(
+        "headArtifact",
+        "Files",
+        "Look for one file of an ended job",
+        "The same as GET, without a body. The URL in `Location` is for HEAD.",
     ),
     ("POST", "/api/v1/uploads"): Operation(
         "createUpload",

@@ -104,6 +104,28 @@ ARTIFACTS = (
         "cursor", {"type": "string"}, CURSOR, "`next_cursor` of the page or of the result before."
     ),
 )
+ARTIFACT_NUMBER = _path(
+    "number",
+    {"type": "integer", "minimum": 0},
+    0,
+    "The file's `number` among the job's files, from 0.",
+)
+ARTIFACT = (
+    _query(
+        "w",
+        {"type": "integer", "enum": [512]},
+        512,
+        "Prefer a thumbnail of this width and height at most, as WebP. Where the file has none, "
+        "the answer is the file itself.",
+    ),
+    _query(
+        "disposition",
+        {"enum": ["attachment", "inline"], "default": "attachment"},
+        "inline",
+        "Whether a browser saves the file or shows it in the page. Only PNG, JPEG, WebP, GIF, MP4, "
+        "WebM, MP3, WAV and plain text can be shown; for others the answer to `inline` is 422.",
+    ),
+)
 AFTER = _query(
     "after",
     {"type": "integer", "minimum": 0, "maximum": 999_999_999},
@@ -125,6 +147,26 @@ LOCATION = {
         "schema": {"type": "string", "examples": [f"/api/v1/jobs/{JOB_ID_EXAMPLE}"]},
         "description": "The path to read the job at.",
     }
+}
+ELSEWHERE = {
+    "Location": {
+        "schema": {
+            "type": "string",
+            "format": "uri",
+            "examples": ["https://files.example.com/..."],
+        },
+        "description": "A freshly signed URL of the file, valid for 15 minutes.",
+    }
+}
+REDIRECT = {
+    "Cache-Control": {
+        "schema": {"const": "private, no-store"},
+        "description": "The URL is for this caller alone, and for a short time.",
+    },
+    "Vary": {
+        "schema": {"const": "Accept"},
+        "description": "The answer depends on the request's `Accept`.",
+    },
 }
 REPLAYED = {
     "Idempotent-Replayed": {

@@ -48,6 +48,15 @@ class ArtifactView(Response):
     )
 
 
+class ArtifactLink(Response):
+    """Where one file of a job is."""
+
+    url: str = Field(
+        description="A signed URL of the file. It needs no key, so treat it as a secret."
+    )
+    url_expires_at: datetime = Field(description="When `url` stops working.")
+
+
 class WarningView(Response):
     """Something that went wrong without making the job fail."""
 

@@ -35,6 +35,8 @@ _PYTHON = {
     "listEvents": f"for message in client.job({_ID}).events():\n    print(message)",
     "listArtifacts": f"for page in client.artifacts({_ID}):\n"
     "    for file in page.artifacts:\n        print(file.name, file.url)",
+    "getArtifact": f"print(client.artifact_url({_ID}, 0).url)",
+    "headArtifact": f"print(client.artifact_url({_ID}, 0).url)",
     "createUpload": "graph = json.loads(Path('graph.json').read_text())\n"
     'job = client.submit(workflow=graph, files={"10.image": Path("photo.png")})\nprint(job.id)',
     "createToken": 'token = client.create_token("alice@example.com", max_jobs=5)\n'
@@ -56,6 +58,8 @@ _TYPESCRIPT = {
     "listEvents": f"for await (const message of client.job({_ID}).events()) console.log(message);",
     "listArtifacts": f"for await (const page of client.artifacts({_ID})) "
     "console.log(page.artifacts);",
+    "getArtifact": f"console.log((await client.artifactUrl({_ID}, 0)).url);",
+    "headArtifact": f"console.log((await client.artifactUrl({_ID}, 0)).url);",
     "createUpload": 'const photo = new Blob(["..."], { type: "image/png" });\n'
     "console.log(await client.upload(photo)); // upload:upl_...",
     "createToken": 'const token = await client.createToken({ user: "alice@example.com" });\n'
@@ -84,12 +88,16 @@ def _python(operation_id: str) -> str:
 
 
 def _curl(method: str, path: str, operation: Operation) -> str:
-    filled = path.replace("{job_id}", "$JOB_ID").replace("{file}", "page.css")
+    filled = (
+        path.replace("{job_id}", "$JOB_ID").replace("{number}", "0").replace("{file}", "page.css")
+    )
     return " \\\n  ".join([f'curl -s "$COMFYLINE_URL{filled}"', *_options(method, operation)])
 
 
 def _options(method: str, operation: Operation) -> Iterator[str]:
-    if method not in ("GET", "POST") or (method == "POST" and not operation.body):
+    if method == "HEAD":
+        yield "-I"
+    elif method not in ("GET", "POST") or (method == "POST" and not operation.body):
         yield f"-X {method}"
     if not operation.is_open:
         yield '-H "Authorization: Bearer $COMFYLINE_API_KEY"'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class Readable(Protocol):
@@ -21,8 +21,20 @@ class ArtifactStore(Protocol):
         Every byte of `body` is read once, in order, so that the caller can hash what is stored.
         """
 
-    def sign(self, key: str, *, name: str, seconds: int) -> str:
-        """A URL that downloads the file as `name` and is valid for `seconds`. Makes no call."""
+    def sign(
+        self,
+        key: str,
+        *,
+        name: str,
+        seconds: int,
+        shown_as: str | None = None,
+        method: Literal["GET", "HEAD"] = "GET",
+    ) -> str:
+        """A URL that is valid for `seconds` and for this method. Makes no call.
+
+        A browser saves the file as `name`. With `shown_as`, a media type, it shows the file as such
+        in the page.
+        """
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove every file under `prefix`."""

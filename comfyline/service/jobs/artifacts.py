@@ -6,6 +6,7 @@ import re
 
 from comfyline.contract.ids import JobId, Principal
 from comfyline.service.clock import Clock
+from comfyline.service.errors import ArtifactNotFound
 from comfyline.service.jobs.job import JobRecord
 from comfyline.service.jobs.read import read_job, wrong_cursor
 from comfyline.service.jobs.result import Artifact
@@ -38,6 +39,26 @@ def read_artifacts(
     if not record.job.status.is_terminal:
         return JobRecord(record.job, record.params), ()
     return record, artifacts_of(record, numbers, store)
+
+
+def read_artifact(
+    job_id: JobId, caller: Principal, number: int, *, store: JobStore, clock: Clock
+) -> Artifact:
+    """One file of the caller's job.
+
+    Raises:
+        JobNotFound: see `read_job`.
+        ArtifactNotFound: the job has no file of that number, or has not ended.
+    """
+    record, found = read_artifacts(
+        job_id, caller, range(number, number + 1), store=store, clock=clock
+    )
+    if found:
+        return found[0]
+    if not record.job.status.is_terminal:
+        raise ArtifactNotFound("The job has not ended. It has files once it has.")
+    total = record.artifacts_total
+    raise ArtifactNotFound(f"The job has no file {number}. It has {total}, numbered from 0.")
 
 
 def artifacts_of(record: JobRecord, numbers: range, store: JobStore) -> tuple[Artifact, ...]:

@@ -45,8 +45,8 @@ ResultView Retries ServiceUnavailable StatusMessage SubscriptionRefused Timestam
 TransportFailed Unauthorized UnexpectedAnswer UploadFailed UsageView WaitTimedOut
 WarningView"""
 
-CLIENT = """artifacts cancel close create_token events get history job list metrics models purge
-retry run socket_url submit usage"""
+CLIENT = """artifact_url artifacts cancel close create_token events get history job list metrics
+models purge retry run socket_url submit usage"""
 JOBS = "artifacts cancel download events images purge refresh retry wait"
 
 

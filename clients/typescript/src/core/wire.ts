@@ -3,6 +3,7 @@
 import type { components as Http } from "../generated/http.js";
 import type { components as Live } from "../generated/live.js";
 
+export type ArtifactLink = Http["schemas"]["ArtifactLink"];
 export type ArtifactPage = Http["schemas"]["ArtifactPage"];
 export type ArtifactView = Http["schemas"]["ArtifactView"];
 export type CancelAnswer = Http["schemas"]["CancelAnswer"];

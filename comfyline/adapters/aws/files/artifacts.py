@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 from threading import Semaphore
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from botocore.exceptions import ClientError
@@ -58,14 +58,25 @@ class S3ArtifactStore:
                 Config=_in_parts(),
             )
 
-    def sign(self, key: str, *, name: str, seconds: int) -> str:
-        """See ArtifactStore. A browser saves the file and does not show it as a page."""
+    def sign(
+        self,
+        key: str,
+        *,
+        name: str,
+        seconds: int,
+        shown_as: str | None = None,
+        method: Literal["GET", "HEAD"] = "GET",
+    ) -> str:
+        """See ArtifactStore. S3 checks the method as a part of the signature."""
+        kind = "inline" if shown_as else "attachment"
         params = {
             "Bucket": self._bucket,
             "Key": key,
-            "ResponseContentDisposition": content_disposition(name),
+            "ResponseContentDisposition": content_disposition(name, kind),
+            **({"ResponseContentType": shown_as} if shown_as else {}),
         }
-        return self._signer.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
+        call = "head_object" if method == "HEAD" else "get_object"
+        return self._signer.generate_presigned_url(call, Params=params, ExpiresIn=seconds)
 
     @translated()
     def delete_prefix(self, prefix: str) -> None:
@@ -111,12 +122,12 @@ def _in_parts() -> TransferConfig:
     return config
 
 
-def content_disposition(name: str) -> str:
-    """The header that downloads a file under `name`, with both forms of the name (RFC 6266).
+def content_disposition(name: str, kind: str = "attachment") -> str:
+    """The header that downloads or shows a file as `name`, with both forms of it (RFC 6266).
 
     `name` may contain any characters.
     """
     safe = _UNSAFE.sub("_", name)[:MAX_NAME] or "file"
     plain = safe.encode("ascii", "replace").decode().replace("?", "_")
     encoded = quote(safe, safe="", errors="replace")
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
