@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.simulation.frontier import measure_all, measure_sights
+from bench.simulation.frontier import measure_all, measure_boots, measure_sights
 from bench.simulation.report import PICTURE, document, draw
 from bench.simulation.workload import workloads
 
@@ -27,7 +27,7 @@ def main() -> None:
     began = time.monotonic()
     worlds = measure_all(list(workloads(DAYS)))
     sights = measure_sights(list(workloads({LARGE: DAYS[LARGE]})))
-    text = document(worlds, sights)
+    text = document(worlds, sights, measure_boots(list(workloads({1: DAYS[1]}))))
     (docs / "scaling.md").write_text(text)
     draw(worlds, docs / PICTURE)
     print(text)

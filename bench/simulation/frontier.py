@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+from bench.simulation.boot import Way, ways
 from bench.simulation.policies import OURS, Policy, policies
 from bench.simulation.service import Service
 from bench.simulation.sight import Sight
@@ -37,9 +38,14 @@ class Point:
         return cheaper and self.p95 < other.p95 * (1 - NOISE)
 
 
-def measure(workload: Workload, policy: Policy, sight: Sight = Sight.DEPLOYED) -> Point:
+def measure(
+    workload: Workload,
+    policy: Policy,
+    sight: Sight = Sight.DEPLOYED,
+    boot_seconds: float | None = None,
+) -> Point:
     """Run a policy on a workload."""
-    service = Service(workload, sight)
+    service = Service(workload, sight, boot_seconds)
     bill = service.run(policy.make(service, workload.max_workers), wakes=policy.wakes)
     dollars = (bill.paid_spot * gpu_hour(GPU, 1) + bill.paid_on_demand * gpu_hour(GPU, 0)) / 3600
     return Point(
@@ -74,6 +80,16 @@ def measure_sights(workloads: Sequence[Workload]) -> list[tuple[Sight, Point]]:
     """Run the scaler with its default settings on every workload, with each of the sights."""
     with ProcessPoolExecutor() as pool:
         return [seen for sights in pool.map(_all_sights, workloads) for seen in sights]
+
+
+def measure_boots(workloads: Sequence[Workload]) -> list[tuple[Way, Point]]:
+    """Run the scaler with its default settings on every workload, with each way to boot."""
+    policy = next(policy for policy in policies() if policy.is_default)
+    return [
+        (way, measure(workload, policy, boot_seconds=way.seconds))
+        for workload in workloads
+        for way in ways()
+    ]
 
 
 def beaten(points: Sequence[Point]) -> Iterator[tuple[Point, Point]]:

@@ -24,7 +24,11 @@ MARGIN = 1.5  # factor between the longest wait and the end of its axis
 _MARKS = {OURS: ("C3", "o"), USUAL[0]: ("C0", "s"), USUAL[1]: ("C2", "^"), USUAL[2]: ("0.4", "x")}
 
 
-def document(worlds: Sequence[Sequence[Point]], sights: Sequence[tuple[Sight, Point]]) -> str:
+def document(
+    worlds: Sequence[Sequence[Point]],
+    sights: Sequence[tuple[Sight, Point]],
+    boots: Sequence[tuple[boot.Way, Point]],
+) -> str:
     """docs/scaling.md."""
     return (
         Path(__file__)
@@ -33,6 +37,7 @@ def document(worlds: Sequence[Sequence[Point]], sights: Sequence[tuple[Sight, Po
         .format(
             job_seconds=JOB_SECONDS,
             boot=boot.section(),
+            boots=waits(boots),
             least_wait=LEAST_WAIT,
             gpu=GPU,
             spot_share=figures()["spot"]["share"],
@@ -66,6 +71,15 @@ def _sights(sights: Sequence[tuple[Sight, Point]]) -> Iterator[str]:
     yield _row(["---", "---", "---:", "---:", "---:", "---:"])
     for sight, point in sights:
         yield _row([point.shape, sight.value, *_figures(point)])
+
+
+def waits(boots: Sequence[tuple[boot.Way, Point]]) -> str:
+    """The waits of jobs with each way to boot, as a Markdown table."""
+    rows = [_row(["days", "way to boot", "first picture after, s", *COLUMNS[4:]])]
+    rows.append(_row(["---", "---", *["---:"] * 5]))
+    for way, point in boots:
+        rows.append(_row([point.shape, way.name, f"{way.seconds:.0f}", *_figures(point)]))
+    return "\n".join(rows)
 
 
 def _figures(point: Point) -> tuple[str, ...]:

@@ -50,10 +50,17 @@ class Service:
     sends copies of tickets, which the queue counts. `sight` says what the scaler is shown.
     """
 
-    def __init__(self, workload: Workload, sight: Sight = Sight.DEPLOYED) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        sight: Sight = Sight.DEPLOYED,
+        boot_seconds: float | None = None,
+    ) -> None:
+        """`boot_seconds`: the median time from an order to the first job, unless it is usual."""
         self.env = simpy.Environment()
         self.bill = Bill()
         self._load, self._sight = workload, sight
+        self._boot_seconds = boot_seconds or figures()["boot"]["median_seconds"]
         self._copies = Copies(is_patient=sight is not Sight.COPIES)
         self._rng = np.random.default_rng(workload.seed)
         self._queue: deque[Group] = deque()
@@ -261,7 +268,7 @@ class Service:
         boot = figures()["boot"]
         services = -(-self._load.max_workers // boot["workers_of_a_service"])
         gap = MINUTE / boot["launches_a_minute"] / services
-        takes = self._rng.lognormal(np.log(boot["median_seconds"]), boot["sigma"], workers)
+        takes = self._rng.lognormal(np.log(self._boot_seconds), boot["sigma"], workers)
         first = max(self._launch_at, self.env.now)
         self._launch_at = first + gap * workers
         self._pay()

@@ -177,3 +177,22 @@ def test_every_figure_of_a_boot_says_where_it_comes_from() -> None:
     parts = [part for way in boot.ways() for part in way.parts.values()]
     assert {part.kind for part in parts} == {"published", "measured", "assumed"}
     assert all(part.source for part in parts)
+
+
+def test_the_page_has_the_waits_with_each_boot() -> None:
+    rows = table("| days | way to boot |")[2:]
+    expected = {(shape, way.name) for shape in SHAPES for way in boot.ways()}
+    assert {(row[0], row[1]) for row in rows} == expected
+    assert len(rows) == len(expected)
+    waits = {(row[0], row[1]): float(row[3]) for row in rows}
+    for shape in SHAPES:
+        assert waits[shape, "a group with a warm pool"] < waits[shape, "a group"]
+
+
+def test_a_shorter_boot_lets_jobs_wait_less() -> None:
+    (policy,) = (policy for policy in policies() if policy.is_default)
+    slow, fast = (
+        measure(a_workload(max_workers=1, days=2), policy, boot_seconds=seconds)
+        for seconds in (600, 60)
+    )
+    assert fast.p50 < slow.p50
