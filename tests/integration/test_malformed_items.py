@@ -265,7 +265,8 @@ class TestStream:
                 table.put(row_of(after))
                 yield record_of(before, after, 2 * n + 1), True
 
-    def test_settlement_and_counting(
+    @pytest.mark.parametrize(("function", "counted"), [("SettleJobs", GOOD), ("PushUpdates", 0)])
+    def test_bad_records_stop_no_reader(
         self,
         service: Gateway,
         clock: FrozenClock,
@@ -273,27 +274,15 @@ class TestStream:
         bad_items: int,
         metrics: InMemoryMetrics,
         log: Log,
+        function: str,
+        counted: int,
     ) -> None:
+        """`counted`: the good ends of which the function keeps account."""
         records = [record for record, _ in self.ends(table, clock, bad_items)]
-        answer = service.call("SettleJobs", {"Records": records})
+        answer = service.call(function, {"Records": records})
         assert answer == {"batchItemFailures": []}
         totals = service.aws.ledger.totals()
-        assert (totals.jobs[Status.SUCCEEDED], totals.gpu_seconds) == (GOOD, GOOD)
-        assert metrics.sum(Metric.ITEMS_UNREADABLE) == bad_items
-        assert log.count("record_unreadable") == bad_items
-
-    def test_live_updates(
-        self,
-        service: Gateway,
-        clock: FrozenClock,
-        table: Table,
-        bad_items: int,
-        metrics: InMemoryMetrics,
-        log: Log,
-    ) -> None:
-        records = [record for record, _ in self.ends(table, clock, bad_items)]
-        answer = service.call("PushUpdates", {"Records": records})
-        assert answer == {"batchItemFailures": []}
+        assert (totals.jobs[Status.SUCCEEDED], totals.gpu_seconds) == (counted, counted)
         assert metrics.sum(Metric.ITEMS_UNREADABLE) == bad_items
         assert log.count("record_unreadable") == bad_items
 
