@@ -273,5 +273,6 @@ def _paths() -> Iterator[Bad]:
     yield Bad("events of an unknown job", "GET", f"{JOBS}/{UNKNOWN_JOB}/events")
     for method, path in (("PUT", JOBS), ("PATCH", f"{JOBS}/{UNKNOWN_JOB}"), ("DELETE", JOBS)):
         yield Bad(f"a method that the path does not support: `{method} {path}`", method, path)
-    for path in ("/api", "/api/v1", "/api/v9/jobs", "/api/v1/jobs/a/b/c", "/prompt", "/API/V1/JOBS"):
+    unknown = ("/api", "/api/v1", "/api/v9/jobs", "/api/v1/jobs/a/b/c", "/prompt", "/API/V1/JOBS")
+    for path in unknown:
         yield Bad(f"an unknown path: `{path}`", "GET", path)

@@ -37,7 +37,7 @@ _PYTHON = {
     "    for file in page.artifacts:\n        print(file.name, file.url)",
     "getArtifact": f"print(client.artifact_url({_ID}, 0).url)",
     "headArtifact": f"print(client.artifact_url({_ID}, 0).url)",
-    "createUpload": "graph = json.loads(Path('graph.json').read_text())\n"
+    "createUpload": 'graph = json.loads(Path("graph.json").read_text())\n'
     'job = client.submit(workflow=graph, files={"10.image": Path("photo.png")})\nprint(job.id)',
     "createToken": 'token = client.create_token("alice@example.com", max_jobs=5)\n'
     "print(token.token, token.expires_at)",

@@ -254,3 +254,36 @@ def test_the_order_of_commands_is_always_the_same() -> None:
     assert first == second
     commands = re.findall(r"│ ([a-z]+) {2,}", first)
     assert commands.index("submit") < commands.index("get") < commands.index("doctor")
+
+
+@pytest.mark.parametrize("command", [["list"], ["get", JOB], ["submit", "a fox"], ["doctor"]])
+def test_ctrl_c_ends_a_command_without_a_word(command: list[str]) -> None:
+    def press(_request: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    result = run(Service(press), *command)
+    assert result.exit_code == 130
+    assert "Traceback" not in result.output
+
+
+LISTS = """
+import httpx
+from comfyline.client import Comfyline
+from comfyline.client.cli import app
+from tests.unit.client.test_ids_command import job
+page = httpx.Response(200, json={"jobs": [job()] * 100, "next_cursor": "more"})
+answer = httpx.MockTransport(lambda _: httpx.Response(200, content=page.content))
+app(["list", "--limit", "9999"], obj=Comfyline("https://x.test", "cl_1_2", transport=answer))
+"""
+
+
+def test_a_list_that_is_cut_off_by_head_ends_without_a_word() -> None:
+    command = [sys.executable, "-c", LISTS]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    assert program.stdout.readline().startswith(JOB)
+    program.stdout.close()
+    assert program.stderr is not None
+    assert program.stderr.read() == ""
+    program.stderr.close()
+    assert program.wait(30) != 0
