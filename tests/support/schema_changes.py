@@ -28,7 +28,8 @@ _COMPARED = {
     *("$ref", "additionalProperties", "anyOf", "const", "default", "enum", "items"),
     *("oneOf", "properties", "propertyNames", "required", "type"),
 }
-_NOTES = {"description", "discriminator", "examples", "title"}  # they allow and forbid nothing
+# They allow and forbid nothing.
+_NOTES = {"contentMediaType", "description", "discriminator", "examples", "title"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
