@@ -93,6 +93,11 @@ $(DOCUMENTS)/node_modules/.complete: $(DOCUMENTS)/package-lock.json | dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(DOCUMENTS) --silent ci --ignore-scripts
 	@touch $@
 
+# Comfy's own client, which tests/e2e runs against Comfy API v2.
+tests/e2e/comfy_sdk/node_modules/.complete: tests/e2e/comfy_sdk/package-lock.json | dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix tests/e2e/comfy_sdk --silent ci
+	@touch $@
+
 $(TYPESCRIPT)/dist/index.js: $(TYPESCRIPT)/node_modules/.complete $(shell find $(TYPESCRIPT)/src -name '*.ts')
 	@$(NPM) run build
 

@@ -22,6 +22,7 @@ from functions._wiring import Wiring
 FOLDER = Path(__file__).with_name("_viewer")
 PAGES = {"GET /": "welcome.html", "GET /docs": "index.html"}  # by the route
 PAGES_BELOW = {"live": "live.html"}  # by the last part of the path
+COMFY_DOCUMENT = "comfy.json"  # below /docs
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 # A file that has a version in its name never changes; the others change with the deployment.
 FOR_A_YEAR, FOR_MINUTES = "public, max-age=31536000, immutable", "public, max-age=300"
@@ -79,6 +80,13 @@ def _document() -> bytes:
 
 
 @cache
+def _comfy_document() -> bytes:
+    from comfyline.contract.comfy_v2.openapi import document
+
+    return gzip.compress(json.dumps(document()).encode())
+
+
+@cache
 def _live_document(address: str) -> bytes:
     from comfyline.contract.v1.asyncapi import document
 
@@ -87,8 +95,10 @@ def _live_document(address: str) -> bytes:
 
 @http_handler(scope=None)
 def page_handler(request: Request, _wiring: Wiring) -> Answer:
-    """200 with the page of the route, or with the page or file that the path names."""
+    """200 with the page of the route, or with what the path names below it."""
     name = request.path_parameter("file") or ""
+    if name == COMFY_DOCUMENT:
+        return _Content(_comfy_document(), "application/json", FOR_MINUTES).answer(request)
     page = PAGES_BELOW.get(name) if name else PAGES[request.event["routeKey"]]
     if page is not None:
         content = gzip.compress((FOLDER / page).read_bytes())

@@ -7,17 +7,14 @@ ComfylineError
 │   │   ├── InvalidGraph           the workflow is wrong
 │   │   │   ├── EditorExport
 │   │   │   └── UploadMissing
-│   │   └── InvalidCursor
+│   │   ├── InvalidCursor
+│   │   └── AssetNotFound, AssetInUse, BlobNotFound, HashMismatch
 │   ├── IdempotencyKeyReused
 │   ├── RequestTooLarge
 │   ├── Unauthorized
 │   ├── Forbidden
 │   ├── JobNotFound
 │   ├── ArtifactNotFound
-│   ├── AssetNotFound
-│   ├── AssetInUse
-│   ├── BlobNotFound
-│   ├── HashMismatch
 │   ├── RouteNotFound
 │   ├── MethodNotAllowed
 │   ├── TooManySubscriptions
@@ -165,34 +162,26 @@ class ArtifactNotFound(RequestRefused):
     code = "artifact_not_found"
 
 
-class AssetNotFound(RequestRefused):
+class AssetNotFound(InvalidRequest):
     """There is no such asset, or it belongs to another owner."""
-
-    code = "asset_not_found"
 
     def __init__(self, asset_id: str) -> None:
         super().__init__(f"There is no asset {asset_id:.100}.")
 
 
-class AssetInUse(RequestRefused):
+class AssetInUse(InvalidRequest):
     """The asset is an output of a job, and is kept as long as the job."""
 
-    code = "asset_in_use"
 
-
-class BlobNotFound(RequestRefused):
+class BlobNotFound(InvalidRequest):
     """The owner has no asset with these bytes."""
-
-    code = "blob_not_found"
 
     def __init__(self, hash_: str) -> None:
         super().__init__(f"No asset of this key has the hash {hash_:.100}. Send the file.")
 
 
-class HashMismatch(RequestRefused):
+class HashMismatch(InvalidRequest):
     """The bytes do not have the hash that the caller expects. Nothing was stored."""
-
-    code = "hash_mismatch"
 
 
 class RouteNotFound(RequestRefused):

@@ -37,9 +37,11 @@ const paint = () => document.documentElement.classList.toggle("dark-mode", isDar
 isDark.addEventListener("change", paint);
 paint();
 
+const isComfy = new URLSearchParams(location.search).get("api") === "comfy";
+
 // Every address is relative to the page, so that the viewer works behind a base path.
 SwaggerUIBundle({
-  url: "openapi.json",
+  url: isComfy ? "docs/comfy.json" : "openapi.json",
   dom_id: "#viewer",
   deepLinking: true,
   defaultModelsExpandDepth: 0,

@@ -190,7 +190,6 @@ _ROWS = (
             grants.SIGN_ARTIFACT,
             grants.COUNT_TICKETS,
             grants.TAKE_PLACE,
-            grants.COUNT_CALLS,
         ),
         timeout=WAITING_TIMEOUT,
     ),
@@ -220,8 +219,11 @@ _ROWS = (
     Function(
         name="CreateUpload",
         routes=(Route("POST", "/api/v1/uploads"),),
-        settings=(ArtifactsBucket,),
-        grants=(may("SignUpload", Resource.UPLOADS, "s3:PutObject"),),
+        settings=(ArtifactsBucket, OwnersTable),
+        grants=(
+            may("SignUpload", Resource.UPLOADS, "s3:PutObject"),
+            may("ClaimAsset", Resource.OWNERS, "dynamodb:PutItem", partition_keys="assets#*"),
+        ),
     ),
     Function(
         name="CreateToken",

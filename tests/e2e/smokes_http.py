@@ -162,6 +162,8 @@ def list_artifacts(caller: Caller) -> None:
 
 def create_upload(caller: Caller) -> None:
     uploaded(caller)
+    asked = {"name": "a.txt", "content_type": "text/plain", "bytes": 4, "blake3": "0" * 64}
+    assert caller.call("POST", "/uploads", json=asked).status_code == 201
 
 
 def uploaded(caller: Caller) -> str:

@@ -60,6 +60,12 @@ def test_every_link_of_a_page_leads_to_a_page_or_a_file(gateway: Gateway, path: 
             assert gateway("GET", urljoin(path, address)).status == 200, address
 
 
+def test_the_document_of_comfys_api_is_beside_ours(gateway: Gateway) -> None:
+    reply = gateway("GET", "/docs/comfy.json")
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.json == json.loads((ROOT / "docs" / "api" / "comfy.json").read_text())
+
+
 @pytest.mark.parametrize("path", ["/", "/docs/live"])
 def test_a_page_to_read_has_no_script(gateway: Gateway, path: str) -> None:
     page = gateway("GET", path)

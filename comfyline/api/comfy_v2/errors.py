@@ -17,6 +17,7 @@ _CODES: Mapping[type[errors.ComfylineError], str] = {
     errors.JobNotFound: "not_found",
     errors.RouteNotFound: "not_found",
     errors.AssetNotFound: "not_found",
+    errors.ArtifactNotFound: "not_found",
     errors.AssetInUse: "asset_in_use",
     errors.BlobNotFound: "blob_not_found",
     errors.HashMismatch: "hash_mismatch",

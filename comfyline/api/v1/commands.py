@@ -57,7 +57,11 @@ def new_upload(sent: Any) -> NewUpload:
     """
     form = _parsed(requests.UploadRequest, sent)
     return NewUpload(
-        name=form.name, content_type=form.content_type, bytes=form.bytes, sha256=form.sha256
+        name=form.name,
+        content_type=form.content_type,
+        bytes=form.bytes,
+        sha256=form.sha256,
+        blake3=form.blake3,
     )
 
 

@@ -111,6 +111,17 @@ class AsyncComfyline:
         )
         return AsyncJob(self, accepted.job_id, accepted=accepted)
 
+    async def upload(self, file: Path) -> str:
+        """Store a file of at most 100 MB; returns `upload:<id>`, by which a workflow names it.
+
+        Comfy's own clients find the file by its hash, and do not send it again.
+
+        Raises:
+            UploadFailed: the file store refused the file.
+            ApiError, TransportFailed, UnexpectedAnswer: see errors.py.
+        """
+        return await upload(self._api, file, announced=True)
+
     async def run(
         self,
         prompt: str | None = None,

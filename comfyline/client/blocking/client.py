@@ -110,6 +110,17 @@ class Comfyline:
         )
         return Job(self, accepted.job_id, accepted=accepted)
 
+    def upload(self, file: Path) -> str:
+        """Store a file of at most 100 MB; returns `upload:<id>`, by which a workflow names it.
+
+        Comfy's own clients find the file by its hash, and do not send it again.
+
+        Raises:
+            UploadFailed: the file store refused the file.
+            ApiError, TransportFailed, UnexpectedAnswer: see errors.py.
+        """
+        return upload(self._api, file, announced=True)
+
     def run(
         self,
         prompt: str | None = None,

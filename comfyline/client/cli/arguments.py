@@ -117,6 +117,10 @@ Out = Annotated[
         help="Wait for the end of the job, and save its files in this directory.",
     ),
 ]
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help="A file."),
+]
 Directory = Annotated[
     Path, typer.Option("--out", "-o", metavar="DIR", file_okay=False, help="Save the files here.")
 ]

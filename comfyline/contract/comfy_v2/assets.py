@@ -44,7 +44,7 @@ FORM = {
     "type": "object",
     "required": ["file", "content_type", "file_path"],
     "properties": {
-        "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+        "file": {"type": "string", "description": "The bytes of the file."},
         "content_type": {"type": "string", "description": "The file's media type."},
         "file_path": {"type": "string", "description": "Its name: a relative path."},
         "expected_hash": {"type": "string", "description": "`blake3:` and the hash, if known."},

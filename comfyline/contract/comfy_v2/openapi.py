@@ -49,7 +49,8 @@ def document() -> Json:
             "description": _DESCRIPTION.format(codes="\n".join(rows)),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": ".", "description": "The deployment that serves this document"}],
+        # Relative to this document, which is below /docs.
+        "servers": [{"url": "..", "description": "The deployment that serves this document"}],
         "security": [{"key": []}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,

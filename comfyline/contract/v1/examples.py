@@ -20,6 +20,7 @@ UPLOAD_ID = "upl_01khhk1d5f7h9k1m3p5r7t9v1x"
 _QUEUED, _STARTED, _ENDED = "2026-03-02T09:30:00Z", "2026-03-02T09:30:02Z", "2026-03-02T09:30:09Z"
 _PURGED, _SOON = "2026-03-09T09:30:09Z", "2026-03-02T09:45:09Z"
 CURSOR = "eyJhZnRlciI6MTAwfQ"
+_BLAKE3 = "4878ca0425c739fa427f7eda20fe845f6b2e46ba5fe2a14df5b1e32f50603215"
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _FILE = f"https://files.example.com/artifacts/{JOB_ID}/image_00001_.png"
 
@@ -67,7 +68,13 @@ _WORKFLOW = {
     "inputs": {"10.image": f"upload:{UPLOAD_ID}"},
     "strict": True,
 }
-_UPLOAD = {"name": "photo.png", "content_type": "image/png", "bytes": 12345, "sha256": _SHA256}
+_UPLOAD = {
+    "name": "photo.png",
+    "content_type": "image/png",
+    "bytes": 12345,
+    "sha256": _SHA256,
+    "blake3": _BLAKE3,
+}
 
 _TOKEN_REQUEST = {
     "user": "alice@example.com",

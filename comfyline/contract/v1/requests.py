@@ -249,3 +249,10 @@ class UploadRequest(Request):
         pattern=r"^[0-9a-f]{64}$",
         description="SHA-256 of the file in hexadecimal. If given, another content is refused.",
     )
+    blake3: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="BLAKE3 of the file in hexadecimal. If given, Comfy's own clients find the "
+        "file by it, and need not send it; `name` must then be a relative path. The hash is "
+        "verified when the file is used for the first time.",
+    )

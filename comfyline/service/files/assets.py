@@ -27,6 +27,7 @@ from typing import IO, Protocol
 from comfyline.contract.ids import UPLOAD_ID_PATTERN, Principal, UploadId, asset_id
 from comfyline.service.clock import Clock
 from comfyline.service.errors import AssetNotFound, BlobNotFound, HashMismatch, InvalidRequest
+from comfyline.service.files.offer_upload import NewUpload
 from comfyline.service.files.uploads import UPLOAD_LIFETIME, UploadStore, upload_key
 
 # An asset that is used when it is older than this gets new bytes, so that what a caller names lives
@@ -169,24 +170,25 @@ class Assets:
             for asset in self._live_ones(self.store.with_hash(caller, hash_))
         )
 
-    def claim(
-        self, upload_id: UploadId, caller: Principal, *, hash_: str, size: int, kind: str, name: str
-    ) -> None:
-        """Note that the owner is about to send a file with this hash by an upload form."""
+    def claim(self, id_: UploadId, asked: NewUpload, blake3: str, caller: Principal) -> None:
+        """Note that the caller is about to send the file with this hash by an upload form.
+
+        Raises:
+            InvalidRequest: the name is no relative path.
+        """
         now = self.clock()
-        self.store.put(
-            Asset(
-                id=upload_id,
-                principal=caller,
-                hash=checked_hash(hash_),
-                size_bytes=size,
-                content_type=kind,
-                file_path=name,
-                created_at=now,
-                stored_at=now,
-                is_claim=True,
-            )
+        claim = Asset(
+            id=id_,
+            principal=caller,
+            hash=checked_hash(HASH_PREFIX + blake3),
+            size_bytes=asked.bytes,
+            content_type=asked.content_type,
+            file_path=check_file_path(asked.name),
+            created_at=now,
+            stored_at=now,
+            is_claim=True,
         )
+        self.store.put(claim)
 
     def get(self, id_: str, caller: Principal) -> Asset:
         """The caller's asset of that id.

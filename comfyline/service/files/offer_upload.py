@@ -22,6 +22,7 @@ class NewUpload:
     content_type: str
     bytes: int
     sha256: str | None = None  # hexadecimal; None: the content is not checked
+    blake3: str | None = None  # hexadecimal; announces an asset
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,54 @@ class TestFiles:
         assert known(gateway) == 200
 
 
+class TestClaims:
+    """Large files are announced with their hash, and sent by a form."""
+
+    def claimed(self, gateway: Gateway, body: bytes = BODY, owner: str = "fox") -> None:
+        """The file of a claim for BODY is stored; `body` is what was really sent."""
+        asked = {"name": "photo.png", "content_type": "image/png", "bytes": len(body)}
+        asked["blake3"] = blake3(BODY).hexdigest()
+        form = gateway("POST", "/api/v1/uploads", asked, owner=owner).json["fields"]
+        boto3.client("s3").put_object(
+            Bucket="files", Key=form["key"], Body=body, ContentType="image/png"
+        )
+
+    def test_a_file_that_was_announced_need_not_be_sent(self, gateway: Gateway) -> None:
+        self.claimed(gateway)
+        assert known(gateway) == 200
+        reply = reused(gateway, "another.png")
+        assert (reply.status, reply.json["hash"]) == (201, hash_of(BODY))
+        assert requests.get(reply.json["url"], timeout=5).content == BODY
+        assert reused(gateway, "another.png").json["id"] == reply.json["id"]
+
+    def test_a_form_that_was_not_used_is_nothing(self, gateway: Gateway) -> None:
+        asked = {"name": "a.png", "content_type": "image/png", "bytes": 3}
+        asked["blake3"] = blake3(BODY).hexdigest()
+        assert gateway("POST", "/api/v1/uploads", asked).status == 201
+        assert known(gateway) == 404
+        assert refusal(reused(gateway)) == (404, "blob_not_found")
+
+    def test_a_false_hash_is_found_out(self, gateway: Gateway) -> None:
+        self.claimed(gateway, b"other bytes")
+        assert refusal(reused(gateway)) == (404, "blob_not_found")
+        assert known(gateway) == 404
+
+    def test_a_claim_names_no_file_of_a_graph(self, gateway: Gateway) -> None:
+        self.claimed(gateway)
+        job_id = submitted(gateway, loading("photo.png")).id
+        graph = gateway("GET", f"{JOBS}/{job_id}/workflow").json["workflow"]
+        assert graph["1"]["inputs"]["image"] == "photo.png"
+
+    def test_a_claim_of_another_owner_is_nothing(self, gateway: Gateway) -> None:
+        self.claimed(gateway, owner="owl")
+        assert known(gateway) == 404
+        assert refusal(reused(gateway)) == (404, "blob_not_found")
+
+    def test_the_name_must_be_a_relative_path(self, gateway: Gateway) -> None:
+        asked = {"name": "../a", "content_type": "image/png", "bytes": 3, "blake3": "0" * 64}
+        assert gateway("POST", "/api/v1/uploads", asked).status == 422
+
+
 class TestLifetimes:
     def test_an_old_asset_is_renewed_by_its_use(self, gateway: Gateway, clock: FrozenClock) -> None:
         asset = sent(gateway)

@@ -46,7 +46,7 @@ TransportFailed Unauthorized UnexpectedAnswer UploadFailed UsageView WaitTimedOu
 WarningView"""
 
 CLIENT = """artifact_url artifacts cancel close create_token events get history job list metrics
-models purge retry run socket_url submit usage"""
+models purge retry run socket_url submit upload usage"""
 JOBS = "artifacts cancel download events images purge refresh retry wait"
 
 

@@ -1,4 +1,4 @@
-"""`comfyline submit` and `comfyline retry`: commands that make a job."""
+"""`comfyline submit | retry | upload`: commands that make a job, or send files for jobs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(rich_help_panel=args.JOBS)(submit)
     app.command(rich_help_panel=args.JOBS)(retry)
+    app.command(rich_help_panel=args.JOBS)(upload)
 
 
 def submit(
@@ -141,3 +142,19 @@ def _show_accepted(job: Job, as_json: bool) -> None:
         json_line(Console(), {"type": "accepted", **accepted})
     else:
         say(Console(), job.id)
+
+
+def upload(ctx: typer.Context, files: args.Files, as_json: args.AsJson = False) -> None:
+    """Send files before the jobs that use them. Comfy's own clients then need not send them.
+
+    Prints how a workflow names each file. Such a client only sends files of up to 4 MB itself.
+
+    Example: comfyline upload video.mp4 photo.png
+    """
+    with connected(ctx, as_json) as client:
+        for file in files:
+            reference = client.upload(file)
+            if as_json:
+                json_line(Console(), {"file": str(file), "reference": reference})
+            else:
+                say(Console(), f"{reference} {file}")
