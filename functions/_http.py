@@ -186,11 +186,6 @@ class Request:
         value: str | None = (self.event.get("queryStringParameters") or {}).get(name)
         return value
 
-    @property
-    def queries(self) -> Mapping[str, str]:
-        """All query parameters. The gateway joins the values of a repeated one by commas."""
-        return self.event.get("queryStringParameters") or {}
-
     def json(self) -> Any:
         """The parsed body; see `json_value`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qsl
 
 from comfyline.api.v1 import views
 from comfyline.contract.limits import MAX_METADATA_FILTERS, MAX_SEARCHED_JOBS
@@ -35,11 +36,12 @@ def handler(request: Request, wiring: Wiring) -> Answer:
 
 
 def _filter(request: Request) -> ListFilter:
-    pairs = {
-        match[1]: value
-        for name, value in request.queries.items()
-        if (match := _METADATA.fullmatch(name))
-    }
+    # The gateway joins the values of a repeated name to one text, so the query is parsed here.
+    query = parse_qsl(request.event.get("rawQueryString") or "", keep_blank_values=True)
+    given = [(match[1], value) for name, value in query if (match := _METADATA.fullmatch(name))]
+    pairs = dict(given)
+    if len(pairs) < len(given):
+        raise invalid("a name of metadata comes twice", "query", "metadata")
     if len(pairs) > MAX_METADATA_FILTERS:
         problem = f"a list is filtered by at most {MAX_METADATA_FILTERS} pairs of metadata"
         raise invalid(problem, "query", "metadata")

@@ -250,6 +250,9 @@ def _queries() -> Iterator[Bad]:
         yield Bad(f"list, `limit={limit}`", "GET", f"{JOBS}?limit={limit}")
     for cursor in ("x", "bm9uc2Vuc2U", "W10", "WzEsMl0", "%00", "e30"):
         yield Bad(f"list, `cursor={cursor}`", "GET", f"{JOBS}?cursor={cursor}")
+    for wanted in ("metadata[a]=1&metadata[a]=2", "&".join(f"metadata[{n}]=1" for n in range(11))):
+        name = f"{wanted[:24]}…" if len(wanted) > 40 else wanted
+        yield Bad(f"list, `{name}`", "GET", f"{JOBS}?{wanted}")
     for after in ("", "-1", "x", "1.5", "9999999999"):
         path = f"{JOBS}/{UNKNOWN_JOB}/events?after={after}"
         yield Bad(f"events, `after={after}`", "GET", path)
