@@ -293,7 +293,7 @@ def test_health_needs_neither_key_nor_settings() -> None:
         ("/healthz/", 404, None),
         ("/api/v1/jobs/a/b", 404, None),
         ("/api/v1/jobs\n", 404, None),
-        ("/", 404, None),
+        ("/", 405, "GET"),
         ("/api/v1/(.*)", 404, None),
     ],
 )
