@@ -17,7 +17,7 @@ from comfyline.client import cli
 from comfyline.client.cli import arguments
 from comfyline.client.cli.commands.jobs import MAX_SEARCHES
 from tests.unit.client.commands import lines, run
-from tests.unit.client.fakes import JOB, OTHER, Service, artifact, job_view, problem
+from tests.unit.client.fakes import JOB, OTHER, Service, job_view, problem
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -161,16 +161,33 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return urls
 
 
-def pages(*artifacts: dict[str, Any]) -> Service:
-    page = {"job_id": JOB, "artifacts": list(artifacts), "artifacts_total": len(artifacts)}
-    return Service(page)
+def linking(url: str) -> Service:
+    return Service({"url": url, "url_expires_at": "2026-01-02T03:04:05Z"})
 
 
-def test_open_opens_the_file_with_the_number(opened: list[str]) -> None:
-    first, second = artifact(), artifact("b.png", b"two")
-    result = run(pages(first, second), "open", JOB, "--number", "1")
-    assert (result.stdout, opened) == (f"{second['url']}\n", [second["url"]])
-    assert run(pages(first), "open", JOB, "--number", "1").exit_code == 1
+def test_open_shows_the_file_with_the_number(opened: list[str]) -> None:
+    service = linking("https://files.test/b?signature=1")
+    result = run(service, "open", JOB, "--number", "1")
+    assert opened == ["https://files.test/b?signature=1"]
+    assert result.stdout.split() == opened
+    (asked,) = service.requests
+    assert asked.url.path.endswith(f"/{JOB}/artifacts/1")
+    assert asked.url.params["disposition"] == "inline"
+
+
+def test_open_lets_the_browser_save_what_it_cannot_show(opened: list[str]) -> None:
+    link = {"url": "https://files.test/b", "url_expires_at": "2026-01-02T03:04:05Z"}
+    service = Service(problem(422, "invalid_request", "It cannot be shown."), link)
+    assert run(service, "open", JOB).exit_code == 0
+    assert opened == ["https://files.test/b"]
+    assert "disposition" not in service.requests[1].url.params
+
+
+def test_open_says_that_there_is_no_such_file(opened: list[str]) -> None:
+    service = Service(problem(404, "artifact_not_found", "The job has no file 7."))
+    result = run(service, "open", JOB, "--number", "7")
+    assert (result.exit_code, opened) == (1, [])
+    assert "no file 7" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -178,14 +195,14 @@ def test_open_opens_the_file_with_the_number(opened: list[str]) -> None:
     ["file:///etc/passwd", "javascript:alert(1)", "--help", "https://", "https://a\nb", "[::"],
 )
 def test_open_opens_the_web_only(opened: list[str], url: str) -> None:
-    result = run(pages(artifact(url=url)), "open", JOB)
+    result = run(linking(url), "open", JOB)
     assert (result.exit_code, opened) == (1, [])
     assert "no web address" in result.stderr
 
 
 def test_open_without_a_browser_prints_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webbrowser.open", lambda _url: False)
-    result = run(pages(artifact()), "open", JOB)
+    result = run(linking("https://files.test/a"), "open", JOB)
     assert result.exit_code == 0
     assert "Open the URL yourself" in result.stderr
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import webbrowser
-from itertools import islice
 from urllib.parse import urlsplit
 
 import typer
@@ -14,9 +13,8 @@ from comfyline.client.cli import arguments as args
 from comfyline.client.cli import view
 from comfyline.client.cli.session import connected, hint, job_id_of, job_ids_of, show
 from comfyline.client.cli.watching import follow_and_save, requests_of, save, unfinished
-from comfyline.client.errors import DownloadFailed
+from comfyline.client.errors import DownloadFailed, InvalidRequest
 from comfyline.client.screen import say
-from comfyline.contract.v1.results import ArtifactView
 
 
 def add_to(app: typer.Typer) -> None:
@@ -83,30 +81,25 @@ def open_file(ctx: typer.Context, job_id: args.JobId, number: args.Number = 0) -
     Example: comfyline open last
     """
     with connected(ctx) as client:
-        url = _web_address(_artifact(client, job_id_of(client, job_id), number))
+        url = _web_address(_url_to_show(client, job_id_of(client, job_id), number))
     say(Console(), url)
     if not webbrowser.open(url):
         hint("No browser was found. Open the URL yourself.")
 
 
-def _artifact(client: Comfyline, job_id: str, number: int) -> ArtifactView:
-    listed = (artifact for page in client.artifacts(job_id) for artifact in page.artifacts)
-    found = next(islice(listed, number, None), None)
-    if found is None:
-        raise DownloadFailed(f"job {job_id} has no file {number}: see comfyline files {job_id}")
-    return found
-
-
-def _web_address(artifact: ArtifactView) -> str:
-    """The file's URL, unless it would make the browser do something else than read from the web."""
+def _url_to_show(client: Comfyline, job_id: str, number: int) -> str:
     try:
-        parts = urlsplit(artifact.url)
+        return client.artifact_url(job_id, number, inline=True).url
+    except InvalidRequest:  # browsers cannot show this type, and save the file
+        return client.artifact_url(job_id, number).url
+
+
+def _web_address(url: str) -> str:
+    """The URL, unless it would make the browser do something else than read from the web."""
+    try:
+        parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or not artifact.url.isprintable()
-    ):
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable():
         raise DownloadFailed("the file's URL is no web address")
-    return artifact.url
+    return url
