@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
+
 from tests.support.generated import audited
 
 
@@ -17,6 +19,7 @@ def peak(jobs: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.timeout(1800)  # at full size
 def test_the_memory_of_an_audit_does_not_grow_with_the_jobs(is_long: bool) -> None:
     peak(100)  # fills the caches of the interpreter
     # 1,200 jobs fill every batch that an audit reads at once.

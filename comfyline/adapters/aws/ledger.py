@@ -27,7 +27,7 @@ from comfyline.adapters.aws.pauses import jittered
 from comfyline.contract.ids import OwnerId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Job
-from comfyline.service.ledger.store import Usage
+from comfyline.service.ledger.store import COUNTED_AT_ONCE, Usage
 from comfyline.service.ledger.totals import Sums, Totals, added, sums_of, totals_of
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ MORE_PARTS = 4  # times as many after each meeting
 # A try that met another is repeated after a random pause, with another part. The pauses add up to
 # 2 s on average. Settlement repeats a call that fails nevertheless.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MAX_TRIES = 0.02, 0.5, 14
-# A transaction has at most 100 items: for each job its note and at worst a row of its owner.
-JOBS_AT_ONCE = 50
 # Counted from the end of the job. The last delivery that could count the job again comes 15 days
 # after its end, because the stream holds a record for a day and the queue of parked steps holds a
 # step for 14 days more. The note lives for 14 days after that, and one day is spare.
@@ -69,8 +67,8 @@ class DynamoLedger:
     def count(self, ended: Sequence[Job]) -> list[Job]:
         """See Ledger. Jobs that are counted together share the writes of the sums."""
         jobs = list({(job.id, job.incarnation): job for job in ended}.values())
-        starts = range(0, len(jobs), JOBS_AT_ONCE)
-        return [job for n in starts for job in self._count_batch(jobs[n : n + JOBS_AT_ONCE])]
+        starts = range(0, len(jobs), COUNTED_AT_ONCE)
+        return [job for n in starts for job in self._count_batch(jobs[n : n + COUNTED_AT_ONCE])]
 
     def _count_batch(self, jobs: list[Job]) -> list[Job]:
         pauses = jittered(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MAX_TRIES)

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from comfyline.service.ledger.totals import Totals
 
 
+# Jobs that a ledger counts together or not at all. A transaction of DynamoDB has at most 100 items:
+# for each job its note, and at worst a row of its owner.
+COUNTED_AT_ONCE = 50
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """The GPU time of an owner's ended jobs, and the number of those that used a GPU."""
@@ -27,7 +32,7 @@ class Ledger(Protocol):
         """Count each of these ended jobs, unless an earlier or a concurrent call counts it.
 
         Returns the jobs that were not counted before. Only jobs that used a GPU are added to the
-        usage of their owner.
+        usage of their owner. Up to COUNTED_AT_ONCE jobs are counted together, or none of them.
 
         Raises:
             Unavailable: some jobs may not be counted; the same call may be repeated.
