@@ -15,7 +15,7 @@ SITE := out/site
 NPM = PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(TYPESCRIPT) --silent
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration scale infra e2e chaos typescript test-long check client format sbom bench bench-test bench-worker bench-models bench-live load soak simulate cost synth image verify-aws docs site site-serve pictures clean
+.PHONY: help dev run up down test unit contract integration scale infra e2e chaos console screenshots typescript test-long check client format sbom bench bench-test bench-worker bench-models bench-live load soak simulate cost synth image verify-aws docs site site-serve pictures clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,7 +43,7 @@ down: dev ## Stop everything that `make up` has started
 
 # --- tests -------------------------------------------------------------------------------------------
 
-test: dev $(TYPESCRIPT)/dist/index.js ## Run every test tier, like CI
+test: dev console $(TYPESCRIPT)/dist/index.js ## Run every test tier, like CI
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target near far
 
 # The first tiers run beside those that start a local cloud, because the latter mostly wait.
@@ -81,8 +81,18 @@ e2e: dev ## Test the deployed service through its public interfaces
 chaos: dev ## Run 500 jobs while workers, engines, queues and stores fail at random (CHAOS_JOBS=, CHAOS_SEED=)
 	CHAOS_JOBS=$${CHAOS_JOBS:-500} $(PYTEST) -s -p no:logging tests/chaos
 
-typescript: $(TYPESCRIPT)/dist/index.js ## Build and test the TypeScript client
+console: console/node_modules/.package-lock.json ## Build the web console, which `make up` serves at /console
+	@$(BIN)/python -m infra.console
+
+console/node_modules/.package-lock.json: console/package-lock.json | dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix console --silent ci
+
+screenshots: dev ## Take the pictures of docs/console.md from the deployment of `make up`
+	@$(BIN)/python -m tools.screenshots --state $(STATE)
+
+typescript: console/node_modules/.package-lock.json $(TYPESCRIPT)/dist/index.js ## Build and test the TypeScript client, and check the console's format and types
 	@$(NPM) test
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix console --silent test
 
 $(TYPESCRIPT)/node_modules/.complete: $(TYPESCRIPT)/package-lock.json | dev
 	@$(NPM) ci
@@ -176,5 +186,5 @@ pictures: site ## Draw docs/images/ anew from the service that runs, and the sit
 	@$(BIN)/python -m tools.page_pictures --endpoints $(STATE)/endpoints.json --site $(SITE)
 
 clean: down ## Remove everything that was built; the next target builds it again
-	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist .test) $(DOCUMENTS)/node_modules
+	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules dist .test) console/node_modules $(DOCUMENTS)/node_modules
 	rm -rf .venv .cache .local cdk.out out .mypy_cache .pytest_cache .ruff_cache

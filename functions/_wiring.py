@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from comfyline.service import settings as of
 from comfyline.service.clock import Clock, utc_now
@@ -194,6 +195,12 @@ class Wiring:
 
     # --- reading and ending jobs ------------------------------------------------------------------
 
+    @property
+    def page_origins(self) -> tuple[str, str]:
+        """The origins of files and of sockets, with which the console's page speaks."""
+        files = self.aws.artifacts.sign("any", name="any", seconds=1)
+        return _origin_of(files), _origin_of(self.aws.socket_url)
+
     def read_job(self, job_id: JobId, caller: Principal) -> JobRecord:
         """One job of the caller."""
         from comfyline.service.jobs.read import read_job
@@ -337,3 +344,8 @@ class Wiring:
             presence=self.aws.presence,
             clock=self.clock,
         )
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

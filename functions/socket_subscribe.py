@@ -25,6 +25,7 @@ from comfyline.contract.v1.socket import (
 from comfyline.service.access.budgets import MESSAGES
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import ConnectionGone, RequestRefused, TooManyRequests
+from comfyline.service.live.sockets import OWNER_MARK_LAG
 from functions._handlers import Event, at_start, logger
 from functions._http import shown
 from functions._socket import connection_id, is_greeting, socket_handler
@@ -111,10 +112,11 @@ def _subscribe(
 
 def _subscribe_to_all(socket: ConnectionId, wiring: Wiring) -> None:
     try:
-        repeat_at = wiring.live.subscriptions.subscribe_to_all(socket)
+        wiring.live.subscriptions.subscribe_to_all(socket)
     except RequestRefused as error:
         return _say(wiring, socket, ErrorMessage(code=error.code, message=error.detail))
-    return _say(wiring, socket, SubscribedMessage(repeat_at=repeat_at))
+    seconds = int(OWNER_MARK_LAG.total_seconds())
+    return _say(wiring, socket, SubscribedMessage(repeat_after_seconds=seconds))
 
 
 def _fault(body: str, error: ValidationError) -> ErrorMessage:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aws_cdk import Annotations, App, CrossStackReferences, ReferenceStrength
 
+from infra import console
 from infra.assets import code_assets, has_bytecode
 from infra.deployment import Deployment
 from infra.deployment_file import WrongDeployment, read_deployment
@@ -98,6 +99,8 @@ def main() -> None:
         deployment = read_deployment(Path(file))
     except WrongDeployment as error:
         sys.exit(str(error))
+    if deployment.target != "local":  # `make up` has built it, and `make run` needs none
+        console.build()
     add_stacks(app, deployment, code_assets(deployment))
     app.synth()
 

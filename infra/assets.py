@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from infra import ROOT
+from infra import ROOT, console
+from infra.declarations import CONSOLE_FOLDER
 from infra.deployment import Deployment
 from infra.functions import FUNCTIONS
 
@@ -63,6 +64,7 @@ def code_asset(deployment: Deployment, folder: str = "", *, cache: Path = CACHE)
     compiler = None if is_local else python_for_bytecode()
     sources = {
         **{str(path): ROOT / path for path in _sources(folder)},
+        **(_console_files() if folder == CONSOLE_FOLDER else {}),
         LOCK: deployment.worker.lock_file,
     }
     recipe = (*platform, requirements, "compiled" if compiler else "")
@@ -116,6 +118,13 @@ def _sources(folder: str) -> Iterator[Path]:
             left_out = any(relative.is_relative_to(name) for name in (*LEFT_OUT, *others))
             if path.is_file() and "__pycache__" not in relative.parts and not left_out:
                 yield relative
+
+
+def _console_files() -> dict[str, Path]:
+    """The files of the console, if it is built."""
+    folder = console.built()
+    found = sorted(folder.iterdir()) if folder else []
+    return {f"{CONSOLE_FOLDER}/{path.name}": path for path in found}
 
 
 def _digest(recipe: Sequence[str], sources: Mapping[str, Path]) -> str:

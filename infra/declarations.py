@@ -20,6 +20,9 @@ MEMORY_MB = 512
 # a second at twice the memory costs as much as two.
 BUSY_MEMORY_MB = 1769
 
+# Where the functions' code has the built files of the console.
+CONSOLE_FOLDER = "functions/_console"
+
 # The part of an event pattern that picks the row of a job among the rows of the jobs table.
 ROW_OF_A_JOB: Mapping[str, Any] = {"Keys": {"sk": {"S": ["job"]}}}
 

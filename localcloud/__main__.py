@@ -111,6 +111,8 @@ def up(
     end_all(state)  # the processes that a killed supervisor left behind
     if port and not is_free(port):
         raise CloudFailed(f"Another program uses port {port}. To use a free port: make up PORT=0")
+    _report("Building the console, unless it is built")
+    subprocess.run([sys.executable, "-m", "infra.console"], cwd=ROOT, check=True, stdout=sys.stderr)
     state.prepare()
     options = {"PORT": str(port), "WORKERS": str(workers), "COMFYUI_URL": comfyui_url or ""}
     with state.log("supervisor").open("wb") as log:
@@ -150,6 +152,7 @@ def _print_endpoints(state: State, endpoints: Endpoints, news: str) -> None:
         _out.print(f"  export {name}={value}", markup=False, soft_wrap=True)
     _out.print('  .venv/bin/comfyline submit "a red fox" --watch --out out', markup=False)
     _out.print(f"\nIn a browser: {endpoints.api_url}/", markup=False, soft_wrap=True)
+    _out.print(f"The console: {endpoints.api_url}/console", markup=False, soft_wrap=True)
     _out.print(f"All endpoints: {state.endpoints_file}\nTo stop it: make down", markup=False)
 
 

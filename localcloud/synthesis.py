@@ -17,10 +17,13 @@ from pathlib import Path
 from localcloud.state import ROOT, CloudFailed
 
 CACHE = ROOT / ".cache" / "templates"
+CONSOLES = ROOT / ".cache" / "console"  # infra/console.py builds them
 KEPT = 4  # assemblies in the cache, enough for a few branches
 # The files that a synthesis reads. The sources are among them, because an asset's name is a hash.
 INPUTS = (
     *("infra", "deployments", "comfyline", "functions"),
+    *("console/src", "console/index.html", "console/package-lock.json", "console/vite.config.ts"),
+    *("clients/typescript/src", "console/package.json", "console/tsconfig.json"),
     *("cdk.json", "pyproject.toml", "uv.lock", "localcloud/engine.lock.toml"),
 )
 
@@ -112,7 +115,8 @@ def _run_app(deployment: str, folder: Path) -> None:
 
 
 def _digest(deployment: str) -> str:
-    digest = hashlib.sha256(deployment.encode())
+    consoles = sorted(p.name for p in CONSOLES.glob("*"))
+    digest = hashlib.sha256(f"{deployment} {consoles}".encode())
     for path in _inputs():
         digest.update(f"\0{path}\0".encode())
         digest.update(path.read_bytes())

@@ -23,6 +23,7 @@ from comfyline.service.settings import (
 from infra import grants
 from infra.declarations import (
     BUSY_MEMORY_MB,
+    CONSOLE_FOLDER,
     Function,
     Route,
 )
@@ -280,6 +281,16 @@ _ROWS = (
         handler="show_docs.page_handler",
         folder="functions/_viewer",
         routes=tuple(Route("GET", path, is_open=True) for path in ("/", "/docs", "/docs/{file}")),
+    ),
+    Function(
+        name="ShowConsole",
+        folder=CONSOLE_FOLDER,
+        # Its Content-Security-Policy names the bucket and the WebSocket API.
+        settings=(SocketAddress, ArtifactsBucket),
+        routes=(
+            Route("GET", "/console", is_open=True),
+            Route("GET", "/console/{file}", is_open=True),
+        ),
     ),
     # Every request that no route takes.
     Function(name="UnknownRoute", settings=(UnknownRouteSettings,)),

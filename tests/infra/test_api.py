@@ -41,6 +41,9 @@ def test_http_routes_are_the_operations_of_the_contract(aws: Templates) -> None:
     documented |= comfy
     for route in ("GET /", "GET /docs/{file}"):  # one function serves all pages and their files
         documented[route] = ("ShowDocs", "NONE")
+    head = "HEAD /api/v1/jobs/{job_id}/artifacts/{number}"  # the function of GET answers it
+    documented[head] = ("GetArtifact", "CUSTOM")
+    documented |= dict.fromkeys(("GET /console", "GET /console/{file}"), ("ShowConsole", "NONE"))
     assert aws.routes("HttpApi") == {**documented, "$default": ("UnknownRoute", "NONE")}
 
 

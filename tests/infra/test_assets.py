@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from infra import ROOT, console
 from infra.assets import (
     LEFT_OUT,
     LOCK,
     PRUNED,
-    ROOT,
     code_asset,
     has_bytecode,
     locked_requirements,
     python_for_bytecode,
 )
+from infra.declarations import CONSOLE_FOLDER
 from infra.deployment import Deployment
 from tests.infra.conftest import deployment
 from tests.infra.templates import Templates
@@ -105,9 +106,24 @@ def test_only_the_function_that_serves_a_folder_has_it(local_asset: Path, tmp_pa
 
 def test_each_function_gets_the_asset_with_its_folder(aws: Templates) -> None:
     keys = {name: of["Code"]["S3Key"] for name, of in aws.functions().items()}
-    own = keys.pop("ShowDocs")
+    own = {keys.pop("ShowDocs"), keys.pop("ShowConsole")}
+    assert len(own) == 2
     assert len(set(keys.values())) == 1
-    assert own not in keys.values()
+    assert not own & {*keys.values()}
+
+
+def test_the_function_of_the_console_has_the_built_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "CACHE", tmp_path / "consoles")
+    assert console.built() is None
+    without = code_asset(local(), CONSOLE_FOLDER, cache=tmp_path)
+    built = tmp_path / "consoles" / console._digest()
+    built.mkdir(parents=True)
+    (built / "index.html").write_text("<!doctype html>")
+    assert console.built() == built
+    asset = code_asset(local(), CONSOLE_FOLDER, cache=tmp_path)
+    assert files_of(asset) - files_of(without) == {f"{CONSOLE_FOLDER}/index.html"}
 
 
 def test_lambdas_user_may_read_everything_whatever_the_umask(tmp_path: Path) -> None:

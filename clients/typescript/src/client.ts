@@ -1,5 +1,6 @@
 /** `Comfyline` speaks to a service. */
 
+import { AllJobs } from "./all.js";
 import { Api } from "./api.js";
 import { endingError } from "./core/errors.js";
 import { JsonText, randomName } from "./core/json.js";
@@ -7,6 +8,7 @@ import type {
   ArtifactLink,
   ArtifactPage,
   CancelAnswer,
+  EventList,
   JobAccepted,
   JobMessage,
   JobPage,
@@ -153,6 +155,13 @@ export class Comfyline {
     return this.#api.call<ArtifactLink>("GET", path, "url", { query, signal });
   }
 
+  /** The job's changes of state after that version, oldest first. */
+  history(jobId: string, options: { after?: number } & CallOptions = {}): Promise<EventList> {
+    const { after, signal } = options;
+    const call = { query: { after }, signal };
+    return this.#api.call<EventList>("GET", `${jobPath(jobId)}/events`, "events", call);
+  }
+
   /** Cancel the job; the answer says what happened. An ended job does not change. */
   cancel(jobId: string, { signal }: CallOptions = {}): Promise<CancelAnswer> {
     return this.#api.call<CancelAnswer>("DELETE", jobPath(jobId), "job_id", { signal });
@@ -227,5 +236,18 @@ export class Comfyline {
     const ids = [...jobIds];
     ids.forEach(jobPath);
     return follow(this.#api, ids, options);
+  }
+
+  /**
+   * The messages of all jobs of the key's owner over one socket, until the signal is aborted.
+   *
+   * A lost socket is opened again by itself. A message may arrive twice: drop one that is not newer
+   * by (version, part) than the newest of its job.
+   *
+   * @throws Unauthorized, Forbidden the key is not valid any longer.
+   * @throws SubscriptionRefused the service will not serve the subscription.
+   */
+  allEvents({ signal }: CallOptions = {}): AllJobs {
+    return new AllJobs(this.#api, signal);
   }
 }

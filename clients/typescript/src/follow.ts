@@ -44,7 +44,8 @@ export async function* follow(
   }
 }
 
-class Shell {
+/** The socket and the calls of one following. */
+export class Shell {
   #socket: LiveSocket | undefined;
 
   constructor(
@@ -60,6 +61,13 @@ class Shell {
       this.signal?.throwIfAborted();
       return [undefined, error];
     }
+  }
+
+  /** The answer to the step. @throws its error. */
+  async do(step: Step): Promise<unknown> {
+    const [answer, error] = await this.outcome(step);
+    if (error !== undefined) throw error;
+    return answer;
   }
 
   close(): void {

@@ -91,9 +91,7 @@ JOB_MESSAGES: Mapping[type[BaseModel], tuple[Json, ...]] = {
 }
 SENT: Mapping[type[BaseModel], tuple[Json, ...]] = {
     **JOB_MESSAGES,
-    socket.SubscribedMessage: (
-        {"type": "subscribed", "jobs": "mine", "repeat_at": "2026-03-02T09:30:40Z"},
-    ),
+    socket.SubscribedMessage: ({"type": "subscribed", "jobs": "mine", "repeat_after_seconds": 40},),
     socket.ErrorMessage: (
         {
             "type": "error",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
@@ -24,7 +23,8 @@ class Subscribe(Request):
     For all of your jobs, it answers with the states of the newest 100 that have not ended, and then
     `subscribed`. It sends every later change of these and of the jobs that you post from then on:
     their starts and ends at once, their progress in steps of 5 %. A job whose post is not announced
-    yet is found by subscribing again after `repeat_at`.
+    yet is found by subscribing again after
+    `repeat_after_seconds`.
     """
 
     action: Literal["subscribe"] = Field(description="The action.")
@@ -166,8 +166,8 @@ class SubscribedMessage(Response):
         default="subscribed", description="The type of the message."
     )
     jobs: Literal["mine"] = Field(default="mine", description="All jobs of the key's owner.")
-    repeat_at: datetime = Field(
-        description="Jobs that are posted before this time may not be announced. A client that "
+    repeat_after_seconds: int = Field(
+        description="Jobs that are posted within this time may not be announced. A client that "
         "subscribes once more after it misses none."
     )
 

@@ -18,6 +18,9 @@ CONNECTION_LIFETIME = timedelta(hours=2)  # API Gateway ends a WebSocket then
 # The marks of followed jobs and owners are rounded up to the end of a step. A second subscriber
 # then writes the same time, so the row does not change and no stream record wakes the pusher.
 WATCH_STEP = timedelta(minutes=30)
+# How long a post may not know yet that a client follows all jobs of its owner: API Gateway keeps an
+# authorizer's answer for 30 s, and a request may last a few seconds more.
+OWNER_MARK_LAG = timedelta(seconds=40)
 
 OWNER_PREFIX = "owner#"
 # What a socket can be subscribed to: a job, or all jobs of an owner.

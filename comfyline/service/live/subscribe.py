@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from comfyline.contract.ids import ConnectionId, JobId, OwnerId
 from comfyline.contract.limits import MAX_FOLLOWED_JOBS, MAX_SUBSCRIPTIONS
@@ -28,8 +28,6 @@ from comfyline.service.jobs.store import JobStore
 from comfyline.service.live.notify import Notifier
 from comfyline.service.live.sockets import WATCH_STEP, Connection, ConnectionStore, jobs_of
 
-# API Gateway keeps an authorizer's answer for 30 s, and a request may last a few seconds more.
-OWNER_MARK_LAG = timedelta(seconds=40)
 _ROUNDING_ORIGIN = datetime.min.replace(tzinfo=UTC)  # the steps are counted from here
 
 # Pauses between the tries to reach a new socket, because its `$connect` may still run. They add up
@@ -67,8 +65,8 @@ class Subscriptions:
             job = self._subscribed(connection, job)
         self.notifier.answer(connection.id, job, after)
 
-    def subscribe_to_all(self, socket: ConnectionId) -> datetime:
-        """Subscribe the socket to all jobs of its owner; returns when to do so once more.
+    def subscribe_to_all(self, socket: ConnectionId) -> None:
+        """Subscribe the socket to all jobs of its owner.
 
         The answer is the state of each of the newest MAX_FOLLOWED_JOBS jobs that have not ended.
         Older ones are not announced. A repeated call changes nothing and answers again.
@@ -91,7 +89,6 @@ class Subscriptions:
         marked = [self.jobs.watch(job.id, until, by_owner=True) for job in self._live(owner)]
         live = [job for job in marked if job is not None and not job.status.is_terminal]
         self.notifier.show(connection.id, live)
-        return now + OWNER_MARK_LAG
 
     def unsubscribe_from_all(self, socket: ConnectionId) -> None:
         """End `subscribe_to_all`; subscriptions to single jobs stay."""

@@ -60,6 +60,14 @@ export function jobMessage(frame: string): JobMessage | undefined {
   return { ...body, part: isWhole(body["part"]) ? body["part"] : 0 } as JobMessage;
 }
 
+/** When to subscribe again, if the frame confirms a subscription to all jobs. */
+export function repeatAfterSeconds(frame: string): number | undefined {
+  const body = parsed(frame);
+  if (!isObject(body) || body["type"] !== "subscribed") return undefined;
+  const seconds = body["repeat_after_seconds"];
+  return typeof seconds === "number" ? seconds : undefined;
+}
+
 function hasAll(body: Record<string, unknown>, fields: Record<string, Check>): boolean {
   return Object.entries(fields).every(([name, check]) => check(body[name]));
 }

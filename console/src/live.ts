@@ -1,0 +1,179 @@
+/** What the socket tells about the owner's jobs, and the reads that follow from it. */
+
+import type {
+  AllJobs,
+  AllJobsMessage,
+  Comfyline,
+  JobMessage,
+  JobView,
+  Status,
+} from "@comfyline/client";
+import type { QueryClient } from "@tanstack/react-query";
+import { useEffect, useSyncExternalStore } from "react";
+import { forgetJob, keepJob, refreshLists } from "./queries.js";
+
+/** The newest that is known of a job that has not ended. */
+export interface LiveJob {
+  version: number;
+  part: number;
+  status?: Status;
+  progress: number;
+  message?: string | null;
+  node?: string | null;
+  preview?: string | null;
+  /** The progress and the local time when the attempt was first and last heard of. */
+  first?: Pace;
+  last?: Pace;
+}
+
+interface Pace {
+  progress: number;
+  atMs: number;
+}
+
+// Changes within this time are read together. Of more than MOST_READS jobs the lists are read anew.
+const GATHER_MS = 300;
+const MOST_READS = 8;
+
+/** Follows all jobs of the owner while it runs, and keeps the caches of reads up to date. */
+export class LiveJobs {
+  readonly #jobs = new Map<string, LiveJob>();
+  readonly #listeners = new Set<() => void>();
+  readonly #changed = new Set<string>();
+  #isLive: boolean | undefined;
+  #all: AllJobs | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly client: Comfyline,
+    private readonly queries: QueryClient,
+    private readonly refused: (error: unknown) => void,
+  ) {}
+
+  /** Follow until the signal is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    try {
+      this.#all = this.client.allEvents({ signal });
+      for await (const message of this.#all) this.take(message);
+    } catch (error) {
+      if (!signal.aborted) {
+        this.#setLive(false);
+        this.refused(error);
+      }
+    } finally {
+      clearTimeout(this.#timer);
+    }
+  }
+
+  /** A job was posted or is looked at: follow it now, also right after the sign-in. */
+  again(): void {
+    void this.#all?.again();
+  }
+
+  take(message: AllJobsMessage): void {
+    if (message.type === "connected") {
+      this.#setLive(true);
+      void refreshLists(this.queries);
+    } else if (message.type === "lost") {
+      this.#setLive(false);
+    } else if (this.#isNew(message)) {
+      this.#keep(message);
+    }
+  }
+
+  #isNew({ job_id, version, part }: JobMessage): boolean {
+    const known = this.#jobs.get(job_id);
+    return !known || version > known.version || (version === known.version && part > known.part);
+  }
+
+  #keep(message: JobMessage): void {
+    const { job_id, version, part } = message;
+    const before = this.#jobs.get(job_id) ?? { version: 0, part: 0, progress: 0 };
+    const next: LiveJob = { ...before, version, part };
+    if (message.type === "progress") {
+      const { progress, message: text, node_type: node, preview } = message;
+      const last = { progress, atMs: Date.now() };
+      Object.assign(next, { progress, message: text, node, first: before.first ?? last, last });
+      if (preview) next.preview = preview;
+    } else if (message.type === "status") {
+      const { status, progress } = message;
+      Object.assign(next, { status, progress });
+      if (status === "queued") {
+        Object.assign(next, { message: null, node: null, preview: null });
+        delete next.first; // another attempt begins
+      }
+      this.#read(job_id);
+    } else if (message.type === "done") {
+      next.status = message.status;
+      this.#read(job_id);
+    }
+    this.#jobs.set(job_id, next);
+    this.#tell();
+  }
+
+  #read(jobId: string): void {
+    this.#changed.add(jobId);
+    this.#timer ??= setTimeout(() => void this.#readChanged(), GATHER_MS);
+  }
+
+  async #readChanged(): Promise<void> {
+    this.#timer = undefined;
+    const ids = [...this.#changed];
+    this.#changed.clear();
+    if (ids.length > MOST_READS) return refreshLists(this.queries);
+    await Promise.all(ids.map((id) => this.#readOne(id)));
+  }
+
+  async #readOne(id: string): Promise<void> {
+    try {
+      keepJob(this.queries, await this.client.get(id));
+    } catch (error) {
+      this.refused(error);
+      forgetJob(this.queries, id);
+    }
+  }
+
+  #setLive(isLive: boolean): void {
+    this.#isLive = isLive;
+    this.#tell();
+  }
+
+  #tell(): void {
+    this.#listeners.forEach((listener) => listener());
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  /** What the socket knows of the job. */
+  job(jobId: string): LiveJob | undefined {
+    return this.#jobs.get(jobId);
+  }
+
+  /** Whether changes are told; undefined before the first connection. */
+  get isLive(): boolean | undefined {
+    return this.#isLive;
+  }
+}
+
+/** Follows while the component is mounted. */
+export function useFollowing(live: LiveJobs): void {
+  useEffect(() => {
+    const leaving = new AbortController();
+    void live.run(leaving.signal);
+    return () => leaving.abort();
+  }, [live]);
+}
+
+/** The job as it is now: what was read, and what the socket has told since. */
+export function useLiveJob(live: LiveJobs, view: JobView): JobView & { live?: LiveJob } {
+  const told = useSyncExternalStore(live.subscribe, () => live.job(view.job_id));
+  if (!told || told.version < view.version) return view;
+  return { ...view, status: told.status ?? view.status, progress: told.progress, live: told };
+}
+
+export function useIsLive(live: LiveJobs): boolean | undefined {
+  return useSyncExternalStore(live.subscribe, () => live.isLive);
+}

@@ -1,0 +1,164 @@
+import type { Status } from "@comfyline/client";
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
+import { useIsLive } from "../live.js";
+import { JobCard } from "../parts/job-card.js";
+import { Trouble } from "../parts/trouble.js";
+import { jobsQuery } from "../queries.js";
+import type { Filter } from "../queries.js";
+import { go } from "../router.js";
+import { useSession } from "../session.js";
+import { useTexts } from "../texts/index.js";
+
+const STATUSES: Status[] = ["queued", "running", "succeeded", "failed", "canceled", "expired"];
+
+/** The owner's jobs, newest first, without an end. */
+export function Gallery({ query }: { query: URLSearchParams }) {
+  const texts = useTexts();
+  const { client, live } = useSession();
+  const filter = filterOf(query);
+  const isLive = useIsLive(live) !== false;
+  const list = useInfiniteQuery(jobsQuery(client, filter, isLive));
+  const jobs = list.data?.pages.flatMap((page) => page.jobs) ?? [];
+  const isFiltered = Boolean(filter.status) || Object.keys(filter.metadata).length > 0;
+  return (
+    <>
+      <div className="title">
+        <h1>{texts.jobs}</h1>
+        <a className="button primary" href="#/new">
+          {texts.newJob}
+        </a>
+      </div>
+      <FilterForm key={query.toString()} query={query} />
+      {list.error && <Trouble error={list.error} again={() => void list.refetch()} />}
+      {list.isPending && <p className="muted">{texts.loading}</p>}
+      <ul className="gallery">
+        {jobs.map((job) => (
+          <li key={job.job_id}>
+            <JobCard view={job} />
+          </li>
+        ))}
+      </ul>
+      {list.isSuccess && jobs.length === 0 && !list.hasNextPage && (
+        <div className="empty">
+          <h2>{isFiltered ? texts.noneFound : texts.noJobs}</h2>
+          {!isFiltered && <p className="muted">{texts.noJobsHint}</p>}
+        </div>
+      )}
+      {list.hasNextPage && (
+        <More
+          isLoading={list.isFetchingNextPage}
+          // A filtered page may be empty; the user decides whether the search goes on.
+          isAutomatic={list.data!.pages.at(-1)!.jobs.length > 0}
+          load={() => void list.fetchNextPage()}
+        />
+      )}
+      {list.isSuccess && !list.hasNextPage && jobs.length > 0 && (
+        <p className="muted end">{texts.end}</p>
+      )}
+    </>
+  );
+}
+
+/** Loads the next page when it comes into view; a button does the same for keyboards. */
+function More(props: { isLoading: boolean; isAutomatic: boolean; load: () => void }) {
+  const { isLoading, isAutomatic, load } = props;
+  const texts = useTexts();
+  const place = useRef<HTMLDivElement>(null);
+  const latest = useRef(load);
+  latest.current = load;
+  useEffect(() => {
+    if (isLoading || !isAutomatic) return undefined;
+    const observer = new IntersectionObserver(
+      ([entry]) => entry?.isIntersecting && latest.current(),
+      { rootMargin: "600px" },
+    );
+    observer.observe(place.current!);
+    return () => observer.disconnect();
+  }, [isLoading, isAutomatic]);
+  return (
+    <div ref={place} className="end">
+      {!isAutomatic && <p className="muted">{texts.searchOn}</p>}
+      <button type="button" onClick={load} disabled={isLoading}>
+        {isLoading ? texts.loading : texts.more}
+      </button>
+    </div>
+  );
+}
+
+function FilterForm({ query }: { query: URLSearchParams }) {
+  const texts = useTexts();
+  const [status, setStatus] = useState(query.get("status") ?? "");
+  const [metadata, setMetadata] = useState(query.get("metadata") ?? "");
+  const [isWrong, setWrong] = useState(false);
+
+  function apply(nextStatus: string) {
+    if (pairsOf(metadata) === undefined) return setWrong(true);
+    const next = new URLSearchParams();
+    if (nextStatus) next.set("status", nextStatus);
+    if (metadata.trim()) next.set("metadata", metadata.trim());
+    return go(`#/${next.size ? `?${next}` : ""}`);
+  }
+
+  return (
+    <form
+      className="filter"
+      onSubmit={(event) => {
+        event.preventDefault();
+        apply(status);
+      }}
+    >
+      <label>
+        {texts.filterStatus}
+        <select
+          value={status}
+          onChange={({ target }) => {
+            setStatus(target.value);
+            apply(target.value);
+          }}
+        >
+          <option value="">{texts.all}</option>
+          {STATUSES.map((each) => (
+            <option key={each} value={each}>
+              {texts.status[each]}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label className="grow">
+        {texts.filterMetadata}
+        <input
+          value={metadata}
+          placeholder={texts.metadataHint}
+          aria-invalid={isWrong || undefined}
+          aria-describedby="metadata-trouble"
+          onChange={({ target }) => {
+            setMetadata(target.value);
+            setWrong(false);
+          }}
+        />
+      </label>
+      <button type="submit">{texts.apply}</button>
+      <p id="metadata-trouble" className="trouble-text" role="alert">
+        {isWrong ? texts.metadataWrong : ""}
+      </p>
+    </form>
+  );
+}
+
+function filterOf(query: URLSearchParams): Filter {
+  const status = STATUSES.find((each) => each === query.get("status"));
+  const metadata = pairsOf(query.get("metadata") ?? "") ?? {};
+  return status ? { status, metadata } : { metadata };
+}
+
+/** `a=b, c=d` as pairs; undefined if it is not written so. */
+export function pairsOf(text: string): Record<string, string> | undefined {
+  const parts = text
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean);
+  const pairs = parts.map((part) => /^([^=]+)=(.*)$/s.exec(part));
+  if (pairs.some((pair) => !pair)) return undefined;
+  return Object.fromEntries(pairs.map((pair) => [pair![1]!.trim(), pair![2]!.trim()]));
+}

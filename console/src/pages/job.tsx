@@ -1,0 +1,295 @@
+import { NotFound } from "@comfyline/client";
+import type { ArtifactView, JobView } from "@comfyline/client";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useState } from "react";
+import { between, duration, safeUrl, when } from "../format.js";
+import { useIsLive, useLiveJob } from "../live.js";
+import { Files } from "../parts/files.js";
+import { titleOf } from "../parts/job-card.js";
+import { RequestCode, codeOfGet, codeOfPost, pretty } from "../parts/request-code.js";
+import { ProgressLine, StatusBadge } from "../parts/status.js";
+import { Timeline } from "../parts/timeline.js";
+import { Trouble } from "../parts/trouble.js";
+import { artifactsQuery, eventsQuery, forgetJob, isOpen, jobQuery } from "../queries.js";
+import { go, jobLink } from "../router.js";
+import { useSession } from "../session.js";
+import { useLanguage, useTexts } from "../texts/index.js";
+
+/** One job: what it made, what happened to it, and what can be done with it. */
+export default function JobPage({ jobId }: { jobId: string }) {
+  const texts = useTexts();
+  const { client, live } = useSession();
+  const isLive = useIsLive(live) !== false;
+  const { data, error, refetch } = useQuery(jobQuery(client, jobId, isLive));
+  if (data) return <Job view={data} />;
+  const isMissing = error instanceof NotFound || error instanceof TypeError;
+  return (
+    <>
+      <a href="#/">{texts.back}</a>
+      {!error && <p className="muted">{texts.loading}</p>}
+      {isMissing && <h1 className="empty">{texts.notFound}</h1>}
+      {error && !isMissing && <Trouble error={error} again={() => void refetch()} />}
+    </>
+  );
+}
+
+function Job({ view }: { view: JobView }) {
+  const texts = useTexts();
+  const { live } = useSession();
+  const job = useLiveJob(live, view);
+  const isRunning = isOpen(job);
+  useEffect(() => {
+    if (isRunning) live.again();
+  }, [live, isRunning]);
+  const preview = isOpen(job) && job.live?.preview && safeUrl(job.live.preview);
+  return (
+    <>
+      <a href="#/">{texts.back}</a>
+      <div className="title">
+        <h1 className="job-title">{titleOf(job) ?? texts.workflow}</h1>
+        <StatusBadge status={job.status} />
+      </div>
+      <p className="muted">
+        <code>{job.job_id}</code>
+        {job.retry_of && (
+          <>
+            {` · ${texts.retryOf} `}
+            <a href={jobLink(job.retry_of)}>
+              <code>{job.retry_of}</code>
+            </a>
+          </>
+        )}
+      </p>
+      <Actions job={job} />
+      {isOpen(job) && <ProgressLine job={job} />}
+      {preview && <img className="preview" src={preview} alt={texts.preview} />}
+      {job.error && <ErrorBox job={job} />}
+      {job.result && <Result job={job} result={job.result} />}
+      <div className="columns">
+        <History job={job} />
+        <Parameters job={job} />
+        <Receipt job={job} />
+      </div>
+      <RequestCode code={codeOf(job)} />
+    </>
+  );
+}
+
+function codeOf(job: JobView) {
+  if (!Object.keys(job.params).length) return codeOfGet(job.job_id);
+  const metadata = Object.keys(job.metadata).length ? { metadata: job.metadata } : {};
+  return codeOfPost({ ...job.params, ...metadata });
+}
+
+function Actions({ job }: { job: JobView }) {
+  const texts = useTexts();
+  const { client } = useSession();
+  const queries = useQueryClient();
+  const id = job.job_id;
+  const cancel = useMutation({
+    mutationFn: () => client.cancel(id),
+    onSuccess: () => forgetJob(queries, id),
+  });
+  const retry = useMutation({
+    mutationFn: () => client.retry(id),
+    onSuccess: (next) => go(jobLink(next.id)),
+  });
+  const remove = useMutation({
+    mutationFn: () => client.purge(id),
+    onSuccess: () => {
+      go("#/");
+      queries.removeQueries({ queryKey: ["job", id] });
+      forgetJob(queries, id);
+    },
+  });
+  const [isAsking, setAsking] = useState(false);
+  const canRetry = ["failed", "canceled", "expired"].includes(job.status);
+  const isPending = cancel.isPending || retry.isPending || remove.isPending;
+  const error = cancel.error ?? retry.error ?? remove.error;
+  return (
+    <>
+      <div className="actions">
+        {isOpen(job) && (
+          <button
+            type="button"
+            disabled={isPending || job.status === "canceling"}
+            onClick={() => cancel.mutate()}
+          >
+            {texts.cancel}
+          </button>
+        )}
+        {canRetry && (
+          <button
+            type="button"
+            className="primary"
+            disabled={isPending}
+            onClick={() => retry.mutate()}
+          >
+            {texts.retry}
+          </button>
+        )}
+        {Object.keys(job.params).length > 0 && (
+          <a className="button" href={`#/new?from=${encodeURIComponent(id)}`}>
+            {texts.runAgain}
+          </a>
+        )}
+        {!isOpen(job) && !isAsking && (
+          <button type="button" disabled={isPending} onClick={() => setAsking(true)}>
+            {texts.remove}
+          </button>
+        )}
+      </div>
+      {isAsking && (
+        <div className="trouble" role="alert">
+          <p>{texts.removeAsk}</p>
+          <button
+            type="button"
+            className="danger"
+            disabled={isPending}
+            onClick={() => remove.mutate()}
+          >
+            {texts.remove}
+          </button>{" "}
+          <button type="button" onClick={() => setAsking(false)}>
+            {texts.close}
+          </button>
+        </div>
+      )}
+      {error && <Trouble error={error} />}
+    </>
+  );
+}
+
+function ErrorBox({ job }: { job: JobView }) {
+  const texts = useTexts();
+  const { type, message, node_id, node_type, attempt } = job.error!;
+  return (
+    <section className="trouble" aria-labelledby="error">
+      <h2 id="error">{texts.error}</h2>
+      <p className="error-message">{message}</p>
+      <p className="muted">
+        <code>{type}</code>
+        {node_id && ` · ${texts.node(node_id, node_type ?? "?")}`}
+        {attempt ? ` · ${texts.attempt(attempt)}` : ""}
+      </p>
+    </section>
+  );
+}
+
+function Result({ job, result }: { job: JobView; result: NonNullable<JobView["result"]> }) {
+  const texts = useTexts();
+  const { client } = useSession();
+  const [isAll, setAll] = useState(false);
+  const all = useQuery({ ...artifactsQuery(client, job.job_id), enabled: isAll });
+  const files: ArtifactView[] = all.data ?? result.artifacts;
+  const { values = {}, warnings = [], artifacts_total = 0 } = result;
+  return (
+    <section aria-labelledby="files">
+      <h2 id="files">{texts.files}</h2>
+      {result.partial && <p className="warning">{texts.partial}</p>}
+      {files.length ? (
+        <Files files={files} />
+      ) : (
+        <p className="muted">{result.empty_reason ?? texts.noFiles}</p>
+      )}
+      {artifacts_total > files.length && (
+        <p className="end">
+          <button type="button" disabled={all.isFetching} onClick={() => setAll(true)}>
+            {texts.moreFiles}
+          </button>{" "}
+          <span className="muted">{texts.filesTotal(artifacts_total)}</span>
+        </p>
+      )}
+      {all.error && <Trouble error={all.error} again={() => void all.refetch()} />}
+      {warnings.length > 0 && (
+        <>
+          <h3>{texts.warnings}</h3>
+          <ul>
+            {warnings.map(({ type, message, node_id, node_type }, n) => (
+              <li key={n}>
+                <code>{type}</code> {message}
+                {node_id && ` (${texts.node(node_id, node_type ?? "?")})`}
+              </li>
+            ))}
+          </ul>
+        </>
+      )}
+      {Object.keys(values).length > 0 && (
+        <>
+          <h3>{texts.values}</h3>
+          <pre tabIndex={0} aria-label={texts.values}>
+            {pretty(values)}
+          </pre>
+        </>
+      )}
+    </section>
+  );
+}
+
+function History({ job }: { job: JobView }) {
+  const texts = useTexts();
+  const { client } = useSession();
+  const { data, error, refetch } = useQuery(eventsQuery(client, job.job_id));
+  return (
+    <section aria-labelledby="timeline">
+      <h2 id="timeline">{texts.timeline}</h2>
+      {error ? <Trouble error={error} again={() => void refetch()} /> : null}
+      <Timeline events={data ?? []} job={job} />
+    </section>
+  );
+}
+
+function Parameters({ job }: { job: JobView }) {
+  const texts = useTexts();
+  const params = Object.entries(job.params);
+  const metadata = Object.entries(job.metadata);
+  return (
+    <section aria-labelledby="parameters">
+      <h2 id="parameters">{texts.parameters}</h2>
+      {params.length ? <Facts facts={params} /> : <p className="muted">{texts.workflowParams}</p>}
+      {metadata.length > 0 && (
+        <>
+          <h3>{texts.metadata}</h3>
+          <Facts facts={metadata} />
+        </>
+      )}
+    </section>
+  );
+}
+
+function Receipt({ job }: { job: JobView }) {
+  const texts = useTexts();
+  const language = useLanguage();
+  const { queued_at, started_at, finished_at, expires_at } = job.timestamps;
+  const time = (seconds: number | undefined) =>
+    seconds === undefined ? undefined : duration(seconds, language);
+  const facts: [string, unknown][] = [
+    [texts.gpuTime, time(job.gpu_seconds)],
+    [texts.waited, time(between(queued_at, started_at))],
+    [texts.ran, time(between(started_at, finished_at))],
+    [texts.attempts, job.attempt],
+    [texts.interruptions, job.interruptions],
+    [texts.cachedNodes, job.nodes_cached || undefined],
+    [texts.priority, texts.priorities[job.priority]],
+    [texts.keptUntil, expires_at ? when(expires_at, language) : undefined],
+  ];
+  return (
+    <section aria-labelledby="receipt">
+      <h2 id="receipt">{texts.receipt}</h2>
+      <Facts facts={facts.filter(([, value]) => value !== undefined)} />
+    </section>
+  );
+}
+
+function Facts({ facts }: { facts: [string, unknown][] }) {
+  return (
+    <dl className="facts">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{typeof value === "object" ? pretty(value) : String(value)}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

@@ -1,0 +1,104 @@
+"""GET /console: the web console, built from console/ by infra/console.py.
+
+The page's file is small and names the others, whose names contain a hash of their content. Vite
+builds all of them into one folder without subfolders. API Gateway's HTTP APIs compress nothing, so
+the files are compressed here.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from comfyline.service.errors import RouteNotFound
+from functions._http import Answer, Request, http_handler
+from functions._wiring import Wiring
+
+FOLDER = Path(__file__).with_name("_console")
+PAGE = "index.html"
+NOT_BUILT = "This deployment has no console. `make console` builds it, and `make up` serves it."
+MEDIA_TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".html": "text/html; charset=utf-8",
+}
+FOR_A_YEAR, ASK_EACH_TIME = "public, max-age=31536000, immutable", "no-cache"
+COMMON = {
+    "vary": "accept-encoding",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+
+@http_handler(scope=None)
+def handler(request: Request, wiring: Wiring) -> Answer:
+    """200 with the page, or with the file of it that the path names.
+
+    The page may load scripts and styles of its own origin only. It shows and sends files at the
+    origin of the bucket, and opens sockets at the origin of the WebSocket API.
+    """
+    name = request.path_parameter("file") or PAGE
+    found = files(FOLDER).get(name)  # a name that would lead out of the folder is not among them
+    if found is None:
+        raise RouteNotFound(NOT_BUILT if name == PAGE else f"There is no /console/{name}.")
+    policy = page_policy(wiring.page_origins) if name == PAGE else "default-src 'none'"
+    return found.answer(request, policy)
+
+
+def page_policy(origins: Iterable[str]) -> str:
+    """The Content-Security-Policy of the page; `origins` are those of files and of sockets."""
+    others = " ".join(origins)
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            f"connect-src 'self' {others}",
+            f"img-src 'self' data: blob: {others}",
+            f"media-src blob: {others}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleFile:
+    """A file of the console, compressed with gzip."""
+
+    compressed: bytes
+    media_type: str
+    cache: str
+
+    def answer(self, request: Request, policy: str) -> Answer:
+        """200 with the file, in the encoding that the client accepts."""
+        headers = {
+            "content-type": self.media_type,
+            "cache-control": self.cache,
+            "content-security-policy": policy,
+            **COMMON,
+        }
+        if "gzip" in (request.header("accept-encoding") or ""):
+            return Answer(self.compressed, headers={**headers, "content-encoding": "gzip"})
+        return Answer(gzip.decompress(self.compressed), headers=headers)
+
+
+@cache
+def files(folder: Path) -> Mapping[str, ConsoleFile]:
+    """The files of the folder by name; none if the console is not built."""
+    return {
+        path.name: ConsoleFile(
+            gzip.compress(path.read_bytes()),
+            MEDIA_TYPES[path.suffix],
+            ASK_EACH_TIME if path.name == PAGE else FOR_A_YEAR,
+        )
+        for path in sorted(folder.glob("*"))
+        if path.suffix in MEDIA_TYPES
+    }
