@@ -236,6 +236,7 @@ def test_processes_record_in_the_namespace_that_alarms_read(aws: Templates) -> N
         "RedriveTickets",
         "ScaleWorkers",
         "CountCrashes",
+        "SubmitComfyJob",
     }
     task = only(resources(aws.worker, "AWS::ECS::TaskDefinition"))["ContainerDefinitions"][0]
     worker = {pair["Name"]: pair["Value"] for pair in task["Environment"]}["METRICS_NAMESPACE"]
