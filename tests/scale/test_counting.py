@@ -46,6 +46,9 @@ class Outage:
             self.store.add(job)
         self.parked = 0
 
+    def stored(self) -> list[Job]:
+        return self.store.get_many([job.id for job in self.jobs])
+
     def batches(self) -> list[list[Job]]:
         """What the stream delivers: every end, and a third of them twice, in any order."""
         twice = self.simulation.random.sample(self.jobs, len(self.jobs) // 3)
@@ -100,4 +103,11 @@ def test_40_writers_count_every_end_of_an_hour_once(
         share = OWNERS.count(owner) * total // len(OWNERS)
         assert outage.ledger.usage(owner) == Usage(pytest.approx(1.25 * share), share)
     assert outage.metrics.sum(Metric.JOBS_ENDED, status="succeeded") == total
-    assert all(job.is_settled for job in outage.store.get_many([j.id for j in outage.jobs]))
+    # A note that was throttled every time is left to the sweeper.
+    unsettled = [job for job in outage.stored() if not job.is_settled]
+    assert len(unsettled) <= total / 1000
+    step = Step("count", outage.ledger.count)
+    clock = simulation.clock
+    assert Settlement(steps=[step], store=outage.store, clock=clock).settle(unsettled) == []
+    assert all(job.is_settled for job in outage.stored())
+    assert outage.ledger.totals().jobs[Status.SUCCEEDED] == total
