@@ -166,9 +166,9 @@ class SubscribedMessage(Response):
         default="subscribed", description="The type of the message."
     )
     jobs: Literal["mine"] = Field(default="mine", description="All jobs of the key's owner.")
-    repeat_after_seconds: int = Field(
-        description="Jobs that are posted within this time may not be announced. A client that "
-        "subscribes once more after it misses none."
+    repeat_after_seconds: Count = Field(
+        description="Jobs that are posted within so many seconds may not be announced. A client "
+        "that subscribes once more after them misses none."
     )
 
 
