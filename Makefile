@@ -176,7 +176,7 @@ docs: dev $(TYPESCRIPT)/node_modules/.complete ## Generate what is made from the
 	@$(BIN)/python -m tools.reference_pages
 
 site: dev $(DOCUMENTS)/node_modules/.complete ## Build docs/ as a site in out/site; needs no network
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $(SITE)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(SITE)
 
 site-serve: dev $(DOCUMENTS)/node_modules/.complete ## Show docs/ as a site on http://127.0.0.1:8000, and again after each change
 	@$(BIN)/mkdocs serve
