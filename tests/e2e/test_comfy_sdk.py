@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from comfy_sdk import Comfy, OutputReady, StatusChange
 from comfy_sdk import exceptions as sdk_errors
 from PIL import Image, ImageOps
 
-from comfyline.client import Comfyline
+from comfyline.client import Comfyline, Job
+from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
+from comfyui_sim.options import CHECKPOINTS
 from localcloud.state import Endpoints
 from tests.e2e.conftest import WORKERS, make
 from tests.e2e.test_recovery import slow_steps
@@ -135,9 +138,9 @@ def inverted_of_empty() -> dict[str, Any]:
     return {**inverted(""), "1": EMPTY}
 
 
-def test_jobs_are_canceled_while_they_wait_and_while_they_run(
-    comfy: Comfy, client: Comfyline, endpoints: Endpoints
-) -> None:
+@contextmanager
+def busy_workers(client: Comfyline, endpoints: Endpoints) -> Iterator[list[Job]]:
+    """A slow job of ours for each worker, so that jobs after them are queued."""
     with slow_steps(endpoints, 100):
         running = [
             client.submit("long", steps=400, width=64, height=64, priority="high")
@@ -145,6 +148,31 @@ def test_jobs_are_canceled_while_they_wait_and_while_they_run(
         ]
         for ours in running:
             eventually_now(lambda ours=ours: ours.refresh().status == "running", within=30)
+        yield running
+
+
+def slow_graph() -> dict[str, Any]:
+    """A graph that runs as long as `slow_steps` says, and that no cached result answers."""
+    asked = TextToImage(
+        prompt="long",
+        negative_prompt="",
+        width=64,
+        height=64,
+        batch_size=1,
+        seed=int.from_bytes(os.urandom(4)),
+        steps=400,
+        cfg_scale=7.0,
+        sampler="euler",
+        scheduler="normal",
+        model=CHECKPOINTS[0],
+    )
+    return {node: dict(spec) for node, spec in text_to_image_graph(asked).items()}
+
+
+def test_jobs_are_canceled_while_they_wait_and_while_they_run(
+    comfy: Comfy, client: Comfyline, endpoints: Endpoints
+) -> None:
+    with busy_workers(client, endpoints) as running:
         waiting = comfy.submit(comfy.workflows.from_json(GRAPH))
         assert waiting.status == "queued"
         waiting.cancel()
@@ -154,6 +182,43 @@ def test_jobs_are_canceled_while_they_wait_and_while_they_run(
             assert theirs.cancel().wait(timeout=SECONDS).status == "canceled"
         assert waiting.wait(timeout=SECONDS).status == "canceled"
     assert {ours.refresh().status for ours in running} == {"canceled"}
+
+
+def test_our_client_cancels_jobs_of_theirs(
+    comfy: Comfy, client: Comfyline, endpoints: Endpoints
+) -> None:
+    with slow_steps(endpoints, 100):
+        theirs = [comfy.submit(comfy.workflows.from_json(slow_graph())) for _ in range(WORKERS + 1)]
+
+        def states() -> list[str]:
+            return sorted(job.refresh().status for job in theirs)
+
+        # A worker may hold two of them, so it is open which one waits.
+        eventually_now(lambda: states() == ["queued", *["running"] * WORKERS], within=30)
+        for job in sorted(theirs, key=lambda job: job.status):  # the queued one first
+            client.cancel(job.id)
+        for job in theirs:
+            assert job.wait(timeout=SECONDS).status == "canceled"
+            assert client.get(job.id).status == "canceled"
+
+
+def test_the_typescript_client_cancels_jobs_of_ours(
+    client: Comfyline, endpoints: Endpoints, variables: dict[str, str], typescript: None
+) -> None:
+    with busy_workers(client, endpoints) as (running, *others):
+        waiting = client.submit("a red fox", steps=1, width=64, height=64)
+        assert canceled_by_typescript(waiting.id, variables) == ["queued", "canceled"]
+        assert canceled_by_typescript(running.id, variables) == ["running", "canceled"]
+        assert waiting.refresh().status == running.refresh().status == "canceled"
+        for other in others:
+            other.cancel()
+
+
+def canceled_by_typescript(job_id: str, variables: dict[str, str]) -> list[str]:
+    """The states of the job that the client has seen, before and after its cancel."""
+    done = run_script("cancel.mjs", job_id, variables=variables)
+    found: list[str] = json.loads(done)
+    return found
 
 
 def test_both_clients_see_follow_and_fetch_the_same_jobs(
@@ -193,13 +258,17 @@ def test_refusals_are_the_exceptions_of_the_contract(comfy: Comfy, stranger_comf
         submit(GRAPH, wrong)
 
 
-def test_the_typescript_client(variables: dict[str, str], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def typescript() -> None:
+    """Comfy's client for TypeScript is installed."""
     installed = make("tests/e2e/comfy_sdk/node_modules/.complete")
     assert installed.returncode == 0, installed.stderr
-    path = tmp_path / f"{os.urandom(4).hex()}.png"
-    path.write_bytes(photo())
+
+
+def run_script(name: str, argument: str, *, variables: dict[str, str]) -> str:
+    """What the script of Comfy's client for TypeScript prints."""
     done = subprocess.run(
-        [NODE, SCRIPTS / "run.mjs", path],
+        [NODE, SCRIPTS / name, argument],
         env=variables,
         capture_output=True,
         text=True,
@@ -207,7 +276,13 @@ def test_the_typescript_client(variables: dict[str, str], tmp_path: Path) -> Non
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
+    return done.stdout
+
+
+def test_the_typescript_client(variables: dict[str, str], tmp_path: Path, typescript: None) -> None:
+    path = tmp_path / f"{os.urandom(4).hex()}.png"
+    path.write_bytes(photo())
+    seen = json.loads(run_script("run.mjs", str(path), variables=variables))
     assert_inverted(base64.b64decode(seen.pop("picture")), path.read_bytes())
     events = seen.pop("events")
     assert events[-2:] == ["outputReady", "statusChange"]
