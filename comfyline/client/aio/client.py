@@ -117,7 +117,8 @@ class AsyncComfyline:
         Comfy's own clients find the file by its hash, and do not send it again.
 
         Raises:
-            UploadFailed: the file store refused the file.
+            NotConfigured: `comfyline[upload]` is not installed, whose package computes this hash.
+            UploadFailed: the file is empty or too large, or the file store refused it.
             ApiError, TransportFailed, UnexpectedAnswer: see errors.py.
         """
         return await upload(self._api, file, announced=True)

@@ -30,7 +30,7 @@ def test_the_client_imports_its_own_dependencies_only() -> None:
     code = "import sys, comfyline.client.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = set(done.stdout.split())
-    others = {"aiohttp", "aws_lambda_powertools", "boto3", "PIL", "prometheus_client"}
+    others = {"aiohttp", "aws_lambda_powertools", "blake3", "boto3", "PIL", "prometheus_client"}
     assert modules.isdisjoint(others)
     ours = {name for name in modules if name.startswith("comfyline.")}
     assert all(name.startswith(("comfyline.client", "comfyline.contract")) for name in ours)

@@ -14,7 +14,7 @@ from comfyline.client.cli import arguments as args
 from comfyline.client.cli.session import connected, hint, job_id_of
 from comfyline.client.cli.watching import follow_and_save
 from comfyline.client.options import SubmitOptions
-from comfyline.client.screen import json_line, say
+from comfyline.client.screen import json_line, plain, say
 from comfyline.contract.v1 import common
 
 
@@ -153,7 +153,8 @@ def upload(ctx: typer.Context, files: args.Files, as_json: args.AsJson = False) 
     """
     with connected(ctx, as_json) as client:
         for file in files:
-            reference = client.upload(file)
+            with Console(stderr=True).status(plain(f"Sending {file}")):
+                reference = client.upload(file)
             if as_json:
                 json_line(Console(), {"file": str(file), "reference": reference})
             else:
