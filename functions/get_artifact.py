@@ -8,11 +8,14 @@ from typing import Literal
 from comfyline.api.v1.results import link_of
 from comfyline.contract.v1.results import ArtifactLink
 from comfyline.service.errors import ArtifactNotFound
+from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler, invalid
 from functions._wiring import Wiring
 
 # A cache must not hand the URL to another caller, or after its end.
 _HEADERS = {"cache-control": "private, no-store", "vary": "Accept"}
+
+at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.artifacts))
 
 
 @http_handler(scope="jobs:read", for_tokens=True)

@@ -56,7 +56,7 @@ CDK_NAG: Reasons = {
     ),
     (
         r"AwsSolutions-APIG4",
-        r".*-api/Http/Api/(DefaultRoute|GET--|GET--(healthz|\w+api\.json|docs(--\{file\})?)\w*)/Resource",
+        r".*-api/Http/Api/(DefaultRoute|GET--|GET--(healthz|\w+api\.json|(docs|console)(--\{file\})?)\w*)/Resource",
     ): "open on purpose: the answer contains nothing about any job",
     (r"(AwsSolutions-APIG1|Serverless-APIGWAccessLogging)", r".*-api/WebSocket/Stage/Resource"): (
         "API Gateway accepts one for WebSockets only if the account has a logging role, which is "

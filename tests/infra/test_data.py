@@ -116,7 +116,7 @@ def test_bucket(aws: Templates) -> None:
     encryption = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption == [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
     assert bucket["CorsConfiguration"]["CorsRules"] == [
-        {"AllowedMethods": ["GET", "POST"], "AllowedOrigins": ["*"]}
+        {"AllowedMethods": ["GET", "HEAD", "POST"], "AllowedOrigins": ["*"]}
     ]
 
 
