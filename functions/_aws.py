@@ -1,8 +1,9 @@
 """The AWS adapters of the functions: the only module here that picks concrete classes.
 
-Nothing is read or built at import. Each adapter is made at its first use, from the environment
-variables that it needs, and kept while the function stays warm. Each is imported where it is made,
-botocore too, so that a cold start loads only what the function uses.
+The import of this module reads and builds nothing. Each adapter is made at its first use, from the
+environment variables that it needs, and kept while the function stays warm. In a deployed function
+`at_start` is that first use. Each is imported where it is made, botocore too, so that a cold start
+loads only what the function uses.
 """
 
 from __future__ import annotations
