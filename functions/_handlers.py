@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import cache, wraps
+from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 from aws_lambda_powertools import Logger
@@ -127,6 +129,20 @@ def at_start(prepare: Callable[[Wiring], object]) -> None:
     """
     if _STARTED_BY_LAMBDA in os.environ:
         prepare(_of_the_process())
+
+
+def _after_restore() -> None:
+    """Seed `random` anew in each process that is restored from a snapshot (SnapStart).
+
+    It was seeded when the snapshot was made. Otherwise all processes would draw the same pauses and
+    the same parts of counters, and so meet again and again. Ids and secrets do not depend on it,
+    because they come from the operating system.
+    """
+    if os.environ.get(_STARTED_BY_LAMBDA) == "snap-start":
+        import_module("snapshot_restore_py").register_after_restore(random.seed)  # the runtime's
+
+
+_after_restore()
 
 
 def limits_of(caller: Mapping[str, str]) -> Limits:

@@ -137,6 +137,11 @@ class Function:
         return f"Comfyline {self.name}: {', '.join(calls) or 'called by API Gateway'}"
 
     @property
+    def is_called_by_gateway(self) -> bool:
+        """Whether a caller waits for it: for a route, an authorizer, or the answer of no route."""
+        return bool(self.routes or self.socket_routes) or not self.triggers
+
+    @property
     def module(self) -> str:
         """The module of the handler, which is also the service that its log lines name."""
         return self.handler.partition(".")[0]

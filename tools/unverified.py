@@ -135,6 +135,14 @@ FACTS = (
         "below 1 s",
     ),
     Fact(
+        "`functions.snap_start`: processes are restored from snapshots, may be called through the "
+        "alias, and have valid keys; files' URLs signed with those keys stay valid for their whole "
+        "time",
+        "by hand: `SubmitJob`'s log with `functions.call_log = true`, in a stage that has it, an "
+        "hour after the deployment; a file's URL shortly before it expires",
+        "a `Restore Duration` and no `Init Duration`; jobs are accepted; the file is there",
+    ),
+    Fact(
         "functions whose log is JSON with the system level WARN: Lambda leaves out its own lines "
         "about a call, and metrics still arrive (`functions.call_log = false`)",
         "by hand: the log of `SubmitJob` and the metric `JobsAccepted` after a post",

@@ -24,6 +24,8 @@ from infra.key_grants import key_grants
 # the schedules, so that two rounds never overlap.
 LOCAL_TIMEOUT = 50
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
+SNAPSHOTS = lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS
+ALIAS = "live"  # of the version whose snapshot is called
 
 
 class FunctionCode:
@@ -83,6 +85,7 @@ def python_function(
         ),
         log_group=log_group,
         **_logging(deployment),
+        snap_start=SNAPSHOTS if has_snapshot(row, deployment) else None,
         # Either way a trace has an id, by which log lines are found.
         tracing=lambda_.Tracing.ACTIVE
         if deployment.observability.tracing and row.is_traced
@@ -92,6 +95,30 @@ def python_function(
             "POWERTOOLS_SERVICE_NAME": row.module,
             "LOG_LEVEL": deployment.functions.log_level.upper(),
         },
+    )
+
+
+def has_snapshot(row: Function, deployment: Deployment) -> bool:
+    """Whether processes of the function are restored from a snapshot, which no emulator does."""
+    return deployment.functions.snap_start and row.is_called_by_gateway and not deployment.is_local
+
+
+def called_as(
+    row: Function, function: lambda_.Function, deployment: Deployment
+) -> lambda_.IFunction:
+    """What the callers of the function call: the function, or the alias of its newest version.
+
+    Only versions have snapshots. The CDK publishes a new version with each change of code or
+    configuration, and removes the old one, so that only one snapshot is paid for.
+    """
+    if not has_snapshot(row, deployment):
+        return function
+    return lambda_.Alias(
+        function,
+        "Alias",
+        alias_name=ALIAS,
+        version=function.current_version,
+        description=f"Comfyline {row.name}: the version that API Gateway calls",
     )
 
 

@@ -31,7 +31,7 @@ Queues = Mapping[Resource, sqs.IQueue]
 def add_triggers(
     scope: Construct,
     row: Function,
-    function: lambda_.Function,
+    function: lambda_.IFunction,
     *,
     jobs: ddb.TableV2,
     queues: Queues,
@@ -81,7 +81,7 @@ def _stream(jobs: ddb.TableV2, stream: JobsStream, deployment: Deployment) -> Dy
     )
 
 
-def _schedule(scope: Construct, row: Function, function: lambda_.Function) -> None:
+def _schedule(scope: Construct, row: Function, function: lambda_.IFunction) -> None:
     every = Duration.minutes(1)
     scheduler.Schedule(
         scope,
@@ -94,7 +94,7 @@ def _schedule(scope: Construct, row: Function, function: lambda_.Function) -> No
 
 
 def _crashes(
-    scope: Construct, row: Function, function: lambda_.Function, deployment: Deployment
+    scope: Construct, row: Function, function: lambda_.IFunction, deployment: Deployment
 ) -> None:
     """A rule for tasks that crash. A worker that drains or retires exits with 0."""
     stack = Stack.of(scope)

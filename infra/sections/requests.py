@@ -53,6 +53,12 @@ class Functions(Section):
             "by_default": f"true from a `functions.concurrency` of {MIN_TO_RESERVE}"
         },
     )
+    snap_start: bool = Field(
+        default=False,
+        description="whether the functions that API Gateway calls start from snapshots (Lambda "
+        "SnapStart) instead of importing their code; at published prices about $64 a month, and "
+        "$0.07 for 1,000 starts",
+    )
     s3_public_endpoint: str | None = Field(
         default=None,
         pattern=r"^https?://[^/\s]+$",

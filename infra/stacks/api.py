@@ -12,7 +12,7 @@ from constructs import Construct
 
 from comfyline.service.settings import PublicAddress
 from infra.constructs.domains import custom_domains
-from infra.constructs.function import FunctionCode, python_function
+from infra.constructs.function import FunctionCode, called_as, python_function
 from infra.constructs.http_api import http_api
 from infra.constructs.triggers import add_triggers
 from infra.constructs.websocket_api import STAGE, JobsWebSocketApi
@@ -62,13 +62,15 @@ class ApiStack(Stack):
             enforce_ssl=not deployment.is_local,
             removal_policy=RemovalPolicy.DESTROY,
         )
-        self.functions = self._make_functions(FunctionCode(assets))
-        self._sockets.add_routes(self.functions)
+        self.functions = dict[str, lambda_.Function]()
+        self._callees = dict[str, lambda_.IFunction]()  # what callers call: functions or aliases
+        self._make_functions(FunctionCode(assets))
+        self._sockets.add_routes(self._callees)
         if deployment.is_local:
             _read_first(self.functions["PushUpdates"], before=self.functions["SettleJobs"])
         self.http_api = http_api(
             self,
-            functions=self.functions,
+            functions=self._callees,
             deployment=deployment,
             domain=api_domain,
         )
@@ -78,29 +80,28 @@ class ApiStack(Stack):
                     self.functions[row.name].add_environment("PUBLIC_URL", self._http_url)
         self._write_outputs()
 
-    def _make_functions(self, code: FunctionCode) -> Mapping[str, lambda_.Function]:
+    def _make_functions(self, code: FunctionCode) -> None:
         values, arns = self._values(), self._arns()
         queues = {Resource.DEAD_LETTERS: self._data.dead_letters, Resource.PARKING: self.parking}
-        functions = dict[str, lambda_.Function]()
         for row in (row for row in FUNCTIONS.values() if row.stack == "api"):
-            functions[row.name] = function = python_function(
+            self.functions[row.name] = function = python_function(
                 self, row, deployment=self._deployment, code=code, values=values, arns=arns
             )
+            self._callees[row.name] = callee = called_as(row, function, self._deployment)
             add_triggers(
                 self,
                 row,
-                function,
+                callee,
                 jobs=self._data.jobs,
                 queues=queues,
                 deployment=self._deployment,
             )
             if row.name == "SocketSubscribe":  # SocketConnect, a later row, calls it
-                values["greeter_function"] = function.function_name
-                arns[Resource.GREETER] = [function.function_arn]
+                values["greeter_function"] = callee.function_name
+                arns[Resource.GREETER] = [callee.function_arn]
             if row.name == "PushChunk":  # PushUpdates, a later row, calls it
-                values["relay_function"] = function.function_name
-                arns[Resource.RELAY] = [function.function_arn]
-        return functions
+                values["relay_function"] = callee.function_name
+                arns[Resource.RELAY] = [callee.function_arn]
 
     @property
     def _socket_url(self) -> str:

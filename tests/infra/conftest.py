@@ -29,6 +29,7 @@ UNUSUAL: Mapping[str, Any] = {
         "architecture": "x86_64",
         "call_log": True,
         "wake_scaler": False,
+        "snap_start": True,
         "concurrency": 1000,
         "s3_public_endpoint": "http://files.example",
     },

@@ -90,11 +90,17 @@ _PSEUDO = {
 }
 
 
+def _is_alias(template: Json, name: str) -> bool:
+    return bool(template["Resources"].get(name, {}).get("Type") == "AWS::Lambda::Alias")
+
+
 def deployed(templates: Templates, template: Json, value: Any) -> Any:
     """The value with ARNs and names such as AWS would give the resources."""
 
     def of(value: Any, template: Json = template) -> Any:
         match value:
+            case {"Ref": name} if _is_alias(template, name):  # its Ref is its ARN
+                return _ARNS["AWS::Lambda::Function"].format(name.lower()) + ":live"
             case {"Ref": name}:
                 return _PSEUDO.get(name, str(name).lower())
             case {"Fn::GetAtt": [name, "StreamArn"]}:
