@@ -124,6 +124,17 @@ class Api(Section):
         examples=["arn:aws:acm:eu-west-1:123456789012:certificate/..."],
     )
 
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~-]+)*$",
+        description="where callers reach the HTTP API if a proxy or CDN is in front of it; the "
+        "links in answers of Comfy API v2 begin with it",
+        json_schema_extra={
+            "allowed": "a URL such as `https://comfy.example.com`, without a slash at its end",
+            "by_default": "the custom domain, else the address of the API",
+        },
+    )
+
     @model_validator(mode="after")
     def _domains_are_complete(self) -> Self:
         given = [self.domain, self.socket_domain, self.certificate_arn]

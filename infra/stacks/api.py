@@ -75,9 +75,10 @@ class ApiStack(Stack):
             domain=api_domain,
         )
         if not deployment.is_local:  # behind an emulator only its user knows the address
+            public_url = deployment.api.public_url or self._http_url
             for row in FUNCTIONS.values():
                 if PublicAddress in row.settings:
-                    self.functions[row.name].add_environment("PUBLIC_URL", self._http_url)
+                    self.functions[row.name].add_environment("PUBLIC_URL", public_url)
         self._write_outputs()
 
     def _make_functions(self, code: FunctionCode) -> None:

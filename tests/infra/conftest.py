@@ -41,6 +41,7 @@ UNUSUAL: Mapping[str, Any] = {
         "domain": "api.example.com",
         "socket_domain": "live.example.com",
         "certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/0",
+        "public_url": "https://comfy.example.com/team",
     },
     "worker": {
         "image": "registry.example/worker:1",

@@ -264,7 +264,7 @@ def test_outputs(aws: Templates) -> None:
 def test_links_name_the_address_that_callers_use(
     aws: Templates, asg: Templates, local: Templates
 ) -> None:
-    assert asg.environment("SubmitComfyJob")["PUBLIC_URL"] == "https://api.example.com"
+    assert asg.environment("SubmitComfyJob")["PUBLIC_URL"] == "https://comfy.example.com/team"
     function = aws.functions()["ReadComfyJobs"]
     assert "ApiEndpoint" in str(function["Environment"]["Variables"]["PUBLIC_URL"])
     # An emulator serves the API below a path that only its user knows.

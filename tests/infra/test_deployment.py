@@ -241,6 +241,19 @@ class TestRefusals:
     def test_values_that_contradict_each_other(self, table: dict[str, Any], expected: str) -> None:
         assert expected in refusal(**table)
 
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://a.example",
+            "https://a.example/",
+            "https://a.example?b=c",
+            "a.example",
+            "https://",
+        ],
+    )
+    def test_the_public_address_is_a_base_of_links(self, url: str) -> None:
+        assert "api.public_url must be a URL such as" in refusal(api={"public_url": url})
+
     @pytest.mark.parametrize("seconds", [0, MAX_LEASE_SECONDS + 1])
     def test_a_lease_is_no_longer_than_sqs_can_hide_a_message(self, seconds: int) -> None:
         message = refusal(worker={"image": "i", "lease_seconds": seconds})
