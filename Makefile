@@ -111,7 +111,7 @@ tests/e2e/comfy_sdk/node_modules/.complete: tests/e2e/comfy_sdk/package-lock.jso
 $(TYPESCRIPT)/dist/index.js: $(TYPESCRIPT)/node_modules/.complete $(shell find $(TYPESCRIPT)/src -name '*.ts')
 	@$(NPM) run build
 
-bench: dev ## Measure the running service, and compare with the goals and the kept results (COMFYUI_URL=, BENCH=options)
+bench: dev ## Measure the running service, and compare with the goals and the kept results (COMFYUI_URL=, COMFY_PROXY=, BENCH=options)
 	@$(BIN)/python -m bench $(BENCH)
 
 bench-test: dev ## Test the arithmetic of the benchmarks, the simulation, and the pages that they write

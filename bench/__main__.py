@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bench import api, functions, handler, live, overhead, page, run, worker
+from bench import api, comfy_sdk, functions, handler, live, overhead, page, run, worker
 from bench.cost import measurements as cost
 
 MEASUREMENTS = (
     *api.MEASUREMENTS,
     *overhead.MEASUREMENTS,
+    *comfy_sdk.MEASUREMENTS,
     *live.MEASUREMENTS,
     *handler.MEASUREMENTS,
     *functions.MEASUREMENTS,
