@@ -215,11 +215,20 @@ class Wiring:
 
         return read_artifacts(job_id, caller, numbers, store=self.aws.jobs, clock=self.clock)
 
-    def read_artifact(self, job_id: JobId, caller: Principal, number: int) -> Artifact:
-        """One file of a job of the caller."""
+    def read_artifact(
+        self, job_id: JobId, caller: Principal, number: int, *, as_thumbnail: bool
+    ) -> Artifact:
+        """One file of a job of the caller, or its thumbnail."""
         from comfyline.service.jobs.artifacts import read_artifact
 
-        return read_artifact(job_id, caller, number, store=self.aws.jobs, clock=self.clock)
+        return read_artifact(
+            job_id,
+            caller,
+            number,
+            store=self.aws.jobs,
+            clock=self.clock,
+            as_thumbnail=as_thumbnail,
+        )
 
     def queue_position(self, job: Job) -> int | None:
         """About where a queued job stands."""

@@ -22,8 +22,10 @@ at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.artifacts))
 def handler(request: Request, wiring: Wiring) -> Answer:
     """302 to a freshly signed URL of the file; 200 with the URL if JSON is asked for."""
     number, is_inline = _number(request.path_parameter("number")), _is_inline(request)
-    _check_width(request.query("w"))
-    artifact = wiring.read_artifact(request.job_id, request.principal, number)
+    as_thumbnail = _wants_thumbnail(request.query("w"))
+    artifact = wiring.read_artifact(
+        request.job_id, request.principal, number, as_thumbnail=as_thumbnail
+    )
     method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
     link = link_of(artifact, wiring.aws.artifacts, wiring.clock(), inline=is_inline, method=method)
     if link is None:
@@ -52,6 +54,7 @@ def _is_inline(request: Request) -> bool:
     return text == "inline"
 
 
-def _check_width(text: str | None) -> None:
+def _wants_thumbnail(text: str | None) -> bool:
     if text not in (None, "512"):
         raise invalid("w must be 512, the width of thumbnails", "query", "w")
+    return text is not None

@@ -18,7 +18,7 @@ DEFAULT_LIMIT = 20
 _METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 
 
-at_start(lambda wiring: wiring.aws.jobs)
+at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.artifacts))
 
 
 @http_handler(scope="jobs:read")
@@ -32,7 +32,8 @@ def handler(request: Request, wiring: Wiring) -> Answer:
         limit=limit,
         cursor=request.query("cursor"),
     )
-    return Answer(views.job_page(records, cursor, wiring.clock()))
+    page = views.job_page(records, cursor, store=wiring.aws.artifacts, now=wiring.clock())
+    return Answer(page)
 
 
 def _filter(request: Request) -> ListFilter:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
@@ -35,11 +35,13 @@ from gpu_worker.comfy.outcomes import Outcome, PromptFailed, PromptSucceeded
 from gpu_worker.comfy.scrub import without_server_paths
 from gpu_worker.execution import Execution
 from gpu_worker.machine_faults import FaultKind
+from gpu_worker.made import Made
 from gpu_worker.phases import Phase, timed
 from gpu_worker.previews import Previews
 from gpu_worker.racing import background, unless
 from gpu_worker.reporter import Reporter
 from gpu_worker.stop import Stop, StopReason
+from gpu_worker.thumbnails import Pictures
 from gpu_worker.toolbox import Toolbox
 from gpu_worker.verdict import FAULTS, NotStored, Result, Suspected, judged, verdict
 
@@ -59,6 +61,7 @@ class Attempt:
         job = work.job
         self.stop = Stop()
         self._has_left_gpu = False
+        self._made: Sequence[Made] = ()
         self._ticket, self._tools, self._left_engine = ticket, tools, left_engine
         self._reporter = Reporter(
             job,
@@ -151,6 +154,7 @@ class Attempt:
 
     async def _collect(self) -> JobResult:
         made, missing = await asyncio.to_thread(self._execution.made)
+        self._made = made
         artifacts, not_stored = await self._tools.collector.collect(
             self._reporter.job, made, stored=self._reporter.stored
         )
@@ -196,7 +200,21 @@ class Attempt:
                     result=result,
                     gpu_seconds=self._execution.gpu_seconds,
                 )
-        return self._count("ended" if ended.status.is_terminal else "given_back")
+        self._count("ended" if ended.status.is_terminal else "given_back")
+        if ended.status.is_terminal and ended.lists_files and result.artifacts:
+            await self._offer_pictures(ended, result)
+        return None
+
+    async def _offer_pictures(self, ended: Job, result: JobResult) -> None:
+        """Have thumbnails made of the job's pictures, if the deployment has them."""
+        thumbnails = self._tools.thumbnails
+        if thumbnails is None:
+            return
+        try:
+            opening = asyncio.to_thread(Pictures.opened, ended, self._made, result.artifacts)
+            thumbnails.offer(await opening)
+        except Exception:  # noqa: BLE001 - the job has ended, whatever becomes of them
+            _log.exception("no thumbnails", extra=self._context("thumbnails_failed"))
 
     async def _reported_started(self, job: Job) -> Job:
         """The job, marked as started: the messages about the start may have been lost."""

@@ -17,6 +17,7 @@ from gpu_worker.engine_files import EngineFiles
 from gpu_worker.health import Health
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
+from gpu_worker.thumbnails import Thumbnails
 from gpu_worker.turnstile import Turnstile
 
 
@@ -37,4 +38,5 @@ class Toolbox:
     disk: Disk
     finisher: Finisher
     progress_interval: timedelta  # between two writes of progress that no subscriber waits for
+    thumbnails: Thumbnails | None = None  # None: the deployment has none
     catalogue: Catalogue = field(default_factory=Catalogue)  # of this worker's own lock

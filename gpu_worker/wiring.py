@@ -65,6 +65,7 @@ from gpu_worker.probe import WorkerProbe
 from gpu_worker.protection import FleetUnreachable, Protection
 from gpu_worker.racing import background
 from gpu_worker.supervisor import EngineProcess, Policy
+from gpu_worker.thumbnails import Thumbnails
 from gpu_worker.toolbox import Toolbox
 from gpu_worker.turnstile import Turnstile
 from gpu_worker.worker import Worker
@@ -264,6 +265,7 @@ class Wiring:
 
     def _tools(self, engine: ComfyEngine, health: Health, lease: timedelta) -> Toolbox:
         s3, bucket = self._client("s3"), self.settings.artifacts_bucket
+        artifacts = S3ArtifactStore(s3, bucket)
         return Toolbox(
             store=self.store,
             clock=self.clock,
@@ -272,7 +274,8 @@ class Wiring:
             files=self.engine_files(engine),
             turnstile=Turnstile(),
             inputs=Inputs(S3UploadStore(s3, bucket)),
-            collector=Collector(artifacts=S3ArtifactStore(s3, bucket)),
+            collector=Collector(artifacts=artifacts),
+            thumbnails=Thumbnails(self.store, artifacts) if self.settings.thumbnails else None,
             health=health,
             disk=self._disk,
             heartbeat=Heartbeat(

@@ -78,6 +78,9 @@ class Worker:
             if self.protection is not None:
                 keeping = keep_protected(self.protection, occupancy)
                 await stack.enter_async_context(background(keeping))
+            if self.tools.thumbnails is not None:
+                making = self.tools.thumbnails.make_for_ever()
+                await stack.enter_async_context(background(making))
             await stack.enter_async_context(self._watched_engine())
             self.activity.begin(occupancy)
             try:

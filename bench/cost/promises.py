@@ -91,6 +91,13 @@ def _of_choices(counts: Counts, cap: float) -> list[Promise]:
             "a cap in the API key",
             by_default=False,
         ),
+        Promise(
+            "thumbnails, made by default: of one picture a file, a write and a read",
+            prices()["s3"]["put"] * MILLION
+            + (prices()["dynamodb"]["write_unit"] + prices()["dynamodb"]["read_unit"]) * MILLION,
+            "`worker.thumbnails`",
+            by_default=False,
+        ),
         Promise("traces", traces * MILLION, "`observability.tracing`", by_default=False),
     ]
 

@@ -270,6 +270,7 @@ class WorkerSettings(
     unhealthy_seconds: float = 600.0  # a worker that cannot run jobs for so long ends
     engine_silent_seconds: float = 900.0  # a prompt without a message in an idle engine is stuck
     follow_queued_prompts: bool = False  # run what nodes queue as rounds of the job, else fail it
+    thumbnails: bool = True  # made of the pictures of ended jobs
     engine_lock: str | None = None  # path of the lock; None: no models are fetched, no warm-up runs
     early_jobs: bool = False  # jobs run as soon as their own models are there, else all must be
     models_bucket: str | None = None  # where the lock's models are stored

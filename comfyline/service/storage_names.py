@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Prefixes of keys in the artifact bucket.
 JOBS_PREFIX = "jobs/"  # artifacts and previews, below the job and its attempt
+THUMBNAILS_FOLDER = "thumbs/"  # below the prefix of an attempt
 UPLOADS_PREFIX = "uploads/"  # files that callers send for their jobs
 # From the storing of an artifact to its removal by the bucket's lifecycle rule: the longest start
 # deadline, the longest run, the retention, and two days to spare.

@@ -73,11 +73,12 @@ _ROWS = (
     Function(
         name="ListJobs",
         routes=(Route("GET", "/api/v1/jobs"),),
-        settings=(JobsTable,),
+        settings=(JobsTable, ArtifactsBucket),
         grants=(
             grants.PAGE_JOBS,
             grants.READ_JOBS,
             grants.CHANGE_JOB,
+            grants.SIGN_ARTIFACT,
         ),
     ),
     Function(

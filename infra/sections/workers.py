@@ -81,6 +81,11 @@ class Worker(Section):
         description="whether prompts that a node queues, as VHS_BatchManager does, are run as a "
         "part of the job, which fails otherwise; a worker then queues no job ahead of another",
     )
+    thumbnails: bool = Field(
+        default=True,
+        description="whether workers make thumbnails of the first 100 pictures of each ended job, "
+        "which lists of jobs and `?w=512` show",
+    )
 
     @field_validator("lock", mode="after")
     @classmethod

@@ -162,6 +162,7 @@ class WorkerStack(Stack):
             "progress_seconds": str(deployment.worker.progress_seconds),
             "early_jobs": str(deployment.worker.early_jobs),
             "follow_queued_prompts": str(deployment.worker.follow_queued_prompts),
+            "thumbnails": str(deployment.worker.thumbnails),
         }
 
     def _add_container(self, deployment: Deployment, variables: dict[str, str]) -> None:

@@ -144,7 +144,8 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
         (
             "s3:GetObject",
             {
-                *(*POSTS, "GetJob", "GetArtifact", "ListArtifacts", "ReadComfyJobs", "CancelJob"),
+                *(*POSTS, "GetJob", "ListJobs", "ListArtifacts", "GetArtifact"),
+                *("ReadComfyJobs", "CancelJob"),
                 *("FollowComfyJob", "ServeComfyAssets"),
                 *("SocketSubscribe", "PushUpdates", "Task"),
             },

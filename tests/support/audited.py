@@ -48,7 +48,7 @@ from comfyline.service.fleet.workers import Presence
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.job import Job, JobError, JobOptions
+from comfyline.service.jobs.job import Job, JobError, JobOptions, thumbnail_key
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.live.sockets import Connection
 from tests.support.builders import (
@@ -420,7 +420,10 @@ class Builder:
             self.files.put(made.key, io.BytesIO(content), made.content_type)
             artifacts.append(made)
         self.jobs.put_result(ended, a_result(*artifacts))
-        return self._ended(job, ended)
+        shown = self._ended(job, ended)
+        self.files.put(thumbnail_key(shown, 0), io.BytesIO(b"RIFF"), "image/webp")
+        self.jobs.put_thumbnails(shown, (0,))
+        return shown
 
     def _failed(self) -> Job:
         job = self._new(FOX)

@@ -105,7 +105,8 @@ def _functions(printed: io.StringIO, cap: int | None) -> Iterator[Functions]:
 
 
 async def _work(url: str, posted: Sequence[str], ledger: Ledger, log: io.StringIO) -> None:
-    wiring = Wiring({**os.environ, "COMFYUI_URL": url})
+    # Thumbnails are made after the end, so their number would depend on when the worker stops.
+    wiring = Wiring({**os.environ, "COMFYUI_URL": url, "THUMBNAILS": "false"})
     logger = Logger(service="gpu_worker")
     handler = logger.registered_handler
     assert isinstance(handler, logging.StreamHandler)

@@ -36,6 +36,7 @@ from gpu_worker.inputs import Inputs
 from gpu_worker.models.loading import Loading
 from gpu_worker.probe import WorkerProbe
 from gpu_worker.protection import Protection
+from gpu_worker.thumbnails import Thumbnails
 from gpu_worker.toolbox import Toolbox
 from gpu_worker.turnstile import Turnstile
 from gpu_worker.worker import Worker
@@ -78,6 +79,7 @@ class WorkerWorld(InMemoryDeployment):
         self.patience = DEFAULT_PATIENCE
         self.protection: Protection | None = None
         self.disk: Disk | None = None
+        self.thumbnails: Thumbnails | None = None
         self.warm_up: Graph | None = None
         self.catalogue = Catalogue()  # of the workers' lock
         self.health_patience = Patience(pauses=(0.1,))
@@ -160,6 +162,7 @@ class WorkerWorld(InMemoryDeployment):
             ),
             finisher=replace(self.finisher(store, queue), clock=clock),
             progress_interval=timedelta(seconds=10),
+            thumbnails=self.thumbnails,
             catalogue=self.catalogue,
         )
         return Worker(

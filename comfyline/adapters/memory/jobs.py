@@ -44,6 +44,7 @@ class InMemoryJobStore:
         self._jobs: dict[JobId, Job] = {}
         self._requests: dict[tuple[JobId, str], _Request] = {}
         self._results: dict[str, _Result] = {}
+        self._thumbnails: dict[str, tuple[int, ...]] = {}  # by attempt
 
     # --- a job's beginning ------------------------------------------------------------------------
 
@@ -142,6 +143,11 @@ class InMemoryJobStore:
         with self._lock:
             self._results[job.attempt_path] = _Result(job.id, job.queued_at, copied)
 
+    def put_thumbnails(self, job: Job, numbers: Sequence[int]) -> None:
+        """See JobStore."""
+        with self._lock:
+            self._thumbnails[job.attempt_path] = tuple(sorted(numbers))
+
     # --- reading ----------------------------------------------------------------------------------
 
     def get(self, job_id: JobId) -> Job | None:
@@ -234,7 +240,9 @@ class InMemoryJobStore:
 
     def _record(self, job: Job) -> JobRecord:
         request = self._requests.get((job.id, job.fingerprint))
-        return JobRecord(job, _copied(request.params) if request else JobParams(params={}))
+        params = _copied(request.params) if request else JobParams(params={})
+        thumbnails = self._thumbnails.get(job.attempt_path, ()) if job.lists_files else ()
+        return JobRecord(job, params, thumbnails=thumbnails)
 
     # --- a job's removal --------------------------------------------------------------------------
 
@@ -259,6 +267,9 @@ class InMemoryJobStore:
                 for key, request in self._requests.items()
                 if key[0] != job.id or request.queued_at >= end
             }
+            for path, held in self._results.items():
+                if held.job_id == job.id and held.queued_at < end:
+                    self._thumbnails.pop(path, None)
             self._results = {
                 path: held
                 for path, held in self._results.items()

@@ -23,7 +23,7 @@ from comfyline.contract.v1.results import (
     WarningView,
 )
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import JobRecord, Status
+from comfyline.service.jobs.job import JobRecord, Status, thumbnail_key
 from comfyline.service.jobs.result import Artifact
 
 # Long enough to download a large file, and so short that a URL in a log is soon useless. A client
@@ -105,6 +105,19 @@ def fitting(models: Iterable[Model], room: int) -> Iterator[Model]:
 def signed(artifact: Artifact, store: ArtifactStore) -> str:
     """A URL that downloads the artifact within URL_LIFETIME."""
     return store.sign(artifact.key, name=artifact.name, seconds=int(URL_LIFETIME.total_seconds()))
+
+
+def thumbnail_link(record: JobRecord, store: ArtifactStore, now: datetime) -> ArtifactLink | None:
+    """A URL of the thumbnail of the job's first picture that has one; None if none has."""
+    if not (record.job.status.is_terminal and record.job.lists_files and record.thumbnails):
+        return None
+    url = store.sign(
+        thumbnail_key(record.job, record.thumbnails[0]),
+        name="thumbnail.webp",
+        seconds=int(URL_LIFETIME.total_seconds()),
+        shown_as="image/webp",
+    )
+    return ArtifactLink(url=url, url_expires_at=now + URL_LIFETIME)
 
 
 def link_of(

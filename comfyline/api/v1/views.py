@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from comfyline.api.v1.results import fitting, result_view
+from comfyline.api.v1.results import fitting, result_view, thumbnail_link
 from comfyline.contract.limits import MAX_RESPONSE_BYTES
 from comfyline.contract.v1 import responses
 from comfyline.contract.v1.common import API_PREFIX
@@ -34,11 +34,12 @@ def accepted(job: Job) -> responses.JobAccepted:
 def job_view(
     record: JobRecord,
     *,
-    store: ArtifactStore | None,
+    store: ArtifactStore,
     now: datetime,
     queue_position: int | None = None,
+    has_result: bool = True,
 ) -> responses.JobView:
-    """The whole job; `store` signs the URLs of its artifacts. Without a store it has no result."""
+    """The whole job, or without its result; `store` signs the URLs of its files."""
     job, output = record.job, record.job.options.output
     return responses.JobView(
         job_id=job.id,
@@ -53,7 +54,9 @@ def job_view(
         output=responses.OutputView(**asdict(output)) if output else None,
         previews=job.options.wants_previews,
         strict=job.options.strict,
-        result=result_view(record, store, now) if store else None,
+        result=result_view(record, store, now) if has_result else None,
+        artifacts_total=record.files_total,
+        thumbnail=thumbnail_link(record, store, now),
         error=error_view(job.error),
         timestamps=responses.Timestamps.model_validate(job, from_attributes=True),
         attempt=job.attempt,
@@ -67,9 +70,11 @@ def job_view(
     )
 
 
-def job_page(records: Sequence[JobRecord], cursor: str | None, now: datetime) -> responses.JobPage:
+def job_page(
+    records: Sequence[JobRecord], cursor: str | None, *, store: ArtifactStore, now: datetime
+) -> responses.JobPage:
     """One page of jobs without their results. If not all have room, the cursor moves back."""
-    views = (job_view(record, store=None, now=now) for record in records)
+    views = (job_view(record, store=store, now=now, has_result=False) for record in records)
     jobs = list(fitting(views, MAX_JOBS_BYTES))
     if len(jobs) < len(records):
         cursor = cursor_after(records[len(jobs) - 1].job)

@@ -13,7 +13,7 @@ from pydantic import Field
 from comfyline.contract.ids import JOB_ID_PATTERN
 from comfyline.contract.limits import MAX_JOBS_PER_PAGE, MAX_TOKEN_JOBS
 from comfyline.contract.v1.common import Amount, Count, Priority, Response, Status
-from comfyline.contract.v1.results import ResultView
+from comfyline.contract.v1.results import ArtifactLink, ResultView
 
 _JOB_ID = "The job's id."
 _STATUS = (
@@ -107,6 +107,15 @@ class JobView(Response):
         default=None,
         description="What an ended job has made. A job that did not succeed has the files that "
         "were stored before. Lists of jobs leave the result out.",
+    )
+    artifacts_total: Count = Field(
+        default=0, description="How many files the ended job has made; 0 before its end."
+    )
+    thumbnail: ArtifactLink | None = Field(
+        default=None,
+        description="A thumbnail, as WebP, of the first picture that has one. Thumbnails are made "
+        "after the end of the job, so it may be null for some seconds. It stays null where none "
+        "can be made, or where the deployment makes none.",
     )
     error: ErrorView | None = Field(
         default=None, description="Why the job, or its last attempt, failed."

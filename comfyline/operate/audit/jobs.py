@@ -144,6 +144,10 @@ class Jobs:
         elif attempt := results.attempt_of(name):
             incarnation, _, number = attempt.partition("-")
             yield from self._of_list(item, int(incarnation, 16), int(number))
+        elif attempt := results.thumbnails_attempt_of(name):
+            incarnation, _, number = attempt.partition("-")
+            place = {"incarnation": int(incarnation, 16), "attempt": int(number)}
+            self._index.add("siblings", **_place(item), **place, listed=0)
         else:
             yield Finding("item", name_of(item), "has a name that no part of the service uses")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfyline.operate.audit.findings import Fix
 from comfyline.operate.audit.relation import JOB, KEPT, POSTED, Relation, job_is_as_read
+from comfyline.service.storage_names import THUMBNAILS_FOLDER
 
 _SHOWN = "l.job_id = j.id AND l.incarnation = j.queued_at AND l.attempt = j.attempt"
 _OWN_ITEM = "s.job_id = j.id AND (s.fingerprint = j.fingerprint OR s.incarnation = j.queued_at)"
@@ -105,7 +106,7 @@ OF_RESULTS = (
         message="succeeded, but has no list of artifacts",
         query=f"""SELECT {JOB} FROM jobs j WHERE {KEPT} AND j.status = 'succeeded' AND NOT EXISTS
             (SELECT 1 FROM siblings s WHERE s.job_id = j.id AND s.incarnation = j.queued_at
-            AND s.attempt = j.attempt AND s.name LIKE 'job#%')""",
+            AND s.attempt = j.attempt AND s.name LIKE 'job#artifacts#%')""",
         still=job_is_as_read,
     ),
     Relation(
@@ -175,8 +176,9 @@ OF_RESULTS = (
         query=f"""SELECT f.key AS key, f.job_id AS job_id, f.incarnation AS incarnation
             FROM files f JOIN jobs j
             ON j.id = f.job_id AND f.incarnation = j.queued_at AND f.attempt BETWEEN 1 AND j.attempt
-            WHERE f.stored_at < :settled AND NOT j.is_live AND NOT (j.lists_files AND EXISTS (
-            SELECT 1 FROM listed l WHERE {_SHOWN} AND l.key = f.key))""",
+            WHERE f.stored_at < :settled AND NOT j.is_live AND NOT (j.lists_files AND (
+            (f.attempt = j.attempt AND f.key LIKE '%/{THUMBNAILS_FOLDER}%') OR EXISTS (
+            SELECT 1 FROM listed l WHERE {_SHOWN} AND l.key = f.key)))""",
         fix=Fix.DELETE_FILE,
         target="key job_id incarnation",
     ),

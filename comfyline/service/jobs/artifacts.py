@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import PurePath
 
 from comfyline.contract.ids import JobId, Principal
 from comfyline.service.clock import Clock
 from comfyline.service.errors import ArtifactNotFound
-from comfyline.service.jobs.job import JobRecord
+from comfyline.service.jobs.job import Job, JobRecord, thumbnail_key
 from comfyline.service.jobs.read import read_job, wrong_cursor
 from comfyline.service.jobs.result import Artifact
 from comfyline.service.jobs.store import JobStore
@@ -42,9 +44,15 @@ def read_artifacts(
 
 
 def read_artifact(
-    job_id: JobId, caller: Principal, number: int, *, store: JobStore, clock: Clock
+    job_id: JobId,
+    caller: Principal,
+    number: int,
+    *,
+    store: JobStore,
+    clock: Clock,
+    as_thumbnail: bool = False,
 ) -> Artifact:
-    """One file of the caller's job.
+    """One file of the caller's job; with `as_thumbnail` its thumbnail, if it has one.
 
     Raises:
         JobNotFound: see `read_job`.
@@ -53,12 +61,21 @@ def read_artifact(
     record, found = read_artifacts(
         job_id, caller, range(number, number + 1), store=store, clock=clock
     )
+    if found and as_thumbnail and number in record.thumbnails:
+        return thumbnail_of(record.job, number, found[0])
     if found:
         return found[0]
     if not record.job.status.is_terminal:
         raise ArtifactNotFound("The job has not ended. It has files once it has.")
     total = record.artifacts_total
     raise ArtifactNotFound(f"The job has no file {number}. It has {total}, numbered from 0.")
+
+
+def thumbnail_of(job: Job, number: int, artifact: Artifact) -> Artifact:
+    """The thumbnail in place of the artifact. Size and SHA-256 stay those of the artifact."""
+    name = f"{PurePath(artifact.name).stem}.webp"
+    key = thumbnail_key(job, number)
+    return replace(artifact, key=key, name=name, content_type="image/webp")
 
 
 def artifacts_of(record: JobRecord, numbers: range, store: JobStore) -> tuple[Artifact, ...]:

@@ -72,6 +72,7 @@ def succeeded(job: Job, event: ev.Succeeded, now: datetime) -> dict[str, Any]:
     nodes = job.progress.nodes_total
     changed = gpu_used(job, event, now)
     changed |= {"cached": event.cached, "nodes_cached": event.nodes_cached, "error": None}
+    changed |= {"stored": job.stored if event.stored is None else event.stored}
     return changed | {"progress": Progress(fraction=1.0, nodes_done=nodes, nodes_total=nodes)}
 
 
@@ -83,7 +84,9 @@ def failed(job: Job, event: ev.Failed, now: datetime) -> dict[str, Any]:
 def failed_for_good(job: Job, event: ev.Failed | ev.FailedForGood, now: datetime) -> dict[str, Any]:
     """Count one more failure, and keep its error."""
     error = replace(event.error, attempt=job.attempt)
-    return gpu_used(job, event, now) | {"failures": job.failures + 1, "error": error}
+    changed = gpu_used(job, event, now) | {"failures": job.failures + 1, "error": error}
+    stored = event.stored if isinstance(event, ev.FailedForGood) else None
+    return changed if stored is None else changed | {"stored": stored}
 
 
 def faulted(job: Job, event: ev.Faulted, now: datetime) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class Succeeded(AttemptEnded):
 
     cached: bool = False
     nodes_cached: int = 0
+    stored: int | None = None  # how many files its result lists; None: as many as before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ class FailedForGood(AttemptEnded):
     """The job itself is at fault, or this was its last allowed failure."""
 
     error: JobError
+    stored: int | None = None  # how many files its result lists; None: as many as before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,10 +108,11 @@ class Finisher:
             LeaseLost, JobNotFound: the attempt no longer holds the job. The row was not changed,
                 and the ticket is left to the worker that holds the job now.
         """
+        stored: int | None = None
         if result != NOTHING or isinstance(ending, Succeed):
-            ending = self._stored(job, ending, result)
+            ending, stored = self._stored(job, ending, result)
         try:
-            ended = self._ended(job, ending, gpu_seconds)
+            ended = self._ended(job, ending, gpu_seconds, stored)
         except (Unavailable, TransitionRefused, JobNotFound):
             raise
         except Exception:  # noqa: BLE001 - see above
@@ -121,16 +122,18 @@ class Finisher:
         self._finish_ticket(ticket, ended)
         return ended
 
-    def _ended(self, job: Job, ending: Ending, gpu_seconds: float) -> Job:
+    def _ended(
+        self, job: Job, ending: Ending, gpu_seconds: float, stored: int | None = None
+    ) -> Job:
         return change(
             self.store,
             self.clock,
             job,
-            lambda current: _event(current, job.attempt, ending, gpu_seconds),
+            lambda current: _event(current, job.attempt, ending, gpu_seconds, stored),
         )
 
-    def _stored(self, job: Job, ending: Ending, result: JobResult) -> Ending:
-        """Store the result; returns the ending that the job has after that."""
+    def _stored(self, job: Job, ending: Ending, result: JobResult) -> tuple[Ending, int | None]:
+        """Store the result; the ending that the job has after that, and how many files it lists."""
         try:
             is_success = isinstance(ending, Succeed)
             self.store.put_result(job, bounded(explained(result) if is_success else result))
@@ -139,8 +142,8 @@ class Finisher:
         except Exception:  # noqa: BLE001 - see `end`
             extra = {"action": "result_not_stored", "job_id": job.id}
             _log.exception("result not stored", extra=extra)
-            return Fail(NOT_STORED) if is_success else ending
-        return ending
+            return Fail(NOT_STORED) if is_success else ending, None
+        return ending, len(result.artifacts)
 
     def _finish_ticket(self, ticket: Ticket, ended: Job) -> None:
         if ended.status.is_terminal:
@@ -150,7 +153,9 @@ class Finisher:
             self.queue.hide(ticket, 0)
 
 
-def _event(current: Job, attempt: int, ending: Ending, gpu_seconds: float) -> Event:
+def _event(
+    current: Job, attempt: int, ending: Ending, gpu_seconds: float, stored: int | None
+) -> Event:
     match ending:
         case Succeed(cached, nodes_cached):
             return Succeeded(
@@ -158,9 +163,12 @@ def _event(current: Job, attempt: int, ending: Ending, gpu_seconds: float) -> Ev
                 cached=cached,
                 nodes_cached=nodes_cached,
                 gpu_seconds=gpu_seconds,
+                stored=stored,
             )
         case Fail(error):
-            return FailedForGood(attempt=attempt, error=error, gpu_seconds=gpu_seconds)
+            return FailedForGood(
+                attempt=attempt, error=error, gpu_seconds=gpu_seconds, stored=stored
+            )
         case Retry(error):
             return on_failure(current, attempt, error, gpu_seconds=gpu_seconds)
         case RetryAfterFault(error, is_healthy):

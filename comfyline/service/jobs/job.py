@@ -13,7 +13,7 @@ from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.result import Artifact, JobResult
 from comfyline.service.queue.lanes import Priority
-from comfyline.service.storage_names import JOBS_PREFIX
+from comfyline.service.storage_names import JOBS_PREFIX, THUMBNAILS_FOLDER
 from comfyline.service.texts import shorten
 
 SCHEMA = 1  # code reads one older and one newer, so upgrades may happen in any order
@@ -161,7 +161,7 @@ class Job:
     watched_until: datetime | None = None  # by a client that is subscribed to this job
     owner_watched_until: datetime | None = None  # by a client that follows all of its owner's jobs
     progress: Progress = field(default_factory=Progress)
-    stored: int = 0  # files of the attempt that are listed before its end
+    stored: int = 0  # files of the attempt that are listed; all of them once it has ended
     previewed: int = 0  # previews of the attempt so far; only the newest is kept
     error: JobError | None = None
     cached: bool = False
@@ -267,6 +267,19 @@ def artifact_key(job: Job, number: int, name: str) -> str:
     return f"{JOBS_PREFIX}{job.attempt_path}/{number}_{name}"
 
 
+def number_made(artifact: Artifact) -> int:
+    """The number that the artifact had among what its attempt has made; see `artifact_key`."""
+    return int(artifact.key.rpartition("/")[2].partition("_")[0])
+
+
+def thumbnail_key(job: Job, number: int) -> str:
+    """The key of the thumbnail of the job's artifact `number`; no artifact has that name.
+
+    It is under the attempt's prefix, so whatever removes the attempt's files removes it too.
+    """
+    return f"{JOBS_PREFIX}{job.attempt_path}/{THUMBNAILS_FOLDER}{number}.webp"
+
+
 def preview_key(job: Job) -> str:
     """The key of the newest preview of the job's attempt; no artifact has that name."""
     return f"{JOBS_PREFIX}{job.attempt_path}/preview"
@@ -288,12 +301,20 @@ class JobRecord:
     """A job with its parameters and its result, as readers show it.
 
     The result has at least the first MAX_ARTIFACTS_PER_PAGE of the `artifacts_total` artifacts.
+    `thumbnails`: the numbers of the artifacts that have one, ascending.
     """
 
     job: Job
     params: JobParams
     result: JobResult = field(default_factory=JobResult)
     artifacts_total: int = 0
+    thumbnails: tuple[int, ...] = ()
+
+    @property
+    def files_total(self) -> int:
+        """How many files the ended job has made, also if its result was not read."""
+        is_shown = self.job.status.is_terminal and self.job.lists_files
+        return max(self.job.stored, self.artifacts_total) if is_shown else 0
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:

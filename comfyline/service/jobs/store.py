@@ -191,7 +191,8 @@ class JobStore(Protocol):
     def read(self, job_id: JobId) -> JobRecord | None:
         """The row with its parameters and the result that clients are shown; not the graph.
 
-        Of the artifacts it has the first MAX_ARTIFACTS_PER_PAGE, or more.
+        It has the numbers of the thumbnails. Of the artifacts it has the first
+        MAX_ARTIFACTS_PER_PAGE, or more.
         """
 
     def artifacts(self, job: Job, numbers: range) -> tuple[Artifact, ...]:
@@ -232,10 +233,16 @@ class JobStore(Protocol):
             ValueError: the result cannot be stored, because a part of it does not fit into an item.
         """
 
+    def put_thumbnails(self, job: Job, numbers: Sequence[int]) -> None:
+        """Note that these artifacts of the job's attempt have thumbnails, in place of all before.
+
+        The job's row does not change.
+        """
+
     def page(
         self, owner: OwnerId, *, status: Status | None, limit: int, after: ListPosition | None
     ) -> list[JobRecord]:
-        """Up to `limit` of the owner's jobs, newest first, without their artifacts.
+        """Up to `limit` of the owner's jobs, newest first, with thumbnails, without artifacts.
 
         Rows that cannot be read are left out and logged. The cost does not grow with the number of
         the owner's jobs.

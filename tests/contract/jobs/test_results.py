@@ -16,7 +16,7 @@ from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
 from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.bounds import MAX_VALUES_BYTES, bounded
-from comfyline.service.jobs.job import Job, JobError, artifact_key
+from comfyline.service.jobs.job import Job, JobError, JobRecord, artifact_key
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.result import MAX_WARNING, Artifact, JobResult, ResultWarning
 from comfyline.service.jobs.store import JobStore
@@ -55,6 +55,48 @@ def counted(store: JobStore, job: Job, count: int) -> Job:
 
 def ended(store: JobStore, job: Job) -> Job:
     return store.save(job, advance(job, ev.Succeeded(attempt=1), NOW))
+
+
+class TestThumbnails:
+    def test_they_are_shown_with_the_ended_job_and_in_its_list(self, job_store: JobStore) -> None:
+        job = a_running_job(job_store)
+        job_store.put_result(job, a_result(*files_of(job, 3)))
+        done = job_store.save(job, advance(job, ev.Succeeded(attempt=1, stored=3), NOW))
+        assert _shown(job_store, done) == [(), ()]
+        for numbers in ((1,), (2, 1)):
+            job_store.put_thumbnails(done, numbers)
+        assert _shown(job_store, done) == [(1, 2), (1, 2)]
+        assert job_store.get(done.id) == done  # an ended row changes no more
+        assert [r.files_total for r in _records(job_store, done)] == [3, 3]
+
+    def test_those_of_a_job_without_files_and_of_a_removed_one_are_not(
+        self, job_store: JobStore
+    ) -> None:
+        job = a_running_job(job_store)
+        job_store.put_result(job, a_result(*files_of(job, 1)))
+        job_store.put_thumbnails(job, (0,))
+        free = job_store.save(job, advance(job, ev.Interrupted(attempt=1), NOW))
+        assert _shown(job_store, free) == [(), ()]
+
+    def test_they_are_removed_with_the_job(self, job_store: JobStore) -> None:
+        job = a_running_job(job_store)
+        job_store.put_result(job, a_result(*files_of(job, 1)))
+        done = settled(job_store.save(job, advance(job, ev.Succeeded(attempt=1, stored=1), NOW)))
+        job_store.put_thumbnails(done, (0,))
+        job_store.save(job_store.get(done.id) or done, done)
+        job_store.delete(done)
+        saved(job_store, a_job(id=done.id, owner=done.owner, queued_at=done.queued_at))
+        assert job_store.read(done.id).thumbnails == ()  # type: ignore[union-attr]
+
+
+def _records(store: JobStore, job: Job) -> list[JobRecord]:
+    record = store.read(job.id)
+    assert record is not None
+    return [record, *store.page(job.owner, status=None, limit=5, after=None)]
+
+
+def _shown(store: JobStore, job: Job) -> list[tuple[int, ...]]:
+    return [record.thumbnails for record in _records(store, job)]
 
 
 def files_of(job: Job, count: int) -> list[Artifact]:

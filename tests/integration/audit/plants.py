@@ -21,7 +21,7 @@ from comfyline.operate.audit.source import Table
 from comfyline.service.access.budgets import REQUESTS, window_of
 from comfyline.service.access.slots import minute_of
 from comfyline.service.files.uploads import upload_key
-from comfyline.service.jobs.job import Job, Status, artifact_key
+from comfyline.service.jobs.job import Job, Status, artifact_key, thumbnail_key
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.store import quarantine
 from tests.support.audited import BEAR, BEAR_KEY, FOX, FOX_KEY, PASS, SOCKET, Deployed
@@ -65,6 +65,7 @@ MENDED = {
     "file_without_job",
     "file_not_listed",
     "file_of_an_attempt_that_lost",
+    "thumbnail_of_an_attempt_that_lost",
     "slot_of_an_ended_job",
     "slot_of_a_missing_job",
     "slot_of_another_post",
@@ -574,6 +575,15 @@ def file_of_an_attempt_never_claimed(d: Deployed) -> None:
 def file_not_listed(d: Deployed) -> None:
     """A file of a job that succeeded is not in its list."""
     d.put_file(artifact_key(d.jobs.succeeded, 5, "a.png"), b"x")
+
+
+@found_as("file", "not in the list", is_leftover=True)
+def thumbnail_of_an_attempt_that_lost(d: Deployed) -> None:
+    """A thumbnail is left of an attempt that lost its lease."""
+    job = d.jobs.failed
+    history = (*job.history[:-1], replace(job.history[-1], attempt=2))
+    d.save(replace(job, attempt=2, history=history))
+    d.put_file(thumbnail_key(job, 0), b"x")
 
 
 @found_as("file", "not in the list", is_leftover=True)

@@ -22,7 +22,8 @@ def ended(gateway: Gateway, **about: Any) -> str:
     assert job is not None
     ran = running(job, now=job.queued_at)
     gateway.aws.jobs.put_result(ran, a_result(replace(an_artifact(ran), **about)))
-    return f"/api/v1/jobs/{gateway.aws.jobs.save(job, succeeded(job, now=job.queued_at)).id}"
+    done = replace(succeeded(job, now=job.queued_at), stored=1)
+    return f"/api/v1/jobs/{gateway.aws.jobs.save(job, done).id}"
 
 
 def query_of(url: str) -> dict[str, list[str]]:
@@ -106,3 +107,35 @@ def test_a_file_without_a_thumbnail_is_answered_itself(gateway: Gateway) -> None
     path = f"{ended(gateway)}/artifacts/0"
     small, whole = (gateway("GET", path + q).headers["location"] for q in ("?w=512", ""))
     assert urlsplit(small).path == urlsplit(whole).path
+
+
+def test_a_thumbnail_is_answered_where_it_was_made(gateway: Gateway) -> None:
+    path = ended(gateway, name="fox.png")
+    job = gateway.aws.jobs.get(JobId(path.rpartition("/")[2]))
+    assert job is not None
+    gateway.aws.jobs.put_thumbnails(job, (0,))
+    small = urlsplit(gateway("GET", f"{path}/artifacts/0?w=512").headers["location"])
+    assert small.path.endswith("/thumbs/0.webp")
+    assert "fox.webp" in parse_qs(small.query)["response-content-disposition"][0]
+    whole = gateway("GET", f"{path}/artifacts/0").headers["location"]
+    assert urlsplit(whole).path.endswith("0_image.png")
+    assert code(gateway("GET", f"{path}/artifacts/1?w=512")) == (404, "artifact_not_found")
+
+
+def test_jobs_and_lists_name_the_thumbnail_of_the_first_picture(gateway: Gateway) -> None:
+    path = ended(gateway)
+    job = gateway.aws.jobs.get(JobId(path.rpartition("/")[2]))
+    assert job is not None
+    assert [view["thumbnail"] for view in _views(gateway, path)] == [None, None]
+    gateway.aws.jobs.put_thumbnails(job, (2, 1))
+    for view in _views(gateway, path):
+        url = urlsplit(view["thumbnail"]["url"])
+        assert url.path.endswith("/thumbs/1.webp")
+        assert parse_qs(url.query)["response-content-type"] == ["image/webp"]
+        assert view["thumbnail"]["url_expires_at"] > "2026"
+        assert view["artifacts_total"] == 1
+
+
+def _views(gateway: Gateway, path: str) -> list[dict[str, Any]]:
+    """The job, alone and as a list shows it."""
+    return [gateway("GET", path).json, gateway("GET", "/api/v1/jobs").json["jobs"][0]]

@@ -159,12 +159,14 @@ def test_a_list_of_jobs_with_the_longest_prompts_fits_and_goes_on_from_its_curso
         JobRecord(a_job(queued_at=NOW - timedelta(seconds=n)), JobParams(params=params))
         for n in range(100)
     ]
-    page = job_page(records, "the cursor of the whole page", NOW)
+    page = job_page(records, "the cursor of the whole page", store=STORE, now=NOW)
     assert size(page) <= MAX_RESPONSE_BYTES
     shown = len(page.jobs)
     assert 1 <= shown < 100
-    rest = job_page(records[:shown], None, NOW)
+    rest = job_page(records[:shown], None, store=STORE, now=NOW)
     assert (rest.jobs, rest.next_cursor) == (page.jobs, None)
     assert page.next_cursor not in (None, "the cursor of the whole page")
-    few = job_page([replace(r, params=JobParams(params={})) for r in records], "kept", NOW)
+    few = job_page(
+        [replace(r, params=JobParams(params={})) for r in records], "kept", store=STORE, now=NOW
+    )
     assert (len(few.jobs), few.next_cursor) == (100, "kept")

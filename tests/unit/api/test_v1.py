@@ -67,7 +67,8 @@ def test_a_job_is_shown_in_one_state_everywhere(job: Job) -> None:
 def test_only_an_ended_job_shows_files(job: Job) -> None:
     view = job_view(record_of(job, ["a.png"]), store=STORE, now=NOW)
     assert (view.result is not None) == job.status.is_terminal
-    assert job_view(record_of(job, ["a.png"]), store=None, now=NOW).result is None
+    view = job_view(record_of(job, ["a.png"]), store=STORE, now=NOW, has_result=False)
+    assert view.result is None
 
 
 def test_a_failed_job_without_files_has_no_result_and_a_succeeded_one_has() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from comfyline.adapters.memory.files import InMemoryArtifactStore
 from comfyline.api.v1 import views
 from comfyline.contract.limits import MAX_BATCH_SIZE, MAX_DRAWN_SEED
 from comfyline.service.errors import (
@@ -107,7 +108,9 @@ class TestRoundTrip:
         job = world.submit(Request({"body": json.dumps(sent, ensure_ascii=escaped)}).json()).job
         graph = world.store.graph(job)
         assert [graph[node]["inputs"]["text"] for node in ("2", "3")] == [prompt, prompt]
-        view = views.job_view(world.record(job.id), store=None, now=world.clock())
+        view = views.job_view(
+            world.record(job.id), store=InMemoryArtifactStore(), now=world.clock()
+        )
         shown = json.loads(view.model_dump_json())
         assert {**shown["params"], "metadata": shown["metadata"]}.items() >= sent.items()
 

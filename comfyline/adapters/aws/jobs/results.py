@@ -14,7 +14,7 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from comfyline.adapters.aws.attributes import Item
+from comfyline.adapters.aws.attributes import Item, readable_items
 from comfyline.adapters.aws.jobs.siblings import (
     MAX_BODY_BYTES,
     ROW,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # many artifacts and the rest of a result fit into one item.
 ARTIFACTS_PER_PART = 100
 
+_THUMBNAILS_NAME = re.compile(r"job#thumbs#([^#]+)")
 _NAME = re.compile(r"(?:job#)?artifacts#([^#]+)(?:#\d+)?")
 
 
@@ -51,6 +52,17 @@ def part_sk(job: Job, part: int) -> str:
     Part 0 is in the item of the result. A query for a job's row does not find the others.
     """
     return f"artifacts#{job.incarnation}-{job.attempt}#{part:05}" if part else result_sk(job)
+
+
+def thumbnails_sk(job: Job) -> str:
+    """Which artifacts of the job's attempt have thumbnails. A read of the job finds it."""
+    return f"{ROW}#thumbs#{job.incarnation}-{job.attempt}"
+
+
+def thumbnails_attempt_of(sk: str) -> str | None:
+    """The attempt of an item of thumbnails, as `attempt_of` gives it; None for any other item."""
+    match = _THUMBNAILS_NAME.fullmatch(sk)
+    return match[1] if match else None
 
 
 def attempt_of(sk: str) -> str | None:
@@ -84,6 +96,11 @@ def result_items(job: Job, result: JobResult) -> list[Item]:
     total = {"artifacts_total": len(result.artifacts)}
     about = pack(asdict(replace(result, artifacts=())) | total)
     return [*others, _sized(first | {"about": {"B": about}})]
+
+
+def thumbnails_item(job: Job, numbers: Sequence[int]) -> dict[str, Any]:
+    """The numbers of the artifacts that have thumbnails."""
+    return sibling_item(job, thumbnails_sk(job), pack(sorted(numbers)))
 
 
 def part_items(job: Job, artifacts: Sequence[Artifact], *, known: int = 0) -> list[dict[str, Any]]:
@@ -134,6 +151,12 @@ def result_of(item: Item | None, job: Job) -> tuple[JobResult, int]:
 def artifacts_of(item: Item) -> tuple[Artifact, ...]:
     """The artifacts that one item lists."""
     return tuple(known_fields(Artifact, values) for values in unpack(item["body"]["B"]))
+
+
+def thumbnails_of(item: Item | None) -> tuple[int, ...]:
+    """The numbers in an item of thumbnails; none if there is no item that can be read."""
+    found = readable_items(lambda item: unpack(item["body"]["B"]), [item] if item else [])
+    return tuple(int(number) for number in found[0]) if found else ()
 
 
 def listed(client: DynamoDBClient, table: str, job: Job, numbers: range) -> tuple[Artifact, ...]:

@@ -4,6 +4,8 @@
     job id  job                                     the row: all that changes, and the indexes' keys
     job id  job#artifacts#<incarnation>-<attempt>   the result of an attempt, with its first
                                                     artifacts; its terminal write makes it count
+    job id  job#thumbs#<incarnation>-<attempt>      which artifacts have thumbnails, which are made
+                                                    after the end, when the row changes no more
     job id  artifacts#<incarnation>-<attempt>#<n>   part n of the other artifacts, from 1
     job id  job#request#<fingerprint>               the parameters, to be shown, and the compiled
                                                     graph, if both fit into one write unit
@@ -221,6 +223,11 @@ class DynamoJobStore:
         """See JobStore."""
         results.put(self._client, self._table, results.result_items(job, result))
 
+    @translated()
+    def put_thumbnails(self, job: Job, numbers: Sequence[int]) -> None:
+        """See JobStore: one item."""
+        results.put(self._client, self._table, [results.thumbnails_item(job, numbers)])
+
     # --- reading one ------------------------------------------------------------------------------
 
     @translated()
@@ -277,7 +284,13 @@ class DynamoJobStore:
         job = codec.job_of(items[ROW])
         shown = items.get(results.result_sk(job)) if job.lists_files else None
         request = items.get(siblings.request_sk(job)) or items.get(siblings.params_sk(job))
-        return JobRecord(job, siblings.params_of(request), *results.result_of(shown, job))
+        thumbnails = items.get(results.thumbnails_sk(job)) if job.lists_files else None
+        return JobRecord(
+            job,
+            siblings.params_of(request),
+            *results.result_of(shown, job),
+            results.thumbnails_of(thumbnails),
+        )
 
     @translated()
     def artifacts(self, job: Job, numbers: range) -> tuple[Artifact, ...]:
@@ -304,7 +317,7 @@ class DynamoJobStore:
         while (missing := limit - len(records)) and (ids := list(islice(listed, missing))):
             rows = _jobs_of(self._rows(ids))
             jobs = [job for job in rows if status in (None, job.status)]
-            records += self._with_params(jobs)
+            records += self._with_siblings(jobs)
         return records
 
     @translated()
@@ -346,13 +359,30 @@ class DynamoJobStore:
         rows = {item["pk"]["S"]: codec.readable(item, shard) for item in items}
         return [rows[job_id] for job_id in distinct if job_id in rows]
 
-    def _with_params(self, jobs: Sequence[Job]) -> list[JobRecord]:
+    def _with_siblings(self, jobs: Sequence[Job]) -> list[JobRecord]:
+        params, thumbnails = self._params(jobs), self._thumbnails(jobs)
+        return [
+            JobRecord(
+                job,
+                siblings.params_of(params.get(job.id)),
+                thumbnails=results.thumbnails_of(thumbnails.get(job.id)),
+            )
+            for job in jobs
+        ]
+
+    def _thumbnails(self, jobs: Sequence[Job]) -> dict[str, Item]:
+        """The items of thumbnails. Only a job with files can have one, so others cost no read."""
+        ended = [job for job in jobs if job.status.is_terminal and job.lists_files and job.stored]
+        keys = [key(job.id, results.thumbnails_sk(job)) for job in ended]
+        return {i["pk"]["S"]: i for i in batches.get_items(self._client, self._table, keys)}
+
+    def _params(self, jobs: Sequence[Job]) -> dict[str, Item]:
         by_job: dict[str, Item] = {}
         for name_of in (siblings.request_sk, siblings.params_sk):
             keys = [key(job.id, name_of(job)) for job in jobs if job.id not in by_job]
             found = batches.get_items(self._client, self._table, keys)
             by_job |= {item["pk"]["S"]: item for item in found}
-        return [JobRecord(job, siblings.params_of(by_job.get(job.id))) for job in jobs]
+        return by_job
 
     # --- a job's removal --------------------------------------------------------------------------
 
