@@ -36,7 +36,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
-def about(stage: Stage = None) -> None:
+def about(command: typer.Context, stage: Stage = None) -> None:
     """Check an account before a deployment; pause, resume, drain, redrive and audit a deployment.
 
     The commands need AWS credentials. Those on a deployment also need --stage, or the names of
@@ -44,7 +44,7 @@ def about(stage: Stage = None) -> None:
 
     Example: comfyline admin --stage prod audit
     """
-    wiring.use_stage(stage)
+    wiring.use_stage(stage, command)
 
 
 @app.command()

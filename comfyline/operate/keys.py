@@ -35,14 +35,14 @@ def _help(budget: Budget, what: str) -> str:
 
 
 @app.callback()
-def about(stage: Stage = None) -> None:
+def about(command: typer.Context, stage: Stage = None) -> None:
     """Create, list and disable API keys.
 
     The commands need AWS credentials, and --stage or the name of the keys table in KEYS_TABLE.
 
     Example: comfyline keys --stage prod list
     """
-    wiring.use_stage(stage)
+    wiring.use_stage(stage, command)
 
 
 @app.command()

@@ -131,10 +131,19 @@ def fixer() -> Fixer:
     )
 
 
-def use_stage(stage: str | None) -> None:
-    """Read settings from the outputs of this stage's stacks; None: from environment variables."""
+def use_stage(stage: str | None, command: typer.Context) -> None:
+    """Until the command ends, read settings from the outputs of this stage's stacks.
+
+    None: from environment variables.
+    """
     global _stage
     _stage = stage
+    command.call_on_close(_forget_stage)
+
+
+def _forget_stage() -> None:
+    global _stage
+    _stage = None
 
 
 _stage: str | None = None

@@ -49,6 +49,7 @@ class WholeService(WorkerWorld):
             "artifacts": self.artifacts,
             "owners": self.owners,
             "budgets": InMemoryBudgetStore(),
+            "allowances": self.allowances,
             "metrics": self.metrics,
             "engine_nodes": self.engine_nodes,
         }

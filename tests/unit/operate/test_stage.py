@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import typer
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from typer.testing import CliRunner, Result
 
@@ -93,6 +94,12 @@ def test_the_environment_names_the_stage(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("COMFYLINE_STAGE", "prod")
     result = listed(monkeypatch, CloudFormation(), "pause", app=admin.app)
     assert "comfyline-prod-data" in result.stderr
+
+
+def test_a_stage_is_forgotten_when_its_command_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed(monkeypatch, CloudFormation(), "--stage", "prod", "list")
+    with pytest.raises(typer.Exit):  # as without a stage, instead of NoSuchStage
+        wiring.inventory()
 
 
 def test_without_a_stage_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
