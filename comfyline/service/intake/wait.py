@@ -61,7 +61,7 @@ class WaitRoom:
             self.places.leave(place)
 
     def follow(self, job: Job, watcher: str, limits: Limits) -> Job | None:
-        """The job once it has changed, and a moment later; None if there is no place.
+        """The job when it has ended, or a moment after a change; None if there is no place.
 
         A watcher has seen nothing of what changed before it asked. So the younger the job's last
         change is, the sooner this returns, from 1 s up to LONGEST_HOLD, though nothing changes.
@@ -89,15 +89,20 @@ class WaitRoom:
                 self.jobs.watch(job.id, now + WATCHED_FOR)
 
     def _changed(self, job: Job, until: datetime) -> Job:
+        changed = self._looked_at(job, until, lambda now: now.version != job.version)
+        if changed.version == job.version:
+            return changed
+        gathered = self.clock() + timedelta(seconds=GATHER)
+        return self._looked_at(changed, gathered, lambda _: False)
+
+    def _looked_at(self, job: Job, until: datetime, is_enough: Callable[[Job], bool]) -> Job:
+        """The job when it has ended or `is_enough`, or as it is at `until`."""
         current = job
-        while current.version == job.version and not current.status.is_terminal:
+        while not (current.status.is_terminal or is_enough(current)):
             left = (until - self.clock()).total_seconds()
             if left <= 0:
-                return current
+                break
             self.sleep(min(LOOK_PAUSE, left))
-            current = self._latest(current)
-        if not current.status.is_terminal:
-            self.sleep(GATHER)
             current = self._latest(current)
         return current
 

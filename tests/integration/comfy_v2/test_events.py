@@ -12,9 +12,11 @@ from comfy_low import models as sdk
 
 from comfyline.contract.ids import JobId
 from comfyline.service.intake.wait import GATHER, LONGEST_HOLD
-from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.events import Succeeded
+from comfyline.service.jobs.job import Job, Status
+from comfyline.service.jobs.lifecycle import advance
 from tests.integration.comfy_v2.requests import JOBS, refusal, submitted
-from tests.support.builders import FrozenClock, a_result, an_artifact, running, succeeded
+from tests.support.builders import FrozenClock, a_result, an_artifact, running
 from tests.support.gateway import Gateway, Reply
 
 
@@ -51,7 +53,9 @@ def start(gateway: Gateway, job_id: str) -> None:
 
 def end(gateway: Gateway, job_id: str) -> None:
     job = row(gateway, job_id)
-    after = succeeded(job, now=gateway.clock())
+    now = gateway.clock()
+    started = job if job.status is Status.RUNNING else running(job, now=now)
+    after = advance(started, Succeeded(attempt=started.attempt, gpu_seconds=1.25), now)
     gateway.aws.jobs.put_result(after, a_result(an_artifact(after)))
     gateway.aws.jobs.save(job, after)
 
@@ -107,8 +111,7 @@ def test_a_change_is_told_a_moment_later(
     told = follow(gateway, job_id)
     assert told[0] == ("status", {"status": "running", "queue_position": None})
     assert told[1][0] == "progress"
-    assert sleeper.pauses[-1] == GATHER
-    assert len(sleeper.pauses) == 4
+    assert sum(sleeper.pauses[3:]) == pytest.approx(GATHER)
 
 
 def test_the_end_is_told_without_a_pause(
@@ -120,6 +123,17 @@ def test_the_end_is_told_without_a_pause(
     told = follow(gateway, job_id)
     assert [name for name, _ in told] == ["progress", "output", "status"]
     assert len(sleeper.pauses) == 2
+
+
+def test_an_end_soon_after_a_change_is_told_without_a_further_pause(
+    gateway: Gateway, clock: FrozenClock, sleeper: Sleeper
+) -> None:
+    job_id = submitted(gateway).id
+    clock.advance(60)
+    sleeper.happenings[2] = lambda: start(gateway, job_id)
+    sleeper.happenings[3] = lambda: end(gateway, job_id)
+    assert follow(gateway, job_id)[-1][1]["status"] == "succeeded"
+    assert sum(sleeper.pauses[2:]) < GATHER
 
 
 def test_a_followed_job_is_watched(gateway: Gateway, clock: FrozenClock, sleeper: Sleeper) -> None:
