@@ -184,13 +184,20 @@ def inverted_of_empty() -> dict[str, Any]:
 def busy_workers(client: Comfyline, endpoints: Endpoints) -> Iterator[list[Job]]:
     """A slow job of ours for each worker, so that jobs after them are queued."""
     with slow_steps(endpoints, 100):
-        running = [
+        # A worker may hold a second job beside the one that runs.
+        jobs = [
             client.submit("long", steps=400, width=64, height=64, priority="high")
-            for _ in range(WORKERS)
+            for _ in range(2 * WORKERS - 1)
         ]
-        for ours in running:
-            eventually_now(lambda ours=ours: ours.refresh().status == "running", within=30)
-        yield running
+
+        def running() -> list[Job]:
+            return [job for job in jobs if job.refresh().status == "running"]
+
+        eventually_now(lambda: len(running()) == WORKERS, within=30)
+        found = running()
+        for job in set(jobs) - set(found):
+            job.cancel()
+        yield found
 
 
 def slow_graph() -> dict[str, Any]:
