@@ -99,6 +99,7 @@ _ARTIFACT = {
     "seed": 42,
     "meta": {"attempt": 1},
 }
+_LINK = {"url": f"{_FILE}?X-Amz-Signature=...", "url_expires_at": _SOON}
 _WARNING = {
     "type": "required_input_missing",
     "message": "Required input is missing: images",
@@ -152,6 +153,8 @@ _JOB = {
     "previews": True,
     "strict": False,
     "result": _RESULT,
+    "artifacts_total": 1,
+    "thumbnail": _LINK,
     "error": ERROR,
     "timestamps": _TIMES,
     "attempt": 1,
@@ -241,7 +244,7 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
     },
     responses.GatewayMessage: {"message": "Too Many Requests"},
     results.ArtifactView: _ARTIFACT,
-    results.ArtifactLink: {"url": f"{_FILE}?X-Amz-Signature=...", "url_expires_at": _SOON},
+    results.ArtifactLink: _LINK,
     results.WarningView: _WARNING,
     results.ResultView: _RESULT,
     results.ArtifactPage: {
