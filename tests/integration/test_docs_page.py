@@ -57,7 +57,9 @@ def test_every_link_of_a_page_leads_to_a_page_or_a_file(gateway: Gateway, path: 
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
         if not address.startswith(("data:", "https://github.com/", "#")):
-            assert gateway("GET", urljoin(path, address)).status == 200, address
+            reply = gateway("GET", urljoin(path, address))
+            is_console = address == "console"  # which these tests do not build
+            assert reply.status == 200 or (is_console and "make console" in reply.text), address
 
 
 def test_the_document_of_comfys_api_is_beside_ours(gateway: Gateway) -> None:
