@@ -156,8 +156,11 @@ class PromptRun:
     # Public methods for receiving
 
     def receive(self, frame: str | bytes) -> list[Event]:
-        """The events that one socket frame means for this prompt. After its end only pictures."""
-        if self.outcome is not None and not self.pending_end:
+        """The events that one socket frame means for this prompt. After its end only pictures.
+
+        The start of a further round may come later than the history with the end of the last one.
+        """
+        if self.outcome is not None and not self.pending_end and not self.unfinished_node:
             return []
         events = self._on_binary(frame) if isinstance(frame, bytes) else self._on_text(frame)
         if self.outcome is None:

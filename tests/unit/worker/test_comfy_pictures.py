@@ -57,6 +57,17 @@ def kinds(run: PromptRun, frame: bytes) -> list[str]:
 # --- the prompt and the node of a picture ---------------------------------------------------------
 
 
+def test_pictures_count_of_a_round_that_starts_after_the_end_of_all_known_ones_was_seen() -> None:
+    run = PromptRun(PROMPT_ID, GRAPH, Senders(NODES, False), adopts=True)
+    run.receive(message("execution_success"))
+    outputs = {"1": {"unfinished_batch": [True]}}  # a node has queued a second round
+    run.receive_history({"status": {"status_str": "success"}, "outputs": outputs})
+    assert run.outcome is not None
+    run.receive(message("execution_start", prompt_id="second"))
+    run.receive(message("executing", prompt_id="second", node="2"))
+    assert kinds(run, plain(PNG)) == ["PictureSent"]
+
+
 @pytest.mark.parametrize("frame", [plain, named])
 @pytest.mark.parametrize(
     ("picture", "content_type"), [(PNG, "image/png"), (JPEG, "image/jpeg"), (WEBP, "image/webp")]
