@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.slots import Limits
-from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.job import Job, thumbnail_key
 from tests.e2e.account import Account, now
 from tests.support.builders import running, succeeded
 
@@ -69,7 +70,15 @@ class Caller:
         account = self.account
         before = account.seeded(self.owner, **overrides)
         account.stored_artifact(running(before, now=before.queued_at))
-        return account.jobs.save(before, succeeded(before, now=before.queued_at))
+        ended = replace(succeeded(before, now=before.queued_at), stored=1)
+        return account.jobs.save(before, ended)
+
+    def with_thumbnail(self) -> Job:
+        """A job that has succeeded, and whose artifact has a thumbnail."""
+        job = self.ended()
+        self.account.artifacts.put(thumbnail_key(job, 0), io.BytesIO(b"made"), "image/webp")
+        self.account.jobs.put_thumbnails(job, [0])
+        return job
 
     def started(self) -> Job:
         """A running job that holds a slot of its owner."""

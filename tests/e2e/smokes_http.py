@@ -229,6 +229,10 @@ def list_jobs(caller: Caller) -> None:
     job = caller.overdue()
     (listed,) = caller.call("GET", "/jobs").json()["jobs"]
     assert (listed["job_id"], listed["status"]) == (job.id, "expired")
+    shown = caller.with_thumbnail()
+    listed = caller.call("GET", "/jobs").json()["jobs"]
+    (thumbnail,) = [each["thumbnail"] for each in listed if each["job_id"] == shown.id]
+    assert_fetched(thumbnail["url"])
 
 
 def cancel_job(caller: Caller) -> None:

@@ -5,7 +5,9 @@ On DynamoDB's conflicts: of two transactions on one counter, the later one is ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.slots import OWNER_SHARDS, Limits, Refusal, Slot
-from comfyline.service.errors import TooManyJobs
+from comfyline.service.errors import TooManyJobs, Unavailable
 from comfyline.service.intake.admit import Admission
 from tests.scale.pace import DYNAMODB, Pace, Transactional
 from tests.scale.report import Report, Row
@@ -39,6 +41,7 @@ class Owner:
         self.client = Transactional(dynamodb, self.pace)
         self.store = DynamoOwnerStore(self.client, "owners", simulation.sleep)
         self.plain = DynamoOwnerStore(dynamodb, "owners")
+        self.simulation = simulation
 
     def fill(self, slots: int) -> None:
         """Take slots without AWS's pace."""
@@ -46,6 +49,18 @@ class Owner:
         for n in range(slots):
             slot = Slot(a_job().id, NOW - timedelta(hours=1, seconds=n))
             assert self.plain.take_slot(self.name, slot, limits, NOW) is None
+
+    def take(self, slot: Slot, limits: Limits) -> Refusal | None:
+        """Take a slot at AWS's pace."""
+        return self.store.take_slot(self.name, slot, limits, self.simulation.clock())
+
+    def patiently(self, call: Callable[[], Any]) -> Any:
+        """Repeat a call of which AWS throttles every try, as clients and settlement do."""
+        while True:
+            try:
+                return call()
+            except Unavailable:
+                self.simulation.sleep(0.5)
 
     def counted(self) -> int:
         return sum(self.plain._counts(self.name).parts.values())
@@ -68,11 +83,11 @@ def test_100_slots_a_second_of_one_owner_with_5_000_active_jobs(
         nonlocal freed
         simulation.sleep(n / RATE)
         start, slot = simulation.seconds, Slot(a_job().id, simulation.clock())
-        assert owner.store.take_slot(owner.name, slot, LIMITS, simulation.clock()) is None
+        assert owner.patiently(lambda: owner.take(slot, LIMITS)) is None
         took.append(simulation.seconds - start)
         posted_in.append(simulation.seconds)
         simulation.sleep(0.5)
-        owner.store.free_slot(owner.name, slot)
+        owner.patiently(lambda: owner.store.free_slot(owner.name, slot))
         freed += 1
 
     def traffic() -> None:
@@ -104,7 +119,7 @@ def test_a_crowd_never_gets_more_than_the_cap(report: Report, dynamodb: Table, c
     def post() -> None:
         slot = Slot(a_job().id, simulation.clock())
         limits = Limits(max_active_jobs=cap)
-        answers.append(owner.store.take_slot(owner.name, slot, limits, simulation.clock()))
+        answers.append(owner.patiently(lambda: owner.take(slot, limits)))
 
     def all_at_once() -> None:
         for _ in range(crowd):
