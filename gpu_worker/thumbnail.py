@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import io
-import os
 import resource
 import signal
 import sys
@@ -82,7 +81,6 @@ def _in_colours(picture: Image.Image) -> Image.Image:
 
 
 def _give_up_rights() -> None:
-    os.nice(19)  # the GPU's work goes first
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # never outlive the worker
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from gpu_worker.workspace import HeldFile
 MAX_PICTURES = 100  # of a job
 MAX_WAITING = 2  # jobs; those beyond have no thumbnails, because each holds files open
 SECONDS = 30.0  # for one picture
+LOWEST_PRIORITY = 19
 REAP_SECONDS = 1.0  # until a child that was killed has ended
 COMMAND = (sys.executable, "-m", "gpu_worker.thumbnail")
 
@@ -130,8 +132,11 @@ class Thumbnails:
                 stderr=asyncio.subprocess.DEVNULL,
                 cwd=_ROOT,
                 env={},
-                start_new_session=True,
             )
+            # The GPU's work goes first, also while the interpreter starts. In a session of its own
+            # the child would get as much CPU as the worker: Linux compares sessions first.
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, child.pid, LOWEST_PRIORITY)
             try:
                 await asyncio.wait_for(child.wait(), SECONDS)
             except TimeoutError:

@@ -211,6 +211,15 @@ async def test_the_child_has_no_credentials_and_little_of_everything(
     assert told.read_text() == repr(([], [0, 0], [20, 2**30, 2**20]))
 
 
+async def test_the_child_gets_only_the_cpu_that_the_worker_leaves(
+    room: Room, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    program = f"import os; open({str(told)!r}, 'w').write(repr((os.nice(0), os.getsid(0))))"
+    await room.made(saved_as("PNG", a_picture()), command=(sys.executable, "-c", program))
+    assert told.read_text() == repr((19, os.getsid(0)))
+
+
 async def test_a_stop_ends_the_child_and_closes_the_files(room: Room, tmp_path: Path) -> None:
     told = tmp_path / "pid"
     program = f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
