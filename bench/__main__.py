@@ -17,6 +17,4 @@ MEASUREMENTS = (
 )
 
 if __name__ == "__main__":
-    status = run.main(MEASUREMENTS, __doc__, "all")
-    page.write(MEASUREMENTS)  # of the kept results, so it changes with --keep only
-    raise SystemExit(status)
+    raise SystemExit(run.main(MEASUREMENTS, __doc__, "all", lambda: page.write(MEASUREMENTS)))

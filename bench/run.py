@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -24,10 +24,16 @@ RUN_SECONDS = 900.0  # the longest run takes a third of it
 logger = logging.getLogger(__name__)
 
 
-def main(measurements: Sequence[Measurement], description: str | None, kept: str) -> int:
+def main(
+    measurements: Sequence[Measurement],
+    description: str | None,
+    kept: str,
+    when_kept: Callable[[], object] = lambda: None,
+) -> int:
     """Measure, print a table, and write the JSON; the exit status is 1 if a figure is a regression.
 
-    `kept` names the file in bench/results/ that is compared with, and that --keep writes.
+    `kept` names the file in bench/results/ that is compared with, and that --keep writes; then it
+    calls `when_kept`.
     """
     given = _options(description).parse_args()
     stop_on_sigterm()
@@ -42,6 +48,7 @@ def main(measurements: Sequence[Measurement], description: str | None, kept: str
     Path(given.json or os.devnull).write_text(document)
     if given.keep:
         results.keep(results.FOLDER / f"{kept}.json", document)
+        when_kept()
     return int(any(line.is_worse for line in comparison))
 
 
