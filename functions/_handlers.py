@@ -117,7 +117,8 @@ class Sender:
     @property
     def limits(self) -> Limits:
         """The limits that the API key sets its owner."""
-        return limits_of(self.known)
+        bounds = {field.name: self.known.get(field.name) for field in fields(Limits)}
+        return Limits(**{name: int(bound) for name, bound in bounds.items() if bound})
 
 
 def at_start(prepare: Callable[[Wiring], object]) -> None:
@@ -143,12 +144,6 @@ def _after_restore() -> None:
 
 
 _after_restore()
-
-
-def limits_of(caller: Mapping[str, str]) -> Limits:
-    """The limits of the API key that the authorizer found."""
-    bounds = {field.name: caller.get(field.name) for field in fields(Limits)}
-    return Limits(**{name: int(bound) for name, bound in bounds.items() if bound})
 
 
 @cache

@@ -1,19 +1,18 @@
 """GET /console: the web console, built from console/ by infra/console.py.
 
 The page's file is small and names the others, whose names contain a hash of their content. Vite
-builds all of them into one folder without subfolders. API Gateway's HTTP APIs compress nothing, so
-the files are compressed here.
+builds all of them into one folder without subfolders.
 """
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from comfyline.service.errors import RouteNotFound
+from functions._compressed import Compressed
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
@@ -28,7 +27,6 @@ MEDIA_TYPES = {
 }
 FOR_A_YEAR, ASK_EACH_TIME = "public, max-age=31536000, immutable", "no-cache"
 COMMON = {
-    "vary": "accept-encoding",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cross-origin-opener-policy": "same-origin",
@@ -47,7 +45,7 @@ def handler(request: Request, wiring: Wiring) -> Answer:
     if found is None:
         raise RouteNotFound(NOT_BUILT if name == PAGE else f"There is no /console/{name}.")
     policy = page_policy(wiring.page_origins) if name == PAGE else "default-src 'none'"
-    return found.answer(request, policy)
+    return found.answer(request, {"content-security-policy": policy, **COMMON})
 
 
 def page_policy(origins: Iterable[str]) -> str:
@@ -69,32 +67,11 @@ def page_policy(origins: Iterable[str]) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ConsoleFile:
-    """A file of the console, compressed with gzip."""
-
-    compressed: bytes
-    media_type: str
-    cache: str
-
-    def answer(self, request: Request, policy: str) -> Answer:
-        """200 with the file, in the encoding that the client accepts."""
-        headers = {
-            "content-type": self.media_type,
-            "cache-control": self.cache,
-            "content-security-policy": policy,
-            **COMMON,
-        }
-        if "gzip" in (request.header("accept-encoding") or ""):
-            return Answer(self.compressed, headers={**headers, "content-encoding": "gzip"})
-        return Answer(gzip.decompress(self.compressed), headers=headers)
-
-
 @cache
-def files(folder: Path) -> Mapping[str, ConsoleFile]:
+def files(folder: Path) -> Mapping[str, Compressed]:
     """The files of the folder by name; none if the console is not built."""
     return {
-        path.name: ConsoleFile(
+        path.name: Compressed(
             gzip.compress(path.read_bytes()),
             MEDIA_TYPES[path.suffix],
             ASK_EACH_TIME if path.name == PAGE else FOR_A_YEAR,

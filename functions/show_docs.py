@@ -2,8 +2,7 @@
 
 /docs is Swagger UI, /docs/live is made by tools/reference_pages.py, and / says where to go.
 
-API Gateway's HTTP APIs compress nothing, so the large answers are compressed here. The largest file
-has 1.7 MB, and less than 0.5 MB compressed; Lambda answers with at most 6 MB.
+The largest file has 1.7 MB, and less than 0.5 MB compressed; Lambda answers with at most 6 MB.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from comfyline.service.errors import RouteNotFound
+from functions._compressed import Compressed
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
@@ -37,38 +36,17 @@ SECURITY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """A body, compressed with gzip."""
-
-    compressed: bytes
-    media_type: str
-    cache: str
-
-    def answer(self, request: Request) -> Answer:
-        """200 with the body, in the encoding that the client accepts."""
-        headers: Mapping[str, str] = {
-            "content-type": self.media_type,
-            "cache-control": self.cache,
-            "vary": "accept-encoding",
-            **SECURITY,
-        }
-        if "gzip" in (request.header("accept-encoding") or ""):
-            return Answer(self.compressed, headers={**headers, "content-encoding": "gzip"})
-        return Answer(gzip.decompress(self.compressed).decode(), headers=headers)
-
-
 @http_handler(scope=None)
 def openapi_handler(request: Request, _wiring: Wiring) -> Answer:
     """200 with the OpenAPI document."""
-    return _Content(_document(), "application/json", FOR_MINUTES).answer(request)
+    return Compressed(_document(), "application/json", FOR_MINUTES).answer(request, SECURITY)
 
 
 @http_handler(scope=None)
 def asyncapi_handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the AsyncAPI document, with the address of this deployment's WebSocket API."""
     content = _live_document(wiring.aws.socket_url)
-    return _Content(content, "application/json", FOR_MINUTES).answer(request)
+    return Compressed(content, "application/json", FOR_MINUTES).answer(request, SECURITY)
 
 
 # The first call loads the contract's models, so that a cold start of page_handler does not.
@@ -96,20 +74,28 @@ def _live_document(address: str) -> bytes:
 @http_handler(scope=None)
 def page_handler(request: Request, _wiring: Wiring) -> Answer:
     """200 with the page of the route, or with what the path names below it."""
+    return _wanted(request).answer(request, SECURITY)
+
+
+def _wanted(request: Request) -> Compressed:
     name = request.path_parameter("file") or ""
     if name == COMFY_DOCUMENT:
-        return _Content(_comfy_document(), "application/json", FOR_MINUTES).answer(request)
+        return Compressed(_comfy_document(), "application/json", FOR_MINUTES)
     page = PAGES_BELOW.get(name) if name else PAGES[request.event["routeKey"]]
     if page is not None:
-        content = gzip.compress((FOLDER / page).read_bytes())
-        return _Content(content, "text/html; charset=utf-8", FOR_MINUTES).answer(request)
+        return Compressed(_page(page), "text/html; charset=utf-8", FOR_MINUTES)
     if name not in _files():  # also every name that would lead out of the folder
         raise RouteNotFound(f"There is no /docs/{name}.")
-    return _files()[name].answer(request)
+    return _files()[name]
 
 
 @cache
-def _files() -> Mapping[str, _Content]:
+def _page(name: str) -> bytes:
+    return gzip.compress((FOLDER / name).read_bytes())
+
+
+@cache
+def _files() -> Mapping[str, Compressed]:
     """The scripts and styles of the page; the large ones are stored compressed."""
     found = {}
     for path in FOLDER.iterdir():
@@ -117,7 +103,7 @@ def _files() -> Mapping[str, _Content]:
         media_type = MEDIA_TYPES.get(Path(name).suffix)
         if media_type is not None:
             is_stored = path.suffix == ".gz"
-            found[name] = _Content(
+            found[name] = Compressed(
                 content if is_stored else gzip.compress(content),
                 f"{media_type}; charset=utf-8",
                 FOR_A_YEAR if is_stored else FOR_MINUTES,

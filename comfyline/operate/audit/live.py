@@ -1,4 +1,4 @@
-"""The connections table: check sockets, subscriptions and passes alone, and note them."""
+"""The connections table: check sockets, subscriptions, passes and tokens alone, and note them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from comfyline.operate.audit.findings import Finding, Fix
 from comfyline.operate.audit.index import Index
 from comfyline.operate.audit.source import Source, Table, Terms, micro, name_of, ttl_in
 from comfyline.service.access.authenticate import OWNER_PATTERN, SOCKET_PASS_LIFETIME
+from comfyline.service.access.socket_passes import SocketPass
+from comfyline.service.access.tokens import Token
 from comfyline.service.jobs.invariants import CLOCK_SKEW
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, OWNER_PREFIX, jobs_of
 
@@ -101,31 +103,25 @@ class Live:
             yield Finding("subscription", subject, "was made in the future")
 
     def _of_pass(self, item: Item) -> Iterator[Finding]:
-        found = pass_of(item)
-        subject = f"pass {found.sha256}"
-        if not _SHA256.fullmatch(found.sha256):
-            yield Finding("pass", subject, "has no SHA-256 of a secret")
-        if item.get("ttl") != ttl_of(found.expires_at):
-            yield Finding("pass", subject, "has another TTL than its end")
-        elif self._terms.is_never_removed(ttl_in(item)):
-            yield Finding("pass", subject, "should have been deleted by its TTL")
-        if found.expires_at > self._terms.clock() + SOCKET_PASS_LIFETIME + CLOCK_SKEW:
-            yield Finding("pass", subject, "is valid for too long")
-        yield from self._of_key("pass", found.owner, found.key_id, subject)
+        yield from self._of_secret("pass", pass_of(item), item, SOCKET_PASS_LIFETIME)
 
     def _of_token(self, item: Item) -> Iterator[Finding]:
-        found = token_of(item)
-        subject = f"token {found.sha256}"
-        if not _SHA256.fullmatch(found.sha256):
-            yield Finding("token", subject, "has no SHA-256 of a secret")
-        if item.get("ttl") != ttl_of(found.expires_at):
-            yield Finding("token", subject, "has another TTL than its end")
-        elif self._terms.is_never_removed(ttl_in(item)):
-            yield Finding("token", subject, "should have been deleted by its TTL")
         longest = timedelta(seconds=MAX_TOKEN_SECONDS)
+        yield from self._of_secret("token", token_of(item), item, longest)
+
+    def _of_secret(
+        self, kind: str, found: SocketPass | Token, item: Item, longest: timedelta
+    ) -> Iterator[Finding]:
+        subject = f"{kind} {found.sha256}"
+        if not _SHA256.fullmatch(found.sha256):
+            yield Finding(kind, subject, "has no SHA-256 of a secret")
+        if item.get("ttl") != ttl_of(found.expires_at):
+            yield Finding(kind, subject, "has another TTL than its end")
+        elif self._terms.is_never_removed(ttl_in(item)):
+            yield Finding(kind, subject, "should have been deleted by its TTL")
         if found.expires_at > self._terms.clock() + longest + CLOCK_SKEW:
-            yield Finding("token", subject, "is valid for too long")
-        yield from self._of_key("token", found.owner, found.key_id, subject)
+            yield Finding(kind, subject, "is valid for too long")
+        yield from self._of_key(kind, found.owner, found.key_id, subject)
 
     def _of_key(self, kind: str, owner: str, key_id: str, subject: str) -> Iterator[Finding]:
         query = "SELECT owner FROM keys WHERE id = :id"

@@ -121,9 +121,8 @@ class Assets:
         if sent.expected_hash is not None and checked_hash(sent.expected_hash) != found:
             raise HashMismatch(f"The bytes have the hash {found}, not {sent.expected_hash}.")
         asset = self._new(caller, found, sent.file_path, len(sent.body), sent.content_type)
-        existing = self._live(self.store.get(caller, asset.id))
-        if existing is not None and self.uploads.look(existing.key) is not None:
-            return self.renewed(existing), False
+        if existing := self._kept(asset.id, caller):
+            return existing, False
         self.uploads.put(
             asset.key, BytesIO(sent.body), name=asset.file_path, content_type=asset.content_type
         )
@@ -146,9 +145,8 @@ class Assets:
         asset = self._new(caller, source.hash, name, source.size_bytes, source.content_type)
         if not source.is_claim and source.id == asset.id:
             return self.renewed(source), False
-        existing = self._live(self.store.get(caller, asset.id))
-        if existing is not None and self.uploads.look(existing.key) is not None:
-            return self.renewed(existing), False
+        if existing := self._kept(asset.id, caller):
+            return existing, False
         spend(source.size_bytes)
         copied = self.uploads.copy(
             source.key, asset.key, name=asset.file_path, content_type=asset.content_type
@@ -230,6 +228,13 @@ class Assets:
         younger = replace(asset, stored_at=self.clock())
         in_the_way = self.store.put(younger, replaces=asset.stored_at)
         return in_the_way or younger
+
+    def _kept(self, id_: UploadId, caller: Principal) -> Asset | None:
+        """The caller's asset of that id, renewed if it is old; None if its bytes are not there."""
+        existing = self._live(self.store.get(caller, id_))
+        if existing is None or self.uploads.look(existing.key) is None:
+            return None
+        return self.renewed(existing)
 
     def _source(self, hash_: str, caller: Principal) -> Asset:
         """A record whose bytes are there and have the hash, rather not a claim."""

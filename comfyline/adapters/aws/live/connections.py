@@ -31,7 +31,7 @@ from comfyline.adapters.aws.attributes import (
     ttl_of,
 )
 from comfyline.adapters.aws.errors import translated
-from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId, UserId
+from comfyline.contract.ids import ConnectionId, KeyId, OwnerId, UserId
 from comfyline.service.errors import ConnectionGone, TooManySubscriptions
 from comfyline.service.live.sockets import OWNER_PREFIX, Connection, Subscriber, Topic
 from comfyline.service.storage_names import BY_KEY
@@ -104,9 +104,9 @@ class DynamoConnectionStore:
         """See ConnectionStore."""
         key = _connection_key(connection_id)
         # Subscriptions first: after a crash in between, the socket's row still names them.
-        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
-        for job_id in answer.get("Item", {}).get("jobs", {}).get("SS", []):
-            self._delete_subscription(connection_id, JobId(job_id))  # or OwnersJobs
+        answer: Any = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        for topic in answer.get("Item", {}).get("jobs", {}).get("SS", []):
+            self._delete_subscription(connection_id, topic)
         self._client.delete_item(TableName=self._table, Key=key)
 
     @translated()
