@@ -38,6 +38,7 @@ from tests.support.hearing import (
     assert_progress_never_falls,
 )
 from tests.support.npm_package import NODE, bundle, install
+from tests.support.programs import printed
 
 SCRIPTS = Path(__file__).parent / "typescript"
 CUTS = 3
@@ -256,17 +257,8 @@ def test_a_node_program_uploads_downloads_cancels_and_lists(
 
 def node(endpoints: Endpoints, program: Path, *arguments: str) -> str:
     """What the program prints; it runs in its own folder."""
-    done = subprocess.run(
-        [NODE, program, *arguments],
-        cwd=program.parent,
-        env=environment(endpoints),
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    command = [NODE, program, *arguments]
+    return printed(command, environment(endpoints), folder=program.parent, seconds=150)
 
 
 def examples(page: str) -> list[str]:

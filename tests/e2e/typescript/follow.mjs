@@ -2,19 +2,11 @@
 // that the test cuts: node follow.mjs HOST:PORT STEPS
 
 import { Comfyline } from "@comfyline/client";
+import { proxied } from "./settings.js";
 
 const [host, steps] = process.argv.slice(2);
 
-class Proxied extends WebSocket {
-  constructor(address) {
-    const url = new URL(address);
-    url.host = host;
-    super(url);
-  }
-}
-
-const backoff = { baseSeconds: 0.1, capSeconds: 0.2 };
-const client = new Comfyline({ WebSocket: Proxied, pace: { backoff, openSeconds: 60 } });
+const client = new Comfyline(proxied(host));
 const job = await client.submit({ prompt: "from node", steps: Number(steps), width: 64, height: 64 });
 console.log(job.id);
 for await (const message of job.events({ timeoutSeconds: 110 })) {
