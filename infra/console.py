@@ -57,7 +57,7 @@ def _is_installed() -> bool:
 
 
 def _npm(*arguments: str) -> None:
-    # The output is for a person who waits, and stdout may be read by another program.
+    # npm prints to stderr, because another program may read stdout.
     npm = [str(Path(sys.executable).with_name("npm")), "--prefix", str(SOURCES), "--silent"]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     command = [*npm, *arguments]

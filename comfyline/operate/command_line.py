@@ -37,7 +37,7 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
 
 
 class OperatorGroup(TyperGroup):
-    """Commands whose errors of AWS are printed on one line, with what to do."""
+    """Commands that print an error of AWS on one line, with what to do."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""

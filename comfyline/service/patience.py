@@ -1,6 +1,6 @@
 """Repeat a read while a part of the service is out of reach.
 
-For callers that take one failed read for the end of what they wait for.
+Some clients stop waiting after one failed read. The functions that serve them use this.
 """
 
 from __future__ import annotations

@@ -22,9 +22,8 @@ class Subscribe(Request):
 
     For all of your jobs, it answers with the states of the newest 100 that have not ended, and then
     `subscribed`. It sends every later change of these and of the jobs that you post from then on:
-    their starts and ends at once, their progress in steps of 5 %. A job whose post is not announced
-    yet is found by subscribing again after
-    `repeat_after_seconds`.
+    their starts and ends at once, their progress in steps of 5 %. Jobs that are posted before
+    `repeat_after_seconds` have passed may be missing; subscribe again after that time to get them.
     """
 
     action: Literal["subscribe"] = Field(description="The action.")

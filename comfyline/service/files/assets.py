@@ -237,7 +237,7 @@ class Assets:
         return self.renewed(existing)
 
     def _source(self, hash_: str, caller: Principal) -> Asset:
-        """A record whose bytes are there and have the hash, rather not a claim."""
+        """A record of bytes that have the hash. A claim comes last: its file must be read first."""
         found = self._live_ones(self.store.with_hash(caller, hash_))
         for asset in sorted(found, key=lambda each: each.is_claim):
             if not asset.is_claim or self._is_true(asset):

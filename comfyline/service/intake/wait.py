@@ -96,7 +96,7 @@ class WaitRoom:
         return self._looked_at(changed, gathered, lambda _: False)
 
     def _looked_at(self, job: Job, until: datetime, is_enough: Callable[[Job], bool]) -> Job:
-        """The job when it has ended or `is_enough`, or as it is at `until`."""
+        """Read the job until it has ended, `is_enough`, or the time is over; the last read."""
         current = job
         while not (current.status.is_terminal or is_enough(current)):
             left = (until - self.clock()).total_seconds()
