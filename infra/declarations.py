@@ -1,4 +1,4 @@
-"""The types of which the rows in functions.py consist."""
+"""The types of which the rows in rows/ consist."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from infra.grants import Grant, Resource
 # A function makes a few calls of some milliseconds; this leaves room for one cold start and one
 # retried call. API Gateway gives up on a WebSocket route after 29 s.
 REQUEST_TIMEOUT = 10
+# A caller may ask to wait for 25 s; API Gateway gives up after 30 s.
+WAITING_TIMEOUT = 29
 # Lambda allots CPU in proportion to memory: one CPU for 1,769 MB. With less than this, imports make
 # a cold start slow; with more, most functions wait for the network at a higher price.
 MEMORY_MB = 512

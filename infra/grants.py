@@ -1,4 +1,4 @@
-"""The permissions, one grant for each purpose; functions.py says which function has which.
+"""The permissions, one grant for each purpose; rows/ says which function has which.
 
 A grant's purpose becomes the Sid of its IAM statement. tests/e2e removes one grant at a time, and
 expects the smoke run of its holder to fail, because otherwise the grant would not be needed.

@@ -1,17 +1,13 @@
-"""The functions of the HTTP API, and the two authorizers."""
+"""The functions of the HTTP API: API v1, the pages, and the answer of no route."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from comfyline.service.settings import (
     ArtifactsBucket,
-    BudgetSettings,
     ConnectionsTable,
     EngineSettings,
     JobDefaults,
     JobsTable,
-    KeysTable,
     MeasuredSettings,
     OwnersTable,
     PublicAddress,
@@ -22,51 +18,24 @@ from comfyline.service.settings import (
 )
 from infra import grants
 from infra.declarations import (
-    BUSY_MEMORY_MB,
     CONSOLE_FOLDER,
+    WAITING_TIMEOUT,
     Function,
     Route,
 )
 from infra.grants import Resource, may
 
-# Every request with a key waits for an authorizer, so a burst elsewhere must not stop them.
-RESERVED_FOR_HTTP, RESERVED_FOR_SOCKETS = 50, 20
-# API Gateway waits 10 s for an authorizer.
-AUTHORIZER_TIMEOUT = 8
-# A caller may ask to wait for 25 s; the gateway gives up after 30 s.
-WAITING_TIMEOUT = 29
-
 # What accepting a job needs.
-_SUBMIT = (
+SUBMIT_SETTINGS = (
     *(QueueSettings, MeasuredSettings, JobDefaults),
     *(JobsTable, OwnersTable, ArtifactsBucket, EngineSettings),
 )
 
-_ROWS = (
-    Function(
-        name="AuthorizeHttp",
-        handler="authorize.http_handler",
-        settings=(KeysTable, ConnectionsTable),
-        grants=(grants.READ_KEY, grants.READ_TOKEN),
-        timeout=AUTHORIZER_TIMEOUT,
-        reserved=RESERVED_FOR_HTTP,
-    ),
-    Function(
-        name="AuthorizeSocket",
-        handler="authorize.socket_handler",
-        settings=(KeysTable, ConnectionsTable),
-        grants=(
-            grants.READ_KEY,
-            grants.READ_TOKEN,
-            may("TakeSocketPass", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
-        ),
-        timeout=AUTHORIZER_TIMEOUT,
-        reserved=RESERVED_FOR_SOCKETS,
-    ),
+ROWS = (
     Function(
         name="SubmitJob",
         routes=(Route("POST", "/api/v1/jobs"),),
-        settings=(*_SUBMIT, WaitSettings),
+        settings=(*SUBMIT_SETTINGS, WaitSettings),
         grants=grants.SUBMIT_JOB,
         timeout=WAITING_TIMEOUT,
     ),
@@ -126,7 +95,7 @@ _ROWS = (
     Function(
         name="RetryJob",
         routes=(Route("POST", "/api/v1/jobs/{job_id}/retry"),),
-        settings=_SUBMIT,
+        settings=SUBMIT_SETTINGS,
         # The last two read the graph of the job that is retried.
         grants=(*grants.ACCEPT_JOB, grants.GET_JOB, grants.READ_JOB),
     ),
@@ -139,84 +108,9 @@ _ROWS = (
     Function(
         name="Generate",
         routes=(Route("POST", "/api/v1/generate"),),
-        settings=(*_SUBMIT, WaitSettings),
+        settings=(*SUBMIT_SETTINGS, WaitSettings),
         grants=grants.SUBMIT_JOB,
         timeout=WAITING_TIMEOUT,
-    ),
-    # Comfy API v2. A function serves the routes that need the same permissions.
-    Function(
-        name="SubmitComfyJob",
-        routes=(Route("POST", "/api/v2/jobs"),),
-        settings=(*_SUBMIT, PublicAddress),
-        grants=(
-            *grants.ACCEPT_JOB,
-            # These find the job of a key, and the tickets before the new job.
-            grants.GET_JOB,
-            grants.COUNT_TICKETS,
-            # These copy an output of a job that the new job uses.
-            grants.READ_JOB,
-            grants.SIGN_ARTIFACT,
-            grants.STORE_UPLOAD,
-        ),
-    ),
-    Function(
-        name="ReadComfyJobs",
-        routes=(
-            Route("GET", "/api/v2/jobs"),
-            Route("GET", "/api/v2/jobs/{job_id}"),
-            Route("GET", "/api/v2/jobs/{job_id}/workflow"),
-            Route("GET", "/api/v2/jobs/{job_id}/logs"),
-        ),
-        settings=(QueueSettings, JobsTable, ArtifactsBucket, PublicAddress),
-        grants=(
-            grants.PAGE_JOBS,
-            grants.READ_JOBS,
-            grants.GET_JOB,
-            grants.READ_JOB,
-            grants.CHANGE_JOB,
-            grants.SIGN_ARTIFACT,
-            grants.COUNT_TICKETS,
-        ),
-        timeout=WAITING_TIMEOUT,  # it repeats reads, since clients of Comfy do not
-    ),
-    Function(
-        name="FollowComfyJob",
-        routes=(Route("GET", "/api/v2/jobs/{job_id}/events"),),
-        settings=(
-            *(QueueSettings, JobsTable, OwnersTable, ArtifactsBucket, WaitSettings, PublicAddress),
-        ),
-        grants=(
-            grants.READ_JOB,
-            grants.GET_JOB,
-            grants.CHANGE_JOB,
-            grants.SIGN_ARTIFACT,
-            grants.COUNT_TICKETS,
-            grants.TAKE_PLACE,
-        ),
-        timeout=WAITING_TIMEOUT,
-    ),
-    Function(
-        name="ServeComfyAssets",
-        routes=(
-            Route("POST", "/api/v2/assets"),
-            Route("POST", "/api/v2/assets/from-hash"),
-            Route("HEAD", "/api/v2/assets/by-hash/{hash}"),
-            Route("GET", "/api/v2/assets/{asset_id}"),
-            Route("GET", "/api/v2/assets/{asset_id}/content"),
-            Route("DELETE", "/api/v2/assets/{asset_id}"),
-        ),
-        settings=(JobsTable, OwnersTable, ArtifactsBucket, EngineSettings),
-        grants=(
-            grants.KEEP_ASSETS,
-            grants.STORE_UPLOAD,
-            grants.CHECK_UPLOAD,
-            grants.FIND_MISSING_UPLOAD,
-            grants.READ_JOB,
-            grants.CHANGE_JOB,
-            grants.SIGN_ARTIFACT,
-        ),
-        timeout=WAITING_TIMEOUT,  # it repeats reads, and hashes files of 100 MB
-        memory=BUSY_MEMORY_MB,  # hashing and copying files
     ),
     Function(
         name="CreateUpload",
@@ -296,19 +190,3 @@ _ROWS = (
     # Every request that no route takes.
     Function(name="UnknownRoute", settings=(UnknownRouteSettings,)),
 )
-
-
-def _with_budget(row: Function) -> Function:
-    """The row with what counting its calls needs, if callers need a key for it."""
-    if all(route.is_open for route in row.routes):
-        return row
-    settings = tuple(dict.fromkeys((*row.settings, BudgetSettings)))
-    may_count = any(
-        grant.resource is Resource.OWNERS and "dynamodb:UpdateItem" in grant.actions
-        for grant in row.grants
-    )
-    granted = row.grants if may_count else (*row.grants, grants.COUNT_CALLS)
-    return replace(row, settings=settings, grants=granted)
-
-
-ROWS = tuple(map(_with_budget, _ROWS))

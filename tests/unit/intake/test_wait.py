@@ -14,7 +14,7 @@ from comfyline.service.errors import Unavailable
 from comfyline.service.intake.wait import PLACE_LIFETIME, WaitRoom
 from comfyline.service.jobs.job import Job, JobRecord, Status
 from comfyline.service.jobs.store import JobStore
-from infra.rows.http_api import WAITING_TIMEOUT
+from infra.declarations import WAITING_TIMEOUT
 from tests.support.ports import meanwhile, raising
 from tests.support.world import World
 
