@@ -18,7 +18,7 @@ _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 def submit(request: Request, wiring: Wiring, *, wait: int | None) -> Answer:
     """Accept the body's job: 202, or 200 with the whole job if it ends within `wait` seconds."""
-    submitter = wiring.submitter
+    submitter = wiring.intake.submitter
     with submitter.refusals_recorded():
         request.require_jobs_enabled()
         submission = commands.submission(request.json())
@@ -28,7 +28,7 @@ def submit(request: Request, wiring: Wiring, *, wait: int | None) -> Answer:
 
 def retry(request: Request, wiring: Wiring) -> Answer:
     """Accept a new job from the input of the job in the path: 202."""
-    submitter = wiring.submitter
+    submitter = wiring.intake.submitter
     with submitter.refusals_recorded():
         request.require_jobs_enabled()
         accepted = submitter.retry(request.job_id, caller_of(request, idempotency_key(request)))
@@ -98,7 +98,7 @@ def _ended(
     accepted: Accepted, wiring: Wiring, seconds: int, limits: Limits
 ) -> responses.JobView | None:
     """The whole job if it ends within that time."""
-    record = wiring.wait_room.wait(accepted.job, seconds, limits)
+    record = wiring.intake.wait_room.wait(accepted.job, seconds, limits)
     if record is None:
         return None
     return views.job_view(record, store=wiring.aws.artifacts, now=wiring.clock())

@@ -4,7 +4,8 @@ A use case that is a class is a property, and a use case that is a function is a
 assembled at its first use, so that a cold start loads only what the function needs. Tests construct
 a `Wiring` with their own environment variables, clock and adapters, and patch nothing.
 
-Jobs are here. `access`, `live` and `fleet` have the use cases of those subjects of the service.
+Jobs are here. `access`, `files`, `fleet`, `intake` and `live` have the use cases of those subjects
+of the service.
 """
 
 from __future__ import annotations
@@ -18,22 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from comfyline.service import settings as of
 from comfyline.service.clock import Clock, utc_now
 from functions._aws import Aws
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId, Principal
     from comfyline.service.cached import Cached
-    from comfyline.service.files.assets import Assets
-    from comfyline.service.files.offer_upload import NewUpload, Offer
     from comfyline.service.graphs.graph import Graph
-    from comfyline.service.graphs.lock import EngineLock
-    from comfyline.service.graphs.published_nodes import PublishedNodes
-    from comfyline.service.intake.admit import Admission
-    from comfyline.service.intake.resolve_assets import AssetResolver
-    from comfyline.service.intake.submit import Defaults, Submitter
-    from comfyline.service.intake.wait import WaitRoom
     from comfyline.service.jobs.cancel import Cancellation
     from comfyline.service.jobs.job import Job, JobRecord
     from comfyline.service.jobs.read import ListFilter
@@ -43,7 +35,9 @@ if TYPE_CHECKING:
     from comfyline.service.ledger.count import Meter
     from comfyline.service.queue.lanes import Priority
     from functions._access import Access
+    from functions._files import Files
     from functions._fleet import Fleet
+    from functions._intake import Intake
     from functions._live import Live
 
 # In a deployed function this file is the deployment's own lock.
@@ -80,6 +74,27 @@ class Wiring:
         return Access(self.aws, self.clock)
 
     @cached_property
+    def files(self) -> Files:
+        """Uploads and assets."""
+        from functions._files import Files
+
+        return Files(self.aws, self.clock)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """Accepts jobs, and takes and frees the slots of owners."""
+        from functions._intake import Intake
+
+        return Intake(
+            self.aws,
+            self.clock,
+            files=self.files,
+            settle=self._settle,
+            lock_file=self._lock_file,
+            sleep=self.sleep,
+        )
+
+    @cached_property
     def live(self) -> Live:
         """Sockets and their messages."""
         from functions._live import Live
@@ -92,106 +107,6 @@ class Wiring:
         from functions._fleet import Fleet
 
         return Fleet(self.aws, self.clock)
-
-    # --- posting jobs -----------------------------------------------------------------------------
-
-    @cached_property
-    def submitter(self) -> Submitter:
-        """Accepts jobs and retries."""
-        from comfyline.service.intake.accept import Acceptance
-        from comfyline.service.intake.submit import Submitter
-
-        acceptance = Acceptance(
-            store=self.aws.jobs,
-            queue=self.aws.queue,
-            uploads=self.aws.uploads,
-            admission=self.admission,
-            allowances=self.aws.allowances,
-            settle=self._settle,
-            clock=self.clock,
-            nodes=self._nodes.get,
-        )
-        return Submitter(
-            acceptance=acceptance,
-            store=self.aws.jobs,
-            metrics=self.aws.metrics,
-            clock=self.clock,
-            defaults=self._defaults,
-            catalogue=self.lock.catalogue,
-            nodes=self._nodes.get,
-        )
-
-    @cached_property
-    def _nodes(self) -> PublishedNodes:
-        from comfyline.service.graphs.published_nodes import PublishedNodes
-
-        version = self.aws.settings(of.EngineSettings).engine_version
-        return PublishedNodes(self.aws.engine_nodes, version, self.clock)
-
-    @property
-    def _defaults(self) -> Defaults:
-        from comfyline.service.intake.submit import Defaults
-
-        known = self.aws.settings(of.JobDefaults)
-        return Defaults(
-            checkpoint=self.lock.default_checkpoint,
-            start_deadline=timedelta(seconds=known.start_deadline_seconds),
-            execution_timeout=timedelta(seconds=known.execution_timeout_seconds),
-            retention=timedelta(seconds=known.retention_seconds),
-        )
-
-    @cached_property
-    def admission(self) -> Admission:
-        """Takes and frees the slots of owners."""
-        from comfyline.service.intake.admit import Admission
-
-        return Admission(owners=self.aws.owners, jobs=self.aws.jobs, clock=self.clock)
-
-    @cached_property
-    def wait_room(self) -> WaitRoom:
-        """Waits for the end of a job that was just posted."""
-        from comfyline.service.intake.wait import WaitRoom
-
-        return WaitRoom(
-            jobs=self.aws.jobs,
-            places=self.aws.wait_places,
-            clock=self.clock,
-            max_waits=self.aws.settings(of.WaitSettings).max_waits,
-            sleep=self.sleep,
-        )
-
-    @cached_property
-    def lock(self) -> EngineLock:
-        """What the engine of this deployment has: the workers are built from the same lock."""
-        from comfyline.service.graphs.lock import EngineLock
-
-        return EngineLock.parse(self._lock_file.read_text())
-
-    def offer_upload(self, asked: NewUpload, caller: Principal) -> Offer:
-        """A form that a client uploads a file with."""
-        from comfyline.service.files.offer_upload import offer_upload
-
-        return offer_upload(asked, caller, uploads=self.aws.uploads, clock=self.clock)
-
-    @cached_property
-    def assets(self) -> Assets:
-        """Keeps files under names and hashes."""
-        from comfyline.service.files.assets import Assets
-
-        return Assets(store=self.aws.assets, uploads=self.aws.uploads, clock=self.clock)
-
-    @cached_property
-    def asset_resolver(self) -> AssetResolver:
-        """Finds the files that a graph names as assets."""
-        from comfyline.service.intake.resolve_assets import AssetResolver
-
-        return AssetResolver(
-            assets=self.assets,
-            uploads=self.aws.uploads,
-            jobs=self.aws.jobs,
-            clock=self.clock,
-            nodes=self._nodes.get,
-        )
 
     # --- reading and ending jobs ------------------------------------------------------------------
 
@@ -277,7 +192,7 @@ class Wiring:
             caller,
             store=self.aws.jobs,
             clock=self.clock,
-            free_slot=self.admission.free_slot,
+            free_slot=self.intake.admission.free_slot,
         )
 
     def purge(self, job_id: JobId, caller: Principal) -> Cancellation:
@@ -291,7 +206,7 @@ class Wiring:
             artifacts=self.aws.artifacts,
             settle=self._settle,
             clock=self.clock,
-            free_slot=self.admission.free_slot,
+            free_slot=self.intake.admission.free_slot,
         )
 
     # --- repairs and totals -----------------------------------------------------------------------
@@ -310,7 +225,7 @@ class Wiring:
             executor=ThreadPoolExecutor(SWEEPS_AT_ONCE),
             chores=(
                 Chore("SocketClosed", self.live.socket_closer.close_unwanted),
-                Chore("SlotDropped", self.admission.reconcile),
+                Chore("SlotDropped", self.intake.admission.reconcile),
             ),
         )
 
@@ -320,7 +235,7 @@ class Wiring:
         from comfyline.service.jobs.settle import Settlement, Step
 
         return Settlement(
-            steps=(Step("free_slot", self.admission.free_slots), Step("count", self._count)),
+            steps=(Step("free_slot", self.intake.admission.free_slots), Step("count", self._count)),
             store=self.aws.jobs,
             clock=self.clock,
         )

@@ -7,7 +7,7 @@ from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler, invalid
 from functions._wiring import Wiring
 
-at_start(lambda wiring: (wiring.aws.jobs, wiring.admission))
+at_start(lambda wiring: (wiring.aws.jobs, wiring.intake.admission))
 
 
 @http_handler(for_tokens=True)

@@ -18,9 +18,9 @@ def handler(request: Request, wiring: Wiring) -> Answer:
     asked, budgets = commands.new_upload(request.json()), wiring.access.budgets
     budgets.spend(request.principal, UPLOADS, request.limits)
     budgets.spend(request.principal, UPLOAD_BYTES, request.limits, asked.bytes)
-    offer = wiring.offer_upload(asked, request.principal)
+    offer = wiring.files.offer_upload(asked, request.principal)
     if asked.blake3 is not None:
-        wiring.assets.claim(offer.upload_id, asked, asked.blake3, request.principal)
+        wiring.files.assets.claim(offer.upload_id, asked, asked.blake3, request.principal)
     accepted = responses.UploadAccepted(
         upload_id=offer.upload_id,
         url=offer.form.url,

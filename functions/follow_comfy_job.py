@@ -28,7 +28,7 @@ def handler(request: Request, wiring: Wiring) -> Answer:
     """200 with the state of the job: when it has changed, after a while, or at once if it ended."""
     record, artifacts = _read(request, wiring)
     if not record.job.status.is_terminal:
-        job = wiring.wait_room.follow(record.job, request.gateway_id, request.limits)
+        job = wiring.intake.wait_room.follow(record.job, request.gateway_id, request.limits)
         if job is None:
             # A client of Comfy takes 501 for "no events here", and goes on without them.
             raise ComfyRefusal("not_implemented", "Too many clients wait; poll the job instead.")

@@ -7,13 +7,13 @@ from functions._handlers import at_start
 from functions._http import Answer, Request, http_handler
 from functions._wiring import Wiring
 
-at_start(lambda wiring: wiring.lock)
+at_start(lambda wiring: wiring.intake.lock)
 
 
 @http_handler(scope="jobs:read", for_tokens=True)
 def handler(_request: Request, wiring: Wiring) -> Answer:
     """200 with the names that a request may use."""
-    lock = wiring.lock
+    lock = wiring.intake.lock
     default, known = lock.default_checkpoint, lock.catalogue
     return Answer(
         responses.Models(

@@ -7,7 +7,7 @@ from functions._http import Answer, Request, http_handler
 from functions._submission import retry
 from functions._wiring import Wiring
 
-at_start(lambda wiring: wiring.submitter)
+at_start(lambda wiring: wiring.intake.submitter)
 
 
 @http_handler(for_tokens=True)

@@ -29,14 +29,14 @@ def _keep(request: Request, wiring: Wiring) -> Answer:
     sent = forms.new_asset(request.body(), request.header("content-type"))
     wiring.access.budgets.spend(request.principal, UPLOADS, request.limits)
     wiring.access.budgets.spend(request.principal, UPLOAD_BYTES, request.limits, len(sent.body))
-    asset, is_new = wiring.assets.keep(sent, request.principal)
+    asset, is_new = wiring.files.assets.keep(sent, request.principal)
     return Answer(_views(wiring).asset(asset, is_new=is_new), 201 if is_new else 200)
 
 
 def _from_hash(request: Request, wiring: Wiring) -> Answer:
     asked = forms.from_hash(request.json())
     wiring.access.budgets.spend(request.principal, UPLOADS, request.limits)
-    asset, is_new = wiring.assets.from_hash(
+    asset, is_new = wiring.files.assets.from_hash(
         asked.hash, asked.file_path, request.principal, count_bytes(request, wiring)
     )
     return Answer(_views(wiring).asset(asset, is_new=is_new), 201 if is_new else 200)
@@ -45,7 +45,7 @@ def _from_hash(request: Request, wiring: Wiring) -> Answer:
 def _has(request: Request, wiring: Wiring) -> Answer:
     """No body either way: it answers HEAD."""
     hash_ = unquote(request.path_parameter("hash") or "")
-    return Answer("", 200 if wiring.assets.has(hash_, request.principal) else 404)
+    return Answer("", 200 if wiring.files.assets.has(hash_, request.principal) else 404)
 
 
 def _read(request: Request, wiring: Wiring) -> Answer:
@@ -61,18 +61,18 @@ def _content(request: Request, wiring: Wiring) -> Answer:
 def _delete(request: Request, wiring: Wiring) -> Answer:
     """204; an output is removed with its job only."""
     id_ = _asset_id(request)
-    if wiring.asset_resolver.output(id_, request.principal) is not None:
+    if wiring.intake.asset_resolver.output(id_, request.principal) is not None:
         raise AssetInUse(f"{id_} is an output of a job. It is removed with the job.")
-    wiring.assets.delete(id_, request.principal)
+    wiring.files.assets.delete(id_, request.principal)
     return Answer("", 204)
 
 
 def _view(request: Request, wiring: Wiring) -> AssetView:
     id_, owner = _asset_id(request), request.principal
-    if output := wiring.asset_resolver.output(id_, owner):
+    if output := wiring.intake.asset_resolver.output(id_, owner):
         record, artifact = output
         return _views(wiring).output(id_, record.job, artifact)
-    return _views(wiring).asset(wiring.assets.get(id_, owner))
+    return _views(wiring).asset(wiring.files.assets.get(id_, owner))
 
 
 def _asset_id(request: Request) -> str:

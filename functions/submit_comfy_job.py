@@ -12,19 +12,19 @@ from functions._http import Answer, Request, http_handler
 from functions._submission import caller_of
 from functions._wiring import Wiring
 
-at_start(lambda wiring: wiring.submitter)
+at_start(lambda wiring: wiring.intake.submitter)
 
 
 @http_handler(for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with the new job. A key that has made a job is refused, whatever the request is."""
-    with wiring.submitter.refusals_recorded():
+    with wiring.intake.submitter.refusals_recorded():
         request.require_jobs_enabled()
         caller = caller_of(request, key_of(request))
         try:
             record = _submitted(request, wiring, caller)
         except InvalidRequest:
-            if earlier := wiring.submitter.earlier(caller):
+            if earlier := wiring.intake.submitter.earlier(caller):
                 raise _reused(earlier) from None
             raise
     position = wiring.queue_position(record.job)
@@ -35,8 +35,8 @@ def _submitted(request: Request, wiring: Wiring, caller: Caller) -> JobRecord:
     lane = commands.priority(request.header("x-comfyline-priority"))
     sent = commands.submission(request.json(), lane)
     spend = count_bytes(request, wiring)
-    submission = wiring.asset_resolver.resolved(sent, request.principal, spend)
-    accepted = wiring.submitter.submit(submission, caller)
+    submission = wiring.intake.asset_resolver.resolved(sent, request.principal, spend)
+    accepted = wiring.intake.submitter.submit(submission, caller)
     if accepted.replayed:
         raise _reused(accepted.job)
     return JobRecord(accepted.job, JobParams(params={}, metadata=submission.metadata))

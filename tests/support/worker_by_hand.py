@@ -19,7 +19,7 @@ class Worker:
     def __init__(self, gateway: Gateway) -> None:
         self.clock = gateway.clock
         self.store, self.queue = gateway.aws.jobs, gateway.aws.queue
-        self.admission = gateway.wiring.admission
+        self.admission = gateway.wiring.intake.admission
 
     def work(self, *, fails: bool = False, gpu_seconds: float = 1.5) -> Job | None:
         """Run one job to its end and free its slot, as the stream would; None if there is none."""
