@@ -13,7 +13,7 @@ from comfyline.service.access.budgets import UPLOAD_BYTES
 from comfyline.service.errors import InvalidRequest, MalformedRequest
 from comfyline.service.patience import patiently
 from comfyline.service.settings import PublicAddress
-from functions._http import Request
+from functions._request import Request
 from functions._submission import idempotency_key
 from functions._wiring import Wiring
 

@@ -6,7 +6,8 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from functions._http import Answer, Request
+from functions._http import Answer
+from functions._request import Request
 
 
 @dataclass(frozen=True, slots=True)

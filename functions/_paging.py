@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from comfyline.service.access.budgets import REQUESTS
-from functions._http import Request, invalid
+from functions._request import Request, invalid
 from functions._wiring import Wiring
 
 MAX_LIMIT = 100

@@ -10,7 +10,8 @@ from comfyline.contract.v1 import responses
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import MalformedRequest
 from comfyline.service.intake.submission import Accepted, Caller
-from functions._http import Answer, Request
+from functions._http import Answer
+from functions._request import Request
 from functions._wiring import Wiring
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")

@@ -14,7 +14,8 @@ from comfyline.service.jobs.job import JobRecord
 from comfyline.service.jobs.result import Artifact
 from functions._comfy import BRIEF_PATIENCE, retried, views
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, http_handler
+from functions._request import Request
 from functions._wiring import Wiring
 
 HEADERS = {"content-type": "text/event-stream", "cache-control": "no-store"}

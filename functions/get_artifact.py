@@ -9,7 +9,8 @@ from comfyline.api.v1.results import link_of
 from comfyline.contract.v1.results import ArtifactLink
 from comfyline.service.errors import ArtifactNotFound
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler, invalid
+from functions._http import Answer, http_handler
+from functions._request import Request, invalid
 from functions._wiring import Wiring
 
 # A cache must not hand the URL to another caller, or after its end.

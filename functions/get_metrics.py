@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 from comfyline.service.ledger.count import Measured
 from comfyline.service.ledger.totals import Distribution, Totals
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, http_handler
+from functions._request import Request
 from functions._wiring import Wiring
 
 at_start(lambda wiring: wiring.meter)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from comfyline.contract.v1 import responses
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, http_handler
+from functions._request import Request
 from functions._wiring import Wiring
 
 at_start(lambda wiring: wiring.aws.ledger)

@@ -6,8 +6,9 @@ from comfyline.api.v1.results import artifact_page
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
 from comfyline.service.jobs.artifacts import numbers_of
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, http_handler
 from functions._paging import limit_of
+from functions._request import Request
 from functions._wiring import Wiring
 
 at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.artifacts))

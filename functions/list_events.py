@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from comfyline.api.v1.history import event_list
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler, invalid
+from functions._http import Answer, http_handler
+from functions._request import Request, invalid
 from functions._wiring import Wiring
 
 MAX_VERSION_DIGITS = 9  # a job changes a few thousand times at most

@@ -10,8 +10,9 @@ from comfyline.contract.limits import MAX_METADATA_FILTERS, MAX_SEARCHED_JOBS
 from comfyline.service.jobs.job import Status
 from comfyline.service.jobs.read import ListFilter
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler, invalid
+from functions._http import Answer, http_handler
 from functions._paging import count_jobs, limit_of
+from functions._request import Request, invalid
 from functions._wiring import Wiring
 
 DEFAULT_LIMIT = 20

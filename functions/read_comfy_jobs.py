@@ -12,8 +12,9 @@ from comfyline.contract.limits import MAX_SEARCHED_JOBS
 from comfyline.service.jobs.read import ListFilter
 from functions._comfy import job_view, retried
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, http_handler
 from functions._paging import count_jobs, limit_of
+from functions._request import Request
 from functions._wiring import Wiring
 
 DEFAULT_LIMIT = 50  # of Comfy's proxy

@@ -13,7 +13,8 @@ from comfyline.service.access.budgets import UPLOAD_BYTES, UPLOADS
 from comfyline.service.errors import AssetInUse
 from functions._comfy import count_bytes, retried
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, http_handler
+from functions._request import Request
 from functions._wiring import Wiring
 
 at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.uploads))

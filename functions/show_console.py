@@ -13,7 +13,8 @@ from pathlib import Path
 
 from comfyline.service.errors import RouteNotFound
 from functions._compressed import Compressed
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, http_handler
+from functions._request import Request
 from functions._wiring import Wiring
 
 FOLDER = Path(__file__).with_name("_console")

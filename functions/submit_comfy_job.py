@@ -8,7 +8,8 @@ from comfyline.service.intake.submission import Caller
 from comfyline.service.jobs.job import Job, JobParams, JobRecord
 from functions._comfy import count_bytes, key_of, views
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, http_handler
+from functions._request import Request
 from functions._submission import caller_of
 from functions._wiring import Wiring
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functions._handlers import at_start
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, http_handler
+from functions._request import Request
 from functions._submission import preferred_wait, submit
 from functions._wiring import Wiring
 

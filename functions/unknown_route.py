@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from comfyline.service.errors import MethodNotAllowed, RouteNotFound
 from comfyline.service.settings import UnknownRouteSettings
-from functions._http import Answer, Request, http_handler
+from functions._http import Answer, http_handler
+from functions._request import Request
 from functions._wiring import Wiring
 
 

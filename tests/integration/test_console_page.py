@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from functions._http import Request
+from functions._request import Request
 from functions.show_console import NOT_BUILT, files, page_policy
 from tests.support.gateway import Gateway
 

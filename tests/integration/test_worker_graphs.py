@@ -16,7 +16,7 @@ from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.jobs.job import TERMINAL, JobRecord, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
-from functions._http import Request
+from functions._request import Request
 from tests.support.worker_world import WorkerWorld
 from tests.unit.graphs.graphs import EMPTY, GOOD, node
 

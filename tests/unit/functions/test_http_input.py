@@ -24,8 +24,9 @@ from comfyline.service.graphs.compile import CustomGraph
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.validate import validate_graph
 from functions._handlers import logger
-from functions._http import Answer, Request, _refusal, http_handler, invalid
+from functions._http import Answer, _refusal, http_handler
 from functions._paging import limit_of
+from functions._request import Request, invalid
 from functions._submission import idempotency_key
 from functions._wiring import Wiring
 from functions.socket_subscribe import _fault

@@ -23,7 +23,7 @@ from comfyline.service.errors import (
 from comfyline.service.graphs.catalogue import NEVER_OUTPUTS
 from comfyline.service.graphs.validate import MAX_NODES
 from comfyline.service.queue.lanes import Priority
-from functions._http import Request
+from functions._request import Request
 from tests.support.builders import a_graph
 from tests.support.ports import meanwhile, raising
 from tests.support.world import DEFAULTS, World
