@@ -3,9 +3,9 @@
 import { useSyncExternalStore } from "react";
 
 export interface Place {
-  /** "" (the gallery), "jobs", "new" or "usage". */
+  /** The name of a page of pages.ts. */
   page: string;
-  /** What follows the page, such as the id of a job. */
+  /** What follows the page, such as the id of a job; decoded. */
   rest: string;
   query: URLSearchParams;
 }
@@ -13,7 +13,16 @@ export interface Place {
 export function placeOf(hash: string): Place {
   const [path = "", query = ""] = hash.replace(/^#?\/?/, "").split("?");
   const [page = "", rest = ""] = path.split("/");
-  return { page, rest, query: new URLSearchParams(query) };
+  return { page, rest: decoded(rest), query: new URLSearchParams(query) };
+}
+
+/** A link may be cut or written by hand, so an escape in it may be wrong. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 export function usePlace(): Place {

@@ -15,10 +15,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Page
 
 from comfyline.client import Comfyline
 from localcloud.processes import of_cloud
 from localcloud.state import DEFAULT_STATE, ROOT, Endpoints, State
+from tests.e2e.console import a_page, sign_in
+from tests.support.browser import a_browser
 
 WORKERS = 2
 
@@ -124,6 +127,28 @@ def local(pytestconfig: pytest.Config) -> None:
     """Skip the test unless the cloud is local: it kills processes or reads the simulator."""
     if pytestconfig.getoption("--target") != "local":
         pytest.skip("only on a local cloud")
+
+
+@pytest.fixture(scope="module")
+def console_packages() -> None:
+    """The console's packages, among them axe."""
+    done = make("console/node_modules/.package-lock.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for the tests of one file: its thread can run no other event loop meanwhile."""
+    with a_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, endpoints: Endpoints) -> Iterator[Page]:
+    """The console's gallery of the first owner."""
+    with a_page(browser, endpoints) as page:
+        sign_in(page, endpoints.api_key)
+        yield page
 
 
 def executed(endpoints: Endpoints) -> int:

@@ -1,4 +1,4 @@
-"""GET /console: the files as they are served. tests/e2e/test_console.py opens the page."""
+"""GET /console: the files as they are served. tests/e2e/test_console*.py open the page."""
 
 from __future__ import annotations
 

@@ -7,13 +7,14 @@ import { Trouble } from "../parts/trouble.js";
 import { jobsQuery } from "../queries.js";
 import type { Filter } from "../queries.js";
 import { go } from "../router.js";
+import type { Place } from "../router.js";
 import { useSession } from "../session.js";
 import { useTexts } from "../texts/index.js";
 
 const STATUSES: Status[] = ["queued", "running", "succeeded", "failed", "canceled", "expired"];
 
 /** The owner's jobs, newest first, without an end. */
-export function Gallery({ query }: { query: URLSearchParams }) {
+export function Gallery({ query }: Place) {
   const texts = useTexts();
   const { client, live } = useSession();
   const filter = filterOf(query);

@@ -12,11 +12,12 @@ import { Timeline } from "../parts/timeline.js";
 import { Trouble } from "../parts/trouble.js";
 import { artifactsQuery, eventsQuery, forgetJob, isOpen, jobQuery } from "../queries.js";
 import { go, jobLink } from "../router.js";
+import type { Place } from "../router.js";
 import { useSession } from "../session.js";
 import { useLanguage, useTexts } from "../texts/index.js";
 
 /** One job: what it made, what happened to it, and what can be done with it. */
-export default function JobPage({ jobId }: { jobId: string }) {
+export default function JobPage({ rest: jobId }: Place) {
   const texts = useTexts();
   const { client, live } = useSession();
   const isLive = useIsLive(live) !== false;

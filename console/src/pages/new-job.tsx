@@ -4,11 +4,13 @@ import { GraphForm } from "../parts/graph-form.js";
 import { ParamForm } from "../parts/param-form.js";
 import { Trouble } from "../parts/trouble.js";
 import { jobQuery, modelsQuery } from "../queries.js";
+import type { Place } from "../router.js";
 import { useSession } from "../session.js";
 import { useTexts } from "../texts/index.js";
 
 /** A new job: from parameters, also those of an earlier job, or from a workflow. */
-export default function NewJob({ from }: { from: string | undefined }) {
+export default function NewJob({ query }: Place) {
+  const from = query.get("from") ?? undefined;
   const texts = useTexts();
   const { client } = useSession();
   const models = useQuery(modelsQuery(client));
