@@ -11,7 +11,8 @@ import pytest
 from moto import mock_aws
 
 from functions import count_crashes, scale_workers
-from functions._aws import Aws, Clients
+from functions._aws import Aws
+from functions._clients import Clients
 from functions._wiring import Wiring
 from tests.contract.conftest import create_table
 from tests.support.aws import create_jobs_table, create_services

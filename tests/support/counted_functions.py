@@ -19,7 +19,7 @@ from comfyline.contract.ids import OwnerId
 from comfyline.service.access.authenticate import create_key
 from comfyline.service.access.slots import Limits
 from functions import _handlers
-from functions._aws import Clients
+from functions._clients import Clients
 from tests.support.aws import create_services, create_table
 from tests.support.aws_ledger import Change, Ledger
 from tests.support.gateway import Gateway

@@ -20,7 +20,8 @@ import pytest
 from moto import mock_aws
 
 from comfyline.service.clock import Clock
-from functions._aws import Aws, Clients
+from functions._aws import Aws
+from functions._clients import Clients
 from functions._handlers import Event
 from functions._wiring import ENGINE_LOCK, Wiring
 from infra.functions import FUNCTIONS, ROUTES

@@ -13,7 +13,8 @@ import pytest
 
 from comfyline.adapters.aws.files.addressing import s3_config
 from comfyline.adapters.aws.live.sockets import callback_url
-from functions._aws import Aws, Clients
+from functions._aws import Aws
+from functions._clients import Clients
 from gpu_worker.wiring import Wiring as WorkerWiring
 
 BUCKET = "comfyline-prod-artifacts"
