@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import cache, wraps
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
+from urllib.parse import unquote
 
 from aws_lambda_powertools import Logger
 
@@ -105,6 +106,23 @@ class Sender:
         """When the token ends; None if the key itself was sent."""
         text = self.known.get("ends_at")
         return None if text is None else datetime.fromisoformat(text)
+
+    @property
+    def key_name(self) -> str | None:
+        """The name that people have given the API key, if they have."""
+        name = self.known.get("key_name")
+        return None if name is None else unquote(name)
+
+    @property
+    def key_ends_at(self) -> datetime | None:
+        """When the API key expires; None if never."""
+        text = self.known.get("key_ends_at")
+        return None if text is None else datetime.fromisoformat(text)
+
+    @property
+    def scopes(self) -> list[str]:
+        """What the key or the token may do, sorted."""
+        return sorted(self.known["scopes"].split(" "))
 
     @property
     def allowance(self) -> Allowance | None:

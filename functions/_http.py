@@ -62,8 +62,9 @@ def http_handler(
     """Make a Lambda handler of a function of a request and a wiring; its errors become problems.
 
     The caller's API key must have `scope`, and its owner must be within its budget of requests;
-    None is for a route that needs no key. A token is accepted only with `for_tokens`: such a
-    handler shows and changes nothing but what `Request.principal` may see.
+    ANY_SCOPE is for a route that any valid key may call, None for one that needs no key. A token is
+    accepted only with `for_tokens`: such a handler shows and changes nothing but what
+    `Request.principal` may see.
 
     An unexpected error (a bug) is logged with its traceback. Its answer is a 500 problem without
     any detail.

@@ -29,6 +29,9 @@ from comfyline.service.errors import (
 )
 from functions._handlers import INVALID_KEY, OWNER_WATCHED_UNTIL, Event, Sender
 
+# Of a route that every valid key and token may call, whatever it may do elsewhere.
+ANY_SCOPE = ""
+
 _KEY_ONLY = "A token cannot do this. Send the API key itself."
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
@@ -107,7 +110,7 @@ class Request:
         ends_at = self.sender.ends_at
         if ends_at is not None and now >= ends_at:
             raise Unauthorized
-        if scope not in with_included(self._caller["scopes"].split(" ")):
+        if scope != ANY_SCOPE and scope not in with_included(self.sender.scopes):
             raise Forbidden(f"The key lacks the scope {scope}.")
 
     def require_key(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 from comfyline.service.access.authenticate import Identity
 from comfyline.service.access.keys import Flags, with_included
@@ -85,6 +86,10 @@ def _caller(found: Identity, flags: Flags) -> dict[str, str]:
     switches = {name: str(value).lower() for name, value in asdict(flags).items()}
     scopes = " ".join(sorted(found.scopes))
     caller = {"owner": key.owner, "key_id": key.id, "scopes": scopes, **bounds, **switches}
+    if key.name:
+        caller["key_name"] = quote(key.name)  # ASCII, whatever the gateway makes of others
+    if key.expires_at is not None:
+        caller["key_ends_at"] = key.expires_at.isoformat()
     return caller if token is None else caller | _of_token(token)
 
 

@@ -41,6 +41,7 @@ from comfyline.client.errors import (
 from comfyline.client.pace import Pace
 from comfyline.client.pictures import Picture
 from comfyline.client.retries import Backoff, Retries
+from comfyline.contract.v1.access import Caller, CallerKey, KeyLimits
 from comfyline.contract.v1.history import EventList, EventView
 from comfyline.contract.v1.responses import (
     CancelAnswer,
@@ -70,6 +71,8 @@ __all__ = [
     "AsyncComfyline",
     "AsyncJob",
     "Backoff",
+    "Caller",
+    "CallerKey",
     "CancelAnswer",
     "Comfyline",
     "ComfylineClientError",
@@ -90,6 +93,7 @@ __all__ = [
     "JobNotSucceeded",
     "JobPage",
     "JobView",
+    "KeyLimits",
     "Models",
     "NotConfigured",
     "NotFound",

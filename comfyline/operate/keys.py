@@ -22,7 +22,7 @@ from comfyline.service.access.budgets import (
     UPLOADS,
     Budget,
 )
-from comfyline.service.access.keys import ApiKey
+from comfyline.service.access.keys import MAX_KEY_NAME, ApiKey, is_key_name
 from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE, Limits
 
 app = group()
@@ -50,6 +50,9 @@ def create(
     owner: Annotated[
         str, typer.Option(help="The owner of the jobs that the key submits and may read.")
     ],
+    name: Annotated[
+        str, typer.Option(help="A name for people, for example of the program that has the key.")
+    ] = "",
     scope: Annotated[
         list[str] | None,
         typer.Option(help="What the key may do: jobs (the default) or admin. May be repeated."),
@@ -125,6 +128,11 @@ def create(
             ". _ @ -, and begin with a letter or a digit.",
             param_hint="--owner",
         )
+    if not is_key_name(name):
+        raise typer.BadParameter(
+            f"Use at most {MAX_KEY_NAME} characters, without control characters.",
+            param_hint="--name",
+        )
     scopes = scope or ["jobs"]
     if unknown := sorted(set(scopes) - SCOPES):
         raise typer.BadParameter(
@@ -149,6 +157,7 @@ def create(
             max_sockets=max_sockets,
             max_waits=max_waits,
         ),
+        name=name,
     )
     shown = {"key": token, "id": key.id, "owner": key.owner, "scopes": sorted(key.scopes)}
     typer.echo(json.dumps(shown) if as_json else f"{token}  ({key.owner}: {', '.join(scopes)})")
@@ -186,6 +195,7 @@ def disable(
 def _shown(key: ApiKey) -> dict[str, object]:
     return {
         "id": key.id,
+        "name": key.name or None,
         "owner": key.owner,
         "scopes": ",".join(sorted(key.scopes)),
         "created_at": key.created_at.isoformat(),

@@ -144,12 +144,6 @@ ROWS = (
     ),
     Function(name="ListModels", routes=(Route("GET", "/api/v1/models"),)),
     Function(
-        name="GetUsage",
-        routes=(Route("GET", "/api/v1/usage"),),
-        settings=(OwnersTable,),
-        grants=(may("ReadUsage", Resource.OWNERS, "dynamodb:Query"),),
-    ),
-    Function(
         name="GetMetrics",
         routes=(Route("GET", "/metrics"),),
         settings=(QueueSettings, JobsTable, OwnersTable),

@@ -339,7 +339,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "CreateUpload": http.create_upload,
     "CreateToken": http.create_token,
     "CreateSocketPass": http.create_socket_pass,
-    "GetUsage": http.get_usage,
+    "ReadAccount": http.read_account,
     "SubmitComfyJob": comfy.submit_comfy_job,
     "FollowComfyJob": comfy.follow_comfy_job,
     "ServeComfyAssets": comfy.serve_comfy_assets,

@@ -197,7 +197,8 @@ def create_socket_pass(caller: Caller) -> None:
     assert answer.status_code == 201
 
 
-def get_usage(caller: Caller) -> None:
+def read_account(caller: Caller) -> None:
+    assert limited(caller).call("GET", "/me").json()["active_jobs"] == 0
     caller.account.ledger.count([a_job(owner=caller.owner, gpu_seconds=1.5)])
     assert caller.call("GET", "/usage").json()["gpu_seconds"] == 1.5
 

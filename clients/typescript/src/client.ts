@@ -7,6 +7,7 @@ import { JsonText, randomName } from "./core/json.js";
 import type {
   ArtifactLink,
   ArtifactPage,
+  Caller,
   CancelAnswer,
   EventList,
   JobAccepted,
@@ -202,6 +203,11 @@ export class Comfyline {
   /** What jobs can use: checkpoints, samplers, schedulers, node classes. */
   models({ signal }: CallOptions = {}): Promise<Models> {
     return this.#api.call<Models>("GET", "/models", "checkpoints", { signal });
+  }
+
+  /** Who you are: the owner, the key, its scopes and limits, and how near you are to these. */
+  me({ signal }: CallOptions = {}): Promise<Caller> {
+    return this.#api.call<Caller>("GET", "/me", "scopes", { signal });
   }
 
   /** What your jobs have used so far. */

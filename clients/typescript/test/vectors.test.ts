@@ -37,7 +37,7 @@ interface Following {
 
 interface Call {
   name: string;
-  call: "submit" | "get" | "list" | "cancel" | "purge" | "retry" | "models" | "usage";
+  call: "submit" | "get" | "list" | "cancel" | "purge" | "retry" | "models" | "me" | "usage";
   job_id?: string;
   request?: SubmitRequest;
   idempotency_key?: string;
@@ -151,6 +151,7 @@ async function called(client: Comfyline, scene: Call): Promise<unknown> {
     case "list":
       return all(client.list({ status: status ?? undefined, limit: limit!, metadata }));
     case "models":
+    case "me":
     case "usage":
       return client[call]();
     default:

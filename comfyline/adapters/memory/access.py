@@ -17,7 +17,14 @@ from comfyline.contract.ids import JobId, KeyId, OwnerId
 from comfyline.service.access.budgets import Budget, window_of
 from comfyline.service.access.keys import ApiKey, Flags
 from comfyline.service.access.semaphore import Share
-from comfyline.service.access.slots import Allowance, Limits, Refusal, Slot, minute_of
+from comfyline.service.access.slots import (
+    Allowance,
+    Limits,
+    Occupancy,
+    Refusal,
+    Slot,
+    minute_of,
+)
 from comfyline.service.access.socket_passes import SocketPass
 from comfyline.service.access.tokens import Token
 
@@ -161,6 +168,12 @@ class InMemoryOwnerStore:
         """See OwnerStore."""
         with self._lock:
             self._owners[owner].slots.discard(slot)
+
+    def occupancy(self, owner: OwnerId, now: datetime) -> Occupancy:
+        """See OwnerStore."""
+        with self._lock:
+            row = self._owners[owner]
+            return Occupancy(len(row.slots), row.posts if row.minute == minute_of(now) else 0)
 
     def oldest_slots(self, owner: OwnerId, limit: int) -> list[Slot]:
         """See OwnerStore."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
 import httpx
 
 from comfyline.client import settings
+from comfyline.client.aio.account import AsyncAccount
 from comfyline.client.aio.api import AsyncApi
 from comfyline.client.aio.following import AsyncFollowing
 from comfyline.client.aio.job import AsyncJob
@@ -20,17 +21,15 @@ from comfyline.client.options import SubmitOptions, job_path, submission
 from comfyline.client.pace import Pace
 from comfyline.client.primitives import AsyncSleep, pause_async
 from comfyline.client.retries import Retries
-from comfyline.contract.limits import DEFAULT_TOKEN_SECONDS
 from comfyline.contract.v1 import common, responses
 from comfyline.contract.v1.history import EventList
-from comfyline.contract.v1.requests import TokenScope
 from comfyline.contract.v1.results import ArtifactLink, ArtifactPage
 from comfyline.contract.v1.socket import JobMessage
 
 CONNECT_SECONDS = 10.0
 
 
-class AsyncComfyline:
+class AsyncComfyline(AsyncAccount):
     """A client of one Comfyline service; an asynchronous context manager.
 
     Any number of calls may run at once in one event loop. Arguments that are not given are read
@@ -241,36 +240,9 @@ class AsyncComfyline:
         accepted = await self._api.call(responses.JobAccepted, "POST", path, headers=headers)
         return AsyncJob(self, accepted.job_id, accepted=accepted)
 
-    async def create_token(
-        self,
-        user: str,
-        *,
-        scopes: Sequence[TokenScope] = ("jobs",),
-        max_jobs: int | None = None,
-        expires_in: int = DEFAULT_TOKEN_SECONDS,
-    ) -> responses.TokenResponse:
-        """A short-lived token for a browser, which acts in the name of one user of yours.
-
-        `expires_in` is in seconds. `max_jobs` bounds how many jobs the token may submit in all.
-        """
-        body = {"user": user, "scopes": [*scopes], "max_jobs": max_jobs, "expires_in": expires_in}
-        return await self._api.call(responses.TokenResponse, "POST", "/tokens", body=body)
-
     async def models(self) -> responses.Models:
         """What jobs can use: checkpoints, samplers, schedulers, node classes."""
         return await self._api.call(responses.Models, "GET", "/models")
-
-    async def usage(self) -> responses.UsageView:
-        """What your jobs have used so far."""
-        return await self._api.call(responses.UsageView, "GET", "/usage")
-
-    async def metrics(self) -> str:
-        """The totals of the whole service, in the text format of Prometheus.
-
-        Raises:
-            Forbidden: the key lacks the scope `admin`.
-        """
-        return await self._api.metrics()
 
     async def socket_url(self) -> str:
         """The WebSocket's URL, without the pass that the service adds to it."""

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
 import httpx
 
 from comfyline.client import settings
+from comfyline.client.blocking.account import Account
 from comfyline.client.blocking.api import Api
 from comfyline.client.blocking.following import Following
 from comfyline.client.blocking.job import Job
@@ -21,17 +22,15 @@ from comfyline.client.options import SubmitOptions, job_path, submission
 from comfyline.client.pace import Pace
 from comfyline.client.primitives import Sleep, pause
 from comfyline.client.retries import Retries
-from comfyline.contract.limits import DEFAULT_TOKEN_SECONDS
 from comfyline.contract.v1 import common, responses
 from comfyline.contract.v1.history import EventList
-from comfyline.contract.v1.requests import TokenScope
 from comfyline.contract.v1.results import ArtifactLink, ArtifactPage
 from comfyline.contract.v1.socket import JobMessage
 
 CONNECT_SECONDS = 10.0
 
 
-class Comfyline:
+class Comfyline(Account):
     """A client of one Comfyline service; an context manager.
 
     Use it in one thread at a time. Arguments that are not given are read
@@ -240,36 +239,9 @@ class Comfyline:
         accepted = self._api.call(responses.JobAccepted, "POST", path, headers=headers)
         return Job(self, accepted.job_id, accepted=accepted)
 
-    def create_token(
-        self,
-        user: str,
-        *,
-        scopes: Sequence[TokenScope] = ("jobs",),
-        max_jobs: int | None = None,
-        expires_in: int = DEFAULT_TOKEN_SECONDS,
-    ) -> responses.TokenResponse:
-        """A short-lived token for a browser, which acts in the name of one user of yours.
-
-        `expires_in` is in seconds. `max_jobs` bounds how many jobs the token may submit in all.
-        """
-        body = {"user": user, "scopes": [*scopes], "max_jobs": max_jobs, "expires_in": expires_in}
-        return self._api.call(responses.TokenResponse, "POST", "/tokens", body=body)
-
     def models(self) -> responses.Models:
         """What jobs can use: checkpoints, samplers, schedulers, node classes."""
         return self._api.call(responses.Models, "GET", "/models")
-
-    def usage(self) -> responses.UsageView:
-        """What your jobs have used so far."""
-        return self._api.call(responses.UsageView, "GET", "/usage")
-
-    def metrics(self) -> str:
-        """The totals of the whole service, in the text format of Prometheus.
-
-        Raises:
-            Forbidden: the key lacks the scope `admin`.
-        """
-        return self._api.metrics()
 
     def socket_url(self) -> str:
         """The WebSocket's URL, without the pass that the service adds to it."""

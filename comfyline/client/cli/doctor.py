@@ -25,6 +25,7 @@ from websockets.sync.client import connect
 from comfyline.client import profiles
 from comfyline.client.blocking.client import Comfyline
 from comfyline.client.cli.errors import reason_of
+from comfyline.client.cli.session import owner_of
 from comfyline.client.errors import ComfylineClientError, TransportFailed, Unauthorized
 from comfyline.client.screen import plain, say
 from comfyline.contract.v1 import responses
@@ -123,7 +124,7 @@ def _clock(health: httpx.Response) -> Check:
 
 def _key(client: Comfyline) -> Check:
     try:
-        return Check("key", "ok", f"belongs to {client.usage().owner}")
+        return Check("key", "ok", f"belongs to {owner_of(client)}")
     except Unauthorized as error:
         to_do = "Ask an operator for a key, then run `comfyline login`."
         return Check("key", "wrong", error.message, to_do)

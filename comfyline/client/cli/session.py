@@ -13,7 +13,7 @@ from rich.console import Console
 from comfyline.client.blocking.client import Comfyline
 from comfyline.client.cli import errors
 from comfyline.client.cli.arguments import is_job_id
-from comfyline.client.errors import ComfylineClientError, NotConfigured
+from comfyline.client.errors import ComfylineClientError, NotConfigured, NotFound
 from comfyline.client.retries import Retries
 from comfyline.client.screen import json_line, say
 from comfyline.contract.limits import MAX_SUBSCRIPTIONS
@@ -33,6 +33,14 @@ def connected(ctx: typer.Context, as_json: bool = False) -> Iterator[Comfyline]:
     """A client, or that of a test. Its errors are shown and end the command."""
     with errors_shown(as_json), ctx.obj or new_client(ctx) as client:
         yield client
+
+
+def owner_of(client: Comfyline) -> str:
+    """The owner of the client's key, whatever the key may do."""
+    try:
+        return client.me().owner
+    except NotFound:
+        return client.usage().owner  # a service of an earlier version
 
 
 def new_client(ctx: typer.Context) -> Comfyline:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from comfyline.contract.v1 import history, requests, responses, results
+from comfyline.contract.v1 import access, history, requests, responses, results
 
 Json = dict[str, Any]
 
@@ -139,6 +139,19 @@ _TIMES = {
     "finished_at": _ENDED,
     "expires_at": _PURGED,
 }
+_LIMITS = {
+    "max_active_jobs": 20,
+    "jobs_per_minute": 60,
+    "max_pixels": 4_000_000,
+    "max_batch_size": 4,
+    "requests_per_minute": 600,
+    "uploads_per_minute": 60,
+    "upload_gb_per_day": 10,
+    "sockets_per_minute": 60,
+    "max_sockets": 100,
+    "max_waits": 10,
+}
+_KEY = {"id": "6f1d2c3b4a596877", "name": "web shop", "expires_at": _PURGED}
 _JOB = {
     "job_id": JOB_ID,
     "status": "running",
@@ -220,6 +233,18 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
         "ticket": _TICKET,
         "url": f"wss://sockets.example.com/live?ticket={_TICKET}",
         "expires_at": _STARTED,
+    },
+    access.KeyLimits: _LIMITS,
+    access.CallerKey: _KEY,
+    access.Caller: {
+        "owner": "team-a",
+        "user": "alice@example.com",
+        "scopes": ["jobs"],
+        "expires_at": _PURGED,
+        "key": _KEY,
+        "limits": _LIMITS,
+        "active_jobs": 3,
+        "posts_this_minute": 12,
     },
     responses.Models: {
         "default_checkpoint": "sd15.safetensors",

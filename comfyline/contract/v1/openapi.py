@@ -11,7 +11,8 @@ from pydantic.json_schema import models_json_schema
 from comfyline.contract.problems import PROBLEMS, TYPE_PREFIX
 from comfyline.contract.v1 import examples, parameters, responses
 from comfyline.contract.v1.messages import SENT
-from comfyline.contract.v1.operations import OPERATIONS, TAGS, Operation
+from comfyline.contract.v1.operation import Operation
+from comfyline.contract.v1.operations import OPERATIONS, TAGS
 from comfyline.contract.v1.samples import samples
 from comfyline.contract.v1.socket import StatusMessage
 

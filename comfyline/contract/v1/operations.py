@@ -7,55 +7,14 @@ the deployment.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
-
-from pydantic import BaseModel
 
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE, MAX_WAIT_SECONDS
-from comfyline.contract.problems import PROBLEMS
-from comfyline.contract.v1 import parameters, requests, responses
+from comfyline.contract.v1 import access, parameters, requests, responses
 from comfyline.contract.v1.examples import GRAPH
 from comfyline.contract.v1.history import EventList
+from comfyline.contract.v1.operation import TAKES_A_BODY, Operation
 from comfyline.contract.v1.results import ArtifactLink, ArtifactPage
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one path."""
-
-    id: str
-    tag: str
-    summary: str
-    description: str
-    answers: Mapping[int, type[BaseModel] | None]  # None: not JSON of a model, see `media`
-    problems: tuple[str, ...] = ()  # codes, beside those that every operation can answer
-    parameters: tuple[Json, ...] = ()
-    body: Mapping[type[BaseModel], Json] = field(default_factory=dict)  # with an example of each
-    headers: Mapping[str, Json] = field(default_factory=dict)  # of the successful answers
-    media: tuple[str, ...] = ()  # media types of the answers that have no model
-    is_open: bool = False  # needs no key
-
-    @property
-    def codes(self) -> tuple[str, ...]:
-        """Every problem code that the operation can answer."""
-        key = () if self.is_open else ("unauthorized", "forbidden")
-        return (*key, *self.problems, "internal_error", "unavailable")
-
-    @property
-    def gateway_statuses(self) -> tuple[int, ...]:
-        """The statuses that the gateway answers by itself, before the service sees the request."""
-        return (429, 503) if self.is_open else (401, 429, 503)
-
-    @property
-    def statuses(self) -> list[int]:
-        """Every status, including those of the gateway."""
-        problems = {PROBLEMS[code].status or 500 for code in self.codes}
-        return sorted({*self.answers, *problems, *self.gateway_statuses})
-
 
 # --- examples -------------------------------------------------------------------------------------
 
@@ -75,12 +34,11 @@ TAGS: Mapping[str, str] = {
     "Service": "What the deployment offers, and how it is doing.",
 }
 
-_TAKES_A_BODY = ("malformed_request", "request_too_large", "invalid_request")
 _MAKES_A_JOB = ("idempotency_key_reused", "too_many_jobs", "too_many_requests", "jobs_disabled")
 _submission = partial(
     Operation,
     answers={200: responses.JobView, 202: responses.JobAccepted},
-    problems=(*_TAKES_A_BODY, *_MAKES_A_JOB),
+    problems=(*TAKES_A_BODY, *_MAKES_A_JOB),
     parameters=(parameters.IDEMPOTENCY_KEY, parameters.PREFER),
     body={
         requests.TextToImageRequest: PROMPT_EXAMPLE,
@@ -196,7 +154,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Post the form's `fields`, and after them the file as `file`, to its `url`. Then name the "
         'file in a workflow\'s `inputs`, for example `{"10.image": "upload:<upload_id>"}`.',
         {201: responses.UploadAccepted},
-        _TAKES_A_BODY,
+        TAKES_A_BODY,
         body={requests.UploadRequest: UPLOAD_EXAMPLE},
     ),
     ("POST", "/api/v1/tokens"): Operation(
@@ -210,7 +168,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "at the latest 30 s after the key was disabled, and its WebSockets are closed within "
         "about a minute.",
         {201: responses.TokenResponse},
-        _TAKES_A_BODY,
+        TAKES_A_BODY,
         body={requests.TokenRequest: TOKEN_EXAMPLE},
     ),
     ("POST", "/api/v1/ws-tickets"): Operation(
@@ -220,6 +178,14 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "For a browser, which cannot send an `Authorization` header when it opens a WebSocket. "
         "Open a WebSocket at `url` within 60 s; it works once.",
         {201: responses.SocketPassResponse},
+    ),
+    ("GET", "/api/v1/me"): Operation(
+        "getCaller",
+        "Service",
+        "Read who you are",
+        "The owner, the key, its scopes and limits, and how near you are to these. Any valid key "
+        "or token may call it.",
+        {200: access.Caller},
     ),
     ("GET", "/api/v1/models"): Operation(
         "listModels",

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from comfyline.contract.v1.operations import Operation
+from comfyline.contract.v1.operation import Operation
 
 Json = dict[str, Any]
 
@@ -43,6 +43,7 @@ _PYTHON = {
     "print(token.token, token.expires_at)",
     "createSocketPass": f"for message in client.job({_ID}).events():\n    print(message)",
     "listModels": "print(client.models().checkpoints)",
+    "getCaller": "me = client.me()\nprint(me.owner, me.active_jobs)",
     "getUsage": "print(client.usage().gpu_seconds)",
 }
 _TYPESCRIPT = {
@@ -67,6 +68,7 @@ _TYPESCRIPT = {
     "createSocketPass": f"for await (const message of client.job({_ID}).events()) "
     "console.log(message);",
     "listModels": "console.log((await client.models()).checkpoints);",
+    "getCaller": "console.log((await client.me()).owner);",
     "getUsage": "console.log((await client.usage()).gpu_seconds);",
 }
 

@@ -110,6 +110,7 @@ def create_key(
     keys: KeyStore,
     clock: Clock,
     limits: Limits | None = None,
+    name: str = "",
 ) -> tuple[ApiKey, str]:
     """Store a new key. Return it and its token, which cannot be read again."""
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
@@ -119,6 +120,7 @@ def create_key(
         owner=owner,
         scopes=frozenset(scopes),
         created_at=clock(),
+        name=name,
         expires_at=expires_at,
         limits=limits or Limits(),
     )

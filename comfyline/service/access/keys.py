@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from comfyline.contract.ids import KeyId, OwnerId
 
 
+MAX_KEY_NAME = 64  # characters; with each request, API Gateway hands the name over
+
 # A scope that includes others.
 _INCLUDED: Mapping[str, frozenset[str]] = {"jobs": frozenset({"jobs:read"})}
 
@@ -20,6 +22,14 @@ _INCLUDED: Mapping[str, frozenset[str]] = {"jobs": frozenset({"jobs:read"})}
 def with_included(scopes: Iterable[str]) -> frozenset[str]:
     """The scopes, and those that they include."""
     return frozenset(scopes).union(*(_INCLUDED.get(scope, frozenset()) for scope in scopes))
+
+
+def is_key_name(text: str) -> bool:
+    """Whether a key can have this name: short, and without characters that harm a terminal.
+
+    A key without a name has the empty one.
+    """
+    return len(text) <= MAX_KEY_NAME and text == text.strip() and text.isprintable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +41,7 @@ class ApiKey:
     owner: OwnerId
     scopes: frozenset[str]
     created_at: datetime
+    name: str = ""  # for people
     expires_at: datetime | None = None
     disabled_at: datetime | None = None
     limits: Limits = field(default_factory=Limits)

@@ -100,6 +100,13 @@ def _shares_beside(
     return {}
 
 
+class Occupancy(NamedTuple):
+    """What an owner uses of its limits."""
+
+    slots: int  # those of a cap: jobs of keys without a cap take none
+    posts: int  # in this minute; those of keys without a rate are not counted
+
+
 class OwnerStore(Protocol):
     """Stores the slots of each owner that has a cap, and counts the posts of one that has a rate.
 
@@ -131,6 +138,9 @@ class OwnerStore(Protocol):
 
     def oldest_slots(self, owner: OwnerId, limit: int) -> list[Slot]:
         """Up to `limit` taken slots of the owner, oldest first."""
+
+    def occupancy(self, owner: OwnerId, now: datetime) -> Occupancy:
+        """How many slots of the owner are taken, and its posts in the minute of `now`."""
 
     def slots(self, shard: int) -> Iterable[tuple[OwnerId, Slot]]:
         """The taken slots of all owners in one shard. Shards are 0 to OWNER_SHARDS - 1."""

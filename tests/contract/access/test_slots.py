@@ -85,6 +85,19 @@ class TestSlots:
         assert owner_store.oldest_slots(an_owner(), 2) == []
 
 
+class TestOccupancy:
+    def test_counts_taken_slots_and_the_posts_of_the_minute(self, owner_store: OwnerStore) -> None:
+        owner, limits = an_owner(), Limits(max_active_jobs=60, jobs_per_minute=60)
+        assert owner_store.occupancy(owner, NOW) == (0, 0)
+        slots = [a_slot(n) for n in range(40)]
+        for slot in slots:
+            owner_store.take_slot(owner, slot, limits, NOW)
+        owner_store.free_slot(owner, slots[0])
+        assert owner_store.occupancy(owner, NOW) == (39, 40)
+        assert owner_store.occupancy(owner, NOW + MINUTE) == (39, 0)
+        assert owner_store.occupancy(an_owner(), NOW) == (0, 0)
+
+
 class TestMove:
     def test_gives_the_slot_another_name_at_the_cap(self, owner_store: OwnerStore) -> None:
         owner, to = an_owner(), a_slot()

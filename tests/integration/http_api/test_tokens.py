@@ -4,68 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from comfyline.adapters.memory.live import InMemorySockets
-from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
+from comfyline.contract.ids import ConnectionId, OwnerId
 from comfyline.contract.limits import MAX_TOKEN_SECONDS
 from comfyline.service.access.authenticate import create_key, disable_key
 from comfyline.service.access.budgets import USER_SHARES
 from infra.functions import ROUTES
+from tests.integration.http_api.people import Person
 from tests.integration.http_api.requests import LOADING, PICTURE, code
 from tests.support.builders import FrozenClock
-from tests.support.gateway import Gateway, Reply
+from tests.support.gateway import Gateway
 from tests.support.worker_by_hand import Worker
 
 OWNER = OwnerId("acme")
 SEEDED = {**PICTURE, "seed": 7}
 FILE = {"name": "a.png", "content_type": "image/png", "bytes": 4}
 KEYED = [route for route in ROUTES if not route.is_open]
-
-
-@dataclass(frozen=True, eq=False)
-class Person:
-    """Whoever has a key or a token, as the authorizers know it."""
-
-    gateway: Gateway
-    bearer: str
-
-    def context(self) -> dict[str, str]:
-        """What the authorizer hands over."""
-        event = {"headers": {"authorization": f"Bearer {self.bearer}"}}
-        found: dict[str, str] = self.gateway.call("AuthorizeHttp", event)["context"]
-        return found
-
-    def __call__(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
-        return self.ask(method, "/api/v1" + path, body, headers)
-
-    def ask(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
-        """A request of any path."""
-        context = self.context()
-        gateway = replace(self.gateway, caller=context, owner=context.get("owner", ""))
-        return gateway(method, path, body, headers=headers)
-
-    def submitted(self, body: Any = PICTURE, **headers: str) -> str:
-        reply = self("POST", "/jobs", body, headers)
-        assert reply.status == 202, reply.text
-        return str(reply.json["job_id"])
-
-    def token(self, user: str, **asked: Any) -> Person:
-        reply = self("POST", "/tokens", {"user": user, **asked})
-        assert reply.status == 201, reply.text
-        return replace(self, bearer=reply.json["token"])
-
-    def key_id(self) -> KeyId:
-        return KeyId(self.context()["key_id"])
 
 
 @pytest.fixture

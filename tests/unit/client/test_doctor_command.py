@@ -20,7 +20,7 @@ from comfyline.contract.v1.responses import JobView
 from tests.unit.client.commands import lines, run
 from tests.unit.client.fakes import JOB, Service, artifact, job_view, live, problem, succeeded
 
-USED = {"owner": "ann", "gpu_seconds": 0, "jobs": 0}
+ME = {"owner": "ann", "scopes": ["jobs"]}
 FORM = {"upload_id": "u", "url": "https://files.test/form", "fields": {}}
 FORM["expires_at"] = "2026-01-02T03:04:05Z"
 
@@ -30,7 +30,7 @@ def healthy(**changes: Any) -> Service:
     page = {"jobs": [job_view("succeeded")], "next_cursor": None}
     answers: dict[str, Any] = {
         "healthz": httpx.Response(200, json={"status": "ok"}),
-        "usage": httpx.Response(200, json=USED),
+        "me": httpx.Response(200, json=ME),
         "openapi.json": httpx.Response(200, json={"info": {"version": "1"}}),
         "jobs": httpx.Response(200, json=page),
         JOB: httpx.Response(200, json=succeeded(artifact())),
@@ -80,12 +80,12 @@ REFUSED.__cause__ = ConnectionRefusedError()
         ({"healthz": httpx.Response(200, content=b"<html>")}, "reach", "wrong", "COMFYLINE_URL"),
         ({"healthz": httpx.Response(404)}, "reach", "wrong", "COMFYLINE_URL"),
         (
-            {"usage": problem(401, "unauthorized", "No such key.")},
+            {"me": problem(401, "unauthorized", "No such key.")},
             "key",
             "wrong",
             "comfyline login",
         ),
-        ({"usage": problem(403, "forbidden", "No.")}, "key", "wrong", "scope"),
+        ({"me": problem(403, "forbidden", "No.")}, "key", "wrong", "scope"),
         ({"openapi.json": httpx.Response(404)}, "version", "warning", "install the client"),
         ({"openapi.json": httpx.Response(200, json=[1])}, "version", "warning", "install"),
         ({"files.test": httpx.Response(403)}, "files", "wrong", "proxy"),
@@ -145,8 +145,14 @@ def test_without_a_file_the_store_is_knocked_at() -> None:
 
 
 def test_texts_of_the_service_are_inert() -> None:
-    used = httpx.Response(200, json={**USED, "owner": "\x1b[2Jann[red]"})
-    assert "belongs to ?[2Jann[red]" in run(healthy(usage=used), "doctor").stdout
+    me = httpx.Response(200, json={**ME, "owner": "\x1b[2Jann[red]"})
+    assert "belongs to ?[2Jann[red]" in run(healthy(me=me), "doctor").stdout
+
+
+def test_a_service_of_an_earlier_version_tells_the_owner_too() -> None:
+    used = httpx.Response(200, json={"owner": "ann", "gpu_seconds": 0, "jobs": 0})
+    unknown = problem(404, "route_not_found", "No such path.")
+    assert "belongs to ann" in run(healthy(me=unknown, usage=used), "doctor").stdout
 
 
 @pytest.mark.parametrize(

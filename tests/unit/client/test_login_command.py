@@ -15,7 +15,8 @@ from comfyline.client.blocking.client import Comfyline
 from tests.unit.client.fakes import problem
 
 KEY = "cl_abc_secret"
-USAGE = {"owner": "ann\x1b[2J", "gpu_seconds": 0, "jobs": 0}
+ME = {"owner": "ann\x1b[2J", "scopes": ["jobs"]}
+USAGE = {"owner": "ann", "gpu_seconds": 0, "jobs": 0}
 PASS = {
     "ticket": "t",
     "url": "wss://api.test/live?ticket=t",
@@ -33,6 +34,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, httpx.Response]:
     """What the service answers, by the last part of the path; the tests may change it."""
     found = {
+        "me": httpx.Response(200, json=ME),
         "usage": httpx.Response(200, json=USAGE),
         "ws-tickets": httpx.Response(201, json=PASS),
     }
@@ -87,7 +89,7 @@ def test_what_cannot_be_used_is_not_kept(
 
 
 def test_a_refused_key_is_not_kept(answers: dict[str, httpx.Response]) -> None:
-    answers["usage"] = problem(401, "unauthorized", "There is no such key.")
+    answers["me"] = problem(401, "unauthorized", "There is no such key.")
     done = run("login", "--url", "https://api.test", stdin=KEY)
     assert done.exit_code == 1
     assert "There is no such key." in done.stderr

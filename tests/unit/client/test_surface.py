@@ -37,21 +37,21 @@ from tests.unit.client.fakes import (
 )
 
 NAMES = """ApiError ArtifactMessage ArtifactPage ArtifactView AsyncComfyline AsyncJob Backoff
-CancelAnswer Comfyline ComfylineClientError Conflict DoneMessage DownloadFailed
+Caller CallerKey CancelAnswer Comfyline ComfylineClientError Conflict DoneMessage DownloadFailed
 ErrorView EventList EventView Forbidden InvalidRequest Job JobAccepted JobCanceled
-JobExpired JobFailed JobMessage JobNotSucceeded JobPage JobView Models NotConfigured
+JobExpired JobFailed JobMessage JobNotSucceeded JobPage JobView KeyLimits Models NotConfigured
 NotFound Pace Picture PlainHttpWarning ProgressDetail ProgressMessage RateLimited
 ResultView Retries ServiceUnavailable StatusMessage SubscriptionRefused Timestamps
 TransportFailed Unauthorized UnexpectedAnswer UploadFailed UsageView WaitTimedOut
 WarningView"""
 
-CLIENT = """artifact_url artifacts cancel close create_token events get history job list metrics
+CLIENT = """artifact_url artifacts cancel close create_token events get history job list me metrics
 models purge retry run socket_url submit upload usage"""
 JOBS = "artifacts cancel download events images purge refresh retry wait"
 
 
 def public(kind: type) -> str:
-    return " ".join(sorted(name for name in vars(kind) if not name.startswith("_")))
+    return " ".join(sorted(name for name in dir(kind) if not name.startswith("_")))
 
 
 def test_the_names_are_frozen() -> None:

@@ -6,6 +6,7 @@ import type { components as Live } from "../generated/live.js";
 export type ArtifactLink = Http["schemas"]["ArtifactLink"];
 export type ArtifactPage = Http["schemas"]["ArtifactPage"];
 export type ArtifactView = Http["schemas"]["ArtifactView"];
+export type Caller = Http["schemas"]["Caller"];
 export type CancelAnswer = Http["schemas"]["CancelAnswer"];
 export type ErrorView = Http["schemas"]["ErrorView"];
 export type EventList = Http["schemas"]["EventList"];

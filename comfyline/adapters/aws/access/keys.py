@@ -149,6 +149,7 @@ def _item_of(key: ApiKey) -> dict[str, Any]:
         "created_at": time_of(key.created_at),
         "disabled": {"BOOL": key.disabled},
         **ends,
+        **({"name": {"S": key.name}} if key.name else {}),
         **{name: {"N": str(bound)} for name, bound in _bounds(key.limits).items()},
     }
 
@@ -172,6 +173,7 @@ def key_of(item: Any) -> ApiKey:
         owner=OwnerId(item["owner"]["S"]),
         scopes=frozenset(scope["S"] for scope in item["scopes"]["L"]),
         created_at=read_time(item["created_at"]),
+        name=item["name"]["S"] if "name" in item else "",
         expires_at=read_time(item["expires_at"]) if "expires_at" in item else None,
         disabled_at=_disabled_at(item),
         limits=Limits(**{name: int(item[name]["N"]) for name in _LIMITS if name in item}),

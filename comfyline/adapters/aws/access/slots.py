@@ -24,7 +24,15 @@ from comfyline.adapters.aws.attributes import Item, readable_items
 from comfyline.adapters.aws.errors import translated
 from comfyline.adapters.aws.pauses import jittered
 from comfyline.contract.ids import JobId, OwnerId
-from comfyline.service.access.slots import OWNER_SHARDS, Limits, Refusal, Slot, minute_of, shares
+from comfyline.service.access.slots import (
+    OWNER_SHARDS,
+    Limits,
+    Occupancy,
+    Refusal,
+    Slot,
+    minute_of,
+    shares,
+)
 from comfyline.service.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -181,6 +189,13 @@ class DynamoOwnerStore:
         return int(item["part"]["N"]) if item else None
 
     # --- listing ----------------------------------------------------------------------------------
+
+    @translated()
+    def occupancy(self, owner: OwnerId, now: datetime) -> Occupancy:
+        """See OwnerStore: one query of at most 101 small rows."""
+        counts = self._counts(owner)
+        posts = counts.posts if counts.minute == minute_of(now) else 0
+        return Occupancy(sum(counts.parts.values()), posts)
 
     @translated()
     def oldest_slots(self, owner: OwnerId, limit: int) -> list[Slot]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from comfyline.client import profiles, settings
 from comfyline.client.blocking.client import Comfyline
 from comfyline.client.cli import arguments as args
-from comfyline.client.cli.session import RETRIES, errors_shown, hint
+from comfyline.client.cli.session import RETRIES, errors_shown, hint, owner_of
 from comfyline.client.errors import NotConfigured, NotFound, UnexpectedAnswer
 from comfyline.client.screen import json_line, say
 
@@ -52,7 +52,7 @@ def login(
         given = url or _asked_url()
         at = settings.address(given, _key(), ws_url or "")
         with Comfyline(at.url, at.api_key, "", retries=RETRIES) as client:
-            owner = client.usage().owner
+            owner = owner_of(client)
             socket = at.ws_url or _socket_of(client)
         profile = profiles.Profile(url=at.url, api_key=at.api_key, ws_url=socket)
         profiles.write(name, profile)
