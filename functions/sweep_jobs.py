@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from comfyline.service.jobs.sweep import BROKEN, SET_ASIDE
+from comfyline.service.jobs.round import BROKEN
+from comfyline.service.jobs.sweep import SET_ASIDE
 from comfyline.service.metrics import Metric
 from functions._handlers import TIME_TO_SPARE, Event, at_start, deadline_handler, logger
 from functions._wiring import Wiring

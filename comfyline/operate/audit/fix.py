@@ -25,8 +25,9 @@ from comfyline.service.clock import Clock
 from comfyline.service.errors import ComfylineError, Unavailable, Unreadable
 from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.round import BROKEN
 from comfyline.service.jobs.store import JobStore
-from comfyline.service.jobs.sweep import BROKEN, Sweeper
+from comfyline.service.jobs.sweep import Sweeper
 from comfyline.service.ledger.store import Ledger
 from comfyline.service.live.sockets import ConnectionStore
 

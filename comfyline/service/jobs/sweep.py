@@ -18,38 +18,33 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.clock import Clock
-from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable, Unreadable
+from comfyline.service.errors import JobNotFound, Unavailable
 from comfyline.service.files.artifacts import ArtifactStore
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_due_time
 from comfyline.service.jobs.due import MAX_TICKET_GRACE_STEPS, TIDY_DELAY
 from comfyline.service.jobs.events import Event, Settled, SettlementFailed, TicketResent, Tidied
 from comfyline.service.jobs.job import Job, void_prefixes
+from comfyline.service.jobs.round import Round, outcome_of
 from comfyline.service.jobs.settle import Settlement
-from comfyline.service.jobs.store import (
-    Conflict,
-    JobStore,
-    UnreadableRow,
-    due_shards,
-    other_quarantines,
-)
+from comfyline.service.jobs.store import JobStore, UnreadableRow, due_shards, other_quarantines
 from comfyline.service.jobs.turns import in_turns
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import TICKET_BATCH, JobQueue
 
-# Jobs read from a shard in a run; the next run continues a minute later. It is large, so that live
-# jobs are found even after settle_jobs has stopped and has left thousands of ended jobs.
+# Jobs read from a shard in a round; the next one continues a minute later. It is large, so that
+# live jobs are found even after settle_jobs has stopped and has left thousands of ended jobs.
 SHARD_BATCH = 2_000
 # A younger end is left to settle_jobs, which usually settles it within seconds.
 SETTLE_PATIENCE = timedelta(minutes=1)
@@ -63,9 +58,8 @@ LONG_QUEUE = 100
 # 100 minutes after the post: a lost ticket must not wait for ever behind a backlog that never ends.
 LAST_PATIENT_LOOK = MAX_TICKET_GRACE_STEPS
 
-# Outcomes that are no events.
-SET_ASIDE = "SetAside"  # rows that could not be read
-BROKEN = "Broken"  # unexpected errors
+# The outcome of rows that could not be read, which is no event.
+SET_ASIDE = "SetAside"
 
 _log = logging.getLogger(__name__)
 
@@ -102,24 +96,26 @@ class Sweeper:
 
         Returns the number of jobs by outcome, usually an event's name, and the chores' results.
         """
-        run = _Run(self.clock, self.executor, ends_at)
-        due = self._due(run, [*due_shards(settled=False), *other_quarantines()])
+        round_ = Round(self.clock, self.executor, ends_at)
+        due = self._due(round_, [*due_shards(settled=False), *other_quarantines()])
         unfinished = [job for job in due if not job.status.is_terminal]
         long_lanes = self._long_lanes(unfinished)
-        live = run.start_groups(
-            lambda jobs: self._sweep_live(run, jobs, long_lanes),
-            _groups(self._most_urgent_first(unfinished, long_lanes), TICKET_BATCH),
+        live = round_.start_groups(
+            lambda jobs: self._sweep_live(round_, jobs, long_lanes),
+            self._most_urgent_first(unfinished, long_lanes),
+            TICKET_BATCH,
         )
         for chore in self.chores:
-            run.outcomes += self._done(chore, ends_at)
-        run.finish(live)
+            round_.outcomes += self._done(chore, ends_at)
+        round_.finish(live)
         missed = [job for job in due if job.settle_pending and self._is_missed(job)]
-        run.finish(run.start_groups(self._settle, _groups(_in_turns(missed), SETTLE_BATCH)))
-        settled = self._due(run, due_shards(settled=True))
+        round_.finish(round_.start_groups(self._settle, _in_turns(missed), SETTLE_BATCH))
+        settled = self._due(round_, due_shards(settled=True))
         # Some jobs were settled a moment ago.
         ended = {job.id: job for job in (*due, *settled)}
-        run.finish(run.start(self._clean_up, filter(self._is_void, _in_turns(ended.values()))))
-        return run.outcomes
+        void = [job for job in _in_turns(ended.values()) if self._is_void(job)]
+        round_.finish(round_.start(self._clean_up, void))
+        return round_.outcomes
 
     def repair(self, jobs: Sequence[Job], ends_at: datetime) -> Counter[str]:
         """Handle these jobs as if they were due, and start nothing more at `ends_at`.
@@ -127,20 +123,20 @@ class Sweeper:
         For an operator: the due times or the shards of such jobs may be wrong, so that no round
         finds them. The write of each event also corrects both.
         """
-        run = _Run(self.clock, self.executor, ends_at)
+        round_ = Round(self.clock, self.executor, ends_at)
         live = [job for job in jobs if not job.status.is_terminal]
-        sweep = partial(self._sweep_live, run, long_lanes=set())
-        run.finish(run.start_groups(sweep, _groups(live, TICKET_BATCH)))
+        sweep = partial(self._sweep_live, round_, long_lanes=set())
+        round_.finish(round_.start_groups(sweep, live, TICKET_BATCH))
         missed = [job for job in jobs if job.settle_pending]
-        run.finish(run.start_groups(self._settle, _groups(missed, SETTLE_BATCH)))
-        run.finish(run.start(self._clean_up, filter(self._is_void, jobs)))
-        return run.outcomes
+        round_.finish(round_.start_groups(self._settle, missed, SETTLE_BATCH))
+        round_.finish(round_.start(self._clean_up, filter(self._is_void, jobs)))
+        return round_.outcomes
 
-    def _due(self, run: _Run, shards: Sequence[str]) -> list[Job]:
+    def _due(self, round_: Round, shards: Sequence[str]) -> list[Job]:
         """The due jobs of these shards. Rows that cannot be read are set aside."""
         found = [row for rows in self.executor.map(self._due_in, shards) for row in rows]
         unreadable = [row for row in found if isinstance(row, UnreadableRow)]
-        run.finish(run.start(self._set_aside, unreadable))
+        round_.finish(round_.start(self._set_aside, unreadable))
         return [row for row in found if isinstance(row, Job)]
 
     def _due_in(self, shard: str) -> Sequence[Job | UnreadableRow]:
@@ -161,7 +157,7 @@ class Sweeper:
             return Counter({chore.outcome: done} if (done := chore.run(ends_at)) else {})
         except Exception as error:  # noqa: BLE001 no chore may stop the sweep
             _log.exception("chore failed", extra={"action": "chore_failed", "chore": chore.outcome})
-            return Counter({_outcome_of(error): 1})
+            return Counter({outcome_of(error): 1})
 
     # --- live jobs --------------------------------------------------------------------------------
 
@@ -194,7 +190,7 @@ class Sweeper:
             return 0
 
     def _sweep_live(
-        self, run: _Run, jobs: Sequence[Job], long_lanes: Set[Priority]
+        self, round_: Round, jobs: Sequence[Job], long_lanes: Set[Priority]
     ) -> Counter[str]:
         """Change the jobs one after another, then send the tickets that they need.
 
@@ -210,9 +206,9 @@ class Sweeper:
             return Counter([] if needs_ticket else [outcome])
 
         for job in jobs:
-            outcomes += run.handle(change_one, [job])
+            outcomes += round_.handle(change_one, [job])
         for lane, changed in to_send.items():
-            outcomes += run.guard(partial(self._send, lane), changed)
+            outcomes += round_.guard(partial(self._send, lane), changed)
         return outcomes
 
     def _change_live(self, job: Job, long_lanes: Set[Priority]) -> tuple[Job, str, bool]:
@@ -267,7 +263,7 @@ class Sweeper:
         return Tidied.__name__
 
     def _remove(self, job: Job) -> str:
-        # Files first: after a crash in between, the next run finds a row without files again, but
+        # Files first: after a crash in between, the next round finds a row without files again, but
         # nothing would find files without a row.
         self.artifacts.delete_prefix(job.artifact_prefix)
         self.store.delete(job)
@@ -280,69 +276,6 @@ class _Ticketless(NamedTuple):
     id: JobId
     owner: OwnerId
     outcome: str
-
-
-Outcomes = Iterator[Counter[str]]  # of tasks that are still running
-
-
-class _HasId(Protocol):
-    @property
-    def id(self) -> JobId: ...
-
-
-_Row = TypeVar("_Row", bound=_HasId)
-
-
-class _Run:
-    """Counts the outcomes of one run, and starts nothing more when its time is over."""
-
-    def __init__(self, clock: Clock, executor: Executor, ends_at: datetime) -> None:
-        self._clock, self._executor, self._ends_at = clock, executor, ends_at
-        self.outcomes: Counter[str] = Counter()
-
-    def start(self, handle: Callable[[_Row], str], jobs: Iterable[_Row]) -> Outcomes:
-        """Handle the jobs or rows side by side, each alone, in this order."""
-        return self.start_groups(lambda jobs: Counter([handle(jobs[0])]), ([job] for job in jobs))
-
-    def start_groups(
-        self, handle: Callable[[Sequence[_Row]], Counter[str]], groups: Iterable[Sequence[_Row]]
-    ) -> Outcomes:
-        """Handle the groups side by side, in this order."""
-        return self._executor.map(lambda jobs: self.handle(handle, jobs), groups)
-
-    def finish(self, started: Outcomes) -> None:
-        """Wait for the tasks, and count their outcomes."""
-        for outcome in started:
-            self.outcomes += outcome
-
-    def handle(
-        self, handle: Callable[[Sequence[_Row]], Counter[str]], jobs: Sequence[_Row]
-    ) -> Counter[str]:
-        """Handle one group, unless the time is over."""
-        if self._clock() >= self._ends_at:
-            return Counter({"OutOfTime": len(jobs)})
-        return self.guard(handle, jobs)
-
-    def guard(
-        self, handle: Callable[[Sequence[_Row]], Counter[str]], jobs: Sequence[_Row]
-    ) -> Counter[str]:
-        """Handle one group; an error is its outcome."""
-        try:
-            return handle(jobs)
-        except (Conflict, JobNotFound, TransitionRefused):
-            return Counter({"ChangedMeanwhile": len(jobs)})  # that change has set a new due time
-        except Exception as error:  # noqa: BLE001 the others are handled; these come again
-            extra = {"action": "sweep_failed", "job_id": jobs[0].id, "jobs": len(jobs)}
-            _log.exception("jobs not swept", extra=extra)
-            return Counter({_outcome_of(error): len(jobs)})
-
-
-def _outcome_of(error: Exception) -> str:
-    return type(error).__name__ if isinstance(error, (Unavailable, Unreadable)) else BROKEN
-
-
-def _groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    return (jobs[start : start + size] for start in range(0, len(jobs), size))
 
 
 def _is_patient(job: Job, long_lanes: Set[Priority]) -> bool:
