@@ -16,7 +16,8 @@ from typing import IO
 
 from comfyline.contract.media_types import media_type_of
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import Job, artifact_key
+from comfyline.service.jobs.artifact_keys import artifact_key
+from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.result import Artifact, ResultWarning
 from gpu_worker.made import Made
 from gpu_worker.pictures import SUFFIXES, encode

@@ -14,7 +14,8 @@ from io import BytesIO
 
 from comfyline.service.errors import Unavailable
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import Job, preview_key
+from comfyline.service.jobs.artifact_keys import preview_key
+from comfyline.service.jobs.job import Job
 from gpu_worker.comfy.protocol import PromptPreviewed
 
 INTERVAL = timedelta(seconds=2)  # between two previews, because each is a billed S3 request

@@ -23,7 +23,8 @@ from typing import IO
 
 from comfyline.service.errors import Unavailable
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import Job, number_made, thumbnail_key
+from comfyline.service.jobs.artifact_keys import number_made, thumbnail_key
+from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.result import Artifact
 from comfyline.service.jobs.store import JobStore
 from gpu_worker.made import Made

@@ -23,7 +23,8 @@ from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.contract.ids import JobId, KeyId, OwnerId, random_job_id
 from comfyline.service.access.authenticate import create_key, disable_key
 from comfyline.service.access.slots import Limits
-from comfyline.service.jobs.job import Job, artifact_key
+from comfyline.service.jobs.artifact_keys import artifact_key
+from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.result import Artifact
 from localcloud.deployment import apply_template
 from localcloud.emulator import Emulator

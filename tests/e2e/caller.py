@@ -15,7 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.slots import Limits
-from comfyline.service.jobs.job import Job, thumbnail_key
+from comfyline.service.jobs.artifact_keys import thumbnail_key
+from comfyline.service.jobs.job import Job
 from tests.e2e.account import Account, now
 from tests.support.builders import running, succeeded
 

@@ -15,10 +15,11 @@ from PIL import Image
 
 from comfyline.contract.ids import UploadId
 from comfyline.service.files.uploads import StoredUpload, upload_key
+from comfyline.service.jobs.artifact_keys import artifact_key
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.decide import MAX_FAULTS
 from comfyline.service.jobs.events import LeaseExpired
-from comfyline.service.jobs.job import MAX_ERROR_MESSAGE, TERMINAL, Status, artifact_key
+from comfyline.service.jobs.job import MAX_ERROR_MESSAGE, TERMINAL, Status
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.metrics import Metric
 from comfyui_sim.options import GUISES, Options

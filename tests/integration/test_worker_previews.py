@@ -11,7 +11,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from comfyline.service.jobs.job import Job, JobOptions, Status, preview_key
+from comfyline.service.jobs.artifact_keys import preview_key
+from comfyline.service.jobs.job import Job, JobOptions, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker import previews, reporter

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from comfyline.service.jobs.job import Status, thumbnail_key
+from comfyline.service.jobs.artifact_keys import thumbnail_key
+from comfyline.service.jobs.job import Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.thumbnails import Thumbnails

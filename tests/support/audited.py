@@ -48,7 +48,8 @@ from comfyline.service.fleet.workers import Presence
 from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.job import Job, JobError, JobOptions, thumbnail_key
+from comfyline.service.jobs.artifact_keys import thumbnail_key
+from comfyline.service.jobs.job import Job, JobError, JobOptions
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.live.sockets import Connection
 from tests.support.builders import (

@@ -10,7 +10,8 @@ from comfyline.contract.ids import OwnerId, random_job_id, random_worker_id
 from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.job import Job, JobParams, JobRecord, artifact_key
+from comfyline.service.jobs.artifact_keys import artifact_key
+from comfyline.service.jobs.job import Job, JobParams, JobRecord
 from comfyline.service.jobs.lifecycle import advance, submitted
 from comfyline.service.jobs.result import Artifact, JobResult
 from comfyline.service.queue.lanes import Priority

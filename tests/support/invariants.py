@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from comfyline.contract.ids import JobId
 from comfyline.service.jobs import invariants
-from comfyline.service.jobs.job import Job, JobRecord, artifact_key, preview_key
+from comfyline.service.jobs.artifact_keys import artifact_key, preview_key
+from comfyline.service.jobs.job import Job, JobRecord
 
 
 def check_job(job: Job) -> None:

@@ -23,7 +23,8 @@ from comfyline.contract.v1.results import (
     WarningView,
 )
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.jobs.job import JobRecord, Status, thumbnail_key
+from comfyline.service.jobs.artifact_keys import thumbnail_key
+from comfyline.service.jobs.job import JobRecord, Status
 from comfyline.service.jobs.result import Artifact
 
 # Long enough to download a large file, and so short that a URL in a log is soon useless. A client

@@ -9,7 +9,8 @@ from pathlib import PurePath
 from comfyline.contract.ids import JobId, Principal
 from comfyline.service.clock import Clock
 from comfyline.service.errors import ArtifactNotFound
-from comfyline.service.jobs.job import Job, JobRecord, thumbnail_key
+from comfyline.service.jobs.artifact_keys import thumbnail_key
+from comfyline.service.jobs.job import Job, JobRecord
 from comfyline.service.jobs.read import read_job, wrong_cursor
 from comfyline.service.jobs.result import Artifact
 from comfyline.service.jobs.store import JobStore

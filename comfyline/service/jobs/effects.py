@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.artifact_keys import void_prefixes
 from comfyline.service.jobs.decide import MAX_INTERRUPTIONS, MAX_UNHEALTHY_WORKERS, error_of
 from comfyline.service.jobs.due import TIDY_DELAY
-from comfyline.service.jobs.job import Job, Lease, void_prefixes
+from comfyline.service.jobs.job import Job, Lease
 from comfyline.service.jobs.progress import Progress
 
 # The fields at the start of an attempt, and after the job was given back.

@@ -16,6 +16,7 @@ from comfyline.contract.limits import (
     MAX_EXECUTION_TIMEOUT_SECONDS,
     MAX_START_DEADLINE_SECONDS,
 )
+from comfyline.service.jobs.artifact_keys import artifact_key
 from comfyline.service.jobs.decide import (
     MAX_FAILURES,
     MAX_FAULTS,
@@ -23,7 +24,7 @@ from comfyline.service.jobs.decide import (
     MAX_UNHEALTHY_WORKERS,
 )
 from comfyline.service.jobs.due import LEASE_GRACE, MAX_TICKET_GRACE, SETTLE_DELAY, TIDY_DELAY
-from comfyline.service.jobs.job import SCHEMA, Job, JobRecord, Status, artifact_key
+from comfyline.service.jobs.job import SCHEMA, Job, JobRecord, Status
 from comfyline.service.jobs.lifecycle import EVENT_NAMES, MAX_HISTORY
 
 # The counters of a job, and the value that ends it.

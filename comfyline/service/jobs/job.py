@@ -13,7 +13,7 @@ from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.result import Artifact, JobResult
 from comfyline.service.queue.lanes import Priority
-from comfyline.service.storage_names import JOBS_PREFIX, THUMBNAILS_FOLDER
+from comfyline.service.storage_names import JOBS_PREFIX
 from comfyline.service.texts import shorten
 
 SCHEMA = 1  # code reads one older and one newer, so upgrades may happen in any order
@@ -260,40 +260,6 @@ class Job:
     def is_past_retention(self, now: datetime) -> bool:
         """Readers must ignore the record, even if it has not been removed yet."""
         return self.expires_at is not None and now >= self.expires_at
-
-
-def artifact_key(job: Job, number: int, name: str) -> str:
-    """The key of one file of the job's attempt; `name` must be safe in a path."""
-    return f"{JOBS_PREFIX}{job.attempt_path}/{number}_{name}"
-
-
-def number_made(artifact: Artifact) -> int:
-    """The number that the artifact had among what its attempt has made; see `artifact_key`."""
-    return int(artifact.key.rpartition("/")[2].partition("_")[0])
-
-
-def thumbnail_key(job: Job, number: int) -> str:
-    """The key of the thumbnail of the job's artifact `number`; no artifact has that name.
-
-    It is under the attempt's prefix, so whatever removes the attempt's files removes it too.
-    """
-    return f"{JOBS_PREFIX}{job.attempt_path}/{THUMBNAILS_FOLDER}{number}.webp"
-
-
-def preview_key(job: Job) -> str:
-    """The key of the newest preview of the job's attempt; no artifact has that name."""
-    return f"{JOBS_PREFIX}{job.attempt_path}/preview"
-
-
-def void_prefixes(job: Job) -> list[str]:
-    """The prefixes of an ended job's void files, which no reader is shown.
-
-    Void are the files of every attempt but the one that is shown, and the previews.
-    """
-    shown = job.attempt if job.lists_files else None
-    attempts = (n for n in range(1, job.attempt + 1) if n != shown)
-    prefixes = [f"{job.artifact_prefix}{attempt}/" for attempt in attempts]
-    return [*prefixes, preview_key(job)] if job.options.wants_previews and shown else prefixes
 
 
 @dataclass(frozen=True, slots=True)

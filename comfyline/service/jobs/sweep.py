@@ -31,11 +31,12 @@ from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.clock import Clock
 from comfyline.service.errors import JobNotFound, Unavailable
 from comfyline.service.files.artifacts import ArtifactStore
+from comfyline.service.jobs.artifact_keys import void_prefixes
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_due_time
 from comfyline.service.jobs.due import MAX_TICKET_GRACE_STEPS, TIDY_DELAY
 from comfyline.service.jobs.events import Event, Settled, SettlementFailed, TicketResent, Tidied
-from comfyline.service.jobs.job import Job, void_prefixes
+from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.round import Round, outcome_of
 from comfyline.service.jobs.settle import Settlement
 from comfyline.service.jobs.store import JobStore, UnreadableRow, due_shards, other_quarantines

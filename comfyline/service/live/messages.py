@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from comfyline.contract.ids import JobId
+from comfyline.service.jobs.artifact_keys import preview_key
 from comfyline.service.jobs.change import Change
-from comfyline.service.jobs.job import HistoryEntry, Job, JobRecord, Status, preview_key
+from comfyline.service.jobs.job import HistoryEntry, Job, JobRecord, Status
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.result import Artifact
 

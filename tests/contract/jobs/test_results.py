@@ -15,8 +15,9 @@ from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
 from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.artifact_keys import artifact_key
 from comfyline.service.jobs.bounds import MAX_VALUES_BYTES, bounded
-from comfyline.service.jobs.job import Job, JobError, JobRecord, artifact_key
+from comfyline.service.jobs.job import Job, JobError, JobRecord
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.result import MAX_WARNING, Artifact, JobResult, ResultWarning
 from comfyline.service.jobs.store import JobStore

@@ -21,7 +21,8 @@ from comfyline.operate.audit.source import Table
 from comfyline.service.access.budgets import REQUESTS, window_of
 from comfyline.service.access.slots import minute_of
 from comfyline.service.files.uploads import upload_key
-from comfyline.service.jobs.job import Job, Status, artifact_key, thumbnail_key
+from comfyline.service.jobs.artifact_keys import artifact_key, thumbnail_key
+from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.store import quarantine
 from tests.support.audited import BEAR, BEAR_KEY, FOX, FOX_KEY, PASS, SOCKET, Deployed

@@ -7,7 +7,7 @@ from datetime import timedelta
 import boto3
 
 from comfyline.adapters.memory.metrics import InMemoryMetrics
-from comfyline.service.jobs.job import artifact_key
+from comfyline.service.jobs.artifact_keys import artifact_key
 from comfyline.service.metrics import Metric
 from tests.integration.http_api.requests import (
     KEY,

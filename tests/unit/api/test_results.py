@@ -24,16 +24,10 @@ from comfyline.contract.v1 import responses
 from comfyline.contract.v1.results import ArtifactView
 from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.artifact_keys import artifact_key
 from comfyline.service.jobs.artifacts import numbers_of
 from comfyline.service.jobs.bounds import bounded
-from comfyline.service.jobs.job import (
-    MAX_ERROR_MESSAGE,
-    Job,
-    JobError,
-    JobParams,
-    JobRecord,
-    artifact_key,
-)
+from comfyline.service.jobs.job import MAX_ERROR_MESSAGE, Job, JobError, JobParams, JobRecord
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.result import Artifact, JobResult, ResultWarning
 from gpu_worker.collector import MAX_NAME_LENGTH

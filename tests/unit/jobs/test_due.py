@@ -10,6 +10,7 @@ import pytest
 
 from comfyline.service.errors import TransitionRefused
 from comfyline.service.jobs import events as ev
+from comfyline.service.jobs.artifact_keys import preview_key, void_prefixes
 from comfyline.service.jobs.due import (
     LEASE_GRACE,
     MAX_TICKET_GRACE,
@@ -17,7 +18,7 @@ from comfyline.service.jobs.due import (
     TICKET_GRACE,
     TIDY_DELAY,
 )
-from comfyline.service.jobs.job import Job, JobOptions, preview_key, void_prefixes
+from comfyline.service.jobs.job import Job, JobOptions
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.jobs.progress import Progress
 from tests.support.builders import LEASE, NOW, a_job, canceled, claimed, running, succeeded

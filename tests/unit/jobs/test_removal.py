@@ -10,10 +10,11 @@ import pytest
 
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import Unavailable
+from comfyline.service.jobs.artifact_keys import artifact_key, preview_key
 from comfyline.service.jobs.cancel import cancel
 from comfyline.service.jobs.due import TIDY_DELAY
 from comfyline.service.jobs.finish import EndCanceled, GiveBack
-from comfyline.service.jobs.job import Job, Status, artifact_key, preview_key
+from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.store import due_shards, other_quarantines
 from tests.support.builders import an_artifact
 from tests.support.crashes import Process, every_crash

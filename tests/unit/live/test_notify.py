@@ -14,7 +14,8 @@ from comfyline.api.v1.results import URL_LIFETIME
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs import events as ev
-from comfyline.service.jobs.job import JobOptions, preview_key
+from comfyline.service.jobs.artifact_keys import preview_key
+from comfyline.service.jobs.job import JobOptions
 from tests.support.builders import a_result, an_artifact
 from tests.support.happenings import at, claim, interrupt, start, succeed, with_preview
 from tests.unit.live.world import FollowedWorld, files, previews, states

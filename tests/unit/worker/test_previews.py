@@ -12,7 +12,8 @@ import pytest
 
 from comfyline.adapters.memory.files import InMemoryArtifactStore, StoredFile
 from comfyline.service.errors import Unavailable
-from comfyline.service.jobs.job import Job, JobOptions, preview_key
+from comfyline.service.jobs.artifact_keys import preview_key
+from comfyline.service.jobs.job import Job, JobOptions
 from gpu_worker import previews as module
 from gpu_worker.comfy.protocol import PromptPreviewed
 from gpu_worker.previews import Previews

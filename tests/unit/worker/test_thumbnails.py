@@ -17,7 +17,8 @@ from PIL import Image, ImageCms
 
 from comfyline.adapters.memory.files import InMemoryArtifactStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
-from comfyline.service.jobs.job import Job, artifact_key, thumbnail_key
+from comfyline.service.jobs.artifact_keys import artifact_key, thumbnail_key
+from comfyline.service.jobs.job import Job
 from gpu_worker import thumbnails
 from gpu_worker.made import Made
 from gpu_worker.thumbnail import MAX_PIXELS
