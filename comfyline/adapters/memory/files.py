@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from comfyline.contract.ids import Principal, UploadId
 from comfyline.service.clock import Clock, utc_now
 from comfyline.service.files.artifacts import Readable
-from comfyline.service.files.assets import Asset
+from comfyline.service.files.asset_store import Asset
 from comfyline.service.files.models import BeyondEnd, ModelChanged, ModelMissing, ModelPart
 from comfyline.service.files.uploads import StoredUpload, UploadForm
 

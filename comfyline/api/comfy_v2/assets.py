@@ -14,7 +14,8 @@ from comfyline.api.v1.results import URL_LIFETIME, signed
 from comfyline.contract.comfy_v2 import assets as models
 from comfyline.service.errors import FieldError, InvalidRequest
 from comfyline.service.files.artifacts import ArtifactStore
-from comfyline.service.files.assets import Asset, NewAsset
+from comfyline.service.files.asset_store import Asset
+from comfyline.service.files.assets import NewAsset
 from comfyline.service.files.uploads import UploadStore
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.result import Artifact

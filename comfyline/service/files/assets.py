@@ -19,16 +19,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from io import BytesIO
 from tempfile import TemporaryFile
-from typing import IO, Protocol
+from typing import IO
 
 from comfyline.contract.ids import UPLOAD_ID_PATTERN, Principal, UploadId, asset_id
 from comfyline.service.clock import Clock
 from comfyline.service.errors import AssetNotFound, BlobNotFound, HashMismatch, InvalidRequest
+from comfyline.service.files.asset_store import Asset, AssetStore
 from comfyline.service.files.offer_upload import NewUpload
-from comfyline.service.files.uploads import UPLOAD_LIFETIME, UploadStore, upload_key
+from comfyline.service.files.uploads import UploadStore
 
 # An asset that is used when it is older than this gets new bytes, so that what a caller names lives
 # long enough for a job with the longest start deadline and execution timeout.
@@ -40,54 +41,6 @@ MAX_FILE_PATH = 255  # characters
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 Read = Callable[[bytes], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asset:
-    """One file of an owner or of a user. `stored_at`: when its bytes were stored last."""
-
-    id: UploadId
-    principal: Principal
-    hash: str  # "blake3:<hexadecimal>"
-    size_bytes: int
-    content_type: str
-    file_path: str
-    created_at: datetime
-    stored_at: datetime
-    is_claim: bool = False  # announced; whether the bytes are there and have the hash is not known
-
-    @property
-    def key(self) -> str:
-        """Where the bytes are."""
-        return upload_key(self.principal, self.id)
-
-    @property
-    def expires_at(self) -> datetime:
-        """When the record and the bytes are removed."""
-        return self.stored_at + UPLOAD_LIFETIME
-
-
-class AssetStore(Protocol):
-    """The records of assets. Every read sees all earlier writes."""
-
-    def put(self, asset: Asset, *, replaces: datetime | None = None) -> Asset | None:
-        """Store a record under its id, its hash and its name, in one step.
-
-        Only if there is no record of the id, or if it was stored at `replaces`. Returns None, or
-        the record that is in the way.
-        """
-
-    def get(self, caller: Principal, asset_id: UploadId) -> Asset | None:
-        """The caller's record of that id, claims included."""
-
-    def with_hash(self, caller: Principal, hash_: str) -> Sequence[Asset]:
-        """The caller's records of that hash, claims included, in any order."""
-
-    def with_name(self, caller: Principal, file_path: str) -> Sequence[Asset]:
-        """The caller's records of that name, claims included, in any order."""
-
-    def delete(self, asset: Asset) -> None:
-        """Remove the record. Does nothing if it is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

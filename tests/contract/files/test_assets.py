@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from comfyline.contract.ids import OwnerId, Principal, User, UserId, asset_id
-from comfyline.service.files.assets import Asset, AssetStore
+from comfyline.service.files.asset_store import Asset, AssetStore
 from tests.contract.conftest import asset_store
 from tests.support.builders import NOW
 

@@ -30,7 +30,7 @@ from comfyline.contract.ids import (
     qualified,
     user_of,
 )
-from comfyline.service.files.assets import Asset
+from comfyline.service.files.asset_store import Asset
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
