@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from threading import RLock
 from typing import Any
 
+from comfyline.adapters.memory.job_conditions import guard, is_saved, may_be_removed
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE
 from comfyline.service.errors import SEND_FILES, LeaseLost, RequestTooLarge
@@ -78,7 +79,7 @@ class InMemoryJobStore:
         """See JobStore."""
         with self._lock:
             current = self._jobs.get(job.id)
-            is_expired = current is None or _may_be_removed(current, expired)
+            is_expired = current is None or may_be_removed(current, expired)
             if is_expired:
                 self._write(job)
             elif current is None or not current.is_of_same_post(job):
@@ -92,9 +93,9 @@ class InMemoryJobStore:
         changes = {name: getattr(after, name) for name in names}
         with self._lock:
             current = self._jobs.get(before.id)
-            if current is not None and _guard(current) == _guard(before):
+            if current is not None and guard(current) == guard(before):
                 return self._write(replace(current, **changes))
-        if current is not None and _is_saved(current, after, changes):
+        if current is not None and is_saved(current, after, changes):
             return current
         raise Conflict(current)
 
@@ -194,23 +195,23 @@ class InMemoryJobStore:
 
     def graph(self, job: Job) -> Graph:
         """See JobStore."""
-        with self._lock:
-            request = self._requests.get((job.id, job.fingerprint))
-        if request is None:
-            raise LookupError(f"{job.id} has no graph")
-        graph: Graph = json.loads(zlib.decompress(request.graph))
+        graph: Graph = json.loads(zlib.decompress(self._request(job, "graph").graph))
         return graph
 
     def extra_pnginfo(self, job: Job) -> Mapping[str, Any]:
         """See JobStore."""
         if not job.options.has_pnginfo:
             return {}
+        request = self._request(job, "extra_pnginfo")
+        pnginfo: Mapping[str, Any] = json.loads(zlib.decompress(request.pnginfo))
+        return pnginfo
+
+    def _request(self, job: Job, wanted: str) -> _Request:
         with self._lock:
             request = self._requests.get((job.id, job.fingerprint))
         if request is None:
-            raise LookupError(f"{job.id} has no extra_pnginfo")
-        pnginfo: Mapping[str, Any] = json.loads(zlib.decompress(request.pnginfo))
-        return pnginfo
+            raise LookupError(f"{job.id} has no {wanted}")
+        return request
 
     def page(
         self, owner: OwnerId, *, status: Status | None, limit: int, after: ListPosition | None
@@ -249,16 +250,15 @@ class InMemoryJobStore:
     def expire(self, now: datetime) -> None:
         """Remove the jobs past their retention, as the TTL of the real store does."""
         with self._lock:
-            over = [job for job in self._jobs.values() if job.is_settled]
-        for job in over:
-            if job.is_past_retention(now):
-                self.delete(job)
+            settled = [job for job in self._jobs.values() if job.is_settled]
+        for job in (job for job in settled if job.is_past_retention(now)):
+            self.delete(job)
 
     def delete(self, job: Job) -> None:
         """See JobStore."""
         with self._lock:
             current = self._jobs.get(job.id)
-            if current is not None and not _may_be_removed(current, job):
+            if current is not None and not may_be_removed(current, job):
                 raise Conflict(current)
             self._jobs.pop(job.id, None)
             end = job.expires_at or job.queued_at + timedelta.resolution
@@ -267,14 +267,10 @@ class InMemoryJobStore:
                 for key, request in self._requests.items()
                 if key[0] != job.id or request.queued_at >= end
             }
-            for path, held in self._results.items():
+            for path, held in list(self._results.items()):
                 if held.job_id == job.id and held.queued_at < end:
+                    del self._results[path]
                     self._thumbnails.pop(path, None)
-            self._results = {
-                path: held
-                for path, held in self._results.items()
-                if held.job_id != job.id or held.queued_at >= end
-            }
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,39 +298,3 @@ def _copy(value: Any) -> Any:
 
 def _place(job: Job) -> tuple[datetime, JobId]:
     return job.queued_at, job.id
-
-
-def _is_same_version(current: Job, known: Job) -> bool:
-    """The same version of the same job; another job of its id has another `queued_at`."""
-    return (current.version, current.queued_at) == (known.version, known.queued_at)
-
-
-def _may_be_removed(current: Job, job: Job) -> bool:
-    return _is_same_version(current, job) and not current.settle_pending
-
-
-def _version(job: Job) -> tuple[object, ...]:
-    return job.queued_at, job.version, job.attempt, job.status
-
-
-def _guard(job: Job) -> tuple[object, ...]:
-    notes = (job.due_at, job.settle_pending) if job.status.is_terminal else ()
-    return (*_version(job), *notes)
-
-
-def _is_saved(current: Job, after: Job, changes: dict[str, Any]) -> bool:
-    """Whether the change was saved before.
-
-    A heartbeat may have moved the end of the lease since. After the write that ends the job,
-    settle_jobs and the sweeper may have noted the steps that they have done for it.
-    """
-    ignored = {"lease"}
-    if "status" in changes and current.status.is_terminal:
-        ignored |= {"due_at", "tidy_pending", "settle_pending"}
-    same = all(getattr(current, name) == changes[name] for name in changes.keys() - ignored)
-    same_version = _version(current) == _version(after)
-    return same and same_version and _holder(current) == _holder(after)
-
-
-def _holder(job: Job) -> str | None:
-    return job.lease.worker_id if job.lease else None
