@@ -39,6 +39,11 @@ def succeed(job: Job) -> ev.Event:
     return ev.Succeeded(attempt=job.attempt)
 
 
+def succeed_with(stored: int) -> Happening:
+    """Success, with so many files in the result."""
+    return lambda job: ev.Succeeded(attempt=job.attempt, stored=stored)
+
+
 def interrupt(job: Job) -> ev.Event:
     return on_interruption(job, job.attempt)
 

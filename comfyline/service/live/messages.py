@@ -186,7 +186,8 @@ class NewFiles:
 def new_files(changes: Sequence[Change]) -> list[NewFiles]:
     """The files that each of these changes has listed, as far as the last change keeps them.
 
-    A change of more than MAX_FILES_AT_ONCE files announces only the newest.
+    A change of more than MAX_FILES_AT_ONCE files announces only the newest. The files of the end
+    are not among them: `ending_of` has them from the record, so they cost no read.
     """
     job = changes[-1].after
     return [
@@ -194,9 +195,16 @@ def new_files(changes: Sequence[Change]) -> list[NewFiles]:
         for before, after in changes
         if before is not None
         and before.stored < after.stored
+        and not after.status.is_terminal
         and job.lists_files
         and after.attempt_path == job.attempt_path
     ]
+
+
+def known_at_end(changes: Sequence[Change]) -> int:
+    """How many files were listed before the change that ended the job, if one of these did."""
+    ends = (change.before for change in changes if change.ends_the_job and change.before)
+    return next((before.stored for before in ends), changes[-1].after.stored)
 
 
 def newest_files(job: Job, known: int = 0) -> NewFiles:

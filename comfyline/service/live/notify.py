@@ -25,6 +25,7 @@ from comfyline.service.live.messages import (
     ProgressMade,
     ending_of,
     files_of,
+    known_at_end,
     messages_of,
     missed_states,
     new_files,
@@ -66,7 +67,8 @@ class Notifier:
         of_owner = self._followers_of_the_owner(job, of_job)
         if not of_job and not of_owner:
             return 0
-        others = [*self._files(new_files(watched)), *self._ending(job, announced=job.stored)]
+        ending = self._ending(job, announced=known_at_end(watched))
+        others = [*self._files(new_files(watched)), *ending]
         shown = for_audience(messages, watched, len(of_job))
         sent = self._send(job, of_job, shown + others, is_end=job.status.is_terminal)
         shown = in_steps(messages, watched, OWNER_STEPS)
@@ -124,7 +126,7 @@ class Notifier:
         ]
 
     def _ending(self, job: Job, announced: int = 0) -> list[Message]:
-        """The messages of the end, if the job has ended.
+        """The messages of the end, if the job has ended: one read, of the job with its files.
 
         The subscribers of a job that has just ended already know its first `announced` files.
         """

@@ -9,15 +9,24 @@ from typing import Any
 import pytest
 
 from comfyline.adapters.memory.files import InMemoryArtifactStore
+from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.live import InMemoryConnectionStore
 from comfyline.api.v1.results import URL_LIFETIME
 from comfyline.contract.ids import ConnectionId, JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.artifact_keys import preview_key
-from comfyline.service.jobs.job import JobOptions
+from comfyline.service.jobs.job import Job, JobOptions
 from tests.support.builders import a_result, an_artifact
-from tests.support.happenings import at, claim, interrupt, start, succeed, with_preview
+from tests.support.happenings import (
+    at,
+    claim,
+    interrupt,
+    start,
+    succeed,
+    succeed_with,
+    with_preview,
+)
 from tests.unit.live.world import FollowedWorld, files, previews, states
 
 
@@ -176,13 +185,29 @@ def test_the_end_of_a_large_job_sends_its_first_files(world: FollowedWorld) -> N
     job = world.subscribed()
     running = world.happens(job, claim, start)
     world.store.put_result(running, a_result(*(an_artifact(running, n) for n in range(5_000))))
-    world.happens(job, succeed)
+    world.happens(job, succeed_with(5_000))
     world.push()
     received = world.received()
     assert [number for _, _, number in files(received)] == list(range(100))
     assert (received[-1]["type"], received[-1]["part"]) == ("done", 5_001)
     world.subscriptions.subscribe(world.socket("late"), job.id)
     assert len(files(world.received("late"))) == 100
+
+
+def test_the_files_of_the_end_cost_no_read_beside_that_of_the_job(world: FollowedWorld) -> None:
+    class Records(InMemoryJobStore):
+        def read(self, job_id: JobId) -> Any:
+            return world.store.read(job_id)
+
+        def artifacts(self, job: Job, numbers: range) -> Any:
+            raise AssertionError("read files that the job's record has")
+
+    job = world.subscribed()
+    running = world.happens(job, claim, start)
+    world.store.put_result(running, a_result(*(an_artifact(running, n) for n in range(3))))
+    world.happens(job, succeed_with(3))
+    replace(world.notifier, jobs=Records()).notify(world.stream)
+    assert [number for _, _, number in files(world.received())] == [0, 1, 2]
 
 
 def test_the_files_of_a_canceled_job_are_not_sent(world: FollowedWorld) -> None:
