@@ -15,22 +15,21 @@ from typing import Any
 
 import httpx
 
-from gpu_worker.comfy.followed import Followed
+from gpu_worker.comfy.followed import Followed, FollowedPrompts
 from gpu_worker.comfy.following import CANCEL_SECONDS, EAGER_POLLS, Following
 from gpu_worker.comfy.http import (
     TIMEOUT,
     ComfyHttp,
     EngineError,
-    EngineGone,
     EngineQueue,
     EngineUnreachable,
     Graph,
     PromptRejected,
 )
 from gpu_worker.comfy.keeper import ENDED, Keeper
-from gpu_worker.comfy.marks import mark
 from gpu_worker.comfy.node_classes import NodeClasses
 from gpu_worker.comfy.outcomes import Outcome, PromptInterrupted
+from gpu_worker.comfy.posting import Posting, extra_data_of
 from gpu_worker.comfy.protocol import Event, PromptRun
 from gpu_worker.comfy.senders import Senders
 from gpu_worker.comfy.socket import ComfySocket
@@ -40,10 +39,6 @@ from gpu_worker.machine_faults import FaultKind
 from gpu_worker.racing import background, first_of
 
 READY_SECONDS = 0.25  # between requests to an engine that does not answer yet
-SOCKET_SECONDS = 1.0  # a prompt waits this long for the socket, then it is submitted without
-
-# A preview is 54 kB, so the engine makes none unless they are wanted. latent2rgb needs no model.
-_PREVIEW_METHODS = {False: "none", True: "latent2rgb"}
 
 
 class ComfyEngine:
@@ -70,7 +65,7 @@ class ComfyEngine:
         self.nodes = NodeClasses(http)
         self._keeper, self._patience = keeper, patience
         self._client_id = str(uuid.uuid4())
-        self._followed: dict[str, Followed] = {}  # by prompt id
+        self._followed = FollowedPrompts()
         self._holders = 0  # how many blocks of `held` are open
         self._unfollowed = UnfollowedPrompts(
             http,
@@ -83,6 +78,7 @@ class ComfyEngine:
         self._socket = ComfySocket(
             socket_url, self._client_id, on_frame=self._dispatch, on_open=self._socket_opened
         )
+        self._posting = Posting(self._client_id, http, self._socket, self._unfollowed, patience)
         keeper.on_end = self._lose_all
 
     @classmethod
@@ -163,8 +159,7 @@ class ComfyEngine:
     @property
     def running(self) -> int:
         """How many prompts have started and not ended; at most one, as ComfyUI works today."""
-        runs = [followed.run for followed in self._followed.values()]
-        return sum(run.started and run.outcome is None for run in runs)
+        return self._followed.running
 
     @property
     def end_reason(self) -> str:
@@ -211,7 +206,7 @@ class ComfyEngine:
                 return PromptInterrupted()
             run = PromptRun(prompt_id, graph, senders, adopts=self._alone is not None)
             followed = Followed(run, on_event, Watchdog(self._patience))
-            extra_data = {**_extra_data(previews, extra_pnginfo), **mark(prompt_id)}
+            extra_data = extra_data_of(prompt_id, previews, extra_pnginfo)
             await self._clear(cancel)
             if before_post is not None:
                 await before_post()
@@ -248,9 +243,8 @@ class ComfyEngine:
         prompt_id = followed.run.prompt_id
         self._followed[prompt_id] = followed
         try:
-            if not await self._may_submit(followed):
+            if not await self._posting.post(followed, graph, extra_data):
                 return followed.pictures_lost
-            await self._submit(followed, graph, extra_data)
             if not (strict and followed.problems):
                 return await self._following(followed, cancel).outcome()
         finally:
@@ -281,42 +275,6 @@ class ComfyEngine:
             patience=self._patience,
         )
 
-    async def _may_submit(self, followed: Followed) -> bool:
-        """Whether the socket is connected, or the prompt does not depend on it."""
-        is_needed = followed.depends_on_socket
-        timeout = self._patience.pictures if is_needed else SOCKET_SECONDS
-        await first_of(self._socket.is_open.wait(), timeout=timeout)
-        followed.has_gap = not self._socket.is_open.is_set()
-        return not (is_needed and followed.has_gap)
-
-    async def _submit(
-        self, followed: Followed, graph: Graph, extra_data: Mapping[str, Any]
-    ) -> None:
-        prompt_id = followed.run.prompt_id
-        self._unfollowed.posted(prompt_id)
-        followed.is_posted = True
-        try:
-            followed.problems = await self.http.submit(
-                graph, prompt_id=prompt_id, client_id=self._client_id, extra_data=extra_data
-            )
-        except EngineGone:
-            raise
-        except EngineUnreachable:
-            if not await self._may_be_known(prompt_id):
-                raise
-
-    async def _may_be_known(self, prompt_id: str) -> bool:
-        """Whether the engine has the prompt, or may have had it when it ended.
-
-        A prompt moves from the queue to the history, so in that order both are asked.
-        """
-        try:
-            if prompt_id in (await self.http.queue()).all:
-                return True
-            return await self.http.history(prompt_id) is not None
-        except EngineUnreachable:
-            return True
-
     # --- what the socket and the keeper call ----------------------------------------------------
 
     def _dispatch(self, frame: str | bytes) -> None:
@@ -326,31 +284,13 @@ class ComfyEngine:
                 followed.wake.set()
 
     def _socket_opened(self) -> None:
-        # ComfyUI does not replay messages to a new socket, so a prompt's end may have been missed.
         self.nodes.engine_started()
-        for followed in self._followed.values():
-            followed.has_gap = followed.has_gap or bool(followed.run.pending_end)
-            followed.wake.set()
+        self._followed.socket_opened()
 
     def _lose_all(self) -> None:
         if self._keeper.end_reason in (ENDED, FaultKind.OUT_OF_MEMORY):
-            self._note_culprit()
+            self._followed.note_culprit()
         had_prompt = self.running > 0 or self._gave_up_prompt
         self._gave_up_prompt = False
-        for followed in self._followed.values():
-            followed.is_lost = True
-            followed.wake.set()
+        self._followed.lose()
         self.on_end(had_prompt)
-
-    def _note_culprit(self) -> None:
-        """The oldest prompt was running, even if the engine ended before it could tell so."""
-        inside = (each for each in self._followed.values() if each.is_posted)
-        first = next((each for each in inside if each.run.outcome is None), None)
-        if first is not None:
-            first.runs_now()
-
-
-def _extra_data(previews: bool, extra_pnginfo: Mapping[str, Any] | None) -> dict[str, Any]:
-    extra_data: dict[str, Any] = {"preview_method": _PREVIEW_METHODS[previews]}
-    # ComfyUI's GET /api/jobs fails for as long as it knows a prompt with null here.
-    return {**extra_data, "extra_pnginfo": dict(extra_pnginfo)} if extra_pnginfo else extra_data

@@ -170,3 +170,32 @@ class Followed:
         if self._stop_asked_at is not None and self._started_at is not None:
             seconds = min(seconds, self._stop_asked_at - self._started_at)
         return round(max(0.0, seconds), 3)
+
+
+class FollowedPrompts(dict[str, Followed]):
+    """The prompts that are followed now, by id; the oldest is the first."""
+
+    @property
+    def running(self) -> int:
+        """How many have started and not ended."""
+        runs = [followed.run for followed in self.values()]
+        return sum(run.started and run.outcome is None for run in runs)
+
+    def socket_opened(self) -> None:
+        """A new socket is connected. ComfyUI repeats no message, so an end may have been missed."""
+        for followed in self.values():
+            followed.has_gap = followed.has_gap or bool(followed.run.pending_end)
+            followed.wake.set()
+
+    def note_culprit(self) -> None:
+        """The oldest prompt was running, even if the engine ended before it could tell so."""
+        inside = (each for each in self.values() if each.is_posted)
+        first = next((each for each in inside if each.run.outcome is None), None)
+        if first is not None:
+            first.runs_now()
+
+    def lose(self) -> None:
+        """The engine has ended, and all prompts with it."""
+        for followed in self.values():
+            followed.is_lost = True
+            followed.wake.set()
