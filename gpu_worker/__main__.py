@@ -57,6 +57,7 @@ async def work(wiring: Wiring, logger: Logger) -> None:
         wiring.presence(
             activity := wiring.activity(engine, health := wiring.health(engine)), retire
         ),
+        wiring.learned_facts(activity, engine),
         wiring.published_nodes(engine),
     ):
         await wiring.engine_files(engine).prepare()  # also before the warm-up's files

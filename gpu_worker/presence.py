@@ -14,19 +14,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 
 from comfyline.contract.ids import WorkerId
 from comfyline.service.clock import Clock
-from comfyline.service.fleet.workers import Presence, PresenceStore
+from comfyline.service.fleet.workers import (
+    REPORT_VALID,
+    REPORTS_EVERY,
+    HeldJob,
+    Presence,
+    PresenceStore,
+    WorkerFacts,
+)
+from comfyline.service.graphs.checkpoint import checkpoint_of
 from comfyline.service.jobs.job import Job
+from comfyline.service.jobs.store import Work
 from gpu_worker.occupancy import Occupancy
 from gpu_worker.racing import background
 
-EVERY = timedelta(seconds=20)
-ROUNDS = 3  # one report is valid for this many rounds
+ROUNDS = REPORT_VALID // REPORTS_EVERY  # one report is valid for this many rounds
 # Longer than a minute, because a worker may start before the scaler, which runs once a minute, has
 # stored the new revision.
 RETIRE_AFTER = 4
@@ -44,7 +52,11 @@ class Activity:
     ) -> None:
         """`unhealthy`: why the worker takes no job; None if it does."""
         self.is_ready = False  # whether it has prepared itself, and does not retire
+        self.facts = WorkerFacts()
         self._running, self._unhealthy = running, unhealthy
+        self._is_retiring = False
+        self._held: list[tuple[HeldJob, str | None]] = []  # with the checkpoint of each
+        self._checkpoint: str | None = None  # of the job that left last
         self._occupancy: Occupancy | None = None
         self._claimed_at: datetime | None = None
         self._waited = timedelta(0)
@@ -53,6 +65,22 @@ class Activity:
         """The worker takes jobs from now on, and counts them there."""
         self.is_ready, self._occupancy = True, occupancy
 
+    def retire(self) -> None:
+        """The worker claims no more jobs, and ends after those that it holds."""
+        self.is_ready, self._is_retiring = False, True
+
+    @contextmanager
+    def holding(self, work: Work) -> Iterator[None]:
+        """The worker holds the job during the block."""
+        graph, job = work.graph, work.job
+        held = HeldJob(job.id, job.owner), checkpoint_of(graph) if graph else None
+        self._held = [*self._held, held]  # a new list, because a report reads it in a thread
+        try:
+            yield
+        finally:
+            self._held = [each for each in self._held if each is not held]
+            self._checkpoint = held[1] or self._checkpoint
+
     def claimed(self, job: Job, now: datetime) -> None:
         """Note a claim. Only the claim of a first attempt shows how long jobs wait."""
         if job.attempt == 1:
@@ -60,6 +88,8 @@ class Activity:
 
     def report(self, worker_id: WorkerId, expires_at: datetime) -> Presence:
         """The report of this moment."""
+        held = self._held
+        loaded = [checkpoint for _, checkpoint in held[:1] if checkpoint]
         return Presence(
             worker_id,
             self._running(),
@@ -69,6 +99,10 @@ class Activity:
             held_jobs=self._occupancy.held if self._occupancy else 0,
             claimed_at=self._claimed_at,
             waited=self._waited,
+            is_retiring=self._is_retiring,
+            jobs=tuple(job for job, _ in held),
+            checkpoint=loaded[0] if loaded else self._checkpoint,
+            facts=self.facts,
         )
 
 
@@ -78,7 +112,7 @@ async def reported_presence(
     worker_id: WorkerId,
     activity: Activity,
     clock: Clock,
-    every: timedelta = EVERY,
+    every: timedelta = REPORTS_EVERY,
     *,
     revision: str | None = None,
     retire: asyncio.Event | None = None,

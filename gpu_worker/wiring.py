@@ -29,6 +29,7 @@ from comfyline.adapters.aws.metrics import BufferedEmfMetrics
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.clock import Clock, utc_now
+from comfyline.service.fleet.workers import WorkerFacts
 from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.claim import Terms
@@ -47,9 +48,10 @@ from gpu_worker.ecs import (
     EcsTaskProtection,
     SpotNotices,
     client_of,
-    task_revision,
+    task_metadata,
 )
 from gpu_worker.engine_files import EngineFiles, OverHttp, SharedFolders
+from gpu_worker.facts import learned_facts
 from gpu_worker.health import Health
 from gpu_worker.health import Patience as HealthPatience
 from gpu_worker.heartbeat import Heartbeat
@@ -160,7 +162,18 @@ class Wiring:
 
     def activity(self, engine: ComfyEngine, health: Health) -> Activity:
         """What this worker's reports say."""
-        return Activity(lambda: engine.running, lambda: health.reason or self.clock.fault)
+        activity = Activity(lambda: engine.running, lambda: health.reason or self.clock.fault)
+        activity.facts = WorkerFacts(engine_version=self.settings.engine_version)
+        return activity
+
+    def learned_facts(
+        self, activity: Activity, engine: ComfyEngine
+    ) -> AbstractAsyncContextManager[None]:
+        """Image, GPU and instance are learned in the block, for the worker's reports."""
+        is_task = self.settings.ecs_agent_uri is not None
+        return learned_facts(
+            activity, engine.http, self.settings.ecs_container_metadata_uri_v4 if is_task else None
+        )
 
     @asynccontextmanager
     async def presence(self, activity: Activity, retire: asyncio.Event) -> AsyncIterator[None]:
@@ -179,7 +192,7 @@ class Wiring:
             return None
         async with client_of(url) as metadata:
             try:
-                return await task_revision(metadata)
+                return (await task_metadata(metadata)).revision
             except FleetUnreachable:
                 extra = {"action": "revision_unknown"}
                 _log.warning("this worker cannot retire", exc_info=True, extra=extra)

@@ -90,7 +90,7 @@ class Worker:
                     attempt = asyncio.create_task(self._handle(ticket, occupancy.enter(), drain))
                     attempts.add(attempt)
                     attempt.add_done_callback(attempts.discard)
-                self.activity.is_ready = False
+                self.activity.retire()
                 if attempts:
                     await unless(drain, asyncio.wait({*attempts}))  # a copy: ended ones leave it
             finally:
@@ -187,8 +187,9 @@ class Worker:
         self.activity.claimed(job, self.tools.clock())
         attempt = Attempt(work, ticket, self.tools, place.leave_engine)
         log_with(request_id=job.request_id)
-        async with background(_stop_on(drain, attempt)):
-            await attempt.run()
+        with self.activity.holding(work):
+            async with background(_stop_on(drain, attempt)):
+                await attempt.run()
 
     async def _gate(self, turned_away: list[Work]) -> Callable[[Work], bool]:
         """Whether a job's models are there; the others are added to `turned_away`."""

@@ -122,6 +122,10 @@ class ComfyHttp:
         """The description of every node class; `EngineNodes.parse` reads it. Some MB of JSON."""
         return _json(await self._request("GET", "/object_info"))
 
+    async def system_stats(self) -> Mapping[str, Any]:
+        """The engine's system and devices, the first of which it computes on."""
+        return _json(await self._request("GET", "/system_stats"))
+
     async def cancel(self, prompt_id: str) -> None:
         """Delete the prompt if it waits, interrupt it if it runs.
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-ACTION = "/latest/meta-data/spot/instance-action"
+METADATA = "/latest/meta-data/"
+ACTION = f"{METADATA}spot/instance-action"
 
 
 @dataclass
@@ -21,6 +22,8 @@ class Ecs:
     protections: list[dict[str, Any]] = field(default_factory=list)  # the requests, in order
     tokens: int = 0  # the number of tokens that were issued; only the last is valid
     action: str | None = None  # the spot interruption notice; None: there is none
+    instance: dict[str, str] = field(default_factory=dict)  # further metadata, by name
+    task: dict[str, Any] | None = None  # the metadata of the task
     answer: tuple[int, str] | None = None  # the answer to every request, if it is set
 
 
@@ -47,12 +50,16 @@ def ecs() -> Iterator[Ecs]:
         def do_GET(self) -> None:
             if double.answer is not None:
                 self._answer(*double.answer)
+            elif self.path == "/task" and double.task is not None:
+                self._answer(200, json.dumps(double.task))
             elif self.headers["X-aws-ec2-metadata-token"] != f"token-{double.tokens}":
                 self._answer(401, "")
-            elif self.path != ACTION or double.action is None:
-                self._answer(404, "")
-            else:
+            elif self.path == ACTION and double.action is not None:
                 self._answer(200, double.action)
+            elif (text := double.instance.get(self.path.removeprefix(METADATA))) is not None:
+                self._answer(200, text)
+            else:
+                self._answer(404, "")
 
         def _answer(self, status: int, text: str) -> None:
             self.send_response(status)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyline.contract.ids import random_worker_id
-from comfyline.service.fleet.workers import MAX_REASON, Presence
+from comfyline.service.fleet.workers import MAX_FACT, MAX_REASON, Presence, WorkerFacts
 from comfyline.service.graphs.graph import MAX_NAME
 from comfyline.service.jobs.job import MAX_ERROR_MESSAGE, MAX_ERROR_TYPE, JobError
 from comfyline.service.jobs.progress import Progress
@@ -38,7 +38,8 @@ BOUNDS: list[tuple[Any, dict[str, int]]] = [
         {"type": MAX_NAME, "message": MAX_WARNING, "node_id": MAX_NAME, "node_type": MAX_NAME},
     ),
     (an_artifact(a_job()), {"node": MAX_NAME}),
-    (Presence(random_worker_id(), 0, NOW), {"unhealthy": MAX_REASON}),
+    (Presence(random_worker_id(), 0, NOW), {"unhealthy": MAX_REASON, "checkpoint": MAX_FACT}),
+    (WorkerFacts(), {"image": MAX_FACT, "gpu": MAX_FACT, "instance_type": MAX_FACT}),
 ]
 
 

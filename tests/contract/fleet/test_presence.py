@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from comfyline.contract.ids import random_worker_id
-from comfyline.service.fleet.workers import Presence, PresenceStore
+from comfyline.adapters.aws.fleet.presence import presence_of
+from comfyline.contract.ids import JobId, OwnerId, random_worker_id
+from comfyline.service.fleet.workers import (
+    HeldJob,
+    Presence,
+    PresenceStore,
+    WorkerFacts,
+    WorkerState,
+)
 from tests.support.builders import NOW
 
 MINUTE = timedelta(minutes=1)
@@ -34,6 +41,12 @@ def test_a_report_keeps_what_the_worker_said(presence_store: PresenceStore) -> N
             held_jobs=3,
             claimed_at=NOW,
             waited=timedelta(seconds=90),
+            is_retiring=True,
+            jobs=(HeldJob(JobId("job_a"), OwnerId("fox")), HeldJob(JobId("job_b"), OwnerId("owl"))),
+            checkpoint="sdxl.safetensors",
+            facts=WorkerFacts(
+                engine_version="1", image="worker:3", gpu="L4", gpu_memory_bytes=24 * 2**30
+            ),
         ),
         Presence(random_worker_id(), 0, NOW + MINUTE),
     ]
@@ -64,3 +77,19 @@ def test_an_unhealthy_worker_is_active_and_says_why(presence_store: PresenceStor
     assert presence_store.active(NOW) == [Presence(worker, 0, NOW + MINUTE, "the disk is full")]
     presence_store.put(Presence(worker, 0, NOW + MINUTE))
     assert presence_store.active(NOW) == [Presence(worker, 0, NOW + MINUTE)]
+
+
+def test_a_report_of_the_release_before_is_read() -> None:
+    worker = random_worker_id()
+    row = {
+        "pk": {"S": "workers"},
+        "sk": {"S": worker},
+        "running": {"N": "1"},
+        "held": {"N": "1"},
+        "ready": {"BOOL": True},
+        "until": {"N": "1772443800000"},
+        "ttl": {"N": "1772447400"},
+    }
+    report = presence_of(row)
+    assert (report.worker_id, report.state) == (worker, WorkerState.RUNNING)
+    assert (report.jobs, report.checkpoint, report.facts) == ((), None, WorkerFacts())

@@ -10,7 +10,8 @@ import pytest
 from comfyline.adapters.memory.fleet import InMemoryPresenceStore
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.errors import Unavailable
-from comfyline.service.fleet.workers import Presence
+from comfyline.service.fleet.workers import HeldJob, Presence, WorkerState
+from comfyline.service.jobs.store import Work
 from gpu_worker.occupancy import Occupancy
 from gpu_worker.presence import RETIRE_AFTER, Activity, reported_presence
 from tests.support.builders import NOW, FrozenClock, a_job
@@ -77,6 +78,46 @@ def test_a_job_that_was_given_back_says_nothing_about_waits() -> None:
     activity = Activity()
     activity.claimed(a_job(attempt=2, queued_at=NOW - timedelta(hours=1)), NOW)
     assert activity.report(random_worker_id(), NOW).claimed_at is None
+
+
+def test_a_report_names_the_jobs_and_the_checkpoint_of_the_one_on_the_gpu() -> None:
+    activity = Activity()
+
+    def work(checkpoint: str) -> Work:
+        return Work(a_job(), {"1": {"class_type": "Loader", "inputs": {"ckpt_name": checkpoint}}})
+
+    def reported() -> tuple[tuple[HeldJob, ...], str | None]:
+        report = activity.report(random_worker_id(), NOW)
+        return report.jobs, report.checkpoint
+
+    first, second = work("a.safetensors"), work("b.safetensors")
+    held = [HeldJob(each.job.id, each.job.owner) for each in (first, second)]
+    assert reported() == ((), None)
+    with activity.holding(first):
+        with activity.holding(second):
+            assert reported() == (tuple(held), "a.safetensors")
+        assert reported() == (tuple(held[:1]), "a.safetensors")
+    assert reported() == ((), "a.safetensors")
+    with activity.holding(Work(a_job())):
+        assert reported()[1] == "a.safetensors"
+
+
+def test_a_report_tells_a_worker_that_starts_from_one_that_retires() -> None:
+    activity, worker, occupancy = Activity(), random_worker_id(), Occupancy()
+    states = [activity.report(worker, NOW).state]
+    activity.begin(occupancy)
+    states.append(activity.report(worker, NOW).state)
+    place = occupancy.enter()
+    states.append(activity.report(worker, NOW).state)
+    activity.retire()
+    states.append(activity.report(worker, NOW).state)
+    place.free()
+    assert states == [
+        WorkerState.STARTING,
+        WorkerState.IDLE,
+        WorkerState.RUNNING,
+        WorkerState.RETIRING,
+    ]
 
 
 class TestRetirement:
