@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 from comfyline.service.clock import Clock
 from comfyline.service.fleet.capacity import Capacity, FleetSize, Sizes, split, watch_spot
-from comfyline.service.fleet.scaling import ScalingPolicy, Seen, decide
+from comfyline.service.fleet.scaling import ScalingPolicy, Seen, decide, view_of
 from comfyline.service.fleet.workers import (
     Fleet,
     Presence,
@@ -87,16 +87,22 @@ class Scaler:
         after = self._watched(
             replace(before, needs=decision.recent, waiting_since=since), size, seen.at
         )
+        asked, is_held = Sizes(), False
+        if deployed is not None:  # the queues are deployed before the fleet
+            workers, is_held = self._held(decision.workers, seen)
+            asked = split(workers, self.policy.ondemand_workers, after.spot, size, seen.at)
+        view = view_of(seen, self.policy, size, asked, is_held=is_held).follows(before.view)
+        after = replace(after, view=view)
         if after != before and not self.memory.save(after):
             return None
-        if deployed is None:  # the queues are deployed before the fleet
-            return Scaled(seen, size, Sizes())
-        workers, is_held = self._held(decision.workers, seen)
-        asked = split(workers, self.policy.ondemand_workers, after.spot, size, seen.at)
+        if deployed is not None:
+            self._resize(size, asked)
+        return Scaled(seen, size, asked, is_held)
+
+    def _resize(self, size: FleetSize, asked: Sizes) -> None:
         for capacity in Capacity:
             if asked.of(capacity) != size.desired.of(capacity):
                 self.fleet.resize(capacity, asked.of(capacity))
-        return Scaled(seen, size, asked, is_held)
 
     def _look(
         self, size: FleetSize, arrived: int, waiting_since: datetime | None

@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from math import ceil
+
+from comfyline.service.fleet.capacity import FleetSize, Sizes
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WARM_HOURS = re.compile(rf"({'|'.join(_DAYS)})-({'|'.join(_DAYS)}) (\d\d)-(\d\d)")
@@ -151,3 +154,63 @@ def needed(seen: Seen, policy: ScalingPolicy) -> int:
         return max(busy, ceil(tickets / per_worker))
     more = min(seen.waiting, ceil(seen.waiting * lateness / per_worker))
     return max(busy + more, ceil(tickets / per_worker))
+
+
+class Reason(StrEnum):
+    """Why the fleet has the size that the scaler asked for."""
+
+    IDLE = "idle"  # there is no work, and the policy keeps no worker
+    BACKLOG = "backlog"  # the tickets need so many
+    QUIET = "quiet"  # tickets needed so many within the quiet time
+    LEAST = "least"  # the policy keeps so many, even without jobs
+    MOST = "most"  # tickets need more, but the policy allows no more
+    CRASHES = "crashes"  # tickets need more, but workers crash one after the other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalerView:
+    """What a round of the scaler has seen and asked for, and the reason, for operators."""
+
+    since: datetime  # the first round with these values
+    waiting: int
+    in_flight: int
+    ready: int  # workers that take jobs
+    asked: Sizes
+    running: Sizes  # that the platform runs
+    reason: Reason
+
+    def follows(self, before: ScalerView | None) -> ScalerView | None:
+        """The view to keep after `before`: the older one if nothing has changed.
+
+        An idle fleet of which nothing is known yet stays so, because its rounds write nothing.
+        """
+        if before is None:
+            is_empty = self.reason is Reason.IDLE and not (self.asked.total or self.running.total)
+            return None if is_empty else self
+        return before if replace(self, since=before.since) == before else self
+
+
+def view_of(
+    seen: Seen, policy: ScalingPolicy, size: FleetSize, asked: Sizes, *, is_held: bool
+) -> ScalerView:
+    """What the round has seen and asked for. `is_held`: crashes keep the fleet small."""
+    return ScalerView(
+        since=seen.at,
+        waiting=seen.waiting,
+        in_flight=seen.in_flight,
+        ready=seen.running,
+        asked=asked,
+        running=size.running,
+        reason=Reason.CRASHES if is_held else _reason(seen, policy, asked.total),
+    )
+
+
+def _reason(seen: Seen, policy: ScalingPolicy, asked: int) -> Reason:
+    need = needed(seen, policy)
+    if need > policy.max_workers:
+        return Reason.MOST
+    if asked == 0:
+        return Reason.IDLE
+    if need == asked:
+        return Reason.BACKLOG
+    return Reason.LEAST if asked == policy.least(seen.at) else Reason.QUIET

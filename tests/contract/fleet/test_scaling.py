@@ -11,7 +11,7 @@ from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory, EcsFleet, 
 from comfyline.adapters.memory.fleet import InMemoryFleet, InMemoryScalingMemory
 from comfyline.adapters.memory.queue import InMemoryJobQueue
 from comfyline.service.fleet.capacity import Capacity, Sizes, SpotHistory
-from comfyline.service.fleet.scaling import Need
+from comfyline.service.fleet.scaling import Need, Reason, ScalerView
 from comfyline.service.fleet.workers import CRASH_WINDOW, Fleet, Recent, ScalingMemory
 from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import Backlog, Depths, JobQueue
@@ -29,6 +29,15 @@ FULL = Recent(
     waiting_since=NOW,
     spot=SpotHistory(owed=3, since=NOW, running=7, refused_until=NOW + timedelta(hours=1)),
     revisions=frozenset({"worker:1", "worker:2"}),
+    view=ScalerView(
+        since=NOW,
+        waiting=7,
+        in_flight=2,
+        ready=1,
+        asked=Sizes(ondemand=1, spot=3),
+        running=Sizes(ondemand=1),
+        reason=Reason.BACKLOG,
+    ),
 )
 
 
@@ -147,3 +156,18 @@ class TestScalingMemory:
         assert seconds == [0, 5, 10]
         assert not scaling_memory.may_wake(NOW, interval)  # a process with a late clock
         assert scaling_memory.load() == Recent()
+
+
+def test_a_view_of_another_release_does_not_stop_the_scaler(aws_client: AwsClient) -> None:
+    client = aws_client("dynamodb")
+    keyed("pk")(client, "scaling")
+    memory = DynamoScalingMemory(client, "scaling")
+    memory.save(FULL)
+    client.update_item(
+        TableName="scaling",
+        Key={"pk": {"S": "scaling"}},
+        UpdateExpression="SET #view.reason = :new",
+        ExpressionAttributeNames={"#view": "view"},
+        ExpressionAttributeValues={":new": {"S": "moon"}},
+    )
+    assert memory.load() == replace(FULL, version=1, view=None)

@@ -15,7 +15,7 @@ from comfyline.adapters.memory.fleet import (
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.fleet.capacity import Capacity, Sizes
 from comfyline.service.fleet.scale import CRASH_LOOP, Scaler
-from comfyline.service.fleet.scaling import ScalingPolicy
+from comfyline.service.fleet.scaling import Reason, ScalingPolicy
 from comfyline.service.fleet.workers import Presence, Recent
 from tests.support.world import World
 
@@ -297,3 +297,47 @@ class TestRevisions:
         version = world.memory.load().version
         world.scaler.scale()
         assert world.memory.load().version == version
+
+
+class TestView:
+    """What operators see of the rounds."""
+
+    def reason(self, world: ScaledWorld) -> Reason | None:
+        world.scaler.scale()
+        view = world.memory.load().view
+        return None if view is None else view.reason
+
+    def test_it_says_why_the_fleet_has_its_size(self, world: ScaledWorld) -> None:
+        assert self.reason(world) is None
+        world.wait(6)
+        assert self.reason(world) is Reason.BACKLOG
+        world.finish_all()
+        assert self.reason(world) is Reason.QUIET
+        world.clock.advance(200)
+        assert self.reason(world) is Reason.IDLE
+        world.wait(100)
+        assert self.reason(world) is Reason.MOST
+        for _ in range(CRASH_LOOP):
+            world.memory.count_crash(world.clock())
+        assert self.reason(world) is Reason.CRASHES
+
+    def test_it_has_the_numbers_of_the_round(self, world: ScaledWorld) -> None:
+        world.wait(6)
+        world.fleet.running = Sizes(ondemand=1)
+        world.reports(1)
+        world.scaler.scale()
+        view = world.memory.load().view
+        assert view is not None
+        assert (view.waiting, view.in_flight, view.ready) == (6, 0, 1)
+        assert (view.asked, view.running) == (Sizes(1, 2), Sizes(1))
+
+    def test_it_costs_no_write_while_nothing_changes(self, world: ScaledWorld) -> None:
+        world.wait(1)
+        world.scaler.scale()
+        world.finish_all()
+        world.clock.advance(200)
+        world.scaler.scale()
+        saved = world.memory.load()
+        world.clock.advance(60)
+        world.scaler.scale()
+        assert world.memory.load() == saved

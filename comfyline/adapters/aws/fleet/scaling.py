@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from comfyline.adapters.aws.attributes import read_time, time_of, ttl_of
+from comfyline.adapters.aws.attributes import read_time, readable_items, time_of, ttl_of
 from comfyline.adapters.aws.errors import error_code, translated
 from comfyline.service.fleet.capacity import Capacity, FleetSize, Sizes, SpotHistory
-from comfyline.service.fleet.scaling import Need
+from comfyline.service.fleet.scaling import Need, Reason, ScalerView
 from comfyline.service.fleet.workers import CRASH_WINDOW, Recent
 from comfyline.service.queue.tickets import Depths
 
@@ -176,6 +176,7 @@ def _item(recent: Recent) -> Any:
         "revisions": recent.revisions and {"SS": sorted(recent.revisions)},
         "spot_since": spot.since and time_of(spot.since),
         "spot_refused_until": spot.refused_until and time_of(spot.refused_until),
+        "view": recent.view and {"M": _view_item(recent.view)},
     }
     return {
         **_KEY,
@@ -204,4 +205,37 @@ def _recent(item: Any) -> Recent:
             refused_until=time("spot_refused_until"),
         ),
         revisions=frozenset(item["revisions"]["SS"] if "revisions" in item else ()),
+        # Another release may have written it otherwise, and no round depends on it.
+        view=next(iter(readable_items(_view, [item["view"]["M"]] if "view" in item else [])), None),
+    )
+
+
+def _view_item(view: ScalerView) -> dict[str, Any]:
+    return {
+        "since": time_of(view.since),
+        "waiting": {"N": str(view.waiting)},
+        "in_flight": {"N": str(view.in_flight)},
+        "ready": {"N": str(view.ready)},
+        "asked": {"M": _sizes_item(view.asked)},
+        "running": {"M": _sizes_item(view.running)},
+        "reason": {"S": view.reason.value},
+    }
+
+
+def _sizes_item(sizes: Sizes) -> dict[str, Any]:
+    return {capacity.value: {"N": str(sizes.of(capacity))} for capacity in Capacity}
+
+
+def _view(item: Any) -> ScalerView:
+    def sizes(name: str) -> Sizes:
+        return Sizes(**{c.value: int(item[name]["M"][c.value]["N"]) for c in Capacity})
+
+    return ScalerView(
+        since=read_time(item["since"]),
+        waiting=int(item["waiting"]["N"]),
+        in_flight=int(item["in_flight"]["N"]),
+        ready=int(item["ready"]["N"]),
+        asked=sizes("asked"),
+        running=sizes("running"),
+        reason=Reason(item["reason"]["S"]),
     )
