@@ -191,6 +191,20 @@ class Aws:
         return SqsBacklog(self.client("sqs"), urls)
 
     @cached_property
+    def dead_letter_backlog(self) -> SqsBacklog:
+        from comfyline.adapters.aws.fleet.scaling import SqsBacklog
+
+        url = self.settings(of.DeadLetterQueue).dead_letter_queue_url
+        return SqsBacklog(self.client("sqs"), [url])
+
+    @cached_property
+    def parked_backlog(self) -> SqsBacklog:
+        from comfyline.adapters.aws.fleet.scaling import SqsBacklog
+
+        url = self.settings(of.ParkingQueue).parking_queue_url
+        return SqsBacklog(self.client("sqs"), [url])
+
+    @cached_property
     def fleet(self) -> EcsFleet:
         from comfyline.adapters.aws.fleet.scaling import EcsFleet
 

@@ -4,8 +4,8 @@ A use case that is a class is a property, and a use case that is a function is a
 assembled at its first use, so that a cold start loads only what the function needs. Tests construct
 a `Wiring` with their own environment variables, clock and adapters, and patch nothing.
 
-Jobs are here. `access`, `files`, `fleet`, `intake` and `live` have the use cases of those subjects
-of the service.
+Jobs are here. `access`, `admin`, `files`, `fleet`, `intake` and `live` have the use cases of those
+subjects of the service.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from comfyline.service.ledger.count import Meter
     from comfyline.service.queue.lanes import Priority
     from functions._access import Access
+    from functions._admin import Admin
     from functions._files import Files
     from functions._fleet import Fleet
     from functions._intake import Intake
@@ -72,6 +73,13 @@ class Wiring:
         from functions._access import Access
 
         return Access(self.aws, self.clock)
+
+    @cached_property
+    def admin(self) -> Admin:
+        """What operators see and do."""
+        from functions._admin import Admin
+
+        return Admin(self.aws, self.clock)
 
     @cached_property
     def files(self) -> Files:

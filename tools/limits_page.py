@@ -117,6 +117,7 @@ REQUEST = (
 ANSWER = (
     _of_contract("MAX_RESPONSE_BYTES", "body", "bytes", "the page ends, with a cursor"),
     _of_contract("MAX_JOBS_PER_PAGE", "jobs of a page", "jobs", "further pages"),
+    _of_contract("MAX_WORKERS_SHOWN", "workers that an operator is shown", "workers", "left out"),
     _of_contract(
         "MAX_SEARCHED_JOBS", "jobs that a filtered page looks at", "jobs", "further pages"
     ),

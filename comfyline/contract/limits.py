@@ -55,6 +55,8 @@ MAX_METADATA_FILTERS = 10
 MAX_RESPONSE_BYTES = 1_000_000
 # A page of a list; the caller asks for fewer with `limit`.
 MAX_JOBS_PER_PAGE = 100
+# A worker takes up to 1 KB of the list of workers. A fleet of this size is read in one query.
+MAX_WORKERS_SHOWN = 1_000
 # The signed URLs of this many artifacts usually have 200 KB. With the longest names they have more,
 # and then a page has fewer artifacts.
 MAX_ARTIFACTS_PER_PAGE = 100

@@ -198,6 +198,12 @@ class WaitSettings(Settings):
     max_waits: int  # at one time; others are answered at once
 
 
+class DeadLetterQueue(Settings):
+    """The queue of tickets that were delivered too often."""
+
+    dead_letter_queue_url: str
+
+
 class ParkingQueue(Settings):
     """The queue of what functions/settle_jobs.py could not settle."""
 
@@ -227,10 +233,8 @@ class ScalerSettings(ScalingTable, JobsTable):
 # --- processes other than functions ---------------------------------------------------------------
 
 
-class RedriveSettings(QueueSettings, JobsTable):
+class RedriveSettings(QueueSettings, JobsTable, DeadLetterQueue):
     """`comfyline admin redrive`"""
-
-    dead_letter_queue_url: str
 
 
 class QuarantineSettings(RedriveSettings, ParkingQueue):

@@ -27,6 +27,7 @@ from comfyline.service.live.broadcast import AUDIENCE, Chunk
 from comfyline.service.live.delivery import Post
 from comfyline.service.live.sockets import Connection
 from tests.e2e import fleet
+from tests.e2e import smokes_admin as admin
 from tests.e2e import smokes_comfy as comfy
 from tests.e2e import smokes_http as http
 from tests.e2e.account import now
@@ -346,6 +347,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "ReadComfyJobs": comfy.read_comfy_jobs,
     "ListModels": http.list_models,
     "GetMetrics": http.get_metrics,
+    "ReadFleet": admin.read_fleet,
     "GetJob": http.get_job,
     "ListJobs": http.list_jobs,
     "CancelJob": http.cancel_job,

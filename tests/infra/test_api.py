@@ -28,7 +28,7 @@ ROWS = {name: row for name, row in FUNCTIONS.items() if row.stack == "api"}
 
 
 def test_http_routes_are_the_operations_of_the_contract(aws: Templates) -> None:
-    """Each route calls the function of the operation's name, and needs a key unless it is open."""
+    """A route calls the function of the operation's name, and needs a key unless it is open."""
     documented = {
         f"{method} {path}": (
             operation.id[0].upper() + operation.id[1:],
@@ -36,14 +36,10 @@ def test_http_routes_are_the_operations_of_the_contract(aws: Templates) -> None:
         )
         for (method, path), operation in OPERATIONS.items()
     }
-    # Several routes of Comfy API v2 share a function.
-    comfy = {r.key: (row.name, "CUSTOM") for r, row in ROUTES.items() if r.path.startswith(COMFY)}
-    documented |= comfy
-    for route in ("GET /", "GET /docs/{file}"):  # one function serves all pages and their files
-        documented[route] = ("ShowDocs", "NONE")
-    head = "HEAD /api/v1/jobs/{job_id}/artifacts/{number}"  # the function of GET answers it
-    documented[head] = ("GetArtifact", "CUSTOM")
-    documented |= dict.fromkeys(("GET /console", "GET /console/{file}"), ("ShowConsole", "NONE"))
+    # A function that serves several routes has a name of its own, as those of Comfy API v2 have.
+    for route, row in ROUTES.items():
+        if len(row.routes) > 1 or route.path.startswith(COMFY):
+            documented[route.key] = (row.name, "NONE" if route.is_open else "CUSTOM")
     assert aws.routes("HttpApi") == {**documented, "$default": ("UnknownRoute", "NONE")}
 
 
@@ -229,6 +225,7 @@ def test_environment_names_the_right_resources(aws: Templates, function: str) ->
         "WEBSOCKET_API_ID": "WebSocketApi",
         "WEBSOCKET_STAGE": "live",
         "GREETER_FUNCTION": "SocketSubscribeFunction",
+        "DEAD_LETTER_QUEUE_URL": "DeadLetters",
         "PARKING_QUEUE_URL": "Parking",
         "RELAY_FUNCTION": "PushChunkFunction",
         "SCALER_FUNCTION": "ScaleWorkersFunction",

@@ -138,7 +138,14 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
             "sqs:GetQueueAttributes",
             {
                 *("GetJob", "ReadComfyJobs", "SubmitComfyJob", "FollowComfyJob"),
-                *("GetMetrics", "ScaleWorkers", "RedriveTickets", "SettleJobs", "SweepJobs"),
+                *(
+                    "GetMetrics",
+                    "ReadFleet",
+                    "ScaleWorkers",
+                    "RedriveTickets",
+                    "SettleJobs",
+                    "SweepJobs",
+                ),
             },
         ),
         (
@@ -160,7 +167,7 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
         ("dynamodb:BatchWriteItem", POSTS),
         (
             "dynamodb:BatchGetItem",
-            {*POSTS, "ListJobs", "ReadComfyJobs", "SocketSubscribe", "SweepJobs"},
+            {*POSTS, "ListJobs", "ReadComfyJobs", "ReadFleet", "SocketSubscribe", "SweepJobs"},
         ),
         ("dynamodb:Scan", set()),
         ("iam:PassRole", set()),
@@ -193,7 +200,7 @@ def test_an_emulator_gets_the_same_grants_as_aws(
     missing = sids(aws) - sids(local)
     assert {sid for _, sid in missing} <= {
         *("LogInToRegistry", "PullImage"),
-        *("LimitWakes", "WakeScaler"),
+        *("LimitWakes", "WakeScaler", "ReadScaling"),
     }
     assert not sids(local) - sids(aws)
 

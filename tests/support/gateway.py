@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "OWNERS_TABLE": "owners",
     "CONNECTIONS_TABLE": "connections",
     "ARTIFACTS_BUCKET": "files",
+    "SCALING_TABLE": "scaling",
     "MAX_WAITS": "100",
     "ROUTES": ",".join(_FUNCTIONS),
     "WEBSOCKET_API_ID": "api",
@@ -207,6 +208,9 @@ def functions_on_moto(
             f"{priority.value.upper()}_QUEUE_URL": url
             for priority, url in create_queues(session.client("sqs")).items()
         }
+        create_table(dynamodb, "scaling", "pk")
+        for name in ("DEAD_LETTER_QUEUE_URL", "PARKING_QUEUE_URL"):
+            urls[name] = session.client("sqs").create_queue(QueueName=name)["QueueUrl"]
         environ = {**ENVIRONMENT, **urls}
         for name, value in environ.items():
             monkeypatch.setenv(name, value)

@@ -1,5 +1,6 @@
 /** `Comfyline` speaks to a service. */
 
+import { Admin } from "./admin.js";
 import { AllJobs } from "./all.js";
 import { Api } from "./api.js";
 import { endingError } from "./core/errors.js";
@@ -63,11 +64,14 @@ export interface SubmitOptions extends CallOptions {
  * Each call may throw ApiError, TransportFailed and UnexpectedAnswer; see core/errors.ts.
  */
 export class Comfyline {
+  /** What operators see and do, with a key that has the scope `admin`. */
+  readonly admin: Admin;
   readonly #api: Api;
 
   /** @throws NotConfigured the URL or the key is missing or unusable. */
   constructor(options: Options = {}) {
     this.#api = new Api(settings(options));
+    this.admin = new Admin(this.#api);
   }
 
   /**

@@ -27,6 +27,7 @@ from comfyline.service.jobs.store import (
     MAX_DUE_SEEN,
     Conflict,
     ListPosition,
+    LivePosition,
     UnreadableRow,
     Work,
     due_shard,
@@ -235,6 +236,21 @@ class InMemoryJobStore:
             due = [(job.due_at, job.id) for job in jobs if due_shard(job) == shard]
             seen = [self._jobs[job_id] for _, job_id in sorted(due)[:MAX_DUE_SEEN]]
         return in_turns(seen, lambda job: job.owner)[:limit] if len(seen) > limit else seen
+
+    def live(self, limit: int, after: LivePosition | None = None) -> list[tuple[LivePosition, Job]]:
+        """See JobStore."""
+        return [each for each in self._live() if after is None or each[0] > after][:limit]
+
+    def live_last_due(self, limit: int) -> tuple[list[Job], bool]:
+        """See JobStore."""
+        live = self._live()[::-1]
+        return [job for _, job in live[:limit]], len(live) < limit
+
+    def _live(self) -> list[tuple[LivePosition, Job]]:
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if not job.status.is_terminal]
+        placed = [(LivePosition(job.due_at, job.id), job) for job in jobs if job.due_at]
+        return sorted(placed, key=lambda each: each[0])
 
     def set_aside(self, _row: UnreadableRow) -> None:
         """See JobStore. Every job in memory can be read, so there is nothing to do."""

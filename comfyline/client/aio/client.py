@@ -11,6 +11,7 @@ import httpx
 
 from comfyline.client import settings
 from comfyline.client.aio.account import AsyncAccount
+from comfyline.client.aio.admin import AsyncAdmin
 from comfyline.client.aio.api import AsyncApi
 from comfyline.client.aio.following import AsyncFollowing
 from comfyline.client.aio.job import AsyncJob
@@ -69,6 +70,7 @@ class AsyncComfyline(AsyncAccount):
         self._api = AsyncApi(
             self._http, base, at.api_key, retries or Retries(), sleep or pause_async
         )
+        self.admin = AsyncAdmin(self._api)  # for keys with the scope `admin`
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ import httpx
 
 from comfyline.client import settings
 from comfyline.client.blocking.account import Account
+from comfyline.client.blocking.admin import Admin
 from comfyline.client.blocking.api import Api
 from comfyline.client.blocking.following import Following
 from comfyline.client.blocking.job import Job
@@ -68,6 +69,7 @@ class Comfyline(Account):
         self._http = httpx.Client(transport=transport, timeout=limits)
         base = at.url + common.API_PREFIX
         self._api = Api(self._http, base, at.api_key, retries or Retries(), sleep or pause)
+        self.admin = Admin(self._api)  # for keys with the scope `admin`
 
     def __enter__(self) -> Self:
         return self

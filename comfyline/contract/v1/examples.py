@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from comfyline.contract.v1 import access, history, requests, responses, results
+from comfyline.contract.v1.admin_examples import ADMIN_EXAMPLES
 
 Json = dict[str, Any]
 
@@ -280,6 +281,7 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
     },
     history.EventView: _EVENT,
     history.EventList: {"job_id": JOB_ID, "events": [_EVENT], "messages": [_STATUS_MESSAGE]},
+    **ADMIN_EXAMPLES,
 }
 
 

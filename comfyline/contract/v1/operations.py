@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE, MAX_WAIT_SECONDS
-from comfyline.contract.v1 import access, parameters, requests, responses
+from comfyline.contract.v1 import access, admin_operations, parameters, requests, responses
 from comfyline.contract.v1.examples import GRAPH
 from comfyline.contract.v1.history import EventList
 from comfyline.contract.v1.operation import TAKES_A_BODY, Operation
@@ -32,6 +32,8 @@ TAGS: Mapping[str, str] = {
     "Live": "Follow jobs over the WebSocket. `/asyncapi.json` has its messages, and `/docs/live` "
     "shows them as a page.",
     "Service": "What the deployment offers, and how it is doing.",
+    admin_operations.TAG: "See what the whole service does, and step in. For keys with the scope "
+    "`admin`; tokens are refused.",
 }
 
 _MAKES_A_JOB = ("idempotency_key_reused", "too_many_jobs", "too_many_requests", "jobs_disabled")
@@ -201,6 +203,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "GPU time and number of the ended jobs of the key's owner.",
         {200: responses.UsageView},
     ),
+    **admin_operations.ADMIN_OPERATIONS,
     ("GET", "/metrics"): Operation(
         "getMetrics",
         "Service",

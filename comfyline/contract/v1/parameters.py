@@ -57,13 +57,7 @@ REQUEST_ID = _header(
     "A text of your own of 1 to 255 printable characters. The service returns it, logs it and "
     "keeps it with the job. Any other text is replaced.",
 )
-LIST = (
-    _query(
-        "status",
-        {"enum": ["queued", "running", "succeeded", "failed", "canceled", "expired"]},
-        "succeeded",
-        "Only jobs in this state.",
-    ),
+_PAGE = (
     _query(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": MAX_JOBS_PER_PAGE, "default": 20},
@@ -71,6 +65,19 @@ LIST = (
         "At most this many jobs.",
     ),
     _query("cursor", {"type": "string"}, CURSOR, "`next_cursor` of the page before."),
+)
+LIVE_LIST = (
+    _query("status", {"enum": ["queued", "running"]}, "running", "Only jobs in this state."),
+    *_PAGE,
+)
+LIST = (
+    _query(
+        "status",
+        {"enum": ["queued", "running", "succeeded", "failed", "canceled", "expired"]},
+        "succeeded",
+        "Only jobs in this state.",
+    ),
+    *_PAGE,
     {
         **_query(
             "metadata",

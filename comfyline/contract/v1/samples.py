@@ -45,6 +45,11 @@ _PYTHON = {
     "listModels": "print(client.models().checkpoints)",
     "getCaller": "me = client.me()\nprint(me.owner, me.active_jobs)",
     "getUsage": "print(client.usage().gpu_seconds)",
+    "listWorkers": "for worker in client.admin.workers().workers:\n"
+    "    print(worker.worker_id, worker.state, worker.jobs)",
+    "readQueues": "for pool in client.admin.queues().pools:\n    print(pool.pool, pool.lanes)",
+    "listLiveJobs": 'for page in client.admin.jobs(status="running"):\n'
+    "    for job in page.jobs:\n        print(job.job_id, job.owner, job.worker_id)",
 }
 _TYPESCRIPT = {
     "submitJob": 'const job = await client.submit({ prompt: "a red fox in the snow", seed: 42 });\n'
@@ -70,6 +75,10 @@ _TYPESCRIPT = {
     "listModels": "console.log((await client.models()).checkpoints);",
     "getCaller": "console.log((await client.me()).owner);",
     "getUsage": "console.log((await client.usage()).gpu_seconds);",
+    "listWorkers": "console.log((await client.admin.workers()).workers);",
+    "readQueues": "console.log((await client.admin.queues()).pools);",
+    "listLiveJobs": 'for await (const page of client.admin.jobs({ status: "running" })) '
+    "console.log(page.jobs);",
 }
 
 

@@ -121,7 +121,7 @@ def read_page(
     Raises:
         InvalidCursor: the cursor was not made by this API.
     """
-    after = _position(cursor) if cursor else None
+    after = ListPosition(*place_of(cursor)) if cursor else None
     size, most = (SEARCHED_AT_ONCE, MAX_SEARCHED_JOBS) if asked.metadata else (limit, limit)
     shown: list[JobRecord] = []
     for _ in range(0, most, size):
@@ -162,17 +162,27 @@ def read_graph(job_id: JobId, caller: Principal, *, store: JobStore, clock: Cloc
 
 def cursor_after(job: Job) -> str:
     """The cursor of the page that begins after `job`."""
-    text = json.dumps([job.queued_at.isoformat(), job.id])
+    return cursor_of(job.queued_at, job.id)
+
+
+def cursor_of(time: datetime, job_id: JobId) -> str:
+    """A cursor from which `place_of` reads the same."""
+    text = json.dumps([time.isoformat(), job_id])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _position(cursor: str) -> ListPosition:
+def place_of(cursor: str) -> tuple[datetime, JobId]:
+    """The time and the job in a cursor.
+
+    Raises:
+        InvalidCursor: the cursor was not made by this API.
+    """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        queued_at, job_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+        time, job_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
         if not re.fullmatch(JOB_ID_PATTERN, job_id):
             raise ValueError(f"{job_id} is not a job id")
-        return ListPosition(datetime.fromisoformat(queued_at).astimezone(UTC), JobId(job_id))
+        return datetime.fromisoformat(time).astimezone(UTC), JobId(job_id)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise wrong_cursor() from error
 

@@ -103,6 +103,17 @@ class ListPosition:
     job_id: JobId
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LivePosition:
+    """The place of a job among all that have not ended: when the sweeper must look at it, and id.
+
+    That time moves while the job lives, nearly always forward.
+    """
+
+    due_at: datetime
+    job_id: JobId
+
+
 class Conflict(ComfylineError):
     """Another process changed the row first.
 
@@ -254,6 +265,20 @@ class JobStore(Protocol):
         If more are due, they are shared among the owners by turns, so that one owner's jobs do not
         hide another's. That holds for MAX_DUE_SEEN jobs, of which the most overdue are taken. A row
         that cannot be read is returned as such, so that it stops no other.
+        """
+
+    def live(self, limit: int, after: LivePosition | None = None) -> list[tuple[LivePosition, Job]]:
+        """Up to `limit` jobs of all owners that have not ended, after that position, in order.
+
+        With fewer than `limit` there are no more. A job whose position moves meanwhile may come
+        twice, or not at all. Rows that cannot be read are left out and logged.
+        """
+
+    def live_last_due(self, limit: int) -> tuple[list[Job], bool]:
+        """Up to `limit` jobs of all owners that have not ended, and whether these are all.
+
+        They are those that are due last. The sweeper looks at a job that waits ever more seldom, so
+        the jobs that have waited longest are usually among them.
         """
 
     def set_aside(self, row: UnreadableRow) -> None:

@@ -13,9 +13,12 @@ export type EventList = Http["schemas"]["EventList"];
 export type JobAccepted = Http["schemas"]["JobAccepted"];
 export type JobPage = Http["schemas"]["JobPage"];
 export type JobView = Http["schemas"]["JobView"];
+export type LiveJobPage = Http["schemas"]["LiveJobPage"];
+export type LiveJobView = Http["schemas"]["LiveJobView"];
 export type Models = Http["schemas"]["Models"];
 export type Problem = Http["schemas"]["Problem"];
 export type ProgressDetail = Http["schemas"]["ProgressDetail"];
+export type QueueList = Http["schemas"]["QueueList"];
 export type ResultView = Http["schemas"]["ResultView"];
 export type SocketPass = Http["schemas"]["SocketPassResponse"];
 export type Token = Http["schemas"]["TokenResponse"];
@@ -24,6 +27,8 @@ export type TextToImageRequest = Http["schemas"]["TextToImageRequest"];
 export type UploadAccepted = Http["schemas"]["UploadAccepted"];
 export type UsageView = Http["schemas"]["UsageView"];
 export type WarningView = Http["schemas"]["WarningView"];
+export type WorkerList = Http["schemas"]["WorkerList"];
+export type WorkerView = Http["schemas"]["WorkerView"];
 
 /** A job described by a workflow: the graph itself, or its JSON text, which is sent unchanged. */
 export type WorkflowRequest = Omit<Http["schemas"]["WorkflowRequest"], "workflow"> & {

@@ -25,7 +25,7 @@ _WAKE_KEY = {"pk": {"S": "woken"}}
 
 
 class SqsBacklog:
-    """`Backlog` of the lanes in SQS."""
+    """`Backlog` of some queues in SQS."""
 
     def __init__(self, sqs: SQSClient, urls: Iterable[str]) -> None:
         self._sqs = sqs
@@ -43,11 +43,13 @@ class SqsBacklog:
             AttributeNames=[
                 "ApproximateNumberOfMessages",
                 "ApproximateNumberOfMessagesNotVisible",
+                "ApproximateNumberOfMessagesDelayed",
             ],
         )
         found = answer["Attributes"]
         return Depths(
-            int(found["ApproximateNumberOfMessages"]),
+            int(found["ApproximateNumberOfMessages"])
+            + int(found.get("ApproximateNumberOfMessagesDelayed", 0)),
             int(found["ApproximateNumberOfMessagesNotVisible"]),
         )
 

@@ -6,17 +6,17 @@ by_due     due_shard | due_at          what the sweeper must look at; sparse
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from heapq import merge
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
-from comfyline.adapters.aws.attributes import time_of
+from comfyline.adapters.aws.attributes import read_time, time_of
 from comfyline.adapters.aws.jobs import codec
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.jobs.job import Status
-from comfyline.service.jobs.store import ListPosition
+from comfyline.service.jobs.store import ListPosition, LivePosition, due_shards
 from comfyline.service.storage_names import BY_DUE, BY_OWNER
 
 if TYPE_CHECKING:
@@ -85,3 +85,56 @@ def due(
     )
     found = (JobId(item["pk"]["S"]) for page in pages for item in page["Items"])
     return islice(found, limit)
+
+
+def live(
+    client: DynamoDBClient, table: str, size: int, after: LivePosition | None
+) -> Iterator[LivePosition]:
+    """The jobs that are not settled, after that position, in order.
+
+    A lazy iterator; it queries pages of `size` jobs per shard.
+    """
+    since = after.due_at if after is not None else datetime.fromtimestamp(0, UTC)
+    shards = (
+        _in_order(_due_from(client, table, s, since, size)) for s in due_shards(settled=False)
+    )
+    return (place for place in merge(*shards) if after is None or place > after)
+
+
+def _due_from(
+    client: DynamoDBClient, table: str, shard: str, since: datetime, size: int
+) -> Iterator[LivePosition]:
+    pages = client.get_paginator("query").paginate(
+        TableName=table,
+        IndexName=BY_DUE,
+        KeyConditionExpression="due_shard = :shard AND due_at >= :since",
+        ExpressionAttributeValues={":shard": {"S": shard}, ":since": time_of(since)},
+        PaginationConfig={"PageSize": size},
+    )
+    return (_position(item) for page in pages for item in page["Items"])
+
+
+def _in_order(places: Iterable[LivePosition]) -> Iterator[LivePosition]:
+    """The same places, with those of one time in the order of their ids, which no index keeps."""
+    for _, same_time in groupby(places, lambda place: place.due_at):
+        yield from sorted(same_time)
+
+
+def last_due(client: DynamoDBClient, table: str, limit: int) -> list[JobId]:
+    """Up to `limit` jobs that are not settled: those that are due last. Each shard is queried."""
+    found = list[LivePosition]()
+    for shard in due_shards(settled=False):
+        answer = client.query(
+            TableName=table,
+            IndexName=BY_DUE,
+            KeyConditionExpression="due_shard = :shard",
+            ExpressionAttributeValues={":shard": {"S": shard}},
+            ScanIndexForward=False,
+            Limit=limit,
+        )
+        found += map(_position, answer["Items"])
+    return [place.job_id for place in sorted(found, reverse=True)[:limit]]
+
+
+def _position(item: Any) -> LivePosition:
+    return LivePosition(read_time(item["due_at"]), JobId(item["pk"]["S"]))

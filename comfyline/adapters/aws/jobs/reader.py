@@ -18,7 +18,13 @@ from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.jobs.job import Job, JobRecord, Status
 from comfyline.service.jobs.result import Artifact
-from comfyline.service.jobs.store import MAX_DUE_SEEN, ListPosition, UnreadableRow, Work
+from comfyline.service.jobs.store import (
+    MAX_DUE_SEEN,
+    ListPosition,
+    LivePosition,
+    UnreadableRow,
+    Work,
+)
 from comfyline.service.jobs.turns import in_turns
 
 if TYPE_CHECKING:
@@ -134,6 +140,25 @@ class DynamoJobReader:
             owners = self._owners(ids)
             ids = in_turns(ids, owners.get)[:limit]
         return [row for row in self._rows(ids, shard) if _is_due(row, now)]
+
+    @translated()
+    def live(self, limit: int, after: LivePosition | None = None) -> list[tuple[LivePosition, Job]]:
+        """See JobStore. Each page of the index may have jobs that have ended since."""
+        places = jobs_index.live(self._client, self._table, limit, after)
+        found: list[tuple[LivePosition, Job]] = []
+        while (missing := limit - len(found)) and (page := list(islice(places, missing))):
+            rows = {job.id: job for job in self._live_rows([place.job_id for place in page])}
+            found += [(place, rows[place.job_id]) for place in page if place.job_id in rows]
+        return found
+
+    @translated()
+    def live_last_due(self, limit: int) -> tuple[list[Job], bool]:
+        """See JobStore: 16 queries, and a read of each row."""
+        ids = jobs_index.last_due(self._client, self._table, limit)
+        return self._live_rows(ids), len(ids) < limit
+
+    def _live_rows(self, ids: Sequence[JobId]) -> list[Job]:
+        return [job for job in _jobs_of(self._rows(ids)) if not job.status.is_terminal]
 
     def _owners(self, ids: Sequence[JobId]) -> Mapping[str, str]:
         """The owner of each row. All rows without an owner share one turn."""

@@ -1,0 +1,80 @@
+"""Examples of the models for operators; see examples.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from comfyline.contract.v1 import fleet
+
+Json = dict[str, Any]
+
+_JOB_ID = "job_01khhk2xg0z6v8q4m3n7r5t9wb"
+_WORKER_ID = "wrk_7f3k9m2p5r8t1v4x6z0b3d5g7j"
+_QUEUED, _SINCE, _NOW = "2026-03-02T09:30:00Z", "2026-03-02T09:30:02Z", "2026-03-02T09:30:07Z"
+_HELD = {"job_id": _JOB_ID, "owner": "team-a"}
+_WORKER = {
+    "worker_id": _WORKER_ID,
+    "pool": "default",
+    "state": "running",
+    "reason": "The disk is full.",
+    "jobs": [_HELD],
+    "held_jobs": 1,
+    "checkpoint": "sd15.safetensors",
+    "gpu": "cuda:0 NVIDIA L4",
+    "gpu_memory_bytes": 23_609_475_072,
+    "engine_version": "4f2c81d09a7b",
+    "image": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/comfyline-prod-worker:7",
+    "revision": "arn:aws:ecs:eu-central-1:123456789012:task-definition/worker:12",
+    "capacity": "spot",
+    "instance_id": "i-0123456789abcdef0",
+    "instance_type": "g6.xlarge",
+    "zone": "eu-central-1b",
+    "reported_at": _NOW,
+}
+_DEPTH = {"waiting": 2, "in_flight": 1}
+_LANE = {"lane": "normal", "waiting": 12, "in_flight": 3, "oldest_waiting_since": _QUEUED}
+_SIZE = {"ondemand": 1, "spot": 3}
+_SCALER = {
+    "since": _SINCE,
+    "waiting": 12,
+    "in_flight": 3,
+    "ready": 2,
+    "asked": _SIZE,
+    "running": _SIZE,
+    "reason": "backlog",
+}
+_POOL = {"pool": "default", "lanes": [_LANE], "knows_oldest": True, "scaler": _SCALER}
+_JOB = {
+    **_HELD,
+    "user": "alice@example.com",
+    "status": "running",
+    "priority": "normal",
+    "progress": 0.5,
+    "attempt": 1,
+    "interruptions": 0,
+    "worker_id": _WORKER_ID,
+    "queued_at": _QUEUED,
+    "since": _SINCE,
+}
+
+ADMIN_EXAMPLES: Mapping[type[BaseModel], Json] = {
+    fleet.HeldJobView: _HELD,
+    fleet.WorkerView: _WORKER,
+    fleet.WorkerList: {"workers": [_WORKER], "workers_total": 1},
+    fleet.QueueDepth: _DEPTH,
+    fleet.LaneView: _LANE,
+    fleet.FleetSizeView: _SIZE,
+    fleet.ScalerStateView: _SCALER,
+    fleet.PoolQueues: _POOL,
+    fleet.QueueList: {
+        "at": _NOW,
+        "pools": [_POOL],
+        "dead_letters": _DEPTH,
+        "parked_settlements": _DEPTH,
+    },
+    fleet.LiveJobView: _JOB,
+    fleet.LiveJobPage: {"jobs": [_JOB], "next_cursor": "WyIyMDI2LTAzLTAyVDA5OjMwOjAyIl0"},
+}

@@ -1,0 +1,1 @@
+"""What an operator sees of the whole service, and does about it."""
