@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from comfyline.service.access.authenticate import Identity
     from comfyline.service.access.budgets import Budgets
     from comfyline.service.access.keys import Flags
+    from comfyline.service.access.sign_in import SignIn
     from comfyline.service.access.socket_passes import SocketPass
     from comfyline.service.access.tokens import NewToken, Token
     from comfyline.service.cached import Cached
@@ -37,7 +38,24 @@ class Access:
 
         keys = self.aws.keys
         return authenticate(
-            authorization, keys=keys, tokens=lambda: self.aws.tokens, clock=self.clock
+            authorization,
+            keys=keys,
+            tokens=lambda: self.aws.tokens,
+            sessions=lambda: self.aws.sessions,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def sign_in(self) -> SignIn:
+        """Signs people in at the console, and out."""
+        from comfyline.service.access.sign_in import SignIn
+
+        return SignIn(
+            keys=self.aws.keys,
+            sessions=self.aws.sessions,
+            tokens=lambda: self.aws.tokens,
+            links=lambda: self.aws.sign_in_links,
+            clock=self.clock,
         )
 
     def create_token(self, asked: NewToken, owner: OwnerId, key_id: KeyId) -> tuple[Token, str]:
@@ -80,5 +98,10 @@ class Access:
 
         keys, passes = self.aws.keys, self.aws.socket_passes
         return redeem_socket_pass(
-            secret, passes=passes, keys=keys, tokens=lambda: self.aws.tokens, clock=self.clock
+            secret,
+            passes=passes,
+            keys=keys,
+            tokens=lambda: self.aws.tokens,
+            sessions=lambda: self.aws.sessions,
+            clock=self.clock,
         )

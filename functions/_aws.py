@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.access.budgets import DynamoBudgetStore
     from comfyline.adapters.aws.access.keys import DynamoKeyStore
     from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
+    from comfyline.adapters.aws.access.sessions import DynamoSessionStore
     from comfyline.adapters.aws.access.slots import DynamoOwnerStore
     from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
     from comfyline.adapters.aws.access.tokens import DynamoAllowanceStore, DynamoTokenStore
@@ -144,6 +145,18 @@ class Aws:
         from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
 
         return DynamoSocketPassStore(self.client("dynamodb"), self._connections_table)
+
+    @cached_property
+    def sessions(self) -> DynamoSessionStore:
+        from comfyline.adapters.aws.access.sessions import DynamoSessionStore
+
+        return DynamoSessionStore(self.client("dynamodb"), self._connections_table)
+
+    @cached_property
+    def sign_in_links(self) -> DynamoSocketPassStore:
+        from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
+
+        return DynamoSocketPassStore(self.client("dynamodb"), self._connections_table, "link")
 
     @cached_property
     def parking(self) -> SqsParking:

@@ -102,8 +102,13 @@ class Sender:
         return self.known.get("token")
 
     @property
+    def session(self) -> str | None:
+        """The hash of the session, if its cookie or its bearer was sent."""
+        return self.known.get("session")
+
+    @property
     def ends_at(self) -> datetime | None:
-        """When the token ends; None if the key itself was sent."""
+        """When the token or the session ends; None if the key itself was sent."""
         text = self.known.get("ends_at")
         return None if text is None else datetime.fromisoformat(text)
 

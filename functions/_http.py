@@ -39,6 +39,7 @@ class Answer:
     body: BaseModel | str | bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    cookie: str | None = None  # to set
 
     def to_gateway(self, request_id: str) -> dict[str, Any]:
         """The answer in the gateway's payload format 2.0."""
@@ -46,6 +47,8 @@ class Answer:
         kind = "application/problem+json" if is_problem else "application/json"
         headers = {"content-type": kind, "x-request-id": request_id, **self.headers}
         answer: dict[str, Any] = {"statusCode": self.status, "headers": headers}
+        if self.cookie is not None:
+            answer["cookies"] = [self.cookie]
         match self.body:
             case bytes() as content:
                 encoded = base64.b64encode(content).decode()
@@ -57,14 +60,15 @@ class Answer:
 
 
 def http_handler(
-    *, scope: str | None = "jobs", for_tokens: bool = False
+    *, scope: str | None = "jobs", for_tokens: bool = False, reads_cookie: bool = False
 ) -> Callable[[Callable[[Request, Wiring], Answer]], Handler[dict[str, Any]]]:
     """Make a Lambda handler of a function of a request and a wiring; its errors become problems.
 
     The caller's API key must have `scope`, and its owner must be within its budget of requests;
     ANY_SCOPE is for a route that any valid key may call, None for one that needs no key. A token is
     accepted only with `for_tokens`: such a handler shows and changes nothing but what
-    `Request.principal` may see.
+    `Request.principal` may see. With `reads_cookie` the route has no authorizer in front of it: the
+    caller is found here, by the header or the cookie.
 
     An unexpected error (a bug) is logged with its traceback. Its answer is a 500 problem without
     any detail.
@@ -79,6 +83,10 @@ def http_handler(
             logger.set_correlation_id(request.id)
             logger.append_keys(gateway_request_id=request.gateway_id)
             try:
+                if reads_cookie:
+                    from functions._cookies import with_caller
+
+                    request = with_caller(request, wiring)
                 if scope is not None:
                     request.require(scope, wiring.clock())
                     if not for_tokens:

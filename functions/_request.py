@@ -33,6 +33,7 @@ from functions._handlers import INVALID_KEY, OWNER_WATCHED_UNTIL, Event, Sender
 ANY_SCOPE = ""
 
 _KEY_ONLY = "A token cannot do this. Send the API key itself."
+_NO_SESSION = "A session cannot do this, because what it makes would outlive it. Send the API key."
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
@@ -114,13 +115,22 @@ class Request:
             raise Forbidden(f"The key lacks the scope {scope}.")
 
     def require_key(self) -> None:
-        """Check that the API key itself was sent.
+        """Check that the API key itself or a bearer of its session was sent.
 
         Raises:
-            Forbidden: a token was sent.
+            Forbidden: another token was sent.
         """
-        if self.sender.token is not None:
+        if self.sender.token is not None and self.sender.session is None:
             raise Forbidden(_KEY_ONLY)
+
+    def require_no_session(self) -> None:
+        """Check that no bearer of a session was sent: for routes that make credentials.
+
+        Raises:
+            Forbidden: one was sent.
+        """
+        if self.sender.session is not None:
+            raise Forbidden(_NO_SESSION)
 
     def require_jobs_enabled(self) -> None:
         """Check that the service accepts jobs.

@@ -16,12 +16,15 @@ from functions._wiring import Wiring
 # A cache must not hand the URL to another caller, or after its end.
 _HEADERS = {"cache-control": "private, no-store", "vary": "Accept"}
 
-at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.artifacts))
+at_start(lambda wiring: (wiring.aws.jobs, wiring.aws.artifacts, wiring.aws.keys))
 
 
-@http_handler(scope="jobs:read", for_tokens=True)
+@http_handler(scope="jobs:read", for_tokens=True, reads_cookie=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """302 to a freshly signed URL of the file; 200 with the URL if JSON is asked for."""
+    """302 to a freshly signed URL of the file; 200 with the URL if JSON is asked for.
+
+    A page shows the file with `<img>`, which sends the cookie of its session and no header.
+    """
     number, is_inline = _number(request.path_parameter("number")), _is_inline(request)
     as_thumbnail = _wants_thumbnail(request.query("w"))
     artifact = wiring.read_artifact(

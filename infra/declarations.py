@@ -31,16 +31,27 @@ ROW_OF_A_JOB: Mapping[str, Any] = {"Keys": {"sk": {"S": ["job"]}}}
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and path of the HTTP API. Callers need a key unless the route is open."""
+    """A method and path of the HTTP API. Callers need a key unless the route is open.
+
+    `reads_cookie`: the cookie of a session serves in place of a key. The function itself then finds
+    the caller, because the identity source of API Gateway's authorizer is one header, and the
+    gateway refuses each request without it.
+    """
 
     method: Literal["GET", "HEAD", "POST", "DELETE"]
     path: str
     is_open: bool = False
+    reads_cookie: bool = False
 
     @property
     def key(self) -> str:
         """The route as API Gateway writes it."""
         return f"{self.method} {self.path}"
+
+    @property
+    def has_authorizer(self) -> bool:
+        """Whether API Gateway asks the authorizer who calls."""
+        return not (self.is_open or self.reads_cookie)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

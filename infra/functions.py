@@ -17,7 +17,7 @@ from comfyline.service.settings import BudgetSettings
 from infra import grants
 from infra.declarations import Function, Route
 from infra.grants import Resource
-from infra.rows import account, admin, authorizers, background, comfy_v2, http_api, live
+from infra.rows import account, admin, authorizers, background, comfy_v2, http_api, live, sessions
 
 
 def _with_budget(row: Function) -> Function:
@@ -35,7 +35,7 @@ def _with_budget(row: Function) -> Function:
 
 _ROWS = tuple(
     _with_budget(row)
-    for rows in (authorizers, http_api, account, admin, comfy_v2, live, background)
+    for rows in (authorizers, http_api, account, sessions, admin, comfy_v2, live, background)
     for row in rows.ROWS
 )
 

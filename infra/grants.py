@@ -88,6 +88,9 @@ def emulated(grant: Grant) -> Grant:
 READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 READ_KEY = may("ReadKey", Resource.KEYS, "dynamodb:GetItem")
 READ_TOKEN = may("ReadToken", Resource.CONNECTIONS, "dynamodb:GetItem", partition_keys="token#*")
+READ_SESSION = may(
+    "ReadSession", Resource.CONNECTIONS, "dynamodb:GetItem", partition_keys="session#*"
+)
 GET_JOB = may("GetJob", Resource.JOBS, "dynamodb:GetItem")
 READ_JOB = may("ReadJob", Resource.JOBS, "dynamodb:Query")
 PAGE_JOBS = may("PageJobs", Resource.JOBS_BY_OWNER, "dynamodb:Query")

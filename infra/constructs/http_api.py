@@ -50,7 +50,8 @@ _LOGGED = {
 
 
 def _cors(origins: Sequence[str]) -> gw.CorsPreflightOptions | None:
-    # Credentials stay off: a page sets the header with the key itself, and no cookie carries a key.
+    # Credentials stay off: a page of another origin sets the header itself, and the cookie of a
+    # session is for the console's own origin alone.
     if not origins:
         return None
     return gw.CorsPreflightOptions(
@@ -103,7 +104,7 @@ def _add_routes(api: gw.HttpApi, functions: Mapping[str, IFunction]) -> list[gw.
             path=route.path,
             methods=[gw.HttpMethod(route.method)],
             integration=HttpLambdaIntegration("Integration", functions[row.name]),
-            authorizer=gw.HttpNoneAuthorizer() if route.is_open else authorizer,
+            authorizer=authorizer if route.has_authorizer else gw.HttpNoneAuthorizer(),
         )
     return routes
 

@@ -17,7 +17,7 @@ ROWS = (
         name="AuthorizeHttp",
         handler="authorize.http_handler",
         settings=(KeysTable, ConnectionsTable),
-        grants=(grants.READ_KEY, grants.READ_TOKEN),
+        grants=(grants.READ_KEY, grants.READ_TOKEN, grants.READ_SESSION),
         timeout=AUTHORIZER_TIMEOUT,
         reserved=RESERVED_FOR_HTTP,
     ),
@@ -28,6 +28,7 @@ ROWS = (
         grants=(
             grants.READ_KEY,
             grants.READ_TOKEN,
+            grants.READ_SESSION,
             may("TakeSocketPass", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
         ),
         timeout=AUTHORIZER_TIMEOUT,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from comfyline.service.settings import (
     ArtifactsBucket,
-    ConnectionsTable,
     EngineSettings,
     JobDefaults,
     JobsTable,
@@ -63,15 +62,6 @@ ROWS = (
         grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT),
     ),
     Function(
-        name="GetArtifact",
-        routes=(
-            Route("GET", "/api/v1/jobs/{job_id}/artifacts/{number}"),
-            Route("HEAD", "/api/v1/jobs/{job_id}/artifacts/{number}"),
-        ),
-        settings=(JobsTable, ArtifactsBucket),
-        grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT),
-    ),
-    Function(
         name="CancelJob",
         routes=(
             Route("DELETE", "/api/v1/jobs/{job_id}"),
@@ -119,14 +109,6 @@ ROWS = (
         grants=(
             may("SignUpload", Resource.UPLOADS, "s3:PutObject"),
             may("ClaimAsset", Resource.OWNERS, "dynamodb:PutItem", partition_keys="assets#*"),
-        ),
-    ),
-    Function(
-        name="CreateToken",
-        routes=(Route("POST", "/api/v1/tokens"),),
-        settings=(ConnectionsTable,),
-        grants=(
-            may("StoreToken", Resource.CONNECTIONS, "dynamodb:PutItem", partition_keys="token#*"),
         ),
     ),
     Function(

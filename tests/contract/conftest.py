@@ -18,6 +18,7 @@ from moto import mock_aws
 from comfyline.adapters.aws.access.budgets import DynamoBudgetStore
 from comfyline.adapters.aws.access.keys import DynamoKeyStore
 from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
+from comfyline.adapters.aws.access.sessions import DynamoSessionStore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
 from comfyline.adapters.aws.access.tokens import DynamoAllowanceStore, DynamoTokenStore
@@ -35,6 +36,7 @@ from comfyline.adapters.memory.access import (
     InMemoryKeyStore,
     InMemoryOwnerStore,
     InMemorySemaphore,
+    InMemorySessionStore,
     InMemorySocketPassStore,
     InMemoryTokenStore,
 )
@@ -138,6 +140,10 @@ connection_store = adapters(
 key_store = adapters(
     lambda _: InMemoryKeyStore(),
     in_table(DynamoKeyStore, create_keys_table),
+)
+session_store = adapters(
+    lambda _: InMemorySessionStore(),
+    in_table(DynamoSessionStore, create_connections_table),
 )
 token_store = adapters(
     lambda _: InMemoryTokenStore(),

@@ -178,6 +178,8 @@ def authorize_socket(caller: Caller) -> None:
         received(socket, "pong")
     socket_connects(caller)
     socket_connects(http.with_token(caller))
+    with http.signed_in(caller) as page:
+        socket_connects(replace(caller, key=http.bearer_of(page)))
 
 
 # --- the clock and the worker ---------------------------------------------------------------------
@@ -338,6 +340,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "ListArtifacts": http.list_artifacts,
     "GetArtifact": http.get_artifact,
     "CreateUpload": http.create_upload,
+    "Sessions": http.sessions,
     "CreateToken": http.create_token,
     "CreateSocketPass": http.create_socket_pass,
     "ReadAccount": http.read_account,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from PIL import Image
@@ -29,6 +32,36 @@ LOADING = {
 def authorize_http(caller: Caller) -> None:
     assert caller.call("GET", "/jobs").status_code == 200
     assert with_token(caller).call("GET", "/models").status_code == 200
+    with signed_in(caller) as page:
+        assert replace(caller, key=bearer_of(page)).call("GET", "/models").status_code == 200
+
+
+@contextmanager
+def signed_in(caller: Caller) -> Iterator[httpx.Client]:
+    """A browser with the cookie of a new session, on the pages of the service."""
+    url = caller.account.endpoints.api_url
+    own = {"Origin": "{0.scheme}://{0.netloc}".format(urlsplit(url))}
+    with httpx.Client(base_url=f"{url}/api/v1", headers=own, trust_env=False, timeout=30) as http:
+        assert http.post("/sessions", headers=caller.headers).status_code == 201
+        yield http
+
+
+def bearer_of(page: httpx.Client) -> str:
+    made = page.post("/sessions/token")
+    assert made.status_code == 201
+    return str(made.json()["token"])
+
+
+def sessions(caller: Caller) -> None:
+    """Sign in with the key and with a link, renew, and sign out."""
+    made = caller.call("POST", "/sessions/links")
+    assert made.status_code == 201
+    link = replace(caller, key=made.json()["code"])
+    for who in (caller, link):
+        with signed_in(who) as page:
+            bearer_of(page)
+            assert page.delete("/sessions").status_code == 204
+            assert page.post("/sessions/token").status_code == 401
 
 
 def with_token(caller: Caller) -> Caller:
@@ -190,6 +223,9 @@ def get_artifact(caller: Caller) -> None:
     url = caller.call("HEAD", path).headers["location"]
     assert httpx.head(url, trust_env=False).headers["content-length"] == "4"
     assert caller.call("GET", f"/jobs/{caller.overdue().id}/artifacts/0").status_code == 404
+    assert with_token(caller).call("GET", path).status_code == 404  # of another user
+    with signed_in(caller) as page:
+        assert_fetched(page.get(path).headers["location"])
 
 
 def create_socket_pass(caller: Caller) -> None:

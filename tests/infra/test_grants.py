@@ -229,7 +229,7 @@ def test_an_image_of_another_registry_needs_no_grant(asg: Templates) -> None:
     assert not sids & {"LogInToRegistry", "PullImage"}
 
 
-def test_only_authorizers_and_the_sweeper_read_keys(
+def test_only_those_who_find_a_caller_and_the_sweeper_read_keys(
     aws: Templates, all_statements: list[tuple[str, dict[str, Any]]]
 ) -> None:
     def may_read(statement: dict[str, Any]) -> bool:
@@ -247,7 +247,13 @@ def test_only_authorizers_and_the_sweeper_read_keys(
         for resource in listed(statement["Resource"])
         if plain_name(aws.render(resource).removesuffix(".Arn")) == "Keys" and may_read(statement)
     }
-    assert readers == {"AuthorizeHttpRole", "AuthorizeSocketRole", "SweepJobsRole"}
+    find_the_caller = {
+        "AuthorizeHttpRole",
+        "AuthorizeSocketRole",
+        "SessionsRole",
+        "GetArtifactRole",
+    }
+    assert readers == {*find_the_caller, "SweepJobsRole"}
 
 
 def test_grants_for_uploads_do_not_cover_artifacts(

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from comfyline.adapters.aws.access.budgets import DynamoBudgetStore
 from comfyline.adapters.aws.access.keys import DynamoKeyStore
 from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
+from comfyline.adapters.aws.access.sessions import DynamoSessionStore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
 from comfyline.adapters.aws.attributes import Item
@@ -41,6 +42,7 @@ from comfyline.operate.audit.source import Source, StoredFile, Table, Terms
 from comfyline.operate.inventory import Inventory
 from comfyline.service.access.budgets import REQUESTS
 from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.sessions import Session
 from comfyline.service.access.slots import Limits, Slot
 from comfyline.service.access.socket_passes import SocketPass
 from comfyline.service.files.uploads import upload_key
@@ -68,7 +70,7 @@ from tests.support.gateway import Gateway
 FOX, BEAR = OwnerId("fox"), OwnerId("bear")
 FOX_KEY, BEAR_KEY = KeyId("0" * 15 + "1"), KeyId("0" * 15 + "2")
 SOCKET, OTHER_SOCKET = ConnectionId("fox-socket"), ConnectionId("bear-socket")
-PASS = "ab" * 32
+PASS, SESSION = "ab" * 32, "cd" * 32
 MANY = 103  # artifacts of one job: more than one item lists
 AGE = timedelta(minutes=20)  # of the clean content
 _PNG, _MADE = b"an upload", b"made"
@@ -481,6 +483,16 @@ class Builder:
         passes = DynamoSocketPassStore(self.client, "connections")
         late = self.now + AGE
         passes.put(SocketPass(PASS, FOX, FOX_KEY, late + timedelta(seconds=30)))
+        links = DynamoSocketPassStore(self.client, "connections", "link")
+        links.put(SocketPass(PASS, FOX, FOX_KEY, late + timedelta(minutes=9)))
+        session = Session(
+            sha256=SESSION,
+            owner=FOX,
+            key_id=FOX_KEY,
+            created_at=late,
+            expires_at=late + timedelta(hours=12),
+        )
+        DynamoSessionStore(self.client, "connections").put(session)
         reports = DynamoPresenceStore(self.client, "jobs")
         reports.put(Presence(random_worker_id(), 1, late + timedelta(seconds=60), held_jobs=2))
         reports.want(frozenset({"worker:1"}))

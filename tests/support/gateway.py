@@ -35,6 +35,7 @@ from tests.support.aws import (
 )
 
 _FUNCTIONS: Mapping[str, str] = {route.key: row.name for route, row in ROUTES.items()}
+_READ_COOKIES = {route.key for route in ROUTES if route.reads_cookie}
 ENVIRONMENT = {
     "JOBS_TABLE": "jobs",
     "KEYS_TABLE": "keys",
@@ -60,6 +61,7 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     text: str
+    cookies: tuple[str, ...] = ()  # as the browser is told to set them
 
     @property
     def json(self) -> Any:
@@ -85,7 +87,8 @@ class Context:
 class Gateway:
     """Calls each function with the environment variables of its row and with nothing else.
 
-    `owner` and `caller` are what the authorizer found. `wiring` and `aws` know every variable.
+    `owner` and `caller` are what the authorizer found. A route that reads cookies finds the caller
+    itself, if the request says who calls. `wiring` and `aws` know every variable.
     """
 
     environ: Mapping[str, str]
@@ -142,22 +145,28 @@ class Gateway:
     ) -> Reply:
         url = urlsplit(path)
         route, parameters = _route(method, url.path)
+        given = {name.lower(): value for name, value in (headers or {}).items()}
+        cookies = given.pop("cookie", "")  # API Gateway hands the header over apart
+        caller = {"authorizer": {"lambda": {**self.caller, "owner": owner or self.owner}}}
+        is_told = bool({"authorization", "cookie"} & {name.lower() for name in headers or {}})
         event = {
             "routeKey": route,
+            **({"cookies": cookies.split("; ")} if cookies else {}),
             "rawPath": url.path,
             "rawQueryString": url.query,
-            "headers": {name.lower(): value for name, value in (headers or {}).items()},
+            "headers": given,
             "queryStringParameters": dict(parse_qsl(url.query, keep_blank_values=True)),
             "pathParameters": parameters,
             "requestContext": {
                 "http": {"method": method},
                 "requestId": secrets.token_hex(8),
-                "authorizer": {"lambda": {**self.caller, "owner": owner or self.owner}},
+                **({} if is_told and route in _READ_COOKIES else caller),
             },
             **_sent(body if body is not None else json.dumps(json_body)),
         }
         answer = self.call(_FUNCTIONS.get(route, "UnknownRoute"), event)
-        return Reply(answer["statusCode"], answer["headers"], _decoded(answer))
+        cookies = tuple(answer.get("cookies", ()))
+        return Reply(answer["statusCode"], answer["headers"], _decoded(answer), cookies)
 
 
 def _sent(body: str | bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Keys, switches, tokens, socket passes, slots, budgets and semaphores in memory.
+"""Keys, switches, tokens, sessions, socket passes, slots, budgets and semaphores in memory.
 
 Python reads and writes one item of a dictionary at once, so only longer steps hold a lock.
 """
@@ -17,6 +17,7 @@ from comfyline.contract.ids import JobId, KeyId, OwnerId
 from comfyline.service.access.budgets import Budget, window_of
 from comfyline.service.access.keys import ApiKey, Flags
 from comfyline.service.access.semaphore import Share
+from comfyline.service.access.sessions import Session
 from comfyline.service.access.slots import (
     Allowance,
     Limits,
@@ -103,6 +104,29 @@ class InMemoryTokenStore:
     def get(self, sha256: str) -> Token | None:
         """See TokenStore."""
         return self._tokens.get(sha256)
+
+
+class InMemorySessionStore:
+    """`SessionStore` in memory."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[tuple[KeyId, str], Session] = {}
+
+    def put(self, session: Session) -> None:
+        """See SessionStore."""
+        self._sessions[session.key_id, session.sha256] = session
+
+    def get(self, key_id: KeyId, sha256: str) -> Session | None:
+        """See SessionStore."""
+        return self._sessions.get((key_id, sha256))
+
+    def of_key(self, key_id: KeyId) -> list[Session]:
+        """See SessionStore."""
+        return [one for one in [*self._sessions.values()] if one.key_id == key_id]
+
+    def delete(self, session: Session) -> None:
+        """See SessionStore."""
+        self._sessions.pop((session.key_id, session.sha256), None)
 
 
 class InMemoryAllowanceStore:

@@ -1,4 +1,4 @@
-"""The connections table: check sockets, subscriptions, passes and tokens alone, and note them."""
+"""The connections table: check sockets, subscriptions and secrets alone, and note them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from comfyline.adapters.aws.access.sessions import session_of
 from comfyline.adapters.aws.access.socket_passes import pass_of
 from comfyline.adapters.aws.access.tokens import token_of
 from comfyline.adapters.aws.attributes import Item, read_time, ttl_of
@@ -16,6 +17,7 @@ from comfyline.operate.audit.findings import Finding, Fix
 from comfyline.operate.audit.index import Index
 from comfyline.operate.audit.source import Source, Table, Terms, micro, name_of, ttl_in
 from comfyline.service.access.authenticate import OWNER_PATTERN, SOCKET_PASS_LIFETIME
+from comfyline.service.access.sessions import LINK_LIFETIME, SESSION_LIFETIME, Session
 from comfyline.service.access.socket_passes import SocketPass
 from comfyline.service.access.tokens import Token
 from comfyline.service.jobs.invariants import CLOCK_SKEW
@@ -45,6 +47,8 @@ class Live:
             "job": self._of_subscription,
             "owner": self._of_owners_jobs,
             "pass": self._of_pass,
+            "link": self._of_link,
+            "session": self._of_session,
             "token": self._of_token,
         }
         return kinds[item["pk"]["S"].partition("#")[0]](item)
@@ -105,12 +109,18 @@ class Live:
     def _of_pass(self, item: Item) -> Iterator[Finding]:
         yield from self._of_secret("pass", pass_of(item), item, SOCKET_PASS_LIFETIME)
 
+    def _of_link(self, item: Item) -> Iterator[Finding]:
+        yield from self._of_secret("link", pass_of(item), item, LINK_LIFETIME)
+
+    def _of_session(self, item: Item) -> Iterator[Finding]:
+        yield from self._of_secret("session", session_of(item), item, SESSION_LIFETIME)
+
     def _of_token(self, item: Item) -> Iterator[Finding]:
         longest = timedelta(seconds=MAX_TOKEN_SECONDS)
         yield from self._of_secret("token", token_of(item), item, longest)
 
     def _of_secret(
-        self, kind: str, found: SocketPass | Token, item: Item, longest: timedelta
+        self, kind: str, found: SocketPass | Token | Session, item: Item, longest: timedelta
     ) -> Iterator[Finding]:
         subject = f"{kind} {found.sha256}"
         if not _SHA256.fullmatch(found.sha256):

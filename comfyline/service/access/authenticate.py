@@ -1,11 +1,10 @@
-"""API keys, `cl_<id>_<secret>`, their tokens, `clt_<secret>`, and socket passes.
+"""API keys, `cl_<id>_<secret>`, their tokens, `clt_<secret>`, sessions and socket passes.
 
 The service stores their hashes only.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -15,9 +14,10 @@ from datetime import datetime, timedelta
 
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey, KeyStore, with_included
+from comfyline.service.access.sessions import Session, SessionStore
 from comfyline.service.access.slots import Limits
 from comfyline.service.access.socket_passes import SocketPass, SocketPassStore
-from comfyline.service.access.tokens import NewToken, Token, TokenStore
+from comfyline.service.access.tokens import NewToken, Token, TokenStore, hash_of
 from comfyline.service.clock import Clock
 
 SCOPES = frozenset({"jobs", "admin"})
@@ -31,10 +31,14 @@ _TOKEN = re.compile(r"clt_([0-9A-Za-z_-]{43})")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A valid key that calls, and the token of it that was sent, if one was."""
+    """A valid key that calls, and the token of it that was sent, if one was.
+
+    `session` is the session of the key: of the cookie or the bearer that was sent.
+    """
 
     key: ApiKey
     token: Token | None = None
+    session: Session | None = None
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -49,36 +53,71 @@ def authenticate(
     *,
     keys: KeyStore,
     tokens: Callable[[], TokenStore],
+    sessions: Callable[[], SessionStore],
     clock: Clock,
 ) -> Identity | None:
     """Return who sent an `Authorization: Bearer …` header, or None if it is not valid.
 
     The answer is the same for an unknown, wrong, disabled or expired key, so that a caller cannot
-    find out which keys exist. `tokens` is called only if the header has a token.
+    find out which keys exist. `tokens` and `sessions` are called only if the header has a token.
     """
     scheme, _, text = (authorization or "").partition(" ")
     if scheme.lower() != "bearer":
         return None
     if match := _TOKEN.fullmatch(text.strip()):
-        return of_token(_hash(match[1]), keys=keys, tokens=tokens(), clock=clock)
+        return of_token(
+            hash_of(match[1]), keys=keys, tokens=tokens(), sessions=sessions, clock=clock
+        )
     match = _KEY.fullmatch(text.strip())
     key = keys.get(KeyId(match[1])) if match else None
     if match is None or key is None:
         return None
-    if not hmac.compare_digest(_hash(match[2]), key.secret_sha256):
+    if not hmac.compare_digest(hash_of(match[2]), key.secret_sha256):
         return None
     return None if key.is_void(clock()) else Identity(key)
 
 
-def of_token(sha256: str, *, keys: KeyStore, tokens: TokenStore, clock: Clock) -> Identity | None:
-    """The valid token with this hash and its valid key; None if one of them is not valid."""
+def of_token(
+    sha256: str,
+    *,
+    keys: KeyStore,
+    tokens: TokenStore,
+    sessions: Callable[[], SessionStore],
+    clock: Clock,
+) -> Identity | None:
+    """The valid token with this hash and its valid key; None if one of them is not valid.
+
+    The bearer of a session is valid while its session is.
+    """
     token = tokens.get(sha256)
     if token is None or clock() >= token.expires_at:
         return None
-    key = keys.get(token.key_id)
-    if key is None or key.owner != token.owner or key.is_void(clock()):
+    if token.session is not None:
+        found = of_session(token.key_id, token.session, keys=keys, sessions=sessions(), clock=clock)
+    else:
+        found = of_key(token.key_id, keys=keys, clock=clock)
+    if found is None or found.key.owner != token.owner:
         return None
-    return Identity(key, token)
+    return replace(found, token=token)
+
+
+def of_session(
+    key_id: KeyId, sha256: str, *, keys: KeyStore, sessions: SessionStore, clock: Clock
+) -> Identity | None:
+    """The key's valid session with this hash and the valid key; None if one is not valid."""
+    session = sessions.get(key_id, sha256)
+    if session is None or clock() >= session.expires_at:
+        return None
+    found = of_key(key_id, keys=keys, clock=clock)
+    if found is None or found.key.owner != session.owner:
+        return None
+    return replace(found, session=session)
+
+
+def of_key(key_id: KeyId, *, keys: KeyStore, clock: Clock) -> Identity | None:
+    """The key, if it is valid."""
+    key = keys.get(key_id)
+    return None if key is None or key.is_void(clock()) else Identity(key)
 
 
 def create_token(
@@ -90,7 +129,7 @@ def create_token(
     """
     secret = secrets.token_urlsafe(32)
     token = Token(
-        sha256=_hash(secret),
+        sha256=hash_of(secret),
         owner=owner,
         key_id=key_id,
         user=asked.user,
@@ -116,7 +155,7 @@ def create_key(
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     key = ApiKey(
         id=KeyId(key_id),
-        secret_sha256=_hash(secret),
+        secret_sha256=hash_of(secret),
         owner=owner,
         scopes=frozenset(scopes),
         created_at=clock(),
@@ -156,7 +195,7 @@ def create_socket_pass(
     `token` is the hash of the token that asks for it; the pass can do no more than that token.
     """
     secret = secrets.token_urlsafe(32)
-    socket_pass = SocketPass(_hash(secret), owner, key_id, clock() + SOCKET_PASS_LIFETIME, token)
+    socket_pass = SocketPass(hash_of(secret), owner, key_id, clock() + SOCKET_PASS_LIFETIME, token)
     passes.put(socket_pass)
     return socket_pass, secret
 
@@ -167,21 +206,18 @@ def redeem_socket_pass(
     passes: SocketPassStore,
     keys: KeyStore,
     tokens: Callable[[], TokenStore],
+    sessions: Callable[[], SessionStore],
     clock: Clock,
 ) -> Identity | None:
     """Use up a socket pass and return who created it.
 
     None if the pass is unknown, used or expired, or if its key or its token is not valid any more.
     """
-    socket_pass = passes.take(_hash(secret))
+    socket_pass = passes.take(hash_of(secret))
     if socket_pass is None or clock() >= socket_pass.expires_at:
         return None
     if socket_pass.token is not None:
-        return of_token(socket_pass.token, keys=keys, tokens=tokens(), clock=clock)
-    key = keys.get(socket_pass.key_id)
-    return None if key is None or key.is_void(clock()) else Identity(key)
-
-
-def _hash(secret: str) -> str:
-    # A fast hash is enough, because the secret is 256 random bits and not a password.
-    return hashlib.sha256(secret.encode()).hexdigest()
+        return of_token(
+            socket_pass.token, keys=keys, tokens=tokens(), sessions=sessions, clock=clock
+        )
+    return of_key(socket_pass.key_id, keys=keys, clock=clock)

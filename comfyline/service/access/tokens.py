@@ -6,6 +6,7 @@ the API. It names its key, so that it ends with the key.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +26,7 @@ class Token:
     scopes: frozenset[str]
     expires_at: datetime
     max_jobs: int | None = None  # how many jobs it may make in all
+    session: str | None = None  # the hash of the session that it ends with: see sessions.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +47,11 @@ class TokenStore(Protocol):
 
     def get(self, sha256: str) -> Token | None:
         """The token, also if it has expired; None if it is not there. The read is consistent."""
+
+
+def hash_of(secret: str) -> str:
+    """The hash under which a secret is stored.
+
+    A fast one is enough, because every secret is 256 random bits and none is a password.
+    """
+    return hashlib.sha256(secret.encode()).hexdigest()

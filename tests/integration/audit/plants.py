@@ -25,7 +25,16 @@ from comfyline.service.jobs.artifact_keys import artifact_key, thumbnail_key
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.jobs.progress import Progress
 from comfyline.service.jobs.store import quarantine
-from tests.support.audited import BEAR, BEAR_KEY, FOX, FOX_KEY, PASS, SOCKET, Deployed
+from tests.support.audited import (
+    BEAR,
+    BEAR_KEY,
+    FOX,
+    FOX_KEY,
+    PASS,
+    SESSION,
+    SOCKET,
+    Deployed,
+)
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 YEARS = timedelta(days=3650)
@@ -1014,6 +1023,30 @@ def pass_of_a_strange_name(d: Deployed) -> None:
     """The name of a socket pass is no SHA-256."""
     item = d.item(Table.CONNECTIONS, f"pass#{PASS}", "pass")
     d.put(Table.CONNECTIONS, item | {"pk": {"S": "pass#secret"}})
+
+
+@found_as("link", "valid for too long")
+def link_for_a_day(d: Deployed) -> None:
+    """A link that signs in is valid for a day."""
+    end = d.now + DAY
+    d.set(Table.CONNECTIONS, f"link#{PASS}", "link", expires_at=time_of(end), ttl=ttl_of(end))
+
+
+@found_as("session", "valid for too long")
+def session_for_a_week(d: Deployed) -> None:
+    """A session lives for a week."""
+    end = d.now + 7 * DAY
+    _session(d, expires_at=time_of(end), ttl=ttl_of(end))
+
+
+@found_as("session", "but its key is of fox")
+def session_of_another_owners_key(d: Deployed) -> None:
+    """A session of bear's has fox's key."""
+    _session(d, owner={"S": BEAR})
+
+
+def _session(d: Deployed, **attributes: Any) -> None:
+    d.set(Table.CONNECTIONS, f"session#{FOX_KEY}", f"session#{SESSION}", **attributes)
 
 
 # --- keys -----------------------------------------------------------------------------------------

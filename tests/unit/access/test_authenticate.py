@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from comfyline.adapters.memory.access import (
     InMemoryKeyStore,
+    InMemorySessionStore,
     InMemorySocketPassStore,
     InMemoryTokenStore,
 )
@@ -46,7 +47,11 @@ class Access:
 
     def authenticate(self, authorization: str | None) -> ApiKey | None:
         found = authenticate(
-            authorization, keys=self.keys, tokens=lambda: self.tokens, clock=self.clock
+            authorization,
+            keys=self.keys,
+            tokens=lambda: self.tokens,
+            sessions=InMemorySessionStore,
+            clock=self.clock,
         )
         return found and found.key
 
@@ -60,6 +65,7 @@ class Access:
             passes=self.passes,
             keys=self.keys,
             tokens=lambda: self.tokens,
+            sessions=InMemorySessionStore,
             clock=self.clock,
         )
         return found and found.key

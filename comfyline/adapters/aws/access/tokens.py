@@ -43,6 +43,8 @@ class DynamoTokenStore:
             item["user"] = {"S": token.user}
         if token.max_jobs is not None:
             item["max_jobs"] = {"N": str(token.max_jobs)}
+        if token.session is not None:
+            item["session"] = {"S": token.session}
         self._client.put_item(TableName=self._table, Item=item)
 
     @translated()
@@ -97,6 +99,7 @@ def token_of(item: Item) -> Token:
         scopes=frozenset(scope["S"] for scope in item["scopes"]["L"]),
         expires_at=read_time(item["expires_at"]),
         max_jobs=int(item["max_jobs"]["N"]) if "max_jobs" in item else None,
+        session=item["session"]["S"] if "session" in item else None,
     )
 
 

@@ -5,7 +5,9 @@
     job#<job>           conn#<connection>     a subscription to a job
     owner#<owner>       conn#<connection>     a subscription to all jobs of an owner
     pass#<sha256>       pass                  a socket pass, until it is used
+    link#<sha256>       link                  a link that signs in, until it is used
     token#<sha256>      token                 a token, until it expires
+    session#<key id>    session#<sha256>      a session, until it ends
 
 A topic is added to the socket's row before the subscription is put, and removed after the
 subscription is deleted. So the row names every subscription, and closing the socket deletes all of
