@@ -42,12 +42,16 @@ class WrongEnvironment(ValueError):
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Settings:
-    """Base class: immutable, without unknown fields. Every subclass becomes a dataclass."""
+    """Base class: immutable, without unknown fields. Every subclass becomes a dataclass.
+
+    Settings are neither compared nor printed. Python would compile these methods for all classes
+    at every cold start, which takes as long as the rest of them.
+    """
 
     def __init_subclass__(cls) -> None:
-        dataclass(frozen=True, kw_only=True)(cls)
+        dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:

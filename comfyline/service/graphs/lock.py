@@ -63,7 +63,7 @@ Listed = Annotated[tuple[T, ...], Field(strict=False)]  # TOML has lists, no tup
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class Source(_Section):
