@@ -51,9 +51,18 @@ ROWS = (
     ),
     Function(
         name="GetJob",
-        routes=(Route("GET", "/api/v1/jobs/{job_id}"),),
+        routes=(
+            Route("GET", "/api/v1/jobs/{job_id}"),
+            Route("GET", "/api/v1/jobs/{job_id}/graph"),
+        ),
         settings=(QueueSettings, JobsTable, ArtifactsBucket),
-        grants=(grants.READ_JOB, grants.CHANGE_JOB, grants.SIGN_ARTIFACT, grants.COUNT_TICKETS),
+        grants=(
+            grants.READ_JOB,
+            grants.CHANGE_JOB,
+            grants.SIGN_ARTIFACT,
+            grants.COUNT_TICKETS,
+            grants.GET_JOB,  # the graph
+        ),
     ),
     Function(
         name="ListArtifacts",

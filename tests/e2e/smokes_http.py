@@ -257,6 +257,8 @@ def get_job(caller: Caller) -> None:
     eventually_now(lambda: now() > reads_again)
     waiting = caller.call("GET", f"/jobs/{caller.account.seeded(caller.owner).id}")
     assert waiting.json()["queue_position"] >= 1
+    seeded = caller.account.seeded(caller.owner).id
+    assert caller.call("GET", f"/jobs/{seeded}/graph").json()["workflow"]
     ended = caller.call("GET", f"/jobs/{caller.ended().id}")
     (artifact,) = ended.json()["result"]["artifacts"]
     assert_fetched(artifact["url"])

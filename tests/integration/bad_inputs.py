@@ -273,6 +273,7 @@ def _paths() -> Iterator[Bad]:
         yield Bad(f"get `{job_id}`", "GET", f"{JOBS}/{job_id}")
         yield Bad(f"delete `{job_id}`", "DELETE", f"{JOBS}/{job_id}")
     yield Bad("retry an unknown job", "POST", f"{JOBS}/{UNKNOWN_JOB}/retry")
+    yield Bad("graph of an unknown job", "GET", f"{JOBS}/{UNKNOWN_JOB}/graph")
     yield Bad("events of an unknown job", "GET", f"{JOBS}/{UNKNOWN_JOB}/events")
     for method, path in (("PUT", JOBS), ("PATCH", f"{JOBS}/{UNKNOWN_JOB}"), ("DELETE", JOBS)):
         yield Bad(f"a method that the path does not support: `{method} {path}`", method, path)

@@ -26,6 +26,7 @@ Route = tuple[str, str]
 
 JOBS, JOB = "/api/v1/jobs", "/api/v1/jobs/{job_id}"
 EVENTS, ARTIFACTS, RETRY = f"{JOB}/events", f"{JOB}/artifacts", f"{JOB}/retry"
+GRAPH = f"{JOB}/graph"
 FILE = [(method, f"{ARTIFACTS}/{{number}}") for method in ("GET", "HEAD")]
 GENERATE, UPLOADS, TOKENS = "/api/v1/generate", "/api/v1/uploads", "/api/v1/tokens"
 POSTS = [("POST", JOBS), ("POST", GENERATE)]
@@ -81,7 +82,7 @@ for status in (200, 201):
     plain = [route for route in rest if status in OPERATIONS[route].answers]
     act(status, *plain)(lambda stage, route: stage.ask(route))
 act(202, *POSTS)(lambda stage, route: stage.ask(route, headers={"Prefer": "wait=0"}))
-act(200, ("GET", JOB), ("GET", EVENTS), ("GET", ARTIFACTS))(
+act(200, ("GET", JOB), ("GET", GRAPH), ("GET", EVENTS), ("GET", ARTIFACTS))(
     lambda stage, route: stage.ask(route, stage.submit())
 )
 act(202, ("DELETE", JOB))(lambda stage, route: stage.ask(route, stage.submit()))

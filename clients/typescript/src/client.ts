@@ -11,6 +11,7 @@ import type {
   Caller,
   CancelAnswer,
   EventList,
+  GraphView,
   JobAccepted,
   JobMessage,
   JobPage,
@@ -158,6 +159,11 @@ export class Comfyline {
     const query = { w: width, disposition: inline ? "inline" : undefined };
     const path = `${jobPath(jobId)}/artifacts/${number}`;
     return this.#api.call<ArtifactLink>("GET", path, "url", { query, signal });
+  }
+
+  /** The workflow that the job runs. */
+  graph(jobId: string, { signal }: CallOptions = {}): Promise<GraphView> {
+    return this.#api.call<GraphView>("GET", `${jobPath(jobId)}/graph`, "bytes", { signal });
   }
 
   /** The job's changes of state after that version, oldest first. */

@@ -1,4 +1,7 @@
-"""The asyncio client: `AsyncComfyline` speaks to a service."""
+"""The asyncio client: `AsyncComfyline` speaks to a service.
+
+The file has more than 300 lines because each operation of the service is a method of the client.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from comfyline.client.pace import Pace
 from comfyline.client.primitives import AsyncSleep, pause_async
 from comfyline.client.retries import Retries
 from comfyline.contract.v1 import common, responses
+from comfyline.contract.v1.graphs import GraphView
 from comfyline.contract.v1.history import EventList
 from comfyline.contract.v1.results import ArtifactLink, ArtifactPage
 from comfyline.contract.v1.socket import JobMessage
@@ -211,6 +215,14 @@ class AsyncComfyline(AsyncAccount):
         params = {name: value for name, value in asked.items() if value is not None}
         path = f"{job_path(job_id)}/artifacts/{number:d}"
         return await self._api.call(ArtifactLink, "GET", path, params=params)
+
+    async def graph(self, job_id: str) -> GraphView:
+        """The workflow that the job runs.
+
+        Raises:
+            ValueError: `job_id` is not a job id.
+        """
+        return await self._api.call(GraphView, "GET", f"{job_path(job_id)}/graph")
 
     async def history(self, job_id: str, after: int = 0) -> EventList:
         """The changes of the job's state after a version, oldest first.

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from comfyline.contract.v1 import access, history, requests, responses, results
+from comfyline.contract.v1 import access, graphs, history, requests, responses, results
 from comfyline.contract.v1.admin_examples import ADMIN_EXAMPLES
 
 Json = dict[str, Any]
@@ -279,6 +279,7 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
         "artifacts_total": 1,
         "next_cursor": CURSOR,
     },
+    graphs.GraphView: {"job_id": JOB_ID, "workflow": GRAPH, "bytes": 216},
     history.EventView: _EVENT,
     history.EventList: {"job_id": JOB_ID, "events": [_EVENT], "messages": [_STATUS_MESSAGE]},
     **ADMIN_EXAMPLES,

@@ -12,6 +12,7 @@ from functools import partial
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE, MAX_WAIT_SECONDS
 from comfyline.contract.v1 import access, admin_operations, parameters, requests, responses
 from comfyline.contract.v1.examples import GRAPH
+from comfyline.contract.v1.graphs import GraphView
 from comfyline.contract.v1.history import EventList
 from comfyline.contract.v1.operation import TAKES_A_BODY, Operation
 from comfyline.contract.v1.results import ArtifactLink, ArtifactPage
@@ -91,6 +92,16 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "The whole job. An ended job has its result, with freshly signed URLs of its first "
         f"{MAX_ARTIFACTS_PER_PAGE} files.",
         {200: responses.JobView},
+        ("job_not_found",),
+        (parameters.JOB_ID,),
+    ),
+    ("GET", "/api/v1/jobs/{job_id}/graph"): Operation(
+        "getGraph",
+        "Jobs",
+        "Read the workflow of a job",
+        "The workflow that the job runs, in API format. Its node ids are those in the job's "
+        "progress and in its error.",
+        {200: GraphView},
         ("job_not_found",),
         (parameters.JOB_ID,),
     ),

@@ -32,6 +32,7 @@ _PYTHON = {
     "getJob": f"job = client.get({_ID})\nprint(job.status, job.progress)",
     "cancelJob": f"print(client.cancel({_ID}).message)",
     "retryJob": f"job = client.retry({_ID})\nprint(job.id)",
+    "getGraph": f"print(client.graph({_ID}).workflow)",
     "listEvents": f"for message in client.job({_ID}).events():\n    print(message)",
     "listArtifacts": f"for page in client.artifacts({_ID}):\n"
     "    for file in page.artifacts:\n        print(file.name, file.url)",
@@ -61,6 +62,7 @@ _TYPESCRIPT = {
     "getJob": f"const job = await client.get({_ID});\nconsole.log(job.status, job.progress);",
     "cancelJob": f"console.log((await client.cancel({_ID})).message);",
     "retryJob": f"const job = await client.retry({_ID});\nconsole.log(job.id);",
+    "getGraph": f"console.log((await client.graph({_ID})).workflow);",
     "listEvents": f"for await (const message of client.job({_ID}).events()) console.log(message);",
     "listArtifacts": f"for await (const page of client.artifacts({_ID})) "
     "console.log(page.artifacts);",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import boto3
@@ -97,6 +98,26 @@ class TestReading:
         assert versions == sorted(set(versions))
         later = gateway("GET", f"/api/v1/jobs/{job_id}/events?after={versions[1]}").json["events"]
         assert later == events[2:]
+
+    def test_the_graph_is_the_workflow_as_it_was_sent(self, gateway: Gateway) -> None:
+        odd = {"f": float("nan"), "text": "\ud800 and \u202e", "seed": 2**63, "__proto__": 1.0}
+        graph = {"7": {"class_type": "A", "inputs": odd}, "8": {"class_type": "B", "inputs": {}}}
+        body = json.dumps({"workflow": graph})
+        job_id = gateway("POST", "/api/v1/jobs", body=body).json["job_id"]
+        reply = gateway("GET", f"/api/v1/jobs/{job_id}/graph")
+        odd |= {"f": "NaN", "text": "? and \u202e"}
+        assert reply.json["workflow"] == graph
+        assert gateway("GET", f"/api/v1/jobs/{job_id}/graph", owner="another").status == 404
+
+    def test_the_graph_of_a_form_is_what_was_made_of_it(self, gateway: Gateway) -> None:
+        graph = gateway("GET", f"/api/v1/jobs/{submit(gateway)}/graph").json["workflow"]
+        assert "KSampler" in {node["class_type"] for node in graph.values()}
+
+    def test_a_graph_that_is_too_large_for_a_response_is_left_out(self, gateway: Gateway) -> None:
+        graph = {"7": {"class_type": "A", "inputs": {"text": "x" * 1_000_000}}}
+        job_id = submit(gateway, {"workflow": graph})
+        view = gateway("GET", f"/api/v1/jobs/{job_id}/graph").json
+        assert (view["workflow"], view["bytes"] > 1_000_000) == (None, True)
 
     def test_a_queued_job_shows_its_position(self, gateway: Gateway, worker: Worker) -> None:
         ids = [submit(gateway) for _ in range(3)]

@@ -112,6 +112,12 @@ def test_a_user_works_with_what_is_its_own(owner: Person, alice: Person, worker:
     assert alice("GET", f"/jobs/{job}/artifacts").status == 200
 
 
+def test_a_user_reads_the_graph_of_its_own_jobs_only(alice: Person, bob: Person) -> None:
+    job = alice.submitted()
+    assert alice("GET", f"/jobs/{job}/graph").json["workflow"]
+    assert code(bob("GET", f"/jobs/{job}/graph")) == (404, "job_not_found")
+
+
 def test_the_owner_sees_and_cancels_the_jobs_of_its_users(owner: Person, alice: Person) -> None:
     job = alice.submitted()
     assert owner("GET", f"/jobs/{job}").json["user"] == "alice"

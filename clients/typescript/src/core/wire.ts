@@ -10,6 +10,7 @@ export type Caller = Http["schemas"]["Caller"];
 export type CancelAnswer = Http["schemas"]["CancelAnswer"];
 export type ErrorView = Http["schemas"]["ErrorView"];
 export type EventList = Http["schemas"]["EventList"];
+export type GraphView = Http["schemas"]["GraphView"];
 export type JobAccepted = Http["schemas"]["JobAccepted"];
 export type JobPage = Http["schemas"]["JobPage"];
 export type JobView = Http["schemas"]["JobView"];
