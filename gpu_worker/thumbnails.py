@@ -1,7 +1,7 @@
 """Thumbnails of the pictures of ended jobs: made beside the next job, after the terminal write.
 
     attempt:      terminal write ── open the pictures ── clean up ── ended
-    thumbnails:                           └── child ── put ── child ── put ... ── note the numbers
+    thumbnails:                           └── make ── put ── make ── put ... ── note the numbers
 
 The files stay open when the attempt removes them, so it waits for no thumbnail. All of it is best
 effort: a picture without a thumbnail is shown itself. A worker that stops drops what is left.
@@ -12,13 +12,9 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import os
-import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from comfyline.service.errors import Unavailable
@@ -28,17 +24,12 @@ from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.result import Artifact
 from comfyline.service.jobs.store import JobStore
 from gpu_worker.made import Made
-from gpu_worker.thumbnail import MAX_BYTES
+from gpu_worker.thumbnail_process import ThumbnailProcess
 from gpu_worker.workspace import HeldFile
 
 MAX_PICTURES = 100  # of a job
 MAX_WAITING = 2  # jobs; those beyond have no thumbnails, because each holds files open
-SECONDS = 30.0  # for one picture
-LOWEST_PRIORITY = 19
-REAP_SECONDS = 1.0  # until a child that was killed has ended
-COMMAND = (sys.executable, "-m", "gpu_worker.thumbnail")
 
-_ROOT = Path(__file__).parents[1]  # the folder that the child imports gpu_worker from
 _LONGEST_MAGIC = 12
 
 _log = logging.getLogger(__name__)
@@ -70,9 +61,10 @@ class Thumbnails:
     """Makes thumbnails, of one picture after the other."""
 
     def __init__(
-        self, store: JobStore, artifacts: ArtifactStore, *, command: Sequence[str] = COMMAND
+        self, store: JobStore, artifacts: ArtifactStore, process: ThumbnailProcess | None = None
     ) -> None:
-        self._store, self._artifacts, self._command = store, artifacts, command
+        self._store, self._artifacts = store, artifacts
+        self._process = process or ThumbnailProcess()
         self._waiting: asyncio.Queue[Pictures] = asyncio.Queue(MAX_WAITING)
 
     def offer(self, pictures: Pictures) -> None:
@@ -92,13 +84,14 @@ class Thumbnails:
         finally:
             while not self._waiting.empty():
                 self._waiting.get_nowait().close()
+            await self._process.end()
 
     async def _make_all(self, pictures: Pictures) -> None:
         job = pictures.job
         try:
             made: list[int] = []
             for number, file in pictures.files:
-                thumbnail = await self._made(file)
+                thumbnail = await self._process.thumbnail(file)
                 if thumbnail is None:
                     continue
                 if not await asyncio.to_thread(self._put, job, number, thumbnail):
@@ -123,40 +116,6 @@ class Thumbnails:
         self._artifacts.put(thumbnail_key(job, number), io.BytesIO(thumbnail), "image/webp")
         return True
 
-    async def _made(self, picture: IO[bytes]) -> bytes | None:
-        """The thumbnail that the child makes; None if it makes none."""
-        with tempfile.TemporaryFile() as out:
-            child = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=picture,
-                stdout=out,
-                stderr=asyncio.subprocess.DEVNULL,
-                cwd=_ROOT,
-                env={},
-            )
-            # The GPU's work goes first, also while the interpreter starts. In a session of its own
-            # the child would get as much CPU as the worker: Linux compares sessions first.
-            with suppress(ProcessLookupError):
-                os.setpriority(os.PRIO_PROCESS, child.pid, LOWEST_PRIORITY)
-            try:
-                await asyncio.wait_for(child.wait(), SECONDS)
-            except TimeoutError:
-                _log.warning("thumbnail took too long", extra={"action": "thumbnail_too_slow"})
-            finally:
-                with suppress(ProcessLookupError):
-                    child.kill()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(child.wait(), REAP_SECONDS)
-            return _webp(out) if child.returncode == 0 else None
-
-
-def _webp(out: IO[bytes]) -> bytes | None:
-    """What the child has written, unless it is no WebP, or too large."""
-    out.seek(0)
-    written = out.read(MAX_BYTES + 1)
-    is_webp = written[:4] == b"RIFF" and written[8:12] == b"WEBP"
-    return written if is_webp and len(written) <= MAX_BYTES else None
-
 
 def _opened(made: Made) -> IO[bytes] | None:
     """The open file, at its beginning, if it looks like a picture that gets a thumbnail."""
@@ -169,7 +128,7 @@ def _opened(made: Made) -> IO[bytes] | None:
             body.close()
             return None
         body.seek(0)
-        # A child reads only a file.
+        # A child can read only a file.
         return body if isinstance(made.content, HeldFile) else _copied(body)
     except OSError:
         body.close()

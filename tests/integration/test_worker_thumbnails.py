@@ -15,6 +15,7 @@ from comfyline.service.jobs.artifact_keys import thumbnail_key
 from comfyline.service.jobs.job import Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
+from gpu_worker.thumbnail_process import ThumbnailProcess
 from gpu_worker.thumbnails import Thumbnails
 from tests.support.eventually import eventually
 from tests.support.worker_world import WorkerWorld, a_graph
@@ -45,7 +46,7 @@ async def test_an_ended_job_gets_a_thumbnail_and_its_row_stays(world: WorkerWorl
 
 
 async def test_the_next_job_and_the_stop_wait_for_no_thumbnail(world: WorkerWorld) -> None:
-    world.thumbnails = Thumbnails(world.store, world.artifacts, command=HANGS)
+    world.thumbnails = Thumbnails(world.store, world.artifacts, ThumbnailProcess(HANGS))
     jobs = [world.queued(a_graph(seed=seed)) for seed in range(5)]  # more than may wait
     async with world.working():
         for job in jobs:

@@ -19,10 +19,10 @@ from comfyline.adapters.memory.files import InMemoryArtifactStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.service.jobs.artifact_keys import artifact_key, thumbnail_key
 from comfyline.service.jobs.job import Job
-from gpu_worker import thumbnails
 from gpu_worker.made import Made
 from gpu_worker.thumbnail import MAX_PIXELS
-from gpu_worker.thumbnails import COMMAND, MAX_PICTURES, Pictures, Thumbnails
+from gpu_worker.thumbnail_process import ThumbnailProcess
+from gpu_worker.thumbnails import MAX_PICTURES, Pictures, Thumbnails
 from gpu_worker.workspace import HeldFile
 from tests.contract.jobs.stored import saved
 from tests.support.builders import a_job, an_artifact, claimed, running, succeeded
@@ -52,9 +52,11 @@ class Room:
             artifacts.append(replace(an_artifact(self.job, number), key=key, name=name))
         return Pictures.opened(self.job, made, artifacts)
 
-    async def made(self, *bodies: bytes, command: Any = COMMAND, **about: Any) -> tuple[int, ...]:
+    async def made(
+        self, *bodies: bytes, process: ThumbnailProcess | None = None, **about: Any
+    ) -> tuple[int, ...]:
         """The numbers of the thumbnails that were made of these files."""
-        making = Thumbnails(self.store, self.artifacts, command=command)
+        making = Thumbnails(self.store, self.artifacts, process)
         pictures = self.pictures(*bodies, **about)
         task = asyncio.create_task(making.make_for_ever())
         making.offer(pictures)
@@ -62,6 +64,7 @@ class Room:
             await eventually(lambda: all(file.closed for _, file in pictures.files), within=60)
         finally:
             task.cancel()
+            await asyncio.wait([task])
         record = self.store.read(self.job.id)
         assert record is not None
         return record.thumbnails
@@ -177,23 +180,49 @@ async def test_a_turned_picture_is_shown_upright_and_without_its_metadata(room: 
             assert not small.getexif()
 
 
+def a_program(python: str, *, seconds: float = 60.0) -> ThumbnailProcess:
+    """The program with this code in place of its own. `serve` is the program's."""
+    code = f"import os, signal, sys, time; from gpu_worker.thumbnail_server import serve; {python}"
+    return ThumbnailProcess((sys.executable, "-c", code), seconds=seconds)
+
+
 @pytest.mark.parametrize(
     "program",
     [
-        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
-        "print('no picture')",
-        "import sys; sys.stdout.write('RIFF0000WEBP' + 'x' * 2_000_000)",
-        "import time; time.sleep(600)",
+        "serve(lambda body: os.kill(os.getpid(), signal.SIGKILL))",
+        "serve(lambda body: sys.exit(0))",
+        "serve(lambda body: b'no picture')",
+        "serve(lambda body: b'RIFF0000WEBP' + b'x' * 2_000_000)",
+        "serve(lambda body: time.sleep(600))",
+        "os.kill(os.getpid(), signal.SIGKILL)",
+        "time.sleep(600)",
     ],
-    ids=["killed", "not WebP", "too large", "hangs"],
+    ids=[
+        "killed",
+        "ended",
+        "not WebP",
+        "too large",
+        "hangs",
+        "the program is killed",
+        "the program hangs",
+    ],
 )
-async def test_a_child_that_fails_makes_none(
-    room: Room, monkeypatch: pytest.MonkeyPatch, program: str
-) -> None:
-    monkeypatch.setattr(thumbnails, "SECONDS", 2.0)
-    command = (sys.executable, "-c", program)
-    assert await room.made(saved_as("PNG", a_picture()), command=command) == ()
+async def test_a_child_that_fails_makes_none(room: Room, program: str) -> None:
+    process = a_program(program, seconds=2.0)
+    assert await room.made(saved_as("PNG", a_picture()), process=process) == ()
     assert room.artifacts.files == {}
+
+
+async def test_a_picture_that_ends_the_program_costs_only_its_own_thumbnail(room: Room) -> None:
+    process = a_program(
+        "from gpu_worker.thumbnail import thumbnail;"
+        "is_png = lambda body: (body.seek(0), body.read(4))[1] == b'\\x89PNG';"
+        "end = lambda: os.kill(os.getppid(), signal.SIGKILL);"
+        "serve(lambda body: thumbnail(body) if is_png(body) else end())"
+    )
+    picture = saved_as("PNG", a_picture())
+    bodies = [picture, saved_as("JPEG", a_picture()), picture, picture]
+    assert await room.made(*bodies, process=process) == (0, 2, 3)
 
 
 async def test_the_child_has_no_credentials_and_little_of_everything(
@@ -202,39 +231,49 @@ async def test_the_child_has_no_credentials_and_little_of_everything(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     told = tmp_path / "told"
     program = (
-        "import os, resource as r; from gpu_worker import thumbnail as t; t._give_up_rights();"
-        "caps = [l for l in open('/proc/self/status') if l.startswith(('CapEff', 'CapPrm'))];"
-        f"open({str(told)!r}, 'w').write(repr((sorted(os.environ.keys() - {{'LC_CTYPE'}}),"
-        "[int(c.split()[1], 16) for c in caps],"
-        "[r.getrlimit(n)[1] for n in (r.RLIMIT_CPU, r.RLIMIT_AS, r.RLIMIT_FSIZE)])))"
+        "import resource as r;"
+        "capable = lambda: [line for line in open('/proc/self/status')"
+        " if line.startswith(('CapEff', 'CapPrm'))];"
+        f"serve(lambda body: open({str(told)!r}, 'w').write(repr(("
+        "sorted(os.environ.keys() - {'LC_CTYPE'}),"
+        "[int(line.split()[1], 16) for line in capable()],"
+        "[r.getrlimit(n)[1] for n in (r.RLIMIT_CPU, r.RLIMIT_AS, r.RLIMIT_FSIZE)],"
+        "sum('socket' in os.path.realpath(f'/proc/self/fd/{n}') for n in range(100))))))"
     )
-    await room.made(saved_as("PNG", a_picture()), command=(sys.executable, "-c", program))
-    assert told.read_text() == repr(([], [0, 0], [20, 2**30, 2**20]))
+    await room.made(saved_as("PNG", a_picture()), process=a_program(program))
+    # None of its files is the connection to the worker.
+    assert told.read_text() == repr(([], [0, 0], [20, 2**30, 2**20], 0))
 
 
 async def test_the_child_gets_only_the_cpu_that_the_worker_leaves(
     room: Room, tmp_path: Path
 ) -> None:
     told = tmp_path / "told"
-    program = f"import os; open({str(told)!r}, 'w').write(repr((os.nice(0), os.getsid(0))))"
-    await room.made(saved_as("PNG", a_picture()), command=(sys.executable, "-c", program))
+    program = (
+        f"serve(lambda body: open({str(told)!r}, 'w').write(repr((os.nice(0), os.getsid(0)))))"
+    )
+    await room.made(saved_as("PNG", a_picture()), process=a_program(program))
     assert told.read_text() == repr((19, os.getsid(0)))
 
 
 async def test_a_stop_ends_the_child_and_closes_the_files(room: Room, tmp_path: Path) -> None:
-    told = tmp_path / "pid"
-    program = f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
-    making = Thumbnails(room.store, room.artifacts, command=(sys.executable, "-c", program))
+    told = tmp_path / "pids"
+    program = (
+        f"serve(lambda body: (open({str(told)!r}, 'w').write(f'{{os.getpid()}} {{os.getppid()}}.'),"
+        "time.sleep(600)))"
+    )
+    making = Thumbnails(room.store, room.artifacts, a_program(program))
     task = asyncio.create_task(making.make_for_ever())
     offered = [room.pictures(saved_as("PNG", a_picture())) for _ in range(2)]
     for pictures in offered:
         making.offer(pictures)
-    await eventually(lambda: told.exists() and told.read_text() != "")
+    await eventually(lambda: told.exists() and told.read_text().endswith("."), within=60)
     task.cancel()
     await asyncio.wait([task], timeout=5)
     assert task.done()
     assert all(file.closed for pictures in offered for _, file in pictures.files)
-    await eventually(lambda: not _runs(int(told.read_text())))
+    child, server = map(int, told.read_text().strip(".").split())
+    await eventually(lambda: not _runs(child) and not _runs(server))
 
 
 def _runs(pid: int) -> bool:
@@ -255,6 +294,7 @@ async def test_a_removed_job_gets_no_thumbnail(room: Room) -> None:
     making.offer(pictures)
     await eventually(lambda: all(file.closed for _, file in pictures.files), within=30)
     task.cancel()
+    await asyncio.wait([task])
     assert room.artifacts.files == {}
 
 
