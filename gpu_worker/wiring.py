@@ -1,4 +1,4 @@
-"""The worker's composition root: the only module that picks concrete classes and makes clients."""
+"""The worker's composition root: it assembles each use case from its adapters, which `aws` has."""
 
 from __future__ import annotations
 
@@ -10,23 +10,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import boto3
-from botocore.config import Config
-
-from comfyline.adapters.aws.access.slots import DynamoOwnerStore
-from comfyline.adapters.aws.files.addressing import s3_config
-from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
-from comfyline.adapters.aws.files.models import S3ModelStore, models_config
-from comfyline.adapters.aws.files.uploads import S3UploadStore
-from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
-from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
-from comfyline.adapters.aws.jobs.table import DynamoJobStore
-from comfyline.adapters.aws.metrics import BufferedEmfMetrics
-from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.contract.ids import random_worker_id
 from comfyline.service.clock import Clock, utc_now
 from comfyline.service.fleet.workers import WorkerFacts
@@ -34,8 +20,8 @@ from comfyline.service.graphs.catalogue import Catalogue
 from comfyline.service.intake.admit import Admission
 from comfyline.service.jobs.claim import Terms
 from comfyline.service.jobs.finish import Finisher
-from comfyline.service.metrics import Metric
 from comfyline.service.settings import WorkerSettings
+from gpu_worker.aws import Aws
 from gpu_worker.aws_clock import AwsClock
 from gpu_worker.collector import Collector
 from gpu_worker.comfy.engine import ComfyEngine
@@ -57,7 +43,7 @@ from gpu_worker.health import Patience as HealthPatience
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.inputs import Inputs
 from gpu_worker.memory import available_bytes
-from gpu_worker.models.folder import CONNECTIONS, ModelFolder
+from gpu_worker.models.folder import ModelFolder
 from gpu_worker.models.loading import Loading
 from gpu_worker.node_report import publish_for_ever
 from gpu_worker.notice import drain_on_notice
@@ -75,15 +61,6 @@ from gpu_worker.workspace import OWNED, Workspace
 
 # CloudWatch's finest period is a minute, so a worker need not write its metrics more often.
 FLUSH_SECONDS = 60.0
-# A long poll lasts 5 s. Every other call is answered in milliseconds, or is tried again.
-_CONFIG = Config(
-    connect_timeout=2,
-    read_timeout=10,
-    retries={"mode": "standard", "total_max_attempts": 4},
-    max_pool_connections=20,
-)
-
-
 # The engine may use this part of the container's memory. The rest is for the worker, and for what
 # the engine allocates between two readings of its memory.
 ENGINE_SHARE = 0.85
@@ -102,6 +79,7 @@ class Wiring:
         self.settings = WorkerSettings.from_environment(environ)
         self.worker_id = random_worker_id()
         self._environ, self.clock = environ, AwsClock(clock)
+        self.aws = Aws(environ, self.settings, self.clock)
 
     # --- what lasts as long as a block -----------------------------------------------------------
 
@@ -134,7 +112,7 @@ class Wiring:
             shlex.split(settings.comfyui_command),
             Path(settings.comfyui_directory or "."),
             environ=self._environ,
-            metrics=self.metrics,
+            metrics=self.aws.metrics,
             user=settings.comfyui_user,
             policy=Policy(
                 max_prompts=settings.engine_max_prompts,
@@ -178,10 +156,14 @@ class Wiring:
     @asynccontextmanager
     async def presence(self, activity: Activity, retire: asyncio.Event) -> AsyncIterator[None]:
         """The worker is reported as up until the block ends; `retire`: it should end soon."""
-        store = DynamoPresenceStore(self._client("dynamodb"), self.settings.jobs_table)
         revision = await self._revision()
         async with reported_presence(
-            store, self.worker_id, activity, self.clock, revision=revision, retire=retire
+            self.aws.presence,
+            self.worker_id,
+            activity,
+            self.clock,
+            revision=revision,
+            retire=retire,
         ):
             yield
 
@@ -200,8 +182,8 @@ class Wiring:
 
     def published_nodes(self, engine: ComfyEngine) -> AbstractAsyncContextManager[None]:
         """The engine's node classes are published after each of its starts, in the block."""
-        store = DynamoEngineNodesStore(self._client("dynamodb"), self.settings.jobs_table)
-        return background(publish_for_ever(engine.nodes, store, self.settings.engine_version))
+        version = self.settings.engine_version
+        return background(publish_for_ever(engine.nodes, self.aws.engine_nodes, version))
 
     @asynccontextmanager
     async def flushed_metrics(self) -> AsyncIterator[None]:
@@ -210,13 +192,13 @@ class Wiring:
         async def flush_for_ever() -> None:
             while True:
                 await asyncio.sleep(FLUSH_SECONDS)
-                self.metrics.flush()
+                self.aws.metrics.flush()
 
         try:
             async with background(flush_for_ever()):
                 yield
         finally:
-            self.metrics.flush()
+            self.aws.metrics.flush()
 
     # --- the use cases ---------------------------------------------------------------------------
 
@@ -227,11 +209,8 @@ class Wiring:
         if settings.engine_lock is None:
             return None
         folder = None
-        if settings.models_bucket is not None and settings.models_directory is not None:
-            store = S3ModelStore(
-                self._client("s3", models_config(CONNECTIONS)), settings.models_bucket
-            )
-            folder = ModelFolder(store, Path(settings.models_directory), self.metrics)
+        if (store := self.aws.models) is not None and settings.models_directory is not None:
+            folder = ModelFolder(store, Path(settings.models_directory), self.aws.metrics)
         preparation = Preparation.of_lock(Path(settings.engine_lock), folder)
         if folder is None or not settings.early_jobs:
             return preparation
@@ -250,7 +229,7 @@ class Wiring:
             warm_up=None if preparation is None else preparation.warm_up,
         )
         patience = HealthPatience(give_up_seconds=self.settings.unhealthy_seconds)
-        return Health(probe, engine.restart, self.metrics, patience)
+        return Health(probe, engine.restart, self.aws.metrics, patience)
 
     def engine_files(self, engine: ComfyEngine) -> EngineFiles:
         """The engine's files: on this disk, if its folder is set."""
@@ -267,7 +246,7 @@ class Wiring:
         """The worker of this process, on that engine."""
         lease = timedelta(seconds=self.settings.lease_seconds)
         return Worker(
-            queue=self.queue,
+            queue=self.aws.queue,
             terms=Terms(worker_id=self.worker_id, lease=lease),
             tools=self._tools(engine, health, lease),
             protection=protection,
@@ -277,30 +256,29 @@ class Wiring:
         )
 
     def _tools(self, engine: ComfyEngine, health: Health, lease: timedelta) -> Toolbox:
-        s3, bucket = self._client("s3"), self.settings.artifacts_bucket
-        artifacts = S3ArtifactStore(s3, bucket)
+        thumbnails = Thumbnails(self.aws.jobs, self.aws.artifacts)
         return Toolbox(
-            store=self.store,
+            store=self.aws.jobs,
             clock=self.clock,
-            metrics=self.metrics,
+            metrics=self.aws.metrics,
             engine=engine,
             files=self.engine_files(engine),
             turnstile=Turnstile(),
-            inputs=Inputs(S3UploadStore(s3, bucket)),
-            collector=Collector(artifacts=artifacts),
-            thumbnails=Thumbnails(self.store, artifacts) if self.settings.thumbnails else None,
+            inputs=Inputs(self.aws.uploads),
+            collector=Collector(artifacts=self.aws.artifacts),
+            thumbnails=thumbnails if self.settings.thumbnails else None,
             health=health,
             disk=self._disk,
             heartbeat=Heartbeat(
-                store=self.store,
-                queue=self.queue,
+                store=self.aws.jobs,
+                queue=self.aws.queue,
                 clock=self.clock,
                 lease=lease,
                 interval=timedelta(seconds=self.settings.heartbeat_seconds),
             ),
             finisher=Finisher(
-                store=self.store,
-                queue=self.queue,
+                store=self.aws.jobs,
+                queue=self.aws.queue,
                 clock=self.clock,
                 free_slot=self._admission.free_slot,
             ),
@@ -318,40 +296,7 @@ class Wiring:
 
     @property
     def _admission(self) -> Admission:
-        owners = DynamoOwnerStore(self._client("dynamodb"), self.settings.owners_table)
-        return Admission(owners=owners, jobs=self.store, clock=self.clock)
-
-    # --- the adapters ----------------------------------------------------------------------------
-
-    @cached_property
-    def metrics(self) -> BufferedEmfMetrics:
-        """Metrics as lines of the log; an empty namespace switches them off."""
-        return BufferedEmfMetrics(self.settings.metrics_namespace)
-
-    @cached_property
-    def store(self) -> DynamoJobStore:
-        """The jobs table."""
-        return DynamoJobStore(self._client("dynamodb"), self.settings.jobs_table)
-
-    @cached_property
-    def queue(self) -> SqsJobQueue:
-        """The three lanes."""
-        return SqsJobQueue(
-            self._client("sqs"),
-            self.settings.lanes,
-            on_unreadable=partial(self.metrics.record, Metric.ITEMS_UNREADABLE),
-        )
-
-    @cached_property
-    def _session(self) -> Any:
-        return boto3.Session()
-
-    def _client(self, service: str, special: Config | None = None) -> Any:
-        config = _CONFIG.merge(s3_config(environ=self._environ)) if service == "s3" else _CONFIG
-        config = config if special is None else config.merge(special)
-        client = self._session.client(service, config=config)
-        self.clock.follow(client.meta.events)
-        return client
+        return Admission(owners=self.aws.owners, jobs=self.aws.jobs, clock=self.clock)
 
 
 def _bytes(mebibytes: int | None) -> int | None:

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -85,16 +85,16 @@ class Site:
 
     def queued(self, graph: Graph) -> Job:
         job = a_job(queued_at=utc_now(), fingerprint=fingerprint(graph))
-        self.ports.store.put_request(job, JobParams(params={}), graph)
-        assert self.ports.store.add(job) is None
+        self.ports.aws.jobs.put_request(job, JobParams(params={}), graph)
+        assert self.ports.aws.jobs.add(job) is None
         self.ticket(job)
         return job
 
     def ticket(self, job: Job) -> None:
-        self.ports.queue.send(job.id, job.owner, job.priority)
+        self.ports.aws.queue.send(job.id, job.owner, job.priority)
 
     def row(self, job: Job) -> Job:
-        row = self.ports.store.get(job.id)
+        row = self.ports.aws.jobs.get(job.id)
         assert row is not None
         return row
 
@@ -112,6 +112,8 @@ async def working(wiring: Wiring) -> AsyncIterator[None]:
         activity = wiring.activity(engine, health)
         async with wiring.presence(activity, asyncio.Event()):
             worker = wiring.worker(engine, health, None, activity)
+            # A drain waits for the end of the long poll, and moto polls for as long as AWS does.
+            worker = replace(worker, long_poll_seconds=1)
             work = asyncio.create_task(worker.work(drain))
             try:
                 yield

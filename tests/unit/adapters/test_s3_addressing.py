@@ -58,7 +58,7 @@ def signed_by_the_worker(region: str, **environ: str) -> str:
         patch.setenv("AWS_DEFAULT_REGION", region)
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        client = WorkerWiring(WORKER | environ)._client("s3")
+        client = WorkerWiring(WORKER | environ).aws._client("s3")
         url: str = client.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "k"})
         return url
 
