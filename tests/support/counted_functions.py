@@ -20,7 +20,7 @@ from comfyline.service.access.authenticate import create_key
 from comfyline.service.access.slots import Limits
 from functions import _handlers
 from functions._clients import Clients
-from tests.support.aws import create_services, create_table
+from tests.support.aws import create_services
 from tests.support.aws_ledger import Change, Ledger
 from tests.support.gateway import Gateway
 
@@ -36,7 +36,6 @@ _SCALING = {
 _SCALER = {
     "CLUSTER": "comfyline",
     "SERVICE": "worker",
-    "SCALING_TABLE": "scaling",
     "SCALING": json.dumps(_SCALING),
     "SCALER_FUNCTION": "scaler",
     "PARKING_QUEUE_URL": "parking",
@@ -114,7 +113,6 @@ def deployed(
     The functions then print to `printed`. The fleet is awake, because a sleeping fleet is woken
     once, independently of the number of jobs.
     """
-    create_table(session.client("dynamodb"), "scaling", "pk")
     create_services(session.client("ecs"))
     patch.setenv("METRICS_NAMESPACE", _METRICS["METRICS_NAMESPACE"])  # for the worker
     patch.setattr(_handlers.logger.registered_handler, "stream", printed)
