@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import datetime
+
 from comfyline.contract.v1 import responses
+from comfyline.service.ledger.months import MONTHS, month_of, months_before
+from comfyline.service.ledger.store import Usage, UsageByMonth
 from functions._caller import caller_view
 from functions._handlers import Event, at_start, lambda_handler
 from functions._http import Answer, http_handler
-from functions._request import ANY_SCOPE, Request
+from functions._request import ANY_SCOPE, Request, invalid
 from functions._wiring import Wiring
 
 at_start(lambda wiring: (wiring.aws.ledger, wiring.aws.owners))
@@ -30,7 +35,23 @@ def _me(request: Request, wiring: Wiring) -> Answer:
 
 @http_handler(scope="jobs:read")
 def _usage(request: Request, wiring: Wiring) -> Answer:
-    """200 with the totals of the caller's ended jobs."""
-    used = wiring.aws.ledger.usage(request.owner)
-    view = responses.UsageView(owner=request.owner, gpu_seconds=used.gpu_seconds, jobs=used.jobs)
+    """200 with the totals of the caller's ended jobs, on request with those of each month."""
+    by = request.query("by")
+    if by not in (None, "month"):
+        raise invalid("Send `month`, or leave it out.", "query", "by")
+    used = wiring.aws.ledger.usage_by_month(request.owner)
+    view = responses.UsageView(
+        owner=request.owner,
+        gpu_seconds=used.total.gpu_seconds,
+        jobs=used.total.jobs,
+        months=_months(used, wiring.clock()) if by else None,
+    )
     return Answer(view)
+
+
+def _months(used: UsageByMonth, now: datetime) -> list[responses.MonthUsage]:
+    none = Usage()
+    return [
+        responses.MonthUsage(month=month, **asdict(used.months.get(month, none)))
+        for month in reversed(months_before(month_of(now), MONTHS))
+    ]

@@ -281,6 +281,7 @@ class Wiring:
                 queue=self.aws.queue,
                 clock=self.clock,
                 free_slot=self._admission.free_slot,
+                engine_version=self.settings.engine_version,
             ),
             progress_interval=timedelta(seconds=self.settings.progress_seconds),
             catalogue=self.preparation.lock.catalogue if self.preparation else Catalogue(),

@@ -11,7 +11,7 @@ import re
 import sys
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -123,27 +123,54 @@ class Table:
         pk, sk = _key_of(write["Key"])
         item = self._items[pk].get(sk) or dict(write["Key"])
         self._set(pk, sk, item)
-        for name, number in [*_updates(write, item)]:
-            item[name] = {"N": format(number, "f")}
+        _apply(write, item)
 
 
-def _updates(write: Any, item: Item) -> Iterator[tuple[str, Decimal]]:
-    verb, _, rest = write["UpdateExpression"].partition(" ")
-    for part in rest.split(", "):
-        if verb == "ADD":
-            name, value = part.split(" ")
-            yield _name(name, write), _number(item, name, write) + _number(item, value, write)
-        else:
-            assert verb == "SET", verb
-            name, value = part.split(" = ")
-            terms = (_number(item, term, write) for term in value.split(" + "))
-            yield _name(name, write), sum(terms, Decimal(0))
+def _apply(write: Any, item: Item) -> None:
+    """Change the item as the expression says. Every value is computed from the item before."""
+    words = re.split(r"(?:^| )(SET|ADD|REMOVE) ", write["UpdateExpression"])[1:]
+    changes: Item = {}
+    for verb, clauses in zip(words[::2], words[1::2], strict=True):
+        for clause in re.split(r", (?![^(]*\))", clauses):
+            if verb == "REMOVE":
+                changes[_name(clause, write)] = None
+            else:
+                term, value = clause.split(" = " if verb == "SET" else " ", 1)
+                made = {"SET": _assigned, "ADD": _added}[verb]
+                changes[_name(term, write)] = made(item, term, value, write)
+    item.update(changes)
+    for name in [name for name, value in changes.items() if value is None]:
+        del item[name]
+
+
+def _assigned(item: Item, term: str, value: str, write: Any) -> Any:
+    if found := re.fullmatch(r"if_not_exists\((.+), (.+)\)", value):
+        kept = item.get(_name(found[1], write))
+        return kept or write["ExpressionAttributeValues"][found[2]]
+    if " + " not in value and value.startswith(":"):
+        return write["ExpressionAttributeValues"][value]
+    terms = (_number(item, part, write) for part in value.split(" + "))
+    return {"N": format(sum(terms, Decimal(0)), "f")}
+
+
+def _added(item: Item, term: str, value: str, write: Any) -> Any:
+    more = write["ExpressionAttributeValues"][value]
+    if "SS" in more:
+        known = item.get(_name(term, write), {"SS": []})["SS"]
+        return {"SS": sorted({*known, *more["SS"]})}
+    return {"N": format(_number(item, term, write) + Decimal(more["N"]), "f")}
 
 
 def _is_true(clause: str, item: Item, write: Any) -> bool:
     if found := re.fullmatch(r"attribute_(not_)?exists\((.+)\)", clause):
         return (_name(found[2], write) in item) is (found[1] is None)
+    if found := re.fullmatch(r"contains\((.+), (.+)\)", clause):
+        sought = write["ExpressionAttributeValues"][found[2]]["S"]
+        return sought in item.get(_name(found[1], write), {"SS": []})["SS"]
     left, sign, right = clause.split(" ")
+    if found := re.fullmatch(r"size\((.+)\)", left):
+        size = len(item.get(_name(found[1], write), {"SS": []})["SS"])
+        return _COMPARE[sign](size, _number(item, right, write))
     if _name(left, write) not in item:
         return False
     return _COMPARE[sign](_number(item, left, write), _number(item, right, write))

@@ -11,7 +11,7 @@ from comfyline.service.graphs.graph import Graph, fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage, text_to_image_graph
 from comfyline.service.jobs import events as ev
 from comfyline.service.jobs.artifact_keys import artifact_key
-from comfyline.service.jobs.job import Job, JobParams, JobRecord
+from comfyline.service.jobs.job import Job, JobError, JobParams, JobRecord
 from comfyline.service.jobs.lifecycle import advance, submitted
 from comfyline.service.jobs.result import Artifact, JobResult
 from comfyline.service.queue.lanes import Priority
@@ -92,6 +92,12 @@ def succeeded(job: Job, *, now: datetime = NOW) -> Job:
     """The job, claimed, started and succeeded."""
     job = running(job, now=now)
     return advance(job, ev.Succeeded(attempt=job.attempt, gpu_seconds=1.25), now)
+
+
+def failed(job: Job, error: JobError, *, now: datetime = NOW) -> Job:
+    """The job, claimed, started and failed."""
+    job = running(job, now=now)
+    return advance(job, ev.FailedForGood(attempt=job.attempt, error=error), now)
 
 
 def canceled(job: Job, *, now: datetime = NOW) -> Job:

@@ -38,6 +38,11 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Which sums of usage are read. */
+export interface UsageOptions extends CallOptions {
+  by?: "month" | undefined;
+}
+
 /** Which jobs are listed. */
 export interface ListOptions extends CallOptions {
   status?: Status | undefined;
@@ -220,9 +225,9 @@ export class Comfyline {
     return this.#api.call<Caller>("GET", "/me", "scopes", { signal });
   }
 
-  /** What your jobs have used so far. */
-  usage({ signal }: CallOptions = {}): Promise<UsageView> {
-    return this.#api.call<UsageView>("GET", "/usage", "gpu_seconds", { signal });
+  /** What your jobs have used so far; by month also in each of the last twelve months. */
+  usage({ by, signal }: UsageOptions = {}): Promise<UsageView> {
+    return this.#api.call<UsageView>("GET", "/usage", "gpu_seconds", { query: { by }, signal });
   }
 
   /**

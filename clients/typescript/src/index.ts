@@ -9,7 +9,7 @@
 export type { Admin, LiveJobsOptions } from "./admin.js";
 export type { AllJobs, AllJobsMessage } from "./all.js";
 export { Comfyline } from "./client.js";
-export type { CallOptions, ListOptions, SubmitOptions } from "./client.js";
+export type { CallOptions, ListOptions, SubmitOptions, UsageOptions } from "./client.js";
 export {
   ApiError,
   ComfylineError,

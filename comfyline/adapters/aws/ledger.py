@@ -2,10 +2,14 @@
 
     pk              sk                     holds
     totals          <owner>#<n>            sums of the owner's jobs, in up to PARTS rows
+    errors#<day>    ...                    groups of failures, see ledger_failures.py
     counted#<job>   counted#<incarnation>  a note that the job is in the sums; its TTL removes it
 
 One transaction adds a job to the sums and writes its note, so no job is counted twice. The sums of
-one owner are its usage, and all sums together are the totals, so each job is added once.
+one owner are its usage, and all sums together are the totals, so each job is added once. The usage
+of a month is two more sums in the same row, with short names: `s2611` and `j2611` are the seconds
+and the jobs of November 2026. A write removes those of the year before the last MONTHS, so that the
+row stays below one kilobyte, for which DynamoDB charges a write unit.
 
 Older code kept the two apart, as `totals`, `<n>` and as `usage#<owner>`, `<n>`, which are still
 read.
@@ -14,20 +18,25 @@ read.
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from comfyline.adapters.aws.attributes import ttl_of
+from comfyline.adapters.aws import ledger_failures
+from comfyline.adapters.aws.attributes import readable_items, ttl_of
 from comfyline.adapters.aws.errors import translated
+from comfyline.adapters.aws.ledger_failures import GroupKey
 from comfyline.adapters.aws.pauses import jittered
-from comfyline.contract.ids import OwnerId
+from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Job
-from comfyline.service.ledger.store import COUNTED_AT_ONCE, Usage
+from comfyline.service.ledger.failures import FailureGroup, merged
+from comfyline.service.ledger.months import MONTHS, month_of, months_before
+from comfyline.service.ledger.store import Usage, UsageByMonth, counted_together
 from comfyline.service.ledger.totals import Sums, Totals, added, sums_of, totals_of
 
 if TYPE_CHECKING:
@@ -48,7 +57,10 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MAX_TRIES = 0.02, 0.5, 14
 # step for 14 days more. The note lives for 14 days after that, and one day is spare.
 COUNTED_FOR = timedelta(days=30)
 
+JobKey = tuple[JobId, str]
+
 _TOTALS = "totals"
+_SECONDS_OF_MONTH = re.compile("s[0-9]{4}")
 _GPU_JOBS = "gpu_jobs"  # the sum of jobs that used a GPU
 
 
@@ -62,13 +74,13 @@ class DynamoLedger:
         self._table = table
         self._sleep = sleep
         self._parts = 1  # that this process uses
+        self._kinds = ledger_failures.Kinds(client, table)
 
     @translated()
     def count(self, ended: Sequence[Job]) -> list[Job]:
         """See Ledger. Jobs that are counted together share the writes of the sums."""
         jobs = list({(job.id, job.incarnation): job for job in ended}.values())
-        starts = range(0, len(jobs), COUNTED_AT_ONCE)
-        return [job for n in starts for job in self._count_batch(jobs[n : n + COUNTED_AT_ONCE])]
+        return [job for part in counted_together(jobs) for job in self._count_batch(part)]
 
     def _count_batch(self, jobs: list[Job]) -> list[Job]:
         pauses = jittered(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MAX_TRIES)
@@ -94,31 +106,52 @@ class DynamoLedger:
 
     def _writes(self, jobs: Sequence[Job]) -> Iterator[Any]:
         """The notes come first, in the order of the jobs, because `_not_counted` relies on it."""
+        groups = {_key_of(job): self._kinds.of(job) for job in jobs}
         for job in jobs:
-            note = {**_note_key(job), "ttl": ttl_of(_ended_at(job) + COUNTED_FOR)}
             is_new = "attribute_not_exists(pk)"
+            note = _note_of(job, groups[_key_of(job)])
             yield {"Put": {"TableName": self._table, "Item": note, "ConditionExpression": is_new}}
         part = random.randrange(self._parts)
         for owner, sums in _sums_by_owner(jobs).items():
             row = {"pk": {"S": _TOTALS}, "sk": {"S": f"{owner}#{part}"}}
             yield {"Update": self._addition(row, sums)}
+        for group, failed in _by_group(jobs, groups).items():
+            part_of_group = part % ledger_failures.PARTS
+            yield {"Update": ledger_failures.addition(self._table, group, failed, part_of_group)}
 
     def _addition(self, key: Mapping[str, Any], sums: Sums) -> dict[str, Any]:
         names = {f"#{n}": name for n, name in enumerate(sums)}
         values = {f":{n}": {"N": _decimal(value)} for n, value in enumerate(sums.values())}
+        over = {f"#o{n}": name for n, name in enumerate(_over(sums))}
+        removed = f"REMOVE {', '.join(over)} " if over else ""
         return {
             "TableName": self._table,
             "Key": key,
-            "UpdateExpression": "ADD " + ", ".join(f"#{n} :{n}" for n in range(len(sums))),
-            "ExpressionAttributeNames": names,
+            "UpdateExpression": removed
+            + "ADD "
+            + ", ".join(f"#{n} :{n}" for n in range(len(sums))),
+            "ExpressionAttributeNames": names | over,
             "ExpressionAttributeValues": values,
         }
 
     @translated()
     def usage(self, owner: OwnerId) -> Usage:
         """See Ledger."""
+        return self.usage_by_month(owner).total
+
+    @translated()
+    def usage_by_month(self, owner: OwnerId) -> UsageByMonth:
+        """See Ledger. The months cost no further read."""
         rows = (*self._rows(_TOTALS, f"{owner}#"), *self._rows(f"usage#{owner}"))
-        return usage_of(added(map(numbers_of, rows)))
+        sums = added(map(numbers_of, rows))
+        return UsageByMonth(usage_of(sums), months_of(sums))
+
+    @translated()
+    def failures(self, days: Sequence[date]) -> list[FailureGroup]:
+        """See Ledger. A read unit holds some ten groups, each in up to 16 parts."""
+        items = [item for day in days for item in self._rows(f"errors#{day}")]
+        groups = filter(ledger_failures.is_group, items)
+        return merged(readable_items(ledger_failures.group_of, groups))
 
     @translated()
     def totals(self) -> Totals:
@@ -150,12 +183,52 @@ def usage_of(sums: Sums) -> Usage:
     return Usage(sums.get("gpu_seconds", 0.0), int(jobs))
 
 
+def months_of(sums: Sums) -> dict[str, Usage]:
+    """The usage of each month in the sums of an owner."""
+    return {
+        f"20{name[1:3]}-{name[3:]}": Usage(seconds, int(sums.get(f"j{name[1:]}", 0)))
+        for name, seconds in sums.items()
+        if _SECONDS_OF_MONTH.fullmatch(name)
+    }
+
+
+def _names_of(month: str) -> tuple[str, str]:
+    """The names of a month's sums of seconds and of jobs."""
+    digits = month[2:].replace("-", "")
+    return f"s{digits}", f"j{digits}"
+
+
+def _over(sums: Sums) -> list[str]:
+    """The names of months that are not kept beside the newest month in `sums`."""
+    months = months_of(sums)
+    if not months:
+        return []
+    found = months_before(max(months), 2 * MONTHS)[MONTHS:]
+    return [name for month in found for name in _names_of(month) if name not in sums]
+
+
 def _sums_by_owner(jobs: Sequence[Job]) -> dict[OwnerId, Sums]:
     rows: dict[OwnerId, Sums] = {}
     for job in jobs:
-        used = {_GPU_JOBS: 1.0} if job.gpu_seconds else {}
-        rows[job.owner] = added([rows.get(job.owner, {}), sums_of(job), used])
+        rows[job.owner] = added([rows.get(job.owner, {}), sums_of(job), _used(job)])
     return rows
+
+
+def _used(job: Job) -> Sums:
+    if not job.gpu_seconds:
+        return {}
+    seconds, jobs = _names_of(month_of(_ended_at(job)))
+    return {_GPU_JOBS: 1.0, seconds: job.gpu_seconds, jobs: 1.0}
+
+
+def _by_group(
+    jobs: Sequence[Job], groups: Mapping[JobKey, GroupKey | None]
+) -> dict[GroupKey, list[Job]]:
+    found: dict[GroupKey, list[Job]] = {}
+    for job in jobs:
+        if group := groups[_key_of(job)]:
+            found.setdefault(group, []).append(job)
+    return found
 
 
 def _not_counted(jobs: Sequence[Job], error: ClientError) -> list[Job]:
@@ -163,6 +236,21 @@ def _not_counted(jobs: Sequence[Job], error: ClientError) -> list[Job]:
     reasons = cast(Any, error.response)["CancellationReasons"]
     has_note = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
     return [job for job, is_counted in zip(jobs, has_note, strict=False) if not is_counted]
+
+
+def _key_of(job: Job) -> JobKey:
+    return job.id, job.incarnation
+
+
+def _note_of(job: Job, group: GroupKey | None) -> dict[str, Any]:
+    """The note, with what the audit compares: the month and the group that the job is added to."""
+    note = {**_note_key(job), "ttl": ttl_of(_ended_at(job) + COUNTED_FOR)}
+    if job.gpu_seconds:
+        note["month"] = {"S": month_of(_ended_at(job))}
+    if group is not None:
+        day, kind = group
+        note["group"] = {"S": f"{day} {kind.id}"}
+    return note
 
 
 def _note_key(job: Job) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from comfyline.client.aio.api import AsyncApi
 from comfyline.contract.limits import DEFAULT_TOKEN_SECONDS
@@ -20,9 +21,10 @@ class AsyncAccount:
         """Who you are: the owner, the key, its scopes and limits, and how near you are to these."""
         return await self._api.call(Caller, "GET", "/me")
 
-    async def usage(self) -> responses.UsageView:
-        """What your jobs have used so far."""
-        return await self._api.call(responses.UsageView, "GET", "/usage")
+    async def usage(self, *, by: Literal["month"] | None = None) -> responses.UsageView:
+        """What your jobs have used so far; by month also in each of the last twelve months."""
+        params = {"by": by} if by else {}
+        return await self._api.call(responses.UsageView, "GET", "/usage", params=params)
 
     async def metrics(self) -> str:
         """The totals of the whole service, in the text format of Prometheus.

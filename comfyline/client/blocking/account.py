@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from comfyline.client.blocking.api import Api
 from comfyline.contract.limits import DEFAULT_TOKEN_SECONDS
@@ -21,9 +22,10 @@ class Account:
         """Who you are: the owner, the key, its scopes and limits, and how near you are to these."""
         return self._api.call(Caller, "GET", "/me")
 
-    def usage(self) -> responses.UsageView:
-        """What your jobs have used so far."""
-        return self._api.call(responses.UsageView, "GET", "/usage")
+    def usage(self, *, by: Literal["month"] | None = None) -> responses.UsageView:
+        """What your jobs have used so far; by month also in each of the last twelve months."""
+        params = {"by": by} if by else {}
+        return self._api.call(responses.UsageView, "GET", "/usage", params=params)
 
     def metrics(self) -> str:
         """The totals of the whole service, in the text format of Prometheus.

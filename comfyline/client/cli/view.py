@@ -58,7 +58,14 @@ def canceled_one(console: Console, answer: responses.CancelAnswer) -> None:
     say(console, f"{answer.job_id}  {answer.status}: {answer.message}")
 
 
-def fields(console: Console, response: responses.Models | responses.UsageView) -> None:
+def usage(console: Console, used: responses.UsageView) -> None:
+    """Print what the owner has used in all, and in each month that the response has."""
+    total = {"owner": used.owner, "gpu seconds": f"{used.gpu_seconds:.1f}", "jobs": str(used.jobs)}
+    months = {m.month: f"{m.gpu_seconds:.1f} s of GPU, {m.jobs} jobs" for m in used.months or ()}
+    show_pairs(console, (total | months).items())
+
+
+def fields(console: Console, response: responses.Models) -> None:
     """Print each field of a response with its name."""
     values = response.model_dump(mode="json").items()
     show_pairs(console, ((name.replace("_", " "), _value(value)) for name, value in values))

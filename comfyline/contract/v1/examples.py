@@ -140,6 +140,7 @@ _TIMES = {
     "finished_at": _ENDED,
     "expires_at": _PURGED,
 }
+_MONTH = {"month": "2026-03", "gpu_seconds": 512.5, "jobs": 77}
 _LIMITS = {
     "max_active_jobs": 20,
     "jobs_per_minute": 60,
@@ -255,7 +256,13 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
         "schedulers": ["normal", "karras"],
         "node_classes": ["KSampler", "SaveImage"],
     },
-    responses.UsageView: {"owner": "team-a", "gpu_seconds": 5321.4, "jobs": 812},
+    responses.MonthUsage: _MONTH,
+    responses.UsageView: {
+        "owner": "team-a",
+        "gpu_seconds": 5321.4,
+        "jobs": 812,
+        "months": [_MONTH],
+    },
     responses.Health: {"status": "ok"},
     responses.FieldProblem: _FIELD,
     responses.Problem: {

@@ -211,8 +211,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "getUsage",
         "Service",
         "Read what your jobs have used",
-        "GPU time and number of the ended jobs of the key's owner.",
+        "GPU time and number of the ended jobs of the key's owner; with `by=month` also by month.",
         {200: responses.UsageView},
+        ("invalid_request",),
+        (parameters.USAGE_BY,),
     ),
     **admin_operations.ADMIN_OPERATIONS,
     ("GET", "/metrics"): Operation(

@@ -133,6 +133,9 @@ ARTIFACT = (
         "WebM, MP3, WAV and plain text can be shown; for others the answer to `inline` is 422.",
     ),
 )
+USAGE_BY = _query(
+    "by", {"enum": ["month"]}, "month", "`month` adds the usage of the last twelve months."
+)
 AFTER = _query(
     "after",
     {"type": "integer", "minimum": 0, "maximum": 999_999_999},

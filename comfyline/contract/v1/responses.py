@@ -225,12 +225,28 @@ class Models(Response):
     )
 
 
+class MonthUsage(Response):
+    """What the caller's jobs that ended in a calendar month (UTC) have used."""
+
+    month: str = Field(
+        pattern="^[0-9]{4}-[0-9]{2}$", description="The year and the month, such as `2026-11`."
+    )
+    gpu_seconds: Amount = Field(description="GPU time of these jobs, in seconds.")
+    jobs: Count = Field(description="How many of these jobs have used a GPU.")
+
+
 class UsageView(Response):
     """What the caller's ended jobs have used in all."""
 
     owner: str = Field(description="The owner of the key.")
     gpu_seconds: Amount = Field(description="GPU time of all ended jobs, in seconds.")
-    jobs: Count = Field(description="How many jobs have ended.")
+    jobs: Count = Field(description="How many of the ended jobs have used a GPU.")
+    months: list[MonthUsage] | None = Field(
+        default=None,
+        max_length=12,
+        description="With `by=month`: the last twelve months, oldest first; the last one is the "
+        "current month. Months before an upgrade from a version without months are zero.",
+    )
 
 
 class Health(Response):

@@ -33,8 +33,12 @@ CREATE TABLE files (key TEXT PRIMARY KEY, bytes INT, stored_at INT, job_id TEXT,
 CREATE TABLE slots (owner TEXT, job_id TEXT, queued_at INT, part INT,
     PRIMARY KEY (job_id, queued_at, owner)) WITHOUT ROWID;
 CREATE TABLE parts (owner TEXT, part INT, n INT, PRIMARY KEY (owner, part)) WITHOUT ROWID;
-CREATE TABLE notes (job_id TEXT, queued_at INT, ends_at INT,
+CREATE TABLE notes (job_id TEXT, queued_at INT, ends_at INT, month TEXT, failure TEXT,
     PRIMARY KEY (job_id, queued_at)) WITHOUT ROWID;
+CREATE TABLE months (owner TEXT, row TEXT, month TEXT, gpu_seconds REAL, jobs REAL,
+    PRIMARY KEY (owner, month, row)) WITHOUT ROWID;
+CREATE TABLE failures (failure TEXT, row TEXT, jobs INT,
+    PRIMARY KEY (failure, row)) WITHOUT ROWID;
 CREATE TABLE usage (owner TEXT, row TEXT, gpu_seconds REAL, jobs REAL,
     PRIMARY KEY (owner, row)) WITHOUT ROWID;
 CREATE TABLE keys (id TEXT PRIMARY KEY, owner TEXT, cap INT) WITHOUT ROWID;

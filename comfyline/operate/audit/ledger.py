@@ -14,7 +14,7 @@ from datetime import timedelta
 from comfyline.adapters.aws.ledger import COUNTED_FOR, numbers_of
 from comfyline.operate.audit.findings import Finding
 from comfyline.operate.audit.index import Index
-from comfyline.operate.audit.source import Source, Table, Terms
+from comfyline.operate.audit.source import Source, Table, Terms, micro
 from comfyline.service.jobs.job import TERMINAL
 from comfyline.service.ledger.totals import added, totals_of
 
@@ -39,6 +39,8 @@ def findings(
     ):
         yield Finding("ledger", "totals", fault)
     yield from _usage_below_jobs(index)
+    yield from _months_below_jobs(index, terms)
+    yield from _failures_not_as_noted(index, terms)
 
 
 def _jobs(sums: Sums) -> float:
@@ -102,3 +104,34 @@ def _usage_below_jobs(index: Index) -> Iterator[Finding]:
     for row in index.rows(query):
         text = f"has used {row['used']:.3f} s of GPU in {row['jobs']:g} jobs"
         yield Finding("ledger", row["owner"], text)
+
+
+def _months_below_jobs(index: Index, terms: Terms) -> Iterator[Finding]:
+    """Months with a usage below that of the jobs whose notes name them. Older notes name none."""
+    query = """SELECT j.owner AS owner, n.month AS month, SUM(j.gpu_seconds) AS used,
+        COUNT(*) AS jobs, (SELECT COALESCE(SUM(m.gpu_seconds), 0) FROM months m
+            WHERE m.owner = j.owner AND m.month = n.month) AS counted,
+        (SELECT COALESCE(SUM(m.jobs), 0) FROM months m
+            WHERE m.owner = j.owner AND m.month = n.month) AS counted_jobs
+        FROM notes n JOIN jobs j ON j.id = n.job_id AND j.queued_at = n.queued_at
+        WHERE n.month NOT NULL AND j.finished_at < :settled
+        GROUP BY j.owner, n.month HAVING used > counted + 0.001 * jobs OR jobs > counted_jobs"""
+    for row in index.rows(query, {"settled": micro(terms.settled)}):
+        text = (
+            f"has {row['jobs']} counted jobs of {row['used']:.3f} s in {row['month']}, but its "
+            f"usage is {row['counted_jobs']:g} jobs of {row['counted']:.3f} s"
+        )
+        yield Finding("ledger", row["owner"], text)
+
+
+def _failures_not_as_noted(index: Index, terms: Terms) -> Iterator[Finding]:
+    """Groups of failures with fewer jobs than the notes name. Groups live longer than notes."""
+    query = """SELECT n.failure AS failure, COUNT(*) AS jobs,
+        (SELECT COALESCE(SUM(f.jobs), 0) FROM failures f WHERE f.failure = n.failure) AS counted
+        FROM notes n LEFT JOIN jobs j ON j.id = n.job_id AND j.queued_at = n.queued_at
+        WHERE n.failure NOT NULL AND COALESCE(j.finished_at, 0) < :settled
+        AND n.ends_at > :began GROUP BY n.failure HAVING jobs > counted"""
+    times = {"settled": micro(terms.settled), "began": micro(terms.began_at)}
+    for row in index.rows(query, times):
+        text = f"{row['jobs']} jobs are noted, but the group counts {row['counted']}"
+        yield Finding("failures", row["failure"], text)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
 from typing import Any
 
 from comfyline.adapters.aws.access.semaphore import end_of
 from comfyline.adapters.aws.access.slots import slot_of, slots_shard
 from comfyline.adapters.aws.attributes import Item
 from comfyline.adapters.aws.files.assets import asset_of
-from comfyline.adapters.aws.ledger import PARTS, numbers_of, usage_of
+from comfyline.adapters.aws.ledger import PARTS, months_of, numbers_of, usage_of
+from comfyline.adapters.aws.ledger_failures import PARTS as PARTS_OF_GROUP
+from comfyline.adapters.aws.ledger_failures import group_of, is_group
 from comfyline.contract.ids import USER_PATTERN, OwnerId
 from comfyline.contract.limits import MAX_TOKEN_JOBS
 from comfyline.operate.audit.findings import Finding, Fix
@@ -21,6 +23,9 @@ from comfyline.service.access.authenticate import OWNER_PATTERN
 from comfyline.service.access.budgets import BUDGETS, window_of
 from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_PARTS, minute_of
 from comfyline.service.jobs.invariants import CLOCK_SKEW
+from comfyline.service.ledger.failures import BUCKETS, KINDS_PER_BUCKET
+from comfyline.service.ledger.months import month_of
+from comfyline.service.ledger.store import Usage
 
 # A place is held for a minute by a wait, and for the length of a round by the sweeper.
 LONGEST_PLACE = timedelta(minutes=16)
@@ -28,6 +33,7 @@ _BUDGETS = {budget.name: budget for budget in BUDGETS}
 # What an owner has used, or one user of it; see `qualified`.
 _COUNTED = re.compile(rf"{OWNER_PATTERN}|user:[0-9]+:{OWNER_PATTERN}:{USER_PATTERN.strip('^$')}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ROUNDING = 0.001  # seconds of each addition: GPU time is in milliseconds
 _SEMAPHORES = ("waits", "sweep")
 
 
@@ -55,6 +61,8 @@ class Owners:
             # Older code kept the sums of an owner and those of the service in rows of their own.
             owner, _, part = item["sk"]["S"].rpartition("#")
             return self._of_sums(item, rest or owner, int(part))
+        if kind == "errors":
+            return self._of_failures(item, rest)
         if kind == "budget":
             return self._of_budget(item, rest)
         if kind == "semaphore":
@@ -135,7 +143,14 @@ class Owners:
             text = "has no TTL, or DynamoDB should have deleted it"
             yield Finding("ledger", name_of(item), text)
         queued_at = int(incarnation, 16)
-        self._index.add("notes", job_id=job_id, queued_at=queued_at, ends_at=micro(ends_at))
+        self._index.add(
+            "notes",
+            job_id=job_id,
+            queued_at=queued_at,
+            ends_at=micro(ends_at),
+            month=item.get("month", {}).get("S"),
+            failure=item.get("group", {}).get("S"),
+        )
 
     def _of_sums(self, item: Item, owner: str, part: int) -> Iterator[Finding]:
         sums = numbers_of(item)
@@ -147,6 +162,43 @@ class Owners:
             usage = usage_of(sums)
             used, jobs = usage.gpu_seconds, usage.jobs
             self._index.add("usage", owner=owner, row=name_of(item), gpu_seconds=used, jobs=jobs)
+            yield from self._of_months(item, owner, sums, usage)
+
+    def _of_months(
+        self, item: Item, owner: str, sums: Mapping[str, float], usage: Usage
+    ) -> Iterator[Finding]:
+        """In DynamoDB one write adds to a month and to the sums, so no month is ahead of them."""
+        months, row = months_of(sums), name_of(item)
+        seconds, jobs = (
+            sum(getattr(m, n) for m in months.values()) for n in ("gpu_seconds", "jobs")
+        )
+        if seconds > usage.gpu_seconds + _ROUNDING * (1 + jobs) or jobs > usage.jobs:
+            text = (
+                f"has used {seconds:.3f} s of GPU in its months, in all {usage.gpu_seconds:.3f} s"
+            )
+            yield Finding("ledger", row, text)
+        if max(months, default="") > month_of(self._terms.clock() + CLOCK_SKEW):
+            yield Finding("ledger", row, f"has used a GPU in {max(months)}, which is in the future")
+        for month, used in months.items():
+            values = {"month": month, "gpu_seconds": used.gpu_seconds, "jobs": used.jobs}
+            self._index.add("months", owner=owner, row=row, **values)
+
+    def _of_failures(self, item: Item, day: str) -> Iterator[Finding]:
+        if self._terms.is_never_removed(ttl_in(item)):
+            text = "has no TTL, or DynamoDB should have deleted it"
+            yield Finding("failures", name_of(item), text)
+        if not is_group(item):
+            bucket, kinds = int(item["sk"]["S"].removeprefix("kinds#")), item["kinds"]["SS"]
+            if not 0 <= bucket < BUCKETS or len(kinds) > KINDS_PER_BUCKET:
+                yield Finding("failures", name_of(item), f"has {len(kinds)} kinds")
+            return
+        group = group_of(item)
+        kind, _, part = item["sk"]["S"].partition("#")
+        if kind != group.kind.id or not 0 <= int(part) < PARTS_OF_GROUP or group.jobs < 1:
+            yield Finding("failures", name_of(item), f"counts {group.jobs} jobs of another kind")
+        if date.fromisoformat(day) > (self._terms.clock() + CLOCK_SKEW).date():
+            yield Finding("failures", name_of(item), "is of a day in the future")
+        self._index.add("failures", failure=f"{day} {kind}", row=name_of(item), jobs=group.jobs)
 
     # --- places -----------------------------------------------------------------------------------
 

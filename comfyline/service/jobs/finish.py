@@ -8,7 +8,7 @@ job ends twice.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from comfyline.service.clock import Clock
 from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
@@ -87,6 +87,7 @@ class Finisher:
     queue: JobQueue
     clock: Clock
     free_slot: FreeSlot = no_slots
+    engine_version: str | None = None  # which engine the errors of attempts come from
 
     def end(
         self,
@@ -125,12 +126,20 @@ class Finisher:
     def _ended(
         self, job: Job, ending: Ending, gpu_seconds: float, stored: int | None = None
     ) -> Job:
+        named = self._named(ending)
         return change(
             self.store,
             self.clock,
             job,
-            lambda current: _event(current, job.attempt, ending, gpu_seconds, stored),
+            lambda current: _event(current, job.attempt, named, gpu_seconds, stored),
         )
+
+    def _named(self, ending: Ending) -> Ending:
+        """The ending, with the engine in its error."""
+        if isinstance(ending, Fail | Retry | RetryAfterFault):
+            error = replace(ending.error, engine_version=self.engine_version)
+            return replace(ending, error=error)
+        return ending
 
     def _stored(self, job: Job, ending: Ending, result: JobResult) -> tuple[Ending, int | None]:
         """Store the result; the ending that the job has after that, and how many files it lists."""

@@ -79,6 +79,7 @@ class JobError:
     node_id: str | None = None
     node_type: str | None = None
     attempt: int | None = None
+    engine_version: str | None = None  # of the worker's image and lock; None: no worker has told
 
     def __post_init__(self) -> None:
         shorten(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from comfyline.service.clock import Clock
 from comfyline.service.fleet.workers import PresenceStore
 from comfyline.service.jobs.job import Job
-from comfyline.service.ledger.store import COUNTED_AT_ONCE, Ledger
+from comfyline.service.ledger.store import Ledger, counted_together
 from comfyline.service.ledger.totals import Totals, times_of
 from comfyline.service.metrics import Metric, Metrics
 from comfyline.service.queue.lanes import Priority
@@ -26,8 +26,8 @@ def count(ended: Sequence[Job], *, ledger: Ledger, metrics: Metrics) -> None:
     """
     # Group by group: if a later group fails, the earlier ones are counted, and the next call does
     # not name their jobs again.
-    for start in range(0, len(ended), COUNTED_AT_ONCE):
-        for job in ledger.count(ended[start : start + COUNTED_AT_ONCE]):
+    for part in counted_together(ended):
+        for job in ledger.count(part):
             metrics.record(Metric.JOBS_ENDED, status=job.status.value)
             for metric, value in _measures(job):
                 metrics.record(metric, value)

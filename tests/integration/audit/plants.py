@@ -816,6 +816,76 @@ def usage_negative(d: Deployed) -> None:
     d.set(Table.OWNERS, "totals", name, gpu_jobs=_n(-1))
 
 
+def _months(d: Deployed, owner: str) -> tuple[str, str, str]:
+    """The name of a row of the owner, and those of its newest month's sums."""
+    (name,) = (name for name in d.names(Table.OWNERS, "totals") if name.startswith(f"{owner}#"))
+    item = d.item(Table.OWNERS, "totals", name)
+    month = max(key[1:] for key in item if key[0] == "s" and key[1:].isdigit())
+    return name, f"s{month}", f"j{month}"
+
+
+@found_as("ledger", "in its months, in all")
+def month_ahead_of_the_usage(d: Deployed) -> None:
+    """A month of an owner has more GPU seconds than the owner has in all."""
+    name, seconds, _ = _months(d, "bear")
+    d.set(Table.OWNERS, "totals", name, **{seconds: _n(1e6)})
+
+
+@found_as("ledger", "in the future")
+def month_in_the_future(d: Deployed) -> None:
+    """An owner has used a GPU in a month that has not begun."""
+    name, _, _ = _months(d, "bear")
+    d.set(Table.OWNERS, "totals", name, s9912=_n(0.001), j9912=_n(0))
+
+
+@found_as("ledger", "but its usage is")
+def month_deleted(d: Deployed) -> None:
+    """The usage of a month is deleted, though its jobs were counted."""
+    name, seconds, jobs = _months(d, "bear")
+    d.set(Table.OWNERS, "totals", name, **{seconds: None, jobs: None})
+
+
+def _group(d: Deployed) -> tuple[str, str]:
+    """The key of the group of the failed job."""
+    end = d.jobs.failed.finished_at
+    assert end is not None
+    day = f"errors#{end.date()}"
+    return day, next(name for name in d.names(Table.OWNERS, day) if not name.startswith("kinds"))
+
+
+@found_as("failures", "are noted, but the group counts")
+def failures_deleted(d: Deployed) -> None:
+    """A group of failures is deleted, though its jobs were counted."""
+    d.delete(Table.OWNERS, *_group(d))
+
+
+@found_as("failures", "has no TTL")
+def failures_without_ttl(d: Deployed) -> None:
+    """A group of failures is kept for ever."""
+    d.set(Table.OWNERS, *_group(d), ttl=None)
+
+
+@found_as("failures", "of another kind")
+def failures_of_another_kind(d: Deployed) -> None:
+    """A group has the name of another kind, so new failures would not be added to it."""
+    d.set(Table.OWNERS, *_group(d), node_type={"S": "Other"})
+
+
+@found_as("failures", "kinds")
+def failures_of_too_many_kinds(d: Deployed) -> None:
+    """A bucket of owners has brought more kinds than it may."""
+    day, _ = _group(d)
+    (name,) = (name for name in d.names(Table.OWNERS, day) if name.startswith("kinds"))
+    d.set(Table.OWNERS, day, name, kinds={"SS": [f"{n:016x}" for n in range(100)]})
+
+
+@found_as("failures", "in the future")
+def failures_of_the_future(d: Deployed) -> None:
+    """A group is of a day that has not begun."""
+    item = d.item(Table.OWNERS, *_group(d))
+    d.put(Table.OWNERS, item | {"pk": {"S": "errors#2999-01-01"}})
+
+
 @found_as("ledger", "no note that it was counted")
 def settled_but_not_counted(d: Deployed) -> None:
     """A job is settled and was not counted."""

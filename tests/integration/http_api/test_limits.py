@@ -19,6 +19,9 @@ from tests.support.builders import FrozenClock
 from tests.support.gateway import Gateway
 from tests.support.worker_by_hand import Worker
 
+# Any valid key may ask who it is.
+NEED_A_SCOPE = [r for r, o in OPERATIONS.items() if not o.is_open and r[1] != "/api/v1/me"]
+
 
 class TestLimits:
     def test_a_cap_is_exact_and_a_jobs_end_frees_a_slot(
@@ -70,7 +73,26 @@ class TestLimits:
             assert ended is not None
             gateway.aws.ledger.count([ended, ended])
         usage = gateway("GET", "/api/v1/usage").json
-        assert usage == {"owner": "fox", "gpu_seconds": 2.5, "jobs": 2}
+        assert usage == {"owner": "fox", "gpu_seconds": 2.5, "jobs": 2, "months": None}
+
+    def test_an_owner_reads_the_last_twelve_months(
+        self, gateway: Gateway, worker: Worker, clock: FrozenClock
+    ) -> None:
+        for _ in range(2):
+            submit(gateway)
+            ended = worker.work(gpu_seconds=1.25)
+            assert ended is not None
+            gateway.aws.ledger.count([ended])
+            clock.advance(31 * 24 * 3600)
+        usage = gateway("GET", "/api/v1/usage?by=month").json
+        months = {month["month"]: month["gpu_seconds"] for month in usage["months"]}
+        assert [*months][0::11] == ["2025-06", "2026-05"]
+        assert {month: used for month, used in months.items() if used} == {
+            "2026-03": 1.25,
+            "2026-04": 1.25,
+        }
+        assert (usage["gpu_seconds"], usage["jobs"]) == (2.5, 2)
+        assert gateway("GET", "/api/v1/usage?by=day").status == 422
 
 
 class TestMetrics:
@@ -122,7 +144,7 @@ class TestSwitches:
         worker = Worker(gateway)
         assert job_id in {str(job.id) for job in iter(worker.work, None)}
 
-    @pytest.mark.parametrize("route", [r for r, o in OPERATIONS.items() if not o.is_open])
+    @pytest.mark.parametrize("route", NEED_A_SCOPE)
     def test_a_key_without_the_scope_is_refused(
         self, gateway: Gateway, route: tuple[str, str]
     ) -> None:

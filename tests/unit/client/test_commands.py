@@ -203,8 +203,26 @@ def test_models_and_usage_print_each_field_with_its_name() -> None:
     ]
     used = {"owner": "ann", "gpu_seconds": 12.5, "jobs": 3}
     service = Service(httpx.Response(200, json=used))
-    assert lines(run(service, "usage", "--json")) == [used]
+    assert lines(run(service, "usage", "--json")) == [used | {"months": None}]
     assert service.requests[0].url.path == "/api/v1/usage"
+
+
+def test_usage_is_shown_by_month() -> None:
+    months = [
+        {"month": "2026-02", "gpu_seconds": 0, "jobs": 0},
+        {"month": "2026-03", "gpu_seconds": 12.25, "jobs": 7},
+    ]
+    used = {"owner": "ann", "gpu_seconds": 20.5, "jobs": 9, "months": months}
+    service = Service(httpx.Response(200, json=used))
+    shown = run(service, "usage", "--by-month").stdout.splitlines()
+    assert [" ".join(line.split()) for line in shown] == [
+        "owner ann",
+        "gpu seconds 20.5",
+        "jobs 9",
+        "2026-02 0.0 s of GPU, 0 jobs",
+        "2026-03 12.2 s of GPU, 7 jobs",
+    ]
+    assert service.requests[0].url.query == b"by=month"
 
 
 def test_cancel_can_purge() -> None:

@@ -11,28 +11,28 @@ from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.job import Job
 from comfyline.service.ledger.count import count
-from comfyline.service.ledger.store import COUNTED_AT_ONCE
+from comfyline.service.ledger.store import counted_together
 from comfyline.service.metrics import Metric
 from tests.support.builders import a_job, succeeded
 
 
 class Throttled(InMemoryLedger):
-    """Counts up to COUNTED_AT_ONCE jobs together, and fails once, at the second of its calls."""
+    """Fails once, at the second part of the jobs."""
 
     calls = 0
 
     def count(self, ended: Sequence[Job]) -> list[Job]:
         counted: list[Job] = []
-        for start in range(0, len(ended), COUNTED_AT_ONCE):
+        for part in counted_together(ended):
             self.calls += 1
             if self.calls == 2:
                 raise Unavailable("throttled")
-            counted += super().count(ended[start : start + COUNTED_AT_ONCE])
+            counted += super().count(part)
         return counted
 
 
 def test_jobs_that_were_counted_before_a_failure_are_recorded() -> None:
-    jobs = [succeeded(a_job()) for _ in range(3 * COUNTED_AT_ONCE)]
+    jobs = [succeeded(a_job()) for _ in range(150)]
     ledger, metrics = Throttled(), InMemoryMetrics()
     with pytest.raises(Unavailable):
         count(jobs, ledger=ledger, metrics=metrics)

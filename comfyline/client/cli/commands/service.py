@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 from rich.console import Console
 
@@ -33,13 +35,19 @@ def models(ctx: typer.Context, as_json: args.AsJson = False) -> None:
         show(client.models(), as_json, view.fields)
 
 
-def usage(ctx: typer.Context, as_json: args.AsJson = False) -> None:
+def usage(
+    ctx: typer.Context,
+    by_month: Annotated[
+        bool, typer.Option("--by-month", help="Show each of the last twelve months, too.")
+    ] = False,
+    as_json: args.AsJson = False,
+) -> None:
     """Show what your jobs have used so far.
 
-    Example: comfyline usage
+    Example: comfyline usage --by-month
     """
     with connected(ctx, as_json) as client:
-        show(client.usage(), as_json, view.fields)
+        show(client.usage(by="month" if by_month else None), as_json, view.usage)
 
 
 def status(ctx: typer.Context, as_json: args.AsJson = False) -> None:
