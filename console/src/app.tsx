@@ -19,7 +19,7 @@ export function App() {
 
 function Frame() {
   const texts = useTexts();
-  const { signOut, live } = useSession();
+  const { signOut, live, caller } = useSession();
   const place = usePlace();
   const isLive = useIsLive(live);
   return (
@@ -31,6 +31,9 @@ function Frame() {
         <span className="brand">Comfyline</span>
         <Navigation>
           <LanguageChoice />
+          <span className="caller" title={`${texts.signedInAs} ${caller.owner}`}>
+            {caller.owner}
+          </span>
           <button type="button" className="quiet" onClick={signOut}>
             {texts.signOut}
           </button>

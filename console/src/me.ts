@@ -1,8 +1,8 @@
 /** What the key may do. */
 
-const NONE: readonly string[] = [];
+import { useSession } from "./session.js";
 
-/** The scopes of the key. The service does not tell them yet, so no page for operators is shown. */
+/** The scopes of the key, as the sign-in has told them. */
 export function useScopes(): readonly string[] {
-  return NONE;
+  return useSession().caller.scopes;
 }

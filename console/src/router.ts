@@ -36,6 +36,17 @@ export function go(hash: string): void {
   location.hash = hash;
 }
 
+/**
+ * The code of a link that signs in, if the address has one. It is removed from the address and the
+ * browser's history, because it is a secret until it is used.
+ */
+export function takeCode(): string | undefined {
+  const { page, query } = placeOf(location.hash);
+  if (page !== "sign-in") return undefined;
+  history.replaceState(null, "", "#/");
+  return query.get("code") ?? undefined;
+}
+
 function subscribe(changed: () => void): () => void {
   window.addEventListener("hashchange", changed);
   return () => window.removeEventListener("hashchange", changed);

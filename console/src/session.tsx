@@ -1,46 +1,121 @@
-/** The key that the user pasted. It is kept in memory, so a reload of the page signs out. */
+/** Who is signed in: a session of the service, which a reload and other tabs share. */
 
-import { Comfyline, Forbidden, Unauthorized } from "@comfyline/client";
+import { Comfyline, Unauthorized } from "@comfyline/client";
+import type { Caller } from "@comfyline/client";
 import { QueryCache, QueryClient, MutationCache, QueryClientProvider } from "@tanstack/react-query";
-import { createContext, useContext, useMemo, useState } from "react";
+import { createContext, useContext, useEffect, useMemo, useState } from "react";
 import type { ReactNode } from "react";
+import { ROOT } from "./address.js";
+import {
+  Bearer,
+  CookieLost,
+  SignInRefused,
+  mark,
+  marked,
+  onMark,
+  signIn,
+  signOut,
+} from "./bearer.js";
 import { LiveJobs, useFollowing } from "./live.js";
 import { SignIn } from "./pages/sign-in.js";
-
-/** The API is at the root of the deployment, and the page at /console below it. */
-export const ROOT = new URL(".", location.href.split(/[?#]/)[0]).href.replace(/\/$/, "");
+import { takeCode } from "./router.js";
+import { useTexts } from "./texts/index.js";
 
 interface Session {
   client: Comfyline;
   live: LiveJobs;
+  caller: Caller;
   signOut: () => void;
 }
 
 const Context = createContext<Session | undefined>(undefined);
 
-export type Ending = "signed-out" | "key-ended";
+/** Why the sign-in is shown. */
+export type Ending = "none" | "over" | "ended" | "link-refused" | "not-signed-out" | "unreachable";
 
-/** Shows the sign-in until there is a key, and again when the service refuses it. */
+type State =
+  { at: "trying" } | { at: "out"; ending: Ending } | { at: "in"; bearer: Bearer; caller: Caller };
+
+/** Shows the sign-in until there is a session, and again when it has ended. */
 export function SessionProvider({ children }: { children: ReactNode }) {
-  const [key, setKey] = useState<string>();
-  const [ending, setEnding] = useState<Ending>("signed-out");
-  const end = (why: Ending) => {
-    setEnding(why);
-    setKey(undefined);
+  const texts = useTexts();
+  const [state, setState] = useState<State>({ at: "trying" });
+  const out = (ending: Ending) => setState({ at: "out", ending });
+  const ended = () => {
+    const endsAt = marked();
+    mark(undefined);
+    out(endsAt && endsAt <= new Date() ? "over" : "ended");
   };
-  if (key === undefined) return <SignIn ending={ending} accept={setKey} />;
+
+  /** Show the pages, if the browser has a session. @throws SignInRefused, TransportFailed. */
+  async function resume(whenEnded = ended): Promise<void> {
+    const bearer = new Bearer(() => whenEnded());
+    const caller = await bearer.renew();
+    whenEnded = ended;
+    setState({ at: "in", bearer, caller });
+  }
+
+  async function begin(code: string | undefined): Promise<void> {
+    try {
+      if (code && !marked()) await signIn(code);
+      else if (!marked()) return out("none");
+    } catch (error) {
+      return out(error instanceof SignInRefused ? "link-refused" : "unreachable");
+    }
+    await resume().catch((error) => {
+      if (!isEnd(error)) out("unreachable");
+    });
+  }
+
+  /** @throws SignInRefused, CookieLost, TransportFailed. */
+  async function accept(key: string): Promise<void> {
+    await signIn(key);
+    try {
+      await resume(() => undefined);
+    } catch (error) {
+      throw isEnd(error) ? new CookieLost() : error;
+    }
+  }
+
+  async function leave(): Promise<void> {
+    setState({ at: "trying" });
+    await signOut().then(
+      () => out("none"),
+      () => {
+        mark(undefined);
+        out("not-signed-out");
+      },
+    );
+  }
+
+  useEffect(() => {
+    void begin(takeCode());
+    return onMark(() => (marked() ? void resume().catch(() => undefined) : out("none")));
+  }, []);
+
+  if (state.at === "trying") return <p className="page muted">{texts.loading}</p>;
+  if (state.at === "out") return <SignIn ending={state.ending} accept={accept} />;
   return (
-    <SignedIn apiKey={key} end={end}>
+    <SignedIn key={state.caller.key?.id} {...state} signOut={() => void leave()}>
       {children}
     </SignedIn>
   );
 }
 
-function SignedIn(props: { apiKey: string; end: (why: Ending) => void; children: ReactNode }) {
-  const { apiKey, end, children } = props;
+const isEnd = (error: unknown) => error instanceof SignInRefused && error.status === 401;
+
+interface SignedInProps {
+  bearer: Bearer;
+  caller: Caller;
+  signOut: () => void;
+  children: ReactNode;
+}
+
+function SignedIn({ bearer, caller, signOut, children }: SignedInProps) {
   const [session, queries] = useMemo(() => {
+    // A renewal finds out whether the session has ended. If not, the page shows the refusal.
     const refused = (error: unknown) => {
-      if (error instanceof Unauthorized || error instanceof Forbidden) end("key-ended");
+      if (error instanceof Unauthorized) void bearer.renew().catch(() => undefined);
     };
     const queries = new QueryClient({
       queryCache: new QueryCache({ onError: refused }),
@@ -48,20 +123,16 @@ function SignedIn(props: { apiKey: string; end: (why: Ending) => void; children:
       // The client repeats what failed for a moment, so nothing is repeated here.
       defaultOptions: { queries: { retry: false, staleTime: 30_000 }, mutations: { retry: false } },
     });
-    const client = newClient(apiKey);
+    const client = new Comfyline({ url: ROOT, apiKey: bearer.text });
     const live = new LiveJobs(client, queries, refused);
-    return [{ client, live, signOut: () => end("signed-out") }, queries] as const;
-  }, [apiKey]);
+    return [{ client, live, caller, signOut }, queries] as const;
+  }, [bearer]);
   useFollowing(session.live);
   return (
     <QueryClientProvider client={queries}>
       <Context.Provider value={session}>{children}</Context.Provider>
     </QueryClientProvider>
   );
-}
-
-export function newClient(apiKey: string): Comfyline {
-  return new Comfyline({ url: ROOT, apiKey });
 }
 
 export function useSession(): Session {

@@ -25,8 +25,8 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>\u202e{{7*7}}"
 
 
 @contextmanager
-def a_page(browser: Browser, endpoints: Endpoints, **options: Any) -> Iterator[Page]:
-    """The sign-in page. At the end, nothing on the page may have complained."""
+def a_page(browser: Browser, endpoints: Endpoints, at: str = "", **options: Any) -> Iterator[Page]:
+    """The sign-in page, or the one at this fragment. At the end, nothing may have complained."""
     complaints: list[str] = []
     context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB", **options})
     page = context.new_page()
@@ -38,7 +38,7 @@ def a_page(browser: Browser, endpoints: Endpoints, **options: Any) -> Iterator[P
         "console",
         lambda message: complaints.append(message.text) if is_fault(message.text) else None,
     )
-    page.goto(f"{endpoints.api_url}/console")
+    page.goto(f"{endpoints.api_url}/console{at}")
     yield page
     context.close()
     assert complaints == []
@@ -55,7 +55,7 @@ def sign_in(page: Page, key: str, *, lands_on: str = "Jobs") -> None:
 
 
 def show(page: Page, fragment: str) -> None:
-    """Show that page of the console, as a link does. A reload would sign out."""
+    """Show that page of the console, as a link does."""
     page.evaluate("fragment => { location.hash = fragment }", fragment)
 
 

@@ -3,34 +3,66 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
 from comfyline.client import Comfyline
+from comfyline.contract.ids import KeyId, OwnerId
+from comfyline.service.access.authenticate import disable_key
 from localcloud.state import Endpoints
+from tests.e2e.account import Account, now
 from tests.e2e.console import a_page, sign_in
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.usefixtures("local", "console_packages"), needs_chromium]
 
 
-def test_a_wrong_key_and_a_key_that_ends_are_told(browser: Browser, endpoints: Endpoints) -> None:
+def test_a_session_is_kept_by_a_reload_shared_by_tabs_and_ended_for_all(
+    browser: Browser, endpoints: Endpoints
+) -> None:
     with a_page(browser, endpoints) as page:
         page.get_by_label("API key").fill("cl_0123456789abcdef_" + "x" * 43)
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_role("alert")).to_contain_text("does not accept this key")
         sign_in(page, endpoints.api_key)
-        problem = {"type": "urn:comfyline:problem:unauthorized", "title": "t", "status": 401}
-        page.route(
-            "**/api/v1/usage",
-            lambda route: route.fulfill(
-                status=401, json={**problem, "detail": "d", "code": "unauthorized"}
-            ),
-        )
-        page.get_by_role("link", name="Usage").click()
-        expect(page.get_by_role("alert")).to_contain_text("no longer valid")
+        page.reload()
+        expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+        assert endpoints.api_key not in page.evaluate("JSON.stringify({...localStorage})")
+        assert page.evaluate("document.cookie") == ""
+        other = page.context.new_page()
+        other.goto(page.url)
+        expect(other.get_by_role("heading", name="Jobs")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("API key")).to_be_visible()
+        expect(other.get_by_label("API key")).to_be_visible()
+        assert page.context.cookies(f"{endpoints.api_url}/api/v1/sessions") == []
+
+
+def test_a_key_that_ends_leads_to_the_sign_in(browser: Browser, endpoints: Endpoints) -> None:
+    account, owner = Account(endpoints), OwnerId("leaver-" + secrets.token_hex(4))
+    text = account.new_key(owner)
+    with a_page(browser, endpoints) as page:
+        sign_in(page, text)
+        disable_key(KeyId(text.split("_")[1]), keys=account.keys, clock=now)
+        page.reload()
+        expect(page.get_by_role("alert")).to_contain_text("its key is no longer valid")
+        page.reload()
+        expect(page.locator("#key-trouble")).to_be_empty()
+
+
+def test_a_link_signs_in_once_and_leaves_no_code_behind(
+    browser: Browser, endpoints: Endpoints, api: httpx.Client
+) -> None:
+    code = api.post("/sessions/links").json()["code"]
+    with a_page(browser, endpoints, at=f"#/sign-in?code={code}") as page:
+        expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+        assert code not in page.url
+    with a_page(browser, endpoints, at=f"#/sign-in?code={code}") as page:
+        expect(page.get_by_role("alert")).to_contain_text("has been used or is too old")
 
 
 def test_another_owner_sees_nothing_of_it(

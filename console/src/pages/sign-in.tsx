@@ -1,15 +1,21 @@
-import { Forbidden, NotConfigured, Unauthorized } from "@comfyline/client";
 import { useState } from "react";
-import { newClient } from "../session.js";
+import { CookieLost, SignInRefused } from "../bearer.js";
 import type { Ending } from "../session.js";
+import type { Texts } from "../texts/en.js";
 import { LanguageChoice, useTexts } from "../texts/index.js";
 import { reason } from "../parts/trouble.js";
 
-/** Asks for a key, and tries it before it is accepted. */
-export function SignIn({ ending, accept }: { ending: Ending; accept: (key: string) => void }) {
+interface Props {
+  ending: Ending;
+  /** @throws SignInRefused, CookieLost, TransportFailed. */
+  accept: (key: string) => Promise<void>;
+}
+
+/** Asks for a key, and says why it has to ask. */
+export function SignIn({ ending, accept }: Props) {
   const texts = useTexts();
   const [key, setKey] = useState("");
-  const [trouble, setTrouble] = useState(ending === "key-ended" ? texts.keyEnded : "");
+  const [trouble, setTrouble] = useState(texts.endings[ending]);
   const [isTrying, setTrying] = useState(false);
 
   async function submit(event: React.FormEvent) {
@@ -17,14 +23,10 @@ export function SignIn({ ending, accept }: { ending: Ending; accept: (key: strin
     setTrying(true);
     setTrouble("");
     try {
-      await newClient(key.trim()).list({ limit: 1 }).next();
-      accept(key.trim());
+      await accept(asciiOnly(key.trim()));
     } catch (error) {
       setTrying(false);
-      if (error instanceof Forbidden) setTrouble(texts.keyWithoutScope);
-      else if (error instanceof Unauthorized || error instanceof NotConfigured)
-        setTrouble(texts.keyRefused);
-      else setTrouble(reason(error, texts));
+      setTrouble(refusal(error, texts));
     }
   }
 
@@ -58,4 +60,17 @@ export function SignIn({ ending, accept }: { ending: Ending; accept: (key: strin
       </form>
     </main>
   );
+}
+
+/** A header holds ASCII only, and no key has anything else. */
+function asciiOnly(key: string): string {
+  if (/^[\x21-\x7e]+$/.test(key)) return key;
+  throw new SignInRefused(401, "");
+}
+
+function refusal(error: unknown, texts: Texts): string {
+  if (error instanceof CookieLost) return texts.cookieLost;
+  if (!(error instanceof SignInRefused)) return reason(error, texts);
+  const known: Record<number, string> = { 401: texts.keyRefused, 403: texts.keyWithoutScope };
+  return known[error.status] ?? error.message;
 }

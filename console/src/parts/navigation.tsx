@@ -4,7 +4,7 @@ import { useScopes } from "../me.js";
 import { PAGES, pageOf } from "../pages.js";
 import type { Page } from "../pages.js";
 import { usePlace } from "../router.js";
-import { ROOT } from "../session.js";
+import { ROOT } from "../address.js";
 import { useTexts } from "../texts/index.js";
 
 /** The links to all pages of the key, and the controls that follow them. In a narrow window a button

@@ -2,7 +2,7 @@
 
 import { Tab, TabList, TabPanel, TabProvider } from "@ariakit/react";
 import { useState } from "react";
-import { ROOT } from "../session.js";
+import { ROOT } from "../address.js";
 import { useTexts } from "../texts/index.js";
 
 export interface CodeOf {

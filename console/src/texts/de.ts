@@ -13,6 +13,7 @@ export const de: Texts = {
   newJob: "Neuer Job",
   usage: "Verbrauch",
   apiDocs: "API-Referenz",
+  signedInAs: "Angemeldet als",
   signOut: "Abmelden",
   loading: "Wird geladen…",
   retryNow: "Erneut versuchen",
@@ -25,10 +26,23 @@ export const de: Texts = {
   signIn: "Anmelden",
   apiKey: "API-Schlüssel",
   apiKeyHint:
-    "Ein Schlüssel beginnt mit cl_. Er bleibt im Speicher dieses Tabs und wird nirgends abgelegt.",
+    "Ein Schlüssel beginnt mit cl_. Er wird gegen eine Sitzung von 12 Stunden getauscht; die Seite behält ihn nicht.",
   keyRefused:
     "Der Dienst nimmt diesen Schlüssel nicht an. Er ist falsch, abgelaufen oder gesperrt.",
-  keyEnded: "Ihr Schlüssel gilt nicht mehr. Melden Sie sich mit einem anderen an.",
+  endings: {
+    none: "",
+    over: "Ihre Sitzung ist abgelaufen. Melden Sie sich erneut an.",
+    ended:
+      "Ihre Sitzung wurde beendet, oder ihr Schlüssel gilt nicht mehr. Melden Sie sich erneut an.",
+    "link-refused":
+      "Dieser Link wurde schon benutzt oder ist zu alt. Melden Sie sich mit einem Schlüssel an.",
+    "not-signed-out":
+      "Der Dienst war nicht erreichbar. Ihre Sitzung läuft daher bis zu ihrem Ende weiter.",
+    unreachable:
+      "Der Dienst ist nicht erreichbar. Prüfen Sie die Verbindung und melden Sie sich erneut an.",
+  },
+  cookieLost:
+    "Der Browser behält keine Sitzung. Erlauben Sie Cookies, und öffnen Sie die Konsole über HTTPS.",
   keyWithoutScope: "Dieser Schlüssel darf keine Jobs verwenden. Er braucht den Scope jobs.",
 
   filterStatus: "Status",

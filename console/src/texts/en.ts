@@ -11,6 +11,7 @@ export const en = {
   newJob: "New job",
   usage: "Usage",
   apiDocs: "API reference",
+  signedInAs: "Signed in as",
   signOut: "Sign out",
   loading: "Loading…",
   retryNow: "Try again",
@@ -22,9 +23,18 @@ export const en = {
 
   signIn: "Sign in",
   apiKey: "API key",
-  apiKeyHint: "A key begins with cl_. It stays in the memory of this tab and is never stored.",
+  apiKeyHint:
+    "A key begins with cl_. It is exchanged for a session of 12 hours; the page does not keep it.",
   keyRefused: "The service does not accept this key. It may be wrong, expired or disabled.",
-  keyEnded: "Your key is no longer valid. Sign in with another one.",
+  endings: {
+    none: "",
+    over: "Your session is over. Sign in again.",
+    ended: "Your session was ended, or its key is no longer valid. Sign in again.",
+    "link-refused": "This link has been used or is too old. Sign in with a key.",
+    "not-signed-out": "The service could not be reached, so your session goes on until its end.",
+    unreachable: "The service cannot be reached. Check your connection and sign in again.",
+  },
+  cookieLost: "The browser keeps no session. Allow cookies, and open the console over HTTPS.",
   keyWithoutScope: "This key may not use jobs. It needs the scope jobs.",
 
   filterStatus: "Status",
