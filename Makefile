@@ -32,7 +32,7 @@ dev: .venv/.complete ## Set up the environment in .venv
 
 # --- the whole service on this machine ---------------------------------------------------------------
 
-run: dev ## Start everything, run one job, save its picture under out/, stop everything
+run: dev ## Start everything, run one job, save its picture under out/, stop everything (OPEN=1: open the console, stop at Ctrl-C)
 	@$(BIN)/python -m localcloud run --out $(OUT)
 
 up: dev ## Start everything in the background (COMFYUI_URL=, WORKERS=, PORT=; TARGET=localstack; TARGET=aws DEPLOYMENT=)

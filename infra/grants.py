@@ -54,12 +54,16 @@ class Grant:
     purpose: str
     actions: tuple[str, ...]
     resource: Resource
-    partition_keys: str | None = None  # a pattern: only the rows of a table that match
+    # One pattern or several: only the rows of a table that match one of them.
+    partition_keys: str | tuple[str, ...] | None = None
     via: str | None = None  # only calls that this service makes in the name of the role
 
 
 def may(
-    purpose: str, resource: Resource, *actions: str, partition_keys: str | None = None
+    purpose: str,
+    resource: Resource,
+    *actions: str,
+    partition_keys: str | tuple[str, ...] | None = None,
 ) -> Grant:
     """A grant of those actions on the resource."""
     return Grant(purpose, actions, resource, partition_keys)
@@ -87,9 +91,12 @@ def emulated(grant: Grant) -> Grant:
 # The actions of Lambda's poller of a queue.
 READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 READ_KEY = may("ReadKey", Resource.KEYS, "dynamodb:GetItem")
-READ_TOKEN = may("ReadToken", Resource.CONNECTIONS, "dynamodb:GetItem", partition_keys="token#*")
-READ_SESSION = may(
-    "ReadSession", Resource.CONNECTIONS, "dynamodb:GetItem", partition_keys="session#*"
+# The emulator compares no partition keys, so one action on one table is one grant.
+READ_SECRETS = may(
+    "ReadSecrets",
+    Resource.CONNECTIONS,
+    "dynamodb:GetItem",
+    partition_keys=("token#*", "session#*"),
 )
 GET_JOB = may("GetJob", Resource.JOBS, "dynamodb:GetItem")
 READ_JOB = may("ReadJob", Resource.JOBS, "dynamodb:Query")

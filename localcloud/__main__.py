@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from localcloud.cloud import Options, administration, local_cloud
 from localcloud.elsewhere import down_in_localstack, up_in_localstack, up_on_aws
 from localcloud.processes import MARK, end_all
+from localcloud.sign_in import console_of, opened, sign_in_link
 from localcloud.state import DEFAULT_STATE, ROOT, CloudFailed, Endpoints, State, is_free
 
 DEFAULT_PORT = 4566  # the usual port of AWS emulators
@@ -111,8 +112,7 @@ def up(
     end_all(state)  # the processes that a killed supervisor left behind
     if port and not is_free(port):
         raise CloudFailed(f"Another program uses port {port}. To use a free port: make up PORT=0")
-    _report("Building the console, unless it is built")
-    subprocess.run([sys.executable, "-m", "infra.console"], cwd=ROOT, check=True, stdout=sys.stderr)
+    _build_console()
     state.prepare()
     options = {"PORT": str(port), "WORKERS": str(workers), "COMFYUI_URL": comfyui_url or ""}
     with state.log("supervisor").open("wb") as log:
@@ -126,6 +126,11 @@ def up(
             start_new_session=True,
         )
     _print_endpoints(state, _wait_until_up(state, supervisor), "The service is up.")
+
+
+def _build_console() -> None:
+    _report("Building the console, unless it is built")
+    subprocess.run([sys.executable, "-m", "infra.console"], cwd=ROOT, check=True, stdout=sys.stderr)
 
 
 def _wait_until_up(state: State, supervisor: subprocess.Popen[bytes]) -> Endpoints:
@@ -152,8 +157,20 @@ def _print_endpoints(state: State, endpoints: Endpoints, news: str) -> None:
         _out.print(f"  export {name}={value}", markup=False, soft_wrap=True)
     _out.print('  .venv/bin/comfyline submit "a red fox" --watch --out out', markup=False)
     _out.print(f"\nIn a browser: {endpoints.api_url}/", markup=False, soft_wrap=True)
-    _out.print(f"The console: {endpoints.api_url}/console", markup=False, soft_wrap=True)
+    _out.print(f"The console: {console_of(endpoints)}", markup=False, soft_wrap=True)
+    _print_link(endpoints)
     _out.print(f"All endpoints: {state.endpoints_file}\nTo stop it: make down", markup=False)
+
+
+def _print_link(endpoints: Endpoints) -> None:
+    """The service is up without a link, too: the key signs in as well."""
+    try:
+        link = sign_in_link(endpoints)
+    except CloudFailed as error:
+        _out.print(f"{error}. Sign in with the key.", markup=False, soft_wrap=True)
+    else:
+        text = f"It signs you in, once and within ten minutes: {link}"
+        _out.print(text, markup=False, soft_wrap=True)
 
 
 def client_environment(endpoints: Endpoints) -> dict[str, str]:
@@ -247,29 +264,52 @@ def run(
     workers: Workers = 1,
     comfyui_url: ComfyuiUrl = None,
     comfyui_directory: ComfyuiDirectory = None,
+    in_browser: Annotated[
+        bool,
+        typer.Option(
+            "--open", envvar="OPEN", help="Open the console, and keep everything up until Ctrl-C."
+        ),
+    ] = False,
 ) -> None:
     """Start everything, run one job through the public API, save its picture, stop everything."""
     state = State(state_folder.absolute())
     end_all(state)
+    if in_browser:
+        _build_console()
     options = Options(workers=workers, comfyui_url=comfyui_url, comfyui_directory=comfyui_directory)
     try:
-        status = asyncio.run(_run(state, options, prompt, out))
+        status = asyncio.run(_run(state, options, prompt, out, in_browser=in_browser))
     finally:
         end_all(state)
     raise typer.Exit(status)
 
 
-async def _run(state: State, options: Options, prompt: str, out: Path) -> int:
+async def _run(state: State, options: Options, prompt: str, out: Path, *, in_browser: bool) -> int:
     stop = _stop_signal()
     async with local_cloud(state, options, _report) as endpoints:
+        if in_browser:  # before the job, whose progress the page shows
+            await asyncio.to_thread(_open_console, endpoints)
         client = await _start_client(prompt, out, client_environment(endpoints))
         stopping = asyncio.create_task(stop.wait())
         ending = asyncio.create_task(client.wait())
         await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if in_browser and not stop.is_set():
+            _out.print("\nThe service stays up for the console. To stop it: Ctrl-C", markup=False)
+            await stopping
         stopping.cancel()
         if client.returncode is None:
             client.terminate()
         return await ending
+
+
+def _open_console(endpoints: Endpoints) -> None:
+    link = sign_in_link(endpoints)
+    if opened(link):
+        text = f"\nThe console is open in your browser: {console_of(endpoints)}"
+        _out.print(text, markup=False, soft_wrap=True)
+    else:
+        text = "\nThere is no browser here. Open this link within ten minutes; it works once:"
+        _out.print(f"{text}\n{link}", markup=False, soft_wrap=True)
 
 
 async def _start_client(

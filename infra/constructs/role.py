@@ -52,9 +52,11 @@ def policy(grants: Iterable[Grant], arns: Arns) -> iam.PolicyDocument:
 
 
 def _statement(grant: Grant, arns: Arns) -> iam.PolicyStatement:
-    conditions: dict[str, Mapping[str, str]] = {}
+    conditions: dict[str, Mapping[str, str | list[str]]] = {}
     if grant.partition_keys:
-        conditions["ForAllValues:StringLike"] = {"dynamodb:LeadingKeys": grant.partition_keys}
+        keys = grant.partition_keys
+        patterns = keys if isinstance(keys, str) else list(keys)
+        conditions["ForAllValues:StringLike"] = {"dynamodb:LeadingKeys": patterns}
     if grant.via:
         service = f"{grant.via}.{Aws.REGION}.{Aws.URL_SUFFIX}"
         conditions["StringEquals"] = {"kms:ViaService": service}

@@ -17,7 +17,7 @@ ROWS = (
         name="AuthorizeHttp",
         handler="authorize.http_handler",
         settings=(KeysTable, ConnectionsTable),
-        grants=(grants.READ_KEY, grants.READ_TOKEN, grants.READ_SESSION),
+        grants=(grants.READ_KEY, grants.READ_SECRETS),
         timeout=AUTHORIZER_TIMEOUT,
         reserved=RESERVED_FOR_HTTP,
     ),
@@ -27,8 +27,7 @@ ROWS = (
         settings=(KeysTable, ConnectionsTable),
         grants=(
             grants.READ_KEY,
-            grants.READ_TOKEN,
-            grants.READ_SESSION,
+            grants.READ_SECRETS,
             may("TakeSocketPass", Resource.CONNECTIONS, "dynamodb:DeleteItem"),
         ),
         timeout=AUTHORIZER_TIMEOUT,

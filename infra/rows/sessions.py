@@ -13,8 +13,6 @@ from infra import grants
 from infra.declarations import Function, Route
 from infra.grants import Resource, may
 
-_STORE_TOKEN = may("StoreToken", Resource.CONNECTIONS, "dynamodb:PutItem", partition_keys="token#*")
-
 ROWS = (
     Function(
         name="Sessions",
@@ -27,19 +25,23 @@ ROWS = (
         settings=(KeysTable, ConnectionsTable, PublicAddress),
         grants=(
             grants.READ_KEY,
-            _STORE_TOKEN,
             may(
-                "KeepSessions",
+                "ReadSessions",
                 Resource.CONNECTIONS,
                 *("dynamodb:GetItem", "dynamodb:Query"),
-                *("dynamodb:PutItem", "dynamodb:DeleteItem"),
                 partition_keys="session#*",
             ),
             may(
-                "KeepLinks",
+                "StoreSecrets",
                 Resource.CONNECTIONS,
-                *("dynamodb:PutItem", "dynamodb:DeleteItem"),
-                partition_keys="link#*",
+                "dynamodb:PutItem",
+                partition_keys=("session#*", "token#*", "link#*"),
+            ),
+            may(
+                "EndSecrets",
+                Resource.CONNECTIONS,
+                "dynamodb:DeleteItem",
+                partition_keys=("session#*", "link#*"),
             ),
         ),
     ),
@@ -47,7 +49,9 @@ ROWS = (
         name="CreateToken",
         routes=(Route("POST", "/api/v1/tokens"),),
         settings=(ConnectionsTable,),
-        grants=(_STORE_TOKEN,),
+        grants=(
+            may("StoreToken", Resource.CONNECTIONS, "dynamodb:PutItem", partition_keys="token#*"),
+        ),
     ),
     Function(
         name="GetArtifact",
@@ -62,8 +66,7 @@ ROWS = (
             grants.SIGN_ARTIFACT,
             # These find the caller.
             grants.READ_KEY,
-            grants.READ_TOKEN,
-            grants.READ_SESSION,
+            grants.READ_SECRETS,
         ),
     ),
 )

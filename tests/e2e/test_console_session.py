@@ -6,13 +6,13 @@ import re
 import secrets
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
 from comfyline.client import Comfyline
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.authenticate import disable_key
+from localcloud.sign_in import console_of, sign_in_link
 from localcloud.state import Endpoints
 from tests.e2e.account import Account, now
 from tests.e2e.console import a_page, sign_in
@@ -55,13 +55,13 @@ def test_a_key_that_ends_leads_to_the_sign_in(browser: Browser, endpoints: Endpo
 
 
 def test_a_link_signs_in_once_and_leaves_no_code_behind(
-    browser: Browser, endpoints: Endpoints, api: httpx.Client
+    browser: Browser, endpoints: Endpoints
 ) -> None:
-    code = api.post("/sessions/links").json()["code"]
-    with a_page(browser, endpoints, at=f"#/sign-in?code={code}") as page:
+    fragment = sign_in_link(endpoints).removeprefix(console_of(endpoints))
+    with a_page(browser, endpoints, at=fragment) as page:
         expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
-        assert code not in page.url
-    with a_page(browser, endpoints, at=f"#/sign-in?code={code}") as page:
+        assert page.url == f"{console_of(endpoints)}#/"
+    with a_page(browser, endpoints, at=fragment) as page:
         expect(page.get_by_role("alert")).to_contain_text("has been used or is too old")
 
 
