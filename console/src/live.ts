@@ -19,7 +19,12 @@ export interface LiveJob {
   status?: Status;
   progress: number;
   message?: string | null;
-  node?: string | null;
+  /** The node that runs. */
+  nodeId?: string | null;
+  /** The nodes that were seen to run in this attempt. */
+  nodesSeen?: ReadonlySet<string>;
+  /** The step of the node that runs, and its number of steps. */
+  steps?: { step?: number | null | undefined; steps?: number | null | undefined };
   preview?: string | null;
   /** The progress and the local time when the attempt was first and last heard of. */
   first?: Pace;
@@ -34,6 +39,7 @@ interface Pace {
 // Changes within this time are read together. Of more than MOST_READS jobs the lists are read anew.
 const GATHER_MS = 300;
 const MOST_READS = 8;
+const MOST_SEEN = 1000; // nodes of a job
 
 /** Follows all jobs of the owner while it runs, and keeps the caches of reads up to date. */
 export class LiveJobs {
@@ -91,16 +97,18 @@ export class LiveJobs {
     const before = this.#jobs.get(job_id) ?? { version: 0, part: 0, progress: 0 };
     const next: LiveJob = { ...before, version, part };
     if (message.type === "progress") {
-      const { progress, message: text, node_type: node, preview } = message;
+      const { progress, message: text, node: nodeId, step, steps, preview } = message;
       const last = { progress, atMs: Date.now() };
-      Object.assign(next, { progress, message: text, node, first: before.first ?? last, last });
+      Object.assign(next, { progress, message: text, first: before.first ?? last, last });
+      Object.assign(next, { nodeId, steps: { step, steps }, nodesSeen: seen(before, nodeId) });
       if (preview) next.preview = preview;
     } else if (message.type === "status") {
       const { status, progress } = message;
       Object.assign(next, { status, progress });
       if (status === "queued") {
-        Object.assign(next, { message: null, node: null, preview: null });
+        Object.assign(next, { message: null, nodeId: null, steps: {}, preview: null });
         delete next.first; // another attempt begins
+        delete next.nodesSeen;
       }
       this.#read(job_id);
     } else if (message.type === "done") {
@@ -156,6 +164,12 @@ export class LiveJobs {
   get isLive(): boolean | undefined {
     return this.#isLive;
   }
+}
+
+function seen({ nodesSeen }: LiveJob, nodeId: string | null | undefined): ReadonlySet<string> {
+  if (!nodeId || nodesSeen?.has(nodeId) || (nodesSeen?.size ?? 0) >= MOST_SEEN)
+    return nodesSeen ?? new Set();
+  return new Set([...(nodesSeen ?? []), nodeId]);
 }
 
 /** Follows while the component is mounted. */

@@ -1,20 +1,25 @@
 import { NotFound } from "@comfyline/client";
-import type { ArtifactView, JobView } from "@comfyline/client";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import type { JobView } from "@comfyline/client";
+import { useQuery } from "@tanstack/react-query";
+import { lazy, Suspense, useEffect, useRef } from "react";
 import { between, duration, safeUrl, when } from "../format.js";
 import { useIsLive, useLiveJob } from "../live.js";
-import { Files } from "../parts/files.js";
+import type { LiveJob } from "../live.js";
+import { JobActions } from "../parts/job-actions.js";
 import { titleOf } from "../parts/job-card.js";
+import { JobResult } from "../parts/job-result.js";
 import { RequestCode, codeOfGet, codeOfPost, pretty } from "../parts/request-code.js";
 import { ProgressLine, StatusBadge } from "../parts/status.js";
 import { Timeline } from "../parts/timeline.js";
+import { useIsSeen } from "../parts/seen.js";
 import { Trouble } from "../parts/trouble.js";
-import { artifactsQuery, eventsQuery, forgetJob, isOpen, jobQuery } from "../queries.js";
-import { go, jobLink } from "../router.js";
+import { eventsQuery, isOpen, jobQuery } from "../queries.js";
+import { jobLink } from "../router.js";
 import type { Place } from "../router.js";
 import { useSession } from "../session.js";
 import { useLanguage, useTexts } from "../texts/index.js";
+
+const JobGraph = lazy(() => import("../graph/job-graph.js"));
 
 /** One job: what it made, what happened to it, and what can be done with it. */
 export default function JobPage({ rest: jobId }: Place) {
@@ -61,11 +66,12 @@ function Job({ view }: { view: JobView }) {
           </>
         )}
       </p>
-      <Actions job={job} />
+      <JobActions job={job} />
       {isOpen(job) && <ProgressLine job={job} />}
       {preview && <img className="preview" src={preview} alt={texts.preview} />}
       {job.error && <ErrorBox job={job} />}
-      {job.result && <Result job={job} result={job.result} />}
+      {job.result && <JobResult job={job} result={job.result} />}
+      <GraphSection job={job} />
       <div className="columns">
         <History job={job} />
         <Parameters job={job} />
@@ -76,89 +82,25 @@ function Job({ view }: { view: JobView }) {
   );
 }
 
+/** The workflow is read and drawn when it comes near the window. */
+function GraphSection({ job }: { job: JobView & { live?: LiveJob } }) {
+  const texts = useTexts();
+  const place = useRef<HTMLElement>(null);
+  const isSeen = useIsSeen(place);
+  return (
+    <section aria-labelledby="graph" ref={place}>
+      <h2 id="graph">{texts.workflow}</h2>
+      <Suspense fallback={<p className="muted">{texts.loading}</p>}>
+        {isSeen && <JobGraph job={job} />}
+      </Suspense>
+    </section>
+  );
+}
+
 function codeOf(job: JobView) {
   if (!Object.keys(job.params).length) return codeOfGet(job.job_id);
   const metadata = Object.keys(job.metadata).length ? { metadata: job.metadata } : {};
   return codeOfPost({ ...job.params, ...metadata });
-}
-
-function Actions({ job }: { job: JobView }) {
-  const texts = useTexts();
-  const { client } = useSession();
-  const queries = useQueryClient();
-  const id = job.job_id;
-  const cancel = useMutation({
-    mutationFn: () => client.cancel(id),
-    onSuccess: () => forgetJob(queries, id),
-  });
-  const retry = useMutation({
-    mutationFn: () => client.retry(id),
-    onSuccess: (next) => go(jobLink(next.id)),
-  });
-  const remove = useMutation({
-    mutationFn: () => client.purge(id),
-    onSuccess: () => {
-      go("#/");
-      queries.removeQueries({ queryKey: ["job", id] });
-      forgetJob(queries, id);
-    },
-  });
-  const [isAsking, setAsking] = useState(false);
-  const canRetry = ["failed", "canceled", "expired"].includes(job.status);
-  const isPending = cancel.isPending || retry.isPending || remove.isPending;
-  const error = cancel.error ?? retry.error ?? remove.error;
-  return (
-    <>
-      <div className="actions">
-        {isOpen(job) && (
-          <button
-            type="button"
-            disabled={isPending || job.status === "canceling"}
-            onClick={() => cancel.mutate()}
-          >
-            {texts.cancel}
-          </button>
-        )}
-        {canRetry && (
-          <button
-            type="button"
-            className="primary"
-            disabled={isPending}
-            onClick={() => retry.mutate()}
-          >
-            {texts.retry}
-          </button>
-        )}
-        {Object.keys(job.params).length > 0 && (
-          <a className="button" href={`#/new?from=${encodeURIComponent(id)}`}>
-            {texts.runAgain}
-          </a>
-        )}
-        {!isOpen(job) && !isAsking && (
-          <button type="button" disabled={isPending} onClick={() => setAsking(true)}>
-            {texts.remove}
-          </button>
-        )}
-      </div>
-      {isAsking && (
-        <div className="trouble" role="alert">
-          <p>{texts.removeAsk}</p>
-          <button
-            type="button"
-            className="danger"
-            disabled={isPending}
-            onClick={() => remove.mutate()}
-          >
-            {texts.remove}
-          </button>{" "}
-          <button type="button" onClick={() => setAsking(false)}>
-            {texts.close}
-          </button>
-        </div>
-      )}
-      {error && <Trouble error={error} />}
-    </>
-  );
 }
 
 function ErrorBox({ job }: { job: JobView }) {
@@ -173,56 +115,6 @@ function ErrorBox({ job }: { job: JobView }) {
         {node_id && ` · ${texts.node(node_id, node_type ?? "?")}`}
         {attempt ? ` · ${texts.attempt(attempt)}` : ""}
       </p>
-    </section>
-  );
-}
-
-function Result({ job, result }: { job: JobView; result: NonNullable<JobView["result"]> }) {
-  const texts = useTexts();
-  const { client } = useSession();
-  const [isAll, setAll] = useState(false);
-  const all = useQuery({ ...artifactsQuery(client, job.job_id), enabled: isAll });
-  const files: ArtifactView[] = all.data ?? result.artifacts;
-  const { values = {}, warnings = [], artifacts_total = 0 } = result;
-  return (
-    <section aria-labelledby="files">
-      <h2 id="files">{texts.files}</h2>
-      {result.partial && <p className="warning">{texts.partial}</p>}
-      {files.length ? (
-        <Files files={files} />
-      ) : (
-        <p className="muted">{result.empty_reason ?? texts.noFiles}</p>
-      )}
-      {artifacts_total > files.length && (
-        <p className="end">
-          <button type="button" disabled={all.isFetching} onClick={() => setAll(true)}>
-            {texts.moreFiles}
-          </button>{" "}
-          <span className="muted">{texts.filesTotal(artifacts_total)}</span>
-        </p>
-      )}
-      {all.error && <Trouble error={all.error} again={() => void all.refetch()} />}
-      {warnings.length > 0 && (
-        <>
-          <h3>{texts.warnings}</h3>
-          <ul>
-            {warnings.map(({ type, message, node_id, node_type }, n) => (
-              <li key={n}>
-                <code>{type}</code> {message}
-                {node_id && ` (${texts.node(node_id, node_type ?? "?")})`}
-              </li>
-            ))}
-          </ul>
-        </>
-      )}
-      {Object.keys(values).length > 0 && (
-        <>
-          <h3>{texts.values}</h3>
-          <pre tabIndex={0} aria-label={texts.values}>
-            {pretty(values)}
-          </pre>
-        </>
-      )}
     </section>
   );
 }

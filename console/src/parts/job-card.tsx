@@ -1,6 +1,6 @@
 import type { ArtifactView, JobView } from "@comfyline/client";
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
+import { useRef } from "react";
 import { ago, safeUrl } from "../format.js";
 import { useLiveJob } from "../live.js";
 import { isOpen, jobQuery } from "../queries.js";
@@ -8,6 +8,7 @@ import { jobLink } from "../router.js";
 import { useSession } from "../session.js";
 import { useLanguage, useTexts } from "../texts/index.js";
 import { isPicture } from "./media.js";
+import { useIsSeen } from "./seen.js";
 import { ProgressLine, StatusBadge } from "./status.js";
 
 /** One job of the gallery; it changes by itself while the job runs. */
@@ -69,18 +70,4 @@ function Picture({ job, preview }: { job: JobView; preview?: string | null | und
 function kindOf(artifacts: ArtifactView[] | undefined, job: JobView): string {
   if (job.error) return job.error.node_type ?? job.error.type;
   return artifacts?.[0]?.name ?? "";
-}
-
-/** True from when the element first comes near the window. */
-function useIsSeen(place: React.RefObject<HTMLElement | null>): boolean {
-  const [isSeen, setSeen] = useState(false);
-  useEffect(() => {
-    if (isSeen) return undefined;
-    const observer = new IntersectionObserver(([entry]) => entry?.isIntersecting && setSeen(true), {
-      rootMargin: "300px",
-    });
-    observer.observe(place.current!);
-    return () => observer.disconnect();
-  }, [isSeen]);
-  return isSeen;
 }
