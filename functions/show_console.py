@@ -7,10 +7,11 @@ builds all of them into one folder without subfolders.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from comfyline.contract.console_page import ASK_EACH_TIME, COMMON, FOR_A_YEAR, PAGE, page_policy
 from comfyline.service.errors import RouteNotFound
 from functions._compressed import Compressed
 from functions._http import Answer, http_handler
@@ -18,7 +19,6 @@ from functions._request import Request
 from functions._wiring import Wiring
 
 FOLDER = Path(__file__).with_name("_console")
-PAGE = "index.html"
 NOT_BUILT = "This deployment has no console. `make console` builds it, and `make up` serves it."
 MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
@@ -26,46 +26,17 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".html": "text/html; charset=utf-8",
 }
-FOR_A_YEAR, ASK_EACH_TIME = "public, max-age=31536000, immutable", "no-cache"
-COMMON = {
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "cross-origin-opener-policy": "same-origin",
-}
 
 
 @http_handler(scope=None)
 def handler(request: Request, wiring: Wiring) -> Answer:
-    """200 with the page, or with the file of it that the path names.
-
-    The page may load scripts and styles of its own origin only. It shows and sends files at the
-    origin of the bucket, and opens sockets at the origin of the WebSocket API.
-    """
+    """200 with the page, or with the file of it that the path names."""
     name = request.path_parameter("file") or PAGE
     found = files(FOLDER).get(name)  # a name that would lead out of the folder is not among them
     if found is None:
         raise RouteNotFound(NOT_BUILT if name == PAGE else f"There is no /console/{name}.")
     policy = page_policy(wiring.page_origins) if name == PAGE else "default-src 'none'"
     return found.answer(request, {"content-security-policy": policy, **COMMON})
-
-
-def page_policy(origins: Iterable[str]) -> str:
-    """The Content-Security-Policy of the page; `origins` are those of files and of sockets."""
-    others = " ".join(origins)
-    return "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            f"connect-src 'self' {others}",
-            f"img-src 'self' data: blob: {others}",
-            f"media-src blob: {others}",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-            "require-trusted-types-for 'script'",
-        )
-    )
 
 
 @cache

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from comfyline.contract.console_page import page_policy
 from functions._request import Request
-from functions.show_console import NOT_BUILT, files, page_policy
+from functions.show_console import NOT_BUILT, files
 from tests.support.gateway import Gateway
 
 POLICY = "default-src 'none'"
