@@ -32,6 +32,17 @@ class Access:
         self.aws = aws
         self.clock = clock
 
+    @property
+    def requires_edge(self) -> bool:
+        """Whether only requests that have come through the edge may come in."""
+        return self.aws.settings(of.EdgeSettings).edge_secrets is not None
+
+    def came_through_edge(self, header: str | None) -> bool:
+        """Whether the request with this value of the edge's header may come in."""
+        from comfyline.service.access.edge import came_through
+
+        return came_through(header, self.aws.settings(of.EdgeSettings).edge_secrets)
+
     def authenticate(self, authorization: str | None) -> Identity | None:
         """Who has sent this header."""
         from comfyline.service.access.authenticate import authenticate

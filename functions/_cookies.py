@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from comfyline.service import settings as of
@@ -108,8 +108,8 @@ def with_caller(request: Request, wiring: Wiring) -> Request:
     Raises:
         Forbidden: the cookie was sent by a page of another origin.
     """
-    about: Mapping[str, object] = request.event["requestContext"]
-    if "authorizer" in about:
+    about: Mapping[str, Any] = request.event["requestContext"]
+    if (about.get("authorizer") or {}).get("lambda"):  # that of the edge names no caller
         return request
     caller = {"lambda": context_of_request(_found(request, wiring), wiring)}
     return Request({**request.event, "requestContext": {**about, "authorizer": caller}})

@@ -14,11 +14,14 @@ from aws_cdk import Annotations, App, CrossStackReferences, ReferenceStrength
 
 from infra import console
 from infra.assets import code_assets, has_bytecode
+from infra.declarations import CONSOLE_FOLDER
 from infra.deployment import Deployment
 from infra.deployment_file import WrongDeployment, read_deployment
 from infra.platform import adapt, add_tags
 from infra.stacks.api import ApiStack
 from infra.stacks.data import DataStack
+from infra.stacks.edge import EdgeStack
+from infra.stacks.firewall import FirewallStack
 from infra.stacks.fleet import FleetStack
 from infra.stacks.observability import ObservabilityStack
 from infra.stacks.scaler import ScalerStack
@@ -86,6 +89,20 @@ def add_stacks(app: App, deployment: Deployment, assets: Mapping[str, Path]) -> 
     ObservabilityStack(
         app, name("observability"), deployment=deployment, data=data, api=api, scaler=scaler
     )
+    if deployment.has_edge:
+        # It asks both stacks for their outputs, so it is deployed after them: the APIs accept a new
+        # secret before the edge sends it.
+        EdgeStack(
+            app,
+            name("edge"),
+            deployment=deployment,
+            data=data,
+            api=api,
+            console=assets[CONSOLE_FOLDER] / CONSOLE_FOLDER,
+            firewall=FirewallStack(app, name("firewall"), deployment=deployment)
+            if deployment.edge.web_acl
+            else None,
+        )
     adapt(app, deployment)
 
 

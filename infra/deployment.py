@@ -8,11 +8,12 @@ file.
 from __future__ import annotations
 
 import platform
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from infra.sections.account import Alarms, Encryption, Iam, Observability
+from infra.sections.edge import Edge
 from infra.sections.requests import Api, Functions
 from infra.sections.section import Section
 from infra.sections.workers import Fleet, Network, Scaling, Worker
@@ -51,6 +52,7 @@ class Deployment(Section):
     )
     functions: Functions = Functions()
     api: Api = Api()
+    edge: Edge = Edge()
     worker: Worker
     fleet: Fleet = Fleet()
     network: Network = Network()
@@ -59,6 +61,50 @@ class Deployment(Section):
     encryption: Encryption = Encryption()
     alarms: Alarms = Alarms()
     observability: Observability = Observability()
+
+    @model_validator(mode="after")
+    def _callers_have_one_address(self) -> Self:
+        """With an edge, every other address of the APIs would go round it or be refused."""
+        if self.edge.domain is None:
+            return self
+        if self.is_local:
+            raise ValueError('edge.domain needs target = "aws": an emulator has no CloudFront')
+        if self.api.domain is not None:
+            raise ValueError(
+                "edge.domain replaces api.domain, api.socket_domain and api.certificate_arn: "
+                "remove these three, because their names would go round the edge"
+            )
+        if self.api.public_url is not None:
+            raise ValueError(
+                f"edge.domain replaces api.public_url, which is then https://{self.edge.domain}: "
+                "remove api.public_url"
+            )
+        return self
+
+    @property
+    def has_edge(self) -> bool:
+        """Whether CloudFront is in front of the APIs."""
+        return self.edge.domain is not None
+
+    @property
+    def requires_edge(self) -> bool:
+        """Whether the APIs refuse requests that have not come through the edge."""
+        return self.has_edge and self.edge.required
+
+    @property
+    def edge_secret(self) -> str:
+        """The secret that the edge sends, which CloudFormation reads from Parameter Store."""
+        return self._edge_secret(self.edge.secret_version)
+
+    @property
+    def accepted_edge_secrets(self) -> str:
+        """The secrets that the APIs accept, separated by commas: of this version and the last."""
+        newest = self.edge.secret_version
+        return ",".join(map(self._edge_secret, range(newest, max(0, newest - 2), -1)))
+
+    def _edge_secret(self, version: int) -> str:
+        # The operator's command makes this parameter: comfyline/operate/edge_secret.py.
+        return f"{{{{resolve:ssm:/{PROJECT}/{self.stage}/edge-secret:{version}}}}}"
 
     @property
     def keeps_data(self) -> bool:

@@ -73,8 +73,8 @@ def _problem(error: ErrorDetails, path: Sequence[str]) -> str:
                 f"unknown key {key}; the nearest known key is {choice.key} "
                 f"({choice.description}), {choice.allowed}"
             )
-        case "value_error":
-            return f"{key}: {error['ctx']['error']}"
+        case "value_error":  # without a key if it is about several sections
+            return f"{key}: {error['ctx']['error']}".removeprefix(": ")
         case "missing":
             return f"{key} is required: {CHOICES[key].description}"
     allowed = CHOICES[key].allowed if key in CHOICES else "a section"

@@ -37,6 +37,12 @@ _OWN_KEY = (
     "encrypted with AWS's own key, which is free; encryption.key_arn names a key of the account"
 )
 
+_FILLER = r"Custom::CDKBucketDeployment\w+"
+_FILLS_CONSOLE = (
+    "written by the CDK: it runs in deployments only, and copies the console's files from the "
+    "bootstrap's bucket to the edge's"
+)
+
 _FUNCTION = r"[a-z0-9-]+-(api|scaler)/\w+/Function/Resource"
 _FUNCTION_ROLE = r"[a-z0-9-]+-(api|scaler)/\w+/Role/Resource"
 
@@ -139,6 +145,19 @@ CDK_NAG: Reasons = {
     (r"AwsSolutions-EC26", r".*-fleet/(OnDemand|Spot)/ASG"): (
         "the volume is encrypted; the rule does not read launch templates"
     ),
+    # --- edge ---
+    (r"AwsSolutions-S1", r".*-edge/ConsoleFiles/Bucket/Resource"): (
+        "only the distribution reads these files, which every caller may read"
+    ),
+    (r"AwsSolutions-CFR1", r".*-edge/Distribution/Resource"): "callers may be in any country",
+    (r"AwsSolutions-CFR3", r".*-edge/Distribution/Resource"): (
+        "the API logs each request, and a web ACL counts what it refuses; a log of CloudFront "
+        "would have to be stored"
+    ),
+    (
+        r"(AwsSolutions-(L1|IAM[45]\[.*\])|Serverless-Lambda(DLQ|LatestVersion|Tracing))",
+        rf".*-edge/{_FILLER}/.*",
+    ): _FILLS_CONSOLE,
     # --- observability ---
     (r"Serverless-SNSRedrivePolicy", r".*-observability/Alarms/.+/Resource"): (
         "if a mail is lost, the alarm still shows its state, and its end is mailed too"
@@ -160,10 +179,11 @@ PARLIAMENT: Reasons = {
     (r"RESOURCE_STAR", r"fleet/InstanceRoleDefaultPolicy"): (
         "written by the CDK: an ECS agent has no id yet, and the tasks name the log groups"
     ),
+    (r"RESOURCE_MISMATCH", r"edge/CustomCDKBucketDeployment\w+"): _FILLS_CONSOLE,
 }
 
 CHECKOV: Reasons = {
-    (r"CKV_AWS_(27|158|26)", r"(data|api|observability|worker|scaler)/.*"): _OWN_KEY,
+    (r"CKV_AWS_(27|158|26)", r"(data|api|observability|worker|scaler|edge)/.*"): _OWN_KEY,
     (r"CKV_AWS_136", r"data/WorkerImages"): (
         "ECR cannot change the key of a repository later; the images hold no data of callers"
     ),
@@ -190,7 +210,18 @@ CHECKOV: Reasons = {
     (r"CKV_AWS_115", r"(api|scaler)/\w+Function"): (
         "a reservation takes calls away from all others, so only authorizers and rounds have one"
     ),
-    (r"CKV_AWS_173", r"(api|scaler)/\w+Function"): "the variables name resources; none is a secret",
+    (r"CKV_AWS_173", r"(api|scaler)/\w+Function"): (
+        "the variables name resources; the secret of the edge, which the authorizers have, also "
+        "stands in the distribution, and opens nothing without a key"
+    ),
+    (r"CKV_AWS_(115|116|117|173)", r"edge/CustomCDKBucketDeployment\w+"): _FILLS_CONSOLE,
+    (r"CKV_AWS_(18|21)", r"edge/ConsoleFilesBucket"): (
+        "every caller may read these files, and each deployment can write them again"
+    ),
+    (r"CKV_AWS_86", r"edge/Distribution"): (
+        "the API logs each request; a log of CloudFront would have to be stored"
+    ),
+    (r"CKV_AWS_192", r"firewall/WebAcl"): "the rule asks for protection of Log4j; this is no Java",
     (r"CKV_AWS_95", r"api/WebSocketStage"): (
         "needs a logging role of the whole account, which is not for one deployment to set"
     ),

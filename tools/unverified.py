@@ -82,10 +82,46 @@ END_OF_FLEET = Fact(
     "teardown",
     f"no container instance within {END_SECONDS} s",
 )
+EDGE_SERVES = Fact(
+    "CloudFront serves health, documents and console under `edge.domain`, the console with its "
+    "policy",
+    "edge",
+    "200 for each path, and a Content-Security-Policy",
+)
+EDGE_SOCKET = Fact(
+    "CloudFront passes the handshake of a WebSocket at `/live` on to the stage `live`",
+    "edge",
+    "a socket answers a ping with a pong",
+)
+EDGE_ROUND = Fact(
+    "API Gateway refuses requests without the edge's header by its identity sources, `$default` "
+    "and sockets included",
+    "edge",
+    "401 or 403 for each",
+)
 
 FACTS = (
     *(STACKS, SERVICES, ZONES, BOOT, HOSTS, MEMORY, SPOT, SPOT_LOSS, RETIREMENT, PROTECTION),
-    END_OF_FLEET,
+    *(END_OF_FLEET, EDGE_SERVES, EDGE_SOCKET, EDGE_ROUND),
+    Fact(
+        "the edge's secret rotates without an outage; CloudFormation resolves the parameter in the "
+        "distribution's headers",
+        "by hand: `comfyline admin edge-secret`, then deploy, with `make load` on `edge.domain` "
+        "meanwhile",
+        "no answer with status 401, 403 or above 499",
+    ),
+    Fact(
+        "no error is cached at the edge, and cookies, `Authorization` and `Set-Cookie` pass",
+        "by hand: read a job with the key of another owner, then at once with its own; sign in at "
+        "the console",
+        "404, then 200; the console shows its jobs",
+    ),
+    Fact(
+        "`edge.web_acl`: the stacks read the web ACL of another region; common rules let large "
+        "graphs through",
+        "by hand: `edge` and `first-job` in a stage that has it, and a graph of 100 KB",
+        "as above; 202",
+    ),
     Fact(
         "the service-linked role of Managed Instances is `AWSServiceRoleForECSCompute`",
         "by hand: `comfyline admin preflight`",

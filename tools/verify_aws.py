@@ -1,6 +1,7 @@
 """`make verify-aws`: check in a real account what no emulator can show.
 
     make verify-aws STAGE=prod                       # the harmless checks: first-deploy, first-job
+    make verify-aws STAGE=prod CHECKS="edge"         # harmless, for a stage with edge.domain
     make verify-aws STAGE=prod CHECKS="spot-loss"    # ends an instance: warn its users first
     make verify-aws STAGE=prod CHECKS="deploy-under-load teardown"
 
@@ -13,6 +14,7 @@ money while the checks run: some minutes of one to three workers.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -23,12 +25,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import httpx
+from websockets.sync.client import connect
 
 from comfyline.client import Comfyline, ComfylineClientError
 from tools.unverified import (
     BOOT,
     BOOT_SECONDS,
     DEPLOY_JOBS,
+    EDGE_ROUND,
+    EDGE_SERVES,
+    EDGE_SOCKET,
     END_OF_FLEET,
     END_SECONDS,
     HOSTS,
@@ -90,6 +97,26 @@ class Account:
             self._client = Comfyline(outputs["HttpApiUrl"], os.environ["COMFYLINE_API_KEY"])
         return self._client
 
+    def get(self, url: str) -> tuple[int, Mapping[str, str]]:
+        """Status and headers of the answer to a GET with the key, which opens a WebSocket there."""
+        upgrade = {
+            "connection": "upgrade",
+            "upgrade": "websocket",
+            "sec-websocket-version": "13",
+            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        headers = {"authorization": f"Bearer {os.environ['COMFYLINE_API_KEY']}"}
+        answer = httpx.get(url, headers=headers | (upgrade if url.endswith("/live") else {}))
+        return answer.status_code, answer.headers
+
+    def ping(self) -> str:
+        """The type of the answer to a ping on a new socket."""
+        outputs = self.stacks()["api"][1]
+        headers = {"authorization": f"Bearer {os.environ['COMFYLINE_API_KEY']}"}
+        with connect(outputs["WebSocketUrl"], additional_headers=headers) as socket:
+            socket.send(json.dumps({"action": "ping"}))
+            return str(json.loads(socket.recv(timeout=30))["type"])
+
     def services(self) -> list[Any]:
         """Both ECS services."""
         answer = self.ecs.describe_services(cluster=self.cluster, services=list(SERVICE_NAMES))
@@ -145,6 +172,30 @@ def first_job(account: Account) -> Iterator[Finding]:
     registered = [account.memory_of(task) for task in tasks]
     has_enough = bool(registered) and min(registered) >= MEMORY_MIB
     yield Finding(MEMORY, f"{min(registered)} MiB" if registered else "no worker", has_enough)
+
+
+EDGE_PATHS = ("/healthz", "/docs", "/console")
+# A route with a key, one without, a path that no route takes, and the stage of the sockets.
+GUARDED = ("/api/v1/jobs", "/healthz", "/nowhere")
+
+
+def edge(account: Account) -> Iterator[Finding]:
+    """The edge serves everything, and the APIs behind it refuse whoever goes round it."""
+    outputs = account.stacks()["api"][1]
+    url = outputs["HttpApiUrl"]
+    answers = {path: account.get(f"{url}{path}") for path in EDGE_PATHS}
+    statuses = {path: status for path, (status, _) in answers.items()}
+    has_policy = "content-security-policy" in answers["/console"][1]
+    is_served = has_policy and set(statuses.values()) == {200}
+    found = f"{_shown(statuses)}; {'a' if has_policy else 'no'} policy"
+    yield Finding(EDGE_SERVES, found, is_served)
+    answer = account.ping()
+    yield Finding(EDGE_SOCKET, answer, answer == "pong")
+    host = f"execute-api.{account.region}.amazonaws.com"
+    round_it = [f"https://{outputs['HttpApiId']}.{host}{path}" for path in GUARDED]
+    round_it.append(f"https://{outputs['WebSocketApiId']}.{host}/{outputs['WebSocketStage']}")
+    refused = {urlsplit(url).path: account.get(url)[0] for url in round_it}
+    yield Finding(EDGE_ROUND, _shown(refused), set(refused.values()) <= {401, 403})
 
 
 def spot_loss(account: Account) -> Iterator[Finding]:
@@ -224,6 +275,7 @@ def _soon(look: Callable[[], Any], seconds: float) -> Any:
 CHECKS: Mapping[str, Callable[[Account], Iterator[Finding]]] = {
     "first-deploy": first_deploy,
     "first-job": first_job,
+    "edge": edge,
     "spot-loss": spot_loss,
     "deploy-under-load": deploy_under_load,
     "teardown": teardown,

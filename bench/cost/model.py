@@ -55,6 +55,8 @@ DUE_QUERIES = LIVE_SHARDS + SETTLED_SHARDS  # of the sweeper, side by side
 SWEEPER_QUERIES = DUE_QUERIES + OWNER_SHARDS + 1  # the last finds keys that ended lately
 SWITCH_READS = 1  # whether sockets are switched off
 LOCK_WRITES = 2  # the sweeper's lock is taken and left
+WEB_ACL_RULES = 2  # infra/stacks/firewall.py
+REQUESTS_OF_JOB = 2  # a post and a read
 ROUNDS_A_MONTH = 30 * 24 * 60  # one a minute
 
 
@@ -133,7 +135,9 @@ def job_lines(counts: Counts, watched: Watched) -> list[Line]:
     )
     requests = 2 * access_log_bytes(watched)
     return [
-        Line("API Gateway", "HTTP requests", 2, prices()["api_gateway"]["http_request"]),
+        Line(
+            "API Gateway", "HTTP requests", REQUESTS_OF_JOB, prices()["api_gateway"]["http_request"]
+        ),
         *_function_lines(calls, time / counts.jobs, own_log, watched),
         Line("CloudWatch", "log GB of metrics", metrics / 1e9, logs["log_gb"]),
         Line("CloudWatch", "log GB of requests", requests / 1e9, logs["log_gb"]),
@@ -201,3 +205,15 @@ def idle_month(watched: Watched, *, is_free_tier: bool) -> list[Line]:
             watch["dashboard_month"],
         ),
     ]
+
+
+def edge_lines(requests: float, *, has_acl: bool) -> list[Line]:
+    """What `edge.domain` adds for so many requests; with `edge.web_acl` if `has_acl`."""
+    lines = [Line("CloudFront", "requests", requests, prices()["cloudfront"]["request"])]
+    return [*lines, Line("WAF", "requests", requests, prices()["waf"]["request"])][: 1 + has_acl]
+
+
+def web_acl_month() -> float:
+    """Dollars a month for the web ACL of `edge.web_acl` with its two rules, used or not."""
+    waf = prices()["waf"]
+    return float(waf["acl_month"] + WEB_ACL_RULES * waf["rule_month"])

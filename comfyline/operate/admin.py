@@ -1,4 +1,4 @@
-"""`comfyline admin`: pause, drain, redrive and audit a deployment, and see what was set aside."""
+"""`comfyline admin`: pause, drain, redrive and audit a deployment, and what else operators do."""
 
 from __future__ import annotations
 
@@ -90,6 +90,17 @@ def redrive_dead_letters(as_json: AsJson = False) -> None:
     )
     counts = ", ".join(f"{number} {outcome}" for outcome, number in done.items())
     typer.echo(json.dumps(done) if as_json else counts or "the dead-letter queue is empty")
+
+
+@app.command("edge-secret")
+def make_edge_secret() -> None:
+    """Make the next secret by which the APIs know the edge, and say how to deploy it.
+
+    It makes none while the one that it has made before waits for its deployment.
+    """
+    version, is_new = wiring.edge_secret().next()
+    made = "made" if is_new else "exists, and is not deployed yet"
+    typer.echo(f"version {version} {made}: set edge.secret_version = {version}, then deploy all")
 
 
 @app.command("audit")

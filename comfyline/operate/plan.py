@@ -34,6 +34,11 @@ class Plan:
     concurrency: int = 10
     reserve: bool | None = None
     key_arn: str | None = None
+    stage: str = ""
+    edge_domain: str | None = None
+    edge_certificate: str = ""
+    edge_secret_version: int = 1
+    has_web_acl: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -45,6 +50,7 @@ class Plan:
         """
         file = tomllib.loads(path.read_text())
         fleet, scaling = file.get("fleet", {}), file.get("scaling", {})
+        edge = file.get("edge", {})
         found: dict[str, Any] = {
             "image": file.get("worker", {}).get("image"),
             "instance_types": fleet.get("instance_types"),
@@ -55,6 +61,11 @@ class Plan:
             "key_arn": file.get("encryption", {}).get("key_arn"),
             "concurrency": file.get("functions", {}).get("concurrency"),
             "reserve": file.get("functions", {}).get("reserve"),
+            "stage": file.get("stage", path.stem),
+            "edge_domain": edge.get("domain"),
+            "edge_certificate": edge.get("certificate_arn"),
+            "edge_secret_version": edge.get("secret_version"),
+            "has_web_acl": edge.get("web_acl"),
         }
         given = {name: value for name, value in found.items() if value is not None}
         lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}

@@ -21,11 +21,12 @@ from rich.table import Table
 from rich.text import Text
 
 from comfyline.contract.texts import clean
+from comfyline.operate.edge_readiness import BOOTSTRAP_PARAMETER, faults_of_edge
 from comfyline.operate.encryption_key import faults_of_key
 from comfyline.operate.image_platforms import platforms_of
 from comfyline.operate.plan import ROLES, Plan
 
-Clients = Callable[[str], Any]  # the boto3 client of a service
+Clients = Callable[..., Any]  # the boto3 client of a service, and of a region if one is given
 
 BOOTSTRAP_VERSION = 6  # that the templates require
 BOOTSTRAP = "npx aws-cdk@2.1148.1 bootstrap"
@@ -72,6 +73,7 @@ def preflight(plan: Plan, clients: Clients, make_role: Callable[[str], bool]) ->
         "spot GPU quota": lambda: _gpu_quota(clients, plan, is_spot=True),
         "Lambda concurrency": lambda: _concurrency(clients, plan),
         "encryption key": lambda: _key(clients, plan),
+        "edge": lambda: _edge(clients, plan),
         "image": lambda: _image(clients, plan),
     }
     for name, check in checks.items():
@@ -103,7 +105,7 @@ def _bootstrap(clients: Clients) -> Check:
     name = "CDK bootstrap"
     ssm = clients("ssm")
     try:
-        answer = ssm.get_parameter(Name="/cdk-bootstrap/hnb659fds/version")
+        answer = ssm.get_parameter(Name=BOOTSTRAP_PARAMETER)
     except ssm.exceptions.ParameterNotFound:
         return Check(name, State.FAILED, "none in this region", BOOTSTRAP)
     version = int(answer["Parameter"]["Value"])
@@ -231,6 +233,16 @@ def _key(clients: Clients, plan: Plan) -> Check:
     return Check(name, State.OK, plan.key_arn)
 
 
+def _edge(clients: Clients, plan: Plan) -> Check:
+    if plan.edge_domain is None:
+        return Check("edge", State.OK, "not used")
+    faults = list(faults_of_edge(clients, plan))
+    if faults:
+        to_do = "docs/deploy.md, One name at the edge"
+        return Check("edge", State.FAILED, "; ".join(faults), to_do)
+    return Check("edge", State.OK, plan.edge_domain)
+
+
 def _image(clients: Clients, plan: Plan) -> Check:
     try:
         platforms = platforms_of(clients("ecr"), plan.image)
@@ -271,7 +283,7 @@ def command(
         return not as_json and (yes or typer.confirm(f"Make {role}?", default=True))
 
     # boto3's stubs know the names of services as literals only.
-    clients: Callable[..., Any] = boto3.Session().client
+    clients: Clients = boto3.Session().client
     checks = list(preflight(plan, clients, make_role))
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks]))

@@ -29,7 +29,7 @@ class StageSettings(Mapping[str, str]):
         self._outputs: dict[str, str] = {}
         for part in PARTS:
             name = f"comfyline-{stage}-{part}"
-            found = _outputs(cloudformation, name)
+            found = outputs_of(cloudformation, name)
             if found is None and part == PARTS[0]:
                 region = cloudformation.meta.region_name
                 raise NoSuchStage(f"there is no stack {name} in {region} with these credentials")
@@ -45,7 +45,7 @@ class StageSettings(Mapping[str, str]):
         return len(self._outputs)
 
 
-def _outputs(cloudformation: Any, name: str) -> dict[str, str] | None:
+def outputs_of(cloudformation: Any, name: str) -> dict[str, str] | None:
     """The outputs of the stack; None if there is no such stack."""
     try:
         (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]

@@ -22,6 +22,7 @@ from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
 from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue, SqsMessages
 from comfyline.operate.audit.fix import Fixer
+from comfyline.operate.edge_secret import EdgeSecret
 from comfyline.operate.inventory import Inventory
 from comfyline.operate.set_aside import Quarantine
 from comfyline.operate.stage import StageSettings
@@ -129,6 +130,14 @@ def fixer() -> Fixer:
         bucket=settings.artifacts_bucket,
         clock=now,
     )
+
+
+def edge_secret() -> EdgeSecret:
+    """The secret of the stage's edge. The stage may not be deployed yet."""
+    if _stage is None:
+        typer.echo("Wrong settings: give --stage, such as `--stage prod`.", err=True)
+        raise typer.Exit(2)
+    return EdgeSecret(_stage, boto3.client("ssm"), boto3.client("cloudformation"))
 
 
 def use_stage(stage: str | None, command: typer.Context) -> None:

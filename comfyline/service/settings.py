@@ -125,6 +125,13 @@ class PublicAddress(Settings):
     public_url: str = ""  # without a slash at its end; empty: not known, so answers have no links
 
 
+class EdgeSettings(Settings):
+    """What shows that a request has come through the distribution in front of the APIs."""
+
+    # The values of its header that are accepted, separated by commas; None: every request is.
+    edge_secrets: str | None = None
+
+
 class EngineSettings(Settings):
     """The engine of the deployment's workers."""
 

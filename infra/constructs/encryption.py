@@ -9,11 +9,14 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IConstruct
 
+from infra.constructs.console_files import ConsoleFiles
+
 
 def encrypt(scope: Construct, key_arn: str) -> None:
     """Use the key for all tables, queues, buckets, log groups and topics.
 
-    Call it after all stacks are declared. Not encrypted with it: the repository of images, because
+    Call it after all stacks are declared. Not encrypted with it: the console's files, which every
+    caller may read, and which CloudFront could otherwise not; the repository of images, because
     its key cannot be changed later and it holds no data of callers; volumes of GPU instances, for
     which the account's default key of EBS counts.
     """
@@ -31,7 +34,7 @@ def _encrypt(construct: IConstruct, key_arn: str) -> None:
         case sqs.CfnQueue():
             construct.kms_master_key_id = key_arn
             construct.sqs_managed_sse_enabled = None
-        case s3.CfnBucket():
+        case s3.CfnBucket() if ConsoleFiles.NAME not in construct.node.path.split("/"):
             rule = {
                 # One call to KMS for many files instead of one for each.
                 "BucketKeyEnabled": True,

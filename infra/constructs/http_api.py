@@ -13,6 +13,7 @@ from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from aws_cdk.aws_lambda import IFunction
 from constructs import Construct
 
+from comfyline.service.access.edge import HEADER as EDGE_HEADER
 from infra.constructs.function import LOG_RETENTION
 from infra.deployment import Deployment
 from infra.functions import ROUTES
@@ -20,6 +21,8 @@ from infra.functions import ROUTES
 # A disabled key still works for this long. Without the cache, each request would cost one more read
 # of the keys table.
 AUTHORIZER_CACHE = Duration.seconds(30)
+# The authorizer of open routes has one response for all that the edge sends.
+EDGE_CACHE = Duration.minutes(5)
 # Below the account's own limit (5,000), which the posts to sockets share.
 MAX_BURST = 1000
 
@@ -72,6 +75,7 @@ def http_api(
 ) -> gw.HttpApi:
     """The HTTP API with its routes and its one stage."""
     own = Construct(scope, "Http")
+    of_open_routes = _open_authorizer(functions, deployment)
     api = gw.HttpApi(
         own,
         "Api",
@@ -83,28 +87,55 @@ def http_api(
         create_default_stage=False,  # our own stage has the throttle and the log
         # A request that no route takes gets our problem+json, and needs no key for it.
         default_integration=HttpLambdaIntegration("Integration", functions["UnknownRoute"]),
+        default_authorizer=of_open_routes,
     )
-    routes = _add_routes(api, functions)
+    routes = _add_routes(api, functions, of_open_routes, deployment)
     stage = _add_stage(own, api, deployment, domain)
     stage.node.add_dependency(*routes)  # because the stage's throttles name them
     return api
 
 
-def _add_routes(api: gw.HttpApi, functions: Mapping[str, IFunction]) -> list[gw.HttpRoute]:
-    authorizer = HttpLambdaAuthorizer(
-        "AuthorizeHttp",
+def _open_authorizer(
+    functions: Mapping[str, IFunction], deployment: Deployment
+) -> gw.IHttpRouteAuthorizer:
+    """The authorizer of routes that need no key: that of the edge, where the edge is required.
+
+    API Gateway itself answers 401 to a request that lacks an identity source.
+    """
+    if not deployment.requires_edge:
+        return gw.HttpNoneAuthorizer()
+    return _authorizer("AuthorizeEdge", functions, [f"$request.header.{EDGE_HEADER}"], EDGE_CACHE)
+
+
+def _authorizer(
+    name: str, functions: Mapping[str, IFunction], sources: list[str], cache: Duration
+) -> HttpLambdaAuthorizer:
+    return HttpLambdaAuthorizer(
+        name,
         functions["AuthorizeHttp"],
         response_types=[HttpLambdaResponseType.SIMPLE],
-        identity_source=["$request.header.Authorization"],
-        results_cache_ttl=AUTHORIZER_CACHE,
+        identity_source=sources,
+        results_cache_ttl=cache,
     )
+
+
+def _add_routes(
+    api: gw.HttpApi,
+    functions: Mapping[str, IFunction],
+    of_open_routes: gw.IHttpRouteAuthorizer,
+    deployment: Deployment,
+) -> list[gw.HttpRoute]:
+    sources = ["$request.header.Authorization"]
+    if deployment.requires_edge:  # as an identity source, it is also part of the cache's key
+        sources.append(f"$request.header.{EDGE_HEADER}")
+    authorizer = _authorizer("AuthorizeHttp", functions, sources, AUTHORIZER_CACHE)
     routes = []
     for route, row in ROUTES.items():
         routes += api.add_routes(
             path=route.path,
             methods=[gw.HttpMethod(route.method)],
             integration=HttpLambdaIntegration("Integration", functions[row.name]),
-            authorizer=authorizer if route.has_authorizer else gw.HttpNoneAuthorizer(),
+            authorizer=authorizer if route.has_authorizer else of_open_routes,
         )
     return routes
 

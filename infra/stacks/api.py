@@ -105,20 +105,29 @@ class ApiStack(Stack):
                 arns[Resource.RELAY] = [callee.function_arn]
 
     @property
+    def socket_api_id(self) -> str:
+        """The id of the WebSocket API."""
+        return self._sockets.api.api_id
+
+    @property
     def _socket_url(self) -> str:
+        if self._deployment.has_edge:
+            return f"wss://{self._deployment.edge.domain}/{STAGE}"
         domain = self._deployment.api.socket_domain
         return f"wss://{domain}" if domain else self._sockets.stage.url
 
     @property
     def _http_url(self) -> str:
-        domain = self._deployment.api.domain
+        domain = self._deployment.edge.domain or self._deployment.api.domain
         return f"https://{domain}" if domain else self.http_api.api_endpoint
 
     def _values(self) -> dict[str, str]:
         endpoint = self._deployment.functions.s3_public_endpoint
+        accepted = self._deployment.accepted_edge_secrets
         return {
             **self._data.values,
             **({"s3_public_endpoint": endpoint} if endpoint else {}),
+            **({"edge_secrets": accepted} if self._deployment.requires_edge else {}),
             "websocket_api_id": self._sockets.api.api_id,
             "websocket_stage": STAGE,
             "websocket_url": self._socket_url,

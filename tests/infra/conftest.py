@@ -8,6 +8,7 @@ import pytest
 from aws_cdk import App
 
 from infra.app import add_stacks, new_app
+from infra.declarations import CONSOLE_FOLDER
 from infra.deployment import Deployment
 from infra.deployment_file import parse_deployment, read_deployment
 from infra.functions import FUNCTIONS
@@ -69,6 +70,18 @@ UNUSUAL: Mapping[str, Any] = {
     },
 }
 
+# A deployment file with an edge, which replaces some of the choices above.
+EDGE: Mapping[str, Any] = {
+    "edge": {
+        "domain": "comfy.example.com",
+        "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/0",
+        "secret_version": 4,
+        "web_acl": True,
+    },
+    "encryption": {"key_arn": KEY_ARN},
+    "functions": {"concurrency": 1000},
+}
+
 
 def deployment(**table: Any) -> Deployment:
     """The deployment of a file with these keys and sections."""
@@ -83,6 +96,11 @@ def declared(folder: Path, chosen: Deployment) -> App:
         assets[own] = code = folder / f"{number:064}"
         code.mkdir(exist_ok=True)
         (code / "handler.py").touch()
+        if own == CONSOLE_FOLDER:
+            console = code / own
+            console.mkdir(parents=True, exist_ok=True)
+            (console / "index.html").write_text("<!doctype html>")
+            (console / "index-0a1b2c.js").touch()
     app = new_app(str(folder / "out"))
     add_stacks(app, chosen, assets)
     return app
@@ -118,6 +136,12 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Templates:
 def asg(tmp_path_factory: pytest.TempPathFactory) -> Templates:
     """The templates for AWS, of a deployment file in which no choice is the default."""
     return synthesise(tmp_path_factory.mktemp("asg"), deployment(**UNUSUAL))
+
+
+@pytest.fixture(scope="session")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """The templates of a deployment with an edge and its web ACL."""
+    return synthesise(tmp_path_factory.mktemp("edge"), deployment(**EDGE))
 
 
 @pytest.fixture(scope="session")

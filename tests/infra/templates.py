@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
-PARTS = ("data", "api", "worker", "fleet", "scaler", "observability")
+PARTS = ("data", "api", "worker", "fleet", "scaler", "observability", "edge", "firewall")
 
 
 @dataclass(frozen=True)
 class Templates:
-    """The templates of one deployment. An emulator has none for fleet, scaler and alarms."""
+    """The templates of one deployment.
+
+    An emulator has none for fleet, scaler and alarms, and only some deployments have an edge.
+    """
 
     data: Json
     api: Json
@@ -24,6 +27,8 @@ class Templates:
     fleet: Json
     scaler: Json
     observability: Json
+    edge: Json
+    firewall: Json
     warnings: tuple[str, ...]  # of all stacks, as the CDK's CLI shows them
     manifest: Json
 
@@ -42,8 +47,9 @@ class Templates:
 
     @property
     def all(self) -> list[Json]:
-        """Every template."""
-        return [getattr(self, part) for part in PARTS]
+        """Every template that the deployment has."""
+        every = [getattr(self, part) for part in PARTS]
+        return [template for template in every if template["Resources"]]
 
     def dependencies(self, part: str) -> set[str]:
         """The stacks that are deployed before that of this part."""

@@ -132,3 +132,51 @@ def test_a_socket_needs_the_scope(cloud: Cloud) -> None:
 def test_no_secret_is_stored(cloud: Cloud) -> None:
     _, token = a_token(cloud, an_owner())
     assert token.rpartition("_")[2] not in str(cloud.items("keys"))
+
+
+class TestEdge:
+    """A request that has gone round the edge is refused before anything is read or used up."""
+
+    @pytest.fixture
+    def edge(self, cloud: Cloud) -> Cloud:
+        environ = {**cloud.gateway.environ, "EDGE_SECRETS": "newest,last"}
+        return replace(cloud, gateway=replace(cloud.gateway, environ=environ, made={}))
+
+    def http(self, cloud: Cloud, authorization: str, sent: str | None) -> bool:
+        event = events.asking("authorize_http", authorization)
+        if sent is not None:
+            event["headers"]["x-comfyline-edge"] = sent
+        event["identitySource"] = [authorization, sent]
+        allowed: bool = cloud.call("AuthorizeHttp", event)["isAuthorized"]
+        return allowed
+
+    @pytest.mark.parametrize(
+        ("sent", "allowed"),
+        [("newest", True), ("last", True), ("older", False), ("", False), (None, False)],
+    )
+    def test_a_valid_key_needs_a_secret_too(
+        self, edge: Cloud, sent: str | None, allowed: bool
+    ) -> None:
+        _, token = a_token(edge, an_owner())
+        assert self.http(edge, f"Bearer {token}", sent) is allowed
+
+    def test_a_secret_is_no_key(self, edge: Cloud) -> None:
+        event = events.asking("authorize_http", "Bearer newest")
+        event["headers"]["x-comfyline-edge"] = "newest"
+        event["identitySource"] = ["Bearer newest", "newest"]
+        assert edge.call("AuthorizeHttp", event)["context"] == {"invalid_key": "true"}
+
+    def test_a_socket_pass_is_not_used_up(self, edge: Cloud) -> None:
+        owner = an_owner()
+        key_id, _ = a_token(edge, owner)
+        _, secret = edge.gateway.wiring.access.create_socket_pass(owner, key_id, None)
+        event = events.load("authorize_socket")
+        event["queryStringParameters"] = {"ticket": secret}
+
+        def allowed(**headers: str) -> bool:
+            asked = {**event, "headers": headers}
+            answer = edge.call("AuthorizeSocket", asked)
+            return bool(answer["policyDocument"]["Statement"][0]["Effect"] == "Allow")
+
+        assert not allowed()
+        assert allowed(**{"X-Comfyline-Edge": "newest"})

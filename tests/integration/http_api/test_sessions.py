@@ -14,6 +14,8 @@ from comfyline.service.access.authenticate import create_key, disable_key
 from comfyline.service.access.keys import ApiKey
 from comfyline.service.access.sessions import BEARER_LIFETIME, MAX_SESSIONS, SESSION_LIFETIME
 from comfyline.service.access.slots import Limits
+from functions._cookies import with_caller
+from functions._request import Request
 from infra.functions import ROUTES
 from tests.integration.http_api.requests import PICTURE, code
 from tests.integration.http_api.test_tokens import Person
@@ -139,6 +141,20 @@ def test_without_https_another_machine_keeps_no_cookie(
 ) -> None:
     (cookie,) = Browser(gateway, address, address).sign_in(held.text).cookies
     assert cookie.startswith("__Host-")
+
+
+@pytest.mark.parametrize("context", [None, {}])
+def test_an_authorizer_that_names_no_caller_leaves_it_to_the_cookie(
+    gateway: Gateway, held: Held, context: dict[str, str] | None
+) -> None:
+    """Behind an edge each route has an authorizer, which looks at the edge's header only."""
+    browser = Browser(gateway)
+    browser.sign_in(held.text)
+    about = {"http": {"method": "GET"}, "authorizer": {"lambda": context}}
+    headers = {"x-forwarded-proto": "https", "sec-fetch-site": "same-origin"}
+    cookies = [f"{name}={value}" for name, value in browser.jar.items()]
+    event = {"headers": headers, "cookies": cookies, "requestContext": about}
+    assert with_caller(Request(event), gateway.wiring).owner == held.key.owner
 
 
 def test_behind_a_cdn_the_pages_of_the_public_address_are_the_services_own(

@@ -77,7 +77,7 @@ def test_an_account_that_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
     checks = checked(usual())
     assert {check.state for check in checks.values()} == {State.OK}
     assert "account 1" in checks["credentials"].found
-    assert len(checks) == 12
+    assert len(checks) == 13
 
 
 def test_without_credentials_nothing_else_is_asked() -> None:
@@ -287,7 +287,10 @@ def test_the_plan_is_read_from_a_deployment_file(tmp_path: Path) -> None:
     file.write_text(
         '[worker]\nimage = "i"\n[fleet]\nzones = ["eu-west-1a"]\n[scaling]\nmax_workers = 3\n'
     )
-    assert Plan.read(file) == Plan(image="i", zones=("eu-west-1a",), max_workers=3)
+    plan = Plan(image="i", zones=("eu-west-1a",), max_workers=3, stage="prod")
+    assert Plan.read(file) == plan
+    file.write_text('stage = "blue"\n[edge]\ndomain = "a.example.com"\nsecret_version = 3\n')
+    assert (Plan.read(file).stage, Plan.read(file).edge_secret_version) == ("blue", 3)
 
 
 class TestCommand:

@@ -12,6 +12,9 @@ from comfyline.client import WaitTimedOut
 from tools import verify_aws as module
 from tools.unverified import (
     BOOT,
+    EDGE_ROUND,
+    EDGE_SERVES,
+    EDGE_SOCKET,
     FACTS,
     HOSTS,
     MEMORY,
@@ -22,7 +25,16 @@ from tools.unverified import (
     Fact,
     with_table,
 )
-from tools.verify_aws import CHECKS, PARTS, Account, Finding, first_deploy, first_job, verify
+from tools.verify_aws import (
+    CHECKS,
+    PARTS,
+    Account,
+    Finding,
+    edge,
+    first_deploy,
+    first_job,
+    verify,
+)
 
 
 class Stub:
@@ -136,16 +148,55 @@ def test_the_first_job(account: Account, wrong: list[Fact]) -> None:
     assert [finding.fact for finding in findings if not finding.is_right] == wrong
 
 
+class Edged(Account):
+    """A stage with an edge. What goes round it is answered with these statuses, in turn."""
+
+    def __init__(self, *refusals: int, served: int = 200, answer: str = "pong") -> None:
+        outputs = {
+            "HttpApiUrl": "https://comfy.example.com",
+            "HttpApiId": "http",
+            "WebSocketApiId": "socket",
+            "WebSocketStage": "live",
+        }
+        listed = [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()]
+        stack = {"StackName": "comfyline-prod-api", "StackStatus": "CREATE_COMPLETE"}
+        super().__init__("prod", Stub(describe_stacks={"Stacks": [{**stack, "Outputs": listed}]}))
+        self._refusals, self._served, self._answer = list(refusals), served, answer
+
+    def get(self, url: str) -> tuple[int, dict[str, str]]:
+        if url.startswith("https://comfy.example.com/"):
+            return self._served, {"content-security-policy": "default-src 'none'"}
+        assert ".execute-api.eu-west-1.amazonaws.com/" in url
+        return self._refusals.pop(0), {}
+
+    def ping(self) -> str:
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    ("account", "wrong"),
+    [
+        (Edged(401, 401, 401, 403), []),
+        (Edged(401, 200, 401, 403), [EDGE_ROUND]),
+        (Edged(401, 401, 401, 101), [EDGE_ROUND]),
+        (Edged(401, 401, 401, 403, served=403), [EDGE_SERVES]),
+        (Edged(401, 401, 401, 403, answer="error"), [EDGE_SOCKET]),
+    ],
+)
+def test_the_edge(account: Account, wrong: list[Fact]) -> None:
+    assert [finding.fact for finding in edge(account) if not finding.is_right] == wrong
+
+
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_check_has_one_finding_for_each_of_its_rows_in_the_documentation(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(module, "_soon", lambda look, _seconds: look())
-    account = (
-        deployed(*PARTS, services=[service("ondemand"), service("spot")])
-        if name == "first-deploy"
-        else running(Client())
-    )
+    accounts = {
+        "first-deploy": deployed(*PARTS, services=[service("ondemand"), service("spot")]),
+        "edge": Edged(401, 401, 401, 403),
+    }
+    account = accounts.get(name) or running(Client())
     found = [finding.fact for finding in CHECKS[name](account)]
     assert found == [fact for fact in FACTS if fact.check == name]
 
