@@ -64,6 +64,10 @@ CDK_NAG: Reasons = {
         r"AwsSolutions-APIG4",
         r".*-api/Http/Api/(DefaultRoute|GET--|GET--(healthz|\w+api\.json|(docs|console)(--\{file\})?)\w*)/Resource",
     ): "open on purpose: the answer contains nothing about any job",
+    (
+        r"AwsSolutions-APIG4",
+        r".*-api/Http/Api/(\w+--api--v1--sessions(--\w+)?|(GET|HEAD)--api--v1--jobs--\{job_id\}--artifacts--\{number\})/Resource",
+    ): "the function finds the caller, because an authorizer's identity source is one header",
     (r"(AwsSolutions-APIG1|Serverless-APIGWAccessLogging)", r".*-api/WebSocket/Stage/Resource"): (
         "API Gateway accepts one for WebSockets only if the account has a logging role, which is "
         "not for one deployment to set; the functions log every message"
