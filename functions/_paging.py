@@ -29,9 +29,18 @@ def limit_of(request: Request, default: int) -> int:
     Raises:
         InvalidRequest: it is not a number from 1 to MAX_LIMIT.
     """
-    text = request.query("limit")
+    return number_of(request, "limit", default, MAX_LIMIT)
+
+
+def number_of(request: Request, name: str, default: int, most: int) -> int:
+    """The query parameter of that name, or the default.
+
+    Raises:
+        InvalidRequest: it is not a number from 1 to `most`.
+    """
+    text = request.query(name)
     if text is None:
         return default
-    if not (re.fullmatch(r"[0-9]{1,3}", text) and 1 <= int(text) <= MAX_LIMIT):
-        raise invalid(f"limit must be a number from 1 to {MAX_LIMIT}", "query", "limit")
+    if not (re.fullmatch(r"[0-9]{1,3}", text) and 1 <= int(text) <= most):
+        raise invalid(f"{name} must be a number from 1 to {most}", "query", name)
     return int(text)

@@ -60,5 +60,10 @@ MAX_WORKERS_SHOWN = 1_000
 # The signed URLs of this many artifacts usually have 200 KB. With the longest names they have more,
 # and then a page has fewer artifacts.
 MAX_ARTIFACTS_PER_PAGE = 100
+# Groups of failures in one answer, which then has some 100 KB, and jobs that a group names. The
+# most frequent groups come first.
+MAX_FAILURE_GROUPS, MAX_FAILURE_SAMPLES = 200, 5
+# For so many days groups of failures are kept; by default, a reader gets those of a week.
+MAX_FAILURE_DAYS, DEFAULT_FAILURE_DAYS = 30, 7
 # This many artifacts usually fit into MAX_MESSAGE_BYTES: a signed URL alone has up to 2 KB.
 MAX_ARTIFACTS_IN_MESSAGE = 8

@@ -32,6 +32,12 @@ export const PAGES: readonly Page[] = [
     component: lazy(() => import("./pages/usage.js")),
     text: (texts) => texts.usage,
   },
+  {
+    name: "trouble",
+    component: lazy(() => import("./pages/admin/trouble.js")),
+    text: (texts) => texts.trouble,
+    needsAdmin: true,
+  },
 ];
 
 /** The page of that name; the gallery where there is none, or where a part of the address is missing. */

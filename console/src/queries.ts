@@ -89,6 +89,15 @@ export function usageQuery(client: Comfyline) {
   });
 }
 
+/** What has failed lately, of all owners. */
+export function errorsQuery(client: Comfyline, days: number) {
+  return queryOptions({
+    queryKey: ["errors", days],
+    queryFn: ({ signal }) => client.admin.errors({ days, signal }),
+    refetchInterval: 60_000,
+  });
+}
+
 /** A job was read: show it in every list to which it belongs. */
 export function keepJob(queries: QueryClient, view: JobView): void {
   queries.setQueryData(["job", view.job_id], view);

@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfyline.service.settings import (
     DeadLetterQueue,
     JobsTable,
+    OwnersTable,
     ParkingQueue,
     QueueSettings,
     WakeSettings,
@@ -32,6 +33,14 @@ ROWS = (
             may("ReadScaling", Resource.SCALING, "dynamodb:GetItem"),
         ),
         timeout=WAITING_TIMEOUT,  # a look reads a thousand rows, some of them repeatedly
+        memory=BUSY_MEMORY_MB,  # to parse them
+    ),
+    Function(
+        name="ManageOwners",
+        routes=(Route("GET", "/api/v1/admin/errors"),),
+        settings=(OwnersTable,),
+        grants=(may("ReadLedger", Resource.OWNERS, "dynamodb:Query"),),
+        timeout=WAITING_TIMEOUT,  # a month of failures can be thousands of rows
         memory=BUSY_MEMORY_MB,  # to parse them
     ),
 )

@@ -350,6 +350,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "ReadComfyJobs": comfy.read_comfy_jobs,
     "ListModels": http.list_models,
     "GetMetrics": http.get_metrics,
+    "ManageOwners": admin.manage_owners,
     "ReadFleet": admin.read_fleet,
     "GetJob": http.get_job,
     "ListJobs": http.list_jobs,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from comfyline.service.jobs.job import JobError
 from functions._admin import QUEUES_LIFETIME
 from tests.e2e.account import now
 from tests.e2e.caller import COUNTED, Caller
+from tests.support.builders import a_job, failed
 from tests.support.eventually import eventually_now
 
 
@@ -37,3 +39,10 @@ def read_fleet(caller: Caller) -> None:
         found |= {each["job_id"] for each in page["jobs"]}
         path = f"jobs?limit=100&cursor={page['next_cursor']}" if page["next_cursor"] else ""
     assert job.id in found
+
+
+def manage_owners(caller: Caller) -> None:
+    """Look at failures."""
+    error = JobError(type="smoke", message="")
+    caller.account.ledger.count([failed(a_job(owner=caller.owner), error, now=now())])
+    assert "smoke" in {group["type"] for group in read(operator(caller), "errors?days=1")["groups"]}

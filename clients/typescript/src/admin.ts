@@ -2,7 +2,7 @@
 
 import type { Api } from "./api.js";
 import type { CallOptions } from "./client.js";
-import type { LiveJobPage, QueueList, WorkerList } from "./core/wire.js";
+import type { FailureList, LiveJobPage, QueueList, WorkerList } from "./core/wire.js";
 
 /** Which jobs of all owners are listed. */
 export interface LiveJobsOptions extends CallOptions {
@@ -28,6 +28,14 @@ export class Admin {
   /** What waits in each lane, what the scaler does about it, and how much has failed. */
   queues({ signal }: CallOptions = {}): Promise<QueueList> {
     return this.#api.call<QueueList>("GET", "/admin/queues", "pools", { signal });
+  }
+
+  /** What has failed within the last days (1 to 30), in groups. */
+  errors({ days, signal }: CallOptions & { days?: number } = {}): Promise<FailureList> {
+    return this.#api.call<FailureList>("GET", "/admin/errors", "groups", {
+      query: { days },
+      signal,
+    });
   }
 
   /**

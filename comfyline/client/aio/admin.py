@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 from comfyline.client.aio.api import AsyncApi
-from comfyline.contract.v1 import fleet
+from comfyline.contract.limits import DEFAULT_FAILURE_DAYS
+from comfyline.contract.v1 import failures, fleet
 
 
 class AsyncAdmin:
@@ -22,6 +23,11 @@ class AsyncAdmin:
     async def queues(self) -> fleet.QueueList:
         """What waits in each lane, what the scaler does about it, and how much has failed."""
         return await self._api.call(fleet.QueueList, "GET", "/admin/queues")
+
+    async def errors(self, days: int = DEFAULT_FAILURE_DAYS) -> failures.FailureList:
+        """What has failed within the last days (1 to 30), in groups."""
+        params = {"days": days}
+        return await self._api.call(failures.FailureList, "GET", "/admin/errors", params=params)
 
     async def jobs(
         self, status: Literal["queued", "running"] | None = None, limit: int = 20

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from comfyline.client.blocking.api import Api
-from comfyline.contract.v1 import fleet
+from comfyline.contract.limits import DEFAULT_FAILURE_DAYS
+from comfyline.contract.v1 import failures, fleet
 
 
 class Admin:
@@ -23,6 +24,11 @@ class Admin:
     def queues(self) -> fleet.QueueList:
         """What waits in each lane, what the scaler does about it, and how much has failed."""
         return self._api.call(fleet.QueueList, "GET", "/admin/queues")
+
+    def errors(self, days: int = DEFAULT_FAILURE_DAYS) -> failures.FailureList:
+        """What has failed within the last days (1 to 30), in groups."""
+        params = {"days": days}
+        return self._api.call(failures.FailureList, "GET", "/admin/errors", params=params)
 
     def jobs(
         self, status: Literal["queued", "running"] | None = None, limit: int = 20

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from comfyline.contract.v1 import fleet
+from comfyline.contract.v1 import failures, fleet
 
 Json = dict[str, Any]
 
@@ -15,6 +15,15 @@ _JOB_ID = "job_01khhk2xg0z6v8q4m3n7r5t9wb"
 _WORKER_ID = "wrk_7f3k9m2p5r8t1v4x6z0b3d5g7j"
 _QUEUED, _SINCE, _NOW = "2026-03-02T09:30:00Z", "2026-03-02T09:30:02Z", "2026-03-02T09:30:07Z"
 _HELD = {"job_id": _JOB_ID, "owner": "team-a"}
+_GROUP = {
+    "type": "node_error",
+    "node_type": "KSampler",
+    "engine_version": "8c5e6f1a2b3d4c7e",
+    "jobs": 12,
+    "first_at": _QUEUED,
+    "last_at": _NOW,
+    "samples": [_HELD],
+}
 _WORKER = {
     "worker_id": _WORKER_ID,
     "pool": "default",
@@ -77,4 +86,7 @@ ADMIN_EXAMPLES: Mapping[type[BaseModel], Json] = {
     },
     fleet.LiveJobView: _JOB,
     fleet.LiveJobPage: {"jobs": [_JOB], "next_cursor": "WyIyMDI2LTAzLTAyVDA5OjMwOjAyIl0"},
+    failures.FailureSample: _HELD,
+    failures.FailureGroupView: _GROUP,
+    failures.FailureList: {"days": 7, "jobs": 41, "groups_total": 3, "groups": [_GROUP]},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from comfyline.contract.limits import MAX_SEARCHED_JOBS
-from comfyline.contract.v1 import fleet, parameters
+from comfyline.contract.v1 import failures, fleet, parameters
 from comfyline.contract.v1.operation import Operation
 
 TAG = "Administration"
@@ -38,5 +38,15 @@ ADMIN_OPERATIONS: Mapping[tuple[str, str], Operation] = {
         {200: fleet.LiveJobPage},
         ("invalid_request",),
         parameters.LIVE_LIST,
+    ),
+    ("GET", "/api/v1/admin/errors"): Operation(
+        "listErrors",
+        TAG,
+        "List what fails, in groups",
+        "The failures of the last days by error type, node class and engine, with a few jobs of "
+        "each group. Groups are kept for 30 days. The key needs the scope `admin`.",
+        {200: failures.FailureList},
+        ("invalid_request",),
+        (parameters.FAILURE_DAYS,),
     ),
 }

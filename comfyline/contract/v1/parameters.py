@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any
 
 from comfyline.contract.limits import (
+    DEFAULT_FAILURE_DAYS,
     MAX_ARTIFACTS_PER_PAGE,
+    MAX_FAILURE_DAYS,
     MAX_JOBS_PER_PAGE,
     MAX_METADATA_FILTERS,
     MAX_SEARCHED_JOBS,
@@ -132,6 +134,17 @@ ARTIFACT = (
         "Whether a browser saves the file or shows it in the page. Only PNG, JPEG, WebP, GIF, MP4, "
         "WebM, MP3, WAV and plain text can be shown; for others the answer to `inline` is 422.",
     ),
+)
+FAILURE_DAYS = _query(
+    "days",
+    {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_FAILURE_DAYS,
+        "default": DEFAULT_FAILURE_DAYS,
+    },
+    1,
+    "The failures of so many days (UTC), of which today is the last.",
 )
 USAGE_BY = _query(
     "by", {"enum": ["month"]}, "month", "`month` adds the usage of the last twelve months."

@@ -46,6 +46,8 @@ _PYTHON = {
     "listModels": "print(client.models().checkpoints)",
     "getCaller": "me = client.me()\nprint(me.owner, me.active_jobs)",
     "getUsage": "print(client.usage().gpu_seconds)",
+    "listErrors": "for group in client.admin.errors(days=1).groups:\n"
+    "    print(group.jobs, group.type, group.node_type)",
     "listWorkers": "for worker in client.admin.workers().workers:\n"
     "    print(worker.worker_id, worker.state, worker.jobs)",
     "readQueues": "for pool in client.admin.queues().pools:\n    print(pool.pool, pool.lanes)",
@@ -77,6 +79,7 @@ _TYPESCRIPT = {
     "listModels": "console.log((await client.models()).checkpoints);",
     "getCaller": "console.log((await client.me()).owner);",
     "getUsage": "console.log((await client.usage()).gpu_seconds);",
+    "listErrors": "console.log((await client.admin.errors({ days: 1 })).groups);",
     "listWorkers": "console.log((await client.admin.workers()).workers);",
     "readQueues": "console.log((await client.admin.queues()).pools);",
     "listLiveJobs": 'for await (const page of client.admin.jobs({ status: "running" })) '

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from comfyline.contract.limits import MAX_FAILURE_DAYS, MAX_FAILURE_SAMPLES
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.texts import shortened
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from comfyline.contract.ids import JobId, OwnerId
 
 BUCKETS, KINDS_PER_BUCKET = 16, 32
-MAX_SAMPLES = 5  # jobs of a group
+MAX_SAMPLES = MAX_FAILURE_SAMPLES
 MAX_KIND_TEXT = 100  # characters
-DAYS = 30  # for which groups are kept
+DAYS = MAX_FAILURE_DAYS  # for which groups are kept
 
 
 class Kind(NamedTuple):

@@ -184,6 +184,21 @@ export const de: Texts = {
   nodeClasses: "Knotenklassen",
   anyName: "beliebig",
 
+  trouble: "Störungen",
+  failures: "Was fehlschlägt",
+  period: "Zeitraum",
+  lastDays: (days: number) => (days === 1 ? "Heute" : `Letzte ${days} Tage`),
+  noFailures: "In diesem Zeitraum ist kein Auftrag fehlgeschlagen.",
+  failureCount: (jobs: number, groups: number) =>
+    `${jobs} ${jobs === 1 ? "fehlgeschlagener Auftrag" : "fehlgeschlagene Aufträge"} in ${groups} ${groups === 1 ? "Gruppe" : "Gruppen"}`,
+  failedJobs: "Aufträge",
+  errorType: "Fehler",
+  nodeClass: "Knotenklasse",
+  engineVersion: "Engine",
+  lastSeen: "Zuletzt",
+  firstSeen: (time: string) => `zuerst ${time}`,
+  sampleJobs: "Beispiele",
+
   failed: "Der Dienst hat nicht wie erwartet geantwortet.",
   unreachable: "Der Dienst ist nicht erreichbar. Prüfen Sie Ihre Verbindung.",
 };

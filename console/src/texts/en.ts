@@ -174,6 +174,21 @@ export const en = {
   nodeClasses: "Node classes",
   anyName: "any",
 
+  trouble: "Trouble",
+  failures: "What fails",
+  period: "Period",
+  lastDays: (days: number) => (days === 1 ? "Today" : `Last ${days} days`),
+  noFailures: "No job has failed in this period.",
+  failureCount: (jobs: number, groups: number) =>
+    `${jobs} failed ${jobs === 1 ? "job" : "jobs"} in ${groups} ${groups === 1 ? "group" : "groups"}`,
+  failedJobs: "Jobs",
+  errorType: "Error",
+  nodeClass: "Node class",
+  engineVersion: "Engine",
+  lastSeen: "Last seen",
+  firstSeen: (time: string) => `first ${time}`,
+  sampleJobs: "Sample jobs",
+
   failed: "The service did not answer as expected.",
   unreachable: "The service cannot be reached. Check your connection.",
 };
