@@ -45,8 +45,8 @@ ResultView Retries ServiceUnavailable StatusMessage SubscriptionRefused Timestam
 TransportFailed Unauthorized UnexpectedAnswer UploadFailed UsageView WaitTimedOut
 WarningView"""
 
-CLIENT = """artifact_url artifacts cancel close create_token events get history job list me metrics
-models purge retry run socket_url submit upload usage"""
+CLIENT = """artifact_url artifacts cancel close create_token events get graph history job list me
+metrics models purge retry run socket_url submit upload usage"""
 JOBS = "artifacts cancel download events images purge refresh retry wait"
 
 
