@@ -37,9 +37,9 @@ class Clients:
 
     def _client(self, service: str, endpoint: str | None) -> Any:
         if self._make is None:
-            from functions._botocore import session
+            from botocore.session import get_session
 
-            self._make = session().create_client
+            self._make = get_session().create_client
         return self._make(service, config=_config(service, endpoint), endpoint_url=endpoint)
 
 

@@ -1,9 +1,10 @@
 """The code assets of the functions: one that they share, and one with the files of /docs.
 
 On AWS an asset holds the sources and the locked wheels for the functions' platform, both compiled
-by a Python 3.13 if this machine has one. For the emulator of `target = "local"`, which runs
-handlers in its own interpreter, it holds the sources only. uv builds it, without Docker. Its name
-is a hash of its inputs, so that the same sources and locks give the same asset on every machine.
+by a Python 3.13 if this machine has one. Of botocore's services it holds only those that functions
+call. For the emulator of `target = "local"`, which runs handlers in its own interpreter, it holds
+the sources only. uv builds it, without Docker. Its name is a hash of its inputs, so that the same
+sources and locks give the same asset on every machine.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ from pathlib import Path
 from infra import ROOT, console
 from infra.declarations import CONSOLE_FOLDER
 from infra.deployment import Deployment
+from infra.few_services import SERVICES, keep_few_services
 from infra.functions import FUNCTIONS
 
 PACKAGES = ("comfyline", "functions")
 # Packages that only clients, operators or tests import.
 LEFT_OUT = ("comfyline/adapters/memory", "comfyline/client", "comfyline/operate")
 LOCK = "gpu_worker/engine.lock.toml"  # where the functions look for the lock
-# boto3 is part of Lambda's runtime; leaving it out makes the download of each cold start 31 MB
-# smaller. The other packages belong to the client.
-PRUNED = ("boto3", "httpx", "rich", "typer", "websockets")
+PRUNED = ("httpx", "rich", "typer", "websockets")  # packages of the client
 # What uv.lock is asked for to get the packages of the asset.
 FUNCTION_PACKAGES = (
     *("--extra", "lambda"),
@@ -67,7 +67,7 @@ def code_asset(deployment: Deployment, folder: str = "", *, cache: Path = CACHE)
         **(_console_files() if folder == CONSOLE_FOLDER else {}),
         LOCK: deployment.worker.lock_file,
     }
-    recipe = (*platform, requirements, "compiled" if compiler else "")
+    recipe = (*platform, requirements, *SERVICES, "compiled" if compiler else "")
     asset = cache / _digest(recipe, sources)
     if not asset.exists():
         _build(asset, sources, platform, requirements, compiler)
@@ -151,6 +151,7 @@ def _build(
             shutil.copyfile(path, draft / name)
         if requirements:
             _install(requirements, platform, draft)
+            keep_few_services(draft / "botocore" / "data")
         if compiler:
             _compile(draft, compiler)
         for path in (draft, *draft.rglob("*")):

@@ -2,9 +2,9 @@
 
 The code is a deployment's own asset, with its bytecode, and runs under Lambda's Python without a
 site folder and without any other cache (`-S -B`). It is compared with an interpreter that imports
-boto3 and makes the same clients. Other work on the machine changes CPU time little, but not its
-ratio to another one that was measured just before. Each interpreter ends with `os._exit`, because
-its clean-up is not part of a start.
+boto3 as Lambda's runtime has it, and makes the same clients. Other work on the machine changes CPU
+time little, but not its ratio to another one that was measured just before. Each interpreter ends
+with `os._exit`, because its clean-up is not part of a start.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ColdStart:
 
 @dataclass(frozen=True, slots=True)
 class Lambda:
-    """Lambda's Python with the asset of a deployment, and boto3 in `runtime`."""
+    """Lambda's Python with the asset of a deployment, or with boto3 alone in `runtime`."""
 
     python: Path
     asset: Path
@@ -90,18 +90,21 @@ class Lambda:
         environ = {**environment_of(row), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
         ours = _OURS.format(module=row.module)
         bare = _BARE.format(clients=self.clients(row))
-        pairs = [(self._run(ours, environ)[0], self._run(bare, {})[0]) for _ in range(tries)]
+        pairs = [
+            (self._run(ours, environ, self.asset)[0], self._run(bare, {}, self.runtime)[0])
+            for _ in range(tries)
+        ]
         return ColdStart(min(ours for ours, _ in pairs), min(bare for _, bare in pairs))
 
     def clients(self, row: Function) -> list[tuple[str, str | None]]:
         """The service and the endpoint of each client that the function makes at its start."""
         environ = {**environment_of(row), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
-        _, printed = self._run(_OURS.format(module=row.module) + _MADE, environ)
+        _, printed = self._run(_OURS.format(module=row.module) + _MADE, environ, self.asset)
         return [(service, endpoint) for service, endpoint in json.loads(printed)]
 
-    def _run(self, code: str, environ: Mapping[str, str]) -> tuple[float, str]:
-        """Milliseconds of CPU, and what the code printed."""
-        paths = f"import sys\nsys.path[:0] = {[str(self.asset), str(self.runtime)]!r}\n"
+    def _run(self, code: str, environ: Mapping[str, str], folder: Path) -> tuple[float, str]:
+        """Milliseconds of CPU, and what the code printed. Packages are imported from `folder`."""
+        paths = f"import sys\nsys.path.insert(0, {str(folder)!r})\n"
         command = (self.python, "-S", "-B", "-c", paths + code + _END)
         with subprocess.Popen(
             command, env=_VARIABLES | dict(environ), stdout=subprocess.PIPE, text=True

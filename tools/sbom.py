@@ -122,7 +122,7 @@ def _engine_and_bases() -> Iterator[Json]:
         yield _component("library", name, version, "engine", purl=f"pkg:pypi/{name}@{version}")
 
 
-_IN_LAMBDA = "Python, boto3 and botocore: they belong to Lambda's runtime python3.13."
+_IN_LAMBDA = "Python: it belongs to Lambda's runtime python3.13."
 _IN_BASES = (
     "Python and the Debian packages of the base image, and libcap2-bin: no lock has their "
     "versions. List them from the built image, for example with `docker scout sbom` or syft."

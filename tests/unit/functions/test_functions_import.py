@@ -94,11 +94,7 @@ WITHOUT_MODELS = {f"functions.{name}" for name in ("authorize", "socket_connect"
 }
 
 
-# It is imported with the first client.
-BOTOCORE = "functions._botocore"
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name != BOTOCORE])
+@pytest.mark.parametrize("module", MODULES)
 def test_a_function_loads_few_modules_before_its_first_call(module: str) -> None:
     """Counts modules, because the time of an import is too noisy for a test; see `make bench`."""
     code = f"import sys, {module}; print(*sys.modules)"
