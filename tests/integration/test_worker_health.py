@@ -114,8 +114,7 @@ async def a_machine(
         try:
             yield Machine(sim, http, work, drain, world.healths[-1], folder, space)
         finally:
-            drain.set()
-            await asyncio.gather(work, return_exceptions=True)
+            await world.drain(work, drain)
 
 
 async def a_site(

@@ -117,8 +117,18 @@ class WorkerWorld(InMemoryDeployment):
         try:
             yield drain
         finally:
-            drain.set()
-            await asyncio.wait_for(working, 20)
+            await self.drain(working, drain)
+            await working
+
+    async def drain(self, working: asyncio.Task[None], drain: asyncio.Event) -> None:
+        """Drain a worker, and return once it has ended, with or without an error."""
+        drain.set()
+        async with asyncio.timeout(20):
+            # A drain waits for the end of open long polls, which would last up to a second.
+            while not working.done():
+                self.queue.end_polls()
+                await asyncio.wait({working}, timeout=0.05)
+        await asyncio.gather(working, return_exceptions=True)  # the error is not reported again
 
     def health(self, engine: ComfyEngine, disk: Disk) -> Health:
         """The health of a worker of that engine."""

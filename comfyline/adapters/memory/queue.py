@@ -32,6 +32,7 @@ class InMemoryJobQueue:
         self._visibility = visibility
         self._changed = Condition()
         self._lanes: dict[Priority, list[_Message]] = {lane: [] for lane in Priority}
+        self._times_ended = 0  # how often `end_polls` was called
 
     def send(self, job_id: JobId, owner: OwnerId, priority: Priority) -> None:
         """See JobQueue. This queue is not fair between owners."""
@@ -56,12 +57,19 @@ class InMemoryJobQueue:
         """See JobQueue. It waits in real time."""
         give_up_at = time.monotonic() + wait_seconds
         with self._changed:
+            times_ended = self._times_ended
             while not (tickets := self._delivered(priority, limit)):
                 left = give_up_at - time.monotonic()
-                if left <= 0:
+                if left <= 0 or self._times_ended > times_ended:
                     break
                 self._changed.wait(min(left, self._seconds_until_visible(priority)))
         return tickets
+
+    def end_polls(self) -> None:
+        """Let each open long poll return now, as at the end of its time."""
+        with self._changed:
+            self._times_ended += 1
+            self._changed.notify_all()
 
     def _delivered(self, priority: Priority, limit: int) -> list[Ticket]:
         now = self._clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import timedelta
 from typing import Any
@@ -103,6 +104,18 @@ def test_in_memory_a_ticket_is_visible_again_after_its_time(clock: FrozenClock) 
     assert received(queue) == []
     clock.advance(1)
     assert [ticket.job_id for ticket in received(queue)] == [job_id]
+
+
+async def test_in_memory_the_open_long_polls_can_be_ended(clock: FrozenClock) -> None:
+    queue = InMemoryJobQueue(clock)
+    polls = [
+        asyncio.create_task(asyncio.to_thread(queue.receive, lane, wait_seconds=60))
+        for lane in Priority
+    ]
+    while any(not poll.done() for poll in polls):
+        queue.end_polls()
+        await asyncio.wait(polls, timeout=0.005)
+    assert [poll.result() for poll in polls] == [[], [], []]
 
 
 def test_in_memory_the_receipt_of_an_earlier_delivery_does_nothing(clock: FrozenClock) -> None:
