@@ -29,7 +29,7 @@ from gpu_worker.wiring import Wiring
 from tests.support.builders import a_job
 from tests.support.eventually import eventually
 from tests.support.gateway import Gateway
-from tests.support.worker_world import EMPTY_IMAGE, a_graph
+from tests.support.worker_world import EMPTY_IMAGE, a_graph, give_threads
 
 LEASE_SECONDS = 3.0
 WITHIN = 60.0
@@ -142,6 +142,7 @@ async def site(gateway: Gateway, tmp_path: Path, whole_rows: None) -> AsyncItera
         "HEARTBEAT_SECONDS": "0.5",
         "MIN_FREE_DISK_MIB": "0",
     }
+    give_threads()
     async with AsyncExitStack() as stack:
         yield Site(environ, tmp_path, stack)
 

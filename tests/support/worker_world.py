@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -56,6 +57,14 @@ EMPTY_IMAGE = {
 }
 
 
+def give_threads() -> None:
+    """Give this loop threads for several workers, each of which blocks three with long polls.
+
+    A deployed worker has its own 32. By default a loop has four more than the machine has cores.
+    """
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))
+
+
 class WorkerWorld(InMemoryDeployment):
     """A deployment in memory in real time, with an engine and the workers that use it."""
 
@@ -70,6 +79,7 @@ class WorkerWorld(InMemoryDeployment):
         heartbeat: timedelta = HEARTBEAT,
     ) -> None:
         super().__init__(now, store=store, lease=lease)
+        give_threads()
         self.url = url  # of the engine
         self.base = base  # the engine's base folder
         self.http = http  # a client of the engine
