@@ -11,6 +11,12 @@ from comfyline.service.clock import Clock
 from functions._aws import Aws
 
 if TYPE_CHECKING:
+    from collections import Counter
+
+    from comfyline.contract.ids import OwnerId
+    from comfyline.service.access.keys import Flags, Switches
+    from comfyline.service.admin.alarms import Alarm
+    from comfyline.service.admin.dead_letters import SeenLetters
     from comfyline.service.admin.queues import Queues
     from comfyline.service.cached import Cached
     from comfyline.service.jobs.job import Job, Status
@@ -50,3 +56,39 @@ class Admin:
         from comfyline.service.admin.jobs import list_live
 
         return list_live(status=status, limit=limit, cursor=cursor, store=self.aws.jobs)
+
+    def look_at_dead_letters(self) -> SeenLetters:
+        """Some tickets of the dead-letter queue, which stay there."""
+        from comfyline.service.admin.dead_letters import look
+
+        aws = self.aws
+        return look(dead=aws.dead_letters, backlog=aws.dead_letter_backlog, store=aws.jobs)
+
+    def redrive(self) -> Counter[str]:
+        """Handle the first tickets of the dead-letter queue; returns how many by outcome."""
+        from comfyline.service.admin.dead_letters import REDRIVEN_AT_ONCE
+        from comfyline.service.jobs.redrive import redrive
+
+        return redrive(
+            dead=self.aws.dead_letters,
+            store=self.aws.jobs,
+            queue=self.aws.queue,
+            clock=self.clock,
+            limit=REDRIVEN_AT_ONCE,
+        )
+
+    def set_switches(self, asked: Flags, seen: int, by: OwnerId) -> Switches:
+        """Set all switches, unless another operator was faster."""
+        from comfyline.service.admin.switches import set_switches
+
+        return set_switches(asked, seen=seen, by=by, keys=self.aws.keys, clock=self.clock)
+
+    @property
+    def stage(self) -> str:
+        """The deployment's stage."""
+        return self.aws.settings(of.OperatorSettings).stage
+
+    def alarms(self) -> list[Alarm] | None:
+        """The deployment's alarms; None if it has none."""
+        has_alarms = bool(self.aws.settings(of.OperatorSettings).alarm_prefix)
+        return self.aws.alarms.alarms() if has_alarms else None

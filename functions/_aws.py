@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.access.slots import DynamoOwnerStore
     from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
     from comfyline.adapters.aws.access.tokens import DynamoAllowanceStore, DynamoTokenStore
+    from comfyline.adapters.aws.alarms import CloudWatchAlarms
     from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
     from comfyline.adapters.aws.files.assets import DynamoAssetStore
     from comfyline.adapters.aws.files.uploads import S3UploadStore
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.live.relay import LambdaRelay
     from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
     from comfyline.adapters.aws.metrics import BufferedEmfMetrics, EmfMetrics
-    from comfyline.adapters.aws.queue import SqsJobQueue
+    from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue
 
 S = TypeVar("S", bound=of.Settings)
 
@@ -202,6 +203,20 @@ class Aws:
 
         urls = tuple(self.settings(of.QueueSettings).lanes.values())
         return SqsBacklog(self.client("sqs"), urls)
+
+    @cached_property
+    def alarms(self) -> CloudWatchAlarms:
+        from comfyline.adapters.aws.alarms import CloudWatchAlarms
+
+        prefix = self.settings(of.OperatorSettings).alarm_prefix
+        return CloudWatchAlarms(self.client("cloudwatch"), prefix)
+
+    @cached_property
+    def dead_letters(self) -> SqsDeadLetters:
+        from comfyline.adapters.aws.queue import SqsDeadLetters
+
+        url = self.settings(of.DeadLetterQueue).dead_letter_queue_url
+        return SqsDeadLetters(self.client("sqs"), url)
 
     @cached_property
     def dead_letter_backlog(self) -> SqsBacklog:

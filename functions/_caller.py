@@ -20,6 +20,8 @@ def caller_view(sender: Sender, occupancy: Occupancy | None = None) -> Caller:
         user=sender.user,
         scopes=sender.scopes,
         expires_at=min(ends, default=None),
+        jobs_enabled=sender.is_on("jobs_enabled"),
+        sockets_enabled=sender.is_on("websocket_enabled"),
     )
     return caller if sender.user is not None else _with_key(caller, sender, occupancy)
 

@@ -130,6 +130,10 @@ class Sender:
         """What the key or the token may do, sorted."""
         return sorted(self.known["scopes"].split(" "))
 
+    def is_on(self, switch: str) -> bool:
+        """Whether that switch of the operator is on, as its authorizer has read it lately."""
+        return self.known.get(switch) != "false"
+
     @property
     def allowance(self) -> Allowance | None:
         """How many jobs the token may make; None if any number."""

@@ -138,7 +138,7 @@ class Request:
         Raises:
             JobsDisabled: an operator has paused it.
         """
-        if self._caller.get("jobs_enabled") == "false":
+        if not self.sender.is_on("jobs_enabled"):
             raise JobsDisabled("an operator has paused the service")
 
     @property

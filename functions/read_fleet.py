@@ -1,8 +1,8 @@
-"""GET /api/v1/admin/workers, /api/v1/admin/queues and /api/v1/admin/jobs"""
+"""GET /api/v1/admin/workers, /queues, /jobs and /alarms: what operators read"""
 
 from __future__ import annotations
 
-from comfyline.api.v1 import fleet
+from comfyline.api.v1 import fleet, trouble
 from comfyline.contract.limits import MAX_SEARCHED_JOBS
 from comfyline.service.jobs.job import Status
 from functions._handlers import Event, at_start, lambda_handler
@@ -24,6 +24,7 @@ def handler(event: Event, wiring: Wiring) -> dict[str, object]:
         "GET /api/v1/admin/workers": _workers,
         "GET /api/v1/admin/queues": _queues,
         "GET /api/v1/admin/jobs": _jobs,
+        "GET /api/v1/admin/alarms": _alarms,
     }
     return of_route[event["routeKey"]](event, None, wiring)
 
@@ -47,6 +48,12 @@ def _jobs(request: Request, wiring: Wiring) -> Answer:
     count_jobs(request, wiring, MAX_SEARCHED_JOBS if status else limit)
     jobs, cursor = wiring.admin.list_live(status, limit, request.query("cursor"))
     return Answer(fleet.live_job_page(jobs, cursor))
+
+
+@http_handler(scope="admin")
+def _alarms(_request: Request, wiring: Wiring) -> Answer:
+    """200 with the deployment's alarms."""
+    return Answer(trouble.alarm_list(wiring.admin.alarms(), wiring.admin.stage))
 
 
 def _status(text: str | None) -> Status | None:

@@ -38,7 +38,7 @@ class Route:
     gateway refuses each request without it.
     """
 
-    method: Literal["GET", "HEAD", "POST", "DELETE"]
+    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE"]
     path: str
     is_open: bool = False
     reads_cookie: bool = False

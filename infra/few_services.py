@@ -17,6 +17,7 @@ from typing import Any
 # Each with the name under which botocore knows its addresses.
 SERVICES = {
     "apigatewaymanagementapi": "execute-api",
+    "cloudwatch": "monitoring",
     "dynamodb": "dynamodb",
     "ecs": "ecs",
     "lambda": "lambda",

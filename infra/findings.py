@@ -105,6 +105,9 @@ CDK_NAG: Reasons = {
         r"AwsSolutions-IAM5\[Resource::.*/(jobs|uploads|models)/\*\]",
         r".*-(api/\w+/Role|worker/TaskRole|fleet/InstanceRole)/Resource",
     ): "the key of a file is made together with the file",
+    (r"AwsSolutions-IAM5\[Resource::.*:alarm:\*\]", r".*-api/ReadFleet/Role/Resource"): (
+        "CloudWatch checks a search of alarms by the prefix of their names against all alarms"
+    ),
     (r"AwsSolutions-IAM5\[Resource::.*/@connections/\*\]", r".*-api/\w+/Role/Resource"): (
         "API Gateway makes the id of a connection when it opens"
     ),

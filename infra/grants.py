@@ -40,6 +40,7 @@ class Resource(Enum):
     TASKS = auto()  # the workers' own tasks, in the fleet's cluster
     FLEET = auto()  # the ECS services that run the workers
     SCALING = auto()  # the table in which the scaler remembers recent needs
+    ALARMS = auto()  # all alarms of the account in this region
     SCALER = auto()  # the scaler's function, where the deployment has one
     IMAGE = auto()  # the repository of the worker's image
     KEY = auto()  # the deployment's own KMS key, if it has one
@@ -207,6 +208,8 @@ UNUSED_LOCALLY: Mapping[str, str] = MappingProxyType(
         "FollowStream": "Lambda's poller reads the stream",
         "FindStream": "Lambda's poller finds the stream",
         "FollowDeadLetters": "Lambda's poller reads the queue",
+        "ReadAlarms": "only AWS has alarms",
+        "ReadScaling": "an emulator's functions do not know the scaler",
         "FollowParked": "Lambda's poller reads the queue",
         "FindMissingUpload": "without it S3 answers 403 for a missing object, and the emulator 404",
         "ProtectTask": "the ECS agent uses it, and only AWS has one",
@@ -220,6 +223,7 @@ WILDCARD_REASONS: Mapping[str, str] = MappingProxyType(
     {
         "SendTraces": "X-Ray's write actions support no resource",
         "FindStream": "ListStreams supports no resource",
+        "ReadAlarms": "CloudWatch checks a search by prefix against all alarms",
         "SignArtifact": "the key of a file is made together with the file",
         "StoreArtifact": "the key of a file is made together with the file",
         "CheckUpload": "the key of a file is made together with its upload form",

@@ -60,6 +60,11 @@ PROBLEMS: Mapping[str, ProblemKind] = {  # by code
         "Job cannot be retried",
         "Retry a job only after it has failed, was canceled or has expired.",
     ),
+    "switches_changed": ProblemKind(
+        409,
+        "The switches have changed",
+        "Read the switches again, and send the version that you have read.",
+    ),
     "request_too_large": ProblemKind(
         413, "Request too large", "Send a smaller body, or ask for fewer pixels or fewer images."
     ),

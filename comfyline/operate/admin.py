@@ -175,9 +175,8 @@ def _print_report(report: Report) -> None:
 
 
 def _switch(*, jobs_enabled: bool, sockets: bool = False) -> None:
-    store = wiring.key_store()
-    flags = replace(store.flags(), jobs_enabled=jobs_enabled)
-    store.put_flags(replace(flags, websocket_enabled=jobs_enabled) if sockets else flags)
+    names = ("jobs_enabled", "websocket_enabled") if sockets else ("jobs_enabled",)
+    wiring.key_store().switch(dict.fromkeys(names, jobs_enabled), wiring.now())
 
 
 if __name__ == "__main__":

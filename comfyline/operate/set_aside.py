@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from comfyline.adapters.aws.jobs.quarantine import DynamoQuarantine
-from comfyline.adapters.aws.queue import HeldMessage, SqsMessages
+from comfyline.adapters.aws.messages import HeldMessage, SqsMessages
 from comfyline.contract.ids import JobId
 from comfyline.service.jobs.job import Job
 from comfyline.service.jobs.store import UnreadableRow

@@ -20,7 +20,8 @@ from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
-from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue, SqsMessages
+from comfyline.adapters.aws.messages import SqsMessages
+from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue
 from comfyline.operate.audit.fix import Fixer
 from comfyline.operate.edge_secret import EdgeSecret
 from comfyline.operate.inventory import Inventory

@@ -19,6 +19,7 @@ ComfylineError
 │   ├── MethodNotAllowed
 │   ├── TooManySubscriptions
 │   ├── JobNotRetryable
+│   ├── SwitchesChanged (access/keys.py)
 │   └── OverBudget
 │       ├── TooManyJobs
 │       └── TooManyRequests

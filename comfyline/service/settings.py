@@ -209,6 +209,13 @@ class WaitSettings(Settings):
     max_waits: int  # at one time; others are answered at once
 
 
+class OperatorSettings(Settings):
+    """What operators are told of the deployment itself."""
+
+    stage: str
+    alarm_prefix: str = ""  # of the names of its alarms; empty: it has none
+
+
 class DeadLetterQueue(Settings):
     """The queue of tickets that were delivered too often."""
 

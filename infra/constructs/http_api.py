@@ -59,7 +59,9 @@ def _cors(origins: Sequence[str]) -> gw.CorsPreflightOptions | None:
         return None
     return gw.CorsPreflightOptions(
         allow_origins=list(origins),
-        allow_methods=[gw.CorsHttpMethod(name) for name in ("GET", "HEAD", "POST", "DELETE")],
+        allow_methods=[
+            gw.CorsHttpMethod(name) for name in ("GET", "HEAD", "POST", "PUT", "DELETE")
+        ],
         allow_headers=["authorization", "content-type", *CORS_REQUEST_HEADERS],
         expose_headers=list(CORS_ANSWER_HEADERS),
         max_age=Duration.hours(1),

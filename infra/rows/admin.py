@@ -5,6 +5,8 @@ from __future__ import annotations
 from comfyline.service.settings import (
     DeadLetterQueue,
     JobsTable,
+    KeysTable,
+    OperatorSettings,
     OwnersTable,
     ParkingQueue,
     QueueSettings,
@@ -21,8 +23,12 @@ ROWS = (
             Route("GET", "/api/v1/admin/workers"),
             Route("GET", "/api/v1/admin/queues"),
             Route("GET", "/api/v1/admin/jobs"),
+            Route("GET", "/api/v1/admin/alarms"),
         ),
-        settings=(QueueSettings, JobsTable, DeadLetterQueue, ParkingQueue, WakeSettings),
+        settings=(
+            *(QueueSettings, JobsTable, DeadLetterQueue, ParkingQueue, WakeSettings),
+            OperatorSettings,
+        ),
         grants=(
             may("FindWorkers", Resource.JOBS, "dynamodb:Query", partition_keys="workers"),
             may("FindLiveJobs", Resource.JOBS_BY_DUE, "dynamodb:Query"),
@@ -31,6 +37,7 @@ ROWS = (
             may("CountDeadLetters", Resource.DEAD_LETTERS, "sqs:GetQueueAttributes"),
             may("CountParked", Resource.PARKING, "sqs:GetQueueAttributes"),
             may("ReadScaling", Resource.SCALING, "dynamodb:GetItem"),
+            may("ReadAlarms", Resource.ALARMS, "cloudwatch:DescribeAlarms"),
         ),
         timeout=WAITING_TIMEOUT,  # a look reads a thousand rows, some of them repeatedly
         memory=BUSY_MEMORY_MB,  # to parse them
@@ -42,5 +49,42 @@ ROWS = (
         grants=(may("ReadLedger", Resource.OWNERS, "dynamodb:Query"),),
         timeout=WAITING_TIMEOUT,  # a month of failures can be thousands of rows
         memory=BUSY_MEMORY_MB,  # to parse them
+    ),
+    Function(
+        name="ServeDeadLetters",
+        routes=(
+            Route("GET", "/api/v1/admin/dead-letters"),
+            Route("POST", "/api/v1/admin/dead-letters/redrive"),
+        ),
+        settings=(QueueSettings, JobsTable, DeadLetterQueue),
+        grants=(
+            may(
+                "TakeDeadLetters",
+                Resource.DEAD_LETTERS,
+                *grants.READ_QUEUE,
+                "sqs:ChangeMessageVisibility",  # after a look, messages can be seen again
+            ),
+            grants.READ_JOBS,
+            grants.GET_JOB,
+            grants.CHANGE_JOB,
+            grants.SEND_TICKET,
+        ),
+        timeout=WAITING_TIMEOUT,  # a call handles many tickets
+    ),
+    Function(
+        name="ServeSwitches",
+        routes=(
+            Route("GET", "/api/v1/admin/switches"),
+            Route("PUT", "/api/v1/admin/switches"),
+        ),
+        settings=(KeysTable,),
+        grants=(
+            may(
+                "Switch",
+                Resource.KEYS,
+                *("dynamodb:GetItem", "dynamodb:UpdateItem"),
+                partition_keys="flags",
+            ),
+        ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -121,6 +121,20 @@ class ApiStack(Stack):
         domain = self._deployment.edge.domain or self._deployment.api.domain
         return f"https://{domain}" if domain else self.http_api.api_endpoint
 
+    @property
+    def _has_alarms(self) -> bool:
+        return self._deployment.alarms.enabled and not self._deployment.is_local
+
+    @property
+    def _alarms_arn(self) -> str:
+        # CloudWatch checks a search by prefix against all alarms.
+        return self.format_arn(
+            service="cloudwatch",
+            resource="alarm",
+            resource_name="*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+
     def _values(self) -> dict[str, str]:
         endpoint = self._deployment.functions.s3_public_endpoint
         accepted = self._deployment.accepted_edge_secrets
@@ -137,6 +151,8 @@ class ApiStack(Stack):
             "requests_per_minute": str(self._deployment.owner_requests_per_minute),
             "routes": ",".join(route.key for route in ROUTES),
             "parking_queue_url": self.parking.queue_url,
+            "stage": self._deployment.stage,
+            "alarm_prefix": self._deployment.cluster_name if self._has_alarms else "",
             **(self._scaler.values if self._scaler else {}),
         }
 
@@ -144,6 +160,7 @@ class ApiStack(Stack):
         return {
             **self._data.arns,
             Resource.PARKING: [self.parking.queue_arn],
+            Resource.ALARMS: [self._alarms_arn] if self._has_alarms else [],
             Resource.SOCKETS: [self._sockets.sockets_arn],
             Resource.SCALER: [self._scaler.function.function_arn] if self._scaler else [],
             Resource.SCALING: [self._scaler.table.table_arn] if self._scaler else [],

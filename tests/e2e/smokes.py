@@ -352,6 +352,8 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "GetMetrics": http.get_metrics,
     "ManageOwners": admin.manage_owners,
     "ReadFleet": admin.read_fleet,
+    "ServeDeadLetters": admin.serve_dead_letters,
+    "ServeSwitches": admin.serve_switches,
     "GetJob": http.get_job,
     "ListJobs": http.list_jobs,
     "CancelJob": http.cancel_job,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 from comfyline.service.jobs.job import JobError
 from functions._admin import QUEUES_LIFETIME
 from tests.e2e.account import now
-from tests.e2e.caller import COUNTED, Caller
+from tests.e2e.caller import COUNTED, WORKER_SOON, Caller
 from tests.support.builders import a_job, failed
 from tests.support.eventually import eventually_now
 
@@ -46,3 +47,41 @@ def manage_owners(caller: Caller) -> None:
     error = JobError(type="smoke", message="")
     caller.account.ledger.count([failed(a_job(owner=caller.owner), error, now=now())])
     assert "smoke" in {group["type"] for group in read(operator(caller), "errors?days=1")["groups"]}
+
+
+def serve_dead_letters(caller: Caller) -> None:
+    """Look at a ticket of the queue, and replace it.
+
+    The function that handles the queue by itself may take the ticket first. Then it is sent again.
+    """
+    admin, account = operator(caller), caller.account
+    sqs, url = account.emulator.client("sqs"), account.endpoints.outputs["DeadLetterQueueUrl"]
+    job = caller.account.seeded(caller.owner)
+
+    def bury() -> None:
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"schema": 1, "job_id": job.id}))
+
+    def is_seen() -> bool:
+        bury()
+        letters = read(admin, "dead-letters")["dead_letters"]
+        return any(letter["status"] for letter in letters if letter["job_id"] == job.id)
+
+    def is_redriven() -> bool:
+        bury()
+        answer = admin.call("POST", "/admin/dead-letters/redrive")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["out_of_reach"] == 0
+        return bool(answer.json()["sent_again"])
+
+    eventually_now(is_seen, within=WORKER_SOON)
+    eventually_now(is_redriven, within=WORKER_SOON)
+
+
+def serve_switches(caller: Caller) -> None:
+    """Set the switches to what they are."""
+    admin = operator(caller)
+    seen = read(admin, "switches")
+    body = {name: seen[name] for name in ("jobs_enabled", "sockets_enabled", "version")}
+    answer = admin.call("PUT", "/admin/switches", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["version"] > seen["version"]

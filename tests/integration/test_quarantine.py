@@ -10,7 +10,7 @@ import boto3
 import pytest
 from typer.testing import CliRunner
 
-from comfyline.adapters.aws import queue
+from comfyline.adapters.aws import messages
 from comfyline.adapters.aws.jobs import codec
 from comfyline.contract.ids import OwnerId, random_job_id
 from comfyline.operate import admin
@@ -63,7 +63,7 @@ def deployment(gateway: Gateway, clock: FrozenClock, monkeypatch: pytest.MonkeyP
     for variable, name in (("DEAD_LETTER_QUEUE_URL", "dead"), ("PARKING_QUEUE_URL", "parking")):
         url = boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"]
         monkeypatch.setenv(variable, url)
-    monkeypatch.setattr(queue, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(messages, "LOOK_SECONDS", 0)
     return Deployment(gateway, clock)
 
 

@@ -41,7 +41,7 @@ from comfyline.operate.audit.findings import Report
 from comfyline.operate.audit.source import Source, StoredFile, Table, Terms
 from comfyline.operate.inventory import Inventory
 from comfyline.service.access.budgets import REQUESTS
-from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.keys import ApiKey
 from comfyline.service.access.sessions import Session
 from comfyline.service.access.slots import Limits, Slot
 from comfyline.service.access.socket_passes import SocketPass
@@ -384,7 +384,7 @@ class Builder:
                     limits=Limits(cap, 100 if cap else None),
                 )
             )
-        keys.put_flags(Flags())
+        keys.switch({"jobs_enabled": True}, self.now)
 
     def _new(
         self, owner: OwnerId, graph: Graph | None = None, retry_of: Job | None = None, **more: Any

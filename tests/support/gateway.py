@@ -43,6 +43,7 @@ ENVIRONMENT = {
     "CONNECTIONS_TABLE": "connections",
     "ARTIFACTS_BUCKET": "files",
     "SCALING_TABLE": "scaling",
+    "STAGE": "test",
     "MAX_WAITS": "100",
     "ROUTES": ",".join(_FUNCTIONS),
     "WEBSOCKET_API_ID": "api",

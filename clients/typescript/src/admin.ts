@@ -2,7 +2,16 @@
 
 import type { Api } from "./api.js";
 import type { CallOptions } from "./client.js";
-import type { FailureList, LiveJobPage, QueueList, WorkerList } from "./core/wire.js";
+import type {
+  AlarmList,
+  DeadLetterList,
+  FailureList,
+  LiveJobPage,
+  QueueList,
+  RedriveAnswer,
+  SwitchesView,
+  WorkerList,
+} from "./core/wire.js";
 
 /** Which jobs of all owners are listed. */
 export interface LiveJobsOptions extends CallOptions {
@@ -51,5 +60,42 @@ export class Admin {
       cursor = page.next_cursor ?? undefined;
       yield page;
     }
+  }
+
+  /** Some tickets that were delivered too often, with their jobs. They stay in the queue. */
+  deadLetters({ signal }: CallOptions = {}): Promise<DeadLetterList> {
+    return this.#api.call<DeadLetterList>("GET", "/admin/dead-letters", "dead_letters", { signal });
+  }
+
+  /** Handle up to 50 tickets that were delivered too often: live jobs get new tickets. */
+  redrive({ signal }: CallOptions = {}): Promise<RedriveAnswer> {
+    const path = "/admin/dead-letters/redrive";
+    return this.#api.call<RedriveAnswer>("POST", path, "sent_again", { signal });
+  }
+
+  /** Whether the service accepts jobs and sockets. */
+  switches({ signal }: CallOptions = {}): Promise<SwitchesView> {
+    return this.#api.call<SwitchesView>("GET", "/admin/switches", "version", { signal });
+  }
+
+  /**
+   * Pause or resume the service; a switch that is not named stays as it is. It takes 30 s at most.
+   *
+   * @param seen the switches as `switches` has returned them; without it they are read first.
+   * @throws Conflict another operator has changed a switch since then. Nothing was changed.
+   */
+  async setSwitches(
+    changes: { jobs_enabled?: boolean; sockets_enabled?: boolean },
+    seen?: SwitchesView,
+    { signal }: CallOptions = {},
+  ): Promise<SwitchesView> {
+    const { jobs_enabled, sockets_enabled, version } = seen ?? (await this.switches({ signal }));
+    const body = { jobs_enabled, sockets_enabled, ...changes, version };
+    return this.#api.call<SwitchesView>("PUT", "/admin/switches", "version", { body, signal });
+  }
+
+  /** The deployment's alarms, those that are raised first. */
+  alarms({ signal }: CallOptions = {}): Promise<AlarmList> {
+    return this.#api.call<AlarmList>("GET", "/admin/alarms", "alarms", { signal });
   }
 }

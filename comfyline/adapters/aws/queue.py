@@ -9,18 +9,18 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
 from comfyline.adapters.aws.errors import error_code, translated
+from comfyline.adapters.aws.messages import HeldMessage, SqsMessages
 from comfyline.contract.ids import JOB_ID_PATTERN, JobId, OwnerId
 from comfyline.service.errors import Unavailable
 from comfyline.service.queue.lanes import Priority
-from comfyline.service.queue.tickets import TICKET_BATCH, Ticket
+from comfyline.service.queue.tickets import TICKET_BATCH, DeadLetter, Ticket
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -31,8 +31,7 @@ SCHEMA = 1
 MAX_HIDE_SECONDS = 43_200
 MAX_WAIT_SECONDS = 20
 MAX_RECEIVED = 10
-HELD_SECONDS = 60  # for so long an operator's command may work with what it has received
-LOOK_SECONDS = 1  # a shorter look asks only some of the servers of SQS, and may miss messages
+PEEK_SECONDS = 15  # so long a look may take; messages are hidden for no longer if it dies
 MAX_SHOWN = 200  # characters of an unreadable message in the log
 _TRACE: Literal["AWSTraceHeader"] = "AWSTraceHeader"  # SQS does not bill its size
 _ROOT = re.compile(r"(?:^|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)")
@@ -40,8 +39,6 @@ _GROUP_ID = re.compile(r"[!-~]{1,128}")  # ASCII letters, digits and punctuation
 
 # The ticket was delivered again or deleted, so this delivery no longer decides about it.
 _STALE = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid"})
-
-_DELETED = frozenset({"InvalidParameterValue"})  # what SQS says of the receipt of a deleted message
 
 # SQS refuses a visibility timeout that ends more than 12 h after the message was received. The
 # message then becomes visible a little earlier than asked.
@@ -174,70 +171,18 @@ class SqsDeadLetters:
         """See DeadLetters."""
         self._client.delete_message(QueueUrl=self._url, ReceiptHandle=receipt)
 
-
-@dataclass(frozen=True, slots=True)
-class HeldMessage:
-    """A message of a queue that this process has received."""
-
-    id: str
-    body: str
-    receipt: str
-
-
-class SqsMessages:
-    """The messages of a queue whose consumer could not handle them, for an operator.
-
-    A message that its consumer has received lately is hidden, and cannot be seen.
-    """
-
-    def __init__(self, client: SQSClient, url: str) -> None:
-        self._client = client
-        self._url = url
-
-    @contextmanager
-    def held(self) -> Iterator[list[HeldMessage]]:
-        """All messages that can be seen. After the block they are delivered to their consumer."""
-        found: dict[str, HeldMessage] = {}
-        try:
-            while new := [m for m in self._receive() if m.id not in found]:
-                found |= {message.id: message for message in new}
-            yield [*found.values()]
-        finally:
-            for message in found.values():
-                self._show(message)
-
     @translated()
-    def hidden(self) -> int:
-        """About how many messages are hidden, because their consumer has received them."""
-        name: Any = "ApproximateNumberOfMessagesNotVisible"
-        answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
-        return int(answer["Attributes"][name])
+    def peek(self, limit: int) -> list[DeadLetter]:
+        """See DeadLetters."""
+        with SqsMessages(self._client, self._url, PEEK_SECONDS).held(limit) as messages:
+            letters = [_dead_letter(message) for message in messages]
+        return sorted(letters, key=lambda letter: (letter.sent_at, letter.id))
 
-    @translated()
-    def drop(self, message: HeldMessage) -> None:
-        """Delete the message."""
-        self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt)
 
-    @translated()
-    def _receive(self) -> list[HeldMessage]:
-        answer = self._client.receive_message(
-            QueueUrl=self._url,
-            MaxNumberOfMessages=MAX_RECEIVED,
-            VisibilityTimeout=HELD_SECONDS,
-            WaitTimeSeconds=LOOK_SECONDS,
-        )
-        messages = answer.get("Messages", [])
-        return [HeldMessage(m["MessageId"], m["Body"], m["ReceiptHandle"]) for m in messages]
-
-    @translated()
-    def _show(self, message: HeldMessage) -> None:
-        try:
-            self._client.change_message_visibility(
-                QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=0
-            )
-        except ClientError as error:
-            if error_code(error) not in _STALE | _DELETED:
-                raise
+def _dead_letter(message: HeldMessage) -> DeadLetter:
+    job_id = job_id_of(message.body)
+    text = "" if job_id else ascii(message.body)[:MAX_SHOWN]
+    return DeadLetter(message.id, job_id, text, message.sent_at, message.received)
 
 
 def _raise_unless(codes: frozenset[str], error: ClientError, ticket: Ticket) -> None:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from heapq import nsmallest
 from threading import RLock
 
 from comfyline.contract.ids import JobId, KeyId, OwnerId
 from comfyline.service.access.budgets import Budget, window_of
-from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.keys import ApiKey, Flags, Switches, SwitchesChanged
 from comfyline.service.access.semaphore import Share
 from comfyline.service.access.sessions import Session
 from comfyline.service.access.slots import (
@@ -34,7 +34,8 @@ class InMemoryKeyStore:
     """`KeyStore` in memory."""
 
     def __init__(self) -> None:
-        self._flags = Flags()
+        self._lock = RLock()
+        self._switches = Switches()
         self._keys: dict[KeyId, ApiKey] = {}
         self._watched: dict[OwnerId, datetime] = {}
 
@@ -69,11 +70,23 @@ class InMemoryKeyStore:
 
     def flags(self) -> Flags:
         """See KeyStore."""
-        return self._flags
+        return self._switches.flags
 
-    def put_flags(self, flags: Flags) -> None:
+    def switches(self) -> Switches:
         """See KeyStore."""
-        self._flags = flags
+        return self._switches
+
+    def switch(
+        self, changes: Mapping[str, bool], at: datetime, by: str = "", *, seen: int | None = None
+    ) -> Switches:
+        """See KeyStore."""
+        with self._lock:
+            before = self._switches
+            if seen not in (None, before.version):
+                raise SwitchesChanged(before)
+            flags = replace(before.flags, **changes)
+            self._switches = Switches(flags, before.version + 1, at, by)
+            return self._switches
 
 
 class InMemorySocketPassStore:

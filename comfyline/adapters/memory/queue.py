@@ -12,7 +12,7 @@ from threading import Condition
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.clock import Clock
 from comfyline.service.queue.lanes import Priority
-from comfyline.service.queue.tickets import Depths, Ticket
+from comfyline.service.queue.tickets import DeadLetter, Depths, Ticket
 
 
 @dataclass(slots=True)
@@ -108,3 +108,51 @@ class InMemoryJobQueue:
         with self._changed:
             lane = self._lanes[ticket.priority]
             lane[:] = [message for message in lane if message.receipt != ticket.receipt]
+
+
+class InMemoryDeadLetters:
+    """`DeadLetters` in memory. A test puts the messages of `add` into it."""
+
+    def __init__(self, clock: Clock, *, visibility: timedelta = timedelta(minutes=3)) -> None:
+        self._clock = clock
+        self._visibility = visibility
+        self._messages: dict[str, _DeadMessage] = {}
+
+    def add(self, job_id: JobId | None, text: str = "") -> None:
+        """Put a ticket of the job, or a message that is no ticket, into the queue."""
+        now = self._clock()
+        self._messages[secrets.token_hex(8)] = _DeadMessage(job_id, text, now, now)
+
+    def receive(self, limit: int) -> list[tuple[JobId | None, str]]:
+        """See DeadLetters."""
+        return [
+            (message.job_id, message_id)
+            for message_id, message in self._taken(limit, self._visibility)
+        ]
+
+    def delete(self, receipt: str) -> None:
+        """See DeadLetters."""
+        self._messages.pop(receipt, None)
+
+    def peek(self, limit: int) -> list[DeadLetter]:
+        """See DeadLetters."""
+        return [
+            DeadLetter(message_id, m.job_id, m.text, m.sent_at, m.received)
+            for message_id, m in self._taken(limit, timedelta(0))
+        ]
+
+    def _taken(self, limit: int, hidden: timedelta) -> list[tuple[str, _DeadMessage]]:
+        now = self._clock()
+        visible = [(id_, m) for id_, m in self._messages.items() if m.visible_at <= now][:limit]
+        for _, message in visible:
+            message.visible_at, message.received = now + hidden, message.received + 1
+        return visible
+
+
+@dataclass(slots=True)
+class _DeadMessage:
+    job_id: JobId | None
+    text: str
+    sent_at: datetime
+    visible_at: datetime
+    received: int = 0

@@ -55,7 +55,7 @@ def new_upload(sent: Any) -> NewUpload:
     Raises:
         InvalidRequest: with every field that is wrong.
     """
-    form = _parsed(requests.UploadRequest, sent)
+    form = parsed(requests.UploadRequest, sent)
     return NewUpload(
         name=form.name,
         content_type=form.content_type,
@@ -74,7 +74,7 @@ def new_token(sent: Any) -> NewToken:
     # Loaded here, because the functions that accept jobs load this module and start faster without.
     from comfyline.service.access.tokens import NewToken
 
-    form = _parsed(requests.TokenRequest, sent)
+    form = parsed(requests.TokenRequest, sent)
     return NewToken(
         user=UserId(form.user),
         scopes=frozenset(form.scopes),
@@ -95,11 +95,11 @@ def _job_form(sent: Any) -> JobForm:
         detail = "Send exactly one of `prompt` and `workflow`."
         raise InvalidRequest(detail, [FieldError(("body",), detail)])
     if "workflow" in body:
-        return _parsed(requests.WorkflowRequest, body)
-    return _parsed(requests.TextToImageRequest, body)
+        return parsed(requests.WorkflowRequest, body)
+    return parsed(requests.TextToImageRequest, body)
 
 
-def _parsed(form: type[F], sent: Any) -> F:
+def parsed(form: type[F], sent: Any) -> F:
     try:
         return form.model_validate(sent)
     except ValidationError as error:

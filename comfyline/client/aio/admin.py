@@ -7,7 +7,8 @@ from typing import Literal
 
 from comfyline.client.aio.api import AsyncApi
 from comfyline.contract.limits import DEFAULT_FAILURE_DAYS
-from comfyline.contract.v1 import failures, fleet
+from comfyline.contract.v1 import failures, fleet, trouble
+from comfyline.contract.v1.switches import SwitchesView
 
 
 class AsyncAdmin:
@@ -44,3 +45,41 @@ class AsyncAdmin:
             if page.next_cursor is None:
                 return
             params = {**params, "cursor": page.next_cursor}
+
+    async def dead_letters(self) -> trouble.DeadLetterList:
+        """Some tickets that were delivered too often, with their jobs. They stay in the queue."""
+        return await self._api.call(trouble.DeadLetterList, "GET", "/admin/dead-letters")
+
+    async def redrive(self) -> trouble.RedriveAnswer:
+        """Handle up to 50 tickets that were delivered too often: live jobs get new tickets."""
+        return await self._api.call(trouble.RedriveAnswer, "POST", "/admin/dead-letters/redrive")
+
+    async def switches(self) -> SwitchesView:
+        """Whether the service accepts jobs and sockets."""
+        return await self._api.call(SwitchesView, "GET", "/admin/switches")
+
+    async def set_switches(
+        self,
+        *,
+        jobs_enabled: bool | None = None,
+        sockets_enabled: bool | None = None,
+        seen: SwitchesView | None = None,
+    ) -> SwitchesView:
+        """Pause or resume the service; None leaves a switch as it is. It takes 30 s at most.
+
+        `seen`: the switches as `switches` has returned them; without it they are read first.
+
+        Raises:
+            Conflict: another operator has changed a switch since then. Nothing was changed.
+        """
+        seen = seen or await self.switches()
+        body = {
+            "jobs_enabled": seen.jobs_enabled if jobs_enabled is None else jobs_enabled,
+            "sockets_enabled": seen.sockets_enabled if sockets_enabled is None else sockets_enabled,
+            "version": seen.version,
+        }
+        return await self._api.call(SwitchesView, "PUT", "/admin/switches", body=body)
+
+    async def alarms(self) -> trouble.AlarmList:
+        """The deployment's alarms, those that are raised first."""
+        return await self._api.call(trouble.AlarmList, "GET", "/admin/alarms")

@@ -71,6 +71,12 @@ class Caller(Response):
     limits: KeyLimits | None = Field(
         default=None, description="The limits of the key; null for the token of a user."
     )
+    jobs_enabled: bool = Field(
+        default=True, description="False while an operator has paused the service."
+    )
+    sockets_enabled: bool = Field(
+        default=True, description="False while an operator has switched live updates off."
+    )
     active_jobs: Count | None = Field(
         default=None,
         description="Jobs that count towards `limits.max_active_jobs`; null without that limit.",

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from comfyline.contract.v1 import failures, fleet
+from comfyline.contract.v1 import failures, fleet, switches, trouble
 
 Json = dict[str, Any]
 
@@ -69,6 +69,23 @@ _JOB = {
     "since": _SINCE,
 }
 
+_DEAD_LETTER = {
+    "message_id": "5fea7756-0ea4-451a-a703-a558b933e274",
+    "job_id": _JOB_ID,
+    "text": "'not a ticket'",
+    "sent_at": _QUEUED,
+    "received": 51,
+    "owner": "team-a",
+    "status": "queued",
+}
+_SWITCHES = {"jobs_enabled": False, "sockets_enabled": True, "version": 3}
+_ALARM = {
+    "name": "dead-letters",
+    "description": "A ticket was delivered more often than allowed.",
+    "state": "raised",
+    "since": _SINCE,
+}
+
 ADMIN_EXAMPLES: Mapping[type[BaseModel], Json] = {
     fleet.HeldJobView: _HELD,
     fleet.WorkerView: _WORKER,
@@ -84,6 +101,18 @@ ADMIN_EXAMPLES: Mapping[type[BaseModel], Json] = {
         "dead_letters": _DEPTH,
         "parked_settlements": _DEPTH,
     },
+    trouble.DeadLetterView: _DEAD_LETTER,
+    trouble.DeadLetterList: {"dead_letters": [_DEAD_LETTER], "depth": _DEPTH},
+    trouble.RedriveAnswer: {
+        "sent_again": 4,
+        "of_no_live_job": 1,
+        "out_of_reach": 0,
+        "more": False,
+    },
+    trouble.AlarmView: _ALARM,
+    trouble.AlarmList: {"stage": "prod", "watched": True, "alarms": [_ALARM]},
+    switches.SwitchesRequest: _SWITCHES,
+    switches.SwitchesView: {**_SWITCHES, "changed_at": _SINCE, "changed_by": "ops"},
     fleet.LiveJobView: _JOB,
     fleet.LiveJobPage: {"jobs": [_JOB], "next_cursor": "WyIyMDI2LTAzLTAyVDA5OjMwOjAyIl0"},
     failures.FailureSample: _HELD,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from comfyline.contract.limits import MAX_SEARCHED_JOBS
-from comfyline.contract.v1 import failures, fleet, parameters
-from comfyline.contract.v1.operation import Operation
+from comfyline.contract.v1 import failures, fleet, parameters, switches, trouble
+from comfyline.contract.v1.operation import TAKES_A_BODY, Operation
 
 TAG = "Administration"
+SWITCHES_EXAMPLE = {"jobs_enabled": False, "sockets_enabled": True, "version": 3}
 
 ADMIN_OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/v1/admin/workers"): Operation(
@@ -48,5 +49,48 @@ ADMIN_OPERATIONS: Mapping[tuple[str, str], Operation] = {
         {200: failures.FailureList},
         ("invalid_request",),
         (parameters.FAILURE_DAYS,),
+    ),
+    ("GET", "/api/v1/admin/dead-letters"): Operation(
+        "listDeadLetters",
+        TAG,
+        "Look at the tickets that were delivered too often",
+        "Up to 50 of them, with their jobs. They stay in the queue. The service tries each again "
+        "by itself every 3 minutes, and between two tries it cannot be seen. The key needs the "
+        "scope `admin`.",
+        {200: trouble.DeadLetterList},
+    ),
+    ("POST", "/api/v1/admin/dead-letters/redrive"): Operation(
+        "redriveDeadLetters",
+        TAG,
+        "Handle the tickets that were delivered too often",
+        "Handles up to 50 tickets that can be seen now: a job that has not ended gets a new "
+        "ticket, and any other ticket is dropped. It does no harm to call it twice. The key needs "
+        "the scope `admin`.",
+        {200: trouble.RedriveAnswer},
+    ),
+    ("GET", "/api/v1/admin/switches"): Operation(
+        "readSwitches",
+        TAG,
+        "Read the switches",
+        "Whether the service accepts jobs and sockets. The key needs the scope `admin`.",
+        {200: switches.SwitchesView},
+    ),
+    ("PUT", "/api/v1/admin/switches"): Operation(
+        "setSwitches",
+        TAG,
+        "Pause or resume the service",
+        "Sets all switches, if nobody has changed one since you have read them. It takes effect "
+        "within 30 s. Jobs that were accepted go on. The key needs the scope `admin`.",
+        {200: switches.SwitchesView},
+        (*TAKES_A_BODY, "switches_changed"),
+        body={switches.SwitchesRequest: SWITCHES_EXAMPLE},
+    ),
+    ("GET", "/api/v1/admin/alarms"): Operation(
+        "listAlarms",
+        TAG,
+        "List the alarms",
+        "The deployment's CloudWatch alarms, those that are raised first. `name` is the alarm's "
+        "section in the runbook. The key needs the scope `admin`.",
+        {200: trouble.AlarmList},
     ),
 }

@@ -245,6 +245,8 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
         "expires_at": _PURGED,
         "key": _KEY,
         "limits": _LIMITS,
+        "jobs_enabled": True,
+        "sockets_enabled": True,
         "active_jobs": 3,
         "posts_this_minute": 12,
     },

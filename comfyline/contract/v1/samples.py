@@ -44,6 +44,12 @@ _PYTHON = {
     "print(token.token, token.expires_at)",
     "createSocketPass": f"for message in client.job({_ID}).events():\n    print(message)",
     "listModels": "print(client.models().checkpoints)",
+    "listDeadLetters": "for letter in client.admin.dead_letters().dead_letters:\n"
+    "    print(letter.job_id, letter.status)",
+    "redriveDeadLetters": "print(client.admin.redrive().sent_again)",
+    "readSwitches": "print(client.admin.switches().jobs_enabled)",
+    "setSwitches": "print(client.admin.set_switches(jobs_enabled=False).jobs_enabled)",
+    "listAlarms": "for alarm in client.admin.alarms().alarms:\n    print(alarm.name, alarm.state)",
     "getCaller": "me = client.me()\nprint(me.owner, me.active_jobs)",
     "getUsage": "print(client.usage().gpu_seconds)",
     "listErrors": "for group in client.admin.errors(days=1).groups:\n"
@@ -77,6 +83,11 @@ _TYPESCRIPT = {
     "createSocketPass": f"for await (const message of client.job({_ID}).events()) "
     "console.log(message);",
     "listModels": "console.log((await client.models()).checkpoints);",
+    "listDeadLetters": "console.log((await client.admin.deadLetters()).dead_letters);",
+    "redriveDeadLetters": "console.log((await client.admin.redrive()).sent_again);",
+    "readSwitches": "console.log((await client.admin.switches()).jobs_enabled);",
+    "setSwitches": "console.log(await client.admin.setSwitches({ jobs_enabled: false }));",
+    "listAlarms": "console.log((await client.admin.alarms()).alarms);",
     "getCaller": "console.log((await client.me()).owner);",
     "getUsage": "console.log((await client.usage()).gpu_seconds);",
     "listErrors": "console.log((await client.admin.errors({ days: 1 })).groups);",

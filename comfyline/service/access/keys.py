@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from comfyline.service.access.slots import Limits
+from comfyline.service.errors import RequestRefused
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import KeyId, OwnerId
@@ -74,6 +75,26 @@ class Flags:
     websocket_enabled: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """The switches, and who has changed one last."""
+
+    flags: Flags = field(default_factory=Flags)
+    version: int = 0  # each change raises it
+    changed_at: datetime | None = None
+    changed_by: str = ""  # the owner of the key; empty: not known, or a command of the operator
+
+
+class SwitchesChanged(RequestRefused):
+    """Another operator has changed the switches since you have read them. Nothing was changed."""
+
+    code = "switches_changed"
+
+    def __init__(self, current: Switches) -> None:
+        super().__init__()
+        self.current = current  # the switches as they are now
+
+
 class KeyStore(Protocol):
     """Stores API keys and the operator's switches."""
 
@@ -102,7 +123,18 @@ class KeyStore(Protocol):
         """The mark of `watch_owner`, read consistently; None if there is none."""
 
     def flags(self) -> Flags:
-        """The switches, read consistently. All are on until `put_flags` is called."""
+        """The switches, read consistently. All are on until `switch` is called."""
 
-    def put_flags(self, flags: Flags) -> None:
-        """Replace all switches."""
+    def switches(self) -> Switches:
+        """The switches with their last change, read consistently."""
+
+    def switch(
+        self, changes: Mapping[str, bool], at: datetime, by: str = "", *, seen: int | None = None
+    ) -> Switches:
+        """Set the named switches, and no others; returns all of them afterwards.
+
+        `seen`: only if this is still the version of the switches.
+
+        Raises:
+            SwitchesChanged: the switches have another version. The error carries them.
+        """

@@ -12,7 +12,7 @@ from collections import Counter
 
 from comfyline.contract.ids import JobId
 from comfyline.service.clock import Clock
-from comfyline.service.errors import JobNotFound, Unreadable
+from comfyline.service.errors import JobNotFound, Unavailable, Unreadable
 from comfyline.service.jobs.change import change
 from comfyline.service.jobs.decide import on_due_time
 from comfyline.service.jobs.store import JobStore
@@ -52,16 +52,45 @@ def send_again(job_id: JobId, *, store: JobStore, queue: JobQueue, clock: Clock)
     return True
 
 
-def redrive(*, dead: DeadLetters, store: JobStore, queue: JobQueue, clock: Clock) -> Counter[str]:
-    """Empty the dead-letter queue; returns the number of tickets by outcome.
+SENT_AGAIN, OF_NO_LIVE_JOB, OUT_OF_REACH = "sent again", "of no live job", "out of reach"
+
+
+def redrive(
+    *,
+    dead: DeadLetters,
+    store: JobStore,
+    queue: JobQueue,
+    clock: Clock,
+    limit: int | None = None,
+) -> Counter[str]:
+    """Empty the dead-letter queue, or handle `limit` tickets; returns how many by outcome.
 
     The new ticket is sent before the old one is deleted. After a crash in between there are two
-    tickets, which does no harm.
+    tickets, which does no harm. A ticket whose job is out of reach stays, and is delivered again
+    when its visibility timeout ends.
     """
     outcomes: Counter[str] = Counter()
-    while tickets := dead.receive(BATCH):
+    while (left := BATCH if limit is None else min(BATCH, limit - outcomes.total())) > 0:
+        if not (tickets := dead.receive(left)):
+            break
         for job_id, receipt in tickets:
-            is_sent = job_id and send_again(job_id, store=store, queue=queue, clock=clock)
-            outcomes["sent again" if is_sent else "of no live job"] += 1
-            dead.delete(receipt)
+            outcomes[_handled(job_id, receipt, dead, store, queue, clock)] += 1
     return outcomes
+
+
+def _handled(
+    job_id: JobId | None,
+    receipt: str,
+    dead: DeadLetters,
+    store: JobStore,
+    queue: JobQueue,
+    clock: Clock,
+) -> str:
+    try:
+        is_sent = job_id and send_again(job_id, store=store, queue=queue, clock=clock)
+        dead.delete(receipt)
+    except Unavailable:
+        extra = {"action": "redrive_failed", "job_id": job_id}
+        _log.warning("ticket not settled yet", exc_info=True, extra=extra)
+        return OUT_OF_REACH
+    return SENT_AGAIN if is_sent else OF_NO_LIVE_JOB

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from comfyline.contract.ids import JobId, OwnerId
     from comfyline.service.queue.lanes import Priority
@@ -73,6 +74,17 @@ class JobQueue(Protocol):
         """Delete the ticket. Does nothing if the delivery is over."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A ticket of the dead-letter queue, as it can be looked at."""
+
+    id: str  # the message's
+    job_id: JobId | None  # None: the message is not a ticket
+    text: str  # the beginning of a message that is not a ticket, as ASCII
+    sent_at: datetime
+    received: int  # how often it was delivered, each look included
+
+
 class DeadLetters(Protocol):
     """The dead-letter queue: tickets that were received too often without being deleted."""
 
@@ -84,6 +96,13 @@ class DeadLetters(Protocol):
 
     def delete(self, receipt: str) -> None:
         """Delete the ticket of this receipt."""
+
+    def peek(self, limit: int) -> list[DeadLetter]:
+        """Up to `limit` tickets that are not being tried just now, oldest first.
+
+        They stay in the queue, and are delivered again at once. If this process dies meanwhile,
+        they are delivered some seconds later.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from comfyline.contract.ids import KeyId, OwnerId
-from comfyline.service.access.keys import ApiKey, Flags, KeyStore
+from comfyline.service.access.keys import ApiKey, Flags, KeyStore, Switches, SwitchesChanged
 from comfyline.service.access.slots import Limits
 from tests.support.builders import NOW, an_owner
 
@@ -58,7 +60,7 @@ class TestKeyStore:
         older = a_key()
         for key in (newer, older):
             key_store.put(key)
-        key_store.put_flags(Flags(jobs_enabled=False))
+        key_store.switch({"jobs_enabled": False}, NOW)
         assert key_store.all() == [older, newer]
 
     def test_keys_that_have_become_void_lately_are_found(self, key_store: KeyStore) -> None:
@@ -82,9 +84,30 @@ class TestKeyStore:
 
     def test_all_flags_are_on_until_they_are_switched_off(self, key_store: KeyStore) -> None:
         assert key_store.flags() == Flags(jobs_enabled=True, websocket_enabled=True)
-        key_store.put_flags(Flags(jobs_enabled=False))
+        key_store.switch({"jobs_enabled": False}, NOW)
         assert key_store.flags() == Flags(jobs_enabled=False, websocket_enabled=True)
         assert key_store.get(KeyId("flags")) is None
+
+    def test_a_switch_is_set_without_the_others(self, key_store: KeyStore) -> None:
+        assert key_store.switches() == Switches()
+        first = key_store.switch({"jobs_enabled": False}, NOW)
+        assert first == Switches(Flags(jobs_enabled=False), 1, NOW)
+        later = NOW + timedelta(minutes=1)
+        second = key_store.switch({"websocket_enabled": False}, later, "ops")
+        both_off = Flags(jobs_enabled=False, websocket_enabled=False)
+        assert second == key_store.switches() == Switches(both_off, 2, later, "ops")
+
+    @pytest.mark.parametrize("changes", [0, 1, 5])
+    def test_of_two_operators_who_have_seen_the_same_the_second_is_refused(
+        self, key_store: KeyStore, changes: int
+    ) -> None:
+        for _ in range(changes):
+            key_store.switch({"jobs_enabled": False}, NOW)
+        seen = key_store.switches().version
+        first = key_store.switch({"jobs_enabled": True}, NOW, "ann", seen=seen)
+        with pytest.raises(SwitchesChanged) as refused:
+            key_store.switch({"websocket_enabled": False}, NOW, "bob", seen=seen)
+        assert refused.value.current == key_store.switches() == first
 
     def test_the_mark_of_a_followed_owner_is_kept_apart_from_its_keys(
         self, key_store: KeyStore

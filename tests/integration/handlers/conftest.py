@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -81,3 +81,16 @@ def cloud(gateway: Gateway, clock: FrozenClock) -> Cloud:
 def queued(cloud: Cloud) -> Job:
     """A queued job."""
     return cloud.has(a_job())
+
+
+@pytest.fixture
+def admin(cloud: Cloud) -> Cloud:
+    """The same, called by an operator."""
+    gateway = replace(cloud.gateway, caller={"scopes": "admin", "key_id": "k"}, made={})
+    return replace(cloud, gateway=gateway)
+
+
+def read(cloud: Cloud, path: str) -> Any:
+    reply = cloud.gateway("GET", f"/api/v1/admin/{path}")
+    assert reply.status == 200, reply.text
+    return reply.json

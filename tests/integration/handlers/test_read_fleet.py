@@ -9,29 +9,18 @@ from typing import Any
 
 import pytest
 
+from comfyline.adapters.memory.alarms import InMemoryAlarms
 from comfyline.contract.ids import OwnerId, WorkerId, random_worker_id
+from comfyline.service.admin.alarms import Alarm, AlarmState
 from comfyline.service.fleet.capacity import Sizes
 from comfyline.service.fleet.scaling import Reason, ScalerView
 from comfyline.service.fleet.workers import HeldJob, Presence, Recent, WorkerFacts
 from comfyline.service.jobs.job import Job, Lease, Status
 from comfyline.service.queue.lanes import Priority
-from tests.integration.handlers.conftest import Cloud
+from tests.integration.handlers.conftest import Cloud, read
 from tests.support.builders import NOW, a_job, canceled
 
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def admin(cloud: Cloud) -> Cloud:
-    """The same, called by an operator."""
-    gateway = replace(cloud.gateway, caller={"scopes": "admin", "key_id": "k"}, made={})
-    return replace(cloud, gateway=gateway)
-
-
-def read(cloud: Cloud, path: str) -> Any:
-    reply = cloud.gateway("GET", f"/api/v1/admin/{path}")
-    assert reply.status == 200, reply.text
-    return reply.json
 
 
 def live(cloud: Cloud, owner: str = "fox", **values: Any) -> Job:
@@ -154,3 +143,21 @@ class TestJobs:
     def test_a_wrong_query_is_refused(self, admin: Cloud, query: str) -> None:
         reply = admin.gateway("GET", f"/api/v1/admin/jobs?{query}")
         assert (reply.status, json.loads(reply.text)["code"]) == (422, "invalid_request")
+
+
+class TestAlarms:
+    def test_a_deployment_without_alarms_says_so(self, admin: Cloud) -> None:
+        assert read(admin, "alarms") == {"stage": "test", "watched": False, "alarms": []}
+
+    def test_raised_alarms_come_first(self, admin: Cloud) -> None:
+        alarms = InMemoryAlarms()
+        for name, state in (("a", AlarmState.OK), ("b", AlarmState.RAISED)):
+            alarms.all.append(Alarm(name, "It rings.\x1b[31m", state, NOW))
+        environ = {**admin.gateway.environ, "ALARM_PREFIX": "comfyline-test"}
+        watched = replace(admin.gateway.altered(alarms=alarms), environ=environ)
+        answer = read(replace(admin, gateway=watched), "alarms")
+        assert [(each["name"], each["state"]) for each in answer["alarms"]] == [
+            ("b", "raised"),
+            ("a", "ok"),
+        ]
+        assert (answer["watched"], answer["alarms"][0]["description"]) == (True, "It rings.?[31m")

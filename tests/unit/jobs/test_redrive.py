@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from comfyline.adapters.memory.queue import InMemoryDeadLetters
 from comfyline.contract.ids import JobId
 from comfyline.service.errors import Unavailable
 from comfyline.service.jobs.decide import MAX_FAILURES
 from comfyline.service.jobs.due import LEASE_GRACE
 from comfyline.service.jobs.finish import Succeed
 from comfyline.service.jobs.job import Status
-from comfyline.service.jobs.redrive import send_again
+from comfyline.service.jobs.redrive import (
+    OF_NO_LIVE_JOB,
+    OUT_OF_REACH,
+    SENT_AGAIN,
+    redrive,
+    send_again,
+)
 from comfyline.service.jobs.store import JobStore
 from comfyline.service.queue.tickets import JobQueue
 from tests.support.builders import LEASE
 from tests.support.crashes import Process, every_crash
 from tests.support.invariants import Chronicle, check_ticketed
-from tests.support.ports import meanwhile, raising
+from tests.support.ports import meanwhile, raising, wrapped
 from tests.support.world import DEFAULTS, World
 
 
@@ -134,3 +144,46 @@ def test_after_a_crash_at_any_call_the_dead_ticket_is_handled_again() -> None:
         assert redriven(world, job_id)
         check_ticketed(chronicle.see(world.row(job_id)), ticketed(world))
     assert crashes == 6  # before and after each of: read, write, send
+
+
+class TestRedrive:
+    """The whole queue, or a part of it."""
+
+    def letters(self, world: World, count: int) -> tuple[InMemoryDeadLetters, list[JobId]]:
+        letters = InMemoryDeadLetters(world.clock)
+        ids = [a_job_without_ticket(world) for _ in range(count)]
+        for job_id in ids:
+            letters.add(job_id)
+        return letters, ids
+
+    def redriven(self, world: World, letters: InMemoryDeadLetters, **options: Any) -> Counter[str]:
+        options = {"store": world.store, **options}
+        return redrive(dead=letters, queue=world.queue, clock=world.clock, **options)
+
+    def test_every_ticket_is_handled(self) -> None:
+        world = World()
+        letters, _ids = self.letters(world, 23)
+        letters.add(None)
+        assert self.redriven(world, letters) == {SENT_AGAIN: 23, OF_NO_LIVE_JOB: 1}
+        assert letters.peek(100) == []
+
+    def test_a_call_handles_no_more_than_its_limit(self) -> None:
+        world = World()
+        letters, _ = self.letters(world, 25)
+        assert self.redriven(world, letters, limit=12).total() == 12
+        assert self.redriven(world, letters, limit=50).total() == 13
+
+    def test_a_ticket_out_of_reach_stays_and_stops_no_other(self) -> None:
+        world = World()
+        letters, ids = self.letters(world, 3)
+
+        def throttled(_name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            if args == (ids[0],):
+                raise Unavailable("throttled")
+            return call(*args, **kwargs)
+
+        store = wrapped(world.store, throttled)
+        done = self.redriven(world, letters, store=store)
+        assert done == {SENT_AGAIN: 2, OUT_OF_REACH: 1}
+        world.clock.advance(timedelta(minutes=3))
+        assert [letter.job_id for letter in letters.peek(10)] == ids[:1]

@@ -13,7 +13,7 @@ import pytest
 from comfyline.adapters.memory.access import InMemoryKeyStore
 from comfyline.adapters.memory.live import InMemoryConnectionStore, InMemorySockets
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
-from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.keys import ApiKey
 from comfyline.service.errors import Unavailable
 from comfyline.service.live.close_sockets import LOOK_BACK, SKEW, SocketCloser
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
@@ -22,7 +22,6 @@ from tests.support.ports import meanwhile, raising, wrapped
 from tests.support.world import NEVER
 
 JOB = JobId("job_1")
-OFF = Flags(websocket_enabled=False)
 
 
 class World:
@@ -159,10 +158,10 @@ def test_a_key_is_looked_at_for_as_long_as_it_may_have_a_socket(world: World) ->
 
 def test_all_sockets_are_closed_while_they_are_switched_off(world: World) -> None:
     sockets = {world.open_socket(str(n), world.new_key(f"key{n}")) for n in range(5)}
-    world.keys.put_flags(OFF)
+    world.keys.switch({"websocket_enabled": False}, NOW)
     assert (world.closed(), world.open_sockets()) == (5, set())
     assert {code for socket in sockets for code in world.notices(socket)} == {"sockets_disabled"}
-    world.keys.put_flags(Flags())
+    world.keys.switch({"websocket_enabled": True}, NOW)
     later = world.open_socket("later", world.new_key("key0"))
     assert (world.closed(), world.open_sockets()) == (0, {later})
 

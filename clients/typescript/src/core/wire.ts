@@ -3,11 +3,15 @@
 import type { components as Http } from "../generated/http.js";
 import type { components as Live } from "../generated/live.js";
 
+export type AlarmList = Http["schemas"]["AlarmList"];
+export type AlarmView = Http["schemas"]["AlarmView"];
 export type ArtifactLink = Http["schemas"]["ArtifactLink"];
 export type ArtifactPage = Http["schemas"]["ArtifactPage"];
 export type ArtifactView = Http["schemas"]["ArtifactView"];
 export type Caller = Http["schemas"]["Caller"];
 export type CancelAnswer = Http["schemas"]["CancelAnswer"];
+export type DeadLetterList = Http["schemas"]["DeadLetterList"];
+export type DeadLetterView = Http["schemas"]["DeadLetterView"];
 export type ErrorView = Http["schemas"]["ErrorView"];
 export type EventList = Http["schemas"]["EventList"];
 export type GraphView = Http["schemas"]["GraphView"];
@@ -22,7 +26,9 @@ export type Models = Http["schemas"]["Models"];
 export type Problem = Http["schemas"]["Problem"];
 export type ProgressDetail = Http["schemas"]["ProgressDetail"];
 export type QueueList = Http["schemas"]["QueueList"];
+export type RedriveAnswer = Http["schemas"]["RedriveAnswer"];
 export type ResultView = Http["schemas"]["ResultView"];
+export type SwitchesView = Http["schemas"]["SwitchesView"];
 export type SocketPass = Http["schemas"]["SocketPassResponse"];
 export type Token = Http["schemas"]["TokenResponse"];
 export type TokenRequest = Partial<Http["schemas"]["TokenRequest"]> & { user: string };

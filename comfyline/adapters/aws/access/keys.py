@@ -9,7 +9,7 @@ only keys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -19,7 +19,7 @@ from comfyline.adapters.aws import batches
 from comfyline.adapters.aws.attributes import read_time, readable_items, time_of
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import KeyId, OwnerId
-from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.keys import ApiKey, Flags, Switches, SwitchesChanged
 from comfyline.service.access.slots import Limits
 from comfyline.service.storage_names import BY_VOID_AT
 
@@ -109,16 +109,61 @@ class DynamoKeyStore:
     @translated()
     def flags(self) -> Flags:
         """See KeyStore."""
-        answer = self._client.get_item(TableName=self._table, Key=_FLAGS, ConsistentRead=True)
-        item: Any = answer.get("Item", {})
-        names = [f.name for f in fields(Flags) if f.name in item]
-        return Flags(**{name: item[name]["BOOL"] for name in names})
+        return _flags_in(self._switches_item())
 
     @translated()
-    def put_flags(self, flags: Flags) -> None:
+    def switches(self) -> Switches:
         """See KeyStore."""
-        switches = {name: {"BOOL": value} for name, value in asdict(flags).items()}
-        self._client.put_item(TableName=self._table, Item={**_FLAGS, **switches})
+        return _switches_in(self._switches_item())
+
+    def _switches_item(self) -> Any:
+        answer = self._client.get_item(TableName=self._table, Key=_FLAGS, ConsistentRead=True)
+        return answer.get("Item", {})
+
+    @translated()
+    def switch(
+        self, changes: Mapping[str, bool], at: datetime, by: str = "", *, seen: int | None = None
+    ) -> Switches:
+        """See KeyStore."""
+        # operator A:  read v3 ─────────────────── switch jobs off: refused, as v4 is stored
+        # operator B:       └── switch sockets off ──┘
+        # a command:                              └── switch jobs off: sets only what it names
+        values: dict[str, Any] = {f":{name}": {"BOOL": on} for name, on in changes.items()}
+        values |= {":at": time_of(at), ":by": {"S": by}, ":one": {"N": "1"}}
+        condition: Any = {}
+        if seen == 0:
+            condition = {"ConditionExpression": "attribute_not_exists(version)"}
+        elif seen is not None:
+            values[":seen"] = {"N": str(seen)}
+            condition = {"ConditionExpression": "version = :seen"}
+        sets = "".join(f", #{name} = :{name}" for name in changes)
+        try:
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key=_FLAGS,
+                UpdateExpression=f"SET changed_at = :at, changed_by = :by{sets} ADD version :one",
+                ExpressionAttributeValues=values,
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                ExpressionAttributeNames={f"#{name}": name for name in changes},
+                **condition,
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as refusal:
+            raise SwitchesChanged(_switches_in(refusal.response.get("Item", {}))) from refusal
+        return _switches_in(answer["Attributes"])
+
+
+def _flags_in(item: Any) -> Flags:
+    return Flags(**{f.name: item[f.name]["BOOL"] for f in fields(Flags) if f.name in item})
+
+
+def _switches_in(item: Any) -> Switches:
+    return Switches(
+        flags=_flags_in(item),
+        version=int(item["version"]["N"]) if "version" in item else 0,
+        changed_at=read_time(item["changed_at"]) if "changed_at" in item else None,
+        changed_by=item["changed_by"]["S"] if "changed_by" in item else "",
+    )
 
 
 def _watch_key(owner: OwnerId) -> dict[str, Any]:

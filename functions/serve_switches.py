@@ -1,0 +1,47 @@
+"""GET and PUT /api/v1/admin/switches"""
+
+from __future__ import annotations
+
+from comfyline.api.v1.commands import parsed
+from comfyline.contract.v1.switches import SwitchesRequest, SwitchesView
+from comfyline.service.access.keys import Flags, Switches
+from functions._handlers import Event, at_start, lambda_handler, logger
+from functions._http import Answer, http_handler
+from functions._request import Request
+from functions._wiring import Wiring
+
+at_start(lambda wiring: wiring.aws.keys)
+
+
+@lambda_handler
+def handler(event: Event, wiring: Wiring) -> dict[str, object]:
+    """What the route names."""
+    of_route = {"GET /api/v1/admin/switches": _read, "PUT /api/v1/admin/switches": _set}
+    return of_route[event["routeKey"]](event, None, wiring)
+
+
+@http_handler(scope="admin")
+def _read(_request: Request, wiring: Wiring) -> Answer:
+    """200 with the switches."""
+    return Answer(_view(wiring.aws.keys.switches()))
+
+
+@http_handler(scope="admin")
+def _set(request: Request, wiring: Wiring) -> Answer:
+    """200 with the switches as they are now; 409 if another operator was faster."""
+    asked = parsed(SwitchesRequest, request.json())
+    flags = Flags(asked.jobs_enabled, asked.sockets_enabled)
+    switches = wiring.admin.set_switches(flags, asked.version, request.owner)
+    extra = {"action": "switched", "owner": request.owner, "version": switches.version}
+    logger.warning("an operator has set the switches", extra=extra)
+    return Answer(_view(switches))
+
+
+def _view(switches: Switches) -> SwitchesView:
+    return SwitchesView(
+        jobs_enabled=switches.flags.jobs_enabled,
+        sockets_enabled=switches.flags.websocket_enabled,
+        version=switches.version,
+        changed_at=switches.changed_at,
+        changed_by=switches.changed_by or None,
+    )
