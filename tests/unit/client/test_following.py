@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection
 
 from comfyline.client import (
@@ -155,18 +156,19 @@ def test_a_loop_that_is_left_closes_the_socket(leave: Callable[[str], None]) -> 
     closed = threading.Event()
 
     def until_left(socket: ServerConnection) -> None:
-        try:
-            server.receive(socket)
-            socket.send(json.dumps(snapshot(1)))
+        server.receive(socket)
+        socket.send(json.dumps(snapshot(1)))
+        with pytest.raises(ConnectionClosed):
             socket.recv(timeout=10)
-        finally:
-            closed.set()
+        closed.set()
 
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     with live(until_left) as server:
         leave(server.url)
         assert closed.wait(10)
-    assert threading.active_count() == threads
+    for thread in set(threading.enumerate()) - before:  # that have not ended yet
+        thread.join(10)
+        assert not thread.is_alive(), thread
 
 
 @pytest.mark.parametrize("with_socket", [True, False])
