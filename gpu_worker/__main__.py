@@ -47,8 +47,13 @@ async def work(wiring: Wiring, logger: Logger) -> None:
     """Prepare the worker, then run jobs until SIGTERM or SIGINT."""
     drain, retire, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS))
+
+    def stop(number: signal.Signals) -> None:
+        logger.info("worker drains", extra={"action": "worker_drains", "signal": number.name})
+        drain.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, drain.set)
+        loop.add_signal_handler(number, stop, number)
     logger.info("worker started", extra={"action": "worker_started"})
     async with (
         wiring.flushed_metrics(),

@@ -39,6 +39,7 @@ from tests.support.aws_ledger import Change, Item, Ledger
 from tests.support.counted_functions import Functions, Work, deployed, measured
 
 STEP_MS = 500.0  # 20 steps take 10 s
+LAST_LINES = 20  # of the worker's log, shown if it stops too early
 # The lock of the simulator.
 SIMULATED = Path(__file__).parents[2].joinpath("localcloud", "engine.lock.toml")
 
@@ -83,7 +84,8 @@ async def run_jobs(jobs: int, step_ms: float = STEP_MS, cap: int | None = None) 
             functions.settle(change)
         for change in _changes(ledger, _is_watched):
             functions.push(change)
-        assert {functions.read(job_id)["status"] for job_id in posted} == {"succeeded"}
+        read = [functions.read(job_id) for job_id in posted]
+        assert {job["status"] for job in read} == {"succeeded"}, read
         counted = Counted(jobs, dict(ledger.counted), dict(ledger.units), functions.work)
         counted.note_lines(printed.getvalue(), log.getvalue())
         return counted
@@ -112,7 +114,7 @@ async def _work(url: str, posted: Sequence[str], ledger: Ledger, log: io.StringI
     assert isinstance(handler, logging.StreamHandler)
     handler.setStream(log)
     with _also_handling(logger, "comfyline"):
-        await _until_all_have_ended(work(wiring, logger), posted, ledger)
+        await _until_all_have_ended(work(wiring, logger), posted, ledger, log)
 
 
 @contextmanager
@@ -129,13 +131,22 @@ def _also_handling(logger: Logger, name: str) -> Iterator[None]:
 
 
 async def _until_all_have_ended(
-    work: Coroutine[Any, Any, None], posted: Sequence[str], ledger: Ledger
+    work: Coroutine[Any, Any, None], posted: Sequence[str], ledger: Ledger, log: io.StringIO
 ) -> None:
+    """Wait for the ends, and stop the worker then.
+
+    Raises:
+        RuntimeError: the worker has stopped before, for example by a signal to all processes of a
+            command that took too long. The message has the end of its log.
+    """
     working = asyncio.create_task(work)
     give_up_at = time.monotonic() + 60 + 30 * len(posted)
     while len(ends := _ends(ledger)) < len(posted):
         assert time.monotonic() < give_up_at, "the worker did not finish its jobs in time"
-        assert not working.done(), working.exception() or "the worker stopped before its jobs ended"
+        if working.done():
+            end = "\n".join(log.getvalue().splitlines()[-LAST_LINES:])
+            message = f"the worker stopped before its jobs ended; its last lines:\n{end}"
+            raise RuntimeError(message) from working.exception()
         await asyncio.sleep(0.05)
     assert set(ends) == {Status.SUCCEEDED}, ends
     os.kill(os.getpid(), signal.SIGTERM)  # the worker's handler drains it
