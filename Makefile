@@ -15,7 +15,7 @@ SITE := out/site
 NPM = PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(TYPESCRIPT) --silent
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run up down test unit contract integration scale infra e2e chaos console screenshots typescript test-long check client format sbom bench bench-test bench-worker bench-models bench-live load soak simulate cost synth image verify-aws docs site site-serve pictures clean
+.PHONY: help dev run up down test unit contract integration scale infra e2e chaos console screenshots typescript test-long check client format sbom bench bench-test bench-worker bench-models bench-uploads bench-live load soak simulate cost synth image verify-aws docs site site-serve pictures clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -122,6 +122,9 @@ bench-worker: dev ## Measure how long the GPU is idle and how long a crash delay
 
 bench-models: dev ## Measure how fast a worker fetches one large model (BENCH=options)
 	@$(BIN)/python -m bench.models $(BENCH)
+
+bench-uploads: dev ## Measure how fast a worker stores one large file (BENCH=options)
+	@$(BIN)/python -m bench.uploads $(BENCH)
 
 bench-live: dev ## Measure how fast progress and the end of a job reach a client (COMFYUI_URL=, BENCH=options)
 	@$(BIN)/python -m bench.live $(BENCH)

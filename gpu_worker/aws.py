@@ -11,7 +11,7 @@ from botocore.config import Config
 
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.addressing import s3_config
-from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
+from comfyline.adapters.aws.files.artifacts import S3ArtifactStore, uploads_config
 from comfyline.adapters.aws.files.models import S3ModelStore, models_config
 from comfyline.adapters.aws.files.uploads import S3UploadStore
 from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
@@ -22,6 +22,7 @@ from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.service.metrics import Metric
 from comfyline.service.settings import WorkerSettings
 from gpu_worker.aws_clock import AwsClock
+from gpu_worker.collector import AT_ONCE
 from gpu_worker.models.folder import CONNECTIONS
 
 # A long poll lasts 5 s. Every other call is answered in milliseconds, or is tried again.
@@ -81,7 +82,8 @@ class Aws:
     @cached_property
     def artifacts(self) -> S3ArtifactStore:
         """The files of jobs."""
-        return S3ArtifactStore(self._client("s3"), self._settings.artifacts_bucket)
+        client = self._client("s3", uploads_config(AT_ONCE))
+        return S3ArtifactStore(client, self._settings.artifacts_bucket)
 
     @cached_property
     def uploads(self) -> S3UploadStore:

@@ -22,7 +22,7 @@ from comfyline.service.jobs.result import Artifact, ResultWarning
 from gpu_worker.made import Made
 from gpu_worker.pictures import SUFFIXES, encode
 
-AT_ONCE = 8  # uses the uplink well; boto3 sends a large file in several parts at once anyway
+AT_ONCE = 8  # uses the uplink well; a large file is sent in several parts at once anyway
 IN_MEMORY_BYTES = 16 * 1024 * 1024  # a larger picture is encoded to disk
 MAX_TRIES = 3  # to store a file that changes meanwhile, because a node still writes it
 MAX_NAME_LENGTH = (
