@@ -22,6 +22,7 @@ export interface Page {
 export const PAGES: readonly Page[] = [
   { name: "", component: Gallery, text: (texts) => texts.jobs },
   { name: "jobs", component: lazy(() => import("./pages/job.js")), within: "" },
+  { name: "compare", component: lazy(() => import("./pages/compare.js")), within: "" },
   {
     name: "new",
     component: lazy(() => import("./pages/new-job.js")),

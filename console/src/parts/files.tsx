@@ -3,11 +3,12 @@
 import { Dialog, DialogDismiss, useDialogStore } from "@ariakit/react";
 import type { ArtifactView } from "@comfyline/client";
 import { useState } from "react";
+import { CompareButton, PickedBar } from "../files/picked.js";
 import { fileSize, safeUrl } from "../format.js";
 import { useLanguage, useTexts } from "../texts/index.js";
 import { Media, isPicture, isVideo } from "./media.js";
 
-export function Files({ files }: { files: ArtifactView[] }) {
+export function Files({ jobId, files }: { jobId: string; files: ArtifactView[] }) {
   const texts = useTexts();
   const language = useLanguage();
   const [shown, setShown] = useState<number>();
@@ -24,6 +25,7 @@ export function Files({ files }: { files: ArtifactView[] }) {
               </span>
               <span className="muted">{fileSize(file.bytes, language)}</span>
               <span className="grow" />
+              {isPicture(file) && <CompareButton jobId={jobId} file={file} />}
               {large.includes(file) && (
                 <button
                   type="button"
@@ -39,6 +41,7 @@ export function Files({ files }: { files: ArtifactView[] }) {
           </li>
         ))}
       </ul>
+      <PickedBar />
       {shown !== undefined && (
         <Viewer files={large} at={shown} show={setShown} close={() => setShown(undefined)} />
       )}

@@ -1,12 +1,14 @@
 import type { ArtifactView, JobView } from "@comfyline/client";
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { Suspense, lazy, useState } from "react";
 import { artifactsQuery } from "../queries.js";
 import { useSession } from "../session.js";
 import { useTexts } from "../texts/index.js";
 import { Files } from "./files.js";
 import { pretty } from "./request-code.js";
 import { Trouble } from "./trouble.js";
+
+const DownloadAll = lazy(() => import("../files/download-all.js"));
 
 /** What a job has made: files, warnings and values. */
 export function JobResult({
@@ -27,9 +29,14 @@ export function JobResult({
       <h2 id="files">{texts.files}</h2>
       {result.partial && <p className="warning">{texts.partial}</p>}
       {files.length ? (
-        <Files files={files} />
+        <Files jobId={job.job_id} files={files} />
       ) : (
         <p className="muted">{result.empty_reason ?? texts.noFiles}</p>
+      )}
+      {artifacts_total > 1 && (
+        <Suspense fallback={null}>
+          <DownloadAll jobId={job.job_id} files={files} total={artifacts_total} />
+        </Suspense>
       )}
       {artifacts_total > files.length && (
         <p className="end">

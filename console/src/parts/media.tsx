@@ -3,6 +3,8 @@
 import type { ArtifactView } from "@comfyline/client";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
+import { modelKind } from "../files/model-kinds.js";
+import { Model } from "../files/model.js";
 import { safeUrl } from "../format.js";
 import { useTexts } from "../texts/index.js";
 
@@ -26,7 +28,9 @@ export function Media({ file }: { file: ArtifactView }) {
   if (isVideo(file))
     return <video src={url} controls preload="metadata" aria-label={file.name} onError={broken} />;
   if (isAudio(file)) return <audio src={url} controls aria-label={file.name} onError={broken} />;
-  if (isText(file)) return <Text url={url} file={file} />;
+  if (isText(file) && !modelKind(file)) return <Text url={url} file={file} />;
+  const kind = modelKind(file);
+  if (kind) return <Model file={file} url={url} kind={kind} />;
   return <p className="kind">{file.content_type}</p>;
 }
 
