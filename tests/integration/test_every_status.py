@@ -6,9 +6,9 @@ is not listed as an exception, fails the test.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NoReturn
 
 import pytest
@@ -235,11 +235,17 @@ PAGE_HEADERS = {
 }
 
 
+@cache
+def _paths() -> Mapping[str, Any]:
+    paths: Mapping[str, Any] = document()["paths"]
+    return paths
+
+
 def documented() -> set[tuple[str, str, int]]:
     """Every route and status of the document."""
     return {
         (method.upper(), path, int(status))
-        for path, methods in document()["paths"].items()
+        for path, methods in _paths().items()
         for method, operation in methods.items()
         for status in operation["responses"]
     }
@@ -259,7 +265,7 @@ def test_the_answer_is_as_documented(
     gateway.caller["scopes"] = "jobs admin"
     reply = ACTS[method, path, status](Stage(gateway, worker))
     assert reply.status == status, reply.text
-    response = document()["paths"][path][method.lower()]["responses"][str(status)]
+    response = _paths()[path][method.lower()]["responses"][str(status)]
     assert reply.headers["content-type"].split(";")[0] in response["content"]
     assert {name.title() for name in reply.headers} - {"Content-Type"} <= {
         name.title() for name in response["headers"]
