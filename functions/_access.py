@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from comfyline.service.access.authenticate import Identity
     from comfyline.service.access.budgets import Budgets
     from comfyline.service.access.keys import Flags
+    from comfyline.service.access.own_keys import OwnKeys
     from comfyline.service.access.sign_in import SignIn
     from comfyline.service.access.socket_passes import SocketPass
     from comfyline.service.access.tokens import NewToken, Token
@@ -74,6 +75,15 @@ class Access:
         from comfyline.service.access.authenticate import create_token
 
         return create_token(asked, owner, key_id, tokens=self.aws.tokens, clock=self.clock)
+
+    @cached_property
+    def own_keys(self) -> OwnKeys:
+        """Keys that owners make themselves."""
+        from comfyline.service.access.own_keys import OwnKeys, Service
+
+        requests = self.aws.settings(of.BudgetSettings).requests_per_minute
+        waits = self.aws.settings(of.WaitSettings).max_waits
+        return OwnKeys(keys=self.aws.keys, service=Service(requests, waits), clock=self.clock)
 
     @cached_property
     def flags(self) -> Cached[Flags]:

@@ -25,6 +25,7 @@ class Resource(Enum):
     CONNECTIONS_BY_KEY = auto()
     KEYS = auto()
     KEYS_BY_VOID_AT = auto()
+    KEYS_BY_OWNER = auto()
     OWNERS = auto()
     QUEUES = auto()  # the three lanes
     DEAD_LETTERS = auto()

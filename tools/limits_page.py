@@ -103,6 +103,10 @@ REQUEST = (
     _of_contract("MAX_JOB_UPLOAD_BYTES", "all uploads of a job", "bytes", "request_too_large"),
     _of_contract("MAX_TOKEN_SECONDS", "life of a token", "seconds", "invalid_request"),
     _of_contract("MAX_TOKEN_JOBS", "`max_jobs` of a token", "jobs", "invalid_request"),
+    _of_contract("MAX_OWN_KEYS", "keys that an owner makes", "keys", "too_many_keys"),
+    _of_contract("MAX_KEY_SECONDS", "`expires_in` of a key", "seconds", "invalid_request"),
+    _of_contract("MAX_OVERLAP_SECONDS", "overlap of a rotation", "seconds", "invalid_request"),
+    _of_contract("MAX_KEY_NAME", "name of a key", "characters", "invalid_request"),
     _of_contract("MAX_METADATA_FILTERS", "filter by metadata", "pairs", "invalid_request"),
     _of_contract("MAX_START_DEADLINE_SECONDS", "start deadline", "seconds", "invalid_request"),
     _of_contract(

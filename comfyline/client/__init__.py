@@ -41,7 +41,14 @@ from comfyline.client.errors import (
 from comfyline.client.pace import Pace
 from comfyline.client.pictures import Picture
 from comfyline.client.retries import Backoff, Retries
-from comfyline.contract.v1.access import Caller, CallerKey, KeyLimits
+from comfyline.contract.v1.access import (
+    Caller,
+    CallerKey,
+    KeyLimits,
+    KeyList,
+    KeyView,
+    NewKeyResponse,
+)
 from comfyline.contract.v1.history import EventList, EventView
 from comfyline.contract.v1.responses import (
     CancelAnswer,
@@ -94,7 +101,10 @@ __all__ = [
     "JobPage",
     "JobView",
     "KeyLimits",
+    "KeyList",
+    "KeyView",
     "Models",
+    "NewKeyResponse",
     "NotConfigured",
     "NotFound",
     "Pace",

@@ -69,3 +69,14 @@ def job_path(job_id: str) -> str:
     if not re.fullmatch(JOB_ID_PATTERN, job_id):
         raise ValueError(f"{job_id!r} is not a job id: it must be job_ and 26 characters")
     return f"/jobs/{job_id}"
+
+
+def key_path(key_id: str) -> str:
+    """The key's path in the API.
+
+    Raises:
+        ValueError: `key_id` is not the id of a key. An id is the part of a key after `cl_`.
+    """
+    if not re.fullmatch("[0-9a-f]{16}", key_id):
+        raise ValueError("that is not the id of a key: it must be 16 hexadecimal digits")
+    return f"/keys/{key_id}"

@@ -60,6 +60,13 @@ MAX_WORKERS_SHOWN = 1_000
 # The signed URLs of this many artifacts usually have 200 KB. With the longest names they have more,
 # and then a page has fewer artifacts.
 MAX_ARTIFACTS_PER_PAGE = 100
+# The name of a key; with each request, API Gateway hands it to the function.
+MAX_KEY_NAME = 64
+# Keys that an owner has made itself, with those that have ended within a week.
+MAX_OWN_KEYS = 100
+# The time in which a key and the one that replaces it are both valid, and a key's lifetime.
+MAX_OVERLAP_SECONDS, DEFAULT_OVERLAP_SECONDS = 30 * 24 * 3600, 24 * 3600
+MIN_KEY_SECONDS, MAX_KEY_SECONDS = 60, 10 * 365 * 24 * 3600
 # Groups of failures in one answer, which then has some 100 KB, and jobs that a group names. The
 # most frequent groups come first.
 MAX_FAILURE_GROUPS, MAX_FAILURE_SAMPLES = 200, 5

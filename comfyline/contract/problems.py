@@ -51,6 +51,11 @@ PROBLEMS: Mapping[str, ProblemKind] = {  # by code
         "File not found",
         "Read the job: it lists its files with their numbers once it has ended.",
     ),
+    "key_not_found": ProblemKind(
+        404,
+        "Key not found",
+        "Check the id. The key may belong to another owner, or have ended.",
+    ),
     "route_not_found": ProblemKind(404, "No such path", "Check the path against this document."),
     "method_not_allowed": ProblemKind(
         405, "Method not allowed", "Use one of the methods that the header `Allow` lists."
@@ -64,6 +69,9 @@ PROBLEMS: Mapping[str, ProblemKind] = {  # by code
         409,
         "The switches have changed",
         "Read the switches again, and send the version that you have read.",
+    ),
+    "too_many_keys": ProblemKind(
+        409, "Too many keys", "End a key that is not used. It counts for a week after its end."
     ),
     "request_too_large": ProblemKind(
         413, "Request too large", "Send a smaller body, or ask for fewer pixels or fewer images."

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from comfyline.contract.ids import KeyId, OwnerId
+from comfyline.contract.limits import MAX_KEY_NAME
 from comfyline.operate import wiring
 from comfyline.operate.command_line import Stage, group
 from comfyline.service.access.authenticate import OWNER_PATTERN, SCOPES, create_key, disable_key
@@ -22,7 +23,7 @@ from comfyline.service.access.budgets import (
     UPLOADS,
     Budget,
 )
-from comfyline.service.access.keys import MAX_KEY_NAME, ApiKey, is_key_name
+from comfyline.service.access.keys import ApiKey, is_key_name
 from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE, Limits
 
 app = group()
@@ -55,7 +56,10 @@ def create(
     ] = "",
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="What the key may do: jobs (the default) or admin. May be repeated."),
+        typer.Option(
+            help="What the key may do: jobs (the default), admin, or keys: make and end keys "
+            "of its owner. May be repeated."
+        ),
     ] = None,
     days: Annotated[
         int | None, typer.Option(min=1, help="The key expires after this many days.")

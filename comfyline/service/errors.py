@@ -15,11 +15,13 @@ ComfylineError
 │   ├── Forbidden
 │   ├── JobNotFound
 │   ├── ArtifactNotFound
+│   ├── KeyNotFound
 │   ├── RouteNotFound
 │   ├── MethodNotAllowed
 │   ├── TooManySubscriptions
 │   ├── JobNotRetryable
 │   ├── SwitchesChanged (access/keys.py)
+│   ├── TooManyKeys
 │   └── OverBudget
 │       ├── TooManyJobs
 │       └── TooManyRequests
@@ -161,6 +163,21 @@ class ArtifactNotFound(RequestRefused):
     """The job has no file with this number."""
 
     code = "artifact_not_found"
+
+
+class KeyNotFound(RequestRefused):
+    """There is no such key, or it belongs to another owner."""
+
+    code = "key_not_found"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"There is no key {key_id:.100} that this is possible with.")
+
+
+class TooManyKeys(RequestRefused):
+    """The owner has made as many keys as it may."""
+
+    code = "too_many_keys"
 
 
 class AssetNotFound(InvalidRequest):

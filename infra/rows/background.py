@@ -108,6 +108,7 @@ ROWS = (
             grants.FREE_SLOT,
             grants.COUNT_ENDS,
             may("FindVoidKeys", Resource.KEYS_BY_VOID_AT, "dynamodb:Query"),
+            may("FindMadeKeys", Resource.KEYS_BY_OWNER, "dynamodb:Query"),
             may("FindSockets", Resource.CONNECTIONS_BY_KEY, "dynamodb:Query"),
             grants.READ_KEY,  # the switches
             may("ReadKeys", Resource.KEYS, "dynamodb:BatchGetItem"),

@@ -92,6 +92,11 @@ class DataStack(Stack):
             sort_key=ddb.Attribute(name="void_at", type=ddb.AttributeType.NUMBER),
             projection_type=ddb.ProjectionType.KEYS_ONLY,
         )
+        self.keys.add_global_secondary_index(
+            index_name=BY_OWNER,
+            partition_key=_key("owner"),
+            projection_type=ddb.ProjectionType.KEYS_ONLY,
+        )
         self.owners = self._durable_table("Owners", sort_key=_key("sk"), ttl="ttl")
         self.dead_letters = self._queue(
             "DeadLetters", DEAD_LETTER_RETENTION, DEAD_LETTER_VISIBILITY
@@ -157,6 +162,7 @@ class DataStack(Stack):
             Resource.JOBS_BY_DUE: [f"{table}/index/{BY_DUE}"],
             Resource.CONNECTIONS: [self.connections.table_arn],
             Resource.CONNECTIONS_BY_KEY: [f"{self.connections.table_arn}/index/{BY_KEY}"],
+            Resource.KEYS_BY_OWNER: [f"{self.keys.table_arn}/index/{BY_OWNER}"],
             Resource.KEYS_BY_VOID_AT: [f"{self.keys.table_arn}/index/{BY_VOID_AT}"],
             Resource.KEYS: [self.keys.table_arn],
             Resource.OWNERS: [self.owners.table_arn],

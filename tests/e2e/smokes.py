@@ -343,6 +343,7 @@ SMOKES: dict[str, Callable[[Caller], None]] = {
     "Sessions": http.sessions,
     "CreateToken": http.create_token,
     "CreateSocketPass": http.create_socket_pass,
+    "ManageKeys": http.manage_keys,
     "ReadAccount": http.read_account,
     "SubmitComfyJob": comfy.submit_comfy_job,
     "FollowComfyJob": comfy.follow_comfy_job,

@@ -7,13 +7,15 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 from PIL import Image
 
-from comfyline.contract.ids import OwnerId, UploadId, derived_job_id
+from comfyline.contract.ids import KeyId, OwnerId, UploadId, derived_job_id
+from comfyline.service.access.authenticate import create_key, new_key
 from comfyline.service.files.uploads import upload_key
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.intake.admit import slot_of
@@ -288,3 +290,23 @@ def cancel_job(caller: Caller) -> None:
 
 def list_models(caller: Caller) -> None:
     assert caller.call("GET", "/models").status_code == 200
+
+
+def manage_keys(caller: Caller) -> None:
+    """Make, list, rotate and end keys; the row of a key that has ended long ago is removed."""
+    account, owner = caller.account, OwnerId("smoke-" + secrets.token_hex(4))
+    scopes, ages = ["jobs", "keys"], timedelta(days=30)
+    _, text = create_key(owner, scopes=scopes, expires_at=None, keys=account.keys, clock=now)
+    maker = Caller(account, owner, text)
+    old, _ = new_key(
+        owner, scopes=["jobs"], expires_at=now() - ages, now=now() - 2 * ages, made_by=KeyId("0")
+    )
+    account.keys.put(old)
+    made = maker.call("POST", "/keys", json={})
+    assert made.status_code == 201, made.text
+    assert account.keys.get(old.id) is None
+    path = f"/keys/{made.json()['view']['id']}"
+    assert replace(caller, key=made.json()["key"]).call("GET", "/me").json()["owner"] == owner
+    assert maker.call("POST", f"{path}/rotate", json={}).status_code == 201
+    assert maker.call("DELETE", path).json()["state"] == "disabled"
+    assert len(maker.call("GET", "/keys").json()["keys"]) == 3

@@ -57,10 +57,12 @@ def test_other_tables(aws: Templates) -> None:
     assert keys_of(index["KeySchema"]) == [("open_shard", "HASH"), ("key_id", "RANGE")]
     assert index["Projection"]["ProjectionType"] == "KEYS_ONLY"
     assert keys_of(keys["KeySchema"]) == [("pk", "HASH")]
-    (index,) = keys["GlobalSecondaryIndexes"]
-    assert index["IndexName"] == "by_void_at"
-    assert keys_of(index["KeySchema"]) == [("void_shard", "HASH"), ("void_at", "RANGE")]
-    assert index["Projection"]["ProjectionType"] == "KEYS_ONLY"
+    indexes = keys["GlobalSecondaryIndexes"]
+    assert {index["IndexName"]: keys_of(index["KeySchema"]) for index in indexes} == {
+        "by_void_at": [("void_shard", "HASH"), ("void_at", "RANGE")],
+        "by_owner": [("owner", "HASH")],
+    }
+    assert {index["Projection"]["ProjectionType"] for index in indexes} == {"KEYS_ONLY"}
     assert "TimeToLiveSpecification" not in keys
 
 

@@ -166,7 +166,7 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
             "dynamodb:BatchGetItem",
             {
                 *(*POSTS, "ListJobs", "ReadComfyJobs", "ReadFleet", "ServeDeadLetters"),
-                *("SocketSubscribe", "SweepJobs"),
+                *("SocketSubscribe", "SweepJobs", "ManageKeys"),
             },
         ),
         ("dynamodb:Scan", set()),
@@ -257,7 +257,7 @@ def test_only_those_who_find_a_caller_and_the_sweeper_read_keys(
         "SessionsRole",
         "GetArtifactRole",
     }
-    assert readers == {*find_the_caller, "SweepJobsRole"}
+    assert readers == {*find_the_caller, "SweepJobsRole", "ManageKeysRole"}
 
 
 def test_grants_for_uploads_do_not_cover_artifacts(

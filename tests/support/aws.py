@@ -56,9 +56,12 @@ def create_keys_table(client: Any, name: str) -> None:
     client.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=_attributes(pk="S", void_shard="S", void_at="N"),
+        AttributeDefinitions=_attributes(pk="S", owner="S", void_shard="S", void_at="N"),
         KeySchema=_keys("pk"),
-        GlobalSecondaryIndexes=[_index("by_void_at", "void_shard", "void_at")],
+        GlobalSecondaryIndexes=[
+            _index("by_void_at", "void_shard", "void_at"),
+            _index("by_owner", "owner"),
+        ],
     )
 
 

@@ -16,7 +16,11 @@ import type {
   JobMessage,
   JobPage,
   JobView,
+  KeyList,
+  KeyView,
   Models,
+  NewKey,
+  NewKeyRequest,
   Status,
   SubmitRequest,
   Token,
@@ -26,7 +30,7 @@ import type {
 import { follow } from "./follow.js";
 import type { FollowOptions } from "./follow.js";
 import { Job } from "./job.js";
-import { jobPath } from "./paths.js";
+import { jobPath, keyPath } from "./paths.js";
 import { settings } from "./settings.js";
 import type { Options } from "./settings.js";
 import { upload } from "./uploads.js";
@@ -213,6 +217,32 @@ export class Comfyline {
    */
   createToken(request: TokenRequest, { signal }: CallOptions = {}): Promise<Token> {
     return this.#api.call<Token>("POST", "/tokens", "token", { body: request, signal });
+  }
+
+  /** The keys of your owner, oldest first, without their secrets. */
+  keys({ signal }: CallOptions = {}): Promise<KeyList> {
+    return this.#api.call<KeyList>("GET", "/keys", "keys", { signal });
+  }
+
+  /** A new key of your owner, which can do no more than yours. Its secret is shown once. */
+  createKey(request: NewKeyRequest = {}, { signal }: CallOptions = {}): Promise<NewKey> {
+    return this.#api.call<NewKey>("POST", "/keys", "key", { body: request, signal });
+  }
+
+  /** Disable a key of your owner for good. @throws TypeError it is no id of a key. */
+  disableKey(keyId: string, { signal }: CallOptions = {}): Promise<KeyView> {
+    return this.#api.call<KeyView>("DELETE", keyPath(keyId), "state", { signal });
+  }
+
+  /**
+   * A new key in the place of one of your owner, which ends after the overlap of a day.
+   *
+   * @throws TypeError it is no id of a key.
+   */
+  rotateKey(keyId: string, overlapSeconds = 86_400, options: CallOptions = {}): Promise<NewKey> {
+    const body = { overlap_seconds: overlapSeconds };
+    const call = { body, signal: options.signal };
+    return this.#api.call<NewKey>("POST", `${keyPath(keyId)}/rotate`, "key", call);
   }
 
   /** What jobs can use: checkpoints, samplers, schedulers, node classes. */

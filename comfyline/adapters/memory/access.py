@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from heapq import nsmallest
@@ -50,6 +50,34 @@ class InMemoryKeyStore:
     def put(self, key: ApiKey) -> None:
         """See KeyStore."""
         self._keys[key.id] = key
+
+    def of_owner(self, owner: OwnerId) -> list[ApiKey]:
+        """See KeyStore."""
+        return [key for key in self.all() if key.owner == owner]
+
+    def change(self, key_id: KeyId, change: Callable[[ApiKey], ApiKey]) -> ApiKey | None:
+        """See KeyStore."""
+        with self._lock:
+            key = self._keys.get(key_id)
+            if key is None:
+                return None
+            changed = change(key)
+            if changed == key:
+                return key
+            self._keys[key_id] = replace(changed, revision=key.revision + 1)
+            return self._keys[key_id]
+
+    def replace(self, key_id: KeyId, change: Callable[[ApiKey], ApiKey], by: ApiKey) -> bool:
+        """See KeyStore."""
+        with self._lock:
+            if self.change(key_id, change) is None:
+                return False
+            self._keys[by.id] = by
+            return True
+
+    def delete(self, key_id: KeyId) -> None:
+        """See KeyStore."""
+        self._keys.pop(key_id, None)
 
     def void_between(self, start: datetime, end: datetime) -> list[KeyId]:
         """See KeyStore."""

@@ -100,6 +100,11 @@ def _job_form(sent: Any) -> JobForm:
 
 
 def parsed(form: type[F], sent: Any) -> F:
+    """The body as that form.
+
+    Raises:
+        InvalidRequest: with every field that is wrong.
+    """
     try:
         return form.model_validate(sent)
     except ValidationError as error:

@@ -17,6 +17,7 @@ Json = dict[str, Any]
 
 JOB_ID = "job_01khhk2xg0z6v8q4m3n7r5t9wb"
 _EARLIER_JOB_ID = "job_01khhjy7r2c4e6g8j0m2p4r6t8"
+KEY_ID, _MAKER_ID = "6f1d2c3b4a596877", "0a1b2c3d4e5f6071"
 UPLOAD_ID = "upl_01khhk1d5f7h9k1m3p5r7t9v1x"
 _QUEUED, _STARTED, _ENDED = "2026-03-02T09:30:00Z", "2026-03-02T09:30:02Z", "2026-03-02T09:30:09Z"
 _PURGED, _SOON = "2026-03-09T09:30:09Z", "2026-03-02T09:45:09Z"
@@ -153,7 +154,17 @@ _LIMITS = {
     "max_sockets": 100,
     "max_waits": 10,
 }
-_KEY = {"id": "6f1d2c3b4a596877", "name": "web shop", "expires_at": _PURGED}
+_KEY = {"id": KEY_ID, "name": "web shop", "expires_at": _PURGED}
+_KEY_VIEW = {
+    **_KEY,
+    "owner": "team-a",
+    "scopes": ["jobs"],
+    "state": "active",
+    "created_at": _QUEUED,
+    "disabled_at": _ENDED,
+    "made_by": _MAKER_ID,
+    "limits": _LIMITS,
+}
 _JOB = {
     "job_id": JOB_ID,
     "status": "running",
@@ -238,6 +249,21 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
     },
     access.KeyLimits: _LIMITS,
     access.CallerKey: _KEY,
+    access.NewLimits: _LIMITS,
+    access.NewKeyRequest: {
+        "name": "web shop",
+        "scopes": ["jobs"],
+        "expires_in": 2_592_000,
+        "limits": _LIMITS,
+    },
+    access.RotateRequest: {"overlap_seconds": 3600},
+    access.KeyView: _KEY_VIEW,
+    access.KeyList: {"keys": [_KEY_VIEW]},
+    access.NewKeyResponse: {
+        "key": f"cl_{KEY_ID}_5vW4Jx0c8n7mQz2rT6yUeI1oPaSdFgHjKlZxCvBnM90",
+        "view": _KEY_VIEW,
+        "replaces": _KEY_VIEW,
+    },
     access.Caller: {
         "owner": "team-a",
         "user": "alice@example.com",

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from functools import partial
 
 from comfyline.contract.limits import MAX_ARTIFACTS_PER_PAGE, MAX_WAIT_SECONDS
-from comfyline.contract.v1 import access, admin_operations, parameters, requests, responses
+from comfyline.contract.v1 import (
+    access,
+    admin_operations,
+    key_operations,
+    parameters,
+    requests,
+    responses,
+)
 from comfyline.contract.v1.examples import GRAPH
 from comfyline.contract.v1.graphs import GraphView
 from comfyline.contract.v1.history import EventList
@@ -33,6 +40,7 @@ TAGS: Mapping[str, str] = {
     "Live": "Follow jobs over the WebSocket. `/asyncapi.json` has its messages, and `/docs/live` "
     "shows them as a page.",
     "Service": "What the deployment offers, and how it is doing.",
+    key_operations.TAG: "Make and end keys of your owner, with a key that has the scope `keys`.",
     admin_operations.TAG: "See what the whole service does, and step in. For keys with the scope "
     "`admin`; tokens are refused.",
 }
@@ -216,6 +224,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         ("invalid_request",),
         (parameters.USAGE_BY,),
     ),
+    **key_operations.KEY_OPERATIONS,
     **admin_operations.ADMIN_OPERATIONS,
     ("GET", "/metrics"): Operation(
         "getMetrics",

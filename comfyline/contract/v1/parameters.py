@@ -16,6 +16,7 @@ from comfyline.contract.limits import (
 )
 from comfyline.contract.v1.examples import CURSOR
 from comfyline.contract.v1.examples import JOB_ID as JOB_ID_EXAMPLE
+from comfyline.contract.v1.examples import KEY_ID as KEY_ID_EXAMPLE
 
 Json = dict[str, Any]
 
@@ -135,6 +136,7 @@ ARTIFACT = (
         "WebM, MP3, WAV and plain text can be shown; for others the answer to `inline` is 422.",
     ),
 )
+KEY_ID = _path("key_id", {"type": "string"}, KEY_ID_EXAMPLE, "The key's id.")
 FAILURE_DAYS = _query(
     "days",
     {

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from comfyline.contract.v1.examples import KEY_ID
 from comfyline.contract.v1.operation import Operation
 
 Json = dict[str, Any]
@@ -19,6 +20,8 @@ _PYTHON_HEAD = "from comfyline.client import Comfyline\n\nwith Comfyline() as cl
 _TYPESCRIPT_HEAD = (
     'import { Comfyline } from "@comfyline/client";\n\nconst client = new Comfyline();\n'
 )
+_KEY_ID = f'"{KEY_ID}"'
+_FILLED = {"{job_id}": "$JOB_ID", "{key_id}": KEY_ID, "{number}": "0", "{file}": "page.css"}
 _ID = '"job_01khhk2xg0z6v8q4m3n7r5t9wb"'
 
 # Lines that use `client`, by the operation's id. Neither client calls the operations of /metrics,
@@ -52,6 +55,11 @@ _PYTHON = {
     "listAlarms": "for alarm in client.admin.alarms().alarms:\n    print(alarm.name, alarm.state)",
     "getCaller": "me = client.me()\nprint(me.owner, me.active_jobs)",
     "getUsage": "print(client.usage().gpu_seconds)",
+    "listKeys": "for key in client.keys().keys:\n    print(key.id, key.name, key.state)",
+    "createKey": 'made = client.create_key("web shop", limits={"max_active_jobs": 5})\n'
+    "print(made.key)",
+    "disableKey": f"print(client.disable_key({_KEY_ID}).state)",
+    "rotateKey": f"print(client.rotate_key({_KEY_ID}, overlap_seconds=3600).key)",
     "listErrors": "for group in client.admin.errors(days=1).groups:\n"
     "    print(group.jobs, group.type, group.node_type)",
     "listWorkers": "for worker in client.admin.workers().workers:\n"
@@ -90,6 +98,11 @@ _TYPESCRIPT = {
     "listAlarms": "console.log((await client.admin.alarms()).alarms);",
     "getCaller": "console.log((await client.me()).owner);",
     "getUsage": "console.log((await client.usage()).gpu_seconds);",
+    "listKeys": "console.log((await client.keys()).keys);",
+    "createKey": 'const made = await client.createKey({ name: "web shop", '
+    "limits: { max_active_jobs: 5 } });\nconsole.log(made.key);",
+    "disableKey": f"console.log((await client.disableKey({_KEY_ID})).state);",
+    "rotateKey": f"console.log((await client.rotateKey({_KEY_ID}, 3600)).key);",
     "listErrors": "console.log((await client.admin.errors({ days: 1 })).groups);",
     "listWorkers": "console.log((await client.admin.workers()).workers);",
     "readQueues": "console.log((await client.admin.queues()).pools);",
@@ -115,9 +128,9 @@ def _python(operation_id: str) -> str:
 
 
 def _curl(method: str, path: str, operation: Operation) -> str:
-    filled = (
-        path.replace("{job_id}", "$JOB_ID").replace("{number}", "0").replace("{file}", "page.css")
-    )
+    filled = path
+    for name, value in _FILLED.items():
+        filled = filled.replace(name, value)
     return " \\\n  ".join([f'curl -s "$COMFYLINE_URL{filled}"', *_options(method, operation)])
 
 

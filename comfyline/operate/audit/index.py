@@ -41,7 +41,7 @@ CREATE TABLE failures (failure TEXT, row TEXT, jobs INT,
     PRIMARY KEY (failure, row)) WITHOUT ROWID;
 CREATE TABLE usage (owner TEXT, row TEXT, gpu_seconds REAL, jobs REAL,
     PRIMARY KEY (owner, row)) WITHOUT ROWID;
-CREATE TABLE keys (id TEXT PRIMARY KEY, owner TEXT, cap INT) WITHOUT ROWID;
+CREATE TABLE keys (id TEXT PRIMARY KEY, owner TEXT, cap INT, made_by TEXT) WITHOUT ROWID;
 CREATE TABLE sockets (id TEXT PRIMARY KEY, owner TEXT, key_id TEXT, ends_at INT) WITHOUT ROWID;
 CREATE TABLE follows (socket TEXT, job_id TEXT, PRIMARY KEY (socket, job_id)) WITHOUT ROWID;
 CREATE TABLE subscriptions (socket TEXT, job_id TEXT, ends_at INT,

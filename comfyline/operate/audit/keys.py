@@ -12,7 +12,7 @@ from comfyline.operate.audit.findings import Finding
 from comfyline.operate.audit.index import Index
 from comfyline.operate.audit.source import Source, Table, Terms, name_of
 from comfyline.service.access.authenticate import OWNER_PATTERN, SCOPES
-from comfyline.service.access.keys import ApiKey, Flags
+from comfyline.service.access.keys import KEYS_SCOPE, ApiKey, Flags, with_included
 from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE
 from comfyline.service.jobs.invariants import CLOCK_SKEW
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, WATCH_STEP
@@ -51,7 +51,7 @@ class Keys:
     def _of_key(self, item: Item) -> Iterator[Finding]:
         key = key_of(item)
         cap = key.limits.max_active_jobs
-        self._index.add("keys", id=key.id, owner=key.owner, cap=cap)
+        self._index.add("keys", id=key.id, owner=key.owner, cap=cap, made_by=key.made_by)
         for fault in _faults(key):
             yield Finding("key", key.id, fault)
         if key.created_at > self._terms.clock() + CLOCK_SKEW:
@@ -65,7 +65,8 @@ def _faults(key: ApiKey) -> Iterator[str]:
         yield "has no SHA-256 of a secret, so no caller can use it"
     if not re.fullmatch(OWNER_PATTERN, key.owner):
         yield f"is of {key.owner!r}, which is no name of an owner"
-    if not key.scopes or key.scopes - SCOPES:
+    known = SCOPES if key.made_by is None else with_included(SCOPES) - {KEYS_SCOPE}
+    if not key.scopes or key.scopes - known:
         yield f"has the scopes {sorted(key.scopes)}"
     if key.expires_at is not None and key.expires_at <= key.created_at:
         yield "has expired before it was created"

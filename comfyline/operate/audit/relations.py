@@ -10,7 +10,7 @@ from comfyline.adapters.aws.ledger import COUNTED_FOR
 from comfyline.operate.audit.findings import Finding
 from comfyline.operate.audit.index import Index
 from comfyline.operate.audit.relations_of_jobs import OF_REQUESTS, OF_RESULTS
-from comfyline.operate.audit.relations_of_owners import OF_LEDGER, OF_SLOTS, OF_SOCKETS
+from comfyline.operate.audit.relations_of_owners import OF_KEYS, OF_LEDGER, OF_SLOTS, OF_SOCKETS
 from comfyline.operate.audit.source import LIFECYCLE_LAG, SWEEP_LAG, Source, Terms, micro
 from comfyline.service.intake.admit import CHECK_MINUTES
 from comfyline.service.live.sockets import CONNECTION_LIFETIME
@@ -20,7 +20,7 @@ ARTIFACT_LIFETIME = timedelta(days=ARTIFACT_EXPIRY_DAYS)
 # TTLs are whole seconds, and a replay writes its item with its own time.
 _TTL_MICROSECONDS = 2_000_000
 
-RELATIONS = (*OF_REQUESTS, *OF_RESULTS, *OF_SLOTS, *OF_LEDGER, *OF_SOCKETS)
+RELATIONS = (*OF_REQUESTS, *OF_RESULTS, *OF_SLOTS, *OF_LEDGER, *OF_SOCKETS, *OF_KEYS)
 
 
 def findings(source: Source, index: Index, terms: Terms) -> Iterator[Finding]:

@@ -224,3 +224,13 @@ OF_SOCKETS = (
             LEFT JOIN keys k ON k.id = c.key_id WHERE k.id IS NULL AND c.ends_at < :opened""",
     ),
 )
+
+OF_KEYS = (
+    Relation(
+        kind="key",
+        subject="{key_id}",
+        message="was made by {maker}, which cannot have made it",
+        query="""SELECT k.id AS key_id, m.id AS maker FROM keys k JOIN keys m ON m.id = k.made_by
+            WHERE m.owner != k.owner OR m.made_by NOT NULL""",
+    ),
+)

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from comfyline.contract.ids import KeyId, OwnerId
-from comfyline.service.access.keys import ApiKey, KeyStore, with_included
+from comfyline.service.access.keys import KEYS_SCOPE, ApiKey, KeyStore, with_included
 from comfyline.service.access.sessions import Session, SessionStore
 from comfyline.service.access.slots import Limits
 from comfyline.service.access.socket_passes import SocketPass, SocketPassStore
 from comfyline.service.access.tokens import NewToken, Token, TokenStore, hash_of
 from comfyline.service.clock import Clock
 
-SCOPES = frozenset({"jobs", "admin"})
+SCOPES = frozenset({"jobs", "admin", KEYS_SCOPE})  # that an operator gives to keys
 # SQS is fair between owners, and logs show their names. Names that begin with another character
 # are reserved for the service.
 OWNER_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
@@ -74,7 +74,7 @@ def authenticate(
         return None
     if not hmac.compare_digest(hash_of(match[2]), key.secret_sha256):
         return None
-    return None if key.is_void(clock()) else Identity(key)
+    return _identity(key, keys, clock())
 
 
 def of_token(
@@ -117,7 +117,24 @@ def of_session(
 def of_key(key_id: KeyId, *, keys: KeyStore, clock: Clock) -> Identity | None:
     """The key, if it is valid."""
     key = keys.get(key_id)
-    return None if key is None or key.is_void(clock()) else Identity(key)
+    return None if key is None else _identity(key, keys, clock())
+
+
+def _identity(key: ApiKey, keys: KeyStore, now: datetime) -> Identity | None:
+    """The key, if it is valid. One that another key has made costs a second read.
+
+    It ends with that key, whichever way that key ends, and its limits never exceed those that that
+    key has now. So a leaked key leaves nothing behind, and no key needs to be found when another
+    one is disabled.
+    """
+    if key.is_void(now):
+        return None
+    if key.made_by is None:
+        return Identity(key)
+    maker = keys.get(key.made_by)
+    if maker is None or maker.owner != key.owner or maker.is_void(now) or maker.made_by:
+        return None
+    return Identity(replace(key, limits=key.limits.within(maker.limits)))
 
 
 def create_token(
@@ -152,18 +169,36 @@ def create_key(
     name: str = "",
 ) -> tuple[ApiKey, str]:
     """Store a new key. Return it and its token, which cannot be read again."""
+    key, text = new_key(
+        owner, scopes=scopes, expires_at=expires_at, now=clock(), limits=limits, name=name
+    )
+    keys.put(key)
+    return key, text
+
+
+def new_key(
+    owner: OwnerId,
+    *,
+    scopes: Iterable[str],
+    expires_at: datetime | None,
+    now: datetime,
+    limits: Limits | None = None,
+    name: str = "",
+    made_by: KeyId | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key, which is not stored yet, and its token."""
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     key = ApiKey(
         id=KeyId(key_id),
         secret_sha256=hash_of(secret),
         owner=owner,
         scopes=frozenset(scopes),
-        created_at=clock(),
+        created_at=now,
         name=name,
         expires_at=expires_at,
         limits=limits or Limits(),
+        made_by=made_by,
     )
-    keys.put(key)
     return key, f"cl_{key_id}_{secret}"
 
 
@@ -172,14 +207,8 @@ def disable_key(key_id: KeyId, *, keys: KeyStore, clock: Clock) -> ApiKey | None
 
     API Gateway still accepts the key for as long as it has cached the authorizer's answer.
     """
-    key = keys.get(key_id)
-    if key is None:
-        return None
-    if key.disabled:
-        return key
-    disabled = replace(key, disabled_at=clock())
-    keys.put(disabled)
-    return disabled
+    now = clock()
+    return keys.change(key_id, lambda key: key if key.disabled else replace(key, disabled_at=now))
 
 
 def create_socket_pass(

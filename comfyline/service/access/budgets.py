@@ -59,7 +59,10 @@ MESSAGES = Budget("messages", 6_000, MINUTE, "messages on sockets")
 # A page asks for a token when it is opened, and again at most every few minutes.
 TOKENS = Budget("tokens", 6_000, MINUTE, "tokens")
 
-BUDGETS = (REQUESTS, UPLOADS, UPLOAD_BYTES, SOCKET_PASSES, SOCKETS, MESSAGES, TOKENS)
+# A key that has leaked must not fill the table of keys.
+NEW_KEYS = Budget("keys", 100, DAY, "new keys")
+
+BUDGETS = (REQUESTS, UPLOADS, UPLOAD_BYTES, SOCKET_PASSES, SOCKETS, MESSAGES, TOKENS, NEW_KEYS)
 
 # The names of limits that are not counted by window, in refusals.
 ACTIVE_JOBS, POSTS, OPEN_SOCKETS = "active_jobs", "posts", "open_sockets"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from comfyline.contract.limits import MAX_KEY_NAME
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import RequestRefused
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from comfyline.contract.ids import KeyId, OwnerId
 
 
-MAX_KEY_NAME = 64  # characters; with each request, API Gateway hands the name over
-
+KEYS_SCOPE = "keys"  # of a key that may make and end keys of its owner
 # A scope that includes others.
 _INCLUDED: Mapping[str, frozenset[str]] = {"jobs": frozenset({"jobs:read"})}
 
@@ -45,6 +45,8 @@ class ApiKey:
     name: str = ""  # for people
     expires_at: datetime | None = None
     disabled_at: datetime | None = None
+    made_by: KeyId | None = None  # the key that has made it, with which it ends; None: an operator
+    revision: int = 0  # raised by each change
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -110,8 +112,31 @@ class KeyStore(Protocol):
     def void_between(self, start: datetime, end: datetime) -> list[KeyId]:
         """The keys that have become void from `start` to `end`. The answer may lag by moments."""
 
+    def of_owner(self, owner: OwnerId) -> list[ApiKey]:
+        """Every key of the owner, oldest first. A new key may be missing for moments."""
+
     def put(self, key: ApiKey) -> None:
         """Store the key, or replace the stored key of the same id."""
+
+    def change(self, key_id: KeyId, change: Callable[[ApiKey], ApiKey]) -> ApiKey | None:
+        """Replace the key by what `change` makes of it, and return that; None if there is no key.
+
+        No change of another call at the same time is lost: `change` is called again with its
+        outcome. What `change` raises, this raises.
+
+        Raises:
+            Unavailable: too many calls change the key at once; nothing was changed.
+        """
+
+    def replace(self, key_id: KeyId, change: Callable[[ApiKey], ApiKey], by: ApiKey) -> bool:
+        """`change` the key and store a new one, or neither; False if there is no key to change.
+
+        Raises:
+            Unavailable: as for `change`.
+        """
+
+    def delete(self, key_id: KeyId) -> None:
+        """Remove a key; no error if it is not there."""
 
     def all(self) -> list[ApiKey]:
         """Every key, oldest first."""

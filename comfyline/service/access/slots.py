@@ -10,7 +10,7 @@ An allowance is how many jobs one token may make in all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -58,6 +58,14 @@ class Limits:
     sockets_per_minute: int | None = None  # and socket passes
     max_sockets: int | None = None  # open at once
     max_waits: int | None = None  # posts that wait at once
+
+    def within(self, other: Limits) -> Limits:
+        """These limits, each replaced by that of `other` where that one is lower."""
+        bounds = {}
+        for field in fields(self):
+            pair = (getattr(self, field.name), getattr(other, field.name))
+            bounds[field.name] = min((bound for bound in pair if bound is not None), default=None)
+        return Limits(**bounds)
 
     @property
     def needs_slots(self) -> bool:

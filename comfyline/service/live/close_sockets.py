@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from comfyline.contract.ids import ConnectionId
-from comfyline.service.access.keys import KeyStore
+from comfyline.contract.ids import ConnectionId, KeyId
+from comfyline.service.access.keys import KEYS_SCOPE, ApiKey, KeyStore
 from comfyline.service.clock import Clock
 from comfyline.service.errors import ConnectionGone, SocketsDisabled, Unavailable
 from comfyline.service.live.messages import ClosingNotice, EncodeNotice
@@ -69,9 +69,16 @@ class SocketCloser:
         now = self.clock()
         lately = self.keys.void_between(now - LOOK_BACK, now + SKEW)
         # The list lags, so a key may have been enabled again.
-        void = [key.id for key in self.keys.get_many(lately) if key.is_void(now)] if lately else []
-        for sockets in self.executor.map(self.connections.open_sockets, void):
+        void = [key for key in self.keys.get_many(lately) if key.is_void(now)] if lately else []
+        ids = dict.fromkeys(key_id for key in void for key_id in (key.id, *self._made_by(key)))
+        for sockets in self.executor.map(self.connections.open_sockets, ids):
             yield from ((socket, KEY_VOID) for socket in sockets)
+
+    def _made_by(self, key: ApiKey) -> list[KeyId]:
+        """The keys that end with this one."""
+        if KEYS_SCOPE not in key.scopes:
+            return []
+        return [other.id for other in self.keys.of_owner(key.owner) if other.made_by == key.id]
 
     def _close(self, socket: ConnectionId, notice: ClosingNotice, ends_at: datetime) -> bool:
         if self.clock() >= ends_at:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from comfyline.adapters.memory.access import InMemoryKeyStore
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey, Flags, KeyStore, Switches, SwitchesChanged
 from comfyline.service.access.slots import Limits
@@ -122,3 +123,92 @@ class TestKeyStore:
         assert key_store.owner_watched_until(OwnerId("another")) is None
         assert key_store.all() == [key]
         assert key_store.get(KeyId(f"owner#{key.owner}")) is None
+
+    def test_what_is_known_of_a_made_key_is_stored(self, key_store: KeyStore) -> None:
+        key = replace(a_key(), made_by=KeyId("key_0"), name="Büro #1", revision=7)
+        key_store.put(key)
+        assert key_store.get(key.id) == key
+
+    def test_an_owner_has_its_own_keys_only(self, key_store: KeyStore) -> None:
+        owner, other = OwnerId("ann"), OwnerId("ann2")
+        keys = [
+            replace(a_key(), id=KeyId(f"key_{n}"), owner=owner, created_at=NOW - n * DAY)
+            for n in range(3)
+        ]
+        for key in (*keys, replace(a_key(), id=KeyId("key_9"), owner=other)):
+            key_store.put(key)
+        key_store.watch_owner(owner, NOW)
+        assert key_store.of_owner(owner) == keys[::-1]
+        assert key_store.of_owner(OwnerId("nobody")) == []
+
+    def test_a_key_is_deleted(self, key_store: KeyStore) -> None:
+        key = a_key()
+        key_store.put(key)
+        for _ in range(2):
+            key_store.delete(key.id)
+        assert (key_store.get(key.id), key_store.of_owner(key.owner)) == (None, [])
+
+
+DAY = timedelta(days=1)
+
+
+def disabled(key: ApiKey) -> ApiKey:
+    return replace(key, disabled_at=NOW)
+
+
+class TestChange:
+    def test_each_change_raises_the_revision(self, key_store: KeyStore) -> None:
+        key = a_key()
+        key_store.put(key)
+        changed = key_store.change(key.id, disabled)
+        assert changed == key_store.get(key.id) == replace(disabled(key), revision=1)
+        key_store.change(key.id, lambda key: replace(key, name="x"))
+        found = key_store.get(key.id)
+        assert found is not None
+        assert (found.name, found.disabled_at, found.revision) == ("x", NOW, 2)
+
+    def test_no_change_changes_nothing(self, key_store: KeyStore) -> None:
+        key = a_key()
+        key_store.put(key)
+        assert key_store.change(key.id, lambda key: key) == key
+        assert key_store.change(KeyId("none"), disabled) is None
+        assert key_store.get(KeyId("none")) is None
+
+    def test_two_changes_at_once_are_both_kept(self, key_store: KeyStore) -> None:
+        """Another call disables the key while this one has read it and not written yet."""
+        key = a_key()
+        key_store.put(key)
+        calls = []
+
+        def renamed(key: ApiKey) -> ApiKey:
+            if not calls:
+                calls.append(key)
+                key_store.change(key.id, disabled)
+            return replace(key, name="new")
+
+        if isinstance(key_store, InMemoryKeyStore):
+            calls.append(key)  # it holds a lock, so no other call can be in between
+            key_store.change(key.id, disabled)
+        changed = key_store.change(key.id, renamed)
+        assert changed is not None
+        assert (changed.name, changed.disabled_at) == ("new", NOW)
+
+    def test_what_the_change_raises_comes_out(self, key_store: KeyStore) -> None:
+        key = a_key()
+        key_store.put(key)
+
+        def refuse(_key: ApiKey) -> ApiKey:
+            raise LookupError("no")
+
+        with pytest.raises(LookupError):
+            key_store.change(key.id, refuse)
+        assert key_store.get(key.id) == key
+
+    def test_a_key_is_replaced_with_its_change_or_not_at_all(self, key_store: KeyStore) -> None:
+        key, new = a_key(), replace(a_key(), id=KeyId("key_2"))
+        assert not key_store.replace(key.id, disabled, new)
+        assert key_store.get(new.id) is None
+        key_store.put(key)
+        assert key_store.replace(key.id, disabled, new)
+        assert key_store.get(new.id) == new
+        assert key_store.get(key.id) == replace(disabled(key), revision=1)

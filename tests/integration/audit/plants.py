@@ -1138,6 +1138,19 @@ def key_of_unknown_scope(d: Deployed) -> None:
     _key(d, scopes={"L": [{"S": "root"}]})
 
 
+@found_as("key", "has the scopes")
+def made_key_that_makes_keys(d: Deployed) -> None:
+    """A key that a key has made has the scope keys."""
+    scopes = {"L": [{"S": "jobs"}, {"S": "keys"}]}
+    _key(d, scopes=scopes, made_by={"S": "0" * 15 + "9"})
+
+
+@found_as("key", "cannot have made it")
+def key_made_by_another_owner(d: Deployed) -> None:
+    """A key was made by the key of another owner."""
+    _key(d, made_by={"S": FOX_KEY})
+
+
 @found_as("key", "cannot be read")
 def key_unreadable(d: Deployed) -> None:
     """A key has no owner."""

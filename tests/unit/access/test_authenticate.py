@@ -108,7 +108,7 @@ def test_any_other_header_is_refused_without_an_error(header: str | None) -> Non
 def test_a_disabled_key_is_refused_and_its_other_fields_stay() -> None:
     access = Access()
     disabled = disable_key(access.key.id, keys=access.keys, clock=access.clock)
-    assert disabled == replace(access.key, disabled_at=access.clock())
+    assert disabled == replace(access.key, disabled_at=access.clock(), revision=1)
     assert access.authenticate(f"Bearer {access.token}") is None
     access.clock.advance(1)
     assert disable_key(access.key.id, keys=access.keys, clock=access.clock) == disabled

@@ -13,6 +13,7 @@ from comfyline.service.access.budgets import (
     GB,
     MAX_REMEMBERED,
     MESSAGES,
+    NEW_KEYS,
     REQUESTS,
     TOKENS,
     UNCOUNTED_SHARE,
@@ -133,7 +134,7 @@ def test_owners_do_not_fill_the_memory_of_a_process() -> None:
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_a_key_may_set_each_limit_that_has_a_setting(budget: Budget) -> None:
     assert limit_of(budget, DEFAULTS) == budget.limit
-    if budget in (MESSAGES, TOKENS):
+    if budget in (MESSAGES, TOKENS, NEW_KEYS):
         assert not budget.setting
         return
     unit = GB if budget is UPLOAD_BYTES else 1

@@ -39,14 +39,16 @@ from tests.unit.client.fakes import (
 NAMES = """ApiError ArtifactMessage ArtifactPage ArtifactView AsyncComfyline AsyncJob Backoff
 Caller CallerKey CancelAnswer Comfyline ComfylineClientError Conflict DoneMessage DownloadFailed
 ErrorView EventList EventView Forbidden InvalidRequest Job JobAccepted JobCanceled
-JobExpired JobFailed JobMessage JobNotSucceeded JobPage JobView KeyLimits Models NotConfigured
+JobExpired JobFailed JobMessage JobNotSucceeded JobPage JobView KeyLimits
+KeyList KeyView Models NewKeyResponse NotConfigured
 NotFound Pace Picture PlainHttpWarning ProgressDetail ProgressMessage RateLimited
 ResultView Retries ServiceUnavailable StatusMessage SubscriptionRefused Timestamps
 TransportFailed Unauthorized UnexpectedAnswer UploadFailed UsageView WaitTimedOut
 WarningView"""
 
-CLIENT = """artifact_url artifacts cancel close create_token events get graph history job list me
-metrics models purge retry run socket_url submit upload usage"""
+CLIENT = """artifact_url artifacts cancel close create_key create_token disable_key events get
+graph history job keys list me metrics models purge retry rotate_key run socket_url
+submit upload usage"""
 JOBS = "artifacts cancel download events images purge refresh retry wait"
 
 

@@ -34,14 +34,14 @@ class World:
         self.sockets = InMemorySockets()
         self.executor = executor
 
-    def new_key(self, name: str, *, expires_at: datetime | None = None) -> KeyId:
+    def new_key(self, name: str, *scopes: str, **known: Any) -> KeyId:
         key = ApiKey(
             id=KeyId(name),
             secret_sha256="0" * 64,
             owner=OwnerId("fox"),
-            scopes=frozenset({"jobs"}),
+            scopes=frozenset(scopes or {"jobs"}),
             created_at=NOW,
-            expires_at=expires_at,
+            **known,
         )
         self.keys.put(key)
         return key.id
@@ -184,3 +184,12 @@ def test_a_socket_that_cannot_be_closed_delays_no_other_and_is_closed_in_the_nex
     assert world.closed(**{port: throttled}) == 2
     assert world.closed() == 1
     assert world.open_sockets() == set()
+
+
+def test_sockets_of_keys_that_a_void_key_has_made_are_closed(world: World) -> None:
+    maker, other = world.new_key("maker", "jobs", "keys"), world.new_key("other", "jobs", "keys")
+    made = [world.new_key(f"made-{n}", made_by=by) for n, by in enumerate((maker, maker, other))]
+    sockets = [world.open_socket(f"socket-{n}", key) for n, key in enumerate(made)]
+    world.disable(maker)
+    assert world.closed() == 2
+    assert world.sockets.closed == {*sockets[:2]}

@@ -3,15 +3,18 @@
 One more item, `flags`, holds the operator's switches. An item `owner#<owner>` says until when a
 client follows all jobs of that owner; the authorizer, which reads no other table, passes it on.
 
+An index lists the keys of each owner. Only keys have the attribute `owner`, so a mark of a followed
+owner, which is written in ordinary traffic, is in no index.
+
 A sparse index lists the keys that are void or will be, by the time from which they are. It holds
 only keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +24,14 @@ from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey, Flags, Switches, SwitchesChanged
 from comfyline.service.access.slots import Limits
-from comfyline.service.storage_names import BY_VOID_AT
+from comfyline.service.errors import Unavailable
+from comfyline.service.storage_names import BY_OWNER, BY_VOID_AT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 OWNER_PREFIX = "owner#"
+MAX_TRIES = 5  # of a change: keys are seldom changed
 _FLAGS = {"pk": {"S": "flags"}}  # cannot be the id of a key, which is 16 hexadecimal digits
 # Every key with an end is in one partition of the index: operators change few keys.
 _VOID_SHARD = {"S": "0"}
@@ -76,6 +81,74 @@ class DynamoKeyStore:
         self._client.put_item(TableName=self._table, Item=_item_of(key))
 
     @translated()
+    def of_owner(self, owner: OwnerId) -> list[ApiKey]:
+        """See KeyStore. The index lists the ids, and the keys are read consistently."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=BY_OWNER,
+            KeyConditionExpression="#owner = :owner",
+            ExpressionAttributeNames={"#owner": "owner"},
+            ExpressionAttributeValues={":owner": {"S": owner}},
+        )
+        found = [KeyId(item["pk"]["S"]) for page in pages for item in page["Items"]]
+        return sorted(self.get_many(found), key=_age)
+
+    @translated()
+    def change(self, key_id: KeyId, change: Callable[[ApiKey], ApiKey]) -> ApiKey | None:
+        """See KeyStore."""
+        return self._changed(key_id, change)
+
+    @translated()
+    def replace(self, key_id: KeyId, change: Callable[[ApiKey], ApiKey], by: ApiKey) -> bool:
+        """See KeyStore. One transaction writes both."""
+        return self._changed(key_id, change, by) is not None
+
+    def _changed(
+        self, key_id: KeyId, change: Callable[[ApiKey], ApiKey], by: ApiKey | None = None
+    ) -> ApiKey | None:
+        # A: reads revision 3, and writes 4. B: has read 3 too, is refused, and reads 4.
+        for _ in range(MAX_TRIES):
+            key = self.get(key_id)
+            if key is None:
+                return None
+            changed = change(key)
+            if changed == key and by is None:
+                return key
+            changed = replace(changed, revision=key.revision + 1)
+            if self._write(changed, key, by):
+                return changed
+        raise Unavailable(f"key {key_id} is changed by too many calls at once")
+
+    def _write(self, changed: ApiKey, was: ApiKey, by: ApiKey | None) -> bool:
+        is_as_read = "attribute_exists(pk) AND attribute_not_exists(revision)"
+        if was.revision:
+            is_as_read = "revision = :revision"
+        known = {":revision": {"N": str(was.revision)}} if was.revision else {}
+        put: Any = {
+            "TableName": self._table,
+            "Item": _item_of(changed),
+            "ConditionExpression": is_as_read,
+            **({"ExpressionAttributeValues": known} if known else {}),
+        }
+        try:
+            if by is None:
+                self._client.put_item(**put)
+            else:
+                new: Any = {"TableName": self._table, "Item": _item_of(by)}
+                self._client.transact_write_items(TransactItems=[{"Put": put}, {"Put": new}])
+        except (
+            self._client.exceptions.ConditionalCheckFailedException,
+            self._client.exceptions.TransactionCanceledException,
+        ):
+            return False
+        return True
+
+    @translated()
+    def delete(self, key_id: KeyId) -> None:
+        """See KeyStore."""
+        self._client.delete_item(TableName=self._table, Key={"pk": {"S": key_id}})
+
+    @translated()
     def all(self) -> list[ApiKey]:
         """See KeyStore. This is a scan, so only an operator's command should call it."""
         pages = self._client.get_paginator("scan").paginate(
@@ -83,7 +156,7 @@ class DynamoKeyStore:
         )
         items = [item for page in pages for item in page["Items"] if "secret_sha256" in item]
         found = readable_items(key_of, items)
-        return sorted(found, key=lambda key: (key.created_at, key.id))
+        return sorted(found, key=_age)
 
     @translated()
     def watch_owner(self, owner: OwnerId, until: datetime) -> None:
@@ -166,6 +239,10 @@ def _switches_in(item: Any) -> Switches:
     )
 
 
+def _age(key: ApiKey) -> tuple[datetime, str]:
+    return key.created_at, key.id
+
+
 def _watch_key(owner: OwnerId) -> dict[str, Any]:
     return {"pk": {"S": f"{OWNER_PREFIX}{owner}"}}
 
@@ -195,6 +272,8 @@ def _item_of(key: ApiKey) -> dict[str, Any]:
         "disabled": {"BOOL": key.disabled},
         **ends,
         **({"name": {"S": key.name}} if key.name else {}),
+        **({"made_by": {"S": key.made_by}} if key.made_by else {}),
+        **({"revision": {"N": str(key.revision)}} if key.revision else {}),
         **{name: {"N": str(bound)} for name, bound in _bounds(key.limits).items()},
     }
 
@@ -221,5 +300,7 @@ def key_of(item: Any) -> ApiKey:
         name=item["name"]["S"] if "name" in item else "",
         expires_at=read_time(item["expires_at"]) if "expires_at" in item else None,
         disabled_at=_disabled_at(item),
+        made_by=KeyId(item["made_by"]["S"]) if "made_by" in item else None,
+        revision=int(item["revision"]["N"]) if "revision" in item else 0,
         limits=Limits(**{name: int(item[name]["N"]) for name in _LIMITS if name in item}),
     )
