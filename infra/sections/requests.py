@@ -131,7 +131,7 @@ class Api(Section):
         "links in answers of Comfy API v2 begin with it",
         json_schema_extra={
             "allowed": "a URL such as `https://comfy.example.com`, without a slash at its end",
-            "by_default": "the custom domain, else the address of the API",
+            "by_default": "`edge.domain` or the custom domain, else the address of the API",
         },
     )
 
