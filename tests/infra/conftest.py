@@ -83,6 +83,11 @@ EDGE: Mapping[str, Any] = {
 }
 
 
+def without_web_acl(**changed: Any) -> dict[str, Any]:
+    """The deployment file of EDGE without its web ACL, and with these keys of its section."""
+    return {**EDGE, "edge": {**EDGE["edge"], "web_acl": False, **changed}}
+
+
 def deployment(**table: Any) -> Deployment:
     """The deployment of a file with these keys and sections."""
     image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker:1"

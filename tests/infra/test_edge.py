@@ -1,211 +1,34 @@
-"""The edge: what CloudFront serves from where, and that nothing goes round it."""
+"""The edge: what CloudFront serves from where, and how."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from comfyline.adapters.memory.access import InMemoryKeyStore
 from comfyline.contract.console_page import COMMON, page_policy
 from comfyline.service.access.edge import HEADER
-from functions import authorize
-from functions._wiring import Wiring
 from infra.declarations import Route
-from infra.deployment_file import WrongDeployment
-from infra.functions import FUNCTIONS, ROUTES
-from tests.infra.conftest import EDGE, deployment, synthesise
+from infra.functions import ROUTES
+from tests.infra.conftest import EDGE, deployment, synthesise, without_web_acl
 from tests.infra.templates import (
     Json,
     Templates,
-    function_in,
     listed,
     named,
     only,
     resources,
     statements,
 )
-from tests.support import events
-from tests.support.builders import NOW, FrozenClock
-from tests.support.gateway import AlteredAws
 
 # Of AWS's managed policies, by the names that CloudFront gives them.
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 
-ROUTE_KEYS = [*(route.key for route in ROUTES), "$default"]
 DOMAIN = "comfy.example.com"
 DOCUMENTS = ("/docs", "/docs/x", "/openapi.json", "/asyncapi.json")  # which the API serves
-
-
-def without_web_acl(**changed: Any) -> dict[str, Any]:
-    """The deployment file of EDGE with other keys in its section."""
-    return {**EDGE, "edge": {**EDGE["edge"], "web_acl": False, **changed}}
-
-
-# --- the secret -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What lies before the functions: API Gateway, as documented, and our own authorizers.
-
-    API Gateway answers 401 to a request that lacks an identity source of its route's authorizer,
-    and 403 if the authorizer refuses. Parameter Store has each version of the secret as `secret-4`.
-    """
-
-    templates: Templates
-
-    @cached_property
-    def _routes(self) -> dict[str, Json]:
-        every = resources(self.templates.api, "AWS::ApiGatewayV2::Route").values()
-        return {route["RouteKey"]: route for route in every}
-
-    def _authorizer(self, route: str) -> Json | None:
-        reference = self._routes[route].get("AuthorizerId")
-        if reference is None:
-            return None
-        authorizers = resources(self.templates.api, "AWS::ApiGatewayV2::Authorizer")
-        return authorizers[reference["Ref"]]
-
-    def _wiring(self, function: str) -> Wiring:
-        environ = {
-            name: re.sub(r"\{\{resolve:ssm:/comfyline/test/edge-secret:(\d+)\}\}", r"secret-\1", v)
-            for name, v in self.templates.environment(function).items()
-        }
-        aws = AlteredAws(environ, None, keys=InMemoryKeyStore())
-        return Wiring(environ, FrozenClock(NOW), aws=aws)
-
-    def http(self, route: str, **headers: str) -> int:
-        """The status of the refusal; 0 if the function of the route is called."""
-        authorizer = self._authorizer(route)
-        if authorizer is None:
-            return 0
-        names = [s.removeprefix("$request.header.").lower() for s in authorizer["IdentitySource"]]
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        if not given.keys() >= set(names):
-            return 401
-        event = {
-            **events.load("authorize_http"),
-            "headers": given,
-            "identitySource": [given[name] for name in names],
-        }
-        function = function_in(self.templates.render(authorizer["AuthorizerUri"]))
-        assert FUNCTIONS[function].handler == "authorize.http_handler"
-        answer = authorize.http_handler(event, None, self._wiring(function))
-        return 0 if answer["isAuthorized"] else 403
-
-    def socket(self, headers: Mapping[str, str]) -> str:
-        """The effect of the policy that the authorizer of $connect answers with."""
-        event = {
-            **events.load("authorize_socket"),
-            "headers": headers,
-            "queryStringParameters": None,
-        }
-        answer = authorize.socket_handler(event, None, self._wiring("AuthorizeSocket"))
-        return str(answer["policyDocument"]["Statement"][0]["Effect"])
-
-
-KEY = {"authorization": "Bearer cl_0123456789abcdef_wrong"}
-
-
-@pytest.mark.parametrize("route", ROUTE_KEYS)
-class TestEveryRoute:
-    """Of the whole table, open routes and the answer of no route included."""
-
-    def test_refuses_a_request_that_has_gone_round(self, edge: Templates, route: str) -> None:
-        gate = Gate(edge)
-        assert gate.http(route, **KEY) == 401
-        assert gate.http(route, **KEY, x_comfyline_edge="guessed") == 403
-        assert gate.http(route, **KEY, x_comfyline_edge="") == 403
-        assert gate.http(route, **KEY, x_comfyline_edge="secret-4,secret-3") == 403
-
-    def test_takes_a_request_of_the_edge_with_either_secret(
-        self, edge: Templates, route: str
-    ) -> None:
-        gate = Gate(edge)
-        assert gate.http(route, **KEY, x_comfyline_edge="secret-4") == 0
-        assert gate.http(route, **KEY, x_comfyline_edge="secret-3") == 0
-        assert gate.http(route, **KEY, x_comfyline_edge="secret-2") == 403
-
-    def test_needs_no_header_without_an_edge(self, aws: Templates, route: str) -> None:
-        gate = Gate(aws)
-        assert gate.http(route, **KEY) == 0
-        # The header means nothing then, not even as a copy of the identity source.
-        assert gate.http(route, **KEY, x_comfyline_edge=KEY["authorization"]) == 0
-
-
-def test_an_open_route_needs_the_edges_header_only(edge: Templates) -> None:
-    open_routes = [route.key for route in ROUTES if not route.has_authorizer]
-    assert len(open_routes) > 5
-    for route in (*open_routes, "$default"):
-        assert Gate(edge).http(route, x_comfyline_edge="secret-4") == 0
-
-
-def test_a_response_for_open_routes_is_cached_for_all_callers_and_names_none() -> None:
-    environ = {"EDGE_SECRETS": "secret-1"}
-    keys = InMemoryKeyStore()
-    wiring = Wiring(environ, FrozenClock(NOW), aws=AlteredAws(environ, None, keys=keys))
-    event = {
-        **events.load("authorize_http"),
-        "headers": {**KEY, HEADER: "secret-1"},
-        "identitySource": ["secret-1"],
-    }
-    assert authorize.http_handler(event, None, wiring) == {"isAuthorized": True}
-
-
-@pytest.mark.parametrize("name", [HEADER, HEADER.upper(), HEADER.title()])
-def test_a_socket_needs_the_header(
-    edge: Templates, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """In any spelling. A key that is not known is refused for its own reason after that."""
-
-    def reason(**headers: str) -> str:
-        caplog.clear()
-        assert Gate(edge).socket({"Authorization": KEY["authorization"], **headers}) == "Deny"
-        return caplog.messages[-1]
-
-    assert reason() == "edge gone round"
-    assert reason(**{name: "secret-2"}) == "edge gone round"
-    assert reason(**{name: "secret-3"}) == "caller refused"
-    assert reason(**{name: "secret-4"}) == "caller refused"
-
-
-def test_callers_can_change_to_the_edge_before_it_is_required(tmp_path: Path) -> None:
-    templates = synthesise(tmp_path, deployment(**without_web_acl(required=False)))
-    assert "EDGE_SECRETS" not in templates.environment("AuthorizeHttp")
-    assert {Gate(templates).http(route, **KEY) for route in ROUTE_KEYS} == {0}
-    assert templates.api["Outputs"]["HttpApiUrl"]["Value"] == f"https://{DOMAIN}"
-    assert named(templates.edge, "AWS::CloudFront::Distribution", "Distribution")
-
-
-def test_the_edge_sends_the_newest_secret_and_the_apis_accept_the_last_too(edge: Templates) -> None:
-    """The APIs are deployed first, so a deployment with the next version is a rotation."""
-    reference = "{{resolve:ssm:/comfyline/test/edge-secret:%d}}"
-    sent = [o["OriginCustomHeaders"] for o in config(edge)["Origins"] if "S3OriginConfig" not in o]
-    assert sent == [[{"HeaderName": HEADER, "HeaderValue": reference % 4}]] * 2
-    accepted = edge.environment("AuthorizeHttp")["EDGE_SECRETS"]
-    assert accepted == f"{reference % 4},{reference % 3}"
-    assert {"comfyline-test-api", "comfyline-test-firewall"} <= edge.dependencies("edge")
-    assert edge.edge["Outputs"]["EdgeSecretVersion"]["Value"] == "4"
-
-
-def test_the_first_secret_has_none_before_it() -> None:
-    only_one = deployment(**without_web_acl(secret_version=1)).accepted_edge_secrets
-    assert only_one == "{{resolve:ssm:/comfyline/test/edge-secret:1}}"
-
-
-def test_only_the_authorizers_know_the_secrets(edge: Templates) -> None:
-    """CloudFormation resolves at most 60 references in a template."""
-    knowing = {name for name in edge.functions() if "EDGE_SECRETS" in edge.environment(name)}
-    assert knowing == {"AuthorizeHttp", "AuthorizeSocket"}
-    assert str(edge.api).count("{{resolve:") == 4
 
 
 # --- the distribution -----------------------------------------------------------------------------
@@ -321,6 +144,17 @@ def test_connections_are_encrypted_on_both_ways(edge: Templates) -> None:
         assert found["OriginProtocolPolicy"] == "https-only"
         assert found["OriginSSLProtocols"] == ["TLSv1.2"]
         assert found["OriginReadTimeout"] > 30  # API Gateway gives up after 30 s
+
+
+def test_the_edge_sends_the_newest_secret_and_the_apis_accept_the_last_too(edge: Templates) -> None:
+    """The APIs are deployed first, so a deployment with the next version is a rotation."""
+    reference = "{{resolve:ssm:/comfyline/test/edge-secret:%d}}"
+    sent = [o["OriginCustomHeaders"] for o in config(edge)["Origins"] if "S3OriginConfig" not in o]
+    assert sent == [[{"HeaderName": HEADER, "HeaderValue": reference % 4}]] * 2
+    accepted = edge.environment("AuthorizeHttp")["EDGE_SECRETS"]
+    assert accepted == f"{reference % 4},{reference % 3}"
+    assert {"comfyline-test-api", "comfyline-test-firewall"} <= edge.dependencies("edge")
+    assert edge.edge["Outputs"]["EdgeSecretVersion"]["Value"] == "4"
 
 
 def test_documents_are_cached_as_long_as_they_say(edge: Templates) -> None:
@@ -455,59 +289,3 @@ class TestWebAcl:
         arn = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/team/0a1b"
         templates = synthesise(tmp_path, deployment(**without_web_acl(web_acl_arn=arn)))
         assert config(templates)["WebACLId"] == arn
-
-
-# --- the deployment file --------------------------------------------------------------------------
-
-CERTIFICATE = EDGE["edge"]["certificate_arn"]
-
-
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        ({"edge": {"domain": DOMAIN}}, "domain and certificate_arn must be given together"),
-        ({"edge": {"certificate_arn": CERTIFICATE}}, "must be given together"),
-        ({"edge": {"web_acl": True}}, "need domain"),
-        (without_web_acl(domain="https://comfy.example.com"), "edge.domain must be a text such as"),
-        (
-            without_web_acl(certificate_arn="arn:aws:acm:eu-west-1:123456789012:certificate/0"),
-            "edge.certificate_arn must be the ARN of a certificate in us-east-1",
-        ),
-        (
-            without_web_acl(
-                web_acl=True,
-                web_acl_arn="arn:aws:wafv2:us-east-1:123456789012:global/webacl/team/0a1b",
-            ),
-            "must not name another one",
-        ),
-        (without_web_acl(secret_version=0), "edge.secret_version must be a whole number from 1"),
-        (
-            {
-                **EDGE,
-                "api": {
-                    "domain": "api.example.com",
-                    "socket_domain": "live.example.com",
-                    "certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/0",
-                },
-            },
-            "test.toml: edge.domain replaces api.domain",
-        ),
-        (
-            {**EDGE, "api": {"public_url": "https://other.example.com"}},
-            "remove api.public_url",
-        ),
-        ({**EDGE, "target": "local"}, "an emulator has no CloudFront"),
-        ({**EDGE, "target": "localstack"}, "an emulator has no CloudFront"),
-    ],
-)
-def test_choices_that_do_not_agree_are_refused(table: dict[str, Any], message: str) -> None:
-    with pytest.raises(WrongDeployment) as refused:
-        deployment(**table)
-    assert message in str(refused.value)
-
-
-def test_without_the_section_there_is_no_edge(aws: Templates, local: Templates) -> None:
-    for templates in (aws, local):
-        assert not templates.edge["Resources"]
-        assert not templates.firewall["Resources"]
-        assert "EDGE_SECRETS" not in templates.environment("AuthorizeHttp")

@@ -10,6 +10,7 @@ import pytest
 
 from comfyline.client import WaitTimedOut
 from tools import verify_aws as module
+from tools.deployed_stage import Account
 from tools.unverified import (
     BOOT,
     EDGE_ROUND,
@@ -28,7 +29,6 @@ from tools.unverified import (
 from tools.verify_aws import (
     CHECKS,
     PARTS,
-    Account,
     Finding,
     edge,
     first_deploy,
