@@ -156,6 +156,11 @@ FACTS = (
         "the worker logs `models_ready` with 0 fetched bytes; the seconds of docs/scaling.md",
     ),
     Fact(
+        "`fleet.restore_mib_a_second`: EC2 takes the rate for a disk whose snapshot the AMI names",
+        "by hand: `first-job` in a stage with an own AMI that has image and models",
+        "the instance starts; the worker logs `models_ready` with 0 fetched bytes",
+    ),
+    Fact(
         "`encryption.key_arn`: the roles' permissions for the key suffice",
         "by hand: `first-job`, an upload and an alarm in a stage with a key",
         "as above; no `AccessDenied` in any log",

@@ -15,6 +15,7 @@ from typing import Any
 from infra.prices import gpu_hour, prices, volume_month
 
 GPU = "g6.xlarge"
+LARGE_MODELS = 100  # GB, to show what the rates mean for a lock with many models
 _MARKS = {"published": "p", "measured": "m", "assumed": "a"}
 
 
@@ -73,9 +74,14 @@ def _part(name: str, variant: str) -> Part:
 
 
 def _idle_month(what: str) -> float:
-    stored = _figures()["parts"]["models"]["restored"]["gigabytes"]
-    snapshot: float = stored * prices()["ebs"]["snapshot_gb_month"]
-    return {"nothing": 0.0, "snapshot": snapshot, "disk": volume_month()}[what]
+    models, price = _figures()["parts"]["models"], prices()["ebs"]["snapshot_gb_month"]
+    stored = {
+        "snapshot": models["restored"]["gigabytes"],
+        "models": models["restored alone"]["gigabytes"],
+    }
+    if what in stored:
+        return float(stored[what] * price)
+    return {"nothing": 0.0, "disk": volume_month()}[what]
 
 
 def table() -> str:
@@ -113,6 +119,7 @@ def section() -> str:
     """The section of docs/scaling.md."""
     ebs = prices()["ebs"]
     group, pool = (next(w for w in ways() if w.name == name) for name in _COMPARED)
+    models = _figures()["parts"]["models"]
     text = Path(__file__).with_name("boot.md").read_text()
     return text.format(
         table=table(),
@@ -120,5 +127,8 @@ def section() -> str:
         prepare=sum(group.parts[name].seconds for name in ("instance", "image", "models")),
         gib=ebs["volume_gb"],
         mib=ebs["volume_mib_a_second"],
+        fetch_large=1000 * LARGE_MODELS / models["fetched"]["rate"],
+        restore_large=1000 * LARGE_MODELS / models["restored alone"]["rate"],
+        large=LARGE_MODELS,
         saved=group.boot_dollars - pool.boot_dollars,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import jsii
+from aws_cdk import Size
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
@@ -210,6 +211,7 @@ def _launch_template(
         # A task in host mode can use this role too. The cluster adds only what its agent needs.
         inline_policies=policies,
     )
+    rate = deployment.fleet.restore_mib_a_second
     return ec2.LaunchTemplate(
         scope,
         "Launch",
@@ -228,6 +230,7 @@ def _launch_template(
                     encrypted=True,
                     volume_type=ec2.EbsDeviceVolumeType.GP3,
                     throughput=VOLUME_THROUGHPUT_MIB,
+                    volume_initialization_rate=Size.mebibytes(rate) if rate else None,
                 ),
             )
         ],

@@ -143,6 +143,14 @@ class Fleet(Section):
         "ECS for GPUs, it may hold the worker's image and models",
         json_schema_extra={"allowed": "the id of an AMI", "by_default": "the newest of ECS"},
     )
+    restore_mib_a_second: int | None = Field(
+        default=None,
+        ge=100,
+        le=300,
+        description="MiB a second at which an instance's disk is restored from `fleet.ami_id`; AWS "
+        "bills it by the GB of the snapshot, and without it each block waits for its first read",
+        json_schema_extra={"by_default": "none: at first reads"},
+    )
     warm_pool: int = Field(
         default=0,
         ge=0,
@@ -165,6 +173,8 @@ class Fleet(Section):
     def _only_a_group_has_images_and_a_pool(self) -> Self:
         if self.capacity != "asg" and (self.ami_id or self.warm_pool):
             raise ValueError('ami_id and warm_pool need capacity = "asg"')
+        if self.restore_mib_a_second and not self.ami_id:
+            raise ValueError("restore_mib_a_second needs ami_id, whose snapshot is restored")
         return self
 
 

@@ -53,6 +53,7 @@ UNUSUAL: Mapping[str, Any] = {
         "capacity": "asg",
         "zones": ["eu-west-1a", "eu-west-1c"],
         "ami_id": "ami-0123456789abcdef0",
+        "restore_mib_a_second": 300,
         "warm_pool": 2,
     },
     "network": {"cidr": "10.20.0.0/20"},

@@ -112,11 +112,20 @@ def test_a_network_that_exists_is_used_as_it_is(tmp_path: Path) -> None:
         }
 
 
+def test_a_disk_is_restored_at_first_reads_unless_a_rate_is_given(tmp_path: Path) -> None:
+    fleet = {"capacity": "asg", "ami_id": "ami-0123456789abcdef0"}
+    templates = synthesise(tmp_path, deployment(fleet=fleet))
+    launch = only(resources(templates.fleet, "AWS::EC2::LaunchTemplate"))["LaunchTemplateData"]
+    assert "VolumeInitializationRate" not in launch["BlockDeviceMappings"][0]["Ebs"]
+
+
 def test_group_instances(asg: Templates) -> None:
     launch = only(resources(asg.fleet, "AWS::EC2::LaunchTemplate"))["LaunchTemplateData"]
     assert launch["MetadataOptions"]["HttpTokens"] == "required"
     assert launch["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
-    assert launch["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+    (disk,) = (mapping["Ebs"] for mapping in launch["BlockDeviceMappings"])
+    assert disk["Encrypted"] is True
+    assert disk["VolumeInitializationRate"] == 300
     user_data = asg.render(launch["UserData"]["Fn::Base64"])
     # Without it, no worker would receive a spot notice in time.
     assert "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true" in user_data
