@@ -14,8 +14,6 @@ from gpu_worker.comfy.unfollowed import UnfollowedPrompts
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.racing import first_of
 
-SOCKET_SECONDS = 1.0  # a prompt waits this long for the socket, then it is submitted without
-
 # A preview is 54 kB, so the engine makes none unless they are wanted. latent2rgb needs no model.
 _PREVIEW_METHODS = {False: "none", True: "latent2rgb"}
 
@@ -59,7 +57,7 @@ class Posting:
     async def _may_post(self, followed: Followed) -> bool:
         """Whether the socket is connected, or the prompt does not depend on it."""
         is_needed = followed.depends_on_socket
-        timeout = self.patience.pictures if is_needed else SOCKET_SECONDS
+        timeout = self.patience.pictures if is_needed else self.patience.socket
         await first_of(self.socket.is_open.wait(), timeout=timeout)
         followed.has_gap = not self.socket.is_open.is_set()
         return not (is_needed and followed.has_gap)

@@ -15,7 +15,7 @@ from gpu_worker.comfy.http import EngineGone, EngineQueue, EngineUnreachable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Seconds after which the engine of a prompt counts as stuck."""
+    """Seconds after which the engine of a prompt counts as stuck, and for which a post waits."""
 
     silent: float = 900.0  # the prompt runs without a message, and the engine is idle
     pending: float = 60.0  # the prompt waits, and no other prompt runs
@@ -24,6 +24,7 @@ class Patience:
     start: float = 300.0  # the engine has not answered since its start; half a minute is usual
     disobedient: float = 30.0  # a prompt runs on although interrupts are repeated
     pictures: float = 30.0  # the socket shows neither a prompt's pictures nor its end
+    socket: float = 1.0  # a prompt that does not need the socket waits for it, then it is posted
 
 
 DEFAULT_PATIENCE = Patience()

@@ -15,12 +15,15 @@ from gpu_worker.comfy.keeper import ForeignEngine
 from gpu_worker.comfy.marks import mark
 from gpu_worker.comfy.outcomes import Outcome, PromptInterrupted, PromptLost, PromptSucceeded
 from gpu_worker.comfy.protocol import Event, PromptStarted
+from gpu_worker.comfy.watchdog import Patience
 
 GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {}}}
 ONE_WRONG_NODE = {
     "node_errors": {"1": {"class_type": "X", "errors": [{"type": "t", "message": "m"}]}}
 }
 SUCCESS = {"p": {"status": {"status_str": "success", "messages": []}}}
+
+WITHOUT_SOCKET = Patience(socket=0.0)  # no test here has one
 
 
 class Server:
@@ -56,7 +59,7 @@ async def run(
     server: Server, cancel: asyncio.Event, *, strict: bool = False, **options: Any
 ) -> Outcome:
     client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(server))
-    engine = ComfyEngine(ComfyHttp(client), "ws://engine", ForeignEngine())
+    engine = ComfyEngine(ComfyHttp(client), "ws://engine", ForeignEngine(), WITHOUT_SOCKET)
     return await engine.run(
         GRAPH, "p", on_event=lambda _event: None, cancel=cancel, strict=strict, **options
     )
