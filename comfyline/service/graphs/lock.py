@@ -117,7 +117,7 @@ class EngineLock(_Section):
     comfyui: Source
     custom_nodes: Listed[Source] = ()
     models: Listed[Model] = ()
-    allowed: Allowed = Allowed()
+    allowed: Allowed = Field(default_factory=Allowed)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
