@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from comfyline.service.errors import JobNotFound, TransitionRefused, Unavailable
@@ -36,6 +36,7 @@ from gpu_worker.comfy.scrub import without_server_paths
 from gpu_worker.execution import Execution
 from gpu_worker.machine_faults import FaultKind
 from gpu_worker.made import Made
+from gpu_worker.occupancy import Place
 from gpu_worker.phases import Phase, timed
 from gpu_worker.previews import Previews
 from gpu_worker.racing import background, unless
@@ -54,15 +55,13 @@ _log = logging.getLogger(__name__)
 class Attempt:
     """Runs one claimed job. The worker may ask it to `stop` at any time, and so may the row."""
 
-    def __init__(
-        self, work: Work, ticket: Ticket, tools: Toolbox, left_engine: Callable[[], None]
-    ) -> None:
-        """`left_engine` is called once the GPU has finished with the job."""
+    def __init__(self, work: Work, ticket: Ticket, tools: Toolbox, place: Place) -> None:
+        """`place` is told when the job's prompt enters the engine and leaves it."""
         job = work.job
         self.stop = Stop()
         self._has_left_gpu = False
         self._made: Sequence[Made] = ()
-        self._ticket, self._tools, self._left_engine = ticket, tools, left_engine
+        self._ticket, self._tools, self._place = ticket, tools, place
         self._reporter = Reporter(
             job,
             tools.store,
@@ -76,7 +75,14 @@ class Attempt:
             is_watched=lambda: self._reporter.is_watched,
             stored=self._reporter.previewed,
         )
-        self._execution = Execution(work, tools, self.stop, self._reporter, self._previews)
+        self._execution = Execution(
+            work,
+            tools,
+            self.stop,
+            self._reporter,
+            self._previews,
+            enters_engine=place.enter_engine,
+        )
 
     async def run(self) -> None:
         """Run the job until the attempt has ended; raises only on a bug.
@@ -128,7 +134,7 @@ class Attempt:
             return await self._execution.run()
         finally:
             self._has_left_gpu = True
-            self._left_engine()
+            self._place.leave_engine()
 
     @property
     def _is_on_gpu(self) -> bool:

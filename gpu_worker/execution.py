@@ -51,11 +51,20 @@ class Execution:
     """Runs one attempt's prompt once, and reports its start, progress and previews meanwhile."""
 
     def __init__(
-        self, work: Work, tools: Toolbox, stop: Stop, reporter: Reporter, previews: Previews
+        self,
+        work: Work,
+        tools: Toolbox,
+        stop: Stop,
+        reporter: Reporter,
+        previews: Previews,
+        *,
+        enters_engine: Callable[[], None],
     ) -> None:
+        """`enters_engine` is called when the prompt is given to the engine."""
         self.gpu_seconds = 0.0  # how long the prompt was executed; set when it leaves the engine
         self.graph: Graph = {}  # as the engine gets it
         self._tools, self._stop, self._reporter, self._previews = tools, stop, reporter, previews
+        self._enters_engine = enters_engine
         self._work = work
         self._prompt_id = str(uuid.uuid5(_PROMPT_IDS, reporter.job.attempt_path))
         self._pnginfo: Mapping[str, Any] = {}  # what ComfyUI writes into the pictures
@@ -166,6 +175,7 @@ class Execution:
         async def bring() -> None:
             brought.update(inputs)
             await files.bring(inputs, visit)
+            self._enters_engine()
 
         try:
             if not self._tools.health.allows_jobs:  # a probe uses the engine, and may restart it

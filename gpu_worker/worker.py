@@ -185,7 +185,7 @@ class Worker:
         job = work.job
         self.tools.metrics.record(Metric.JOBS_CLAIMED)
         self.activity.claimed(job, self.tools.clock())
-        attempt = Attempt(work, ticket, self.tools, place.leave_engine)
+        attempt = Attempt(work, ticket, self.tools, place)
         log_with(request_id=job.request_id)
         with self.activity.holding(work):
             async with background(_stop_on(drain, attempt)):

@@ -17,15 +17,35 @@ async def has_room(occupancy: Occupancy) -> bool:
 
 async def test_one_job_runs_one_waits_and_no_more_are_claimed() -> None:
     occupancy = Occupancy()
-    occupancy.enter()
+    occupancy.enter().enter_engine()
     assert await has_room(occupancy)
-    occupancy.enter()
+    occupancy.enter().enter_engine()
     assert not await has_room(occupancy)
+
+
+async def test_the_next_job_is_looked_for_once_the_one_before_is_given_to_the_engine() -> None:
+    occupancy = Occupancy(60)
+    running = occupancy.enter()
+    assert not await has_room(occupancy)
+    running.enter_engine()
+    assert await has_room(occupancy)
+    next_one = occupancy.enter()
+    running.leave_engine()
+    assert not await has_room(occupancy)  # the next one is still on its way
+    next_one.leave_engine()  # its claim has failed
+    assert await has_room(occupancy)
+
+
+async def test_a_job_that_takes_long_to_the_engine_does_not_stop_the_claiming() -> None:
+    occupancy = Occupancy(0.001)
+    occupancy.enter()
+    await asyncio.wait_for(occupancy.room(), 10)
 
 
 async def test_a_job_that_left_the_gpu_makes_room_for_one_ahead() -> None:
     occupancy = Occupancy()
-    running, _ahead = occupancy.enter(), occupancy.enter()
+    running, ahead = occupancy.enter(), occupancy.enter()
+    ahead.enter_engine()
     running.leave_engine()
     assert await has_room(occupancy)
 
@@ -34,7 +54,7 @@ async def test_finishing_jobs_that_pile_up_stop_the_claiming() -> None:
     occupancy = Occupancy()
     first, second = occupancy.enter(), occupancy.enter()
     first.leave_engine()
-    occupancy.enter()
+    occupancy.enter().enter_engine()
     second.leave_engine()
     assert not await has_room(occupancy)
     first.free()
