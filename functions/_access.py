@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from comfyline.contract.ids import KeyId, OwnerId
     from comfyline.service.access.authenticate import Identity
     from comfyline.service.access.budgets import Budgets
-    from comfyline.service.access.keys import Flags
+    from comfyline.service.access.keys import ApiKey, Flags
     from comfyline.service.access.own_keys import OwnKeys
+    from comfyline.service.access.people import Issuer, People
     from comfyline.service.access.sign_in import SignIn
     from comfyline.service.access.socket_passes import SocketPass
     from comfyline.service.access.tokens import NewToken, Token
@@ -54,8 +55,26 @@ class Access:
             keys=keys,
             tokens=lambda: self.aws.tokens,
             sessions=lambda: self.aws.sessions,
+            people=lambda: self.people,
             clock=self.clock,
         )
+
+    @cached_property
+    def people(self) -> People | None:
+        """Those who sign in at the deployment's issuer; None if it names none."""
+        rules = self.aws.sign_in_rules
+        if rules is None:
+            return None
+        from comfyline.service.access.people import People
+
+        return People(self.issuer, rules, self.clock)
+
+    @cached_property
+    def issuer(self) -> Issuer:
+        """The deployment's issuer. Only for deployments that name one."""
+        rules = self.aws.sign_in_rules
+        assert rules is not None
+        return self.aws.issuer(rules, self.clock)
 
     @cached_property
     def sign_in(self) -> SignIn:
@@ -101,13 +120,15 @@ class Access:
         return Budgets(lambda: self.aws.budgets, self.clock, requests)
 
     def create_socket_pass(
-        self, owner: OwnerId, key_id: KeyId, token: str | None
+        self, owner: OwnerId, key_id: KeyId, token: str | None, vouched: ApiKey | None = None
     ) -> tuple[SocketPass, str]:
-        """A new socket pass of the key, or of the token with this hash."""
+        """A new socket pass of the key, of the token with this hash, or of a person."""
         from comfyline.service.access.authenticate import create_socket_pass
 
         passes = self.aws.socket_passes
-        return create_socket_pass(owner, key_id, token, passes=passes, clock=self.clock)
+        return create_socket_pass(
+            owner, key_id, token, passes=passes, clock=self.clock, vouched=vouched
+        )
 
     def socket_url(self, secret: str) -> str:
         """The address that opens a socket with this socket pass."""

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.live.sockets import ApiGatewaySockets
     from comfyline.adapters.aws.metrics import BufferedEmfMetrics, EmfMetrics
     from comfyline.adapters.aws.queue import SqsDeadLetters, SqsJobQueue
+    from comfyline.adapters.oidc.issuer import OidcIssuer
+    from comfyline.service.access.people import SignInRules
+    from comfyline.service.clock import Clock
 
 S = TypeVar("S", bound=of.Settings)
 
@@ -158,6 +161,19 @@ class Aws:
         from comfyline.adapters.aws.access.socket_passes import DynamoSocketPassStore
 
         return DynamoSocketPassStore(self.client("dynamodb"), self._connections_table, "link")
+
+    @cached_property
+    def sign_in_rules(self) -> SignInRules | None:
+        """None if people have keys only."""
+        from comfyline.service.access.people import SignInRules
+
+        return SignInRules.parse(self.settings(of.SignInSettings).sign_in)
+
+    def issuer(self, rules: SignInRules, clock: Clock) -> OidcIssuer:
+        """The issuer of these rules; whoever asks for it keeps it, because it keeps keys."""
+        from comfyline.adapters.oidc.issuer import OidcIssuer
+
+        return OidcIssuer(rules, clock)
 
     @cached_property
     def parking(self) -> SqsParking:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from comfyline.service.access.keys import is_vouched
 from comfyline.service.access.tokens import Token
 from functions._handlers import INVALID_KEY, OWNER_WATCHED_UNTIL, logger
 
@@ -41,6 +42,8 @@ def context_of(found: Identity, flags: Flags) -> dict[str, str]:
         caller["key_name"] = quote(key.name)  # ASCII, whatever the gateway makes of others
     if key.expires_at is not None:
         caller["key_ends_at"] = key.expires_at.isoformat()
+    if is_vouched(key.id) and key.expires_at is not None:
+        caller["ends_at"] = key.expires_at.isoformat()  # it is short, so no cache may prolong it
     if session is not None:
         caller |= {"session": session.sha256, "ends_at": session.expires_at.isoformat()}
     return caller if token is None else caller | _of_token(token)

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from aws_lambda_powertools import Logger
 
 from comfyline.contract.ids import KeyId, OwnerId, Principal, UserId, principal_of
+from comfyline.service.access.keys import ApiKey, is_vouched
 from comfyline.service.access.slots import Allowance, Limits
 from comfyline.service.log_lines import log_line
 from functions._wiring import Wiring
@@ -101,6 +102,21 @@ class Sender:
     def token(self) -> str | None:
         """The hash of the token; None if the key itself was sent."""
         return self.known.get("token")
+
+    def vouched(self, now: datetime) -> ApiKey | None:
+        """The key, if it is that of a person who signs in at an issuer: no store has it."""
+        if not is_vouched(self.key_id):
+            return None
+        return ApiKey(
+            id=self.key_id,
+            secret_sha256="",
+            owner=self.owner,
+            scopes=frozenset(self.scopes),
+            created_at=now,
+            name=self.key_name or "",
+            expires_at=self.key_ends_at,
+            limits=self.limits,
+        )
 
     @property
     def session(self) -> str | None:

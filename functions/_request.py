@@ -14,7 +14,7 @@ from comfyline.api.json import json_value
 from comfyline.contract.comfy_v2.common import PREFIX as COMFY_PREFIX
 from comfyline.contract.ids import JOB_ID_PATTERN, JobId, OwnerId, Principal
 from comfyline.contract.limits import MAX_BODY_BYTES
-from comfyline.service.access.keys import with_included
+from comfyline.service.access.keys import is_vouched, with_included
 from comfyline.service.access.slots import Limits
 from comfyline.service.errors import (
     SEND_FILES,
@@ -33,7 +33,9 @@ from functions._handlers import INVALID_KEY, OWNER_WATCHED_UNTIL, Event, Sender
 ANY_SCOPE = ""
 
 _KEY_ONLY = "A token cannot do this. Send the API key itself."
-_NO_SESSION = "A session cannot do this, because what it makes would outlive it. Send the API key."
+_STORED_KEY_ONLY = (
+    "A session cannot do this, because what it makes would outlive it. Send an API key itself."
+)
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
@@ -123,14 +125,14 @@ class Request:
         if self.sender.token is not None and self.sender.session is None:
             raise Forbidden(_KEY_ONLY)
 
-    def require_no_session(self) -> None:
-        """Check that no bearer of a session was sent: for routes that make credentials.
+    def require_stored_key(self) -> None:
+        """Check that an API key was sent: for routes that make credentials which live as long.
 
         Raises:
-            Forbidden: one was sent.
+            Forbidden: the bearer of a session was sent, or the token of an issuer.
         """
-        if self.sender.session is not None:
-            raise Forbidden(_NO_SESSION)
+        if self.sender.session is not None or is_vouched(self.sender.key_id):
+            raise Forbidden(_STORED_KEY_ONLY)
 
     def require_jobs_enabled(self) -> None:
         """Check that the service accepts jobs.

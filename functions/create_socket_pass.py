@@ -17,7 +17,8 @@ def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a socket pass, which opens one socket."""
     sender, access = request.sender, wiring.access
     access.budgets.spend(sender.principal, SOCKET_PASSES, sender.limits)
-    stored, secret = access.create_socket_pass(sender.owner, sender.key_id, sender.token)
+    vouched = None if sender.session else sender.vouched(wiring.clock())
+    stored, secret = access.create_socket_pass(sender.owner, sender.key_id, sender.token, vouched)
     answer = responses.SocketPassResponse(
         ticket=secret, url=wiring.access.socket_url(secret), expires_at=stored.expires_at
     )

@@ -16,7 +16,7 @@ at_start(lambda wiring: wiring.aws.tokens)
 @http_handler()
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a token that acts in the name of one user of the caller."""
-    request.require_no_session()
+    request.require_stored_key()
     asked, sender, access = commands.new_token(request.json()), request.sender, wiring.access
     access.budgets.spend(sender.owner, TOKENS, sender.limits)
     token, text = access.create_token(asked, sender.owner, sender.key_id)

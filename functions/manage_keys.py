@@ -69,7 +69,7 @@ def _rotate(request: Request, wiring: Wiring) -> Answer:
 
 def _require_maker(request: Request) -> None:
     """Check that the key itself was sent: a script in a page must not make keys that outlive it."""
-    request.require_no_session()
+    request.require_stored_key()
 
 
 def _count(request: Request, wiring: Wiring) -> None:

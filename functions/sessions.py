@@ -1,4 +1,4 @@
-"""POST and DELETE /api/v1/sessions, POST /api/v1/sessions/token and /api/v1/sessions/links
+"""POST and DELETE /api/v1/sessions, POST /api/v1/sessions/token and /links, GET /api/v1/sign-in
 
 API Gateway has no authorizer in front of these routes, because it can find a caller by one header
 only and keeps its answer for 30 s.
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from comfyline.contract.v1.sessions import BearerView, LinkView, SessionView
+from comfyline.contract.v1.sessions import BearerView, IssuerView, LinkView, SessionView, SignInView
 from comfyline.service.access.budgets import REQUESTS, TOKENS
-from comfyline.service.access.keys import with_included
+from comfyline.service.access.keys import is_vouched, with_included
+from comfyline.service.access.sessions import SESSION_LIFETIME
 from comfyline.service.errors import Forbidden, Unauthorized
 from functions._caller import caller_view
 from functions._context import context_of
@@ -41,7 +42,7 @@ def handler(request: Request, wiring: Wiring) -> Answer:
 
 
 def _start(request: Request, wiring: Wiring) -> Answer:
-    """201 and the cookie of a new session, for an API key or a link.
+    """201 and the cookie of a new session, for an API key, a link or a token of the issuer.
 
     A cookie that was sent is not read. A page of another origin may not sign its visitor in.
     """
@@ -51,9 +52,12 @@ def _start(request: Request, wiring: Wiring) -> Answer:
     found = _by_header(request, wiring, links=True)
     if not with_included(found.scopes) & _OF_CONSOLE:
         raise Forbidden("The key lacks the scope jobs:read.")
-    session, text = wiring.access.sign_in.start(found.key)
+    rules = wiring.aws.sign_in_rules
+    lifetime = rules.session if rules and is_vouched(found.key.id) else SESSION_LIFETIME
+    session, text = wiring.access.sign_in.start(found.key, lifetime)
     view = SessionView(caller=_caller(found, wiring), expires_at=session.expires_at)
-    return Answer(view, 201, _HEADERS, cookie.setting(text))
+    seconds = int((session.expires_at - wiring.clock()).total_seconds())
+    return Answer(view, 201, _HEADERS, cookie.setting(text, seconds))
 
 
 def _renew(request: Request, wiring: Wiring) -> Answer:
@@ -87,8 +91,25 @@ def _end(request: Request, wiring: Wiring) -> Answer:
 def _link(request: Request, wiring: Wiring) -> Answer:
     """201 with the code of a link that signs in once, without the key."""
     key = _by_header(request, wiring).key
+    if is_vouched(key.id):
+        raise Forbidden(_KEY_ONLY)
     link, code = wiring.access.sign_in.make_link(key.owner, key.id)
     return Answer(LinkView(code=code, expires_at=link.expires_at), 201, _HEADERS)
+
+
+def _show_issuer(_: Request, wiring: Wiring) -> Answer:
+    """200 with how people sign in beside a key: where a page sends them, if at all."""
+    rules, found = wiring.aws.sign_in_rules, None
+    if rules is not None and rules.client_id:
+        endpoints = wiring.access.issuer.endpoints()
+        found = IssuerView(
+            issuer=rules.issuer,
+            client_id=rules.client_id,
+            scope=rules.scope,
+            authorization_endpoint=endpoints.authorization,
+            token_endpoint=endpoints.token,
+        )
+    return Answer(SignInView(issuer=found), headers={"cache-control": "public, max-age=300"})
 
 
 def _by_header(request: Request, wiring: Wiring, *, links: bool = False) -> Identity:
@@ -128,4 +149,5 @@ _ROUTES: Mapping[str, Callable[[Request, Wiring], Answer]] = {
     "DELETE /api/v1/sessions": _end,
     "POST /api/v1/sessions/token": _renew,
     "POST /api/v1/sessions/links": _link,
+    "GET /api/v1/sign-in": _show_issuer,
 }

@@ -35,8 +35,13 @@ def handler(request: Request, wiring: Wiring) -> Answer:
     found = files(FOLDER).get(name)  # a name that would lead out of the folder is not among them
     if found is None:
         raise RouteNotFound(NOT_BUILT if name == PAGE else f"There is no /console/{name}.")
-    policy = page_policy(wiring.page_origins) if name == PAGE else "default-src 'none'"
+    policy = _policy(wiring) if name == PAGE else "default-src 'none'"
     return found.answer(request, {"content-security-policy": policy, **COMMON})
+
+
+def _policy(wiring: Wiring) -> str:
+    rules = wiring.aws.sign_in_rules
+    return page_policy(wiring.page_origins, rules.page_origins if rules else ())
 
 
 @cache

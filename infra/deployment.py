@@ -16,6 +16,7 @@ from infra.sections.account import Alarms, Encryption, Iam, Observability
 from infra.sections.edge import Edge
 from infra.sections.requests import Api, Functions
 from infra.sections.section import Section
+from infra.sections.sign_in import SignIn
 from infra.sections.workers import Fleet, Network, Scaling, Worker
 
 PROJECT = "comfyline"  # the first part of the names of stacks and cluster, and a tag
@@ -57,6 +58,7 @@ class Deployment(Section):
     fleet: Fleet = Fleet()
     network: Network = Network()
     scaling: Scaling = Scaling()
+    sign_in: SignIn = SignIn()
     iam: Iam = Iam()
     encryption: Encryption = Encryption()
     alarms: Alarms = Alarms()

@@ -123,6 +123,19 @@ FACTS = (
         "as above; 202",
     ),
     Fact(
+        "people sign in at the real providers: Cognito, Entra, Okta; their claims are as "
+        "docs/sign-in.md says, and pages may call their token endpoints",
+        "by hand, in a stage with `sign_in`: sign in at the console, and send a token to "
+        "`GET /api/v1/me`",
+        "the console shows its jobs; the owner and the scopes that the rules give",
+    ),
+    Fact(
+        "API Gateway hands cookies over apart from the headers, sets those of an answer, and "
+        "passes `Origin` and `Sec-Fetch-Site` on",
+        "by hand: sign in at the console, reload, and open a file's address",
+        "the console shows its jobs; the file is shown",
+    ),
+    Fact(
         "the service-linked role of Managed Instances is `AWSServiceRoleForECSCompute`",
         "by hand: `comfyline admin preflight`",
         "made, or exists",

@@ -13,7 +13,7 @@ COMMON = {
 }
 
 
-def page_policy(origins: Iterable[str]) -> str:
+def page_policy(origins: Iterable[str], issuers: Iterable[str] = ()) -> str:
     """The Content-Security-Policy of the page; `origins` are those of files and of sockets.
 
     The page may load scripts and styles of its own origin only. It shows and sends files at the
@@ -25,7 +25,7 @@ def page_policy(origins: Iterable[str]) -> str:
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
-            f"connect-src 'self' {others}",
+            " ".join(("connect-src 'self'", others, *issuers)),
             f"img-src 'self' data: blob: {others}",
             f"media-src blob: {others}",
             "base-uri 'none'",

@@ -24,6 +24,7 @@ from comfyline.service.access.budgets import (
     Budget,
 )
 from comfyline.service.access.keys import ApiKey, is_key_name
+from comfyline.service.access.people import HASHED_OWNER_PREFIX, OWNER_PREFIX, is_reserved
 from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE, Limits
 
 app = group()
@@ -130,6 +131,12 @@ def create(
         raise typer.BadParameter(
             f"{owner!r} is not a valid name. Use 1 to 64 letters, digits and the characters "
             ". _ @ -, and begin with a letter or a digit.",
+            param_hint="--owner",
+        )
+    if is_reserved(owner):
+        raise typer.BadParameter(
+            f"{owner!r} is reserved for people who sign in. Use a name that does not begin with "
+            f"{OWNER_PREFIX} or {HASHED_OWNER_PREFIX}; `sign_in.owners` gives people an owner.",
             param_hint="--owner",
         )
     if not is_key_name(name):

@@ -147,6 +147,12 @@ class EdgeSettings(Settings):
     edge_secrets: str | None = None
 
 
+class SignInSettings(Settings):
+    """The issuer at which people sign in."""
+
+    sign_in: str = ""  # the section [sign_in] of the deployment file, as JSON; empty: keys only
+
+
 class EngineSettings(Settings):
     """The engine of the deployment's workers."""
 

@@ -16,6 +16,7 @@ import {
   signIn,
   signOut,
 } from "./bearer.js";
+import { tokenOfAddress } from "./issuer.js";
 import { LiveJobs, useFollowing } from "./live.js";
 import { SignIn } from "./pages/sign-in.js";
 import { takeCode } from "./router.js";
@@ -31,7 +32,8 @@ interface Session {
 const Context = createContext<Session | undefined>(undefined);
 
 /** Why the sign-in is shown. */
-export type Ending = "none" | "over" | "ended" | "link-refused" | "not-signed-out" | "unreachable";
+export type Ending =
+  "none" | "over" | "ended" | "link-refused" | "issuer-refused" | "not-signed-out" | "unreachable";
 
 type State =
   { at: "trying" } | { at: "out"; ending: Ending } | { at: "in"; bearer: Bearer; caller: Caller };
@@ -56,11 +58,15 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   }
 
   async function begin(code: string | undefined): Promise<void> {
+    let why: Ending = "issuer-refused";
     try {
-      if (code && !marked()) await signIn(code);
+      const token = await tokenOfAddress();
+      if (!token && code) why = "link-refused";
+      const secret = token ?? (marked() ? undefined : code);
+      if (secret) await signIn(secret);
       else if (!marked()) return out("none");
     } catch (error) {
-      return out(error instanceof SignInRefused ? "link-refused" : "unreachable");
+      return out(error instanceof SignInRefused ? why : "unreachable");
     }
     await resume().catch((error) => {
       if (!isEnd(error)) out("unreachable");

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfyline.service.settings import ConnectionsTable, EdgeSettings, KeysTable
+from comfyline.service.settings import ConnectionsTable, EdgeSettings, KeysTable, SignInSettings
 from infra import grants
 from infra.declarations import Function
 from infra.grants import Resource, may
@@ -16,7 +16,7 @@ ROWS = (
     Function(
         name="AuthorizeHttp",
         handler="authorize.http_handler",
-        settings=(KeysTable, ConnectionsTable, EdgeSettings),
+        settings=(KeysTable, ConnectionsTable, EdgeSettings, SignInSettings),
         grants=(grants.READ_KEY, grants.READ_SECRETS),
         timeout=AUTHORIZER_TIMEOUT,
         reserved=RESERVED_FOR_HTTP,
@@ -24,7 +24,7 @@ ROWS = (
     Function(
         name="AuthorizeSocket",
         handler="authorize.socket_handler",
-        settings=(KeysTable, ConnectionsTable, EdgeSettings),
+        settings=(KeysTable, ConnectionsTable, EdgeSettings, SignInSettings),
         grants=(
             grants.READ_KEY,
             grants.READ_SECRETS,

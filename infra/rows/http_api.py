@@ -11,6 +11,7 @@ from comfyline.service.settings import (
     OwnersTable,
     PublicAddress,
     QueueSettings,
+    SignInSettings,
     SocketAddress,
     UnknownRouteSettings,
     WaitSettings,
@@ -166,7 +167,7 @@ ROWS = (
         name="ShowConsole",
         folder=CONSOLE_FOLDER,
         # Its Content-Security-Policy names the bucket and the WebSocket API.
-        settings=(SocketAddress, ArtifactsBucket),
+        settings=(SocketAddress, ArtifactsBucket, SignInSettings),
         routes=(
             Route("GET", "/console", is_open=True),
             Route("GET", "/console/{file}", is_open=True),

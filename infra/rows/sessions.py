@@ -8,6 +8,7 @@ from comfyline.service.settings import (
     JobsTable,
     KeysTable,
     PublicAddress,
+    SignInSettings,
 )
 from infra import grants
 from infra.declarations import Function, Route
@@ -21,8 +22,9 @@ ROWS = (
             Route("DELETE", "/api/v1/sessions", reads_cookie=True),
             Route("POST", "/api/v1/sessions/token", reads_cookie=True),
             Route("POST", "/api/v1/sessions/links", reads_cookie=True),
+            Route("GET", "/api/v1/sign-in", is_open=True),
         ),
-        settings=(KeysTable, ConnectionsTable, PublicAddress),
+        settings=(KeysTable, ConnectionsTable, PublicAddress, SignInSettings),
         grants=(
             grants.READ_KEY,
             may(
@@ -59,7 +61,10 @@ ROWS = (
             Route("GET", "/api/v1/jobs/{job_id}/artifacts/{number}", reads_cookie=True),
             Route("HEAD", "/api/v1/jobs/{job_id}/artifacts/{number}", reads_cookie=True),
         ),
-        settings=(JobsTable, ArtifactsBucket, KeysTable, ConnectionsTable, PublicAddress),
+        settings=(
+            *(JobsTable, ArtifactsBucket),
+            *(KeysTable, ConnectionsTable, PublicAddress, SignInSettings),
+        ),
         grants=(
             grants.READ_JOB,
             grants.CHANGE_JOB,

@@ -142,6 +142,7 @@ class ApiStack(Stack):
             **self._data.values,
             **({"s3_public_endpoint": endpoint} if endpoint else {}),
             **({"edge_secrets": accepted} if self._deployment.requires_edge else {}),
+            **({"sign_in": sign_in} if (sign_in := self._deployment.sign_in.as_setting) else {}),
             "websocket_api_id": self._sockets.api.api_id,
             "websocket_stage": STAGE,
             "websocket_url": self._socket_url,

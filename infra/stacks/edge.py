@@ -145,7 +145,10 @@ class EdgeStack(Stack):
 
     def _of_console(self, data: DataStack, files: ConsoleFiles) -> cdn.BehaviorOptions:
         buckets = f"https://{data.artifacts.bucket_name}.s3.{self.region}.{self.url_suffix}"
-        policy = page_policy((buckets, f"wss://{self._deployment.edge.domain}"))
+        policy = page_policy(
+            (buckets, f"wss://{self._deployment.edge.domain}"),
+            self._deployment.sign_in.page_origins,
+        )
         security = {name: value for name, value in COMMON.items() if name.startswith("cross-")}
         headers = cdn.ResponseHeadersPolicy(
             self,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from comfyline.operate.plan import Plan
+from comfyline.service.access.people import SignInRules
 from infra import ROOT
 from infra.choices import CHOICES
 from infra.deployment_file import WrongDeployment, parse_deployment, read_deployment
@@ -278,3 +280,42 @@ def test_the_preflight_knows_the_defaults_of_a_deployment_file() -> None:
         concurrency=chosen.functions.concurrency,
         key_arn=chosen.encryption.key_arn,
     )
+
+
+class TestSignIn:
+    GIVEN = {"issuer": "https://i.example", "client_id": "c", "default_scopes": "jobs"}  # noqa: RUF012
+
+    def test_nobody_signs_in_unless_the_file_names_an_issuer(self) -> None:
+        section = deployment().sign_in
+        assert (section.as_setting, section.page_origins) == ("", ())
+
+    def test_the_functions_read_what_the_file_says(self) -> None:
+        section = deployment(sign_in={**self.GIVEN, "limits": {"max_active_jobs": 3}}).sign_in
+        rules = SignInRules.parse(section.as_setting)
+        assert rules is not None
+        assert (rules.accepted, rules.limits) == (("c",), {"max_active_jobs": 3})
+        assert rules.page_origins == ("https://i.example",)
+        names = {field.name for field in fields(SignInRules)} - {"page_origins"}
+        assert names == {*type(section).model_fields} - {"origins"}
+
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            ({"client_id": None}, "client_id or audiences"),
+            ({"default_scopes": ""}, "default_scopes or scopes"),
+            ({"default_scopes": "root"}, "default_scopes or scopes"),
+            ({"default_scopes": "jobs keys"}, "default_scopes or scopes"),
+            ({"issuer": "http://i.example"}, "issuer"),
+            ({"issuer": "https://i.example?a"}, "issuer"),
+            ({"limits": {"max_jobs": 1}}, "no limits max_jobs"),
+            ({"limits": {"max_active_jobs": 0}}, "limits"),
+            ({"leeway_seconds": 301}, "leeway_seconds"),
+            ({"session_minutes": 721}, "session_minutes"),
+            ({"origins": ("https://a.example; script-src *",)}, "origins"),
+            ({"owners": {"a": "~waits"}}, "owners"),
+            ({"scopes": {str(n): "jobs" for n in range(400)}}, "characters"),
+        ],
+    )
+    def test_a_wrong_section_is_refused(self, changed: dict[str, Any], said: str) -> None:
+        given = {name: v for name, v in {**self.GIVEN, **changed}.items() if v is not None}
+        assert said in refusal(sign_in=given)

@@ -35,3 +35,19 @@ class LinkView(Response):
 
     code: str = Field(description="What follows `/console#/sign-in?code=` in the link.")
     expires_at: datetime = Field(description="When it stops working.")
+
+
+class IssuerView(Response):
+    """An OpenID Connect issuer at which people sign in."""
+
+    issuer: str = Field(description="Its name, as its tokens have it.")
+    client_id: str = Field(description="The console's client there.")
+    scope: str = Field(description="The OAuth scopes to ask for.")
+    authorization_endpoint: str = Field(description="Where a page sends a person.")
+    token_endpoint: str = Field(description="Where a page exchanges the code.")
+
+
+class SignInView(Response):
+    """How people can sign in beside an API key."""
+
+    issuer: IssuerView | None = Field(default=None, description="Null if keys are the only way.")

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.keys import KEYS_SCOPE, ApiKey, KeyStore, with_included
@@ -20,12 +21,17 @@ from comfyline.service.access.socket_passes import SocketPass, SocketPassStore
 from comfyline.service.access.tokens import NewToken, Token, TokenStore, hash_of
 from comfyline.service.clock import Clock
 
+if TYPE_CHECKING:
+    from comfyline.service.access.people import People
+
 SCOPES = frozenset({"jobs", "admin", KEYS_SCOPE})  # that an operator gives to keys
 # SQS is fair between owners, and logs show their names. Names that begin with another character
 # are reserved for the service.
 OWNER_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
 SOCKET_PASS_LIFETIME = timedelta(seconds=60)  # the browser opens its socket right after the answer
 _KEY = re.compile(r"cl_([0-9a-f]{16})_([0-9A-Za-z_-]{32,64})")
+# Three parts, none of them empty: a token without a signature is none.
+_JWT = re.compile(r"[0-9A-Za-z_-]{2,}\.[0-9A-Za-z_-]{2,}\.[0-9A-Za-z_-]{2,}")
 _TOKEN = re.compile(r"clt_([0-9A-Za-z_-]{43})")
 
 
@@ -54,12 +60,14 @@ def authenticate(
     keys: KeyStore,
     tokens: Callable[[], TokenStore],
     sessions: Callable[[], SessionStore],
+    people: Callable[[], People | None] = lambda: None,
     clock: Clock,
 ) -> Identity | None:
     """Return who sent an `Authorization: Bearer …` header, or None if it is not valid.
 
     The answer is the same for an unknown, wrong, disabled or expired key, so that a caller cannot
-    find out which keys exist. `tokens` and `sessions` are called only if the header has a token.
+    find out which keys exist. `tokens` and `sessions` are called only if the header has a token,
+    and `people` only if it has what looks like a token of an issuer.
     """
     scheme, _, text = (authorization or "").partition(" ")
     if scheme.lower() != "bearer":
@@ -68,6 +76,8 @@ def authenticate(
         return of_token(
             hash_of(match[1]), keys=keys, tokens=tokens(), sessions=sessions, clock=clock
         )
+    if _JWT.fullmatch(text.strip()):
+        return _of_person(text.strip(), people(), clock)
     match = _KEY.fullmatch(text.strip())
     key = keys.get(KeyId(match[1])) if match else None
     if match is None or key is None:
@@ -108,10 +118,17 @@ def of_session(
     session = sessions.get(key_id, sha256)
     if session is None or clock() >= session.expires_at:
         return None
+    if session.vouched is not None:
+        return Identity(session.vouched, session=session)
     found = of_key(key_id, keys=keys, clock=clock)
     if found is None or found.key.owner != session.owner:
         return None
     return replace(found, session=session)
+
+
+def _of_person(token: str, people: People | None, clock: Clock) -> Identity | None:
+    key = people.key_of(token) if people else None
+    return None if key is None or key.is_void(clock()) else Identity(key)
 
 
 def of_key(key_id: KeyId, *, keys: KeyStore, clock: Clock) -> Identity | None:
@@ -218,13 +235,16 @@ def create_socket_pass(
     *,
     passes: SocketPassStore,
     clock: Clock,
+    vouched: ApiKey | None = None,
 ) -> tuple[SocketPass, str]:
     """Store a new socket pass. Return it and its secret, which cannot be read again.
 
     `token` is the hash of the token that asks for it; the pass can do no more than that token.
+    `vouched` is the key of a person who asks for it.
     """
     secret = secrets.token_urlsafe(32)
-    socket_pass = SocketPass(hash_of(secret), owner, key_id, clock() + SOCKET_PASS_LIFETIME, token)
+    expires_at = clock() + SOCKET_PASS_LIFETIME
+    socket_pass = SocketPass(hash_of(secret), owner, key_id, expires_at, token, vouched)
     passes.put(socket_pass)
     return socket_pass, secret
 
@@ -249,4 +269,6 @@ def redeem_socket_pass(
         return of_token(
             socket_pass.token, keys=keys, tokens=tokens(), sessions=sessions, clock=clock
         )
+    if (key := socket_pass.vouched) is not None:
+        return None if key.is_void(clock()) else Identity(key)
     return of_key(socket_pass.key_id, keys=keys, clock=clock)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import KeyId, OwnerId
+    from comfyline.service.access.keys import ApiKey
 
 # A working day. It is not extended by use, so a stolen cookie is of no use after it.
 SESSION_LIFETIME = timedelta(hours=12)
@@ -34,6 +35,7 @@ class Session:
     key_id: KeyId
     created_at: datetime
     expires_at: datetime
+    vouched: ApiKey | None = None  # the key, where it is a person's, which no store has
 
 
 class SessionStore(Protocol):

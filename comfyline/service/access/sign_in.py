@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.authenticate import Identity, of_key, of_session
-from comfyline.service.access.keys import ApiKey, KeyStore, with_included
+from comfyline.service.access.keys import ApiKey, KeyStore, is_vouched, with_included
 from comfyline.service.access.sessions import (
     BEARER_LIFETIME,
     LINK_LIFETIME,
@@ -29,7 +29,7 @@ from comfyline.service.access.socket_passes import SocketPass, SocketPassStore
 from comfyline.service.access.tokens import Token, TokenStore, hash_of
 from comfyline.service.clock import Clock
 
-_COOKIE = re.compile(r"cls_([0-9a-f]{16})_([0-9A-Za-z_-]{43})")
+_COOKIE = re.compile(r"cls_([0-9a-f]{16}|sso-[0-9a-f]{32})_([0-9A-Za-z_-]{43})")
 _LINK = re.compile(r"cll_([0-9A-Za-z_-]{43})")
 
 
@@ -47,19 +47,24 @@ class SignIn:
     links: Callable[[], SocketPassStore]
     clock: Clock
 
-    def start(self, key: ApiKey) -> tuple[Session, str]:
+    def start(self, key: ApiKey, lifetime: timedelta = SESSION_LIFETIME) -> tuple[Session, str]:
         """Store a new session of the key. Return it and its cookie, which cannot be read again.
 
         The secret is always new, so nobody can plant one before the sign-in. The session ends with
-        the key at the latest.
+        the key at the latest. A person's key ends with the issuer's token, which is short, so the
+        session has a copy that lives as long as itself.
         """
         secret, now = secrets.token_urlsafe(32), self.clock()
+        vouched = None
+        if is_vouched(key.id):
+            vouched = key = replace(key, expires_at=now + lifetime)
         session = Session(
             sha256=hash_of(secret),
             owner=key.owner,
             key_id=key.id,
             created_at=now,
-            expires_at=_earliest(now + SESSION_LIFETIME, key.expires_at),
+            expires_at=_earliest(now + lifetime, key.expires_at),
+            vouched=vouched,
         )
         self.sessions.put(session)
         self._end_oldest(session, now)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from comfyline.contract.ids import KeyId, OwnerId
+    from comfyline.service.access.keys import ApiKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class SocketPass:
     key_id: KeyId
     expires_at: datetime
     token: str | None = None  # the hash of the token that made it; None: the key itself did
+    vouched: ApiKey | None = None  # the key, where it is a person's, which no store has
 
 
 class SocketPassStore(Protocol):

@@ -1,5 +1,7 @@
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { CookieLost, SignInRefused } from "../bearer.js";
+import { issuerOf, leaveFor } from "../issuer.js";
+import type { Issuer } from "../issuer.js";
 import type { Ending } from "../session.js";
 import type { Texts } from "../texts/en.js";
 import { LanguageChoice, useTexts } from "../texts/index.js";
@@ -17,6 +19,13 @@ export function SignIn({ ending, accept }: Props) {
   const [key, setKey] = useState("");
   const [trouble, setTrouble] = useState(texts.endings[ending]);
   const [isTrying, setTrying] = useState(false);
+  const [issuer, setIssuer] = useState<Issuer>();
+
+  useEffect(() => {
+    const leaving = new AbortController();
+    void issuerOf(leaving.signal).then(setIssuer);
+    return () => leaving.abort();
+  }, []);
 
   async function submit(event: React.FormEvent) {
     event.preventDefault();
@@ -34,6 +43,14 @@ export function SignIn({ ending, accept }: Props) {
     <main className="sign-in">
       <form onSubmit={submit}>
         <h1>Comfyline</h1>
+        {issuer && (
+          <>
+            <button type="button" className="primary" onClick={() => void leaveFor(issuer)}>
+              {texts.signInAtIssuer}
+            </button>
+            <p className="muted">{texts.orKey}</p>
+          </>
+        )}
         <label htmlFor="key">{texts.apiKey}</label>
         <input
           id="key"
@@ -53,7 +70,7 @@ export function SignIn({ ending, accept }: Props) {
         <p id="key-trouble" className="trouble-text" role="alert">
           {trouble}
         </p>
-        <button type="submit" className="primary" disabled={isTrying}>
+        <button type="submit" className={issuer ? "" : "primary"} disabled={isTrying}>
           {isTrying ? texts.loading : texts.signIn}
         </button>
         <LanguageChoice />

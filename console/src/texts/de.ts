@@ -36,11 +36,15 @@ export const de: Texts = {
       "Ihre Sitzung wurde beendet, oder ihr Schlüssel gilt nicht mehr. Melden Sie sich erneut an.",
     "link-refused":
       "Dieser Link wurde schon benutzt oder ist zu alt. Melden Sie sich mit einem Schlüssel an.",
+    "issuer-refused":
+      "Die Anmeldung bei Ihrer Organisation wurde nicht abgeschlossen, oder Sie dürfen diesen Dienst nicht nutzen.",
     "not-signed-out":
       "Der Dienst war nicht erreichbar. Ihre Sitzung läuft daher bis zu ihrem Ende weiter.",
     unreachable:
       "Der Dienst ist nicht erreichbar. Prüfen Sie die Verbindung und melden Sie sich erneut an.",
   },
+  signInAtIssuer: "Bei Ihrer Organisation anmelden",
+  orKey: "oder mit einem API-Schlüssel",
   cookieLost:
     "Der Browser behält keine Sitzung. Erlauben Sie Cookies, und öffnen Sie die Konsole über HTTPS.",
   keyWithoutScope: "Dieser Schlüssel darf keine Jobs verwenden. Er braucht den Scope jobs.",

@@ -31,9 +31,13 @@ export const en = {
     over: "Your session is over. Sign in again.",
     ended: "Your session was ended, or its key is no longer valid. Sign in again.",
     "link-refused": "This link has been used or is too old. Sign in with a key.",
+    "issuer-refused":
+      "Your organisation's sign-in was not completed, or you may not use this service.",
     "not-signed-out": "The service could not be reached, so your session goes on until its end.",
     unreachable: "The service cannot be reached. Check your connection and sign in again.",
   },
+  signInAtIssuer: "Sign in with your organisation",
+  orKey: "or with an API key",
   cookieLost: "The browser keeps no session. Allow cookies, and open the console over HTTPS.",
   keyWithoutScope: "This key may not use jobs. It needs the scope jobs.",
 

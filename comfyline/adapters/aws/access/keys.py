@@ -304,3 +304,13 @@ def key_of(item: Any) -> ApiKey:
         revision=int(item["revision"]["N"]) if "revision" in item else 0,
         limits=Limits(**{name: int(item[name]["N"]) for name in _LIMITS if name in item}),
     )
+
+
+def vouched_item(key: ApiKey | None) -> dict[str, Any]:
+    """The attribute that holds a key which is in no table of keys."""
+    return {} if key is None else {"vouched": {"M": _item_of(key)}}
+
+
+def vouched_in(item: Any) -> ApiKey | None:
+    """The key in that attribute."""
+    return key_of(item["vouched"]["M"]) if "vouched" in item else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from comfyline.adapters.aws.access.keys import vouched_in, vouched_item
 from comfyline.adapters.aws.attributes import Item, read_time, readable_items, time_of, ttl_of
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import KeyId, OwnerId
@@ -29,6 +30,7 @@ class DynamoSessionStore:
             "created_at": time_of(session.created_at),
             "expires_at": time_of(session.expires_at),
             "ttl": ttl_of(session.expires_at),
+            **vouched_item(session.vouched),
         }
         self._client.put_item(TableName=self._table, Item=item)
 
@@ -68,6 +70,7 @@ def session_of(item: Item) -> Session:
         key_id=KeyId(item["pk"]["S"].removeprefix("session#")),
         created_at=read_time(item["created_at"]),
         expires_at=read_time(item["expires_at"]),
+        vouched=vouched_in(item),
     )
 
 

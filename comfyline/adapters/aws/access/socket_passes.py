@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from comfyline.adapters.aws.access.keys import vouched_in, vouched_item
 from comfyline.adapters.aws.attributes import Item, read_time, readable_items, time_of, ttl_of
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import KeyId, OwnerId
@@ -31,6 +32,7 @@ class DynamoSocketPassStore:
             "expires_at": time_of(socket_pass.expires_at),
             "ttl": ttl_of(socket_pass.expires_at),
             **({"token": {"S": socket_pass.token}} if socket_pass.token else {}),
+            **vouched_item(socket_pass.vouched),
         }
         self._client.put_item(TableName=self._table, Item=item)
 
@@ -56,4 +58,5 @@ def pass_of(item: Item) -> SocketPass:
         key_id=KeyId(item["key_id"]["S"]),
         expires_at=read_time(item["expires_at"]),
         token=item["token"]["S"] if "token" in item else None,
+        vouched=vouched_in(item),
     )

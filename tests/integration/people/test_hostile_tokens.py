@@ -1,0 +1,315 @@
+"""Tokens that an attacker makes, and issuers that misbehave: none of them signs anybody in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from comfyline.adapters.oidc.issuer import KEPT, REFRESH, OidcIssuer
+from comfyline.service.access.people import SignInRules
+from comfyline.service.errors import Unavailable
+from tests.support.builders import FrozenClock
+
+ISSUER, KEYS = "https://issuer.example", "https://issuer.example/keys"
+WELL_KNOWN = f"{ISSUER}/.well-known/openid-configuration"
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+RULES = SignInRules(
+    issuer=ISSUER, client_id="console", audiences=("api",), default_scopes="jobs", leeway_seconds=60
+)
+
+
+def published(kid: str, algorithm: type[Any], key: Any, **more: Any) -> dict[str, Any]:
+    return {**json.loads(algorithm.to_jwk(key.public_key())), "kid": kid, **more}
+
+
+@dataclass
+class Net:
+    """What the issuer's addresses answer, and which were asked for."""
+
+    answers: dict[str, Any] = field(
+        default_factory=lambda: {
+            WELL_KNOWN: {
+                "issuer": ISSUER,
+                "jwks_uri": KEYS,
+                "authorization_endpoint": f"{ISSUER}/authorize",
+                "token_endpoint": f"{ISSUER}/token",
+            },
+            KEYS: {"keys": [published("rsa", RSAAlgorithm, RSA), published("ec", ECAlgorithm, EC)]},
+        }
+    )
+    asked: list[str] = field(default_factory=list)
+
+    def fetch(self, url: str) -> Mapping[str, Any]:
+        self.asked.append(url)
+        if url not in self.answers:
+            raise Unavailable(url)
+        found: Mapping[str, Any] = self.answers[url]
+        return found
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock()
+
+
+@pytest.fixture
+def net() -> Net:
+    return Net()
+
+
+@pytest.fixture
+def issuer(net: Net, clock: FrozenClock) -> OidcIssuer:
+    return OidcIssuer(RULES, clock, net.fetch)
+
+
+def good(clock: FrozenClock, **changed: Any) -> dict[str, Any]:
+    now = int(clock().timestamp())
+    claims = {"iss": ISSUER, "aud": "console", "sub": "alice", "iat": now, "exp": now + 3600}
+    return {name: value for name, value in {**claims, **changed}.items() if value is not None}
+
+
+def signed(claims: Mapping[str, Any], *, key: Any = RSA, alg: str = "RS256", **header: Any) -> str:
+    headers = {"kid": {"RS256": "rsa", "ES256": "ec"}.get(alg, "rsa"), **header}
+    return jwt.encode(dict(claims), key, algorithm=alg, headers=headers)
+
+
+def encoded(part: Any) -> str:
+    text = json.dumps(part).encode() if not isinstance(part, bytes) else part
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+def with_hmac_of(secret: bytes, claims: Mapping[str, Any]) -> str:
+    """Made by hand, because PyJWT refuses to sign with a public key."""
+    text = f"{encoded({'alg': 'HS256', 'kid': 'rsa'})}.{encoded(dict(claims))}"
+    return f"{text}.{encoded(hmac.new(secret, text.encode(), hashlib.sha256).digest())}"
+
+
+# --- what is accepted -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("alg", "key"), [("RS256", RSA), ("ES256", EC)])
+def test_a_token_of_the_issuer_is_accepted(
+    issuer: OidcIssuer, clock: FrozenClock, alg: str, key: Any
+) -> None:
+    found = issuer.claims(signed(good(clock), key=key, alg=alg))
+    assert found is not None
+    assert found["sub"] == "alice"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"aud": "api"},
+        {"aud": ["others", "console"]},
+        {"aud": ["others", "console"], "azp": "console"},
+        {"exp": -59},
+        {"nbf": 59},
+        {"iat": 59},
+        {"nbf": -10},
+        {"iat": None},
+    ],
+)
+def test_what_is_within_the_rules_is_accepted(
+    issuer: OidcIssuer, clock: FrozenClock, changed: dict[str, Any]
+) -> None:
+    now = int(clock().timestamp())
+    moved = {n: now + v if isinstance(v, int) else v for n, v in changed.items()}
+    assert issuer.claims(signed(good(clock, **moved))) is not None
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"iss": "https://evil.example"},
+        {"iss": f"{ISSUER}/"},
+        {"iss": None},
+        {"aud": "others"},
+        {"aud": []},
+        {"aud": None},
+        {"aud": {"console": 1}},
+        {"aud": ["others", "console"], "azp": "others"},
+        {"sub": None},
+        {"sub": 7},
+    ],
+)
+def test_a_claim_that_is_not_ours_is_refused(
+    issuer: OidcIssuer, clock: FrozenClock, changed: dict[str, Any]
+) -> None:
+    assert issuer.claims(signed(good(clock, **changed))) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("exp", -60),
+        ("nbf", 61),
+        ("iat", 61),
+        ("exp", None),
+        ("exp", "soon"),
+        ("exp", True),
+        ("exp", float("inf")),
+        ("exp", 10**30),
+        ("nbf", "now"),
+        ("iat", [1]),
+    ],
+)
+def test_a_time_that_is_wrong_is_refused(
+    issuer: OidcIssuer, clock: FrozenClock, name: str, value: Any
+) -> None:
+    is_span = isinstance(value, int) and not isinstance(value, bool) and value < 1000
+    claims = good(clock) | {name: int(clock().timestamp()) + value if is_span else value}
+    if value is None:
+        del claims[name]
+    text = f"{encoded({'alg': 'RS256', 'kid': 'rsa'})}.{encoded(claims)}"
+    signature = RSAAlgorithm(RSAAlgorithm.SHA256).sign(text.encode(), RSA)
+    assert issuer.claims(f"{text}.{encoded(signature)}") is None
+
+
+def with_payload(token: str, claims: Mapping[str, Any]) -> str:
+    header, _, signature = token.split(".")
+    return f"{header}.{encoded(dict(claims))}.{signature}"
+
+
+PEM = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+FORGED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "no signature": lambda c: f"{encoded({'alg': 'none', 'kid': 'rsa'})}.{encoded(c)}.",
+    "none with a signature": lambda c: (
+        f"{encoded({'alg': 'none', 'kid': 'rsa'})}.{encoded(c)}.AAAA"
+    ),
+    "None in capitals": lambda c: f"{encoded({'alg': 'NONE', 'kid': 'rsa'})}.{encoded(c)}.AAAA",
+    "HMAC of the public key": lambda c: with_hmac_of(PEM, c),
+    "HMAC of nothing": lambda c: with_hmac_of(b"", c),
+    "another algorithm": lambda c: signed(c, alg="RS512"),
+    "padding PS256": lambda c: signed(c, alg="PS256"),
+    "another key": lambda c: signed(c, key=OTHER),
+    "another kind of key": lambda c: signed(c, key=EC, alg="ES256", kid="rsa"),
+    "no kid": lambda c: jwt.encode(c, RSA, algorithm="RS256"),
+    "unknown kid": lambda c: signed(c, kid="nobody"),
+    "kid of a path": lambda c: signed(c, kid="../../../../dev/null"),
+    "kid of a query": lambda c: signed(c, kid="' OR '1'='1"),
+    "jku": lambda c: signed(c, key=OTHER, kid="evil", jku="https://evil.example/keys"),
+    "x5u": lambda c: signed(c, key=OTHER, kid="evil", x5u="https://evil.example/cert"),
+    "jwk": lambda c: signed(c, key=OTHER, jwk=json.loads(RSAAlgorithm.to_jwk(OTHER.public_key()))),
+    "crit": lambda c: signed(c, crit=["exp"], exp=1),
+    "claims changed": lambda c: with_payload(signed(c), {**c, "sub": "bob"}),
+    "no JSON": lambda c: f"{encoded({'alg': 'RS256', 'kid': 'rsa'})}.{encoded(b'{')}.AAAA",
+    "header of a list": lambda c: f"{encoded([])}.{encoded(c)}.AAAA",
+    "kid of a number": lambda c: f"{encoded({'alg': 'RS256', 'kid': 7})}.{encoded(c)}.AAAA",
+    "deep": lambda c: f"{encoded(b'[' * 5000)}.{encoded(b'[' * 5000)}.AAAA",
+    "not base64": lambda c: "a.b.c",
+    "empty": lambda c: "..",
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_forged_token_is_refused(
+    issuer: OidcIssuer, net: Net, clock: FrozenClock, kind: str
+) -> None:
+    assert issuer.claims(FORGED[kind](good(clock))) is None
+    assert set(net.asked) <= {WELL_KNOWN, KEYS}
+
+
+# --- the keys -------------------------------------------------------------------------------------
+
+
+def test_the_keys_are_read_once(issuer: OidcIssuer, net: Net, clock: FrozenClock) -> None:
+    for _ in range(5):
+        assert issuer.claims(signed(good(clock)))
+    assert net.asked == [WELL_KNOWN, KEYS]
+
+
+def test_a_storm_of_unknown_kids_costs_one_read_a_minute(
+    issuer: OidcIssuer, net: Net, clock: FrozenClock
+) -> None:
+    issuer.claims(signed(good(clock)))
+    for number in range(120):
+        clock.advance(timedelta(seconds=1))
+        assert issuer.claims(signed(good(clock), kid=f"x{number}")) is None
+    assert net.asked.count(KEYS) <= 1 + 120 // REFRESH.total_seconds()
+    assert issuer.claims(signed(good(clock))) is not None
+
+
+def test_a_new_key_is_found(issuer: OidcIssuer, net: Net, clock: FrozenClock) -> None:
+    issuer.claims(signed(good(clock)))
+    net.answers[KEYS] = {"keys": [published("new", RSAAlgorithm, OTHER)]}
+    clock.advance(REFRESH)
+    assert issuer.claims(signed(good(clock), key=OTHER, kid="new"))
+    assert issuer.claims(signed(good(clock))) is None  # the old one is withdrawn
+
+
+def test_known_keys_outlive_an_issuer_that_is_away(
+    issuer: OidcIssuer, net: Net, clock: FrozenClock
+) -> None:
+    issuer.claims(signed(good(clock)))
+    del net.answers[KEYS]
+    clock.advance(KEPT)
+    assert issuer.claims(signed(good(clock)))
+
+
+def test_an_issuer_that_is_away_is_asked_once_a_minute(
+    issuer: OidcIssuer, net: Net, clock: FrozenClock
+) -> None:
+    net.answers.clear()
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            issuer.claims(signed(good(clock)))
+    assert net.asked == [WELL_KNOWN]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"issuer": "https://evil.example"},
+        {"jwks_uri": "http://issuer.example/keys"},
+        {"jwks_uri": "file:///etc/passwd"},
+        {"jwks_uri": "http://127.0.0.1/keys"},
+        {"jwks_uri": None},
+    ],
+)
+def test_a_configuration_that_leads_elsewhere_is_refused(
+    issuer: OidcIssuer, net: Net, clock: FrozenClock, changed: dict[str, Any]
+) -> None:
+    net.answers[WELL_KNOWN] = {**net.answers[WELL_KNOWN], **changed}
+    with pytest.raises(Unavailable):
+        issuer.claims(signed(good(clock)))
+    assert net.asked == [WELL_KNOWN]
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"kty": "oct", "kid": "rsa", "k": "AAAA", "alg": "HS256"},
+        {"kty": "RSA", "kid": "x"},
+        {"kty": "new", "kid": "y"},
+        published("z", RSAAlgorithm, OTHER, alg="RS512"),
+        published("e", RSAAlgorithm, OTHER, use="enc"),
+    ],
+)
+def test_keys_of_other_kinds_are_left_out(
+    issuer: OidcIssuer, net: Net, clock: FrozenClock, strange: dict[str, Any]
+) -> None:
+    net.answers[KEYS]["keys"].insert(0, strange)
+    assert issuer.claims(signed(good(clock)))
+    assert issuer.claims(signed(good(clock), key=OTHER, kid=strange["kid"])) is None
+
+
+def test_the_endpoints_are_those_of_the_configuration(issuer: OidcIssuer) -> None:
+    found = issuer.endpoints()
+    assert (found.authorization, found.token) == (f"{ISSUER}/authorize", f"{ISSUER}/token")
