@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from comfyline.service.access.keys import Flags, Switches
     from comfyline.service.admin.alarms import Alarm
     from comfyline.service.admin.dead_letters import SeenLetters
+    from comfyline.service.admin.owners import OwnerReader
     from comfyline.service.admin.queues import Queues
     from comfyline.service.cached import Cached
     from comfyline.service.jobs.job import Job, Status
@@ -48,6 +49,14 @@ class Admin:
             clock=self.clock,
         )
         return Cached(reader.read, QUEUES_LIFETIME, self.clock)
+
+    @cached_property
+    def owners(self) -> OwnerReader:
+        """Reads owners with their keys and their usage."""
+        from comfyline.service.admin.owners import OwnerReader
+
+        aws = self.aws
+        return OwnerReader(keys=aws.keys, ledger=aws.ledger, owners=aws.owners, clock=self.clock)
 
     def list_live(
         self, status: Status | None, limit: int, cursor: str | None

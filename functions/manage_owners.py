@@ -1,23 +1,38 @@
-"""The routes for operators about owners: /api/v1/admin/errors"""
+"""The routes for operators about owners: their failures, and their keys."""
 
 from __future__ import annotations
 
-from comfyline.api.v1 import accounts
+from dataclasses import replace
+
+from comfyline.api.v1 import accounts, keys
+from comfyline.contract.ids import KeyId
 from comfyline.contract.limits import DEFAULT_FAILURE_DAYS, MAX_FAILURE_DAYS
+from comfyline.service.access.authenticate import disable_key
+from comfyline.service.access.keys import ApiKey
+from comfyline.service.errors import KeyNotFound
 from comfyline.service.ledger.failures import days_until
-from functions._handlers import Event, at_start, lambda_handler
+from functions._handlers import Event, at_start, lambda_handler, logger
 from functions._http import Answer, http_handler
-from functions._paging import number_of
-from functions._request import Request
+from functions._paging import count_jobs, limit_of, number_of
+from functions._request import Request, invalid
 from functions._wiring import Wiring
 
-at_start(lambda wiring: wiring.aws.ledger)
+DEFAULT_LIMIT = 20
+CALLS_FOR_AN_OWNER = 4  # a longer page counts as more requests, because it reads as much
+
+at_start(lambda wiring: (wiring.aws.ledger, wiring.aws.keys, wiring.aws.owners))
 
 
 @lambda_handler
 def handler(event: Event, wiring: Wiring) -> dict[str, object]:
     """What the route names."""
-    of_route = {"GET /api/v1/admin/errors": _errors}
+    of_route = {
+        "GET /api/v1/admin/errors": _errors,
+        "GET /api/v1/admin/owners": _owners,
+        "GET /api/v1/admin/keys": _keys,
+        "POST /api/v1/admin/keys/{key_id}/disable": _disable,
+        "PUT /api/v1/admin/keys/{key_id}/limits": _limit,
+    }
     return of_route[event["routeKey"]](event, None, wiring)
 
 
@@ -27,3 +42,59 @@ def _errors(request: Request, wiring: Wiring) -> Answer:
     days = number_of(request, "days", DEFAULT_FAILURE_DAYS, MAX_FAILURE_DAYS)
     groups = wiring.aws.ledger.failures(days_until(wiring.clock(), days))
     return Answer(accounts.failure_list(groups, days))
+
+
+@http_handler(scope="admin")
+def _owners(request: Request, wiring: Wiring) -> Answer:
+    """200 with one page of the owners that have keys."""
+    limit = limit_of(request, DEFAULT_LIMIT)
+    count_jobs(request, wiring, limit * CALLS_FOR_AN_OWNER)
+    owners, cursor = wiring.admin.owners.page(limit, request.query("cursor"))
+    return Answer(accounts.owner_page(owners, cursor, wiring.clock()))
+
+
+@http_handler(scope="admin")
+def _keys(request: Request, wiring: Wiring) -> Answer:
+    """200 with one page of the keys of all owners."""
+    limit, after = limit_of(request, DEFAULT_LIMIT), request.query("cursor")
+    count_jobs(request, wiring, limit)
+    if after == "":
+        raise invalid("Send the `next_cursor` of the page before.", "query", "cursor")
+    store = wiring.aws.keys
+    found, cursor = store.page(limit, KeyId(after) if after else None)
+    makers = store.get_many(sorted({key.made_by for key in found if key.made_by}))
+    return Answer(accounts.key_page(found, makers, cursor, wiring.clock()))
+
+
+@http_handler(scope="admin")
+def _disable(request: Request, wiring: Wiring) -> Answer:
+    """200 with the key, which is disabled for good."""
+    key_id = _key_id(request)
+    return _changed("key_disabled", request, wiring, key_id, _disabled(key_id, wiring))
+
+
+@http_handler(scope="admin")
+def _limit(request: Request, wiring: Wiring) -> Answer:
+    """200 with the key and its new limits, which hold within 30 s."""
+    key_id, limits = _key_id(request), accounts.new_limits(request.json())
+    changed = wiring.aws.keys.change(key_id, lambda key: replace(key, limits=limits))
+    return _changed("key_limited", request, wiring, key_id, changed)
+
+
+def _disabled(key_id: KeyId, wiring: Wiring) -> ApiKey | None:
+    return disable_key(key_id, keys=wiring.aws.keys, clock=wiring.clock)
+
+
+def _changed(
+    action: str, request: Request, wiring: Wiring, key_id: KeyId, key: ApiKey | None
+) -> Answer:
+    if key is None:
+        raise KeyNotFound(key_id)
+    logger.info(action, extra={"action": action, "key_id": key.id, "by": request.sender.key_id})
+    maker = wiring.aws.keys.get(key.made_by) if key.made_by else None
+    known = {maker.id: maker} if maker else {}
+    return Answer(keys.key_view(key, known, wiring.clock()))
+
+
+def _key_id(request: Request) -> KeyId:
+    return KeyId(request.path_parameter("key_id") or "")

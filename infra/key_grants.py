@@ -22,7 +22,10 @@ _WRITE_TABLE = (*_READ_TABLE, "kms:Encrypt", _NEW, "kms:ReEncryptFrom", "kms:ReE
 _NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         **dict.fromkeys(
-            ("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:GetRecords"),
+            (
+                *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan"),
+                "dynamodb:GetRecords",
+            ),
             _READ_TABLE,
         ),
         **dict.fromkeys(

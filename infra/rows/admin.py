@@ -44,9 +44,22 @@ ROWS = (
     ),
     Function(
         name="ManageOwners",
-        routes=(Route("GET", "/api/v1/admin/errors"),),
-        settings=(OwnersTable,),
-        grants=(may("ReadLedger", Resource.OWNERS, "dynamodb:Query"),),
+        routes=(
+            Route("GET", "/api/v1/admin/errors"),
+            Route("GET", "/api/v1/admin/owners"),
+            Route("GET", "/api/v1/admin/keys"),
+            Route("POST", "/api/v1/admin/keys/{key_id}/disable"),
+            Route("PUT", "/api/v1/admin/keys/{key_id}/limits"),
+        ),
+        settings=(OwnersTable, KeysTable),
+        grants=(
+            may("ReadLedger", Resource.OWNERS, "dynamodb:Query"),
+            may("ListOwners", Resource.KEYS_BY_OWNER, "dynamodb:Scan"),
+            may("FindOwnKeys", Resource.KEYS_BY_OWNER, "dynamodb:Query"),
+            may("ListKeys", Resource.KEYS, "dynamodb:Scan"),
+            may("ReadOwnKeys", Resource.KEYS, "dynamodb:GetItem", "dynamodb:BatchGetItem"),
+            may("ChangeKey", Resource.KEYS, "dynamodb:PutItem"),
+        ),
         timeout=WAITING_TIMEOUT,  # a month of failures can be thousands of rows
         memory=BUSY_MEMORY_MB,  # to parse them
     ),

@@ -43,10 +43,16 @@ def read_fleet(caller: Caller) -> None:
 
 
 def manage_owners(caller: Caller) -> None:
-    """Look at failures."""
+    """Look at failures, owners and keys, and change a key."""
     error = JobError(type="smoke", message="")
     caller.account.ledger.count([failed(a_job(owner=caller.owner), error, now=now())])
-    assert "smoke" in {group["type"] for group in read(operator(caller), "errors?days=1")["groups"]}
+    admin = operator(caller)
+    assert "smoke" in {group["type"] for group in read(admin, "errors?days=1")["groups"]}
+    assert read(admin, "owners?limit=1")["owners"]
+    assert read(admin, "keys?limit=1")["next_cursor"]
+    key = caller.account.keys.of_owner(caller.owner)[0]
+    limited = admin.call("PUT", f"/admin/keys/{key.id}/limits", json={"limits": {}})
+    assert limited.status_code == 200, limited.text
 
 
 def serve_dead_letters(caller: Caller) -> None:

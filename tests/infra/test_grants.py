@@ -166,10 +166,10 @@ def test_each_function_writes_only_its_own_log(aws: Templates) -> None:
             "dynamodb:BatchGetItem",
             {
                 *(*POSTS, "ListJobs", "ReadComfyJobs", "ReadFleet", "ServeDeadLetters"),
-                *("SocketSubscribe", "SweepJobs", "ManageKeys"),
+                *("SocketSubscribe", "SweepJobs", "ManageKeys", "ManageOwners"),
             },
         ),
-        ("dynamodb:Scan", set()),
+        ("dynamodb:Scan", {"ManageOwners"}),
         ("iam:PassRole", set()),
         ("ecs:UpdateService", {"ScaleWorkers"}),
         ("ecs:UpdateTaskProtection", {"Task"}),
@@ -257,7 +257,7 @@ def test_only_those_who_find_a_caller_and_the_sweeper_read_keys(
         "SessionsRole",
         "GetArtifactRole",
     }
-    assert readers == {*find_the_caller, "SweepJobsRole", "ManageKeysRole"}
+    assert readers == {*find_the_caller, "SweepJobsRole", "ManageKeysRole", "ManageOwnersRole"}
 
 
 def test_grants_for_uploads_do_not_cover_artifacts(

@@ -11,7 +11,19 @@ import type {
   RedriveAnswer,
   SwitchesView,
   WorkerList,
+  KeyLimits,
+  KeyPage,
+  KeyView,
+  OwnerPage,
 } from "./core/wire.js";
+import { keyPath } from "./paths.js";
+
+/** Which page of a list is read first. */
+export interface PageOptions extends CallOptions {
+  limit?: number | undefined;
+  /** `next_cursor` of an earlier page, to continue after it. */
+  cursor?: string | undefined;
+}
 
 /** Which jobs of all owners are listed. */
 export interface LiveJobsOptions extends CallOptions {
@@ -60,6 +72,44 @@ export class Admin {
       cursor = page.next_cursor ?? undefined;
       yield page;
     }
+  }
+
+  /** The owners that have keys, by name, in pages of `limit` (1 to 100). */
+  async *owners(options: PageOptions = {}): AsyncGenerator<OwnerPage, void, undefined> {
+    const { limit = 20, signal } = options;
+    for (let cursor = options.cursor, more = true; more; more = cursor !== undefined) {
+      const call = { query: { limit, cursor }, signal };
+      const page = await this.#api.call<OwnerPage>("GET", "/admin/owners", "owners", call);
+      cursor = page.next_cursor ?? undefined;
+      yield page;
+    }
+  }
+
+  /** The keys of all owners, in pages of `limit` (1 to 100), of which some may be empty. */
+  async *keys(options: PageOptions = {}): AsyncGenerator<KeyPage, void, undefined> {
+    const { limit = 100, signal } = options;
+    for (let cursor = options.cursor, more = true; more; more = cursor !== undefined) {
+      const call = { query: { limit, cursor }, signal };
+      const page = await this.#api.call<KeyPage>("GET", "/admin/keys", "keys", call);
+      cursor = page.next_cursor ?? undefined;
+      yield page;
+    }
+  }
+
+  /** Disable a key for good, and with it the keys that it has made. @throws TypeError wrong id. */
+  disableKey(keyId: string, { signal }: CallOptions = {}): Promise<KeyView> {
+    const path = `/admin${keyPath(keyId)}/disable`;
+    return this.#api.call<KeyView>("POST", path, "state", { signal });
+  }
+
+  /** Replace the limits of a key. @throws TypeError wrong id. */
+  limitKey(
+    keyId: string,
+    limits: Partial<KeyLimits>,
+    { signal }: CallOptions = {},
+  ): Promise<KeyView> {
+    const path = `/admin${keyPath(keyId)}/limits`;
+    return this.#api.call<KeyView>("PUT", path, "state", { body: { limits }, signal });
   }
 
   /** Some tickets that were delivered too often, with their jobs. They stay in the queue. */

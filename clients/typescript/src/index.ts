@@ -6,7 +6,7 @@
  *     for await (const message of job.events()) console.log(message);
  */
 
-export type { Admin, LiveJobsOptions } from "./admin.js";
+export type { Admin, LiveJobsOptions, PageOptions } from "./admin.js";
 export type { AllJobs, AllJobsMessage } from "./all.js";
 export { Comfyline } from "./client.js";
 export type { CallOptions, ListOptions, SubmitOptions, UsageOptions } from "./client.js";

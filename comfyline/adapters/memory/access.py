@@ -51,6 +51,16 @@ class InMemoryKeyStore:
         """See KeyStore."""
         self._keys[key.id] = key
 
+    def owners(self) -> list[OwnerId]:
+        """See KeyStore."""
+        return sorted({key.owner for key in self.all()})
+
+    def page(self, limit: int, after: KeyId | None) -> tuple[list[ApiKey], KeyId | None]:
+        """See KeyStore."""
+        keys = sorted(key for key in [*self._keys] if after is None or key > after)
+        more = keys[limit - 1] if len(keys) > limit else None
+        return self.get_many(keys[:limit]), more
+
     def of_owner(self, owner: OwnerId) -> list[ApiKey]:
         """See KeyStore."""
         return [key for key in self.all() if key.owner == owner]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Literal
 
 from comfyline.client.aio.api import AsyncApi
+from comfyline.client.options import key_path
 from comfyline.contract.limits import DEFAULT_FAILURE_DAYS
-from comfyline.contract.v1 import failures, fleet, trouble
+from comfyline.contract.v1 import accounts, failures, fleet, trouble
+from comfyline.contract.v1.access import KeyView
 from comfyline.contract.v1.switches import SwitchesView
 
 
@@ -45,6 +47,43 @@ class AsyncAdmin:
             if page.next_cursor is None:
                 return
             params = {**params, "cursor": page.next_cursor}
+
+    async def owners(self, limit: int = 20) -> AsyncIterator[accounts.OwnerPage]:
+        """The owners that have keys, by name, in pages of `limit` (1 to 100)."""
+        params: dict[str, str | int] = {"limit": limit}
+        while True:
+            page = await self._api.call(accounts.OwnerPage, "GET", "/admin/owners", params=params)
+            yield page
+            if page.next_cursor is None:
+                return
+            params = {**params, "cursor": page.next_cursor}
+
+    async def keys(self, limit: int = 100) -> AsyncIterator[accounts.KeyPage]:
+        """The keys of all owners, in pages of `limit` (1 to 100), of which some may be empty."""
+        params: dict[str, str | int] = {"limit": limit}
+        while True:
+            page = await self._api.call(accounts.KeyPage, "GET", "/admin/keys", params=params)
+            yield page
+            if page.next_cursor is None:
+                return
+            params = {**params, "cursor": page.next_cursor}
+
+    async def disable_key(self, key_id: str) -> KeyView:
+        """Disable a key for good, and with it the keys that it has made.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        return await self._api.call(KeyView, "POST", f"/admin{key_path(key_id)}/disable")
+
+    async def limit_key(self, key_id: str, limits: Mapping[str, int]) -> KeyView:
+        """Replace the limits of a key; `limits` has the names of `KeyLimits`.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        path, body = f"/admin{key_path(key_id)}/limits", {"limits": dict(limits)}
+        return await self._api.call(KeyView, "PUT", path, body=body)
 
     async def dead_letters(self) -> trouble.DeadLetterList:
         """Some tickets that were delivered too often, with their jobs. They stay in the queue."""

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from comfyline.client.blocking.api import Api
+from comfyline.client.options import key_path
 from comfyline.contract.limits import DEFAULT_FAILURE_DAYS
-from comfyline.contract.v1 import failures, fleet, trouble
+from comfyline.contract.v1 import accounts, failures, fleet, trouble
+from comfyline.contract.v1.access import KeyView
 from comfyline.contract.v1.switches import SwitchesView
 
 
@@ -46,6 +48,43 @@ class Admin:
             if page.next_cursor is None:
                 return
             params = {**params, "cursor": page.next_cursor}
+
+    def owners(self, limit: int = 20) -> Iterator[accounts.OwnerPage]:
+        """The owners that have keys, by name, in pages of `limit` (1 to 100)."""
+        params: dict[str, str | int] = {"limit": limit}
+        while True:
+            page = self._api.call(accounts.OwnerPage, "GET", "/admin/owners", params=params)
+            yield page
+            if page.next_cursor is None:
+                return
+            params = {**params, "cursor": page.next_cursor}
+
+    def keys(self, limit: int = 100) -> Iterator[accounts.KeyPage]:
+        """The keys of all owners, in pages of `limit` (1 to 100), of which some may be empty."""
+        params: dict[str, str | int] = {"limit": limit}
+        while True:
+            page = self._api.call(accounts.KeyPage, "GET", "/admin/keys", params=params)
+            yield page
+            if page.next_cursor is None:
+                return
+            params = {**params, "cursor": page.next_cursor}
+
+    def disable_key(self, key_id: str) -> KeyView:
+        """Disable a key for good, and with it the keys that it has made.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        return self._api.call(KeyView, "POST", f"/admin{key_path(key_id)}/disable")
+
+    def limit_key(self, key_id: str, limits: Mapping[str, int]) -> KeyView:
+        """Replace the limits of a key; `limits` has the names of `KeyLimits`.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        path, body = f"/admin{key_path(key_id)}/limits", {"limits": dict(limits)}
+        return self._api.call(KeyView, "PUT", path, body=body)
 
     def dead_letters(self) -> trouble.DeadLetterList:
         """Some tickets that were delivered too often, with their jobs. They stay in the queue."""

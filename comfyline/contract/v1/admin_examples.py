@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from comfyline.contract.v1 import failures, fleet, switches, trouble
+from comfyline.contract.v1 import accounts, failures, fleet, switches, trouble
 
 Json = dict[str, Any]
 
@@ -15,6 +15,22 @@ _JOB_ID = "job_01khhk2xg0z6v8q4m3n7r5t9wb"
 _WORKER_ID = "wrk_7f3k9m2p5r8t1v4x6z0b3d5g7j"
 _QUEUED, _SINCE, _NOW = "2026-03-02T09:30:00Z", "2026-03-02T09:30:02Z", "2026-03-02T09:30:07Z"
 _HELD = {"job_id": _JOB_ID, "owner": "team-a"}
+_KEY_VIEW = {
+    "id": "6f1d2c3b4a596877",
+    "owner": "team-a",
+    "scopes": ["jobs"],
+    "state": "active",
+    "created_at": _QUEUED,
+    "limits": {"max_active_jobs": 20},
+}
+_OWNER = {
+    "owner": "team-a",
+    "keys": [_KEY_VIEW],
+    "active_jobs": 3,
+    "posts_this_minute": 12,
+    "gpu_seconds": 5321.4,
+    "jobs": 812,
+}
 _GROUP = {
     "type": "node_error",
     "node_type": "KSampler",
@@ -115,6 +131,10 @@ ADMIN_EXAMPLES: Mapping[type[BaseModel], Json] = {
     switches.SwitchesView: {**_SWITCHES, "changed_at": _SINCE, "changed_by": "ops"},
     fleet.LiveJobView: _JOB,
     fleet.LiveJobPage: {"jobs": [_JOB], "next_cursor": "WyIyMDI2LTAzLTAyVDA5OjMwOjAyIl0"},
+    accounts.OwnerView: _OWNER,
+    accounts.OwnerPage: {"owners": [_OWNER], "next_cursor": "team-a"},
+    accounts.KeyPage: {"keys": [_KEY_VIEW], "next_cursor": "6f1d2c3b4a596877"},
+    accounts.LimitsChange: {"limits": {"max_active_jobs": 20}},
     failures.FailureSample: _HELD,
     failures.FailureGroupView: _GROUP,
     failures.FailureList: {"days": 7, "jobs": 41, "groups_total": 3, "groups": [_GROUP]},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from comfyline.contract.limits import MAX_SEARCHED_JOBS
-from comfyline.contract.v1 import failures, fleet, parameters, switches, trouble
+from comfyline.contract.v1 import access, accounts, failures, fleet, parameters, switches, trouble
 from comfyline.contract.v1.operation import TAKES_A_BODY, Operation
 
 TAG = "Administration"
@@ -49,6 +49,45 @@ ADMIN_OPERATIONS: Mapping[tuple[str, str], Operation] = {
         {200: failures.FailureList},
         ("invalid_request",),
         (parameters.FAILURE_DAYS,),
+    ),
+    ("GET", "/api/v1/admin/owners"): Operation(
+        "listOwners",
+        TAG,
+        "List owners, with their keys and their usage",
+        "One page of the owners that have keys, by name. The key needs the scope `admin`.",
+        {200: accounts.OwnerPage},
+        ("invalid_request", "too_many_requests"),
+        parameters.PAGE,
+    ),
+    ("GET", "/api/v1/admin/keys"): Operation(
+        "listAllKeys",
+        TAG,
+        "List the keys of all owners",
+        "One page, in no particular order, without secrets. The key needs the scope `admin`.",
+        {200: accounts.KeyPage},
+        ("invalid_request", "too_many_requests"),
+        parameters.PAGE,
+    ),
+    ("POST", "/api/v1/admin/keys/{key_id}/disable"): Operation(
+        "disableAnyKey",
+        TAG,
+        "Disable a key for good",
+        "It is refused within 30 s, with the keys that it has made, and its WebSockets are closed "
+        "within about a minute. Its jobs go on. The key needs the scope `admin`.",
+        {200: access.KeyView},
+        ("key_not_found",),
+        (parameters.KEY_ID,),
+    ),
+    ("PUT", "/api/v1/admin/keys/{key_id}/limits"): Operation(
+        "limitKey",
+        TAG,
+        "Replace the limits of a key",
+        "They hold within 30 s, also for the keys that it has made. The key needs the scope "
+        "`admin`.",
+        {200: access.KeyView},
+        (*TAKES_A_BODY, "key_not_found"),
+        (parameters.KEY_ID,),
+        body={accounts.LimitsChange: {"limits": {"max_active_jobs": 20}}},
     ),
     ("GET", "/api/v1/admin/dead-letters"): Operation(
         "listDeadLetters",

@@ -60,7 +60,7 @@ REQUEST_ID = _header(
     "A text of your own of 1 to 255 printable characters. The service returns it, logs it and "
     "keeps it with the job. Any other text is replaced.",
 )
-_PAGE = (
+PAGE = (
     _query(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": MAX_JOBS_PER_PAGE, "default": 20},
@@ -71,7 +71,7 @@ _PAGE = (
 )
 LIVE_LIST = (
     _query("status", {"enum": ["queued", "running"]}, "running", "Only jobs in this state."),
-    *_PAGE,
+    *PAGE,
 )
 LIST = (
     _query(
@@ -80,7 +80,7 @@ LIST = (
         "succeeded",
         "Only jobs in this state.",
     ),
-    *_PAGE,
+    *PAGE,
     {
         **_query(
             "metadata",

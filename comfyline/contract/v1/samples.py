@@ -60,6 +60,13 @@ _PYTHON = {
     "print(made.key)",
     "disableKey": f"print(client.disable_key({_KEY_ID}).state)",
     "rotateKey": f"print(client.rotate_key({_KEY_ID}, overlap_seconds=3600).key)",
+    "listOwners": "for page in client.admin.owners():\n"
+    "    for owner in page.owners:\n        print(owner.owner, owner.active_jobs)",
+    "listAllKeys": "for page in client.admin.keys():\n"
+    "    for key in page.keys:\n        print(key.owner, key.id, key.state)",
+    "disableAnyKey": f"print(client.admin.disable_key({_KEY_ID}).state)",
+    "limitKey": f'key = client.admin.limit_key({_KEY_ID}, {{"max_active_jobs": 20}})\n'
+    "print(key.limits)",
     "listErrors": "for group in client.admin.errors(days=1).groups:\n"
     "    print(group.jobs, group.type, group.node_type)",
     "listWorkers": "for worker in client.admin.workers().workers:\n"
@@ -103,6 +110,11 @@ _TYPESCRIPT = {
     "limits: { max_active_jobs: 5 } });\nconsole.log(made.key);",
     "disableKey": f"console.log((await client.disableKey({_KEY_ID})).state);",
     "rotateKey": f"console.log((await client.rotateKey({_KEY_ID}, 3600)).key);",
+    "listOwners": "for await (const page of client.admin.owners()) console.log(page.owners);",
+    "listAllKeys": "for await (const page of client.admin.keys()) console.log(page.keys);",
+    "disableAnyKey": f"console.log((await client.admin.disableKey({_KEY_ID})).state);",
+    "limitKey": f"const key = await client.admin.limitKey({_KEY_ID}, {{ max_active_jobs: 20 }});\n"
+    "console.log(key.limits);",
     "listErrors": "console.log((await client.admin.errors({ days: 1 })).groups);",
     "listWorkers": "console.log((await client.admin.workers()).workers);",
     "readQueues": "console.log((await client.admin.queues()).pools);",

@@ -121,6 +121,18 @@ class KeyStore(Protocol):
     def void_between(self, start: datetime, end: datetime) -> list[KeyId]:
         """The keys that have become void from `start` to `end`. The answer may lag by moments."""
 
+    def owners(self) -> list[OwnerId]:
+        """Every owner that has a key, by name. It costs as much as there are keys.
+
+        An owner whose first key is new may be missing for moments.
+        """
+
+    def page(self, limit: int, after: KeyId | None) -> tuple[list[ApiKey], KeyId | None]:
+        """Some keys in an order of the store, and what to send as `after` for the next ones.
+
+        A page may have fewer keys than `limit`, or none, although more follow.
+        """
+
     def of_owner(self, owner: OwnerId) -> list[ApiKey]:
         """Every key of the owner, oldest first. A new key may be missing for moments."""
 

@@ -24,12 +24,15 @@ export type LiveJobPage = Http["schemas"]["LiveJobPage"];
 export type LiveJobView = Http["schemas"]["LiveJobView"];
 export type KeyLimits = Http["schemas"]["KeyLimits"];
 export type KeyList = Http["schemas"]["KeyList"];
+export type KeyPage = Http["schemas"]["KeyPage"];
 export type KeyView = Http["schemas"]["KeyView"];
 export type Models = Http["schemas"]["Models"];
 export type NewKey = Http["schemas"]["NewKeyResponse"];
 export type NewKeyRequest = Partial<Omit<Http["schemas"]["NewKeyRequest"], "limits">> & {
   limits?: Partial<Http["schemas"]["NewLimits"]>;
 };
+export type OwnerPage = Http["schemas"]["OwnerPage"];
+export type OwnerView = Http["schemas"]["OwnerView"];
 export type Problem = Http["schemas"]["Problem"];
 export type ProgressDetail = Http["schemas"]["ProgressDetail"];
 export type QueueList = Http["schemas"]["QueueList"];

@@ -81,6 +81,23 @@ class DynamoKeyStore:
         self._client.put_item(TableName=self._table, Item=_item_of(key))
 
     @translated()
+    def owners(self) -> list[OwnerId]:
+        """See KeyStore. This reads the index, whose entries have some 100 bytes."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table, IndexName=BY_OWNER
+        )
+        return sorted({OwnerId(item["owner"]["S"]) for page in pages for item in page["Items"]})
+
+    @translated()
+    def page(self, limit: int, after: KeyId | None) -> tuple[list[ApiKey], KeyId | None]:
+        """See KeyStore. Items that are no keys shorten a page."""
+        start: Any = {"ExclusiveStartKey": {"pk": {"S": after}}} if after else {}
+        answer = self._client.scan(TableName=self._table, Limit=limit, **start)
+        items = [item for item in answer["Items"] if "secret_sha256" in item]
+        last: Any = answer.get("LastEvaluatedKey")
+        return readable_items(key_of, items), KeyId(last["pk"]["S"]) if last else None
+
+    @translated()
     def of_owner(self, owner: OwnerId) -> list[ApiKey]:
         """See KeyStore. The index lists the ids, and the keys are read consistently."""
         pages = self._client.get_paginator("query").paginate(
