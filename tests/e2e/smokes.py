@@ -13,6 +13,8 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
+from comfyline.adapters.aws.attributes import time_of
+from comfyline.adapters.aws.batches import put_items
 from comfyline.adapters.aws.files.models import S3ModelStore
 from comfyline.adapters.aws.live.relay import event_of
 from comfyline.contract.ids import ConnectionId, KeyId, OwnerId, random_job_id
@@ -33,6 +35,8 @@ from tests.e2e import smokes_http as http
 from tests.e2e.account import now
 from tests.e2e.caller import ONE_JOB, PAST, SOON, WORKER_SOON, Caller, assert_fetched
 from tests.support.eventually import eventually_now
+
+PUT_AT_ONCE = 25  # a limit of AWS
 
 # --- sockets --------------------------------------------------------------------------------------
 
@@ -122,21 +126,35 @@ def push_updates(caller: Caller) -> None:
 
 
 def push_to_many(caller: Caller) -> None:
-    """So many subscribers that other functions post to them; all but one have left."""
-    job, key = caller.started(), KeyId(caller.key.split("_")[1])
+    """So many subscribers that other functions post to them."""
+    account, job, key = caller.account, caller.started(), KeyId(caller.key.split("_")[1])
     with caller.socket() as socket:
         send(socket, "subscribe", job)
         received(socket, "status")
-        gone = [a_gone_subscriber(caller, job, key) for _ in range(AUDIENCE)]
-        watched = caller.account.jobs.get(job.id)
+        gone = a_gone_subscriber(caller, job, key)
+        add_young_subscribers(caller, job, AUDIENCE)
+        watched = account.jobs.get(job.id)
         assert watched is not None
-        caller.account.stored_artifact(watched)
-        caller.account.jobs.save(
-            watched, advance(watched, Succeeded(attempt=1, gpu_seconds=1.5), now())
-        )
+        account.stored_artifact(watched)
+        account.jobs.save(watched, advance(watched, Succeeded(attempt=1, gpu_seconds=1.5), now()))
         received(socket, "done")
-    eventually_now(lambda: subscribers(caller, job) == 0, within=SOON)
-    assert caller.account.connections.get(gone[-1]) is None
+    eventually_now(lambda: subscribers(caller, job) == AUDIENCE, within=SOON)
+    assert account.connections.get(gone) is None
+
+
+def add_young_subscribers(caller: Caller, job: Job, count: int) -> None:
+    """Sockets that cannot be posted to and are too young to be closed for it.
+
+    To close hundreds takes a small machine longer than an effect may take here. Their rows are
+    copies of the row of the job's subscriber, because to subscribe them one by one takes seconds.
+    """
+    row = caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"})[0]
+    table = caller.account.endpoints.outputs["ConnectionsTable"]
+    young = {**row, "since": time_of(now() + PAST)}
+    rows = [{**young, "sk": {"S": f"conn#young{number}"}} for number in range(count)]
+    for start in range(0, count, PUT_AT_ONCE):
+        chunk = rows[start : start + PUT_AT_ONCE]
+        put_items(caller.account.emulator.client("dynamodb"), table, chunk)
 
 
 def push_chunk(caller: Caller) -> None:
