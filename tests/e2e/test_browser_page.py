@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page
 
+from comfyline.client import Comfyline
 from localcloud.state import ROOT, Endpoints
 from tests.support.browser import a_browser, needs_chromium
 from tests.support.eventually import eventually_now
@@ -64,3 +65,20 @@ def drawn(page: Page, url: str) -> int:
 def test_the_page_draws_with_its_backend(backend: str) -> None:
     with a_browser() as browser:
         assert drawn(browser.new_page(), backend) == 64
+
+
+@needs_chromium
+def test_the_page_without_a_backend_takes_a_pasted_token(
+    endpoints: Endpoints, tmp_path: Path
+) -> None:
+    """The page is opened from a file. It asks again after a token that is not valid."""
+    page = block("html").replace("COMFYLINE_URL", endpoints.api_url)
+    (with_backend,) = [line for line in page.splitlines() if "const newToken" in line]
+    file = tmp_path / "page.html"
+    file.write_text(page.replace(with_backend.strip(), block("js").strip()))
+    with Comfyline(url=endpoints.api_url, api_key=endpoints.api_key) as client:
+        token = client.create_token("alice@example.com", expires_in=3600).token
+    with a_browser() as browser:
+        tab, pasted = browser.new_page(), iter(["expired", token])
+        tab.on("dialog", lambda dialog: dialog.accept(next(pasted)))
+        assert drawn(tab, file.as_uri()) == 64
