@@ -49,7 +49,7 @@ class Templates:
     def all(self) -> list[Json]:
         """Every template that the deployment has."""
         every = [getattr(self, part) for part in PARTS]
-        return [template for template in every if template["Resources"]]
+        return [template for template in every if template.get("Resources")]
 
     def dependencies(self, part: str) -> set[str]:
         """The stacks that are deployed before that of this part."""
