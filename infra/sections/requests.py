@@ -56,7 +56,7 @@ class Functions(Section):
     snap_start: bool = Field(
         default=False,
         description="whether the functions that API Gateway calls start from snapshots (Lambda "
-        "SnapStart) instead of importing their code; at published prices about $64 a month, and "
+        "SnapStart) instead of importing their code; at published prices about $86 a month, and "
         "$0.07 for 1,000 starts",
     )
     s3_public_endpoint: str | None = Field(
