@@ -9,7 +9,8 @@ import type {
   Status,
 } from "@comfyline/client";
 import type { QueryClient } from "@tanstack/react-query";
-import { useEffect, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useSyncExternalStore } from "react";
+import { OlderJobs } from "./older.js";
 import { forgetJob, keepJob, refreshLists } from "./queries.js";
 
 /** The newest that is known of a job that has not ended. */
@@ -44,7 +45,8 @@ const MOST_SEEN = 1000; // nodes of a job
 /** Follows all jobs of the owner while it runs, and keeps the caches of reads up to date. */
 export class LiveJobs {
   readonly #jobs = new Map<string, LiveJob>();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Map<string | undefined, Set<() => void>>();
+  readonly #older: OlderJobs = new OlderJobs(() => this.#all);
   readonly #changed = new Set<string>();
   #isLive: boolean | undefined;
   #all: AllJobs | undefined;
@@ -76,7 +78,13 @@ export class LiveJobs {
     void this.#all?.again();
   }
 
+  /** Follows the job of a card while the card is shown, also if the job is an old one. */
+  watch(jobId: string): () => void {
+    return this.#older.watch(jobId);
+  }
+
   take(message: AllJobsMessage): void {
+    this.#older.take(message);
     if (message.type === "connected") {
       this.#setLive(true);
       void refreshLists(this.queries);
@@ -116,7 +124,7 @@ export class LiveJobs {
       this.#read(job_id);
     }
     this.#jobs.set(job_id, next);
-    this.#tell();
+    this.#tell(job_id);
   }
 
   #read(jobId: string): void {
@@ -143,17 +151,23 @@ export class LiveJobs {
 
   #setLive(isLive: boolean): void {
     this.#isLive = isLive;
-    this.#tell();
+    this.#tell(undefined);
   }
 
-  #tell(): void {
-    this.#listeners.forEach((listener) => listener());
+  #tell(about: string | undefined): void {
+    this.#listeners.get(about)?.forEach((listener) => listener());
   }
 
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
+  /** Calls the listener when there is news of the job; undefined is the connection. */
+  subscribe(about: string | undefined, listener: () => void): () => void {
+    const listeners = this.#listeners.get(about) ?? new Set();
+    this.#listeners.set(about, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (!listeners.size && this.#listeners.get(about) === listeners)
+        this.#listeners.delete(about);
+    };
+  }
 
   /** What the socket knows of the job. */
   job(jobId: string): LiveJob | undefined {
@@ -183,11 +197,19 @@ export function useFollowing(live: LiveJobs): void {
 
 /** The job as it is now: what was read, and what the socket has told since. */
 export function useLiveJob(live: LiveJobs, view: JobView): JobView & { live?: LiveJob } {
-  const told = useSyncExternalStore(live.subscribe, () => live.job(view.job_id));
+  const told = useNews(live, view.job_id, () => live.job(view.job_id));
   if (!told || told.version < view.version) return view;
   return { ...view, status: told.status ?? view.status, progress: told.progress, live: told };
 }
 
 export function useIsLive(live: LiveJobs): boolean | undefined {
-  return useSyncExternalStore(live.subscribe, () => live.isLive);
+  return useNews(live, undefined, () => live.isLive);
+}
+
+function useNews<T>(live: LiveJobs, about: string | undefined, read: () => T): T {
+  const subscribe = useCallback(
+    (listener: () => void) => live.subscribe(about, listener),
+    [live, about],
+  );
+  return useSyncExternalStore(subscribe, read);
 }

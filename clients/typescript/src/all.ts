@@ -1,7 +1,7 @@
 /** Follow all jobs of the key's owner over one socket, which is opened again whenever it is lost. */
 
 import type { Api } from "./api.js";
-import { SocketLost, jobMessage, repeatAfterSeconds } from "./core/incoming.js";
+import { SocketLost, jobMessage, refusesOneJob, repeatAfterSeconds } from "./core/incoming.js";
 import { backoffSeconds } from "./core/retries.js";
 import type { JobMessage } from "./core/wire.js";
 import { Shell } from "./follow.js";
@@ -41,6 +41,21 @@ export class AllJobs implements AsyncIterable<AllJobsMessage> {
     await this.#shell.outcome({ do: "send", message: SUBSCRIBE });
   }
 
+  /**
+   * Follow this job too, which may be older than the newest that the service follows by itself;
+   * nothing if the socket is lost. A new connection does not know the job any more.
+   *
+   * A socket follows at most 250 jobs in this way. A job that cannot be followed is not told.
+   */
+  async follow(jobId: string): Promise<void> {
+    await this.#shell.outcome({ do: "send", message: { action: "subscribe", job_id: jobId } });
+  }
+
+  /** Follow this job no longer than the service follows it by itself. */
+  async unfollow(jobId: string): Promise<void> {
+    await this.#shell.outcome({ do: "send", message: { action: "unsubscribe", job_id: jobId } });
+  }
+
   /** @throws Unauthorized, Forbidden, SubscriptionRefused. */
   async *[Symbol.asyncIterator](): AsyncGenerator<AllJobsMessage, void, undefined> {
     const { pace } = this.#api.settings;
@@ -76,7 +91,7 @@ export class AllJobs implements AsyncIterable<AllJobsMessage> {
         }
         const seconds = Math.max(0, Math.min(pingAt, subscribeAt) - now());
         const frame = (await shell.do({ do: "receive", seconds })) as string | undefined;
-        if (frame === undefined) continue;
+        if (frame === undefined || refusesOneJob(frame)) continue;
         const message = jobMessage(frame);
         if (message) yield message;
         const repeat = message ? undefined : repeatAfterSeconds(frame);

@@ -91,6 +91,32 @@ test("a client may subscribe again after a post", async () => {
   await messages.again(); // the socket is closed: nothing happens
 });
 
+test("a client follows older jobs too, and a refusal of one of them does not end it", async () => {
+  const heard: unknown[] = [];
+  const { WebSocket } = sockets(() => async (peer: Peer) => {
+    await peer.heard();
+    peer.send(subscribed(40));
+    for (const _ of [1, 2, 3]) heard.push(await peer.heard());
+    peer.send({ type: "error", code: "job_not_found", message: "There is no job.", job_id: OTHER });
+    peer.send(status(JOB, 1));
+  });
+  const messages = clientOf({ fetch, WebSocket }).allEvents();
+  const found: unknown[] = [];
+  for await (const message of messages) {
+    found.push(message.type);
+    if (found.length === 2) break;
+    await messages.follow(JOB);
+    await messages.follow(OTHER);
+    await messages.unfollow(OTHER);
+  }
+  assert.deepEqual(found, ["connected", "status"]);
+  assert.deepEqual(heard, [
+    { action: "subscribe", job_id: JOB },
+    { action: "subscribe", job_id: OTHER },
+    { action: "unsubscribe", job_id: OTHER },
+  ]);
+});
+
 test("a refused key and a refused subscription end it", async () => {
   const unknown = service(() => ({ status: 401 }));
   const { WebSocket } = sockets(() => async (peer: Peer) => {

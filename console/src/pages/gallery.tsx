@@ -2,7 +2,7 @@ import type { Status } from "@comfyline/client";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { useIsLive } from "../live.js";
-import { JobCard } from "../parts/job-card.js";
+import { JobGrid } from "../parts/job-grid.js";
 import { Trouble } from "../parts/trouble.js";
 import { jobsQuery } from "../queries.js";
 import type { Filter } from "../queries.js";
@@ -33,13 +33,7 @@ export function Gallery({ query }: Place) {
       <FilterForm key={query.toString()} query={query} />
       {list.error && <Trouble error={list.error} again={() => void list.refetch()} />}
       {list.isPending && <p className="muted">{texts.loading}</p>}
-      <ul className="gallery">
-        {jobs.map((job) => (
-          <li key={job.job_id}>
-            <JobCard view={job} />
-          </li>
-        ))}
-      </ul>
+      <JobGrid jobs={jobs} />
       {list.isSuccess && jobs.length === 0 && !list.hasNextPage && (
         <div className="empty">
           <h2>{isFiltered ? texts.noneFound : texts.noJobs}</h2>
@@ -49,6 +43,7 @@ export function Gallery({ query }: Place) {
       {list.hasNextPage && (
         <More
           isLoading={list.isFetchingNextPage}
+          pages={list.data!.pages.length}
           // A filtered page may be empty; the user decides whether the search goes on.
           isAutomatic={list.data!.pages.at(-1)!.jobs.length > 0}
           load={() => void list.fetchNextPage()}
@@ -62,21 +57,27 @@ export function Gallery({ query }: Place) {
 }
 
 /** Loads the next page when it comes into view; a button does the same for keyboards. */
-function More(props: { isLoading: boolean; isAutomatic: boolean; load: () => void }) {
-  const { isLoading, isAutomatic, load } = props;
+function More(props: {
+  isLoading: boolean;
+  pages: number;
+  isAutomatic: boolean;
+  load: () => void;
+}) {
+  const { isLoading, pages, isAutomatic, load } = props;
   const texts = useTexts();
   const place = useRef<HTMLDivElement>(null);
   const latest = useRef(load);
   latest.current = load;
   useEffect(() => {
     if (isLoading || !isAutomatic) return undefined;
-    const observer = new IntersectionObserver(
-      ([entry]) => entry?.isIntersecting && latest.current(),
-      { rootMargin: "600px" },
-    );
+    // Several changes may come at once; the last is how it is.
+    const told = (entries: IntersectionObserverEntry[]) =>
+      entries.at(-1)?.isIntersecting && latest.current();
+    const observer = new IntersectionObserver(told, { rootMargin: "600px" });
     observer.observe(place.current!);
     return () => observer.disconnect();
-  }, [isLoading, isAutomatic]);
+    // An observer tells only changes. The end may be in view again before it was out of view.
+  }, [isLoading, pages, isAutomatic]);
   return (
     <div ref={place} className="end">
       {!isAutomatic && <p className="muted">{texts.searchOn}</p>}

@@ -1,10 +1,11 @@
-import type { JobView } from "@comfyline/client";
+import type { JobView, SubmitRequest } from "@comfyline/client";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { forgetJob, isOpen } from "../queries.js";
 import { go, jobLink } from "../router.js";
 import { useSession } from "../session.js";
 import { useTexts } from "../texts/index.js";
+import { useSubmit } from "./submit.js";
 import { Trouble } from "./trouble.js";
 
 /** What can be done with a job. */
@@ -31,8 +32,11 @@ export function JobActions({ job }: { job: JobView }) {
   });
   const [isAsking, setAsking] = useState(false);
   const canRetry = ["failed", "canceled", "expired"].includes(job.status);
-  const isPending = cancel.isPending || retry.isPending || remove.isPending;
-  const error = cancel.error ?? retry.error ?? remove.error;
+  const another = useSubmit();
+  const hasParams = Object.keys(job.params).length > 0;
+  const all = [cancel, retry, remove, another];
+  const isPending = all.some((each) => each.isPending);
+  const error = all.find((each) => each.error)?.error;
   return (
     <>
       <div className="actions">
@@ -55,7 +59,16 @@ export function JobActions({ job }: { job: JobView }) {
             {texts.retry}
           </button>
         )}
-        {Object.keys(job.params).length > 0 && (
+        {hasParams && (
+          <button
+            type="button"
+            disabled={isPending}
+            onClick={() => another.mutate({ request: withAnotherSeed(job) })}
+          >
+            {texts.anotherSeed}
+          </button>
+        )}
+        {hasParams && (
           <a className="button" href={`#/new?from=${encodeURIComponent(id)}`}>
             {texts.runAgain}
           </a>
@@ -85,4 +98,13 @@ export function JobActions({ job }: { job: JobView }) {
       {error && <Trouble error={error} />}
     </>
   );
+}
+
+/** The parameters of the job, for which the service draws a new seed. */
+function withAnotherSeed({ params, metadata, priority }: JobView): SubmitRequest {
+  const { seed: _, ...others } = params;
+  const given = Object.entries(others).filter(([, value]) => value !== null);
+  const about = Object.keys(metadata).length ? { metadata } : {};
+  const request = { ...Object.fromEntries(given), ...about, priority, previews: true };
+  return request as unknown as SubmitRequest;
 }

@@ -1,6 +1,6 @@
 import type { ArtifactView, JobView } from "@comfyline/client";
 import { useQuery } from "@tanstack/react-query";
-import { useRef } from "react";
+import { memo, useEffect, useRef, useState } from "react";
 import { ago, safeUrl } from "../format.js";
 import { useLiveJob } from "../live.js";
 import { isOpen, jobQuery } from "../queries.js";
@@ -8,19 +8,23 @@ import { jobLink } from "../router.js";
 import { useSession } from "../session.js";
 import { useLanguage, useTexts } from "../texts/index.js";
 import { isPicture } from "./media.js";
-import { useIsSeen } from "./seen.js";
+import { useIsNear } from "./seen.js";
 import { ProgressLine, StatusBadge } from "./status.js";
 
 /** One job of the gallery; it changes by itself while the job runs. */
-export function JobCard({ view }: { view: JobView }) {
+export const JobCard = memo(function JobCard({ view }: { view: JobView }) {
   const texts = useTexts();
   const language = useLanguage();
   const { live } = useSession();
+  const place = useRef<HTMLElement>(null);
+  const isNear = useIsNear(place);
   const job = useLiveJob(live, view);
+  const isWatched = isNear && isOpen(job);
+  useEffect(() => (isWatched ? live.watch(job.job_id) : undefined), [live, isWatched, job.job_id]);
   const title = titleOf(job) ?? texts.workflow;
   return (
-    <article className="card">
-      <Picture job={job} preview={job.live?.preview} />
+    <article className="card" ref={place}>
+      <Picture job={job} preview={job.live?.preview} isNear={isNear} />
       <div className="card-text">
         <p className="card-title" title={title}>
           <a href={jobLink(job.job_id)}>{title}</a>
@@ -36,7 +40,7 @@ export function JobCard({ view }: { view: JobView }) {
       </div>
     </article>
   );
-}
+});
 
 export function titleOf({ params, metadata }: JobView): string | undefined {
   const prompt = params["prompt"];
@@ -44,27 +48,46 @@ export function titleOf({ params, metadata }: JobView): string | undefined {
   return Object.values(metadata)[0];
 }
 
-function Picture({ job, preview }: { job: JobView; preview?: string | null | undefined }) {
+interface PictureProps {
+  job: JobView;
+  preview?: string | null | undefined;
+  isNear: boolean;
+}
+
+/** The thumbnail, or the preview of a running job. */
+function Picture({ job, preview, isNear }: PictureProps) {
   const texts = useTexts();
-  const place = useRef<HTMLDivElement>(null);
-  const isSeen = useIsSeen(place);
   const { client } = useSession();
-  const { data } = useQuery({
-    ...jobQuery(client, job.job_id),
-    enabled: isSeen && job.status === "succeeded",
-  });
-  const shown = data?.result?.artifacts.find(isPicture);
-  const url = isOpen(job) ? preview && safeUrl(preview) : shown && safeUrl(shown.url);
+  const [broken, setBroken] = useState<readonly string[]>([]);
+  const listed = urlOf(job);
+  // A deployment may make no thumbnails, and the URLs of a list that was read long ago have ended.
+  const isMissing = job.status === "succeeded" && (!listed || broken.includes(listed));
+  const read = useQuery({ ...jobQuery(client, job.job_id), enabled: isNear && isMissing });
+  const shown = read.data?.result?.artifacts.find(isPicture);
+  const found = [listed, read.data && urlOf(read.data), shown && safeUrl(shown.url)];
+  const ended = found.find((each) => each && !broken.includes(each));
+  const url = isOpen(job) ? preview && safeUrl(preview) : ended;
+  const files = job.artifacts_total ?? 0;
   return (
-    <div className="thumbnail" ref={place}>
+    <div className="thumbnail">
       {url ? (
-        <img src={url} alt={isOpen(job) ? texts.preview : (shown?.name ?? "")} loading="lazy" />
+        <img
+          src={url}
+          alt={isOpen(job) ? texts.preview : (shown?.name ?? "")}
+          width={512}
+          height={512}
+          loading="lazy"
+          onError={() => setBroken((before) => [...before, url])}
+        />
       ) : (
-        <span className="kind">{kindOf(data?.result?.artifacts, job)}</span>
+        <span className="kind">{kindOf(read.data?.result?.artifacts, job)}</span>
       )}
+      {files > 1 && <span className="count">{texts.fileCount(files)}</span>}
     </div>
   );
 }
+
+const urlOf = ({ thumbnail }: JobView) => (thumbnail ? safeUrl(thumbnail.url) : undefined);
 
 /** What a card without a picture says in its place. */
 function kindOf(artifacts: ArtifactView[] | undefined, job: JobView): string {

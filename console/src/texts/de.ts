@@ -74,6 +74,8 @@ export const de: Texts = {
   workflow: "Workflow",
   preview: "Vorschau des unfertigen Bildes",
   eta: (time) => `noch etwa ${time}`,
+  fileCount: (n) => `${n} Dateien`,
+  anotherSeed: "Noch einmal mit anderem Seed",
   position: (n) => `Platz ${n}`,
   progress: "Fortschritt",
 

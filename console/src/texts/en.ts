@@ -66,6 +66,8 @@ export const en = {
   workflow: "Workflow",
   preview: "Preview of the unfinished picture",
   eta: (time: string) => `about ${time} left`,
+  fileCount: (n: number) => `${n} files`,
+  anotherSeed: "Again with another seed",
   position: (n: number) => `position ${n}`,
   progress: "Progress",
 

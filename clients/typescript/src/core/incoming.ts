@@ -68,6 +68,12 @@ export function repeatAfterSeconds(frame: string): number | undefined {
   return typeof seconds === "number" ? seconds : undefined;
 }
 
+/** Whether the frame refuses a message about one job, which does not concern the others. */
+export function refusesOneJob(frame: string): boolean {
+  const body = parsed(frame);
+  return isObject(body) && body["type"] === "error" && typeof body["job_id"] === "string";
+}
+
 function hasAll(body: Record<string, unknown>, fields: Record<string, Check>): boolean {
   return Object.entries(fields).every(([name, check]) => check(body[name]));
 }
