@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from typer.testing import CliRunner
 
 from comfyline.operate import admin
 from comfyline.operate.audit.findings import Finding, Fix
+from comfyline.operate.audit.source import Table
 from comfyline.service.jobs.job import Status
-from tests.integration.audit import plants
-from tests.integration.audit.plants import MENDED, PLANTS
+from tests.integration.audit.plants import requests, rows
+from tests.integration.audit.plants.plant import MENDED, PLANTS
 from tests.support.audited import Deployed
 
 
@@ -44,7 +46,7 @@ def test_a_plant_is_mended(moto: Deployed, name: str) -> None:
 @pytest.mark.usefixtures("sockets")
 def test_the_lost_ticket_of_an_overdue_job_is_sent_again(moto: Deployed) -> None:
     with moto.rebuilt():
-        plants.overdue(moto)
+        rows.overdue(moto)
         before = moto.stored.source.tickets()
         status, report = fixed()
         assert (status, len(report["fixed"])) == (0, 1)
@@ -54,16 +56,16 @@ def test_the_lost_ticket_of_an_overdue_job_is_sent_again(moto: Deployed) -> None
 @pytest.mark.usefixtures("sockets")
 def test_a_job_whose_worker_is_gone_is_given_back(moto: Deployed) -> None:
     with moto.rebuilt():
-        plants.dead_lease_due_in_an_hour(moto)
+        rows.dead_lease_due_in_an_hour(moto)
         fixed()
-        row = moto.item(plants.Table.JOBS, moto.jobs.running.id, "job")
+        row = moto.item(Table.JOBS, moto.jobs.running.id, "job")
         assert (row["status"]["S"], "lease" in row) == (Status.QUEUED.value, False)
 
 
 def test_a_fix_does_nothing_if_its_finding_no_longer_holds(moto: Deployed) -> None:
     live, ended = moto.jobs.queued, moto.jobs.succeeded
-    queued_at = str((live.queued_at - plants.datetime.fromtimestamp(0, plants.UTC)) // RESOLUTION)
-    name = plants._request_item(moto, live)
+    queued_at = str((live.queued_at - datetime.fromtimestamp(0, UTC)) // RESOLUTION)
+    name = requests.request_item(moto, live)
     stale = [
         Finding("item", "x", "m", fix=Fix.DELETE_ITEM, target=(live.id, name, queued_at)),
         Finding("slot", "x", "m", fix=Fix.FREE_SLOT, target=(live.owner, live.id, queued_at)),
@@ -76,4 +78,4 @@ def test_a_fix_does_nothing_if_its_finding_no_longer_holds(moto: Deployed) -> No
     assert moto.audit().is_clean(strict=True)
 
 
-RESOLUTION = plants.timedelta.resolution
+RESOLUTION = timedelta.resolution

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from comfyline.operate.audit.findings import Finding
-from tests.integration.audit.plants import MENDED, PLANTS, Plant
+from tests.integration.audit.plants.plant import MENDED, PLANTS, Plant
 from tests.support.audited import Deployed
 
 
