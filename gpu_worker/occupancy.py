@@ -6,8 +6,9 @@ One job waits behind the running one, so that the GPU waits for no claim and no 
 is in the engine, or waits at the turnstile until it may be. More are not claimed, because other
 workers may be idle. If storing files takes longer than the GPU needs, the worker stops claiming.
 
-A job that was just claimed goes first: the next one is looked for when its prompt is given to the
-engine, because until then the GPU may be idle, and the calls of both would share the CPU.
+The first job of an idle worker goes first: the next one is looked for when its prompt is given to
+the engine, because the GPU waits for it, and the calls of both would share the CPU. In a backlog
+nothing waits, so that short jobs are claimed side by side.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ class Occupancy:
 
     def __init__(self, on_its_way_seconds: float = ON_ITS_WAY_SECONDS) -> None:
         self._on_its_way_seconds = on_its_way_seconds
-        self._on_its_way = set[Place]()  # of jobs whose prompts were not given to the engine yet
-        self._arrived = asyncio.Event()  # set while there are none
-        self._arrived.set()
+        self._first: Place | None = None  # of the latest job that came while the worker was idle
+        self._first_entered = asyncio.Event()  # set if its prompt was given to the engine
+        self._first_entered.set()
         self.idle = asyncio.Event()  # set while no job is in the engine or on its way there
         self.idle.set()
         self.occupied = asyncio.Event()  # set while the worker holds at least one job
@@ -48,20 +49,21 @@ class Occupancy:
         while self._in_engine >= IN_ENGINE or self._in_all >= IN_ALL:
             self._changed.clear()
             await self._changed.wait()
-        if not self._arrived.is_set():
-            await first_of(self._arrived.wait(), timeout=self._on_its_way_seconds)
+        if not self._first_entered.is_set():
+            await first_of(self._first_entered.wait(), timeout=self._on_its_way_seconds)
 
     def enter(self) -> Place:
         """Take a place for a job that is about to be claimed."""
-        self._change(in_engine=1, in_all=1)
         place = Place(self)
-        self._on_its_way.add(place)
-        self._arrived.clear()
+        if self.idle.is_set():
+            self._first = place
+            self._first_entered.clear()
+        self._change(in_engine=1, in_all=1)
         return place
 
-    def _arrive(self, place: Place) -> None:
-        self._on_its_way.discard(place)
-        _set(self._arrived, not self._on_its_way)
+    def _entered(self, place: Place) -> None:
+        if place is self._first:
+            self._first_entered.set()
 
     def _change(self, *, in_engine: int, in_all: int) -> None:
         self._in_engine += in_engine
@@ -80,7 +82,7 @@ class Place:
 
     def enter_engine(self) -> None:
         """The job's prompt is given to the engine now."""
-        self._occupancy._arrive(self)
+        self._occupancy._entered(self)
 
     def leave_engine(self) -> None:
         """The GPU has finished with the job. Further calls change nothing."""

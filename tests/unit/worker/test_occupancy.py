@@ -23,17 +23,26 @@ async def test_one_job_runs_one_waits_and_no_more_are_claimed() -> None:
     assert not await has_room(occupancy)
 
 
-async def test_the_next_job_is_looked_for_once_the_one_before_is_given_to_the_engine() -> None:
+async def test_after_the_first_job_the_next_is_looked_for_once_it_is_given_to_the_engine() -> None:
     occupancy = Occupancy(60)
     running = occupancy.enter()
     assert not await has_room(occupancy)
     running.enter_engine()
     assert await has_room(occupancy)
-    next_one = occupancy.enter()
     running.leave_engine()
-    assert not await has_room(occupancy)  # the next one is still on its way
-    next_one.leave_engine()  # its claim has failed
+    first_again = occupancy.enter()
+    assert not await has_room(occupancy)
+    first_again.leave_engine()  # its claim has failed
     assert await has_room(occupancy)
+
+
+async def test_in_a_backlog_jobs_are_claimed_side_by_side() -> None:
+    occupancy = Occupancy(60)
+    running = occupancy.enter()
+    running.enter_engine()
+    occupancy.enter()
+    running.leave_engine()
+    assert await has_room(occupancy)  # though the second one is still on its way
 
 
 async def test_a_job_that_takes_long_to_the_engine_does_not_stop_the_claiming() -> None:
