@@ -81,6 +81,11 @@ EDGE: Mapping[str, Any] = {
     },
     "encryption": {"key_arn": KEY_ARN},
     "functions": {"concurrency": 1000},
+    "sign_in": {
+        "issuer": "https://id.example.com/tenant",
+        "client_id": "console",
+        "default_scopes": "jobs",
+    },
 }
 
 

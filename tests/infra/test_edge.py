@@ -221,7 +221,8 @@ class TestConsole:
             policy = edge.render(security["ContentSecurityPolicy"]["ContentSecurityPolicy"])
             bucket = re.search(r"https://(Artifacts\w+)\.s3\.AWS::Region\.AWS::URLSuffix ", policy)
             assert bucket is not None
-            assert policy == page_policy((bucket[0].strip(), f"wss://{DOMAIN}"))
+            issuers = ("https://id.example.com",)  # at which people sign in
+            assert policy == page_policy((bucket[0].strip(), f"wss://{DOMAIN}"), issuers)
             assert "frame-ancestors 'none'" in policy
             assert security["FrameOptions"]["FrameOption"] == "DENY"
             assert security["ContentTypeOptions"] == {"Override": True}
