@@ -19,6 +19,7 @@ from infra import ROOT
 
 SOURCES = ROOT / "console"
 CLIENT = ROOT / "clients" / "typescript"  # its sources are compiled into the console
+RUNBOOK = ROOT / "docs" / "runbook.md"  # the page of alarms shows its sections
 CACHE = ROOT / ".cache" / "console"
 _MADE = frozenset({"node_modules", "dist"})
 
@@ -77,6 +78,7 @@ def _inputs() -> Iterator[Path]:
         for path in sorted(place.rglob("*")):
             if path.is_file() and not _MADE & {*path.relative_to(ROOT).parts}:
                 yield path
+    yield RUNBOOK
 
 
 def _remove_others(newest: Path) -> None:

@@ -5,6 +5,7 @@ import { useIsLive } from "./live.js";
 import { useScopes } from "./me.js";
 import { pageOf } from "./pages.js";
 import { Navigation } from "./parts/navigation.js";
+import { Paused } from "./parts/paused.js";
 import { usePlace } from "./router.js";
 import { SessionProvider, useSession } from "./session.js";
 import { LanguageChoice, useTexts } from "./texts/index.js";
@@ -42,6 +43,7 @@ function Frame() {
       <p className={isLive === false ? "banner" : "sr"} role="status">
         {isLive === undefined ? "" : isLive ? texts.live : texts.offline}
       </p>
+      <Paused />
       <Suspense fallback={<p className="page muted">{texts.loading}</p>}>
         <Main key={`${place.page}/${place.rest}`}>
           <Content />

@@ -34,9 +34,21 @@ export const PAGES: readonly Page[] = [
     text: (texts) => texts.usage,
   },
   {
+    name: "now",
+    component: lazy(() => import("./pages/admin/now.js")),
+    text: (texts) => texts.now,
+    needsAdmin: true,
+  },
+  {
     name: "trouble",
     component: lazy(() => import("./pages/admin/trouble.js")),
     text: (texts) => texts.trouble,
+    needsAdmin: true,
+  },
+  {
+    name: "switches",
+    component: lazy(() => import("./pages/admin/switches.js")),
+    text: (texts) => texts.switches,
     needsAdmin: true,
   },
 ];

@@ -81,6 +81,18 @@ export function modelsQuery(client: Comfyline) {
   });
 }
 
+// A pause takes half a minute to take effect, so a banner may take as long.
+const ME_MS = 30_000;
+
+/** Who the user is, and what an operator has paused. */
+export function meQuery(client: Comfyline) {
+  return queryOptions({
+    queryKey: ["me"],
+    queryFn: ({ signal }) => client.me({ signal }),
+    refetchInterval: ME_MS,
+  });
+}
+
 export function usageQuery(client: Comfyline) {
   return queryOptions({
     queryKey: ["usage"],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from comfyline.service.jobs.job import JobError
 from functions._admin import QUEUES_LIFETIME
-from tests.e2e.account import now
-from tests.e2e.caller import COUNTED, WORKER_SOON, Caller
+from tests.e2e.account import Account, now
+from tests.e2e.caller import COUNTED, Caller
 from tests.support.builders import a_job, failed
 from tests.support.eventually import eventually_now
 
@@ -56,31 +58,30 @@ def manage_owners(caller: Caller) -> None:
 
 
 def serve_dead_letters(caller: Caller) -> None:
-    """Look at a ticket of the queue, and replace it.
-
-    The function that handles the queue by itself may take the ticket first. Then it is sent again.
-    """
+    """Look at a ticket of the queue, and replace it."""
     admin, account = operator(caller), caller.account
     sqs, url = account.emulator.client("sqs"), account.endpoints.outputs["DeadLetterQueueUrl"]
     job = caller.account.seeded(caller.owner)
-
-    def bury() -> None:
+    with unattended(account):
         sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"schema": 1, "job_id": job.id}))
-
-    def is_seen() -> bool:
-        bury()
         letters = read(admin, "dead-letters")["dead_letters"]
-        return any(letter["status"] for letter in letters if letter["job_id"] == job.id)
-
-    def is_redriven() -> bool:
-        bury()
+        assert [each["status"] for each in letters if each["job_id"] == job.id] == ["queued"]
         answer = admin.call("POST", "/admin/dead-letters/redrive")
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["out_of_reach"] == 0
-        return bool(answer.json()["sent_again"])
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["sent_again"], answer.json()["out_of_reach"]) == (1, 0)
 
-    eventually_now(is_seen, within=WORKER_SOON)
-    eventually_now(is_redriven, within=WORKER_SOON)
+
+@contextmanager
+def unattended(account: Account) -> Iterator[None]:
+    """In the block no function handles the dead-letter queue, as if the function failed."""
+    functions = account.emulator.client("lambda")
+    name = account.physical_id("api", "RedriveTicketsFunction")
+    (mapping,) = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    try:
+        yield
+    finally:
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
 def serve_switches(caller: Caller) -> None:

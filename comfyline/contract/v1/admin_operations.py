@@ -9,7 +9,8 @@ from comfyline.contract.v1 import access, accounts, failures, fleet, parameters,
 from comfyline.contract.v1.operation import TAKES_A_BODY, Operation
 
 TAG = "Administration"
-SWITCHES_EXAMPLE = {"jobs_enabled": False, "sockets_enabled": True, "version": 3}
+# What a deployment has at first, so that it changes nothing where it is tried.
+SWITCHES_EXAMPLE = {"jobs_enabled": True, "sockets_enabled": True, "version": 0}
 
 ADMIN_OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/v1/admin/workers"): Operation(

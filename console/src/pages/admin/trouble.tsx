@@ -1,6 +1,8 @@
 import type { FailureGroup, FailureList } from "@comfyline/client";
 import { useQuery } from "@tanstack/react-query";
 import { ago, when } from "../../format.js";
+import { Alarms, Audit } from "../../parts/alarms.js";
+import { DeadLetters } from "../../parts/dead-letters.js";
 import { Table } from "../../parts/table.js";
 import { Trouble } from "../../parts/trouble.js";
 import { errorsQuery } from "../../queries.js";
@@ -12,13 +14,16 @@ import { useLanguage, useTexts } from "../../texts/index.js";
 const DAYS = [1, 7, 30];
 const WEEK = 7;
 
-/** What fails, of all owners. */
+/** What is wrong: alarms, dead letters and what fails, of all owners. */
 export default function TroublePage({ query }: Place) {
   const texts = useTexts();
   return (
     <>
       <h1>{texts.trouble}</h1>
+      <Alarms />
+      <DeadLetters />
       <Failures days={DAYS.find((days) => String(days) === query.get("days")) ?? WEEK} />
+      <Audit />
     </>
   );
 }
@@ -28,11 +33,9 @@ function Failures({ days }: { days: number }) {
   const { client } = useSession();
   const errors = useQuery(errorsQuery(client, days));
   return (
-    <section aria-labelledby="failures">
+    <section>
       <div className="title">
-        <h2 id="failures" className="grow">
-          {texts.failures}
-        </h2>
+        <h2 className="grow">{texts.failures}</h2>
         <label className="inline">
           {texts.period}
           <select value={days} onChange={({ target }) => go(`#/trouble?days=${target.value}`)}>
