@@ -66,7 +66,8 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       if (secret) await signIn(secret);
       else if (!marked()) return out("none");
     } catch (error) {
-      return out(error instanceof SignInRefused ? why : "unreachable");
+      // A link with a foreign answer must not end a session.
+      if (!marked()) return out(error instanceof SignInRefused ? why : "unreachable");
     }
     await resume().catch((error) => {
       if (!isEnd(error)) out("unreachable");
