@@ -8,8 +8,10 @@ from __future__ import annotations
 import pytest
 
 from comfyline.operate.audit.findings import Finding
+from comfyline.operate.audit.source import Table
+from comfyline.service.access.keys import VOUCHED_PREFIX
 from tests.integration.audit.plants.plant import MENDED, PLANTS, Plant
-from tests.support.audited import Deployed
+from tests.support.audited import SOCKET, Deployed
 
 
 @pytest.mark.parametrize("deployed", ["memory", "moto"], indirect=True)
@@ -18,6 +20,13 @@ def test_a_clean_deployment_is_clean(deployed: Deployed) -> None:
     assert report.is_clean(strict=True), [*report.findings, *report.leftovers]
     counts = {"queued": 3, "running": 1, "succeeded": 3, "failed": 1, "canceled": 1, "slots": 4}
     assert counts.items() <= report.counts.items()
+
+
+@pytest.mark.parametrize("deployed", ["memory"], indirect=True)
+def test_a_socket_of_a_person_has_a_key_that_no_table_has(deployed: Deployed) -> None:
+    key_id = {"S": VOUCHED_PREFIX + "0" * 32}
+    deployed.set(Table.CONNECTIONS, f"conn#{SOCKET}", "conn", key_id=key_id)
+    assert deployed.audit().findings == []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
