@@ -14,6 +14,7 @@ from bench.overhead import PHASES, STEP_MS
 from bench.straight import STEPS
 from bench.table import short
 from localcloud.state import ROOT
+from tools.marked import replaced
 
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "images" / "performance.png"
@@ -31,15 +32,9 @@ def write(measurements: Sequence[Measurement]) -> None:
 
 
 def with_table(page: str, kept: results.Kept, measurements: Sequence[Measurement]) -> str:
-    """The page with the current table between its two markers.
-
-    Raises:
-        ValueError: the page lacks a marker.
-    """
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
+    """The page with the current table between its two markers."""
     text = "\n".join([*_about(kept), "", *_rows(kept, measurements)])
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+    return replaced(page, BEGIN, text, END)
 
 
 def _about(kept: results.Kept) -> Iterator[str]:

@@ -17,6 +17,7 @@ from bench.page import PAGE
 from infra.functions import FUNCTIONS
 from infra.prices import prices
 from tools.cold_starts import Lambda
+from tools.marked import replaced
 
 SIZES_MB = (128, 256, 512, 1024, 1769, 3008)
 TRIES = 8
@@ -74,15 +75,9 @@ def table(works: Mapping[str, Work]) -> Iterator[str]:
 
 
 def with_table(page: str, works: Mapping[str, Work]) -> str:
-    """The page with this table between its two markers.
-
-    Raises:
-        ValueError: the page lacks a marker.
-    """
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
+    """The page with this table between its two markers."""
     text = "\n".join(table(works))
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+    return replaced(page, BEGIN, text, END)
 
 
 def measured(on_lambda: Lambda) -> dict[str, Work]:

@@ -13,6 +13,7 @@ from typing import Any
 from infra import ROOT
 from infra.deployment import Deployment
 from infra.sections.section import Section
+from tools.marked import replaced
 
 PAGE = ROOT / "docs" / "deploy.md"
 BEGIN = "<!-- The table is made from infra/deployment.py by `make docs`. -->"
@@ -93,14 +94,8 @@ def table() -> str:
 
 
 def with_table(page: str) -> str:
-    """The page with the current table between its two markers.
-
-    Raises:
-        ValueError: the page lacks a marker.
-    """
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+    """The page with the current table between its two markers."""
+    return replaced(page, BEGIN, table(), END)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.marked import replaced
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "deploy.md"
 BEGIN = "<!-- The table is made from tools/unverified.py by `make docs`. -->"
 END = "<!-- End of the facts. -->"
@@ -221,14 +223,8 @@ def _check(fact: Fact) -> str:
 
 
 def with_table(page: str) -> str:
-    """The page with the current table between its two markers.
-
-    Raises:
-        ValueError: the page lacks a marker.
-    """
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+    """The page with the current table between its two markers."""
+    return replaced(page, BEGIN, table(), END)
 
 
 if __name__ == "__main__":
