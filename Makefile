@@ -46,14 +46,14 @@ down: dev ## Stop everything that `make up` has started
 test: dev console $(TYPESCRIPT)/dist/index.js ## Run every test tier, like CI
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target near far
 
-# The first tiers run beside those that start a local cloud, because the latter mostly wait.
+# The near tiers run beside e2e, which starts local clouds and mostly waits. Both take about as long.
 .PHONY: near far
 near:
 	$(PYTEST) -n 2 --dist loadgroup tests/unit tests/contract tests/integration tests/infra
-	$(PYTEST) tests/scale
+	$(PYTEST) tests/scale tests/chaos
 	@$(MAKE) --no-print-directory typescript
 far:
-	$(PYTEST) tests/e2e tests/chaos
+	$(PYTEST) tests/e2e
 
 test-long: dev ## Long tests whose result seldom changes: all crowds, fuzzing, every permission, checkov, chaos with 500 jobs, load
 	$(PYTEST) --long tests/e2e tests/integration/test_cap.py tests/integration/audit tests/integration/test_malformed_items.py tests/scale tests/infra/test_lint.py

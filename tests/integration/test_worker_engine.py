@@ -174,7 +174,7 @@ def a_sleep(seconds: float) -> dict[str, object]:
 
 async def test_a_silent_engine_is_restarted_and_the_job_is_retried(world: WorkerWorld) -> None:
     world.patience = Patience(silent=1.0)
-    job = world.queued(a_graph(steps=100))
+    job = world.queued(a_graph(steps=40))
     async with an_engine(world) as engine, world.working(engine):
         await eventually(lambda: world.row(job.id).status is Status.RUNNING, within=START_SECONDS)
         await world.faults(stall=True)
