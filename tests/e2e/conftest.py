@@ -27,10 +27,12 @@ WORKERS = 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Limit each e2e test to 120 s, not counting its fixtures.
+    """Limit each e2e test to 120 s, not counting its fixtures, and run test_permissions.py last.
 
-    The fixture that ends the deployment runs after the last test and waits for the sweeper.
+    That module has a deployment of its own, so the audit of the shared one runs beside it. The
+    fixture that ends the shared deployment runs after the last test and waits for the audit.
     """
+    items.sort(key=lambda item: item.path.name == "test_permissions.py")
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker(
             "timeout"
@@ -52,16 +54,38 @@ def make(target: str, **variables: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def audit(state: State) -> subprocess.CompletedProcess[str]:
-    """Audit everything that the tests have left in the deployment."""
-    command = [sys.executable, "-m", "localcloud", "audit", "--state", str(state.folder)]
-    return subprocess.run(
-        [*command, "--wait", "240"],  # seconds; the sweeper runs once a minute
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+class Audit:
+    """Audits everything that the tests have left in a deployment, once.
+
+    It takes minutes, because it waits for the sweeper. `begin` lets it run beside other tests.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._process: subprocess.Popen[str] | None = None
+
+    def begin(self) -> subprocess.Popen[str]:
+        """Start it, unless it runs already. From now on no test may use the deployment."""
+        if self._process is None:
+            command = [sys.executable, "-m", "localcloud", "audit"]
+            self._process = subprocess.Popen(
+                # In seconds; the sweeper runs once a minute.
+                [*command, "--state", str(self._state.folder), "--wait", "240"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        return self._process
+
+    def assert_clean(self) -> None:
+        """Wait for its end, and fail if it has found anything."""
+        process = self.begin()
+        report, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, report
+
+
+# Of the deployment that most tests share, where this run has started one.
+SHARED_AUDIT = pytest.StashKey[Audit]()
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +96,9 @@ def state(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
         yield State(Path(given).parent if given else DEFAULT_STATE)
         return
     with a_local_cloud(tmp_path_factory.mktemp("cloud")) as state:
+        audit = pytestconfig.stash[SHARED_AUDIT] = Audit(state)
         yield state
-        audited = audit(state)
-    assert audited.returncode == 0, audited.stdout + audited.stderr
+        audit.assert_clean()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from infra.grants import UNUSED_LOCALLY
 from localcloud.state import Endpoints
 from tests.e2e.account import Account, Statement
 from tests.e2e.caller import a_caller
-from tests.e2e.conftest import a_local_cloud
+from tests.e2e.conftest import SHARED_AUDIT, a_local_cloud
 from tests.e2e.fleet import deployed_scaler
 from tests.e2e.smokes import SMOKES
 
@@ -37,6 +37,8 @@ def endpoints(
     """
     if pytestconfig.getoption("--target") != "local":
         pytest.skip("the test changes policies, so it runs only on a local cloud")
+    if (audit := pytestconfig.stash.get(SHARED_AUDIT, None)) is not None:
+        audit.begin()  # this module is the last one
     with a_local_cloud(tmp_path_factory.mktemp("permissions")) as state:
         found = state.read()
         assert found is not None
