@@ -156,6 +156,13 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Templates:
 
 
 @pytest.fixture(scope="session")
+def optional_edge(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """The templates of a deployment with an edge that is not required, and no web ACL."""
+    chosen = deployment(**without_web_acl(required=False))
+    return synthesise(tmp_path_factory.mktemp("optional-edge"), chosen)
+
+
+@pytest.fixture(scope="session")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Templates:
     """The templates for AWS, of the deployment file that the CDK uses by default."""
     file = read_deployment(Path("deployments/dev.toml"))

@@ -281,10 +281,9 @@ class TestWebAcl:
         for visible in (acl, *acl["Rules"]):
             assert visible["VisibilityConfig"]["SampledRequestsEnabled"] is False
 
-    def test_by_default_there_is_none(self, tmp_path: Path) -> None:
-        templates = synthesise(tmp_path, deployment(**without_web_acl()))
-        assert "WebACLId" not in config(templates)
-        assert not resources(templates.firewall, "AWS::WAFv2::WebACL")
+    def test_by_default_there_is_none(self, optional_edge: Templates) -> None:
+        assert "WebACLId" not in config(optional_edge)
+        assert not resources(optional_edge.firewall, "AWS::WAFv2::WebACL")
 
     def test_one_of_the_account_can_be_named(self, tmp_path: Path) -> None:
         arn = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/team/0a1b"

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from comfyline.service.access.edge import HEADER
 from functions import authorize
 from functions._wiring import Wiring
 from infra.functions import FUNCTIONS, ROUTES
-from tests.infra.conftest import deployment, synthesise, without_web_acl
+from tests.infra.conftest import deployment, without_web_acl
 from tests.infra.templates import Json, Templates, function_in, named, resources
 from tests.support import events
 from tests.support.builders import NOW, FrozenClock
@@ -149,8 +148,8 @@ def test_a_socket_needs_the_header(
     assert reason(**{name: "secret-4"}) == "caller refused"
 
 
-def test_callers_can_change_to_the_edge_before_it_is_required(tmp_path: Path) -> None:
-    templates = synthesise(tmp_path, deployment(**without_web_acl(required=False)))
+def test_callers_can_change_to_the_edge_before_it_is_required(optional_edge: Templates) -> None:
+    templates = optional_edge
     assert "EDGE_SECRETS" not in templates.environment("AuthorizeHttp")
     assert {Gate(templates).http(route, **KEY) for route in ROUTE_KEYS} == {0}
     assert templates.api["Outputs"]["HttpApiUrl"]["Value"] == "https://comfy.example.com"

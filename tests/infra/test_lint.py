@@ -59,6 +59,7 @@ def assert_reasons_are_those_of_findings(found: Found, reasons: Reasons) -> None
     assert set(reasons.values()) == set(given)
 
 
+@pytest.mark.timeout(300)  # the first test of this file also synthesises both variants
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_cfn_lint_finds_nothing(folders: Mapping[str, Path], variant: str) -> None:
     templates = sorted(folders[variant].glob("*.template.json"))
