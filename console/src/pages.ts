@@ -34,9 +34,20 @@ export const PAGES: readonly Page[] = [
     text: (texts) => texts.usage,
   },
   {
+    name: "keys",
+    component: lazy(() => import("./pages/keys.js")),
+    text: (texts) => texts.keys,
+  },
+  {
     name: "now",
     component: lazy(() => import("./pages/admin/now.js")),
     text: (texts) => texts.now,
+    needsAdmin: true,
+  },
+  {
+    name: "owners",
+    component: lazy(() => import("./pages/admin/owners.js")),
+    text: (texts) => texts.owners,
     needsAdmin: true,
   },
   {

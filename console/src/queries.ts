@@ -1,6 +1,6 @@
 /** The reads of the API, and how a change of one job reaches the lists that show it. */
 
-import type { Comfyline, JobPage, JobView, Status } from "@comfyline/client";
+import type { Comfyline, JobPage, JobView, OwnerPage, Status } from "@comfyline/client";
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import type { InfiniteData, QueryClient } from "@tanstack/react-query";
 
@@ -96,7 +96,29 @@ export function meQuery(client: Comfyline) {
 export function usageQuery(client: Comfyline) {
   return queryOptions({
     queryKey: ["usage"],
-    queryFn: ({ signal }) => client.usage({ signal }),
+    queryFn: ({ signal }) => client.usage({ by: "month", signal }),
+    staleTime: 0,
+  });
+}
+
+export function keysQuery(client: Comfyline) {
+  return queryOptions({
+    queryKey: ["keys"],
+    queryFn: async ({ signal }) => (await client.keys({ signal })).keys.toReversed(),
+    staleTime: 0,
+  });
+}
+
+/** The owners that have keys, for operators. */
+export function ownersQuery(client: Comfyline) {
+  return infiniteQueryOptions({
+    queryKey: ["owners"],
+    initialPageParam: undefined as string | undefined,
+    queryFn: async ({ pageParam: cursor, signal }): Promise<OwnerPage> => {
+      const { value } = await client.admin.owners({ cursor, signal }).next();
+      return value as OwnerPage;
+    },
+    getNextPageParam: (page: OwnerPage) => page.next_cursor ?? undefined,
     staleTime: 0,
   });
 }

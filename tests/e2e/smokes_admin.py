@@ -47,7 +47,8 @@ def read_fleet(caller: Caller) -> None:
 def manage_owners(caller: Caller) -> None:
     """Look at failures, owners and keys, and change a key."""
     error = JobError(type="smoke", message="")
-    caller.account.ledger.count([failed(a_job(owner=caller.owner), error, now=now())])
+    job = replace(failed(a_job(owner=caller.owner), error), finished_at=now())
+    caller.account.ledger.count([job])
     admin = operator(caller)
     assert "smoke" in {group["type"] for group in read(admin, "errors?days=1")["groups"]}
     assert read(admin, "owners?limit=1")["owners"]

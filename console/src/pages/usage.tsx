@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { duration } from "../format.js";
+import { Months } from "../parts/months.js";
 import { Trouble } from "../parts/trouble.js";
 import { modelsQuery, usageQuery } from "../queries.js";
 import { useSession } from "../session.js";
@@ -35,6 +36,7 @@ export default function UsagePage() {
             </div>
           </dl>
           <p className="muted">{texts.usageHint}</p>
+          {usage.data.months && <Months months={usage.data.months} />}
         </>
       )}
       {models.data && (

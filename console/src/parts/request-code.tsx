@@ -1,9 +1,9 @@
 /** A request as curl, Python and TypeScript, ready to copy. */
 
 import { Tab, TabList, TabPanel, TabProvider } from "@ariakit/react";
-import { useState } from "react";
 import { ROOT } from "../address.js";
 import { useTexts } from "../texts/index.js";
+import { Copy } from "./copy.js";
 
 export interface CodeOf {
   curl: string;
@@ -34,21 +34,6 @@ export function RequestCode({ code }: { code: CodeOf }) {
         ))}
       </TabProvider>
     </section>
-  );
-}
-
-function Copy({ text }: { text: string }) {
-  const texts = useTexts();
-  const [isCopied, setCopied] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    setCopied(true);
-    setTimeout(() => setCopied(false), 2000);
-  };
-  return (
-    <button type="button" className="quiet copy" onClick={() => void copy()}>
-      {isCopied ? texts.copied : texts.copy}
-    </button>
   );
 }
 

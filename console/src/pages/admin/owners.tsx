@@ -1,0 +1,150 @@
+import type { KeyLimits, KeyView, OwnerView } from "@comfyline/client";
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { duration } from "../../format.js";
+import { Disable, KeyEnd, KeyName, KeyState, Limits, worksStill } from "../../parts/key.js";
+import { Table } from "../../parts/table.js";
+import { Trouble } from "../../parts/trouble.js";
+import { ownersQuery } from "../../queries.js";
+import { useSession } from "../../session.js";
+import { useLanguage, useTexts } from "../../texts/index.js";
+
+/** All owners that have keys, with what they use and have used. */
+export default function OwnersPage() {
+  const texts = useTexts();
+  const { client } = useSession();
+  const owners = useInfiniteQuery(ownersQuery(client));
+  const [trouble, setTrouble] = useState<unknown>();
+
+  async function change(changing: Promise<unknown>): Promise<void> {
+    setTrouble(undefined);
+    try {
+      await changing;
+    } catch (error) {
+      setTrouble(error);
+    }
+    await owners.refetch();
+  }
+
+  const all = owners.data?.pages.flatMap((page) => page.owners) ?? [];
+  return (
+    <>
+      <h1>{texts.owners}</h1>
+      <p className="muted">{texts.ownersHint}</p>
+      {trouble !== undefined && <Trouble error={trouble} />}
+      {owners.error && <Trouble error={owners.error} again={() => void owners.refetch()} />}
+      {owners.isPending && <p className="muted">{texts.loading}</p>}
+      {all.map((owner) => (
+        <OwnerSection key={owner.owner} owner={owner} change={change} />
+      ))}
+      {owners.hasNextPage && (
+        <button
+          type="button"
+          disabled={owners.isFetchingNextPage}
+          onClick={() => void owners.fetchNextPage()}
+        >
+          {texts.more}
+        </button>
+      )}
+    </>
+  );
+}
+
+type Change = (changing: Promise<unknown>) => Promise<void>;
+
+function OwnerSection({ owner, change }: { owner: OwnerView; change: Change }) {
+  const texts = useTexts();
+  const language = useLanguage();
+  const number = new Intl.NumberFormat(language);
+  return (
+    <section className="owner" aria-label={owner.owner}>
+      <h2 className="name">{owner.owner}</h2>
+      <p className="muted">
+        {texts.ownerUses(
+          number.format(owner.active_jobs),
+          duration(owner.gpu_seconds, language),
+          number.format(owner.jobs),
+        )}
+      </p>
+      <Table
+        label={texts.keysOf(owner.owner)}
+        head={[
+          texts.key,
+          texts.state,
+          texts.scopes,
+          texts.limitsTitle,
+          texts.ends,
+          <span className="sr">{texts.actions}</span>,
+        ]}
+      >
+        {owner.keys.map((view) => (
+          <KeyRow key={view.id} view={view} change={change} />
+        ))}
+      </Table>
+    </section>
+  );
+}
+
+function KeyRow({ view, change }: { view: KeyView; change: Change }) {
+  const { client } = useSession();
+  return (
+    <tr>
+      <th scope="row">
+        <KeyName view={view} />
+      </th>
+      <td>
+        <KeyState view={view} />
+      </td>
+      <td>{view.scopes.join(", ")}</td>
+      <td>
+        <Limits limits={view.limits} />
+        {worksStill(view) && <LimitsForm view={view} change={change} />}
+      </td>
+      <td>
+        <KeyEnd view={view} />
+      </td>
+      <td>
+        {worksStill(view) && (
+          <Disable view={view} disable={() => change(client.admin.disableKey(view.id))} />
+        )}
+      </td>
+    </tr>
+  );
+}
+
+const CHANGED = ["max_active_jobs", "jobs_per_minute"] as const;
+
+/** The cap and the rate of a key; its other limits stay as they are. */
+function LimitsForm({ view, change }: { view: KeyView; change: Change }) {
+  const texts = useTexts();
+  const { client } = useSession();
+
+  function submit(event: React.FormEvent<HTMLFormElement>): void {
+    event.preventDefault();
+    const given = new FormData(event.currentTarget);
+    const kept: Partial<KeyLimits> = { ...view.limits };
+    for (const name of CHANGED) kept[name] = Number(given.get(name)) || null;
+    void change(client.admin.limitKey(view.id, kept));
+  }
+
+  return (
+    <details>
+      <summary>{texts.changeLimits}</summary>
+      <form className="limits-form" onSubmit={submit}>
+        {CHANGED.map((name) => (
+          <label key={name}>
+            {texts.limits[name]}
+            <input
+              name={name}
+              type="number"
+              min={1}
+              defaultValue={view.limits[name] ?? ""}
+              placeholder={texts.unlimited}
+            />
+          </label>
+        ))}
+        <button type="submit">{texts.save}</button>
+      </form>
+    </details>
+  );
+}
