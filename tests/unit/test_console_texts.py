@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 
 import pytest
 
+from comfyline.service.admin.alarms import AlarmState
+from comfyline.service.fleet.scaling import Reason
+from comfyline.service.fleet.workers import WorkerState
 from comfyline.service.jobs.lifecycle import EVENT_NAMES, RULES
 from infra import ROOT
 
@@ -21,3 +25,24 @@ def test_every_event_of_a_jobs_history_has_a_text(language: str) -> None:
     names = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in recorded} | {"submitted"}
     assert names <= EVENT_NAMES
     assert told == names
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("states", WorkerState), ("reasons", Reason), ("alarmStates", AlarmState)],
+)
+def test_every_state_that_operators_are_shown_has_a_text(name: str, values: type[StrEnum]) -> None:
+    blocks = re.findall(rf"  {name}: \{{(.*?)\}}", (TEXTS / "operate.ts").read_text(), re.DOTALL)
+    assert len(blocks) == 2  # English and German
+    for block in blocks:
+        assert {*re.findall(r"(\w+):", block)} == {*values}
+
+
+def test_every_alarm_has_a_section_of_the_runbook_that_the_page_finds() -> None:
+    made = (ROOT / "infra" / "stacks" / "observability.py").read_text()
+    names = re.findall(r'(?:name=|stopped\(\s*)"(\w+)"', made)
+    assert len(names) > 10
+    sections = (ROOT / "docs" / "runbook.md").read_text().split("\n## ")
+    found = {section.partition("\n")[0] for section in sections}
+    anchors = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower() for name in names}
+    assert anchors <= found
