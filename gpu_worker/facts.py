@@ -20,6 +20,7 @@ from gpu_worker.presence import Activity
 from gpu_worker.protection import FleetUnreachable
 from gpu_worker.racing import background
 
+MOST = 2**53  # bytes
 AGAIN_SECONDS = 5.0  # between two questions to an engine that has not started yet
 # The life cycles of an instance, as its metadata names them.
 _CAPACITIES = {"spot": Capacity.SPOT, "on-demand": Capacity.ONDEMAND}
@@ -56,7 +57,8 @@ async def _learn_gpu(activity: Activity, http: ComfyHttp, again: float) -> None:
         activity.facts = replace(
             activity.facts,
             gpu=text(device.get("name")),
-            gpu_memory_bytes=memory if type(memory) is int and memory > 0 else None,
+            # DynamoDB refuses a number of many digits, and the whole report with it.
+            gpu_memory_bytes=memory if type(memory) is int and 0 < memory < MOST else None,
         )
         return
 

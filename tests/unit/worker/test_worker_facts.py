@@ -58,7 +58,15 @@ async def test_the_gpu_is_known_once_the_engine_is_up() -> None:
     assert facts == WorkerFacts(gpu=GPU["devices"][0]["name"], gpu_memory_bytes=24 * 2**30)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("odd", [{}, {"devices": 7}, {"devices": [{"name": 7, "vram_total": -1}]}])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"devices": 7},
+        {"devices": [{"name": 7, "vram_total": -1}]},
+        {"devices": [{"vram_total": 10**60}]},
+    ],
+)
 async def test_an_engine_that_says_nothing_of_its_gpu_leaves_it_unknown(odd: Any) -> None:
     with ecs() as double:
         double.task, double.instance = TASK, INSTANCE
