@@ -9,10 +9,9 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from comfyline.adapters.aws.access.budgets import DynamoBudgetStore
 from comfyline.adapters.aws.access.keys import DynamoKeyStore
@@ -29,7 +28,6 @@ from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.contract.ids import (
-    ConnectionId,
     JobId,
     KeyId,
     OwnerId,
@@ -38,8 +36,7 @@ from comfyline.contract.ids import (
 )
 from comfyline.operate.audit.check import audit
 from comfyline.operate.audit.findings import Report
-from comfyline.operate.audit.source import Source, StoredFile, Table, Terms
-from comfyline.operate.inventory import Inventory
+from comfyline.operate.audit.source import Table, Terms
 from comfyline.service.access.budgets import REQUESTS
 from comfyline.service.access.keys import ApiKey
 from comfyline.service.access.sessions import Session
@@ -54,6 +51,15 @@ from comfyline.service.jobs.artifact_keys import thumbnail_key
 from comfyline.service.jobs.job import Job, JobError, JobOptions
 from comfyline.service.jobs.lifecycle import advance
 from comfyline.service.live.sockets import Connection
+from tests.support.audited_stores import (
+    AGE,
+    OTHER_SOCKET,
+    SOCKET,
+    Key,
+    MotoStored,
+    Stored,
+    names_of,
+)
 from tests.support.builders import (
     a_graph,
     a_job,
@@ -69,161 +75,9 @@ from tests.support.gateway import Gateway
 
 FOX, BEAR = OwnerId("fox"), OwnerId("bear")
 FOX_KEY, BEAR_KEY = KeyId("0" * 15 + "1"), KeyId("0" * 15 + "2")
-SOCKET, OTHER_SOCKET = ConnectionId("fox-socket"), ConnectionId("bear-socket")
 PASS, SESSION = "ab" * 32, "cd" * 32
 MANY = 103  # artifacts of one job: more than one item lists
-AGE = timedelta(minutes=20)  # of the clean content
 _PNG, _MADE = b"an upload", b"made"
-
-Key = tuple[Table, str, str]
-Tables = dict[Table, dict[tuple[str, str], dict[str, Any]]]
-
-
-class Stored(Protocol):
-    """Raw items and files."""
-
-    @property
-    def source(self) -> Source: ...
-
-    def get(self, key: Key) -> dict[str, Any] | None: ...
-    def put(self, table: Table, item: Item) -> None: ...
-    def delete(self, key: Key) -> None: ...
-    def put_file(self, key: str, content: bytes) -> None: ...
-    def delete_file(self, key: str) -> None: ...
-
-
-@dataclass
-class InMemoryStored:
-    """`Stored` and `Source` in dictionaries."""
-
-    tables: Tables
-    contents: dict[str, bytes]
-    stored_at: datetime
-    open_sockets: set[str] = field(default_factory=lambda: {SOCKET, OTHER_SOCKET})
-    queued: int = 1
-    dead: int = 0
-    created: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    @property
-    def source(self) -> Source:
-        return self
-
-    def get(self, key: Key) -> dict[str, Any] | None:
-        return deepcopy(self.tables[key[0]].get(key[1:]))
-
-    def put(self, table: Table, item: Item) -> None:
-        self.tables[table][_names(item)] = {**item}
-
-    def delete(self, key: Key) -> None:
-        self.tables[key[0]].pop(key[1:], None)
-
-    def put_file(self, key: str, content: bytes) -> None:
-        self.contents[key] = content
-
-    def delete_file(self, key: str) -> None:
-        self.contents.pop(key, None)
-
-    # --- as a source ------------------------------------------------------------------------------
-
-    def items(self, table: Table) -> Iterator[Item]:
-        return iter([*self.tables[table].values()])
-
-    def item(self, table: Table, pk: str, sk: str) -> Item | None:
-        return self.tables[table].get((pk, sk))
-
-    def query(self, table: Table, pk: str, prefix: str = "") -> Iterator[Item]:
-        names = sorted(names for names in self.tables[table] if names[0] == pk)
-        return (self.tables[table][n] for n in names if n[1].startswith(prefix))
-
-    def created_at(self, table: Table) -> datetime:
-        return self.created
-
-    def files(self) -> Iterator[StoredFile]:
-        for key, content in sorted(self.contents.items()):
-            yield StoredFile(key, len(content), self.stored_at)
-
-    def sha256(self, key: str) -> str | None:
-        content = self.contents.get(key)
-        return None if content is None else hashlib.sha256(content).hexdigest()
-
-    def is_open(self, connection_id: ConnectionId) -> bool:
-        return connection_id in self.open_sockets
-
-    def tickets(self) -> int:
-        return self.queued
-
-    def dead_tickets(self) -> int:
-        return self.dead
-
-
-class _OpenSockets:
-    """Says which sockets are open, in the place of API Gateway."""
-
-    def is_open(self, connection_id: ConnectionId) -> bool:
-        return connection_id in (SOCKET, OTHER_SOCKET)
-
-
-class MotoStored:
-    """`Stored` in moto."""
-
-    def __init__(self, gateway: Gateway, inventory: Inventory) -> None:
-        self._dynamodb = gateway.client("dynamodb")
-        self._s3 = gateway.client("s3")
-        self.source: Source = replace(inventory, sockets=_OpenSockets())  # type: ignore[arg-type]
-
-    def get(self, key: Key) -> dict[str, Any] | None:
-        item: dict[str, Any] | None = self._dynamodb.get_item(
-            TableName=key[0].value, Key=_key(key)
-        ).get("Item")
-        return item
-
-    def put(self, table: Table, item: Item) -> None:
-        self._dynamodb.put_item(TableName=table.value, Item=item)
-
-    def delete(self, key: Key) -> None:
-        self._dynamodb.delete_item(TableName=key[0].value, Key=_key(key))
-
-    def put_file(self, key: str, content: bytes) -> None:
-        self._s3.put_object(Bucket="files", Key=key, Body=content)
-
-    def delete_file(self, key: str) -> None:
-        self._s3.delete_object(Bucket="files", Key=key)
-
-    def items(self) -> Tables:
-        """A copy of all items."""
-        return {
-            table: {_names(item): {**item} for item in self.source.items(table)} for table in Table
-        }
-
-    def put_back(self, tables: Tables, contents: Mapping[str, bytes]) -> None:
-        """Hold these items, and the files with these keys, and nothing else."""
-        mine, stored = self.items(), {file.key for file in self.source.files()}
-        for table in Table:
-            for names in mine[table].keys() - tables[table].keys():
-                self.delete((table, *names))
-            for names, item in tables[table].items():
-                if mine[table].get(names) != item:
-                    self.put(table, item)
-        for key in stored - contents.keys():
-            self.delete_file(key)
-        for key in contents.keys() - stored:
-            self.put_file(key, contents[key])
-
-    def in_memory(self) -> InMemoryStored:
-        """A copy of everything."""
-        files = [file.key for file in self.source.files()]
-        bodies = {key: self._s3.get_object(Bucket="files", Key=key)["Body"].read() for key in files}
-        return InMemoryStored(deepcopy(self.items()), bodies, datetime.now(UTC) - AGE)
-
-
-def _names(item: Item) -> tuple[str, str]:
-    return item["pk"]["S"], item["sk"]["S"] if "sk" in item else ""
-
-
-def _key(key: Key) -> dict[str, Any]:
-    _, pk, sk = key
-    return {"pk": {"S": pk}, **({"sk": {"S": sk}} if sk else {})}
-
 
 # --- the deployment of a test ---------------------------------------------------------------------
 
@@ -270,7 +124,7 @@ class Deployed:
 
     def put(self, table: Table, item: Item) -> None:
         """Put an item."""
-        self._remember((table, *_names(item)))
+        self._remember((table, *names_of(item)))
         self.stored.put(table, item)
 
     def set(self, table: Table, pk: str, sk: str, **attributes: Any) -> None:

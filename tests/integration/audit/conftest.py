@@ -9,7 +9,8 @@ import boto3
 import pytest
 
 from comfyline.operate import wiring
-from tests.support.audited import AGE, Builder, Deployed, MotoStored
+from tests.support.audited import Builder, Deployed
+from tests.support.audited_stores import AGE, MotoStored
 from tests.support.gateway import functions_on_moto
 
 

@@ -11,7 +11,8 @@ from comfyline.operate.audit.findings import Finding
 from comfyline.operate.audit.source import Table
 from comfyline.service.access.keys import VOUCHED_PREFIX
 from tests.integration.audit.plants.plant import MENDED, PLANTS, Plant
-from tests.support.audited import SOCKET, Deployed
+from tests.support.audited import Deployed
+from tests.support.audited_stores import SOCKET
 
 
 @pytest.mark.parametrize("deployed", ["memory", "moto"], indirect=True)

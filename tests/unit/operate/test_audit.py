@@ -22,7 +22,7 @@ from comfyline.operate.audit.relations import ARTIFACT_LIFETIME
 from comfyline.operate.audit.source import LIFECYCLE_LAG, Table, Terms
 from comfyline.service.access.slots import Slot
 from comfyline.service.jobs.job import Job
-from tests.support.audited import InMemoryStored
+from tests.support.audited_stores import InMemoryStored
 from tests.support.builders import NOW, a_graph, a_job, canceled, settled, some_params, succeeded
 
 LATER = NOW + timedelta(hours=1)

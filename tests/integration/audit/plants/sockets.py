@@ -11,15 +11,8 @@ from comfyline.contract.ids import ConnectionId, random_job_id
 from comfyline.operate.audit.source import Table
 from comfyline.service.jobs.job import Job
 from tests.integration.audit.plants.plant import DAY, found_as
-from tests.support.audited import (
-    BEAR,
-    BEAR_KEY,
-    FOX_KEY,
-    PASS,
-    SESSION,
-    SOCKET,
-    Deployed,
-)
+from tests.support.audited import BEAR, BEAR_KEY, FOX_KEY, PASS, SESSION, Deployed
+from tests.support.audited_stores import SOCKET
 
 
 def _socket(d: Deployed, **attributes: Any) -> None:
