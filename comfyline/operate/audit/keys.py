@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 
-from comfyline.adapters.aws.access.keys import OWNER_PREFIX, key_of
+from comfyline.adapters.aws.access.key_items import key_of
+from comfyline.adapters.aws.access.keys import OWNER_PREFIX
 from comfyline.adapters.aws.attributes import Item, read_time
 from comfyline.operate.audit.findings import Finding
 from comfyline.operate.audit.index import Index

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from comfyline.adapters.aws import batches
+from comfyline.adapters.aws.access.key_items import VOID_SHARD, item_of, key_of
 from comfyline.adapters.aws.attributes import read_time, readable_items, time_of
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey, Flags, Switches, SwitchesChanged
-from comfyline.service.access.slots import Limits
 from comfyline.service.errors import Unavailable
 from comfyline.service.storage_names import BY_OWNER, BY_VOID_AT
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 OWNER_PREFIX = "owner#"
 MAX_TRIES = 5  # of a change: keys are seldom changed
 _FLAGS = {"pk": {"S": "flags"}}  # cannot be the id of a key, which is 16 hexadecimal digits
-# Every key with an end is in one partition of the index: operators change few keys.
-_VOID_SHARD = {"S": "0"}
-_LIMITS = tuple(field.name for field in fields(Limits))
 
 
 class DynamoKeyStore:
@@ -68,7 +65,7 @@ class DynamoKeyStore:
             IndexName=BY_VOID_AT,
             KeyConditionExpression="void_shard = :shard AND void_at BETWEEN :start AND :end",
             ExpressionAttributeValues={
-                ":shard": _VOID_SHARD,
+                ":shard": VOID_SHARD,
                 ":start": time_of(start),
                 ":end": time_of(end),
             },
@@ -78,7 +75,7 @@ class DynamoKeyStore:
     @translated()
     def put(self, key: ApiKey) -> None:
         """See KeyStore."""
-        self._client.put_item(TableName=self._table, Item=_item_of(key))
+        self._client.put_item(TableName=self._table, Item=item_of(key))
 
     @translated()
     def owners(self) -> list[OwnerId]:
@@ -143,7 +140,7 @@ class DynamoKeyStore:
         known = {":revision": {"N": str(was.revision)}} if was.revision else {}
         put: Any = {
             "TableName": self._table,
-            "Item": _item_of(changed),
+            "Item": item_of(changed),
             "ConditionExpression": is_as_read,
             **({"ExpressionAttributeValues": known} if known else {}),
         }
@@ -151,7 +148,7 @@ class DynamoKeyStore:
             if by is None:
                 self._client.put_item(**put)
             else:
-                new: Any = {"TableName": self._table, "Item": _item_of(by)}
+                new: Any = {"TableName": self._table, "Item": item_of(by)}
                 self._client.transact_write_items(TransactItems=[{"Put": put}, {"Put": new}])
         except (
             self._client.exceptions.ConditionalCheckFailedException,
@@ -266,68 +263,3 @@ def _watch_key(owner: OwnerId) -> dict[str, Any]:
 
 def _watched_until_of(item: Any) -> datetime:
     return read_time(item["watched_until"])
-
-
-def _item_of(key: ApiKey) -> dict[str, Any]:
-    ends = {
-        name: time_of(end)
-        for name, end in (
-            ("expires_at", key.expires_at),
-            ("disabled_at", key.disabled_at),
-            ("void_at", key.void_at),
-        )
-        if end is not None
-    }
-    if "void_at" in ends:
-        ends["void_shard"] = _VOID_SHARD
-    return {
-        "pk": {"S": key.id},
-        "secret_sha256": {"S": key.secret_sha256},
-        "owner": {"S": key.owner},
-        "scopes": {"L": [{"S": scope} for scope in sorted(key.scopes)]},
-        "created_at": time_of(key.created_at),
-        "disabled": {"BOOL": key.disabled},
-        **ends,
-        **({"name": {"S": key.name}} if key.name else {}),
-        **({"made_by": {"S": key.made_by}} if key.made_by else {}),
-        **({"revision": {"N": str(key.revision)}} if key.revision else {}),
-        **{name: {"N": str(bound)} for name, bound in _bounds(key.limits).items()},
-    }
-
-
-def _disabled_at(item: Any) -> datetime | None:
-    if not item["disabled"]["BOOL"]:
-        return None
-    # Earlier code has stored no time. The sockets of such a key have ended since.
-    return read_time(item["disabled_at"] if "disabled_at" in item else item["created_at"])
-
-
-def _bounds(limits: Limits) -> dict[str, int]:
-    return {name: bound for name, bound in asdict(limits).items() if bound is not None}
-
-
-def key_of(item: Any) -> ApiKey:
-    """The key in an item."""
-    return ApiKey(
-        id=KeyId(item["pk"]["S"]),
-        secret_sha256=item["secret_sha256"]["S"],
-        owner=OwnerId(item["owner"]["S"]),
-        scopes=frozenset(scope["S"] for scope in item["scopes"]["L"]),
-        created_at=read_time(item["created_at"]),
-        name=item["name"]["S"] if "name" in item else "",
-        expires_at=read_time(item["expires_at"]) if "expires_at" in item else None,
-        disabled_at=_disabled_at(item),
-        made_by=KeyId(item["made_by"]["S"]) if "made_by" in item else None,
-        revision=int(item["revision"]["N"]) if "revision" in item else 0,
-        limits=Limits(**{name: int(item[name]["N"]) for name in _LIMITS if name in item}),
-    )
-
-
-def vouched_item(key: ApiKey | None) -> dict[str, Any]:
-    """The attribute that holds a key which is in no table of keys."""
-    return {} if key is None else {"vouched": {"M": _item_of(key)}}
-
-
-def vouched_in(item: Any) -> ApiKey | None:
-    """The key in that attribute."""
-    return key_of(item["vouched"]["M"]) if "vouched" in item else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comfyline.adapters.aws.access.keys import vouched_in, vouched_item
+from comfyline.adapters.aws.access.key_items import vouched_in, vouched_item
 from comfyline.adapters.aws.attributes import Item, read_time, readable_items, time_of, ttl_of
 from comfyline.adapters.aws.errors import translated
 from comfyline.contract.ids import KeyId, OwnerId
