@@ -108,6 +108,11 @@ tests/e2e/comfy_sdk/node_modules/.complete: tests/e2e/comfy_sdk/package-lock.jso
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix tests/e2e/comfy_sdk --silent ci
 	@touch $@
 
+# Lighthouse, which only the long tests of the console run.
+tests/e2e/lighthouse/node_modules/.complete: tests/e2e/lighthouse/package-lock.json | dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix tests/e2e/lighthouse --silent ci --ignore-scripts
+	@touch $@
+
 $(TYPESCRIPT)/dist/index.js: $(TYPESCRIPT)/node_modules/.complete $(shell find $(TYPESCRIPT)/src -name '*.ts')
 	@$(NPM) run build
 

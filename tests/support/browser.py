@@ -16,7 +16,7 @@ _FLAGS = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-
 _QUIET = ("disable-background-networking", "disable-component-update")
 
 # Continuous integration runs as root, and Chromium's sandbox refuses root.
-_LAUNCH: dict[str, Any] = {
+LAUNCH: dict[str, Any] = {
     "executable_path": CHROMIUM,
     "args": [f"--{flag}" for flag in (*_FLAGS, *_QUIET)],
 }
@@ -28,7 +28,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromi
 def a_browser() -> Iterator[Browser]:
     """A running browser, until the block ends."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(**_LAUNCH)
+        browser = playwright.chromium.launch(**LAUNCH)
         yield browser
         browser.close()
 
@@ -37,6 +37,6 @@ def a_browser() -> Iterator[Browser]:
 async def a_browser_beside() -> AsyncIterator[async_api.Browser]:
     """The same for tests that do other things while the page runs."""
     async with async_api.async_playwright() as playwright:
-        browser = await playwright.chromium.launch(**_LAUNCH)
+        browser = await playwright.chromium.launch(**LAUNCH)
         yield browser
         await browser.close()

@@ -88,7 +88,7 @@ function GraphSection({ job }: { job: JobView & { live?: LiveJob } }) {
   const place = useRef<HTMLElement>(null);
   const isSeen = useIsSeen(place);
   return (
-    <section aria-labelledby="graph" ref={place}>
+    <section className="graph-section" aria-labelledby="graph" ref={place}>
       <h2 id="graph">{texts.workflow}</h2>
       <Suspense fallback={<p className="muted">{texts.loading}</p>}>
         {isSeen && <JobGraph job={job} />}

@@ -24,7 +24,10 @@ export function Media({ file }: { file: ArtifactView }) {
   const url = safeUrl(file.url);
   const broken = () => setBroken(true);
   if (!url || isBroken) return <p className="muted file-note">{texts.fileUnavailable}</p>;
-  if (isPicture(file)) return <img src={url} alt={file.name} loading="lazy" onError={broken} />;
+  if (isPicture(file))
+    return (
+      <img src={url} alt={file.name} width={512} height={512} loading="lazy" onError={broken} />
+    );
   if (isVideo(file))
     return <video src={url} controls preload="metadata" aria-label={file.name} onError={broken} />;
   if (isAudio(file)) return <audio src={url} controls aria-label={file.name} onError={broken} />;
