@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from localcloud.state import ROOT, Endpoints
 
@@ -52,6 +52,11 @@ def sign_in(page: Page, key: str, *, lands_on: str = "Jobs") -> None:
     page.get_by_label("API key").fill(key)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name=lands_on, level=1)).to_be_visible()
+
+
+def connection_of(page: Page) -> Locator:
+    """What the page says of its connection. The state of the service is told elsewhere."""
+    return page.locator("p[role=status]")
 
 
 def show(page: Page, fragment: str) -> None:

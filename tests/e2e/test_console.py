@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from comfyline.client import Comfyline
-from tests.e2e.console import WORKFLOWS, assert_accessible, post
+from tests.e2e.console import WORKFLOWS, assert_accessible, connection_of, post
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.usefixtures("local", "console_packages"), needs_chromium]
@@ -40,7 +40,7 @@ def test_a_job_from_the_form_shows_its_progress_and_its_picture(page: Page) -> N
 def test_the_gallery_shows_a_job_of_another_client_as_it_runs(
     page: Page, client: Comfyline
 ) -> None:
-    expect(page.get_by_role("status")).to_have_text("Live")
+    expect(connection_of(page)).to_have_text("Live")
     album = secrets.token_hex(4)
     prompt = f"a badger of album {album}"
     job = client.submit(prompt, steps=300, metadata={"album": album})

@@ -15,12 +15,13 @@ from playwright.sync_api import Browser, expect
 from localcloud.sign_in import console_of
 from localcloud.state import Endpoints
 from tests.e2e.account import Account
-from tests.e2e.console import a_page, assert_accessible, post
+from tests.e2e.console import a_page, assert_accessible, connection_of, post
 from tests.support.browser import needs_chromium
 from tests.support.issuer import CLIENT, Provider, a_provider
 
 pytestmark = [pytest.mark.usefixtures("local"), needs_chromium]
 
+FETCHED = """url => fetch(url, { headers: { Accept: "application/json" } }).then(r => r.status)"""
 FOREIGN_ANSWER = "?code=stolen&state=guessed"
 FIND_CALLERS = ("AuthorizeHttp", "AuthorizeSocket", "Sessions", "GetArtifact", "ShowConsole")
 
@@ -68,9 +69,11 @@ def test_a_person_signs_in_at_the_issuer(
         assert page.url.startswith(console_of(endpoints))
         assert "code=" not in page.url
         expect(page.get_by_text("sso.ada")).to_be_visible()
-        expect(page.get_by_role("status")).to_have_text("Live")
+        expect(connection_of(page)).to_have_text("Live")
         post(page, "a loom")
         expect(page.locator(".badge", has_text="Done")).to_be_visible(timeout=60_000)
+        link = page.get_by_role("link", name="Download").first.get_attribute("href")
+        assert page.evaluate(FETCHED, link) == 200  # by the cookie, without a header
         page.goto(f"{console_of(endpoints)}{FOREIGN_ANSWER}")
         expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()
         assert "code=" not in page.url

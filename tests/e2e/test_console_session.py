@@ -15,7 +15,7 @@ from comfyline.service.access.authenticate import disable_key
 from localcloud.sign_in import console_of, sign_in_link
 from localcloud.state import Endpoints
 from tests.e2e.account import Account, now
-from tests.e2e.console import a_page, sign_in
+from tests.e2e.console import a_page, connection_of, sign_in
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.usefixtures("local", "console_packages"), needs_chromium]
@@ -86,9 +86,9 @@ def test_it_tells_when_the_connection_is_lost_and_when_it_is_back(
             re.compile(".*ticket=.*"), lambda ws: sockets.append(ws.connect_to_server())
         )
         sign_in(page, endpoints.api_key)
-        expect(page.get_by_role("status")).to_have_text("Live")
+        expect(connection_of(page)).to_have_text("Live")
         page.context.set_offline(True)
         sockets[0].close()
         expect(page.get_by_text("Not live")).to_be_visible()
         page.context.set_offline(False)
-        expect(page.get_by_role("status")).to_have_text("Live")
+        expect(connection_of(page)).to_have_text("Live")

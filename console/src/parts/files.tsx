@@ -3,8 +3,9 @@
 import { Dialog, DialogDismiss, useDialogStore } from "@ariakit/react";
 import type { ArtifactView } from "@comfyline/client";
 import { useState } from "react";
+import { ROOT } from "../address.js";
 import { CompareButton, PickedBar } from "../files/picked.js";
-import { fileSize, safeUrl } from "../format.js";
+import { fileSize } from "../format.js";
 import { useLanguage, useTexts } from "../texts/index.js";
 import { Media, isPicture, isVideo } from "./media.js";
 
@@ -36,27 +37,32 @@ export function Files({ jobId, files }: { jobId: string; files: ArtifactView[] }
                   ⤢
                 </button>
               )}
-              <DownloadLink file={file} />
+              <DownloadLink jobId={jobId} file={file} />
             </div>
           </li>
         ))}
       </ul>
       <PickedBar />
       {shown !== undefined && (
-        <Viewer files={large} at={shown} show={setShown} close={() => setShown(undefined)} />
+        <Viewer
+          jobId={jobId}
+          files={large}
+          at={shown}
+          show={setShown}
+          close={() => setShown(undefined)}
+        />
       )}
     </>
   );
 }
 
-function DownloadLink({ file }: { file: ArtifactView }) {
+/** The address of the file at the service, which stays the same: a signed URL ends in 15 minutes. */
+function DownloadLink({ jobId, file }: { jobId: string; file: ArtifactView }) {
   const texts = useTexts();
-  const url = safeUrl(file.url);
-  if (!url) return null;
   return (
     <a
       className="button quiet"
-      href={url}
+      href={`${ROOT}/api/v1/jobs/${encodeURIComponent(jobId)}/artifacts/${file.number}`}
       download={file.name}
       target="_blank"
       rel="noopener noreferrer"
@@ -68,13 +74,14 @@ function DownloadLink({ file }: { file: ArtifactView }) {
 }
 
 interface ViewerProps {
+  jobId: string;
   files: ArtifactView[];
   at: number;
   show: (at: number) => void;
   close: () => void;
 }
 
-function Viewer({ files, at, show, close }: ViewerProps) {
+function Viewer({ jobId, files, at, show, close }: ViewerProps) {
   const texts = useTexts();
   const dialog = useDialogStore({ open: true, setOpen: (isOpen) => !isOpen && close() });
   const file = files[at]!;
@@ -106,7 +113,7 @@ function Viewer({ files, at, show, close }: ViewerProps) {
             </button>
           </>
         )}
-        <DownloadLink file={file} />
+        <DownloadLink jobId={jobId} file={file} />
         <DialogDismiss className="button">{texts.close}</DialogDismiss>
       </div>
       <div className="viewer-media">
