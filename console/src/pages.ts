@@ -47,7 +47,7 @@ export const PAGES: readonly Page[] = [
   {
     name: "owners",
     component: lazy(() => import("./pages/admin/owners.js")),
-    text: (texts) => texts.owners,
+    text: (texts) => texts.ownersLink,
     needsAdmin: true,
   },
   {

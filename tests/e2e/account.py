@@ -116,7 +116,8 @@ class Account:
 
     def disabled_key(self, owner: OwnerId) -> KeyId:
         """A new key that was disabled a moment ago."""
-        key, _ = create_key(owner, scopes=["jobs"], expires_at=None, keys=self.keys, clock=now)
+        scopes = ["jobs", "keys"]  # the sweeper looks for keys that it has made
+        key, _ = create_key(owner, scopes=scopes, expires_at=None, keys=self.keys, clock=now)
         disable_key(key.id, keys=self.keys, clock=now)
         return key.id
 

@@ -132,7 +132,7 @@ class OwnKeys:
             scopes=old.scopes,
             expires_at=_earliest(old.expires_at, maker.expires_at),
             now=now,
-            limits=self._inherited(old.limits.within(self._ceilings(maker.limits)), maker.limits),
+            limits=self._inherited(self._narrowed(old.limits, maker.limits), maker.limits),
             name=old.name,
             made_by=maker.id,
         )
@@ -224,6 +224,12 @@ class OwnKeys:
             if bound is not None and bound > most:
                 text = f"must be at most {most:,}, which is the limit of your own key"
                 yield FieldError(("body", "limits", field.name), text)
+
+    def _narrowed(self, limits: Limits, own: Limits) -> Limits:
+        """The limits that are set, none of them above the maker's."""
+        most = limits.within(self._ceilings(own))
+        is_set = {f.name for f in fields(Limits) if getattr(limits, f.name) is not None}
+        return Limits(**{name: getattr(most, name) for name in is_set})
 
     def _inherited(self, asked: Limits, own: Limits) -> Limits:
         given = {f.name: getattr(asked, f.name) for f in fields(Limits)}

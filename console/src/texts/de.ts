@@ -247,6 +247,7 @@ export const de: Texts = {
   shownOnce:
     "Kopieren Sie ihn jetzt. Der Dienst speichert nur seinen Hash und kann ihn nicht noch einmal zeigen.",
   stored: "Ich habe ihn gespeichert",
+  ownersLink: "Konten",
   owners: "Konten und Schlüssel",
   ownersHint:
     "Ein gesperrter Schlüssel wird innerhalb von 30 Sekunden abgelehnt, samt denen, die er erstellt hat.",

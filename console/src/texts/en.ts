@@ -236,6 +236,7 @@ export const en = {
   newSecret: "Your new key",
   shownOnce: "Copy it now. The service stores only its hash, so it cannot be shown again.",
   stored: "I have stored it",
+  ownersLink: "Owners",
   owners: "Owners and keys",
   ownersHint: "A disabled key is refused within 30 seconds, with the keys that it has made.",
   ownerUses: (active: string, time: string, jobs: string) =>

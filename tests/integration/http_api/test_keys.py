@@ -87,6 +87,7 @@ class TestOwner:
         assert (found["max_active_jobs"], found["jobs_per_minute"]) == (3, 30_000)
         assert found["requests_per_minute"] == 6_000  # a rate of jobs would raise it
         assert found["max_pixels"] == 4_000_000
+        assert found["max_sockets"] is None
 
     def test_a_maker_may_end_itself_and_so_all_that_it_has_made(self, maker: Person) -> None:
         shop, answer = made(maker)
