@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import random
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,61 +22,17 @@ from gpu_worker.models import download, folder
 from gpu_worker.models.download import TRIES, ModelsUnusable, Pace
 from gpu_worker.models.folder import ModelFolder
 from tests.support.eventually import eventually
-
-BODY = random.Random(7).randbytes(7000)
-PART = 2048  # bytes, so that BODY has four parts, the last one shorter
-PARTS = 4
-
-
-def a_model(name: str = "a", body: bytes = BODY) -> Model:
-    return Model(
-        path=f"checkpoints/{name}.safetensors",
-        sha256=hashlib.sha256(body).hexdigest(),
-        bytes=len(body),
-    )
-
-
-class CountingStore(InMemoryModelStore):
-    """Records reads. The first `breaks` of them fail after one chunk."""
-
-    def __init__(self, *models: Model, body: bytes = BODY, breaks: int = 0) -> None:
-        super().__init__()
-        self.files = {model.key: body for model in models}
-        self.reads: list[tuple[str, int]] = []  # keys, and where each read began
-        self.breaks = breaks
-
-    @contextmanager
-    def open(
-        self, key: str, start: int, end: int, version: str | None = None
-    ) -> Iterator[ModelPart]:
-        self.reads.append((key, start))
-        with super().open(key, start, end, version) as part:
-            yield replace(part, chunks=self._breaking(part.chunks))
-
-    def _breaking(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        yield next(chunks)
-        if self.breaks:
-            self.breaks -= 1
-            raise Unavailable("reset")
-        yield from chunks
-
-
-def a_folder(store: InMemoryModelStore, root: Path) -> ModelFolder:
-    return ModelFolder(store, root, InMemoryMetrics(), Pace(part_bytes=PART, pause_seconds=0.001))
-
-
-async def fill(store: InMemoryModelStore, root: Path, *models: Model) -> bool:
-    return await a_folder(store, root).fill(models, asyncio.Event())
-
-
-def hidden(root: Path) -> set[str]:
-    """The worker's own files, without the lock."""
-    return {p.name for p in root.rglob(".*") if p.is_file()} - {".lock"}
-
-
-def files(root: Path) -> set[str]:
-    """The files that an engine would see."""
-    return {p.name for p in root.rglob("*") if p.is_file() and not p.name.startswith(".")}
+from tests.unit.worker.model_files import (
+    BODY,
+    PART,
+    PARTS,
+    CountingStore,
+    a_folder,
+    a_model,
+    files,
+    fill,
+    hidden,
+)
 
 
 async def test_every_model_is_stored_at_its_path(tmp_path: Path) -> None:
@@ -273,95 +225,6 @@ async def test_files_that_no_worker_fetched_are_kept(tmp_path: Path) -> None:
     assert files(tmp_path) == {"own.safetensors", "unlisted.safetensors"}
 
 
-# --- going on after an end ------------------------------------------------------------------------
-
-
-async def test_complete_parts_are_not_fetched_again(tmp_path: Path) -> None:
-    whole = CountingStore(a_model())
-    whole.breaks = 10**9  # each read brings one chunk, so that a part needs two
-    folder_ = ModelFolder(
-        whole, tmp_path, InMemoryMetrics(), Pace(part_bytes=PART, pause_seconds=0.0), connections=1
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(download, "TRIES", 2)  # enough for 2 chunks of a part, not for the rest
-        patch.setattr(whole, "_breaking", _until_third_part(whole))
-        with pytest.raises(ModelsUnusable):
-            await folder_.fill([a_model()], asyncio.Event())
-    assert files(tmp_path) == set()
-    again = CountingStore(a_model())
-    assert await fill(again, tmp_path, a_model())
-    assert sorted(at for _, at in again.reads) == [2 * PART, 3 * PART]
-    assert (tmp_path / a_model().path).read_bytes() == BODY
-
-
-def _until_third_part(store: CountingStore) -> Any:
-    def breaking(chunks: Iterator[bytes]) -> Iterator[bytes]:
-        if store.reads[-1][1] >= 2 * PART:
-            raise Unavailable("reset")
-        yield from chunks
-
-    return breaking
-
-
-@pytest.fixture
-async def half(tmp_path: Path) -> Path:
-    """A folder in which the first two parts of the model are complete."""
-    path = tmp_path / a_model().path
-    path.parent.mkdir(parents=True)
-    part, journal = download.unfinished(path), download.journal_of(path)
-    part.write_bytes(BODY[: 2 * PART].ljust(len(BODY), b"\0"))
-    version = hashlib.sha256(BODY).hexdigest()  # as the store in memory makes it
-    journal.write_text(f"{a_model().sha256} {len(BODY)} {PART} {version}\n1\n0\n")
-    return tmp_path
-
-
-async def test_a_file_goes_on_where_another_process_ended(half: Path) -> None:
-    store = CountingStore(a_model())
-    assert await fill(store, half, a_model())
-    assert sorted(at for _, at in store.reads) == [2 * PART, 3 * PART]
-    assert (half / a_model().path).read_bytes() == BODY
-
-
-@pytest.mark.parametrize("text", ["", "nonsense", "1\n0\n", "a b c d\nx\n", "\x00\xff"])
-async def test_a_journal_that_cannot_be_read_counts_for_nothing(half: Path, text: str) -> None:
-    download.journal_of(half / a_model().path).write_text(text)
-    store = CountingStore(a_model())
-    assert await fill(store, half, a_model())
-    assert len(store.reads) == PARTS
-
-
-async def test_a_journal_without_its_file_counts_for_nothing(half: Path) -> None:
-    download.unfinished(half / a_model().path).unlink()
-    store = CountingStore(a_model())
-    assert await fill(store, half, a_model())
-    assert len(store.reads) == PARTS
-
-
-async def test_another_part_size_begins_again(half: Path) -> None:
-    store = CountingStore(a_model())
-    pace = Pace(part_bytes=PART // 2, pause_seconds=0.001)
-    folder_ = ModelFolder(store, half, InMemoryMetrics(), pace)
-    assert await folder_.fill([a_model()], asyncio.Event())
-    assert len(store.reads) == 2 * PARTS - 1
-
-
-async def test_parts_that_a_crash_has_damaged_are_fetched_again(half: Path) -> None:
-    with download.unfinished(half / a_model().path).open("r+b") as file:
-        file.write(b"\0" * 100)
-    store = CountingStore(a_model())
-    assert await fill(store, half, a_model())
-    assert len(store.reads) == 2 + PARTS
-    assert (half / a_model().path).read_bytes() == BODY
-
-
-async def test_a_file_that_was_replaced_meanwhile_begins_again(half: Path) -> None:
-    journal = download.journal_of(half / a_model().path)
-    journal.write_text(f"{a_model().sha256} {len(BODY)} {PART} older\n1\n0\n")
-    store = CountingStore(a_model())
-    assert await fill(store, half, a_model())
-    assert (half / a_model().path).read_bytes() == BODY
-
-
 # --- disk -----------------------------------------------------------------------------------------
 
 
@@ -376,16 +239,6 @@ async def test_a_full_disk_is_told_and_leaves_nothing(
         await fill(CountingStore(a_model()), tmp_path, a_model())
     assert files(tmp_path) == set()
     assert hidden(tmp_path) == set()
-
-
-async def test_the_place_of_an_unfinished_file_is_not_needed_twice(
-    half: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with download.unfinished(half / a_model().path).open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, len(BODY))
-    usage = shutil.disk_usage(half)._replace(free=0)
-    monkeypatch.setattr(folder.shutil, "disk_usage", lambda _path: usage)
-    assert await fill(CountingStore(a_model()), half, a_model())
 
 
 async def test_a_model_counts_as_checked_after_a_restart_only_once_it_is_on_the_disk(
