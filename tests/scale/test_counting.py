@@ -5,7 +5,7 @@ The stream delivers some ends twice and late, and the sweeper settles others mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -13,16 +13,17 @@ from comfyline.adapters.aws.ledger import DynamoLedger
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.contract.ids import OwnerId
-from comfyline.service.jobs.job import Job, Status
+from comfyline.service.jobs.job import Job, JobError, Status
 from comfyline.service.jobs.settle import Settlement, Step
 from comfyline.service.ledger.count import count
+from comfyline.service.ledger.failures import day_of
 from comfyline.service.ledger.store import Usage
 from comfyline.service.metrics import Metric
 from tests.scale.pace import DYNAMODB, Pace, Transactional
 from tests.scale.report import Report, Row
 from tests.scale.simulation import Simulation
 from tests.scale.table import Table
-from tests.support.builders import a_job, succeeded
+from tests.support.builders import a_job, failed, succeeded
 
 OWNERS = [OwnerId(name) for name in ("fox", "fox", "fox", "whale", "owl")]  # one is busier
 WRITERS, BATCH = 40, 100
@@ -36,12 +37,18 @@ def dynamodb() -> Table:
 class Outage:
     """Ended jobs that nothing has settled, and what settles them."""
 
-    def __init__(self, simulation: Simulation, dynamodb: Table, jobs: int) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        dynamodb: Table,
+        jobs: int,
+        ended: Callable[[Job], Job] = succeeded,
+    ) -> None:
         self.simulation = simulation
         self.client = Transactional(dynamodb, Pace(simulation, is_scaled_out=True))
         self.ledger = DynamoLedger(dynamodb, "owners")
         self.store, self.metrics = InMemoryJobStore(), InMemoryMetrics()
-        self.jobs = [succeeded(a_job(owner=OWNERS[n % len(OWNERS)])) for n in range(jobs)]
+        self.jobs = [ended(a_job(owner=OWNERS[n % len(OWNERS)])) for n in range(jobs)]
         for job in self.jobs:
             self.store.add(job)
         self.parked = 0
@@ -71,12 +78,9 @@ class Outage:
                 parked = settlement.settle(again)
 
 
-def test_40_writers_count_every_end_of_an_hour_once(
-    report: Report, dynamodb: Table, is_long: bool
-) -> None:
-    simulation = Simulation()
-    outage = Outage(simulation, dynamodb, 50_000 if is_long else 5_000)
-    batches, running = outage.batches(), WRITERS
+def settled_by_all(outage: Outage) -> None:
+    """All writers settle at once."""
+    simulation, batches, running = outage.simulation, outage.batches(), WRITERS
 
     def write(n: int) -> None:
         nonlocal running
@@ -90,6 +94,30 @@ def test_40_writers_count_every_end_of_an_hour_once(
             simulation.sleep(0.1)
 
     simulation.run(all_writers)
+
+
+def test_40_writers_count_failures_that_are_all_alike(report: Report, dynamodb: Table) -> None:
+    """As after a change that breaks every workflow: all writers add to one group."""
+    simulation = Simulation()
+    error = JobError(type="node_error", message="no", node_type="KSampler", engine_version="e1")
+    outage = Outage(simulation, dynamodb, 2_000, lambda job: failed(job, error))
+    settled_by_all(outage)
+    (group,) = outage.ledger.failures([day_of(outage.jobs[0])])
+    load, total = f"counting: {WRITERS} writers, 2000 failures of one kind", len(outage.jobs)
+    report.check(
+        Row(load, "failures counted", group.jobs, total, "", is_minimum=True),
+        Row(load, "failures counted", group.jobs, total, ""),
+        Row(load, "ends a second", total / simulation.seconds, 100, "/s", is_minimum=True),
+        Row(load, "steps parked and tried again", outage.parked, total / 100, ""),
+    )
+
+
+def test_40_writers_count_every_end_of_an_hour_once(
+    report: Report, dynamodb: Table, is_long: bool
+) -> None:
+    simulation = Simulation()
+    outage = Outage(simulation, dynamodb, 50_000 if is_long else 5_000)
+    settled_by_all(outage)
     total = len(outage.jobs)
     load = f"counting: {WRITERS} writers, {total} ends, a third of them delivered twice"
     counted = outage.ledger.totals().jobs[Status.SUCCEEDED]
