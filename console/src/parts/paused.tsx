@@ -8,17 +8,18 @@ export function Paused() {
   const texts = useTexts();
   const { client, caller } = useSession();
   const { data = caller } = useQuery(meQuery(client));
-  const told = [
-    data.jobs_enabled === false && texts.paused,
-    data.sockets_enabled === false && texts.pausedLive,
-  ].filter(Boolean);
   return (
-    <div role="status" aria-label={texts.serviceState}>
-      {told.map((text) => (
-        <p key={String(text)} className="banner paused">
-          {text}
-        </p>
-      ))}
-    </div>
+    <>
+      {data.jobs_enabled === false && <Banner text={texts.paused} />}
+      {data.sockets_enabled === false && <Banner text={texts.pausedLive} />}
+    </>
+  );
+}
+
+function Banner({ text }: { text: string }) {
+  return (
+    <p className="banner paused" role="alert">
+      {text}
+    </p>
   );
 }

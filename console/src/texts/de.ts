@@ -9,7 +9,6 @@ export const de: Texts = {
   menu: "Menü",
   operators: "Betrieb",
   needsAdmin: "Diese Seite braucht einen Schlüssel mit dem Recht admin.",
-  serviceState: "Zustand des Dienstes",
   now: "Jetzt",
   switches: "Schalter",
   paused: "Der Dienst ist angehalten: Neue Jobs werden abgelehnt. Angenommene Jobs laufen weiter.",

@@ -7,7 +7,6 @@ export const en = {
   menu: "Menu",
   operators: "Operators",
   needsAdmin: "This page needs a key with the scope admin.",
-  serviceState: "State of the service",
   now: "Now",
   switches: "Switches",
   paused: "An operator has paused the service: new jobs are refused. Accepted jobs go on.",
