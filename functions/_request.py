@@ -12,7 +12,7 @@ from typing import Any
 
 from comfyline.api.json import json_value
 from comfyline.contract.comfy_v2.common import PREFIX as COMFY_PREFIX
-from comfyline.contract.ids import JOB_ID_PATTERN, JobId, OwnerId, Principal
+from comfyline.contract.ids import JOB_ID_PATTERN, JobId, KeyId, OwnerId, Principal
 from comfyline.contract.limits import MAX_BODY_BYTES
 from comfyline.service.access.keys import is_vouched, with_included
 from comfyline.service.access.slots import Limits
@@ -23,6 +23,7 @@ from comfyline.service.errors import (
     InvalidRequest,
     JobNotFound,
     JobsDisabled,
+    KeyNotFound,
     MalformedRequest,
     RequestTooLarge,
     Unauthorized,
@@ -159,6 +160,18 @@ class Request:
         if not re.fullmatch(JOB_ID_PATTERN, text):
             raise JobNotFound(text)
         return JobId(text)
+
+    @property
+    def key_id(self) -> KeyId:
+        """The id of a key in the path.
+
+        Raises:
+            KeyNotFound: the text in the path is no id of a key.
+        """
+        text = self.path_parameter("key_id") or ""
+        if not re.fullmatch("[0-9a-f]{16}", text):
+            raise KeyNotFound(text)
+        return KeyId(text)
 
     def path_parameter(self, name: str) -> str | None:
         """The part of the path that the route names so; None if the route has no such part."""

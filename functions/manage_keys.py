@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from comfyline.api.v1 import keys as forms
-from comfyline.contract.ids import KeyId
 from comfyline.contract.v1.access import KeyView, NewKeyResponse
 from comfyline.service.access.budgets import NEW_KEYS
 from comfyline.service.access.keys import KEYS_SCOPE, ApiKey
@@ -52,7 +51,7 @@ def _make(request: Request, wiring: Wiring) -> Answer:
 @http_handler(scope=KEYS_SCOPE)
 def _end(request: Request, wiring: Wiring) -> Answer:
     """200 with the key, which is disabled."""
-    key = wiring.access.own_keys.end(_key_id(request), request.sender.key_id)
+    key = wiring.access.own_keys.end(request.key_id, request.sender.key_id)
     return Answer(_view(key, wiring))
 
 
@@ -62,7 +61,7 @@ def _rotate(request: Request, wiring: Wiring) -> Answer:
     _require_maker(request)
     overlap = forms.overlap(request.json())
     _count(request, wiring)
-    key, old, text = wiring.access.own_keys.rotate(_key_id(request), request.sender.key_id, overlap)
+    key, old, text = wiring.access.own_keys.rotate(request.key_id, request.sender.key_id, overlap)
     views = (_view(key, wiring), _view(old, wiring))
     return Answer(NewKeyResponse(key=text, view=views[0], replaces=views[1]), 201, NOT_STORED)
 
@@ -75,10 +74,6 @@ def _require_maker(request: Request) -> None:
 def _count(request: Request, wiring: Wiring) -> None:
     sender = request.sender
     wiring.access.budgets.spend(sender.owner, NEW_KEYS, sender.limits)
-
-
-def _key_id(request: Request) -> KeyId:
-    return KeyId(request.path_parameter("key_id") or "")
 
 
 def _view(key: ApiKey, wiring: Wiring) -> KeyView:

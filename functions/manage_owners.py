@@ -69,14 +69,14 @@ def _keys(request: Request, wiring: Wiring) -> Answer:
 @http_handler(scope="admin")
 def _disable(request: Request, wiring: Wiring) -> Answer:
     """200 with the key, which is disabled for good."""
-    key_id = _key_id(request)
+    key_id = request.key_id
     return _changed("key_disabled", request, wiring, key_id, _disabled(key_id, wiring))
 
 
 @http_handler(scope="admin")
 def _limit(request: Request, wiring: Wiring) -> Answer:
     """200 with the key and its new limits, which hold within 30 s."""
-    key_id, limits = _key_id(request), accounts.new_limits(request.json())
+    key_id, limits = request.key_id, accounts.new_limits(request.json())
     changed = wiring.aws.keys.change(key_id, lambda key: replace(key, limits=limits))
     return _changed("key_limited", request, wiring, key_id, changed)
 
@@ -94,7 +94,3 @@ def _changed(
     maker = wiring.aws.keys.get(key.made_by) if key.made_by else None
     known = {maker.id: maker} if maker else {}
     return Answer(keys.key_view(key, known, wiring.clock()))
-
-
-def _key_id(request: Request) -> KeyId:
-    return KeyId(request.path_parameter("key_id") or "")

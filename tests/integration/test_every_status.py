@@ -14,9 +14,11 @@ from typing import Any, NoReturn
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from comfyline.contract.ids import JobId, random_job_id
+from comfyline.contract.ids import JobId, KeyId, OwnerId, random_job_id
+from comfyline.contract.limits import MAX_OWN_KEYS
 from comfyline.contract.v1 import responses
 from comfyline.contract.v1.openapi import OPERATIONS, document
+from comfyline.service.access.authenticate import new_key
 from functions._wiring import Wiring
 from tests.support.builders import NOW, a_result, an_artifact, running, succeeded
 from tests.support.gateway import Gateway, Reply
@@ -30,6 +32,10 @@ GRAPH = f"{JOB}/graph"
 FILE = [(method, f"{ARTIFACTS}/{{number}}") for method in ("GET", "HEAD")]
 GENERATE, UPLOADS, TOKENS = "/api/v1/generate", "/api/v1/uploads", "/api/v1/tokens"
 POSTS = [("POST", JOBS), ("POST", GENERATE)]
+ME, USAGE = ("GET", "/api/v1/me"), ("GET", "/api/v1/usage")
+KEYS, ADMIN = "/api/v1/keys", "/api/v1/admin"
+MAKE_KEYS = [("POST", KEYS), ("POST", f"{KEYS}/{{key_id}}/rotate")]
+LIMIT, SWITCH = ("PUT", f"{ADMIN}/keys/{{key_id}}/limits"), ("PUT", f"{ADMIN}/switches")
 PICTURE = {"prompt": "a red fox"}
 KEY = {"Idempotency-Key": "once"}
 
@@ -44,12 +50,28 @@ class Stage:
     def submit(self, body: Any = PICTURE, **headers: str) -> str:
         return str(self.gateway("POST", JOBS, body, headers=headers).json["job_id"])
 
+    def prepare_keys(self) -> KeyId:
+        """Let the caller be a maker; the id of another key of its owner."""
+        self.gateway.caller["key_id"] = self.new_key("jobs", "keys")
+        return self.new_key("jobs")
+
+    def new_key(self, *scopes: str, made_by: KeyId | None = None) -> KeyId:
+        """The id of a new key of the owner."""
+        owner, now = OwnerId(self.gateway.owner), self.gateway.clock()
+        key, _ = new_key(owner, scopes=scopes, expires_at=None, now=now, made_by=made_by)
+        self.gateway.aws.keys.put(key)
+        return key.id
+
     def ask(self, route: Route, job_id: str | None = None, **more: Any) -> Reply:
         """The simplest request of the route; by default its job does not exist."""
         method, path = route
         body = next(iter(OPERATIONS[route].body.values()), None)
         url = path.replace("{job_id}", job_id or random_job_id(NOW)) + more.pop("query", "")
         url = url.replace("{number}", more.pop("number", "0"))
+        key_id = more.pop("key_id", None)
+        if "/keys" in url:
+            key_id = key_id or self.prepare_keys()
+            url = url.replace("{key_id}", key_id)
         url = url.replace("{file}", more.pop("file", "start.js"))
         if "body" not in more:
             more.setdefault("json_body", body)
@@ -75,7 +97,9 @@ def act(status: int, *routes: Route) -> Callable[[Callable[[Stage, Route], Reply
 KEYLESS = {route for route, operation in OPERATIONS.items() if operation.is_open}
 DOCS = [("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{file}")]
 ABOUT_A_JOB = [route for route in OPERATIONS if "{job_id}" in route[1]]
-STORED = [r for r in OPERATIONS if r not in KEYLESS and r[1] not in ("/api/v1/models", UPLOADS)]
+# A deployment without alarms asks nobody about them.
+ASK_NOBODY = ("/api/v1/models", UPLOADS, f"{ADMIN}/alarms")
+STORED = [r for r in OPERATIONS if r not in KEYLESS and r[1] not in ASK_NOBODY]
 
 for status in (200, 201):
     rest = OPERATIONS.keys() - {*POSTS, *ABOUT_A_JOB}
@@ -120,13 +144,41 @@ def retried(stage: Stage, route: Route) -> Reply:
 
 # --- errors of the caller -------------------------------------------------------------------------
 
-TAKE_A_BODY = [*POSTS, ("POST", UPLOADS), ("POST", TOKENS)]
+TAKE_A_BODY = [*POSTS, ("POST", UPLOADS), ("POST", TOKENS), *MAKE_KEYS, LIMIT, SWITCH]
+ABOUT_A_KEY = [route for route in OPERATIONS if "{key_id}" in route[1]]
 
 act(400, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, body="{"))
 act(400, ("POST", RETRY))(
     lambda stage, route: stage.ask(route, stage.submit(), headers={"Idempotency-Key": "ü"})
 )
 act(404, *ABOUT_A_JOB)(lambda stage, route: stage.ask(route))
+
+
+@act(404, *ABOUT_A_KEY)
+def of_no_key(stage: Stage, route: Route) -> Reply:
+    stage.prepare_keys()
+    return stage.ask(route, key_id="0" * 16)
+
+
+act(422, USAGE)(lambda stage, route: stage.ask(route, query="?by=day"))
+act(422, ("GET", f"{ADMIN}/errors"))(lambda stage, route: stage.ask(route, query="?days=0"))
+act(422, *(("GET", f"{ADMIN}/{what}") for what in ("jobs", "keys", "owners")))(
+    lambda stage, route: stage.ask(route, query="?limit=0")
+)
+act(409, SWITCH)(
+    lambda stage, route: stage.ask(
+        route, json_body={"jobs_enabled": False, "sockets_enabled": True, "version": 99}
+    )
+)
+
+
+@act(409, *MAKE_KEYS)
+def with_too_many_keys(stage: Stage, route: Route) -> Reply:
+    for _ in range(MAX_OWN_KEYS):
+        stage.new_key("jobs", made_by=KeyId("0" * 16))
+    return stage.ask(route)
+
+
 act(404, DOCS[2])(lambda stage, route: stage.ask(route, file="index.html"))
 act(409, ("POST", RETRY))(lambda stage, route: stage.ask(route, stage.submit()))
 act(413, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, body="[" + " " * 10_000_000 + "]"))
@@ -148,7 +200,7 @@ def without_a_valid_key(stage: Stage, route: Route) -> Reply:
     return stage.ask(route)
 
 
-@act(403, *NEED_A_KEY)
+@act(403, *(route for route in NEED_A_KEY if route != ME))
 def without_the_scope(stage: Stage, route: Route) -> Reply:
     stage.gateway.caller["scopes"] = "none"
     return stage.ask(route)
@@ -185,8 +237,13 @@ def store_out_of_reach(stage: Stage, route: Route) -> Reply:
     def unreachable(**_: Any) -> NoReturn:
         raise EndpointConnectionError(endpoint_url="https://aws")
 
-    stage.gateway.aws.client("dynamodb").meta.events.register("before-call", unreachable)
-    return stage.ask(route)
+    # The answer of /me is read from a table only if the key has a cap.
+    stage.gateway.caller["max_active_jobs"] = "1"
+    key_id = stage.prepare_keys()
+    for service in ("dynamodb", "sqs", "cloudwatch"):
+        client = stage.gateway.aws.client(service)
+        client.meta.events.register("before-call", unreachable)
+    return stage.ask(route, key_id=key_id)
 
 
 READS_ITS_OWN_CODE = (
@@ -212,6 +269,7 @@ def bug(stage: Stage, route: Route) -> Reply:
 EXCEPTIONS: dict[tuple[str, str, int], str] = {
     (*route, 500): "it makes no call that could fail" for route in READS_ITS_OWN_CODE
 }
+EXCEPTIONS[*ME, 403] = "every valid key may ask who it is"
 EXCEPTIONS |= {
     (*route, 429): "only the throttling of the gateway answers it, which no emulator has"
     for route in OPERATIONS
@@ -262,7 +320,7 @@ def test_every_documented_status_has_a_request_or_is_an_exception() -> None:
 def test_the_answer_is_as_documented(
     gateway: Gateway, worker: Worker, method: str, path: str, status: int
 ) -> None:
-    gateway.caller["scopes"] = "jobs admin"
+    gateway.caller["scopes"] = "jobs admin keys"
     reply = ACTS[method, path, status](Stage(gateway, worker))
     assert reply.status == status, reply.text
     response = _paths()[path][method.lower()]["responses"][str(status)]
