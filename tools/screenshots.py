@@ -22,6 +22,11 @@ from localcloud.state import ROOT, Endpoints, State
 FOLDER = ROOT / "docs" / "images" / "console"
 WORKFLOWS = ROOT / "tests" / "recordings" / "workflows"
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+# No part of the page is being loaded, and no picture in the window.
+IS_COMPLETE = """() =>
+  !document.body.innerText.includes("Loading…") &&
+  [...document.images].every(i => i.complete || i.getBoundingClientRect().top > innerHeight)"""
+PLAIN_PAGES = ("usage", "keys", "now", "owners", "trouble", "switches")
 PROMPTS = (
     "a lighthouse in a storm, oil on canvas",
     "green hills under two moons",
@@ -86,6 +91,7 @@ def _pictures(
 
     def take(name: str) -> None:
         page.wait_for_load_state("networkidle")
+        page.wait_for_function(IS_COMPLETE)
         page.screenshot(path=FOLDER / f"{name}-{size}-{scheme}.png", animations="disabled")
 
     page.goto(f"{endpoints.api_url}/console")
@@ -98,11 +104,22 @@ def _pictures(
     page.get_by_text("step").first.wait_for(timeout=60_000)
     page.get_by_text("left").first.wait_for(timeout=60_000)
     take("gallery")
+    if (menu := page.get_by_role("button", name="Menu")).is_visible():
+        menu.click()
+        take("menu")
+    _open(page, f"#/jobs/{running.id}")
+    page.locator(".node.running").wait_for()
+    page.locator(".graph").evaluate("graph => graph.scrollIntoView({ block: 'end' })")
+    take("workflow")
     running.cancel()
     made, failed = jobs
     _open(page, f"#/jobs/{made}")
     page.locator(".file img").nth(2).wait_for()
     take("job")
+    _open(page, f"#/compare?a={made}.0&b={made}.1")
+    page.get_by_role("button", name="Slider").click()
+    page.locator(".over-pictures img").nth(1).wait_for()
+    take("compare")
     _open(page, f"#/jobs/{failed}")
     page.locator(".trouble").wait_for()
     take("failed-job")
@@ -114,14 +131,17 @@ def _pictures(
     chosen.set_input_files(WORKFLOWS / "load_uploaded_image.json")
     page.get_by_text("Input files").wait_for()
     take("new-workflow")
-    _open(page, "#/usage")
-    page.get_by_text("GPU time").wait_for()
-    take("usage")
+    for name in PLAIN_PAGES:
+        _open(page, f"#/{name}")
+        page.locator("main h1").wait_for()
+        if name == "usage":
+            page.get_by_text("GPU time").first.wait_for()
+        take(name)
     context.close()
 
 
 def _open(page: Page, fragment: str) -> None:
-    """Show a page of the console. A reload would sign out."""
+    """Show a page of the console, as a link does."""
     page.evaluate("fragment => { location.hash = fragment }", fragment)
 
 

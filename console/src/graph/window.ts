@@ -12,13 +12,15 @@ export interface Window {
 
 const STEP = 1.25;
 const LARGEST = 4; // pixels for a unit
+const SMALLEST_READ = 1.7; // units for a pixel
+const MARGIN = 20;
 
 /** The window, and the handlers of the element that shows it. */
 export function useWindow(width: number, height: number) {
   const element = useRef<SVGSVGElement>(null);
   const pointers = useRef(new Map<number, { x: number; y: number }>());
   const [shown, setShown] = useState<Window>({ x: 0, y: 0, width, height });
-  useEffect(() => showAll(), [width, height]);
+  useEffect(() => showStart(), [width, height]);
 
   function size() {
     const box = element.current!.getBoundingClientRect();
@@ -31,6 +33,15 @@ export function useWindow(width: number, height: number) {
     const unit = Math.max(width / w, height / h, 1 / 1.5) * 1.04;
     const next = { width: w * unit, height: h * unit };
     return { x: (width - next.width) / 2, y: (height - next.height) / 2, ...next };
+  }
+
+  /** All of it; where that would be too small to read, as on a phone, the beginning. */
+  function showStart() {
+    const all = whole();
+    const most = size().width * SMALLEST_READ;
+    if (all.width <= most) return setShown(all);
+    const shown = { width: most, height: (all.height * most) / all.width };
+    return setShown({ x: -MARGIN, y: (height - shown.height) / 2, ...shown });
   }
 
   function showAll() {
