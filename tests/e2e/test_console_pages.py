@@ -36,7 +36,7 @@ def test_every_page_is_accessible_at_every_size(
             menu.click()
             assert_accessible(page)
         page.get_by_role("link", name="Usage").click()
-        expect(page.get_by_text("GPU time")).to_be_visible()
+        expect(page.get_by_text("GPU time").first).to_be_visible()
         assert_accessible(page)
 
 
