@@ -169,7 +169,8 @@ def test_the_pages_of_files_fit_a_phone(
     with a_page(browser, endpoints, viewport=PHONE, color_scheme="dark") as page:
         sign_in(page, endpoints.api_key)
         show(page, f"#/jobs/{job.id}")
-        page.locator(".graph-picture").scroll_into_view_if_needed()
+        page.locator("#graph").scroll_into_view_if_needed()  # it is drawn when it comes near
+        expect(page.locator(".graph-picture")).to_be_visible()
         assert_accessible(page)
         show(page, f"#/compare?a={job.id}.0&b={job.id}.1")
         page.get_by_role("button", name="Slider").click()

@@ -28,7 +28,7 @@ def states(page: Page) -> dict[str, int]:
 def test_the_picture_follows_the_job_and_is_used_by_keyboard(page: Page) -> None:
     post(page, "a stoat in the reeds", steps=150)
     picture = page.locator(".graph-picture")
-    picture.scroll_into_view_if_needed()
+    page.locator("#graph").scroll_into_view_if_needed()
     expect(page.locator(".node.running")).to_contain_text("KSampler")
     assert states(page) == {"done": 4, "running": 1, "waiting": 2}
     picture.focus()
