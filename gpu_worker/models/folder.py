@@ -100,7 +100,8 @@ class ModelFolder:
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
                 if identity == _identity(path, model):
-                    _checked(path).write_text(identity)
+                    # Another worker may read the mark meanwhile: it sees both lines, or one.
+                    os.truncate(_checked(path), len(identity))
 
     def _fill(self, models: Sequence[Model], stop: Event, ready: Callable[[Model], None]) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -194,8 +195,23 @@ class ModelFolder:
         failed = _Either(stop)
         downloads = [self._download(model, failed, progress) for model in models]
         self._require_space(downloads)
+        progress.begin(sum(download.missing_bytes for download in downloads))
+        try:
+            self._run(downloads, failed, ready, progress)
+        except OSError as error:
+            for download in downloads:
+                download.discard()
+            raise ModelsUnusable(f"models cannot be written: {error}") from error
+
+    def _run(
+        self,
+        downloads: Sequence[Download],
+        failed: Event,
+        ready: Callable[[Model], None],
+        progress: Progress,
+    ) -> None:
+        """Fetch and hash on threads. At its end, also after an error, no thread writes any more."""
         with ThreadPoolExecutor(self.connections) as lines, ThreadPoolExecutor(HASHERS) as hashers:
-            progress.begin(sum(download.missing_bytes for download in downloads))
             try:
                 for download in downloads:
                     download.allocate()
@@ -206,10 +222,6 @@ class ModelFolder:
                 ]
                 work += [hashers.submit(self._finish, each, ready) for each in downloads]
                 self._wait(work, progress)
-            except OSError as error:
-                for download in downloads:
-                    download.discard()
-                raise ModelsUnusable(f"models cannot be written: {error}") from error
             finally:
                 failed.set()
                 lines.shutdown(cancel_futures=True)
