@@ -101,7 +101,7 @@ def test_only_the_function_that_serves_a_folder_has_it(local_asset: Path, tmp_pa
         str(path.relative_to(ROOT)) for path in (ROOT / "functions" / "_viewer").iterdir()
     }
     assert files_of(local_asset) < files_of(own)
-    assert zipped(local_asset) < 0.4 * 2**20  # sources of 0.32 MiB; swagger-ui alone has 0.5 MiB
+    assert zipped(local_asset) < 0.45 * 2**20  # sources of 0.41 MiB; swagger-ui alone has 0.5 MiB
 
 
 def test_each_function_gets_the_asset_with_its_folder(aws: Templates) -> None:
