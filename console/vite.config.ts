@@ -11,6 +11,7 @@ export default defineConfig({
     assetsDir: "", // one folder: the API serves /console/{file}
     modulePreload: { polyfill: false },
     target: "es2022",
+    chunkSizeWarningLimit: 600, // kB: three.js, which only a page with a 3D file loads
   },
   experimental: {
     // The page is served at .../console, and an emulator has a path in front of it. So the page names
