@@ -23,7 +23,7 @@ Claim = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
 class SignIn(Section):
-    """Who may sign in without an API key. Without `issuer` nobody can."""
+    """Who may sign in without an API key. Without `issuer`, everybody needs one."""
 
     issuer: str | None = Field(
         default=None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shlex
 import subprocess
 from collections.abc import Mapping
@@ -16,10 +17,12 @@ import pytest
 from PIL import Image
 
 from comfyline.client import Comfyline
+from comfyline.contract.ids import OwnerId
 from comfyline.contract.problems import PROBLEMS
 from comfyline.contract.v1.operations import OPERATIONS
 from comfyline.contract.v1.samples import samples
 from localcloud.state import ROOT, Endpoints, State
+from tests.e2e.account import Account
 from tests.e2e.conftest import make
 from tests.support.documents import blocks, commands, documents
 from tests.support.programs import printed
@@ -92,6 +95,9 @@ def test_a_sample_for_curl_works(
         needs_its_files = "{number}" in path
         start = client.run if needs_its_files else client.submit
         settings["JOB_ID"] = start("a red fox in the snow").id
+    if "KEY_ID" in sample["source"]:
+        key = Account(endpoints).new_key(OwnerId("samples-" + secrets.token_hex(4)))
+        settings["KEY_ID"] = key.split("_")[1]
     script = sample["source"].replace("curl -s ", "curl -s -o answer -w '%{http_code}' ", 1)
     status = int(shell(script, tmp_path, settings))
     refused = {PROBLEMS[code].status for code in ("job_not_retryable", "forbidden")}

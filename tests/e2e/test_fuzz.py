@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from comfyline.client import Comfyline
+from comfyline.contract.ids import OwnerId
 from localcloud.state import Endpoints
+from tests.e2e.account import Account, now
+from tests.support.eventually import eventually_now
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -26,9 +31,43 @@ LEFT_OUT = {
 }
 
 
+# They stop what other requests need, as soon as they get the id of a key from another answer. So
+# they are sent afterwards, without the operations that list keys.
+STOPS_OTHERS = ("disableAnyKey", "limitKey", "setSwitches")
+
+
 def test_no_request_causes_a_server_error_or_an_undocumented_answer(
     endpoints: Endpoints, tmp_path: Path, is_long: bool
 ) -> None:
+    excluded = (f"--exclude-operation-id={name}" for name in STOPS_OTHERS)
+    sent = fuzzed(endpoints, tmp_path, is_long, *excluded)
+    assert sent >= (3_000 if is_long else 800)
+
+
+@pytest.mark.usefixtures("local")
+def test_nor_does_a_request_that_stops_others(
+    endpoints: Endpoints, tmp_path: Path, is_long: bool
+) -> None:
+    account = Account(endpoints)
+    try:
+        only = (f"--include-operation-id={name}" for name in STOPS_OTHERS)
+        assert fuzzed(endpoints, tmp_path, is_long, *only) >= len(STOPS_OTHERS)
+    finally:
+        account.keys.switch({"jobs_enabled": True, "websocket_enabled": True}, now())
+    # Authorizers keep the switches for 5 s.
+    eventually_now(lambda: takes_jobs(account), within=15.0)
+
+
+def takes_jobs(account: Account) -> bool:
+    """Whether the service takes jobs and sockets of a key that no authorizer has cached."""
+    key = account.new_key(OwnerId("fuzz-" + secrets.token_hex(4)))
+    with Comfyline(account.endpoints.api_url, key) as client:
+        found = client.me()
+    return bool(found.jobs_enabled and found.sockets_enabled)
+
+
+def fuzzed(endpoints: Endpoints, tmp_path: Path, is_long: bool, *chosen: str) -> int:
+    """The number of requests that were sent to the chosen operations."""
     document = tmp_path / "openapi.json"
     document.write_text(httpx.get(f"{endpoints.api_url}/openapi.json", trust_env=False).text)
     report = tmp_path / "report.ndjson"
@@ -43,6 +82,7 @@ def test_no_request_causes_a_server_error_or_an_undocumented_answer(
             *("--seed", str(SEED), "--workers", "1", "--continue-on-failure", "--no-color"),
             *("--suppress-health-check", "all", "--request-timeout", "30"),
             *("--report-ndjson-path", str(report)),
+            *chosen,
         ],
         cwd=tmp_path,
         capture_output=True,
@@ -54,7 +94,7 @@ def test_no_request_causes_a_server_error_or_an_undocumented_answer(
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-3000:]
     sent = requests_of(report)
     print(f"{sent} requests")
-    assert sent >= (3_000 if is_long else 800)
+    return sent
 
 
 def requests_of(report: Path) -> int:

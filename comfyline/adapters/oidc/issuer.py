@@ -24,8 +24,8 @@ from comfyline.service.errors import Unavailable
 
 # Asymmetric ones only: with a symmetric one, the public key would be the secret.
 ALGORITHMS = ("RS256", "ES256")
-# Issuers rotate keys days before they use new ones. A kid that nobody knows costs one read in this
-# time, whatever callers send.
+# Issuers rotate keys days before they use new ones. An unknown kid costs one read in this time,
+# whatever callers send.
 REFRESH, KEPT = timedelta(minutes=1), timedelta(hours=1)
 _TIMEOUT_SECONDS = 2.0  # a caller waits meanwhile
 _MOST_BYTES = 512_000

@@ -119,8 +119,9 @@ ADMIN_OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "setSwitches",
         TAG,
         "Pause or resume the service",
-        "Sets all switches, if nobody has changed one since you have read them. It takes effect "
-        "within 30 s. Jobs that were accepted go on. The key needs the scope `admin`.",
+        "Sets all switches, unless another operator has changed one since you have read them. "
+        "It takes effect within 30 s. Jobs that were accepted go on. The key needs the scope "
+        "`admin`.",
         {200: switches.SwitchesView},
         (*TAKES_A_BODY, "switches_changed"),
         body={switches.SwitchesRequest: SWITCHES_EXAMPLE},

@@ -21,7 +21,7 @@ _TYPESCRIPT_HEAD = (
     'import { Comfyline } from "@comfyline/client";\n\nconst client = new Comfyline();\n'
 )
 _KEY_ID = f'"{KEY_ID}"'
-_FILLED = {"{job_id}": "$JOB_ID", "{key_id}": KEY_ID, "{number}": "0", "{file}": "page.css"}
+_FILLED = {"{job_id}": "$JOB_ID", "{key_id}": "$KEY_ID", "{number}": "0", "{file}": "page.css"}
 _ID = '"job_01khhk2xg0z6v8q4m3n7r5t9wb"'
 
 # Lines that use `client`, by the operation's id. Neither client calls the operations of /metrics,

@@ -139,7 +139,7 @@ class Budgets:
         """
         limit = limit_of(budget, limits, self._requests)
         if isinstance(caller, User):
-            # No owner has a name like that, so nobody else counts there.
+            # No owner has a name like that, so no owner counts there.
             self._spend(OwnerId(qualified(caller)), budget, max(1, limit // USER_SHARES), amount)
         self._spend(owner_of(caller), budget, limit, amount)
 

@@ -22,8 +22,8 @@ from comfyline.service.access.keys import VOUCHED_PREFIX, ApiKey
 from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE, Limits
 from comfyline.service.clock import Clock
 
-# A claim that is no name of an owner is hashed; the hash
-# has another prefix, so that nobody gets it by choosing a name.
+# A claim that is no name of an owner is hashed; the hash has another prefix, so that a person
+# cannot get it by choosing a name.
 OWNER_PREFIX, HASHED_OWNER_PREFIX = "sso.", "sso-"
 MAX_JWT = 8_192  # characters; API Gateway takes 10,240 bytes of headers
 _PLAIN = re.compile(r"[A-Za-z0-9._@-]{1,60}")

@@ -50,9 +50,9 @@ class SignIn:
     def start(self, key: ApiKey, lifetime: timedelta = SESSION_LIFETIME) -> tuple[Session, str]:
         """Store a new session of the key. Return it and its cookie, which cannot be read again.
 
-        The secret is always new, so nobody can plant one before the sign-in. The session ends with
-        the key at the latest. A person's key ends with the issuer's token, which is short, so the
-        session has a copy that lives as long as itself.
+        The secret is always new, so an attacker cannot plant one before the sign-in. The session
+        ends with the key at the latest. A person's key ends with the issuer's token, which is
+        short, so the session has a copy that lives as long as itself.
         """
         secret, now = secrets.token_urlsafe(32), self.clock()
         vouched = None
