@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from comfyline.adapters.aws.fleet.scaling import DynamoScalingMemory
     from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
     from comfyline.adapters.aws.jobs.table import DynamoJobStore
-    from comfyline.adapters.aws.ledger import DynamoLedger
+    from comfyline.adapters.aws.ledger.table import DynamoLedger
     from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 
 S = TypeVar("S", bound=of.Settings)
@@ -106,7 +106,7 @@ class Tables:
 
     @cached_property
     def ledger(self) -> DynamoLedger:
-        from comfyline.adapters.aws.ledger import DynamoLedger
+        from comfyline.adapters.aws.ledger.table import DynamoLedger
 
         return DynamoLedger(self.client("dynamodb"), self.settings(of.OwnersTable).owners_table)
 

@@ -113,7 +113,7 @@ def _show_issuer(_: Request, wiring: Wiring) -> Answer:
 
 
 def _by_header(request: Request, wiring: Wiring, *, links: bool = False) -> Identity:
-    """Whose key, or with `links` also whose link, the request has in its header.
+    """The key of the `Authorization` header, or with `links` that of a link in it.
 
     Raises:
         Unauthorized: it is not valid, or there is none.

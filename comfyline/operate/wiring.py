@@ -17,7 +17,7 @@ from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.jobs.quarantine import DynamoQuarantine
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
-from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.ledger.table import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.adapters.aws.live.sockets import ApiGatewaySockets, callback_url
 from comfyline.adapters.aws.messages import SqsMessages

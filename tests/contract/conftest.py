@@ -27,7 +27,7 @@ from comfyline.adapters.aws.files.assets import DynamoAssetStore
 from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
-from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.ledger.table import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.adapters.aws.queue import SqsJobQueue
 from comfyline.adapters.memory.access import (

@@ -18,7 +18,7 @@ from comfyline.adapters.aws.access.keys import DynamoKeyStore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
-from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.ledger.table import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.contract.ids import JobId, KeyId, OwnerId, random_job_id
 from comfyline.service.access.authenticate import create_key, disable_key

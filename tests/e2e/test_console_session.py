@@ -1,4 +1,4 @@
-"""Whom the console lets in, what it shows to whom, and what it says when the service is away."""
+"""Sessions of the console: sign-in, reload, sign-out, other owners, and lost connections."""
 
 from __future__ import annotations
 

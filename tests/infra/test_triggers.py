@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from comfyline.adapters.aws.jobs import codec
-from comfyline.adapters.aws.ledger import COUNTED_FOR
+from comfyline.adapters.aws.ledger.table import COUNTED_FOR
 from comfyline.service.jobs.job import TERMINAL, Status
 from tests.infra.templates import (
     Json,

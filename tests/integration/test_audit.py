@@ -17,7 +17,7 @@ from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
-from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.ledger.table import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.contract.ids import (
     ConnectionId,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.ledger.table import DynamoLedger
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.metrics import InMemoryMetrics
 from comfyline.contract.ids import OwnerId

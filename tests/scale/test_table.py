@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
-from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.ledger.table import DynamoLedger
 from tests.contract.access.test_slots import TestAnotherCap, TestMove, TestRate, TestSlots
 from tests.contract.ledger.test_failures import (
     test_each_failure_is_in_its_group_once,

@@ -17,7 +17,7 @@ from itertools import count as numbers
 from typing import Any
 
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
-from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.ledger.table import DynamoLedger
 from comfyline.contract.ids import JobId, OwnerId, random_worker_id
 from comfyline.service.access.slots import OWNER_SHARDS, Limits
 from comfyline.service.errors import JobNotFound, TooManyJobs, TransitionRefused, Unavailable

@@ -25,7 +25,7 @@ from comfyline.adapters.aws.fleet.presence import DynamoPresenceStore
 from comfyline.adapters.aws.graphs import DynamoEngineNodesStore
 from comfyline.adapters.aws.jobs import codec
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
-from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.ledger.table import DynamoLedger
 from comfyline.adapters.aws.live.connections import DynamoConnectionStore
 from comfyline.contract.ids import (
     JobId,

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from comfyline.adapters.aws.attributes import Item, ttl_of
 from comfyline.adapters.aws.jobs import codec, results, siblings
-from comfyline.adapters.aws.ledger import COUNTED_FOR
+from comfyline.adapters.aws.ledger.table import COUNTED_FOR
 from comfyline.contract.ids import ConnectionId, JobId, derived_job_id
 from comfyline.operate.audit.check import audit
 from comfyline.operate.audit.findings import Report

@@ -44,6 +44,6 @@ class KeyPage(Response):
 
 
 class LimitsChange(Request):
-    """The limits of a key, which replace all that it has. What is left out is not limited by it."""
+    """The limits of a key, which replace all that it has. A limit that is left out is removed."""
 
     limits: NewLimits = Field(description="The new limits.")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
-from comfyline.adapters.aws.ledger import COUNTED_FOR, numbers_of
+from comfyline.adapters.aws.ledger.table import COUNTED_FOR, numbers_of
 from comfyline.operate.audit.findings import Finding
 from comfyline.operate.audit.index import Index
 from comfyline.operate.audit.source import Source, Table, Terms, micro

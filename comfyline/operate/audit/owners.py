@@ -11,9 +11,9 @@ from comfyline.adapters.aws.access.semaphore import end_of
 from comfyline.adapters.aws.access.slots import slot_of, slots_shard
 from comfyline.adapters.aws.attributes import Item
 from comfyline.adapters.aws.files.assets import asset_of
-from comfyline.adapters.aws.ledger import PARTS, months_of, numbers_of, usage_of
-from comfyline.adapters.aws.ledger_failures import PARTS as PARTS_OF_GROUP
-from comfyline.adapters.aws.ledger_failures import group_of, is_group
+from comfyline.adapters.aws.ledger.failures import PARTS as PARTS_OF_GROUP
+from comfyline.adapters.aws.ledger.failures import group_of, is_group
+from comfyline.adapters.aws.ledger.table import PARTS, months_of, numbers_of, usage_of
 from comfyline.contract.ids import USER_PATTERN, OwnerId
 from comfyline.contract.limits import MAX_TOKEN_JOBS
 from comfyline.operate.audit.findings import Finding, Fix

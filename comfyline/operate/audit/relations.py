@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from comfyline.adapters.aws.ledger import COUNTED_FOR
+from comfyline.adapters.aws.ledger.table import COUNTED_FOR
 from comfyline.operate.audit.findings import Finding
 from comfyline.operate.audit.index import Index
 from comfyline.operate.audit.relations_of_jobs import OF_REQUESTS, OF_RESULTS

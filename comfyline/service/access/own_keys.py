@@ -52,7 +52,7 @@ _HIGHEST: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
-    """A key that an owner asks for. What is None, it takes from its maker."""
+    """A key that an owner asks for. It takes each limit that is None from its maker."""
 
     name: str
     scopes: frozenset[str]

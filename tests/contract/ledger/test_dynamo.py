@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comfyline.adapters.aws.ledger import MORE_PARTS, PARTS, DynamoLedger
+from comfyline.adapters.aws.ledger.table import MORE_PARTS, PARTS, DynamoLedger
 from comfyline.contract.ids import OwnerId
 from comfyline.service.jobs.job import Job, Status
 from comfyline.service.ledger.store import Usage

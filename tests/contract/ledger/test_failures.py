@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.ledger.table import DynamoLedger
 from comfyline.contract.ids import OwnerId, random_job_id
 from comfyline.service.jobs.job import Job, JobError
 from comfyline.service.ledger.failures import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from comfyline.adapters.aws.ledger import DynamoLedger
+from comfyline.adapters.aws.ledger.table import DynamoLedger
 from comfyline.contract.ids import OwnerId
 from comfyline.service.jobs.job import Job
 from comfyline.service.ledger.months import MONTHS, month_of, months_before

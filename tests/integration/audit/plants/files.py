@@ -1,4 +1,4 @@
-"""What is planted in results and files."""
+"""Inconsistencies in results and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is planted in keys and switches."""
+"""Inconsistencies in keys and switches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is planted in the ledger."""
+"""Inconsistencies in the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is planted in places of semaphores."""
+"""Inconsistencies in places of semaphores."""
 
 from __future__ import annotations
 

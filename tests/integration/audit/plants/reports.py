@@ -1,4 +1,4 @@
-"""What is planted in reports of workers and engines."""
+"""Inconsistencies in reports of workers and engines."""
 
 from __future__ import annotations
 

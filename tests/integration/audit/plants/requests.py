@@ -1,4 +1,4 @@
-"""What is planted in requests, graphs and parameters."""
+"""Inconsistencies in requests, graphs and parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is planted in rows of jobs."""
+"""Inconsistencies in rows of jobs."""
 
 from __future__ import annotations
 

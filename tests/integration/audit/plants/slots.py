@@ -1,4 +1,4 @@
-"""What is planted in slots, rates and budgets."""
+"""Inconsistencies in slots, rates and budgets."""
 
 from __future__ import annotations
 

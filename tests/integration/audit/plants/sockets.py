@@ -1,4 +1,4 @@
-"""What is planted in sockets, their subscriptions, passes and sessions."""
+"""Inconsistencies in sockets, their subscriptions, passes and sessions."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     pk              sk                     holds
     totals          <owner>#<n>            sums of the owner's jobs, in up to PARTS rows
-    errors#<day>    ...                    groups of failures, see ledger_failures.py
+    errors#<day>    ...                    groups of failures, see failures.py
     counted#<job>   counted#<incarnation>  a note that the job is in the sums; its TTL removes it
 
 One transaction adds a job to the sums and writes its note, so no job is counted twice. The sums of
@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from comfyline.adapters.aws import ledger_failures
 from comfyline.adapters.aws.attributes import readable_items, ttl_of
 from comfyline.adapters.aws.errors import translated
-from comfyline.adapters.aws.ledger_failures import GroupKey
+from comfyline.adapters.aws.ledger import failures
+from comfyline.adapters.aws.ledger.failures import GroupKey
 from comfyline.adapters.aws.pauses import jittered
 from comfyline.contract.ids import JobId, OwnerId
 from comfyline.service.errors import Unavailable
@@ -74,7 +74,7 @@ class DynamoLedger:
         self._table = table
         self._sleep = sleep
         self._parts = 1  # that this process uses
-        self._kinds = ledger_failures.Kinds(client, table)
+        self._kinds = failures.Kinds(client, table)
 
     @translated()
     def count(self, ended: Sequence[Job]) -> list[Job]:
@@ -116,8 +116,8 @@ class DynamoLedger:
             row = {"pk": {"S": _TOTALS}, "sk": {"S": f"{owner}#{part}"}}
             yield {"Update": self._addition(row, sums)}
         for group, failed in _by_group(jobs, groups).items():
-            part_of_group = part % ledger_failures.PARTS
-            yield {"Update": ledger_failures.addition(self._table, group, failed, part_of_group)}
+            part_of_group = part % failures.PARTS
+            yield {"Update": failures.addition(self._table, group, failed, part_of_group)}
 
     def _addition(self, key: Mapping[str, Any], sums: Sums) -> dict[str, Any]:
         names = {f"#{n}": name for n, name in enumerate(sums)}
@@ -150,8 +150,8 @@ class DynamoLedger:
     def failures(self, days: Sequence[date]) -> list[FailureGroup]:
         """See Ledger. A read unit holds some ten groups, each in up to 16 parts."""
         items = [item for day in days for item in self._rows(f"errors#{day}")]
-        groups = filter(ledger_failures.is_group, items)
-        return merged(readable_items(ledger_failures.group_of, groups))
+        groups = filter(failures.is_group, items)
+        return merged(readable_items(failures.group_of, groups))
 
     @translated()
     def totals(self) -> Totals:
