@@ -13,7 +13,7 @@ import pytest
 BUDGETS = {
     "unit": 200,
     "contract": 90,
-    "integration": 450,
+    "integration": 500,
     "infra": 180,
     "scale": 90,
     "e2e": 600,
