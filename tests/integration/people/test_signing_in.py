@@ -13,8 +13,8 @@ import pytest
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.authenticate import create_key
 from comfyline.service.access.people import MAX_JWT
+from tests.integration.http_api.browser import Browser
 from tests.integration.http_api.requests import PICTURE, code
-from tests.integration.http_api.test_sessions import Browser
 from tests.integration.http_api.test_tokens import Person
 from tests.support.builders import FrozenClock, now
 from tests.support.gateway import Gateway, functions_on_moto
