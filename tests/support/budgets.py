@@ -16,7 +16,7 @@ BUDGETS = {
     "integration": 500,
     "infra": 180,
     "scale": 90,
-    "e2e": 600,
+    "e2e": 720,
     "chaos": 120,
 }
 
