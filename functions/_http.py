@@ -30,6 +30,8 @@ RETRY_AFTER_SECONDS = 5  # throttling or a failover is usually over by then, or 
 PAUSED_SECONDS = 60  # an operator's pause lasts minutes at least, and authorizers cache it for 30 s
 # The longest text of a request that a problem repeats: a Lambda's response has at most 6 MB.
 MAX_DETAIL, MAX_SHOWN = 1_000, 200  # characters
+# The header of an answer with a secret.
+NO_STORE: Mapping[str, str] = {"cache-control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)

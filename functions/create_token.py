@@ -6,7 +6,7 @@ from comfyline.api.v1 import commands
 from comfyline.contract.v1 import responses
 from comfyline.service.access.budgets import TOKENS
 from functions._handlers import at_start
-from functions._http import Answer, http_handler
+from functions._http import NO_STORE, Answer, http_handler
 from functions._request import Request
 from functions._wiring import Wiring
 
@@ -27,4 +27,4 @@ def handler(request: Request, wiring: Wiring) -> Answer:
         max_jobs=token.max_jobs,
         expires_at=token.expires_at,
     )
-    return Answer(made, 201, {"cache-control": "no-store"})
+    return Answer(made, 201, NO_STORE)

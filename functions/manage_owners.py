@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from comfyline.api.v1 import accounts, keys
@@ -11,7 +12,7 @@ from comfyline.service.access.authenticate import disable_key
 from comfyline.service.access.keys import ApiKey
 from comfyline.service.errors import KeyNotFound
 from comfyline.service.ledger.failures import days_until
-from functions._handlers import Event, at_start, lambda_handler, logger
+from functions._handlers import at_start, logger
 from functions._http import Answer, http_handler
 from functions._paging import count_jobs, limit_of, number_of
 from functions._request import Request, invalid
@@ -23,20 +24,12 @@ CALLS_FOR_AN_OWNER = 4  # a longer page counts as more requests, because it read
 at_start(lambda wiring: (wiring.aws.ledger, wiring.aws.keys, wiring.aws.owners))
 
 
-@lambda_handler
-def handler(event: Event, wiring: Wiring) -> dict[str, object]:
-    """What the route names."""
-    of_route = {
-        "GET /api/v1/admin/errors": _errors,
-        "GET /api/v1/admin/owners": _owners,
-        "GET /api/v1/admin/keys": _keys,
-        "POST /api/v1/admin/keys/{key_id}/disable": _disable,
-        "PUT /api/v1/admin/keys/{key_id}/limits": _limit,
-    }
-    return of_route[event["routeKey"]](event, None, wiring)
-
-
 @http_handler(scope="admin")
+def handler(request: Request, wiring: Wiring) -> Answer:
+    """What the route names."""
+    return _ROUTES[request.event["routeKey"]](request, wiring)
+
+
 def _errors(request: Request, wiring: Wiring) -> Answer:
     """200 with the failures of the last days, in groups."""
     days = number_of(request, "days", DEFAULT_FAILURE_DAYS, MAX_FAILURE_DAYS)
@@ -44,7 +37,6 @@ def _errors(request: Request, wiring: Wiring) -> Answer:
     return Answer(accounts.failure_list(groups, days))
 
 
-@http_handler(scope="admin")
 def _owners(request: Request, wiring: Wiring) -> Answer:
     """200 with one page of the owners that have keys."""
     limit = limit_of(request, DEFAULT_LIMIT)
@@ -53,7 +45,6 @@ def _owners(request: Request, wiring: Wiring) -> Answer:
     return Answer(accounts.owner_page(owners, cursor, wiring.clock()))
 
 
-@http_handler(scope="admin")
 def _keys(request: Request, wiring: Wiring) -> Answer:
     """200 with one page of the keys of all owners."""
     limit, after = limit_of(request, DEFAULT_LIMIT), request.query("cursor")
@@ -66,14 +57,12 @@ def _keys(request: Request, wiring: Wiring) -> Answer:
     return Answer(accounts.key_page(found, makers, cursor, wiring.clock()))
 
 
-@http_handler(scope="admin")
 def _disable(request: Request, wiring: Wiring) -> Answer:
     """200 with the key, which is disabled for good."""
     key_id = request.key_id
     return _changed("key_disabled", request, wiring, key_id, _disabled(key_id, wiring))
 
 
-@http_handler(scope="admin")
 def _limit(request: Request, wiring: Wiring) -> Answer:
     """200 with the key and its new limits, which hold within 30 s."""
     key_id, limits = request.key_id, accounts.new_limits(request.json())
@@ -94,3 +83,12 @@ def _changed(
     maker = wiring.aws.keys.get(key.made_by) if key.made_by else None
     known = {maker.id: maker} if maker else {}
     return Answer(keys.key_view(key, known, wiring.clock()))
+
+
+_ROUTES: Mapping[str, Callable[[Request, Wiring], Answer]] = {
+    "GET /api/v1/admin/errors": _errors,
+    "GET /api/v1/admin/owners": _owners,
+    "GET /api/v1/admin/keys": _keys,
+    "POST /api/v1/admin/keys/{key_id}/disable": _disable,
+    "PUT /api/v1/admin/keys/{key_id}/limits": _limit,
+}

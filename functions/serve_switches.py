@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from comfyline.api.v1.commands import parsed
 from comfyline.contract.v1.switches import SwitchesRequest, SwitchesView
 from comfyline.service.access.keys import Flags, Switches
-from functions._handlers import Event, at_start, lambda_handler, logger
+from functions._handlers import at_start, logger
 from functions._http import Answer, http_handler
 from functions._request import Request
 from functions._wiring import Wiring
@@ -13,20 +15,17 @@ from functions._wiring import Wiring
 at_start(lambda wiring: wiring.aws.keys)
 
 
-@lambda_handler
-def handler(event: Event, wiring: Wiring) -> dict[str, object]:
-    """What the route names."""
-    of_route = {"GET /api/v1/admin/switches": _read, "PUT /api/v1/admin/switches": _set}
-    return of_route[event["routeKey"]](event, None, wiring)
-
-
 @http_handler(scope="admin")
+def handler(request: Request, wiring: Wiring) -> Answer:
+    """What the route names."""
+    return _ROUTES[request.event["routeKey"]](request, wiring)
+
+
 def _read(_request: Request, wiring: Wiring) -> Answer:
     """200 with the switches."""
     return Answer(_view(wiring.aws.keys.switches()))
 
 
-@http_handler(scope="admin")
 def _set(request: Request, wiring: Wiring) -> Answer:
     """200 with the switches as they are now; 409 if another operator was faster."""
     asked = parsed(SwitchesRequest, request.json())
@@ -45,3 +44,9 @@ def _view(switches: Switches) -> SwitchesView:
         changed_at=switches.changed_at,
         changed_by=switches.changed_by or None,
     )
+
+
+_ROUTES: Mapping[str, Callable[[Request, Wiring], Answer]] = {
+    "GET /api/v1/admin/switches": _read,
+    "PUT /api/v1/admin/switches": _set,
+}

@@ -18,7 +18,7 @@ from functions._caller import caller_view
 from functions._context import context_of
 from functions._cookies import cookie_of
 from functions._handlers import Sender, at_start
-from functions._http import Answer, http_handler
+from functions._http import NO_STORE, Answer, http_handler
 from functions._request import Request
 from functions._wiring import Wiring
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from comfyline.contract.v1.access import Caller
     from comfyline.service.access.authenticate import Identity
 
-_HEADERS = {"cache-control": "no-store"}
 _TOKEN, _LINK = "clt_", "cll_"  # how these secrets begin
 _KEY_ONLY = "A token cannot do this. Send the API key itself."
 # Of these, each page of the console needs the first or the second.
@@ -57,7 +56,7 @@ def _start(request: Request, wiring: Wiring) -> Answer:
     session, text = wiring.access.sign_in.start(found.key, lifetime)
     view = SessionView(caller=_caller(found, wiring), expires_at=session.expires_at)
     seconds = int((session.expires_at - wiring.clock()).total_seconds())
-    return Answer(view, 201, _HEADERS, cookie.setting(text, seconds))
+    return Answer(view, 201, NO_STORE, cookie.setting(text, seconds))
 
 
 def _renew(request: Request, wiring: Wiring) -> Answer:
@@ -75,7 +74,7 @@ def _renew(request: Request, wiring: Wiring) -> Answer:
         expires_in=int((bearer.expires_at - wiring.clock()).total_seconds()),
         session_expires_at=found.session.expires_at,
     )
-    return Answer(view, 201, _HEADERS)
+    return Answer(view, 201, NO_STORE)
 
 
 def _end(request: Request, wiring: Wiring) -> Answer:
@@ -85,7 +84,7 @@ def _end(request: Request, wiring: Wiring) -> Answer:
     found = wiring.access.sign_in.find(cookie.value or "")
     if found is not None and found.session is not None:
         wiring.access.sign_in.end(found.session)
-    return Answer("", 204, _HEADERS, cookie.removal())
+    return Answer("", 204, NO_STORE, cookie.removal())
 
 
 def _link(request: Request, wiring: Wiring) -> Answer:
@@ -94,7 +93,7 @@ def _link(request: Request, wiring: Wiring) -> Answer:
     if is_vouched(key.id):
         raise Forbidden(_KEY_ONLY)
     link, code = wiring.access.sign_in.make_link(key.owner, key.id)
-    return Answer(LinkView(code=code, expires_at=link.expires_at), 201, _HEADERS)
+    return Answer(LinkView(code=code, expires_at=link.expires_at), 201, NO_STORE)
 
 
 def _show_issuer(_: Request, wiring: Wiring) -> Answer:
