@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from comfyline.contract.v1.access import Caller, CallerKey, KeyLimits
 from comfyline.service.access.slots import Occupancy
+from comfyline.service.clock import earliest
 from functions._handlers import Sender
 
 
@@ -14,12 +15,11 @@ def caller_view(sender: Sender, occupancy: Occupancy | None = None) -> Caller:
 
     The user of a token is not the owner's staff, so it learns neither the key nor its limits.
     """
-    ends = [end for end in (sender.ends_at, sender.key_ends_at) if end is not None]
     caller = Caller(
         owner=sender.owner,
         user=sender.user,
         scopes=sender.scopes,
-        expires_at=min(ends, default=None),
+        expires_at=earliest(sender.ends_at, sender.key_ends_at),
         jobs_enabled=sender.is_on("jobs_enabled"),
         sockets_enabled=sender.is_on("websocket_enabled"),
     )

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from comfyline.service import settings as of
 from comfyline.service.access.sessions import SESSION_LIFETIME
 from comfyline.service.errors import Forbidden
+from functions._addresses import origin_of
 from functions._context import context_of_request
 from functions._request import Request
 from functions._wiring import Wiring
@@ -90,7 +91,7 @@ class Cookie:
             is_read = self.request.method in ("GET", "HEAD")
             is_own = is_read and self.request.header("sec-fetch-site") in _OWN_FETCHES
         else:
-            is_own = origin in (self._own_address, _origin_of(self.public_url))
+            is_own = origin in (self._own_address, origin_of(self.public_url))
         if not is_own:
             raise Forbidden(OTHER_ORIGIN)
 
@@ -124,8 +125,3 @@ def _found(request: Request, wiring: Wiring) -> Identity | None:
         return None
     cookie.require_own_page()
     return wiring.access.sign_in.find(cookie.value)
-
-
-def _origin_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""

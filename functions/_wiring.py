@@ -17,9 +17,9 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from comfyline.service.clock import Clock, utc_now
+from functions._addresses import origin_of
 from functions._aws import Aws
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Wiring:
     def page_origins(self) -> tuple[str, str]:
         """The origins of files and of sockets, with which the console's page speaks."""
         files = self.aws.artifacts.sign("any", name="any", seconds=1)
-        return _origin_of(files), _origin_of(self.aws.socket_url)
+        return origin_of(files), origin_of(self.aws.socket_url)
 
     def read_job(self, job_id: JobId, caller: Principal) -> JobRecord:
         """One job of the caller."""
@@ -276,8 +276,3 @@ class Wiring:
             presence=self.aws.presence,
             clock=self.clock,
         )
-
-
-def _origin_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"

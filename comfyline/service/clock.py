@@ -11,3 +11,8 @@ Clock = Callable[[], datetime]  # returns the time in UTC, with its time zone
 def utc_now() -> datetime:
     """The clock of a deployed process."""
     return datetime.now(UTC)
+
+
+def earliest(*ends: datetime | None) -> datetime | None:
+    """The first of these times. None is a time that never comes."""
+    return min((end for end in ends if end is not None), default=None)

@@ -29,7 +29,7 @@ from comfyline.service.access.budgets import (
 )
 from comfyline.service.access.keys import KEYS_SCOPE, ApiKey, KeyStore, with_included
 from comfyline.service.access.slots import MAX_ACTIVE_JOBS, MAX_JOBS_PER_MINUTE, Limits
-from comfyline.service.clock import Clock
+from comfyline.service.clock import Clock, earliest
 from comfyline.service.errors import (
     FieldError,
     Forbidden,
@@ -130,7 +130,7 @@ class OwnKeys:
         key, text = new_key(
             old.owner,
             scopes=old.scopes,
-            expires_at=_earliest(old.expires_at, maker.expires_at),
+            expires_at=earliest(old.expires_at, maker.expires_at),
             now=now,
             limits=self._inherited(self._narrowed(old.limits, maker.limits), maker.limits),
             name=old.name,
@@ -142,7 +142,7 @@ class OwnKeys:
         def ending(old: ApiKey) -> ApiKey:
             if old.is_void(now):
                 raise KeyNotFound(old.id)
-            return replace(old, expires_at=_earliest(old.expires_at, ended))
+            return replace(old, expires_at=earliest(old.expires_at, ended))
 
         if not self.keys.replace(key_id, ending, key):
             raise KeyNotFound(key_id)
@@ -176,7 +176,7 @@ class OwnKeys:
         return new_key(
             maker.owner,
             scopes=asked.scopes,
-            expires_at=_earliest(ends_at, maker.expires_at),
+            expires_at=earliest(ends_at, maker.expires_at),
             now=now,
             limits=self._inherited(asked.limits, maker.limits),
             name=asked.name,
@@ -252,7 +252,3 @@ def _too_long(asked: NewKey, maker: ApiKey, now: datetime) -> Iterator[FieldErro
     if now + asked.lifetime > maker.expires_at:
         left = int((maker.expires_at - now).total_seconds())
         yield FieldError(("body", "expires_in"), f"must be at most {left:,}: your key ends then")
-
-
-def _earliest(time: datetime | None, other: datetime | None) -> datetime | None:
-    return min((end for end in (time, other) if end is not None), default=None)

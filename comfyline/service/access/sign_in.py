@@ -63,7 +63,7 @@ class SignIn:
             owner=key.owner,
             key_id=key.id,
             created_at=now,
-            expires_at=_earliest(now + lifetime, key.expires_at),
+            expires_at=min(now + lifetime, key.expires_at or now + lifetime),
             vouched=vouched,
         )
         self.sessions.put(session)
@@ -131,7 +131,3 @@ class SignIn:
 
 def _age(session: Session) -> datetime:
     return session.created_at
-
-
-def _earliest(time: datetime, other: datetime | None) -> datetime:
-    return time if other is None else min(time, other)
