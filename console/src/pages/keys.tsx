@@ -4,9 +4,8 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { ROOT } from "../address.js";
 import { Copy } from "../parts/copy.js";
-import { Disable, KeyEnd, KeyName, KeyState, Limits, worksStill } from "../parts/key.js";
+import { Disable, KeyTable, Limits } from "../parts/key.js";
 import { NewKeyForm } from "../parts/new-key-form.js";
-import { Table } from "../parts/table.js";
 import { Trouble } from "../parts/trouble.js";
 import { keysQuery, meQuery } from "../queries.js";
 import { useSession } from "../session.js";
@@ -114,51 +113,24 @@ function AllKeys() {
       {keys.error && <Trouble error={keys.error} again={() => void keys.refetch()} />}
       {keys.isPending && <p className="muted">{texts.loading}</p>}
       {keys.data && (
-        <Table
+        <KeyTable
           label={texts.allKeys}
-          head={[
-            texts.key,
-            texts.state,
-            texts.scopes,
-            texts.limitsTitle,
-            texts.ends,
-            <span className="sr">{texts.actions}</span>,
-          ]}
-        >
-          {keys.data.map((view) => (
-            <tr key={view.id}>
-              <th scope="row">
-                <KeyName view={view} />
-              </th>
-              <td>
-                <KeyState view={view} />
-              </td>
-              <td>{view.scopes.join(", ")}</td>
-              <td>
-                <Limits limits={view.limits} />
-              </td>
-              <td>
-                <KeyEnd view={view} />
-              </td>
-              <td>
-                {worksStill(view) && (
-                  <span className="actions">
-                    {!view.scopes.includes("keys") && (
-                      <button
-                        type="button"
-                        aria-label={`${texts.rotate}: ${view.name ?? view.id}`}
-                        onClick={() => setRotating(view)}
-                      >
-                        {texts.rotate}
-                      </button>
-                    )}
-                    <Disable view={view} disable={() => disable(view)} />
-                  </span>
-                )}
-              </td>
-            </tr>
-          ))}
-        </Table>
+          keys={keys.data}
+          actions={(view) => (
+            <span className="actions">
+              {!view.scopes.includes("keys") && (
+                <button
+                  type="button"
+                  aria-label={`${texts.rotate}: ${view.name ?? view.id}`}
+                  onClick={() => setRotating(view)}
+                >
+                  {texts.rotate}
+                </button>
+              )}
+              <Disable view={view} disable={() => disable(view)} />
+            </span>
+          )}
+        />
       )}
       <NewKeyForm
         key={rotating?.id}

@@ -1,12 +1,60 @@
 import type { KeyLimits, KeyView } from "@comfyline/client";
 import { useState } from "react";
+import type { ReactNode } from "react";
 import { when } from "../format.js";
 import { useLanguage, useTexts } from "../texts/index.js";
+import { Table } from "./table.js";
 
-export const worksStill = (key: KeyView) => key.state === "active";
+const worksStill = (key: KeyView) => key.state === "active";
+
+interface KeyTableProps {
+  label: string;
+  keys: KeyView[];
+  /** Shown of keys that still work: below their limits, and in the last column. */
+  change?: (view: KeyView) => ReactNode;
+  actions: (view: KeyView) => ReactNode;
+}
+
+/** Keys with their state, scopes, limits and end, and what can be done with them. */
+export function KeyTable({ label, keys, change, actions }: KeyTableProps) {
+  const texts = useTexts();
+  return (
+    <Table
+      label={label}
+      head={[
+        texts.key,
+        texts.state,
+        texts.scopes,
+        texts.limitsTitle,
+        texts.ends,
+        <span className="sr">{texts.actions}</span>,
+      ]}
+    >
+      {keys.map((view) => (
+        <tr key={view.id}>
+          <th scope="row">
+            <KeyName view={view} />
+          </th>
+          <td>
+            <KeyState view={view} />
+          </td>
+          <td>{view.scopes.join(", ")}</td>
+          <td>
+            <Limits limits={view.limits} />
+            {worksStill(view) && change?.(view)}
+          </td>
+          <td>
+            <KeyEnd view={view} />
+          </td>
+          <td>{worksStill(view) && actions(view)}</td>
+        </tr>
+      ))}
+    </Table>
+  );
+}
 
 /** The name of a key, or its id where it has none. */
-export function KeyName({ view }: { view: KeyView }) {
+function KeyName({ view }: { view: KeyView }) {
   return (
     <>
       {view.name && (
@@ -20,7 +68,7 @@ export function KeyName({ view }: { view: KeyView }) {
   );
 }
 
-export function KeyState({ view }: { view: KeyView }) {
+function KeyState({ view }: { view: KeyView }) {
   const texts = useTexts();
   return (
     <span className={worksStill(view) ? "badge succeeded" : "badge canceled"}>
@@ -29,7 +77,7 @@ export function KeyState({ view }: { view: KeyView }) {
   );
 }
 
-export function KeyEnd({ view }: { view: KeyView }) {
+function KeyEnd({ view }: { view: KeyView }) {
   const texts = useTexts();
   const language = useLanguage();
   const end = view.disabled_at ?? view.expires_at;

@@ -2,8 +2,7 @@ import type { KeyLimits, KeyView, OwnerView } from "@comfyline/client";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { duration } from "../../format.js";
-import { Disable, KeyEnd, KeyName, KeyState, Limits, worksStill } from "../../parts/key.js";
-import { Table } from "../../parts/table.js";
+import { Disable, KeyTable } from "../../parts/key.js";
 import { Trouble } from "../../parts/trouble.js";
 import { ownersQuery } from "../../queries.js";
 import { useSession } from "../../session.js";
@@ -55,6 +54,7 @@ type Change = (changing: Promise<unknown>) => Promise<void>;
 function OwnerSection({ owner, change }: { owner: OwnerView; change: Change }) {
   const texts = useTexts();
   const language = useLanguage();
+  const { client } = useSession();
   const number = new Intl.NumberFormat(language);
   return (
     <section className="owner" aria-label={owner.owner}>
@@ -66,49 +66,15 @@ function OwnerSection({ owner, change }: { owner: OwnerView; change: Change }) {
           number.format(owner.jobs),
         )}
       </p>
-      <Table
+      <KeyTable
         label={texts.keysOf(owner.owner)}
-        head={[
-          texts.key,
-          texts.state,
-          texts.scopes,
-          texts.limitsTitle,
-          texts.ends,
-          <span className="sr">{texts.actions}</span>,
-        ]}
-      >
-        {owner.keys.map((view) => (
-          <KeyRow key={view.id} view={view} change={change} />
-        ))}
-      </Table>
-    </section>
-  );
-}
-
-function KeyRow({ view, change }: { view: KeyView; change: Change }) {
-  const { client } = useSession();
-  return (
-    <tr>
-      <th scope="row">
-        <KeyName view={view} />
-      </th>
-      <td>
-        <KeyState view={view} />
-      </td>
-      <td>{view.scopes.join(", ")}</td>
-      <td>
-        <Limits limits={view.limits} />
-        {worksStill(view) && <LimitsForm view={view} change={change} />}
-      </td>
-      <td>
-        <KeyEnd view={view} />
-      </td>
-      <td>
-        {worksStill(view) && (
+        keys={owner.keys}
+        change={(view) => <LimitsForm view={view} change={change} />}
+        actions={(view) => (
           <Disable view={view} disable={() => change(client.admin.disableKey(view.id))} />
         )}
-      </td>
-    </tr>
+      />
+    </section>
   );
 }
 
