@@ -44,7 +44,7 @@ class Aws(Tables):
         return SignInRules.parse(self.settings(of.SignInSettings).sign_in)
 
     def issuer(self, rules: SignInRules, clock: Clock) -> OidcIssuer:
-        """The issuer of these rules; whoever asks for it keeps it, because it keeps keys."""
+        """A new client of the issuer. The caller keeps it, because it caches the issuer's keys."""
         from comfyline.adapters.oidc.issuer import OidcIssuer
 
         return OidcIssuer(rules, clock)

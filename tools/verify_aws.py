@@ -100,7 +100,7 @@ GUARDED = ("/api/v1/jobs", "/healthz", "/nowhere")
 
 
 def edge(account: Account) -> Iterator[Finding]:
-    """The edge serves everything, and the APIs behind it refuse whoever goes round it."""
+    """The edge serves everything, and the APIs behind it refuse requests that go round it."""
     outputs = account.stacks()["api"][1]
     url = outputs["HttpApiUrl"]
     answers = {path: account.get(f"{url}{path}") for path in EDGE_PATHS}

@@ -130,7 +130,7 @@ class EdgeStack(Stack):
         return f"{self._deployment.cluster_name}-{part}-{self.region}"
 
     def _cache_policy(self) -> cdn.CachePolicy:
-        """Files are kept as long as they say, by path and encoding, whoever asks for them."""
+        """Files are kept as long as they say, by path and encoding, for all callers."""
         return cdn.CachePolicy(
             self,
             "AsFilesSay",

@@ -97,7 +97,7 @@ def act(status: int, *routes: Route) -> Callable[[Callable[[Stage, Route], Reply
 KEYLESS = {route for route, operation in OPERATIONS.items() if operation.is_open}
 DOCS = [("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{file}")]
 ABOUT_A_JOB = [route for route in OPERATIONS if "{job_id}" in route[1]]
-# A deployment without alarms asks nobody about them.
+# A deployment without alarms makes no call to read them.
 ASK_NOBODY = ("/api/v1/models", UPLOADS, f"{ADMIN}/alarms")
 STORED = [r for r in OPERATIONS if r not in KEYLESS and r[1] not in ASK_NOBODY]
 

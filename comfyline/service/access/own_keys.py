@@ -3,8 +3,8 @@
     operator ──> maker (scope keys) ──> made key
 
 A made key can do no more than its maker: it has no scope that the maker lacks, never the scope
-`keys`, no larger limit and no later end. It ends with its maker, because whoever holds a maker that
-has leaked could make keys with it. So there is one step only, and authenticating a made key costs
+`keys`, no larger limit and no later end. It ends with its maker, because an attacker who has a
+leaked maker could make keys with it. So there is one step only, and authenticating a made key costs
 one more read.
 """
 

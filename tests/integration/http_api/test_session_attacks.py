@@ -61,7 +61,7 @@ def test_an_image_of_another_page_gets_nothing_with_the_cookie(
 
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.has_authorizer], ids=lambda r: r.key)
 def test_no_other_route_knows_the_cookie(signed_in: Browser, route: object) -> None:
-    """API Gateway answers 401 itself to a request without the header. Here nobody is known."""
+    """API Gateway answers 401 itself to a request without the header. Here it is unknown."""
     gateway = replace(signed_in.gateway, caller={"invalid_key": "true"}, owner="")
     stranger = replace(signed_in, gateway=gateway)
     key = str(getattr(route, "key", ""))
