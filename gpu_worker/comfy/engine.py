@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from gpu_worker.comfy.followed import Followed, FollowedPrompts
-from gpu_worker.comfy.following import CANCEL_SECONDS, EAGER_POLLS, Following
+from gpu_worker.comfy.following import EAGER_POLLS, Following, odd_pause
 from gpu_worker.comfy.http import (
     TIMEOUT,
     ComfyHttp,
@@ -260,7 +260,7 @@ class ComfyEngine:
     async def _clear(self, cancel: asyncio.Event) -> None:
         """Return once the engine has no unfollowed prompt, or `cancel` is set."""
         while await self._unfollowed.were_in(await self.http.queue()):
-            await first_of(cancel.wait(), timeout=CANCEL_SECONDS)
+            await first_of(cancel.wait(), odd_pause())
             if cancel.is_set():
                 return
 

@@ -8,6 +8,7 @@ engine answers but makes no progress, `Watchdog` reports a fault, and `Keeper` r
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import suppress
 
 from gpu_worker.comfy.followed import Followed
@@ -29,6 +30,15 @@ POLL_SECONDS = 1.0  # the most that a silent socket can cost
 EAGER_SECONDS = 0.02  # the history entry follows a success after a few milliseconds
 EAGER_POLLS = 50
 CANCEL_SECONDS = 0.25  # between interrupts, because one may get lost
+
+
+async def odd_pause() -> None:
+    """Sleep for a random time, for some 10 ms, before prompts that queue each other are stopped.
+
+    They are stopped between two of them. A pause that keeps step with them would come too late
+    each time, and a long one would need many seconds to come at the right moment.
+    """
+    await asyncio.sleep(random.uniform(0, EAGER_SECONDS))
 
 
 class Following:
@@ -77,10 +87,12 @@ class Following:
     async def _pause(self) -> None:
         """Return when there is a reason to poll the engine, or when the next poll is due."""
         followed, wake = self._followed, self._followed.wake
-        if followed.eager_polls > 0:
+        if self._unfollowed.are_present or (self._cancel.is_set() and len(self._run.ids) > 1):
+            await odd_pause()
+        elif followed.eager_polls > 0:
             followed.eager_polls -= 1
             await first_of(wake.wait(), timeout=EAGER_SECONDS)
-        elif self._cancel.is_set() or self._unfollowed.are_present:
+        elif self._cancel.is_set():
             await first_of(wake.wait(), timeout=CANCEL_SECONDS)
         else:
             await first_of(wake.wait(), self._cancel.wait(), timeout=POLL_SECONDS)

@@ -132,12 +132,17 @@ class ComfyHttp:
         ComfyUI does not say which of the two it did, if any. An interrupt that comes just when the
         execution begins is lost, so repeat the call until the prompt has ended.
         """
-        await self._request("POST", "/queue", json={"delete": [prompt_id]})
-        await self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
+        await self.delete([prompt_id])
+        await self.interrupt(prompt_id)
 
-    async def interrupt_any(self) -> None:
-        """Interrupt whatever runs. Short prompts follow each other faster than `cancel` can."""
-        await self._request("POST", "/interrupt", json={})
+    async def delete(self, prompt_ids: Sequence[str]) -> None:
+        """Delete those of the prompts that wait."""
+        await self._request("POST", "/queue", json={"delete": list(prompt_ids)})
+
+    async def interrupt(self, prompt_id: str | None = None) -> None:
+        """Interrupt the prompt if it runs; None: whichever runs."""
+        body = {} if prompt_id is None else {"prompt_id": prompt_id}
+        await self._request("POST", "/interrupt", json=body)
 
     async def forget(self, prompt_id: str) -> None:
         """Delete the prompt's history entry, which holds the whole graph; its files stay."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from gpu_worker.comfy.followed import Followed
@@ -74,8 +74,7 @@ class UnfollowedPrompts:
         if self._clock() - self._since > self._patience_seconds:
             self.restart_engine()
         else:
-            are_alone = queue.all.isdisjoint({*self._followed, *self._posted})
-            await self._remove(found, are_alone=are_alone and len(found) == len(queue.all))
+            await self._remove(found, queue)
         return True
 
     def restart_engine(self) -> None:
@@ -113,9 +112,21 @@ class UnfollowedPrompts:
             return self._followed.get(origin or "")
         return next((each for each in self._followed.values() if each.run.started), None)
 
-    async def _remove(self, prompt_ids: list[str], *, are_alone: bool) -> None:
+    async def _remove(self, found: Sequence[str], queue: EngineQueue) -> None:
+        """Delete those that wait, then interrupt the one that runs; its end lets the next begin.
+
+        The requests are few, because short prompts queue each other faster than many are sent.
+        """
         with suppress(EngineUnreachable, EngineError):
-            for prompt_id in prompt_ids:
-                await self._http.cancel(prompt_id)
-            if are_alone:
-                await self._http.interrupt_any()
+            if waiting := [each for each in found if each in queue.pending]:
+                await self._http.delete(waiting)
+            if self._are_alone(found, queue):
+                await self._http.interrupt()
+                return
+            for prompt_id in found:
+                await self._http.interrupt(prompt_id)
+
+    def _are_alone(self, found: Sequence[str], queue: EngineQueue) -> bool:
+        """Whether no other prompt is in the engine, nor on its way into it."""
+        have_ended = all(each.run.outcome is not None for each in self._followed.values())
+        return have_ended and len(found) == len(queue.all)

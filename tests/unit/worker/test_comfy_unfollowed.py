@@ -154,7 +154,15 @@ async def test_the_patience_begins_anew_when_they_have_gone() -> None:
 async def test_prompts_with_ids_that_are_no_text_are_removed_too() -> None:
     engine = Engine()
     assert await engine.shows(7, "new")
-    assert engine.deleted == ['{"delete":[7]}', '{"delete":["new"]}']
+    assert engine.deleted == ['{"delete":[7,"new"]}']
+
+
+async def test_those_that_wait_are_deleted_before_the_end_of_one_lets_them_run() -> None:
+    engine = Engine()
+    await engine.shows("a-runs", "b-waits", "c-waits")
+    paths = [path for path, _ in engine.requests]
+    assert engine.deleted == ['{"delete":["a-runs","b-waits","c-waits"]}']
+    assert paths.index("/queue") < paths.index("/interrupt")
 
 
 @pytest.mark.parametrize("is_alone", [True, False])
