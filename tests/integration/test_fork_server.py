@@ -18,6 +18,7 @@ from localcloud import emulator, fork_server
 from localcloud.fork_launcher import SOCKET
 from localcloud.processes import stop
 from localcloud.state import State
+from tests.support.eventually import WITHIN
 
 pytestmark = pytest.mark.skipif(not fork_server.IS_SUPPORTED, reason="needs Linux")
 
@@ -75,7 +76,7 @@ def state(tmp_path: Path) -> State:
 @pytest.fixture
 async def server(state: State) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await emulator.start_fork_server(state)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN):
         while not (state.temporary / SOCKET).exists():
             await asyncio.sleep(0.01)
     yield process

@@ -26,13 +26,13 @@ from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.health import WorkerUnhealthy
 from gpu_worker.wiring import Wiring
+from tests.support import web
 from tests.support.builders import a_job
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 from tests.support.gateway import Gateway
 from tests.support.worker_world import EMPTY_IMAGE, a_graph, give_threads
 
 LEASE_SECONDS = 3.0
-WITHIN = 60.0
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Site:
         data = self.folder / str(len(self.machines))
         options = Options(data_dir=data, port=0, step_ms=step_ms)
         sim = await self.stack.enter_async_context(Simulator(options))
-        http = await self.stack.enter_async_context(httpx.AsyncClient(base_url=sim.url))
+        http = await self.stack.enter_async_context(web.AsyncClient(base_url=sim.url))
         clock = WrongClock(error)
         wiring = Wiring({**self.environ, "COMFYUI_URL": sim.url}, clock)
         await self.stack.enter_async_context(working(wiring))
@@ -99,7 +99,7 @@ class Site:
         return row
 
     async def until(self, job: Job, look: Callable[[Job], bool]) -> Job:
-        await eventually(lambda: look(self.row(job)), within=WITHIN)
+        await eventually(lambda: look(self.row(job)))
         return self.row(job)
 
 

@@ -22,18 +22,18 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.supervisor import DEFAULT_POLICY, EngineProcess, Policy
+from tests.support import web
 from tests.support.builders import now
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 from tests.support.tcp import a_free_port
 from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 REPOSITORY = Path(__file__).parent.parent.parent
-START_SECONDS = 30.0  # the most that a process takes to start on a busy machine
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{a_free_port()}") as http:
+    async with web.AsyncClient(base_url=f"http://127.0.0.1:{a_free_port()}") as http:
         yield WorkerWorld(str(http.base_url).rstrip("/"), tmp_path, http)
 
 
@@ -63,7 +63,7 @@ def pid_of(engine: EngineProcess) -> int:
 
 
 async def until(world: WorkerWorld, job: object, status: Status) -> None:
-    await eventually(lambda: world.row(job.id).status is status, within=START_SECONDS)  # type: ignore[arg-type]
+    await eventually(lambda: world.row(job.id).status is status)  # type: ignore[arg-type]
 
 
 async def test_the_engine_gets_no_credentials_and_ends_with_the_worker(world: WorkerWorld) -> None:
@@ -176,10 +176,10 @@ async def test_a_silent_engine_is_restarted_and_the_job_is_retried(world: Worker
     world.patience = Patience(silent=1.0)
     job = world.queued(a_graph(steps=40))
     async with an_engine(world) as engine, world.working(engine):
-        await eventually(lambda: world.row(job.id).status is Status.RUNNING, within=START_SECONDS)
+        await eventually(lambda: world.row(job.id).status is Status.RUNNING)
         await world.faults(stall=True)
         # On a busy machine an idle engine can seem to work for some seconds.
-        await eventually(lambda: world.row(job.id).faults == 1, within=START_SECONDS)
+        await eventually(lambda: world.row(job.id).faults == 1)
         await until(world, job, Status.SUCCEEDED)
 
 
@@ -191,10 +191,10 @@ async def test_a_message_that_ends_comfyuis_executor_is_found_by_its_silence(
     job = world.queued(a_graph(steps=2))
     async with an_engine(world) as engine:
         await engine.wait_up()
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(WITHIN):
             await _faults_once_up(world, message="half \ud800 of a pair")
         async with world.working(engine):
-            await eventually(lambda: world.row(job.id).faults == 1, within=START_SECONDS)
+            await eventually(lambda: world.row(job.id).faults == 1)
             await until(world, job, Status.SUCCEEDED)
 
 
@@ -210,7 +210,7 @@ async def test_a_cuda_error_restarts_the_engine(world: WorkerWorld) -> None:
     job = world.queued(a_graph(steps=2))
     async with an_engine(world) as engine:
         await engine.wait_up()
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(WITHIN):
             await _faults_once_up(world)
         before = pid_of(engine)
         async with world.working(engine):
@@ -245,7 +245,7 @@ async def test_an_engine_that_does_not_stay_up_ends_the_worker(world: WorkerWorl
     )
     async with engine.kept(), ComfyEngine.connected(world.url, engine) as comfy:
         with pytest.raises(EngineCrashLoop):
-            await asyncio.wait_for(world.worker(comfy).work(asyncio.Event()), START_SECONDS)
+            await asyncio.wait_for(world.worker(comfy).work(asyncio.Event()), WITHIN)
     assert world.row(job.id).attempt == 0
 
 

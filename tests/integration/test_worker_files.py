@@ -9,7 +9,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
@@ -21,8 +20,9 @@ from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.comfy.marks import mark
 from gpu_worker.workspace import HOLDING, OWNED
+from tests.support import web
 from tests.support.builders import now
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 Graph = dict[str, Any]
@@ -32,7 +32,7 @@ UPLOAD = UploadId("upl_" + "0" * 26)
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
     options = Options(data_dir=tmp_path, port=0, step_ms=2)
-    async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
+    async with Simulator(options) as sim, web.AsyncClient(base_url=sim.url) as http:
         yield WorkerWorld(sim.url, tmp_path, http)
 
 
@@ -388,7 +388,7 @@ async def test_a_canceled_job_leaves_no_file(world: WorkerWorld) -> None:
     graph = {"1": node("CaseUnreportedFile", filename_prefix="made"), **sleeping}
     async with world.working():
         job = world.queued(graph)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN):
             while not list((world.base / "output").rglob("*.glb")):
                 await asyncio.sleep(0.01)
         cancel(job.id, job.owner, store=world.store, clock=now)

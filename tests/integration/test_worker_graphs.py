@@ -8,7 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
@@ -17,6 +16,7 @@ from comfyline.service.jobs.job import TERMINAL, JobRecord, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from functions._request import Request
+from tests.support import web
 from tests.support.worker_world import WorkerWorld
 from tests.unit.graphs.graphs import EMPTY, GOOD, node
 
@@ -24,7 +24,7 @@ from tests.unit.graphs.graphs import EMPTY, GOOD, node
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
     options = Options(data_dir=tmp_path, port=0, step_ms=2)
-    async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
+    async with Simulator(options) as sim, web.AsyncClient(base_url=sim.url) as http:
         yield WorkerWorld(sim.url, tmp_path, http)
 
 

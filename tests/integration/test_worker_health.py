@@ -26,8 +26,9 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine
 from gpu_worker.disk import Disk
 from gpu_worker.health import Health, Patience, WorkerUnhealthy
+from tests.support import web
 from tests.support.builders import now
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 NO_SPACE = {"kind": "error", "message": "[Errno 28] No space left on device: 'output/x.png'"}
@@ -41,7 +42,6 @@ SLEEP = {
     "2": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
 }
 PLENTY = 2**40
-WITHIN = 30.0
 
 
 @dataclass
@@ -77,14 +77,14 @@ class Site:
     machines: list[Machine]
 
     async def end(self, job: Job) -> Job:
-        await eventually(lambda: self.world.row(job.id).status.is_terminal, within=WITHIN)
+        await eventually(lambda: self.world.row(job.id).status.is_terminal)
         return self.world.row(job.id)
 
     async def running(self, job: Job, attempt: int) -> Job:
         """The job, once this attempt runs."""
         state = (attempt, Status.RUNNING)
         row = self.world.row
-        await eventually(lambda: (row(job.id).attempt, row(job.id).status) == state, within=WITHIN)
+        await eventually(lambda: (row(job.id).attempt, row(job.id).status) == state)
         return row(job.id)
 
     def queued(self, graph: Graph, jobs: int) -> list[Job]:
@@ -103,7 +103,7 @@ async def a_machine(
 ) -> AsyncIterator[Machine]:
     async with (
         Simulator(Options(data_dir=folder, port=0, step_ms=2)) as sim,
-        httpx.AsyncClient(base_url=sim.url) as http,
+        web.AsyncClient(base_url=sim.url) as http,
         ComfyEngine.connected(sim.url, ForeignEngine()) as engine,
     ):
         space, drain = [PLENTY], asyncio.Event()
@@ -136,7 +136,7 @@ async def a_site(
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with AsyncExitStack() as stack, httpx.AsyncClient() as http:
+    async with AsyncExitStack() as stack, web.AsyncClient() as http:
         yield await a_site(stack, http, tmp_path, workers=2)
 
 
@@ -163,8 +163,8 @@ async def test_an_unhealthy_worker_that_recovers_takes_jobs_again(site: Site) ->
     healthy.drain.set()
     await unhealthy.faults(SaveImage=NO_SPACE)
     (job,) = site.queued(EMPTY_IMAGE, 1)
-    await eventually(lambda: site.world.row(job.id).unhealthy_workers == 1, within=WITHIN)
-    await eventually(lambda: unhealthy.health.reason, within=WITHIN)
+    await eventually(lambda: site.world.row(job.id).unhealthy_workers == 1)
+    await eventually(lambda: unhealthy.health.reason)
     assert site.world.row(job.id).status is Status.QUEUED
     await unhealthy.faults()
     done = await site.end(job)
@@ -175,7 +175,7 @@ async def test_an_unhealthy_worker_that_recovers_takes_jobs_again(site: Site) ->
 async def test_a_job_that_meets_three_unhealthy_workers_ends_with_a_clear_error(
     tmp_path: Path,
 ) -> None:
-    async with AsyncExitStack() as stack, httpx.AsyncClient() as http:
+    async with AsyncExitStack() as stack, web.AsyncClient() as http:
         site = await a_site(stack, http, tmp_path, workers=3)
         for machine in site.machines:
             await machine.faults(SaveImage=NO_SPACE)
@@ -240,7 +240,7 @@ async def test_with_one_of_two_disks_full_twenty_good_jobs_succeed(site: Site) -
     assert [(await site.end(job)).attempt for job in more] == [1] * 5
     assert site.world.metrics.sum(Metric.WORKERS_UNHEALTHY, reason="out_of_disk") >= 1
     await unhealthy.disk(None)
-    await eventually(lambda: unhealthy.health.allows_jobs, within=WITHIN)
+    await eventually(lambda: unhealthy.health.allows_jobs)
     assert await unhealthy.executed() > before, "the worker was not probed"
 
 
@@ -251,9 +251,7 @@ async def test_a_job_that_fills_the_disk_is_stopped_before_the_disk_is_full(site
         await site.running(job, attempt)
         for machine in site.machines:
             machine.space[0] = 0
-        await eventually(
-            lambda: not all(m.health.allows_jobs for m in site.machines), within=WITHIN
-        )
+        await eventually(lambda: not all(m.health.allows_jobs for m in site.machines))
         for machine in site.machines:
             machine.space[0] = PLENTY
     done = await site.end(job)
@@ -267,7 +265,7 @@ async def test_a_job_that_is_stopped_for_the_disk_loses_its_files_before_the_pro
     tmp_path: Path,
 ) -> None:
     """Only files of the job take the space, so each probe finds it free again."""
-    async with AsyncExitStack() as stack, httpx.AsyncClient() as http:
+    async with AsyncExitStack() as stack, web.AsyncClient() as http:
         site = await a_site(stack, http, tmp_path, workers=1)
         (machine,) = site.machines
         machine.space[0] = 4 * 2**20
@@ -278,7 +276,7 @@ async def test_a_job_that_is_stopped_for_the_disk_loses_its_files_before_the_pro
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "large.bin").write_bytes(bytes(8 * 2**20))
         done = await site.end(job)
-        await eventually(lambda: machine.health.allows_jobs, within=WITHIN)
+        await eventually(lambda: machine.health.allows_jobs)
     assert done.error is not None
     assert (done.error.type, done.attempt, done.faults) == ("out_of_disk", 2, 2)
     assert done.unhealthy_workers == 0
@@ -300,14 +298,14 @@ async def test_a_cancel_during_the_probe_is_obeyed_at_once(site: Site) -> None:
     healthy.drain.set()
     await unhealthy.faults(KSampler=NO_SPACE, SaveImage={"kind": "error", "message": "slow"})
     job = site.world.queued(a_graph())
-    await eventually(lambda: not unhealthy.health.allows_jobs, within=WITHIN)
+    await eventually(lambda: not unhealthy.health.allows_jobs)
     cancel(job.id, job.owner, store=site.world.store, clock=now)
     done = await site.end(job)
     assert done.status is Status.CANCELED
 
 
 async def test_a_worker_that_stays_unhealthy_ends(tmp_path: Path) -> None:
-    async with httpx.AsyncClient() as http:
+    async with web.AsyncClient() as http:
         world = WorkerWorld("", tmp_path, http)
         world.warm_up = EMPTY_IMAGE
         world.health_patience = Patience(pauses=(0.05,), give_up_seconds=0.2)
@@ -330,7 +328,7 @@ class NoSpaceForArtifacts(InMemoryArtifactStore):
 async def test_a_worker_that_cannot_keep_the_files_of_a_job_suspects_its_disk(
     tmp_path: Path,
 ) -> None:
-    async with AsyncExitStack() as stack, httpx.AsyncClient() as http:
+    async with AsyncExitStack() as stack, web.AsyncClient() as http:
         site = await a_site(stack, http, tmp_path, workers=1, artifacts=NoSpaceForArtifacts())
         job = site.world.queued(EMPTY_IMAGE)
         done = await site.end(job)

@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from comfyline.adapters.aws.queue import SqsJobQueue
@@ -20,6 +19,7 @@ from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import ForeignEngine
+from tests.support import web
 from tests.support.builders import NOW
 from tests.support.eventually import eventually
 from tests.support.malformed import malformed_ticket
@@ -33,7 +33,7 @@ LANES = {priority: priority.value for priority in Priority}
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
     options = Options(data_dir=tmp_path, port=0, step_ms=1)
-    async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
+    async with Simulator(options) as sim, web.AsyncClient(base_url=sim.url) as http:
         yield WorkerWorld(sim.url, tmp_path, http)
 
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from comfyline.adapters.memory.metrics import InMemoryMetrics
@@ -15,6 +14,7 @@ from comfyline.service.metrics import Metric
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.phases import Phase, timed
+from tests.support import web
 from tests.support.worker_world import WorkerWorld, a_graph
 
 
@@ -22,7 +22,7 @@ from tests.support.worker_world import WorkerWorld, a_graph
 async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
     async with (
         Simulator(Options(data_dir=tmp_path, port=0, step_ms=2)) as sim,
-        httpx.AsyncClient(base_url=sim.url) as http,
+        web.AsyncClient(base_url=sim.url) as http,
     ):
         yield WorkerWorld(sim.url, tmp_path, http)
 

@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from comfyline.adapters.memory.files import InMemoryModelStore
@@ -30,6 +29,8 @@ from gpu_worker.models.folder import ModelFolder
 from gpu_worker.models.loading import Loading
 from gpu_worker.prepare import Preparation, WarmUpFailed
 from gpu_worker.supervisor import EngineProcess, Policy
+from tests.support import web
+from tests.support.eventually import WITHIN
 from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 LOCK = Path(__file__).parents[2] / "gpu_worker" / "engine.lock.toml"
@@ -40,7 +41,7 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port, where nothing answers
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
     options = Options(data_dir=tmp_path, port=0, step_ms=2)
-    async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
+    async with Simulator(options) as sim, web.AsyncClient(base_url=sim.url) as http:
         yield WorkerWorld(sim.url, tmp_path, http)
 
 
@@ -62,7 +63,7 @@ async def test_the_projects_own_warm_up_runs(tmp_path: Path, guise: str) -> None
     options = Options(data_dir=tmp_path, port=0, checkpoints=checkpoints, guise=guise)
     async with Simulator(options) as sim, an_engine(sim.url) as engine:
         assert await preparation.run(engine, asyncio.Event())
-        async with httpx.AsyncClient(base_url=sim.url) as http:
+        async with web.AsyncClient(base_url=sim.url) as http:
             assert (await http.get("/sim/executed")).json()["count"] == 1
     assert not [path for path in (tmp_path / "output").rglob("*") if path.is_file()]
 
@@ -100,11 +101,11 @@ async def test_a_drain_ends_the_warm_up(world: WorkerWorld) -> None:
     warming = asyncio.create_task(warm_up(world, a_graph(steps=5000), drain))
     await until_executing(world)
     drain.set()
-    assert await asyncio.wait_for(warming, 10) is False
+    assert await asyncio.wait_for(warming, WITHIN) is False
 
 
 async def until_executing(world: WorkerWorld) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN):
         while not (await world.http.get("/queue")).json()["queue_running"]:
             await asyncio.sleep(0.01)
 
@@ -115,7 +116,7 @@ async def test_a_drain_ends_the_wait_for_an_engine(world: WorkerWorld) -> None:
     warming = asyncio.create_task(warm_up(world, EMPTY_IMAGE, drain))
     await asyncio.sleep(0)
     drain.set()
-    assert await asyncio.wait_for(warming, 10) is False
+    assert await asyncio.wait_for(warming, WITHIN) is False
 
 
 def a_lock(folder: Path, sha256: str) -> Path:
@@ -175,7 +176,7 @@ class HeldStore(InMemoryModelStore):
 
     def open(self, key: str, *part: Any) -> AbstractContextManager[ModelPart]:
         if "late" in key:
-            assert self.gate.wait(30)
+            assert self.gate.wait(WITHIN)
         if "late" in key and self.is_lost:
             raise ModelMissing(key)
         return super().open(key, *part)
@@ -239,7 +240,7 @@ async def test_a_model_that_cannot_be_had_retires_the_worker(
     async def work() -> None:
         async with taking_early(world, tmp_path / "models", store) as retire:
             store.gate.set()
-            await asyncio.wait_for(retire.wait(), 10)
+            await asyncio.wait_for(retire.wait(), WITHIN)
 
     with pytest.raises(ModelsUnusable, match="late"):
         await work()

@@ -7,7 +7,6 @@ from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
-import httpx
 import pytest
 from PIL import Image
 
@@ -16,6 +15,7 @@ from comfyline.service.jobs.job import Job, JobOptions, Status
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker import previews, reporter
+from tests.support import web
 from tests.support.builders import now
 from tests.support.eventually import eventually
 from tests.support.worker_world import WorkerWorld, a_graph
@@ -26,7 +26,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     """The worker of this world writes the progress of a watched job at once."""
     monkeypatch.setattr(reporter, "WATCHED_INTERVAL", timedelta(milliseconds=5))
     options = Options(data_dir=tmp_path, port=0, step_ms=10)
-    async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
+    async with Simulator(options) as sim, web.AsyncClient(base_url=sim.url) as http:
         yield WorkerWorld(sim.url, tmp_path, http)
 
 

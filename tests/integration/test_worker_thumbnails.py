@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 from PIL import Image
 
@@ -17,6 +16,7 @@ from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.thumbnail_process import ThumbnailProcess
 from gpu_worker.thumbnails import Thumbnails
+from tests.support import web
 from tests.support.eventually import eventually
 from tests.support.worker_world import WorkerWorld, a_graph
 
@@ -26,7 +26,7 @@ HANGS = (sys.executable, "-c", "import time; time.sleep(600)")
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
     options = Options(data_dir=tmp_path, port=0, step_ms=5)
-    async with Simulator(options) as sim, httpx.AsyncClient(base_url=sim.url) as http:
+    async with Simulator(options) as sim, web.AsyncClient(base_url=sim.url) as http:
         world = WorkerWorld(sim.url, tmp_path, http)
         world.thumbnails = Thumbnails(world.store, world.artifacts)
         yield world

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-WITHIN = 10.0  # seconds; long, so that no test fails only because the machine is busy
+WITHIN = 60.0  # seconds; long, so that no test fails only because the machine is busy
 
 
 async def eventually(look: Callable[[], T], *, within: float = WITHIN) -> T:

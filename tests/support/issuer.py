@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+from tests.support import web
 
 CLIENT = "console"
 _PROGRAM = """
@@ -47,7 +47,7 @@ class Provider:
 
     def knows(self, sub: str, **claims: object) -> None:
         """Give a person these claims."""
-        answer = httpx.put(f"{self.url}/users/{sub}", json={"sub": sub, **claims}, trust_env=False)
+        answer = web.put(f"{self.url}/users/{sub}", json={"sub": sub, **claims})
         answer.raise_for_status()
 
     def id_token(self, sub: str, redirect_uri: str = "http://127.0.0.1:1/console") -> str:
@@ -64,7 +64,7 @@ class Provider:
             "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
         }
-        with httpx.Client(trust_env=False) as http:
+        with web.Client() as http:
             found = http.get(f"{self.url}/.well-known/openid-configuration").json()
             back = http.post(found["authorization_endpoint"], params=asked, data={"sub": sub})
             (code,) = parse_qs(urlsplit(back.headers["location"]).query)["code"]

@@ -43,7 +43,7 @@ from gpu_worker.turnstile import Turnstile
 from gpu_worker.worker import Worker
 from gpu_worker.workspace import Workspace
 from tests.support.builders import PARAMS, now
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 from tests.support.world import InMemoryDeployment
 
 LEASE = timedelta(seconds=20)
@@ -133,7 +133,7 @@ class WorkerWorld(InMemoryDeployment):
     async def drain(self, working: asyncio.Task[None], drain: asyncio.Event) -> None:
         """Drain a worker, and return once it has ended, with or without an error."""
         drain.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WITHIN):
             # A drain waits for the end of open long polls, which would last up to a second.
             while not working.done():
                 self.queue.end_polls()

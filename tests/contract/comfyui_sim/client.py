@@ -11,8 +11,7 @@ import aiohttp
 from PIL import Image
 
 from tests.support import recordings
-
-WAIT_S = 10.0
+from tests.support.eventually import WITHIN
 
 
 class Client:
@@ -45,12 +44,12 @@ class Client:
     async def until(self, kind: str) -> Any:
         """Wait for the first message of a kind."""
         async with self._news:
-            await asyncio.wait_for(self._news.wait_for(lambda: kind in self.kinds), WAIT_S)
+            await asyncio.wait_for(self._news.wait_for(lambda: kind in self.kinds), WITHIN)
         return self.messages[self.kinds.index(kind)]
 
     async def until_closed(self) -> int:
         async with self._news:
-            await asyncio.wait_for(self._news.wait_for(lambda: self.close_code is not None), WAIT_S)
+            await asyncio.wait_for(self._news.wait_for(lambda: self.close_code is not None), WITHIN)
         assert self.close_code is not None
         return self.close_code
 
@@ -76,7 +75,7 @@ class Client:
 
     async def result(self, prompt_id: str) -> dict[str, Any]:
         """Wait for the history entry."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(WITHIN):
             while not (history := await self.get(f"/history/{prompt_id}")):
                 await asyncio.sleep(0.005)
         entry: dict[str, Any] = history[prompt_id]

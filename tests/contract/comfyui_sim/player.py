@@ -26,9 +26,10 @@ from tests.contract.comfyui_sim.differences import (
     SHAPE_ONLY,
 )
 from tests.contract.comfyui_sim.files import file_names, form
-from tests.contract.comfyui_sim.servers import WAIT_S, Connection, InProcess, Process
+from tests.contract.comfyui_sim.servers import Connection, InProcess, Process
 from tests.contract.comfyui_sim.warm_up import graph_before
 from tests.support import recordings
+from tests.support.eventually import WITHIN
 from tests.support.recordings import Ids, Steps
 
 MESSAGE_LIMIT_OF_AIOHTTP = 4 * 2**20  # the default of its websocket client
@@ -75,7 +76,7 @@ class Player:
         await self.eventually(f"/history/{prompt_id}", bool)
 
     async def eventually(self, path: str, holds: Callable[[Any], bool]) -> Any:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(WITHIN):
             while True:
                 answer = await self.session.get(path)
                 if holds(content := await answer.json()):
@@ -115,7 +116,7 @@ class Player:
             await connection.close(abort=event["abort"])
         else:
             async with self.news:
-                await asyncio.wait_for(self.news.wait_for(lambda: connection.ended), WAIT_S)
+                await asyncio.wait_for(self.news.wait_for(lambda: connection.ended), WITHIN)
             assert connection.socket.close_code == event["code"]
         self.compare(label)
         del self.connections[label]
@@ -166,7 +167,7 @@ class Player:
     async def refused(self, event: dict[str, Any]) -> None:
         """The server has ended or is about to end, so the request must fail in the end."""
         with pytest.raises(aiohttp.ClientError):
-            await asyncio.wait_for(self.repeat_request(event), WAIT_S)
+            await asyncio.wait_for(self.repeat_request(event), WITHIN)
 
     async def repeat_request(self, event: dict[str, Any]) -> None:
         while True:
@@ -228,7 +229,7 @@ class Player:
                 try:
                     await asyncio.wait_for(
                         self.news.wait_for(lambda: self.has_all(label, connection)),  # noqa: B023
-                        WAIT_S,
+                        WITHIN,
                     )
                 except TimeoutError:
                     self.compare(label)
@@ -256,7 +257,7 @@ class Player:
         async with self.news:
             await asyncio.wait_for(
                 self.news.wait_for(lambda: messages[-1].get("json", {}).get("type") == "sentinel"),
-                WAIT_S,
+                WITHIN,
             )
         messages.pop()
 

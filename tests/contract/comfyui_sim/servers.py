@@ -14,8 +14,7 @@ import aiohttp
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from tests.support import recordings
-
-WAIT_S = 15.0
+from tests.support.eventually import WITHIN
 
 
 class InProcess:
@@ -65,7 +64,7 @@ class Process:
             stderr=asyncio.subprocess.DEVNULL,
         )
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), WAIT_S)
+        line = await asyncio.wait_for(self._process.stdout.readline(), WITHIN)
         url = line.decode().split()[-1]
         self._port = urlsplit(url).port or 0
         return url
@@ -74,7 +73,7 @@ class Process:
         assert self._process is not None
         if self._process.returncode is None:
             self._process.send_signal(number)
-        await asyncio.wait_for(self._process.wait(), WAIT_S)
+        await asyncio.wait_for(self._process.wait(), WITHIN)
 
     stop = kill
 

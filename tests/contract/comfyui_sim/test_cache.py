@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.comfyui_sim.client import Client
 from tests.contract.comfyui_sim.graphs import LINK, PICTURE, ending_in
+from tests.support.eventually import WITHIN
 
 SAVE = {"images": LINK, "filename_prefix": "a"}
 
@@ -42,7 +43,7 @@ async def test_a_link_that_the_class_does_not_declare_is_passed_on_and_fails_the
 async def test_a_link_to_nothing_that_no_class_declares_ends_the_executor(client: Client) -> None:
     prompt_id = await client.submit(ending_in("SaveImage", **SAVE, other=["99", 0]))
     await client.submit(ending_in("SaveImage", **SAVE))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN):
         while not (running := (await client.get("/queue"))["queue_running"]):
             await asyncio.sleep(0.005)
     assert [item[1] for item in running] == [prompt_id]

@@ -12,8 +12,9 @@ import pytest
 
 from comfyui_sim.engine import CACHED_RESULTS, ResultCache
 from comfyui_sim.node_types import NodeResult
-from tests.contract.comfyui_sim.client import WAIT_S, Client, sampling
+from tests.contract.comfyui_sim.client import Client, sampling
 from tests.support import recordings
+from tests.support.eventually import WITHIN
 
 
 async def test_prompts_stay_pending_while_the_executor_is_stalled(client: Client) -> None:
@@ -174,7 +175,7 @@ async def test_the_process_dies_without_a_close_frame(
     )
     try:
         assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), WAIT_S)
+        line = await asyncio.wait_for(process.stdout.readline(), WITHIN)
         async with aiohttp.ClientSession(line.decode().split()[-1]) as session:
             client = Client(session)
             await client.listen()
@@ -182,7 +183,7 @@ async def test_the_process_dies_without_a_close_frame(
             await client.faults(**change)
             await client.submit(sampling())
             assert await client.until_closed() == 1006
-        assert await asyncio.wait_for(process.wait(), WAIT_S) == status
+        assert await asyncio.wait_for(process.wait(), WITHIN) == status
     finally:
         if process.returncode is None:
             process.kill()

@@ -12,8 +12,9 @@ import aiohttp
 
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
-from tests.contract.comfyui_sim.servers import WAIT_S, Connection, unexpected_exit
+from tests.contract.comfyui_sim.servers import Connection, unexpected_exit
 from tests.support import recordings
+from tests.support.eventually import WITHIN
 
 
 @asynccontextmanager
@@ -44,7 +45,7 @@ async def test_a_stalled_reader_stops_delivery_to_all(tmp_path: Path) -> None:
         ids = [
             (await (await session.post("/prompt", json=post)).json())["prompt_id"] for post in posts
         ]
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(WITHIN):
             while ids[1] not in await (await session.get("/history")).json():
                 await asyncio.sleep(0.01)
         heard = [message["json"] for message in other.messages]
@@ -52,7 +53,7 @@ async def test_a_stalled_reader_stops_delivery_to_all(tmp_path: Path) -> None:
         writer.transport.abort()
         async with news:
             await asyncio.wait_for(
-                news.wait_for(lambda: other.messages[-1]["json"] == _ended(ids[1])), WAIT_S
+                news.wait_for(lambda: other.messages[-1]["json"] == _ended(ids[1])), WITHIN
             )
         await other.close(abort=False)
 

@@ -15,6 +15,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from comfyline.client import AsyncComfyline, Backoff, Comfyline, Pace, Retries
 from comfyline.contract.v1.socket import JobMessage
+from tests.support.eventually import WITHIN
 
 JOB = "job_01jc3m9p8qk2v5w7x9y0z1a2b3"
 URL = "https://api.test"
@@ -158,7 +159,7 @@ class Live:
             script(socket)
 
     def receive(self, socket: ServerConnection) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(socket.recv(timeout=10))
+        message: dict[str, Any] = json.loads(socket.recv(timeout=WITHIN))
         self.heard[-1].append(message)
         return message
 
@@ -176,7 +177,7 @@ def live(*scripts: Script | list[dict[str, Any]]) -> Iterator[Live]:
             yield server_side
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(WITHIN)
 
 
 def _sending(server_side: Live, messages: list[dict[str, Any]]) -> Script:

@@ -17,6 +17,7 @@ from comfyline.client import cli
 from comfyline.client.cli.errors import reason_of
 from comfyline.client.cli.load import Load
 from comfyline.contract.v1.responses import JobView
+from tests.support.eventually import WITHIN
 from tests.unit.client.commands import lines, run
 from tests.unit.client.fakes import JOB, Service, artifact, job_view, live, problem, succeeded
 
@@ -55,7 +56,7 @@ def states(result: Result) -> dict[str, str]:
 
 def test_a_healthy_service_has_no_fault() -> None:
     def answer_a_ping(connection: Any) -> None:
-        assert json.loads(connection.recv(timeout=5)) == {"action": "ping"}
+        assert json.loads(connection.recv(timeout=WITHIN)) == {"action": "ping"}
         connection.send('{"type": "pong"}')
 
     with live(answer_a_ping) as server:

@@ -16,6 +16,7 @@ from comfyline.client import Comfyline, DownloadFailed
 from comfyline.client.aio.downloads import AT_ONCE, TRIES
 from comfyline.client.files import MAX_NAME_BYTES, part_path, safe_name
 from comfyline.contract.v1.results import ArtifactView
+from tests.support.eventually import WITHIN
 from tests.unit.client.fakes import JOB, Service, Stream, artifact, job_view, succeeded
 
 
@@ -228,7 +229,7 @@ def test_files_are_fetched_side_by_side(tmp_path: Path) -> None:
     by_url = {artifact(content=content)["url"]: content for content in contents}
 
     def answer(request: httpx.Request) -> httpx.Response:
-        together.wait(10)  # raises unless all transfers have begun
+        together.wait(WITHIN)  # raises unless all transfers have begun
         return stored(by_url[str(request.url)])
 
     job = succeeded(*(artifact(f"{n}.png", content) for n, content in enumerate(contents)))

@@ -19,6 +19,7 @@ from comfyline.client import (
 from comfyline.contract.v1.socket import (
     StatusMessage,
 )
+from tests.support.eventually import WITHIN
 from tests.unit.client.conftest import Follow
 from tests.unit.client.fakes import (
     JOB,
@@ -127,9 +128,9 @@ def test_while_a_job_waits_its_place_is_read_over_http(follow: Follow, pace: Pac
         return httpx.Response(200, json=job_view("queued", 1, queue_position=2))
 
     def waiting(socket: ServerConnection) -> None:
-        socket.recv(timeout=10)
+        socket.recv(timeout=WITHIN)
         socket.send(json.dumps(snapshot(1, "queued")))
-        assert read.wait(10)
+        assert read.wait(WITHIN)
         socket.send(json.dumps(done(2)))
 
     with live(waiting) as server:
@@ -142,8 +143,8 @@ def test_while_a_job_waits_its_place_is_read_over_http(follow: Follow, pace: Pac
 
 def test_jobs_on_a_silent_socket_are_read_over_http(follow: Follow) -> None:
     def silent(socket: ServerConnection) -> None:
-        socket.recv(timeout=10)
-        socket.recv(timeout=10)  # until the client has left
+        socket.recv(timeout=WITHIN)
+        socket.recv(timeout=WITHIN)  # until the client has left
 
     pace = Pace(silence_seconds=0.05, backoff=QUICK, close_seconds=0.5)
     service = Service(RUNNING, succeeded(artifact()))
@@ -165,9 +166,9 @@ def test_a_silent_socket_is_kept_if_the_read_brings_nothing_new(follow: Follow) 
         return httpx.Response(200, json=RUNNING)
 
     def slow(socket: ServerConnection) -> None:
-        socket.recv(timeout=10)
+        socket.recv(timeout=WITHIN)
         socket.send(json.dumps(snapshot(1)))
-        assert polled.wait(10)
+        assert polled.wait(WITHIN)
         socket.send(json.dumps(done(2)))
 
     pace = Pace(silence_seconds=0.05, backoff=QUICK)

@@ -25,6 +25,7 @@ from comfyline.client import (
     UploadFailed,
     errors,
 )
+from tests.support.eventually import WITHIN
 from tests.unit.client.fakes import (
     JOB,
     Service,
@@ -217,7 +218,7 @@ def test_calls_of_the_asyncio_client_run_side_by_side() -> None:
         inside += 1
         if inside == 3:
             gate.set()
-        await asyncio.wait_for(gate.wait(), 10)
+        await asyncio.wait_for(gate.wait(), WITHIN)
         return httpx.Response(200, json=job_view())
 
     async def three() -> list[Any]:

@@ -28,6 +28,7 @@ from comfyline.client import (
     Pace,
     Retries,
 )
+from tests.support.eventually import WITHIN
 from tests.unit.client.fakes import JOB, KEY, QUICK, URL
 
 FOLDER = Path(__file__).parents[2] / "vectors"
@@ -115,13 +116,13 @@ class Conversation:
         script = self._connections.pop(0)
         with contextlib.suppress(ConnectionClosed):
             awaited = [job for job in self.jobs if job not in self._ended]
-            self.subscriptions.append([json.loads(socket.recv(timeout=10)) for _ in awaited])
+            self.subscriptions.append([json.loads(socket.recv(timeout=WITHIN)) for _ in awaited])
             for frame in script["frames"]:
                 if isinstance(frame, dict) and frame.get("type") == "done":
                     self._ended.add(frame["job_id"])
                 socket.send(frame if isinstance(frame, str) else json.dumps(frame))
             if script["then"] == "stay":
-                socket.recv(timeout=10)  # until the client has left
+                socket.recv(timeout=WITHIN)  # until the client has left
 
     @contextlib.contextmanager
     def sockets(self) -> Iterator[str]:
@@ -133,7 +134,7 @@ class Conversation:
                 yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/live"
             finally:
                 server.shutdown()
-                thread.join(10)
+                thread.join(WITHIN)
 
 
 Told = tuple[list[JobMessage], ComfylineClientError | None]

@@ -19,7 +19,7 @@ from gpu_worker.protection import (
     keep_protected,
 )
 from tests.support.ecs_double import Ecs, ecs
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 
 PROTECTED = {"ProtectionEnabled": True, "ExpiresInMinutes": 30}
 FREE = {"ProtectionEnabled": False}
@@ -191,5 +191,5 @@ async def test_the_worker_drains_when_the_machine_is_taken_away(double: Ecs) -> 
         double.answer = None
         assert not drain.is_set()
         double.action = NOTICE
-        await asyncio.wait_for(drain.wait(), 5)
+        await asyncio.wait_for(drain.wait(), WITHIN)
         await listening

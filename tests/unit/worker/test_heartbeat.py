@@ -15,7 +15,7 @@ from comfyline.service.jobs.job import Job
 from comfyline.service.queue.tickets import Ticket
 from gpu_worker.heartbeat import GRACE, Heartbeat
 from tests.support.builders import NOW, FrozenClock, a_job, claimed, running
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 
 LEASE = timedelta(seconds=20)
 
@@ -95,7 +95,7 @@ async def test_the_answer_carries_the_cancel_flag() -> None:
 
 async def test_a_lost_lease_is_reported_once_and_ends_the_heartbeat() -> None:
     beating = Beating(replace(claimed(a_job(), lease=LEASE), lease=None))
-    await asyncio.wait_for(beating.start(), 10)
+    await asyncio.wait_for(beating.start(), WITHIN)
     assert (beating.lost, beating.rows) == (1, [])
 
 
@@ -117,7 +117,7 @@ async def test_a_store_that_stays_unreachable_means_a_lost_lease() -> None:
     task = beating.start()
     await eventually(lambda: beating.store.misses)
     beating.clock.advance(21)
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, WITHIN)
     assert beating.lost == 1
 
 
@@ -128,5 +128,5 @@ async def test_the_heartbeat_ends_when_the_job_has_overrun(late: timedelta) -> N
     task = beating.start()
     await eventually(lambda: beating.rows)
     beating.clock.advance(beating.job.execution_timeout + GRACE + late)
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, WITHIN)
     assert beating.lost == 1

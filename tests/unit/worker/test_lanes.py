@@ -16,7 +16,7 @@ from comfyline.service.queue.lanes import Priority
 from comfyline.service.queue.tickets import Ticket
 from gpu_worker import lanes as module
 from gpu_worker.lanes import Lanes, short_poll_pauses
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 
 
 class SpiedQueue(InMemoryJobQueue):
@@ -71,7 +71,7 @@ async def test_an_idle_worker_polls_all_lanes_at_once(queue: SpiedQueue) -> None
     await eventually(lambda: len(queue.waits) == 3)
     assert queue.waits == [1, 1, 1]
     queue.fill(Priority.LOW)
-    assert (await asyncio.wait_for(taking, 10)).priority is Priority.LOW
+    assert (await asyncio.wait_for(taking, WITHIN)).priority is Priority.LOW
     await lanes.close()
 
 
@@ -97,7 +97,7 @@ async def test_a_busy_worker_that_becomes_idle_makes_long_polls_at_once(queue: S
     state.set()
     await eventually(lambda: queue.waits[3:] == [1, 1, 1])
     queue.fill(Priority.HIGH)
-    await asyncio.wait_for(taking, 10)
+    await asyncio.wait_for(taking, WITHIN)
     await lanes.close()
 
 
@@ -108,7 +108,7 @@ async def test_a_busy_worker_polls_again(
     taking = asyncio.create_task(Lanes(queue).take(busy()))
     await eventually(lambda: len(queue.waits) > 6)
     queue.fill(Priority.LOW)
-    assert (await asyncio.wait_for(taking, 10)).priority is Priority.LOW
+    assert (await asyncio.wait_for(taking, WITHIN)).priority is Priority.LOW
     assert set(queue.waits) == {0}
 
 
@@ -152,5 +152,5 @@ async def test_an_unreachable_lane_is_polled_again(
     await eventually(lambda: len(queue.waits) > 6)
     queue.down = False
     queue.fill(Priority.HIGH)
-    await asyncio.wait_for(taking, 10)
+    await asyncio.wait_for(taking, WITHIN)
     await lanes.close()

@@ -21,7 +21,7 @@ from comfyline.service.metrics import Metric
 from gpu_worker.models import download, folder
 from gpu_worker.models.download import TRIES, ModelsUnusable, Pace
 from gpu_worker.models.folder import ModelFolder
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 from tests.unit.worker.model_files import (
     BODY,
     PART,
@@ -180,7 +180,7 @@ async def test_a_drain_ends_the_fetching(tmp_path: Path) -> None:
     filling = asyncio.create_task(a_folder(store, tmp_path).fill([model], drain))
     await eventually(lambda: store.chunks > 2)
     drain.set()
-    assert await asyncio.wait_for(filling, 5) is False
+    assert await asyncio.wait_for(filling, WITHIN) is False
     assert files(tmp_path) == set()
 
 
@@ -194,7 +194,7 @@ async def test_a_failure_ends_the_other_fetches(tmp_path: Path) -> None:
 
     large = a_model("large").model_copy(update={"bytes": 10**7})
     with pytest.raises(ModelsUnusable, match="none"):
-        await asyncio.wait_for(fill(OneMissing(), tmp_path, a_model("none"), large), 10)
+        await asyncio.wait_for(fill(OneMissing(), tmp_path, a_model("none"), large), WITHIN)
 
 
 async def test_workers_that_share_a_folder_fetch_once(tmp_path: Path) -> None:

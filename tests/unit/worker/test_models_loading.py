@@ -11,6 +11,7 @@ from comfyline.service.graphs.engine_nodes import EngineNodes
 from comfyline.service.graphs.graph import Graph
 from comfyline.service.graphs.lock import Model
 from gpu_worker.models.loading import Loading
+from tests.support.eventually import WITHIN
 
 NODES = EngineNodes.parse(
     {
@@ -75,7 +76,7 @@ async def test_the_wait_ends_when_the_graphs_own_models_are_there() -> None:
     await asyncio.sleep(0.01)
     assert not waiting.done()
     await asyncio.to_thread(loading.ready, FLUX)
-    assert await asyncio.wait_for(waiting, 10)
+    assert await asyncio.wait_for(waiting, WITHIN)
 
 
 async def test_the_wait_ends_when_the_models_will_not_come() -> None:
@@ -83,4 +84,4 @@ async def test_the_wait_ends_when_the_models_will_not_come() -> None:
     waiting = asyncio.create_task(loading.arrive(a_graph("flux-dev.safetensors"), NODES))
     await asyncio.sleep(0)
     loading.fail()
-    assert await asyncio.wait_for(waiting, 10) is False
+    assert await asyncio.wait_for(waiting, WITHIN) is False

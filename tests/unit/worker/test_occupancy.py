@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gpu_worker.occupancy import Occupancy
+from tests.support.eventually import WITHIN
 
 
 async def has_room(occupancy: Occupancy) -> bool:
@@ -48,7 +49,7 @@ async def test_in_a_backlog_jobs_are_claimed_side_by_side() -> None:
 async def test_a_job_that_takes_long_to_the_engine_does_not_stop_the_claiming() -> None:
     occupancy = Occupancy(0.001)
     occupancy.enter()
-    await asyncio.wait_for(occupancy.room(), 10)
+    await asyncio.wait_for(occupancy.room(), WITHIN)
 
 
 async def test_a_job_that_left_the_gpu_makes_room_for_one_ahead() -> None:
@@ -76,7 +77,7 @@ async def test_waiting_for_room_ends_when_there_is_some() -> None:
     waiting = asyncio.create_task(occupancy.room())
     await asyncio.sleep(0)
     first.leave_engine()
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, WITHIN)
 
 
 def test_idle_means_that_no_job_is_in_the_engine() -> None:

@@ -19,7 +19,7 @@ from gpu_worker.comfy.protocol import PromptPreviewed
 from gpu_worker.previews import Previews
 from gpu_worker.racing import background
 from tests.support.builders import a_job, claimed
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 
 
 class Store(InMemoryArtifactStore):
@@ -35,7 +35,7 @@ class Store(InMemoryArtifactStore):
     def put(self, key: str, body: IO[bytes], content_type: str) -> None:
         self.begun.append(body.read())
         body.seek(0)
-        assert self.gate.wait(30)
+        assert self.gate.wait(WITHIN)
         if self.failures:
             self.failures -= 1
             raise Unavailable("slow down")
@@ -158,6 +158,6 @@ async def test_the_end_does_not_wait_for_ever(
     async with background(made.store_for_ever()):
         made.offer(a_preview(b"one"))
         await eventually(lambda: store.begun)
-        await asyncio.wait_for(made.end(), 10)
+        await asyncio.wait_for(made.end(), WITHIN)
         assert store.files == {}
         store.gate.set()

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from gpu_worker.racing import background, first_of, unless
+from tests.support.eventually import WITHIN
 
 
 async def answer(after: asyncio.Event) -> str:
@@ -34,7 +35,7 @@ async def test_a_stop_that_comes_first_cancels_the_work() -> None:
             ended.set()
 
     assert await unless(set_event(), work()) is None
-    await asyncio.wait_for(ended.wait(), 10)
+    await asyncio.wait_for(ended.wait(), WITHIN)
 
 
 async def test_work_that_ends_within_the_grace_period_gives_its_result() -> None:
@@ -44,12 +45,12 @@ async def test_work_that_ends_within_the_grace_period_gives_its_result() -> None
     await asyncio.sleep(0.01)
     assert not waiting.done()
     go_on.set()
-    assert await asyncio.wait_for(waiting, 10) == "answer"
+    assert await asyncio.wait_for(waiting, WITHIN) == "answer"
 
 
 async def test_the_grace_period_ends() -> None:
     never = answer(asyncio.Event())
-    assert await asyncio.wait_for(unless(set_event(), never, grace_seconds=0.01), 10) is None
+    assert await asyncio.wait_for(unless(set_event(), never, grace_seconds=0.01), WITHIN) is None
 
 
 async def test_an_error_of_the_work_is_raised() -> None:
@@ -62,8 +63,8 @@ async def test_an_error_of_the_work_is_raised() -> None:
 
 async def test_the_first_of_several_is_enough() -> None:
     never = asyncio.Event()
-    await asyncio.wait_for(first_of(never.wait(), set_event().wait()), 10)
-    await asyncio.wait_for(first_of(never.wait(), timeout=0.001), 10)
+    await asyncio.wait_for(first_of(never.wait(), set_event().wait()), WITHIN)
+    await asyncio.wait_for(first_of(never.wait(), timeout=0.001), WITHIN)
 
 
 async def test_background_work_runs_until_the_block_ends() -> None:

@@ -16,7 +16,7 @@ from gpu_worker import reporter as module
 from gpu_worker.racing import background
 from gpu_worker.reporter import TIME_TO_SUBSCRIBE, Reporter
 from tests.support.builders import NOW, FrozenClock, a_job, an_artifact, claimed
-from tests.support.eventually import eventually
+from tests.support.eventually import WITHIN, eventually
 
 
 class CountingStore(InMemoryJobStore):
@@ -106,7 +106,7 @@ async def test_a_lost_lease_ends_the_writing(store: CountingStore, job: Job) -> 
     reporter = a_reporter(job, store)
     reporter.started()
     with pytest.raises(LeaseLost):
-        await asyncio.wait_for(reporter.write_for_ever(), 10)
+        await asyncio.wait_for(reporter.write_for_ever(), WITHIN)
 
 
 async def test_an_older_answer_does_not_replace_a_newer(store: CountingStore, job: Job) -> None:

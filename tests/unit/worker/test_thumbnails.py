@@ -61,7 +61,7 @@ class Room:
         task = asyncio.create_task(making.make_for_ever())
         making.offer(pictures)
         try:
-            await eventually(lambda: all(file.closed for _, file in pictures.files), within=60)
+            await eventually(lambda: all(file.closed for _, file in pictures.files))
         finally:
             task.cancel()
             await asyncio.wait([task])
@@ -267,7 +267,7 @@ async def test_a_stop_ends_the_child_and_closes_the_files(room: Room, tmp_path: 
     offered = [room.pictures(saved_as("PNG", a_picture())) for _ in range(2)]
     for pictures in offered:
         making.offer(pictures)
-    await eventually(lambda: told.exists() and told.read_text().endswith("."), within=60)
+    await eventually(lambda: told.exists() and told.read_text().endswith("."))
     task.cancel()
     await asyncio.wait([task], timeout=5)
     assert task.done()
@@ -292,7 +292,7 @@ async def test_a_removed_job_gets_no_thumbnail(room: Room) -> None:
     making = Thumbnails(room.store, room.artifacts)
     task = asyncio.create_task(making.make_for_ever())
     making.offer(pictures)
-    await eventually(lambda: all(file.closed for _, file in pictures.files), within=30)
+    await eventually(lambda: all(file.closed for _, file in pictures.files))
     task.cancel()
     await asyncio.wait([task])
     assert room.artifacts.files == {}
