@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_STATE = ROOT / ".local"
+# Below the ports that the kernel gives to connections and to servers that name none, so that no
+# process gets a free port before the server that it was chosen for listens.
+CHOSEN_PORTS = (20_000, 32_768)
 
 
 class CloudFailed(Exception):
@@ -91,10 +95,10 @@ class State:
 
 
 def free_port() -> int:
-    """A port on which no process listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on which no process listens now, and which the kernel gives to none."""
+    while not is_free(port := random.randrange(*CHOSEN_PORTS)):
+        pass
+    return port
 
 
 def is_free(port: int) -> bool:

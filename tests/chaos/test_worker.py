@@ -34,11 +34,11 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.supervisor import EngineProcess, Policy
 from gpu_worker.worker import Worker
+from localcloud.state import free_port
 from tests.support.builders import now
 from tests.support.eventually import eventually
 from tests.support.invariants import Chronicle, check_record, check_tidy
 from tests.support.switches import Line
-from tests.support.tcp import a_free_port
 from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 JOBS = int(os.environ.get("CHAOS_JOBS", "40"))
@@ -108,7 +108,7 @@ class Crew:
     noise: float = NOISE
 
     def __post_init__(self) -> None:
-        self.port = a_free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def keep_working(self) -> None:

@@ -14,10 +14,10 @@ import pytest
 from playwright.sync_api import Page
 
 from comfyline.client import Comfyline
-from localcloud.state import ROOT, Endpoints
+from localcloud.state import ROOT, Endpoints, free_port
+from tests.support import web
 from tests.support.browser import a_browser, needs_chromium
 from tests.support.eventually import eventually_now
-from tests.support.tcp import a_free_port
 
 PAGE = (ROOT / "docs" / "guides" / "browser.md").read_text()
 
@@ -30,7 +30,7 @@ def block(language: str, number: int = 0) -> str:
 @pytest.fixture
 def backend(endpoints: Endpoints, tmp_path: Path) -> Iterator[str]:
     """The address of the page's backend."""
-    page, script, port = tmp_path / "page.html", tmp_path / "backend.py", a_free_port()
+    page, script, port = tmp_path / "page.html", tmp_path / "backend.py", free_port()
     page.write_text(block("html").replace("COMFYLINE_URL", endpoints.api_url))
     script.write_text(block("python"))
     environ = {**os.environ, "PAGE": str(page), "PORT": str(port), "PYTHONPATH": str(ROOT)}
@@ -38,7 +38,7 @@ def backend(endpoints: Endpoints, tmp_path: Path) -> Iterator[str]:
     process = subprocess.Popen([sys.executable, str(script)], env=environ, stderr=subprocess.PIPE)
     url = f"http://127.0.0.1:{port}/"
     try:
-        eventually_now(lambda: _answers(url), within=20)
+        eventually_now(lambda: _answers(url))
         yield url
     finally:
         process.terminate()
@@ -47,7 +47,7 @@ def backend(endpoints: Endpoints, tmp_path: Path) -> Iterator[str]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, trust_env=False).is_success
+        return web.get(url).is_success
     except httpx.TransportError:
         return False
 

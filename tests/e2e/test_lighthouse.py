@@ -14,12 +14,11 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from comfyline.client import Comfyline
-from localcloud.state import Endpoints
+from localcloud.state import Endpoints, free_port
 from tests.e2e.conftest import make
 from tests.e2e.console import sign_in
 from tests.support.browser import LAUNCH, needs_chromium
 from tests.support.npm_package import NODE
-from tests.support.tcp import a_free_port
 
 FOLDER = Path(__file__).parent / "lighthouse" / "node_modules"
 CATEGORIES = ("performance", "accessibility", "best-practices")
@@ -45,7 +44,7 @@ def lighthouse(is_long: bool) -> None:
 def port(endpoints: Endpoints, tmp_path: Path) -> Iterator[int]:
     """The port to debug a browser in which somebody is signed in."""
     with sync_playwright() as playwright:
-        port = a_free_port()
+        port = free_port()
         arguments = [*LAUNCH["args"], f"--remote-debugging-port={port}"]
         context = playwright.chromium.launch_persistent_context(
             tmp_path / "profile", **{**LAUNCH, "args": arguments}

@@ -22,10 +22,10 @@ from gpu_worker.comfy.engine import ComfyEngine
 from gpu_worker.comfy.keeper import EngineCrashLoop
 from gpu_worker.comfy.watchdog import Patience
 from gpu_worker.supervisor import DEFAULT_POLICY, EngineProcess, Policy
+from localcloud.state import free_port
 from tests.support import web
 from tests.support.builders import now
 from tests.support.eventually import WITHIN, eventually
-from tests.support.tcp import a_free_port
 from tests.support.worker_world import EMPTY_IMAGE, WorkerWorld, a_graph
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
-    async with web.AsyncClient(base_url=f"http://127.0.0.1:{a_free_port()}") as http:
+    async with web.AsyncClient(base_url=f"http://127.0.0.1:{free_port()}") as http:
         yield WorkerWorld(str(http.base_url).rstrip("/"), tmp_path, http)
 
 
