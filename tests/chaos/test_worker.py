@@ -112,12 +112,16 @@ class Crew:
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def keep_working(self) -> None:
-        """Run one worker after the other, until canceled."""
+        """Run one worker after the other, until canceled; then drain the last one."""
         while True:
             self.drain = asyncio.Event()
             self.line = Line(self.luck, AwsClock(self._wall_clock), self.noise)
             self.life = asyncio.create_task(self._one_life())
-            await asyncio.wait({self.life})
+            try:
+                await asyncio.wait({self.life})
+            finally:
+                self.drain.set()
+                await asyncio.wait({self.life})
 
     def _wall_clock(self) -> datetime:
         return now() + timedelta(seconds=self.clock_error)
@@ -291,7 +295,7 @@ async def background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         assert result is None or isinstance(result, asyncio.CancelledError), repr(result)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2 * SETTLE_SECONDS)
 async def test_whatever_fails_no_job_is_lost_and_none_ends_twice(chaos: Chaos) -> None:
     store = chaos.world.store
     assert isinstance(store, CheckedStore)
