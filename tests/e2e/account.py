@@ -183,7 +183,7 @@ class Account:
 
         The stream's filter does not pass this change on to settle_jobs.
         """
-        row = eventually_now(lambda: self._settled(ended.id), within=10)
+        row = eventually_now(lambda: self._settled(ended.id))
         assert row is not None
         return self.jobs.save(row, replace(row, settle_pending=True, has_slot=True))
 

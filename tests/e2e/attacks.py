@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from tests.e2e.caller import Caller
 from tests.support.eventually import eventually_now
+
+T = TypeVar("T")
 
 TINY = {"prompt": "tiny", "steps": 1, "width": 64, "height": 64, "reuse": False}
 # So many steps that the job is still running when the test cancels it.
@@ -24,6 +26,15 @@ FILE = {"name": "a.png", "content_type": "image/png", "bytes": 100_000_000}
 def timed(call: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
     began = time.monotonic()
     return call(), time.monotonic() - began
+
+
+def in_one_minute(ask: Callable[[], T]) -> T:
+    """What `ask` returns. It runs again if a minute ended meanwhile, as budgets begin anew then."""
+    while True:
+        minute = time.time() // 60
+        found = ask()
+        if time.time() // 60 == minute:
+            return found
 
 
 def refused_for(answer: httpx.Response) -> str | None:
@@ -52,7 +63,7 @@ def canceled(caller: Caller, body: dict[str, Any], **headers: str) -> Iterator[s
         yield job_id
     finally:
         caller.call("DELETE", f"/jobs/{job_id}")
-        eventually_now(lambda: is_ended(caller, job_id), within=30)
+        eventually_now(lambda: is_ended(caller, job_id))
 
 
 def is_ended(caller: Caller, job_id: str) -> bool:
@@ -88,7 +99,3 @@ def flood(attacker: Caller, kind: int, over: Event) -> Counter[int]:
         if answer.status_code == 202:
             attacker.call("DELETE", f"/jobs/{answer.json()['job_id']}")
     return statuses
-
-
-def p95(times: list[float]) -> float:
-    return sorted(times)[int(0.95 * (len(times) - 1))]

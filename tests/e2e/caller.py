@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import httpx
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from comfyline.contract.ids import OwnerId
 from comfyline.service.access.slots import Limits
 from comfyline.service.jobs.artifact_keys import thumbnail_key
 from comfyline.service.jobs.job import Job
 from tests.e2e.account import Account, now
+from tests.support import web
 from tests.support.builders import running, succeeded
+from tests.support.eventually import WITHIN, eventually_now
 
-# Seconds within which an immediate effect must be visible. Without a needed permission,
-# a smoke run waits this long before it fails.
-SOON = 5.0
-# Seconds for an effect of the worker. It is longer because a missing permission may have crashed
-# the worker, so that it has to start again first.
-WORKER_SOON = 12.0
+# Seconds in which a worker starts again, because a missing permission may have crashed it.
+WORKER_STARTS = 7.0
+LOOK_SECONDS = 0.5  # between two looks, many of which are requests that are limited
 PAST = timedelta(hours=2)
 ONE_JOB = Limits(max_active_jobs=1)
 # So low that each call is counted in the table at once, and higher than what a smoke run needs.
@@ -39,6 +39,7 @@ class Caller:
     account: Account
     owner: OwnerId
     key: str
+    patience: float = WITHIN  # seconds within which an immediate effect must be visible
 
     @property
     def headers(self) -> dict[str, str]:
@@ -53,14 +54,29 @@ class Caller:
     ) -> httpx.Response:
         base = f"{self.account.endpoints.api_url}/api/{version}"
         headers = {**self.headers, **request.pop("headers", {})}
-        with httpx.Client(trust_env=False, timeout=30) as http:
+        with web.Client() as http:
             return http.request(method, base + path, headers=headers, **request)
 
     @contextmanager
     def socket(self, query: str = "") -> Iterator[ClientConnection]:
         url = self.account.endpoints.ws_url + query
-        with connect(url, additional_headers=self.headers, proxy=None, close_timeout=1) as one:
+        with web.connect(url, additional_headers=self.headers) as one:
             yield one
+
+    def eventually(self, look: Callable[[], Any]) -> None:
+        """Wait for an immediate effect."""
+        eventually_now(look, within=self.patience, every=LOOK_SECONDS)
+
+    def eventually_by_a_worker(self, look: Callable[[], Any]) -> None:
+        """Wait for an effect of a worker, which may have to start first."""
+        eventually_now(look, within=self.patience + WORKER_STARTS, every=LOOK_SECONDS)
+
+    def received(self, socket: ClientConnection, kind: str) -> dict[str, Any]:
+        """The next message of that kind."""
+        while True:
+            message: dict[str, Any] = json.loads(socket.recv(timeout=self.patience))
+            if message["type"] == kind:
+                return message
 
     def overdue(self, **overrides: Any) -> Job:
         """A job that is past its start deadline but has not been ended yet."""
@@ -87,10 +103,10 @@ class Caller:
         return self.account.jobs.save(before, running(before, now=now()))
 
 
-def a_caller(account: Account) -> Caller:
+def a_caller(account: Account, patience: float = WITHIN) -> Caller:
     owner = OwnerId("smoke-" + secrets.token_hex(4))
-    return Caller(account, owner, account.new_key(owner, COUNTED))
+    return Caller(account, owner, account.new_key(owner, COUNTED), patience)
 
 
 def assert_fetched(url: str) -> None:
-    assert httpx.get(url, trust_env=False).content == b"made"
+    assert web.get(url).content == b"made"

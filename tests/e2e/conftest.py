@@ -21,13 +21,14 @@ from comfyline.client import Comfyline
 from localcloud.processes import of_cloud
 from localcloud.state import DEFAULT_STATE, ROOT, Endpoints, State
 from tests.e2e.console import a_page, sign_in
+from tests.support import web
 from tests.support.browser import a_browser
 
 WORKERS = 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Limit each e2e test to 120 s, not counting its fixtures, and run test_permissions.py last.
+    """Do not count the fixtures of an e2e test in its time, and run test_permissions.py last.
 
     That module has a deployment of its own, so the audit of the shared one runs beside it. The
     fixture that ends the shared deployment runs after the last test and waits for the audit.
@@ -37,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker(
             "timeout"
         ):
-            item.add_marker(pytest.mark.timeout(120, func_only=True))
+            item.add_marker(pytest.mark.timeout(600, func_only=True))
 
 
 def make(target: str, **variables: object) -> subprocess.CompletedProcess[str]:
@@ -49,7 +50,7 @@ def make(target: str, **variables: object) -> subprocess.CompletedProcess[str]:
         env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
 
@@ -70,7 +71,7 @@ class Audit:
             command = [sys.executable, "-m", "localcloud", "audit"]
             self._process = subprocess.Popen(
                 # In seconds; the sweeper runs once a minute.
-                [*command, "--state", str(self._state.folder), "--wait", "240"],
+                [*command, "--state", str(self._state.folder), "--wait", "600"],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -80,7 +81,7 @@ class Audit:
     def assert_clean(self) -> None:
         """Wait for its end, and fail if it has found anything."""
         process = self.begin()
-        report, _ = process.communicate(timeout=300)
+        report, _ = process.communicate(timeout=900)
         assert process.returncode == 0, report
 
 
@@ -128,7 +129,7 @@ def api(endpoints: Endpoints) -> Iterator[httpx.Client]:
     """A plain HTTP client of the API, with the first owner's key."""
     headers = {"Authorization": f"Bearer {endpoints.api_key}"}
     base = f"{endpoints.api_url}/api/v1"
-    with httpx.Client(base_url=base, headers=headers, timeout=30, trust_env=False) as http:
+    with web.Client(base_url=base, headers=headers) as http:
         yield http
 
 
@@ -177,7 +178,5 @@ def page(browser: Browser, endpoints: Endpoints) -> Iterator[Page]:
 
 def executed(endpoints: Endpoints) -> int:
     """The number of prompts that the engines have begun to execute so far."""
-    answers = [
-        httpx.get(f"{url}/sim/executed", trust_env=False).json() for url in endpoints.comfyui_urls
-    ]
+    answers = [web.get(f"{url}/sim/executed").json() for url in endpoints.comfyui_urls]
     return sum(int(answer["count"]) for answer in answers)

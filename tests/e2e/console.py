@@ -12,10 +12,11 @@ from typing import Any
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from localcloud.state import ROOT, Endpoints
+from tests.support.eventually import WITHIN
 
 AXE = ROOT / "console" / "node_modules" / "axe-core" / "axe.min.js"
 WORKFLOWS = ROOT / "tests" / "recordings" / "workflows"
-SOON_MS = 30_000
+SOON_MS = 1_000 * WITHIN
 PHONE, DESKTOP, WALL = (
     {"width": 360, "height": 740},
     {"width": 1280, "height": 900},

@@ -8,6 +8,7 @@ import secrets
 import httpx
 
 from localcloud.state import Endpoints
+from tests.support import web
 
 Answer = tuple[int, str, bool]  # status, job id, whether it was a replay
 
@@ -22,9 +23,7 @@ def simultaneous_rounds(endpoints: Endpoints, *, rounds: int, posts: int) -> lis
 async def _rounds(endpoints: Endpoints, rounds: int, posts: int) -> list[list[Answer]]:
     headers = {"Authorization": f"Bearer {endpoints.api_key}"}
     limits = httpx.Limits(max_connections=posts)
-    async with httpx.AsyncClient(
-        base_url=endpoints.api_url, headers=headers, limits=limits, timeout=60, trust_env=False
-    ) as http:
+    async with web.AsyncClient(base_url=endpoints.api_url, headers=headers, limits=limits) as http:
         return [await _round(http, posts) for _ in range(rounds)]
 
 

@@ -7,10 +7,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
-import httpx
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.attributes import time_of
@@ -33,20 +31,12 @@ from tests.e2e import smokes_admin as admin
 from tests.e2e import smokes_comfy as comfy
 from tests.e2e import smokes_http as http
 from tests.e2e.account import now
-from tests.e2e.caller import ONE_JOB, PAST, SOON, WORKER_SOON, Caller, assert_fetched
-from tests.support.eventually import eventually_now
+from tests.e2e.caller import ONE_JOB, PAST, Caller, assert_fetched
+from tests.support import web
 
 PUT_AT_ONCE = 25  # a limit of AWS
 
 # --- sockets --------------------------------------------------------------------------------------
-
-
-def received(socket: ClientConnection, kind: str) -> dict[str, Any]:
-    """The next message of that kind."""
-    while True:
-        message: dict[str, Any] = json.loads(socket.recv(timeout=SOON))
-        if message["type"] == kind:
-            return message
 
 
 def send(socket: ClientConnection, action: str, job: Job) -> None:
@@ -60,65 +50,65 @@ def subscribers(caller: Caller, job: Job) -> int:
 def socket_connects(caller: Caller) -> None:
     with caller.socket() as socket:
         socket.send(json.dumps({"action": "ping"}))
-        received(socket, "pong")
+        caller.received(socket, "pong")
 
 
 def socket_connect(caller: Caller) -> None:
     with caller.socket(f"?job_id={caller.started().id}") as socket:
-        assert received(socket, "status")["status"] == "running"
+        assert caller.received(socket, "status")["status"] == "running"
 
 
 def socket_disconnect(caller: Caller) -> None:
     job = caller.started()
     with caller.socket() as socket:
         send(socket, "subscribe", job)
-        received(socket, "status")
+        caller.received(socket, "status")
         (subscription,) = caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"})
     connection = subscription["sk"]
-    eventually_now(lambda: not caller.account.items("ConnectionsTable", connection), within=SOON)
+    caller.eventually(lambda: not caller.account.items("ConnectionsTable", connection))
 
 
 def socket_subscribe(caller: Caller) -> None:
     job = caller.started()
     with caller.socket() as socket:
         send(socket, "subscribe", job)
-        assert received(socket, "status")["status"] == "running"
+        assert caller.received(socket, "status")["status"] == "running"
         assert caller.account.jobs.get(job.id).watched_until is not None  # type: ignore[union-attr]
         assert subscribers(caller, job) == 1
         send(socket, "unsubscribe", job)
-        eventually_now(lambda: subscribers(caller, job) == 0, within=SOON)
+        caller.eventually(lambda: subscribers(caller, job) == 0)
         send(socket, "subscribe", caller.ended())
-        assert_fetched(received(socket, "artifact")["url"])
-        received(socket, "done")
+        assert_fetched(caller.received(socket, "artifact")["url"])
+        caller.received(socket, "done")
         socket.send(json.dumps({"action": "subscribe", "jobs": "mine"}))
-        assert received(socket, "subscribed")["jobs"] == "mine"
-        count_messages(socket)
+        assert caller.received(socket, "subscribed")["jobs"] == "mine"
+        count_messages(caller, socket)
 
 
-def count_messages(socket: ClientConnection) -> None:
+def count_messages(caller: Caller, socket: ClientConnection) -> None:
     """Send a hundredth of a budget, which is counted in the table then."""
     for _ in range(MESSAGES.limit // UNCOUNTED_SHARE):
         socket.send(json.dumps({"action": "ping"}))
-        received(socket, "pong")
+        caller.received(socket, "pong")
 
 
 def push_updates(caller: Caller) -> None:
     jobs, job = caller.account.jobs, caller.started()
     with caller.socket() as socket:
         send(socket, "subscribe", job)
-        received(socket, "status")
+        caller.received(socket, "status")
         (subscription,) = caller.account.items("ConnectionsTable", {"S": f"job#{job.id}"})
         gone = a_gone_subscriber(caller, job, KeyId(caller.key.split("_")[1]))
         watched = jobs.get(job.id)
         assert watched is not None
         half = Progressed(attempt=1, progress=Progress(fraction=0.5))
         moved = jobs.save(watched, advance(watched, half, now()))
-        assert received(socket, "progress")["progress"] == 0.5
+        assert caller.received(socket, "progress")["progress"] == 0.5
         caller.account.stored_artifact(moved)
         jobs.save(moved, advance(moved, Succeeded(attempt=1, gpu_seconds=1.5), now()))
-        assert_fetched(received(socket, "artifact")["url"])
-        received(socket, "done")
-        eventually_now(lambda: subscribers(caller, job) == 0, within=SOON)
+        assert_fetched(caller.received(socket, "artifact")["url"])
+        caller.received(socket, "done")
+        caller.eventually(lambda: subscribers(caller, job) == 0)
         (row,) = caller.account.items("ConnectionsTable", subscription["sk"])
         assert "jobs" not in row
         assert caller.account.connections.get(gone) is None
@@ -130,15 +120,15 @@ def push_to_many(caller: Caller) -> None:
     account, job, key = caller.account, caller.started(), KeyId(caller.key.split("_")[1])
     with caller.socket() as socket:
         send(socket, "subscribe", job)
-        received(socket, "status")
+        caller.received(socket, "status")
         gone = a_gone_subscriber(caller, job, key)
         add_young_subscribers(caller, job, AUDIENCE)
         watched = account.jobs.get(job.id)
         assert watched is not None
         account.stored_artifact(watched)
         account.jobs.save(watched, advance(watched, Succeeded(attempt=1, gpu_seconds=1.5), now()))
-        received(socket, "done")
-    eventually_now(lambda: subscribers(caller, job) == AUDIENCE, within=SOON)
+        caller.received(socket, "done")
+    caller.eventually(lambda: subscribers(caller, job) == AUDIENCE)
     assert account.connections.get(gone) is None
 
 
@@ -161,15 +151,15 @@ def push_chunk(caller: Caller) -> None:
     account, job = caller.account, caller.started()
     with caller.socket() as socket:
         send(socket, "subscribe", job)
-        received(socket, "status")
+        caller.received(socket, "status")
         (subscription,) = account.items("ConnectionsTable", {"S": f"job#{job.id}"})
         gone = a_gone_subscriber(caller, job, KeyId(caller.key.split("_")[1]))
         told = account.connections.subscribers(job.id, now())
         posts = [Post(job.id, json.dumps({"type": "told"}).encode(), must_arrive=True)]
         chunk = Chunk(job.id, told, posts, is_end=True)
         account.invoke(account.physical_id("api", "PushChunkFunction"), event_of(chunk))
-        received(socket, "told")
-        eventually_now(lambda: subscribers(caller, job) == 0, within=SOON)
+        caller.received(socket, "told")
+        caller.eventually(lambda: subscribers(caller, job) == 0)
         (row,) = account.items("ConnectionsTable", subscription["sk"])
         assert "jobs" not in row
         assert account.connections.get(gone) is None
@@ -191,9 +181,9 @@ def a_gone_subscriber(caller: Caller, job: Job, key_id: KeyId) -> ConnectionId:
 def authorize_socket(caller: Caller) -> None:
     """A client that sends no header, such as a browser, and a client that sends its key."""
     url = caller.call("POST", "/ws-tickets").json()["url"]
-    with connect(url, proxy=None, close_timeout=1) as socket:
+    with web.connect(url) as socket:
         socket.send(json.dumps({"action": "ping"}))
-        received(socket, "pong")
+        caller.received(socket, "pong")
     socket_connects(caller)
     socket_connects(http.with_token(caller))
     with http.signed_in(caller) as page:
@@ -218,7 +208,7 @@ def settle_jobs(caller: Caller) -> None:
     sqs.send_message(
         QueueUrl=queue["ParkingQueueUrl"], MessageBody=json.dumps(step), DelaySeconds=0
     )
-    eventually_now(lambda: not caller.account.jobs.get(job.id).settle_pending, within=SOON)  # type: ignore[union-attr]
+    caller.eventually(lambda: not caller.account.jobs.get(job.id).settle_pending)  # type: ignore[union-attr]
     try:
         caller.account.invoke(
             caller.account.physical_id("api", "SettleJobsFunction"), {"Records": [UNREADABLE]}
@@ -264,7 +254,7 @@ def sweep_jobs(caller: Caller) -> None:
         assert settled is not None
         assert settled.is_settled
     # The row counts the ticket before it is sent, so only a worker's claim shows that it was.
-    eventually_now(lambda: account.jobs.get(lost.id).attempt > 0, within=WORKER_SOON)  # type: ignore[union-attr]
+    caller.eventually_by_a_worker(lambda: account.jobs.get(lost.id).attempt > 0)  # type: ignore[union-attr]
     assert caller.owner not in owners_with_slots(caller)
 
 
@@ -277,7 +267,7 @@ def redrive_tickets(caller: Caller) -> None:
         MessageBody=json.dumps({"schema": 1, "job_id": lost.id}),
     )
     # The sweeper ignores this job, so only the ticket can lead a worker to it.
-    eventually_now(lambda: account.jobs.get(lost.id).attempt > 0, within=WORKER_SOON)  # type: ignore[union-attr]
+    caller.eventually_by_a_worker(lambda: account.jobs.get(lost.id).attempt > 0)  # type: ignore[union-attr]
 
 
 def scale_workers(caller: Caller) -> None:
@@ -337,13 +327,11 @@ def worker_runs_a_job(caller: Caller) -> None:
     answer = caller.call("POST", "/jobs", json={"workflow": http.LOADING, "inputs": inputs})
     path = f"/jobs/{answer.json()['job_id']}"
     try:
-        eventually_now(
-            lambda: caller.call("GET", path).json()["status"] == "succeeded",
-            within=WORKER_SOON,
-            every=0.2,
+        caller.eventually_by_a_worker(
+            lambda: caller.call("GET", path).json()["status"] == "succeeded"
         )
         (artifact,) = caller.call("GET", path).json()["result"]["artifacts"]
-        assert httpx.get(artifact["url"], trust_env=False).is_success
+        assert web.get(artifact["url"]).is_success
     finally:
         caller.call("DELETE", path)
 

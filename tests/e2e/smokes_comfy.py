@@ -12,7 +12,7 @@ from comfyline.contract.ids import derived_job_id
 from comfyline.service.intake.admit import slot_of
 from functions._wiring import DEPTH_LIFETIME
 from tests.e2e.account import now
-from tests.e2e.caller import ONE_JOB, SOON, Caller, assert_fetched
+from tests.e2e.caller import ONE_JOB, Caller, assert_fetched
 from tests.e2e.smokes_http import LOADING, limited, sent_low, uploaded
 from tests.support.builders import canceled
 from tests.support.eventually import eventually_now
@@ -33,12 +33,10 @@ def submit_comfy_job(caller: Caller) -> None:
     made = caller.comfy("POST", "/jobs", json={"workflow": GRAPH}, headers=LOW)
     assert made.status_code == 201
     path = f"/jobs/{made.json()['id']}"
-    eventually_now(
+    caller.eventually(
         lambda: (
             sent_low(caller) > before or caller.comfy("GET", path).json()["status"] == "succeeded"
         ),
-        within=SOON,
-        every=0.2,
     )
     assert_positioned(caller)
     assert_limited(caller)

@@ -21,7 +21,8 @@ from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.intake.admit import slot_of
 from functions._wiring import DEPTH_LIFETIME
 from tests.e2e.account import now
-from tests.e2e.caller import COUNTED, ONE_JOB, SOON, WORKER_SOON, Caller, assert_fetched
+from tests.e2e.caller import COUNTED, ONE_JOB, Caller, assert_fetched
+from tests.support import web
 from tests.support.builders import a_job, canceled
 from tests.support.eventually import eventually_now
 
@@ -43,7 +44,7 @@ def signed_in(caller: Caller) -> Iterator[httpx.Client]:
     """A browser with the cookie of a new session, on the pages of the service."""
     url = caller.account.endpoints.api_url
     own = {"Origin": "{0.scheme}://{0.netloc}".format(urlsplit(url))}
-    with httpx.Client(base_url=f"{url}/api/v1", headers=own, trust_env=False, timeout=30) as http:
+    with web.Client(base_url=f"{url}/api/v1", headers=own) as http:
         assert http.post("/sessions", headers=caller.headers).status_code == 201
         yield http
 
@@ -91,7 +92,7 @@ def posts(caller: Caller, path: str, headers: dict[str, str]) -> None:
     before = sent_low(caller)
     made = caller.call("POST", path, json=body, headers=headers)
     assert made.status_code == 202
-    eventually_now(lambda: sent_low(caller) > before or ended(caller, made), within=SOON)
+    caller.eventually(lambda: sent_low(caller) > before or ended(caller, made))
     assert_limited(caller, path, body, headers)
     assert_uploads_looked_at(caller, path, headers)
     ended_before(caller, path, body)
@@ -173,7 +174,7 @@ def retry_with_upload(caller: Caller) -> None:
     path = f"/jobs/{caller.call('POST', '/jobs', json=body).json()['job_id']}"
     caller.call("DELETE", path)
     ends = ("failed", "canceled")
-    eventually_now(lambda: caller.call("GET", path).json()["status"] in ends, within=WORKER_SOON)
+    caller.eventually_by_a_worker(lambda: caller.call("GET", path).json()["status"] in ends)
     first = caller.call("POST", f"{path}/retry", headers={"Idempotency-Key": "1"})
     assert first.status_code == 202
     bucket = caller.account.endpoints.outputs["ArtifactsBucket"]
@@ -206,9 +207,7 @@ def uploaded(caller: Caller) -> str:
     body = picture()
     asked = {"name": "a.png", "content_type": "image/png", "bytes": len(body)}
     form = caller.call("POST", "/uploads", json=asked).json()
-    sent = httpx.post(
-        form["url"], data=form["fields"], files={"file": ("a.png", body)}, trust_env=False
-    )
+    sent = web.post(form["url"], data=form["fields"], files={"file": ("a.png", body)})
     assert sent.is_success, sent.text
     return str(form["upload_id"])
 
@@ -223,7 +222,7 @@ def get_artifact(caller: Caller) -> None:
     path = f"/jobs/{caller.ended().id}/artifacts/0"
     assert_fetched(caller.call("GET", path).headers["location"])
     url = caller.call("HEAD", path).headers["location"]
-    assert httpx.head(url, trust_env=False).headers["content-length"] == "4"
+    assert web.head(url).headers["content-length"] == "4"
     assert caller.call("GET", f"/jobs/{caller.overdue().id}/artifacts/0").status_code == 404
     assert with_token(caller).call("GET", path).status_code == 404  # of another user
     with signed_in(caller) as page:
@@ -243,10 +242,9 @@ def read_account(caller: Caller) -> None:
 
 def get_metrics(caller: Caller) -> None:
     key = caller.account.new_key(caller.owner, COUNTED, scope="admin")
-    answer = httpx.get(
+    answer = web.get(
         f"{caller.account.endpoints.api_url}/metrics",
         headers={"Authorization": f"Bearer {key}"},
-        trust_env=False,
     )
     assert "comfyui_active_workers" in answer.text, answer.text
 

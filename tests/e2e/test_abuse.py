@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
+from statistics import median
 from threading import Event
 from typing import Any
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
 from comfyline.contract.ids import OwnerId
 from comfyline.contract.limits import MAX_RESPONSE_BYTES, MAX_UPLOAD_REFERENCES
 from comfyline.service.access.semaphore import Share
 from comfyline.service.access.slots import Limits
+from comfyline.service.live.subscribe import GREETING_PAUSES_SECONDS
 from localcloud.state import Endpoints
 from tests.e2e.account import Account, now
 from tests.e2e.attacks import (
@@ -35,19 +35,19 @@ from tests.e2e.attacks import (
     TINY,
     canceled,
     flood,
+    in_one_minute,
     is_ended,
     naming,
-    p95,
     refused_for,
     timed,
     victims_times,
 )
 from tests.e2e.caller import Caller
-from tests.e2e.smokes import received
 from tests.e2e.smokes_http import uploaded
+from tests.support import web
 from tests.support.eventually import eventually_now
 
-pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(180, func_only=True)]
+pytestmark = pytest.mark.usefixtures("local")
 
 UNLIMITED = Limits()
 
@@ -155,10 +155,13 @@ def test_a_retry_has_the_limits_of_its_key(caller: Make) -> None:
 def test_what_a_key_asks_for_is_bounded(
     caller: Make, limits: Limits, request_: tuple[str, str, Any], allowed: int, budget: str
 ) -> None:
-    attacker = caller(limits)
     method, path, body = request_
-    eventually_now(lambda: time.time() % 60 < 50, within=20)  # all requests are in one minute
-    answers = [attacker.call(method, path, json=body) for _ in range(allowed + 5)]
+
+    def asked() -> list[httpx.Response]:
+        attacker = caller(limits)
+        return [attacker.call(method, path, json=body) for _ in range(allowed + 5)]
+
+    answers = in_one_minute(asked)
     assert [a.is_success for a in answers] == [True] * allowed + [False] * 5
     assert {refused_for(answer) for answer in answers[allowed:]} == {budget}
 
@@ -185,10 +188,9 @@ def test_a_greeting_of_a_client_that_has_left_holds_no_function(account: Account
     body = json.dumps({"action": "subscribe", "job_id": "job_00000000000000000000000000"})
     context = {"connectionId": "has-left=", "requestId": "r", "greeting": True}
     event = json.dumps({"requestContext": context, "body": body})
-    functions.invoke(FunctionName=greeter, Payload=event)  # a cold start
-    began = time.monotonic()
-    functions.invoke(FunctionName=greeter, Payload=event)
-    assert time.monotonic() - began < 1.5  # trying again takes five seconds
+    greet = partial(functions.invoke, FunctionName=greeter, Payload=event)
+    # A busy machine only makes a call longer, so the shortest one shows whether it is held.
+    assert min(timed(greet)[1] for _ in range(3)) < sum(GREETING_PAUSES_SECONDS)
 
 
 def test_one_owner_leaves_room_to_wait(account: Account, caller: Make, victim: Caller) -> None:
@@ -243,7 +245,7 @@ def test_a_job_of_another_is_not_there(caller: Make, victim: Caller) -> None:
     assert attacker.call("GET", "/jobs").json()["jobs"] == []
     with attacker.socket() as socket:
         socket.send(json.dumps({"action": "subscribe", "job_id": job.id}))
-        assert received(socket, "error")["code"] == "job_not_found"
+        assert attacker.received(socket, "error")["code"] == "job_not_found"
     assert victim.call("GET", path).status_code == 200
 
 
@@ -260,7 +262,7 @@ def test_a_file_of_another_is_not_in_the_engine(caller: Make, victim: Caller) ->
     attacker, load = caller(), naming("x", 1)
     load["workflow"]["0"]["inputs"]["image"] = f"{upload_id}.png"
     with canceled(victim, naming(upload_id, 2)), canceled(attacker, load) as job_id:
-        eventually_now(lambda: is_ended(attacker, job_id), within=30)
+        eventually_now(lambda: is_ended(attacker, job_id))
         failed = attacker.call("GET", f"/jobs/{job_id}").json()
         assert failed["status"] == "failed"
         error = json.dumps(failed["error"])
@@ -272,9 +274,9 @@ def test_a_pass_and_a_form_do_what_they_were_made_for(caller: Make) -> None:
     attacker = caller()
     ticket = attacker.call("POST", "/ws-tickets").json()["ticket"]
     url = f"{attacker.account.endpoints.ws_url}?ticket={ticket}"
-    with connect(url, proxy=None, close_timeout=1):
+    with web.connect(url):
         pass
-    with pytest.raises(InvalidStatus), connect(url, proxy=None):
+    with pytest.raises(InvalidStatus), web.connect(url):
         pass
     form = attacker.call("POST", "/uploads", json={**FILE, "bytes": 3}).json()
     for fields, content in (
@@ -282,7 +284,7 @@ def test_a_pass_and_a_form_do_what_they_were_made_for(caller: Make) -> None:
         ({**form["fields"], "key": "jobs/x"}, b"abc"),
         ({**form["fields"], "Content-Type": "text/html"}, b"abc"),
     ):
-        sent = httpx.post(form["url"], data=fields, files={"file": content}, trust_env=False)
+        sent = web.post(form["url"], data=fields, files={"file": content})
         assert sent.status_code in (400, 403), sent.text
 
 
@@ -292,14 +294,14 @@ def test_a_pass_and_a_form_do_what_they_were_made_for(caller: Make) -> None:
 def test_a_wrong_key_opens_nothing(endpoints: Endpoints, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("/api/v1/jobs", "/metrics"):
-        answer = httpx.get(endpoints.api_url + path, headers=headers, trust_env=False)
+        answer = web.get(endpoints.api_url + path, headers=headers)
         assert answer.status_code in (401, 403, 431)
 
 
 def test_a_key_without_the_scope_reads_no_metrics(endpoints: Endpoints, victim: Caller) -> None:
     for path in ("/metrics", "//metrics", "/metrics/", "/METRICS", "/api/v1/../../metrics"):
         url = httpx.URL(endpoints.api_url).copy_with(raw_path=path.encode())
-        answer = httpx.get(url, headers=victim.headers, trust_env=False)
+        answer = web.get(url, headers=victim.headers)
         assert answer.status_code in (403, 404)
 
 
@@ -328,8 +330,8 @@ def test_a_victim_is_served_while_another_key_does_its_worst(
             over.set()
         statuses = sum((flood.result() for flood in floods), Counter[int]())
     for what, times in quiet.items():
-        before, during = p95(times), p95(attacked[what])
-        print(f"victim's {what}: p95 {before * 1000:.0f} ms, attacked {during * 1000:.0f} ms")
+        before, during = median(times), median(attacked[what])
+        print(f"victim's {what}: median {before * 1000:.0f} ms, attacked {during * 1000:.0f} ms")
         assert during < max(2 * before, 5)
     print(f"the attacker got {dict(statuses)}")
     assert statuses[429] > statuses.total() / 2

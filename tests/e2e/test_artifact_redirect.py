@@ -8,13 +8,13 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import httpx
 import pytest
 
 from comfyline.contract.ids import OwnerId
 from localcloud.state import Endpoints
 from tests.e2e.account import Account
 from tests.e2e.caller import Caller
+from tests.support import web
 from tests.support.browser import a_browser, needs_chromium
 
 # What a page of another origin does: the URL as JSON, then the redirect itself.
@@ -65,7 +65,7 @@ def address(caller: Caller) -> str:
 
 
 def test_httpx_and_curl_follow_it_with_their_header(caller: Caller, address: str) -> None:
-    with httpx.Client(trust_env=False, follow_redirects=True) as http:
+    with web.Client(follow_redirects=True) as http:
         assert http.get(address, headers=caller.headers).content == b"made"
         head = http.head(address, headers=caller.headers)
     assert (head.status_code, head.headers["content-length"]) == (200, "4")

@@ -44,7 +44,7 @@ SCRIPTS = Path(__file__).parent / "typescript"
 CUTS = 3
 PROMPT = {"prompt": "a fox", "steps": 400, "width": 64, "height": 64, "priority": "high"}
 
-pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(180, func_only=True)]
+pytestmark = pytest.mark.usefixtures("local")
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def test_thousands_of_cards_are_scrolled_and_few_are_on_the_page(
         return cards.first.get_attribute("aria-setsize") == str(MANY)
 
     expect(cards.first).to_be_visible()
-    eventually_now(all_loaded, within=30)
+    eventually_now(all_loaded)
     page.evaluate("scrollTo(0, 0)")
     expect(page.get_by_role("link", name="fox 0", exact=True)).to_be_visible()
     assert page.evaluate(SCROLL, 60) < 500  # ms
@@ -119,7 +119,7 @@ def test_a_job_beyond_the_newest_is_followed_while_its_card_is_shown(
 def test_a_card_shows_the_thumbnail_and_reads_no_job(page: Page, client: Comfyline) -> None:
     job = client.submit("a marmot", steps=1, batch_size=2)
     job.wait(60)
-    eventually_now(lambda: job.refresh().thumbnail is not None, within=30)
+    eventually_now(lambda: job.refresh().thumbnail is not None)
     view = {**json.loads(job.refresh().model_dump_json()), "result": None}
     # Lists lose a job that does not belong to them, so the page must not know these ids.
     good, bad = (random_job_id(datetime.now(UTC)) for _ in range(2))

@@ -71,7 +71,7 @@ def test_a_person_signs_in_at_the_issuer(
         expect(page.get_by_text("sso.ada")).to_be_visible()
         expect(connection_of(page)).to_have_text("Live")
         post(page, "a loom")
-        expect(page.locator(".badge", has_text="Done")).to_be_visible(timeout=60_000)
+        expect(page.locator(".badge", has_text="Done")).to_be_visible()
         link = page.get_by_role("link", name="Download").first.get_attribute("href")
         assert page.evaluate(FETCHED, link) == 200  # by the cookie, without a header
         page.goto(f"{console_of(endpoints)}{FOREIGN_ANSWER}")

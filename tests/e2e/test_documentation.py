@@ -60,7 +60,6 @@ def test_a_documented_command_works(
         },
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

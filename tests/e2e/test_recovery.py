@@ -4,40 +4,40 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import httpx
 import pytest
 
 from comfyline.client import Comfyline, Job
 from comfyline.contract.v1.socket import StatusMessage
 from localcloud.state import Endpoints, State
 from tests.e2e.account import Account
-from tests.support.eventually import eventually_now
+from tests.support import web
+from tests.support.eventually import WITHIN, eventually_now
 from tests.support.malformed import malformed_ticket
 
+HELD_STEP_MS = 1_000  # so long that no job ends before its worker is killed
 VISIBILITY_SECONDS = 20  # the visibility timeout in the local deployment
-pytestmark = [pytest.mark.usefixtures("local"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.usefixtures("local")
 
 
 @contextmanager
 def slow_steps(endpoints: Endpoints, milliseconds: int) -> Iterator[None]:
     for url in endpoints.comfyui_urls:
         faults = {"step_ms": milliseconds}
-        httpx.post(f"{url}/sim/faults", json=faults, trust_env=False).raise_for_status()
+        web.post(f"{url}/sim/faults", json=faults).raise_for_status()
     try:
         yield
     finally:
         for url in endpoints.comfyui_urls:
-            httpx.delete(f"{url}/sim/faults", trust_env=False).raise_for_status()
+            web.delete(f"{url}/sim/faults").raise_for_status()
 
 
 def a_running_job(client: Comfyline) -> Job:
     # High priority, so that it runs before jobs that other tests may have left in the queue.
     job = client.submit("long enough", steps=400, width=64, height=64, priority="high")
-    eventually_now(lambda: job.refresh().status == "running", within=30)
+    eventually_now(lambda: job.refresh().status == "running")
     return job
 
 
@@ -54,30 +54,22 @@ def signalled(state: State, number: signal.Signals) -> None:
 def test_the_job_of_a_killed_worker_runs_again_after_one_visibility_timeout(
     client: Comfyline, endpoints: Endpoints, state: State
 ) -> None:
-    with slow_steps(endpoints, 20):
+    with slow_steps(endpoints, HELD_STEP_MS):
         job = a_running_job(client)
         signalled(state, signal.SIGKILL)
-        killed_at = time.monotonic()
-
-        def has_started_again() -> bool:
-            view = job.refresh()  # "succeeded": a cached result ends the attempt at once
-            return view.attempt == 2 and view.status in ("running", "succeeded")
-
-        eventually_now(has_started_again, within=VISIBILITY_SECONDS + 30)
-        took = time.monotonic() - killed_at
-        done = job.wait(120)
+    # This only excludes a hang. The benchmark checks the target time, on a quiet machine.
+    done = job.wait(VISIBILITY_SECONDS + WITHIN)
     assert done.status == "succeeded"
     assert done.attempt == 2
-    # This only excludes a hang. The benchmark checks the target time, on a quiet machine.
-    assert took < VISIBILITY_SECONDS + 20
 
 
 def test_a_worker_gives_its_job_back_on_sigterm(
     client: Comfyline, endpoints: Endpoints, state: State
 ) -> None:
-    with slow_steps(endpoints, 20):
+    with slow_steps(endpoints, HELD_STEP_MS):
         job = a_running_job(client)
         signalled(state, signal.SIGTERM)
+    with slow_steps(endpoints, 1):
         told = [m for m in job.events(timeout=120) if isinstance(m, StatusMessage)]
     view = job.refresh()
     assert told[-1].status == "succeeded"
@@ -95,7 +87,7 @@ def test_a_killed_worker_is_restarted(state: State) -> None:
         now = state.read()
         return now is not None and before.pids.workers[0] not in now.pids.workers
 
-    eventually_now(replaced, within=30)
+    eventually_now(replaced)
     now = state.read()
     assert now is not None
     assert len(now.pids.workers) == len(before.pids.workers)
@@ -122,7 +114,7 @@ def test_workers_go_on_beside_malformed_tickets(
         answers = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names) for url in urls]
         return not any(int(n) for answer in answers for n in answer["Attributes"].values())
 
-    eventually_now(all_deleted, within=60)
+    eventually_now(all_deleted)
     now = state.read()
     assert now is not None
     assert now.pids.workers == before.pids.workers

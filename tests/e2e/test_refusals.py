@@ -10,6 +10,7 @@ import pytest
 
 from comfyline.contract.v1 import responses
 from localcloud.state import Endpoints
+from tests.support import web
 
 UI_EXPORT = {"nodes": [{"id": 1, "type": "KSampler"}], "links": [], "version": 0.4}
 UNKNOWN_JOB = "job_00000000000000000000000000"
@@ -98,7 +99,7 @@ def test_an_unknown_path_or_method_is_refused(api: httpx.Client) -> None:
 def test_a_request_without_a_valid_key_is_refused(
     endpoints: Endpoints, headers: dict[str, str], code: str | None
 ) -> None:
-    answer = httpx.get(f"{endpoints.api_url}/api/v1/jobs", headers=headers, trust_env=False)
+    answer = web.get(f"{endpoints.api_url}/api/v1/jobs", headers=headers)
     assert answer.status_code == 401
     assert answer.json().get("code") == code
 
@@ -110,21 +111,21 @@ def test_a_web_page_of_another_origin_may_call(endpoints: Endpoints) -> None:
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
     }
-    preflight = httpx.options(url, headers=asked, trust_env=False)
+    preflight = web.options(url, headers=asked)
     assert preflight.is_success
     assert preflight.headers["access-control-allow-origin"] in ("*", page["Origin"])
     allowed = preflight.headers["access-control-allow-headers"].lower()
     assert {"authorization", "content-type", "idempotency-key"} <= set(allowed.split(","))
     key = {"Authorization": f"Bearer {endpoints.api_key}"}
-    answer = httpx.get(url, headers=page | key, trust_env=False)
+    answer = web.get(url, headers=page | key)
     assert answer.headers["access-control-allow-origin"] in ("*", page["Origin"])
     assert "x-request-id" in answer.headers["access-control-expose-headers"].lower()
-    refused = httpx.get(url, headers={**page, "Authorization": "Bearer no"}, trust_env=False)
+    refused = web.get(url, headers={**page, "Authorization": "Bearer no"})
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "*")
 
 
 def test_health_needs_no_key(endpoints: Endpoints) -> None:
-    answer = httpx.get(f"{endpoints.api_url}/healthz", trust_env=False)
+    answer = web.get(f"{endpoints.api_url}/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 

@@ -59,7 +59,6 @@ def assert_reasons_are_those_of_findings(found: Found, reasons: Reasons) -> None
     assert set(reasons.values()) == set(given)
 
 
-@pytest.mark.timeout(300)  # the first test of this file also synthesises both variants
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_cfn_lint_finds_nothing(folders: Mapping[str, Path], variant: str) -> None:
     templates = sorted(folders[variant].glob("*.template.json"))
@@ -197,7 +196,6 @@ def _path(check: Json) -> str:
     return f"{part}/{plain_name(check['resource'].rpartition('.')[2])}"
 
 
-@pytest.mark.timeout(600)
 def test_every_finding_of_checkov_has_a_reason(folders: Mapping[str, Path], is_long: bool) -> None:
     if not is_long:
         pytest.skip("with --long: it installs an environment of 300 MB, then takes 25 s")

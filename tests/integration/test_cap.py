@@ -27,7 +27,6 @@ def new_client() -> Iterator[Callable[[int], ImpatientClient]]:
         yield lambda posts: ImpatientClient(posts, jobs, owners)
 
 
-@pytest.mark.timeout(600)  # the long run makes a thousand posts on a slow double of DynamoDB
 @pytest.mark.parametrize(
     "settled_after", [None, timedelta(0), HOUR], ids=["never", "at once", "late"]
 )

@@ -41,7 +41,6 @@ from tests.support.malformed import (
 
 OWNER = OwnerId("fox")
 GOOD = 10
-pytestmark = pytest.mark.timeout(600)  # moto is slow with 1,000 items
 
 
 @pytest.fixture

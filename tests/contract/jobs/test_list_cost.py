@@ -8,8 +8,6 @@ from datetime import timedelta
 from itertools import chain, islice
 from typing import Any
 
-import pytest
-
 from comfyline.adapters.aws.jobs import codec
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
 from comfyline.contract.ids import OwnerId
@@ -49,7 +47,6 @@ def store_all(client: Any, table: str, jobs: Iterator[Job]) -> None:
         )
 
 
-@pytest.mark.timeout(600)
 def test_a_page_costs_the_same_for_any_number_of_jobs(
     aws_client: AwsClient, jobs_table: str
 ) -> None:

@@ -243,7 +243,6 @@ def hostile_files(job: Job, count: int) -> Iterator[Artifact]:
         )
 
 
-@pytest.mark.timeout(300)
 def test_no_item_exceeds_400_kb_and_10_000_files_are_listed(
     aws_client: AwsClient, jobs_table: str
 ) -> None:

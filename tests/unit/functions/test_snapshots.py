@@ -133,7 +133,6 @@ def started(code: str, *modules: str, **environ: str) -> object:
         env=ENVIRONMENT | environ,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert not done.returncode, done.stderr
