@@ -30,6 +30,10 @@ class InProcess:
     async def stop(self) -> None:
         await self._simulator.__aexit__()
 
+    def hold(self, held: bool) -> None:
+        """Let no node begin while `held`."""
+        self._simulator.engine.faults.apply({"stall": held})
+
     def sentinel(self) -> None:
         """Send all sockets a message that comes after all messages of the recording."""
         self._simulator.engine.hub.send("sentinel", {})
