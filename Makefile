@@ -55,10 +55,16 @@ near:
 far:
 	$(PYTEST) tests/e2e
 
-test-long: dev ## Long tests whose result seldom changes: all crowds, fuzzing, every permission, checkov, chaos with 500 jobs, load
-	$(PYTEST) --long tests/e2e tests/integration/test_cap.py tests/integration/audit tests/integration/test_malformed_items.py tests/scale tests/infra/test_lint.py
-	CHAOS_JOBS=500 $(PYTEST) -s -p no:logging tests/chaos
+test-long: dev console ## Long tests whose result seldom changes: all crowds, fuzzing, every permission, checkov, chaos with 500 jobs, load
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target near-long far-long
 	@$(BIN)/python -m bench.load
+
+.PHONY: near-long far-long
+near-long:
+	$(PYTEST) --long -m long tests/unit tests/contract tests/integration tests/infra tests/scale
+	CHAOS_JOBS=500 $(PYTEST) -s -p no:logging tests/chaos
+far-long:
+	$(PYTEST) --long -m long tests/e2e
 
 unit: dev ## Test values, use cases and the client, without network and processes
 	$(PYTEST) tests/unit

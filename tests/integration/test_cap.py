@@ -33,5 +33,5 @@ def new_client() -> Iterator[Callable[[int], ImpatientClient]]:
 def test_the_post_at_the_moment_of_done_is_never_refused(
     new_client: Callable[[int], ImpatientClient], settled_after: timedelta | None, is_long: bool
 ) -> None:
-    client = new_client(1000 if is_long else 30)
+    client = new_client(200 if is_long else 30)
     client.run(HOUR / 10, settled_after=settled_after)

@@ -39,6 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("deployed", "plant"), pairs, ids=ids, indirect=["deployed"])
 
 
+@pytest.mark.usefixtures("is_long")
 def test_a_plant_is_found(deployed: Deployed, plant: Plant) -> None:
     plant.make(deployed)
     report = deployed.audit(with_bytes=plant.with_bytes)
