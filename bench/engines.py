@@ -109,3 +109,15 @@ def idle_share(reports: Sequence[QueueReport], start: float, end: float) -> floa
         if report.at <= end:
             since, is_idle = max(report.at, start), report.remaining == 0
     return (idle + (end - since if is_idle else 0.0)) / (end - start)
+
+
+def idle_times(reports: Sequence[QueueReport]) -> list[float]:
+    """Seconds of each time in which one engine had no prompt, between two in which it had some."""
+    times, since = list[float](), None
+    for report in reports:
+        if report.remaining == 0:
+            since = report.at if since is None else since
+        elif since is not None:
+            times.append(report.at - since)
+            since = None
+    return times

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from bench import graphs, run
 from bench.cloud import VISIBILITY_SECONDS, MeasuredCloud, happened, kill, until
-from bench.engines import idle_share
+from bench.engines import idle_share, idle_times
 from bench.figures import Figure, Measurement, Series
-from comfyline.client import AsyncJob
+from comfyline.client import AsyncComfyline, AsyncJob
 
 AT_ONCE = 10  # parallel posts
 SHORT_SECONDS, SHORT_JOBS = 0.2, 100
@@ -23,6 +23,7 @@ LARGE_SECONDS, LARGE_JOBS = 2.0, 15
 POST_SECONDS = 0.3
 LONG_STEPS, LONG_STEP_MS = 400, 20  # 8 s on the GPU
 LONG_CHAIN = 40  # nodes, which take at least as long on a real ComfyUI
+SWITCHES = 40
 DISPATCHES = 20
 
 
@@ -32,7 +33,7 @@ DISPATCHES = 20
 async def short_backlog(cloud: MeasuredCloud) -> Series:
     """A backlog of many jobs of 200 ms."""
     count = cloud.many(SHORT_JOBS)
-    short = [graphs.sampled(SHORT_SECONDS, is_real=cloud.is_real) for _ in range(count)]
+    short = [_short(cloud) for _ in range(count)]
     return {"idle_short": [await _idle_percent(cloud, short, {})]}
 
 
@@ -65,6 +66,36 @@ async def _idle_percent(
     reports = [report for report in cloud.engines.reports if report.at >= since]
     ended = max(report.at for report in reports if report.remaining == 0)
     return 100 * idle_share(reports, min(posted, ended - 1), ended)
+
+
+# --- owners in turn -------------------------------------------------------------------------------
+
+
+async def owner_switches(cloud: MeasuredCloud) -> Series:
+    """Jobs of two owners in turn: none of them is in the engine before the last one's files left.
+
+    Each time without a prompt is a switch: the engine says that it is idle, and then that it has
+    the next owner's prompt.
+    """
+    endpoints, count = cloud.endpoints, cloud.many(SWITCHES)
+    async with AsyncComfyline(
+        endpoints.api_url, endpoints.second_api_key, endpoints.ws_url
+    ) as other:
+        hold = graphs.timed(POST_SECONDS * count, is_real=cloud.is_real)
+        since = time.time()
+        await cloud.client.submit(workflow=hold)
+        await cloud.engines.next_taken(since)
+        for number in range(count):
+            owner = cloud.client if number % 2 else other
+            last = await owner.submit(workflow=_short(cloud))
+        await last.wait(300)
+        await cloud.drained(within=300)
+    reports = [report for report in cloud.engines.reports if report.at >= since]
+    return {"switch": [1000 * idle for idle in idle_times(reports)]}
+
+
+def _short(cloud: MeasuredCloud) -> graphs.Graph:
+    return graphs.sampled(SHORT_SECONDS, is_real=cloud.is_real)
 
 
 # --- an idle worker -------------------------------------------------------------------------------
@@ -174,6 +205,24 @@ MEASUREMENTS = (
                 goal=1.0,
                 slack=0.5,
             )
+        ],
+    ),
+    Measurement(
+        name="a backlog of two owners in turn",
+        take=owner_switches,
+        figures=[
+            Figure(
+                name="owner switch: GPU free -> next POST /prompt, p50",
+                series="switch",
+                goal=30,
+                slack=20,
+            ),
+            Figure(
+                name="owner switch: GPU free -> next POST /prompt, p95",
+                series="switch",
+                statistic="p95",
+                slack=40,
+            ),
         ],
     ),
     Measurement(

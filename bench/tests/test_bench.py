@@ -11,7 +11,7 @@ import pytest
 from bench import __main__ as bench_all
 from bench import results, run, table
 from bench.cloud import MeasuredCloud
-from bench.engines import Engines, QueueReport, idle_share
+from bench.engines import Engines, QueueReport, idle_share, idle_times
 from bench.figures import Figure, Measurement, Result, Runs, Taken, results_of
 from bench.memory import Memory
 
@@ -44,6 +44,21 @@ class TestIdleShare:
     def test_counts_only_within_the_window(self) -> None:
         gaps = reports((0, 1), (1, 0), (3, 1), (6, 0), (7, 1), (12, 0))
         assert idle_share(gaps, 2.0, 10.0) == pytest.approx(2 / 8)
+
+
+class TestIdleTimes:
+    @pytest.mark.parametrize(
+        ("changes", "times"),
+        [
+            ([(0, 1), (4, 0), (5, 1), (7, 0), (9, 1), (10, 0)], [1, 2]),
+            ([(0, 1), (4, 0), (4.5, 0), (5, 1)], [1]),
+            ([(0, 1), (2, 2), (4, 1), (6, 0)], []),  # what follows the last prompt is no switch
+        ],
+    )
+    def test_each_lasts_from_the_end_of_a_prompt_to_the_next(
+        self, changes: list[tuple[float, int]], times: list[float]
+    ) -> None:
+        assert idle_times(reports(*changes)) == pytest.approx(times)
 
 
 class TestEngines:
