@@ -13,18 +13,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-import httpx
-
 from gpu_worker.comfy.followed import Followed, FollowedPrompts
 from gpu_worker.comfy.following import EAGER_POLLS, Following, odd_pause
 from gpu_worker.comfy.http import (
-    TIMEOUT,
     ComfyHttp,
     EngineError,
     EngineQueue,
     EngineUnreachable,
     Graph,
     PromptRejected,
+    session_of,
 )
 from gpu_worker.comfy.keeper import ENDED, Keeper
 from gpu_worker.comfy.node_classes import NodeClasses
@@ -92,8 +90,8 @@ class ComfyEngine:
         follows_queued: bool = False,
     ) -> AsyncIterator[ComfyEngine]:
         """The engine at `url` (http://…), with its socket kept open in the background."""
-        async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT, trust_env=False) as client:
-            http, socket_url = ComfyHttp(client), "ws" + url.removeprefix("http")
+        async with session_of(url) as session:
+            http, socket_url = ComfyHttp(session), "ws" + url.removeprefix("http")
             engine = cls(http, socket_url, keeper, patience, follows_queued=follows_queued)
             async with background(engine._socket.read_for_ever()):
                 yield engine

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import IO, Any
 
-import httpx
+import aiohttp
 
 from comfyline.service.graphs.graph import faithful_json
 from gpu_worker.comfy.marks import origin_of
@@ -15,7 +17,7 @@ from gpu_worker.comfy.outputs import OutputFile
 from gpu_worker.comfy.shapes import engine_json, fields, items
 
 # The engine's event loop shares the interpreter with its nodes, so a busy engine answers late.
-TIMEOUT = httpx.Timeout(connect=2.0, read=30.0, write=30.0, pool=5.0)
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=30.0)
 
 RECENT = 100  # entries of the history; a prompt that ended is among them for a while
 _WRONG_OUTPUTS = "prompt_outputs_failed_validation"  # ComfyUI's type of the error
@@ -66,12 +68,25 @@ class PromptRejected(Exception):
         return cls(_WRONG_OUTPUTS, problems[0].message, problems)
 
 
+def session_of(url: str) -> aiohttp.ClientSession:
+    """A session with the engine at `url`, for `ComfyHttp`."""
+    jar = aiohttp.DummyCookieJar()
+    return aiohttp.ClientSession(f"{url.rstrip('/')}/", timeout=TIMEOUT, cookie_jar=jar)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    request: str  # its method and path
+    status: int
+    content: bytes
+
+
 class ComfyHttp:
     """The HTTP API of one engine. Every method may raise EngineUnreachable and EngineError."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        """`client` has the engine's base URL. The caller that made it closes it."""
-        self._client = client
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        """The caller that made the session closes it."""
+        self._session = session
 
     async def submit(
         self, graph: Graph, *, prompt_id: str, client_id: str, extra_data: Mapping[str, Any]
@@ -89,16 +104,16 @@ class ComfyHttp:
             "client_id": client_id,
             "extra_data": extra_data,
         }
-        # Not by httpx, which refuses NaN and halves of surrogate pairs. ComfyUI does not.
+        # Halves of surrogate pairs cannot be sent as they are. ComfyUI reads them escaped.
         response = await self._request(
             "POST",
             "/prompt",
-            content=faithful_json(body),
+            data=faithful_json(body),
             headers={"content-type": "application/json"},
-            allow=400,
+            allow=HTTPStatus.BAD_REQUEST,
         )
         answer = _json(response)
-        if response.status_code == 400:
+        if response.status == HTTPStatus.BAD_REQUEST:
             raise _rejection(answer)
         return tuple(_problems(answer))
 
@@ -151,35 +166,43 @@ class ComfyHttp:
     async def view(self, file: OutputFile) -> AsyncIterator[bytes]:
         """The bytes of an output file, in chunks as they arrive."""
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
-        try:
-            async with self._client.stream("GET", "/view", params=query) as response:
-                _check(response)
-                async for chunk in response.aiter_bytes():
-                    yield chunk
-        except httpx.TransportError as error:
-            raise _unreachable("GET /view", error) from error
+        async with self._answered("GET", "/view", params=query) as response:
+            _check("GET /view", response.status)
+            async for chunk in response.content.iter_any():
+                yield chunk
 
     async def upload(self, name: str, file: IO[bytes], content_type: str) -> None:
         """Put a file of any kind into the input directory, in place of one of the same name."""
-        fields = {"type": "input", "overwrite": "true"}
-        files = {"image": (name, file, content_type)}
-        await self._request("POST", "/upload/image", data=fields, files=files)
+        form = aiohttp.FormData({"type": "input", "overwrite": "true"}, quote_fields=False)
+        form.add_field("image", file, filename=name, content_type=content_type)
+        await self._request("POST", "/upload/image", data=form)
 
     async def _request(
-        self, method: str, path: str, *, allow: int | None = None, **body: Any
-    ) -> httpx.Response:
-        """The response, if its status is a success or `allow`; `body` is as httpx takes it."""
+        self, method: str, path: str, *, allow: int | None = None, **options: Any
+    ) -> _Answer:
+        """The answer, if its status is a success or `allow`; `options` are aiohttp's."""
+        async with self._answered(method, path, **options) as response:
+            answer = _Answer(f"{method} {path}", response.status, await response.read())
+        if answer.status != allow:
+            _check(answer.request, answer.status)
+        return answer
+
+    @asynccontextmanager
+    async def _answered(
+        self, method: str, path: str, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        options |= {"allow_redirects": False}
         try:
-            response = await self._client.request(method, path, **body)
-        except httpx.TransportError as error:
+            # Below the session's base URL, which may have a path.
+            async with self._session.request(method, path.lstrip("/"), **options) as response:
+                yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise _unreachable(f"{method} {path}", error) from error
-        if response.status_code != allow:
-            _check(response)
-        return response
 
 
-def _unreachable(request: str, error: httpx.TransportError) -> EngineUnreachable:
-    kind = EngineGone if isinstance(error, httpx.ConnectError) else EngineUnreachable
+def _unreachable(request: str, error: Exception) -> EngineUnreachable:
+    is_refused = isinstance(error, aiohttp.ClientConnectorError)
+    kind = EngineGone if is_refused else EngineUnreachable
     return kind(f"{request}: {error!r}")
 
 
@@ -194,20 +217,19 @@ def _origins(entries: list[Any]) -> Mapping[str, str]:
     return {prompt_id: origin for prompt_id, origin in marks if origin is not None}
 
 
-def _check(response: httpx.Response) -> None:
-    if not response.is_success:
-        path = response.request.url.path
-        kind = EngineFailed if response.is_server_error else EngineError
-        raise kind(f"{response.request.method} {path} answered {response.status_code}")
+def _check(request: str, status: int) -> None:
+    if not 200 <= status < 300:
+        kind = EngineFailed if status >= 500 else EngineError
+        raise kind(f"{request} answered {status}")
 
 
-def _json(response: httpx.Response) -> dict[str, Any]:
+def _json(answer: _Answer) -> dict[str, Any]:
     try:
-        value = engine_json(response.content)
+        value = engine_json(answer.content)
     except (ValueError, RecursionError) as error:
-        raise EngineError(f"{response.request.url.path} did not answer with JSON") from error
+        raise EngineError(f"{answer.request} did not answer with JSON") from error
     if not isinstance(value, dict):
-        raise EngineError(f"{response.request.url.path} did not answer with an object")
+        raise EngineError(f"{answer.request} did not answer with an object")
     return value
 
 

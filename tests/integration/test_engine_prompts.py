@@ -16,7 +16,7 @@ import pytest
 from comfyui_sim.options import Options
 from comfyui_sim.server import Simulator
 from gpu_worker.comfy.engine import ComfyEngine
-from gpu_worker.comfy.http import ComfyHttp, PromptRejected
+from gpu_worker.comfy.http import ComfyHttp, PromptRejected, session_of
 from gpu_worker.comfy.keeper import ForeignEngine
 from gpu_worker.comfy.marks import mark
 from gpu_worker.comfy.outcomes import (
@@ -180,10 +180,11 @@ async def test_pictures_that_a_mute_socket_does_not_show_are_lost(sim: Sim) -> N
 
 
 async def test_a_graph_that_sends_pictures_is_not_run_without_a_socket(sim: Sim) -> None:
-    engine = ComfyEngine(ComfyHttp(sim.http), "ws://127.0.0.1:1", ForeignEngine(), PATIENCE)
-    assert isinstance(await sim.run(engine, SENDERS), PicturesLost)
-    assert await sim.executed() == 0
-    assert isinstance(await sim.run(engine, EMPTY_IMAGE), PromptSucceeded)
+    async with session_of(sim.url) as session:
+        engine = ComfyEngine(ComfyHttp(session), "ws://127.0.0.1:1", ForeignEngine(), PATIENCE)
+        assert isinstance(await sim.run(engine, SENDERS), PicturesLost)
+        assert await sim.executed() == 0
+        assert isinstance(await sim.run(engine, EMPTY_IMAGE), PromptSucceeded)
 
 
 # --- prompts that nodes queue ---------------------------------------------------------------------

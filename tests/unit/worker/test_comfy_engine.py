@@ -16,6 +16,7 @@ from gpu_worker.comfy.marks import mark
 from gpu_worker.comfy.outcomes import Outcome, PromptInterrupted, PromptLost, PromptSucceeded
 from gpu_worker.comfy.protocol import Event, PromptStarted
 from gpu_worker.comfy.watchdog import Patience
+from tests.support import mocked_engine
 
 GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {}}}
 ONE_WRONG_NODE = {
@@ -58,8 +59,8 @@ def stopping() -> asyncio.Event:
 async def run(
     server: Server, cancel: asyncio.Event, *, strict: bool = False, **options: Any
 ) -> Outcome:
-    client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(server))
-    engine = ComfyEngine(ComfyHttp(client), "ws://engine", ForeignEngine(), WITHOUT_SOCKET)
+    http = ComfyHttp(mocked_engine.session(server))
+    engine = ComfyEngine(http, "ws://engine", ForeignEngine(), WITHOUT_SOCKET)
     return await engine.run(
         GRAPH, "p", on_event=lambda _event: None, cancel=cancel, strict=strict, **options
     )
@@ -143,8 +144,8 @@ async def started_before_the_end(
     keeper: ForeignEngine, server: Server, stopping: asyncio.Event
 ) -> bool:
     events: list[Event] = []
-    client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(server))
-    engine = ComfyEngine(ComfyHttp(client), "ws://engine", keeper)
+    http = ComfyHttp(mocked_engine.session(server))
+    engine = ComfyEngine(http, "ws://engine", keeper)
     outcome = await engine.run(GRAPH, "p", on_event=events.append, cancel=stopping)
     assert isinstance(outcome, PromptLost)
     return PromptStarted() in events

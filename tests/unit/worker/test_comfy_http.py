@@ -19,7 +19,7 @@ from gpu_worker.comfy.http import (
 )
 from gpu_worker.comfy.outcomes import NodeProblem
 from gpu_worker.comfy.outputs import OutputFile
-from tests.support import recordings
+from tests.support import mocked_engine, recordings
 
 GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {}}}
 FILE = OutputFile(node="9", filename="a b.png", subfolder="x/y", type="output", kind="image")
@@ -33,8 +33,7 @@ class Server:
     def __init__(self, answer: Answer) -> None:
         self.requests: list[httpx.Request] = []
         self._answer = answer
-        client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(self))
-        self.http = ComfyHttp(client)
+        self.http = ComfyHttp(mocked_engine.session(self))
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)

@@ -8,7 +8,7 @@ import httpx
 
 from gpu_worker.comfy.http import ComfyHttp
 from gpu_worker.comfy.node_classes import NodeClasses
-from tests.support import recordings
+from tests.support import mocked_engine, recordings
 
 
 class Engine:
@@ -16,8 +16,7 @@ class Engine:
 
     def __init__(self, answer: httpx.Response) -> None:
         self.answer, self.asked = answer, 0
-        client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(self))
-        self.nodes = NodeClasses(ComfyHttp(client))
+        self.nodes = NodeClasses(ComfyHttp(mocked_engine.session(self)))
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         assert request.url.path == "/object_info"

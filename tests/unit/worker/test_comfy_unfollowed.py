@@ -14,6 +14,7 @@ from gpu_worker.comfy.marks import mark, origin_of
 from gpu_worker.comfy.protocol import PromptRun
 from gpu_worker.comfy.unfollowed import UnfollowedPrompts
 from gpu_worker.comfy.watchdog import DEFAULT_PATIENCE, Watchdog
+from tests.support import mocked_engine
 from tests.unit.worker.prompts import GRAPH, message
 
 PATIENCE_SECONDS = 30.0
@@ -41,11 +42,8 @@ class Engine:
         self.requests: list[tuple[str, Any]] = []
         self.followed: dict[str, Followed] = {}
         self.keeper = Keeper(is_foreign=is_foreign, has_other_workers=has_other_workers)
-        client = httpx.AsyncClient(
-            base_url="http://engine", transport=httpx.MockTransport(self._answer)
-        )
         self.unfollowed = UnfollowedPrompts(
-            ComfyHttp(client),
+            ComfyHttp(mocked_engine.session(self._answer)),
             self.keeper,
             self.followed,
             follows=follows,

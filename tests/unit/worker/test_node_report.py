@@ -13,7 +13,7 @@ from gpu_worker.comfy.http import ComfyHttp
 from gpu_worker.comfy.node_classes import NodeClasses
 from gpu_worker.node_report import publish_for_ever
 from gpu_worker.racing import background
-from tests.support import recordings
+from tests.support import mocked_engine, recordings
 from tests.support.eventually import eventually
 
 NODES = EngineNodes.parse(recordings.object_info())
@@ -24,8 +24,7 @@ class Engine:
 
     def __init__(self, failures: int = 0) -> None:
         self.failures = failures
-        client = httpx.AsyncClient(base_url="http://engine", transport=httpx.MockTransport(self))
-        self.nodes = NodeClasses(ComfyHttp(client))
+        self.nodes = NodeClasses(ComfyHttp(mocked_engine.session(self)))
 
     def __call__(self, _request: httpx.Request) -> httpx.Response:
         self.failures -= 1

@@ -12,6 +12,7 @@ from comfyline.service.fleet.workers import WorkerFacts
 from gpu_worker.comfy.http import ComfyHttp
 from gpu_worker.facts import learned_facts
 from gpu_worker.presence import Activity
+from tests.support import mocked_engine
 from tests.support.ecs_double import ecs
 from tests.support.eventually import eventually
 
@@ -41,8 +42,7 @@ def engine(*answers: Mapping[str, Any] | None) -> ComfyHttp:
             raise httpx.ConnectError("refused")
         return httpx.Response(200, json=found)
 
-    transport = httpx.MockTransport(answer)
-    return ComfyHttp(httpx.AsyncClient(transport=transport, base_url="http://engine"))
+    return ComfyHttp(mocked_engine.session(answer))
 
 
 async def learned(http: ComfyHttp, is_known: Callable[[WorkerFacts], object], **urls: str) -> Any:
