@@ -10,6 +10,7 @@ sources and locks give the same asset on every machine.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from infra import ROOT, console
+from infra import ROOT, compiled_methods, console
 from infra.declarations import CONSOLE_FOLDER
 from infra.deployment import Deployment
 from infra.few_services import SERVICES, keep_few_services
@@ -27,6 +28,7 @@ from infra.functions import FUNCTIONS
 PACKAGES = ("comfyline", "functions")
 # Packages that only clients, operators or tests import.
 LEFT_OUT = ("comfyline/adapters/memory", "comfyline/client", "comfyline/operate")
+METHODS = "_methods.bin"  # beside functions/_methods.py
 LOCK = "gpu_worker/engine.lock.toml"  # where the functions look for the lock
 PRUNED = ("httpx", "rich", "typer", "websockets")  # packages of the client
 # What uv.lock is asked for to get the packages of the asset.
@@ -67,7 +69,7 @@ def code_asset(deployment: Deployment, folder: str = "", *, cache: Path = CACHE)
         **(_console_files() if folder == CONSOLE_FOLDER else {}),
         LOCK: deployment.worker.lock_file,
     }
-    recipe = (*platform, requirements, *SERVICES, "compiled" if compiler else "")
+    recipe = (*platform, requirements, *SERVICES, METHODS if compiler else "")
     asset = cache / _digest(recipe, sources)
     if not asset.exists():
         _build(asset, sources, platform, requirements, compiler)
@@ -150,9 +152,10 @@ def _build(
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, draft / name)
         if requirements:
-            _install(requirements, platform, draft)
+            _install(requirements, draft, platform)
             keep_few_services(draft / "botocore" / "data")
         if compiler:
+            _compile_methods(draft, compiler, requirements)
             _compile(draft, compiler)
         for path in (draft, *draft.rglob("*")):
             path.chmod(_FOLDER_MODE if path.is_dir() else _FILE_MODE)
@@ -168,7 +171,18 @@ def _compile(folder: Path, python: Path) -> None:
     subprocess.run(command, check=True, stdout=sys.stderr)
 
 
-def _install(requirements: str, platform: Sequence[str], folder: Path) -> None:
+def _compile_methods(folder: Path, python: Path, requirements: str) -> None:
+    """Compile the methods of dataclasses, which needs packages that this machine can import."""
+    packages = folder.parent / "packages"
+    _install(requirements, packages, ("--python", str(python)))
+    file = folder / "functions" / METHODS
+    command = [str(python), "-S", "-B", "-P", compiled_methods.__file__, str(file)]
+    # `folder` may have the same packages for another architecture, so they come second.
+    environ = {"PYTHONPATH": os.pathsep.join([str(packages), str(folder)])}
+    subprocess.run(command, env=environ, check=True)
+
+
+def _install(requirements: str, folder: Path, platform: Sequence[str]) -> None:
     pins = folder.parent / "requirements.txt"
     pins.write_text(requirements)
     uv(

@@ -40,6 +40,15 @@ _MADE = """
 import json
 from functions._handlers import _of_the_process
 print(json.dumps(sorted(_of_the_process().aws.client.made)), flush=True)"""
+_COUNTED = """
+import sys
+counted = []
+def count(event, given):
+    if event == "compile" and "def __create_fn__" in str(given[0]):
+        counted.append(given)
+sys.addaudithook(count)
+{start}
+print(len(counted), flush=True)"""
 _BARE = """
 import boto3
 session = boto3.Session()
@@ -87,20 +96,27 @@ class Lambda:
 
     def cold_start(self, row: Function, tries: int) -> ColdStart:
         """Measure the function, and boto3 with the clients that it makes at its start, in turn."""
-        environ = {**environment_of(row), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
         ours = _OURS.format(module=row.module)
         bare = _BARE.format(clients=self.clients(row))
         pairs = [
-            (self._run(ours, environ, self.asset)[0], self._run(bare, {}, self.runtime)[0])
-            for _ in range(tries)
+            (self._start(row, ours)[0], self._run(bare, {}, self.runtime)[0]) for _ in range(tries)
         ]
         return ColdStart(min(ours for ours, _ in pairs), min(bare for _, bare in pairs))
 
     def clients(self, row: Function) -> list[tuple[str, str | None]]:
         """The service and the endpoint of each client that the function makes at its start."""
-        environ = {**environment_of(row), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
-        _, printed = self._run(_OURS.format(module=row.module) + _MADE, environ, self.asset)
+        _, printed = self._start(row, _OURS.format(module=row.module) + _MADE)
         return [(service, endpoint) for service, endpoint in json.loads(printed)]
+
+    def classes_compiled(self, row: Function) -> int:
+        """How many dataclasses have their methods compiled by the function's start."""
+        _, printed = self._start(row, _COUNTED.format(start=_OURS.format(module=row.module)))
+        return int(printed)
+
+    def _start(self, row: Function, code: str) -> tuple[float, str]:
+        """Run the code as in a process that Lambda starts for the function."""
+        environ = {**environment_of(row), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
+        return self._run(code, environ, self.asset)
 
     def _run(self, code: str, environ: Mapping[str, str], folder: Path) -> tuple[float, str]:
         """Milliseconds of CPU, and what the code printed. Packages are imported from `folder`."""

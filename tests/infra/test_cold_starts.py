@@ -50,3 +50,9 @@ def test_a_function_makes_its_clients_at_its_start(on_lambda: Lambda, name: str)
     needed = [grant for grant in FUNCTIONS[name].grants if grant != COUNT_CALLS]
     made = {service for service, _ in on_lambda.clients(FUNCTIONS[name])}
     assert bool(made) == bool(needed), made
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_start_compiles_no_methods_of_dataclasses(on_lambda: Lambda, name: str) -> None:
+    """The asset has them compiled. One that is missing there would be compiled as usual."""
+    assert on_lambda.classes_compiled(FUNCTIONS[name]) == 0
