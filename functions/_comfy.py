@@ -10,11 +10,9 @@ from comfyline.api.comfy_v2.views import MAX_OUTPUTS, Views
 from comfyline.contract.comfy_v2 import jobs as models
 from comfyline.contract.ids import JobId
 from comfyline.service.access.budgets import UPLOAD_BYTES
-from comfyline.service.errors import InvalidRequest, MalformedRequest
 from comfyline.service.patience import patiently
 from comfyline.service.settings import PublicAddress
 from functions._request import Request
-from functions._submission import idempotency_key
 from functions._wiring import Wiring
 
 # Comfy's clients wait for 30 s and take one failed read for the end of the job. The rest of the
@@ -54,15 +52,3 @@ def count_bytes(request: Request, wiring: Wiring) -> Callable[[int], None]:
     """Counts bytes that are stored for the owner; raises TooManyRequests beyond its budget."""
     budgets = wiring.access.budgets
     return lambda size: budgets.spend(request.principal, UPLOAD_BYTES, request.limits, size)
-
-
-def key_of(request: Request) -> str | None:
-    """The Idempotency-Key.
-
-    Raises:
-        InvalidRequest: it is empty, too long or not printable. Comfy's contract has a 422 for it.
-    """
-    try:
-        return idempotency_key(request)
-    except MalformedRequest as error:
-        raise InvalidRequest(error.detail) from error

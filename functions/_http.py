@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from comfyline.contract.problems import PROBLEMS, TYPE_PREFIX
 from comfyline.contract.texts import clean
-from comfyline.contract.v1 import responses
+from comfyline.contract.v1.problem import FieldProblem, Problem
 from comfyline.service.access.budgets import REQUESTS
 from comfyline.service.errors import (
     ComfylineError,
@@ -45,7 +45,7 @@ class Answer:
 
     def to_gateway(self, request_id: str) -> dict[str, Any]:
         """The answer in the gateway's payload format 2.0."""
-        is_problem = isinstance(self.body, responses.Problem)
+        is_problem = isinstance(self.body, Problem)
         kind = "application/problem+json" if is_problem else "application/json"
         headers = {"content-type": kind, "x-request-id": request_id, **self.headers}
         answer: dict[str, Any] = {"statusCode": self.status, "headers": headers}
@@ -129,7 +129,7 @@ def _refused(request: Request, error: Exception, headers: Mapping[str, str]) -> 
 
 def _refusal(error: RequestRefused, request_id: str) -> Answer:
     fields = [
-        responses.FieldProblem(
+        FieldProblem(
             loc=[shown(part) if isinstance(part, str) else part for part in e.loc],
             msg=shown(e.msg),
         )
@@ -143,11 +143,11 @@ def _problem(
     detail: str,
     request_id: str,
     headers: Mapping[str, str],
-    fields: list[responses.FieldProblem] | None = None,
+    fields: list[FieldProblem] | None = None,
 ) -> Answer:
     kind = PROBLEMS[error.code]
     status = kind.status or 500  # a code of the socket alone is a bug here
-    problem = responses.Problem(
+    problem = Problem(
         type=f"{TYPE_PREFIX}{error.code}",
         title=kind.title,
         status=status,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfyline.api.v1 import commands
+from comfyline.api.v1.tokens import new_token
 from comfyline.contract.v1 import responses
 from comfyline.service.access.budgets import TOKENS
 from functions._handlers import at_start
@@ -17,7 +17,7 @@ at_start(lambda wiring: wiring.aws.tokens)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a token that acts in the name of one user of the caller."""
     request.require_stored_key()
-    asked, sender, access = commands.new_token(request.json()), request.sender, wiring.access
+    asked, sender, access = new_token(request.json()), request.sender, wiring.access
     access.budgets.spend(sender.owner, TOKENS, sender.limits)
     token, text = access.create_token(asked, sender.owner, sender.key_id)
     made = responses.TokenResponse(

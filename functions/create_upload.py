@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfyline.api.v1 import commands
+from comfyline.api.v1.uploads import new_upload
 from comfyline.contract.v1 import responses
 from comfyline.service.access.budgets import UPLOAD_BYTES, UPLOADS
 from functions._handlers import at_start
@@ -16,7 +16,7 @@ at_start(lambda wiring: wiring.aws.uploads)
 @http_handler(for_tokens=True)
 def handler(request: Request, wiring: Wiring) -> Answer:
     """201 with a form that stores one file of exactly this type and size."""
-    asked, budgets = commands.new_upload(request.json()), wiring.access.budgets
+    asked, budgets = new_upload(request.json()), wiring.access.budgets
     budgets.spend(request.principal, UPLOADS, request.limits)
     budgets.spend(request.principal, UPLOAD_BYTES, request.limits, asked.bytes)
     offer = wiring.files.offer_upload(asked, request.principal)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from comfyline.api.comfy_v2.commands import label_filter
+from comfyline.api.comfy_v2.labels import label_filter
 from comfyline.api.comfy_v2.views import job_list
 from comfyline.contract.comfy_v2.common import PREFIX
 from comfyline.contract.comfy_v2.jobs import WorkflowView

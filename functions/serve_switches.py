@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from comfyline.api.v1.commands import parsed
+from comfyline.api.v1.parsing import parsed
 from comfyline.contract.v1.switches import SwitchesRequest, SwitchesView
 from comfyline.service.access.keys import Flags, Switches
 from functions._handlers import at_start, logger

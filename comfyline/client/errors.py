@@ -32,6 +32,7 @@ import httpx
 from pydantic import ValidationError
 
 from comfyline.contract.v1 import responses
+from comfyline.contract.v1.problem import Problem
 
 
 class ComfylineClientError(Exception):
@@ -59,7 +60,7 @@ class ApiError(ComfylineClientError):
         message: str,
         *,
         status: int,
-        problem: responses.Problem | None = None,
+        problem: Problem | None = None,
         request_id: str | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
@@ -191,7 +192,7 @@ def api_error(response: httpx.Response) -> ApiError:
     )
 
 
-def _wrong_fields(problem: responses.Problem | None) -> Iterator[str]:
+def _wrong_fields(problem: Problem | None) -> Iterator[str]:
     for field in (problem.errors if problem else None) or ():
         place = ".".join(map(str, field.loc))
         # If there is one wrong field, the service also gives its message as the detail.
@@ -215,9 +216,9 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
-def _problem(response: httpx.Response) -> responses.Problem | None:
+def _problem(response: httpx.Response) -> Problem | None:
     try:
-        return responses.Problem.model_validate_json(response.content)
+        return Problem.model_validate_json(response.content)
     except ValidationError:
         return None
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from comfyline.contract.v1 import responses
+from comfyline.contract.v1.problem import Problem
 from localcloud.state import Endpoints
 from tests.support import web
 
@@ -40,9 +40,9 @@ BODIES: dict[str, tuple[Any, str]] = {
 }
 
 
-def problem_of(answer: httpx.Response) -> responses.Problem:
+def problem_of(answer: httpx.Response) -> Problem:
     assert answer.headers["content-type"] == "application/problem+json"
-    problem = responses.Problem.model_validate_json(answer.content)
+    problem = Problem.model_validate_json(answer.content)
     assert problem.status == answer.status_code
     assert problem.request_id == answer.headers["x-request-id"]
     assert problem.detail

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import boto3
 
-from comfyline.contract.v1 import responses
 from comfyline.contract.v1.openapi import OPERATIONS
+from comfyline.contract.v1.problem import Problem
 from tests.integration.bad_inputs import Bad, bad_inputs
 from tests.support.gateway import Gateway, route_of
 
@@ -22,12 +22,12 @@ NOT_JSON = "The body is not JSON:"  # the rest is a message of Python and differ
 ALL = list(bad_inputs())
 
 
-def refusal(gateway: Gateway, bad: Bad) -> responses.Problem:
+def refusal(gateway: Gateway, bad: Bad) -> Problem:
     """The problem that answers the input."""
     reply = gateway(bad.method, bad.path, body=bad.body, headers=bad.headers)
     assert 400 <= reply.status < 500, f"{bad.name}: {reply.status} {reply.text[:300]}"
     assert reply.headers["content-type"] == "application/problem+json"
-    problem = responses.Problem.model_validate_json(reply.text)
+    problem = Problem.model_validate_json(reply.text)
     assert problem.status == reply.status
     assert problem.request_id == reply.headers["x-request-id"]
     assert bool(problem.errors) == (problem.code == "invalid_request"), bad.name
@@ -35,14 +35,14 @@ def refusal(gateway: Gateway, bad: Bad) -> responses.Problem:
     return problem
 
 
-def _check_documented(bad: Bad, problem: responses.Problem) -> None:
+def _check_documented(bad: Bad, problem: Problem) -> None:
     route = route_of(bad.method, bad.path)
     if route is not None:
         method, path = route.split(" ")
         assert problem.status in OPERATIONS[method, path].statuses, bad.name
 
 
-def row(bad: Bad, problem: responses.Problem) -> str:
+def row(bad: Bad, problem: Problem) -> str:
     first = problem.errors[0] if problem.errors else None
     place = ".".join(map(str, first.loc)) + ": " if first else ""
     if problem.detail.startswith(NOT_JSON):

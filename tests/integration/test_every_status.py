@@ -16,8 +16,8 @@ from botocore.exceptions import EndpointConnectionError
 
 from comfyline.contract.ids import JobId, KeyId, OwnerId, random_job_id
 from comfyline.contract.limits import MAX_OWN_KEYS
-from comfyline.contract.v1 import responses
 from comfyline.contract.v1.openapi import OPERATIONS, document
+from comfyline.contract.v1.problem import Problem
 from comfyline.service.access.authenticate import new_key
 from functions._wiring import Wiring
 from tests.support.builders import NOW, a_result, an_artifact, running, succeeded
@@ -328,5 +328,5 @@ def test_the_answer_is_as_documented(
     assert {name.title() for name in reply.headers} - {"Content-Type"} <= {
         name.title() for name in response["headers"]
     } | PAGE_HEADERS
-    if model := OPERATIONS[method, path].answers.get(status, responses.Problem):
+    if model := OPERATIONS[method, path].answers.get(status, Problem):
         model.model_validate_json(reply.text)

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
-from comfyline.api.comfy_v2.errors import ComfyRefusal
-from comfyline.contract.comfy_v2.requests import (
-    LABEL_NAME,
-    MAX_FILTERS,
-    MAX_LABEL_BYTES,
-    MAX_LABELS,
-)
+from comfyline.api.comfy_v2.labels import labels
 from comfyline.service.errors import FieldError, InvalidRequest
 from comfyline.service.graphs.compile import CustomGraph
 from comfyline.service.graphs.graph import fingerprint
@@ -24,11 +14,6 @@ from comfyline.service.queue.lanes import Priority
 _FIELDS = ("workflow", "extra_data", "metadata")
 _RESERVED = ("webhook_url", "inputs")
 _PARTNER_KEYS = ("api_key_comfy_org", "auth_token_comfy_org")
-# They change the order in which a text is shown, so that a label could look like another one.
-_BIDIRECTIONAL = frozenset(
-    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)
-_FILTER = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 
 
 def submission(sent: Any, priority: Priority = Priority.NORMAL) -> Submission:
@@ -50,7 +35,7 @@ def submission(sent: Any, priority: Priority = Priority.NORMAL) -> Submission:
         work=CustomGraph(graph=graph),
         fingerprint=fingerprint(asked),
         priority=priority,
-        metadata=_labels(body.get("metadata")),
+        metadata=labels(body.get("metadata")),
         reuse=False,
         only_known_classes=True,
     )
@@ -73,27 +58,6 @@ def priority(text: str | None) -> Priority:
         raise InvalidRequest(
             f"X-Comfyline-Priority must be one of {', '.join(Priority)}."
         ) from None
-
-
-def label_filter(query: str) -> Mapping[str, str]:
-    """The labels in a query string, such as `metadata%5Bproject%5D=foxes`; all must match.
-
-    Raises:
-        ComfyRefusal: there are too many, one comes twice, or one is no label.
-    """
-    found: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
-        if not (match := _FILTER.fullmatch(name)):
-            continue
-        key = match[1]
-        if key in found:
-            raise _wrong_filter(f"The label {key} comes twice.")
-        if wrong := _label_error(key, value):
-            raise _wrong_filter(wrong)
-        found[key] = value
-    if len(found) > MAX_FILTERS:
-        raise _wrong_filter(f"A list is filtered by at most {MAX_FILTERS} labels.")
-    return found
 
 
 def _body(sent: Any) -> dict[str, Any]:
@@ -121,38 +85,3 @@ def _check_extra_data(sent: Any) -> None:
                 *("extra_data", name),
             )
         raise invalid(f"There is no field {name!r:.100} in extra_data.", "extra_data", name)
-
-
-def _labels(sent: Any) -> Mapping[str, str]:
-    if sent is None:
-        return {}
-    if not isinstance(sent, dict):
-        raise _wrong_labels("metadata must be an object of texts.")
-    if len(sent) > MAX_LABELS:
-        raise _wrong_labels(f"A job has at most {MAX_LABELS} labels; these are {len(sent)}.")
-    for name, value in sent.items():
-        if not isinstance(value, str):
-            raise _wrong_labels(f"The label {name!r:.100} must be a text.")
-        if wrong := _label_error(name, value):
-            raise _wrong_labels(wrong)
-    return sent
-
-
-def _label_error(name: str, value: str) -> str | None:
-    if not LABEL_NAME.fullmatch(name):
-        return (
-            f"The name {name!r:.100} is not 1 to 40 letters, digits, dots, dashes or underscores."
-        )
-    if any(unicodedata.category(c) in ("Cc", "Cs") or c in _BIDIRECTIONAL for c in value):
-        return f"The label {name} has a control character."
-    if len(value.encode()) > MAX_LABEL_BYTES:
-        return f"The label {name} has more than {MAX_LABEL_BYTES} bytes."
-    return None
-
-
-def _wrong_labels(message: str) -> ComfyRefusal:
-    return ComfyRefusal("metadata_invalid", message)
-
-
-def _wrong_filter(message: str) -> ComfyRefusal:
-    return ComfyRefusal("invalid_metadata_filter", message)

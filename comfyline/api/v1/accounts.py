@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from comfyline.api.v1.commands import parsed
 from comfyline.api.v1.keys import key_view
+from comfyline.api.v1.parsing import parsed
 from comfyline.contract.limits import MAX_FAILURE_GROUPS
 from comfyline.contract.texts import clean
 from comfyline.contract.v1 import accounts as contract

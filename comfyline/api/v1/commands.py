@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
+from comfyline.api.v1.parsing import parsed
 from comfyline.api.v1.unwrap import unwrapped
-from comfyline.contract.ids import UserId
 from comfyline.contract.v1 import requests
-from comfyline.service.errors import MAX_FIELD_ERRORS, FieldError, InvalidRequest
-from comfyline.service.files.offer_upload import NewUpload
+from comfyline.service.errors import FieldError, InvalidRequest
 from comfyline.service.graphs.compile import CustomGraph, Work
 from comfyline.service.graphs.graph import fingerprint
 from comfyline.service.graphs.text_to_image import TextToImage
@@ -20,11 +17,7 @@ from comfyline.service.intake.submission import Submission
 from comfyline.service.jobs.job import JobOptions, PictureEncoding, PictureFormat
 from comfyline.service.queue.lanes import Priority
 
-if TYPE_CHECKING:
-    from comfyline.service.access.tokens import NewToken
-
 JobForm = requests.TextToImageRequest | requests.WorkflowRequest
-F = TypeVar("F", bound=BaseModel)
 
 _WEBHOOK = "webhook_url is reserved and not supported yet."
 
@@ -49,40 +42,6 @@ def submission(sent: Any) -> Submission:
     )
 
 
-def new_upload(sent: Any) -> NewUpload:
-    """The file that the body announces.
-
-    Raises:
-        InvalidRequest: with every field that is wrong.
-    """
-    form = parsed(requests.UploadRequest, sent)
-    return NewUpload(
-        name=form.name,
-        content_type=form.content_type,
-        bytes=form.bytes,
-        sha256=form.sha256,
-        blake3=form.blake3,
-    )
-
-
-def new_token(sent: Any) -> NewToken:
-    """The token that the body asks for.
-
-    Raises:
-        InvalidRequest: with every field that is wrong.
-    """
-    # Loaded here, because the functions that accept jobs load this module and start faster without.
-    from comfyline.service.access.tokens import NewToken
-
-    form = parsed(requests.TokenRequest, sent)
-    return NewToken(
-        user=UserId(form.user),
-        scopes=frozenset(form.scopes),
-        lifetime=timedelta(seconds=form.expires_in),
-        max_jobs=form.max_jobs,
-    )
-
-
 def _job_form(sent: Any) -> JobForm:
     if not isinstance(sent, dict):
         raise InvalidRequest(
@@ -97,26 +56,6 @@ def _job_form(sent: Any) -> JobForm:
     if "workflow" in body:
         return parsed(requests.WorkflowRequest, body)
     return parsed(requests.TextToImageRequest, body)
-
-
-def parsed(form: type[F], sent: Any) -> F:
-    """The body as that form.
-
-    Raises:
-        InvalidRequest: with every field that is wrong.
-    """
-    try:
-        return form.model_validate(sent)
-    except ValidationError as error:
-        raise InvalidRequest("The request has invalid fields.", _field_errors(error)) from error
-
-
-def _field_errors(error: ValidationError) -> list[FieldError]:
-    if error.error_count() > MAX_FIELD_ERRORS:
-        # pydantic takes a kilobyte for each error that it lists, and a body has room for half a
-        # million of them.
-        return [FieldError(("body",), f"{error.error_count()} fields are invalid")]
-    return [FieldError(("body", *e["loc"]), e["msg"]) for e in error.errors()]
 
 
 def _work(form: JobForm) -> Work:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from comfyline.api.v1.commands import parsed
+from comfyline.api.v1.parsing import parsed
 from comfyline.contract.ids import KeyId
 from comfyline.contract.texts import clean
 from comfyline.contract.v1 import access as contract

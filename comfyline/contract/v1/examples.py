@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from comfyline.contract.v1 import access, graphs, history, requests, responses, results
 from comfyline.contract.v1.admin_examples import ADMIN_EXAMPLES
+from comfyline.contract.v1.problem import FieldProblem, Problem
 
 Json = dict[str, Any]
 
@@ -292,8 +293,8 @@ EXAMPLES: Mapping[type[BaseModel], Json] = {
         "months": [_MONTH],
     },
     responses.Health: {"status": "ok"},
-    responses.FieldProblem: _FIELD,
-    responses.Problem: {
+    FieldProblem: _FIELD,
+    Problem: {
         "type": "urn:comfyline:problem:invalid_request",
         "title": "Invalid request",
         "status": 422,

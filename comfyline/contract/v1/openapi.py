@@ -13,6 +13,7 @@ from comfyline.contract.v1 import examples, parameters, responses
 from comfyline.contract.v1.messages import SENT
 from comfyline.contract.v1.operation import Operation
 from comfyline.contract.v1.operations import OPERATIONS, TAGS
+from comfyline.contract.v1.problem import Problem
 from comfyline.contract.v1.samples import samples
 from comfyline.contract.v1.socket import StatusMessage
 
@@ -166,7 +167,7 @@ def _refusal(operation: Operation, status: int) -> Json:
     meanings = [_meaning(code) for code in codes]
     shown = {"examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes}}
     if status not in operation.gateway_statuses:
-        problem = {"schema": _reference(responses.Problem), **shown}
+        problem = {"schema": _reference(Problem), **shown}
         return _described(meanings, {"application/problem+json": problem})
     meanings.append(f"- {_GATEWAY[status]}")
     schema = {"$ref": _REFERENCE.format(model=_REFUSAL)}
@@ -179,7 +180,7 @@ def _refusal(operation: Operation, status: int) -> Json:
 
 def _problem(code: str) -> Json:
     """An example of the problem."""
-    whole: Json = examples.EXAMPLES[responses.Problem]
+    whole: Json = examples.EXAMPLES[Problem]
     only = {"invalid_request": "errors", "too_many_requests": "budget"}.get(code)
     about = {"detail": PROBLEMS[code].title, "code": code, "request_id": whole["request_id"]}
     extra = {only: whole[only]} if only else {}
@@ -200,7 +201,7 @@ def _reference(model: type[BaseModel]) -> Json:
 
 
 def _schemas() -> Json:
-    answers: set[type[BaseModel]] = {responses.Problem}
+    answers: set[type[BaseModel]] = {Problem}
     bodies: set[type[BaseModel]] = set()
     for operation in OPERATIONS.values():
         answers |= {model for model in operation.answers.values() if model is not None}

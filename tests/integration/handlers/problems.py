@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from comfyline.contract.v1 import responses
+from comfyline.contract.v1.problem import Problem
 
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
 
-def problem(answer: Mapping[str, Any]) -> responses.Problem:
+def problem(answer: Mapping[str, Any]) -> Problem:
     """The problem in the response. Its headers, status and members are checked too."""
     body = json.loads(answer["body"])
     assert answer["headers"]["content-type"] == "application/problem+json"
@@ -19,4 +19,4 @@ def problem(answer: Mapping[str, Any]) -> responses.Problem:
     assert body["request_id"] == answer["headers"]["x-request-id"]
     assert body["type"] == f"urn:comfyline:problem:{body['code']}"
     assert set(body) - {"errors"} == MEMBERS
-    return responses.Problem.model_validate(body)
+    return Problem.model_validate(body)

@@ -11,7 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from comfyline.adapters.aws.metrics import EmfMetrics
 from comfyline.contract.limits import MAX_BODY_BYTES
-from comfyline.contract.v1 import responses
+from comfyline.contract.v1.problem import Problem
 from comfyline.service.jobs.job import Status
 from comfyline.service.queue.lanes import Priority
 from tests.integration.handlers.conftest import Cloud
@@ -27,7 +27,7 @@ def post(cloud: Cloud, body: Any, **headers: str) -> dict[str, Any]:
     return cloud.call("SubmitJob", events.http("http_submit_job", body=body, **headers))
 
 
-def refused(cloud: Cloud, body: Any, **headers: str) -> responses.Problem:
+def refused(cloud: Cloud, body: Any, **headers: str) -> Problem:
     return problem(post(cloud, body, **headers))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from comfyline.contract.v1 import responses
+from comfyline.contract.v1.problem import Problem
 from tests.support.gateway import Gateway, Reply
 
 PICTURE = {"prompt": "a red fox"}
@@ -17,7 +18,7 @@ LOADING = {"1": {"class_type": "LoadImage", "inputs": {"image": "none"}}, "2": S
 
 def code(reply: Reply) -> tuple[int, str]:
     """The status and the code of a problem."""
-    problem = responses.Problem.model_validate_json(reply.text)
+    problem = Problem.model_validate_json(reply.text)
     assert reply.headers["content-type"] == "application/problem+json"
     assert problem.status == reply.status
     return reply.status, problem.code

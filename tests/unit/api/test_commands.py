@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from comfyline.api.v1 import commands
+from comfyline.api.v1.uploads import new_upload
 from comfyline.service.errors import InvalidRequest
 from comfyline.service.files.offer_upload import NewUpload
 from comfyline.service.graphs.compile import CustomGraph
@@ -145,9 +146,9 @@ def test_the_parameter_form_makes_no_pictures_of_its_own() -> None:
 def test_an_upload_arrives() -> None:
     sent = {"name": "a.png", "content_type": "image/png", "bytes": 3, "sha256": "0" * 64}
     expected = NewUpload(name="a.png", content_type="image/png", bytes=3, sha256="0" * 64)
-    assert commands.new_upload(sent) == expected
+    assert new_upload(sent) == expected
     with pytest.raises(InvalidRequest):
-        commands.new_upload({**sent, "bytes": 0})
+        new_upload({**sent, "bytes": 0})
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_an_upload_arrives() -> None:
 )
 def test_a_file_of_any_type_can_be_uploaded(content_type: str) -> None:
     sent = {"name": "a", "content_type": content_type, "bytes": 3}
-    assert commands.new_upload(sent).content_type == content_type
+    assert new_upload(sent).content_type == content_type
 
 
 @pytest.mark.parametrize(
@@ -175,4 +176,4 @@ def test_a_file_of_any_type_can_be_uploaded(content_type: str) -> None:
 )
 def test_what_is_no_media_type_is_refused(content_type: str) -> None:
     with pytest.raises(InvalidRequest):
-        commands.new_upload({"name": "a", "content_type": content_type, "bytes": 3})
+        new_upload({"name": "a", "content_type": content_type, "bytes": 3})

@@ -17,12 +17,12 @@ from pydantic import BaseModel
 
 from comfyline.contract.comfy_v2.openapi import document as comfy
 from comfyline.contract.problems import PROBLEMS
-from comfyline.contract.v1 import responses
 from comfyline.contract.v1.asyncapi import document as asyncapi
 from comfyline.contract.v1.examples import EXAMPLES
 from comfyline.contract.v1.messages import RECEIVED, SENT
 from comfyline.contract.v1.openapi import document as openapi
 from comfyline.contract.v1.operations import OPERATIONS
+from comfyline.contract.v1.problem import Problem
 from tests.support.contract_changes import asyncapi_changes, openapi_changes, unnamed
 from tests.support.documents import ROOT
 from tools.contract_documents import BASELINE, DOCUMENTS, FOLDER, written
@@ -176,7 +176,7 @@ def test_every_refusal_has_an_example_of_each_of_its_codes() -> None:
     examples = openapi()["components"]["examples"]
     for operation in OPERATIONS.values():
         for code in operation.codes:
-            responses.Problem.model_validate(examples[code]["value"])
+            Problem.model_validate(examples[code]["value"])
             assert examples[code]["value"]["status"] == PROBLEMS[code].status
     assert {code for one in OPERATIONS.values() for code in one.codes} == examples.keys()
 
