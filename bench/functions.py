@@ -14,14 +14,9 @@ from bench.cloud import MeasuredCloud
 from bench.figures import Figure, Measurement, Series
 from infra.functions import FUNCTIONS
 from localcloud.emulator import Emulator
-from tools.cold_starts import Lambda
+from tools.cold_starts import GOAL, Lambda
 
 TRIES = 5
-MEASURED = (
-    *("AuthorizeHttp", "SubmitJob", "GetJob", "ListJobs", "CancelJob", "GetMetrics"),
-    *("PushUpdates", "SettleJobs", "SocketConnect", "SocketSubscribe", "SweepJobs"),
-)
-GOAL = 1.2  # times boto3's CPU time
 ASSET_MIB = 15.0
 
 
@@ -35,8 +30,8 @@ async def cold_starts(cloud: MeasuredCloud) -> Series:
         if on_lambda is None:
             return {}
         series: dict[str, Sequence[float]] = {}
-        for name in MEASURED:
-            row, tries = FUNCTIONS[name], cloud.many(TRIES)
+        for name, row in FUNCTIONS.items():
+            tries = cloud.many(TRIES)
             start = await asyncio.to_thread(on_lambda.cold_start, row, tries)
             series |= {f"ready_{name}": [start.ours], f"over_boto3_{name}": [start.ratio]}
         return series
@@ -56,7 +51,7 @@ async def asset(cloud: MeasuredCloud) -> Series:
 
 
 def _figures() -> Iterator[Figure]:
-    for name in MEASURED:
+    for name in FUNCTIONS:
         yield Figure(name=f"{name}: CPU of import and clients", series=f"ready_{name}", slack=100)
         yield Figure(
             name=f"{name}: the same over bare boto3",
