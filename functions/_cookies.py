@@ -65,7 +65,9 @@ class Cookie:
     def _sent(self) -> Iterator[tuple[str, str]]:
         event = self.request.event
         for part in event.get("cookies") or (self.request.header("cookie") or "").split(";"):
-            name, _, value = part.strip().partition("=")
+            # Only what separates cookies is removed. A browser lets every host of the domain set a
+            # cookie whose name begins with another space, such as U+2000, and then with `__Host-`.
+            name, _, value = part.strip(" \t").partition("=")
             yield name, value
 
     def setting(self, value: str, seconds: int = int(SESSION_LIFETIME.total_seconds())) -> str:

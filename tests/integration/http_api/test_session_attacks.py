@@ -20,6 +20,7 @@ from tests.integration.http_api.browser import (
     Held,
     picture_of,
 )
+from tests.integration.http_api.people import a_person
 from tests.integration.http_api.requests import code
 from tests.integration.http_api.test_tokens import Person
 from tests.support.builders import FrozenClock
@@ -77,6 +78,24 @@ def test_a_planted_cookie_is_not_taken_over(browser: Browser, held: Held) -> Non
     assert browser.jar["__Host-comfyline"] != planted
     browser.jar["__Host-comfyline"] = planted
     assert browser("POST", TOKEN).status == 401
+
+
+# What Python takes for space, beyond what separates cookies.
+SPACES = [c for c in map(chr, range(0x3100)) if c.isspace() and c not in " \t"]
+
+
+def test_a_cookie_of_another_host_of_the_domain_is_not_taken(
+    signed_in: Browser, gateway: Gateway, clock: FrozenClock
+) -> None:
+    """Browsers let it be set, because its name does not begin with `__Host-` for them."""
+    evil, mine = Browser(gateway), signed_in.jar
+    evil.sign_in(a_person(gateway, "evil").bearer)
+    for space in SPACES:
+        planted = {f"{space}__Host-comfyline": evil.jar["__Host-comfyline"]}
+        signed_in.jar = {**planted, **mine}
+        assert signed_in("POST", TOKEN).json["caller"]["owner"] == "acme"
+        signed_in.jar = planted
+        assert code(signed_in("POST", TOKEN)) == (401, "unauthorized")
 
 
 def test_the_cookie_of_a_session_names_the_key_that_it_is_of(
