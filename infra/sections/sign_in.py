@@ -27,7 +27,8 @@ class SignIn(Section):
 
     issuer: str | None = Field(
         default=None,
-        pattern=r"^(https://[^\s?#]+|http://(127\.0\.0\.1|localhost)(:\d+)?(/[^\s?#]*)?)$",
+        # Braces are those of Entra's `{tenantid}`: an issuer of several tenants has no name.
+        pattern=r"^(https://[^\s?#{}]+|http://(127\.0\.0\.1|localhost)(:\d+)?(/[^\s?#]*)?)$",
         description="OpenID Connect issuer whose tokens are accepted beside API keys, exactly as "
         "its tokens name it; see docs/sign-in.md",
         examples=["https://login.microsoftonline.com/<tenant>/v2.0"],
@@ -41,7 +42,8 @@ class SignIn(Section):
     )
     audiences: tuple[Claim, ...] = Field(
         default=(),
-        description="further audiences (`aud`) of tokens that are accepted",
+        description="further audiences (`aud`) of tokens that are accepted; of Cognito's access "
+        "tokens their `client_id`",
         json_schema_extra={"allowed": "a list of texts"},
     )
     origins: tuple[Origin, ...] = Field(
@@ -78,7 +80,8 @@ class SignIn(Section):
     )
     scopes_claim: str | None = Field(
         default=None,
-        description="claim whose values give scopes by `scopes`: a list, or a text with spaces",
+        description="claim whose values give scopes by `scopes`: a list, or one text; `scope` and "
+        "`scp` are texts with spaces. Dots lead into a claim: `realm_access.roles`",
         examples=["groups"],
     )
     scopes: dict[str, str] = Field(
@@ -88,7 +91,7 @@ class SignIn(Section):
     )
     required_claims: dict[str, str] = Field(
         default={},
-        description="claims that a token must have with these values",
+        description="claims that a token must have with these values, also as one of a list",
         examples=[{"hd": "example.com"}],
     )
     limits: dict[str, Annotated[int, Field(ge=1)]] = Field(

@@ -307,6 +307,7 @@ class TestSignIn:
             ({"default_scopes": "jobs keys"}, "default_scopes or scopes"),
             ({"issuer": "http://i.example"}, "issuer"),
             ({"issuer": "https://i.example?a"}, "issuer"),
+            ({"issuer": "https://i.example/{tenantid}/v2.0"}, "issuer"),
             ({"limits": {"max_jobs": 1}}, "no limits max_jobs"),
             ({"limits": {"max_active_jobs": 0}}, "limits"),
             ({"leeway_seconds": 301}, "leeway_seconds"),

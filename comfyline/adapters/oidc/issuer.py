@@ -14,6 +14,7 @@ import math
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -23,7 +24,9 @@ from comfyline.service.clock import Clock
 from comfyline.service.errors import Unavailable
 
 # Asymmetric ones only: with a symmetric one, the public key would be the secret.
-ALGORITHMS = ("RS256", "ES256")
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+# Issuers sign other things with the same keys, such as logout tokens (RFC 8725, section 3.11).
+TYPES = ("jwt", "at+jwt")
 # Issuers rotate keys days before they use new ones. An unknown kid costs one read in this time,
 # whatever callers send.
 REFRESH, KEPT = timedelta(minutes=1), timedelta(hours=1)
@@ -46,7 +49,7 @@ class OidcIssuer:
     ) -> None:
         self._rules, self._clock = rules, clock
         self._fetch = fetch or fetch_json
-        self._keys: Mapping[object, Any] = {}
+        self._keys: Mapping[tuple[object, str], Any] = {}
         self._read_at: datetime | None = None
         self._tried_at: datetime | None = None
         self._configuration: Json | None = None
@@ -57,24 +60,24 @@ class OidcIssuer:
 
         try:
             header = jwt.get_unverified_header(token)
-            algorithm, kid = header.get("alg"), header.get("kid")
-            if algorithm not in ALGORITHMS or "crit" in header:
+            algorithm = header.get("alg")
+            if algorithm not in ALGORITHMS or "crit" in header or not _is_of_our_type(header):
                 return None
-            key = self._key(kid)
-            if key is None or key.algorithm_name != algorithm:
+            key = self._key(header.get("kid"), algorithm)
+            if key is None:
                 return None
             claims: Claims = jwt.decode(
                 token,
                 key,
                 algorithms=[algorithm],
-                audience=self._rules.accepted,
                 issuer=self._rules.issuer,
-                # The times are compared below, by the clock of the service.
+                # The times are compared below, by the clock of the service, and the audience too.
                 options={
-                    "require": ["exp", "iss", "aud", "sub"],
+                    "require": ["exp", "iss", "sub"],
                     "verify_exp": False,
                     "verify_nbf": False,
                     "verify_iat": False,
+                    "verify_aud": False,
                 },
             )
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
@@ -97,19 +100,29 @@ class OidcIssuer:
         return now < claims["exp"] + leeway and all(start <= now + leeway for start in starts)
 
     def _is_for_us(self, claims: Claims) -> bool:
-        """A token for several audiences was asked for by the authorized party."""
+        """Whether the token is for an accepted audience, and for nothing else than a request.
+
+        A token for several audiences was asked for by the authorized party. A logout token reports
+        events. A token that is bound to a key (RFC 7800) counts only with a proof of that key.
+        """
+        if "events" in claims or "cnf" in claims:
+            return False
+        accepted, audiences = self._rules.accepted, _audiences(claims)
         party = claims.get("azp")
-        is_shared = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
-        return not is_shared or party is None or party in self._rules.accepted
+        is_partys = len(audiences) < 2 or party is None or party in accepted
+        return is_partys and any(one in accepted for one in audiences)
 
     # --- the keys ---------------------------------------------------------------------------------
 
-    def _key(self, kid: object) -> Any:
-        """The key with that id; None if there is none. Only a single key needs no id."""
+    def _key(self, kid: object, algorithm: str) -> Any:
+        """The key with that id for the algorithm; None if there is none.
+
+        Only a single key needs no id.
+        """
         now = self._clock()
         is_old = self._read_at is None or now - self._read_at >= KEPT
         may_read = self._tried_at is None or now - self._tried_at >= REFRESH
-        is_known = kid in self._keys or (kid is None and bool(self._keys))
+        is_known = (kid, algorithm) in self._keys or (kid is None and bool(self._keys))
         if (not is_known or is_old) and may_read:
             self._tried_at = now
             try:
@@ -120,21 +133,21 @@ class OidcIssuer:
         if self._read_at is None:
             raise Unavailable("the issuer's keys could not be read a moment ago")
         if kid is None and len(self._keys) == 1:
-            return next(iter(self._keys.values()))
-        return self._keys.get(kid)
+            ((kid, _),) = self._keys
+        return self._keys.get((kid, algorithm))
 
-    def _published(self) -> Mapping[object, Any]:
+    def _published(self) -> Mapping[tuple[object, str], Any]:
         import jwt
 
         found = self._fetch(self._own_url(self._described(), "jwks_uri"))
-        keys = dict[object, Any]()
+        keys = dict[tuple[object, str], Any]()  # keys of several kinds may share an id (RFC 7517)
         for key in found.get("keys") or ():
             try:
                 made = jwt.PyJWK(key)
             except (jwt.PyJWTError, ValueError, TypeError, KeyError):
                 continue  # an issuer may publish keys of other kinds too
             if made.algorithm_name in ALGORITHMS and key.get("use", "sig") == "sig":
-                keys[made.key_id] = made
+                keys[made.key_id, made.algorithm_name] = made
         return keys
 
     def _described(self) -> Json:
@@ -153,6 +166,19 @@ class OidcIssuer:
         if url.startswith("https://") or (is_local and urlsplit(url).hostname in _LOOPBACK):
             return url
         raise Unavailable(f"{name} of the issuer is no https URL: {url!r:.200}")
+
+
+def _is_of_our_type(header: Json) -> bool:
+    kind = header.get("typ", "JWT")
+    return isinstance(kind, str) and kind.lower().removeprefix("application/") in TYPES
+
+
+def _audiences(claims: Claims) -> list[object]:
+    """Whom the token is for. Access tokens of Cognito name their client and have no audience."""
+    if "aud" not in claims and claims.get("token_use") == "access":
+        return [claims.get("client_id")]
+    found = claims.get("aud")
+    return found if isinstance(found, list) else [found]
 
 
 def _is_time(value: object) -> bool:
@@ -178,7 +204,7 @@ def fetch_json(url: str) -> Json:
         with _opener.open(url, timeout=_TIMEOUT_SECONDS) as answer:
             text = answer.read(_MOST_BYTES + 1)
         found = json.loads(text) if len(text) <= _MOST_BYTES else None
-    except (URLError, OSError, ValueError, RecursionError) as error:
+    except (URLError, OSError, HTTPException, ValueError, RecursionError) as error:
         raise Unavailable(f"{url} cannot be read: {error!r:.200}") from error
     if not isinstance(found, dict):
         raise Unavailable(f"{url} is no JSON object of at most {_MOST_BYTES} bytes")

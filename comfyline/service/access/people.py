@@ -28,6 +28,9 @@ OWNER_PREFIX, HASHED_OWNER_PREFIX = "sso.", "sso-"
 MAX_JWT = 8_192  # characters; API Gateway takes 10,240 bytes of headers
 _PLAIN = re.compile(r"[A-Za-z0-9._@-]{1,60}")
 _NAME = 80  # characters of a name that is shown
+# By their standards these are texts with spaces in between. In any other claim a space is a part of
+# the value: who is in the group "Domain admins" is not in "admins".
+_LISTS_WITH_SPACES = ("scope", "scp")
 _HIGHEST = {"max_active_jobs": MAX_ACTIVE_JOBS, "jobs_per_minute": MAX_JOBS_PER_MINUTE}
 _HIGHEST_OTHER = 1_000_000_000
 
@@ -133,14 +136,14 @@ def vouched_key(claims: Claims, rules: SignInRules, now: datetime) -> ApiKey | N
         owner=owner,
         scopes=scopes,
         created_at=now,
-        name=_text(claims.get(rules.name_claim)).encode("utf-8", "replace").decode()[:_NAME],
+        name=_text(claim_of(claims, rules.name_claim)).encode("utf-8", "replace").decode()[:_NAME],
         expires_at=datetime.fromtimestamp(ends_at, UTC),
         limits=Limits(**dict(_limits(claims, rules))),
     )
 
 
 def _owner(claims: Claims, rules: SignInRules) -> OwnerId | None:
-    value = _text(claims.get(rules.owner_claim))
+    value = _text(claim_of(claims, rules.owner_claim))
     # Anyone may write any address at some issuers, until the address is verified.
     if not value or (rules.owner_claim == "email" and claims.get("email_verified") is not True):
         return None
@@ -152,20 +155,34 @@ def _owner(claims: Claims, rules: SignInRules) -> OwnerId | None:
     return OwnerId(f"{HASHED_OWNER_PREFIX}{_hash(value)[:40]}")
 
 
+def claim_of(claims: Claims, name: str) -> object:
+    """The claim of that name, or the one to which the dots in it lead (`realm_access.roles`).
+
+    A name may hold dots itself, as a URL does, so the whole name comes first.
+    """
+    if name in claims:
+        return claims[name]
+    for dot in (at for at, character in enumerate(name) if character == "."):
+        inner = claims.get(name[:dot])
+        if isinstance(inner, dict):
+            return claim_of(inner, name[dot + 1 :])
+    return None
+
+
 def _scopes(claims: Claims, rules: SignInRules) -> frozenset[str]:
-    named = _values(claims.get(rules.scopes_claim)) if rules.scopes_claim else ()
+    named = _values(claims, rules.scopes_claim)
     granted = [rules.default_scopes, *(rules.scopes.get(value, "") for value in named)]
     return frozenset(scope for text in granted for scope in text.split())
 
 
 def _has_required(claims: Claims, rules: SignInRules) -> bool:
     required = rules.required_claims.items()
-    return all(value in _values(claims.get(name)) for name, value in required)
+    return all(value in _values(claims, name) for name, value in required)
 
 
 def _limits(claims: Claims, rules: SignInRules) -> Iterator[tuple[str, int]]:
     for name in {*rules.limits, *rules.limit_claims}:
-        claimed = _number(claims.get(rules.limit_claims.get(name, "")))
+        claimed = _number(claim_of(claims, rules.limit_claims.get(name, "")))
         bound = claimed or rules.limits.get(name)
         if bound is not None:
             yield name, min(bound, _HIGHEST.get(name, _HIGHEST_OTHER))
@@ -179,11 +196,18 @@ def _number(value: object) -> int | None:
     return int(str(value)) if is_digits else None
 
 
-def _values(value: object) -> tuple[str, ...]:
-    """A claim with several values: a list, or a text with spaces in between."""
-    if isinstance(value, list):
-        return tuple(one for one in value if isinstance(one, str))
-    return (value, *value.split()) if isinstance(value, str) else ()
+def _values(claims: Claims, name: str) -> tuple[str, ...]:
+    """The texts of a claim that has one value or a list of them."""
+    found = claim_of(claims, name)
+    if isinstance(found, str) and name in _LISTS_WITH_SPACES:
+        return tuple(found.split())
+    values = found if isinstance(found, list) else [found]
+    return tuple(_scalar(value) for value in values if isinstance(value, str | int))
+
+
+def _scalar(value: str | int) -> str:
+    """A text, or a number or a truth value as JSON writes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _hash(*parts: str) -> str:

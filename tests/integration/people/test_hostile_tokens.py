@@ -7,58 +7,35 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from comfyline.adapters.oidc.issuer import KEPT, REFRESH, OidcIssuer
+from comfyline.adapters.oidc.issuer import KEPT, REFRESH, OidcIssuer, fetch_json
 from comfyline.service.access.people import SignInRules
 from comfyline.service.errors import Unavailable
+from tests.integration.people.issuers import (
+    EC,
+    ISSUER,
+    KEYS,
+    OTHER,
+    RSA,
+    WELL_KNOWN,
+    Net,
+    published,
+    signed,
+)
 from tests.support.builders import FrozenClock
+from tests.support.tcp import answering
 
-ISSUER, KEYS = "https://issuer.example", "https://issuer.example/keys"
-WELL_KNOWN = f"{ISSUER}/.well-known/openid-configuration"
-RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-EC = ec.generate_private_key(ec.SECP256R1())
-OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 RULES = SignInRules(
     issuer=ISSUER, client_id="console", audiences=("api",), default_scopes="jobs", leeway_seconds=60
 )
-
-
-def published(kid: str, algorithm: type[Any], key: Any, **more: Any) -> dict[str, Any]:
-    return {**json.loads(algorithm.to_jwk(key.public_key())), "kid": kid, **more}
-
-
-@dataclass
-class Net:
-    """What the issuer's addresses answer, and which were asked for."""
-
-    answers: dict[str, Any] = field(
-        default_factory=lambda: {
-            WELL_KNOWN: {
-                "issuer": ISSUER,
-                "jwks_uri": KEYS,
-                "authorization_endpoint": f"{ISSUER}/authorize",
-                "token_endpoint": f"{ISSUER}/token",
-            },
-            KEYS: {"keys": [published("rsa", RSAAlgorithm, RSA), published("ec", ECAlgorithm, EC)]},
-        }
-    )
-    asked: list[str] = field(default_factory=list)
-
-    def fetch(self, url: str) -> Mapping[str, Any]:
-        self.asked.append(url)
-        if url not in self.answers:
-            raise Unavailable(url)
-        found: Mapping[str, Any] = self.answers[url]
-        return found
 
 
 @pytest.fixture
@@ -82,11 +59,6 @@ def good(clock: FrozenClock, **changed: Any) -> dict[str, Any]:
     return {name: value for name, value in {**claims, **changed}.items() if value is not None}
 
 
-def signed(claims: Mapping[str, Any], *, key: Any = RSA, alg: str = "RS256", **header: Any) -> str:
-    headers = {"kid": {"RS256": "rsa", "ES256": "ec"}.get(alg, "rsa"), **header}
-    return jwt.encode(dict(claims), key, algorithm=alg, headers=headers)
-
-
 def encoded(part: Any) -> str:
     text = json.dumps(part).encode() if not isinstance(part, bytes) else part
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
@@ -96,6 +68,12 @@ def with_hmac_of(secret: bytes, claims: Mapping[str, Any]) -> str:
     """Made by hand, because PyJWT refuses to sign with a public key."""
     text = f"{encoded({'alg': 'HS256', 'kid': 'rsa'})}.{encoded(dict(claims))}"
     return f"{text}.{encoded(hmac.new(secret, text.encode(), hashlib.sha256).digest())}"
+
+
+def signed_by_hand(header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
+    """For headers and claims that PyJWT does not sign."""
+    text = f"{encoded(dict(header))}.{encoded(dict(claims))}"
+    return f"{text}.{encoded(RSAAlgorithm(RSAAlgorithm.SHA256).sign(text.encode(), RSA))}"
 
 
 # --- what is accepted -----------------------------------------------------------------------------
@@ -131,6 +109,33 @@ def test_what_is_within_the_rules_is_accepted(
     assert issuer.claims(signed(good(clock, **moved))) is not None
 
 
+@pytest.mark.parametrize("typ", ["JWT", "jwt", "at+jwt", "application/at+jwt", None])
+def test_a_token_of_a_known_type_is_accepted(
+    issuer: OidcIssuer, clock: FrozenClock, typ: str | None
+) -> None:
+    assert issuer.claims(signed(good(clock), typ=typ))
+
+
+ED = ed25519.Ed25519PrivateKey.generate()
+
+
+@pytest.mark.parametrize(
+    ("alg", "key", "public"),
+    [
+        ("PS256", OTHER, published("new", RSAAlgorithm, OTHER, alg="PS256")),
+        ("EdDSA", ED, published("new", OKPAlgorithm, ED)),
+        # RFC 7517 lets keys of different kinds share an id.
+        ("ES256", EC, published("rsa", ECAlgorithm, EC, use="sig")),
+    ],
+)
+def test_a_key_of_another_kind_is_used_for_its_algorithm(
+    issuer: OidcIssuer, net: Net, clock: FrozenClock, alg: str, key: Any, public: dict[str, Any]
+) -> None:
+    net.answers[KEYS]["keys"].append(public)
+    assert issuer.claims(signed(good(clock), key=key, alg=alg, kid=public["kid"]))
+    assert issuer.claims(signed(good(clock)))
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
@@ -147,6 +152,13 @@ def test_what_is_within_the_rules_is_accepted(
         {"aud": ["others", "console"], "azp": "others"},
         {"sub": None},
         {"sub": 7},
+        {"aud": None, "client_id": "console"},
+        {"aud": None, "client_id": "others", "token_use": "access"},
+        {"aud": None, "client_id": "console", "token_use": "id"},
+        {"aud": None, "token_use": "access"},
+        {"aud": "others", "client_id": "console", "token_use": "access"},
+        {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}},
+        {"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}},
     ],
 )
 def test_a_claim_that_is_not_ours_is_refused(
@@ -177,9 +189,7 @@ def test_a_time_that_is_wrong_is_refused(
     claims = good(clock) | {name: int(clock().timestamp()) + value if is_span else value}
     if value is None:
         del claims[name]
-    text = f"{encoded({'alg': 'RS256', 'kid': 'rsa'})}.{encoded(claims)}"
-    signature = RSAAlgorithm(RSAAlgorithm.SHA256).sign(text.encode(), RSA)
-    assert issuer.claims(f"{text}.{encoded(signature)}") is None
+    assert issuer.claims(signed_by_hand({"alg": "RS256", "kid": "rsa"}, claims)) is None
 
 
 def with_payload(token: str, claims: Mapping[str, Any]) -> str:
@@ -208,6 +218,9 @@ FORGED: dict[str, Callable[[dict[str, Any]], str]] = {
     "x5u": lambda c: signed(c, key=OTHER, kid="evil", x5u="https://evil.example/cert"),
     "jwk": lambda c: signed(c, key=OTHER, jwk=json.loads(RSAAlgorithm.to_jwk(OTHER.public_key()))),
     "crit": lambda c: signed(c, crit=["exp"], exp=1),
+    "logout token": lambda c: signed(c, typ="logout+jwt"),
+    "security event": lambda c: signed(c, typ="application/secevent+jwt"),
+    "type of a list": lambda c: signed_by_hand({"alg": "RS256", "kid": "rsa", "typ": ["JWT"]}, c),
     "claims changed": lambda c: with_payload(signed(c), {**c, "sub": "bob"}),
     "no JSON": lambda c: f"{encoded({'alg': 'RS256', 'kid': 'rsa'})}.{encoded(b'{')}.AAAA",
     "header of a list": lambda c: f"{encoded([])}.{encoded(c)}.AAAA",
@@ -313,3 +326,15 @@ def test_keys_of_other_kinds_are_left_out(
 def test_the_endpoints_are_those_of_the_configuration(issuer: OidcIssuer) -> None:
     found = issuer.endpoints()
     assert (found.authorization, found.token) == (f"{ISSUER}/authorize", f"{ISSUER}/token")
+
+
+@pytest.mark.parametrize("answer", [b"", b"HELLO\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"x" * 70_000])
+def test_an_address_that_speaks_no_http_is_out_of_reach(answer: bytes) -> None:
+    with answering(answer) as port, pytest.raises(Unavailable):
+        fetch_json(f"http://127.0.0.1:{port}/")
+
+
+def test_an_answer_that_breaks_off_is_out_of_reach() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"
+    with answering(head) as port, pytest.raises(Unavailable):
+        fetch_json(f"http://127.0.0.1:{port}/")

@@ -71,7 +71,9 @@ def test_a_mapping_names_the_owners_and_no_other() -> None:
     ("claim", "scopes"),
     [
         (["admins", "staff"], {"jobs", "admin"}),
-        ("admins staff", {"jobs", "admin"}),
+        ("admins", {"admin"}),
+        ("Domain admins", set()),
+        (["Domain admins"], set()),
         ("readers", {"jobs:read"}),
         (["strangers", 7, None], set()),
         ("", set()),
@@ -86,6 +88,31 @@ def test_scopes_come_from_a_mapping(claim: Any, scopes: set[str]) -> None:
     assert (found.scopes if found else set()) == scopes
 
 
+@pytest.mark.parametrize("claim", ["scope", "scp"])
+@pytest.mark.parametrize("value", ["a b", ["a", "b"]])
+def test_scopes_of_the_standards_are_a_text_with_spaces_or_a_list(claim: str, value: Any) -> None:
+    mapping = {"a": "jobs:read", "b": "admin"}
+    rules = replace(RULES, default_scopes="", scopes_claim=claim, scopes=mapping)
+    assert key_of(rules, **{claim: value}).scopes == {"jobs:read", "admin"}
+
+
+@pytest.mark.parametrize(
+    ("name", "claims"),
+    [
+        ("realm_access.roles", {"realm_access": {"roles": ["a"]}}),
+        ("resource_access.my.app.roles", {"resource_access": {"my.app": {"roles": ["a"]}}}),
+        ("https://example.com/roles", {"https://example.com/roles": ["a"]}),
+        ("realm_access.roles", {"realm_access.roles": ["a"], "realm_access": {"roles": []}}),
+    ],
+)
+def test_a_claim_may_be_within_another_one(name: str, claims: dict[str, Any]) -> None:
+    rules = replace(RULES, default_scopes="", scopes_claim=name, scopes={"a": "jobs:read"})
+    assert key_of(rules, **claims).scopes == {"jobs:read"}
+    strangers = ({}, {"realm_access": []}, {"realm_access": {"roles": {"a": 1}}}, {"roles": ["a"]})
+    for other in strangers:
+        assert vouched_key({**CLAIMS, **other}, rules, NOW) is None
+
+
 def test_a_claim_cannot_name_a_scope_itself() -> None:
     rules = replace(RULES, scopes_claim="scope", scopes={"a": "jobs:read"})
     assert key_of(rules, scope="admin jobs a").scopes == {"jobs", "jobs:read"}
@@ -94,8 +121,15 @@ def test_a_claim_cannot_name_a_scope_itself() -> None:
 def test_a_required_claim_keeps_others_out() -> None:
     rules = replace(RULES, required_claims={"hd": "example.com"})
     assert key_of(rules, hd="example.com").owner == "sso.alice"
-    for wrong in (None, "evil.com", "example.com.evil.com", True):
+    for wrong in (None, "evil.com", "example.com.evil.com", "evil.com example.com", True):
         assert vouched_key({**CLAIMS, "hd": wrong}, rules, NOW) is None
+
+
+@pytest.mark.parametrize(("claim", "text"), [(True, "true"), (False, "false"), (7, "7")])
+def test_a_required_claim_may_be_no_text(claim: Any, text: str) -> None:
+    assert key_of(replace(RULES, required_claims={"verified": text}), verified=claim)
+    rules = replace(RULES, required_claims={"verified": "other"})
+    assert vouched_key({**CLAIMS, "verified": claim}, rules, NOW) is None
 
 
 @pytest.mark.parametrize(
