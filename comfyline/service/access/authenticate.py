@@ -140,9 +140,9 @@ def of_key(key_id: KeyId, *, keys: KeyStore, clock: Clock) -> Identity | None:
 def _identity(key: ApiKey, keys: KeyStore, now: datetime) -> Identity | None:
     """The key, if it is valid. One that another key has made costs a second read.
 
-    It ends with that key, whichever way that key ends, and its limits never exceed those that that
-    key has now. So a leaked key leaves nothing behind, and no key needs to be found when another
-    one is disabled.
+    It ends with that key, whichever way that key ends, and its scopes and its limits never exceed
+    those that that key has now. So a leaked key leaves nothing behind, and no key needs to be found
+    when another one is disabled.
     """
     if key.is_void(now):
         return None
@@ -151,7 +151,8 @@ def _identity(key: ApiKey, keys: KeyStore, now: datetime) -> Identity | None:
     maker = keys.get(key.made_by)
     if maker is None or maker.owner != key.owner or maker.is_void(now) or maker.made_by:
         return None
-    return Identity(replace(key, limits=key.limits.within(maker.limits)))
+    scopes = key.scopes & with_included(maker.scopes)
+    return Identity(replace(key, scopes=scopes, limits=key.limits.within(maker.limits)))
 
 
 def create_token(
