@@ -100,18 +100,22 @@ def test_all_files_are_saved_as_one_archive_with_safe_names(
         "x\u202egnp.exe": b"6",
         "": b"7",
         "long" * 100 + ".png": b"8" * 100_000,
+        "漢" * 120 + ".png": b"9",
+        "x" * 199 + " y": b"10",
     }
     safe = [".._.._etc_passwd", "a.txt", "A (2).TXT", "a (3).txt", "_CON.png", "x_gnp.exe", "file"]
     page.evaluate(NO_PICKER)
     show(page, f"#/jobs/{a_job_with(page, client, files)}")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download all (8 files").click()
+        page.get_by_role("button", name="Download all (10 files").click()
     download.value.save_as(tmp_path / "all.zip")
     expect(page.get_by_text("All files are saved.")).to_be_visible()
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         assert archive.testzip() is None
         assert archive.namelist()[1:7] == safe[1:]
         assert "/" not in archive.namelist()[0]
+        assert all(len(name.encode()) <= 255 for name in archive.namelist())
+        assert not any(name.endswith((" ", ".")) for name in archive.namelist())
         assert [archive.read(name) for name in archive.namelist()] == [*files.values()]
 
     page.evaluate(PICKER)

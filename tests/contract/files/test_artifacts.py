@@ -79,7 +79,9 @@ class TestArtifactStore:
         ('a"; filename="b.exe', "a_; filename=_b.exe", "a_%3B%20filename%3D_b.exe"),
         ("a\r\nSet-Cookie: b", "a__Set-Cookie: b", "a__Set-Cookie%3A%20b"),
         ("../../etc/passwd", ".._.._etc_passwd", ".._.._etc_passwd"),
-        ("\ud800", "_", "%3F"),
+        ("x\u202egnp.exe", "x_gnp.exe", "x_gnp.exe"),  # it would be shown as xexe.png
+        ("a\u2028b\u2066c", "a_b_c", "a_b_c"),
+        ("\ud800", "_", "_"),
         ("", "file", "file"),
     ],
 )

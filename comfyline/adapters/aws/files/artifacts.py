@@ -11,6 +11,7 @@ from urllib.parse import quote
 from botocore.exceptions import ClientError
 
 from comfyline.adapters.aws.errors import translated
+from comfyline.contract.texts import UNSAFE
 from comfyline.service.files.artifacts import Readable
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ LARGE_AT_ONCE = 2
 MAX_DELETED = 1000  # keys in one DeleteObjects; a limit of AWS
 MAX_NAME = 200  # characters. Common file systems allow 255 bytes; it also bounds the URL
 
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f"\\/]')
+_UNSAFE = re.compile(rf'[{UNSAFE}"\\/]')
 
 
 class S3ArtifactStore:
