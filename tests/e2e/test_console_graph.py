@@ -14,6 +14,8 @@ from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.usefixtures("local", "console_packages"), needs_chromium]
 
+MOST_LINKS = 5_000  # that the page draws
+
 
 def states(page: Page) -> dict[str, int]:
     """How many nodes are drawn in each state."""
@@ -66,6 +68,7 @@ HOSTILE_GRAPHS = {
     },
     "circle": {str(n): node(str((n + 1) % 150), str((n + 7) % 150)) for n in range(150)},
     "many": {str(n): node(*(str(m) for m in range(max(0, n - 3), n))) for n in range(3_000)},
+    "many links": {str(n): node(*(str(m) for m in range(80))) for n in range(1_000)},
     "all to all": {str(n): node(*(str(m) for m in range(200))) for n in range(200)},
 }
 
@@ -85,6 +88,7 @@ def test_any_graph_is_drawn_soon_and_runs_nothing(page: Page, client: Comfyline)
         show_graph(page, client, graph, len(json.dumps(graph)))
         drawn = page.locator(".graph-picture .node")
         expect(drawn).to_have_count(min(len(graph), 1_000))
+        assert page.locator(".graph-picture .link").count() <= MOST_LINKS
         titles = page.locator(".graph-picture title")
         assert max(map(len, titles.all_text_contents())) < 400
         if name == "names":

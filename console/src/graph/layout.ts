@@ -1,6 +1,7 @@
 /** Where the nodes of a workflow are drawn: from left to right, each after those it takes from. */
 
 import { Graph, layout as place } from "@dagrejs/dagre";
+import { linksOf } from "./nodes.js";
 import type { Node } from "./nodes.js";
 
 export const WIDTH = 180;
@@ -21,8 +22,8 @@ export interface Placed {
 }
 
 export function placed(nodes: Map<string, Node>): Placed {
-  const links = [...nodes.values()].reduce((sum, { sources }) => sum + sources.length, 0);
-  return nodes.size > MOST_NODES || links > MOST_LINKS ? inColumns(nodes) : inLayers(nodes);
+  const isLarge = nodes.size > MOST_NODES || linksOf(nodes) > MOST_LINKS;
+  return isLarge ? inColumns(nodes) : inLayers(nodes);
 }
 
 function inLayers(nodes: Map<string, Node>): Placed {

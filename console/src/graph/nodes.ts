@@ -5,6 +5,8 @@ import type { LiveJob } from "../live.js";
 
 // A job may have any graph. More nodes are neither drawn nor listed.
 export const MOST_NODES = 1000;
+// Links of all nodes. A workflow of a few MB may have half a million, which no browser draws.
+export const MOST_LINKS = 5000;
 const MOST_TITLE = 60;
 
 export interface Node {
@@ -15,11 +17,23 @@ export interface Node {
   sources: string[];
 }
 
-/** The first MOST_NODES nodes by their ids. Nothing that a graph contains is trusted. */
+/** The first MOST_NODES nodes by their ids, with their first MOST_LINKS links. Nothing that a graph
+ * contains is trusted. */
 export function nodesOf(workflow: object): Map<string, Node> {
   const first = Object.entries(workflow).slice(0, MOST_NODES);
   const ids = new Set(first.map(([id]) => id));
-  return new Map(first.map(([id, node]) => [id, nodeOf(id, node, ids)]));
+  const nodes = first.map(([id, node]) => nodeOf(id, node, ids));
+  let left = MOST_LINKS;
+  for (const node of nodes) {
+    node.sources.splice(left);
+    left -= node.sources.length;
+  }
+  return new Map(nodes.map((node) => [node.id, node]));
+}
+
+/** How many links the nodes have. */
+export function linksOf(nodes: Map<string, Node>): number {
+  return [...nodes.values()].reduce((sum, { sources }) => sum + sources.length, 0);
 }
 
 function nodeOf(id: string, value: unknown, ids: Set<string>): Node {

@@ -10,6 +10,7 @@ const en = {
   whole: "Show all",
   plain: "The workflow has many nodes, so they are sorted by their order alone.",
   cut: (n: number) => `Only the first ${n} nodes are shown.`,
+  cutLinks: (n: number) => `Only the first ${n} links between nodes are shown.`,
   list: "Nodes as a list",
   takes: (names: string) => `takes from ${names}`,
   states: {
@@ -34,6 +35,7 @@ const de: typeof en = {
   whole: "Alles zeigen",
   plain: "Der Workflow hat viele Knoten, deshalb sind sie nur nach ihrer Reihenfolge angeordnet.",
   cut: (n) => `Nur die ersten ${n} Knoten werden gezeigt.`,
+  cutLinks: (n) => `Nur die ersten ${n} Verbindungen zwischen Knoten werden gezeigt.`,
   list: "Knoten als Liste",
   takes: (names) => `nimmt von ${names}`,
   states: {
