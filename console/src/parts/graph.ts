@@ -11,24 +11,20 @@ export interface Graph {
   files: { place: string; name: string; nodeType: string }[];
 }
 
-/** A workflow, or what is wrong with the text. */
-export function readGraph(text: string, texts: Texts): Graph | string {
+/** A workflow, or what is wrong with the text. A workflow may be wrapped in a `prompt` once. */
+export function readGraph(text: string, texts: Texts, mayBeWrapped = true): Graph | string {
   let value: unknown;
   try {
     value = parseJson(text);
+    if (mayBeWrapped && isObject(value) && isObject(value["prompt"]))
+      return readGraph(writeJson(value["prompt"]), texts, false);
   } catch {
     return texts.notJson;
   }
   if (isObject(value) && Array.isArray(value["nodes"])) return texts.uiFormat;
-  if (isObject(value) && isObject(value["prompt"])) return readGraph(innerText(text), texts);
   const nodes = isObject(value) ? Object.entries(value) : [];
   if (!nodes.length || !nodes.every(([, node]) => isNode(node))) return texts.notAGraph;
   return { text, nodes: nodes.length, files: nodes.flatMap(([id, node]) => filesOf(id, node)) };
-}
-
-/** The text of `prompt` within a wrapped workflow. */
-function innerText(text: string): string {
-  return writeJson((parseJson(text) as { prompt: unknown }).prompt);
 }
 
 // Inputs that loaders of ComfyUI and of usual packs take a file's name in.
