@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -19,6 +20,8 @@ from functions._request import Request, invalid
 from functions._wiring import Wiring
 
 DEFAULT_LIMIT = 20
+# A cursor is the name of a row. DynamoDB refuses a name of more than 2,048 bytes as a bug of ours.
+_CURSOR = re.compile("[!-~]{1,100}")
 CALLS_FOR_AN_OWNER = 4  # a longer page counts as more requests, because it reads as much
 
 at_start(lambda wiring: (wiring.aws.ledger, wiring.aws.keys, wiring.aws.owners))
@@ -49,7 +52,7 @@ def _keys(request: Request, wiring: Wiring) -> Answer:
     """200 with one page of the keys of all owners."""
     limit, after = limit_of(request, DEFAULT_LIMIT), request.query("cursor")
     count_jobs(request, wiring, limit)
-    if after == "":
+    if after is not None and not _CURSOR.fullmatch(after):
         raise invalid("Send the `next_cursor` of the page before.", "query", "cursor")
     store = wiring.aws.keys
     found, cursor = store.page(limit, KeyId(after) if after else None)

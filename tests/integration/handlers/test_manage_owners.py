@@ -57,6 +57,13 @@ def test_wrong_days_are_refused(admin: Cloud, days: str) -> None:
     assert admin.gateway("GET", f"/api/v1/admin/errors?days={days}").status == 422
 
 
+@pytest.mark.parametrize(
+    "cursor", ["", "x" * 101, "x" * 5_000, "%C3%A9", "a%20b", "%00", "%F0%9F%A6%8A"]
+)
+def test_a_cursor_that_no_page_has_given_is_refused(admin: Cloud, cursor: str) -> None:
+    assert admin.gateway("GET", f"/api/v1/admin/keys?cursor={cursor}").status == 422
+
+
 def test_other_callers_learn_nothing(cloud: Cloud) -> None:
     fails(cloud, HOSTILE)
     reply: Any = cloud.gateway("GET", "/api/v1/admin/errors")
