@@ -15,9 +15,10 @@ def came_through(given: str | None, secrets: str | None) -> bool:
     """Whether the header's value is one of the secrets, which commas separate.
 
     Two are accepted at once while the distribution changes from one to the next. None: the
-    deployment has no edge, or does not require it, and every request is accepted.
+    deployment has no edge, or does not require it, and every request is accepted. Where there is no
+    secret but there should be one, no request is.
     """
     if secrets is None:
         return True
-    sent = (given or "").encode()
-    return any(hmac.compare_digest(sent, secret.encode()) for secret in secrets.split(","))
+    sent, known = (given or "").encode(), filter(None, secrets.split(","))
+    return any(hmac.compare_digest(sent, secret.encode()) for secret in known)
