@@ -13,14 +13,18 @@ from infra.sections.edge import REGION
 
 DESCRIPTION = "Comfyline: the web ACL of the edge"
 OUTPUT = "WebAclArn"
-# Of the common rules, those that would refuse what callers may send: a prompt, a graph or a note
-# may contain anything, and a graph is often larger than 8 KB. They only count.
+# Of the common rules, those that would refuse what callers may send. They only count. A prompt, a
+# graph or a note may contain anything, and so may the metadata by which a list is filtered. A graph
+# is often larger than 8 KB, and a query than 2 KB: issuers send a person back with a long code.
 COUNTED_RULES = (
     "SizeRestrictions_BODY",
-    "CrossSiteScripting_BODY",
-    "GenericLFI_BODY",
-    "GenericRFI_BODY",
-    "EC2MetaDataSSRF_BODY",
+    "SizeRestrictions_QUERYSTRING",
+    *(
+        f"{kind}_{part}"
+        for kind in ("CrossSiteScripting", "GenericLFI", "GenericRFI", "EC2MetaDataSSRF")
+        for part in ("BODY", "QUERYARGUMENTS")
+    ),
+    "RestrictedExtensions_QUERYARGUMENTS",
 )
 WINDOW_SECONDS = 300
 

@@ -265,16 +265,20 @@ class TestWebAcl:
         assert (statement["AggregateKeyType"], statement["Limit"]) == ("IP", 10_000)
         assert statement["EvaluationWindowSec"] == 300
 
-    def test_common_rules_do_not_judge_bodies(self, edge: Templates) -> None:
-        """A prompt may say anything, and a graph is longer than 8 KB."""
+    def test_common_rules_do_not_judge_bodies_and_queries(self, edge: Templates) -> None:
+        """A prompt and a filter may say anything; a graph is longer than 8 KB, a code than 2 KB."""
         rule = self.rules(edge)["CommonRules"]
         assert rule["OverrideAction"] == {"None": {}}
         group = rule["Statement"]["ManagedRuleGroupStatement"]
         assert (group["VendorName"], group["Name"]) == ("AWS", "AWSManagedRulesCommonRuleSet")
         counted = {o["Name"]: o["ActionToUse"] for o in group["RuleActionOverrides"]}
         assert all(action == {"Count": {}} for action in counted.values())
-        assert all(name.endswith("_BODY") for name in counted)
-        assert "SizeRestrictions_BODY" in counted
+        kinds = ("CrossSiteScripting", "EC2MetaDataSSRF", "GenericLFI", "GenericRFI")
+        assert set(counted) == {
+            *(f"{kind}_{part}" for kind in kinds for part in ("BODY", "QUERYARGUMENTS")),
+            *("SizeRestrictions_BODY", "SizeRestrictions_QUERYSTRING"),
+            "RestrictedExtensions_QUERYARGUMENTS",
+        }
 
     def test_samples_of_requests_are_not_kept(self, edge: Templates) -> None:
         acl = only(resources(edge.firewall, "AWS::WAFv2::WebACL"))
