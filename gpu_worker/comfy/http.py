@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +19,9 @@ from gpu_worker.comfy.outputs import OutputFile
 from gpu_worker.comfy.shapes import engine_json, fields, items
 
 # The engine's event loop shares the interpreter with its nodes, so a busy engine answers late.
-TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=30.0)
+CONNECT_SECONDS, SILENT_SECONDS = 2.0, 30.0
+TIMEOUT = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
+SLOWEST_SEND = 1024 * 1024  # bytes a second, of a large body
 
 RECENT = 100  # entries of the history; a prompt that ended is among them for a while
 _WRONG_OUTPUTS = "prompt_outputs_failed_validation"  # ComfyUI's type of the error
@@ -105,11 +109,13 @@ class ComfyHttp:
             "extra_data": extra_data,
         }
         # Halves of surrogate pairs cannot be sent as they are. ComfyUI reads them escaped.
+        content = faithful_json(body)
         response = await self._request(
             "POST",
             "/prompt",
-            data=faithful_json(body),
+            data=io.BytesIO(content),
             headers={"content-type": "application/json"},
+            timeout=_sending(len(content)),
             allow=HTTPStatus.BAD_REQUEST,
         )
         answer = _json(response)
@@ -175,7 +181,8 @@ class ComfyHttp:
         """Put a file of any kind into the input directory, in place of one of the same name."""
         form = aiohttp.FormData({"type": "input", "overwrite": "true"}, quote_fields=False)
         form.add_field("image", file, filename=name, content_type=content_type)
-        await self._request("POST", "/upload/image", data=form)
+        timeout = _sending(os.fstat(file.fileno()).st_size)
+        await self._request("POST", "/upload/image", data=form, timeout=timeout)
 
     async def _request(
         self, method: str, path: str, *, allow: int | None = None, **options: Any
@@ -198,6 +205,15 @@ class ComfyHttp:
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _unreachable(f"{method} {path}", error) from error
+
+
+def _sending(size: int) -> aiohttp.ClientTimeout:
+    """The timeout for a body of so many bytes. An engine that is stopped reads only a part of it.
+
+    aiohttp waits for that without end: its `sock_read` begins after the last byte.
+    """
+    total = 2 * SILENT_SECONDS + size / SLOWEST_SEND
+    return aiohttp.ClientTimeout(total, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
 
 
 def _unreachable(request: str, error: Exception) -> EngineUnreachable:

@@ -88,3 +88,23 @@ async def test_an_engine_may_be_below_a_path_and_a_file_may_have_any_name() -> N
     assert requests[0].startswith(
         b"GET /engine/view?filename=a+b%2Bc%2520%C3%BC.png&subfolder=x/y&"
     )
+
+
+async def test_an_engine_that_reads_only_a_part_of_a_large_graph_is_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gpu_worker.comfy.http.SILENT_SECONDS", 0.1)
+    monkeypatch.setattr("gpu_worker.comfy.http.SLOWEST_SEND", 2**40)
+    graph = {"1": {"class_type": "Text", "inputs": {"text": "x" * 2**25}}}
+    is_over = asyncio.Event()
+
+    async def stopped(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await is_over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(stopped, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with session_of(url) as session:
+            with pytest.raises(EngineUnreachable):
+                await ComfyHttp(session).submit(graph, prompt_id="p", client_id="c", extra_data={})
+        is_over.set()

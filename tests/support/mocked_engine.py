@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
 import httpx
+
+from gpu_worker.comfy.http import TIMEOUT
 
 URL = "http://engine"
 
@@ -37,12 +40,15 @@ class _Session:
         path: str,
         *,
         allow_redirects: bool,
-        data: bytes | None = None,
+        data: BytesIO | None = None,
+        timeout: aiohttp.ClientTimeout = TIMEOUT,
         **options: Mapping[str, Any],
     ) -> AsyncIterator[SimpleNamespace]:
         assert not allow_redirects
+        assert timeout.sock_read == TIMEOUT.sock_read
+        sent = {**options, "content": None if data is None else data.read()}
         try:
-            response = await self._client.request(method, path, content=data, **cast(Any, options))
+            response = await self._client.request(method, path, **cast(Any, sent))
         except httpx.ConnectError as error:
             raise aiohttp.ClientConnectorError(cast(Any, None), OSError(str(error))) from error
         except httpx.TimeoutException as error:
