@@ -1,6 +1,13 @@
 /** The reads of the API, and how a change of one job reaches the lists that show it. */
 
-import type { Comfyline, JobPage, JobView, OwnerPage, Status } from "@comfyline/client";
+import type {
+  ArtifactView,
+  Comfyline,
+  JobPage,
+  JobView,
+  OwnerPage,
+  Status,
+} from "@comfyline/client";
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import type { InfiniteData, QueryClient } from "@tanstack/react-query";
 
@@ -53,6 +60,16 @@ export function isOpen({ status }: JobView): boolean {
   return status === "queued" || status === "running" || status === "canceling";
 }
 
+/** Whether the job can be canceled. */
+export function canCancel({ status }: JobView): boolean {
+  return status === "queued" || status === "running";
+}
+
+/** Whether the service makes another job of it. */
+export function canRetry({ status }: JobView): boolean {
+  return status === "failed" || status === "canceled" || status === "expired";
+}
+
 export function eventsQuery(client: Comfyline, jobId: string) {
   return queryOptions({
     queryKey: ["events", jobId],
@@ -64,13 +81,19 @@ export function eventsQuery(client: Comfyline, jobId: string) {
 export function artifactsQuery(client: Comfyline, jobId: string) {
   return queryOptions({
     queryKey: ["artifacts", jobId],
-    queryFn: async ({ signal }) => {
-      const all = [];
-      for await (const page of client.artifacts(jobId, { signal })) all.push(...page.artifacts);
-      return all;
-    },
+    queryFn: ({ signal }) => allFiles(client, jobId, signal),
     staleTime: URLS_LIVE_MS,
   });
+}
+
+export async function allFiles(
+  client: Comfyline,
+  jobId: string,
+  signal: AbortSignal,
+): Promise<ArtifactView[]> {
+  const all: ArtifactView[] = [];
+  for await (const page of client.artifacts(jobId, { signal })) all.push(...page.artifacts);
+  return all;
 }
 
 export function modelsQuery(client: Comfyline) {
@@ -143,6 +166,12 @@ export function keepJob(queries: QueryClient, view: JobView): void {
 
 export function forgetJob(queries: QueryClient, jobId: string): void {
   void queries.invalidateQueries({ queryKey: ["job", jobId] });
+  void refreshLists(queries);
+}
+
+/** Many jobs were changed at once. */
+export function forgetJobs(queries: QueryClient): void {
+  void queries.invalidateQueries({ queryKey: ["job"] });
   void refreshLists(queries);
 }
 

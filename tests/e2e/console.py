@@ -5,18 +5,22 @@ A violation of the page's Content-Security-Policy and an error of a script fail 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
+from comfyline.client import Comfyline
 from localcloud.state import ROOT, Endpoints
 from tests.support.eventually import WITHIN
 
 AXE = ROOT / "console" / "node_modules" / "axe-core" / "axe.min.js"
 WORKFLOWS = ROOT / "tests" / "recordings" / "workflows"
 SOON_MS = 1_000 * WITHIN
+JOBS_ON_A_PAGE = 2_500
 PHONE, DESKTOP, WALL = (
     {"width": 360, "height": 740},
     {"width": 1280, "height": 900},
@@ -79,3 +83,24 @@ def post(page: Page, prompt: str, steps: int = 4) -> None:
     page.get_by_label("Steps").fill(str(steps))
     page.get_by_role("button", name="Start the job").click()
     expect(page.get_by_role("heading", name=prompt)).to_be_visible()
+
+
+def a_view(client: Comfyline, **changed: Any) -> dict[str, Any]:
+    """A job as lists show it."""
+    job = client.submit("a template", steps=1)
+    return {**json.loads(job.wait(60).model_dump_json()), "result": None, **changed}
+
+
+def answers_with(page: Page, views: list[dict[str, Any]]) -> None:
+    """Let the list of jobs with the state `expired` have these jobs."""
+
+    def answer(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        if query.get("status") != ["expired"]:
+            return route.continue_()
+        start = int(query.get("cursor", ["0"])[0])
+        end = start + JOBS_ON_A_PAGE
+        cursor = str(end) if end < len(views) else None
+        return route.fulfill(json={"jobs": views[start:end], "next_cursor": cursor})
+
+    page.route("**/api/v1/jobs?*", answer)

@@ -6,22 +6,20 @@ import json
 import re
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, WebSocketRoute, expect
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from comfyline.client import Comfyline
 from comfyline.contract.ids import random_job_id
 from localcloud.state import Endpoints
-from tests.e2e.console import a_page, assert_accessible, show, sign_in
+from tests.e2e.console import a_page, a_view, answers_with, assert_accessible, show, sign_in
 from tests.support.browser import needs_chromium
 from tests.support.eventually import eventually_now
 
 pytestmark = [pytest.mark.usefixtures("local", "console_packages"), needs_chromium]
 
 MANY = 10_000
-JOBS_ON_A_PAGE = 2_500
 MOST_ELEMENTS = 1_000
 # Measured: 120 steps over 10,000 cards in 5 s, a step in 21 ms (median).
 SCROLL = """async steps => {
@@ -34,27 +32,6 @@ SCROLL = """async steps => {
   }
   return times.sort((a, b) => a - b)[steps / 2];
 }"""
-
-
-def a_view(client: Comfyline, **changed: Any) -> dict[str, Any]:
-    """A job as lists show it."""
-    job = client.submit("a template", steps=1)
-    return {**json.loads(job.wait(60).model_dump_json()), "result": None, **changed}
-
-
-def answers_with(page: Page, views: list[dict[str, Any]]) -> None:
-    """Let the list of jobs with the state `expired` have these jobs."""
-
-    def answer(route: Route) -> None:
-        query = parse_qs(urlsplit(route.request.url).query)
-        if query.get("status") != ["expired"]:
-            return route.continue_()
-        start = int(query.get("cursor", ["0"])[0])
-        end = start + JOBS_ON_A_PAGE
-        cursor = str(end) if end < len(views) else None
-        return route.fulfill(json={"jobs": views[start:end], "next_cursor": cursor})
-
-    page.route("**/api/v1/jobs?*", answer)
 
 
 def test_thousands_of_cards_are_scrolled_and_few_are_on_the_page(

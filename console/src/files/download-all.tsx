@@ -1,11 +1,12 @@
-import type { ArtifactView, Comfyline } from "@comfyline/client";
+import type { ArtifactView } from "@comfyline/client";
 import { useRef, useState } from "react";
 import { fileSize } from "../format.js";
 import { Trouble } from "../parts/trouble.js";
+import { allFiles } from "../queries.js";
 import { useSession } from "../session.js";
 import { filesTexts } from "../texts/files.js";
 import { useArea, useLanguage } from "../texts/index.js";
-import { FileUnreadable, MOST_HELD, archive, choosePlace, writesToFiles } from "./zip.js";
+import { FileUnreadable, MOST_HELD, archive, choosePlace, write } from "./zip.js";
 
 type State =
   | { at: "rest" }
@@ -37,7 +38,7 @@ export default function DownloadAll({ jobId, files, total }: Props) {
     const { signal } = controller;
     try {
       const name = `${jobId}.zip`;
-      const place = writesToFiles() ? await choosePlace(name) : "memory";
+      const place = await choosePlace(name);
       if (!place) return;
       setState({ at: "saving", begun: 0 });
       const all = total > files.length ? await allFiles(client, jobId, signal) : files;
@@ -48,8 +49,7 @@ export default function DownloadAll({ jobId, files, total }: Props) {
         );
       const progressed = (begun: number) => setState({ at: "saving", begun });
       const stream = archive({ client, jobId, files: all, signal, progressed });
-      if (place === "memory") hand(await new Response(stream).blob(), name);
-      else await stream.pipeTo(place, { signal });
+      await write(stream, place, name, signal);
       setState({ at: "saved" });
     } catch (error) {
       if (signal.aborted) setState({ at: "rest" });
@@ -77,24 +77,4 @@ export default function DownloadAll({ jobId, files, total }: Props) {
       {state.at === "failed" && <Trouble error={state.error} />}
     </div>
   );
-}
-
-async function allFiles(
-  client: Comfyline,
-  jobId: string,
-  signal: AbortSignal,
-): Promise<ArtifactView[]> {
-  const all: ArtifactView[] = [];
-  for await (const page of client.artifacts(jobId, { signal })) all.push(...page.artifacts);
-  return all;
-}
-
-/** Hands the archive to the browser as a download. */
-function hand(blob: Blob, name: string): void {
-  const url = URL.createObjectURL(blob);
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

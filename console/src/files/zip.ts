@@ -17,11 +17,15 @@ interface SavePicker {
   }>;
 }
 
-/** Whether the browser writes to a file of the user's choice. */
-export const writesToFiles = () => "showSaveFilePicker" in window;
+/** Where an archive is written: to a file, or to the browser's memory. */
+export type Place = WritableStream<Uint8Array> | "memory";
 
-/** The place for the archive; undefined if the user has chosen none. Ask right after a click. */
-export async function choosePlace(name: string): Promise<WritableStream<Uint8Array> | undefined> {
+/**
+ * The place for the archive: a file of the user's choice where the browser writes to files.
+ * Undefined if the user has chosen none. Ask right after a click.
+ */
+export async function choosePlace(name: string): Promise<Place | undefined> {
+  if (!("showSaveFilePicker" in window)) return "memory";
   try {
     const file = await (window as SavePicker).showSaveFilePicker!({ suggestedName: name });
     return await file.createWritable();
@@ -29,6 +33,26 @@ export async function choosePlace(name: string): Promise<WritableStream<Uint8Arr
     if (error instanceof DOMException && error.name === "AbortError") return undefined;
     throw error;
   }
+}
+
+/** Writes the archive. What is in memory is handed to the browser as a download. */
+export async function write(
+  archived: ReadableStream<Uint8Array>,
+  place: Place,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (place === "memory") hand(await new Response(archived).blob(), name);
+  else await archived.pipeTo(place, { signal });
+}
+
+function hand(blob: Blob, name: string): void {
+  const url = URL.createObjectURL(blob);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
 export interface Archive {
@@ -54,7 +78,8 @@ async function* entries({ client, jobId, files, signal, progressed }: Archive) {
   }
 }
 
-async function bytesOf(
+/** @throws FileUnreadable it could not be read; the message is the file's name. */
+export async function bytesOf(
   client: Comfyline,
   jobId: string,
   file: ArtifactView,

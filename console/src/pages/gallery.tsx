@@ -1,6 +1,7 @@
 import type { Status } from "@comfyline/client";
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
+import { Suspense, lazy, useEffect, useMemo, useRef, useState } from "react";
+import { useSelection } from "../choose/selection.js";
 import { useIsLive } from "../live.js";
 import { JobGrid } from "../parts/job-grid.js";
 import { Trouble } from "../parts/trouble.js";
@@ -9,18 +10,25 @@ import type { Filter } from "../queries.js";
 import { go } from "../router.js";
 import type { Place } from "../router.js";
 import { useSession } from "../session.js";
-import { useTexts } from "../texts/index.js";
+import { chooseTexts } from "../texts/choose.js";
+import { useArea, useTexts } from "../texts/index.js";
+
+const ChosenBar = lazy(() => import("../choose/bar.js"));
 
 const STATUSES: Status[] = ["queued", "running", "succeeded", "failed", "canceled", "expired"];
 
 /** The owner's jobs, newest first, without an end. */
 export function Gallery({ query }: Place) {
   const texts = useTexts();
+  const choose = useArea(chooseTexts);
   const { client, live } = useSession();
   const filter = filterOf(query);
   const isLive = useIsLive(live) !== false;
   const list = useInfiniteQuery(jobsQuery(client, filter, isLive));
-  const jobs = list.data?.pages.flatMap((page) => page.jobs) ?? [];
+  const jobs = useMemo(() => list.data?.pages.flatMap((page) => page.jobs) ?? [], [list.data]);
+  const selection = useSelection(jobs, query.toString());
+  const [hasChosen, setHasChosen] = useState(false);
+  if (selection.jobs.length && !hasChosen) setHasChosen(true);
   const isFiltered = Boolean(filter.status) || Object.keys(filter.metadata).length > 0;
   return (
     <>
@@ -33,7 +41,15 @@ export function Gallery({ query }: Place) {
       <FilterForm key={query.toString()} query={query} />
       {list.error && <Trouble error={list.error} again={() => void list.refetch()} />}
       {list.isPending && <p className="muted">{texts.loading}</p>}
-      <JobGrid jobs={jobs} />
+      {hasChosen && (
+        <Suspense fallback={null}>
+          <ChosenBar selection={selection} listed={jobs.length} />
+        </Suspense>
+      )}
+      <span className="sr" role="status">
+        {hasChosen && choose.chosen(selection.jobs.length)}
+      </span>
+      <JobGrid jobs={jobs} selection={selection} />
       {list.isSuccess && jobs.length === 0 && !list.hasNextPage && (
         <div className="empty">
           <h2>{isFiltered ? texts.noneFound : texts.noJobs}</h2>

@@ -1,7 +1,7 @@
 import type { JobView, SubmitRequest } from "@comfyline/client";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { forgetJob, isOpen } from "../queries.js";
+import { canRetry, forgetJob, isOpen } from "../queries.js";
 import { go, jobLink } from "../router.js";
 import { useSession } from "../session.js";
 import { useTexts } from "../texts/index.js";
@@ -31,7 +31,6 @@ export function JobActions({ job }: { job: JobView }) {
     },
   });
   const [isAsking, setAsking] = useState(false);
-  const canRetry = ["failed", "canceled", "expired"].includes(job.status);
   const another = useSubmit();
   const hasParams = Object.keys(job.params).length > 0;
   const all = [cancel, retry, remove, another];
@@ -49,7 +48,7 @@ export function JobActions({ job }: { job: JobView }) {
             {texts.cancel}
           </button>
         )}
-        {canRetry && (
+        {canRetry(job) && (
           <button
             type="button"
             className="primary"

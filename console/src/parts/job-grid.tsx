@@ -1,7 +1,11 @@
 import type { JobView } from "@comfyline/client";
 import { useWindowVirtualizer } from "@tanstack/react-virtual";
 import { useLayoutEffect, useRef, useState } from "react";
-import { JobCard } from "./job-card.js";
+import { pressed } from "../choose/keys.js";
+import type { Selection } from "../choose/selection.js";
+import { chooseTexts } from "../texts/choose.js";
+import { useArea, useTexts } from "../texts/index.js";
+import { JobCard, titleOf } from "./job-card.js";
 
 /** How the browser has laid the cards out. */
 interface Shape {
@@ -14,8 +18,15 @@ interface Shape {
 
 const UNKNOWN: Shape = { columns: 4, row: 380, top: 0 };
 
+interface Props {
+  jobs: JobView[];
+  selection: Selection;
+}
+
 /** The cards of the jobs. Only those near the window are on the page, because there may be thousands. */
-export function JobGrid({ jobs }: { jobs: JobView[] }) {
+export function JobGrid({ jobs, selection }: Props) {
+  const own = useArea(chooseTexts);
+  const texts = useTexts();
   const list = useRef<HTMLUListElement>(null);
   const [shape, setShape] = useState(UNKNOWN);
   const rows = useWindowVirtualizer({
@@ -40,10 +51,31 @@ export function JobGrid({ jobs }: { jobs: JobView[] }) {
   const before = first ? first.start - shape.top : 0;
   const after = last ? rows.getTotalSize() - (last.end - shape.top) : 0;
   return (
-    <ul className="gallery" ref={list} style={{ paddingTop: before, paddingBottom: after }}>
+    <ul
+      className="gallery"
+      ref={list}
+      style={{ paddingTop: before, paddingBottom: after }}
+      onKeyDown={(event) => pressed(event, { jobs, selection, columns: shape.columns })}
+    >
       {jobs.slice(from, to).map((job, n) => (
-        <li key={job.job_id} aria-setsize={jobs.length} aria-posinset={from + n + 1}>
+        <li
+          key={job.job_id}
+          className={selection.has(job.job_id) ? "is-chosen" : ""}
+          aria-setsize={jobs.length}
+          aria-posinset={from + n + 1}
+        >
           <JobCard view={job} />
+          <input
+            type="checkbox"
+            className="card-choice"
+            aria-label={own.choose(titleOf(job) ?? texts.workflow)}
+            checked={selection.has(job.job_id)}
+            onChange={({ nativeEvent }) =>
+              (nativeEvent as MouseEvent).shiftKey
+                ? selection.extend(job.job_id)
+                : selection.toggle(job.job_id)
+            }
+          />
         </li>
       ))}
     </ul>
