@@ -89,6 +89,7 @@ class Live:
         return SocketCloser(
             connections=self.aws.connections,
             keys=self.aws.keys,
+            sessions=self.aws.sessions,
             sockets=self.aws.sockets,
             encode=_encoded_notice,
             clock=self.clock,

@@ -1,4 +1,4 @@
-"""The routes for operators about owners: their failures, and their keys."""
+"""The routes for operators about owners: their failures, their keys and their sessions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import replace
 from comfyline.api.v1 import accounts, keys
 from comfyline.contract.ids import KeyId
 from comfyline.contract.limits import DEFAULT_FAILURE_DAYS, MAX_FAILURE_DAYS
+from comfyline.contract.v1.accounts import SessionsEnded
 from comfyline.service.access.authenticate import disable_key
 from comfyline.service.access.keys import ApiKey
+from comfyline.service.access.sessions import end_sessions
 from comfyline.service.errors import KeyNotFound
 from comfyline.service.ledger.failures import days_until
 from functions._handlers import at_start, logger
@@ -22,6 +24,7 @@ from functions._wiring import Wiring
 DEFAULT_LIMIT = 20
 # A cursor is the name of a row. DynamoDB refuses a name of more than 2,048 bytes as a bug of ours.
 _CURSOR = re.compile("[!-~]{1,100}")
+MOST_ENDED = 500  # sessions in one call, each a transaction
 CALLS_FOR_AN_OWNER = 4  # a longer page counts as more requests, because it reads as much
 
 at_start(lambda wiring: (wiring.aws.ledger, wiring.aws.keys, wiring.aws.owners))
@@ -73,6 +76,17 @@ def _limit(request: Request, wiring: Wiring) -> Answer:
     return _changed("key_limited", request, wiring, key_id, changed)
 
 
+def _end_sessions(request: Request, wiring: Wiring) -> Answer:
+    """200 with how many sessions were ended. No credential of them is accepted after 30 s."""
+    owner, key_id = accounts.sessions_to_end(request.json())
+    ended = end_sessions(
+        owner, key_id, sessions=wiring.aws.sessions, clock=wiring.clock, most=MOST_ENDED
+    )
+    extra = {"action": "sessions_ended", "owner": owner, "ended": ended}
+    logger.info("sessions ended", extra={**extra, "by": request.sender.key_id})
+    return Answer(SessionsEnded(ended=ended, more=ended == MOST_ENDED))
+
+
 def _disabled(key_id: KeyId, wiring: Wiring) -> ApiKey | None:
     return disable_key(key_id, keys=wiring.aws.keys, clock=wiring.clock)
 
@@ -94,4 +108,5 @@ _ROUTES: Mapping[str, Callable[[Request, Wiring], Answer]] = {
     "GET /api/v1/admin/keys": _keys,
     "POST /api/v1/admin/keys/{key_id}/disable": _disable,
     "PUT /api/v1/admin/keys/{key_id}/limits": _limit,
+    "POST /api/v1/admin/sessions/end": _end_sessions,
 }

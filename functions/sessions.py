@@ -78,12 +78,17 @@ def _renew(request: Request, wiring: Wiring) -> Answer:
 
 
 def _end(request: Request, wiring: Wiring) -> Answer:
-    """204, and the cookie and its session are gone; also if they were gone before."""
+    """204, and the cookie and its session are gone; also if they were gone before.
+
+    With `everywhere=true` all sessions of its key end, or of the person whose it is.
+    """
     cookie = cookie_of(request, wiring)
     cookie.require_own_page()
     found = wiring.access.sign_in.find(cookie.value or "")
     if found is not None and found.session is not None:
         wiring.access.sign_in.end(found.session)
+        if request.query("everywhere") == "true":
+            wiring.access.sign_in.end_all(found.session.key_id)
     return Answer("", 204, NO_STORE, cookie.removal())
 
 

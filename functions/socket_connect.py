@@ -50,5 +50,10 @@ def _connection(event: Event, sender: Sender, now: datetime) -> Connection:
     """The connection. Nothing is sent to it after the end of the token that opened it."""
     ends = [now + CONNECTION_LIFETIME, *([sender.ends_at] if sender.ends_at else [])]
     return Connection(
-        connection_id(event), sender.owner, sender.key_id, min(ends), user=sender.user
+        connection_id(event),
+        sender.owner,
+        sender.key_id,
+        min(ends),
+        user=sender.user,
+        session=sender.session,
     )

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from comfyline.contract.texts import clean
-from comfyline.operate import preflight, quarantine, wiring
+from comfyline.operate import preflight, quarantine, sessions, wiring
 from comfyline.operate.audit.check import audit
 from comfyline.operate.audit.findings import Report
 from comfyline.operate.audit.source import GRACE, LEASE, Terms
@@ -25,6 +25,7 @@ from comfyline.service.queue.lanes import Priority
 app = group()
 app.command("preflight")(preflight.command)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(sessions.app, name="sessions")
 
 AUDIT_POLL_SECONDS = 3.0
 DRAIN_POLL_SECONDS = 5.0  # a shorter interval is no use, because SQS's counts are older than that

@@ -13,6 +13,7 @@ import typer
 
 from comfyline.adapters.aws.access.keys import DynamoKeyStore
 from comfyline.adapters.aws.access.semaphore import DynamoSemaphore
+from comfyline.adapters.aws.access.sessions import DynamoSessionStore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.jobs.quarantine import DynamoQuarantine
@@ -32,6 +33,7 @@ from comfyline.service.jobs.settle import Settlement, Step
 from comfyline.service.jobs.sweep import Sweeper
 from comfyline.service.settings import (
     AuditSettings,
+    ConnectionsTable,
     JobsTable,
     KeysTable,
     QuarantineSettings,
@@ -53,6 +55,12 @@ def key_store() -> DynamoKeyStore:
     """The store of keys and switches that KEYS_TABLE names."""
     table = _settings(KeysTable).keys_table
     return DynamoKeyStore(boto3.client("dynamodb"), table)
+
+
+def session_store() -> DynamoSessionStore:
+    """The store of sessions that CONNECTIONS_TABLE names."""
+    table = _settings(ConnectionsTable).connections_table
+    return DynamoSessionStore(boto3.client("dynamodb"), table)
 
 
 def job_store() -> DynamoJobStore:

@@ -40,9 +40,9 @@ export async function signIn(secret: string): Promise<void> {
   await ask("POST", "", { Authorization: `Bearer ${secret}` });
 }
 
-/** End the session of the cookie, for all tabs. */
-export async function signOut(): Promise<void> {
-  await ask("DELETE", "");
+/** End the session of the cookie, for all tabs; or all sessions of its key, on all devices. */
+export async function signOut(isEverywhere = false): Promise<void> {
+  await ask("DELETE", isEverywhere ? "?everywhere=true" : "");
   mark(undefined);
 }
 

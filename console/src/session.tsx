@@ -27,6 +27,8 @@ interface Session {
   live: LiveJobs;
   caller: Caller;
   signOut: () => void;
+  /** End all sessions of the key, or of the person. */
+  signOutEverywhere: () => void;
 }
 
 const Context = createContext<Session | undefined>(undefined);
@@ -84,9 +86,9 @@ export function SessionProvider({ children }: { children: ReactNode }) {
     }
   }
 
-  async function leave(): Promise<void> {
+  async function leave(isEverywhere: boolean): Promise<void> {
     setState({ at: "trying" });
-    await signOut().then(
+    await signOut(isEverywhere).then(
       () => out("none"),
       () => {
         mark(undefined);
@@ -103,7 +105,12 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   if (state.at === "trying") return <p className="page muted">{texts.loading}</p>;
   if (state.at === "out") return <SignIn ending={state.ending} accept={accept} />;
   return (
-    <SignedIn key={state.caller.key?.id} {...state} signOut={() => void leave()}>
+    <SignedIn
+      key={state.caller.key?.id}
+      {...state}
+      signOut={() => void leave(false)}
+      signOutEverywhere={() => void leave(true)}
+    >
       {children}
     </SignedIn>
   );
@@ -115,10 +122,11 @@ interface SignedInProps {
   bearer: Bearer;
   caller: Caller;
   signOut: () => void;
+  signOutEverywhere: () => void;
   children: ReactNode;
 }
 
-function SignedIn({ bearer, caller, signOut, children }: SignedInProps) {
+function SignedIn({ bearer, children, ...known }: SignedInProps) {
   const [session, queries] = useMemo(() => {
     // A renewal finds out whether the session has ended. If not, the page shows the refusal.
     const refused = (error: unknown) => {
@@ -132,7 +140,7 @@ function SignedIn({ bearer, caller, signOut, children }: SignedInProps) {
     });
     const client = new Comfyline({ url: ROOT, apiKey: bearer.text });
     const live = new LiveJobs(client, queries, refused);
-    return [{ client, live, caller, signOut }, queries] as const;
+    return [{ ...known, client, live }, queries] as const;
   }, [bearer]);
   useFollowing(session.live);
   return (

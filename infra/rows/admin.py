@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from comfyline.service.settings import (
+    ConnectionsTable,
     DeadLetterQueue,
     JobsTable,
     KeysTable,
@@ -50,8 +51,9 @@ ROWS = (
             Route("GET", "/api/v1/admin/keys"),
             Route("POST", "/api/v1/admin/keys/{key_id}/disable"),
             Route("PUT", "/api/v1/admin/keys/{key_id}/limits"),
+            Route("POST", "/api/v1/admin/sessions/end"),
         ),
-        settings=(OwnersTable, KeysTable),
+        settings=(OwnersTable, KeysTable, ConnectionsTable),
         grants=(
             may("ReadLedger", Resource.OWNERS, "dynamodb:Query"),
             may("ListOwners", Resource.KEYS_BY_OWNER, "dynamodb:Scan"),
@@ -59,6 +61,19 @@ ROWS = (
             may("ListKeys", Resource.KEYS, "dynamodb:Scan"),
             may("ReadOwnKeys", Resource.KEYS, "dynamodb:GetItem", "dynamodb:BatchGetItem"),
             may("ChangeKey", Resource.KEYS, "dynamodb:PutItem"),
+            may(
+                "FindSessions",
+                Resource.CONNECTIONS,
+                "dynamodb:Query",
+                partition_keys="sessions#*",
+            ),
+            may("NameEnded", Resource.CONNECTIONS, "dynamodb:PutItem", partition_keys="ended"),
+            may(
+                "EndSessions",
+                Resource.CONNECTIONS,
+                "dynamodb:DeleteItem",
+                partition_keys=("session#*", "sessions#*"),
+            ),
         ),
         timeout=WAITING_TIMEOUT,  # a month of failures can be thousands of rows
         memory=BUSY_MEMORY_MB,  # to parse them

@@ -110,6 +110,12 @@ ROWS = (
             may("FindVoidKeys", Resource.KEYS_BY_VOID_AT, "dynamodb:Query"),
             may("FindMadeKeys", Resource.KEYS_BY_OWNER, "dynamodb:Query"),
             may("FindSockets", Resource.CONNECTIONS_BY_KEY, "dynamodb:Query"),
+            may(
+                "FindEndedSessions",
+                Resource.CONNECTIONS,
+                "dynamodb:Query",
+                partition_keys="ended",
+            ),
             grants.READ_KEY,  # the switches
             may("ReadKeys", Resource.KEYS, "dynamodb:BatchGetItem"),
             grants.POST_TO_SOCKET,

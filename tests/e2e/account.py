@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 
 from comfyline.adapters.aws.access.keys import DynamoKeyStore
+from comfyline.adapters.aws.access.sessions import DynamoSessionStore
 from comfyline.adapters.aws.access.slots import DynamoOwnerStore
 from comfyline.adapters.aws.files.artifacts import S3ArtifactStore
 from comfyline.adapters.aws.jobs.table import DynamoJobStore
@@ -101,6 +102,11 @@ class Account:
         names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
         session = boto3.Session(*(given[n] for n in names), region_name=self.endpoints.region)
         return partial(session.client, endpoint_url=self.endpoints.aws_endpoint_url)
+
+    @cached_property
+    def sessions(self) -> DynamoSessionStore:
+        table = self.endpoints.outputs["ConnectionsTable"]
+        return DynamoSessionStore(self.emulator.client("dynamodb"), table)
 
     @cached_property
     def keys(self) -> DynamoKeyStore:

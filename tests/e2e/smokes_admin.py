@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+from comfyline.service.access.sessions import Session
 from comfyline.service.jobs.job import JobError
 from functions._admin import QUEUES_LIFETIME
 from tests.e2e.account import Account, now
@@ -45,7 +47,7 @@ def read_fleet(caller: Caller) -> None:
 
 
 def manage_owners(caller: Caller) -> None:
-    """Look at failures, owners and keys, and change a key."""
+    """Look at failures, owners and keys, change a key, and end a session."""
     error = JobError(type="smoke", message="")
     job = replace(failed(a_job(owner=caller.owner), error), finished_at=now())
     caller.account.ledger.count([job])
@@ -56,6 +58,16 @@ def manage_owners(caller: Caller) -> None:
     key = caller.account.keys.of_owner(caller.owner)[0]
     limited = admin.call("PUT", f"/admin/keys/{key.id}/limits", json={"limits": {}})
     assert limited.status_code == 200, limited.text
+    session = Session(
+        sha256="0" * 64,
+        owner=caller.owner,
+        key_id=key.id,
+        created_at=now(),
+        expires_at=now() + timedelta(minutes=1),
+    )
+    caller.account.sessions.put(session)
+    ended = admin.call("POST", "/admin/sessions/end", json={"owner": caller.owner})
+    assert ended.json() == {"ended": 1, "more": False}
 
 
 def serve_dead_letters(caller: Caller) -> None:

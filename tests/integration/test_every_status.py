@@ -36,6 +36,7 @@ ME, USAGE = ("GET", "/api/v1/me"), ("GET", "/api/v1/usage")
 KEYS, ADMIN = "/api/v1/keys", "/api/v1/admin"
 MAKE_KEYS = [("POST", KEYS), ("POST", f"{KEYS}/{{key_id}}/rotate")]
 LIMIT, SWITCH = ("PUT", f"{ADMIN}/keys/{{key_id}}/limits"), ("PUT", f"{ADMIN}/switches")
+END = ("POST", f"{ADMIN}/sessions/end")
 PICTURE = {"prompt": "a red fox"}
 KEY = {"Idempotency-Key": "once"}
 
@@ -144,7 +145,7 @@ def retried(stage: Stage, route: Route) -> Reply:
 
 # --- errors of the caller -------------------------------------------------------------------------
 
-TAKE_A_BODY = [*POSTS, ("POST", UPLOADS), ("POST", TOKENS), *MAKE_KEYS, LIMIT, SWITCH]
+TAKE_A_BODY = [*POSTS, ("POST", UPLOADS), ("POST", TOKENS), *MAKE_KEYS, LIMIT, END, SWITCH]
 ABOUT_A_KEY = [route for route in OPERATIONS if "{key_id}" in route[1]]
 
 act(400, *TAKE_A_BODY)(lambda stage, route: stage.ask(route, body="{"))

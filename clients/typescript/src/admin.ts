@@ -15,6 +15,7 @@ import type {
   KeyPage,
   KeyView,
   OwnerPage,
+  SessionsEnded,
 } from "./core/wire.js";
 import { keyPath } from "./paths.js";
 
@@ -110,6 +111,20 @@ export class Admin {
   ): Promise<KeyView> {
     const path = `/admin${keyPath(keyId)}/limits`;
     return this.#api.call<KeyView>("PUT", path, "state", { body: { limits }, signal });
+  }
+
+  /**
+   * Sign the owner, or the person, out of the console everywhere; answers from how many sessions.
+   * `keyId`: only the sessions of this key of the owner.
+   */
+  async endSessions(owner: string, keyId?: string, { signal }: CallOptions = {}): Promise<number> {
+    const body = { owner, ...(keyId ? { key_id: keyId } : {}) };
+    const path = "/admin/sessions/end";
+    for (let ended = 0; ; ) {
+      const answer = await this.#api.call<SessionsEnded>("POST", path, "ended", { body, signal });
+      ended += answer.ended;
+      if (!answer.more) return ended;
+    }
   }
 
   /** Some tickets that were delivered too often, with their jobs. They stay in the queue. */

@@ -17,7 +17,7 @@ from comfyline.contract.ids import JobId, KeyId, OwnerId
 from comfyline.service.access.budgets import Budget, window_of
 from comfyline.service.access.keys import ApiKey, Flags, Switches, SwitchesChanged
 from comfyline.service.access.semaphore import Share
-from comfyline.service.access.sessions import Session
+from comfyline.service.access.sessions import EndedSession, Session, SessionId
 from comfyline.service.access.slots import (
     Allowance,
     Limits,
@@ -162,6 +162,7 @@ class InMemorySessionStore:
 
     def __init__(self) -> None:
         self._sessions: dict[tuple[KeyId, str], Session] = {}
+        self._ended: dict[SessionId, EndedSession] = {}
 
     def put(self, session: Session) -> None:
         """See SessionStore."""
@@ -175,9 +176,26 @@ class InMemorySessionStore:
         """See SessionStore."""
         return [one for one in [*self._sessions.values()] if one.key_id == key_id]
 
-    def delete(self, session: Session) -> None:
+    def of_owner(
+        self, owner: OwnerId, key_id: KeyId | None = None, limit: int | None = None
+    ) -> list[SessionId]:
+        """See SessionStore."""
+        found = [one.id for one in [*self._sessions.values()] if one.owner == owner]
+        return [one for one in found if key_id is None or one.key_id == key_id][:limit]
+
+    def end(self, session: SessionId, at: datetime) -> None:
         """See SessionStore."""
         self._sessions.pop((session.key_id, session.sha256), None)
+        self._ended[session] = EndedSession(session, at)
+
+    def ended(self) -> list[EndedSession]:
+        """See SessionStore."""
+        return [*self._ended.values()]
+
+    def forget(self, ended: EndedSession) -> None:
+        """See SessionStore."""
+        if self._ended.get(ended.id) == ended:
+            del self._ended[ended.id]
 
 
 class InMemoryAllowanceStore:

@@ -74,11 +74,14 @@ class InMemoryConnectionStore:
             found = sorted(self._subscriptions[topic].items())
         return [Subscriber(id_, each.since) for id_, each in found if each.expires_at > now]
 
-    def open_sockets(self, key_id: KeyId | None = None) -> list[ConnectionId]:
+    def open_sockets(
+        self, key_id: KeyId | None = None, session: str | None = None
+    ) -> list[ConnectionId]:
         """See ConnectionStore."""
         with self._lock:
             found = list(self._open.values())
-        return [one.id for one in found if key_id is None or one.key_id == key_id]
+        of_key = [one for one in found if key_id is None or one.key_id == key_id]
+        return [one.id for one in of_key if session is None or one.session == session]
 
 
 @dataclass(frozen=True, slots=True)

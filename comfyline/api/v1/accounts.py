@@ -8,6 +8,7 @@ from typing import Any
 
 from comfyline.api.v1.keys import key_view
 from comfyline.api.v1.parsing import parsed
+from comfyline.contract.ids import KeyId, OwnerId
 from comfyline.contract.limits import MAX_FAILURE_GROUPS
 from comfyline.contract.texts import clean
 from comfyline.contract.v1 import accounts as contract
@@ -63,6 +64,16 @@ def new_limits(sent: Any) -> Limits:
     if errors:
         raise InvalidRequest("A limit is higher than a deployment can count.", errors)
     return limits
+
+
+def sessions_to_end(sent: Any) -> tuple[OwnerId, KeyId | None]:
+    """Whose sessions the body names: an owner's, or those of one key of it.
+
+    Raises:
+        InvalidRequest: with every field that is wrong.
+    """
+    asked = parsed(contract.SessionsEnd, sent)
+    return OwnerId(asked.owner), None if asked.key_id is None else KeyId(asked.key_id)
 
 
 def failure_list(groups: Sequence[FailureGroup], days: int) -> views.FailureList:

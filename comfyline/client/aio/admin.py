@@ -85,6 +85,20 @@ class AsyncAdmin:
         path, body = f"/admin{key_path(key_id)}/limits", {"limits": dict(limits)}
         return await self._api.call(KeyView, "PUT", path, body=body)
 
+    async def end_sessions(self, owner: str, key_id: str | None = None) -> int:
+        """End the console's sessions of the owner, or of the person; returns how many.
+
+        `key_id`: only the sessions of this key of the owner.
+        """
+        body, ended = {"owner": owner, **({"key_id": key_id} if key_id else {})}, 0
+        while True:
+            answer = await self._api.call(
+                accounts.SessionsEnded, "POST", "/admin/sessions/end", body=body
+            )
+            ended += answer.ended
+            if not answer.more:
+                return ended
+
     async def dead_letters(self) -> trouble.DeadLetterList:
         """Some tickets that were delivered too often, with their jobs. They stay in the queue."""
         return await self._api.call(trouble.DeadLetterList, "GET", "/admin/dead-letters")

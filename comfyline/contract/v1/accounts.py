@@ -8,6 +8,9 @@ from comfyline.contract.limits import MAX_JOBS_PER_PAGE
 from comfyline.contract.v1.access import KeyView, NewLimits
 from comfyline.contract.v1.common import Amount, Count, Request, Response
 
+# Those of people begin with characters that no other owner begins with.
+_OWNER = "^[A-Za-z0-9._@:~+-]{1,128}$"
+_KEY_ID = "^[a-z0-9-]{1,64}$"
 _NEXT = "Send it as `cursor` for the next page; null on the last page."
 
 
@@ -41,6 +44,24 @@ class KeyPage(Response):
         description="The keys. A page may have few or none although more follow.",
     )
     next_cursor: str | None = Field(default=None, description=_NEXT)
+
+
+class SessionsEnd(Request):
+    """Whose sessions end."""
+
+    owner: str = Field(pattern=_OWNER, description="The owner, or the person.")
+    key_id: str | None = Field(
+        default=None,
+        pattern=_KEY_ID,
+        description="Only the sessions of this key of the owner. A person's key begins with sso-.",
+    )
+
+
+class SessionsEnded(Response):
+    """What was ended."""
+
+    ended: Count = Field(description="How many sessions.")
+    more: bool = Field(description="Whether there may be more. Then call again.")
 
 
 class LimitsChange(Request):

@@ -134,6 +134,8 @@ ADMIN_EXAMPLES: Mapping[type[BaseModel], Json] = {
     accounts.OwnerView: _OWNER,
     accounts.OwnerPage: {"owners": [_OWNER], "next_cursor": "team-a"},
     accounts.KeyPage: {"keys": [_KEY_VIEW], "next_cursor": "6f1d2c3b4a596877"},
+    accounts.SessionsEnd: {"owner": "team-a", "key_id": "6f1d2c3b4a596877"},
+    accounts.SessionsEnded: {"ended": 2, "more": False},
     accounts.LimitsChange: {"limits": {"max_active_jobs": 20}},
     failures.FailureSample: _HELD,
     failures.FailureGroupView: _GROUP,

@@ -90,6 +90,17 @@ ADMIN_OPERATIONS: Mapping[tuple[str, str], Operation] = {
         (parameters.KEY_ID,),
         body={accounts.LimitsChange: {"limits": {"max_active_jobs": 20}}},
     ),
+    ("POST", "/api/v1/admin/sessions/end"): Operation(
+        "endSessions",
+        TAG,
+        "End the sessions of an owner or a person",
+        "They are signed out of the console: cookies are refused at once, requests within 30 s, "
+        "and WebSockets are closed within about a minute. Keys stay valid, so disable a key that "
+        "has leaked. One call ends up to 500 sessions. The key needs the scope `admin`.",
+        {200: accounts.SessionsEnded},
+        TAKES_A_BODY,
+        body={accounts.SessionsEnd: {"owner": "team-a"}},
+    ),
     ("GET", "/api/v1/admin/dead-letters"): Operation(
         "listDeadLetters",
         TAG,

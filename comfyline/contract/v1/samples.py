@@ -67,6 +67,7 @@ _PYTHON = {
     "disableAnyKey": f"print(client.admin.disable_key({_KEY_ID}).state)",
     "limitKey": f'key = client.admin.limit_key({_KEY_ID}, {{"max_active_jobs": 20}})\n'
     "print(key.limits)",
+    "endSessions": 'print(client.admin.end_sessions("team-a"))',
     "listErrors": "for group in client.admin.errors(days=1).groups:\n"
     "    print(group.jobs, group.type, group.node_type)",
     "listWorkers": "for worker in client.admin.workers().workers:\n"
@@ -115,6 +116,7 @@ _TYPESCRIPT = {
     "disableAnyKey": f"console.log((await client.admin.disableKey({_KEY_ID})).state);",
     "limitKey": f"const key = await client.admin.limitKey({_KEY_ID}, {{ max_active_jobs: 20 }});\n"
     "console.log(key.limits);",
+    "endSessions": 'console.log(await client.admin.endSessions("team-a"));',
     "listErrors": "console.log((await client.admin.errors({ days: 1 })).groups);",
     "listWorkers": "console.log((await client.admin.workers()).workers);",
     "readQueues": "console.log((await client.admin.queues()).pools);",

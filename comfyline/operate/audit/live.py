@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from comfyline.adapters.aws.access.sessions import session_of
+from comfyline.adapters.aws.access.sessions import ended_of, session_of
 from comfyline.adapters.aws.access.socket_passes import pass_of
 from comfyline.adapters.aws.access.tokens import token_of
 from comfyline.adapters.aws.attributes import Item, read_time, ttl_of
@@ -49,6 +49,8 @@ class Live:
             "pass": self._of_pass,
             "link": self._of_link,
             "session": self._of_session,
+            "sessions": self._of_listed_session,
+            "ended": self._of_ended_session,
             "token": self._of_token,
         }
         return kinds[item["pk"]["S"].partition("#")[0]](item)
@@ -114,6 +116,14 @@ class Live:
 
     def _of_session(self, item: Item) -> Iterator[Finding]:
         yield from self._of_secret("session", session_of(item), item, SESSION_LIFETIME)
+
+    def _of_listed_session(self, item: Item) -> Iterator[Finding]:
+        if self._terms.is_never_removed(ttl_in(item)):
+            yield Finding("session", name_of(item), "should have been deleted by its TTL")
+
+    def _of_ended_session(self, item: Item) -> Iterator[Finding]:
+        ended_of(item)
+        yield from self._of_listed_session(item)
 
     def _of_token(self, item: Item) -> Iterator[Finding]:
         longest = timedelta(seconds=MAX_TOKEN_SECONDS)

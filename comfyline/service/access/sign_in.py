@@ -76,7 +76,7 @@ class SignIn:
         others = [one for one in self.sessions.of_key(newest.key_id) if one != newest]
         alive = sorted((one for one in others if one.expires_at > now), key=_age, reverse=True)
         for old in alive[MAX_SESSIONS - 1 :]:
-            self.sessions.delete(old)
+            self.sessions.end(old.id, now)
 
     def find(self, cookie: str) -> Identity | None:
         """Who has this cookie; None if the session has ended or its key is void."""
@@ -110,8 +110,13 @@ class SignIn:
         return bearer, f"clt_{secret}"
 
     def end(self, session: Session) -> None:
-        """End the session, and with it its bearers."""
-        self.sessions.delete(session)
+        """End the session, and with it its bearers. The sweeper closes the sockets of these."""
+        self.sessions.end(session.id, self.clock())
+
+    def end_all(self, key_id: KeyId) -> None:
+        """End all sessions of the key: it is signed out everywhere."""
+        for session in self.sessions.of_key(key_id):
+            self.end(session)
 
     def make_link(self, owner: OwnerId, key_id: KeyId) -> tuple[SocketPass, str]:
         """Store a new link of the key. Return it and its code, which cannot be read again."""

@@ -1,11 +1,16 @@
-"""Close sockets that must not stay open: those of void keys, or all while live updates are off.
+"""Close sockets that must not stay open.
 
-API Gateway checks the key only when a socket is opened, so a key that is disabled or expires later
-leaves its sockets open until the sweeper closes them here.
+These are the sockets of void keys and of sessions that were ended, or all while live updates are
+off. API Gateway checks the caller only when a socket is opened. So a key that is disabled or
+expires later leaves its sockets open until the sweeper closes them here, and so does a session that
+is ended.
 
     notice sent ──> socket closed ──> connection deleted
 
 If the process dies in between, the next round finds the connection again.
+
+An ended session is looked at until no socket can come any more that was allowed before its end, and
+is then forgotten. So a round costs as much as few minutes have sign-outs.
 """
 
 from __future__ import annotations
@@ -19,15 +24,18 @@ from datetime import datetime, timedelta
 
 from comfyline.contract.ids import ConnectionId, KeyId
 from comfyline.service.access.keys import KEYS_SCOPE, ApiKey, KeyStore
+from comfyline.service.access.sessions import EndedSession, SessionStore
 from comfyline.service.clock import Clock
 from comfyline.service.errors import ConnectionGone, SocketsDisabled, Unavailable
 from comfyline.service.live.messages import ClosingNotice, EncodeNotice
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, ConnectionStore, Sockets
 
 SWITCHED_OFF = ClosingNotice(SocketsDisabled.code, "Live progress was switched off; ask over HTTP.")
+SESSION_ENDED = ClosingNotice("key_void", "The session of this connection was ended.")
 KEY_VOID = ClosingNotice("key_void", "The key of this connection was disabled, or has expired.")
 
-# By how much the clock of an operator who disables a key may differ.
+# By how much the clock of an operator who disables a key or ends a session may differ. A socket
+# that was allowed before is stored much sooner.
 SKEW = timedelta(minutes=10)
 # A key that is void for longer has no open socket: the gateway has ended all of them.
 LOOK_BACK = CONNECTION_LIFETIME + SKEW
@@ -37,13 +45,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketCloser:
-    """Closes the sockets of void keys, and every socket while an operator has switched them off.
+    """Closes the sockets of void keys and of ended sessions, or all while they are switched off.
 
     `executor` runs the calls to the gateway, which spend their time waiting for the network.
     """
 
     connections: ConnectionStore
     keys: KeyStore
+    sessions: SessionStore
     sockets: Sockets
     encode: EncodeNotice
     clock: Clock
@@ -73,6 +82,15 @@ class SocketCloser:
         ids = dict.fromkeys(key_id for key in void for key_id in (key.id, *self._made_by(key)))
         for sockets in self.executor.map(self.connections.open_sockets, ids):
             yield from ((socket, KEY_VOID) for socket in sockets)
+        for sockets in self.executor.map(self._of_ended, self.sessions.ended()):
+            yield from ((socket, SESSION_ENDED) for socket in sockets)
+
+    def _of_ended(self, ended: EndedSession) -> list[ConnectionId]:
+        """The session's open sockets. One without any is forgotten once no more can come."""
+        sockets = self.connections.open_sockets(ended.id.key_id, ended.id.sha256)
+        if not sockets and self.clock() >= ended.at + SKEW:
+            self.sessions.forget(ended)
+        return sockets
 
     def _made_by(self, key: ApiKey) -> list[KeyId]:
         """The keys that end with this one."""

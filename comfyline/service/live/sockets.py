@@ -35,7 +35,9 @@ def jobs_of(owner: OwnerId) -> OwnersJobs:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open WebSocket, and who opened it: an owner with its key, or a user with a token of it.
+    """An open WebSocket, and who opened it.
+
+    That is an owner with its key, a user with a token of it, or the page of a session.
 
     After `expires_at` nothing is sent to it.
     """
@@ -45,6 +47,7 @@ class Connection:
     key_id: KeyId
     expires_at: datetime
     user: UserId | None = None
+    session: str | None = None  # the hash of the session whose bearer has opened it
 
     @property
     def principal(self) -> Principal:
@@ -97,8 +100,10 @@ class ConnectionStore(Protocol):
     def subscribers(self, topic: Topic, now: datetime) -> list[Subscriber]:
         """Every socket that is subscribed to the topic and has not reached its end of life."""
 
-    def open_sockets(self, key_id: KeyId | None = None) -> list[ConnectionId]:
-        """The open sockets of the key, or all of them. The answer may lag by moments.
+    def open_sockets(
+        self, key_id: KeyId | None = None, session: str | None = None
+    ) -> list[ConnectionId]:
+        """The open sockets of the key or of its session, or all. The answer may lag by moments.
 
         Its cost grows with the number of sockets that it names, and with no other.
         """

@@ -22,6 +22,7 @@ export default function KeysPage() {
       <h1>{texts.keys}</h1>
       {me.error && <Trouble error={me.error} again={() => void me.refetch()} />}
       {me.data && <OwnKey caller={me.data} />}
+      <SignOutEverywhere />
       {caller.scopes.includes("keys") ? (
         <AllKeys />
       ) : (
@@ -34,6 +35,20 @@ export default function KeysPage() {
         </section>
       )}
     </>
+  );
+}
+
+/** For who has left a session open elsewhere, or fears that it was stolen. */
+function SignOutEverywhere() {
+  const texts = useTexts();
+  const { signOutEverywhere } = useSession();
+  return (
+    <p>
+      <button type="button" onClick={signOutEverywhere}>
+        {texts.signOutEverywhere}
+      </button>{" "}
+      <span className="muted">{texts.signOutEverywhereHint}</span>
+    </p>
   );
 }
 

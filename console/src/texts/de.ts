@@ -19,6 +19,8 @@ export const de: Texts = {
   apiDocs: "API-Referenz",
   signedInAs: "Angemeldet als",
   signOut: "Abmelden",
+  signOutEverywhere: "Überall abmelden",
+  signOutEverywhereHint: "Beendet alle Sitzungen dieses Schlüssels oder dieser Person, auch diese.",
   loading: "Wird geladen…",
   retryNow: "Erneut versuchen",
   close: "Schließen",
@@ -246,6 +248,13 @@ export const de: Texts = {
   shownOnce:
     "Kopieren Sie ihn jetzt. Der Dienst speichert nur seinen Hash und kann ihn nicht noch einmal zeigen.",
   stored: "Ich habe ihn gespeichert",
+  endSessions: "Sitzungen beenden",
+  endSessionsTitle: "Aus der Konsole abmelden",
+  endSessionsHint:
+    "Beendet alle Sitzungen eines Kontos oder einer Person. Schlüssel bleiben gültig, und Personen " +
+    "können sich wieder anmelden: Sperre zuerst den Schlüssel, oder die Person beim Aussteller.",
+  ownerOrPerson: "Konto oder Person",
+  sessionsEnded: (n, owner) => `${n} Sitzungen von ${owner} wurden beendet.`,
   ownersLink: "Konten",
   owners: "Konten und Schlüssel",
   ownersHint:

@@ -17,6 +17,8 @@ export const en = {
   apiDocs: "API reference",
   signedInAs: "Signed in as",
   signOut: "Sign out",
+  signOutEverywhere: "Sign out everywhere",
+  signOutEverywhereHint: "Ends all sessions of this key or person, also this one.",
   loading: "Loading…",
   retryNow: "Try again",
   close: "Close",
@@ -235,6 +237,13 @@ export const en = {
   newSecret: "Your new key",
   shownOnce: "Copy it now. The service stores only its hash, so it cannot be shown again.",
   stored: "I have stored it",
+  endSessions: "End sessions",
+  endSessionsTitle: "Sign out of the console",
+  endSessionsHint:
+    "Ends all sessions of an owner or a person. Keys stay valid, and people can sign in again: first " +
+    "disable the key, or block the person at the issuer.",
+  ownerOrPerson: "Owner or person",
+  sessionsEnded: (n: number, owner: string) => `${n} sessions of ${owner} were ended.`,
   ownersLink: "Owners",
   owners: "Owners and keys",
   ownersHint: "A disabled key is refused within 30 seconds, with the keys that it has made.",

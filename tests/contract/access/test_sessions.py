@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from comfyline.contract.ids import KeyId
-from comfyline.service.access.sessions import Session, SessionStore
+from comfyline.service.access.sessions import EndedSession, Session, SessionStore
 from tests.support.builders import NOW, an_owner
 
 SESSION = Session(
@@ -36,10 +36,39 @@ def test_the_sessions_of_a_key_are_listed(session_store: SessionStore) -> None:
     assert session_store.of_key(KeyId("0" * 16)) == []
 
 
-def test_a_deleted_session_is_gone_also_if_it_is_deleted_twice(session_store: SessionStore) -> None:
+def test_the_sessions_of_an_owner_are_listed(session_store: SessionStore) -> None:
+    other = replace(SESSION, owner=an_owner(), key_id=KeyId("sso-" + "1" * 32))
+    for session in (SESSION, SECOND, OF_ANOTHER_KEY, other):
+        session_store.put(session)
+    own = {one.id for one in (SESSION, SECOND, OF_ANOTHER_KEY)}
+    assert {*session_store.of_owner(SESSION.owner)} == own
+    assert len(session_store.of_owner(SESSION.owner, limit=2)) == 2
+    assert session_store.of_owner(SESSION.owner, OF_ANOTHER_KEY.key_id) == [OF_ANOTHER_KEY.id]
+    assert session_store.of_owner(SESSION.owner, other.key_id) == []
+
+
+def test_an_ended_session_is_gone_and_named_also_if_it_is_ended_twice(
+    session_store: SessionStore,
+) -> None:
     for session in (SESSION, SECOND):
         session_store.put(session)
     for _ in range(2):
-        session_store.delete(SESSION)
+        session_store.end(SESSION.id, NOW)
     assert session_store.get(SESSION.key_id, SESSION.sha256) is None
     assert session_store.of_key(SESSION.key_id) == [SECOND]
+    assert session_store.of_owner(SESSION.owner) == [SECOND.id]
+    assert session_store.ended() == [EndedSession(SESSION.id, NOW)]
+
+
+def test_an_ended_session_is_forgotten_unless_it_was_ended_again(
+    session_store: SessionStore,
+) -> None:
+    session_store.end(SESSION.id, NOW)
+    (first,) = session_store.ended()
+    session_store.end(SESSION.id, NOW + timedelta(seconds=1))
+    session_store.forget(first)
+    (again,) = session_store.ended()
+    assert again.at == NOW + timedelta(seconds=1)
+    for _ in range(2):
+        session_store.forget(again)
+    assert session_store.ended() == []

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from comfyline.adapters.memory.access import InMemoryKeyStore
+from comfyline.adapters.memory.access import InMemoryKeyStore, InMemorySessionStore
 from comfyline.adapters.memory.live import InMemoryConnectionStore, InMemorySockets
 from comfyline.contract.ids import ConnectionId, JobId, KeyId, OwnerId
 from comfyline.service.access.keys import ApiKey
+from comfyline.service.access.sessions import SessionId
 from comfyline.service.errors import Unavailable
 from comfyline.service.live.close_sockets import LOOK_BACK, SKEW, SocketCloser
 from comfyline.service.live.sockets import CONNECTION_LIFETIME, Connection
@@ -31,6 +32,7 @@ class World:
         self.clock = FrozenClock()
         self.connections = InMemoryConnectionStore()
         self.keys = InMemoryKeyStore()
+        self.sessions = InMemorySessionStore()
         self.sockets = InMemorySockets()
         self.executor = executor
 
@@ -51,10 +53,10 @@ class World:
         assert key is not None
         self.keys.put(replace(key, disabled_at=at))
 
-    def open_socket(self, name: str, key_id: KeyId) -> ConnectionId:
+    def open_socket(self, name: str, key_id: KeyId, session: str | None = None) -> ConnectionId:
         """A new socket, which is subscribed to a job."""
         end = NOW + timedelta(hours=2)
-        connection = Connection(ConnectionId(name), OwnerId("fox"), key_id, end)
+        connection = Connection(ConnectionId(name), OwnerId("fox"), key_id, end, session=session)
         self.connections.open(connection)
         self.connections.subscribe(connection, JOB, since=NOW, limit=1)
         return connection.id
@@ -64,6 +66,7 @@ class World:
         own = {
             "connections": self.connections,
             "keys": self.keys,
+            "sessions": self.sessions,
             "sockets": self.sockets,
             "clock": self.clock,
             "encode": lambda notice: notice.code.encode(),
@@ -109,6 +112,38 @@ def test_sockets_of_a_key_are_closed_when_it_expires(world: World) -> None:
     assert world.closed() == 0
     world.clock.advance(timedelta.resolution)
     assert (world.closed(), world.notices(socket), world.open_sockets()) == (1, ["key_void"], set())
+
+
+def test_only_the_sockets_of_an_ended_session_are_closed(world: World) -> None:
+    key = world.new_key("good")
+    ended, other = "a" * 64, "b" * 64
+    socket = world.open_socket("1", key, ended)
+    kept = {world.open_socket("2", key, other), world.open_socket("3", key)}
+    world.sessions.end(SessionId(OwnerId("fox"), key, ended), NOW)
+    assert world.closed() == 1
+    assert (world.open_sockets(), world.notices(socket)) == (kept, ["key_void"])
+
+
+def test_a_socket_that_comes_after_the_end_of_its_session_is_closed_too(world: World) -> None:
+    """It was allowed before, and its `$connect` was slow."""
+    key, session = world.new_key("good"), "a" * 64
+    world.sessions.end(SessionId(OwnerId("fox"), key, session), NOW)
+    assert world.closed() == 0
+    world.clock.advance(SKEW)
+    world.open_socket("late", key, session)
+    assert world.closed() == 1
+    assert [*world.sessions.ended()]  # a round that has closed some is followed by one more
+    assert world.closed() == 0
+    assert world.sessions.ended() == []
+
+
+def test_an_ended_session_is_not_forgotten_while_its_socket_cannot_be_closed(world: World) -> None:
+    key, session = world.new_key("good"), "a" * 64
+    socket = world.open_socket("1", key, session)
+    world.sessions.end(SessionId(OwnerId("fox"), key, session), NOW)
+    world.clock.advance(SKEW)
+    assert world.closed(ends_at=NOW) == 0
+    assert (world.open_sockets(), world.closed()) == ({socket}, 1)
 
 
 @pytest.mark.parametrize("skew", [-SKEW, SKEW])

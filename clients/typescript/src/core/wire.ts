@@ -33,6 +33,7 @@ export type NewKeyRequest = Partial<Omit<Http["schemas"]["NewKeyRequest"], "limi
   limits?: Partial<Http["schemas"]["NewLimits"]>;
 };
 export type OwnerPage = Http["schemas"]["OwnerPage"];
+export type SessionsEnded = Http["schemas"]["SessionsEnded"];
 export type OwnerView = Http["schemas"]["OwnerView"];
 export type Problem = Http["schemas"]["Problem"];
 export type ProgressDetail = Http["schemas"]["ProgressDetail"];

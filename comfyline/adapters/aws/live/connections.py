@@ -7,14 +7,15 @@
     pass#<sha256>       pass                  a socket pass, until it is used
     link#<sha256>       link                  a link that signs in, until it is used
     token#<sha256>      token                 a token, until it expires
-    session#<key id>    session#<sha256>      a session, until it ends
+    session#<key id>    session#<sha256>      a session, until it ends; see sessions.py for more
 
 A topic is added to the socket's row before the subscription is put, and removed after the
 subscription is deleted. So the row names every subscription, and closing the socket deletes all of
 them. `$disconnect` may never come, so every item has a TTL: the time at which the gateway ends the
 socket. DynamoDB removes such items late, so reads compare the time themselves.
 
-One sparse index with the key (shard, key id and user) lists the open sockets. It holds only keys.
+One sparse index with the key (shard, key id and user or session) lists the open sockets. It holds
+only keys.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 
 # One partition of the index takes fewer writes per second than sockets are opened and closed.
 OPEN_SHARDS = 4
-_OF_USER = "#"  # in no key's id
+_AFTER_KEY = "#"  # in no key's id
+_OF_SESSION = "s"  # no hexadecimal digit, as which a user's hash begins
 # With more sockets in one shard than this, the number in all shards is estimated from it: the
 # estimate is nearly always within a tenth.
 SAMPLED_SOCKETS = 500
@@ -67,6 +69,7 @@ class DynamoConnectionStore:
             "expires_at": time_of(connection.expires_at),
             "ttl": ttl_of(connection.expires_at),
             **({"user": {"S": connection.user}} if connection.user else {}),
+            **({"session": {"S": connection.session}} if connection.session else {}),
         }
         self._client.put_item(TableName=self._table, Item=item)
 
@@ -179,15 +182,18 @@ class DynamoConnectionStore:
         return readable_items(_subscriber_of, items)
 
     @translated()
-    def open_sockets(self, key_id: KeyId | None = None) -> list[ConnectionId]:
+    def open_sockets(
+        self, key_id: KeyId | None = None, session: str | None = None
+    ) -> list[ConnectionId]:
         """See ConnectionStore."""
-        return [socket for shard in range(OPEN_SHARDS) for socket in self._open_in(shard, key_id)]
+        opener = _of_session(key_id, session) if key_id and session else key_id
+        return [socket for shard in range(OPEN_SHARDS) for socket in self._open_in(shard, opener)]
 
-    def _open_in(self, shard: int, key_id: KeyId | None) -> Iterator[ConnectionId]:
+    def _open_in(self, shard: int, opener: str | None) -> Iterator[ConnectionId]:
         condition, values = "open_shard = :shard", {":shard": {"S": str(shard)}}
-        if key_id is not None:
+        if opener is not None:
             condition += " AND begins_with(key_id, :key)"
-            values[":key"] = {"S": key_id}
+            values[":key"] = {"S": opener}
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=BY_KEY,
@@ -200,13 +206,20 @@ class DynamoConnectionStore:
 
 
 def _opener(connection: Connection) -> str:
-    """The key, and after it the user in whose name a token of it has opened the socket.
+    """The key, and after it the user in whose name a token of it has opened the socket, or the
+    session.
 
-    The index is sorted by it, so that the sockets of a key and those of one user are both found.
+    The index is sorted by it, so that the sockets of a key, a user and a session are found.
     """
+    if connection.session is not None:
+        return _of_session(connection.key_id, connection.session)
     if connection.user is None:
         return connection.key_id
-    return f"{connection.key_id}{_OF_USER}{sha256(connection.user.encode()).hexdigest()[:32]}"
+    return f"{connection.key_id}{_AFTER_KEY}{sha256(connection.user.encode()).hexdigest()[:32]}"
+
+
+def _of_session(key_id: KeyId, session: str) -> str:
+    return f"{key_id}{_AFTER_KEY}{_OF_SESSION}{session[:32]}"
 
 
 def open_shard(connection_id: ConnectionId) -> dict[str, str]:
@@ -223,9 +236,10 @@ def connection_of(item: Item) -> Connection:
     return Connection(
         id=ConnectionId(item["pk"]["S"].removeprefix("conn#")),
         owner=OwnerId(item["owner"]["S"]),
-        key_id=KeyId(item["key_id"]["S"].partition(_OF_USER)[0]),
+        key_id=KeyId(item["key_id"]["S"].partition(_AFTER_KEY)[0]),
         expires_at=read_time(item["expires_at"]),
         user=UserId(item["user"]["S"]) if "user" in item else None,
+        session=item["session"]["S"] if "session" in item else None,
     )
 
 

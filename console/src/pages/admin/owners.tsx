@@ -1,5 +1,5 @@
 import type { KeyLimits, KeyView, OwnerView } from "@comfyline/client";
-import { useInfiniteQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { duration } from "../../format.js";
 import { Disable, KeyTable } from "../../parts/key.js";
@@ -31,6 +31,7 @@ export default function OwnersPage() {
       <h1>{texts.owners}</h1>
       <p className="muted">{texts.ownersHint}</p>
       {trouble !== undefined && <Trouble error={trouble} />}
+      <EndSessions owners={all.map(({ owner }) => owner)} />
       {owners.error && <Trouble error={owners.error} again={() => void owners.refetch()} />}
       {owners.isPending && <p className="muted">{texts.loading}</p>}
       {all.map((owner) => (
@@ -46,6 +47,41 @@ export default function OwnersPage() {
         </button>
       )}
     </>
+  );
+}
+
+/** Ends the sessions of any owner, also of a person, who has no stored key. */
+function EndSessions({ owners }: { owners: string[] }) {
+  const texts = useTexts();
+  const { client } = useSession();
+  const end = useMutation({
+    mutationFn: async (owner: string) => ({ owner, n: await client.admin.endSessions(owner) }),
+  });
+  const submit = (event: React.FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    end.mutate(String(new FormData(event.currentTarget).get("owner")).trim());
+  };
+  return (
+    <section aria-labelledby="end-sessions">
+      <h2 id="end-sessions">{texts.endSessionsTitle}</h2>
+      <p className="muted">{texts.endSessionsHint}</p>
+      <form className="filter" onSubmit={submit}>
+        <label className="grow">
+          {texts.ownerOrPerson}
+          <input name="owner" required maxLength={128} list="known-owners" autoComplete="off" />
+        </label>
+        <datalist id="known-owners">
+          {owners.map((owner) => (
+            <option key={owner} value={owner} />
+          ))}
+        </datalist>
+        <button type="submit" className="danger" disabled={end.isPending}>
+          {texts.endSessions}
+        </button>
+      </form>
+      <p role="status">{end.data && texts.sessionsEnded(end.data.n, end.data.owner)}</p>
+      {end.error && <Trouble error={end.error} />}
+    </section>
   );
 }
 
