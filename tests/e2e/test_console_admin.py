@@ -47,6 +47,21 @@ def operator_key(account: Account) -> str:
     return new_key(account, "jobs", "admin")
 
 
+def test_an_operator_ends_the_sessions_of_an_owner(
+    browser: Browser, endpoints: Endpoints, account: Account, operator_key: str
+) -> None:
+    owner = OwnerId("dismissed-" + secrets.token_hex(4))
+    with a_page(browser, endpoints) as page, a_page(browser, endpoints) as theirs:
+        sign_in(theirs, account.new_key(owner))
+        sign_in(page, operator_key)
+        show(page, "#/owners")
+        page.get_by_label("Owner or person").fill(owner)
+        page.get_by_role("button", name="End sessions").click()
+        expect(page.get_by_text(f"Ended sessions of {owner}: 1")).to_be_visible()
+        theirs.reload()
+        expect(theirs.get_by_label("API key")).to_be_visible()
+
+
 def test_a_job_is_seen_with_its_worker(
     browser: Browser, endpoints: Endpoints, client: Comfyline, operator_key: str
 ) -> None:

@@ -15,7 +15,7 @@ from comfyline.service.access.authenticate import disable_key
 from localcloud.sign_in import console_of, sign_in_link
 from localcloud.state import Endpoints
 from tests.e2e.account import Account, now
-from tests.e2e.console import a_page, connection_of, sign_in
+from tests.e2e.console import a_page, connection_of, show, sign_in
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.usefixtures("local", "console_packages"), needs_chromium]
@@ -52,6 +52,18 @@ def test_a_key_that_ends_leads_to_the_sign_in(browser: Browser, endpoints: Endpo
         expect(page.get_by_role("alert")).to_contain_text("its key is no longer valid")
         page.reload()
         expect(page.locator("#key-trouble")).to_be_empty()
+
+
+def test_a_key_is_signed_out_everywhere(browser: Browser, endpoints: Endpoints) -> None:
+    text = Account(endpoints).new_key(OwnerId("traveller-" + secrets.token_hex(4)))
+    with a_page(browser, endpoints) as here, a_page(browser, endpoints) as elsewhere:
+        sign_in(here, text)
+        sign_in(elsewhere, text)
+        show(here, "#/keys")
+        here.get_by_role("button", name="Sign out everywhere").click()
+        expect(here.get_by_label("API key")).to_be_visible()
+        elsewhere.reload()
+        expect(elsewhere.get_by_label("API key")).to_be_visible()
 
 
 def test_a_link_signs_in_once_and_leaves_no_code_behind(

@@ -254,7 +254,7 @@ export const de: Texts = {
     "Beendet alle Sitzungen eines Kontos oder einer Person. Schlüssel bleiben gültig, und Personen " +
     "können sich wieder anmelden: Sperre zuerst den Schlüssel, oder die Person beim Aussteller.",
   ownerOrPerson: "Konto oder Person",
-  sessionsEnded: (n, owner) => `${n} Sitzungen von ${owner} wurden beendet.`,
+  sessionsEnded: (n, owner) => `Beendete Sitzungen von ${owner}: ${n}`,
   ownersLink: "Konten",
   owners: "Konten und Schlüssel",
   ownersHint:

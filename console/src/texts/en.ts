@@ -243,7 +243,7 @@ export const en = {
     "Ends all sessions of an owner or a person. Keys stay valid, and people can sign in again: first " +
     "disable the key, or block the person at the issuer.",
   ownerOrPerson: "Owner or person",
-  sessionsEnded: (n: number, owner: string) => `${n} sessions of ${owner} were ended.`,
+  sessionsEnded: (n: number, owner: string) => `Ended sessions of ${owner}: ${n}`,
   ownersLink: "Owners",
   owners: "Owners and keys",
   ownersHint: "A disabled key is refused within 30 seconds, with the keys that it has made.",
