@@ -19,13 +19,21 @@ class Compressed:
     cache: str
 
     def answer(self, request: Request, security: Mapping[str, str]) -> Answer:
-        """200 with the text in the encoding that the client accepts, and with these headers."""
+        """200 with the text in the encoding that the client accepts, and with these headers.
+
+        The answer to HEAD is the same, without the text.
+        """
         headers = {
             "content-type": self.media_type,
             "cache-control": self.cache,
             "vary": "accept-encoding",
             **security,
         }
-        if "gzip" in (request.header("accept-encoding") or ""):
-            return Answer(self.compressed, headers={**headers, "content-encoding": "gzip"})
-        return Answer(gzip.decompress(self.compressed), headers=headers)
+        is_small = "gzip" in (request.header("accept-encoding") or "")
+        if is_small:
+            headers["content-encoding"] = "gzip"
+        if request.method == "HEAD":
+            return Answer("", headers=headers)
+        return Answer(
+            self.compressed if is_small else gzip.decompress(self.compressed), headers=headers
+        )

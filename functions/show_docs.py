@@ -16,6 +16,7 @@ from pathlib import Path
 from comfyline.service.errors import RouteNotFound
 from functions._compressed import Compressed
 from functions._http import Answer, http_handler
+from functions._pages import without_slash
 from functions._request import Request
 from functions._wiring import Wiring
 
@@ -75,7 +76,7 @@ def _live_document(address: str) -> bytes:
 @http_handler(scope=None)
 def page_handler(request: Request, _wiring: Wiring) -> Answer:
     """200 with the page of the route, or with what the path names below it."""
-    return _wanted(request).answer(request, SECURITY)
+    return without_slash(request) or _wanted(request).answer(request, SECURITY)
 
 
 def _wanted(request: Request) -> Compressed:

@@ -168,9 +168,10 @@ ROWS = (
         folder=CONSOLE_FOLDER,
         # Its Content-Security-Policy names the bucket and the WebSocket API.
         settings=(SocketAddress, ArtifactsBucket, SignInSettings),
-        routes=(
-            Route("GET", "/console", is_open=True),
-            Route("GET", "/console/{file}", is_open=True),
+        routes=tuple(
+            Route(method, path, is_open=True)
+            for path in ("/console", "/console/{file}")
+            for method in ("GET", "HEAD")
         ),
     ),
     # Every request that no route takes.

@@ -73,19 +73,29 @@ class EdgeStack(Stack):
             ],
             default_behavior=self._of_api(http),
             additional_behaviors={
-                **dict.fromkeys((f"/{PAGE_KEY}", f"/{PAGE_KEY}/*"), console_files),
+                f"/{PAGE_KEY}": console_files,
+                # The API leads from here to the page. The bucket has no such file.
+                f"/{PAGE_KEY}/": self._of_api(http, cdn.ViewerProtocolPolicy.REDIRECT_TO_HTTPS),
+                f"/{PAGE_KEY}/*": console_files,
                 **dict.fromkeys(DOCUMENTS, self._of_documents(http)),
                 f"/{STAGE}": self._of_sockets(api.socket_api_id),
             },
         )
         self._write_outputs(domain)
 
-    def _of_api(self, http: cdn.IOrigin) -> cdn.BehaviorOptions:
-        """Whatever no other pattern takes. Keys, cookies and queries reach the API."""
+    def _of_api(
+        self,
+        http: cdn.IOrigin,
+        protocol: cdn.ViewerProtocolPolicy = cdn.ViewerProtocolPolicy.HTTPS_ONLY,
+    ) -> cdn.BehaviorOptions:
+        """Whatever no other pattern takes. Keys, cookies and queries reach the API.
+
+        Requests have keys, so one without TLS is refused and not led on.
+        """
         return cdn.BehaviorOptions(
             origin=http,
             allowed_methods=cdn.AllowedMethods.ALLOW_ALL,
-            viewer_protocol_policy=cdn.ViewerProtocolPolicy.HTTPS_ONLY,  # requests have keys
+            viewer_protocol_policy=protocol,
             cache_policy=cdn.CachePolicy.CACHING_DISABLED,
             # With the viewer's host, API Gateway would look for a domain of that name.
             origin_request_policy=cdn.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
@@ -178,6 +188,8 @@ class EdgeStack(Stack):
         return cdn.BehaviorOptions(
             origin=origins.S3BucketOrigin.with_origin_access_control(
                 files.bucket,
+                # Without LIST, S3 answers 403 and not 404 for a file that is not there.
+                origin_access_levels=[cdn.AccessLevel.READ, cdn.AccessLevel.LIST],
                 origin_access_control=cdn.S3OriginAccessControl(
                     self, "Reader", origin_access_control_name=self._global_name("console")
                 ),

@@ -179,7 +179,8 @@ class TestConsole:
         policy = only(resources(edge.edge, "AWS::S3::BucketPolicy"))["PolicyDocument"]
         allowed = [s for s in policy["Statement"] if s["Effect"] == "Allow"]
         (statement,) = allowed
-        assert statement["Action"] == "s3:GetObject"
+        # With s3:ListBucket, S3 answers 404 for a file that is not there, and else 403.
+        assert statement["Action"] == ["s3:GetObject", "s3:ListBucket"]
         assert statement["Principal"] == {"Service": "cloudfront.amazonaws.com"}
         source = edge.render(statement["Condition"]["StringEquals"]["AWS:SourceArn"])
         assert re.search(r":distribution/Distribution\w+$", source)
@@ -231,6 +232,16 @@ class TestConsole:
             same_origin = "cross-origin-opener-policy"
             assert custom == {same_origin: COMMON[same_origin]}
             assert security["StrictTransportSecurity"]["AccessControlMaxAgeSec"] == 31536000
+
+    def test_the_address_with_a_slash_is_answered_by_the_api(self, edge: Templates) -> None:
+        """S3 has no such file; functions/show_console.py leads to the page, with the query."""
+        chosen = behavior(edge, "/console/")
+        assert origin(edge, "/console/").startswith("HttpApi")
+        assert chosen["CachePolicyId"] == CACHING_DISABLED
+        assert chosen["OriginRequestPolicyId"] == ALL_VIEWER_EXCEPT_HOST_HEADER
+        assert chosen["ViewerProtocolPolicy"] == "redirect-to-https"
+        for path in ("/console", "/console/index-0a1b2c.js"):
+            assert behavior(edge, path)["AllowedMethods"] == ["GET", "HEAD"]
 
     def test_the_filling_function_writes_to_this_bucket_only(self, edge: Templates) -> None:
         for _, statement in statements(edge.edge):

@@ -31,7 +31,7 @@ def test_routes_are_the_operations_of_the_contract() -> None:
     routes = {(route.method, route.path): route.is_open for route in ROUTES}
     documented = {key: operation.is_open for key, operation in OPERATIONS.items()}
     # The console and what it signs in with are for people; nothing else may depend on them.
-    pages = {("GET", "/console"): True, ("GET", "/console/{file}"): True}
+    pages = {(m, path): True for path in ("/console", "/console/{file}") for m in ("GET", "HEAD")}
     sessions = {(r.method, r.path): r.is_open for r in FUNCTIONS["Sessions"].routes}
     assert routes == {**documented, **dict.fromkeys(COMFY, False), **pages, **sessions}
 
