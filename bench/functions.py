@@ -16,7 +16,7 @@ from infra.functions import FUNCTIONS
 from localcloud.emulator import Emulator
 from tools.cold_starts import GOAL, Lambda
 
-TRIES = 5
+TRIES = 3
 ASSET_MIB = 15.0
 
 

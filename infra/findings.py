@@ -62,7 +62,7 @@ CDK_NAG: Reasons = {
     ),
     (
         r"AwsSolutions-APIG4",
-        r".*-api/Http/Api/(DefaultRoute|GET--|GET--api--v1--sign-in|GET--(healthz|\w+api\.json|(docs|console)(--\{file\})?)\w*)/Resource",
+        r".*-api/Http/Api/(DefaultRoute|GET--|GET--api--v1--sign-in|GET--(healthz|\w+api\.json)|(GET|HEAD)--(docs|console)(--\{file\})?)\w*/Resource",
     ): "open on purpose: the answer contains nothing about any job",
     (
         r"AwsSolutions-APIG4",

@@ -15,7 +15,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
@@ -37,20 +37,17 @@ _VARIABLES = {
     "AWS_REGION": REGION,
     "LOG_LEVEL": "INFO",
 }
-_OURS = "import functions.{module}"
-_MADE = """
-import json
-from functions._handlers import _of_the_process
-print(json.dumps(sorted(_of_the_process().aws.client.made)), flush=True)"""
-_COUNTED = """
-import sys
-counted = []
+_SEEN = """
+import json, sys
+compiled = []
 def count(event, given):
     if event == "compile" and "def __create_fn__" in str(given[0]):
-        counted.append(given)
+        compiled.append(given)
 sys.addaudithook(count)
 {start}
-print(len(counted), flush=True)"""
+from functions._handlers import _of_the_process
+clients = sorted(_of_the_process().aws.client.made)
+print(json.dumps([clients, len(compiled)]), flush=True)"""
 _BARE = """
 import boto3
 session = boto3.Session()
@@ -69,6 +66,16 @@ class ColdStart:
     def ratio(self) -> float:
         """The function's CPU time as a multiple of boto3's alone."""
         return self.ours / self.bare
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a function does at its start."""
+
+    # The service and the endpoint of each client that it makes.
+    clients: Sequence[tuple[str, str | None]]
+    # How many dataclasses have their methods compiled.
+    classes_compiled: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +105,17 @@ class Lambda:
 
     def cold_start(self, row: Function, tries: int) -> ColdStart:
         """Measure the function, and boto3 with the clients that it makes at its start, in turn."""
-        ours = _OURS.format(module=row.module)
-        bare = _BARE.format(clients=self.clients(row))
+        ours, bare = _ours(row), _BARE.format(clients=self.seen(row).clients)
         pairs = [
             (self._start(row, ours)[0], self._run(bare, {}, self.runtime)[0]) for _ in range(tries)
         ]
         return ColdStart(min(ours for ours, _ in pairs), min(bare for _, bare in pairs))
 
-    def clients(self, row: Function) -> list[tuple[str, str | None]]:
-        """The service and the endpoint of each client that the function makes at its start."""
-        _, printed = self._start(row, _OURS.format(module=row.module) + _MADE)
-        return [(service, endpoint) for service, endpoint in json.loads(printed)]
-
-    def classes_compiled(self, row: Function) -> int:
-        """How many dataclasses have their methods compiled by the function's start."""
-        _, printed = self._start(row, _COUNTED.format(start=_OURS.format(module=row.module)))
-        return int(printed)
+    def seen(self, row: Function) -> Start:
+        """What the function does at its start."""
+        _, printed = self._start(row, _SEEN.format(start=_ours(row)))
+        clients, classes_compiled = json.loads(printed)
+        return Start([(service, endpoint) for service, endpoint in clients], classes_compiled)
 
     def _start(self, row: Function, code: str) -> tuple[float, str]:
         """Run the code as in a process that Lambda starts for the function."""
@@ -134,6 +136,10 @@ class Lambda:
         if child.returncode:
             raise RuntimeError(f"an interpreter ended with {child.returncode}: {code}")
         return 1000 * (used.ru_utime + used.ru_stime), printed
+
+
+def _ours(row: Function) -> str:
+    return f"import functions.{row.module}"
 
 
 def _copy(name: str, folder: Path) -> None:

@@ -74,6 +74,7 @@ ROUTES_AND_NEEDS: dict[str, Needs | None] = {
             ("GET", "keys"),
             ("POST", "keys/{key_id}/disable"),
             ("PUT", "keys/{key_id}/limits"),
+            ("POST", "sessions/end"),
             ("GET", "dead-letters"),
             ("POST", "dead-letters/redrive"),
             ("GET", "switches"),
@@ -101,7 +102,8 @@ ROUTES_AND_NEEDS: dict[str, Needs | None] = {
     **dict.fromkeys(
         (
             *("GET /healthz", "GET /openapi.json", "GET /asyncapi.json", "GET /", "GET /docs"),
-            *("GET /docs/{file}", "GET /console", "GET /console/{file}", "GET /api/v1/sign-in"),
+            *("GET /docs/{file}", "GET /api/v1/sign-in", "GET /console", "GET /console/{file}"),
+            *("HEAD /console", "HEAD /console/{file}"),
             # They find their caller by rules of their own: see test_session_attacks.py.
             *("POST /api/v1/sessions", "DELETE /api/v1/sessions"),
             *("POST /api/v1/sessions/token", "POST /api/v1/sessions/links"),
