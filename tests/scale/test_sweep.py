@@ -10,7 +10,7 @@ from itertools import cycle
 
 import pytest
 
-from comfyline.adapters.memory.access import InMemoryKeyStore
+from comfyline.adapters.memory.access import InMemoryKeyStore, InMemorySessionStore
 from comfyline.adapters.memory.jobs import InMemoryJobStore
 from comfyline.adapters.memory.live import InMemoryConnectionStore, InMemorySockets
 from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
@@ -87,7 +87,8 @@ class BadHour:
         self.simulation, self.done = simulation, dict[str, float]()
         self.store = InMemoryJobStore(self._changed)
         self.world = InMemoryDeployment(simulation.clock, store=self.store)
-        self.keys, self.connections = InMemoryKeyStore(), InMemoryConnectionStore()
+        self.keys, self.sessions = InMemoryKeyStore(), InMemorySessionStore()
+        self.connections = InMemoryConnectionStore()
         self.sockets = InMemorySockets()
         self.urgent = set[str]()
         self.kinds = Counter[str]()
@@ -133,6 +134,7 @@ class BadHour:
         closer = SocketCloser(
             connections=pace.of(self.connections, DYNAMODB, close=2 * DYNAMODB),
             keys=pace.of(self.keys, DYNAMODB),
+            sessions=pace.of(self.sessions, DYNAMODB),
             sockets=pace.of(self.sockets, SOCKET),
             encode=lambda notice: notice.code.encode(),
             clock=clock,
