@@ -120,7 +120,7 @@ export class Admin {
   async endSessions(owner: string, keyId?: string, { signal }: CallOptions = {}): Promise<number> {
     const body = { owner, ...(keyId ? { key_id: keyId } : {}) };
     const path = "/admin/sessions/end";
-    for (let ended = 0; ; ) {
+    for (let ended = 0; ;) {
       const answer = await this.#api.call<SessionsEnded>("POST", path, "ended", { body, signal });
       ended += answer.ended;
       if (!answer.more) return ended;
