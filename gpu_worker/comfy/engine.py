@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from gpu_worker.comfy.followed import Followed, FollowedPrompts
-from gpu_worker.comfy.following import EAGER_POLLS, Following, odd_pause
+from gpu_worker.comfy.following import CANCEL_SECONDS, EAGER_POLLS, Following
 from gpu_worker.comfy.http import (
     ComfyHttp,
     EngineError,
@@ -258,7 +258,7 @@ class ComfyEngine:
     async def _clear(self, cancel: asyncio.Event) -> None:
         """Return once the engine has no unfollowed prompt, or `cancel` is set."""
         while await self._unfollowed.were_in(await self.http.queue()):
-            await first_of(cancel.wait(), odd_pause())
+            await first_of(cancel.wait(), timeout=CANCEL_SECONDS)
             if cancel.is_set():
                 return
 

@@ -8,7 +8,7 @@ engine answers but makes no progress, `Watchdog` reports a fault, and `Keeper` r
 from __future__ import annotations
 
 import asyncio
-import random
+from collections.abc import Collection
 from contextlib import suppress
 
 from gpu_worker.comfy.followed import Followed
@@ -30,15 +30,6 @@ POLL_SECONDS = 1.0  # the most that a silent socket can cost
 EAGER_SECONDS = 0.02  # the history entry follows a success after a few milliseconds
 EAGER_POLLS = 50
 CANCEL_SECONDS = 0.25  # between interrupts, because one may get lost
-
-
-async def odd_pause() -> None:
-    """Sleep for a random time, for some 10 ms, before prompts that queue each other are stopped.
-
-    They are stopped between two of them. A pause that keeps step with them would come too late
-    each time, and a long one would need many seconds to come at the right moment.
-    """
-    await asyncio.sleep(random.uniform(0, EAGER_SECONDS))
 
 
 class Following:
@@ -87,12 +78,10 @@ class Following:
     async def _pause(self) -> None:
         """Return when there is a reason to poll the engine, or when the next poll is due."""
         followed, wake = self._followed, self._followed.wake
-        if self._unfollowed.are_present or (self._cancel.is_set() and len(self._run.ids) > 1):
-            await odd_pause()
-        elif followed.eager_polls > 0:
+        if followed.eager_polls > 0:
             followed.eager_polls -= 1
             await first_of(wake.wait(), timeout=EAGER_SECONDS)
-        elif self._cancel.is_set():
+        elif self._cancel.is_set() or self._unfollowed.are_present:
             await first_of(wake.wait(), timeout=CANCEL_SECONDS)
         else:
             await first_of(wake.wait(), self._cancel.wait(), timeout=POLL_SECONDS)
@@ -102,10 +91,10 @@ class Following:
         """Poll once; whether the prompt has ended, and none that its nodes queued is left."""
         if self._followed.is_lost:
             with suppress(EngineUnreachable, EngineError):
-                await self._interrupt()  # a foreign engine may still have the prompt
+                await self._remove()  # a foreign engine may still have the prompt
             return True
         if self._cancel.is_set():
-            await self._interrupt()
+            await self._remove()
         await self._read_history()
         queue = await self._http.queue()
         self._keeper.answered()
@@ -117,9 +106,14 @@ class Following:
             return False
         return not self._awaits_pictures()
 
-    async def _interrupt(self) -> None:
-        for prompt_id in self._run.open_ids:
-            await self._http.cancel(prompt_id)
+    async def _remove(self) -> None:
+        """Ask ComfyUI to end the prompt, with the rounds that its nodes may still queue."""
+
+        def open_ids(queue: EngineQueue) -> Collection[str]:
+            self._unfollowed.found_in(queue)  # it adopts the rounds
+            return queue.all.intersection(self._run.open_ids)
+
+        await self._http.remove(open_ids, await self._http.queue())
 
     async def _read_history(self) -> None:
         for prompt_id in self._run.open_ids:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -23,6 +23,8 @@ CONNECT_SECONDS, SILENT_SECONDS = 2.0, 30.0
 TIMEOUT = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
 SLOWEST_SEND = 1024 * 1024  # bytes a second, of a large body
 
+MOST_TRIES = 30  # to remove prompts that queue each other, in a row
+MOST_UNCHANGED = 3  # of these tries that found no other prompt than before
 RECENT = 100  # entries of the history; a prompt that ended is among them for a while
 _WRONG_OUTPUTS = "prompt_outputs_failed_validation"  # ComfyUI's type of the error
 
@@ -147,23 +149,31 @@ class ComfyHttp:
         """The engine's system and devices, the first of which it computes on."""
         return _json(await self._request("GET", "/system_stats"))
 
-    async def cancel(self, prompt_id: str) -> None:
-        """Delete the prompt if it waits, interrupt it if it runs.
+    async def remove(
+        self, select: Callable[[EngineQueue], Collection[str]], queue: EngineQueue
+    ) -> None:
+        """Delete those that wait and interrupt the one that runs, of the selected prompts.
 
-        ComfyUI does not say which of the two it did, if any. An interrupt that comes just when the
-        execution begins is lost, so repeat the call until the prompt has ended.
+        A prompt that queues the next one can be stopped only before it does so, and the next one
+        only before it begins. Both are moments if they are short, so this tries again at once for
+        as long as `select` finds other prompts. An interrupt that comes just when an execution
+        begins is lost, so repeat the call after a pause until the prompts have ended.
         """
-        await self.delete([prompt_id])
-        await self.interrupt(prompt_id)
+        asked, unchanged = set[str](), 0
+        for _ in range(MOST_TRIES):
+            found = select(queue)
+            unchanged = unchanged + 1 if asked.issuperset(found) else 0
+            if not found or unchanged == MOST_UNCHANGED:
+                break
+            asked.update(found)
+            await self._stop(found, queue)
+            queue = await self.queue()
 
-    async def delete(self, prompt_ids: Sequence[str]) -> None:
-        """Delete those of the prompts that wait."""
-        await self._request("POST", "/queue", json={"delete": list(prompt_ids)})
-
-    async def interrupt(self, prompt_id: str | None = None) -> None:
-        """Interrupt the prompt if it runs; None: whichever runs."""
-        body = {} if prompt_id is None else {"prompt_id": prompt_id}
-        await self._request("POST", "/interrupt", json=body)
+    async def _stop(self, prompt_ids: Collection[str], queue: EngineQueue) -> None:
+        if waiting := [each for each in prompt_ids if each in queue.pending]:
+            await self._request("POST", "/queue", json={"delete": waiting})
+        for each in queue.running.intersection(prompt_ids):
+            await self._request("POST", "/interrupt", json={"prompt_id": each})
 
     async def forget(self, prompt_id: str) -> None:
         """Delete the prompt's history entry, which holds the whole graph; its files stay."""

@@ -63,7 +63,7 @@ class UnfollowedPrompts:
 
         Repeat the call until they are gone. Rounds that are to be followed are adopted instead.
         """
-        found = [each for each in self._unknown(queue) if not self._adopts(each, queue)]
+        found = self.found_in(queue)
         if not found:
             self._since = None
             return False
@@ -74,8 +74,13 @@ class UnfollowedPrompts:
         if self._clock() - self._since > self._patience_seconds:
             self.restart_engine()
         else:
-            await self._remove(found, queue)
+            with suppress(EngineUnreachable, EngineError):
+                await self._http.remove(self.found_in, queue)
         return True
+
+    def found_in(self, queue: EngineQueue) -> Sequence[str]:
+        """The unfollowed prompts in the queue. Rounds that are to be followed are adopted."""
+        return [each for each in self._unknown(queue) if not self._adopts(each, queue)]
 
     def restart_engine(self) -> None:
         """Restart the engine, because more of them may come, or they cannot be removed."""
@@ -111,22 +116,3 @@ class UnfollowedPrompts:
         if origin is not None or self._keeper.is_foreign or prompt_id in self._posted:
             return self._followed.get(origin or "")
         return next((each for each in self._followed.values() if each.run.started), None)
-
-    async def _remove(self, found: Sequence[str], queue: EngineQueue) -> None:
-        """Delete those that wait, then interrupt the one that runs; its end lets the next begin.
-
-        The requests are few, because short prompts queue each other faster than many are sent.
-        """
-        with suppress(EngineUnreachable, EngineError):
-            if waiting := [each for each in found if each in queue.pending]:
-                await self._http.delete(waiting)
-            if self._are_alone(found, queue):
-                await self._http.interrupt()
-                return
-            for prompt_id in found:
-                await self._http.interrupt(prompt_id)
-
-    def _are_alone(self, found: Sequence[str], queue: EngineQueue) -> bool:
-        """Whether no other prompt is in the engine, nor on its way into it."""
-        have_ended = all(each.run.outcome is not None for each in self._followed.values())
-        return have_ended and len(found) == len(queue.all)

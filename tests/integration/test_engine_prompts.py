@@ -32,7 +32,7 @@ from tests.support import web
 from tests.support.eventually import WITHIN, eventually
 from tests.support.worker_world import EMPTY_IMAGE, a_graph
 
-PATIENCE = Patience(disobedient=5.0, pictures=0.5)
+PATIENCE = Patience(disobedient=WITHIN, pictures=0.5)
 PICTURES = {
     "class_type": "EmptyImage",
     "inputs": {"width": 16, "height": 8, "batch_size": 3, "color": 255},

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from gpu_worker.comfy.http import (
+    MOST_TRIES,
+    MOST_UNCHANGED,
     ComfyHttp,
     EngineError,
     EngineGone,
@@ -168,7 +170,7 @@ async def test_no_answer_is_unreachable(error: Exception) -> None:
     with pytest.raises(EngineUnreachable):
         await submit(server)
     with pytest.raises(EngineUnreachable):
-        await server.http.cancel("p")
+        await server.http.queue()
     with pytest.raises(EngineUnreachable):
         [chunk async for chunk in server.http.view(FILE)]
 
@@ -209,10 +211,62 @@ async def test_no_history_entry_is_none(text: str) -> None:
     assert await answering(text=text).http.history("p") is None
 
 
-async def test_a_cancel_deletes_or_interrupts_one_prompt_only() -> None:
-    server = answering()
-    await server.http.cancel("p")
-    assert server.bodies == [("/queue", {"delete": ["p"]}), ("/interrupt", {"prompt_id": "p"})]
+class Chain:
+    """A queue in which one prompt at a time runs and one waits, and its answers to requests."""
+
+    def __init__(self, *queues: tuple[str, str]) -> None:
+        """`queues`: the prompt that runs and the one that waits, at each look; then none."""
+        self._queues = iter(queues)
+        self.server = Server(self._answer)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        ids = next(self._queues, ()) if request.method == "GET" else ()
+        entries = [[[0, each, {}, {}, []]] for each in ids] or [[], []]
+        return httpx.Response(200, json=dict(zip(KINDS, entries, strict=True)))
+
+    async def remove(self) -> None:
+        queue = await self.server.http.queue()
+        await self.server.http.remove(lambda queue: queue.all - {"other"}, queue)
+
+    @property
+    def asked(self) -> list[Any]:
+        bodies = [json.loads(r.content) for r in self.server.requests if r.method == "POST"]
+        return [body.get("delete", body.get("prompt_id")) for body in bodies]
+
+
+KINDS = ("queue_running", "queue_pending")
+
+
+async def test_of_the_selected_prompts_those_that_wait_are_deleted_before_one_that_runs_ends() -> (
+    None
+):
+    chain = Chain(("runs", "waits"))
+    await chain.remove()
+    assert chain.asked == [["waits"], "runs"]
+
+
+async def test_other_prompts_are_neither_deleted_nor_interrupted() -> None:
+    chain = Chain(("other", "waits"), ("runs", "other"))
+    await chain.remove()
+    assert chain.asked == [["waits"], "runs"]
+
+
+async def test_prompts_that_queue_each_other_are_removed_for_as_long_as_new_ones_come() -> None:
+    chain = Chain(("a", "b"), ("b", "c"), ("c", "d"))
+    await chain.remove()
+    assert chain.asked == [["b"], "a", ["c"], "b", ["d"], "c"]
+
+
+async def test_the_removal_of_an_endless_chain_returns() -> None:
+    chain = Chain(*((str(n), str(n + 1)) for n in range(1_000)))
+    await chain.remove()
+    assert chain.asked[-1] == str(MOST_TRIES - 1)
+
+
+async def test_a_prompt_that_ignores_an_interrupt_is_not_asked_without_end() -> None:
+    chain = Chain(*[("a", "other")] * 1_000)
+    await chain.remove()
+    assert chain.asked == ["a"] * MOST_UNCHANGED
 
 
 async def test_forgetting_deletes_one_history_entry() -> None:

@@ -69,7 +69,7 @@ class Engine:
 
     @property
     def deleted(self) -> list[str]:
-        return [body for path, body in self.requests if path == "/queue"]
+        return [body for path, body in self.requests if path == "/queue" and body]
 
 
 @pytest.mark.parametrize("is_foreign", [True, False])
@@ -153,26 +153,6 @@ async def test_prompts_with_ids_that_are_no_text_are_removed_too() -> None:
     engine = Engine()
     assert await engine.shows(7, "new")
     assert engine.deleted == ['{"delete":[7,"new"]}']
-
-
-async def test_those_that_wait_are_deleted_before_the_end_of_one_lets_them_run() -> None:
-    engine = Engine()
-    await engine.shows("a-runs", "b-waits", "c-waits")
-    paths = [path for path, _ in engine.requests]
-    assert engine.deleted == ['{"delete":["a-runs","b-waits","c-waits"]}']
-    assert paths.index("/queue") < paths.index("/interrupt")
-
-
-@pytest.mark.parametrize("is_alone", [True, False])
-async def test_whatever_runs_is_interrupted_only_if_nothing_of_ours_is_in_the_engine(
-    is_alone: bool,
-) -> None:
-    engine = Engine()
-    if not is_alone:
-        engine.follow("mine")
-    await engine.shows("new")
-    bodies = [body for path, body in engine.requests if path == "/interrupt"]
-    assert ("{}" in bodies) is is_alone
 
 
 @pytest.mark.parametrize(
