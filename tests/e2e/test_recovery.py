@@ -41,14 +41,29 @@ def a_running_job(client: Comfyline) -> Job:
     return job
 
 
-def signalled(state: State, number: signal.Signals) -> None:
-    """Send the signal to every worker, because any of them may run the job."""
+_signalled = set[int]()  # ids of worker processes; they end soon, and others are started
+
+
+def workers(state: State) -> list[int]:
     found = state.read()
     assert found is not None
-    for pid in found.pids.workers:
+    return found.pids.workers
+
+
+def signalled(state: State, number: signal.Signals) -> None:
+    """Send the signal to every worker, because any of them may run the job."""
+    for pid in workers(state):
+        _signalled.add(pid)
         # A worker that an earlier test killed may not have been restarted yet.
         with suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def steady_workers(state: State, endpoints: Endpoints) -> list[int]:
+    """The workers, as soon as all that were signalled have been replaced."""
+    count = len(endpoints.pids.workers)
+    eventually_now(lambda: len(set(workers(state)) - _signalled) == count)
+    return workers(state)
 
 
 def test_the_job_of_a_killed_worker_runs_again_after_one_visibility_timeout(
@@ -78,27 +93,18 @@ def test_a_worker_gives_its_job_back_on_sigterm(
     assert view.error is None
 
 
-def test_a_killed_worker_is_restarted(state: State) -> None:
-    before = state.read()
-    assert before is not None
-    os.kill(before.pids.workers[0], signal.SIGKILL)
-
-    def replaced() -> bool:
-        now = state.read()
-        return now is not None and before.pids.workers[0] not in now.pids.workers
-
-    eventually_now(replaced)
-    now = state.read()
-    assert now is not None
-    assert len(now.pids.workers) == len(before.pids.workers)
-    assert now.pids.workers[1:] == before.pids.workers[1:]
+def test_a_killed_worker_is_restarted(state: State, endpoints: Endpoints) -> None:
+    killed, *others = steady_workers(state, endpoints)
+    os.kill(killed, signal.SIGKILL)
+    eventually_now(lambda: killed not in workers(state))
+    assert len(workers(state)) == 1 + len(others)
+    assert workers(state)[1:] == others
 
 
 def test_workers_go_on_beside_malformed_tickets(
     client: Comfyline, endpoints: Endpoints, state: State
 ) -> None:
-    before = state.read()
-    assert before is not None
+    before = steady_workers(state, endpoints)
     sqs = Account(endpoints).emulator.client("sqs")
     urls = [endpoints.outputs[f"{lane}QueueUrl"] for lane in ("High", "Normal", "Low")]
     jobs = []
@@ -115,6 +121,4 @@ def test_workers_go_on_beside_malformed_tickets(
         return not any(int(n) for answer in answers for n in answer["Attributes"].values())
 
     eventually_now(all_deleted)
-    now = state.read()
-    assert now is not None
-    assert now.pids.workers == before.pids.workers
+    assert workers(state) == before
