@@ -8,7 +8,7 @@ engine answers but makes no progress, `Watchdog` reports a fault, and `Keeper` r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from gpu_worker.comfy.followed import Followed
@@ -93,35 +93,51 @@ class Following:
             with suppress(EngineUnreachable, EngineError):
                 await self._remove()  # a foreign engine may still have the prompt
             return True
-        if self._cancel.is_set():
-            await self._remove()
-        await self._read_history()
+        if self._cancel.is_set() and not await self._is_removed():
+            return False
+        if not await self._read_history(self._run.open_ids):
+            return False
+        were_open = self._run.open_ids  # further rounds may begin after the queue was read
         queue = await self._http.queue()
-        self._keeper.answered()
         await self._note(queue)
         has_unfollowed = await self._unfollowed.were_in(queue)
-        if await self._has_left(queue):
+        if await self._has_left(queue, were_open):
             return True
         if self._run.outcome is None or has_unfollowed or await self._goes_on():
             return False
         return not self._awaits_pictures()
 
-    async def _remove(self) -> None:
+    async def _is_removed(self) -> bool:
+        """Whether the prompt and its rounds have left the queue, after they were asked to.
+
+        Until then the history need not be read, which many short rounds would make long.
+        """
+        queue = await self._remove()
+        await self._note(queue)
+        return queue.all.isdisjoint(self._run.open_ids)
+
+    async def _remove(self) -> EngineQueue:
         """Ask ComfyUI to end the prompt, with the rounds that its nodes may still queue."""
 
         def open_ids(queue: EngineQueue) -> Collection[str]:
             self._unfollowed.found_in(queue)  # it adopts the rounds
             return queue.all.intersection(self._run.open_ids)
 
-        await self._http.remove(open_ids, await self._http.queue())
+        return await self._http.remove(open_ids, await self._http.queue())
 
-    async def _read_history(self) -> None:
-        for prompt_id in self._run.open_ids:
+    async def _read_history(self, prompt_ids: Sequence[str]) -> bool:
+        """Whether all was read. Short rounds may come faster, so a new cancel ends the reading."""
+        was_canceled = self._cancel.is_set()
+        for prompt_id in prompt_ids:
+            if self._cancel.is_set() is not was_canceled:
+                return False
             self._run.receive_history(await self._http.history(prompt_id), prompt_id)
             if self._run.outcome is not None:
                 self._followed.ended()
+        return True
 
     async def _note(self, queue: EngineQueue) -> None:
+        self._keeper.answered()
         running = next((each for each in self._run.open_ids if each in queue.running), None)
         self._watchdog.queue_answered(running or self._run.prompt_id, queue)
         if running is not None:
@@ -130,15 +146,16 @@ class Following:
             if self._watchdog.is_quiet() and await self._keeper.is_busy(window):
                 self._watchdog.engine_worked()
 
-    async def _has_left(self, queue: EngineQueue) -> bool:
-        """Whether the prompt is in neither queue nor history.
+    async def _has_left(self, queue: EngineQueue, were_open: Sequence[str]) -> bool:
+        """Whether a prompt that was open is in neither queue nor history; after a cancel, all are.
 
         A prompt that moved from one to the other between the two requests is looked for again.
         """
-        missing = [each for each in self._run.open_ids if each not in queue.all]
-        if missing:
-            await self._read_history()
-        return any(each in self._run.open_ids for each in missing)
+        missing = [each for each in were_open if each not in queue.all]
+        if not await self._read_history(missing):
+            return False
+        has_left = any(each in self._run.open_ids for each in missing)
+        return has_left and (not self._cancel.is_set() or queue.all.isdisjoint(were_open))
 
     async def _goes_on(self) -> bool:
         """Whether further rounds of the prompt must be followed, which are adopted now.

@@ -151,13 +151,15 @@ class ComfyHttp:
 
     async def remove(
         self, select: Callable[[EngineQueue], Collection[str]], queue: EngineQueue
-    ) -> None:
+    ) -> EngineQueue:
         """Delete those that wait and interrupt the one that runs, of the selected prompts.
 
         A prompt that queues the next one can be stopped only before it does so, and the next one
         only before it begins. Both are moments if they are short, so this tries again at once for
         as long as `select` finds other prompts. An interrupt that comes just when an execution
         begins is lost, so repeat the call after a pause until the prompts have ended.
+
+        Returns: the queue as it was seen last.
         """
         asked, unchanged = set[str](), 0
         for _ in range(MOST_TRIES):
@@ -168,6 +170,7 @@ class ComfyHttp:
             asked.update(found)
             await self._stop(found, queue)
             queue = await self.queue()
+        return queue
 
     async def _stop(self, prompt_ids: Collection[str], queue: EngineQueue) -> None:
         if waiting := [each for each in prompt_ids if each in queue.pending]:
