@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from comfyline.api.v1 import accounts, keys
 from comfyline.contract.ids import KeyId
-from comfyline.contract.limits import DEFAULT_FAILURE_DAYS, MAX_FAILURE_DAYS
+from comfyline.contract.limits import DEFAULT_FAILURE_DAYS, MAX_ENDED_SESSIONS, MAX_FAILURE_DAYS
 from comfyline.contract.v1.accounts import SessionsEnded
 from comfyline.service.access.authenticate import disable_key
 from comfyline.service.access.keys import ApiKey
@@ -24,7 +24,6 @@ from functions._wiring import Wiring
 DEFAULT_LIMIT = 20
 # A cursor is the name of a row. DynamoDB refuses a name of more than 2,048 bytes as a bug of ours.
 _CURSOR = re.compile("[!-~]{1,100}")
-MOST_ENDED = 500  # sessions in one call, each a transaction
 CALLS_FOR_AN_OWNER = 4  # a longer page counts as more requests, because it reads as much
 
 at_start(lambda wiring: (wiring.aws.ledger, wiring.aws.keys, wiring.aws.owners))
@@ -80,11 +79,11 @@ def _end_sessions(request: Request, wiring: Wiring) -> Answer:
     """200 with how many sessions were ended. No credential of them is accepted after 30 s."""
     owner, key_id = accounts.sessions_to_end(request.json())
     ended = end_sessions(
-        owner, key_id, sessions=wiring.aws.sessions, clock=wiring.clock, most=MOST_ENDED
+        owner, key_id, sessions=wiring.aws.sessions, clock=wiring.clock, most=MAX_ENDED_SESSIONS
     )
     extra = {"action": "sessions_ended", "owner": owner, "ended": ended}
     logger.info("sessions ended", extra={**extra, "by": request.sender.key_id})
-    return Answer(SessionsEnded(ended=ended, more=ended == MOST_ENDED))
+    return Answer(SessionsEnded(ended=ended, more=ended == MAX_ENDED_SESSIONS))
 
 
 def _disabled(key_id: KeyId, wiring: Wiring) -> ApiKey | None:

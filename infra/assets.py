@@ -28,7 +28,6 @@ from infra.functions import FUNCTIONS
 PACKAGES = ("comfyline", "functions")
 # Packages that only clients, operators or tests import.
 LEFT_OUT = ("comfyline/adapters/memory", "comfyline/client", "comfyline/operate")
-METHODS = "_methods.bin"  # beside functions/_methods.py
 LOCK = "gpu_worker/engine.lock.toml"  # where the functions look for the lock
 PRUNED = ("httpx", "rich", "typer", "websockets")  # packages of the client
 # What uv.lock is asked for to get the packages of the asset.
@@ -69,7 +68,8 @@ def code_asset(deployment: Deployment, folder: str = "", *, cache: Path = CACHE)
         **(_console_files() if folder == CONSOLE_FOLDER else {}),
         LOCK: deployment.worker.lock_file,
     }
-    recipe = (*platform, requirements, *SERVICES, METHODS if compiler else "")
+    compiled = Path(compiled_methods.__file__).read_text() if compiler else ""
+    recipe = (*platform, requirements, *SERVICES, compiled)
     asset = cache / _digest(recipe, sources)
     if not asset.exists():
         _build(asset, sources, platform, requirements, compiler)
@@ -175,8 +175,7 @@ def _compile_methods(folder: Path, python: Path, requirements: str) -> None:
     """Compile the methods of dataclasses, which needs packages that this machine can import."""
     packages = folder.parent / "packages"
     _install(requirements, packages, ("--python", str(python)))
-    file = folder / "functions" / METHODS
-    command = [str(python), "-S", "-B", "-P", compiled_methods.__file__, str(file)]
+    command = [str(python), "-S", "-B", "-P", compiled_methods.__file__]
     # `folder` may have the same packages for another architecture, so they come second.
     environ = {"PYTHONPATH": os.pathsep.join([str(packages), str(folder)])}
     subprocess.run(command, env=environ, check=True)

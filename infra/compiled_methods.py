@@ -1,7 +1,7 @@
 """Compile the methods of all dataclasses of an asset. `functions/_methods.py` says why.
 
-It runs as a script under the functions' Python and writes the file that it is given. Modules are
-imported from the asset, and packages from a folder with those for this machine, because the asset
+It runs as a script under the functions' Python and writes the file into the asset. It imports the
+modules from the asset, and packages from a folder with those for this machine, because the asset
 may have those of another architecture. The methods of a class are the same on all architectures.
 """
 
@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import marshal
-import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import MAGIC_NUMBER
-from pathlib import Path
 from pkgutil import walk_packages
 from typing import Any
 
@@ -21,9 +19,9 @@ OURS = ("comfyline", "functions")
 
 
 def record_methods() -> dict[str, bytes]:
-    """Where the methods of each dataclass that is defined from now on appear.
+    """Record the methods of each dataclass that is defined from now on, in the returned dict.
 
-    A key is the text that Python writes for a class, and the value its marshalled bytecode.
+    A key is the text that Python writes for a class, and the value is its marshalled bytecode.
     """
     compiled = dict[str, bytes]()
 
@@ -53,4 +51,4 @@ if __name__ == "__main__":
     methods = record_methods()
     for module in _modules():
         import_module(module)
-    Path(sys.argv[1]).write_bytes(written(methods))
+    import_module("functions._methods").FILE.write_bytes(written(methods))

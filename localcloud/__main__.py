@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,15 +18,15 @@ from typer.core import TyperGroup
 
 from localcloud.cloud import Options, administration, local_cloud
 from localcloud.elsewhere import down_in_localstack, up_in_localstack, up_on_aws
-from localcloud.processes import MARK, end_all
-from localcloud.sign_in import console_of, opened, sign_in_link
+from localcloud.one_job import client_environment, run_one_job
+from localcloud.processes import MARK, end_all, stop_signal
+from localcloud.sign_in import console_of, sign_in_link
 from localcloud.state import DEFAULT_STATE, ROOT, CloudFailed, Endpoints, State, is_free
 
 DEFAULT_PORT = 4566  # the usual port of AWS emulators
 UP_SECONDS = 240.0
 LAST_LINES = 30  # of the log, which are shown if the start fails
 EXAMPLE_PROMPT = "a red fox in the snow, morning light"
-EXAMPLE_STEPS = "60"  # long enough to be watched
 
 
 class _Commands(TyperGroup):
@@ -173,15 +170,6 @@ def _print_link(endpoints: Endpoints) -> None:
         _out.print(text, markup=False, soft_wrap=True)
 
 
-def client_environment(endpoints: Endpoints) -> dict[str, str]:
-    """The environment variables that the client reads."""
-    return {
-        "COMFYLINE_URL": endpoints.api_url,
-        "COMFYLINE_WS_URL": endpoints.ws_url,
-        "COMFYLINE_API_KEY": endpoints.api_key,
-    }
-
-
 @app.command()
 def serve(
     state_folder: StateFolder = DEFAULT_STATE,
@@ -205,7 +193,7 @@ def serve(
 
 
 async def _serve(state: State, options: Options) -> None:
-    stop = _stop_signal()
+    stop = stop_signal()
     async with local_cloud(state, options, _report):
         await stop.wait()
 
@@ -278,56 +266,12 @@ def run(
         _build_console()
     options = Options(workers=workers, comfyui_url=comfyui_url, comfyui_directory=comfyui_directory)
     try:
-        status = asyncio.run(_run(state, options, prompt, out, in_browser=in_browser))
+        status = asyncio.run(
+            run_one_job(state, options, prompt, out, _report, in_browser=in_browser)
+        )
     finally:
         end_all(state)
     raise typer.Exit(status)
-
-
-async def _run(state: State, options: Options, prompt: str, out: Path, *, in_browser: bool) -> int:
-    stop = _stop_signal()
-    async with local_cloud(state, options, _report) as endpoints:
-        if in_browser:  # before the job, whose progress the page shows
-            await asyncio.to_thread(_open_console, endpoints)
-        client = await _start_client(prompt, out, client_environment(endpoints))
-        stopping = asyncio.create_task(stop.wait())
-        ending = asyncio.create_task(client.wait())
-        await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
-        if in_browser and not stop.is_set():
-            _out.print("\nThe service stays up for the console. To stop it: Ctrl-C", markup=False)
-            await stopping
-        stopping.cancel()
-        if client.returncode is None:
-            client.terminate()
-        return await ending
-
-
-def _open_console(endpoints: Endpoints) -> None:
-    link = sign_in_link(endpoints)
-    if opened(link):
-        text = f"\nThe console is open in your browser: {console_of(endpoints)}"
-        _out.print(text, markup=False, soft_wrap=True)
-    else:
-        text = "\nThere is no browser here. Open this link within ten minutes; it works once:"
-        _out.print(f"{text}\n{link}", markup=False, soft_wrap=True)
-
-
-async def _start_client(
-    prompt: str, out: Path, settings: Mapping[str, str]
-) -> asyncio.subprocess.Process:
-    arguments = ("submit", prompt, "--steps", EXAMPLE_STEPS, "--watch", "--out", str(out))
-    _out.print(f"\n$ comfyline {shlex.join(arguments)}", markup=False, soft_wrap=True)
-    return await asyncio.create_subprocess_exec(
-        Path(sys.executable).with_name("comfyline"), *arguments, env={**os.environ, **settings}
-    )
-
-
-def _stop_signal() -> asyncio.Event:
-    """An event that SIGTERM or Ctrl-C sets."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
 
 
 def _report(line: str) -> None:

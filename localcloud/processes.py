@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -106,6 +107,14 @@ class Restarted:
             _log.warning("%s ended with %s", self._program.name, status, extra=extra)
             await asyncio.sleep(min(pause, LONGEST_RESTART_SECONDS))
             self._process = await start(self._program, self._state)
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that SIGTERM or Ctrl-C sets."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 def of_cloud(state: State) -> Iterator[psutil.Process]:

@@ -74,3 +74,5 @@ MAX_FAILURE_GROUPS, MAX_FAILURE_SAMPLES = 200, 5
 MAX_FAILURE_DAYS, DEFAULT_FAILURE_DAYS = 30, 7
 # This many artifacts usually fit into MAX_MESSAGE_BYTES: a signed URL alone has up to 2 KB.
 MAX_ARTIFACTS_IN_MESSAGE = 8
+# One call ends so many console sessions. Each is a transaction, and API Gateway waits for 30 s.
+MAX_ENDED_SESSIONS = 500

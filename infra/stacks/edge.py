@@ -88,9 +88,10 @@ class EdgeStack(Stack):
         http: cdn.IOrigin,
         protocol: cdn.ViewerProtocolPolicy = cdn.ViewerProtocolPolicy.HTTPS_ONLY,
     ) -> cdn.BehaviorOptions:
-        """Whatever no other pattern takes. Keys, cookies and queries reach the API.
+        """For whatever no other pattern takes. Keys, cookies and queries reach the API.
 
-        Requests have keys, so one without TLS is refused and not led on.
+        CloudFront refuses a request without TLS by default. If it redirected such a request, a
+        client that sends its key without TLS would work, and nobody would notice.
         """
         return cdn.BehaviorOptions(
             origin=http,

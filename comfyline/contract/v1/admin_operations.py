@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from comfyline.contract.limits import MAX_SEARCHED_JOBS
+from comfyline.contract.limits import MAX_ENDED_SESSIONS, MAX_SEARCHED_JOBS
 from comfyline.contract.v1 import access, accounts, failures, fleet, parameters, switches, trouble
 from comfyline.contract.v1.operation import TAKES_A_BODY, Operation
 
@@ -96,7 +96,7 @@ ADMIN_OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "End the sessions of an owner or a person",
         "They are signed out of the console: cookies are refused at once, requests within 30 s, "
         "and WebSockets are closed within about a minute. Keys stay valid, so disable a key that "
-        "has leaked. One call ends up to 500 sessions. The key needs the scope `admin`.",
+        f"has leaked. One call ends up to {MAX_ENDED_SESSIONS} sessions. The key needs the scope `admin`.",
         {200: accounts.SessionsEnded},
         TAKES_A_BODY,
         body={accounts.SessionsEnd: {"owner": "team-a"}},

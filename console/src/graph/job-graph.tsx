@@ -11,7 +11,7 @@ import { useSession } from "../session.js";
 import { graphTexts } from "../texts/graph.js";
 import { useArea, useLanguage, useTexts } from "../texts/index.js";
 import { placed } from "./layout.js";
-import { MOST_LINKS, MOST_NODES, linksOf, nodesOf, statesOf } from "./nodes.js";
+import { MOST_LINKS, MOST_NODES, nodesOf, statesOf } from "./nodes.js";
 import type { Node, NodeState } from "./nodes.js";
 import { GraphPicture } from "./picture.js";
 import "./graph.css";
@@ -41,7 +41,7 @@ export default function JobGraph({ job }: { job: Job }) {
 
 function Graph({ job, workflow }: { job: Job; workflow: object }) {
   const texts = useArea(graphTexts);
-  const nodes = useMemo(() => nodesOf(workflow), [workflow]);
+  const { byId: nodes, lacksLinks } = useMemo(() => nodesOf(workflow), [workflow]);
   const places = useMemo(() => placed(nodes), [nodes]);
   const states = statesOf(nodes, job);
   const total = Object.keys(workflow).length;
@@ -59,7 +59,7 @@ function Graph({ job, workflow }: { job: Job; workflow: object }) {
       <GraphPicture nodes={nodes} placed={places} states={states} part={partOf(job)} />
       {places.isPlain && <p className="muted">{texts.plain}</p>}
       {total > MOST_NODES && <p className="muted">{texts.cut(MOST_NODES)}</p>}
-      {linksOf(nodes) === MOST_LINKS && <p className="muted">{texts.cutLinks(MOST_LINKS)}</p>}
+      {lacksLinks && <p className="muted">{texts.cutLinks(MOST_LINKS)}</p>}
       <NodeList nodes={nodes} states={states} />
     </>
   );

@@ -17,18 +17,26 @@ export interface Node {
   sources: string[];
 }
 
-/** The first MOST_NODES nodes by their ids, with their first MOST_LINKS links. Nothing that a graph
- * contains is trusted. */
-export function nodesOf(workflow: object): Map<string, Node> {
+export interface Nodes {
+  byId: Map<string, Node>;
+  /** Whether the workflow has more than MOST_LINKS links, of which the rest was left out. */
+  lacksLinks: boolean;
+}
+
+/** The first MOST_NODES nodes, with their first MOST_LINKS links. Nothing that a graph contains is
+ * trusted. */
+export function nodesOf(workflow: object): Nodes {
   const first = Object.entries(workflow).slice(0, MOST_NODES);
   const ids = new Set(first.map(([id]) => id));
   const nodes = first.map(([id, node]) => nodeOf(id, node, ids));
   let left = MOST_LINKS;
+  let lacksLinks = false;
   for (const node of nodes) {
+    lacksLinks ||= node.sources.length > left;
     node.sources.splice(left);
     left -= node.sources.length;
   }
-  return new Map(nodes.map((node) => [node.id, node]));
+  return { byId: new Map(nodes.map((node) => [node.id, node])), lacksLinks };
 }
 
 /** How many links the nodes have. */

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 from comfyline.adapters.memory.live import InMemorySockets
 from comfyline.contract.ids import ConnectionId, KeyId, OwnerId
+from comfyline.operate import admin, wiring
 from comfyline.service.access.sessions import end_sessions
 from comfyline.service.access.sign_in import SignIn
 from tests.integration.http_api.browser import SESSIONS, TOKEN, Browser, Held
@@ -36,7 +39,19 @@ def ended_by_an_operator(browser: Browser) -> None:
     assert answer.json["ended"] >= 1
 
 
-ENDS: list[End] = [signed_out, signed_out_everywhere, ended_by_an_operator]
+def ended_by_the_command(browser: Browser) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "now", browser.gateway.clock)
+        done = CliRunner().invoke(admin.app, ["sessions", "end", "acme"])
+    assert re.fullmatch("[1-9] ended\n", done.output)
+
+
+ENDS: list[End] = [
+    signed_out,
+    signed_out_everywhere,
+    ended_by_an_operator,
+    ended_by_the_command,
+]
 
 
 def connect(gateway: Gateway, name: str, **sent: object) -> str:
