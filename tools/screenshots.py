@@ -111,7 +111,6 @@ def _pictures(
     page.locator(".node.running").wait_for()
     page.locator(".graph").evaluate("graph => graph.scrollIntoView({ block: 'end' })")
     take("workflow")
-    running.cancel()
     made, failed = jobs
     _open(page, f"#/jobs/{made}")
     page.locator(".file img").nth(2).wait_for()
@@ -136,8 +135,13 @@ def _pictures(
         page.locator("main h1").wait_for()
         if name == "usage":
             page.get_by_text("GPU time").first.wait_for()
+        if name == "now":
+            page.get_by_role("cell", name=running.id).first.wait_for()
         take(name)
     context.close()
+    running.cancel()
+    running.wait(60)
+    client.purge(running.id)
 
 
 def _open(page: Page, fragment: str) -> None:
