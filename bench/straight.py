@@ -23,8 +23,11 @@ POSTS = 5  # of a yardstick, the median of which counts
 WITHIN_SECONDS = 30.0
 
 
-async def post(url: str, graph: Mapping[str, Any]) -> float:
-    """Seconds from the post to the picture's bytes, for a program beside ComfyUI."""
+async def post(url: str, graph: Mapping[str, Any], *, previews: bool = False) -> float:
+    """Seconds from the post to the picture's bytes, for a program beside ComfyUI.
+
+    The service asks for no previews either, unless a job's client wants some.
+    """
     client_id = uuid.uuid4().hex
     where = url.replace("http", "ws", 1) + f"/ws?clientId={client_id}"
     async with (
@@ -32,7 +35,8 @@ async def post(url: str, graph: Mapping[str, Any]) -> float:
         connect(where, max_size=None, proxy=None) as socket,
     ):
         started = time.perf_counter()
-        body = {"prompt": graph, "client_id": client_id}
+        extra_data = {"preview_method": "latent2rgb" if previews else "none"}
+        body = {"prompt": graph, "client_id": client_id, "extra_data": extra_data}
         posted = (await http.post("/prompt", json=body)).raise_for_status().json()["prompt_id"]
         async for frame in socket:
             message = json.loads(frame) if isinstance(frame, str) else {}
@@ -54,14 +58,17 @@ async def _fetch(http: httpx.AsyncClient, prompt_id: str) -> None:
 async def yardstick(cloud: MeasuredCloud) -> float | None:
     """Milliseconds of a post of a graph whose steps take no time; None if ComfyUI cannot take it.
 
-    It is the time that this machine, as busy as it is now, needs for sockets, HTTP and Python.
+    It is the time that this machine, as busy as it is now, needs for sockets, HTTP and Python, and
+    for small pictures: with previews, so that it is long enough to be measured.
     """
     seconds = STEPS * STEP_MS / 1000
     try:
         async with asyncio.timeout(WITHIN_SECONDS), cloud.step_ms(0):
             taken = [
                 await post(
-                    cloud.endpoints.comfyui_url, graphs.sampled(seconds, is_real=cloud.is_real)
+                    cloud.endpoints.comfyui_url,
+                    graphs.sampled(seconds, is_real=cloud.is_real),
+                    previews=True,
                 )
                 for _ in range(POSTS)
             ]
