@@ -96,7 +96,8 @@ ADMIN_OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "End the sessions of an owner or a person",
         "They are signed out of the console: cookies are refused at once, requests within 30 s, "
         "and WebSockets are closed within about a minute. Keys stay valid, so disable a key that "
-        f"has leaked. One call ends up to {MAX_ENDED_SESSIONS} sessions. The key needs the scope `admin`.",
+        f"has leaked. One call ends up to {MAX_ENDED_SESSIONS} sessions. "
+        "The key needs the scope `admin`.",
         {200: accounts.SessionsEnded},
         TAKES_A_BODY,
         body={accounts.SessionsEnd: {"owner": "team-a"}},
