@@ -130,6 +130,9 @@ ANSWER = (
     _of_contract("MAX_ARTIFACTS_IN_MESSAGE", "files in `done`", "files", "read the job"),
     _of_contract("MAX_CLIENT_MESSAGE_BYTES", "message of a client", "bytes", "message_too_large"),
     _of_contract("MAX_SUBSCRIPTIONS", "jobs of one socket", "jobs", "too_many_subscriptions"),
+    _of_contract(
+        "MAX_ENDED_SESSIONS", "sessions that an operator ends at once", "sessions", "further calls"
+    ),
     _of_contract("MAX_FAILURE_DAYS", "days of failures", "days", "older ones are removed"),
     _of_contract("MAX_FAILURE_GROUPS", "groups of failures", "groups", "the most frequent ones"),
     _of_contract("MAX_FAILURE_SAMPLES", "jobs of a group of failures", "jobs", "later ones"),

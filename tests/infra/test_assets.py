@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from functions._methods import FILE
 from infra import ROOT, console
 from infra.assets import (
     LEFT_OUT,
     LOCK,
-    METHODS,
     PRUNED,
     code_asset,
     has_bytecode,
@@ -163,7 +163,7 @@ def test_every_module_has_bytecode_for_the_functions_python(aws_asset: Path) -> 
         cached = f"__pycache__/{name.removesuffix('.py')}.cpython-313.pyc"
         compiled = f"{folder}/{cached}" if folder else cached
         assert compiled in found
-    assert f"functions/{METHODS}" in found
+    assert f"functions/{FILE.name}" in found
     body = (aws_asset / "functions" / "__pycache__" / "get_job.cpython-313.pyc").read_bytes()
     # The bytecode is marked as unchecked, because the zip file changes the time of the source.
     assert int.from_bytes(body[4:8], "little") == 0b01
