@@ -26,7 +26,7 @@ WITHIN_SECONDS = 30.0
 async def post(url: str, graph: Mapping[str, Any], *, previews: bool = False) -> float:
     """Seconds from the post to the picture's bytes, for a program beside ComfyUI.
 
-    The service asks for no previews either, unless a job's client wants some.
+    `previews`: ComfyUI makes one for each step. The service asks for them only if a client does.
     """
     client_id = uuid.uuid4().hex
     where = url.replace("http", "ws", 1) + f"/ws?clientId={client_id}"
