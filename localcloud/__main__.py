@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from localcloud.cloud import Options, administration, local_cloud
 from localcloud.elsewhere import down_in_localstack, up_in_localstack, up_on_aws
-from localcloud.one_job import client_environment, run_one_job
+from localcloud.one_job import run_one_job
 from localcloud.processes import MARK, end_all, stop_signal
 from localcloud.sign_in import console_of, sign_in_link
 from localcloud.state import DEFAULT_STATE, ROOT, CloudFailed, Endpoints, State, is_free
@@ -150,7 +150,7 @@ def _wait_until_up(state: State, supervisor: subprocess.Popen[bytes]) -> Endpoin
 
 def _print_endpoints(state: State, endpoints: Endpoints, news: str) -> None:
     _out.print(f"{news} To use it from this shell:\n", markup=False)
-    for name, value in client_environment(endpoints).items():
+    for name, value in endpoints.client_environment.items():
         _out.print(f"  export {name}={value}", markup=False, soft_wrap=True)
     _out.print('  .venv/bin/comfyline submit "a red fox" --watch --out out', markup=False)
     _out.print(f"\nIn a browser: {endpoints.api_url}/", markup=False, soft_wrap=True)

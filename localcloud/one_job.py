@@ -21,15 +21,6 @@ EXAMPLE_STEPS = "60"  # long enough to be watched
 _out = Console(highlight=False)
 
 
-def client_environment(endpoints: Endpoints) -> dict[str, str]:
-    """The environment variables that the client reads."""
-    return {
-        "COMFYLINE_URL": endpoints.api_url,
-        "COMFYLINE_WS_URL": endpoints.ws_url,
-        "COMFYLINE_API_KEY": endpoints.api_key,
-    }
-
-
 async def run_one_job(
     state: State,
     options: Options,
@@ -53,7 +44,7 @@ async def run_one_job(
     async with local_cloud(state, options, report) as endpoints:
         if in_browser:  # before the job, whose progress the page shows
             await asyncio.to_thread(_open_console, endpoints)
-        client = await _start_client(prompt, out, client_environment(endpoints))
+        client = await _start_client(prompt, out, endpoints.client_environment)
         stopping = asyncio.create_task(stop.wait())
         ending = asyncio.create_task(client.wait())
         await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)

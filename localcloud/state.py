@@ -52,6 +52,15 @@ class Endpoints(BaseModel):
     outputs: dict[str, str]  # of all stacks
     pids: Pids = Pids()
 
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """The environment variables that the client reads."""
+        return {
+            "COMFYLINE_URL": self.api_url,
+            "COMFYLINE_WS_URL": self.ws_url,
+            "COMFYLINE_API_KEY": self.api_key,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class State:
